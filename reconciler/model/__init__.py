@@ -1,0 +1,1 @@
+"""What things are: images, sources, keys, builds, plans. Pure values; nothing here does I/O or reads a clock."""

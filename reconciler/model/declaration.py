@@ -1,0 +1,165 @@
+"""What a person writes: `desired/<image>/image.yaml` and `desired/reconciler.yaml`."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Any, Literal
+
+from pydantic import Field, field_validator
+
+from reconciler.model.source import SourceRequest
+from reconciler.model.values import Duration, Model
+
+Region = str
+IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
+BUILD_ID_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}$"
+
+
+class PackerSettings(Model):
+    """How Packer is run for an image. Paths are relative to the image's folder; `/` is the repository's root."""
+
+    template: str = Field(".", description="A file, or a folder of .pkr.hcl files.")
+    working_dir: str = Field(".", description="Where Packer runs.")
+    only: tuple[str, ...] = Field((), description="Builds to run, as `packer build -only` takes them; absent: all.")
+    variables: dict[str, str | int | bool] = Field({}, description="Values for the template's variables.")
+    var_files: tuple[str, ...] = ()
+    inputs: tuple[str, ...] = Field((), description="Files and folders outside the image's folder that feed the build.")
+    timeout: Duration = 3600
+
+    @field_validator("only", mode="before")
+    @classmethod
+    def _one_is_a_list(cls, value: object) -> object:
+        return [value] if isinstance(value, str) else value
+
+
+class Refresh(Model):
+    """When `--refresh` (the scheduled job) builds anew although nothing in the repository changed."""
+
+    max_age: Duration | None = Field(None, description="Rebuild when the current build is older.")
+    on_source_change: bool = Field(True, description="Rebuild when the source resolves to something newer.")
+    keep_if_unchanged: bool = True
+
+
+class SmokeTest(Model):
+    """How the built image is booted and tested."""
+
+    suite: str | None = None
+    instance_type: str = "t3.micro"
+    timeout: Duration = 600
+
+
+class Validation(Model):
+    """Whether `stable` waits for the verdict of the validation repository."""
+
+    required: bool = False
+    timeout: Duration = 72 * 3600
+
+
+class ShareWith(Model):
+    """Who may launch the image beside its owner."""
+
+    accounts: tuple[str, ...] = ()
+    organizations: tuple[str, ...] = ()
+
+
+class Retain(Model):
+    """How many builds, and how long the previews, are kept."""
+
+    builds: int = Field(3, ge=1)
+    previews: Duration = 7 * 86400
+
+
+class Hold(Model):
+    """Freeze an image on one build: rollback as a reviewed commit."""
+
+    build: str = Field(pattern=BUILD_ID_PATTERN)
+    reason: str
+
+
+class Suspend(Model):
+    """Leave an image alone, until a day if one is given."""
+
+    reason: str
+    until: date | None = None
+
+
+class Revocation(Model):
+    """A build that nobody may use any more."""
+
+    build: str = Field(pattern=BUILD_ID_PATTERN)
+    reason: str
+
+
+class Declaration(Model):
+    """An image as declared in `desired/<image>/image.yaml`, with the fleet's defaults merged under it."""
+
+    description: str = ""
+    labels: dict[str, str] = {}
+    packer: PackerSettings = PackerSettings()
+    source: SourceRequest | None = Field(None, description="Absent: read from the template.")
+    regions: tuple[Region, ...] = Field((), description="The first is where Packer builds; absent: the template's.")
+    refresh: Refresh = Refresh()
+    smoke_test: SmokeTest = SmokeTest()
+    validation: Validation = Validation()
+    share_with: ShareWith = ShareWith()
+    tags: dict[str, str] = Field({}, description="Further tags on every artifact.")
+    deprecate_after: Duration | None = None
+    retain: Retain = Retain()
+    hold: Hold | None = None
+    suspend: Suspend | None = None
+    revoke: tuple[Revocation, ...] = ()
+    moved_from: str | None = Field(None, description="The name this image had before.", pattern=IMAGE_NAME_PATTERN)
+
+    @field_validator("regions")
+    @classmethod
+    def _each_region_once(cls, regions: tuple[Region, ...]) -> tuple[Region, ...]:
+        twice = sorted({region for region in regions if regions.count(region) > 1})
+        if twice:
+            raise ValueError(f"a region is named twice: {', '.join(twice)}")
+        return regions
+
+    @field_validator("tags")
+    @classmethod
+    def _our_tags_are_ours(cls, tags: dict[str, str]) -> dict[str, str]:
+        taken = sorted(key for key in tags if key.startswith(("reconciler:", "aws:")))
+        if taken:
+            raise ValueError(f"the prefixes reconciler: and aws: are taken: {', '.join(taken)}")
+        return tags
+
+
+class GitSettings(Model):
+    """Where state is recorded, and as whom."""
+
+    branch: str | None = Field(None, description="The branch recorded to; absent: the remote's HEAD.")
+    remote: str = "origin"
+    push: Literal["direct"] = "direct"
+    author: str = Field("reconciler <reconciler@localhost>", pattern=r"^[^<>\n]+ <[^<>\s]+>$")
+    sign: bool = Field(False, description="Sign commits and tags with the key that git is configured with.")
+
+
+class AwsSettings(Model):
+    """How AWS is reached."""
+
+    role: str | None = Field(None, pattern=r"^arn:aws[a-z-]*:iam::\d{12}:role/.+$", description="A role to assume.")
+    profile: str | None = None
+    visibility_grace: Duration = Field(
+        120,
+        description="How long after its build an artifact that is not seen counts as unknown, not as missing.",
+    )
+
+
+class Limits(Model):
+    """How much one run may do."""
+
+    parallel_builds: int = Field(4, ge=1, le=1000)
+    max_actions: int = Field(50, ge=1, description="A plan with more actions is refused, unless it is allowed by flag.")
+
+
+class Settings(Model):
+    """`desired/reconciler.yaml`: defaults for every image, and the controller's own settings."""
+
+    fleet: str | None = Field(None, description="Owner of the artifacts; absent: owner/name of the remote.")
+    defaults: dict[str, Any] = Field({}, description="Merged under each image.yaml.")
+    git: GitSettings = GitSettings()
+    aws: AwsSettings = AwsSettings()
+    limits: Limits = Limits()

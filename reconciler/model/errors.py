@@ -1,0 +1,67 @@
+"""The one tree of errors. Adapters translate what they meet into these; the command line prints them.
+
+A message has up to three parts, each a line: what happened, where, and what to do about it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+DONE = 0
+FAILED = 1
+DRIFT = 2
+PARTIAL = 3
+LOST_RACE = 4
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a file something stands. Lines and columns count from 1; 0 means not known."""
+
+    path: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        """Read as `path:line:column`, leaving out what is not known."""
+        parts = [self.path, *(str(number) for number in (self.line, self.column) if number)]
+        return ":".join(parts)
+
+
+class ReconcilerError(Exception):
+    """Anything this program expects to go wrong. `exit_code` is what the process ends with."""
+
+    exit_code = FAILED
+
+    def __init__(self, what: str, *, where: Place | None = None, mend: str | Sequence[str] = ()) -> None:
+        super().__init__(what)
+        self.what = what
+        self.where = where
+        self.mend: tuple[str, ...] = (mend,) if isinstance(mend, str) else tuple(mend)
+
+    def __str__(self) -> str:
+        """Lay the message out as it is printed: the first line, then one indented line per mend."""
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return "\n  ".join([head, *self.mend])
+
+
+class UserError(ReconcilerError):
+    """The person can mend it: a file, a flag, a missing tool, a missing right."""
+
+
+class Contention(ReconcilerError):
+    """Somebody else was faster, again and again. What was built is kept and will be adopted."""
+
+    exit_code = LOST_RACE
+
+
+class Transient(ReconcilerError):
+    """It may work the next time: a throttled call, a network that is down, a full capacity pool."""
+
+    exit_code = PARTIAL
+
+
+class Terminal(ReconcilerError):
+    """It will not work until something outside changes: a forbidden push, a refused credential."""

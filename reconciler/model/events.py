@@ -1,0 +1,113 @@
+"""What happens during a run, as it is told to the terminal and the log. `name` is stable: logs are searched for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to an image."""
+
+    name: ClassVar[str] = "event"
+    image: str
+
+
+@dataclass(frozen=True)
+class Waiting(Event):
+    """The image waits for others."""
+
+    name: ClassVar[str] = "image.waiting"
+    on: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Started(Event):
+    """Packer starts. `estimate_seconds` is from earlier builds."""
+
+    name: ClassVar[str] = "build.started"
+    build: str
+    estimate_seconds: int | None
+    log: str
+
+
+@dataclass(frozen=True)
+class Step(Event):
+    """Packer entered a step: `Creating temporary keypair`, `provisioning with shell script: setup.sh`."""
+
+    name: ClassVar[str] = "build.step"
+    what: str
+
+
+@dataclass(frozen=True)
+class Built(Event):
+    """Packer left an artifact; `seconds` since it started."""
+
+    name: ClassVar[str] = "build.built"
+    build: str
+    location: str
+    artifact: str
+    seconds: int
+
+
+@dataclass(frozen=True)
+class Adopted(Event):
+    """An artifact that was there already is taken instead of building."""
+
+    name: ClassVar[str] = "image.adopted"
+    build: str
+
+
+@dataclass(frozen=True)
+class Copied(Event):
+    """A copy is complete in another region."""
+
+    name: ClassVar[str] = "artifact.copied"
+    build: str
+    location: str
+    artifact: str
+
+
+@dataclass(frozen=True)
+class Recorded(Event):
+    """The lockfile is in the repository: `commit` was pushed to `branch` (or committed, without a remote)."""
+
+    name: ClassVar[str] = "state.recorded"
+    commit: str
+    branch: str
+    pushed: bool
+
+
+@dataclass(frozen=True)
+class Skipped(Event):
+    """Nothing was done, and why."""
+
+    name: ClassVar[str] = "image.skipped"
+    why: str
+
+
+@dataclass(frozen=True)
+class Warned(Event):
+    """Something a person should know, that stopped nothing."""
+
+    name: ClassVar[str] = "image.warning"
+    what: str
+
+
+@dataclass(frozen=True)
+class Failed(Event):
+    """The image failed. `tail` holds the last lines of the build, redacted."""
+
+    name: ClassVar[str] = "image.failed"
+    what: str
+    tail: tuple[str, ...] = ()
+    log: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Listener(Protocol):
+    """Whoever is told. Called from several threads; must not raise."""
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""

@@ -1,0 +1,163 @@
+"""`state/<image>.lock.json`: what was resolved, built, tested and promoted."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
+from reconciler.model.source import Pin, PinnedSource
+from reconciler.model.values import Instant, Model
+
+SCHEMA: Literal[1] = 1
+SCHEMA_URL = "../docs/schema/lockfile-1.json"
+
+Phase = Literal["preliminary", "candidate", "stable", "rejected", "revoked"]
+ReasonCode = Literal[
+    "new", "inputs-changed", "source-changed", "parent-rebuilt", "expired", "tooling-changed", "preview-merged",
+    "artifact-missing", "region-missing", "region-extra", "tags-changed", "sharing-changed", "verdict-pending-record",
+    "channel-moved", "revoked", "removed", "renamed", "forced",
+]  # fmt: skip
+Digest = str
+
+
+class Reason(Model):
+    """Why an image differs from what is wanted: what was, and what is now."""
+
+    code: ReasonCode
+    was: str | None = None
+    now: str | None = None
+    files: tuple[str, ...] | None = Field(None, description="Changed input files, relative to the repository's root.")
+
+
+class Artifact(Model):
+    """What a build left in a registry."""
+
+    kind: str
+    builder: str
+    location: str
+    id: str
+    name: str | None = None
+    snapshots: tuple[str, ...] = ()
+
+
+class PackerVersions(Model):
+    """What built it."""
+
+    version: str
+    plugins: dict[str, str] = {}
+
+
+class SmokeTestResult(Model):
+    """What the booted image was found to be."""
+
+    status: Literal["passed", "failed"]
+    tests: int
+    seconds: int
+
+
+class Inventory(Model):
+    """What is inside, in short; the SBOM holds the whole."""
+
+    os: str
+    kernel: str
+    packages: int
+    sbom: str
+    digest: Digest
+
+
+class Verdict(Model):
+    """What the validation repository said of a build."""
+
+    status: Literal["passed", "failed"]
+    by: str
+    evidence: str
+
+
+class CiRun(Model):
+    """The CI job that built it."""
+
+    provider: str
+    url: str
+
+
+class Build(Model):
+    """One result of running Packer, recorded. What could not be known (after an adoption) is absent."""
+
+    id: str = Field(pattern=BUILD_ID_PATTERN)
+    key: Digest
+    components: dict[str, str] = Field(description="Digest of each named component of the key.")
+    files: dict[str, str] | None = Field(
+        None, description="Each input file, relative to the image's folder, with its mode and blob id."
+    )
+    commit: str
+    reasons: tuple[Reason, ...] = ()
+    started: Instant | None = None
+    seconds: int | None = None
+    packer: PackerVersions | None = None
+    source: Pin | None = None
+    artifacts: tuple[Artifact, ...]
+    smoke_test: SmokeTestResult | None = None
+    inventory: Inventory | None = None
+    verdict: Verdict | None = None
+    phase: Phase
+    ci: CiRun | None = None
+
+    def artifact_in(self, location: str) -> Artifact | None:
+        """The artifact in a region, or None."""
+        return next((artifact for artifact in self.artifacts if artifact.location == location), None)
+
+    def as_pin(self, image: str) -> Pin:
+        """This build as the source of a child."""
+        return Pin(image=image, build=self.id, key=self.key, artifacts={a.location: a.id for a in self.artifacts})
+
+
+class Failure(Model):
+    """The last attempt that failed, so that the next run knows how long to leave it alone."""
+
+    build: str = Field(pattern=BUILD_ID_PATTERN)
+    key: Digest
+    attempts: int = Field(ge=1)
+    at: Instant
+    retry_after: Instant
+    what: str
+
+
+class Channels(Model):
+    """Named pointers to a build id."""
+
+    candidate: str | None = None
+    stable: str | None = None
+
+
+class Lockfile(Model):
+    """All that is recorded of one image. Builds stand newest first."""
+
+    schema_url: str = Field(SCHEMA_URL, alias="$schema")
+    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    image: str = Field(pattern=IMAGE_NAME_PATTERN)
+    source: PinnedSource | None = None
+    builds: tuple[Build, ...] = ()
+    channels: Channels = Channels()
+    failure: Failure | None = None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> Self:
+        ids = [build.id for build in self.builds]
+        if len(set(ids)) != len(ids):
+            raise ValueError("a build is recorded twice")
+        for name in ("candidate", "stable"):
+            pointed = getattr(self.channels, name)
+            if pointed is not None and pointed not in ids:
+                raise ValueError(f"channel {name} points to {pointed}, which is not among the builds")
+        return self
+
+    def build(self, build_id: str | None) -> Build | None:
+        """The recorded build with this id, or None."""
+        return next((build for build in self.builds if build.id == build_id), None)
+
+    @property
+    def current(self) -> Build | None:
+        """The build that counts as the image today: the candidate, else stable."""
+        return self.build(self.channels.candidate) or self.build(self.channels.stable)

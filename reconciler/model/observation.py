@@ -1,0 +1,58 @@
+"""What a registry reported. What could not be read is a value here, never an absence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from reconciler.model.errors import Terminal
+from reconciler.model.lockfile import Artifact
+
+State = Literal["available", "pending", "failed", "unusable"]
+TAG_PREFIX = "reconciler:"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One artifact as the registry reports it. `tags` holds all its tags; `created` is UTC, `…Z`."""
+
+    kind: str
+    location: str
+    id: str
+    name: str
+    state: State
+    created: str
+    tags: Mapping[str, str]
+    snapshots: tuple[str, ...] = ()
+
+    def own(self, name: str) -> str | None:
+        """The value of our tag `reconciler:<name>`, or None."""
+        return self.tags.get(TAG_PREFIX + name)
+
+    @property
+    def complete(self) -> bool:
+        """Whether it is whole in its region: our key is the last thing written (docs/formats.md)."""
+        return self.state == "available" and self.own("key") is not None
+
+    def as_artifact(self, builder: str) -> Artifact:
+        """The form in which it is recorded."""
+        return Artifact(
+            kind=self.kind, builder=builder, location=self.location, id=self.id, name=self.name,
+            snapshots=self.snapshots,
+        )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The fleet's artifacts in every location that was asked, and why the others could not be read."""
+
+    artifacts: tuple[Seen, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Location to the reason, one line, for people."""
+    refused: Terminal | None = None
+    """Set when every location failed for one reason that a person can mend (no or bad credentials)."""
+
+    def of(self, image: str) -> tuple[Seen, ...]:
+        """Every artifact that carries this image's name."""
+        return tuple(seen for seen in self.artifacts if seen.own("image") == image)

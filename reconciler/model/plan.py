@@ -1,0 +1,103 @@
+"""The plan: the drift of a fleet and the actions that would remove it. Its JSON is an interface (docs/formats.md)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Lockfile, Reason
+from reconciler.model.observation import Seen
+from reconciler.model.source import Pin
+from reconciler.model.values import Model
+
+FORMAT_VERSION: Literal["1.0"] = "1.0"
+
+Sync = Literal["in-sync", "drifted", "unknown"]
+Health = Literal["healthy", "building", "awaiting-verdict", "degraded", "suspended", "unknown"]
+Action = Literal["build", "adopt", "copy", "retag", "share", "promote", "retire", "record", "none"]
+
+
+class PlannedImage(Model):
+    """One image in a plan."""
+
+    image: str
+    sync: Sync
+    health: Health
+    actions: tuple[Action, ...]
+    reasons: tuple[Reason, ...] = ()
+    blocked_by: tuple[str, ...] = Field((), description="Parents in this plan that must be done first.")
+    waits_for: str | None = Field(None, description="Why nothing is done although the image has drifted.")
+    estimate_seconds: int | None = Field(None, description="From earlier builds; absent where there are none.")
+    key: str | None = Field(None, description="The wanted key; absent where the source is unknown.")
+    unknown: tuple[str, ...] = Field((), description="What could not be read.")
+    errors: tuple[str, ...] = Field((), description="Why the image cannot be planned, one message each.")
+
+
+class PlanOptions(Model):
+    """What the plan was asked for; `reconcile --plan FILE` asks for the same."""
+
+    images: tuple[str, ...] = Field((), description="Empty: the whole fleet.")
+    refresh: bool = False
+    force: tuple[str, ...] = ()
+    prune: bool = False
+    offline: bool = False
+
+
+class Plan(Model):
+    """The drift of a fleet at one commit."""
+
+    format_version: Literal["1.0"] = FORMAT_VERSION
+    plan_id: str = Field(description="Binds the plan to its head, wanted keys, lockfiles and actions.")
+    head: str = Field(description="The commit (or, with --worktree, the tree) that was planned.")
+    options: PlanOptions = PlanOptions()
+    applyable: bool = Field(description="There is something to do and nothing forbids it.")
+    complete: bool = Field(description="Everything that was asked could be read.")
+    errored: bool = Field(description="Some image is invalid.")
+    summary: dict[str, int] = Field(description="Number of images by action.")
+    images: tuple[PlannedImage, ...]
+
+    @property
+    def drifted(self) -> tuple[PlannedImage, ...]:
+        """The images that differ from what is wanted, in the order in which they would be done."""
+        return tuple(image for image in self.images if image.sync == "drifted")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What an image's build should be: its key, taken apart."""
+
+    key: str
+    components: Mapping[str, str]
+    inputs: str
+    """Digest over all components but the source: tag `reconciler:inputs`."""
+    pin: Pin | None
+
+
+@dataclass(frozen=True)
+class Decision:
+    """A planned image with all that is needed to act on it."""
+
+    planned: PlannedImage
+    image: Image | None
+    """None for an image that is invalid or no longer declared."""
+    lock: Lockfile
+    wanted: Wanted | None
+    adopt: tuple[Seen, ...] = ()
+    """The artifacts of the build to adopt, at most one per region."""
+    missing_regions: tuple[str, ...] = ()
+    retag: tuple[Seen, ...] = ()
+    retire: tuple[Artifact, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The image's name."""
+        return self.planned.image
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything would be done."""
+        return self.planned.actions != ("none",)

@@ -1,0 +1,74 @@
+"""What a Packer template says of itself, read without running Packer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from reconciler.model.errors import Place
+from reconciler.model.source import SourceRequest
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A declared variable. `type` is as written (`string`, `map(string)`, empty where absent)."""
+
+    name: str
+    type: str
+    place: Place
+    default: object = None
+    sensitive: bool = False
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where a builder builds: a literal, or the variable that it is taken from with that variable's value."""
+
+    value: str | None
+    variable: str | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class Builder:
+    """One build that `packer build` would run. `name` is as `-only` takes it."""
+
+    name: str
+    type: str
+    place: Place
+    region: Region | None = None
+    source: SourceRequest | None = None
+    """The template's own source_ami, source_ami_filter or data "amazon-ami"; None where it is a variable."""
+    source_place: Place | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A file or folder that the template reads. `path` is relative to the repository's root, normalized."""
+
+    path: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Template:
+    """The facts of one template: a file, or a folder of HCL files that Packer reads as one."""
+
+    format: Literal["hcl2", "json"]
+    files: tuple[str, ...]
+    builders: tuple[Builder, ...]
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    """Required plugins: name to `source constraint`."""
+    required_version: str = ""
+
+    @property
+    def place(self) -> Place:
+        """Where to point a reader who asks for the template as a whole."""
+        return Place(self.files[0])
+
+    def declares(self, variable: str) -> bool:
+        """Whether a value may be passed for this variable; Packer refuses undeclared ones."""
+        return variable in self.variables

@@ -1,0 +1,81 @@
+"""Small values that the other models are made of: frozen models, durations, canonical JSON, digests."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
+_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
+
+
+class Model(BaseModel):
+    """A frozen pydantic model that refuses keys it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
+
+
+def parse_duration(text: object) -> int:
+    """Turn `90s`, `60m`, `12h`, `7d` or `2w` into seconds. Raises ValueError on anything else."""
+    if isinstance(text, int) and not isinstance(text, bool) and text == 0:
+        return 0
+    match = _DURATION.fullmatch(text) if isinstance(text, str) else None
+    if match is None:
+        raise ValueError("a duration is a number with a unit: 90s, 60m, 12h, 7d or 2w")
+    return int(match[1]) * _UNITS[match[2]]
+
+
+def format_duration(seconds: int) -> str:
+    """Write seconds with the largest unit that divides them: 604800 is `1w`, 5400 is `90m`."""
+    for unit, size in sorted(_UNITS.items(), key=lambda item: -item[1]):
+        if seconds and seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
+
+
+Duration = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    PlainSerializer(format_duration),
+    WithJsonSchema({"type": "string", "pattern": "^[0-9]{1,6}[smhdw]$", "examples": ["60m", "7d"]}),
+]
+"""Seconds, written with a unit in files."""
+
+
+def parse_instant(text: str) -> datetime:
+    """Read a UTC time in whole seconds, `2026-11-22T10:15:30Z`. Raises ValueError on anything else."""
+    if not _INSTANT.fullmatch(text):
+        raise ValueError(f"{text!r} is not a UTC time such as 2026-11-22T10:15:30Z")
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+
+
+def format_instant(moment: datetime) -> str:
+    """Write a time as UTC in whole seconds: `2026-11-22T10:15:30Z`."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _check_instant(text: object) -> str:
+    if not isinstance(text, str):
+        raise ValueError("a time is written as text")  # noqa: TRY004 - pydantic turns only ValueError into a report
+    parse_instant(text)
+    return text
+
+
+Instant = Annotated[str, BeforeValidator(_check_instant)]
+"""A UTC time in whole seconds, kept as it is written in files."""
+
+
+def canonical_json(value: Any) -> bytes:
+    """The one byte form of a JSON value, for digests: sorted keys, no blanks, UTF-8."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+
+
+def digest(value: Any) -> str:
+    """The `sha256:…` of a JSON value's canonical form."""
+    return f"sha256:{hashlib.sha256(canonical_json(value)).hexdigest()}"
