@@ -94,7 +94,7 @@ class Declaration(Model):
     """An image as declared in `desired/<image>/image.yaml`, with the fleet's defaults merged under it."""
 
     description: str = ""
-    labels: dict[str, str] = {}
+    labels: dict[str, str] = Field({})
     packer: PackerSettings = PackerSettings()
     source: SourceRequest | None = Field(None, description="Absent: read from the template.")
     regions: tuple[Region, ...] = Field((), description="The first is where Packer builds; absent: the template's.")

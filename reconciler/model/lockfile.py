@@ -46,7 +46,7 @@ class PackerVersions(Model):
     """What built it."""
 
     version: str
-    plugins: dict[str, str] = {}
+    plugins: dict[str, str] = Field({})
 
 
 class SmokeTestResult(Model):
