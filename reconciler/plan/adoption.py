@@ -1,0 +1,39 @@
+"""Adopt before build: is what is wanted in the registry already?
+
+It is after a merge (the pull request built it), after a crash (the last run built it) and after a lost push.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.model.observation import Seen
+from reconciler.model.plan import Wanted
+
+NEVER_AGAIN = frozenset({"rejected", "revoked"})
+
+
+def adoptable(seen: Iterable[Seen], *, key: str) -> tuple[Seen, ...]:
+    """The complete artifacts of the newest build with this key, at most one per region; empty if there is none."""
+    return _newest_build(one for one in seen if one.own("key") == key)
+
+
+def adoptable_by_inputs(seen: Iterable[Seen], wanted: Wanted) -> tuple[Seen, ...]:
+    """The same by what people reviewed: everything but the pin. Only for an image that has no pin yet."""
+    return _newest_build(one for one in seen if one.own("inputs") == wanted.inputs)
+
+
+def _newest_build(seen: Iterable[Seen]) -> tuple[Seen, ...]:
+    builds: dict[str, dict[str, Seen]] = {}
+    for one in seen:
+        build = one.own("build")
+        if build is None or not one.complete or one.own("phase") in NEVER_AGAIN:
+            continue
+        # Two complete copies of a build in one region come from two runs at once: the first one made stays.
+        best = builds.setdefault(build, {}).setdefault(one.location, one)
+        if (one.created, one.id) < (best.created, best.id):
+            builds[build][one.location] = one
+    if not builds:
+        return ()
+    newest = builds[max(builds)]  # a build id starts with its datestamp
+    return tuple(newest[location] for location in sorted(newest))

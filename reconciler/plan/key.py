@@ -1,0 +1,59 @@
+"""The key: the content address of a build, over named components (docs/key.md).
+
+What is not in it costs no build when it changes: the image's name, its regions, sharing, schedule, retention,
+notification, and the comments and layout of image.yaml.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reconciler.model.fleet import Image
+from reconciler.model.plan import Wanted
+from reconciler.model.source import Pin
+from reconciler.model.values import digest
+
+SOURCE = "source"
+REFRESH_OF = "refresh_of"
+
+
+def wanted(image: Image, pin: Pin | None, *, refresh_of: str | None = None) -> Wanted:
+    """What the image's build should be, on this pin.
+
+    `refresh_of` is the build id that a refresh replaces: without it the build that is to be replaced would be
+    adopted at once; with it a refresh that crashed is adopted by the next run, which derives the same key.
+    """
+    components = {name: digest(value) for name, value in _parts(image).items()}
+    inputs = inputs_of(components)
+    if pin is not None:
+        components[SOURCE] = digest(pin.identity)
+    if refresh_of is not None:
+        components[REFRESH_OF] = digest(refresh_of)
+    return Wanted(key=digest(components), components=components, inputs=inputs, pin=pin)
+
+
+def inputs_of(components: Mapping[str, str]) -> str:
+    """The digest of everything a person can review: all components but the source and what is refreshed."""
+    return digest({name: value for name, value in components.items() if name not in (SOURCE, REFRESH_OF)})
+
+
+def moved(recorded: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
+    """Names of the components that differ, leaving out that a build was a refresh of another."""
+    names = (recorded.keys() | now.keys()) - {REFRESH_OF}
+    return tuple(sorted(name for name in names if recorded.get(name) != now.get(name)))
+
+
+def short(key: str) -> str:
+    """The seven hex digits of a key that a build id ends with."""
+    return key.removeprefix("sha256:")[:7]
+
+
+def _parts(image: Image) -> dict[str, Any]:
+    packer = image.declaration.packer
+    return {
+        "files": [[file.path, file.mode, file.oid] for file in sorted(image.inputs)],
+        "variables": {"values": packer.variables, "files": list(packer.var_files)},
+        "builds": {"template": packer.template, "working_dir": packer.working_dir, "only": list(packer.only)},
+        "tooling": {"packer": image.template.required_version, "plugins": dict(image.template.plugins)},
+    }

@@ -1,0 +1,188 @@
+"""The plan of a fleet, assembled from decisions made parents first."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from reconciler.model.errors import UserError
+from reconciler.model.fleet import Fleet, Image
+from reconciler.model.lockfile import Lockfile, Reason
+from reconciler.model.observation import Observation, Seen
+from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions
+from reconciler.model.source import Pin
+from reconciler.model.values import digest
+from reconciler.plan.diff import decide
+from reconciler.plan.order import graph, in_order, with_ancestors
+from reconciler.plan.parents import ParentPin, pin_to_parent, pin_to_recorded
+from reconciler.plan.situation import Situation
+
+
+@dataclass(frozen=True)
+class Known:
+    """Everything a plan is made from: nothing else decides it."""
+
+    head: str
+    fleet_name: str
+    fleet: Fleet
+    locks: Mapping[str, Lockfile]
+    now: datetime
+    options: PlanOptions = field(default_factory=PlanOptions)
+    observation: Observation = field(default_factory=Observation)
+    pins: Mapping[str, Pin] = field(default_factory=dict)
+    """Upstream pins by image: as locked, or resolved anew."""
+    unresolved: Mapping[str, str] = field(default_factory=dict)
+    """Why an upstream source has no pin, by image."""
+    broken_locks: Mapping[str, UserError] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class FleetPlan:
+    """A plan and, in the same order, the decisions behind it."""
+
+    plan: Plan
+    decisions: tuple[Decision, ...]
+
+
+def make_plan(known: Known) -> FleetPlan:
+    """Decide every image, parents first. Pure: the same knowledge, the same plan, to the byte."""
+    parents = graph(known.fleet.images)
+    selected = _selected(known, parents)
+    seen = _by_image(known)
+    decisions: dict[str, Decision] = {}
+    for name in in_order(parents):
+        if name in selected:
+            decisions[name] = _decide(known, decisions, name=name, seen=seen)
+    for name, problems in known.fleet.problems.items():
+        if name in selected:
+            decisions[name] = _broken(known, name, problems)
+    for name in removed(known):
+        if name in selected:
+            decisions[name] = _removal(known, name)
+    ordered = tuple(decisions.values())
+    return FleetPlan(plan=_assemble(known, ordered), decisions=ordered)
+
+
+def lock_of(known: Known, image: Image) -> tuple[Lockfile, str | None]:
+    """The image's lockfile, and the former name under which it was found."""
+    former = image.declaration.moved_from
+    if image.name not in known.locks and former is not None and former in known.locks:
+        return known.locks[former].model_copy(update={"image": image.name}), former
+    return known.locks.get(image.name) or Lockfile(image=image.name), None
+
+
+def removed(known: Known) -> tuple[str, ...]:
+    """Images that are recorded and no longer declared, under any name."""
+    moved = {image.declaration.moved_from for image in known.fleet.images.values()}
+    return tuple(sorted({*known.locks, *known.broken_locks} - set(known.fleet.names) - moved))
+
+
+def _selected(known: Known, parents: Mapping[str, set[str]]) -> frozenset[str]:
+    if known.options.images:
+        return with_ancestors(known.options.images, parents)
+    return frozenset({*known.fleet.names, *removed(known)})
+
+
+def _by_image(known: Known) -> Mapping[str, list[Seen]]:
+    found: defaultdict[str, list[Seen]] = defaultdict(list)
+    for one in known.observation.artifacts:
+        found[one.own("image") or ""].append(one)
+    return found
+
+
+def _decide(known: Known, decisions: Mapping[str, Decision], *, name: str, seen: Mapping[str, list[Seen]]) -> Decision:
+    image = known.fleet.images[name]
+    lock, former = lock_of(known, image)
+    broken = known.broken_locks.get(former or name)
+    if broken is not None:
+        return _broken(known, name, (broken,))
+    situation = Situation(
+        image=image,
+        lock=lock,
+        now=known.now,
+        fleet=known.fleet_name,
+        head=known.head,
+        options=known.options,
+        seen=(*seen.get(name, ()), *seen.get(former or "", ())),
+        unreadable=known.observation.unreadable,
+        pin=known.pins.get(name),
+        pin_missing=known.unresolved.get(name),
+        renamed_from=former,
+        grace_seconds=known.fleet.settings.aws.visibility_grace,
+    )
+    if image.parent is not None:
+        parent = _parent_pin(known, decisions, image=image)
+        situation = replace(
+            situation, pin=parent.pin, pin_missing=parent.missing, parent_pending=parent.pending
+        )  # fmt: skip
+    return decide(situation)
+
+
+def _parent_pin(known: Known, decisions: Mapping[str, Decision], *, image: Image) -> ParentPin:
+    parent = decisions.get(image.parent or "")
+    if parent is not None and parent.image is not None:
+        return pin_to_parent(image, parent)
+    # The parent is invalid: its children keep to what is recorded of it.
+    return pin_to_recorded(image, known.locks.get(image.parent or ""))
+
+
+def _broken(known: Known, name: str, problems: tuple[UserError, ...]) -> Decision:
+    planned = PlannedImage(
+        image=name, sync="unknown", health="unknown", actions=("none",),
+        errors=tuple(str(problem) for problem in problems),
+    )  # fmt: skip
+    lock = known.locks.get(name) or Lockfile(image=name)
+    return Decision(planned=planned, image=None, lock=lock, wanted=None)
+
+
+def _removal(known: Known, name: str) -> Decision:
+    if name in known.broken_locks:
+        return _broken(known, name, (known.broken_locks[name],))
+    lock = known.locks[name]
+    artifacts = tuple(artifact for build in lock.builds for artifact in build.artifacts)
+    planned = PlannedImage(
+        image=name,
+        sync="drifted",
+        health="healthy",
+        actions=("retire",) if known.options.prune else ("none",),
+        reasons=(Reason(code="removed", was=f"{len(lock.builds)} recorded builds", now="not declared"),),
+        waits_for=None if known.options.prune else "retired only when asked: --prune",
+    )
+    retire = artifacts if known.options.prune else ()
+    return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
+
+
+def _assemble(known: Known, decisions: tuple[Decision, ...]) -> Plan:
+    images = tuple(decision.planned for decision in decisions)
+    errored = any(image.errors for image in images)
+    acts = any(decision.acts for decision in decisions)
+    summary = Counter(action for image in images for action in image.actions)
+    return Plan(
+        plan_id=_plan_id(known, decisions),
+        head=known.head,
+        options=known.options,
+        applyable=acts and not known.options.offline,
+        complete=not any(image.unknown for image in images),
+        errored=errored,
+        summary=dict(sorted(summary.items())),
+        images=images,
+    )
+
+
+def _plan_id(known: Known, decisions: tuple[Decision, ...]) -> str:
+    bound = [
+        [
+            decision.name,
+            decision.planned.key,
+            decision.planned.actions,
+            [reason.model_dump(mode="json") for reason in decision.planned.reasons],
+            hashlib.sha256(decision.lock.model_dump_json(by_alias=True).encode()).hexdigest(),
+        ]
+        for decision in decisions
+        if decision.planned.sync != "in-sync"
+    ]
+    in_sync = sorted(decision.name for decision in decisions if decision.planned.sync == "in-sync")
+    return digest({"head": known.head, "options": known.options.model_dump(), "drifted": bound, "in_sync": in_sync})

@@ -1,0 +1,112 @@
+"""Is what was recorded still there, in every declared region, with its tags?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+from reconciler.model.lockfile import Artifact, Build, Reason
+from reconciler.model.observation import Seen
+from reconciler.model.values import format_duration
+from reconciler.plan.adoption import adoptable
+from reconciler.plan.situation import Situation, finished_at
+from reconciler.plan.tags import of_recorded
+
+
+@dataclass
+class Presence:
+    """What the registry has of one recorded build."""
+
+    reasons: list[Reason] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
+    """Declared regions without a usable artifact."""
+    present: list[Seen] = field(default_factory=list)
+    unrecorded: list[Seen] = field(default_factory=list)
+    """Complete artifacts of this build, in declared regions, that the lockfile doesn't name."""
+    retag: list[Seen] = field(default_factory=list)
+    extra: list[Artifact] = field(default_factory=list)
+    """Recorded artifacts in regions that are no longer declared. They still serve as sources of a copy."""
+    sources: list[Seen] = field(default_factory=list)
+    """Usable artifacts anywhere, to copy from."""
+
+
+def presence(situation: Situation, build: Build) -> Presence:
+    """Compare a recorded build with the registry, region by region. Unknown is never taken for missing."""
+    found = Presence()
+    by_id = {(one.location, one.id): one for one in situation.seen}
+    same_key = {one.location: one for one in adoptable(situation.seen, key=build.key) if one.own("build") == build.id}
+    for region in situation.image.regions:
+        recorded = build.artifact_in(region)
+        seen = by_id.get((region, recorded.id)) if recorded else same_key.get(region)
+        if region in situation.unreadable:
+            found.unknown.append(f"{region}: {situation.unreadable[region]}")
+        elif seen is None:
+            _note_missing(found, situation, build=build, region=region, recorded=recorded)
+        else:
+            _note_seen(found, situation, build=build, seen=seen, is_recorded=recorded is not None)
+    _note_extra(found, build=build, regions=situation.image.regions)
+    recorded_ids = {(artifact.location, artifact.id) for artifact in build.artifacts}
+    usable = [one for place, one in by_id.items() if place in recorded_ids and one.state == "available"]
+    found.sources = [*found.present, *(one for one in usable if one not in found.present)]
+    _settle(found, build)
+    return found
+
+
+def _note_missing(
+    found: Presence, situation: Situation, *, build: Build, region: str, recorded: Artifact | None
+) -> None:
+    finished = finished_at(build)
+    age = situation.now - finished if finished else None
+    if recorded and age is not None and age < timedelta(seconds=situation.grace_seconds):
+        # EC2 is eventually consistent: what was recorded moments ago may not be listed yet.
+        left = format_duration(situation.grace_seconds - int(age.total_seconds()))
+        found.unknown.append(f"{region}: {recorded.id} is not listed yet; it counts as missing in {left}")
+        return
+    found.missing.append(region)
+    found.reasons.append(
+        Reason(code="region-missing", was=f"{region} {recorded.id}" if recorded else None, now=f"{region} nothing")
+    )
+
+
+def _note_seen(found: Presence, situation: Situation, *, build: Build, seen: Seen, is_recorded: bool) -> None:
+    if seen.state == "pending":
+        found.unknown.append(f"{seen.location}: {seen.id} is pending")
+        return
+    if seen.state != "available":
+        found.missing.append(seen.location)
+        found.reasons.append(
+            Reason(code="region-missing", was=f"{seen.location} {seen.id}", now=f"{seen.location} {seen.state}")
+        )
+        return
+    found.present.append(seen)
+    if not is_recorded:
+        found.unrecorded.append(seen)
+        found.reasons.append(
+            Reason(code="region-missing", was=f"{seen.location} not recorded", now=f"{seen.location} {seen.id}")
+        )
+    wanted = of_recorded(fleet=situation.fleet, image=situation.image, build=build)
+    differing = sorted(name for name, value in wanted.items() if seen.tags.get(name) != value)
+    if differing:
+        found.retag.append(seen)
+        was = ", ".join(f"{name}={seen.tags[name]}" if name in seen.tags else f"no {name}" for name in differing)
+        now = ", ".join(f"{name}={wanted[name]}" for name in differing)
+        found.reasons.append(Reason(code="tags-changed", was=f"{seen.location}: {was}", now=now))
+
+
+def _note_extra(found: Presence, *, build: Build, regions: Sequence[str]) -> None:
+    for artifact in build.artifacts:
+        if artifact.location not in regions:
+            found.extra.append(artifact)
+            found.reasons.append(
+                Reason(code="region-extra", was=f"{artifact.location} {artifact.id}", now="not declared")
+            )
+
+
+def _settle(found: Presence, build: Build) -> None:
+    """With nothing left to copy from, the build as a whole is missing."""
+    if found.missing and not found.sources and not found.unknown:
+        others = [reason for reason in found.reasons if reason.code not in ("region-missing", "tags-changed")]
+        was = ", ".join(f"{artifact.location} {artifact.id}" for artifact in build.artifacts)
+        found.reasons = [Reason(code="artifact-missing", was=was, now="nothing in any declared region"), *others]

@@ -1,0 +1,99 @@
+"""Why an image needs another build, and what was and is now."""
+
+from __future__ import annotations
+
+from reconciler.model.lockfile import Build, Reason
+from reconciler.model.plan import Wanted
+from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.values import format_duration
+from reconciler.plan.key import SOURCE, moved
+from reconciler.plan.situation import Situation, finished_at
+
+THIS_RUN = "(this run)"
+
+
+def content_reasons(situation: Situation, wanted: Wanted) -> tuple[Reason, ...]:
+    """Why what is wanted is not what was built last. Empty when it is the same thing."""
+    last = situation.last
+    if last is None:
+        return (Reason(code="new", now=situation.head[:12]),)
+    components = moved(last.components, wanted.components)
+    found: list[Reason] = []
+    if not {"files", "variables", "builds"}.isdisjoint(components):
+        found.append(_inputs_changed(situation, last, components))
+    if "tooling" in components:
+        found.append(_tooling_changed(situation, last))
+    if SOURCE in components:
+        found.append(_source_changed(last, wanted.pin))
+    return tuple(found)
+
+
+def renewal_reasons(situation: Situation) -> tuple[Reason, ...]:
+    """Why a build is wanted although nothing changed: a person asked, or it is too old for a refresh."""
+    last = situation.last
+    if last is None:
+        return ()
+    if situation.forced:
+        return (Reason(code="forced", was=last.id, now=THIS_RUN),)
+    limit = situation.image.declaration.refresh.max_age
+    if situation.options.refresh and situation.expired and limit is not None:
+        finished = finished_at(last)
+        was = f"built {finished:%Y-%m-%d}" if finished else last.id
+        return (Reason(code="expired", was=was, now=f"older than {format_duration(limit)}"),)
+    return ()
+
+
+def request_text(request: SourceRequest | None) -> str:
+    """A source as it was asked for, in one line: `ami debian-12-* of 136693071363`."""
+    if request is None:
+        return "none"
+    if request.ami is not None:
+        owners = f" of {', '.join(request.ami.owners)}" if request.ami.owners else ""
+        return f"ami {request.ami.id or request.ami.name or 'by filters'}{owners}"
+    if request.ssm is not None:
+        return f"ssm {request.ssm}"
+    return f"{request.image} {request.parent_channel}"
+
+
+def _inputs_changed(situation: Situation, last: Build, components: tuple[str, ...]) -> Reason:
+    image = situation.image
+    now = {file.path: f"{file.mode} {file.oid}" for file in image.inputs}
+    was = last.files or {}
+    changed = sorted(path for path in now.keys() | was.keys() if now.get(path) != was.get(path))
+    files = [repository_path(image.folder, path) for path in changed] if "files" in components else []
+    if not {"variables", "builds"}.isdisjoint(components):
+        files.append(f"{image.folder}/image.yaml")
+    return Reason(code="inputs-changed", was=last.commit[:12], now=situation.head[:12], files=tuple(files))
+
+
+def _tooling_changed(situation: Situation, last: Build) -> Reason:
+    template = situation.image.template
+    plugins = [f"{name} {constraint}" for name, constraint in sorted(template.plugins.items())]
+    now = ", ".join([f"packer {template.required_version}".strip(), *plugins])
+    return Reason(code="tooling-changed", was=f"constraints of {last.id}", now=now)
+
+
+def _source_changed(last: Build, pin: Pin | None) -> Reason:
+    was = last.source
+    if pin is not None and pin.image is not None and was is not None and was.image == pin.image:
+        return Reason(code="parent-rebuilt", was=str(was), now=f"{pin.image} {pin.build or THIS_RUN}")
+    return Reason(code="source-changed", was=_with_id(was), now=_with_id(pin))
+
+
+def _with_id(pin: Pin | None) -> str:
+    if pin is None:
+        return "none"
+    if pin.ami is not None:
+        return f"{pin.ami.name} {pin.ami.id}" if pin.ami.name else pin.ami.id
+    return f"{pin.image} {pin.build or THIS_RUN}"
+
+
+def repository_path(folder: str, path: str) -> str:
+    """A path relative to an image's folder, as seen from the repository's root."""
+    parts = folder.split("/")
+    for part in path.split("/"):
+        if part == "..":
+            parts.pop()
+        else:
+            parts.append(part)
+    return "/".join(parts)

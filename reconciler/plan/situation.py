@@ -1,0 +1,60 @@
+"""All that is known of one image when it is decided what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.observation import Seen
+from reconciler.model.plan import PlanOptions
+from reconciler.model.source import Pin
+from reconciler.model.values import parse_instant
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One declared image, what is recorded of it, and what the registry shows."""
+
+    image: Image
+    lock: Lockfile
+    now: datetime
+    fleet: str
+    head: str
+    options: PlanOptions = field(default_factory=PlanOptions)
+    seen: tuple[Seen, ...] = ()
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    pin: Pin | None = None
+    pin_missing: str | None = None
+    """Why there is no pin although the image has a source."""
+    parent_pending: bool = False
+    renamed_from: str | None = None
+    grace_seconds: int = 120
+
+    @property
+    def last(self) -> Build | None:
+        """The newest recorded build: what the image is compared with."""
+        return self.lock.builds[0] if self.lock.builds else None
+
+    @property
+    def forced(self) -> bool:
+        """Whether a person asked for a new build."""
+        return self.image.name in self.options.force
+
+    @property
+    def expired(self) -> bool:
+        """Whether the last build is older than `refresh.max_age`. False when its age is not known."""
+        limit = self.image.declaration.refresh.max_age
+        finished = finished_at(self.last)
+        return limit is not None and finished is not None and self.now - finished > timedelta(seconds=limit)
+
+
+def finished_at(build: Build | None) -> datetime | None:
+    """When a build ended; None when it isn't recorded. A build id starts with the time of its start."""
+    if build is None:
+        return None
+    if build.started is None:
+        return datetime.strptime(f"{build.id[:16]}+0000", "%Y%m%dT%H%M%SZ%z")
+    return parse_instant(build.started) + timedelta(seconds=build.seconds or 0)

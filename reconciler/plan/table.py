@@ -1,0 +1,69 @@
+"""A plan on a terminal, in 80 columns."""
+
+from __future__ import annotations
+
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from reconciler.model.plan import Plan, PlannedImage
+from reconciler.plan import words
+
+_COLOURS = {"build": "yellow", "adopt": "green", "copy": "cyan", "retire": "red", "none": "dim"}
+
+
+def render(plan: Plan) -> RenderableType:
+    """The plan as it is printed, without its first line: one row an image that is not in sync."""
+    changed = [image for image in plan.images if image.sync != "in-sync"]
+    if not changed:
+        return Text("")
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(overflow="fold", max_width=22)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold", max_width=16)
+    table.add_column(overflow="fold", ratio=1)
+    for image in changed:
+        table.add_row(*_cells(image))
+    return Group(Text(""), Padding(table, (0, 0, 0, 2)), Text(""))
+
+
+def footer(plan: Plan) -> str:
+    """What is in sync, how long it will take, and what to do next."""
+    parts = []
+    if len(plan.images) > 0 and words.in_sync_count(plan) < len(plan.images):
+        parts.append(f"{words.in_sync_count(plan)} in sync.")
+    estimate = words.estimate(plan)
+    if estimate:
+        parts.append(estimate)
+    lines = [" ".join(parts)] if parts else []
+    if plan.applyable:
+        lines.append(f"Run `reconciler reconcile{_flags(plan)}` to {_verbs(plan)}.")
+    return "\n".join(lines)
+
+
+def _cells(image: PlannedImage) -> tuple[RenderableType, ...]:
+    action = ", ".join(image.actions)
+    details = "\n".join(words.details(image))
+    return (
+        Text(image.image, style="bold"),
+        Text(action, style=_COLOURS.get(image.actions[0], "")),
+        Text(words.why(image).replace(", ", "\n")),
+        Text(details),
+    )
+
+
+def _verbs(plan: Plan) -> str:
+    actions = list(dict.fromkeys(action for image in plan.images for action in image.actions if action != "none"))
+    objects = "it" if sum(image.actions != ("none",) for image in plan.images) == 1 else "them"
+    if len(actions) == 1:
+        return f"{actions[0]} {objects}"
+    return f"{', '.join(actions[:-1])} and {actions[-1]} {objects}"
+
+
+def _flags(plan: Plan) -> str:
+    options = plan.options
+    flags = "".join(f" {image}" for image in options.images)
+    flags += " --refresh" if options.refresh else ""
+    flags += "".join(f" --force {image}" for image in options.force)
+    return flags + (" --prune" if options.prune else "")

@@ -1,0 +1,49 @@
+"""The tags that an artifact carries (docs/formats.md), derived from what is declared and recorded."""
+
+from __future__ import annotations
+
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Build, Phase
+from reconciler.model.observation import TAG_PREFIX
+from reconciler.model.plan import Wanted
+from reconciler.model.source import Pin
+from reconciler.plan.key import inputs_of
+
+_LONGEST_VALUE = 256  # EC2's limit for a tag's value
+
+
+def at_birth(*, fleet: str, image: Image, build_id: str, run_id: str) -> dict[str, str]:
+    """Whose it is: what a template that takes `run_tags` puts on everything it makes, from its first second."""
+    return _own(fleet=fleet, image=image.name, build=build_id, run=run_id)
+
+
+def when_complete(
+    *, fleet: str, image: Image, build_id: str, wanted: Wanted, commit: str, phase: Phase
+) -> dict[str, str]:
+    """Everything that a complete artifact carries. `reconciler:key` says that nothing is missing in its region."""
+    source = {"source": source_text(wanted.pin)} if wanted.pin else {}
+    ours = _own(
+        fleet=fleet, image=image.name, build=build_id, key=wanted.key, inputs=wanted.inputs, commit=commit,
+        phase=phase, **source,
+    )  # fmt: skip
+    return {**image.declaration.tags, **ours}
+
+
+def of_recorded(*, fleet: str, image: Image, build: Build) -> dict[str, str]:
+    """The tags that the artifacts of a recorded build should carry today."""
+    wanted = Wanted(
+        key=build.key, components=build.components, inputs=inputs_of(build.components), pin=build.source
+    )  # fmt: skip
+    return when_complete(
+        fleet=fleet, image=image, build_id=build.id, wanted=wanted, commit=build.commit, phase=build.phase
+    )
+
+
+def source_text(pin: Pin) -> str:
+    """A pin as a tag's value: the AMI's id, or `parent@build-id`."""
+    text = pin.ami.id if pin.ami else f"{pin.image}@{pin.build}"
+    return text[:_LONGEST_VALUE]
+
+
+def _own(**values: str) -> dict[str, str]:
+    return {TAG_PREFIX + name: value for name, value in values.items()}

@@ -1,0 +1,99 @@
+"""The sentences of a plan, shared by every form in which it is shown."""
+
+from __future__ import annotations
+
+from reconciler.model.lockfile import Reason
+from reconciler.model.plan import Plan, PlannedImage
+from reconciler.plan.estimate import longest_chain
+
+MOST_FILES = 8
+
+
+def headline(plan: Plan) -> str:
+    """The first line, which answers the question: `2 of 14 images drifted: base (source-changed), …`."""
+    total = len(plan.images)
+    parts = []
+    if plan.drifted:
+        named = ", ".join(f"{image.image} ({_codes(image)})" for image in plan.drifted[:6])
+        more = f" and {len(plan.drifted) - 6} more" if len(plan.drifted) > 6 else ""
+        parts.append(f"{len(plan.drifted)} of {_images(total)} drifted: {named}{more}")
+    unknown = [image for image in plan.images if image.unknown]
+    if unknown:
+        parts.append(f"{len(unknown)} of {_images(total)} unknown: {_names(unknown)}")
+    invalid = [image for image in plan.images if image.errors]
+    if invalid:
+        parts.append(f"{len(invalid)} of {_images(total)} invalid: {_names(invalid)}")
+    return "; ".join(parts) or f"{_images(total)} in sync"
+
+
+def in_sync_count(plan: Plan) -> int:
+    """How many images are as they should be. They are counted, never listed."""
+    return sum(image.sync == "in-sync" for image in plan.images)
+
+
+def why(image: PlannedImage) -> str:
+    """The reason codes of an image, each once."""
+    if image.errors:
+        return "invalid"
+    return _codes(image) or ("unknown" if image.unknown else "")
+
+
+def details(image: PlannedImage) -> tuple[str, ...]:
+    """What was and what is now, one fact a line; then what it waits for."""
+    lines: list[str] = []
+    for reason in image.reasons:
+        lines.extend(_reason_lines(reason))
+    lines.extend(image.unknown)
+    lines.extend(line for error in image.errors for line in error.splitlines())
+    if image.blocked_by:
+        lines.append(f"waits for {', '.join(image.blocked_by)}")
+    if image.waits_for:
+        lines.append(image.waits_for)
+    return tuple(lines)
+
+
+def estimate(plan: Plan) -> str | None:
+    """How long the run will take: `About 11 min: base 6 min, then web 5 min (from earlier builds).`."""
+    chain = longest_chain({image.image: image for image in plan.images})
+    if not chain:
+        return None
+    total = sum(image.estimate_seconds or 0 for image in chain)
+    steps = ", then ".join(f"{image.image} {duration(image.estimate_seconds or 0)}" for image in chain)
+    return f"About {duration(total)}: {steps} (from earlier builds)."
+
+
+def duration(seconds: int) -> str:
+    """Seconds for people: `38 s`, `6 min`, `1 h 20 min`."""
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def _reason_lines(reason: Reason) -> tuple[str, ...]:
+    if reason.code == "new":
+        return ("not built yet",)
+    if reason.files is not None:
+        shown = reason.files[:MOST_FILES]
+        more = len(reason.files) - len(shown)
+        return (*shown, f"(+{more} more)") if more else shown
+    was, now = reason.was or "nothing", reason.now or "nothing"
+    if len(was) + len(now) < 44:
+        return (f"{was} → {now}",)
+    return (was, f"→ {now}")
+
+
+def _codes(image: PlannedImage) -> str:
+    return ", ".join(dict.fromkeys(reason.code for reason in image.reasons))
+
+
+def _images(count: int) -> str:
+    return f"{count} image" if count == 1 else f"{count} images"
+
+
+def _names(images: list[PlannedImage]) -> str:
+    named = ", ".join(image.image for image in images[:6])
+    return named + (f" and {len(images) - 6} more" if len(images) > 6 else "")
