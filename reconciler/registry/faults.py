@@ -1,0 +1,134 @@
+"""What AWS's error codes mean here: whose fault, whether to try again, and how to mend it.
+
+Codes as in the EC2 API reference (Error codes for the Amazon EC2 API), the SSM and STS references, and
+`botocore.exceptions`. A code that is not listed is Terminal: an error nobody knows is not one to retry.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one kind of error is taken.
+
+    Attributes:
+        error: The class it becomes.
+        says: What happened, in a few words; empty: AWS's own message is told.
+        mend: What to do about it.
+        shared: The cause lies with the credentials, so it is likely the same in every region.
+    """
+
+    error: type[ReconcilerError]
+    says: str = ""
+    mend: tuple[str, ...] = ()
+    shared: bool = False
+
+
+_SIGN_IN_AGAIN = ("sign in again, or give the CI job fresh credentials, and run once more",)
+_ALLOW = (
+    "allow it for the role that runs this; docs/iam/ has the policies",
+    "if a service control policy of the organization forbids it, ask who runs that",
+)
+_CHECK_KEYS = (
+    "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile they come from",
+    "if the credentials are good, the region may not be enabled for this account",
+)
+
+THROTTLED = Rule(Transient)
+EXPIRED = Rule(Terminal, "the credentials have expired", _SIGN_IN_AGAIN, shared=True)
+NOT_ALLOWED = Rule(Terminal, "not allowed", _ALLOW, shared=True)
+BAD_KEYS = Rule(Terminal, "AWS does not accept the credentials", _CHECK_KEYS, shared=True)
+NO_KEYS = Rule(
+    Terminal,
+    "no AWS credentials were found",
+    (
+        "set AWS_PROFILE, or `aws.profile` in desired/reconciler.yaml, or give the CI job a role (OIDC)",
+        "to plan without AWS: `reconciler plan --offline`",
+    ),
+    shared=True,
+)
+NO_ROLE = Rule(
+    Terminal,
+    "the role can't be assumed",
+    (
+        "check `aws.role` in desired/reconciler.yaml, and that the role's trust policy names who you are now",
+        "`aws sts get-caller-identity` says who that is",
+    ),
+    shared=True,
+)
+UNREACHABLE = Rule(Transient)
+BROKEN_SERVER = Rule(Transient)
+
+THROTTLES = frozenset({
+    "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
+    "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown", "ThrottledException",
+    "Throttling", "ThrottlingException", "TooManyRequestsException",
+})  # fmt: skip
+
+BY_CODE: dict[str, Rule] = {
+    **dict.fromkeys(THROTTLES, THROTTLED),
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException"), EXPIRED),
+    # EC2 says so of expired temporary credentials and of a clock that is off.
+    "RequestExpired": Rule(
+        Terminal,
+        "the request, or the credentials, have expired",
+        (*_SIGN_IN_AGAIN, "check this machine's clock"),
+        shared=True,
+    ),
+    **dict.fromkeys(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Client.UnauthorizedOperation"),
+                    NOT_ALLOWED),
+    **dict.fromkeys(("AuthFailure", "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId",
+                     "InvalidSecurity", "InvalidSignatureException", "MissingAuthenticationToken",
+                     "SignatureDoesNotMatch", "UnrecognizedClientException"), BAD_KEYS),
+    **dict.fromkeys(("OptInRequired", "Blocked", "PendingVerification", "SubscriptionRequiredException"),
+                    Rule(Terminal, mend=("AWS holds the account back; its console or support says why",), shared=True)),
+    **dict.fromkeys(("InternalError", "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable",
+                     "RequestTimeout", "RequestTimeoutException"), BROKEN_SERVER),
+    "InsufficientInstanceCapacity": Rule(Transient),
+    "ResourceLimitExceeded": Rule(Transient, mend=("wait for copies under way to end, or ask AWS for a higher quota",)),
+    "InvalidAMIID.Malformed": Rule(UserError, "that is not an AMI id", ("an AMI id is ami- and 8 or 17 hex digits",)),
+    "InvalidAMIName.Duplicate": Rule(Terminal, mend=("the name is another AMI's; deregister that one or let it be",)),
+    "IdempotentParameterMismatch": Rule(
+        Transient,
+        "this was begun before with other arguments",
+        ("the next run sees what was begun and goes on with it",),
+    ),
+    "OperationNotPermitted": Rule(
+        Terminal, mend=("if the AMI has deregistration protection: `aws ec2 disable-image-deregistration-protection`",)
+    ),
+    "InvalidParameterValue": Rule(UserError),
+    "InvalidParameter": Rule(UserError),
+    "FilterLimitExceeded": Rule(UserError, mend=("give fewer values under `filters:`",)),
+}  # fmt: skip
+
+BY_EXCEPTION: dict[str, Rule] = {
+    # Names, not classes, so that this table needs no botocore; the first of an error's classes that stands here counts.
+    "NoCredentialsError": NO_KEYS,
+    "PartialCredentialsError": Rule(Terminal, "the AWS credentials are not whole", _CHECK_KEYS[:1], shared=True),
+    "CredentialRetrievalError": Rule(Terminal, mend=_SIGN_IN_AGAIN, shared=True),
+    "TokenRetrievalError": Rule(Terminal, mend=("run `aws sso login` for this profile",), shared=True),
+    "SSOError": Rule(Terminal, mend=("run `aws sso login` for this profile",), shared=True),
+    "LoginError": Rule(Terminal, mend=("run `aws login` for this profile",), shared=True),
+    "ProfileNotFound": Rule(
+        Terminal, mend=("`aws configure list-profiles` lists the profiles of this machine",
+                        "set `aws.profile` in desired/reconciler.yaml, or AWS_PROFILE, to one of them"), shared=True),
+    "ConfigNotFound": Rule(Terminal, mend=("AWS_CONFIG_FILE names the file",), shared=True),
+    "ConfigParseError": Rule(Terminal, mend=("mend the file; AWS_CONFIG_FILE names it",), shared=True),
+    "InvalidConfigError": Rule(Terminal, mend=("see AWS_ENDPOINT_URL and the profile in ~/.aws/config",), shared=True),
+    "InvalidRegionError": Rule(UserError, mend=("region names look like eu-west-1",)),
+    "ParamValidationError": Rule(UserError),
+    "SSLError": Rule(
+        Transient, mend=("behind a proxy with a certificate of its own: set AWS_CA_BUNDLE to its authority",)),
+    "ProxyConnectionError": Rule(Transient, mend=("check HTTPS_PROXY and NO_PROXY",)),
+    "ConnectionError": UNREACHABLE,  # botocore's, the base of EndpointConnectionError and the timeouts
+    "HTTPClientError": UNREACHABLE,
+    "ResponseParserError": Rule(
+        Transient, "what answered is not AWS", ("check HTTPS_PROXY and AWS_ENDPOINT_URL; a proxy may have answered",)),
+    "IncompleteReadError": BROKEN_SERVER,
+}  # fmt: skip
+
+OTHER = Rule(Terminal)

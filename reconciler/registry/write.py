@@ -1,0 +1,126 @@
+"""What is changed in EC2: tags, copies, and what is retired."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from reconciler.model.errors import Terminal
+from reconciler.model.observation import TAG_PREFIX
+from reconciler.registry.errors import code_of, translated
+from reconciler.registry.images import GONE, describe, seen
+from reconciler.registry.observe import FLEET_TAG
+from reconciler.registry.protocol import Located
+from reconciler.registry.session import Clients
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import TagTypeDef
+
+_IMAGE_TAG = f"{TAG_PREFIX}image"
+
+
+def tag(clients: Clients, artifact: Located, tags: Mapping[str, str]) -> None:
+    """Set tags with one CreateTags. See `Registry.tag`."""
+    if not tags:
+        return
+    with translated(f"tagging {artifact.id} in {artifact.location}"):
+        clients.ec2(artifact.location).create_tags(Resources=[artifact.id, *artifact.snapshots], Tags=_as_list(tags))
+
+
+def copy(clients: Clients, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
+    """Begin a CopyImage. See `Registry.copy`."""
+    with translated(f"copying {source.id} from {source.location} to {to}"):
+        answer = clients.ec2(to).copy_image(
+            SourceImageId=source.id,
+            SourceRegion=source.location,
+            Name=name,
+            ClientToken=_client_token(source, to=to, name=name, token=token),
+            # Ours are given; the source's could hold a phase or verdict that is not the copy's.
+            CopyImageTags=False,
+            TagSpecifications=[
+                {"ResourceType": "image", "Tags": _as_list(tags)},
+                {"ResourceType": "snapshot", "Tags": _as_list(tags)},
+            ],
+        )
+    return answer["ImageId"]
+
+
+def retire(clients: Clients, artifact: Located, *, fleet: str, image: str) -> tuple[str, ...]:
+    """Deregister an image and delete its snapshots. See `Registry.retire`.
+
+    A run that was killed between the two left snapshots without an image. They are known from the record then, and
+    taken only if they carry the tags themselves.
+    """
+    with translated(f"retiring {artifact.id} in {artifact.location}"):
+        ec2 = clients.ec2(artifact.location)
+        described = describe(ec2, artifact.id)
+        if described is None:
+            doomed = _tagged_snapshots(ec2, artifact.snapshots, fleet=fleet, image=image)
+        else:
+            found = seen(described, artifact.location)
+            _refuse_foreign(found.tags, what=f"{artifact.id} in {artifact.location}", fleet=fleet, image=image)
+            _deregister(ec2, artifact.id)
+            doomed = found.snapshots
+        return tuple(snapshot for snapshot in doomed if not _delete_snapshot(ec2, snapshot))
+
+
+def _client_token(source: Located, *, to: str, name: str, token: str) -> str:
+    # 64 ASCII characters at most (CopyImage, API reference). With the source in it, a copy of a rebuilt artifact is
+    # never refused with IdempotentParameterMismatch.
+    named = json.dumps([token, source.location, source.id, to, name])
+    return hashlib.sha256(named.encode()).hexdigest()
+
+
+def _as_list(tags: Mapping[str, str]) -> list[TagTypeDef]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def _refuse_foreign(tags: Mapping[str, str], *, what: str, fleet: str, image: str) -> None:
+    for key, wanted in ((FLEET_TAG, fleet), (_IMAGE_TAG, image)):
+        found = tags.get(key)
+        if found != wanted:
+            raise Terminal(
+                f"{what} is not retired: its tag {key} is {found!r}, not {wanted!r}",
+                mend="if it is yours to delete, set the tag, or deregister it by hand",
+            )
+
+
+def _deregister(ec2: EC2Client, image_id: str) -> None:
+    try:
+        ec2.deregister_image(ImageId=image_id)
+    except ClientError as error:
+        if code_of(error) not in GONE:
+            raise
+
+
+def _tagged_snapshots(ec2: EC2Client, ids: Sequence[str], *, fleet: str, image: str) -> tuple[str, ...]:
+    if not ids:
+        return ()
+    # By filter, not by SnapshotIds: those make one missing snapshot an error.
+    answer = ec2.describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "snapshot-id", "Values": list(ids)}])
+    wanted = {FLEET_TAG: fleet, _IMAGE_TAG: image}.items()
+    return tuple(
+        one["SnapshotId"]
+        for one in answer["Snapshots"]
+        if wanted <= {tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}.items()
+    )
+
+
+def _delete_snapshot(ec2: EC2Client, snapshot: str) -> bool:
+    """Delete a snapshot; False if it stays because another image or a volume is made from it."""
+    try:
+        ec2.delete_snapshot(SnapshotId=snapshot)
+    except ClientError as error:
+        match code_of(error):
+            case "InvalidSnapshot.InUse":
+                return False
+            case "InvalidSnapshot.NotFound":
+                return True
+            case _:
+                raise
+    return True

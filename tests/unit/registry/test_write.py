@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.stub import ANY, Stubber
+
+from reconciler.model.errors import Terminal
+from reconciler.model.lockfile import Artifact
+from reconciler.registry.session import Clients
+from reconciler.registry.write import copy, retire, tag
+
+REGION, AMI = "us-east-1", "ami-00000001"
+ARTIFACT = Artifact(kind="ami", builder="b", location=REGION, id=AMI, name="web", snapshots=("snap-1", "snap-2"))
+TAGS = [{"Key": "reconciler:fleet", "Value": "acme/images"}, {"Key": "reconciler:image", "Value": "web"}]
+DESCRIBED: dict[str, Any] = {
+    "Images": [
+        {
+            "ImageId": AMI,
+            "State": "available",
+            "Tags": TAGS,
+            "BlockDeviceMappings": [{"Ebs": {"SnapshotId": "snap-1"}}, {"Ebs": {"SnapshotId": "snap-2"}}],
+        }
+    ]
+}
+
+
+def _retire(clients: Clients) -> tuple[str, ...]:
+    return retire(clients, ARTIFACT, fleet="acme/images", image="web")
+
+
+def test_an_image_and_its_snapshots_are_tagged_in_one_call(clients: Clients, ec2: Stubber) -> None:
+    ec2.add_response(
+        "create_tags", {}, {"Resources": [AMI, "snap-1", "snap-2"], "Tags": [{"Key": "CostCenter", "Value": "42"}]}
+    )
+
+    tag(clients, ARTIFACT, {"CostCenter": "42"})
+
+
+def test_no_tags_are_no_call(clients: Clients, ec2: Stubber) -> None:
+    tag(clients, ARTIFACT, {})
+
+
+def test_a_copy_carries_our_tags_from_birth_and_none_of_the_source_s(clients: Clients, ec2: Stubber) -> None:
+    source = ARTIFACT.model_copy(update={"location": "eu-west-1"})
+    tags = [{"Key": "reconciler:image", "Value": "web"}]
+    ec2.add_response(
+        "copy_image",
+        {"ImageId": "ami-2"},
+        {
+            "SourceImageId": AMI,
+            "SourceRegion": "eu-west-1",
+            "Name": "web-1",
+            "ClientToken": ANY,
+            "CopyImageTags": False,
+            "TagSpecifications": [
+                {"ResourceType": "image", "Tags": tags},
+                {"ResourceType": "snapshot", "Tags": tags},
+            ],
+        },
+    )
+
+    assert copy(clients, source, to=REGION, name="web-1", tags={"reconciler:image": "web"}, token="t") == "ami-2"
+
+
+def test_an_image_is_deregistered_before_its_snapshots_are_deleted(clients: Clients, ec2: Stubber) -> None:
+    ec2.add_response("describe_images", DESCRIBED)
+    ec2.add_response("deregister_image", {}, {"ImageId": AMI})
+    ec2.add_response("delete_snapshot", {}, {"SnapshotId": "snap-1"})
+    ec2.add_response("delete_snapshot", {}, {"SnapshotId": "snap-2"})
+
+    assert _retire(clients) == ()
+
+
+def test_a_snapshot_in_use_stays_and_is_told(clients: Clients, ec2: Stubber) -> None:
+    ec2.add_response("describe_images", DESCRIBED)
+    ec2.add_response("deregister_image", {})
+    ec2.add_client_error("delete_snapshot", "InvalidSnapshot.InUse")
+    ec2.add_client_error("delete_snapshot", "InvalidSnapshot.NotFound")
+
+    assert _retire(clients) == ("snap-1",)
+
+
+def test_another_run_that_deregistered_it_first_is_no_error(clients: Clients, ec2: Stubber) -> None:
+    ec2.add_response("describe_images", DESCRIBED)
+    ec2.add_client_error("deregister_image", "InvalidAMIID.Unavailable")
+    ec2.add_response("delete_snapshot", {})
+    ec2.add_response("delete_snapshot", {})
+
+    assert _retire(clients) == ()
+
+
+def test_snapshots_that_a_killed_run_left_are_deleted_if_they_carry_our_tags(clients: Clients, ec2: Stubber) -> None:
+    ec2.add_client_error("describe_images", "InvalidAMIID.NotFound")
+    ec2.add_response(
+        "describe_snapshots",
+        {"Snapshots": [{"SnapshotId": "snap-1", "Tags": TAGS}, {"SnapshotId": "snap-2", "Tags": TAGS[:1]}]},
+        {"OwnerIds": ["self"], "Filters": [{"Name": "snapshot-id", "Values": ["snap-1", "snap-2"]}]},
+    )
+    ec2.add_response("delete_snapshot", {}, {"SnapshotId": "snap-1"})
+
+    assert _retire(clients) == ()
+
+
+def test_protection_against_deregistration_is_respected(clients: Clients, ec2: Stubber) -> None:
+    ec2.add_response("describe_images", DESCRIBED)
+    ec2.add_client_error("deregister_image", "OperationNotPermitted", "The AMI has deregistration protection enabled.")
+
+    with pytest.raises(Terminal, match="deregistration protection enabled"):
+        _retire(clients)
