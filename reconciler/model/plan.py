@@ -89,6 +89,8 @@ class Decision:
     adopt: tuple[Seen, ...] = ()
     """The artifacts of the build to adopt, at most one per region."""
     missing_regions: tuple[str, ...] = ()
+    copy_from: Seen | None = None
+    """What the missing regions are copied from, when no build or adoption is due."""
     retag: tuple[Seen, ...] = ()
     retire: tuple[Artifact, ...] = ()
 

@@ -103,7 +103,8 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
     return replace(
         _decision(situation, wanted, outcome),
         adopt=tuple(found.unrecorded),
-        missing_regions=tuple(region for region in found.missing if found.sources),
+        missing_regions=tuple(found.missing),
+        copy_from=found.sources[0] if found.missing and found.sources else None,
         retag=tuple(found.retag),
         retire=tuple(found.extra) if situation.options.prune else (),
     )

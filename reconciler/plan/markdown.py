@@ -37,7 +37,8 @@ def _row(image: PlannedImage) -> str:
 
 def _code(line: str) -> str:
     # A backtick inside code ends it; a bar ends the cell even inside code.
-    return f"`{line.strip().replace('`', 'ˋ').replace('|', '¦')}`" if line.strip() else ""
+    text = line.strip().replace("`", "'").replace("|", "¦")
+    return f"`{text}`" if text else ""
 
 
 def _escape(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -14,6 +14,7 @@ from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions
 from reconciler.model.source import Pin
+from reconciler.model.tree import Tree
 from reconciler.model.values import digest
 from reconciler.plan.diff import decide
 from reconciler.plan.order import graph, in_order, with_ancestors
@@ -25,18 +26,25 @@ from reconciler.plan.situation import Situation
 class Known:
     """Everything a plan is made from: nothing else decides it."""
 
-    head: str
+    tree: Tree
     fleet_name: str
     fleet: Fleet
     locks: Mapping[str, Lockfile]
     now: datetime
     options: PlanOptions = field(default_factory=PlanOptions)
     observation: Observation = field(default_factory=Observation)
+    unlisted: Mapping[str, Sequence[Seen]] = field(default_factory=dict)
+    """Recorded artifacts, by image, that the listing by tag left out and that are there all the same."""
     pins: Mapping[str, Pin] = field(default_factory=dict)
     """Upstream pins by image: as locked, or resolved anew."""
     unresolved: Mapping[str, str] = field(default_factory=dict)
     """Why an upstream source has no pin, by image."""
     broken_locks: Mapping[str, UserError] = field(default_factory=dict)
+
+    @property
+    def head(self) -> str:
+        """The commit (or the tree of a work tree) that is planned."""
+        return self.tree.oid
 
 
 @dataclass(frozen=True)
@@ -106,7 +114,7 @@ def _decide(known: Known, decisions: Mapping[str, Decision], *, name: str, seen:
         fleet=known.fleet_name,
         head=known.head,
         options=known.options,
-        seen=(*seen.get(name, ()), *seen.get(former or "", ())),
+        seen=(*seen.get(name, ()), *seen.get(former or "", ()), *known.unlisted.get(name, ())),
         unreadable=known.observation.unreadable,
         pin=known.pins.get(name),
         pin_missing=known.unresolved.get(name),

@@ -1,0 +1,41 @@
+# Two commands are all a newcomer needs: `make demo` and `make test`. Both install what is missing.
+# On a machine where you are not root they ask for sudo: the sandbox needs it (see docs/sandbox.md).
+
+PYTHON := .venv/bin/python
+.DEFAULT_GOAL := help
+
+.PHONY: help demo test check bench lock schema clean
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+
+.venv/installed: requirements.lock pyproject.toml .ci/install
+	.ci/install
+	@touch $@
+
+demo: .venv/installed ## Run the whole story in the sandbox, with the real Packer
+	.ci/as-root $(PYTHON) -m reconciler demo
+
+test: .venv/installed ## Run the tests
+	.ci/as-root $(PYTHON) -m pytest -n auto --dist loadgroup
+
+check: .venv/installed ## Lint, types, and the architecture
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+	.venv/bin/check-jsonschema --builtin-schema vendor.circle-ci .circleci/config.yml
+
+bench: .venv/installed ## Measure speed and memory against stated floors
+	.ci/as-root $(PYTHON) -m tests.bench
+
+lock: .venv/installed ## Resolve the dependencies anew
+	.venv/bin/pip install --quiet uv
+	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	  --extra sandbox --extra dev --upgrade --output-file requirements.lock pyproject.toml
+
+schema: .venv/installed ## Write docs/schema/ from the models
+	$(PYTHON) -m reconciler.state.schema
+
+clean: ## Remove the virtual environment and caches
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -1,0 +1,75 @@
+# Variables that the reconciler fills in where a template declares them (docs/templates.md).
+variable "source_ami" {
+  type = string
+}
+
+variable "image_name" {
+  type = string
+}
+
+variable "build_id" {
+  type = string
+}
+
+variable "run_tags" {
+  type = map(string)
+}
+
+variable "image_tags" {
+  type = map(string)
+}
+
+variable "region" {
+  type    = string
+  default = "us-east-1"
+}
+
+variable "instance_type" {
+  type    = string
+  default = "t3.small"
+}
+
+source "amazon-ebs" "base" {
+  region        = var.region
+  source_ami    = var.source_ami
+  instance_type = var.instance_type
+  ssh_username  = "admin"
+
+  ami_name        = var.image_name
+  ami_description = "Debian 12, patched and hardened"
+
+  # Everything that Packer makes carries our tags from its first second: what a crash leaves behind is recognized.
+  run_tags        = var.run_tags
+  run_volume_tags = var.run_tags
+  tags            = var.image_tags
+  snapshot_tags   = var.image_tags
+
+  launch_block_device_mappings {
+    device_name           = "/dev/xvda"
+    volume_size           = 8
+    volume_type           = "gp2"
+    encrypted             = true
+    delete_on_termination = true
+  }
+
+  ssh_clear_authorized_keys = true
+}
+
+build {
+  sources = ["source.amazon-ebs.base"]
+
+  provisioner "file" {
+    source      = "${path.root}/files/"
+    destination = "/tmp"
+  }
+
+  provisioner "shell" {
+    environment_vars = ["BUILD_ID=${var.build_id}"]
+    execute_command  = "chmod +x {{ .Path }}; sudo env {{ .Vars }} {{ .Path }}"
+    scripts = [
+      "${path.root}/patch.sh",
+      "${path.root}/harden.sh",
+      "${path.root}/tidy.sh",
+    ]
+  }
+}

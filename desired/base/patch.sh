@@ -1,0 +1,7 @@
+#!/bin/sh
+# Brings every package up to date.
+set -eu
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+apt-get upgrade -q -y
+apt-get install -q -y --no-install-recommends ca-certificates unattended-upgrades

@@ -1,0 +1,1 @@
+"""Runs Packer and follows it. Nothing outside this package starts Packer."""

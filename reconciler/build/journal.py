@@ -1,0 +1,59 @@
+"""Follows a build's output: keeps a readable log of it and tells of each step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import TextIO
+
+from reconciler.build.machine_readable import Line, Reader
+from reconciler.build.outcome import Outcome, Shown, Transcript
+from reconciler.build.packer import Version
+from reconciler.build.provisioner import is_step
+from reconciler.build.redact import LineRedactor, Redactor
+from reconciler.model.values import format_instant
+
+_NO_TIME = " " * len("2026-11-22T10:15:30Z")
+
+
+class Journal:
+    """Takes what Packer prints, in pieces of any size. Nothing that it writes, tells or sums up is secret."""
+
+    def __init__(self, log: TextIO, redact: Redactor, *, version: Version, on_step: Callable[[str, str], None]) -> None:
+        """`on_step` is told the build's name and the step."""
+        self._log, self._redact, self._version, self._on_step = log, redact, version, on_step
+        self._reader = Reader()
+        self._transcript = Transcript(redact)
+
+    def feed(self, piece: bytes) -> None:
+        """Take a piece of stdout."""
+        for line in self._reader.feed(piece):
+            self._take(line)
+        # A person may be following the log.
+        self._log.flush()
+
+    def close(self, exit_code: int, *, stderr: TextIO) -> Outcome:
+        """Take the end of stdout, append stderr to the log (Packer's own log is there, and its panics), sum up."""
+        for line in self._reader.close():
+            self._take(line)
+        redact = LineRedactor(self._redact)
+        for number, text in enumerate(stderr):
+            if number == 0:
+                self._log.write("--- stderr ---\n")
+            self._log.write(redact(text.rstrip("\r\n")) + "\n")
+        return self._transcript.outcome(exit_code)
+
+    def _take(self, line: Line) -> None:
+        for shown in self._transcript.take(line):
+            self._log.write(f"{_time(shown)} {shown}\n")
+            if shown.build and shown.is_headline and is_step(shown.text, self._version):
+                self._on_step(shown.build, shown.text)
+
+
+def _time(shown: Shown) -> str:
+    if shown.timestamp is None:
+        return _NO_TIME
+    try:
+        return format_instant(datetime.fromtimestamp(shown.timestamp, UTC))
+    except (ValueError, OverflowError, OSError):  # digits and a comma, but no time: a line that only looks like one
+        return _NO_TIME

@@ -1,0 +1,155 @@
+"""Whether a run of Packer built the image, and the error that says why it did not."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Sequence
+
+from reconciler.build.failure import BuildFailed, Cause
+from reconciler.build.inputs import inside
+from reconciler.build.outcome import TAIL, Failing, Outcome
+from reconciler.build.process import Exit
+from reconciler.build.protocol import BuildRequest
+from reconciler.build.provisioner import Provisioner
+from reconciler.model.errors import Place
+from reconciler.model.values import format_duration
+
+# HCL diagnostics: `  on web.pkr.hcl line 12, in build:`
+_HCL_PLACE = re.compile(r"\s*on (\S+) line ([0-9]{1,7})\b.*")
+
+
+def built(outcome: Outcome) -> bool:
+    """Whether there is an image to record. Exit code 0 alone is not enough: see `_nothing`."""
+    return outcome.exit_code == 0 and bool(outcome.artifacts) and not outcome.cancelled
+
+
+def failure(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
+    """The error for a run after which there is no image to record."""
+    if ended.cancelled or ended.timed_out or outcome.cancelled:
+        return _stopped(request, ended, outcome)
+    if outcome.exit_code < 0:
+        return _failed(request, ended, outcome, cause="killed", what=f"Packer died by signal {-outcome.exit_code}")
+    if not outcome.spoke:
+        said = f': "{outcome.general[-1][:80]}"' if outcome.general else ""
+        return _failed(
+            request, ended, outcome, cause="not-packer", what=f"what ran does not speak as Packer does{said}"
+        )
+    if outcome.exit_code == 0:
+        return _nothing(request, ended, outcome)
+    if outcome.failures:
+        return _in_a_build(request, ended, outcome)
+    return _before_any_build(request, ended, outcome)
+
+
+def clock_time(seconds: float) -> str:
+    """A duration as a clock shows it: `1:12`, `1:02:05`."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
+def _stopped(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
+    mend: list[str] = []
+    cause: Cause = "timed-out" if ended.timed_out else "cancelled"
+    if ended.timed_out:
+        what = f"build timed out after {format_duration(int(request.timeout))}"
+        mend.append("if it needs longer, raise packer.timeout in image.yaml")
+    else:
+        what = f"build was cancelled, {clock_time(ended.seconds)} in"
+    if ended.killed:
+        mend.append("Packer did not end when asked to and was killed: what it had started may be left behind")
+    return _failed(request, ended, outcome, cause=cause, what=what, mend=mend)
+
+
+def _nothing(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
+    # Packer before 1.8.5 ends well when -only matches nothing, and any Packer does after the null builder.
+    names = ", ".join(builder.name for builder in request.image.template.builders)
+    mend = (
+        [f"check packer.only: the template has {names or 'no builds'}"] if request.image.declaration.packer.only else []
+    )
+    what = "Packer ended well, but left no artifact"
+    return _failed(request, ended, outcome, cause="no-artifact", what=what, mend=mend)
+
+
+def _in_a_build(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
+    chosen = next((one for one in outcome.failures if one.provisioner), outcome.failures[0])
+    provisioner = _in_repository(request, chosen.provisioner)
+    if provisioner is None:
+        what = f"build failed, {clock_time(ended.seconds)} in: {_summary(chosen.error)}"
+    else:
+        script = f" ({provisioner.script})" if provisioner.script else ""
+        what = f'build failed in provisioner "{provisioner.type}"{script}, {clock_time(ended.seconds)} in'
+    if len(outcome.failures) > 1:
+        what += f" (and {len(outcome.failures) - 1} more of its builds)"
+    return _failed(request, ended, outcome, cause="failed", what=what, tail=_tail(chosen), provisioner=provisioner)
+
+
+def _before_any_build(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
+    """The template or the flags are wrong. HCL diagnostics name the place."""
+    place = next(
+        (
+            Place(_from_root(request, match[1]), int(match[2]))
+            for line in outcome.general
+            if (match := _HCL_PLACE.fullmatch(line))
+        ),
+        request.image.template.place,
+    )
+    said = next((line for line in outcome.general if line.startswith("Error: ")), None)
+    what = _summary(said or next(iter(outcome.general), f"exit code {outcome.exit_code}"))
+    what = f"Packer cannot build it: {what}"
+    return _failed(request, ended, outcome, cause="failed", what=what, where=place, tail=outcome.general)
+
+
+def _failed(
+    request: BuildRequest,
+    ended: Exit,
+    outcome: Outcome,
+    *,
+    cause: Cause,
+    what: str,
+    tail: Sequence[str] | None = None,
+    provisioner: Provisioner | None = None,
+    where: Place | None = None,
+    mend: Sequence[str] = (),
+) -> BuildFailed:
+    return BuildFailed(
+        what,
+        cause=cause,
+        seconds=int(ended.seconds),
+        log=request.log,
+        tail=(outcome.tail or outcome.general) if tail is None else tail,
+        provisioner=provisioner,
+        artifacts=[produced.as_artifact() for produced in outcome.artifacts],
+        cleaned_up=not ended.killed and outcome.exit_code >= 0,
+        where=where,
+        mend=mend,
+    )
+
+
+def _tail(failing: Failing) -> tuple[str, ...]:
+    """The last lines with Packer's error at their end, unless the provisioner's own words say it."""
+    if failing.provisioner is not None and failing.tail:
+        return failing.tail
+    told = set(failing.tail)
+    error = [line for line in failing.error.splitlines() if line.strip() and line not in told]
+    return (*failing.tail, *error)[-TAIL:]
+
+
+def _summary(error: str) -> str:
+    """The first line that says something, of a length that fits one."""
+    first = next((line for line in error.splitlines() if line.strip()), "").removeprefix("Error: ").strip()
+    return first if len(first) <= 160 else f"{first[:159]}…"
+
+
+def _in_repository(request: BuildRequest, provisioner: Provisioner | None) -> Provisioner | None:
+    if provisioner is None or provisioner.script is None:
+        return provisioner
+    return Provisioner(provisioner.type, _from_root(request, provisioner.script))
+
+
+def _from_root(request: BuildRequest, path: str) -> str:
+    """A path as Packer printed it, from the repository's root if it is a file in there; else as printed."""
+    working_dir = inside(request.image, request.image.declaration.packer.working_dir)
+    normal = posixpath.normpath(posixpath.join(working_dir, path))
+    return normal if not path.startswith("/") and (request.export / normal).exists() else path

@@ -1,0 +1,172 @@
+"""What a run of Packer came to, told from its lines as they arrive, with secrets taken out of all that is kept."""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from reconciler.build.artifact import ArtifactReader, Produced
+from reconciler.build.machine_readable import ArtifactField, BuildError, Line, Noise, Say
+from reconciler.build.provisioner import Provisioner, is_known_step, provisioner_of
+from reconciler.build.redact import LineRedactor, Redactor
+
+TAIL = 20
+"""How many last lines are kept."""
+
+# `==> web: text` for headlines and errors, four blanks for what is below them. A build's name holds no ": ".
+# Packer trims the end of a text, so that its empty last line is `    web:`.
+_OF_BUILD = re.compile(r"(==> (?=.*: )|    )(\S.*?):(?: (.*)|$)")
+_SOURCE = re.compile(r"Found [Ii]mage ID: (ami-[0-9a-f]+)")
+
+# Texts of Packer itself carry no build's prefix, so a script that prints the same words is not mistaken for it.
+_CANCELLED = ("Cleanly cancelled builds after being interrupted.", "Cancelling build after receiving ")
+_NOTHING = "==> Builds finished but no artifacts were created."
+_FRAME = ("==> ", "--> ", "Build '")
+_PROVISIONING_FAILED = "Provisioning step had errors"  # from 1.6.1 on, and not by every builder
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One line of text without secrets and without its build's prefix.
+
+    `timestamp` is in seconds since 1970, None where Packer gave none; `build` is empty for what belongs to no build.
+    """
+
+    timestamp: int | None
+    build: str
+    text: str
+    prefix: str = ""
+
+    @property
+    def is_headline(self) -> bool:
+        """Whether Packer printed it as one: a step that it enters (from 1.13 on also what scripts print)."""
+        return self.prefix.startswith("==>")
+
+    def __str__(self) -> str:
+        """The line as Packer shows it to people."""
+        return self.prefix + self.text
+
+
+@dataclass(frozen=True)
+class Failing:
+    """A build that failed: Packer's error, the provisioner that caused it if one did, and the last lines before."""
+
+    build: str
+    error: str
+    provisioner: Provisioner | None
+    tail: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to. Nothing in it is secret.
+
+    `sources` maps a build to the AMI that it was really built on. `tail` holds the last lines of all builds, `general`
+    those that belong to no build: errors in the template or the flags, and noise.
+    """
+
+    exit_code: int
+    artifacts: tuple[Produced, ...] = ()
+    failures: tuple[Failing, ...] = ()
+    cancelled: bool = False
+    nothing_created: bool = False
+    spoke: bool = True
+    """Whether anything of what was printed was Packer's."""
+    sources: Mapping[str, str] = field(default_factory=dict)
+    tail: tuple[str, ...] = ()
+    general: tuple[str, ...] = ()
+
+
+@dataclass
+class _Watched:
+    """What is known of one build so far."""
+
+    tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL))
+    provisioner: Provisioner | None = None
+    at_failure: tuple[str, ...] | None = None
+    error: str | None = None
+    source: str | None = None
+
+    def failing(self, name: str) -> Failing | None:
+        if self.error is None:
+            return None
+        tail = tuple(self.tail) if self.at_failure is None else self.at_failure
+        return Failing(name, self.error, provisioner=self.provisioner, tail=tail)
+
+
+class Transcript:
+    """Takes the lines of one run in order; `outcome` sums them up. Holds a bounded number of lines."""
+
+    def __init__(self, redact: Redactor) -> None:
+        self._redact, self._redact_line = redact, LineRedactor(redact)
+        self._artifacts = ArtifactReader()
+        self._builds: dict[str, _Watched] = {}
+        self._tail: deque[str] = deque(maxlen=TAIL)
+        self._general: deque[str] = deque(maxlen=TAIL)
+        self._cancelled = self._nothing = self._spoke = False
+
+    def take(self, line: Line) -> tuple[Shown, ...]:
+        """Add one line. Returns the text in it that is for people, line by line; records have none."""
+        self._spoke = self._spoke or not isinstance(line, Noise)
+        match line:
+            case Say(timestamp=timestamp, kind=kind, text=text):
+                return tuple(self._take_text(timestamp, one, error=kind == "error") for one in text.split("\n"))
+            case Noise(text=text):
+                return (self._take_general(None, text),)
+            case BuildError(build=build, text=text):
+                self._watched(build).error = self._redact(text)
+            case ArtifactField():
+                self._artifacts.take(line)
+        return ()
+
+    def outcome(self, exit_code: int) -> Outcome:
+        """Sum up. `exit_code` is the process's."""
+        failures = (build.failing(name) for name, build in self._builds.items())
+        return Outcome(
+            exit_code=exit_code,
+            artifacts=self._artifacts.complete,
+            failures=tuple(failure for failure in failures if failure is not None),
+            cancelled=self._cancelled,
+            nothing_created=self._nothing,
+            spoke=self._spoke,
+            sources={name: build.source for name, build in self._builds.items() if build.source},
+            tail=tuple(self._tail),
+            general=tuple(self._general),
+        )
+
+    def _watched(self, build: str) -> _Watched:
+        return self._builds.setdefault(build, _Watched())
+
+    def _take_text(self, timestamp: int, text: str, *, error: bool) -> Shown:
+        text = text.rstrip("\r")
+        match = _OF_BUILD.fullmatch(text)
+        if match is None:
+            self._cancelled = self._cancelled or text.startswith(_CANCELLED)
+            self._nothing = self._nothing or text == _NOTHING
+            return self._take_general(timestamp, text)
+        mark, build, said = match.groups()
+        shown = self._redact_line(said or "", build=build)
+        self._take_output(build, shown, headline=mark == "==> " and not error)
+        # An error keeps its build's name but is no headline: what a script prints on stderr comes as one.
+        return Shown(timestamp, build, shown, prefix=f"{'    ' if error else mark}{build}: ")
+
+    def _take_general(self, timestamp: int | None, text: str) -> Shown:
+        shown = self._redact_line(text)
+        if shown.strip() and not text.startswith(_FRAME):
+            self._general.append(shown)
+        return Shown(timestamp, "", shown)
+
+    def _take_output(self, name: str, text: str, *, headline: bool) -> None:
+        build = self._watched(name)
+        if headline and text.startswith(_PROVISIONING_FAILED):
+            # What follows is the clean-up: it would push the reason out of the tail, and is no provisioner's.
+            build.at_failure = tuple(build.tail)
+        elif headline and build.at_failure is None and is_known_step(text):
+            build.provisioner = provisioner_of(text)
+        elif found := _SOURCE.match(text):
+            build.source = found[1]
+        if text.strip():
+            build.tail.append(text.rstrip())
+            self._tail.append(text.rstrip())

@@ -1,0 +1,114 @@
+"""Takes secrets out of text before anybody sees it or it is kept.
+
+Packer masks sensitive variables for people, yet from 1.4.4 to 1.15.0 not in machine-readable output (a regression of
+hashicorp/packer#7997, seen with 1.6.6), and never what a script prints of its own environment.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import quote
+
+REDACTED = "<redacted>"
+SHORT = 4
+"""A secret with fewer characters is replaced only where it stands alone, between blanks, quotes or `=`.
+
+`us` inside of `us-east-1` must stay: Packer from 1.15.1 on replaces it there too, which ruins ids
+(hashicorp/packer#13659).
+"""
+
+_PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
+_PEM_END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
+_PEM = re.compile(rf"{_PEM_BEGIN.pattern}.*?(?:{_PEM_END.pattern}|\Z)", re.DOTALL)
+# An RSA key of 16384 bits has about 200 lines. After more than this an end is not expected any more.
+_PEM_LINES = 400
+
+_SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
+    # scheme://user:password@host
+    (re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@"), rf"\1{REDACTED}@"),
+    # aws_secret_access_key = …, "SecretAccessKey": "…", AWS_SESSION_TOKEN=…
+    (
+        re.compile(
+            r"(?i)\b((?:aws_?)?(?:secret_?access_?key|secret_?key|session_?token|security_?token)['\"]?\s*[=:]\s*['\"]?)"
+            r"[A-Za-z0-9/+=]{16,}"
+        ),
+        rf"\1{REDACTED}",
+    ),
+    # An access key id with its secret beside it, as in a credentials report: the secrets have 40 characters.
+    (re.compile(r"\b((?:AKIA|ASIA)[A-Z0-9]{16}[\s,:;|]+)[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])"), rf"\1{REDACTED}"),
+    (re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer|basic|token)\s+)[^\s'\"]+"), rf"\1{REDACTED}"),
+    (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}|CCIPAT_[A-Za-z0-9_]{20,})"), REDACTED),
+)
+
+
+@dataclass(frozen=True)
+class Redactor:
+    """Replaces the secrets it was made with, and whatever has the shape of one, by `<redacted>`."""
+
+    secrets: re.Pattern[str] | None
+
+    def __call__(self, text: str) -> str:
+        """The text without secrets. Applying it twice changes nothing more."""
+        if self.secrets is not None:
+            text = self.secrets.sub(REDACTED, text)
+        text = _PEM.sub(REDACTED, text)
+        for shape, replacement in _SHAPES:
+            text = shape.sub(replacement, text)
+        return text
+
+
+def redactor(secrets: Iterable[str]) -> Redactor:
+    """A redactor for these values. Each line of a value counts by itself, for scripts print keys line by line."""
+    wholes: set[str] = set()
+    alone: set[str] = set()
+    for secret in secrets:
+        for part in {secret, *secret.splitlines()}:
+            stripped = part.strip()
+            if len(stripped) >= SHORT:
+                wholes |= _spellings(stripped)
+            elif stripped:
+                alone.add(stripped)
+    # Longest first, so that a secret that begins with another one is replaced whole.
+    patterns = [re.escape(text) for text in sorted(wholes, key=lambda text: (-len(text), text))]
+    if alone:
+        either = "|".join(re.escape(text) for text in sorted(alone, key=lambda text: (-len(text), text)))
+        patterns.append(rf"(?<![^\s\"'=]){'(?:' + either + ')'}(?![^\s\"',;])")
+    return Redactor(re.compile("|".join(patterns)) if patterns else None)
+
+
+def _spellings(secret: str) -> set[str]:
+    """A secret as it stands, and as it looks inside of JSON, a URL and an HTTP Basic header or Kubernetes manifest."""
+    return {
+        secret,
+        json.dumps(secret)[1:-1],
+        json.dumps(secret, ensure_ascii=False)[1:-1],
+        quote(secret, safe=""),
+        b64encode(secret.encode("utf-8", "surrogateescape")).decode("ascii"),
+    }
+
+
+class LineRedactor:
+    """Redacts output that comes line by line: a private key is seen as such although its lines come one at a time.
+
+    The lines of builds that run at once are mixed, so each build is followed by itself.
+    """
+
+    def __init__(self, redact: Redactor) -> None:
+        self._redact = redact
+        self._inside: dict[str, int] = {}
+
+    def __call__(self, line: str, *, build: str = "") -> str:
+        """One line without secrets. `build` is the build that printed it."""
+        left = self._inside.get(build, 0)
+        if left:
+            end = _PEM_END.search(line)
+            self._inside[build] = 0 if end else left - 1
+            return REDACTED + self._redact(line[end.end() :]) if end else REDACTED
+        begins = list(_PEM_BEGIN.finditer(line))
+        if begins and _PEM_END.search(line, begins[-1].end()) is None:
+            self._inside[build] = _PEM_LINES
+        return self._redact(line)

@@ -1,0 +1,92 @@
+"""Which values are secret in a build: sensitive variables, wherever their values come from, and credentials."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+import pygohcl
+
+from reconciler.model.fleet import Image
+from reconciler.model.template import Template
+
+# Names of variables whose values are credentials: AWS_SECRET_ACCESS_KEY, GITHUB_TOKEN, CIRCLE_TOKEN, DB_PASSWORD …
+_CREDENTIAL = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PRIVATE_KEY|API_?KEY|CREDENTIAL", re.IGNORECASE)
+_WHERE_IT_IS = re.compile(r"_(?:FILE|PATH|URI|URL|ENDPOINT|TTL|ARN)$", re.IGNORECASE)
+_LONG_ENOUGH = 8
+"""A credential's name is a guess: `USE_TOKEN=true` must not blacken every `true`."""
+
+_ENV_IN_DEFAULT = re.compile(r"\benv[\s(]+[`\"']([A-Za-z_][A-Za-z0-9_]*)[`\"']")
+
+
+def secret_values(
+    image: Image, environment: Mapping[str, str], *, var_files: Iterable[Path], export: Path
+) -> frozenset[str]:
+    """Every value that must not be shown. `export` is the root of the checkout that is built.
+
+    What a template takes from Vault, Consul or a data source inside of Packer is not known here; it is caught only
+    if it has the shape of a secret (`reconciler.build.redact`).
+    """
+    sensitive = {name for name, variable in image.template.variables.items() if variable.sensitive}
+    values = set(_credentials(environment))
+    if sensitive:
+        values.update(_from_declaration(image, sensitive))
+        values.update(_from_template(image.template, sensitive, environment))
+        for path in (*var_files, *_automatic_var_files(image.template, export)):
+            values.update(_from_var_file(path, sensitive))
+    return frozenset(value for value in values if value.strip())
+
+
+def _credentials(environment: Mapping[str, str]) -> Iterator[str]:
+    for name, value in environment.items():
+        if len(value) >= _LONG_ENOUGH and _CREDENTIAL.search(name) and not _WHERE_IT_IS.search(name):
+            yield value
+
+
+def _from_declaration(image: Image, sensitive: set[str]) -> Iterator[str]:
+    for name, value in image.declaration.packer.variables.items():
+        if name in sensitive:
+            yield from _texts(value)
+
+
+def _from_template(template: Template, sensitive: set[str], environment: Mapping[str, str]) -> Iterator[str]:
+    for name in sensitive:
+        yield environment.get(f"PKR_VAR_{name}", "")
+        default = template.variables[name].default
+        yield from _texts(default)
+        for used in _ENV_IN_DEFAULT.findall(str(default)):
+            yield environment.get(used, "")
+
+
+def _automatic_var_files(template: Template, export: Path) -> Iterator[Path]:
+    """The var-files that Packer reads unasked: those named so in the folder of an HCL2 template."""
+    folder = (export / template.files[0]).parent
+    for pattern in ("*.auto.pkrvars.hcl", "*.auto.pkrvars.json"):
+        yield from sorted(folder.glob(pattern))
+
+
+def _from_var_file(path: Path, sensitive: set[str]) -> Iterator[str]:
+    text = path.read_text(encoding="utf-8", errors="replace")
+    try:
+        values = json.loads(text) if path.suffix == ".json" else pygohcl.attributes_loads(text)
+    except (ValueError, pygohcl.HCLParseError, pygohcl.HCLInternalError, pygohcl.UnknownFunctionError):
+        # Packer will say what is wrong with the file, quoting lines of it: all that is quoted there counts as secret.
+        yield from re.findall(r'"((?:[^"\\]|\\.)*)"', text)
+        return
+    if isinstance(values, dict):
+        for name in sensitive & values.keys():
+            yield from _texts(values[name])
+
+
+def _texts(value: object) -> Iterator[str]:
+    """The strings and numbers inside of a value. True and false are no secrets."""
+    if isinstance(value, Mapping):
+        for one in value.values():
+            yield from _texts(one)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for one in value:
+            yield from _texts(one)
+    elif value is not None and not isinstance(value, bool):
+        yield str(value)

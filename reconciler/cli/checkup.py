@@ -1,0 +1,164 @@
+"""The checks of `reconciler doctor`: small, independent, and never raising."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from reconciler.cli.workspace import Workspace, now, plan_options
+from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.plan.planning import Known
+
+_TOLERATED_SKEW_SECONDS = 240
+"""AWS refuses requests signed more than five minutes off."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. `trouble` would stop a run; a `note` is worth knowing."""
+
+    subject: str
+    state: Literal["ok", "note", "trouble"]
+    what: str
+    mend: tuple[str, ...] = ()
+
+
+class Patient:
+    """What the checks look at. Each part raises a ReconcilerError where it can't be had."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The checkout."""
+        return Workspace(self.directory)
+
+    @cached_property
+    def known(self) -> Known:
+        """What HEAD declares and records."""
+        return self.workspace.read(
+            self.workspace.repository.tree(), plan_options((), refresh=False, forced=(), prune=False)
+        )
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Every declared region."""
+        return tuple(sorted({region for image in self.known.fleet.images.values() for region in image.regions}))
+
+
+def check_packer(patient: Patient) -> Finding:
+    """Packer, its version, and what that version means for the templates here."""
+    from reconciler.build.packer import find  # noqa: PLC0415 - each check imports what it looks at
+
+    binary = find(os.environ)
+    plugins = sorted({name for image in patient.known.fleet.images.values() for name in image.template.plugins})
+    if binary.version >= (1, 10, 0):
+        needs = "plugins come through `packer init`" + (f": {', '.join(plugins)}" if plugins else "")
+        missing = [image.name for image in patient.known.fleet.images.values() if not image.template.plugins]
+        if missing:
+            return Finding(
+                "packer", "note", f"{binary.version_text}; {needs}",
+                (f"no required_plugins in {', '.join(missing)}: Packer 1.10 and later bundle none",),
+            )  # fmt: skip
+        return Finding("packer", "ok", f"{binary.version_text}; {needs}")
+    return Finding("packer", "ok", f"{binary.version_text} at {binary.path}; its plugins are built in")
+
+
+def check_repository(patient: Patient) -> Finding:
+    """The checkout: on which branch, whole or shallow."""
+    repository = patient.workspace.repository
+    where = f"branch {repository.branch}" if repository.branch else "detached HEAD"
+    if repository.shallow:
+        return Finding("repository", "note", f"{repository.root}, {where}, shallow", ("`git fetch --unshallow`",))
+    return Finding("repository", "ok", f"{repository.root}, {where}")
+
+
+def check_desired(patient: Patient) -> Finding:
+    """The declarations at HEAD."""
+    fleet = patient.known.fleet
+    if fleet.problems:
+        return Finding(
+            "desired", "trouble", f"{len(fleet.problems)} of {len(fleet.names)} images are invalid",
+            ("see `reconciler validate`",),
+        )  # fmt: skip
+    if not fleet.images:
+        return Finding("desired", "note", "declares no image", ("add a folder with a Packer template under desired/",))
+    return Finding("desired", "ok", f"{len(fleet.images)} images, fleet {patient.known.fleet_name}")
+
+
+def check_state(patient: Patient) -> Finding:
+    """The lockfiles at HEAD."""
+    if patient.known.broken_locks:
+        first = next(iter(patient.known.broken_locks.values()))
+        return Finding("state", "trouble", first.what, first.mend)
+    return Finding("state", "ok", f"{len(patient.known.locks)} lockfiles")
+
+
+def check_target(patient: Patient) -> Finding:
+    """The branch that state is recorded to, read from the remote."""
+    target = patient.workspace.repository.target(patient.known.fleet.settings.git)
+    if target.elsewhere is not None:
+        return Finding(
+            "branch", "note", f"state is recorded to {target.branch}; the checkout is on {target.elsewhere}",
+            (f"`git switch {target.branch}` before `reconciler reconcile`",),
+        )  # fmt: skip
+    if target.unpushed:
+        return Finding(
+            "branch", "note", f"{len(target.unpushed)} commits are not pushed to {target.branch}", ("`git push`",)
+        )
+    return Finding("branch", "ok", f"state is recorded to {target.branch}, at {target.head[:12]}")
+
+
+def check_registry(patient: Patient) -> Finding:
+    """Credentials and rights: the very call that a plan makes."""
+    if not patient.regions:
+        return Finding("aws", "note", "no region is declared, so nothing was asked")
+    observation = patient.workspace.registry(patient.known).observe(patient.regions)
+    if observation.refused is not None:
+        return Finding("aws", "trouble", observation.refused.what, observation.refused.mend)
+    if observation.unreadable:
+        why = tuple(f"{region}: {reason}" for region, reason in observation.unreadable.items())
+        return Finding("aws", "trouble", f"{len(why)} of {len(patient.regions)} regions can't be read", why)
+    return Finding("aws", "ok", f"{len(observation.artifacts)} artifacts of this fleet in {', '.join(patient.regions)}")
+
+
+def check_clock(patient: Patient) -> Finding:
+    """This machine's clock against the registry's: AWS refuses requests that are signed too far off."""
+    if not patient.regions:
+        return Finding("clock", "note", "no region is declared, so there is no clock to compare with")
+    theirs: datetime | None = patient.workspace.registry(patient.known).server_time(patient.regions[0])
+    if theirs is None:
+        return Finding("clock", "note", "the registry did not tell its time")
+    skew = round((now() - theirs).total_seconds())
+    if abs(skew) > _TOLERATED_SKEW_SECONDS:
+        return Finding("clock", "trouble", f"{skew:+d} s off the registry's", ("set it: `timedatectl set-ntp true`",))
+    return Finding("clock", "ok", f"within {max(abs(skew), 1)} s of the registry's")
+
+
+def _guarded(subject: str, check: Callable[[Patient], Finding]) -> Callable[[Patient], Finding]:
+    def guarded(patient: Patient) -> Finding:
+        try:
+            return check(patient)
+        except UserError as error:
+            return Finding(subject, "trouble", error.what, error.mend)
+        except ReconcilerError as error:
+            return Finding(subject, "trouble", error.what, error.mend)
+
+    return guarded
+
+
+CHECKS = (
+    _guarded("repository", check_repository),
+    _guarded("desired", check_desired),
+    _guarded("state", check_state),
+    _guarded("branch", check_target),
+    _guarded("packer", check_packer),
+    _guarded("aws", check_registry),
+    _guarded("clock", check_clock),
+)

@@ -1,0 +1,98 @@
+"""The entry point: names the verbs, turns errors into messages and exit codes.
+
+Little but click is imported here, so that `--version`, `--help` and completion answer at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+import click
+
+from reconciler import __version__
+from reconciler.model.errors import FAILED, INTERRUPTED, ReconcilerError
+
+VERBS = {
+    "validate": "Check every declaration and template, without the registry.",
+    "plan": "Show what has drifted, why, and what would be done.",
+    "reconcile": "Build, adopt, copy and record until nothing has drifted.",
+    "status": "Show what is recorded of each image.",
+    "doctor": "Check that Packer, git, credentials and the clock are as they should be.",
+    "sandbox": "Run an AWS that fits on this machine, for rehearsal.",
+    "demo": "Tell the whole story in the sandbox, with the real Packer.",
+    "completion": "Print the completion script of a shell.",
+}
+
+
+class Verbs(click.Group):
+    """Imports a verb's module when the verb is named, not before."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the verbs in the order in which a newcomer meets them."""
+        del ctx
+        return list(VERBS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one verb; None for a word that is none."""
+        del ctx
+        if cmd_name not in VERBS:
+            return None
+        command = importlib.import_module(f"reconciler.cli.{cmd_name}").command
+        return command if isinstance(command, click.Command) else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="reconciler")
+def cli() -> None:
+    """Keep a fleet of machine images as its repository declares it.
+
+    desired/ holds Packer templates and what is wanted of them, state/ what was resolved, built, tested and promoted.
+    """
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one command and return its exit code (docs/cli.md). Expected errors are printed, never raised."""
+    try:
+        returned = cli.main(args=list(arguments), prog_name="reconciler", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return FAILED
+    except click.exceptions.Exit as leaving:
+        return leaving.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return INTERRUPTED
+    except ReconcilerError as error:
+        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has left (`| head`). Python would complain once more when it flushes at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILED
+    return returned if isinstance(returned, int) else 0
+
+
+def run() -> NoReturn:
+    """Be the `reconciler` command."""
+    raise SystemExit(_guarded(sys.argv[1:]))
+
+
+def _guarded(arguments: Sequence[str]) -> int:
+    """Turn what nobody expected into a report that a person can paste, instead of a bare traceback."""
+    try:
+        return main(arguments)
+    except Exception as error:  # noqa: BLE001 - the outermost place: whatever was missed becomes a report
+        from reconciler.cli.report import crash_report  # noqa: PLC0415 - needed only here
+
+        click.echo(crash_report(error, arguments), err=True)
+        return FAILED

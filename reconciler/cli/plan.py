@@ -1,0 +1,104 @@
+"""`reconciler plan`: what has drifted, why, and what would be done. Never writes anything but `--out`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import click
+
+from reconciler.cli import options
+from reconciler.cli.printing import show, write_file
+from reconciler.cli.workspace import Workspace, note, plan_options
+from reconciler.controller import look
+from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
+from reconciler.model.plan import Plan
+from reconciler.plan import words
+from reconciler.plan.planning import Known
+
+
+@click.command("plan")
+@options.selection
+@click.option("--rev", default="HEAD", metavar="REVISION", help="Plan this commit, branch or tag.", show_default=True)
+@click.option("--worktree", is_flag=True, help="Plan the files as they lie in the checkout, committed or not.")
+@click.option("--offline", is_flag=True, help="Plan from desired/ and state/ alone, without reading the registry.")
+@options.as_json
+@click.option("--markdown", is_flag=True, help="Print Markdown on stdout.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan to a file as JSON too.")
+@click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when something has drifted.")
+@options.directory
+def command(
+    images: tuple[str, ...],
+    *,
+    refresh: bool,
+    forced: tuple[str, ...],
+    prune: bool,
+    rev: str,
+    worktree: bool,
+    offline: bool,
+    as_json: bool,
+    markdown: bool,
+    out: Path | None,
+    detailed_exitcode: bool,
+    directory: Path,
+) -> int:
+    """Show what has drifted, why, and what would be done about it.
+
+    Reads desired/ and state/ at HEAD and the registry. Nothing is changed.
+
+    Exit codes: 0 planned, 1 an image is invalid, 2 drift (with --detailed-exitcode), 3 something could not be read.
+    """
+    if as_json and markdown:
+        raise click.UsageError("--json and --markdown exclude each other")
+    if offline and refresh:
+        raise UserError("--refresh reads the registry, and --offline does not", mend="leave one of them out")
+    begun = time.monotonic()
+    workspace = Workspace(directory)
+    tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
+    known = workspace.read(tree, plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline))
+    if not worktree and rev == "HEAD":
+        _say_dirty(workspace.repository.dirty(["desired", "state"]))
+    known, planned = look(known, None if offline else workspace.registry(known))
+    plan = planned.plan
+    if out is not None:
+        write_file(out, plan.model_dump_json(indent=2, exclude_none=True) + "\n")
+    if as_json:
+        click.echo(plan.model_dump_json(indent=2, exclude_none=True))
+    elif markdown:
+        from reconciler.plan import markdown as as_markdown  # noqa: PLC0415 - needed only here
+
+        click.echo(as_markdown.render(plan), nl=False)
+    else:
+        _print(plan, known, seconds=time.monotonic() - begun)
+    return _exit_code(plan, detailed=detailed_exitcode)
+
+
+def _print(plan: Plan, known: Known, *, seconds: float) -> None:
+    from reconciler.plan import table  # noqa: PLC0415 - rich costs 80 ms that JSON need not pay
+
+    if plan.options.offline:
+        where = "from state/ alone; the registry was not read"
+    else:
+        regions = {region for image in known.fleet.images.values() for region in image.regions}
+        where = f"{len(regions)} region{'' if len(regions) == 1 else 's'}, checked in {seconds:.1f} s"
+    if all(image.sync == "in-sync" for image in plan.images):
+        show(f"{words.headline(plan)} ({where}).")
+        return
+    show(f"{words.headline(plan)}", table.render(plan), table.footer(plan))
+    if plan.options.offline:
+        note(f"planned {where}")
+
+
+def _say_dirty(paths: Sequence[str]) -> None:
+    if paths:
+        named = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+        note(f"not committed, so not considered: {named} (--worktree plans them)")
+
+
+def _exit_code(plan: Plan, *, detailed: bool) -> int:
+    if plan.errored:
+        return FAILED
+    if not plan.complete:
+        return PARTIAL
+    return DRIFT if detailed and plan.drifted else DONE

@@ -1,0 +1,131 @@
+"""A run as it is watched: bars on a terminal, plain lines in a pipe, JSON records with `--log json`."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+import click
+
+from reconciler.cli.wording import describe
+from reconciler.model import events
+from reconciler.model.events import Event, Listener
+from reconciler.plan.words import duration
+
+if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
+LogForm = Literal["auto", "plain", "json"]
+
+
+@contextmanager
+def watching(form: LogForm) -> Iterator[Listener]:
+    """A listener that shows what happens, on stderr, for as long as the block runs."""
+    if form == "json":
+        yield JsonLines()
+    elif form == "auto" and sys.stderr.isatty():
+        with bars() as listener:
+            yield listener
+    else:
+        yield PlainLines()
+
+
+class PlainLines:
+    """One line an event, with the time of day: what a CI's log and `grep` want."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        """Print one event."""
+        with self._lock:
+            for line in describe(event):
+                click.echo(f"{datetime.now(UTC):%H:%M:%S} {event.image}: {line}", err=True)
+
+
+class JsonLines:
+    """One structlog record an event; `event` holds its stable name."""
+
+    def __init__(self) -> None:
+        import structlog  # noqa: PLC0415 - 200 ms that only this form pays
+
+        self._log = structlog.wrap_logger(
+            structlog.WriteLoggerFactory(file=sys.stderr)(),
+            processors=[structlog.processors.TimeStamper(fmt="iso", utc=True), structlog.processors.JSONRenderer()],
+        )
+
+    def __call__(self, event: Event) -> None:
+        """Log one event with all its fields."""
+        self._log.msg(event.name, **dataclasses.asdict(event))
+
+
+@contextmanager
+def bars() -> Iterator[Listener]:
+    """A bar for each image that is being built, with what it does and the time left by earlier builds."""
+    from rich.console import Console  # noqa: PLC0415 - 80 ms that only terminals pay
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
+
+    columns = (
+        TextColumn("{task.fields[image]}", style="bold"),
+        BarColumn(bar_width=20),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+        TextColumn("{task.fields[left]}", style="dim"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield Bars(progress)
+
+
+class Bars:
+    """Turns events into rich's tasks; what is worth keeping is printed above them."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+        self._tasks: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, event: Event) -> None:
+        """Show one event."""
+        with self._lock:
+            match event:
+                case events.Waiting():
+                    self._tasks[event.image] = self._progress.add_task(
+                        f"waiting for {', '.join(event.on)}", total=None, image=event.image, left="", start=False
+                    )
+                case events.Started():
+                    self._start(event)
+                case events.Step():
+                    self._progress.update(self._tasks[event.image], description=event.what[:40])
+                    self._show_time_left(event.image)
+                case events.Copied() | events.Recorded() | events.Built() | events.Adopted():
+                    self._finish(event)
+                case _:
+                    for line in describe(event):
+                        self._progress.console.print(f"{event.image}: {line}", markup=False, highlight=False)
+
+    def _start(self, event: events.Started) -> None:
+        task = self._tasks.get(event.image)
+        estimate = event.estimate_seconds
+        left = f"~{duration(estimate)} left" if estimate else ""
+        if task is None:
+            self._tasks[event.image] = self._progress.add_task("starting", total=estimate, image=event.image, left=left)
+        else:
+            self._progress.update(task, description="starting", total=estimate, left=left)
+            self._progress.start_task(task)
+
+    def _show_time_left(self, image: str) -> None:
+        task = self._progress.tasks[self._progress.task_ids.index(self._tasks[image])]
+        if task.total and task.elapsed is not None:
+            rest = max(0, round(task.total - task.elapsed))
+            self._progress.update(task.id, completed=min(task.elapsed, task.total), left=f"~{duration(rest)} left")
+
+    def _finish(self, event: Event) -> None:
+        for line in describe(event):
+            self._progress.console.print(f"{event.image}: {line}", markup=False, highlight=False)
+        if isinstance(event, events.Recorded) and event.image in self._tasks:
+            self._progress.remove_task(self._tasks.pop(event.image))

@@ -1,0 +1,83 @@
+"""`reconciler sandbox`: an AWS that fits on this machine, for rehearsal."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+from pathlib import Path
+
+import click
+
+from reconciler.sandbox import launch
+from reconciler.sandbox.handle import Sandbox
+
+_FOLDER = Path(".reconciler/sandbox")
+
+folder = click.option(
+    "--folder",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=_FOLDER,
+    show_default=True,
+    help="Where the sandbox keeps its files.",
+)
+
+
+@click.group("sandbox", invoke_without_command=True)
+@click.pass_context
+def command(context: click.Context) -> None:
+    """Run an AWS that fits on this machine: real Packer and real SSH, only AWS is stood in for.
+
+    Needs root (instances are overlays over this machine's files, which are never written) and Linux. Without a
+    subcommand: start it and print what to export.
+    """
+    if context.invoked_subcommand is None:
+        context.invoke(start)
+
+
+@command.command("start")
+@folder
+@click.option("--foreground", is_flag=True, help="Stay until interrupted, and stop the sandbox then.")
+def start(folder: Path = _FOLDER, *, foreground: bool = False) -> int:
+    """Start a sandbox and print the environment to export: `eval "$(reconciler sandbox start)"`."""
+    sandbox = launch.start(folder)
+    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    _print_environment(sandbox)
+    if foreground:
+        try:
+            signal.sigwait({signal.SIGINT, signal.SIGTERM})
+        finally:
+            sandbox.stop()
+    else:
+        click.echo("# stop it with: reconciler sandbox stop", err=True)
+    return 0
+
+
+@command.command("env")
+@folder
+def env(folder: Path) -> int:
+    """Print the environment of the sandbox that runs."""
+    _print_environment(launch.attach(folder))
+    return 0
+
+
+@command.command("stop")
+@folder
+def stop(folder: Path) -> int:
+    """Stop the sandbox; its instances and images are gone with it."""
+    launch.attach(folder).stop()
+    return 0
+
+
+@command.command("publish")
+@click.argument("name")
+@folder
+def publish(name: str, folder: Path) -> int:
+    """Publish a newer upstream AMI in every region, as Debian does: `publish debian-12-amd64-20261122`."""
+    for region, ami in sorted(launch.attach(folder).publish(name).items()):
+        click.echo(f"{region} {ami}")
+    return 0
+
+
+def _print_environment(sandbox: Sandbox) -> None:
+    for name, value in sorted(sandbox.environment.items()):
+        click.echo(f"export {name}={shlex.quote(value)}")

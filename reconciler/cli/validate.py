@@ -1,0 +1,87 @@
+"""`reconciler validate`: every declaration and template, without the registry and without Packer."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli import options
+from reconciler.cli.workspace import Workspace
+from reconciler.desired.fleet import read_fleet
+from reconciler.model.errors import DONE, FAILED, UserError
+from reconciler.model.fleet import Fleet
+from reconciler.state.lockfiles import read_lockfiles
+
+
+@click.command("validate")
+@click.option("--rev", default="HEAD", metavar="REVISION", help="Check this commit, branch or tag.", show_default=True)
+@click.option("--worktree", is_flag=True, help="Check the files as they lie in the checkout, committed or not.")
+@options.as_json
+@options.directory
+def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
+    """Check every declaration, template and lockfile.
+
+    Reads git alone: no registry, no Packer, no credentials. Exit codes: 0 all valid, 1 something is not.
+    """
+    workspace = Workspace(directory)
+    tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
+    fleet = read_fleet(tree)
+    _, broken = read_lockfiles(tree)
+    problems = [*(problem for found in fleet.problems.values() for problem in found), *broken.values()]
+    if as_json:
+        click.echo(json.dumps(_as_json(fleet, problems), indent=2, ensure_ascii=False))
+    else:
+        _print(fleet, problems)
+    return FAILED if problems else DONE
+
+
+def _print(fleet: Fleet, problems: list[UserError]) -> None:
+    for problem in problems:
+        click.echo(f"error: {problem}", err=True)
+    for warning in fleet.warnings:
+        click.echo(f"note: {warning}", err=True)
+    for name, image in sorted(fleet.images.items()):
+        for remark in image.notes:
+            click.echo(f"note: {name}: {remark}", err=True)
+    if not fleet.names:
+        click.echo("desired/ declares no image")
+        return
+    invalid = len(fleet.problems)
+    total = len(fleet.names)
+    verdict = f"{invalid} of {_count(total)} invalid" if invalid else f"{_count(total)} valid"
+    locks = len(problems) - sum(len(found) for found in fleet.problems.values())
+    click.echo(verdict + (f"; {locks} unreadable in state/" if locks else ""))
+
+
+def _count(images: int) -> str:
+    return f"{images} image" if images == 1 else f"{images} images"
+
+
+def _as_json(fleet: Fleet, problems: list[UserError]) -> dict[str, Any]:
+    return {
+        "valid": not problems,
+        "images": {
+            name: {
+                "regions": image.regions,
+                "parent": image.parent,
+                "builders": [builder.name for builder in image.template.builders],
+                "inputs": len(image.inputs),
+                "notes": image.notes,
+            }
+            for name, image in sorted(fleet.images.items())
+        },
+        "problems": [
+            {
+                "what": problem.what,
+                "path": problem.where.path if problem.where else None,
+                "line": problem.where.line if problem.where else None,
+                "column": problem.where.column if problem.where else None,
+                "mend": problem.mend,
+            }
+            for problem in problems
+        ],
+        "warnings": fleet.warnings,
+    }

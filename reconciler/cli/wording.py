@@ -1,0 +1,68 @@
+"""Events in words."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+
+from reconciler.model import events
+from reconciler.plan.words import duration
+
+
+@singledispatch
+def describe(event: events.Event) -> tuple[str, ...]:
+    """An event in words, a fact a line, without the image's name."""
+    return (event.name,)
+
+
+@describe.register
+def _(event: events.Waiting) -> tuple[str, ...]:
+    return (f"waiting for {', '.join(event.on)}",)
+
+
+@describe.register
+def _(event: events.Started) -> tuple[str, ...]:
+    about = f", about {duration(event.estimate_seconds)}" if event.estimate_seconds else ""
+    return (f"building {event.build}{about}",)
+
+
+@describe.register
+def _(event: events.Step) -> tuple[str, ...]:
+    return (event.what,)
+
+
+@describe.register
+def _(event: events.Built) -> tuple[str, ...]:
+    return (f"built {event.location} {event.artifact} in {duration(event.seconds)}",)
+
+
+@describe.register
+def _(event: events.Adopted) -> tuple[str, ...]:
+    return (f"adopting {event.build}: it is in the registry already",)
+
+
+@describe.register
+def _(event: events.Copied) -> tuple[str, ...]:
+    return (f"copied to {event.location} {event.artifact}",)
+
+
+@describe.register
+def _(event: events.Recorded) -> tuple[str, ...]:
+    return (f"recorded in {event.commit[:7]}, {'pushed' if event.pushed else 'committed'} to {event.branch}",)
+
+
+@describe.register
+def _(event: events.Skipped) -> tuple[str, ...]:
+    return (f"skipped: {event.why}",)
+
+
+@describe.register
+def _(event: events.Warned) -> tuple[str, ...]:
+    return (f"note: {event.what}",)
+
+
+@describe.register
+def _(event: events.Failed) -> tuple[str, ...]:
+    tail = ("  last lines of the build:", *(f"    {line}" for line in event.tail)) if event.tail else ()
+    notes = tuple(f"  {note}" for note in event.notes)
+    log = (f"  full log: {event.log}",) if event.log else ()
+    return (*event.what.splitlines(), *tail, *notes, *log)

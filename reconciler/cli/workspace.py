@@ -1,0 +1,90 @@
+"""What the verbs work on: a checkout, its settings, and the adapters that they ask for."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reconciler.desired.settings import SETTINGS_FILE, read_settings
+from reconciler.git.repository import Repository
+from reconciler.model.declaration import Settings
+from reconciler.model.plan import PlanOptions
+from reconciler.model.tree import Tree
+from reconciler.plan.planning import Known
+from reconciler.steps.observe import read_repository
+
+if TYPE_CHECKING:
+    from reconciler.build.protocol import Builder
+    from reconciler.git.recorder import Recorder
+    from reconciler.registry.protocol import Registry
+
+RUN_FOLDER = ".reconciler"
+
+
+class Workspace:
+    """One checkout. Adapters are made when they are asked for: most verbs need few."""
+
+    def __init__(self, directory: Path) -> None:
+        self.repository = Repository.open(directory)
+
+    def read(self, tree: Tree, options: PlanOptions) -> Known:
+        """What the repository says at a revision."""
+        return read_repository(tree, fleet_name=self._fleet_name(tree), now=now(), options=options)
+
+    def settings(self, tree: Tree) -> Settings:
+        """The controller's own settings at a revision."""
+        entry = tree.entries.get(SETTINGS_FILE)
+        content = tree.read([entry.oid])[entry.oid] if entry else None
+        return read_settings(content).settings
+
+    def registry(self, known: Known) -> Registry:
+        """The registry where the fleet's artifacts live."""
+        from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; offline verbs skip it
+
+        return Ec2Registry(known.fleet.settings.aws, fleet=known.fleet_name)
+
+    def recorder(self, settings: Settings) -> Recorder:
+        """Whoever records to the branch that the settings name."""
+        return self.repository.recorder(settings.git, now=now, sleep=time.sleep, random=random.random)
+
+    def builder(self) -> Builder:
+        """The Packer that is installed. Raises UserError where there is none that can be used."""
+        from reconciler.build.build import Packer  # noqa: PLC0415 - plan never builds
+        from reconciler.build.packer import find  # noqa: PLC0415 - as above
+
+        return Packer(find(os.environ))
+
+    def run_folder(self) -> Path:
+        """Where logs and work folders go. It ignores itself, so that no one has to add it to .gitignore."""
+        folder = self.repository.root / RUN_FOLDER
+        folder.mkdir(exist_ok=True)
+        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        return folder
+
+    def _fleet_name(self, tree: Tree) -> str:
+        return self.repository.fleet_name(self.settings(tree).git.remote)
+
+
+def now() -> datetime:
+    """The time; every later step is handed it."""
+    return datetime.now(UTC)
+
+
+def plan_options(
+    images: Sequence[str], *, refresh: bool, forced: Sequence[str], prune: bool, offline: bool = False
+) -> PlanOptions:
+    """The options of a plan. An image that is forced is asked for."""
+    asked = tuple(dict.fromkeys([*images, *(forced if images else ())]))
+    return PlanOptions(images=asked, refresh=refresh, force=tuple(forced), prune=prune, offline=offline)
+
+
+def note(text: str) -> None:
+    """Tell a person something that is not the answer: on stderr."""
+    click.echo(text, err=True)

@@ -1,0 +1,76 @@
+"""The loop: observe → resolve → diff → plan → act → record.
+
+Level-triggered: every run derives everything from desired/, state/ and the registry, and keeps no memory elsewhere.
+Running it twice does nothing the second time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.model import events
+from reconciler.model.errors import UserError
+from reconciler.model.plan import Decision, Plan
+from reconciler.plan.planning import FleetPlan, Known, make_plan
+from reconciler.registry.protocol import Registry
+from reconciler.steps.carry_out import carry_out
+from reconciler.steps.graph import run_graph
+from reconciler.steps.observe import observe
+from reconciler.steps.resolve import resolve
+from reconciler.steps.result import Report, Result
+from reconciler.steps.run import Run
+
+
+def look(known: Known, registry: Registry | None) -> tuple[Known, FleetPlan]:
+    """Plan what the repository wants against what the registry shows; without a registry, from state/ alone.
+
+    Returns what was found out and the plan made from it. Raises Terminal when the registry refuses us altogether.
+    """
+    if registry is not None:
+        known = observe(known, registry)
+    known = resolve(known, registry)
+    return known, make_plan(known)
+
+
+def act(run: Run, fleet_plan: FleetPlan) -> Report:
+    """Carry the plan out, parents before children, and record each image as it ends."""
+    decisions = {decision.name: decision for decision in fleet_plan.decisions if decision.acts}
+    waits = {name: _waits(decision, decisions) for name, decision in decisions.items()}
+    done: dict[str, Result] = {}
+
+    def work(name: str) -> Result:
+        done[name] = carry_out(run, decisions[name], {parent: done[parent] for parent in waits[name]})
+        return done[name]
+
+    for name, parents in waits.items():
+        if parents:
+            run.listener(events.Waiting(image=name, on=parents))
+    run_graph(waits, work, parallel=run.known.fleet.settings.limits.parallel_builds)
+    return Report(results=tuple(done[name] for name in decisions), plan=fleet_plan.plan)
+
+
+def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: int | None) -> None:
+    """Fail closed before anything is done: an empty desired/, a stale plan, more actions than a run may take."""
+    if not known.fleet.names:
+        raise UserError(
+            "desired/ declares no image, so there is nothing to reconcile",
+            mend="add a folder with a Packer template under desired/; state/ was left as it is",
+        )
+    if expected is not None and expected.plan_id != plan.plan_id:
+        raise UserError(
+            f"the plan is stale: it was made for {expected.head[:12]}, and the branch is at {plan.head[:12]}"
+            if expected.head != plan.head
+            else "the plan is stale: state/ or the registry changed since it was made",
+            mend="make and review it anew: `reconciler plan --out FILE`",
+        )
+    limit = allowed if allowed is not None else known.fleet.settings.limits.max_actions
+    actions = sum(image.actions != ("none",) for image in plan.images)
+    if actions > limit:
+        raise UserError(
+            f"the plan acts on {actions} images, and one run may act on {limit} (limits.max_actions)",
+            mend=f"look at `reconciler plan`; if that is what you want: `reconciler reconcile --max-actions {actions}`",
+        )
+
+
+def _waits(decision: Decision, decisions: Mapping[str, Decision]) -> tuple[str, ...]:
+    return tuple(parent for parent in decision.planned.blocked_by if parent in decisions)

@@ -1,0 +1,99 @@
+"""Reads a whole `desired/` at one revision."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.desired.contents import Contents
+from reconciler.desired.declared import Declared, read_declared
+from reconciler.desired.folders import DESIRED, Folder, folders_of, is_image, problems_of
+from reconciler.desired.image import read_image
+from reconciler.desired.lineage import wrong_moves, wrong_parents
+from reconciler.desired.located import Located
+from reconciler.desired.settings import SETTINGS_FILE, read_settings
+from reconciler.desired.templates import TemplateFiles, locate
+from reconciler.model.errors import Place, UserError
+from reconciler.model.fleet import Fleet, Image
+from reconciler.model.tree import Tree
+
+
+def read_fleet(tree: Tree) -> Fleet:
+    """Read every image that is declared at a revision.
+
+    What is wrong with one image stands in `Fleet.problems`, and the others go on. File contents are asked for twice
+    at most: what stands in the images' folders, then templates and var files that are elsewhere.
+
+    Raises:
+        UserError: there is no desired/, or desired/reconciler.yaml is broken.
+        Terminal: the object store lacks something; from `tree`.
+    """
+    contents = Contents(tree)
+    if not contents.paths.under(DESIRED):
+        raise UserError(
+            "there is no folder desired/ at this commit",
+            where=Place(DESIRED),
+            mend="run `reconciler init`, or check that you are in the right repository",
+        )
+    folders = folders_of(contents.paths)
+    contents.load([SETTINGS_FILE, *contents.links(), *(path for folder in folders for path in folder.read_first())])
+    settings = read_settings(contents.read(SETTINGS_FILE) if SETTINGS_FILE in contents.paths.entries else None)
+    folders = [folder for folder in folders if is_image(folder, contents)]
+
+    problems: dict[str, list[UserError]] = {}
+    declared = _declared(folders, contents, defaults=settings.defaults, problems=problems)
+    images = _images(declared, contents, problems=problems)
+    names = [folder.name for folder in folders]
+    for name, problem in (*wrong_parents(declared, images, names=names), *wrong_moves(declared, names=names)):
+        problems.setdefault(name, []).append(problem)
+        images.pop(name, None)
+    return Fleet(
+        settings=settings.settings,
+        images=dict(sorted(images.items())),
+        problems={name: tuple(found) for name, found in sorted(problems.items())},
+        warnings=tuple(_warnings(contents)),
+    )
+
+
+def _declared(
+    folders: Iterable[Folder], contents: Contents, *, defaults: Located, problems: dict[str, list[UserError]]
+) -> dict[str, Declared]:
+    found = {}
+    for folder in folders:
+        wrong = [*problems_of(folder)]
+        one, more = read_declared(folder, contents, defaults=defaults)
+        wrong += more
+        if wrong:
+            problems[folder.name] = wrong
+        elif one is not None:
+            found[folder.name] = one
+    return found
+
+
+def _images(
+    declared: dict[str, Declared], contents: Contents, *, problems: dict[str, list[UserError]]
+) -> dict[str, Image]:
+    files: dict[str, TemplateFiles] = {}
+    for name, one in declared.items():
+        try:
+            files[name] = locate(one, contents)
+        except UserError as error:
+            problems[name] = [error]
+    contents.load(path for one in files.values() for path in one.all)
+    images = {}
+    for name, located in files.items():
+        image, wrong = read_image(declared[name], located, contents)
+        if image is not None:
+            images[name] = image
+        if wrong:
+            problems[name] = list(wrong)
+    return images
+
+
+def _warnings(contents: Contents) -> Iterable[str]:
+    """Files directly in desired/ that nobody reads although somebody may think so."""
+    for path in contents.paths.directly_in(DESIRED):
+        name = path.rpartition("/")[2]
+        if name in ("reconciler.yml", "reconcile.yaml", "reconciler.json"):
+            yield f"{path} is not read; the settings are in {SETTINGS_FILE}"
+        elif name == "image.yaml" or name.endswith((".pkr.hcl", ".pkr.json")):
+            yield f"{path} is not read; an image is a folder of its own in {DESIRED}/"

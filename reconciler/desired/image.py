@@ -1,0 +1,58 @@
+"""One image: its declaration, its template and its inputs brought together, or everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from reconciler.desired.contents import Contents
+from reconciler.desired.declared import Declared
+from reconciler.desired.inputs import input_files, input_paths, unlisted_reads, unlisted_targets
+from reconciler.desired.origin import notes_on_origin, regions_of, source_of
+from reconciler.desired.templates import TemplateFiles, read
+from reconciler.model.errors import UserError
+from reconciler.model.fleet import Image
+
+_T = TypeVar("_T")
+
+
+def read_image(
+    declared: Declared, files: TemplateFiles, contents: Contents
+) -> tuple[Image | None, tuple[UserError, ...]]:
+    """Read one image; the files of its template have to be loaded.
+
+    Returns:
+        The image and nothing, or None and every problem that can be told apart from the others.
+    """
+    folder = declared.folder
+    inputs, input_problems = input_paths(declared, contents.paths, read=files.all)
+    facts, template_problems = read(declared, files, contents)
+    problems = [*input_problems, *unlisted_targets(inputs, declared, contents), *template_problems]
+    if facts is None:
+        return None, tuple(problems)
+    template = facts.template
+    problems += unlisted_reads(facts.reads, inputs, declared, contents.paths)
+    source = _try(lambda: source_of(declared, template), problems)
+    regions = _try(lambda: regions_of(declared, template), problems)
+    if problems:
+        return None, tuple(problems)
+    image = Image(
+        name=folder.name,
+        folder=folder.path,
+        declaration=declared.declaration,
+        template=template,
+        source=source,
+        regions=regions or (),
+        inputs=input_files(inputs, contents.paths, folder=folder.path),
+        notes=(*facts.notes, *notes_on_origin(template, source), *declared.unacted()),
+    )
+    return image, ()
+
+
+def _try(read: Callable[[], _T], problems: list[UserError]) -> _T | None:
+    """What `read` returns, or None and its error among the problems, so that the next check is made as well."""
+    try:
+        return read()
+    except UserError as error:
+        problems.append(error)
+        return None

@@ -1,0 +1,137 @@
+"""Which builds `packer build` would run for a template, and where each one builds on what."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from reconciler.desired.located import shorten
+from reconciler.desired.packer.evaluate import Scope, as_text, evaluate
+from reconciler.desired.packer.source_request import DataSources, read_region, read_source
+from reconciler.desired.packer.syntax import Attribute, Block, Body, Listing, Traversal
+from reconciler.model.errors import Place, UserError
+from reconciler.model.template import Builder
+
+AMAZON_TYPES = frozenset({"amazon-ebs", "amazon-ebssurrogate", "amazon-chroot", "amazon-instance", "amazon-ebsvolume"})
+Format = Literal["hcl2", "json"]
+
+
+@dataclass(frozen=True)
+class Build:
+    """A builder with the body that it was read from: what the source says, refined by the build."""
+
+    builder: Builder
+    body: Body
+
+
+def read_builds(
+    blocks: Sequence[Block], *, scope: Scope, syntax: Format, only: Mapping[str, Place], template: Place
+) -> list[Build]:
+    """The builds that run, selected by `only` where it is given.
+
+    Raises:
+        UserError: nothing is built, an entry of `only` (pattern to its place) matches nothing, a source is not
+            declared, or what is written of a source AMI can't be right.
+    """
+    sources: dict[tuple[str, ...], Block] = {
+        block.labels: block for block in blocks if block.type == "source" and len(block.labels) == 2
+    }
+    found: dict[str, tuple[str, Place, Body]] = {}
+    for build in (block for block in blocks if block.type == "build"):
+        for name, type_, place, body in _sources_of(build, sources, scope=scope, syntax=syntax):
+            found[name] = (type_, place, body)
+    if not found:
+        raise UserError("the template builds nothing", where=template, mend='add build { sources = ["source.…"] }')
+    data = _data_sources(blocks)
+    return [
+        Build(_builder(name, *found[name], scope=scope, data=data), found[name][2])
+        for name in _selected(list(found), only, syntax=syntax)
+    ]
+
+
+def _builder(name: str, type_: str, place: Place, body: Body, *, scope: Scope, data: DataSources) -> Builder:
+    if type_ not in AMAZON_TYPES:
+        return Builder(name, type_, place)
+    source, source_place = read_source(body, scope=scope, data=data)
+    return Builder(name, type_, place, read_region(body, scope=scope), source, source_place)
+
+
+def _sources_of(
+    build: Block, sources: Mapping[tuple[str, ...], Block], *, scope: Scope, syntax: Format
+) -> Iterator[tuple[str, str, Place, Body]]:
+    """Name, type, place and body of each source that a build block runs."""
+    group = ""
+    if "name" in build.body.attributes and syntax == "hcl2":
+        text = as_text(evaluate(build.body.attributes["name"].expression, scope))
+        group = f"{text}." if text else ""
+    for reference in _references(build.body.attributes.get("sources"), scope):
+        source = _find(reference, sources, place=build.body.attributes["sources"].place)
+        type_, name = source.labels
+        yield (name if syntax == "json" else f"{group}{type_}.{name}", type_, source.place, source.body)
+    for nested in build.body.of_type("source"):
+        source = _find(".".join(nested.labels), sources, place=nested.place)
+        renamed = nested.body.attributes.get("name")
+        name = (as_text(evaluate(renamed.expression, scope)) if renamed else None) or source.labels[1]
+        yield f"{group}{source.labels[0]}.{name}", source.labels[0], nested.place, nested.body.over(source.body)
+
+
+def _references(attribute: Attribute | None, scope: Scope) -> Iterator[str]:
+    if attribute is None:
+        return
+    expression = attribute.expression
+    for item in expression.items if isinstance(expression, Listing) else (expression,):
+        if isinstance(item, Traversal) and item.steps[0] in ("source", "sources"):
+            yield ".".join(item.steps)
+            continue
+        value = evaluate(item, scope)
+        for text in map(as_text, value if isinstance(value, list) else [value]):
+            if text is not None:
+                yield text
+
+
+def _find(reference: str, sources: Mapping[tuple[str, ...], Block], *, place: Place) -> Block:
+    # Packer drops the first of three parts, whatever it is (hcl2template/types.source.go, sourceRefFromString); the
+    # name of a legacy builder may hold dots of its own.
+    parts = reference.removeprefix("sources.").removeprefix("source.").split(".", maxsplit=1)
+    source = sources.get(tuple(parts))
+    if source is None:
+        known = ", ".join(".".join(labels) for labels in sources)
+        mend = f"declared are: {known}" if known else f'add source "{parts[0]}" "{parts[-1]}" {{ … }}'
+        raise UserError(f'there is no source "{".".join(parts)}"', where=place, mend=mend)
+    return source
+
+
+def _selected(names: list[str], only: Mapping[str, Place], *, syntax: Format) -> list[str]:
+    """The names that `-only` selects: globs in HCL2, exact names in JSON templates."""
+    if not only:
+        return names
+    for pattern, place in only.items():
+        if not any(_matches(name, pattern, syntax=syntax) for name in names):
+            # Packer before 1.8.5 ends with 0 here, having built nothing.
+            raise UserError(
+                f'packer.only: "{shorten(pattern)}" matches no build',
+                where=place,
+                mend=f"there are: {', '.join(names)}",
+            )
+    return [name for name in names if any(_matches(name, pattern, syntax=syntax) for pattern in only)]
+
+
+def _matches(name: str, pattern: str, *, syntax: Format) -> bool:
+    if syntax == "json":
+        return name == pattern
+    return any(fnmatch.fnmatchcase(name, one) for one in _alternatives(pattern))
+
+
+def _alternatives(pattern: str) -> list[str]:
+    """Spell out one `{a,b}`, which Packer's globs have and Python's don't."""
+    braces = re.search(r"\{([^{}]*)\}", pattern)
+    if braces is None:
+        return [pattern]
+    return [pattern[: braces.start()] + one + pattern[braces.end() :] for one in braces[1].split(",")]
+
+
+def _data_sources(blocks: Sequence[Block]) -> DataSources:
+    return {block.labels: block for block in blocks if block.type == "data" and len(block.labels) == 2}

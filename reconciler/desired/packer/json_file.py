@@ -1,0 +1,124 @@
+"""JSON with positions. The standard parser decides what is valid and words the errors; this adds where things stand."""
+
+from __future__ import annotations
+
+import json
+import re
+from bisect import bisect_right
+from dataclasses import dataclass, field
+
+from reconciler.desired.located import Located
+from reconciler.desired.text import decode
+from reconciler.model.errors import Place, UserError
+
+MAX_DEPTH = 64
+_BLANK = re.compile(r"[ \t\r\n]*")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SCALAR = re.compile(r"[^ \t\r\n,\]}]+")
+
+
+def read_json(content: bytes, path: str) -> Located:
+    """Read a JSON file; of equal keys the last counts, as in Packer.
+
+    Raises:
+        UserError: it is not text, not JSON (with line and column), or nested beyond reason.
+    """
+    text = decode(content, path)
+    try:
+        json.loads(text, parse_constant=_refuse_constant, parse_int=float)
+    except json.JSONDecodeError as error:
+        place = Place(path, error.lineno, error.colno)
+        raise UserError(f"not valid JSON: {error.msg}", where=place, mend="mend the line, or the one before") from error
+    except RecursionError as error:
+        raise _too_deep(Place(path)) from error
+    except ValueError as error:
+        raise UserError(f"not valid JSON: {error}", where=Place(path), mend="write a number") from error
+    return _Scanner(text, path).value()
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON value")
+
+
+def _too_deep(place: Place) -> UserError:
+    return UserError(f"more than {MAX_DEPTH} levels of nesting", where=place, mend="flatten the file")
+
+
+@dataclass
+class _Scanner:
+    """Walks text that is known to be valid."""
+
+    text: str
+    path: str
+    at: int = 0
+    lines: list[int] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.lines = [0, *(match.end() for match in re.finditer("\n", self.text))]
+
+    def value(self, *, depth: int = 0) -> Located:
+        """The value that begins at or after the current position."""
+        self._skip_blank()
+        place = self._place()
+        if depth > MAX_DEPTH:
+            raise _too_deep(place)
+        match self.text[self.at]:
+            case "{":
+                return Located(self._members(depth=depth + 1), place)
+            case "[":
+                return Located(self._items(depth=depth + 1), place)
+            case '"':
+                return Located(self._string(), place)
+            case _:
+                token = _SCALAR.match(self.text, self.at)
+                word = token[0] if token else "null"
+                self.at += len(word)
+                return Located(_scalar(word), place, word)
+
+    def _members(self, *, depth: int) -> dict[str, Located]:
+        members: dict[str, Located] = {}
+        while self._more("}"):
+            place = self._place()
+            key = self._string()
+            self._skip_blank()
+            self.at += 1  # the colon
+            value = self.value(depth=depth)
+            members[key] = Located(value.value, place, value.text)
+        return members
+
+    def _items(self, *, depth: int) -> list[Located]:
+        items = []
+        while self._more("]"):
+            items.append(self.value(depth=depth))
+        return items
+
+    def _more(self, closer: str) -> bool:
+        """Step over an opener, a comma or the closer; whether another member follows."""
+        self._skip_blank()
+        if self.text[self.at] in "[{," and self.text[self.at] != closer:
+            self.at += 1
+            self._skip_blank()
+        if self.text[self.at] == closer:
+            self.at += 1
+            return False
+        return True
+
+    def _string(self) -> str:
+        quoted = _STRING.match(self.text, self.at)
+        literal = quoted[0] if quoted else '""'
+        self.at += len(literal)
+        return str(json.loads(literal)) if "\\" in literal else literal[1:-1]
+
+    def _skip_blank(self) -> None:
+        blank = _BLANK.match(self.text, self.at)
+        self.at = blank.end() if blank else self.at
+
+    def _place(self) -> Place:
+        line = bisect_right(self.lines, self.at)
+        return Place(self.path, line, self.at - self.lines[line - 1] + 1)
+
+
+def _scalar(word: str) -> int | float | bool | None:
+    if word in ("true", "false", "null"):
+        return {"true": True, "false": False, "null": None}[word]
+    return int(word) if word.lstrip("-").isdigit() and len(word) < 20 else float(word)

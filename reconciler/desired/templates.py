@@ -1,0 +1,166 @@
+"""From a declaration to the template that it names: which files, and what they say together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.desired.complaints import did_you_mean
+from reconciler.desired.contents import Contents
+from reconciler.desired.declared import Declared
+from reconciler.desired.located import shorten
+from reconciler.desired.packer.files import (
+    AUTO_VARIABLES,
+    FOLDER_SUFFIXES,
+    folder_of,
+    is_hcl2,
+    is_legacy,
+    may_be_legacy,
+    parse_template,
+    parse_variables,
+)
+from reconciler.desired.packer.syntax import SourceFile
+from reconciler.desired.packer.template import ReadTemplate, Setting, read_template
+from reconciler.desired.packer.variables import GIVEN_BY_US
+from reconciler.desired.paths import ROOT, resolve
+from reconciler.model.errors import UserError
+
+
+@dataclass(frozen=True)
+class TemplateFiles:
+    """What Packer would read for an image, in its order. Paths are from the repository's root."""
+
+    template: tuple[str, ...]
+    auto_variables: tuple[str, ...]
+    var_files: tuple[str, ...]
+    working_dir: str
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every one of them."""
+        return (*self.template, *self.auto_variables, *self.var_files)
+
+
+def locate(declared: Declared, contents: Contents) -> TemplateFiles:
+    """Find the files that `packer` in an image.yaml names.
+
+    Raises:
+        UserError: one is not there, or no template is.
+    """
+    packer = declared.declaration.packer
+    folder = _path(declared, packer.template, "template")
+    paths = contents.paths
+    if folder in paths.entries:
+        template, folder = [folder], folder_of(folder)
+        auto = [path for path in paths.directly_in(folder) if path.endswith(AUTO_VARIABLES)]
+    else:
+        files = paths.directly_in(folder)
+        template = [path for path in files if path.endswith(FOLDER_SUFFIXES)]
+        template = template or _only_legacy(declared, files, contents)
+        auto = [path for path in files if path.endswith(AUTO_VARIABLES)]
+    if not is_hcl2(template[0]) and template[0].endswith(".json"):
+        auto = []  # Packer reads them beside HCL2 only.
+    var_files = [_path(declared, written, "var_files", index) for index, written in enumerate(packer.var_files)]
+    for index, path in enumerate(var_files):
+        if path not in paths.entries:
+            written = packer.var_files[index]
+            raise UserError(
+                f'packer.var_files: there is no file "{shorten(written)}" at this commit',
+                where=declared.place("packer", "var_files", index),
+                mend=f"it was looked for at {path} from the repository's root; is it committed?",
+            )
+    working_dir = _path(declared, packer.working_dir, "working_dir")
+    if working_dir != ROOT and not paths.under(working_dir):
+        raise UserError(
+            f'packer.working_dir: there is no folder "{shorten(packer.working_dir)}" at this commit',
+            where=declared.place("packer", "working_dir"),
+            mend=f"it was looked for at {working_dir} from the repository's root",
+        )
+    return TemplateFiles(tuple(template), tuple(auto), tuple(var_files), working_dir)
+
+
+def read(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[ReadTemplate | None, list[UserError]]:
+    """Read the template of an image. Its files have to be loaded.
+
+    Returns:
+        The facts, or None and every problem; facts and problems where it can be read but not run as declared.
+    """
+    packer = declared.declaration.packer
+    problems: list[UserError] = []
+    template = _parsed(files.template, contents, problems, variables=False)
+    variables = _parsed((*files.auto_variables, *files.var_files), contents, problems, variables=True)
+    if problems:
+        return None, problems
+    setting = Setting(
+        folder=folder_of(files.template[0]),
+        working_dir=files.working_dir,
+        only={pattern: declared.place("packer", "only", index) for index, pattern in enumerate(packer.only)},
+        variables=packer.variables,
+        var_files=tuple(variables),
+    )
+    is_json = may_be_legacy(files.template[0])
+    try:
+        facts = read_template(template, "json" if is_json else "hcl2", setting=setting)
+    except UserError as error:
+        return None, [error]
+    return facts, _undeclared(declared, facts)
+
+
+def _undeclared(declared: Declared, facts: ReadTemplate) -> list[UserError]:
+    """Packer refuses a value for a variable that the template does not declare; and some are ours to give."""
+    problems = []
+    for name in declared.declaration.packer.variables:
+        where = declared.place("packer", "variables", name)
+        if name in GIVEN_BY_US:
+            mend = "declare `source:` instead" if name == "source_ami" else "remove it"
+            problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, mend=mend))
+        elif not facts.template.declares(name):
+            mend = did_you_mean(name, facts.template.variables.keys(), none="the template declares none")
+            problems.append(
+                UserError(
+                    f'packer.variables: the template declares no variable "{shorten(name)}"', where=where, mend=mend
+                )
+            )
+    return problems
+
+
+def _path(declared: Declared, written: str, *key: str | int) -> str:
+    path = resolve(written, declared.folder.path)
+    if path is None:
+        raise UserError(
+            f'packer.{key[0]}: "{shorten(written)}" leads out of the repository',
+            where=declared.place("packer", *key),
+            mend="commit what the build needs to this repository",
+        )
+    return path
+
+
+def _only_legacy(declared: Declared, files: list[str], contents: Contents) -> list[str]:
+    contents.load(path for path in files if may_be_legacy(path))
+    candidates = [path for path in files if may_be_legacy(path) and contents.paths.entries[path].mode.startswith("100")]
+    found = [path for path in candidates if is_legacy(contents.read(path), path)]
+    written = declared.declaration.packer.template
+    where = declared.place("packer", "template")
+    if not found:
+        raise UserError(
+            f'packer.template: there is no Packer template at "{shorten(written)}"',
+            where=where,
+            mend="commit a *.pkr.hcl, *.pkr.json or *.json template there, or name the one to use",
+        )
+    if len(found) > 1:
+        names = ", ".join(path.rpartition("/")[2] for path in found)
+        raise UserError(
+            f"packer.template: there is more than one JSON template: {names}", where=where, mend="name the one to use"
+        )
+    return found
+
+
+def _parsed(
+    paths: tuple[str, ...], contents: Contents, problems: list[UserError], *, variables: bool
+) -> list[SourceFile]:
+    found = []
+    for path in paths:
+        try:
+            found.append(contents.parsed(path, parse_variables if variables else parse_template))
+        except UserError as error:
+            problems.append(error)
+    return found

@@ -1,0 +1,58 @@
+"""Questions about commits: which revision is meant, what lies between two, which came first."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from reconciler.git.command import Git
+from reconciler.model.errors import UserError
+
+
+@dataclass(frozen=True)
+class LoggedCommit:
+    """A commit as a log shows it."""
+
+    oid: str
+    subject: str
+
+
+def find_commit(git: Git, revision: str) -> str | None:
+    """The id of the commit that a revision names, or None where this clone has none such."""
+    # --end-of-options: a revision named `--all` is a revision.
+    found = git.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+    return found.text if found.status == 0 else None
+
+
+def resolve(git: Git, revision: str) -> str:
+    """The id of the commit or tree that a revision names.
+
+    Raises:
+        UserError: this clone has no such revision; a shallow one is told how to get it.
+    """
+    found = git.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{}}")
+    if found.status == 0:
+        return found.text
+    if is_shallow(git):
+        raise UserError(
+            f'this shallow clone has no revision "{revision}"',
+            mend="fetch the rest of the history: `git fetch --unshallow`, or `git fetch --depth=<n>` for a part of it",
+        )
+    raise UserError(f'there is no revision "{revision}"', mend="`git fetch` gets what was pushed since the last one")
+
+
+def is_shallow(git: Git) -> bool:
+    """Whether the clone's history is cut off."""
+    return git.run("rev-parse", "--is-shallow-repository").text == "true"
+
+
+def is_ancestor(git: Git, older: str, newer: str) -> bool:
+    """Whether `newer` contains `older` (or is it). In a shallow clone, whether its part of the history says so."""
+    return git.succeeds("merge-base", "--is-ancestor", older, newer)
+
+
+def commits_between(git: Git, older: str, newer: str) -> tuple[LoggedCommit, ...]:
+    """The commits that `newer` contains and `older` does not, newest first."""
+    log = git.run("log", "-z", "--format=%H %s", f"{older}..{newer}", "--").stdout
+    entries = (os.fsdecode(entry).split(" ", 1) for entry in log.split(b"\0") if entry)
+    return tuple(LoggedCommit(oid, subject) for oid, subject in entries)

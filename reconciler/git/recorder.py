@@ -1,0 +1,161 @@
+"""Recording: a commit on the head of the branch, pushed as a compare-and-swap; lost, it is made anew.
+
+Never a rebase: a lockfile that was merged line by line is one that nobody decided on. The caller says what it wants on
+each new head, and may say that it is not wanted any more.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from reconciler.git.answer import Answer
+from reconciler.git.backoff import TRIES, wait_seconds
+from reconciler.git.command import Git
+from reconciler.git.destination import Destination
+from reconciler.git.history import is_ancestor
+from reconciler.git.objects import Author, write_commit, write_tag
+from reconciler.git.request import Commit, Recorded
+from reconciler.git.tree import read_tree
+from reconciler.model.errors import Contention, ReconcilerError, Transient
+from reconciler.model.tree import Tree
+
+Regenerate = Callable[[Tree], Commit | None]
+"""What should be recorded on this tree; None if nothing any more. Called anew for every head; must not wait."""
+
+
+@dataclass
+class _Progress:
+    """What the tries of one recording have left."""
+
+    author: Author
+    tries: int = 0
+    sent: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """Commits that were pushed without a clear answer, with the tags that were kept then."""
+    taken: set[str] = field(default_factory=set)
+    """Tags whose name is taken."""
+
+
+@dataclass(frozen=True)
+class _Missed:
+    """A try that failed and may be repeated; at once if what stood in the way is known now."""
+
+    error: ReconcilerError
+    at_once: bool = False
+
+
+class Recorder:
+    """Records on one destination. One recorder may be used from several threads."""
+
+    def __init__(
+        self,
+        git: Git,
+        destination: Destination,
+        *,
+        author: str,
+        sign: bool,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], None],
+        random: Callable[[], float],
+    ) -> None:
+        self._git = git
+        self._destination = destination
+        self._identity = author
+        self._sign = sign
+        self._now = now
+        self._sleep = sleep
+        self._random = random
+        # Threads of one process would only beat each other in the race for the branch.
+        self._one_at_a_time = threading.Lock()
+
+    def record(self, regenerate: Regenerate) -> Recorded | None:
+        """Commit what `regenerate` wants, and push it. None if it wants nothing.
+
+        The author's time is taken once, so that a repeated try makes the same tags.
+
+        Raises:
+            Contention: lost the race for the branch ten times.
+            Transient: the remote did not answer ten times.
+            Terminal: the push is forbidden, or the credentials are refused.
+            UserError: nothing can be recorded here: no such branch, no key to sign with.
+        """
+        progress = _Progress(Author(self._identity, self._now(), self._sign))
+        while True:
+            progress.tries += 1
+            with self._one_at_a_time:
+                result = self._try(regenerate, progress)
+            if not isinstance(result, _Missed):
+                return result
+            if progress.tries >= TRIES:
+                break
+            if not result.at_once:
+                self._sleep(wait_seconds(progress.tries, chance=self._random()))
+        with self._one_at_a_time:
+            landed = self._landed_after_all(progress)
+        if landed is None:
+            raise result.error
+        return landed
+
+    def _try(self, regenerate: Regenerate, progress: _Progress) -> Recorded | _Missed | None:
+        try:
+            head = self._destination.head()
+        except (Contention, Transient) as error:
+            return _Missed(error)
+        landed = self._landed(head, progress)
+        if landed is not None:
+            return landed
+        wanted = regenerate(read_tree(self._git, head))
+        if wanted is None:
+            return None
+        return self._publish(wanted, head, progress)
+
+    def _publish(self, wanted: Commit, head: str, progress: _Progress) -> Recorded | _Missed:
+        commit = write_commit(self._git, head, changes=wanted.changes, message=wanted.message, author=progress.author)
+        requested = [tag for tag in wanted.tags if tag.name not in progress.taken]
+        tags = {tag.name: write_tag(self._git, tag, author=progress.author) for tag in requested}
+        kept = tuple(tag.name for tag in wanted.tags if tag.name in progress.taken)
+        if commit == head and not tags:
+            return self._recorded(head, progress, changed=False, kept=kept)
+        reply = self._destination.publish(commit, onto=head, tags=tags)
+        match reply.answer:
+            case Answer.DONE:
+                behind = self._destination.bring_along(commit, onto=head)
+                return self._recorded(commit, progress, changed=commit != head, kept=kept, left_behind=behind)
+            case Answer.TAG_EXISTS:
+                pass
+                return _Missed(self._destination.error(reply), at_once=True)
+            case Answer.LOST | Answer.UNREACHABLE:
+                if commit != head:
+                    progress.sent[commit] = kept
+                return _Missed(self._destination.error(reply))
+            case _:
+                raise self._destination.error(reply)
+
+    def _landed(self, head: str, progress: _Progress) -> Recorded | None:
+        """Whether an earlier try reached the remote although its answer did not reach us."""
+        for commit, kept in progress.sent.items():
+            if is_ancestor(self._git, commit, head):
+                behind = self._destination.bring_along(head, onto=commit)
+                return self._recorded(commit, progress, changed=True, kept=kept, left_behind=behind)
+        return None
+
+    def _landed_after_all(self, progress: _Progress) -> Recorded | None:
+        try:
+            return self._landed(self._destination.head(), progress) if progress.sent else None
+        except (Contention, Transient):
+            return None  # not known, and the last try's own error says why
+
+    def _recorded(
+        self, commit: str, progress: _Progress, *, changed: bool, kept: tuple[str, ...], left_behind: str | None = None
+    ) -> Recorded:
+        return Recorded(
+            commit=commit,
+            branch=self._destination.branch,
+            pushed=self._destination.pushed,
+            changed=changed,
+            tries=progress.tries,
+            kept_tags=kept,
+            left_behind=left_behind,
+        )

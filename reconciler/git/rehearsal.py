@@ -1,0 +1,35 @@
+"""A repository to play in: a bare origin and a clone of it, with the declared images of another one."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from reconciler.git.command import Git
+from reconciler.git.export import export
+
+_CARRIED = ("desired", "state")
+
+
+def clone_with_origin(source: Path, folder: Path, *, name: str) -> Path:
+    """Make `folder/origin.git` and a clone `folder/name` of it that hold desired/ and state/ of a repository's HEAD.
+
+    Returns the clone. Raises what `export` raises.
+    """
+    origin, clone, exported = folder / "origin.git", folder / name, folder / "export"
+    Git(folder).run("init", "--quiet", "--bare", "--initial-branch=main", str(origin))
+    Git(folder).run("init", "--quiet", "--initial-branch=main", str(clone))
+    export(Git(source), "HEAD", exported)
+    for part in _CARRIED:
+        if (exported / part).is_dir():
+            shutil.copytree(exported / part, clone / part, symlinks=True)
+    shutil.rmtree(exported)
+    git = Git(clone)
+    git.run("config", "user.name", "A platform engineer")
+    git.run("config", "user.email", "platform@example.org")
+    git.run("remote", "add", "origin", str(origin))
+    git.run("add", "--all")
+    git.run("commit", "--quiet", "--message", "Declare base and web")
+    git.run("push", "--quiet", "--set-upstream", "origin", "main")
+    git.run("remote", "set-head", "origin", "main")
+    return clone

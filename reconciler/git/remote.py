@@ -1,0 +1,156 @@
+"""A remote: what it is called, what its branches are at, and moving one by compare-and-swap."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.git.answer import Answer, Reply, as_error, read_answer
+from reconciler.git.command import NETWORK_LIMIT_SECONDS, Finished, Git
+from reconciler.git.history import find_commit, is_ancestor
+from reconciler.git.urls import without_userinfo
+from reconciler.git.worktree import has_changes
+from reconciler.model.errors import ReconcilerError, UserError
+
+PRIVATE_REFS = "refs/reconciler/remotes"
+"""Fetched heads are kept here: the checkout's own refs/remotes stay as its owner last saw them."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A configured remote."""
+
+    git: Git
+    name: str
+
+    @property
+    def url(self) -> str:
+        """Where it is, without credentials. For people: git itself is given the name."""
+        return without_userinfo(self.git.run("remote", "get-url", "--", self.name).text)
+
+    def default_branch(self) -> str:
+        """The branch that the remote's HEAD names, as the clone remembers it, else as the remote says.
+
+        Raises:
+            UserError: the remote has no commit yet, or no HEAD.
+            ReconcilerError: it could not be asked.
+        """
+        known = self.git.attempt("symbolic-ref", "--quiet", f"refs/remotes/{self.name}/HEAD")
+        if known.status == 0:
+            return known.text.removeprefix(f"refs/remotes/{self.name}/")
+        asked = self._over_the_network("ls-remote", "--symref", "--", self.name, "HEAD")
+        if asked.status != 0:
+            raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
+        for line in asked.text.splitlines():
+            if line.startswith("ref: refs/heads/") and line.endswith("\tHEAD"):
+                return line.removeprefix("ref: refs/heads/").removesuffix("\tHEAD")
+        if asked.text:
+            raise UserError(
+                f"{self.name} has no default branch", mend="name one as `git.branch` in desired/reconciler.yaml"
+            )
+        raise UserError(f"{self.name} has no commit yet", mend=f"push the first: `git push {self.name} HEAD`")
+
+    def fetch(self, branch: str) -> str:
+        """Fetch one branch and return its head. A shallow clone stays shallow.
+
+        Raises:
+            UserError: there is no such repository or branch.
+            Contention: another process of this clone is fetching.
+            Transient: the remote does not answer.
+            Terminal: the credentials are refused.
+        """
+        ref = f"{PRIVATE_REFS}/{self.name}/{branch}"
+        fetched = self._fetch(f"+refs/heads/{branch}:{ref}")
+        if fetched.status != 0:
+            raise as_error(read_answer(fetched), remote=self.name, branch=branch)
+        return self.git.run("rev-parse", "--verify", ref).text
+
+    def fetch_tag(self, name: str) -> bool:
+        """Fetch one tag; whether there is one. A shallow clone gets the history below it that it lacks.
+
+        Raises:
+            Transient: the remote does not answer.
+            Terminal: the credentials are refused.
+        """
+        ref = f"refs/tags/{name}"
+        fetched = self._fetch(f"{ref}:{ref}")
+        if fetched.status == 0:
+            return True
+        reply = read_answer(fetched)
+        if reply.answer is Answer.NO_BRANCH:
+            return False
+        raise as_error(reply, remote=self.name, branch=ref)
+
+    def fetch_tags(self, prefix: str) -> None:
+        """Fetch the tags below a path such as `image/web`. Those that this clone has stay as they are.
+
+        Raises:
+            Transient: the remote does not answer.
+            Terminal: the credentials are refused.
+        """
+        fetched = self._fetch(f"refs/tags/{prefix}/*:refs/tags/{prefix}/*")
+        # A tag that differs here and there is left alone, and git calls that a failure.
+        if fetched.status != 0 and "would clobber existing tag" not in fetched.stderr:
+            raise as_error(read_answer(fetched), remote=self.name, branch=prefix)
+
+    def push(self, refs: Mapping[str, str], *, expected: Mapping[str, str]) -> Finished:
+        """Push objects to refs (`ref -> object id`), all or none, if the remote's refs are at `expected` now."""
+        leases = [f"--force-with-lease={ref}:{oid}" for ref, oid in expected.items()]
+        # A lease is stricter than "no fast-forward": a branch that was reset to an older commit refuses us, too.
+        # Not every server can do --atomic, and one ref is atomic anyway.
+        atomic = ["--atomic"] if len(refs) > 1 else []
+        specs = [f"{oid}:{ref}" for ref, oid in refs.items()]
+        return self._over_the_network("push", "--porcelain", "--no-verify", *atomic, *leases, "--", self.name, *specs)
+
+    def _fetch(self, refspec: str) -> Finished:
+        # --refmap= keeps git from also moving refs/remotes: two fetches at once would collide there.
+        # Not --quiet, which would also hide why a ref was refused.
+        options = ("--no-tags", "--no-write-fetch-head", "--refmap=")
+        return self._over_the_network("fetch", *options, "--", self.name, refspec)
+
+    def _over_the_network(self, *arguments: str) -> Finished:
+        return self.git.attempt(*arguments, limit_seconds=NETWORK_LIMIT_SECONDS)
+
+
+@dataclass(frozen=True)
+class RemoteBranch:
+    """A branch of a remote, to record on; a `Destination`."""
+
+    git: Git
+    remote: Remote
+    branch: str
+    pushed: bool = True
+
+    def head(self) -> str:
+        """Fetch the branch and return its head. Raises as `Remote.fetch` does."""
+        return self.remote.fetch(self.branch)
+
+    def publish(self, commit: str, *, onto: str, tags: Mapping[str, str]) -> Reply:
+        """Push, expecting the branch at `onto`."""
+        branch = f"refs/heads/{self.branch}"
+        moved = {branch: commit} if commit != onto else {}
+        pushed = self.remote.push(
+            {**moved, **{f"refs/tags/{name}": oid for name, oid in tags.items()}}, expected=dict.fromkeys(moved, onto)
+        )
+        reply = read_answer(pushed)
+        if reply.answer is Answer.DONE:
+            for name, oid in tags.items():
+                # So that this clone knows them as well; one that it had before stays.
+                self.git.attempt("update-ref", f"refs/tags/{name}", oid, "0" * len(oid))
+        return reply
+
+    def bring_along(self, commit: str, *, onto: str) -> str | None:  # noqa: ARG002 - a remote's checkout may be older
+        """Fast-forward the checkout, if it is on this branch and has nothing of its own."""
+        if self.git.attempt("symbolic-ref", "--quiet", "HEAD").text != f"refs/heads/{self.branch}":
+            return None
+        head = find_commit(self.git, "HEAD")
+        if head is not None and not is_ancestor(self.git, head, commit):
+            return "it has commits that are not pushed"
+        if has_changes(self.git):
+            return "it has local changes"
+        merged = self.git.attempt("merge", "--ff-only", "--quiet", "--no-verify-signatures", commit)
+        return None if merged.status == 0 else merged.stderr.strip()
+
+    def error(self, reply: Reply) -> ReconcilerError:
+        """The error for a reply that is not DONE."""
+        return as_error(reply, remote=self.remote.name, branch=self.branch)

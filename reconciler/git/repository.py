@@ -1,0 +1,158 @@
+"""The repository that the controller works in."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from reconciler.git.command import Finished, Git, failed
+from reconciler.git.export import Export, export
+from reconciler.git.history import LoggedCommit, commits_between, find_commit, is_ancestor, is_shallow, resolve
+from reconciler.git.recorder import Recorder
+from reconciler.git.remote import Remote
+from reconciler.git.tags import AnnotatedTag, tag_message, tags_below
+from reconciler.git.target import Target, current_branch, find_destination, look_at
+from reconciler.git.tree import GitTree, read_tree
+from reconciler.git.urls import fleet_name
+from reconciler.git.worktree import dirty_paths, write_worktree
+from reconciler.model.declaration import GitSettings
+from reconciler.model.errors import ReconcilerError, UserError
+
+
+@dataclass(frozen=True)
+class Repository:
+    """A checkout. Facts that change (head, branch) are read when they are asked for."""
+
+    root: Path
+    git: Git
+
+    @classmethod
+    def open(cls, directory: Path) -> Repository:
+        """Find the repository that a folder is in.
+
+        Raises:
+            UserError: it is in none, the repository is bare, has no commit or belongs to somebody else, or git is not
+                installed.
+        """
+        if not directory.is_dir():
+            raise UserError(f"there is no folder {directory}")
+        git = Git(directory)
+        found = git.attempt("rev-parse", "--show-toplevel")
+        if found.status != 0:
+            raise _unusable(directory, found)
+        repository = cls(Path(found.text), Git(Path(found.text)))
+        if find_commit(repository.git, "HEAD") is None:
+            raise UserError(f"{found.text} has no commit yet", mend='make the first: `git commit -m "Begin"`')
+        return repository
+
+    @property
+    def head(self) -> str:
+        """The commit that is checked out."""
+        return resolve(self.git, "HEAD")
+
+    @property
+    def branch(self) -> str | None:
+        """The branch that is checked out, or None where HEAD is detached."""
+        return current_branch(self.git)
+
+    @property
+    def shallow(self) -> bool:
+        """Whether the clone's history is cut off."""
+        return is_shallow(self.git)
+
+    def remote(self, name: str = "origin") -> Remote | None:
+        """The remote of that name, or None."""
+        return Remote(self.git, name) if name in self.git.run("remote").text.splitlines() else None
+
+    def fleet_name(self, remote: str = "origin") -> str:
+        """`owner/name` of the remote, the same for everyone who clones it; without a remote, the folder's name."""
+        found = self.remote(remote)
+        return (fleet_name(found.url) if found else "") or self.root.name
+
+    def resolve(self, revision: str) -> str:
+        """The id of a commit or tree. Raises UserError if this clone has none such."""
+        return resolve(self.git, revision)
+
+    def tree(self, revision: str = "HEAD") -> GitTree:
+        """The files of a revision. Raises UserError if this clone has none such."""
+        return read_tree(self.git, resolve(self.git, revision))
+
+    def worktree_tree(self) -> GitTree:
+        """The files as they lie in the checkout, committed or not; ignored ones aside."""
+        return read_tree(self.git, write_worktree(self.git))
+
+    def dirty(self, paths: Iterable[str] = ()) -> tuple[str, ...]:
+        """Files that differ from HEAD or are not tracked, at or below `paths` (absent: everywhere)."""
+        return dirty_paths(self.git, paths)
+
+    def export(self, commit: str, directory: Path) -> Export:
+        """Write a commit's files to a folder, exactly as committed. Raises as `reconciler.git.export.export` does."""
+        return export(self.git, commit, directory)
+
+    def commits_between(self, older: str, newer: str) -> tuple[LoggedCommit, ...]:
+        """The commits that `newer` has and `older` has not, newest first."""
+        return commits_between(self.git, older, newer)
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Whether `newer` contains `older` (or is it), as far as this clone's history goes."""
+        return is_ancestor(self.git, older, newer)
+
+    def annotated_tag(self, name: str, *, remote: str = "origin") -> str | None:
+        """The message of an annotated tag, fetched if this clone does not have it; None where there is no such tag.
+
+        Raises:
+            Transient: the remote does not answer.
+            Terminal: the credentials are refused.
+        """
+        message = tag_message(self.git, name)
+        found = self.remote(remote) if message is None else None
+        if found is None:
+            return message
+        return tag_message(self.git, name) if found.fetch_tag(name) else None
+
+    def tags(self, prefix: str) -> tuple[AnnotatedTag, ...]:
+        """The annotated tags of this clone below a path such as `image/web`; by name."""
+        return tags_below(self.git, prefix)
+
+    def target(self, settings: GitSettings) -> Target:
+        """The branch that state is recorded to, fetched, and how the checkout stands to it.
+
+        Raises:
+            UserError: there is no such remote or branch, or it has no commit.
+            Transient: the remote does not answer.
+            Terminal: the credentials are refused.
+        """
+        return look_at(self.git, find_destination(self.git, settings))
+
+    def recorder(
+        self,
+        settings: GitSettings,
+        *,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], None],
+        random: Callable[[], float],
+    ) -> Recorder:
+        """Whoever records to that branch. `sleep` takes seconds, `random` returns 0 to 1. Raises as `target` does."""
+        destination = find_destination(self.git, settings)
+        return Recorder(
+            self.git, destination, author=settings.author, sign=settings.sign, now=now, sleep=sleep, random=random
+        )
+
+
+def _unusable(directory: Path, found: Finished) -> ReconcilerError:
+    owner = re.search(r"(?:dubious ownership|unsafe repository).*?'(?P<path>[^']+)'", found.stderr, re.DOTALL)
+    if owner:
+        return UserError(
+            f"{owner['path']} belongs to somebody else, and git refuses to work in it",
+            mend=f"if you trust it: `git config --global --add safe.directory {owner['path']}`",
+        )
+    if "not a git repository" in found.stderr:
+        return UserError(f"{directory} is not in a git repository", mend="`git init`, or name another folder with -C")
+    if "must be run in a work tree" in found.stderr:
+        return UserError(
+            f"{directory} is a bare repository: it has no checkout to work in", mend="`git clone` it, and work there"
+        )
+    return failed("rev-parse", found)

@@ -1,0 +1,36 @@
+"""Annotated tags: the record of a build that no branch holds yet."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from reconciler.git.command import Git
+
+_SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class AnnotatedTag:
+    """A tag with a message. `target` is the commit it stands on."""
+
+    name: str
+    target: str
+
+
+def tag_message(git: Git, name: str) -> str | None:
+    """The message of an annotated tag in this clone, without its signature; None where there is no such tag."""
+    found = git.attempt("cat-file", "tag", f"refs/tags/{name}")
+    if found.status != 0:
+        return None
+    _headers, _blank, message = found.stdout.partition(b"\n\n")
+    signature = _SIGNATURE.search(message)
+    return os.fsdecode(message[: signature.start()] if signature else message)
+
+
+def tags_below(git: Git, prefix: str) -> tuple[AnnotatedTag, ...]:
+    """The annotated tags of this clone whose name starts with `prefix`, a path such as `image/web`; by name."""
+    listing = git.run("for-each-ref", "--format=%(refname:strip=2)%00%(*objectname)", f"refs/tags/{prefix}").text
+    pairs = (line.split("\0") for line in listing.splitlines())
+    return tuple(AnnotatedTag(name, target) for name, target in pairs if target)

@@ -1,0 +1,31 @@
+"""The checkout: what in it differs from HEAD, and what it would be as a tree. Its index is never written to."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from reconciler.git.command import Git
+
+
+def dirty_paths(git: Git, paths: Iterable[str] = ()) -> tuple[str, ...]:
+    """Files that differ from HEAD or are not tracked, at or below `paths` (absent: everywhere); ignored ones aside."""
+    status = git.run("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *paths)
+    # `XY path`: two letters and a blank (git-status(1), "Porcelain Format Version 1").
+    return tuple(os.fsdecode(entry[3:]) for entry in status.stdout.split(b"\0") if entry)
+
+
+def has_changes(git: Git) -> bool:
+    """Whether a tracked file or the index differs from HEAD."""
+    return bool(git.run("status", "--porcelain=v1", "--untracked-files=no").stdout)
+
+
+def write_worktree(git: Git) -> str:
+    """Store the work tree as a git tree, honouring .gitignore, and return the tree's id."""
+    index = Path(git.run("rev-parse", "--git-path", "index").text)
+    # Started from a copy of the checkout's index: what a sparse checkout leaves out is then not taken for deleted,
+    # and files that did not change are not hashed again.
+    with git.with_own_index(git.directory / index) as own:
+        own.run("add", "--all")
+        return own.run("write-tree").text

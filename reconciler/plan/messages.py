@@ -1,0 +1,93 @@
+"""What a state commit and an annotated tag say (docs/formats.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from reconciler.model.lockfile import Build, Failure, Reason
+from reconciler.plan.words import duration
+
+_MOST_FILES = 8
+
+
+def build_commit(image: str, build: Build, *, verb: str = "build") -> str:
+    """The message of a commit that records a build: subject, reasons, trailers."""
+    codes = ", ".join(dict.fromkeys(reason.code for reason in build.reasons))
+    body = [*map(sentence, build.reasons), *_places(build)]
+    trailers = [
+        f"Reconciler-Image: {image}",
+        f"Reconciler-Build: {build.id}",
+        f"Reconciler-Key: {build.key}",
+        *(f"Reconciler-Reason: {reason.code}" for reason in build.reasons),
+    ]
+    return _message(f"{image}: {verb} {build.id} ({codes})", body, trailers)
+
+
+def change_commit(image: str, what: str, reasons: Iterable[Reason]) -> str:
+    """The message of a commit that records anything else: a copy, new tags, a retired artifact."""
+    reasons = tuple(reasons)
+    codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
+    trailers = [f"Reconciler-Image: {image}", *(f"Reconciler-Reason: {reason.code}" for reason in reasons)]
+    return _message(f"{image}: {what} ({codes})", map(sentence, reasons), trailers)
+
+
+def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> str:
+    """The message of a commit that records a failed attempt."""
+    body = [f"{failure.what}.", f"Attempt {failure.attempts}; the next not before {failure.retry_after}."]
+    trailers = [
+        f"Reconciler-Image: {image}",
+        f"Reconciler-Build: {failure.build}",
+        f"Reconciler-Key: {failure.key}",
+        *(f"Reconciler-Reason: {reason.code}" for reason in reasons),
+    ]
+    return _message(f"{image}: build {failure.build} failed", body, trailers)
+
+
+def tag_name(image: str, build_id: str) -> str:
+    """The annotated tag of a build."""
+    return f"image/{image}/{build_id}"
+
+
+def build_tag(image: str, build: Build) -> str:
+    """The tag's message: status, datestamp and artifact ids for people, then the whole record as JSON."""
+    lines = [f"{image} {build.id}: built", "", "status: built", f"built: {build.id[:16]}"]
+    lines += [f"artifact: {one.kind} {one.location} {one.id}" for one in build.artifacts]
+    return "\n".join([*lines, "", _record(build.model_dump(mode="json", by_alias=True, exclude_defaults=True)), ""])
+
+
+def failure_tag(image: str, failure: Failure) -> str:
+    """The tag's message of a build that failed."""
+    lines = [f"{image} {failure.build}: failed", "", "status: failed", f"built: {failure.build[:16]}", failure.what]
+    return "\n".join([*lines, "", _record(failure.model_dump(mode="json")), ""])
+
+
+def record_in(tag_message: str) -> str | None:
+    """The JSON record in a tag's message; None when it holds none."""
+    start = tag_message.find("\n{\n")
+    end = tag_message.rfind("\n}")
+    return tag_message[start + 1 : end + 2] if 0 <= start < end else None
+
+
+def sentence(reason: Reason) -> str:
+    """A reason as a line of prose, such as `desired/web/nginx.conf changed (51b0c9e → 9c0d1e2).`."""
+    if reason.files is not None:
+        more = len(reason.files) - _MOST_FILES
+        named = ", ".join(reason.files[:_MOST_FILES]) + (f" and {more} more" if more > 0 else "")
+        return f"{named or 'inputs'} changed ({reason.was} → {reason.now})."
+    if reason.code == "new":
+        return "First build."
+    return f"{reason.code}: {reason.was or 'nothing'} → {reason.now or 'nothing'}."
+
+
+def _places(build: Build) -> list[str]:
+    took = [f"Built in {duration(build.seconds)}."] if build.seconds is not None else []
+    return [*(f"{one.location} {one.id}" for one in build.artifacts), *took]
+
+
+def _record(value: object) -> str:
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def _message(subject: str, body: Iterable[str], trailers: Iterable[str]) -> str:
+    return "\n".join([subject, "", *body, "", *trailers, ""])

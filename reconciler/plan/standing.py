@@ -1,0 +1,74 @@
+"""How an image stands by what is recorded of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from reconciler.model.plan import Decision
+from reconciler.plan.planning import FleetPlan
+from reconciler.plan.situation import finished_at
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One image. Builds are ids; `age` is that of the stable build (or the candidate), for people."""
+
+    image: str
+    stable: str | None
+    candidate: str | None
+    age: str | None
+    source: str | None
+    regions: tuple[str, ...]
+    sync: str
+    health: str
+    why: str | None
+
+    @property
+    def candidate_text(self) -> str:
+        """The candidate beside the stable build: `same` for most images most of the time."""
+        if self.candidate is None:
+            return "none"
+        return "same" if self.candidate == self.stable else self.candidate
+
+
+def standings(planned: FleetPlan, *, now: datetime) -> tuple[Standing, ...]:
+    """Every image of a plan, by name."""
+    return tuple(sorted((_standing(decision, now) for decision in planned.decisions), key=lambda row: row.image))
+
+
+def age_text(age_seconds: int) -> str:
+    """Seconds as an age: `5 min`, `7 h`, `12 d`."""
+    if age_seconds < 5400:
+        return f"{max(age_seconds, 0) // 60} min"
+    if age_seconds < 2 * 86400:
+        return f"{age_seconds // 3600} h"
+    return f"{age_seconds // 86400} d"
+
+
+def _standing(decision: Decision, now: datetime) -> Standing:
+    lock, planned = decision.lock, decision.planned
+    counts = lock.build(lock.channels.stable) or lock.current
+    finished = finished_at(counts)
+    return Standing(
+        image=decision.name,
+        stable=lock.channels.stable,
+        candidate=lock.channels.candidate,
+        age=age_text(int((now - finished).total_seconds())) if finished else None,
+        source=str(counts.source) if counts and counts.source else None,
+        regions=tuple(artifact.location for artifact in counts.artifacts) if counts else (),
+        sync=planned.sync,
+        health=planned.health,
+        why=_why(decision),
+    )
+
+
+def _why(decision: Decision) -> str | None:
+    planned, failure = decision.planned, decision.lock.failure
+    if planned.errors:
+        return planned.errors[0].splitlines()[0]
+    if failure is not None:
+        return f"{failure.build} failed, attempt {failure.attempts}: {failure.what.splitlines()[0]}"
+    if planned.health == "suspended":
+        return planned.waits_for
+    return None

@@ -1,0 +1,69 @@
+"""How a lockfile changes: each function takes one and returns the next. Nothing else writes state."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile
+from reconciler.model.source import PinnedSource
+
+
+def with_build(lock: Lockfile, build: Build, *, image: Image) -> Lockfile:
+    """Record a finished build: newest first, its pin, the channels that it moves. A past failure is forgotten.
+
+    Kept are the newest `retain.builds` and whatever a channel or a hold points to; older ones stay in git's history.
+    Only the newest build lists its files: the older ones' are in git, and a thousand lockfiles stay quick to read.
+    """
+    older = tuple(one.model_copy(update={"files": None}) for one in lock.builds if one.id != build.id)
+    stable = lock.channels.stable if image.declaration.validation.required else build.id
+    channels = Channels(candidate=build.id, stable=stable)
+    source = _pinned(build, image)
+    hold = image.declaration.hold
+    kept = {channels.candidate, channels.stable, hold.build if hold else None}
+    newest = (build, *older)
+    builds = tuple(one for place, one in enumerate(newest) if place < image.declaration.retain.builds or one.id in kept)
+    return lock.model_copy(
+        update={"image": image.name, "source": source, "builds": builds, "channels": channels, "failure": None}
+    )
+
+
+def with_artifacts(
+    lock: Lockfile, build_id: str, added: Iterable[Artifact], *, gone: Iterable[Artifact] = ()
+) -> Lockfile:
+    """Record where a build's artifacts are now. One per region: an added one takes the place of what was there."""
+    new = {artifact.location: artifact for artifact in added}
+    dropped = {(artifact.location, artifact.id) for artifact in gone}
+
+    def changed(build: Build) -> Build:
+        if build.id != build_id:
+            return build
+        stay = [one for one in build.artifacts if one.location not in new and (one.location, one.id) not in dropped]
+        artifacts = sorted([*stay, *new.values()], key=lambda one: (one.location, one.id))
+        return build.model_copy(update={"artifacts": tuple(artifacts)})
+
+    return lock.model_copy(update={"builds": tuple(changed(build) for build in lock.builds)})
+
+
+def as_declared(lock: Lockfile, image: Image) -> Lockfile:
+    """Record what a declaration says without a build: its name, its source's wording, a verdict no longer needed."""
+    source = lock.source.model_copy(update={"requested": image.source}) if lock.source and image.source else None
+    channels = lock.channels
+    builds = lock.builds
+    if not image.declaration.validation.required and channels.candidate is not None:
+        channels = Channels(candidate=channels.candidate, stable=channels.candidate)
+        builds = tuple(
+            build.model_copy(update={"phase": "stable"}) if build.id == channels.stable else build for build in builds
+        )
+    return lock.model_copy(update={"image": image.name, "source": source, "channels": channels, "builds": builds})
+
+
+def with_failure(lock: Lockfile, failure: Failure) -> Lockfile:
+    """Record a failed attempt. Builds and channels stay as they are."""
+    return lock.model_copy(update={"failure": failure})
+
+
+def _pinned(build: Build, image: Image) -> PinnedSource | None:
+    if image.source is None or build.source is None:
+        return None
+    return PinnedSource(requested=image.source, pinned=build.source)

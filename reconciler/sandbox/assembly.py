@@ -1,0 +1,72 @@
+"""What a sandbox is made of, in the order in which the parts stand on each other."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from reconciler.sandbox import catalogue, ec2, ground, images
+from reconciler.sandbox.addresses import Addresses
+from reconciler.sandbox.control import Control
+from reconciler.sandbox.endpoint import Endpoint
+from reconciler.sandbox.instances import Instances
+from reconciler.sandbox.proxy import Proxy
+from reconciler.sandbox.ssh import SecureShell
+from reconciler.sandbox.storage import Storage
+from reconciler.sandbox.traffic import Traffic
+
+
+def assemble(directory: Path, loop: asyncio.AbstractEventLoop, parts: ExitStack) -> dict[str, object]:
+    """Start every part; return what a client needs to know. `parts` takes them apart again, last first."""
+    addresses = Addresses()
+    parts.callback(addresses.close)
+    addresses.claim()
+    storage = Storage(directory)
+    parts.callback(storage.close)
+    base, layer = storage.new_layer()
+    ground.lay(layer)
+    instances = Instances(storage=storage, addresses=addresses, ssh=SecureShell(loop))
+    parts.callback(instances.close)
+
+    published = catalogue.Catalogue()
+    catalogue.install_parameters(published)
+    ec2.install(ec2.Ground(instances, storage, published, base=(base,)), addresses)
+    images.install()
+    traffic = Traffic()
+    traffic.install()
+
+    proxy = Proxy(directory)
+    proxy.start()
+    parts.callback(proxy.stop)
+    endpoint = Endpoint()
+    endpoint.start()
+    parts.callback(endpoint.stop)
+    control = Control(catalogue=published, storage=storage, traffic=traffic)
+    control.start()
+    parts.callback(control.stop)
+    return {
+        "pid": os.getpid(),
+        "environment": _environment(proxy),
+        "endpoint": endpoint.url,
+        "control": control.url,
+    }
+
+
+def _environment(proxy: Proxy) -> dict[str, str]:
+    # Both spellings: Go asks for the large one first, Python for the small one, and either may be set already.
+    through = {"HTTPS_PROXY": proxy.url, "NO_PROXY": "127.0.0.1,localhost"}
+    return {
+        **through,
+        **{name.lower(): value for name, value in through.items()},
+        "AWS_ACCESS_KEY_ID": "AKIASANDBOXSANDBOX00",
+        "AWS_CA_BUNDLE": str(proxy.ca_bundle),
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_EC2_METADATA_DISABLED": "true",
+        # Packer's waiters ask every second then, 40 times. AWS_MAX_ATTEMPTS, which would say how often, stays
+        # unset: botocore reads the same variable as how often a failed call is tried again.
+        "AWS_POLL_DELAY_SECONDS": "1",
+        "AWS_SECRET_ACCESS_KEY": "sandbox",
+        "CHECKPOINT_DISABLE": "1",
+    }

@@ -1,0 +1,141 @@
+"""Upstream images: what Debian and Canonical publish, in every region, and what SSM says is the newest.
+
+Ids and dates are made from the names, so that every sandbox has the same ones.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from reconciler.model.errors import UserError
+
+Listener = Callable[["Upstream"], None]
+
+
+@dataclass(frozen=True)
+class Publisher:
+    """Who publishes images under a prefix, and the SSM parameter that names the newest."""
+
+    prefix: str
+    owner: str
+    parameter: str
+    root_device: str
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """One published image; it has another id in each region."""
+
+    name: str
+    created: datetime
+    publisher: Publisher
+
+    def id_in(self, region: str) -> str:
+        """Its AMI id in a region."""
+        digest = hashlib.sha256(f"{region}/{self.name}".encode()).hexdigest()
+        return f"ami-{digest[:17]}"
+
+
+PUBLISHERS = (
+    Publisher(
+        prefix="debian-12-amd64-",
+        owner="136693071363",
+        parameter="/aws/service/debian/release/12/latest/amd64",
+        root_device="/dev/xvda",
+    ),
+    Publisher(
+        prefix="ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-",
+        owner="099720109477",
+        parameter="/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id",
+        root_device="/dev/sda1",
+    ),
+)
+
+_AT_START = ("debian-12-amd64-20261101-1234", "ubuntu/images/hvm-ssd-gp3/ubuntu-noble-24.04-amd64-server-20261101")
+
+
+class Catalogue:
+    """All published images, and those who want to know of new ones."""
+
+    def __init__(self) -> None:
+        self._published: list[Upstream] = []
+        self._listeners: list[Listener] = []
+        for name in _AT_START:
+            self.publish(name)
+
+    def publish(self, name: str, *, created: datetime | None = None) -> Upstream:
+        """Publish an image in every region.
+
+        `created` defaults to six in the morning of the date in the name.
+
+        Raises:
+            UserError: nobody publishes under such a name, it is taken, or it has no date and `created` is absent.
+        """
+        publisher = next((publisher for publisher in PUBLISHERS if name.startswith(publisher.prefix)), None)
+        if publisher is None:
+            prefixes = ", ".join(f"{publisher.prefix}…" for publisher in PUBLISHERS)
+            raise UserError(f"no upstream publishes {name!r} in the sandbox", mend=f"names start with {prefixes}")
+        if any(image.name == name for image in self._published):
+            raise UserError(f"{name!r} is published already", mend="choose a later date in the name")
+        image = Upstream(name=name, created=created or _date_in(name), publisher=publisher)
+        self._published.append(image)
+        for listener in self._listeners:
+            listener(image)
+        return image
+
+    def follow(self, listener: Listener) -> None:
+        """Tell `listener` of all that is published already, and of what will be."""
+        for image in self._published:
+            listener(image)
+        self._listeners.append(listener)
+
+    def newest(self, publisher: Publisher) -> Upstream:
+        """What the publisher's SSM parameter points to."""
+        return max(
+            (image for image in self._published if image.publisher == publisher), key=lambda image: image.created
+        )
+
+
+def install_parameters(catalogue: Catalogue) -> None:
+    """Let SSM answer for the catalogue. moto knows such parameters for Amazon's own images only."""
+    from moto.ssm.models import Parameter, ParameterDict  # noqa: PLC0415  moto takes half a second to import
+
+    by_parameter = {publisher.parameter: publisher for publisher in PUBLISHERS}
+    check = ParameterDict._check_loading_status  # noqa: SLF001  where moto loads such parameters on first use
+
+    def check_loading_status(self: Any, key: str) -> None:
+        check(self, key)
+        publisher = by_parameter.get(str(key))
+        if publisher is None:
+            return
+        image = catalogue.newest(publisher)
+        versions = dict.setdefault(self, key, [])
+        if not versions or versions[-1].value != image.id_in(self.region_name):
+            versions.append(
+                Parameter(  # type: ignore[abstract]  # moto makes them so too
+                    account_id=self.account_id,
+                    name=key,
+                    value=image.id_in(self.region_name),
+                    parameter_type="String",
+                    description=None,
+                    allowed_pattern=None,
+                    keyid=None,
+                    last_modified_date=image.created,
+                    version=len(versions) + 1,
+                    data_type="aws:ec2:image",
+                )
+            )
+
+    ParameterDict._check_loading_status = check_loading_status  # type: ignore[method-assign]  # noqa: SLF001  see above
+
+
+def _date_in(name: str) -> datetime:
+    found = re.search(r"-(\d{8})(?:-|$)", name)
+    if found is None:
+        raise UserError(f"{name!r} has no date in it", mend="name it like debian-12-amd64-20261101-1234")
+    return datetime.strptime(found.group(1), "%Y%m%d").replace(hour=6, tzinfo=UTC)

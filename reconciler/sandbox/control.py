@@ -1,0 +1,91 @@
+"""The sandbox's own levers, over HTTP on loopback: publish an upstream image, disturb calls, count them."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from reconciler.model.errors import UserError
+from reconciler.sandbox.catalogue import Catalogue
+from reconciler.sandbox.endpoint import POLL_SECONDS
+from reconciler.sandbox.storage import Storage
+from reconciler.sandbox.traffic import Fault, Traffic
+
+Lever = Callable[[dict[str, Any]], object]
+
+
+class Control(ThreadingHTTPServer):
+    """Answers `POST /<lever>` with JSON in and out. 400 carries a UserError's text."""
+
+    daemon_threads = True
+
+    def __init__(self, *, catalogue: Catalogue, storage: Storage, traffic: Traffic) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self._catalogue = catalogue
+        self._storage = storage
+        self._traffic = traffic
+        self.levers: dict[str, Lever] = {
+            "/publish": self._publish,
+            "/inject": self._inject,
+            "/heal": lambda _: traffic.heal(),
+            "/calls": self._calls,
+            "/forget-calls": lambda _: traffic.forget_counts(),
+            "/layers": lambda asked: storage.chain_of(asked["image"]),
+        }
+        self._thread = threading.Thread(target=self.serve_forever, args=(POLL_SECONDS,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where the levers are."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def start(self) -> None:
+        """Serve from a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving."""
+        self.shutdown()
+        self.server_close()
+
+    def _publish(self, asked: dict[str, Any]) -> object:
+        created = datetime.fromisoformat(asked["creation_date"]) if asked.get("creation_date") else None
+        image = self._catalogue.publish(asked["name"], created=created)
+        return {region: image.id_in(region) for region in asked["regions"]}
+
+    def _inject(self, asked: dict[str, Any]) -> None:
+        self._traffic.inject(Fault(**asked))
+
+    def _calls(self, _: dict[str, Any]) -> object:
+        return [[asdict(call), count] for call, count in self._traffic.counts().items()]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Control
+
+    def do_POST(self) -> None:
+        lever = self.server.levers.get(self.path)
+        asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or b"{}")
+        if lever is None:
+            self._answer(404, {"what": f"no such lever: {self.path}", "mend": []})
+            return
+        try:
+            self._answer(200, lever(asked))
+        except UserError as error:
+            self._answer(400, {"what": error.what, "mend": list(error.mend)})
+
+    def log_message(self, *_: object) -> None:
+        """Nothing to say: the caller has the answer."""
+
+    def _answer(self, status: int, answer: object) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)

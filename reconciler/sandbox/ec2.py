@@ -1,0 +1,180 @@
+"""moto's EC2 with something behind it: an instance runs, an image has files, an upstream publishes."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import Any
+
+from moto.core.models import DEFAULT_ACCOUNT_ID
+from moto.ec2 import urls
+from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
+from moto.ec2.models import EC2Backend, ec2_backends, elastic_network_interfaces
+from moto.ec2.models.amis import Ami
+
+from reconciler.model.errors import UserError
+from reconciler.sandbox.addresses import Addresses
+from reconciler.sandbox.catalogue import Catalogue, Upstream
+from reconciler.sandbox.instances import Instances
+from reconciler.sandbox.storage import Chain, Storage
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What EC2 stands on in a sandbox."""
+
+    instances: Instances
+    storage: Storage
+    catalogue: Catalogue
+    base: Chain
+
+
+def install(ground: Ground, addresses: Addresses) -> None:
+    """Let every region that moto opens from now on be a `Region` on this ground."""
+    if len(ec2_backends):
+        raise RuntimeError("moto has opened a region already")
+
+    class OnThisGround(Region):
+        ground_ = ground
+
+    ec2_backends.backend = OnThisGround
+    # moto draws public addresses at random; ours can be connected to.
+    elastic_network_interfaces.random_public_ip = addresses.take  # type: ignore[attr-defined]  # an import there
+
+
+class Region(EC2Backend):
+    """One account's EC2 in one region."""
+
+    ground_: Ground
+
+    def __init__(self, region_name: str, account_id: str) -> None:
+        super().__init__(region_name, account_id)
+        # Client tokens of CopyImage, and what they made.
+        self.copy_tokens: dict[str, tuple[tuple[object, ...], str]] = {}
+        if account_id == DEFAULT_ACCOUNT_ID:
+            self.ground_.catalogue.follow(self._publish)
+
+    @property
+    def _url_module(self) -> Any:
+        # moto looks for it beside the module that defines the class.
+        return urls
+
+    # Instances.
+
+    def run_instances(self, *args: Any, **kwargs: Any) -> Any:
+        """Start what moto wrote down; SSH answers when this returns."""
+        image_id = args[0] if args else kwargs["image_id"]
+        if image_id and image_id not in self.amis:
+            # moto starts instances from deregistered images.
+            raise InvalidAMIIdError(image_id)
+        reservation = super().run_instances(*args, **kwargs)
+        for instance in reservation.instances:
+            pair = self.key_pairs.get(instance.key_name or "")
+            try:
+                self.ground_.instances.launch(
+                    instance.id,
+                    image_id=instance.image_id,
+                    address=instance.public_ip,
+                    public_key=pair.material_public if pair is not None else None,
+                )
+            except (OSError, UserError) as error:
+                _log.exception("%s did not start", instance.id)
+                super().terminate_instances([instance.id])
+                raise EC2ClientError("InternalError", f"the sandbox could not start an instance: {error}") from error
+        return reservation
+
+    def start_instances(self, instance_ids: list[str]) -> Any:
+        """Start what is stopped, with the disk as it was left."""
+        resting = [i for i in instance_ids if not self.ground_.instances.is_running(i)]
+        started = super().start_instances(resting)
+        for instance, _ in started:
+            self.ground_.instances.start(instance.id, address=instance.public_ip)
+        # Starting what runs changes nothing, and moto would draw a new address for it.
+        running = [self.get_instance(i) for i in instance_ids if i not in resting]
+        return [*started, *((instance, instance.instance_state) for instance in running)]
+
+    def stop_instances(self, instance_ids: list[str]) -> Any:
+        """Stop, and keep the disk."""
+        stopped = super().stop_instances(instance_ids)
+        for instance, _ in stopped:
+            self.ground_.instances.stop(instance.id)
+        return stopped
+
+    def reboot_instances(self, instance_ids: list[str]) -> Any:
+        """Stop and start at the same address."""
+        rebooted = super().reboot_instances(instance_ids)
+        for instance in rebooted:
+            self.ground_.instances.reboot(instance.id)
+        return rebooted
+
+    def terminate_instances(self, instance_ids: list[str]) -> Any:
+        """Stop, and throw the disk away."""
+        terminated = super().terminate_instances(instance_ids)
+        for instance, _ in terminated:
+            self.ground_.instances.terminate(instance.id)
+        return terminated
+
+    # Images.
+
+    def create_image(self, instance_id: str, name: str, *args: Any, **kwargs: Any) -> Any:
+        """Keep what is on the instance's disk."""
+        self._refuse_duplicate(name)
+        image = super().create_image(instance_id, name, *args, **kwargs)
+        image.root_device_type = "ebs"  # moto says "standard"
+        image.root_device_name = self.get_instance(instance_id).root_device_name
+        self.ground_.instances.make_image(instance_id, image.id)
+        return image
+
+    def copy_image(
+        self, source_image_id: str, source_region: str, name: str | None = None, description: str | None = None
+    ) -> Any:
+        """Copy the image's files with its description."""
+        source = ec2_backends[self.account_id][source_region].amis.get(source_image_id)
+        if source is None:
+            raise InvalidAMIIdError(source_image_id)
+        self._refuse_duplicate(name or source.name)
+        image = super().copy_image(source_image_id, source_region, name, description)
+        image.root_device_type = source.root_device_type
+        image.root_device_name = source.root_device_name
+        self.ground_.storage.keep_image(image.id, self.ground_.storage.chain_of(source.id))
+        return image
+
+    def register_image(self, name: str | None = None, description: str | None = None) -> Any:
+        """Make an image of nothing in particular: it holds what an upstream image holds."""
+        self._refuse_duplicate(name)
+        image = super().register_image(name, description)
+        image.root_device_type = "ebs"
+        self.ground_.storage.keep_image(image.id, self.ground_.base)
+        return image
+
+    def deregister_image(self, ami_id: str) -> None:
+        """Drop the image, and the files that nothing else stands on."""
+        super().deregister_image(ami_id)
+        self.ground_.storage.forget_image(ami_id)
+
+    def _refuse_duplicate(self, name: str | None) -> None:
+        """EC2 has no two images of one name in an account and region; moto has."""
+        for image in self.amis.values():
+            if image.name == name and image.owner_id == self.account_id:
+                raise EC2ClientError("InvalidAMIName.Duplicate", f"AMI name {name} is already in use by AMI {image.id}")
+
+    def _publish(self, upstream: Upstream) -> None:
+        image_id = upstream.id_in(self.region_name)
+        self.ground_.storage.keep_image(image_id, self.ground_.base)
+        self.amis[image_id] = Ami(
+            self,
+            image_id,
+            name=upstream.name,
+            description=upstream.name,
+            owner_id=upstream.publisher.owner,
+            public=True,
+            architecture="x86_64",
+            virtualization_type="hvm",
+            hypervisor="xen",
+            root_device_type="ebs",
+            root_device_name=upstream.publisher.root_device,
+            creation_date=upstream.created,
+            region_name=f"{self.region_name}a",
+        )

@@ -1,0 +1,144 @@
+"""A running sandbox, as its users hold it: what to export, and the levers of its control endpoint."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import subprocess
+import urllib.request
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+from reconciler.model.errors import UserError
+
+REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "ap-southeast-1")
+_STOP_SECONDS = 20
+# Straight to loopback, whatever proxy the caller's environment names.
+_opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    """A running sandbox.
+
+    `environment` is what a client exports to be inside; `endpoint` is for those that want AWS_ENDPOINT_URL instead.
+    """
+
+    directory: Path
+    pid: int
+    environment: dict[str, str]
+    endpoint: str
+    control: str
+    process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
+
+    def publish(
+        self, name: str, *, creation_date: datetime | None = None, regions: Sequence[str] = REGIONS
+    ) -> dict[str, str]:
+        """Publish an upstream image in every region; return its id in each of `regions`.
+
+        The name says who publishes it (`debian-12-amd64-…`). Its SSM parameter follows, if it is the newest.
+        `creation_date` defaults to six in the morning, UTC, of the date in the name.
+
+        Raises:
+            UserError: nobody publishes under such a name, or it is taken.
+        """
+        created = creation_date.isoformat() if creation_date else None
+        answer: dict[str, str] = self._pull(
+            "/publish", {"name": name, "creation_date": created, "regions": list(regions)}
+        )
+        return answer
+
+    def inject(
+        self,
+        *,
+        action: str,
+        region: str | None = None,
+        code: str | None = None,
+        status: int | None = None,
+        times: int = 1,
+        delay: float = 0.0,
+        after: bool = False,
+    ) -> None:
+        """Disturb the next `times` calls of `action`: fail with `code`, or come `delay` seconds late, or both.
+
+        With `after` the call takes effect, and only its answer is the error.
+        """
+        self._pull(
+            "/inject",
+            {
+                "action": action,
+                "region": region,
+                "code": code,
+                "status": status,
+                "times": times,
+                "delay": delay,
+                "after": after,
+            },
+        )
+
+    def heal(self) -> None:
+        """Forget every fault that has not struck yet."""
+        self._pull("/heal")
+
+    def calls(self) -> dict[tuple[str, str, str], int]:
+        """How often each (service, action, region) was called since the start, or since `forget_calls`."""
+        counts: list[Any] = self._pull("/calls")
+        return {(call["service"], call["action"], call["region"]): count for call, count in counts}
+
+    def forget_calls(self) -> None:
+        """Count calls from zero again."""
+        self._pull("/forget-calls")
+
+    def layers(self, image_id: str) -> tuple[str, ...]:
+        """The names of an image's file layers, oldest first; none if there is no such image."""
+        return tuple(self._pull("/layers", {"image": image_id}))
+
+    def stop(self) -> None:
+        """End the sandbox and all that runs in it; return when it is gone. A gone one is no error.
+
+        Raises:
+            UserError: it does not end.
+        """
+        try:
+            watch = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return
+        try:
+            signal.pidfd_send_signal(watch, signal.SIGTERM)
+            if self.process is not None:
+                self.process.wait(timeout=_STOP_SECONDS)
+            else:
+                _wait(watch)
+        except (subprocess.TimeoutExpired, TimeoutError) as error:
+            raise UserError(
+                f"the sandbox (process {self.pid}) does not end", mend=f"kill -9 {self.pid}: it leaves nothing behind"
+            ) from error
+        except ProcessLookupError:
+            return
+        finally:
+            os.close(watch)
+
+    def _pull(self, lever: str, asked: dict[str, object] | None = None) -> Any:
+        request = urllib.request.Request(f"{self.control}{lever}", data=json.dumps(asked or {}).encode())  # noqa: S310  our own loopback URL
+        try:
+            with _opener.open(request) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            with error:
+                if error.code != HTTPStatus.BAD_REQUEST:
+                    raise
+                told = json.load(error)
+            raise UserError(told["what"], mend=told["mend"]) from error
+
+
+def _wait(watch: int) -> None:
+    ready, _, _ = select.select([watch], [], [], _STOP_SECONDS)
+    if not ready:
+        raise TimeoutError

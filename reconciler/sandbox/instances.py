@@ -1,0 +1,80 @@
+"""The running side of EC2 instances: what moto only writes down, this does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from reconciler.sandbox.addresses import Addresses
+from reconciler.sandbox.machine import Machine
+from reconciler.sandbox.ssh import SecureShell
+from reconciler.sandbox.storage import Storage
+
+
+@dataclass(frozen=True)
+class _Running:
+    machine: Machine
+    address: str | None
+
+
+class Instances:
+    """Starts, stops and images instances. Its callers take turns (see `traffic`)."""
+
+    def __init__(self, *, storage: Storage, addresses: Addresses, ssh: SecureShell) -> None:
+        self._storage = storage
+        self._addresses = addresses
+        self._ssh = ssh
+        self._keys: dict[str, bytes | None] = {}
+        self._running: dict[str, _Running] = {}
+
+    def launch(self, instance_id: str, *, image_id: str, address: str | None, public_key: bytes | None) -> None:
+        """Give a new instance a disk made from the image, and start it.
+
+        It lets in whoever has `public_key` (OpenSSH format), even after the key pair was deleted, as EC2 does.
+        """
+        self._keys[instance_id] = public_key
+        self._storage.add_disk(instance_id, image_id)
+        self.start(instance_id, address=address)
+
+    def start(self, instance_id: str, *, address: str | None) -> None:
+        """Start an instance; an SSH client can connect when this returns."""
+        machine = Machine(self._storage.mount_disk(instance_id))
+        self._running[instance_id] = _Running(machine, address)
+        if address is not None:
+            self._ssh.open(address, machine, public_key=self._keys[instance_id])
+
+    def is_running(self, instance_id: str) -> bool:
+        """Whether the instance is up."""
+        return instance_id in self._running
+
+    def stop(self, instance_id: str, *, keep_address: bool = False) -> None:
+        """Stop an instance: its connections end, its processes, and its address is free. A stopped one stays so."""
+        running = self._running.pop(instance_id, None)
+        if running is None:
+            return
+        if running.address is not None:
+            self._ssh.close(running.address)
+            if not keep_address:
+                self._addresses.give_back(running.address)
+        running.machine.stop()
+
+    def reboot(self, instance_id: str) -> None:
+        """Stop and start an instance at the same address."""
+        running = self._running.get(instance_id)
+        if running is not None:
+            self.stop(instance_id, keep_address=True)
+            self.start(instance_id, address=running.address)
+
+    def terminate(self, instance_id: str) -> None:
+        """Stop an instance and throw its disk away."""
+        self.stop(instance_id)
+        self._storage.remove_disk(instance_id)
+        self._keys.pop(instance_id, None)
+
+    def make_image(self, instance_id: str, image_id: str) -> None:
+        """Keep what is on an instance's disk as an image."""
+        self._storage.snapshot(instance_id, image_id, mounted=self.is_running(instance_id))
+
+    def close(self) -> None:
+        """Stop everything."""
+        for instance_id in list(self._running):
+            self.stop(instance_id)

@@ -1,0 +1,73 @@
+"""The four system calls that give the sandbox a mount table of its own.
+
+Called through libc: Python has no mount(2), and `os.unshare` only from 3.12 on.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from pathlib import Path
+
+from reconciler.model.errors import UserError
+
+MS_RDONLY = 0x1
+MS_NOSUID = 0x2
+MS_REMOUNT = 0x20
+MS_BIND = 0x1000
+MS_REC = 0x4000
+MS_PRIVATE = 0x40000
+
+_CLONE_NEWNS = 0x20000
+_MNT_DETACH = 0x2
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def own_mounts() -> None:
+    """Give this process a mount table that nobody else sees.
+
+    It must run before any thread starts: the mount table belongs to the calling thread and to those it starts.
+
+    Raises:
+        UserError: the kernel refuses, as it does without root and in most containers.
+    """
+    if os.geteuid() != 0:
+        raise UserError(
+            "the sandbox needs root: it mounts a file system for each instance and listens on port 22 of loopback",
+            mend="run it with sudo",
+        )
+    if _libc.unshare(_CLONE_NEWNS) != 0:
+        raise _refused("a mount namespace of its own", ctypes.get_errno())
+    mount(None, "/", flags=MS_REC | MS_PRIVATE)
+
+
+def mount(
+    source: str | None, target: str | Path, *, kind: str | None = None, flags: int = 0, options: str = ""
+) -> None:
+    """Mount `source` on `target`.
+
+    Raises:
+        UserError: the kernel refuses.
+    """
+    result = _libc.mount(
+        source.encode() if source is not None else None,
+        str(target).encode(),
+        kind.encode() if kind is not None else None,
+        ctypes.c_ulong(flags),
+        options.encode() or None,
+    )
+    if result != 0:
+        raise _refused(f"mounting {kind or source or 'privately'} on {target}", ctypes.get_errno())
+
+
+def unmount(target: str | Path) -> None:
+    """Detach what is mounted on `target`, with all that is mounted below it. Nothing there is no error."""
+    _libc.umount2(str(target).encode(), _MNT_DETACH)
+
+
+def _refused(what: str, errno: int) -> UserError:
+    return UserError(
+        f"the kernel refused {what}: {os.strerror(errno)}",
+        mend=("in a container: start it with --privileged", "elsewhere: run the sandbox with sudo"),
+    )

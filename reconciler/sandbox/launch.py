@@ -1,0 +1,121 @@
+"""Starts a sandbox in a process of its own, and finds one that runs.
+
+Light to import: neither moto nor asyncssh is loaded here.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from reconciler.model.errors import UserError
+from reconciler.sandbox.handle import Sandbox
+
+READY = "sandbox.json"
+FAILED = "failure.json"
+LOG = "sandbox.log"
+_POLL_SECONDS = 0.02
+
+
+def start(directory: Path, *, timeout: float = 30) -> Sandbox:
+    """Start a sandbox that keeps its files in `directory`; return when it answers. It outlives its launcher.
+
+    Raises:
+        UserError: it can't run here (no root, no port 22, no overlay), one runs there already, or it is not
+            ready within `timeout` seconds.
+    """
+    directory = directory.absolute()
+    directory.mkdir(parents=True, exist_ok=True)
+    if _read(directory / READY) is not None:
+        with_one = _alive(directory)
+        if with_one is not None:
+            raise UserError(
+                f"a sandbox runs in {directory} already (process {with_one.pid})", mend="stop it, or use it"
+            )
+    for stale in (READY, FAILED):
+        (directory / stale).unlink(missing_ok=True)
+    with (directory / LOG).open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "reconciler.sandbox", "--directory", str(directory)],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    deadline = time.monotonic() + timeout
+    while (ready := _read(directory / READY)) is None:
+        if process.poll() is not None:
+            raise _failure(directory)
+        if time.monotonic() > deadline:
+            process.kill()
+            process.wait()
+            raise UserError(f"the sandbox was not ready in {timeout:g} seconds", mend=f"see {directory / LOG}")
+        time.sleep(_POLL_SECONDS)
+    return replace(_sandbox(directory, ready), process=process)
+
+
+def attach(directory: Path) -> Sandbox:
+    """Return the sandbox that runs in `directory`.
+
+    Raises:
+        UserError: none runs there.
+    """
+    running = _alive(directory.absolute())
+    if running is None:
+        raise UserError(f"no sandbox runs in {directory}", mend="start one: reconciler sandbox start")
+    return running
+
+
+@contextmanager
+def running(directory: Path, *, timeout: float = 30) -> Iterator[Sandbox]:
+    """Run a sandbox for the length of a `with` block."""
+    sandbox = start(directory, timeout=timeout)
+    try:
+        yield sandbox
+    finally:
+        sandbox.stop()
+
+
+def _alive(directory: Path) -> Sandbox | None:
+    ready = _read(directory / READY)
+    if ready is None:
+        return None
+    sandbox = _sandbox(directory, ready)
+    try:
+        sandbox.calls()
+    except OSError:
+        return None  # its file is a leftover
+    return sandbox
+
+
+def _sandbox(directory: Path, ready: dict[str, Any]) -> Sandbox:
+    return Sandbox(
+        directory=directory,
+        pid=ready["pid"],
+        environment=ready["environment"],
+        endpoint=ready["endpoint"],
+        control=ready["control"],
+    )
+
+
+def _failure(directory: Path) -> UserError:
+    told = _read(directory / FAILED)
+    if told is not None:
+        return UserError(told["what"], mend=told["mend"])
+    last = (directory / LOG).read_text(errors="replace").strip().splitlines()[-1:]
+    return UserError(f"the sandbox ended before it was ready: {''.join(last)}", mend=f"see {directory / LOG}")
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text())
+    except FileNotFoundError:
+        return None
+    return content

@@ -1,0 +1,102 @@
+"""Whom a login becomes inside an instance.
+
+An AMI has one user that its maker chose (`admin`, `ubuntu`, `ec2-user`), created by cloud-init with the right to
+sudo. A sandbox image is no maker's, so whoever logs in with the right key gets that user.
+"""
+
+from __future__ import annotations
+
+import stat
+import subprocess
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.sandbox.machine import Machine
+
+_ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_USER_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
+
+
+@dataclass(frozen=True)
+class Login:
+    """A user of an instance, as a session needs it."""
+
+    name: str
+    uid: int
+    gid: int
+    home: str
+    shell: str
+
+    def environment(self) -> dict[str, str]:
+        """What a session starts with; nothing of the sandbox's own environment is in it."""
+        return {
+            "HOME": self.home,
+            "LANG": "C.UTF-8",
+            "LOGNAME": self.name,
+            "PATH": _USER_PATH if self.uid else _ROOT_PATH,
+            "SHELL": self.shell,
+            "USER": self.name,
+        }
+
+
+class Logins:
+    """The logins of one machine."""
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._lock = threading.Lock()
+        self._ready: set[str] = set()
+        # Decided once, at boot: a provisioner that installs sudo must not lose the files it made before.
+        self._sudo_works = _is_setuid(machine.root / "usr/bin/sudo")
+
+    def find(self, name: str) -> Login | None:
+        """Return the user, or None when the instance has none of that name."""
+        for line in (self._machine.root / "etc/passwd").read_text(errors="replace").splitlines():
+            fields = line.split(":")
+            if fields[0] == name and len(fields) == 7:
+                uid, gid = int(fields[2]), int(fields[3])
+                if not self._sudo_works:
+                    # Without sudo an unprivileged user could install nothing, and every template would fail.
+                    uid, gid = 0, 0
+                return Login(name=name, uid=uid, gid=gid, home=fields[5], shell=fields[6] or "/bin/sh")
+        return None
+
+    def become(self, name: str) -> Login:
+        """Return the user, made ready as cloud-init does: it exists, has a home, and may sudo."""
+        with self._lock:
+            login = self.find(name)
+            if login is None:
+                self._run("useradd", "--create-home", "--user-group", "--shell", "/bin/bash", "--", name)
+                login = self.find(name)
+            if login is None:
+                raise OSError(f"useradd made no user {name}")
+            if name not in self._ready:
+                self._ready.add(name)
+                self._make_ready(login)
+        return login
+
+    def _make_ready(self, login: Login) -> None:
+        # A user of the host is there, and its home, like all of /home, is not.
+        if not (self._machine.root / login.home.lstrip("/")).exists():
+            self._run("mkdir", "--parents", "--", login.home)
+            self._run("chown", f"{login.name}:", "--", login.home)
+        sudoers = self._machine.root / "etc/sudoers.d"
+        if login.name != "root" and sudoers.is_dir():
+            grant = sudoers / "90-cloud-init-users"
+            line = f"{login.name} ALL=(ALL) NOPASSWD:ALL\n"
+            granted = grant.read_text() if grant.exists() else ""
+            if line not in granted:
+                grant.write_text(granted + line)
+                grant.chmod(0o440)
+
+    def _run(self, *arguments: str) -> None:
+        command = self._machine.command(arguments)
+        subprocess.run(command, cwd="/", env={"PATH": _ROOT_PATH}, check=True, capture_output=True)
+
+
+def _is_setuid(path: Path) -> bool:
+    try:
+        return bool(path.stat().st_mode & stat.S_ISUID)
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,107 @@
+"""One running instance: its disk mounted, and processes of its own that end with it.
+
+The instance has its own process, hostname and IPC namespaces. So `kill`, `pkill` and `reboot` inside it
+reach nothing on the host, and stopping it ends everything it ever started. The network is the host's: apt needs it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from reconciler.sandbox import kernel
+
+# Process 1 of the instance. It collects orphans, and ends, with the instance, when our end of its stdin closes,
+# even if we were killed. `mount -n`, as mount would note what it did in the host's /run.
+_INIT = """
+mount -n -t proc proc "$1/proc" && mount -n -o bind,ro "$1/proc/sys" "$1/proc/sys" && hostname instance && echo up
+exec 3<&0
+cat <&3 >/dev/null &
+wait $!
+"""
+
+# What would reach past the instance to the host: its clock, its kernel's modules, its network, its power button.
+_KEPT_FROM_INSTANCES = "-net_admin,-sys_boot,-sys_module,-sys_rawio,-sys_time"
+
+_DEVICES = {
+    "full": (1, 7),
+    "null": (1, 3),
+    "ptmx": (5, 2),
+    "random": (1, 8),
+    "tty": (5, 0),
+    "urandom": (1, 9),
+    "zero": (1, 5),
+}
+_LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
+
+
+class Machine:
+    """A started instance."""
+
+    def __init__(self, root: Path) -> None:
+        """Start the instance whose disk is mounted on `root`."""
+        self.root = root
+        _furnish(root)
+        self._init = subprocess.Popen(
+            ["unshare", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "sh", "-c", _INIT, "sh", str(root)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        if self._init.stdout is None or self._init.stderr is None:  # both were asked for
+            raise AssertionError
+        if self._init.stdout.readline() != b"up\n":
+            reason = self._init.stderr.read().decode(errors="replace").strip()
+            kernel.unmount(root)
+            raise OSError(f"an instance did not start: {reason}")
+        children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text()
+        self._pid = int(children.split()[0])
+        self._watch = os.pidfd_open(self._pid)
+
+    def command(self, arguments: Sequence[str], *, uid: int = 0, gid: int = 0) -> list[str]:
+        """Return the arguments that run `arguments` inside the instance, from its root folder."""
+        who = ["--clear-groups"] if uid == 0 else ["--reuid", str(uid), "--regid", str(gid), "--init-groups"]
+        return [
+            *("nsenter", "--target", str(self._pid), "--pid", "--uts", "--ipc", "--"),
+            *("setpriv", "--bounding-set", _KEPT_FROM_INSTANCES, "--"),
+            *("chroot", str(self.root)),
+            *("setpriv", *who, "--"),
+            *arguments,
+        ]
+
+    def stop(self) -> None:
+        """End every process of the instance and unmount its disk."""
+        # Process 1 is gone only when every other process of its namespace is: then nobody writes to the disk.
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._watch, signal.SIGKILL)
+        os.close(self._watch)
+        self._init.communicate()
+        kernel.unmount(self.root)
+
+
+def _furnish(root: Path) -> None:
+    """Mount what a kernel and an init would have mounted."""
+    for folder in ("proc", "sys", "dev", "run", "tmp"):
+        (root / folder).mkdir(exist_ok=True)
+    kernel.mount("tmpfs", root / "run", kind="tmpfs", options="mode=0755")
+    kernel.mount("tmpfs", root / "tmp", kind="tmpfs", options="mode=1777")
+    (root / "run/lock").mkdir(mode=0o777)
+    kernel.mount("/sys", root / "sys", flags=kernel.MS_BIND)
+    kernel.mount(None, root / "sys", flags=kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY)
+    dev = root / "dev"
+    kernel.mount("tmpfs", dev, kind="tmpfs", options="mode=0755")
+    for name, numbers in _DEVICES.items():
+        os.mknod(dev / name, stat.S_IFCHR | 0o666, os.makedev(*numbers))
+        (dev / name).chmod(0o666)
+    for name, target in _LINKS.items():
+        (dev / name).symlink_to(target)
+    (dev / "shm").mkdir(mode=0o1777)
+    (dev / "pts").mkdir()
+    # The host's terminals: a session's terminal is opened by the SSH server, and must be found under its name.
+    kernel.mount("/dev/pts", dev / "pts", flags=kernel.MS_BIND)

@@ -1,0 +1,118 @@
+"""The HTTPS proxy through which clients reach AWS without a word of it in their settings.
+
+moto's own, with two changes: what is not AWS passes through untouched, so that `git clone https://…` and the like
+work beside it; and certificates are kept in the sandbox's folder, where moto would write into site-packages.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+import socket
+import ssl
+import threading
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+from moto.moto_proxy.certificate_creator import CertificateCreator
+from moto.moto_proxy.proxy3 import ProxyRequestHandler
+
+from reconciler.model.errors import UserError
+from reconciler.sandbox.endpoint import POLL_SECONDS
+
+# moto logs a line a call, whatever the level of the program.
+logging.getLogger("MOTO_PROXY").setLevel(logging.ERROR)
+
+_AWS = re.compile(r"(^|\.)(amazonaws\.com(\.cn)?|api\.aws)$")
+_CHUNK = 64 * 1024
+
+
+class Proxy(ThreadingHTTPServer):
+    """Listens on a free port of loopback."""
+
+    request_queue_size = 128  # the default is 5, and a controller asks for many regions at once
+    daemon_threads = True
+
+    def __init__(self, directory: Path) -> None:
+        """Keep certificates in `directory`.
+
+        Raises:
+            UserError: the openssl command, which signs them, is not there.
+        """
+        if shutil.which("openssl") is None:
+            raise UserError(
+                "the sandbox signs its certificates with openssl, which is not here", mend="apt-get install openssl"
+            )
+        self._certificates = directory / "certificates"
+        self._certificates.mkdir(exist_ok=True)
+        shipped = Path(CertificateCreator.certdir)
+        shutil.copy(shipped / "req.conf.tmpl", self._certificates)
+        CertificateCreator.certdir = f"{self._certificates}/"
+        self.ca_bundle = directory / "ca.crt"
+        shutil.copy(CertificateCreator.cacert, self.ca_bundle)
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self._thread = threading.Thread(target=self.serve_forever, args=(POLL_SECONDS,), daemon=True)
+
+    @property
+    def url(self) -> str:
+        """What HTTPS_PROXY is set to."""
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def start(self) -> None:
+        """Serve from a thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop serving and remove the certificates."""
+        self.shutdown()
+        self.server_close()
+        shutil.rmtree(self._certificates, ignore_errors=True)
+        self.ca_bundle.unlink(missing_ok=True)
+
+
+class _Handler(ProxyRequestHandler):
+    def do_CONNECT(self) -> None:  # noqa: N802  http.server's name for it
+        host, _, port = self.path.rpartition(":")
+        if _AWS.search(host):
+            super().do_CONNECT()
+        else:
+            self._pass_through(host.strip("[]"), int(port))
+
+    def end_headers(self) -> None:
+        # moto closes the connection after each answer and does not say so; a client that kept it would then,
+        # now and then, lose its next call.
+        if isinstance(self.connection, ssl.SSLSocket):
+            self.send_header("Connection", "close")
+        super().end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Nothing: moto's own log has the errors."""
+
+    def _pass_through(self, host: str, port: int) -> None:
+        self.close_connection = True
+        try:
+            there = socket.create_connection((host, port), timeout=30)
+        except OSError as error:
+            self.send_error(502, f"{host}: {error.strerror or error}")
+            return
+        here = self.connection
+        self.send_response(200, "Connection Established")
+        self.end_headers()
+        for end in (here, there):
+            end.settimeout(None)
+        back = threading.Thread(target=_pour, args=(there, here), daemon=True)
+        back.start()
+        _pour(here, there)
+        back.join()
+        there.close()
+
+
+def _pour(source: socket.socket, target: socket.socket) -> None:
+    """Copy until the source ends, then tell the target so."""
+    try:
+        while data := source.recv(_CHUNK):
+            target.sendall(data)
+        target.shutdown(socket.SHUT_WR)
+    except OSError:
+        return  # one end has gone; the other will see it

@@ -1,0 +1,71 @@
+"""The sandbox's own process: puts everything together, waits to be told to end, takes everything apart."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from reconciler.model.errors import UserError
+from reconciler.sandbox import kernel
+from reconciler.sandbox.launch import FAILED, READY
+
+# Read by moto when it is imported.
+_MOTO_SETTINGS = {
+    "MOTO_EC2_LOAD_DEFAULT_AMIS": "false",  # 1,300 images that nobody here asks for
+    "MOTO_ENABLE_AMI_VALIDATION": "true",
+    "MOTO_ENABLE_KEYPAIR_VALIDATION": "true",
+}
+
+
+def main() -> int:
+    """Run a sandbox until SIGTERM or SIGINT; return the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m reconciler.sandbox", description=__doc__)
+    parser.add_argument("--directory", type=Path, required=True, help="where it says what to export, and keeps files")
+    directory: Path = parser.parse_args().directory.absolute()
+    logging.basicConfig(level=logging.WARNING)
+    # Client errors that tests provoke, and one line per call, are no news.
+    for noisy in ("asyncssh", "werkzeug"):
+        logging.getLogger(noisy).setLevel(logging.CRITICAL)
+    try:
+        kernel.own_mounts()
+        os.environ.update(_MOTO_SETTINGS)
+        asyncio.run(_serve(directory))
+    except UserError as error:
+        print(error, file=sys.stderr)
+        with contextlib.suppress(OSError):  # the launcher has the log too
+            _write(directory / FAILED, {"what": error.what, "mend": list(error.mend)})
+        return error.exit_code
+    return 0
+
+
+async def _serve(directory: Path) -> None:
+    # Here, as root and a mount table of one's own come first: they are what most often fails.
+    from reconciler.sandbox import assembly  # noqa: PLC0415  imports moto
+
+    end = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, end.set)
+    with ExitStack() as parts:
+        ready = await asyncio.to_thread(assembly.assemble, directory, loop, parts)
+        _write(directory / READY, ready)
+        parts.callback((directory / READY).unlink, missing_ok=True)
+        await end.wait()
+        # In a thread, as the parts wait for this loop while they end.
+        await asyncio.to_thread(parts.close)
+
+
+def _write(path: Path, content: object) -> None:
+    """Write a file that is either whole or not there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".draft")
+    draft.write_text(json.dumps(content, indent=2))
+    draft.replace(path)

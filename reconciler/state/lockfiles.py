@@ -1,0 +1,124 @@
+"""Lockfiles: read from a tree, written in their one canonical form.
+
+Canonical, so that writing what was read changes no byte: then a run that finds nothing to do commits nothing, and a
+diff shows what happened and no more.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from reconciler.model.declaration import IMAGE_NAME_PATTERN
+from reconciler.model.errors import Place, Terminal, UserError
+from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry
+from reconciler.state.faults import explain, wrong_name
+
+FOLDER = "state"
+_PATH = re.compile(rf"{FOLDER}/(?P<image>[^/]+)\.lock\.json")
+_NAME = re.compile(IMAGE_NAME_PATTERN)
+
+
+def path_of(image: str) -> str:
+    """Where an image's lockfile is, from the repository's root."""
+    return f"{FOLDER}/{image}.lock.json"
+
+
+def read_lockfiles(tree: Tree) -> tuple[Mapping[str, Lockfile], Mapping[str, UserError]]:
+    """Every lockfile of a tree by image, and why the others could not be read; contents are read in one batch."""
+    found = {match["image"]: entry for path, entry in tree.entries.items() if (match := _PATH.fullmatch(path))}
+    contents = tree.read(entry.oid for entry in found.values() if entry.mode in REGULAR_MODES)
+    lockfiles: dict[str, Lockfile] = {}
+    problems: dict[str, UserError] = {}
+    for image, entry in found.items():
+        try:
+            _check_entry(image, entry)
+            lockfiles[image] = parse(contents[entry.oid], entry.path)
+        except UserError as error:
+            problems[image] = error
+    return lockfiles, problems
+
+
+def read_lockfile(tree: Tree, image: str) -> Lockfile | None:
+    """One image's lockfile, or None where there is none.
+
+    Raises:
+        UserError: it is invalid.
+    """
+    entry = tree.entries.get(path_of(image))
+    if entry is None:
+        return None
+    _check_entry(image, entry)
+    return parse(tree.read([entry.oid])[entry.oid], entry.path)
+
+
+def parse(content: bytes, path: str) -> Lockfile:
+    """Read a lockfile, canonical or not.
+
+    Raises:
+        UserError: it is invalid, of a newer schema, or speaks of another image than its name; with line and column.
+    """
+    try:
+        # pydantic takes the last of two equal keys, as most readers of JSON do; somebody meant the first.
+        json.loads(content, object_pairs_hook=_without_duplicates)
+        lockfile = Lockfile.model_validate_json(content)
+    except (ValueError, RecursionError) as error:
+        raise explain(content, path) from error
+    if path != path_of(lockfile.image):
+        raise wrong_name(content, path, lockfile.image)
+    return lockfile
+
+
+def render(lockfile: Lockfile) -> bytes:
+    """A lockfile's canonical bytes: sorted keys, two spaces, LF, UTF-8, a newline at the end.
+
+    What is absent or empty and may be, is left out; `$schema` and `schema` are always there.
+    """
+    always = {"$schema": lockfile.schema_url, "schema": lockfile.schema_version}
+    return _canonical({**always, **_plain(lockfile)})
+
+
+def render_build(build: Build) -> bytes:
+    """One build record in the form that it has in a lockfile: for the git tag, and for what could not be pushed."""
+    return _canonical(_plain(build))
+
+
+def parse_build(content: bytes, where: Place) -> Build:
+    """Read a record that `render_build` wrote.
+
+    Raises:
+        Terminal: it is none.
+    """
+    try:
+        return Build.model_validate_json(content)
+    except ValueError as error:
+        raise Terminal("not a build record", where=where) from error
+
+
+def _plain(model: BaseModel) -> dict[str, Any]:
+    return model.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+
+
+def _canonical(value: dict[str, Any]) -> bytes:
+    return f"{json.dumps(value, sort_keys=True, indent=2, ensure_ascii=False, allow_nan=False)}\n".encode()
+
+
+def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a key is given twice")
+    return members
+
+
+def _check_entry(image: str, entry: TreeEntry) -> None:
+    if not _NAME.fullmatch(image):
+        raise UserError(
+            f'"{image}" is no name for an image', where=Place(entry.path), mend=f"`git rm {entry.path}`, or rename it"
+        )
+    if entry.mode not in REGULAR_MODES:
+        raise UserError("not a regular file", where=Place(entry.path), mend=f"`git rm {entry.path}`")

@@ -1,0 +1,98 @@
+"""JSON Schemas of the public formats, generated from the models: `python -m reconciler.state.schema` writes them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.json_schema import GenerateJsonSchema
+
+from reconciler.model.declaration import Declaration, Settings
+from reconciler.model.lockfile import Lockfile
+from reconciler.model.plan import Plan
+from reconciler.model.values import format_duration
+
+DURATION = "^[0-9]{1,6}[smhdw]$"
+"""The pattern by which durations are known: that of `reconciler.model.values.Duration`."""
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+FORMATS: dict[str, tuple[type[BaseModel], str]] = {
+    "lockfile-1.json": (Lockfile, "state/<image>.lock.json"),
+    "image-1.json": (Declaration, "desired/<image>/image.yaml"),
+    "settings-1.json": (Settings, "desired/reconciler.yaml"),
+    "plan-1.json": (Plan, "reconciler plan --json"),
+}
+"""File name to model and what it describes. A number in a name goes up when what was valid no longer is."""
+
+Json = dict[str, Any]
+
+
+def schemas() -> dict[str, bytes]:
+    """Every schema by file name, as it stands in docs/schema/."""
+    return {name: _render(name, model, title) for name, (model, title) in FORMATS.items()}
+
+
+def main(folder: Path) -> None:
+    """Write the schemas into a folder."""
+    for name, content in schemas().items():
+        folder.joinpath(name).write_bytes(content)
+
+
+class _Generator(GenerateJsonSchema):
+    """Without a title for every key, which would only repeat the key."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:  # noqa: ARG002 - pydantic's signature
+        return False
+
+
+def _render(name: str, model: type[BaseModel], title: str) -> bytes:
+    schema = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_Generator)
+    for definition, amendments in _AMENDMENTS.items():
+        properties = schema.get("$defs", {}).get(definition, {}).get("properties", {})
+        for key in amendments.keys() & properties.keys():
+            properties[key] = amendments[key](properties[key])
+    complete = {**_with_durations(schema), "$schema": DIALECT, "$id": name, "title": title}
+    return f"{json.dumps(complete, indent=2, sort_keys=True, ensure_ascii=False)}\n".encode()
+
+
+def _or_text(schema: Json) -> Json:
+    """Where the models take one text for a list of one."""
+    shown, rest = _apart(schema)
+    return {**shown, "anyOf": [{"type": "string"}, rest]}
+
+
+def _values_or_text(schema: Json) -> Json:
+    return {**schema, "additionalProperties": _or_text(schema["additionalProperties"])}
+
+
+_AMENDMENTS: dict[str, dict[str, Callable[[Json], Json]]] = {
+    "PackerSettings": {"only": _or_text},
+    "AmiRequest": {"filters": _values_or_text},
+}
+
+
+def _with_durations(value: Any) -> Any:
+    """Durations as people write them: text with a unit, or `0` alone, since nothing needs no unit."""
+    if isinstance(value, list):
+        return [_with_durations(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("pattern") != DURATION:
+        return {key: _with_durations(item) for key, item in value.items()}
+    shown, rest = _apart(value)
+    if isinstance(shown.get("default"), int):
+        shown["default"] = format_duration(shown["default"])
+    return {**shown, "anyOf": [rest, {"const": 0}]}
+
+
+def _apart(schema: Json) -> tuple[Json, Json]:
+    """What a schema shows to a reader, and what it demands."""
+    shown = {key: value for key, value in schema.items() if key in {"description", "default", "examples"}}
+    return shown, {key: value for key, value in schema.items() if key not in shown}
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/schema"))

@@ -1,0 +1,55 @@
+"""Adopt: the record of a build that is in the registry and not yet in state/."""
+
+from __future__ import annotations
+
+from pydantic import ValidationError
+
+from reconciler.model import events
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Build
+from reconciler.model.plan import Decision
+from reconciler.plan.messages import record_in, tag_name
+from reconciler.steps.run import Run
+
+
+def adopted_build(run: Run, image: Image, decision: Decision) -> Build:
+    """The build to record for the artifacts that are adopted.
+
+    The annotated tag holds the whole record. Without it the artifact's own tags and the key that it was found by say
+    what it is; how long it took and which Packer made it stays unknown, and is said.
+    """
+    wanted = decision.wanted
+    if wanted is None or not decision.adopt:
+        raise ValueError(f"{image.name} has nothing to adopt")
+    first = decision.adopt[0]
+    build_id = first.own("build") or ""
+    tagged = _tagged(run, image.name, build_id)
+    builder = tagged.artifacts[0].builder if tagged else image.template.builders[0].name
+    known = tagged or decision.lock.build(build_id)
+    if known is None:
+        what = f"{build_id} has no tag {tag_name(image.name, build_id)}: its duration and its Packer are not known"
+        run.listener(events.Warned(image=image.name, what=what))
+        known = Build(
+            id=build_id, key=wanted.key, components=dict(wanted.components), artifacts=(),
+            commit=first.own("commit") or run.known.head, phase="preliminary",
+        )  # fmt: skip
+    return known.model_copy(
+        update={
+            "files": {file.path: f"{file.mode} {file.oid}" for file in image.inputs},
+            "reasons": decision.planned.reasons,
+            "source": wanted.pin or known.source,
+            "artifacts": tuple(seen.as_artifact(builder) for seen in decision.adopt),
+            "phase": "candidate" if image.declaration.validation.required else "stable",
+        }
+    )
+
+
+def _tagged(run: Run, image: str, build_id: str) -> Build | None:
+    message = run.repository.annotated_tag(tag_name(image, build_id))
+    record = record_in(message) if message else None
+    if record is None:
+        return None
+    try:
+        return Build.model_validate_json(record)
+    except ValidationError:
+        return None  # a failed build's tag, or one that a person wrote: the artifact's tags tell what can be told

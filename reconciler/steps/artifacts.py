@@ -1,0 +1,69 @@
+"""Artifacts of one build: tagged as complete, copied to the regions where they are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.events import Copied
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.observation import Seen
+from reconciler.model.values import digest
+from reconciler.plan.tags import at_birth, of_recorded
+from reconciler.steps.run import Run
+
+COPY_TIMEOUT = 3 * 3600
+"""Seconds. A large AMI takes over an hour between continents; Packer's own ten minutes are too short."""
+
+
+@dataclass(frozen=True)
+class Copies:
+    """What became of the copies: the complete ones, and why the others failed, by region."""
+
+    done: tuple[Artifact, ...] = ()
+    failed: tuple[tuple[str, ReconcilerError], ...] = ()
+
+
+def tag_complete(run: Run, image: Image, build: Build, artifacts: Sequence[Artifact | Seen]) -> None:
+    """Write a build's tags on its artifacts. The key comes with them: from now on they count as complete."""
+    tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
+    for artifact in artifacts:
+        run.registry.tag(artifact, tags)
+
+
+def copy_missing(run: Run, image: Image, build: Build, *, source: Artifact, regions: Sequence[str]) -> Copies:
+    """Copy one artifact to each region, all at once; a region that fails leaves the others as they are."""
+    begun: list[tuple[str, str]] = []
+    failed: list[tuple[str, ReconcilerError]] = []
+    for region in regions:
+        try:
+            begun.append((region, _begin_copy(run, image, build, source=source, region=region)))
+        except ReconcilerError as error:
+            failed.append((region, error))
+    done: list[Artifact] = []
+    for region, artifact_id in begun:
+        try:
+            seen = run.registry.wait_available(region, artifact_id, timeout=COPY_TIMEOUT)
+            tag_complete(run, image, build, [seen])
+        except ReconcilerError as error:
+            failed.append((region, error))
+        else:
+            done.append(seen.as_artifact(source.builder))
+            run.listener(Copied(image=image.name, build=build.id, location=region, artifact=artifact_id))
+    return Copies(done=tuple(done), failed=tuple(failed))
+
+
+def _begin_copy(run: Run, image: Image, build: Build, *, source: Artifact, region: str) -> str:
+    replaced = build.artifact_in(region)
+    # EC2 answers a token it has seen with the first copy's id, for a day, even when that copy was deregistered since.
+    # The id of what is replaced makes the second copy another one, and the same one again after a crash.
+    token = digest([build.id, source.location, source.id, region, replaced.id if replaced else None])
+    return run.registry.copy(
+        source,
+        to=region,
+        name=source.name or f"{image.name}-{build.id}",
+        tags=at_birth(fleet=run.known.fleet_name, image=image, build_id=build.id, run_id=build.id),
+        token=token.removeprefix("sha256:"),
+    )

@@ -1,0 +1,148 @@
+"""Build one image with Packer, from a clean export of the commit, and say what came out."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+from reconciler.build.protocol import BuildRequest, BuildResult
+from reconciler.model import events
+from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.plan import Decision, Wanted
+from reconciler.model.source import AmiPin, Pin
+from reconciler.model.values import format_instant
+from reconciler.plan.key import short
+from reconciler.plan.key import wanted as want
+from reconciler.plan.tags import at_birth
+from reconciler.steps.run import Run
+
+_SETTLING = 60.0
+"""Seconds for which EC2 may not list an AMI that Packer has just waited for."""
+
+
+def new_build_id(run: Run, key: str) -> str:
+    """The name of a build that starts now: `<datestamp>-<key7>`."""
+    return f"{run.now():%Y%m%dT%H%M%SZ}-{short(key)}"
+
+
+def build_image(run: Run, image: Image, wanted: Wanted, *, build_id: str, decision: Decision) -> Build:
+    """Run Packer for an image and describe its artifacts as the registry shows them.
+
+    Raises BuildFailed when Packer failed, UserError when it can't be started as declared.
+    """
+    if run.builder is None:
+        raise Terminal(f"{image.name} is to be built, and this run was begun without Packer")
+    started = run.now()
+    with _work_folder(run, build_id, image=image) as folder:
+        export = folder / "export"
+        exported = run.repository.export(run.known.head, export)
+        for submodule in exported.submodules:
+            what = f"the submodule {submodule} is not exported: what the build reads from it is missing"
+            run.listener(events.Warned(image=image.name, what=what))
+        result = run.builder.build(
+            _request(run, image, wanted, build_id=build_id, folder=folder, export=export, decision=decision),
+            listener=run.listener,
+            cancelled=run.cancelled,
+        )
+    artifacts = tuple(_described(run, artifact) for artifact in result.artifacts)
+    for artifact in artifacts:
+        run.listener(
+            events.Built(
+                image=image.name, build=build_id, location=artifact.location, artifact=artifact.id,
+                seconds=result.seconds,
+            )
+        )  # fmt: skip
+    wanted = _as_built(run, image, wanted, result=result)
+    return Build(
+        id=build_id,
+        key=wanted.key,
+        components=dict(wanted.components),
+        files={file.path: f"{file.mode} {file.oid}" for file in image.inputs},
+        commit=run.known.head,
+        reasons=decision.planned.reasons,
+        started=format_instant(started),
+        seconds=result.seconds,
+        packer=result.packer,
+        source=wanted.pin,
+        artifacts=artifacts,
+        phase="candidate" if image.declaration.validation.required else "stable",
+        ci=run.ci,
+    )
+
+
+def _request(
+    run: Run, image: Image, wanted: Wanted, *, build_id: str, folder: Path, export: Path, decision: Decision
+) -> BuildRequest:
+    birth = at_birth(fleet=run.known.fleet_name, image=image, build_id=build_id, run_id=run.run_id)
+    return BuildRequest(
+        image=image,
+        build_id=build_id,
+        key=wanted.key,
+        run_id=run.run_id,
+        export=export,
+        run_folder=folder / "run",
+        log=run.folder / "logs" / f"{image.name}-{build_id}.log",
+        environment=os.environ,
+        timeout=image.declaration.packer.timeout,
+        region=image.build_region if image.regions else None,
+        source_ami=_source_ami(image, wanted.pin),
+        image_tags={**image.declaration.tags, **birth},
+        run_tags=birth,
+        estimate_seconds=decision.planned.estimate_seconds,
+    )
+
+
+def _source_ami(image: Image, pin: Pin | None) -> str | None:
+    if pin is None:
+        return None
+    found = pin.artifact_in(image.build_region)
+    if found is None:
+        raise UserError(
+            f"{image.name} is built in {image.build_region}, and {pin} is not there",
+            mend=f"resolve its source anew: `reconciler reconcile {image.name} --refresh`"
+            if pin.ami
+            else f"add {image.build_region} to the regions of {pin.image}",
+        )
+    return found
+
+
+def _described(run: Run, artifact: Artifact) -> Artifact:
+    if artifact.kind != "ami":
+        raise Terminal(f"{artifact.builder} left {artifact.kind} {artifact.id}: only AMIs can be recorded yet")
+    seen = run.registry.find(artifact.location, artifact.id, patience=_SETTLING)
+    if seen is None:
+        raise Transient(f"Packer reported {artifact.id} in {artifact.location}, and the registry does not have it")
+    return seen.as_artifact(artifact.builder)
+
+
+def _as_built(run: Run, image: Image, wanted: Wanted, *, result: BuildResult) -> Wanted:
+    """What was really built: a template that takes no `source_ami` resolves its source itself, inside the build."""
+    used, pin = result.source_ami, wanted.pin
+    if used is None or pin is None or used == pin.artifact_in(image.build_region):
+        return wanted
+    if pin.image is not None:
+        raise Terminal(f"{image.name} was built on {used}, which is not of {pin.image} {pin.build}")
+    what = f"Packer built on {used}, not on the pin {pin}: the template does not take the variable source_ami"
+    run.listener(events.Warned(image=image.name, what=what))
+    actual = Pin(ami=AmiPin(region=image.build_region, id=used))
+    seen = run.registry.find(image.build_region, used)
+    if seen is not None and actual.ami is not None:
+        actual = Pin(ami=actual.ami.model_copy(update={"name": seen.name, "created": seen.created}))
+    return replace(want(image, actual), pin=actual)
+
+
+@contextmanager
+def _work_folder(run: Run, build_id: str, *, image: Image) -> Iterator[Path]:
+    """A folder for one build, gone afterwards. Logs are elsewhere, and stay."""
+    folder = run.folder / "work" / f"{image.name}-{build_id}"
+    folder.mkdir(parents=True, mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)

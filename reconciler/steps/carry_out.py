@@ -1,0 +1,167 @@
+"""Act: carry out what was decided for one image, and record it at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from reconciler.build.failure import BuildFailed
+from reconciler.model import events
+from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.plan import Decision, Wanted
+from reconciler.plan import transitions
+from reconciler.plan.backoff import next_failure
+from reconciler.plan.key import wanted as want
+from reconciler.plan.parents import pin_to_recorded
+from reconciler.steps.adopt import adopted_build
+from reconciler.steps.artifacts import Copies, copy_missing, tag_complete
+from reconciler.steps.build_image import build_image, new_build_id
+from reconciler.steps.record import Recording, record_build, record_change, record_failure
+from reconciler.steps.result import Result, Status
+from reconciler.steps.run import Run
+
+
+def carry_out(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
+    """Do what was decided. What goes wrong ends this image, never the run: it comes back as a Result."""
+    if run.cancelled.is_set():
+        return Result(decision.name, "interrupted", decision.lock)
+    stopped = _stopped_by(decision, parents)
+    if stopped is not None:
+        run.listener(events.Skipped(image=decision.name, why=stopped))
+        return Result(decision.name, "skipped", decision.lock, why=stopped)
+    try:
+        return _act(run, decision, parents)
+    except ReconcilerError as error:
+        run.listener(events.Failed(image=decision.name, what=str(error)))
+        return Result(decision.name, "failed", decision.lock, why=error.what, error=error)
+
+
+def _stopped_by(decision: Decision, parents: Mapping[str, Result]) -> str | None:
+    for name in decision.planned.blocked_by:
+        parent = parents.get(name)
+        if parent is not None and not parent.stands:
+            return f"its parent {name} {'was interrupted' if parent.status == 'interrupted' else 'failed'}"
+    return None
+
+
+def _act(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
+    image = decision.image
+    if image is None:
+        return _end(run, decision)
+    if "build" in decision.planned.actions:
+        return _build(run, decision, _with_parent(decision, image, parents), image=image)
+    if "adopt" in decision.planned.actions:
+        build = adopted_build(run, image, decision)
+        run.listener(events.Adopted(image=image.name, build=build.id))
+        return _complete(run, decision, build, image=image, status="adopted")
+    return _change(run, decision, image)
+
+
+def _with_parent(decision: Decision, image: Image, parents: Mapping[str, Result]) -> Wanted:
+    """The wanted build on what the parent came to be: its key was known before, its artifacts only now."""
+    if decision.wanted is None:
+        raise Terminal(f"{image.name} has no key, so it can't be built")
+    parent = parents.get(image.parent or "")
+    if parent is None:
+        return decision.wanted
+    pinned = pin_to_recorded(image, parent.lock)
+    if pinned.pin is None:
+        raise Terminal(pinned.missing or f"{image.parent} has no build")
+    if decision.wanted.pin is not None and pinned.pin.identity == decision.wanted.pin.identity:
+        return replace(decision.wanted, pin=pinned.pin)
+    return want(image, pinned.pin)  # another run was faster with the parent: what it recorded counts
+
+
+def _build(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Result:
+    build_id = new_build_id(run, wanted.key)
+    try:
+        build = build_image(run, image, wanted, build_id=build_id, decision=decision)
+    except BuildFailed as failed:
+        if failed.cause == "cancelled":
+            return Result(image.name, "interrupted", decision.lock, why=failed.what, error=failed)
+        failure = next_failure(
+            decision.lock.failure, build=build_id, key=wanted.key, what=failed.what, now=run.now()
+        )  # fmt: skip
+        notes = _after_failure(decision, image, retry_after=failure.retry_after)
+        run.listener(
+            events.Failed(image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), notes=notes)
+        )
+        recording = record_failure(run, image, failure, decision)
+        return Result(image.name, "failed", recording.lock, why=failed.what, error=failed, commit=recording.commit)
+    return _complete(run, decision, build, image=image, status="built")
+
+
+def _after_failure(decision: Decision, image: Image, *, retry_after: str) -> tuple[str, ...]:
+    stable = decision.lock.channels.stable
+    unchanged = f"nothing was changed: stable is still {stable}" if stable else "nothing was changed"
+    return (unchanged, f"next try not before {retry_after}, or at once when {image.folder}/ changes")
+
+
+def _complete(run: Run, decision: Decision, build: Build, *, image: Image, status: Status) -> Result:
+    """Tag what there is, copy it to where it is missing, and record it: also when some copy failed."""
+    tag_complete(run, image, build, build.artifacts)
+    there = {artifact.location for artifact in build.artifacts}
+    missing = [region for region in image.regions if region not in there]
+    copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
+    artifacts = sorted([*build.artifacts, *copies.done], key=lambda one: (one.location, one.id))
+    build = build.model_copy(update={"artifacts": tuple(artifacts)})
+    recording = record_build(
+        run, image, build, decision=decision, verb="build" if status == "built" else "adopt"
+    )  # fmt: skip
+    if recording.superseded:
+        return _superseded(run, decision, recording, build=build, status=status)
+    return _result(run, decision, recording, build=build, copies=copies, status=status)
+
+
+def _superseded(run: Run, decision: Decision, recording: Recording, *, build: Build, status: Status) -> Result:
+    """The branch moved on while we built. Our own duplicate is retired; what was only adopted is left alone."""
+    if status == "built":
+        for artifact in build.artifacts:
+            run.registry.retire(artifact, image=decision.name)
+    run.listener(events.Skipped(image=decision.name, why=recording.why))
+    return Result(decision.name, "superseded", recording.lock, build=build, why=recording.why)
+
+
+def _change(run: Run, decision: Decision, image: Image) -> Result:
+    """Everything that needs no build: copies, tags, channels, retired regions, the lockfile's wording."""
+    build = decision.lock.builds[0]
+    builder = build.artifacts[0].builder
+    added: list[Artifact] = [seen.as_artifact(builder) for seen in decision.adopt]
+    copies = Copies()
+    if decision.copy_from is not None:
+        source = decision.copy_from.as_artifact(builder)
+        copies = copy_missing(run, image, build, source=source, regions=decision.missing_regions)
+        added.extend(copies.done)
+    for artifact in decision.retire:
+        run.registry.retire(artifact, image=image.name)
+    current = transitions.as_declared(decision.lock, image).builds[0]
+    if decision.retag or "promote" in decision.planned.actions:
+        tag_complete(run, image, current, decision.retag or current.artifacts)
+    recording = record_change(run, decision, image, added=added, gone=decision.retire)
+    return _result(run, decision, recording, build=build, copies=copies, status="changed")
+
+
+def _end(run: Run, decision: Decision) -> Result:
+    """An image that is no longer declared, and whose end was asked for: its artifacts and its lockfile go."""
+    for artifact in decision.retire:
+        run.registry.retire(artifact, image=decision.name)
+    recording = record_change(run, decision, None)
+    return _result(run, decision, recording, build=None, copies=Copies(), status="changed")
+
+
+def _result(
+    run: Run, decision: Decision, recording: Recording, *, build: Build | None, copies: Copies, status: Status
+) -> Result:
+    seconds = (build.seconds or 0) if build is not None and status == "built" else 0
+    result = Result(
+        decision.name, status, recording.lock, build=build, seconds=seconds, commit=recording.commit,
+        tags=recording.tags,
+    )  # fmt: skip
+    if not copies.failed:
+        return result
+    where = "; ".join(f"{region}: {error.what}" for region, error in copies.failed)
+    what = f"no copy in {where}"
+    run.listener(events.Failed(image=decision.name, what=what, notes=("what is done elsewhere is recorded",)))
+    return replace(result, status="failed", why=what, error=copies.failed[0][1])

@@ -1,0 +1,102 @@
+"""Observe: desired and state from git, artifacts from the registry."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from difflib import get_close_matches
+
+from reconciler.desired.fleet import read_fleet
+from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.lockfile import Artifact
+from reconciler.model.observation import Seen
+from reconciler.model.plan import PlanOptions
+from reconciler.model.tree import Tree
+from reconciler.plan.order import graph, with_ancestors
+from reconciler.plan.planning import Known, lock_of, removed
+from reconciler.registry.protocol import Registry
+from reconciler.state.lockfiles import read_lockfiles
+
+
+def read_repository(tree: Tree, *, fleet_name: str, now: datetime, options: PlanOptions) -> Known:
+    """What the repository says at one revision: everything but the registry.
+
+    Raises UserError for a broken reconciler.yaml, and for an image that was asked for and does not exist.
+    """
+    fleet = read_fleet(tree)
+    locks, broken = read_lockfiles(tree)
+    known = Known(
+        tree=tree,
+        fleet_name=fleet.settings.fleet or fleet_name,
+        fleet=fleet,
+        locks=locks,
+        broken_locks=broken,
+        now=now,
+        options=options,
+    )
+    _refuse_unknown_names(known)
+    return known
+
+
+def observe(known: Known, registry: Registry) -> Known:
+    """The same with what the registry shows. A refusal that concerns every region raises Terminal."""
+    observation = registry.observe(_locations(known))
+    if observation.refused is not None:
+        raise observation.refused
+    return _with_unlisted(replace(known, observation=observation), registry)
+
+
+def _locations(known: Known) -> tuple[str, ...]:
+    """Every region that is declared or recorded for the images that the plan is about."""
+    images = known.fleet.images
+    names = tuple(_asked(known))
+    declared = {region for name in names if name in images for region in images[name].regions}
+    return tuple(sorted(declared | {artifact.location for _, artifact in _recorded(known, names)}))
+
+
+def _recorded(known: Known, names: Iterable[str]) -> Iterable[tuple[str, Artifact]]:
+    """The artifacts that the plan compares with the registry: those of each image's newest build."""
+    for name in names:
+        if name in known.fleet.images:
+            lock, _ = lock_of(known, known.fleet.images[name])
+            for artifact in lock.builds[0].artifacts if lock.builds else ():
+                yield name, artifact
+
+
+def _with_unlisted(known: Known, registry: Registry) -> Known:
+    """Look up by id what is recorded and was not listed: it may be there without its tags.
+
+    The listing asks by tag, so tags removed by hand would make an artifact look deleted. Costs a call for each
+    artifact that has drifted, and none for a fleet in sync.
+    """
+    listed = {(seen.location, seen.id) for seen in known.observation.artifacts}
+    unreadable = dict(known.observation.unreadable)
+    found: defaultdict[str, list[Seen]] = defaultdict(list)
+    for name, artifact in _recorded(known, _asked(known)):
+        if (artifact.location, artifact.id) in listed or artifact.location in unreadable:
+            continue
+        try:
+            seen = registry.find(artifact.location, artifact.id)
+        except (Transient, Terminal) as error:
+            unreadable[artifact.location] = error.what
+            continue
+        if seen is not None:
+            found[name].append(seen)
+    observation = replace(known.observation, unreadable=unreadable)
+    return replace(known, observation=observation, unlisted=found)
+
+
+def _asked(known: Known) -> Iterable[str]:
+    images = known.fleet.images
+    return with_ancestors(known.options.images, graph(images)) if known.options.images else images
+
+
+def _refuse_unknown_names(known: Known) -> None:
+    names = (*known.fleet.names, *removed(known))
+    for asked in (*known.options.images, *known.options.force):
+        if asked not in names:
+            near = get_close_matches(asked, names, n=1)
+            mend = f"did you mean {near[0]}?" if near else f"declared are: {', '.join(names) or 'none'}"
+            raise UserError(f"no image is named {asked!r}", mend=mend)

@@ -1,0 +1,76 @@
+"""Resolve: a pin for every upstream source. A lockfile is a lock: what is pinned stays, until a refresh."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Lockfile
+from reconciler.model.source import Pin
+from reconciler.plan.planning import Known, lock_of
+from reconciler.plan.situation import is_expired
+from reconciler.registry.protocol import Registry
+
+_PARALLEL = 16  # reads of one account: more only meets EC2's request limits sooner
+
+
+def resolve(known: Known, registry: Registry | None) -> Known:
+    """The same with every upstream pin: as locked, or resolved now for what has none or is refreshed.
+
+    Images that ask for the same source in the same region cost one resolution. Without a registry (offline) only
+    what is locked is known. A source that can't be resolved is that image's own trouble.
+    """
+    pins: dict[str, Pin] = {}
+    unresolved: dict[str, str] = {}
+    asking: dict[tuple[str, str], list[Image]] = {}
+    for name, image in known.fleet.images.items():
+        if image.source is None or image.parent is not None:
+            continue
+        lock, _ = lock_of(known, image)
+        if registry is not None and _asks(known, image, lock):
+            asking.setdefault((image.source.model_dump_json(), image.build_region), []).append(image)
+        elif lock.source is not None and lock.source.requested == image.source:
+            pins[name] = lock.source.pinned
+        else:
+            unresolved[name] = "its source is resolved when the registry is read"
+    if registry is not None:
+        for images, outcome in _resolved(registry, asking.values()):
+            for image in images:
+                if isinstance(outcome, Pin):
+                    pins[image.name] = outcome
+                else:
+                    unresolved[image.name] = str(outcome)
+    return replace(known, pins=pins, unresolved=unresolved)
+
+
+def _asks(known: Known, image: Image, lock: Lockfile) -> bool:
+    """Whether a source is looked up now."""
+    if known.options.images and image.name not in known.options.images and lock.source is not None:
+        return False
+    if lock.source is None or lock.source.requested != image.source:
+        return True
+    if not known.options.refresh:
+        return False
+    refresh = image.declaration.refresh
+    last = lock.builds[0] if lock.builds else None
+    return refresh.on_source_change or is_expired(last, limit=refresh.max_age, now=known.now)
+
+
+def _resolved(registry: Registry, groups: Iterable[list[Image]]) -> Iterable[tuple[list[Image], Pin | ReconcilerError]]:
+    def one(images: list[Image]) -> tuple[list[Image], Pin | ReconcilerError]:
+        source = images[0].source
+        if source is None:
+            raise ValueError("only images with a source are resolved")
+        try:
+            return images, registry.resolve(source, region=images[0].build_region)
+        except ReconcilerError as error:
+            return images, error
+
+    groups = list(groups)
+    if not groups:
+        return []
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(groups))) as pool:
+        return list(pool.map(one, groups))

@@ -1,0 +1,51 @@
+"""What became of each image in a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from reconciler.model.errors import DONE, INTERRUPTED, LOST_RACE, PARTIAL, Contention, ReconcilerError
+from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.plan import Plan
+
+Status = Literal["built", "adopted", "changed", "unchanged", "superseded", "skipped", "failed", "interrupted"]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One image's end. `lock` is what is recorded of it now."""
+
+    image: str
+    status: Status
+    lock: Lockfile
+    build: Build | None = None
+    seconds: int = 0
+    why: str = ""
+    error: ReconcilerError | None = None
+    commit: str | None = None
+    tags: tuple[str, ...] = ()
+
+    @property
+    def stands(self) -> bool:
+        """Whether children may be built on it."""
+        return self.status in ("built", "adopted", "changed", "unchanged")
+
+
+@dataclass(frozen=True)
+class Report:
+    """A whole run: what became of every image that was acted on, and the plan, which tells of the others."""
+
+    results: tuple[Result, ...]
+    plan: Plan
+
+    @property
+    def exit_code(self) -> int:
+        """Interrupted before lost race before some failed: the most urgent thing first."""
+        if any(result.status == "interrupted" for result in self.results):
+            return INTERRUPTED
+        if any(isinstance(result.error, Contention) for result in self.results):
+            return LOST_RACE
+        if any(result.status in ("failed", "skipped") for result in self.results):
+            return PARTIAL
+        return PARTIAL if self.plan.errored or not self.plan.complete else DONE

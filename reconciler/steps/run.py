@@ -1,0 +1,36 @@
+"""What a run has in hand: the adapters, the revision it works from, and what is handed in from outside."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+
+from reconciler.build.protocol import Builder
+from reconciler.git.recorder import Recorder
+from reconciler.git.repository import Repository
+from reconciler.model.events import Listener
+from reconciler.model.lockfile import CiRun
+from reconciler.plan.planning import Known
+from reconciler.registry.protocol import Registry
+
+
+@dataclass(frozen=True)
+class Run:
+    """One `reconcile`. Everything in it is shared by the threads that carry out the images."""
+
+    known: Known
+    repository: Repository
+    recorder: Recorder
+    registry: Registry
+    builder: Builder | None
+    """None where the plan builds nothing: a copy needs no Packer."""
+    folder: Path
+    """Where logs and work folders go: `.reconciler/` in the checkout."""
+    run_id: str
+    now: Callable[[], datetime]
+    listener: Listener
+    ci: CiRun | None = None
+    cancelled: threading.Event = field(default_factory=threading.Event)

@@ -1,0 +1,152 @@
+"""Images with real templates, built by the real Packer. None needs AWS: the builders are `file` and `null`."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+
+from reconciler.build.build import Packer
+from reconciler.build.packer import Binary, find
+from reconciler.build.protocol import BuildRequest
+from reconciler.model.declaration import Declaration, PackerSettings
+from reconciler.model.errors import Place
+from reconciler.model.events import Event
+from reconciler.model.fleet import Image
+from reconciler.model.template import Builder, Template, Variable
+
+BUILD_ID = "20261122T101530Z-1a2b3c4"
+
+
+class Requests(Protocol):
+    """Makes the request for an image `web` whose folder holds the given files."""
+
+    def __call__(
+        self,
+        files: dict[str, str],
+        *,
+        builders: tuple[str, ...],
+        packer: dict[str, Any] | None = None,
+        variables: tuple[Variable, ...] = (),
+        plugins: dict[str, str] | None = None,
+        **request: Any,
+    ) -> BuildRequest: ...
+
+
+@pytest.fixture
+def requests(tmp_path: Path) -> Requests:
+    def make(
+        files: dict[str, str],
+        *,
+        builders: tuple[str, ...],
+        packer: dict[str, Any] | None = None,
+        variables: tuple[Variable, ...] = (),
+        plugins: dict[str, str] | None = None,
+        **request: Any,
+    ) -> BuildRequest:
+        export = tmp_path / "export"
+        for name, text in files.items():
+            path = export / "desired" / "web" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+            path.chmod(0o755 if name.endswith(".sh") else 0o644)
+        templates = tuple(f"desired/web/{name}" for name in files if name.endswith((".pkr.hcl", ".pkr.json", ".json")))
+        image = Image(
+            name="web",
+            folder="desired/web",
+            declaration=Declaration(packer=PackerSettings(**(packer or {}))),
+            template=Template(
+                format="json" if templates[0].endswith("template.json") else "hcl2",
+                files=templates,
+                builders=tuple(Builder(name, name.split(".")[-2], Place(templates[0])) for name in builders),
+                variables={variable.name: variable for variable in variables},
+                plugins=plugins or {},
+            ),
+            source=None,
+            regions=(),
+            inputs=(),
+        )
+        values: dict[str, Any] = {
+            "build_id": BUILD_ID,
+            "key": "sha256:1a2b3c4",
+            "run_id": "run-1",
+            "export": export,
+            "run_folder": tmp_path / "run",
+            "log": tmp_path / "logs" / "web.log",
+            "environment": {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")},
+            "timeout": 60.0,
+        }
+        return BuildRequest(image=image, **{**values, **request})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def binary() -> Binary:
+    return find(os.environ)
+
+
+@pytest.fixture
+def packer(binary: Binary) -> Packer:
+    return Packer(binary)
+
+
+class Heard:
+    """A listener that remembers, and can act on what it hears."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.react: Callable[[Event], None] | None = None
+
+    def __call__(self, event: Event) -> None:
+        self.events.append(event)
+        if self.react is not None:
+            self.react(event)
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+class Child:
+    """A process that a build starts and leaves running. `notes` is a pipe that its pid is written to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.notes = folder / "pid"
+        os.mkfifo(self.notes)
+        self.pid = 0
+
+    @property
+    def start(self) -> str:
+        """Shell commands that start it, tell its pid, and wait for it for ever."""
+        return f"sleep 1000 & echo $! > {self.notes}; wait"
+
+    def wait_for_start(self) -> None:
+        self.pid = int(self.notes.read_text())
+
+    def is_gone(self) -> bool:
+        """Whether it ended; a process that was killed may take a moment."""
+        try:
+            descriptor = os.pidfd_open(self.pid)
+        except ProcessLookupError:
+            return True
+        try:
+            return bool(select.select([descriptor], [], [], 10)[0])
+        finally:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def child(tmp_path: Path) -> Child:
+    return Child(tmp_path)
+
+
+@pytest.fixture
+def cancelled() -> threading.Event:
+    return threading.Event()

@@ -1,0 +1,87 @@
+"""The amazon-ebs builder against moto: artifact lines as the real one prints them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from reconciler.build.build import Packer
+from reconciler.model.errors import Place
+from reconciler.model.events import Step
+from reconciler.model.template import Variable
+
+pytestmark = pytest.mark.packer
+
+TEMPLATE = """
+variable "endpoint" { type = string }
+variable "source_ami" { type = string }
+variable "run_tags" { type = map(string) }
+source "amazon-ebs" "web" {
+  custom_endpoint_ec2     = var.endpoint
+  skip_region_validation  = true
+  skip_metadata_api_check = true
+  region                  = "us-east-1"
+  ami_regions             = ["us-east-1", "eu-west-1"]
+  instance_type           = "t3.micro"
+  ami_name                = "web-{{timestamp}}"
+  source_ami              = var.source_ami
+  run_tags                = var.run_tags
+  communicator            = "none"
+}
+build { sources = ["amazon-ebs.web"] }
+"""
+KEYS = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing-secret", "AWS_POLL_DELAY_SECONDS": "1"}
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    try:
+        host, port = server.get_host_and_port()
+        yield f"http://{host}:{port}"
+    finally:
+        server.stop()
+
+
+def test_an_image_in_two_regions_is_two_artifacts_on_the_given_source(
+    requests: Any, packer: Packer, heard: Any, cancelled: threading.Event, *, endpoint: str, tmp_path: Path
+) -> None:
+    def ec2(region: str) -> Any:
+        return boto3.client(
+            "ec2", region, endpoint_url=endpoint, aws_access_key_id="testing", aws_secret_access_key="testing"
+        )
+
+    source = ec2("us-east-1").describe_images(Owners=["099720109477"])["Images"][0]["ImageId"]
+    place = Place("desired/web/web.pkr.hcl")
+    request = requests(
+        {"web.pkr.hcl": TEMPLATE},
+        builders=("amazon-ebs.web",),
+        packer={"variables": {"endpoint": endpoint}},
+        variables=tuple(Variable(name, "", place) for name in ("endpoint", "source_ami", "run_tags")),
+        source_ami=source,
+        run_tags={"reconciler:run": "run-1"},
+        region="us-east-1",
+        environment={"PATH": os.environ["PATH"], "HOME": str(tmp_path), **KEYS},
+    )
+
+    result = packer.build(request, listener=heard, cancelled=cancelled)
+
+    assert result.source_ami == source
+    assert [(a.kind, a.builder, a.location) for a in result.artifacts] == [
+        ("ami", "amazon-ebs.web", "eu-west-1"),
+        ("ami", "amazon-ebs.web", "us-east-1"),
+    ]
+    for artifact in result.artifacts:
+        images = ec2(artifact.location).describe_images(ImageIds=[artifact.id])["Images"]
+        assert [image["ImageId"] for image in images] == [artifact.id]
+    assert Step("web", "Launching a source AWS instance...") in heard.events
+    instances = ec2("us-east-1").describe_instances()["Reservations"][0]["Instances"]
+    assert {"Key": "reconciler:run", "Value": "run-1"} in instances[0]["Tags"]

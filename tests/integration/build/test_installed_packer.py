@@ -1,0 +1,134 @@
+"""Finding Packer, and being told plainly when it is not there, too old, or something else."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.build.build import Packer
+from reconciler.build.failure import BuildFailed
+from reconciler.build.packer import find
+from reconciler.model.errors import Transient, UserError
+
+
+def install(folder: Path, script: str) -> dict[str, str]:
+    """Put a program named packer on a PATH of its own; returns that environment."""
+    folder.mkdir(exist_ok=True)
+    program = folder / "packer"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    return {"PATH": f"{folder}:{os.environ['PATH']}", "HOME": str(folder)}
+
+
+def speaks(version: str) -> str:
+    return f"case \"$*\" in *version) echo '1795347917,,version,{version}'; exit 0;; esac"
+
+
+@pytest.mark.packer
+def test_the_installed_packer_is_found_with_its_version() -> None:
+    binary = find(os.environ)
+
+    assert Path(binary.path).is_absolute()
+    assert binary.version >= (1, 6, 0)
+
+
+def test_a_packer_that_is_not_installed_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Packer is not installed: no `packer` on the PATH\n  install it"):
+        find({"PATH": str(tmp_path)})
+
+
+def test_a_given_packer_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no Packer at /nowhere/packer"):
+        find(os.environ, given=Path("/nowhere/packer"))
+
+
+def test_a_packer_that_is_too_old_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"is Packer 1\.5\.6; 1\.6\.0 or later is needed"):
+        find(install(tmp_path, speaks("1.5.6")))
+
+
+@pytest.mark.parametrize("version", ["1.16.0", "1.9.0-dev", "v1.7.0"])
+def test_versions_are_read_with_and_without_ornaments(tmp_path: Path, version: str) -> None:
+    assert find(install(tmp_path, speaks(version))).version >= (1, 7, 0)
+
+
+def test_another_program_of_that_name_is_named_with_what_it_printed(tmp_path: Path) -> None:
+    environment = install(
+        tmp_path, "echo 'usage: packer DICTIONARY token ghp_0123456789012345678901234567890123456789'"
+    )
+
+    with pytest.raises(UserError, match=r'printed "usage: packer DICTIONARY token <redacted>"'):
+        find(environment)
+
+
+def test_a_program_that_prints_nothing_is_told(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="printed nothing"):
+        find(install(tmp_path, "cat >/dev/null"))
+
+
+PLUGIN_TEMPLATE = {"web.pkr.hcl": "# the fake reads nothing"}
+PLUGINS = {"amazon": "github.com/hashicorp/amazon >= 1.2"}
+
+BUILDS = """
+echo '1795347917,file.web,artifact,0,builder-id,packer.file'
+echo '1795347917,file.web,artifact,0,id,File'
+echo '1795347917,file.web,artifact,0,end'
+"""
+INSTALLED = "echo '/x/plugins/github.com/hashicorp/amazon/packer-plugin-amazon_v1.8.2_x5.0_linux_amd64'"
+
+
+def test_plugins_are_installed_first_and_their_versions_recorded(
+    requests: Any, heard: Any, cancelled: threading.Event, tmp_path: Path
+) -> None:
+    script = f"""{speaks("1.16.0")}
+echo "$*" >> {tmp_path}/commands
+case "$1" in plugins) {INSTALLED};; build) {BUILDS};; esac"""
+    environment = install(tmp_path / "bin", script)
+    request = requests(PLUGIN_TEMPLATE, builders=("file.web",), plugins=PLUGINS, environment=environment)
+
+    result = Packer(find(environment)).build(request, listener=heard, cancelled=cancelled)
+
+    assert result.packer.version == "1.16.0"
+    assert result.packer.plugins == {"amazon": "1.8.2"}
+    commands = [line.split()[0] for line in (tmp_path / "commands").read_text().splitlines()]
+    assert commands == ["init", "build", "plugins"]
+
+
+def test_plugins_that_cannot_be_fetched_are_worth_another_try(
+    requests: Any, heard: Any, cancelled: threading.Event, tmp_path: Path
+) -> None:
+    environment = install(tmp_path / "bin", f"{speaks('1.16.0')}\necho '403 API rate limit exceeded' >&2; exit 1")
+    request = requests(PLUGIN_TEMPLATE, builders=("file.web",), plugins=PLUGINS, environment=environment)
+
+    with pytest.raises(Transient, match="`packer init` failed: 403 API rate limit exceeded"):
+        Packer(find(environment)).build(request, listener=heard, cancelled=cancelled)
+
+    assert list(request.run_folder.iterdir()) == []
+
+
+def test_a_packer_that_prints_garbage_is_a_failure_that_says_so(
+    requests: Any, heard: Any, cancelled: threading.Event, tmp_path: Path
+) -> None:
+    environment = install(tmp_path / "bin", f"{speaks('1.16.0')}\nprintf 'hello \\377\\000 world\\n'")
+    request = requests(PLUGIN_TEMPLATE, builders=("file.web",), environment=environment)
+
+    with pytest.raises(BuildFailed, match="does not speak as Packer does") as caught:
+        Packer(find(environment)).build(request, listener=heard, cancelled=cancelled)
+
+    assert caught.value.cause == "not-packer"
+
+
+def test_a_packer_that_somebody_kills_is_told_from_a_failed_build(
+    requests: Any, heard: Any, cancelled: threading.Event, tmp_path: Path
+) -> None:
+    environment = install(tmp_path / "bin", f"{speaks('1.16.0')}\nkill -9 $$")
+    request = requests(PLUGIN_TEMPLATE, builders=("file.web",), environment=environment)
+
+    with pytest.raises(BuildFailed, match="Packer died by signal 9") as caught:
+        Packer(find(environment)).build(request, listener=heard, cancelled=cancelled)
+
+    assert (caught.value.cause, caught.value.cleaned_up) == ("killed", False)

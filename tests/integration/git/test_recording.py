@@ -1,0 +1,419 @@
+"""Recording on a remote branch: races, refusals, lost answers, and a checkout that nobody touches."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from reconciler.git.recorder import Recorder
+from reconciler.git.request import Change, Commit, Recorded, TagRequest
+from reconciler.model.declaration import GitSettings
+from reconciler.model.errors import LOST_RACE, Contention, Terminal, Transient, UserError
+from reconciler.model.tree import Tree
+from tests.integration.git.conftest import Origin, Waits, commit, git, lock_path, snapshot, writing
+
+RecorderIn = Callable[..., Recorder]
+
+
+def recorded(result: Recorded | None) -> Recorded:
+    assert result is not None
+    return result
+
+
+def interrupting(wanted: Callable[[Tree], Commit], *events: Callable[[], object]) -> Callable[[Tree], Commit]:
+    """A regenerate during whose nth call the nth event happens: somebody else pushes, the remote is reset."""
+    coming = list(events)
+
+    def regenerate(tree: Tree) -> Commit:
+        if coming:
+            coming.pop(0)()
+        return wanted(tree)
+
+    return regenerate
+
+
+def push_from(checkout: Path, path: str, text: str) -> Callable[[], object]:
+    def push() -> None:
+        git(checkout, "pull", "--quiet", "--rebase")
+        commit(checkout, {path: text}, f"Write {path}")
+        git(checkout, "push", "--quiet", "origin", "HEAD:main")
+
+    return push
+
+
+def test_a_record_is_one_commit_on_the_remote_head(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    before = origin.head()
+
+    result = recorded(recorder_in(clone).record(writing("web", "{}\n")))
+
+    assert origin.head() == result.commit
+    assert result == Recorded(result.commit, "main", pushed=True, changed=True, tries=1)
+    assert git(origin.path, "log", "-1", "--format=%P|%an|%ae|%cn|%aI|%s", result.commit) == (
+        f"{before}|reconciler|reconciler@localhost|reconciler|2026-11-22T10:15:30+00:00|web: build (new)"
+    )
+    assert origin.show("state/web.lock.json") == "{}"
+
+
+def test_a_change_without_content_deletes_the_file(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    recorder = recorder_in(clone)
+    recorder.record(writing("web", "{}\n"))
+
+    recorder.record(lambda _tree: Commit((Change(lock_path("web"), None),), "web: retired"))
+
+    assert origin.files() == ["README.md", "desired/web/web.pkr.hcl"]
+
+
+def test_what_is_recorded_already_is_not_committed_again(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    recorder = recorder_in(clone)
+    first = recorded(recorder.record(writing("web", "{}\n")))
+
+    second = recorded(recorder.record(writing("web", "{}\n")))
+
+    assert (second.commit, second.changed, origin.head()) == (first.commit, False, first.commit)
+
+
+def test_nothing_wanted_records_nothing(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    before = origin.head()
+
+    assert recorder_in(clone).record(lambda _tree: None) is None
+
+    assert origin.head() == before
+
+
+def test_the_loser_of_a_race_regenerates_on_the_new_head(
+    origin: Origin, clone: Path, recorder_in: RecorderIn, waits: Waits
+) -> None:
+    other = origin.clone("other")
+    seen: list[bool] = []
+
+    def wanted(tree: Tree) -> Commit:
+        seen.append(lock_path("base") in tree.entries)
+        return writing("web", "{}\n")(tree)
+
+    result = recorded(recorder_in(clone).record(interrupting(wanted, push_from(other, lock_path("base"), "{}"))))
+
+    assert seen == [False, True]
+    assert (result.tries, waits) == (2, [0.5])
+    assert {lock_path("base"), lock_path("web")} <= set(origin.files())
+
+
+def test_the_loser_records_nothing_when_the_winner_did_the_same(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    other = origin.clone("other")
+    theirs = push_from(other, lock_path("web"), "{}\n")
+
+    def wanted(tree: Tree) -> Commit | None:
+        if lock_path("web") in tree.entries:
+            return None
+        theirs()
+        return writing("web", "{}\n")(tree)
+
+    assert recorder_in(clone).record(wanted) is None
+
+    assert git(origin.path, "log", "-1", "--format=%s", "main") == f"Write {lock_path('web')}"
+
+
+def test_a_race_lost_ten_times_ends_as_contention(
+    origin: Origin, clone: Path, recorder_in: RecorderIn, waits: Waits
+) -> None:
+    other = origin.clone("other")
+    events = [push_from(other, "busy", f"{number}") for number in range(20)]
+
+    with pytest.raises(Contention, match="others were faster on the branch main") as raised:
+        recorder_in(clone).record(interrupting(writing("web", "{}\n"), *events))
+
+    assert raised.value.exit_code == LOST_RACE
+    assert waits == [0.5 * min(30, 1.5**number) for number in range(9)]
+    assert lock_path("web") not in origin.files()
+
+
+def test_a_force_pushed_remote_gets_the_record_on_its_new_history(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    other = origin.clone("other")
+
+    def rewrite() -> None:
+        git(other, "commit", "--quiet", "--amend", "--message", "Begin again")
+        git(other, "push", "--quiet", "--force", "origin", "HEAD:main")
+
+    result = recorded(recorder_in(clone).record(interrupting(writing("web", "{}\n"), rewrite)))
+
+    assert git(origin.path, "log", "--format=%s", "main").splitlines() == ["web: build (new)", "Begin again"]
+    assert result.left_behind == "it has commits that are not pushed"
+
+
+def test_a_branch_reset_to_an_older_commit_is_not_pushed_forward_again(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    # A plain push would be a fast-forward here and bring back what somebody took out.
+    push_from(clone, "leaked", "secret")()
+
+    def reset() -> None:
+        git(origin.path, "update-ref", "refs/heads/main", "main~1")
+
+    recorder_in(clone).record(interrupting(writing("web", "{}\n"), reset))
+
+    assert "leaked" not in origin.files()
+    assert lock_path("web") in origin.files()
+
+
+@pytest.mark.parametrize(
+    ("said", "rule"),
+    [
+        ("error: GH006: Protected branch update failed for refs/heads/main.", r"\(GH006: protected branch\)"),
+        ("error: GH013: Repository rule violations found for refs/heads/main.", r"\(GH013: repository ruleset\)"),
+        ("GitLab: You are not allowed to push code to protected branches.", "not allowed to push code to protected"),
+        ("policy says no", "pre-receive hook declined"),
+    ],
+)
+def test_a_forbidden_push_ends_at_once(
+    said: str, rule: str, *, origin: Origin, clone: Path, recorder_in: RecorderIn, waits: Waits
+) -> None:
+    origin.hook("pre-receive", f"echo '{said}' >&2; exit 1")
+
+    with pytest.raises(Terminal, match=rule) as raised:
+        recorder_in(clone).record(writing("web", "{}\n"))
+
+    assert str(raised.value).startswith("the branch main refuses pushes (")
+    assert "the builds are kept and will be adopted, nothing is lost" in raised.value.mend
+    assert waits == []
+
+
+def test_a_lock_on_the_server_is_waited_for(origin: Origin, clone: Path, recorder_in: RecorderIn, waits: Waits) -> None:
+    origin.hook(
+        "pre-receive",
+        "test -e held && exit 0; touch held; echo \"error: cannot lock ref 'refs/heads/main'\" >&2; exit 1",
+    )
+
+    assert recorded(recorder_in(clone).record(writing("web", "{}\n"))).tries == 2
+
+    assert len(waits) == 1
+
+
+SWALLOWS_THE_ANSWER = """#!/usr/bin/env python3
+import subprocess, sys
+server = subprocess.Popen(["git-receive-pack", *sys.argv[1:]], stdout=subprocess.PIPE)
+while (length := server.stdout.read(4)) != b"0000":
+    sys.stdout.buffer.write(length + server.stdout.read(int(length, 16) - 4))
+sys.stdout.buffer.write(b"0000")
+sys.stdout.buffer.flush()
+server.stdout.read()
+server.wait()
+sys.exit(1)
+"""
+
+
+@pytest.fixture
+def lossy(clone: Path, tmp_path: Path) -> Path:
+    """A clone whose pushes arrive, and whose answers do not come back."""
+    program = tmp_path / "receive-pack"
+    program.write_text(SWALLOWS_THE_ANSWER)
+    program.chmod(0o755)
+    git(clone, "config", "remote.origin.receivepack", str(program))
+    return clone
+
+
+def test_a_push_whose_answer_is_lost_counts_when_the_remote_has_it(
+    origin: Origin, lossy: Path, recorder_in: RecorderIn
+) -> None:
+    tag = TagRequest("image/web/1", git(lossy, "rev-parse", "HEAD"), "built")
+
+    result = recorded(recorder_in(lossy).record(writing("web", "{}\n", tag)))
+
+    assert (result.commit, result.changed, result.tries, result.left_behind) == (origin.head(), True, 2, None)
+    assert git(origin.path, "rev-list", "--count", "main") == "2"
+    assert git(lossy, "rev-parse", "HEAD") == origin.head()
+
+
+def test_a_push_whose_answer_is_lost_counts_when_others_built_on_it(
+    origin: Origin, lossy: Path, recorder_in: RecorderIn, waits: Waits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = origin.clone("other")
+    recorder = recorder_in(lossy)
+    monkeypatch.setattr(recorder, "_sleep", lambda _seconds: push_from(other, "more", "1")())
+
+    result = recorded(recorder.record(writing("web", "{}\n")))
+
+    assert result.changed
+    assert git(origin.path, "rev-parse", "main~1") == result.commit
+
+
+def test_a_remote_that_is_gone_ends_as_transient(clone: Path, recorder_in: RecorderIn, waits: Waits) -> None:
+    recorder = recorder_in(clone)
+    git(clone, "remote", "set-url", "origin", "https://bot:hunter2@127.0.0.1:1/owner/fleet.git")
+
+    with pytest.raises(Transient, match="origin does not answer") as raised:
+        recorder.record(writing("web", "{}\n"))
+
+    assert len(waits) == 9
+    assert "hunter2" not in str(raised.value)
+
+
+def test_tags_are_pushed_with_the_commit_and_known_here(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    built = git(clone, "rev-parse", "HEAD")
+
+    recorder_in(clone).record(writing("web", "{}\n", TagRequest("image/web/1", built, '{"id": "1"}')))
+
+    for repository in (origin.path, clone):
+        assert git(repository, "cat-file", "tag", "image/web/1").splitlines() == [
+            f"object {built}",
+            "type commit",
+            "tag image/web/1",
+            "tagger reconciler <reconciler@localhost> 1795342530 +0000",
+            "",
+            '{"id": "1"}',
+        ]
+
+
+def test_tags_alone_move_no_branch(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    before = origin.head()
+    tags = (TagRequest("image/web/1", before, "built"),)
+
+    result = recorded(recorder_in(clone).record(lambda _tree: Commit((), "", tags)))
+
+    assert (result.commit, result.changed, origin.head()) == (before, False, before)
+    assert git(origin.path, "tag", "--list") == "image/web/1"
+
+
+def test_a_tag_that_exists_stays_and_the_commit_lands(
+    origin: Origin, clone: Path, recorder_in: RecorderIn, waits: Waits
+) -> None:
+    git(origin.path, "tag", "--annotate", "--message", "theirs", "image/web/1", "main")
+    tag = TagRequest("image/web/1", git(clone, "rev-parse", "HEAD"), "ours")
+
+    result = recorded(recorder_in(clone).record(writing("web", "{}\n", tag)))
+
+    assert result.kept_tags == ("image/web/1",)
+    assert origin.head() == result.commit
+    assert git(origin.path, "for-each-ref", "--format=%(contents:subject)", "refs/tags/image") == "theirs"
+    assert waits == []
+
+
+def test_the_branch_and_its_tags_land_together_or_not_at_all(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    origin.hook("update", 'case "$1" in refs/tags/*) echo "GH013: Repository rule violations" >&2; exit 1;; esac')
+    before = origin.head()
+    tag = TagRequest("image/web/1", before, "built")
+
+    with pytest.raises(Terminal):
+        recorder_in(clone).record(writing("web", "{}\n", tag))
+
+    assert (origin.head(), git(origin.path, "tag", "--list")) == (before, "")
+
+
+def test_a_shallow_clone_records_and_stays_shallow(origin: Origin, recorder_in: RecorderIn) -> None:
+    push_from(origin.clone("other"), "more", "1")()
+    shallow = origin.clone("shallow", "--depth=1")
+    push_from(origin.path.parent / "other", "more", "2")()
+
+    result = recorded(recorder_in(shallow).record(writing("web", "{}\n")))
+
+    assert origin.head() == result.commit
+    assert git(shallow, "rev-parse", "--is-shallow-repository") == "true"
+    assert git(shallow, "rev-parse", "HEAD") == result.commit
+
+
+def test_a_detached_head_records_to_the_default_branch(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    git(clone, "checkout", "--quiet", "--detach")
+    before = snapshot(clone)
+
+    result = recorded(recorder_in(clone).record(writing("web", "{}\n")))
+
+    assert (result.branch, origin.head()) == ("main", result.commit)
+    assert snapshot(clone) == before
+
+
+def test_a_clean_checkout_is_brought_along(clone: Path, recorder_in: RecorderIn) -> None:
+    result = recorded(recorder_in(clone).record(writing("web", "{}\n")))
+
+    assert result.left_behind is None
+    assert git(clone, "rev-parse", "HEAD") == result.commit
+    assert git(clone, "status", "--porcelain") == ""
+    assert clone.joinpath(lock_path("web")).read_text() == "{}\n"
+
+
+def test_a_checkout_with_changes_is_not_touched(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    clone.joinpath("README.md").write_text("half a sen")
+    clone.joinpath("staged").write_text("1")
+    git(clone, "add", "staged")
+    clone.joinpath("untracked").write_text("2")
+    before = snapshot(clone)
+
+    result = recorded(recorder_in(clone).record(writing("web", "{}\n")))
+
+    assert snapshot(clone) == before
+    assert result.left_behind == "it has local changes"
+    assert origin.files() == ["README.md", "desired/web/web.pkr.hcl", lock_path("web")]
+
+
+def test_commits_that_are_not_pushed_are_not_recorded_on(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    commit(clone, {"secret-plan": "1"})
+
+    result = recorded(recorder_in(clone).record(writing("web", "{}\n")))
+
+    assert "secret-plan" not in origin.files()
+    assert result.left_behind == "it has commits that are not pushed"
+
+
+def test_hooks_and_settings_of_a_person_do_not_matter(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    hooks = clone / ".git" / "hooks"
+    hooks.mkdir(exist_ok=True)
+    for name in ("pre-push", "post-merge", "reference-transaction"):
+        hooks.joinpath(name).write_text("#!/bin/sh\nexit 1\n")
+        hooks.joinpath(name).chmod(0o755)
+    for setting in ("commit.gpgSign=true", "tag.gpgSign=true", "push.followTags=true", "fetch.prune=true"):
+        git(clone, "config", *setting.split("="))
+
+    result = recorded(recorder_in(clone).record(writing("web", "{}\n")))
+
+    assert (origin.head(), result.left_behind) == (result.commit, None)
+
+
+def test_a_commit_that_cannot_be_signed_says_how_to_mend_it(clone: Path, recorder_in: RecorderIn) -> None:
+    git(clone, "config", "gpg.program", "false")
+
+    with pytest.raises(UserError, match="could not be signed") as raised:
+        recorder_in(clone, GitSettings(sign=True)).record(writing("web", "{}\n"))
+
+    assert "git.sign: false" in str(raised.value)
+
+
+def test_signed_commits_and_tags_carry_the_key_of_git(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    key = clone.parent / "key"
+    git(clone, "config", "gpg.format", "ssh")
+    git(clone, "config", "user.signingKey", str(key))
+    _make_key(key)
+    tag = TagRequest("image/web/1", git(clone, "rev-parse", "HEAD"), "built")
+
+    result = recorded(recorder_in(clone, GitSettings(sign=True)).record(writing("web", "{}\n", tag)))
+
+    for oid in (result.commit, "refs/tags/image/web/1"):
+        assert "-----BEGIN SSH SIGNATURE-----" in git(origin.path, "cat-file", "-p", oid)
+
+
+def test_eight_images_recorded_at_once_from_two_machines_all_land(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    begin = origin.head()
+    recorders = [recorder_in(clone), recorder_in(origin.clone("other"))]
+
+    def record(number: int) -> Recorded | None:
+        tag = TagRequest(f"image/i{number}/1", begin, "built")
+        return recorders[number % 2].record(writing(f"i{number}", f"{number}\n", tag))
+
+    with ThreadPoolExecutor(8) as pool:
+        results = [recorded(result) for result in pool.map(record, range(8))]
+
+    assert {lock_path(f"i{number}") for number in range(8)} <= set(origin.files())
+    assert git(origin.path, "rev-list", "--count", "main") == "9"
+    assert {result.commit for result in results} == set(git(origin.path, "rev-list", "-8", "main").splitlines())
+
+
+def _make_key(path: Path) -> None:
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)

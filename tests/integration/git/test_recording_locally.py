@@ -1,0 +1,113 @@
+"""Recording in a repository that has no remote: the branch moves, and the checkout with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.git.recorder import Recorder
+from reconciler.git.repository import Repository
+from reconciler.git.request import Commit, Recorded, TagRequest
+from reconciler.model.declaration import GitSettings
+from reconciler.model.errors import UserError
+from reconciler.model.tree import Tree
+from tests.integration.git.conftest import MOMENT, commit, git, lock_path, writing
+
+RecorderIn = Callable[..., Recorder]
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Path:
+    directory = tmp_path / "alone"
+    git(tmp_path, "init", "--quiet", str(directory))
+    commit(directory, {"README.md": "fleet\n"}, "Begin")
+    return directory
+
+
+def test_a_record_is_a_commit_on_the_current_branch(alone: Path, recorder_in: RecorderIn) -> None:
+    tag = TagRequest("image/web/1", git(alone, "rev-parse", "HEAD"), "built")
+
+    result = recorder_in(alone).record(writing("web", "{}\n", tag))
+
+    head = git(alone, "rev-parse", "main")
+    assert result == Recorded(head, "main", pushed=False, changed=True, tries=1)
+    assert git(alone, "status", "--porcelain") == ""
+    assert alone.joinpath(lock_path("web")).read_text() == "{}\n"
+    assert git(alone, "tag", "--list") == "image/web/1"
+
+
+def test_work_in_progress_survives_a_record(alone: Path, recorder_in: RecorderIn) -> None:
+    alone.joinpath("README.md").write_text("half a sen")
+    alone.joinpath("staged").write_text("1")
+    git(alone, "add", "staged")
+
+    result = recorder_in(alone).record(writing("web", "{}\n"))
+
+    assert result is not None
+    assert result.left_behind is None
+    assert git(alone, "status", "--porcelain").splitlines() == [" M README.md", "A  staged"]
+
+
+def test_a_lockfile_that_somebody_is_editing_is_left_to_them(alone: Path, recorder_in: RecorderIn) -> None:
+    recorder = recorder_in(alone)
+    recorder.record(writing("web", "{}\n"))
+    alone.joinpath(lock_path("web")).write_text("edited")
+
+    result = recorder.record(writing("web", '{"new": 1}\n'))
+
+    assert result is not None
+    assert lock_path("web") in (result.left_behind or "")
+    assert git(alone, "show", f"main:{lock_path('web')}") == '{"new": 1}'
+    assert alone.joinpath(lock_path("web")).read_text() == "edited"
+
+
+def test_a_branch_that_moves_meanwhile_gets_the_record_on_top(alone: Path, recorder_in: RecorderIn) -> None:
+    calls: list[str] = []
+
+    def regenerate(tree: Tree) -> Commit:
+        calls.append(tree.oid)
+        if len(calls) == 1:
+            commit(alone, {"meanwhile": "1"})
+        return writing("web", "{}\n")(tree)
+
+    result = recorder_in(alone).record(regenerate)
+
+    assert result is not None
+    assert result.tries == 2
+    assert git(alone, "rev-parse", "main~1") == calls[1]
+    assert git(alone, "status", "--porcelain") == ""
+
+
+def test_a_tag_that_exists_stays(alone: Path, recorder_in: RecorderIn) -> None:
+    git(alone, "tag", "--annotate", "--message", "theirs", "image/web/1")
+    tag = TagRequest("image/web/1", git(alone, "rev-parse", "HEAD"), "ours")
+
+    result = recorder_in(alone).record(writing("web", "{}\n", tag))
+
+    assert result is not None
+    assert result.kept_tags == ("image/web/1",)
+    assert Repository.open(alone).annotated_tag("image/web/1") == "theirs\n"
+
+
+def test_another_branch_than_the_checked_out_one_can_be_recorded_to(alone: Path, recorder_in: RecorderIn) -> None:
+    git(alone, "branch", "fleet")
+
+    result = recorder_in(alone, GitSettings(branch="fleet")).record(writing("web", "{}\n"))
+
+    assert result is not None
+    assert git(alone, "rev-parse", "fleet") == result.commit
+    assert not alone.joinpath(lock_path("web")).exists()
+
+
+def test_a_detached_head_has_no_branch_to_record_to(alone: Path) -> None:
+    git(alone, "checkout", "--quiet", "--detach")
+
+    with pytest.raises(UserError, match="HEAD is detached and there is no remote"):
+        Repository.open(alone).recorder(GitSettings(), now=lambda: MOMENT, sleep=lambda _: None, random=lambda: 0)
+
+
+def test_a_branch_that_is_not_there_is_named(alone: Path, recorder_in: RecorderIn) -> None:
+    with pytest.raises(UserError, match="there is no branch fleet"):
+        recorder_in(alone, GitSettings(branch="fleet")).record(writing("web", "{}\n"))

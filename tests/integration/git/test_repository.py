@@ -1,0 +1,283 @@
+"""Opening a repository and reading it: revisions, the work tree, tags, the branch that is recorded to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.git.history import LoggedCommit
+from reconciler.git.repository import Repository
+from reconciler.git.tags import AnnotatedTag
+from reconciler.model.declaration import GitSettings
+from reconciler.model.errors import Terminal, Transient, UserError
+from tests.integration.git.conftest import Origin, commit, git, snapshot
+
+HOSTILE = {
+    "GIT_DIR": "/nonexistent",
+    "GIT_WORK_TREE": "/nonexistent",
+    "GIT_INDEX_FILE": "/nonexistent",
+    "GIT_OBJECT_DIRECTORY": "/nonexistent",
+    "GIT_NAMESPACE": "elsewhere",
+    "GIT_AUTHOR_NAME": "Mallory",
+    "GIT_EXTERNAL_DIFF": "false",
+    "GIT_TRACE": "1",
+}
+
+
+def test_a_repository_is_found_from_a_folder_within(clone: Path) -> None:
+    repository = Repository.open(clone / "desired" / "web")
+
+    assert repository.root == clone
+    assert (repository.head, repository.branch) == (git(clone, "rev-parse", "HEAD"), "main")
+    assert repository.shallow is False
+
+
+def test_the_environment_of_a_hook_does_not_lead_astray(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    head = git(clone, "rev-parse", "HEAD")
+    for name, value in HOSTILE.items():
+        monkeypatch.setenv(name, value)
+
+    repository = Repository.open(clone)
+
+    assert repository.head == head
+    assert sorted(repository.tree().entries) == ["README.md", "desired/web/web.pkr.hcl"]
+
+
+def test_a_folder_outside_any_repository_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not in a git repository") as raised:
+        Repository.open(tmp_path)
+
+    assert "git init" in str(raised.value)
+
+
+def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="there is no folder"):
+        Repository.open(tmp_path / "nowhere")
+
+
+def test_a_repository_without_a_commit_is_told_to_make_one(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "empty")
+
+    with pytest.raises(UserError, match="has no commit yet"):
+        Repository.open(tmp_path / "empty")
+
+
+def test_a_bare_repository_is_refused(origin: Origin) -> None:
+    with pytest.raises(UserError, match="bare repository"):
+        Repository.open(origin.path)
+
+
+def test_a_repository_of_somebody_else_is_refused(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Git's own switch, for its own test of this; as any unknown GIT_*, it would not reach git from outside.
+    monkeypatch.setattr("reconciler.git.command.OURS", {"GIT_TEST_ASSUME_DIFFERENT_OWNER": "1"})
+
+    with pytest.raises(UserError, match="belongs to somebody else") as raised:
+        Repository.open(clone)
+
+    assert f"git config --global --add safe.directory {clone}" in str(raised.value)
+
+
+def test_a_tree_lists_every_file_and_reads_contents_in_one_go(clone: Path) -> None:
+    commit(clone, {"run.sh": "#!/bin/sh\n", "nul": b"a\0b\n\n", "ümlaut name": "1"})
+    clone.joinpath("link").symlink_to("README.md")
+    clone.joinpath("run.sh").chmod(0o755)
+    commit(clone, {})
+
+    tree = Repository.open(clone).tree()
+
+    assert [(entry.path, entry.mode) for entry in tree.entries.values()] == [
+        ("README.md", "100644"),
+        ("desired/web/web.pkr.hcl", "100644"),
+        ("link", "120000"),
+        ("nul", "100644"),
+        ("run.sh", "100755"),
+        ("ümlaut name", "100644"),
+    ]
+    oid = {path: entry.oid for path, entry in tree.entries.items()}
+    assert tree.read([oid["nul"], oid["link"], oid["nul"]]) == {oid["nul"]: b"a\0b\n\n", oid["link"]: b"README.md"}
+    assert tree.read([]) == {}
+
+
+def test_a_blob_that_is_not_there_is_terminal(clone: Path) -> None:
+    with pytest.raises(Terminal, match="object 1234567890123456789012345678901234567890 is not in this clone"):
+        Repository.open(clone).tree().read(["1234567890123456789012345678901234567890"])
+
+
+def test_an_unknown_revision_is_named(clone: Path) -> None:
+    with pytest.raises(UserError, match='there is no revision "v9"'):
+        Repository.open(clone).tree("v9")
+
+
+def test_an_option_is_not_taken_for_a_revision(clone: Path) -> None:
+    with pytest.raises(UserError, match='there is no revision "--all"'):
+        Repository.open(clone).tree("--all")
+
+
+def test_a_revision_beyond_a_shallow_clone_is_explained(origin: Origin) -> None:
+    first = origin.head()
+    other = origin.clone("other")
+    commit(other, {"more": "1"})
+    git(other, "push", "--quiet", "origin", "main")
+    shallow = Repository.open(origin.clone("shallow", "--depth=1"))
+
+    with pytest.raises(UserError, match="this shallow clone has no revision") as raised:
+        shallow.tree(first)
+
+    assert shallow.shallow
+    assert "git fetch --unshallow" in str(raised.value)
+
+
+def test_the_work_tree_is_read_as_it_is_and_left_as_it_is(clone: Path) -> None:
+    commit(clone, {".gitignore": "*.log\n"})
+    clone.joinpath("README.md").unlink()
+    clone.joinpath("build.log").write_text("noise")
+    clone.joinpath("new").write_text("1")
+    clone.joinpath("staged").write_text("first")
+    git(clone, "add", "staged")
+    clone.joinpath("staged").write_text("second")
+    before = snapshot(clone)
+
+    tree = Repository.open(clone).worktree_tree()
+
+    assert list(tree.entries) == [".gitignore", "desired/web/web.pkr.hcl", "new", "staged"]
+    assert list(tree.read([tree.entries["staged"].oid]).values()) == [b"second"]
+    assert snapshot(clone) == before
+
+
+def test_what_a_sparse_checkout_leaves_out_is_not_deleted(clone: Path) -> None:
+    git(clone, "sparse-checkout", "set", "--cone")
+
+    assert not clone.joinpath("desired").exists()
+    assert list(Repository.open(clone).worktree_tree().entries) == ["README.md", "desired/web/web.pkr.hcl"]
+
+
+def test_dirty_names_files_below_the_paths_asked_for(clone: Path) -> None:
+    clone.joinpath("README.md").write_text("changed")
+    clone.joinpath("desired/web/new file").write_text("1")
+    repository = Repository.open(clone)
+
+    assert repository.dirty(["desired"]) == ("desired/web/new file",)
+    assert repository.dirty() == ("README.md", "desired/web/new file")
+
+
+def test_commits_between_are_newest_first(clone: Path) -> None:
+    repository = Repository.open(clone)
+    begin = repository.head
+    one = commit(clone, {"a": "1"}, "One: a | b")
+    two = commit(clone, {"a": "2"}, "Two")
+
+    assert repository.commits_between(begin, "HEAD") == (LoggedCommit(two, "Two"), LoggedCommit(one, "One: a | b"))
+    assert repository.is_ancestor(begin, two)
+    assert not repository.is_ancestor(two, begin)
+
+
+def test_an_annotated_tag_is_fetched_when_it_is_asked_for(origin: Origin, clone: Path) -> None:
+    other = origin.clone("other")
+    git(other, "tag", "--annotate", "--message", "status: built\n\n{}", "image/web/1")
+    git(other, "tag", "image/web/light")
+    git(other, "push", "--quiet", "origin", "--tags")
+    repository = Repository.open(clone)
+
+    assert repository.annotated_tag("image/web/1") == "status: built\n\n{}\n"
+    assert repository.annotated_tag("image/web/none") is None
+    assert repository.annotated_tag("image/web/light") is None
+    assert repository.tags("image/web") == (AnnotatedTag("image/web/1", origin.head()),)
+
+
+def test_all_tags_of_an_image_are_fetched_and_none_is_moved(origin: Origin, clone: Path) -> None:
+    git(origin.path, "tag", "--annotate", "--message", "theirs", "image/web/1", "main")
+    git(origin.path, "tag", "--annotate", "--message", "two", "image/web/2", "main")
+    git(clone, "tag", "--annotate", "--message", "ours", "image/web/1")
+    repository = Repository.open(clone)
+    remote = repository.remote()
+    assert remote is not None
+
+    remote.fetch_tags("image/web")
+
+    assert repository.annotated_tag("image/web/1") == "ours\n"
+    assert repository.annotated_tag("image/web/2") == "two\n"
+
+
+def test_the_target_is_the_default_branch_of_the_remote(origin: Origin, clone: Path) -> None:
+    target = Repository.open(clone).target(GitSettings())
+
+    assert (target.branch, target.head, target.elsewhere, target.unpushed) == ("main", origin.head(), None, ())
+
+
+def test_the_remote_is_asked_for_its_default_branch_when_the_clone_does_not_know(clone: Path) -> None:
+    git(clone, "remote", "set-head", "origin", "--delete")
+
+    assert Repository.open(clone).target(GitSettings()).branch == "main"
+
+
+def test_commits_that_are_not_pushed_are_named(clone: Path) -> None:
+    mine = commit(clone, {"a": "1"}, "Mine")
+
+    target = Repository.open(clone).target(GitSettings())
+
+    assert target.elsewhere is None
+    assert target.unpushed == (LoggedCommit(mine, "Mine"),)
+
+
+def test_a_checkout_on_another_branch_is_elsewhere(clone: Path) -> None:
+    git(clone, "switch", "--quiet", "--create", "feature/x")
+
+    assert Repository.open(clone).target(GitSettings()).elsewhere == "the branch feature/x"
+
+
+def test_a_detached_head_is_at_home_when_the_branch_has_it(origin: Origin, clone: Path) -> None:
+    git(clone, "checkout", "--quiet", "--detach")
+    assert Repository.open(clone).target(GitSettings()).elsewhere is None
+
+    commit(clone, {"a": "1"})
+    assert Repository.open(clone).target(GitSettings()).elsewhere == "a commit that the branch does not have"
+
+
+def test_a_remote_without_the_branch_is_explained(clone: Path) -> None:
+    with pytest.raises(UserError, match="origin has no branch fleet"):
+        Repository.open(clone).target(GitSettings(branch="fleet"))
+
+
+def test_a_remote_without_a_commit_is_explained(clone: Path, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "empty.git")
+    git(clone, "remote", "set-url", "origin", str(tmp_path / "empty.git"))
+    git(clone, "remote", "set-head", "origin", "--delete")
+
+    with pytest.raises(UserError, match="origin has no commit yet"):
+        Repository.open(clone).target(GitSettings())
+
+
+def test_a_remote_that_is_not_there_is_explained(clone: Path) -> None:
+    git(clone, "remote", "set-url", "origin", "/nonexistent/fleet.git")
+
+    with pytest.raises(UserError, match="origin leads to no repository"):
+        Repository.open(clone).target(GitSettings())
+
+
+def test_a_remote_that_does_not_answer_is_transient(clone: Path) -> None:
+    git(clone, "remote", "set-url", "origin", "https://127.0.0.1:1/fleet.git")
+
+    with pytest.raises(Transient, match="origin does not answer"):
+        Repository.open(clone).target(GitSettings())
+
+
+def test_a_remote_of_another_name_is_not_mistaken_for_none(clone: Path) -> None:
+    git(clone, "remote", "rename", "origin", "upstream")
+
+    with pytest.raises(UserError, match="there is no remote origin, only upstream"):
+        Repository.open(clone).target(GitSettings())
+
+
+def test_the_fleet_is_named_after_the_remote_else_after_the_folder(clone: Path) -> None:
+    repository = Repository.open(clone)
+    assert repository.fleet_name() == "fleet"
+
+    git(clone, "remote", "set-url", "origin", "https://bot:hunter2@example.org/owner/images.git")
+    assert repository.fleet_name() == "owner/images"
+    remote = repository.remote()
+    assert remote is not None
+    assert remote.url == "https://example.org/owner/images.git"
+
+    git(clone, "remote", "remove", "origin")
+    assert repository.fleet_name() == "clone"

@@ -1,0 +1,138 @@
+"""What a template is given: only what it declares, and ours over the person's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.build.inputs import given_variables, inside, selected, template_path, write_var_file
+from reconciler.build.protocol import BuildRequest
+from reconciler.model.declaration import Declaration, PackerSettings
+from reconciler.model.errors import Place, UserError
+from reconciler.model.fleet import Image
+from reconciler.model.template import Builder, Region, Template, Variable
+
+PLACE = Place("desired/web/web.pkr.hcl")
+REGION = Region(None, "aws_region", PLACE)
+
+
+def request(
+    *declared: str,
+    builders: tuple[Builder, ...] = (),
+    packer: dict[str, Any] | None = None,
+    json: bool = False,
+    **values: Any,
+) -> BuildRequest:
+    template = Template(
+        format="json" if json else "hcl2",
+        files=("desired/web/web.json" if json else "desired/web/web.pkr.hcl",),
+        builders=builders,
+        variables={name: Variable(name, "", PLACE) for name in declared},
+    )
+    declaration = Declaration(packer=PackerSettings(**(packer or {})))
+    image = Image("web", "desired/web", declaration, template, source=None, regions=(), inputs=())
+    return BuildRequest(
+        image=image,
+        build_id="20261122T101530Z-1a2b3c4",
+        key="sha256:1a2b3c4",
+        run_id="run-1",
+        export=Path("/export"),
+        run_folder=Path("/run"),
+        log=Path("/log"),
+        environment={},
+        timeout=60.0,
+        **values,
+    )
+
+
+def test_a_template_that_declares_nothing_is_given_nothing() -> None:
+    assert given_variables(request(source_ami="ami-1", image_tags={"a": "b"}, region="us-east-1")) == {}
+
+
+def test_a_template_is_given_what_it_declares() -> None:
+    names = ("source_ami", "image_name", "build_id", "build_key", "run_id", "image_tags", "run_tags")
+
+    assert given_variables(request(*names, source_ami="ami-1", image_tags={"a": "b"}, run_tags={"c": "d"})) == {
+        "source_ami": "ami-1",
+        "image_name": "web-20261122T101530Z-1a2b3c4",
+        "build_id": "20261122T101530Z-1a2b3c4",
+        "build_key": "sha256:1a2b3c4",
+        "run_id": "run-1",
+        "image_tags": {"a": "b"},
+        "run_tags": {"c": "d"},
+    }
+
+
+def test_without_a_pin_the_templates_own_source_stays() -> None:
+    assert given_variables(request("source_ami", packer={"variables": {"source_ami": "ami-9"}})) == {
+        "source_ami": "ami-9"
+    }
+
+
+def test_the_pin_wins_over_the_persons_variable() -> None:
+    asked = request("source_ami", packer={"variables": {"source_ami": "ami-9", "size": 8}}, source_ami="ami-1")
+
+    assert given_variables(asked) == {"source_ami": "ami-1", "size": 8}
+
+
+def test_a_json_template_is_given_strings_and_no_maps() -> None:
+    asked = request("image_tags", "build_id", json=True, packer={"variables": {"size": 8, "fast": True}})
+
+    assert given_variables(asked) == {"build_id": "20261122T101530Z-1a2b3c4", "size": "8", "fast": "true"}
+
+
+def test_the_region_is_passed_through_the_variable_that_builders_take_it_from() -> None:
+    builder = Builder("amazon-ebs.web", "amazon-ebs", PLACE, region=REGION)
+
+    assert given_variables(request("aws_region", builders=(builder,), region="eu-west-1")) == {
+        "aws_region": "eu-west-1"
+    }
+
+
+def test_builders_with_a_region_each_keep_them() -> None:
+    east = Builder("amazon-ebs.east", "amazon-ebs", PLACE, region=Region(None, "east", PLACE))
+    west = Builder("amazon-ebs.west", "amazon-ebs", PLACE, region=Region(None, "west", PLACE))
+
+    assert given_variables(request("east", "west", builders=(east, west), region="eu-west-1")) == {}
+    only_east = request("east", "west", builders=(east, west), region="eu-west-1", packer={"only": ["amazon-ebs.east"]})
+    assert given_variables(only_east) == {"east": "eu-west-1"}
+
+
+def test_a_selection_that_matches_nothing_names_what_there_is() -> None:
+    builder = Builder("amazon-ebs.web", "amazon-ebs", PLACE)
+
+    with pytest.raises(
+        UserError, match=r"packer\.only matches no build of web: webb\n  the template has amazon-ebs\.web"
+    ):
+        selected(request(builders=(builder,), packer={"only": ["webb"]}).image)
+
+
+@pytest.mark.parametrize(
+    ("path", "resolved"),
+    [(".", "desired/web"), ("/", "."), ("/ci", "ci"), ("../../roles", "roles"), ("a/../b", "desired/web/b")],
+)
+def test_paths_are_relative_to_the_image_and_a_slash_is_the_root(path: str, resolved: str) -> None:
+    assert inside(request().image, path) == resolved
+
+
+@pytest.mark.parametrize("path", ["../../..", "/../x", "../../../etc/passwd"])
+def test_a_path_out_of_the_repository_is_refused(path: str) -> None:
+    with pytest.raises(UserError, match="leads out of the repository"):
+        inside(request().image, path)
+
+
+def test_packer_is_pointed_at_a_folder_of_hcl_and_at_a_file_of_json() -> None:
+    assert template_path(request().image) == "desired/web"
+    assert template_path(request(json=True).image) == "desired/web/web.json"
+
+
+def test_the_var_file_is_its_owners_only_and_never_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "web.pkrvars.json"
+    write_var_file(path, {"b": {"x": "y"}, "a": 1})
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.read_text() == '{\n  "a": 1,\n  "b": {\n    "x": "y"\n  }\n}\n'
+    with pytest.raises(FileExistsError):
+        write_var_file(path, {})

@@ -1,0 +1,122 @@
+"""The errors that runs of Packer come to, as people read them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.build.artifact import Produced
+from reconciler.build.judge import built, clock_time, failure
+from reconciler.build.outcome import Failing, Outcome
+from reconciler.build.process import Exit
+from reconciler.build.protocol import BuildRequest
+from reconciler.build.provisioner import Provisioner
+from reconciler.model.declaration import Declaration, PackerSettings
+from reconciler.model.errors import Place
+from reconciler.model.fleet import Image
+from reconciler.model.template import Builder, Template
+
+AMI = Produced("amazon-ebs.web", "ami", "us-east-1", "ami-1")
+PLACE = Place("desired/web/web.pkr.hcl")
+
+
+@pytest.fixture
+def request_(tmp_path: Path) -> BuildRequest:
+    template = Template("hcl2", (PLACE.path,), (Builder("amazon-ebs.web", "amazon-ebs", PLACE),))
+    declaration = Declaration(packer=PackerSettings(only=("amazon-ebs.webb{,x}",)))
+    image = Image("web", "desired/web", declaration, template, source=None, regions=(), inputs=())
+    script = tmp_path / "desired" / "web" / "setup.sh"
+    script.parent.mkdir(parents=True)
+    script.touch()
+    return BuildRequest(
+        image=image,
+        build_id="20261122T101530Z-1a2b3c4",
+        key="sha256:1a2b3c4",
+        run_id="run-1",
+        export=tmp_path,
+        run_folder=tmp_path / "run",
+        log=tmp_path / "log",
+        environment={},
+        timeout=5400.0,
+    )
+
+
+def test_exit_code_0_with_an_artifact_is_a_build() -> None:
+    assert built(Outcome(0, artifacts=(AMI,)))
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [Outcome(0), Outcome(1, artifacts=(AMI,)), Outcome(0, artifacts=(AMI,), cancelled=True)],
+    ids=["no artifact", "an error", "cancelled"],
+)
+def test_anything_less_is_none(outcome: Outcome) -> None:
+    assert not built(outcome)
+
+
+def test_a_failed_provisioner_is_named_with_its_script_from_the_root(request_: BuildRequest) -> None:
+    failing = Failing("amazon-ebs.web", "exit status 1", Provisioner("shell", "./setup.sh"), ("a", "b"))
+
+    error = failure(request_, Exit(1, 72.9), Outcome(1, failures=(failing,), artifacts=(AMI,)))
+
+    assert str(error) == 'build failed in provisioner "shell" (desired/web/setup.sh), 1:12 in'
+    assert error.tail == ("a", "b")
+    assert error.seconds == 72
+    assert [artifact.id for artifact in error.artifacts] == ["ami-1"]
+
+
+def test_a_failure_outside_of_provisioners_says_what_packer_says(request_: BuildRequest) -> None:
+    failing = Failing("amazon-ebs.web", "Error launching source instance: no capacity", None, ("Launching",))
+    other = Failing("amazon-ebs.db", "x", None, ())
+
+    error = failure(request_, Exit(1, 5.0), Outcome(1, failures=(failing, other)))
+
+    assert (
+        error.what == "build failed, 0:05 in: Error launching source instance: no capacity (and 1 more of its builds)"
+    )
+    assert error.tail == ("Launching", "Error launching source instance: no capacity")
+
+
+def test_a_failed_provisioner_is_told_before_other_failures(request_: BuildRequest) -> None:
+    plain = Failing("a", "x", None, ())
+    told = Failing("b", "y", Provisioner("ansible"), ())
+
+    error = failure(request_, Exit(1, 5.0), Outcome(1, failures=(plain, told)))
+
+    assert error.provisioner == Provisioner("ansible")
+
+
+def test_a_mistake_in_the_template_has_its_place(request_: BuildRequest) -> None:
+    (request_.export / PLACE.path).touch()
+    general = ("Error: Missing item separator", "  on web.pkr.hcl line 12, in build:", "  12: sources = [")
+
+    error = failure(request_, Exit(1, 0.2), Outcome(1, general=general))
+
+    assert str(error) == "desired/web/web.pkr.hcl:12: Packer cannot build it: Missing item separator"
+
+
+def test_no_artifact_points_to_the_selection(request_: BuildRequest) -> None:
+    error = failure(request_, Exit(0, 0.2), Outcome(0))
+
+    assert error.cause == "no-artifact"
+    assert error.mend == ("check packer.only: the template has amazon-ebs.web",)
+
+
+def test_a_build_past_its_time_names_the_setting(request_: BuildRequest) -> None:
+    error = failure(request_, Exit(-9, 5400.0, timed_out=True, killed=True), Outcome(-9, tail=("Waiting for SSH",)))
+
+    assert error.cause == "timed-out"
+    assert error.what == "build timed out after 90m"
+    assert "packer.timeout" in error.mend[0]
+    assert not error.cleaned_up
+    assert error.tail == ("Waiting for SSH",)
+
+
+def test_a_signal_of_somebody_else_is_a_cancelled_build(request_: BuildRequest) -> None:
+    assert failure(request_, Exit(1, 60.0), Outcome(1, cancelled=True)).cause == "cancelled"
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.9, "0:00"), (72, "1:12"), (3725, "1:02:05")])
+def test_durations_read_as_a_clock(seconds: float, shown: str) -> None:
+    assert clock_time(seconds) == shown

@@ -1,0 +1,161 @@
+"""What a run of Packer came to, from lines as Packer 1.6.6 printed them."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.build.artifact import Produced
+from reconciler.build.machine_readable import Reader
+from reconciler.build.outcome import Outcome, Transcript
+from reconciler.build.provisioner import Provisioner, is_step, provisioner_of
+from reconciler.build.redact import redactor
+
+
+def outcome(output: str, *, exit_code: int = 0, secrets: tuple[str, ...] = ()) -> Outcome:
+    reader, transcript = Reader(), Transcript(redactor(secrets))
+    for line in (*reader.feed(output.encode()), *reader.close()):
+        transcript.take(line)
+    return transcript.outcome(exit_code)
+
+
+def test_an_image_in_two_regions_reported_by_two_post_processors_is_two_artifacts() -> None:
+    seen = outcome(
+        """1,amazon-ebs.w,artifact-count,2
+1,amazon-ebs.w,artifact,0,builder-id,mitchellh.amazonebs
+1,amazon-ebs.w,artifact,0,id,eu-west-1:ami-09ea%!(PACKER_COMMA)us-east-1:ami-2ac4
+1,amazon-ebs.w,artifact,0,end
+1,amazon-ebs.w,artifact,1,builder-id,mitchellh.amazonebs
+1,amazon-ebs.w,artifact,1,id,eu-west-1:ami-09ea%!(PACKER_COMMA)us-east-1:ami-2ac4
+1,amazon-ebs.w,artifact,1,end
+"""
+    )
+
+    assert seen.artifacts == (
+        Produced("amazon-ebs.w", "ami", "eu-west-1", "ami-09ea"),
+        Produced("amazon-ebs.w", "ami", "us-east-1", "ami-2ac4"),
+    )
+
+
+def test_builds_of_one_run_keep_their_artifacts_apart() -> None:
+    seen = outcome(
+        """1,a,artifact,0,id,us-gov-west-1:ami-1
+1,b,artifact,0,id,web:v2
+1,b,artifact,0,builder-id,packer.post-processor.docker-tag
+1,b,artifact,0,end
+1,a,artifact,0,end
+"""
+    )
+
+    assert seen.artifacts == (
+        Produced("b", "packer.post-processor.docker-tag", "", "web:v2"),
+        Produced("a", "ami", "us-gov-west-1", "ami-1"),
+    )
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "1,a,artifact,0,nil\n1,a,artifact,0,end\n",
+        "1,a,artifact,0,builder-id,fnoeding.null\n1,a,artifact,0,id,Null\n1,a,artifact,0,end\n",
+        "1,a,artifact,0,id,us-east-1:ami-1\n",
+    ],
+    ids=["nil", "of the null builder", "without an end"],
+)
+def test_what_is_no_whole_artifact_counts_for_nothing(lines: str) -> None:
+    assert outcome(lines).artifacts == ()
+
+
+def test_a_file_is_named_by_its_path() -> None:
+    seen = outcome(
+        "1,f,artifact,0,builder-id,packer.file\n1,f,artifact,0,id,File\n"
+        "1,f,artifact,0,file,0,out/a%!(PACKER_COMMA)b\n1,f,artifact,0,end\n"
+    )
+
+    assert seen.artifacts == (Produced("f", "file", "", "out/a,b", ("out/a,b",)),)
+
+
+FAILED = """1,,ui,say,==> web: Launching a source AWS instance...
+1,,ui,message,    web: Found Image ID: ami-1e749f67
+1,,ui,say,==> web: Provisioning with shell script: setup.sh
+1,,ui,message,    web: Reading package lists...
+1,,ui,error,==> web: E: Unable to locate package
+1,,ui,say,==> web: Provisioning step had errors: Running the cleanup provisioner%!(PACKER_COMMA) if present...
+1,,ui,say,==> web: Terminating the source AWS instance...
+1,,error-count,1
+1,web,error,Script exited with non-zero exit status: 100.
+"""
+
+
+def test_the_failing_provisioner_and_its_last_lines_are_those_before_the_clean_up() -> None:
+    (failing,) = outcome(FAILED, exit_code=1).failures
+
+    assert failing.provisioner == Provisioner("shell", "setup.sh")
+    assert failing.tail[-2:] == ("Reading package lists...", "E: Unable to locate package")
+    assert failing.error == "Script exited with non-zero exit status: 100."
+
+
+def test_a_failure_after_provisioning_is_not_the_provisioners() -> None:
+    (failing,) = outcome(
+        """1,,ui,say,==> web: Provisioning with shell script: setup.sh
+1,,ui,say,==> web: Stopping the source instance...
+1,,ui,error,==> web: Error stopping instance
+1,web,error,Error stopping instance
+""",
+        exit_code=1,
+    ).failures
+
+    assert failing.provisioner is None
+
+
+def test_the_source_that_was_really_used_is_known() -> None:
+    assert outcome(FAILED).sources == {"web": "ami-1e749f67"}
+
+
+def test_a_cancelled_run_is_known_by_packers_own_words_only() -> None:
+    assert outcome("1,,ui,say,Cleanly cancelled builds after being interrupted.\n").cancelled
+    assert not outcome("1,,ui,message,    web: Cleanly cancelled builds after being interrupted.\n").cancelled
+
+
+def test_a_run_without_artifacts_is_known() -> None:
+    assert outcome("1,,ui,say,\\n==> Builds finished but no artifacts were created.\n").nothing_created
+
+
+def test_only_noise_is_not_packer() -> None:
+    assert not outcome("hello\n").spoke
+    assert outcome("hello\n1,,ui,say,x\n").spoke
+
+
+def test_only_the_last_lines_are_kept() -> None:
+    lines = "".join(f"1,,ui,message,    web: line {number}\n" for number in range(1000))
+
+    assert outcome(lines).tail == tuple(f"line {number}" for number in range(980, 1000))
+
+
+def test_a_private_key_that_scrolled_out_of_the_tail_is_still_a_key() -> None:
+    body = "".join(f"1,,ui,message,    web: key-body-{number}\n" for number in range(25))
+
+    seen = outcome("1,,ui,message,    web: -----BEGIN RSA PRIVATE KEY-----\n" + body)
+
+    assert set(seen.tail) == {"<redacted>"}
+
+
+@pytest.mark.parametrize(
+    ("headline", "provisioner"),
+    [
+        ("Provisioning with shell script: ./a b.sh", Provisioner("shell", "./a b.sh")),
+        ("Provisioning with shell script: /tmp/packer-shell2125573875", Provisioner("shell")),
+        ("Running local shell script: x.sh", Provisioner("shell-local", "x.sh")),
+        ("Provisioning with powershell script: C:/t/powershell-provisioner12", Provisioner("powershell")),
+        ("Provisioning with Ansible...", Provisioner("ansible")),
+        ("Uploading app.conf => /tmp/app.conf", Provisioner("file", "app.conf")),
+        ("Launching a source AWS instance...", None),
+    ],
+)
+def test_provisioners_are_known_by_their_headline(headline: str, provisioner: Provisioner | None) -> None:
+    assert provisioner_of(headline) == provisioner
+
+
+def test_from_1_13_on_only_known_headlines_are_steps() -> None:
+    assert is_step("Doing something of its own", (1, 12, 0))
+    assert not is_step("Reading package lists...", (1, 13, 0))
+    assert is_step("Waiting for AMI to become ready...", (1, 16, 0))

@@ -1,0 +1,133 @@
+"""What a valid image.yaml comes to, alone and over the fleet's defaults."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import pytest
+
+from reconciler.model.errors import UserError
+from reconciler.model.fleet import Fleet
+
+Read = Callable[..., Fleet]
+
+NULL = 'source "null" "a" {}\nbuild { sources = ["source.null.a"] }\n'
+
+
+def declaration(fleet: Fleet) -> Any:
+    assert not fleet.problems, fleet.problems
+    return fleet.images["web"].declaration
+
+
+@pytest.mark.parametrize("yaml", ["", "# only a comment\n", "---\n", "{}\n", "\ufeff"])
+def test_an_empty_file_declares_nothing(web: Read, yaml: str) -> None:
+    assert declaration(web(yaml, NULL)).packer.template == "."
+
+
+@pytest.mark.parametrize(
+    "written", ["012345678901", "123456789012", "on", "yes", "no", "true", "1.10", "0x1f", "1_000"]
+)
+def test_text_in_lists_is_as_it_was_written(web: Read, written: str) -> None:
+    assert declaration(web(f"share_with: {{accounts: [{written}]}}", NULL)).share_with.accounts == (written,)
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [("042", "042"), ("42", 42), ("1.0", "1.0"), ("true", True), ("yes", "yes"), ('"42"', "42"), ("'true'", "true")],
+)
+def test_a_variable_keeps_its_type_and_its_digits(web: Read, written: str, value: Any) -> None:
+    template = f'{NULL}variable "x" {{}}\n'
+    found = declaration(web(f"packer: {{variables: {{x: {written}}}}}", template)).packer.variables["x"]
+    assert (found, type(found)) == (value, type(value))
+
+
+def test_a_filter_takes_true_as_text(web: Read, hcl: str) -> None:
+    yaml = "source: {ami: {name: x, owners: [self], filters: {ena-support: true}}}"
+    assert declaration(web(yaml, hcl)).source.ami.filters == {"ena-support": ("true",)}
+
+
+def test_a_date_is_read_where_a_date_is_wanted(web: Read) -> None:
+    found = declaration(web("suspend: {reason: 2026-12-01, until: 2026-12-01}", NULL)).suspend
+    assert (found.reason, found.until) == ("2026-12-01", date(2026, 12, 1))
+
+
+def test_an_alias_stands_for_its_value(web: Read) -> None:
+    found = declaration(web("tags: &a {x: y}\nlabels: *a\n", NULL))
+    assert (found.tags, found.labels) == ({"x": "y"}, {"x": "y"})
+
+
+def test_defaults_merge_in_mappings_and_are_replaced_elsewhere(web: Read) -> None:
+    settings = "defaults:\n  tags: {a: '1', b: '2'}\n  regions: [us-east-1, us-west-2]\n  retain: {builds: 9}\n"
+    fleet = web(
+        "tags: {b: '3'}\nregions: [eu-west-1]\nretain: {previews: 1d}\n",
+        NULL,
+        files={"desired/reconciler.yaml": settings},
+    )
+    found = declaration(fleet)
+    assert found.tags == {"a": "1", "b": "3"}
+    assert found.regions == ("eu-west-1",)
+    assert (found.retain.builds, found.retain.previews) == (9, 86400)
+
+
+def test_a_source_replaces_the_default_source_as_a_whole(web: Read, hcl: str) -> None:
+    fleet = web("source: {ami: {id: ami-1}}", hcl, files={"desired/reconciler.yaml": "defaults: {source: {ssm: /x}}"})
+    assert declaration(fleet).source.ssm is None
+
+
+def test_a_key_without_a_value_takes_a_default_back(web: Read) -> None:
+    fleet = web("deprecate_after:\n", NULL, files={"desired/reconciler.yaml": "defaults: {deprecate_after: 90d}"})
+    assert declaration(fleet).deprecate_after is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ("limit: {}\n", 'desired/reconciler.yaml:1:1: unknown key "limit"\n  did you mean "limits"?'),
+        (
+            "defaults:\n  regoins: []\n",
+            'desired/reconciler.yaml:2:3: unknown key "regoins"\n  did you mean "regions"?',
+        ),
+        (
+            "git: {push: maybe}\n",
+            "desired/reconciler.yaml:1:7: git.push: expected 'direct', found \"maybe\"",
+        ),
+        (
+            "limits: {max_actions: 0}\ngit: 5\n",
+            (
+                "desired/reconciler.yaml:1:10: limits.max_actions: expected a number greater than or equal to 1, "
+                "found 0\n"
+                "  also desired/reconciler.yaml:2:1: git: expected a mapping, found a number"
+            ),
+        ),
+    ],
+)
+def test_broken_settings_stop_the_run(web: Read, settings: str, expected: Any) -> None:
+    with pytest.raises(UserError) as caught:
+        web("", NULL, files={"desired/reconciler.yaml": settings})
+    assert str(caught.value) == expected
+
+
+def test_what_an_image_breaks_in_the_defaults_points_to_them(web: Read) -> None:
+    fleet = web(
+        "suspend: {until: 2026-12-01}",
+        NULL,
+        files={"desired/reconciler.yaml": "defaults:\n  suspend: {until: 2026-01-01}"},
+    )
+    assert [str(one.where) for one in fleet.problems["web"]] == ["desired/web/image.yaml:1:1"]
+
+
+def test_no_desired_folder_stops_the_run(read: Read) -> None:
+    with pytest.raises(UserError, match="there is no folder desired/"):
+        read({"README.md": ""})
+
+
+def test_a_desired_folder_without_images_is_an_empty_fleet(read: Read) -> None:
+    fleet = read({"desired/reconciler.yaml": "fleet: acme", "desired/shared/x.sh": ""})
+    assert (dict(fleet.images), dict(fleet.problems), fleet.settings.fleet) == ({}, {}, "acme")
+
+
+def test_what_is_written_but_not_acted_upon_is_noted(web: Read) -> None:
+    fleet = web("share_with: {accounts: ['1']}\nretain: {builds: 2}\n", NULL)
+    assert fleet.images["web"].notes == ("share_with is not acted upon yet (desired/web/image.yaml:1:1)",)

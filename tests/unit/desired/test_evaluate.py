@@ -1,0 +1,109 @@
+"""The evaluator, through HCL text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reconciler.desired.packer.evaluate import CHECKOUT, UNKNOWN, Scope, evaluate
+from reconciler.desired.packer.hcl import read_expression, read_hcl
+from reconciler.model.errors import Place
+
+
+def value(text: str) -> Any:
+    scope = Scope(
+        {"region": "us-east-1", "tags": {"a": "b"}, "count": 3, "given": UNKNOWN},
+        {
+            "name": read_expression('"web-${var.region}"', Place("x")),
+            "again": read_expression("local.name", Place("x")),
+            "loop": read_expression('"${local.pool}"', Place("x")),
+            "pool": read_expression("local.loop", Place("x")),
+        },
+        path_root=f"{CHECKOUT}/desired/web",
+        path_cwd=CHECKOUT,
+    )
+    return evaluate(read_expression(text, Place("x")), scope)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"plain"', "plain"),
+        ('""', ""),
+        (r'"a\"b\\c\nd\u00e9"', 'a"b\\c\ndé'),
+        ('"$${literal} %%{x}"', "${literal} %{x}"),
+        ('"100%"', "100%"),
+        ("42", 42),
+        ("1.5", 1.5),
+        ("true", True),
+        ("null", None),
+        ("var.region", "us-east-1"),
+        ("(var.region)", "us-east-1"),
+        ('"${var.region}"', "us-east-1"),
+        ('"${var.count}"', 3),
+        ('"n=${var.count}"', "n=3"),
+        ("var.tags.a", "b"),
+        ('var.tags["a"]', "b"),
+        ("local.again", "web-us-east-1"),
+        ('"${path.root}/x"', f"{CHECKOUT}/desired/web/x"),
+        ("path.cwd", CHECKOUT),
+        ('["a", var.region, 1]', ["a", "us-east-1", 1]),
+        ('{ a = 1, "b" : 2, (var.region) = 3 }', {"a": 1, "b": 2, "us-east-1": 3}),
+        ('basename("/a/b.sh")', "b.sh"),
+        ('dirname("a/b.sh")', "a"),
+        ('abspath("x")', f"{CHECKOUT}/x"),
+        ('upper("a${lower("B")}")', "AB"),
+        ("/* why */ var.region", "us-east-1"),
+    ],
+)
+def test_what_can_be_known_is(text: str, expected: Any) -> None:
+    assert value(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "var.nothing",
+        "var.given",
+        "var.tags.nothing",
+        "var.tags[0]",
+        "local.nothing",
+        "local.loop",
+        '"${local.loop}x"',
+        '"a${var.given}"',
+        '"${var.tags}x"',
+        "timestamp()",
+        "true ? 1 : 2",
+        "1 + 1",
+        "[for x in [1] : x]",
+        "data.amazon-ami.x.id",
+        'env("HOME")',
+        "%{ if true }a%{ endif }",
+        '"%{ if true }a%{ endif }"',
+        "basename(var.given)",
+        'basename("a", "b")',
+        "{ (var.given) = 1 }",
+        "this is not HCL",
+        "[" * 500 + "]" * 500 + ".x",
+    ],
+)
+def test_everything_else_is_unknown(text: str) -> None:
+    assert value(text) is UNKNOWN
+
+
+def test_places_count_characters_and_not_bytes() -> None:
+    file = read_hcl('locals {\n  a = "é" /* é */\n}\nvariable "ü" {} # é\n'.encode(), "t.pkr.hcl")
+    assert [block.place for block in file.body.blocks] == [Place("t.pkr.hcl", 1, 1), Place("t.pkr.hcl", 4, 1)]
+
+
+def test_a_chain_of_a_thousand_locals_does_not_overflow() -> None:
+    locals_ = {f"l{n}": read_expression(f"local.l{n + 1}", Place("x")) for n in range(1000)}
+    scope = Scope({}, locals_ | {"l1000": read_expression("1", Place("x"))}, path_root="", path_cwd="")
+    assert evaluate(read_expression("local.l0", Place("x")), scope) is UNKNOWN
+
+
+def test_text_that_doubles_with_each_local_stops_growing() -> None:
+    doubled = {f"l{n}": read_expression(f'"${{local.l{n - 1}}}${{local.l{n - 1}}}"', Place("x")) for n in range(1, 30)}
+    scope = Scope({}, doubled | {"l0": read_expression('"xxxx"', Place("x"))}, path_root="", path_cwd="")
+    assert evaluate(read_expression("local.l29", Place("x")), scope) is UNKNOWN

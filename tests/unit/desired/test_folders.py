@@ -1,0 +1,176 @@
+"""Which folders are images, under which names, and how images stand to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from reconciler.model.fleet import Fleet
+
+Read = Callable[..., Fleet]
+
+NULL = 'source "null" "a" {}\nbuild { sources = ["source.null.a"] }\n'
+LEGACY = '{"builders": [{"type": "null"}]}'
+
+
+@pytest.mark.parametrize(("file", "content"), [("a.pkr.hcl", NULL), ("old.json", LEGACY)])
+def test_a_folder_with_a_template_is_an_image(read: Read, file: str, content: Any) -> None:
+    assert list(read({f"desired/web/{file}": content}).images) == ["web"]
+
+
+def test_folders_without_template_or_declaration_are_shared_inputs(read: Read) -> None:
+    fleet = read({"desired/roles/x.yml": "", "desired/data/x.json": "{}", "desired/deep/web/a.pkr.hcl": NULL})
+    assert fleet.names == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("Web", 'the capital "W"'),
+        ("my web", "a space"),
+        ("wéb", 'the character "é" (U+00E9)'),
+        ("a" * 200, "200 characters"),
+        ("web.lock", "git allows no name of a tag that ends in .lock"),
+        ("a..b", "git allows no `..` in the name of a tag"),
+        ("-web", 'it begins or ends with "-"'),
+        ("web.", 'it begins or ends with "."'),
+    ],
+)
+def test_a_name_that_can_t_be_says_why(read: Read, name: str, why: str) -> None:
+    (problem,) = read({f"desired/{name}/a.pkr.hcl": NULL}).problems[name]
+    assert problem.what.endswith(f"can't be the name of an image ({why})")
+    assert str(problem.where) == f"desired/{name}"
+
+
+@pytest.mark.parametrize("name", ["a", "web-1", "debian_12.base", "0", "a" * 64])
+def test_good_names_are_taken(read: Read, name: str) -> None:
+    assert list(read({f"desired/{name}/a.pkr.hcl": NULL}).images) == [name]
+
+
+@pytest.mark.parametrize("wrong", ["image.yml", "images.yaml", "Image.yaml"])
+def test_a_misnamed_declaration_is_said(read: Read, wrong: str) -> None:
+    fleet = read({f"desired/web/{wrong}": "", "desired/web/a.pkr.hcl": NULL})
+    assert [str(one) for one in fleet.problems["web"]] == [
+        (
+            f"desired/web/{wrong}: {wrong} is not read: the declaration of an image is in image.yaml\n"
+            "  rename it to image.yaml"
+        )
+    ]
+
+
+def test_a_symbolic_link_is_not_followed(read: Read) -> None:
+    fleet = read({"desired/web/image.yaml": "../base/image.yaml"}, {"desired/web/image.yaml": "120000"})
+    assert "this is a symbolic link, and is not followed" in str(fleet.problems["web"][0])
+
+
+def child(parent: str, more: Any = "") -> Any:
+    return f"source: {{image: {parent}}}\n{more}"
+
+
+def problems(fleet: Fleet) -> Any:
+    return {name: [str(one) for one in found] for name, found in fleet.problems.items()}
+
+
+def images(hcl: str, **declarations: Any) -> Any:
+    files = {f"desired/{name}/image.yaml": yaml for name, yaml in declarations.items()}
+    return files | {f"desired/{name}/t.pkr.hcl": hcl for name in declarations}
+
+
+def test_a_child_knows_its_parent(read: Read, hcl: str) -> None:
+    fleet = read(images(hcl, base="source: {ssm: /x}", web=child("base")))
+    assert (dict(fleet.problems), fleet.images["web"].parent) == ({}, "base")
+
+
+def test_an_unknown_parent_is_an_error_with_the_nearest_name(read: Read, hcl: str) -> None:
+    fleet = read(images(hcl, base="source: {ssm: /x}", web=child("bsae")))
+    assert problems(fleet) == {
+        "web": ['desired/web/image.yaml:1:10: source.image: there is no image "bsae"\n  did you mean "base"?']
+    }
+
+
+def test_a_cycle_is_named_at_each_of_its_images_and_not_below(read: Read, hcl: str) -> None:
+    fleet = read(images(hcl, a=child("b"), b=child("a"), c=child("a")))
+    assert problems(fleet) == {
+        "a": [
+            (
+                "desired/a/image.yaml:1:10: source.image: the images are built on each other: a → b → a\n"
+                "  let one of them be built on an AMI"
+            )
+        ],
+        "b": [
+            (
+                "desired/b/image.yaml:1:10: source.image: the images are built on each other: b → a → b\n"
+                "  let one of them be built on an AMI"
+            )
+        ],
+    }
+    assert list(fleet.images) == ["c"]
+
+
+def test_an_image_can_t_be_built_on_itself(read: Read, hcl: str) -> None:
+    assert "a → a" in str(read(images(hcl, a=child("a"))).problems["a"][0])
+
+
+def test_a_child_of_a_broken_parent_is_not_at_fault(read: Read, hcl: str) -> None:
+    fleet = read(images(hcl, base="x: y", web=child("base")))
+    assert (list(fleet.images), list(fleet.problems)) == (["web"], ["base"])
+
+
+def test_a_parent_has_to_be_where_the_child_is_built(read: Read, hcl: str) -> None:
+    free = hcl.replace('"us-east-1"', "var.region") + 'variable "region" { default = "us-east-1" }\n'
+    fleet = read(images(free, base="source: {ssm: /x}", web=child("base", "regions: [eu-west-1]")))
+    assert problems(fleet) == {
+        "web": [
+            (
+                "desired/web/image.yaml:1:10: web is built in eu-west-1, where there is no base\n"
+                "  add eu-west-1 to `regions` in desired/base/image.yaml"
+            )
+        ]
+    }
+
+
+def test_a_child_s_template_has_to_take_the_source(read: Read, hcl: str) -> None:
+    closed = hcl.replace('variable "source_ami" { type = string }', "").replace("var.source_ami", '"ami-1"')
+    fleet = read(
+        images(hcl, base="source: {ssm: /x}")
+        | {"desired/web/image.yaml": child("base"), "desired/web/t.pkr.hcl": closed}
+    )
+    assert problems(fleet) == {
+        "web": [
+            (
+                "desired/web/image.yaml:1:1: the template declares no variable source_ami, so that it would not be "
+                "built "
+                'on base\n  in desired/web/t.pkr.hcl: variable "source_ami" { type = string }, and '
+                "source_ami = var.source_ami"
+            )
+        ]
+    }
+
+
+@pytest.mark.parametrize(
+    ("declarations", "expected"),
+    [
+        ({"a": "moved_from: a"}, {"a": "moved_from: the image names itself"}),
+        ({"a": "moved_from: b", "b": ""}, {"a": "moved_from: there still is an image b"}),
+        (
+            {"a": "moved_from: old", "b": "moved_from: old"},
+            {
+                "a": "moved_from: b was old, too (desired/b/image.yaml:1:1)",
+                "b": "moved_from: a was old, too (desired/a/image.yaml:1:1)",
+            },
+        ),
+    ],
+)
+def test_a_move_that_can_t_be_is_an_error(read: Read, declarations: Any, expected: Any) -> None:
+    fleet = read(images(NULL, **declarations))
+    assert {name: found[0].what for name, found in fleet.problems.items()} == expected
+
+
+def test_files_that_nobody_reads_are_warned_of(read: Read) -> None:
+    fleet = read({"desired/reconciler.yml": "", "desired/a.pkr.hcl": ""})
+    assert fleet.warnings == (
+        "desired/a.pkr.hcl is not read; an image is a folder of its own in desired/",
+        "desired/reconciler.yml is not read; the settings are in desired/reconciler.yaml",
+    )

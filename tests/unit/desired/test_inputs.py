@@ -1,0 +1,205 @@
+"""The files that feed a build, and the ones that a template reads although nobody said so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from reconciler.model.fleet import Fleet
+
+Read = Callable[..., Fleet]
+
+NULL = 'source "null" "a" {}\nbuild { sources = ["source.null.a"] }\n'
+
+
+def steps(*lines: str) -> Any:
+    return (
+        'source "null" "a" {}\nbuild {\n  sources = ["source.null.a"]\n'
+        + "".join(f"  {one}\n" for one in lines)
+        + "}\n"
+    )
+
+
+def inputs(fleet: Fleet) -> Any:
+    assert not fleet.problems, {name: [str(one) for one in found] for name, found in fleet.problems.items()}
+    return [one.path for one in fleet.images["web"].inputs]
+
+
+def problem(fleet: Fleet) -> Any:
+    (found,) = fleet.problems["web"]
+    return str(found)
+
+
+def test_inputs_are_the_folder_and_what_is_named_each_once_and_without_image_yaml(web: Read) -> None:
+    yaml = "packer:\n  inputs: [../../roles/base, /roles/base/a.yml, ../shared]\n  var_files: [/vars/x.pkrvars.hcl]\n"
+    files = {
+        "desired/web/files/b": "",
+        "desired/web/files/image.yaml": "",
+        "desired/shared/s.sh": "",
+        "roles/base/a.yml": "",
+        "roles/other/c.yml": "",
+        "vars/x.pkrvars.hcl": "",
+    }
+    assert inputs(web(yaml, NULL, files=files)) == [
+        "../../roles/base/a.yml",
+        "../../vars/x.pkrvars.hcl",
+        "../shared/s.sh",
+        "files/b",
+        "files/image.yaml",
+        "web.pkr.hcl",
+    ]
+
+
+def test_renaming_a_folder_changes_no_input(read: Read) -> None:
+    files = {"image.yaml": "packer: {inputs: [../../roles]}", "t.pkr.hcl": NULL}
+    one, two = (
+        read({f"desired/{name}/{file}": text for file, text in files.items()} | {"roles/x": ""}).images[name].inputs
+        for name in ("web", "renamed")
+    )
+    assert one == two
+
+
+def test_links_and_submodules_count_by_their_own_ids(read: Read) -> None:
+    fleet = read(
+        {"desired/web/t.pkr.hcl": NULL, "desired/web/link": "target", "desired/web/sub": "c0ffee"},
+        {"desired/web/link": "120000", "desired/web/sub": "160000"},
+    )
+    assert [(one.path, one.mode) for one in fleet.images["web"].inputs] == [
+        ("link", "120000"),
+        ("sub", "160000"),
+        ("t.pkr.hcl", "100644"),
+    ]
+
+
+def test_a_link_to_something_outside_of_the_inputs_is_told_with_the_entry_that_mends_it(read: Read) -> None:
+    files = {"desired/web/t.pkr.hcl": steps('provisioner "shell" { script = "scripts/x.sh" }'), "lib/x.sh": ""}
+    files["desired/web/scripts"] = "../../lib"
+    modes = {"desired/web/scripts": "120000"}
+    assert problem(read(files, modes)) == (
+        "desired/web/scripts: this link leads to lib, which is not among the image's inputs: "
+        "a change of it would go unnoticed\n"
+        '  add "../../lib" to packer.inputs in desired/web/image.yaml'
+    )
+    files["desired/web/image.yaml"] = "packer: {inputs: [/lib]}"
+    assert inputs(read(files, modes)) == ["../../lib/x.sh", "scripts", "t.pkr.hcl"]
+
+
+def test_a_file_in_a_submodule_counts_by_the_submodule(read: Read) -> None:
+    files = {"desired/web/t.pkr.hcl": steps('provisioner "file" { source = "../../sub/x" }'), "sub": "c0ffee"}
+    found = problem(read(files, {"sub": "160000"}))
+    assert 'add "../../sub/x" to packer.inputs' in found
+    files["desired/web/image.yaml"] = "packer: {inputs: [../../sub]}"
+    assert inputs(read(files, {"sub": "160000"})) == ["../../sub", "t.pkr.hcl"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "expected"),
+    [
+        (
+            "../../rolse",
+            (
+                '"../../rolse" is nothing that is committed\n  it was looked for at rolse from the repository\'s root; '
+                "name a file or a folder, no pattern"
+            ),
+        ),
+        (
+            "../../../etc",
+            '"../../../etc" leads out of the repository\n  commit what the build needs to this repository',
+        ),
+        (
+            "/state/web.lock.json",
+            (
+                '"/state/web.lock.json" contains state/, where every build of web is recorded: each build would call for '
+                "the next\n  name the folders that the build reads"
+            ),
+        ),
+        (
+            "../..",
+            (
+                '"../.." contains state/, where every build of web is recorded: each build would call for the next\n'
+                "  name the folders that the build reads"
+            ),
+        ),
+    ],
+)
+def test_an_input_that_can_t_be_one_is_told_with_its_line(web: Read, entry: str, expected: Any) -> None:
+    fleet = web(f"packer:\n  inputs:\n  - {entry}\n", NULL, files={"state/web.lock.json": ""})
+    assert problem(fleet) == f"desired/web/image.yaml:3:5: packer.inputs: {expected}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'provisioner "shell" { script = "setup.sh" }',
+        'provisioner "shell" { scripts = ["setup.sh"] }',
+        'provisioner "shell" { script = "${path.root}/setup.sh" }',
+        'provisioner "shell" { script = "${path.cwd}/./sub/../setup.sh" }',
+        'provisioner "powershell" { script = "setup.sh" }',
+        'provisioner "shell-local" { scripts = ["./setup.sh"] }',
+        'provisioner "file" { source = "setup.sh" }',
+        'provisioner "ansible" { playbook_file = "setup.sh" }',
+        'post-processor "shell-local" { script = "setup.sh" }',
+        'provisioner "shell" { inline = [file("setup.sh")] }',
+        'provisioner "shell" { inline = ["x ${templatefile("setup.sh", {a = 1})} y"] }',
+        'provisioner "shell" { inline = [upper(true ? file("${path.root}/setup.sh") : "")] }',
+    ],
+)
+def test_a_file_that_is_read_has_to_be_there(web: Read, line: str) -> None:
+    there = web("", steps(line), files={"desired/web/setup.sh": ""})
+    assert not there.problems, problem(there)
+    absent = problem(web("", steps(line)))
+    assert absent.startswith("desired/web/web.pkr.hcl:4:")
+    assert "there is no file desired/web/setup.sh at this commit" in absent
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'provisioner "shell" { script = "/etc/setup.sh" }',
+        'provisioner "shell" { script = "~/setup.sh" }',
+        'provisioner "shell" { script = var.unknown }',
+        'provisioner "shell" { script = "${var.unknown}/setup.sh" }',
+        'provisioner "shell" { script = "{{ build `ID` }}.sh" }',
+        'provisioner "file" {\n    source    = "/var/log/x"\n    direction = "download"\n  }',
+        'provisioner "file" {\n    source    = "x"\n    generated = true\n  }',
+        'provisioner "shell" { inline = ["cat setup.sh"] }',
+        'provisioner "ansible" { roles_path = "galaxy" }',
+    ],
+)
+def test_what_can_t_be_known_or_isn_t_ours_is_left_alone(web: Read, line: str) -> None:
+    assert not web("", steps(line)).problems
+
+
+def test_a_file_outside_of_the_inputs_is_told_with_the_entry_that_mends_it(web: Read) -> None:
+    line = 'provisioner "file" { source = "../../roles/baseline" }'
+    files = {"roles/baseline/a.yml": "", "roles/baseline/b.yml": ""}
+    assert problem(web("", steps(line), files=files)) == (
+        "desired/web/web.pkr.hcl:4:24: the template reads roles/baseline, which is not among the image's inputs: "
+        "a change of it would go unnoticed\n"
+        '  add "../../roles/baseline" to packer.inputs in desired/web/image.yaml'
+    )
+    assert not web("packer: {inputs: [../../roles/baseline]}", steps(line), files=files).problems
+
+
+def test_paths_are_relative_to_the_working_dir_and_functions_to_the_template(web: Read) -> None:
+    lines = ('provisioner "shell" { script = "roles/x.sh" }', 'provisioner "shell" { inline = [file("near.txt")] }')
+    yaml = "packer: {working_dir: /, inputs: [/roles]}"
+    fleet = web(yaml, steps(*lines), files={"roles/x.sh": "", "desired/web/near.txt": ""})
+    assert [one.path for one in fleet.images["web"].template.references] == ["roles/x.sh", "desired/web/near.txt"]
+
+
+def test_a_path_that_leaves_the_repository_is_an_error(web: Read) -> None:
+    found = problem(web("", steps('provisioner "shell" { script = "../../../x.sh" }')))
+    assert "the template reads a file that is outside of the repository" in found
+
+
+def test_a_file_named_through_a_local_and_a_variable_is_found(web: Read) -> None:
+    template = steps('provisioner "shell" { script = local.script }') + (
+        'variable "name" { default = "a" }\nlocals {\n  folder = "scripts"\n'
+        '  script = "${local.folder}/${var.name}.sh"\n}\n'
+    )
+    yaml = "packer: {variables: {name: b}}"
+    assert "there is no file desired/web/scripts/b.sh" in problem(web(yaml, template))
+    assert not web(yaml, template, files={"desired/web/scripts/b.sh": ""}).problems

@@ -1,0 +1,129 @@
+from __future__ import annotations
+
+import pytest
+
+from reconciler.git.answer import Answer, Reply, as_error, read_answer
+from reconciler.git.command import Finished
+from reconciler.model.errors import Contention, Terminal, Transient, UserError
+
+BRANCH = "!\tabc:refs/heads/main\t{}\n"
+ADVICE = "error: failed to push some refs to 'https://example.org/o/n.git'\n"
+HANG_UP = "\nfatal: the remote end hung up unexpectedly\n"
+
+# What git 2.39 and the hosts print: porcelain output, stderr, and what it means.
+SAID = [
+    (BRANCH.format("[rejected] (fetch first)"), ADVICE, Answer.LOST),
+    (BRANCH.format("[rejected] (non-fast-forward)"), ADVICE, Answer.LOST),
+    (BRANCH.format("[rejected] (stale info)"), HANG_UP + ADVICE, Answer.LOST),
+    (BRANCH.format("[remote rejected] (failed to update ref)"), ADVICE, Answer.LOST),
+    (BRANCH.format("[remote rejected] (incorrect old value provided)"), ADVICE, Answer.LOST),
+    (
+        BRANCH.format("[remote rejected] (cannot lock ref 'refs/heads/main': is at a1 but expected b2)"),
+        "remote: error: cannot lock ref 'refs/heads/main': is at a1 but expected b2\n" + ADVICE,
+        Answer.LOST,
+    ),
+    (BRANCH.format("[remote rejected] (cannot lock ref: reference already exists)"), ADVICE, Answer.LOST),
+    ("", "error: cannot lock ref 'refs/reconciler/remotes/origin/main': is at a1 but expected b2\n", Answer.LOST),
+    ("", "fatal: Unable to create '/r/.git/shallow.lock': File exists.\n", Answer.LOST),
+    (
+        BRANCH.format("[remote rejected] (protected branch hook declined)"),
+        "remote: error: GH006: Protected branch update failed for refs/heads/main.        \n" + ADVICE,
+        Answer.FORBIDDEN,
+    ),
+    (
+        BRANCH.format("[remote rejected] (push declined due to repository rule violations)"),
+        "remote: error: GH013: Repository rule violations found for refs/heads/main.\n" + ADVICE,
+        Answer.FORBIDDEN,
+    ),
+    (
+        BRANCH.format("[remote rejected] (pre-receive hook declined)"),
+        "remote: GitLab: You are not allowed to push code to protected branches on this project.\n" + ADVICE,
+        Answer.FORBIDDEN,
+    ),
+    (
+        BRANCH.format("[remote rejected] (pre-receive hook declined)"),
+        "remote: Branch refs/heads/main can only be modified through pull requests.\n" + ADVICE,
+        Answer.FORBIDDEN,
+    ),
+    (BRANCH.format("[remote rejected] (hook declined)"), ADVICE, Answer.FORBIDDEN),
+    (
+        "",
+        "ERROR: The key you are authenticating with has been marked as read only.\nfatal: Could not read from remote\n",
+        Answer.DENIED,
+    ),
+    (
+        "",
+        "remote: Permission to o/n.git denied to bot.\nfatal: 'x': The requested URL returned error: 403\n",
+        Answer.DENIED,
+    ),
+    ("", "git@example.org: Permission denied (publickey).\nfatal: Could not read from remote repo\n", Answer.DENIED),
+    ("", "fatal: could not read Username for 'https://example.org': terminal prompts disabled\n", Answer.DENIED),
+    ("", "fatal: Authentication failed for 'https://example.org/o/n.git/'\n", Answer.DENIED),
+    ("", "Host key verification failed.\nfatal: Could not read from remote repository.\n", Answer.DENIED),
+    ("", "ERROR: Repository not found.\nfatal: Could not read from remote repository.\n", Answer.NO_REPOSITORY),
+    ("", "fatal: '/x' does not appear to be a git repository\n", Answer.NO_REPOSITORY),
+    ("", "fatal: couldn't find remote ref refs/heads/fleet\n", Answer.NO_BRANCH),
+    ("", "fatal: unable to access 'https://x/': Could not resolve host: x\n", Answer.UNREACHABLE),
+    ("", "ssh: connect to host x port 22: Connection timed out\n", Answer.UNREACHABLE),
+    ("", "fatal: unable to access 'https://x/': Failed to connect to x: Connection refused\n", Answer.UNREACHABLE),
+    ("", "error: RPC failed; HTTP 502 curl 22 The requested URL returned error: 502\n" + HANG_UP, Answer.UNREACHABLE),
+    ("", "fatal: early EOF\n", Answer.UNREACHABLE),
+    ("", HANG_UP, Answer.UNREACHABLE),
+    ("", 'Timeout: the command "git push" did not complete in 900 secs.', Answer.UNREACHABLE),
+    (BRANCH.format("[remote rejected] (Internal Server Error)"), ADVICE, Answer.UNREACHABLE),
+    (BRANCH.format("[remote rejected] (n/a (unpacker error))"), ADVICE, Answer.REFUSED),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stdout", "stderr", "meaning"), SAID)
+def test_what_git_and_its_hosts_say_is_understood(stdout: str, stderr: str, meaning: Answer) -> None:
+    reply = read_answer(Finished(1, stdout.encode(), stderr))
+
+    assert reply.answer is meaning
+    assert reply.why
+    assert not reply.why.startswith(("!", "remote:", "error:", "fatal:"))
+
+
+def test_success_is_success_whatever_was_said() -> None:
+    assert read_answer(Finished(0, b"", "warning: cannot lock ref")) == Reply(Answer.DONE)
+
+
+def test_an_existing_tag_is_named_although_the_branch_was_rejected_with_it() -> None:
+    stdout = (
+        BRANCH.format("[rejected] (atomic push failed)") + "!\tdef:refs/tags/image/web/1\t[rejected] (already exists)\n"
+    )
+
+    reply = read_answer(Finished(1, stdout.encode(), HANG_UP))
+
+    assert (reply.answer, reply.tags) == (Answer.TAG_EXISTS, ("image/web/1",))
+
+
+@pytest.mark.parametrize(
+    ("answer", "kind"),
+    [
+        (Answer.LOST, Contention),
+        (Answer.TAG_EXISTS, Contention),
+        (Answer.FORBIDDEN, Terminal),
+        (Answer.DENIED, Terminal),
+        (Answer.REFUSED, Terminal),
+        (Answer.NO_REPOSITORY, UserError),
+        (Answer.NO_BRANCH, UserError),
+        (Answer.UNREACHABLE, Transient),
+    ],
+)
+def test_every_answer_has_an_error_with_a_mend(answer: Answer, kind: type[Exception]) -> None:
+    error = as_error(Reply(answer, "they said {so}"), remote="origin", branch="main")
+
+    assert type(error) is kind
+    assert error.mend
+    assert "{" not in str(error).replace("{so}", "")
+
+
+def test_a_forbidden_push_reads_as_documented() -> None:
+    reply = Reply(Answer.FORBIDDEN, "GH006: Protected branch update failed for refs/heads/main.")
+
+    assert str(as_error(reply, remote="origin", branch="main")).splitlines() == [
+        "the branch main refuses pushes (GH006: protected branch)",
+        "  the builds are kept and will be adopted, nothing is lost",
+        "  let the bot bypass the rule, in the settings of the repository's host",
+    ]
