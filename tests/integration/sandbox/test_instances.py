@@ -1,0 +1,248 @@
+"""An instance is a machine: reached by its key, shut off from the host, carried on by images."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import asyncssh
+import pytest
+
+from reconciler.sandbox.handle import Sandbox
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+    from tests.integration.sandbox.conftest import Client, Instance, Start
+
+pytestmark = pytest.mark.sandbox
+
+
+def test_packages_install_for_real_and_only_inside(launched: Start, ec2: EC2Client) -> None:
+    parent = launched()
+    if parent.run("sudo apt-get update -qq -o Acquire::Retries=0").returncode != 0:
+        pytest.skip("apt reaches no archive")
+    upgrade = parent.says("apt-get --simulate upgrade")
+    parent.says("sudo DEBIAN_FRONTEND=noninteractive apt-get install -qq nginx >/dev/null")
+
+    assert "0 upgraded" in upgrade
+    assert parent.run("pgrep --exact nginx").returncode == 1
+    image = ec2.create_image(InstanceId=parent.id, Name="with-nginx")["ImageId"]
+    child = launched(image=image)
+    assert child.says("dpkg-query --show --showformat '${db:Status-Status}' nginx") == "installed"
+    assert not Path("/usr/sbin/nginx").exists()
+
+
+def test_users_are_unprivileged_where_sudo_is_installed(launched: Start, ec2: EC2Client) -> None:
+    parent = launched()
+    if parent.run("sudo apt-get update -qq && sudo apt-get install -qq sudo >/dev/null").returncode != 0:
+        pytest.skip("apt reaches no archive")
+    image = ec2.create_image(InstanceId=parent.id, Name="with-sudo")["ImageId"]
+
+    child = launched(image=image)
+
+    assert child.says("id -un; sudo id -un; touch mine; stat -c %U mine").split() == ["admin", "root", "admin"]
+    assert child.run("touch /etc/not-mine").returncode == 1
+    assert child.run("test $(id -un) = root", user="root").returncode == 0
+
+
+def test_an_instance_lets_in_its_key_pairs_key_and_no_other(instance: Instance, tmp_path: Path) -> None:
+    stranger = tmp_path / "stranger"
+    stranger.write_bytes(asyncssh.generate_private_key("ssh-ed25519").export_private_key())
+    stranger.chmod(0o600)
+
+    refused = replace(instance, key=stranger).run("true")
+
+    assert instance.run("true").returncode == 0
+    assert refused.returncode == 255
+    assert b"Permission denied" in refused.stderr
+
+
+def test_an_imported_key_opens_an_instance_too(ec2: EC2Client, debian: str, instance: Instance) -> None:
+    key = asyncssh.read_private_key(instance.key)
+    ec2.import_key_pair(KeyName="imported", PublicKeyMaterial=key.export_public_key())
+    started = ec2.run_instances(ImageId=debian, MinCount=1, MaxCount=1, KeyName="imported")["Instances"][0]
+    described = ec2.describe_instances(InstanceIds=[started["InstanceId"]])
+    address = described["Reservations"][0]["Instances"][0]["PublicIpAddress"]
+
+    done = subprocess.run(
+        ["ssh", *instance.ssh_options(), f"admin@{address}", "echo in"], capture_output=True, check=False
+    )
+    ec2.terminate_instances(InstanceIds=[started["InstanceId"]])
+
+    assert done.stdout == b"in\n", done.stderr
+
+
+def test_what_is_written_inside_is_invisible_on_the_host(instance: Instance) -> None:
+    instance.says("sudo touch /etc/written-inside && sudo rm /usr/bin/git", user="root")
+
+    assert not Path("/etc/written-inside").exists()
+    assert Path("/usr/bin/git").exists()
+    assert instance.run("test -e /usr/bin/git").returncode == 1
+
+
+def test_the_hosts_people_and_work_are_not_inside(instance: Instance, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the host")
+
+    assert instance.run(f"sudo cat {tmp_path}/secret").returncode != 0
+    assert instance.says("sudo ls /root /mnt /srv", user="root").split() == ["/mnt:", "/root:", "/srv:"]
+
+
+@pytest.mark.parametrize("user", ["admin", "ubuntu", "ec2-user", "root"])
+def test_any_user_a_template_names_can_log_in_and_install(instance: Instance, user: str) -> None:
+    assert instance.says("echo $USER in $PWD; sudo id -u", user=user).splitlines()[-1] == "0"
+    home = "/root" if user == "root" else f"/home/{user}"
+    assert instance.says("pwd", user=user) == home
+
+
+def test_a_session_has_an_environment_of_its_own(instance: Instance) -> None:
+    variables = dict(line.split("=", 1) for line in instance.says("env").splitlines())
+
+    assert {"HOME", "LANG", "LOGNAME", "PATH", "SHELL", "USER"} <= set(variables)
+    assert not [name for name in variables if "PROXY" in name.upper() or name.startswith("AWS")]
+
+
+@pytest.mark.parametrize("code", [0, 1, 7, 127])
+def test_exit_codes_pass(instance: Instance, code: int) -> None:
+    assert instance.run(f"exit {code}").returncode == code
+
+
+async def _end(instance: Instance, command: str) -> asyncssh.SSHCompletedProcess:
+    async with asyncssh.connect(
+        instance.address, username="admin", client_keys=[str(instance.key)], known_hosts=None, config=[]
+    ) as connection:
+        return await connection.run(command)
+
+
+def test_the_signal_that_ended_a_command_passes(instance: Instance) -> None:
+    ended = asyncio.run(_end(instance, "kill -TERM $$"))
+
+    assert ended.exit_signal is not None
+    assert ended.exit_signal[0] == "TERM"
+
+
+def test_input_output_and_errors_are_apart(instance: Instance) -> None:
+    done = instance.run("cat; echo wrong >&2", given=b"right\n")
+
+    assert (done.stdout, done.stderr) == (b"right\n", b"wrong\n")
+
+
+def test_a_terminal_is_a_terminal(instance: Instance) -> None:
+    assert b"/dev/pts/" in instance.run("tty", options=("-tt",)).stdout
+    assert instance.run("tty").stdout == b"not a tty\n"
+
+
+@pytest.mark.parametrize("protocol", ["-O", "-s"], ids=["scp", "sftp"])
+def test_files_are_copied_in_and_out(instance: Instance, tmp_path: Path, protocol: str) -> None:
+    sent, received = tmp_path / "sent", tmp_path / "received"
+    sent.write_bytes(bytes(range(256)) * 1000)
+    there = f"admin@{instance.address}:copied"
+
+    for pair in ((str(sent), there), (there, str(received))):
+        subprocess.run(["scp", protocol, *instance.ssh_options(), *pair], check=True)
+
+    assert received.read_bytes() == sent.read_bytes()
+    assert instance.says("stat -c %s copied") == str(sent.stat().st_size)
+
+
+def test_a_link_inside_does_not_lead_sftp_out(instance: Instance, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    target.write_text("untouched")
+    instance.says(f"mkdir -p {tmp_path} && ln -s {target} link", user="root")
+    (tmp_path / "sent").write_text("from inside")
+
+    subprocess.run(
+        ["scp", "-s", *instance.ssh_options(), str(tmp_path / "sent"), f"root@{instance.address}:link"], check=True
+    )
+
+    assert target.read_text() == "untouched"
+    assert instance.says(f"cat {target}", user="root") == "from inside"
+
+
+def test_a_client_that_dies_takes_its_command_along(instance: Instance) -> None:
+    command = "echo $$; exec sleep 1000"
+    client = subprocess.Popen(
+        ["ssh", *instance.ssh_options(), f"root@{instance.address}", command], stdout=subprocess.PIPE
+    )
+    with client:
+        assert client.stdout is not None
+        pid = client.stdout.readline().decode().strip()
+        client.kill()
+
+    # `tail` ends when the process does; the test hangs if it never does.
+    instance.says(f"tail --pid={pid} -f /dev/null", user="root")
+
+
+def test_killing_everything_inside_kills_nothing_outside(sandbox: Sandbox, instance: Instance) -> None:
+    instance.run("kill -9 -1", user="root")
+
+    assert sandbox.calls()
+
+
+def test_an_image_carries_what_its_instance_wrote(launched: Start, ec2: EC2Client) -> None:
+    parent = launched()
+    parent.says("echo one | sudo tee /opt/carried && sudo rm -r /usr/share/doc && sudo mkdir /usr/share/doc")
+    image = ec2.create_image(InstanceId=parent.id, Name="carries")["ImageId"]
+    parent.says("echo two | sudo tee /opt/carried")
+
+    child = launched(image=image)
+
+    assert child.says("cat /opt/carried; ls /usr/share/doc") == "one"
+
+
+def test_a_copy_in_another_region_carries_the_same(launched: Start, ec2: EC2Client, region: Client) -> None:
+    parent = launched()
+    parent.says("echo here | sudo tee /opt/copied")
+    ec2.stop_instances(InstanceIds=[parent.id])
+    image = ec2.create_image(InstanceId=parent.id, Name="copied")["ImageId"]
+    there = region("eu-west-1")
+    copied = there.copy_image(SourceImageId=image, SourceRegion="us-east-1", Name="copied")["ImageId"]
+    ec2.deregister_image(ImageId=image)
+
+    child = launched(image=copied, region="eu-west-1")
+
+    assert child.says("cat /opt/copied") == "here"
+
+
+def test_a_stopped_instance_comes_back_with_its_disk(launched: Start, ec2: EC2Client) -> None:
+    instance = launched()
+    instance.says("echo kept | sudo tee /opt/kept")
+    ec2.stop_instances(InstanceIds=[instance.id])
+    assert instance.run("true").returncode == 255
+    ec2.create_image(InstanceId=instance.id, Name="of-a-stopped-one")
+
+    ec2.start_instances(InstanceIds=[instance.id])
+
+    described = ec2.describe_instances(InstanceIds=[instance.id])["Reservations"][0]["Instances"][0]
+    again = replace(instance, address=described["PublicIpAddress"])
+    assert again.says("cat /opt/kept") == "kept"
+
+
+def test_two_instances_are_two_machines(launched: Start) -> None:
+    first, second = launched(), launched()
+    first.says("sudo touch /opt/first")
+
+    assert first.address != second.address
+    assert second.run("test -e /opt/first").returncode == 1
+
+
+def test_layers_go_when_nothing_stands_on_them(launched: Start, ec2: EC2Client, sandbox: Sandbox) -> None:
+    parent = launched()
+    first = ec2.create_image(InstanceId=parent.id, Name="layered-1")["ImageId"]
+    child = launched(image=first)
+    second = ec2.create_image(InstanceId=child.id, Name="layered-2")["ImageId"]
+    disks = Path(f"/proc/{sandbox.pid}/cwd/l")
+    assert sandbox.layers(second)[: len(sandbox.layers(first))] == sandbox.layers(first)
+    (own,) = set(sandbox.layers(second)) - set(sandbox.layers(first))
+    shared = sandbox.layers(first)[-1]
+
+    ec2.deregister_image(ImageId=first)
+    assert (disks / shared).exists()
+    ec2.terminate_instances(InstanceIds=[child.id])
+    ec2.deregister_image(ImageId=second)
+
+    assert not (disks / shared).exists()
+    assert not (disks / own).exists()

@@ -1,0 +1,151 @@
+"""A sandbox starts where it can, says why where it can't, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import boto3
+import pytest
+
+from reconciler.model.errors import UserError
+from reconciler.sandbox import launch
+from reconciler.sandbox.handle import Sandbox
+
+pytestmark = pytest.mark.sandbox
+
+
+def test_launching_loads_neither_moto_nor_asyncssh() -> None:
+    code = "import sys, reconciler.sandbox.launch; print({'moto', 'asyncssh', 'boto3'} & set(sys.modules))"
+
+    assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
+
+
+# The interpreter may be in a folder of root's: this becomes nobody only once it runs.
+_AS_NOBODY = """
+import os, sys
+from reconciler.sandbox import server
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+sys.argv[0] = "sandbox"
+sys.exit(server.main())
+"""
+
+
+def test_without_root_it_says_what_to_do() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can become nobody")
+    done = subprocess.run(
+        [sys.executable, "-c", _AS_NOBODY, "--directory", "/nowhere"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("the sandbox needs root")
+    assert "sudo" in done.stderr
+
+
+def test_the_launcher_relays_why_it_could_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(UserError, match="openssl") as caught:
+        launch.start(tmp_path)
+
+    assert caught.value.mend == ("apt-get install openssl",)
+
+
+def test_a_stopped_sandbox_leaves_nothing(tmp_path: Path) -> None:
+    before = _mounts()
+    with launch.running(tmp_path) as sandbox:
+        pids = _with_an_instance(sandbox)
+        assert launch.attach(tmp_path).pid == sandbox.pid
+        with pytest.raises(UserError, match="already"):
+            launch.start(tmp_path)
+
+    assert not Path(f"/proc/{sandbox.pid}").exists()
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    assert _mounts() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == [launch.LOG]
+    with pytest.raises(UserError, match="no sandbox runs"):
+        launch.attach(tmp_path)
+
+
+def _with_an_instance(sandbox: Sandbox) -> list[int]:
+    """Start an instance; return the processes that the sandbox has then."""
+    exported = sandbox.environment
+    ec2 = boto3.client(
+        "ec2",
+        region_name="us-east-1",
+        endpoint_url=sandbox.endpoint,
+        aws_access_key_id=exported["AWS_ACCESS_KEY_ID"],
+        aws_secret_access_key=exported["AWS_SECRET_ACCESS_KEY"],
+    )
+    image = ec2.describe_images()["Images"][0]["ImageId"]
+    ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)
+    pids = _descendants(sandbox.pid)
+    assert pids
+    return pids
+
+
+def _mounts() -> str:
+    return Path("/proc/self/mountinfo").read_text()
+
+
+def _descendants(pid: int) -> list[int]:
+    # A child is listed with the thread that started it.
+    lists = Path(f"/proc/{pid}/task").glob("*/children")
+    children = [int(child) for each in lists for child in each.read_text().split()]
+    return [*children, *(below for child in children for below in _descendants(child))]
+
+
+def test_a_killed_sandbox_takes_its_instances_along(sandbox: Sandbox, tmp_path: Path) -> None:
+    with launch.running(tmp_path) as killed:
+        pids = _with_an_instance(killed)
+        watches = [os.pidfd_open(pid) for pid in pids]
+        os.kill(killed.pid, signal.SIGKILL)
+        assert killed.process is not None
+        killed.process.wait()
+
+    # Hangs if one of them never ends.
+    for watch in watches:
+        select.select([watch], [], [])
+        os.close(watch)
+    with launch.running(tmp_path) as again:
+        assert again.calls() == {}
+
+
+def test_two_sandboxes_do_not_meet(sandbox: Sandbox, tmp_path: Path) -> None:
+    with launch.running(tmp_path) as other:
+        other.publish("debian-12-amd64-20270101-0000")
+
+        assert other.endpoint != sandbox.endpoint
+        sandbox.publish("debian-12-amd64-20270101-0000")
+
+
+def test_what_is_not_aws_passes_through_the_proxy(sandbox: Sandbox) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"not AWS")
+
+        def log_message(self, *_: object) -> None: ...
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    proxy = urlsplit(sandbox.environment["HTTPS_PROXY"])
+    tunnel = http.client.HTTPConnection(str(proxy.hostname), proxy.port)
+    tunnel.set_tunnel("127.0.0.1", server.server_port)
+    tunnel.request("GET", "/")
+    answer = tunnel.getresponse().read()
+    tunnel.close()
+    server.shutdown()
+    server.server_close()
+
+    assert answer == b"not AWS"

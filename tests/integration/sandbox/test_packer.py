@@ -1,0 +1,102 @@
+"""Templates that know nothing of a sandbox build in it, with the real Packer."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from reconciler.sandbox.handle import Sandbox
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+    from tests.integration.sandbox.conftest import Start
+
+pytestmark = [
+    pytest.mark.sandbox,
+    pytest.mark.packer,
+    pytest.mark.skipif(shutil.which("packer") is None, reason="needs packer"),
+]
+
+HCL = """
+source "amazon-ebs" "web" {
+  region        = "us-east-1"
+  instance_type = "t3.micro"
+  ami_name      = "hcl"
+  ssh_username  = "admin"
+  source_ami_filter {
+    filters     = { name = "debian-12-amd64-*", root-device-type = "ebs", virtualization-type = "hvm" }
+    owners      = ["136693071363"]
+    most_recent = true
+  }
+  tags = { Name = "a, b" }
+}
+
+build {
+  sources = ["source.amazon-ebs.web"]
+  provisioner "file" {
+    source      = "page.html"
+    destination = "/tmp/page.html"
+  }
+  provisioner "shell" {
+    inline = ["sudo mkdir -p /srv/www", "sudo mv /tmp/page.html /srv/www/"]
+  }
+}
+"""
+
+JSON = {
+    "builders": [
+        {
+            "type": "amazon-ebs",
+            "region": "us-east-1",
+            "instance_type": "t3.micro",
+            "ami_name": "json",
+            "ssh_username": "ubuntu",
+            "source_ami_filter": {
+                "filters": {"name": "ubuntu/images/*ubuntu-noble-24.04-amd64-server-*"},
+                "owners": ["099720109477"],
+                "most_recent": True,
+            },
+        }
+    ],
+    "provisioners": [
+        {"type": "file", "source": "page.html", "destination": "/opt/page.html"},
+        {"type": "shell", "inline": ["sudo mkdir -p /srv/www", "sudo mv /opt/page.html /srv/www/"]},
+    ],
+}
+
+
+@pytest.fixture
+def workplace(tmp_path: Path) -> Path:
+    (tmp_path / "page.html").write_text("it works")
+    (tmp_path / "hcl.pkr.hcl").write_text(HCL)
+    (tmp_path / "json.json").write_text(json.dumps(JSON))
+    return tmp_path
+
+
+@pytest.mark.parametrize("file", ["hcl.pkr.hcl", "json.json"])
+def test_an_unmodified_template_builds_an_image_that_boots(
+    sandbox: Sandbox, ec2: EC2Client, launched: Start, workplace: Path, file: str
+) -> None:
+    built = subprocess.run(
+        ["packer", "build", "-color=false", file],
+        cwd=workplace,
+        env={**os.environ, **sandbox.environment, "PACKER_CACHE_DIR": str(workplace / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert built.returncode == 0, built.stdout + built.stderr
+    (image,) = ec2.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [file.partition(".")[0]]}])[
+        "Images"
+    ]
+    assert launched(image=image["ImageId"]).says("cat /srv/www/page.html") == "it works"
+    left = ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": ["Packer Builder"]}])["Reservations"]
+    assert {i["State"]["Name"] for r in left for i in r["Instances"]} == {"terminated"}
