@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show, write_file
+from reconciler.cli.printing import show_table, write_file
 from reconciler.cli.workspace import Workspace, note, plan_options
 from reconciler.controller import look
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
@@ -83,9 +83,12 @@ def _print(plan: Plan, known: Known, *, seconds: float) -> None:
         regions = {region for image in known.fleet.images.values() for region in image.regions}
         where = f"{len(regions)} region{'' if len(regions) == 1 else 's'}, checked in {seconds:.1f} s"
     if all(image.sync == "in-sync" for image in plan.images):
-        show(f"{words.headline(plan)} ({where}).")
+        click.echo(f"{words.headline(plan)} ({where}).")
         return
-    show(f"{words.headline(plan)}", table.render(plan), table.footer(plan))
+    click.echo(words.headline(plan))
+    show_table(table.render(plan))
+    if footer := table.footer(plan):
+        click.echo(footer)
     if plan.options.offline:
         note(f"planned {where}")
 

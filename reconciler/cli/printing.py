@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import os
 import sys
+from io import StringIO
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console, RenderableType
+import click
 
 from reconciler.model.errors import UserError
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 _PIPED_WIDTH = 100
 
 
-def console() -> Console:
-    """Stdout: as wide and as colourful as the terminal, and plain where it is none."""
+def show_table(table: RenderableType) -> None:
+    """Print a table on stdout: as wide and as colourful as the terminal, or plain where it is none."""
+    from rich.console import Console  # noqa: PLC0415 - rich costs 80 ms, and most answers are no tables
+
     if sys.stdout.isatty():
-        return Console(highlight=False, soft_wrap=False)
-    width = int(os.environ.get("COLUMNS") or _PIPED_WIDTH) if (os.environ.get("COLUMNS") or "1").isdigit() else 100
-    return Console(highlight=False, width=width, no_color=True, force_terminal=False)
-
-
-def show(*answers: RenderableType) -> None:
-    """Print to stdout; empty texts are left out."""
-    out = console()
-    for answer in answers:
-        if answer == "":
-            continue
-        out.print(answer, markup=False)
+        Console(highlight=False).print(table)
+        return
+    text = StringIO()
+    Console(file=text, highlight=False, no_color=True, width=_width()).print(table)
+    # Tables fill their last column with blanks, which a diff of two answers would show.
+    for line in text.getvalue().splitlines():
+        click.echo(line.rstrip())
 
 
 def write_file(path: Path, text: str) -> None:
@@ -36,3 +38,8 @@ def write_file(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}") from error
+
+
+def _width() -> int:
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdigit() and int(columns) >= 40 else _PIPED_WIDTH

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,13 @@ import click
 from pydantic import ValidationError
 
 from reconciler.cli import options
-from reconciler.cli.printing import show
 from reconciler.cli.progress import LogForm, watching
 from reconciler.cli.signals import cancelled_by_signal
 from reconciler.cli.workspace import Workspace, note, now, plan_options
 from reconciler.controller import act, look, refuse_unsafe
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
+from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.plan import words
@@ -73,10 +75,13 @@ def command(
     target = workspace.repository.target(settings.git)
     _refuse_elsewhere(target)
     known = workspace.read(workspace.repository.tree(target.head), expected.options if expected else asked)
-    registry = workspace.registry(known)
-    known, planned = look(known, registry)
-    refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
-    report = _act(workspace, known, planned, registry=registry, log_form=log_form)
+    with cancelled_by_signal() as cancelled:
+        registry = workspace.registry(known, cancelled=cancelled)
+        known, planned = look(known, registry)
+        refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
+        with watching(log_form) as listener:
+            run = _run(workspace, known, registry, listener=listener, cancelled=cancelled)
+            report = act(replace(run, builder=workspace.builder()) if _builds(planned) else run, planned)
     if as_json:
         click.echo(json.dumps(_as_json(report, target), indent=2, ensure_ascii=False))
     else:
@@ -84,23 +89,27 @@ def command(
     return report.exit_code
 
 
-def _act(workspace: Workspace, known: Known, planned: FleetPlan, *, registry: Registry, log_form: LogForm) -> Report:
-    building = any("build" in image.actions for image in planned.plan.images)
-    with cancelled_by_signal() as cancelled, watching(log_form) as listener:
-        run = Run(
-            known=known,
-            repository=workspace.repository,
-            recorder=workspace.recorder(known.fleet.settings),
-            registry=registry,
-            builder=workspace.builder() if building else None,
-            folder=workspace.run_folder(),
-            run_id=f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
-            now=now,
-            listener=listener,
-            ci=_ci_run(),
-            cancelled=cancelled,
-        )
-        return act(run, planned)
+def _run(
+    workspace: Workspace, known: Known, registry: Registry, *, listener: Listener, cancelled: threading.Event
+) -> Run:
+    return Run(
+        known=known,
+        repository=workspace.repository,
+        recorder=workspace.recorder(known.fleet.settings),
+        registry=registry,
+        builder=None,
+        folder=workspace.run_folder(),
+        run_id=f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
+        now=now,
+        listener=listener,
+        ci=_ci_run(),
+        cancelled=cancelled,
+    )
+
+
+def _builds(planned: FleetPlan) -> bool:
+    """Whether Packer is needed: a copy needs none."""
+    return any("build" in image.actions for image in planned.plan.images)
 
 
 def _refuse_elsewhere(target: Target) -> None:
@@ -140,16 +149,16 @@ def _ci_run() -> CiRun | None:
 
 def _print(report: Report, target: Target, *, pushed: bool) -> None:
     if not report.results:
-        show(f"{words.headline(report.plan)}: nothing to do.")
+        click.echo(f"{words.headline(report.plan)}: nothing to do.")
         return
     width = max(len(result.image) for result in report.results)
     for result in report.results:
-        show(_line(result, width))
+        click.echo(_line(result, width))
     commits = [result.commit for result in report.results if result.commit]
     tags = sum(len(result.tags) for result in report.results)
     if commits:
         where = f"{_count(len(commits), 'commit')} {'pushed to' if pushed else 'on'} {target.branch}"
-        show(f"Recorded in state/: {where} ({commits[-1][:7]}), {_count(tags, 'tag')}.")
+        click.echo(f"Recorded in state/: {where} ({commits[-1][:7]}), {_count(tags, 'tag')}.")
     unsettled = [image for image in report.plan.images if image.errors or image.unknown]
     for image in unsettled:
         for line in words.details(image):

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show
+from reconciler.cli.printing import show_table
 from reconciler.cli.workspace import Workspace, now
 from reconciler.controller import look
 from reconciler.model.plan import PlanOptions
@@ -33,7 +33,7 @@ def command(images: tuple[str, ...], *, rev: str, as_json: bool, directory: Path
     if as_json:
         click.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
     elif not rows:
-        show("desired/ declares no image, and nothing is recorded.")
+        click.echo("desired/ declares no image, and nothing is recorded.")
     else:
         _print(rows)
     return 0
@@ -48,4 +48,4 @@ def _print(rows: tuple[Standing, ...]) -> None:
     for row in rows:
         health = f"{row.health}: {row.why}" if row.why else row.health
         table.add_row(row.image, row.stable or "none", row.candidate_text, row.age or "", row.source or "", health)
-    show(table)
+    show_table(table)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ import click
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import Settings
+from reconciler.model.errors import Transient
 from reconciler.model.plan import PlanOptions
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
@@ -44,11 +47,13 @@ class Workspace:
         content = tree.read([entry.oid])[entry.oid] if entry else None
         return read_settings(content).settings
 
-    def registry(self, known: Known) -> Registry:
-        """The registry where the fleet's artifacts live."""
+    def registry(self, known: Known, *, cancelled: threading.Event | None = None) -> Registry:
+        """The registry where the fleet's artifacts live. Its waits end, with Transient, once `cancelled` is set."""
+        from reconciler.registry.clock import Clock  # noqa: PLC0415 - as below
         from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; offline verbs skip it
 
-        return Ec2Registry(known.fleet.settings.aws, fleet=known.fleet_name)
+        clock = Clock(sleep=partial(_sleep, cancelled)) if cancelled else None
+        return Ec2Registry(known.fleet.settings.aws, fleet=known.fleet_name, clock=clock)
 
     def recorder(self, settings: Settings) -> Recorder:
         """Whoever records to the branch that the settings name."""
@@ -70,6 +75,11 @@ class Workspace:
 
     def _fleet_name(self, tree: Tree) -> str:
         return self.repository.fleet_name(self.settings(tree).git.remote)
+
+
+def _sleep(cancelled: threading.Event, seconds: float) -> None:
+    if cancelled.wait(seconds):
+        raise Transient("interrupted while waiting; what was begun goes on in AWS, and the next run takes it up")
 
 
 def now() -> datetime:
