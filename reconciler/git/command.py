@@ -138,7 +138,7 @@ def failed(verb: str, finished: Finished) -> Terminal:
 
 
 def _not_installed() -> UserError:
-    return UserError("git is not installed, or not on the PATH", mend="install git 2.25 or newer")
+    return UserError("git is not installed, or not on the PATH", mend="install git 2.30 or newer")
 
 
 @cache

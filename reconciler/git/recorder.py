@@ -124,7 +124,7 @@ class Recorder:
                 behind = self._destination.bring_along(commit, onto=head)
                 return self._recorded(commit, progress, changed=commit != head, kept=kept, left_behind=behind)
             case Answer.TAG_EXISTS:
-                pass
+                progress.taken.update(reply.tags)
                 return _Missed(self._destination.error(reply), at_once=True)
             case Answer.LOST | Answer.UNREACHABLE:
                 if commit != head:

@@ -120,9 +120,11 @@ def waits() -> Waits:
 
 @pytest.fixture
 def recorder_in(waits: Waits) -> Callable[..., Recorder]:
-    def make(directory: Path, settings: GitSettings | None = None) -> Recorder:
+    def make(
+        directory: Path, settings: GitSettings | None = None, *, sleep: Callable[[float], None] = waits
+    ) -> Recorder:
         repository = Repository.open(directory)
-        return repository.recorder(settings or GitSettings(), now=lambda: MOMENT, sleep=waits, random=lambda: 0.5)
+        return repository.recorder(settings or GitSettings(), now=lambda: MOMENT, sleep=sleep, random=lambda: 0.5)
 
     return make
 

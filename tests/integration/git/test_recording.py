@@ -231,13 +231,11 @@ def test_a_push_whose_answer_is_lost_counts_when_the_remote_has_it(
 
 
 def test_a_push_whose_answer_is_lost_counts_when_others_built_on_it(
-    origin: Origin, lossy: Path, recorder_in: RecorderIn, waits: Waits, monkeypatch: pytest.MonkeyPatch
+    origin: Origin, lossy: Path, recorder_in: RecorderIn
 ) -> None:
-    other = origin.clone("other")
-    recorder = recorder_in(lossy)
-    monkeypatch.setattr(recorder, "_sleep", lambda _seconds: push_from(other, "more", "1")())
+    meanwhile = push_from(origin.clone("other"), "more", "1")
 
-    result = recorded(recorder.record(writing("web", "{}\n")))
+    result = recorded(recorder_in(lossy, sleep=lambda _seconds: meanwhile()).record(writing("web", "{}\n")))
 
     assert result.changed
     assert git(origin.path, "rev-parse", "main~1") == result.commit

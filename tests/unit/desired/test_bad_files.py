@@ -185,7 +185,9 @@ def test_a_wrong_image_yaml_is_told_with_its_place_and_a_mend(web: Read, yaml: s
 
 def test_every_problem_of_a_file_is_told(web: Read) -> None:
     fleet = web("regoins: []\nretain: {builds: 0}\ntags: 5\n")
-    assert [problem.where.line for problem in fleet.problems["web"]] == [1, 2, 3]
+    assert [str(problem.where) for problem in fleet.problems["web"]] == [
+        f"desired/web/image.yaml:{place}" for place in ("1:1", "2:10", "3:1")
+    ]
 
 
 BAD_HCL = {

@@ -131,3 +131,7 @@ def test_a_desired_folder_without_images_is_an_empty_fleet(read: Read) -> None:
 def test_what_is_written_but_not_acted_upon_is_noted(web: Read) -> None:
     fleet = web("share_with: {accounts: ['1']}\nretain: {builds: 2}\n", NULL)
     assert fleet.images["web"].notes == ("share_with is not acted upon yet (desired/web/image.yaml:1:1)",)
+
+
+def test_an_empty_list_left_behind_by_a_comment_is_not_written(web: Read) -> None:
+    assert declaration(web("regions:\n# - us-east-1\npacker:\n", NULL)).regions == ()

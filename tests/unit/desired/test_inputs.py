@@ -111,8 +111,8 @@ def test_a_file_in_a_submodule_counts_by_the_submodule(read: Read) -> None:
         (
             "/state/web.lock.json",
             (
-                '"/state/web.lock.json" contains state/, where every build of web is recorded: each build would call for '
-                "the next\n  name the folders that the build reads"
+                '"/state/web.lock.json" contains state/, where every build of web is recorded: each build would call '
+                "for the next\n  name the folders that the build reads"
             ),
         ),
         (
@@ -203,3 +203,9 @@ def test_a_file_named_through_a_local_and_a_variable_is_found(web: Read) -> None
     yaml = "packer: {variables: {name: b}}"
     assert "there is no file desired/web/scripts/b.sh" in problem(web(yaml, template))
     assert not web(yaml, template, files={"desired/web/scripts/b.sh": ""}).problems
+
+
+def test_folders_whose_names_begin_alike_are_kept_apart(read: Read) -> None:
+    names = ("web", "web-2", "web.x", "web0", "weba")
+    fleet = read({f"desired/{name}/t.pkr.hcl": NULL for name in names} | {"desired/web0/more": ""})
+    assert [len(fleet.images[name].inputs) for name in names] == [1, 1, 1, 2, 1]

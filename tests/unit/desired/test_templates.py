@@ -203,8 +203,8 @@ def test_notes_say_what_a_template_leaves_open(read: Read) -> None:
         ),
         "web.amazon-ebs.web: the image is encrypted only where the account does so by default (encrypt_boot = true)",
         (
-            "the template declares no variable source_ami: Packer looks the source up by itself, and may find another one "
-            "than what is pinned"
+            "the template declares no variable source_ami: Packer looks the source up by itself, and may find another "
+            "one than what is pinned"
         ),
     )
 
