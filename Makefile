@@ -17,7 +17,7 @@ demo: .venv/installed ## Run the whole story in the sandbox, with the real Packe
 	.ci/as-root $(PYTHON) -m reconciler demo
 
 test: .venv/installed ## Run the tests
-	.ci/as-root $(PYTHON) -m pytest -n auto --dist loadgroup
+	.ci/as-root $(PYTHON) -m pytest -n auto --dist loadgroup --junitxml=.reconciler/junit/tests.xml
 
 check: .venv/installed ## Lint, types, and the architecture
 	.venv/bin/ruff check .
@@ -37,5 +37,5 @@ lock: .venv/installed ## Resolve the dependencies anew
 schema: .venv/installed ## Write docs/schema/ from the models
 	$(PYTHON) -m reconciler.state.schema
 
-clean: ## Remove the virtual environment and caches
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+clean: ## Remove the virtual environment, caches and test results
+	.ci/as-root rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .reconciler/junit

@@ -6,7 +6,7 @@ Running it twice does nothing the second time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from reconciler.model import events
 from reconciler.model.errors import UserError
@@ -15,19 +15,23 @@ from reconciler.plan.planning import FleetPlan, Known, make_plan
 from reconciler.registry.protocol import Registry
 from reconciler.steps.carry_out import carry_out
 from reconciler.steps.graph import run_graph
-from reconciler.steps.observe import observe
+from reconciler.steps.observe import observe, with_branches
 from reconciler.steps.resolve import resolve
 from reconciler.steps.result import Report, Result
 from reconciler.steps.run import Run
 
 
-def look(known: Known, registry: Registry | None) -> tuple[Known, FleetPlan]:
+def look(
+    known: Known, registry: Registry | None, *, branches: Callable[[], frozenset[str]] | None = None
+) -> tuple[Known, FleetPlan]:
     """Plan what the repository wants against what the registry shows; without a registry, from state/ alone.
 
-    Returns what was found out and the plan made from it. Raises Terminal when the registry refuses us altogether.
+    Returns what was found out and the plan made from it. `branches` lists the remote's; it is called only when the
+    fate of an old preview hangs on them. Raises Terminal when the registry refuses us altogether.
     """
     if registry is not None:
         known = observe(known, registry)
+        known = with_branches(known, branches) if branches is not None else known
     known = resolve(known, registry)
     return known, make_plan(known)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from reconciler.cli.workspace import Workspace, now, plan_options
-from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.errors import ReconcilerError
 from reconciler.plan.planning import Known
 
 _TOLERATED_SKEW_SECONDS = 240
@@ -33,6 +33,8 @@ class Patient:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
+        self.told: set[str] = set()
+        """Troubles that were told: what one check could not read, the next can't either."""
 
     @cached_property
     def workspace(self) -> Workspace:
@@ -145,9 +147,10 @@ def _guarded(subject: str, check: Callable[[Patient], Finding]) -> Callable[[Pat
     def guarded(patient: Patient) -> Finding:
         try:
             return check(patient)
-        except UserError as error:
-            return Finding(subject, "trouble", error.what, error.mend)
         except ReconcilerError as error:
+            if str(error) in patient.told:
+                return Finding(subject, "note", "not checked: the trouble above is in the way")
+            patient.told.add(str(error))
             return Finding(subject, "trouble", error.what, error.mend)
 
     return guarded

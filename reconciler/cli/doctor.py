@@ -10,6 +10,7 @@ import click
 
 from reconciler.cli import options
 from reconciler.cli.checkup import CHECKS, Finding, Patient
+from reconciler.cli.printing import show_text
 from reconciler.model.errors import DONE, FAILED
 
 _MARKS = {"ok": click.style("ok     ", fg="green"), "note": click.style("note   ", fg="yellow"),
@@ -30,9 +31,9 @@ def command(*, as_json: bool, directory: Path) -> int:
         found = check(patient)
         findings.append(found)
         if not as_json:
-            click.echo(f"{_MARKS[found.state]}  {found.subject}: {found.what}")
+            show_text(f"{_MARKS[found.state]}  {found.subject}: {found.what}", hang=11)
             for line in found.mend:
-                click.echo(f"           {line}")
+                show_text(f"{'':11}{line}", hang=11)
     if as_json:
         click.echo(json.dumps([asdict(found) for found in findings], indent=2, ensure_ascii=False))
     return FAILED if any(found.state == "trouble" for found in findings) else DONE

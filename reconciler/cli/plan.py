@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_table, write_file
+from reconciler.cli.printing import show_table, show_text, write_file
 from reconciler.cli.workspace import Workspace, note, plan_options
 from reconciler.controller import look
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
@@ -75,20 +75,20 @@ def command(
 
 
 def _print(plan: Plan, known: Known, *, seconds: float) -> None:
-    from reconciler.plan import table  # noqa: PLC0415 - rich costs 80 ms that JSON need not pay
-
     if plan.options.offline:
         where = "from state/ alone; the registry was not read"
     else:
         regions = {region for image in known.fleet.images.values() for region in image.regions}
         where = f"{len(regions)} region{'' if len(regions) == 1 else 's'}, checked in {seconds:.1f} s"
     if all(image.sync == "in-sync" for image in plan.images):
-        click.echo(f"{words.headline(plan)} ({where}).")
+        show_text(f"{words.headline(plan)} ({where}).", hang=2)
         return
-    click.echo(words.headline(plan))
+    from reconciler.plan import table  # noqa: PLC0415 - rich costs 80 ms, and only what has drifted needs a table
+
+    show_text(words.headline(plan), hang=2)
     show_table(table.render(plan))
-    if footer := table.footer(plan):
-        click.echo(footer)
+    for line in table.footer(plan).splitlines():
+        show_text(line)
     if plan.options.offline:
         note(f"planned {where}")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
+import textwrap
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,6 +18,22 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _PIPED_WIDTH = 100
+_DEEPEST = 24
+"""Columns: a hanging indent beyond this would leave no room at 80."""
+
+TIE = "\N{NO-BREAK SPACE}"
+"""Keeps two words on one line in `show_text`; printed as a space."""
+
+
+def show_text(text: str, *, hang: int = 0) -> None:
+    """Print prose on stdout, wrapped to its width; lines after the first begin `hang` columns in.
+
+    A word is never broken, so that ids and paths can be copied.
+    """
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _width()
+    indent = " " * min(hang, _DEEPEST)
+    for line in textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False):
+        click.echo(line.rstrip().replace(TIE, " "))
 
 
 def show_table(table: RenderableType) -> None:

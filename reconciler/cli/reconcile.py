@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import secrets
-import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +10,19 @@ import click
 from pydantic import ValidationError
 
 from reconciler.cli import options
+from reconciler.cli.conductor import Conductor
+from reconciler.cli.preview import branch_of
+from reconciler.cli.preview import read as read_preview
+from reconciler.cli.printing import TIE, show_text
 from reconciler.cli.progress import LogForm, watching
+from reconciler.cli.pull_request import Origin, pull_request_number
 from reconciler.cli.signals import cancelled_by_signal
-from reconciler.cli.workspace import Workspace, note, now, plan_options
-from reconciler.controller import act, look, refuse_unsafe
+from reconciler.cli.workspace import Workspace, note, plan_options
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
-from reconciler.model.events import Listener
-from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.plan import words
-from reconciler.plan.planning import FleetPlan, Known
-from reconciler.registry.protocol import Registry
 from reconciler.steps.result import Report, Result
-from reconciler.steps.run import Run
 
 
 @click.command("reconcile")
@@ -47,6 +42,11 @@ from reconciler.steps.run import Run
     show_default=True,
     help="How progress is told on stderr.",
 )
+@click.option("--preview", is_flag=True, help="Build what this branch would change, and record it in tags alone.")
+@click.option("--branch", metavar="NAME", help="The branch that is previewed, where HEAD is detached.")
+@click.option(
+    "--pull-request", type=click.IntRange(min=1), metavar="N", help="Its pull request. Default: what CircleCI says."
+)
 @options.as_json
 @options.directory
 def command(
@@ -58,30 +58,35 @@ def command(
     plan_file: Path | None,
     max_actions: int | None,
     log_form: LogForm,
+    preview: bool,
+    branch: str | None,
+    pull_request: int | None,
     as_json: bool,
     directory: Path,
 ) -> int:
     """Build, adopt, copy and record until nothing has drifted.
 
     Works from the pushed head of the branch that state is recorded to. Each image is committed and pushed as it ends.
+    With --preview it works from HEAD, promotes nothing and commits nothing: after the merge the same image is promoted.
 
     Exit codes: 0 done, 1 error, 3 some images failed (the rest is recorded), 4 lost the race for the branch (what was
     built is kept and will be adopted), 130 interrupted.
     """
     workspace = Workspace(directory)
-    asked = plan_options(images, refresh=refresh, forced=forced, prune=prune)
+    asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, preview=preview)
     expected = _read_plan(plan_file, asked) if plan_file else None
     settings = workspace.settings(workspace.repository.tree())
     target = workspace.repository.target(settings.git)
-    _refuse_elsewhere(target)
-    known = workspace.read(workspace.repository.tree(target.head), expected.options if expected else asked)
-    with cancelled_by_signal() as cancelled:
-        registry = workspace.registry(known, cancelled=cancelled)
-        known, planned = look(known, registry)
-        refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
-        with watching(log_form) as listener:
-            run = _run(workspace, known, registry, listener=listener, cancelled=cancelled)
-            report = act(replace(run, builder=workspace.builder()) if _builds(planned) else run, planned)
+    if preview:
+        origin = Origin(branch_of(workspace, target, named=branch), pull_request or pull_request_number())
+        known = read_preview(workspace, target, asked)
+    else:
+        origin = None
+        _refuse_elsewhere(target)
+        known = workspace.read(workspace.repository.tree(target.head), expected.options if expected else asked)
+    with cancelled_by_signal() as cancelled, watching(log_form) as listener:
+        conductor = Conductor(workspace, target, listener=listener, cancelled=cancelled)
+        report = conductor.conduct(known, origin=origin, expected=expected, allowed=max_actions)
     if as_json:
         click.echo(json.dumps(_as_json(report, target), indent=2, ensure_ascii=False))
     else:
@@ -89,34 +94,14 @@ def command(
     return report.exit_code
 
 
-def _run(
-    workspace: Workspace, known: Known, registry: Registry, *, listener: Listener, cancelled: threading.Event
-) -> Run:
-    return Run(
-        known=known,
-        repository=workspace.repository,
-        recorder=workspace.recorder(known.fleet.settings),
-        registry=registry,
-        builder=None,
-        folder=workspace.run_folder(),
-        run_id=f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
-        now=now,
-        listener=listener,
-        ci=_ci_run(),
-        cancelled=cancelled,
-    )
-
-
-def _builds(planned: FleetPlan) -> bool:
-    """Whether Packer is needed: a copy needs none."""
-    return any("build" in image.actions for image in planned.plan.images)
-
-
 def _refuse_elsewhere(target: Target) -> None:
     if target.elsewhere is not None:
         raise UserError(
             f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
-            mend=(f"`git switch {target.branch}`", "what this branch would change: `reconciler plan`"),
+            mend=(
+                f"`git switch {target.branch}`",
+                "to build what this branch would change: `reconciler reconcile --preview`",
+            ),
         )
     if target.unpushed:
         named = ", ".join(f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed[:3])
@@ -142,34 +127,33 @@ def _read_plan(path: Path, asked: PlanOptions) -> Plan:
     return plan
 
 
-def _ci_run() -> CiRun | None:
-    url = os.environ.get("CIRCLE_BUILD_URL")
-    return CiRun(provider="circleci", url=url) if url else None
-
-
 def _print(report: Report, target: Target, *, pushed: bool) -> None:
     if not report.results:
-        click.echo(f"{words.headline(report.plan)}: nothing to do.")
-        return
-    width = max(len(result.image) for result in report.results)
+        nothing = "nothing to do" if all(image.sync == "in-sync" for image in report.plan.images) else "nothing is done"
+        show_text(f"{words.headline(report.plan)}: {nothing}.", hang=2)
+    width = max((len(result.image) for result in report.results), default=0)
     for result in report.results:
-        click.echo(_line(result, width))
+        show_text(_line(result, width), hang=width + 14)
     commits = [result.commit for result in report.results if result.commit]
     tags = sum(len(result.tags) for result in report.results)
     if commits:
         where = f"{_count(len(commits), 'commit')} {'pushed to' if pushed else 'on'} {target.branch}"
-        click.echo(f"Recorded in state/: {where} ({commits[-1][:7]}), {_count(tags, 'tag')}.")
-    unsettled = [image for image in report.plan.images if image.errors or image.unknown]
-    for image in unsettled:
-        for line in words.details(image):
-            note(f"{image.image}: {line}")
+        show_text(f"Recorded in state/: {where} ({commits[-1][:7]}), {_count(tags, 'tag')}.", hang=2)
+    acted_on = {result.image for result in report.results}
+    for image in report.plan.images:
+        if image.image not in acted_on and image.sync != "in-sync":
+            for line in words.details(image):
+                note(f"{image.image}: {line}")
 
 
 def _line(result: Result, width: int) -> str:
-    where = "  ".join(f"{one.location} {one.id}" for one in result.build.artifacts) if result.build else ""
-    took = f"  {words.duration(result.seconds)}" if result.seconds else ""
-    what = result.why.splitlines()[0] if result.why else f"{result.build.id if result.build else ''}  {where}{took}"
-    return f"{result.image:<{width}}  {result.status:<10}  {what}".rstrip()
+    parts: list[str] = []
+    if result.why:
+        parts = [result.why.splitlines()[0]]
+    elif result.build:
+        took = [words.duration(result.seconds).replace(" ", TIE)] if result.seconds else []
+        parts = [result.build.id, *took, *(f"{one.location}{TIE}{one.id}" for one in result.build.artifacts)]
+    return f"{result.image:<{width}}  {result.status:<10}  {'  '.join(parts)}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -44,7 +44,7 @@ def _print(rows: tuple[Standing, ...]) -> None:
 
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for title in ("image", "stable", "candidate", "age", "source", "health"):
-        table.add_column(title, overflow="fold", no_wrap=title == "age")
+        table.add_column(title, overflow="fold", no_wrap=title in ("stable", "age"))
     for row in rows:
         health = f"{row.health}: {row.why}" if row.why else row.health
         table.add_row(row.image, row.stable or "none", row.candidate_text, row.age or "", row.source or "", health)

@@ -51,6 +51,16 @@ def _(event: events.Recorded) -> tuple[str, ...]:
 
 
 @describe.register
+def _(event: events.Settled) -> tuple[str, ...]:
+    return (f"{event.build} {event.verdict} by {event.by}: stable is {event.stable or 'none'}",)
+
+
+@describe.register
+def _(event: events.Retired) -> tuple[str, ...]:
+    return (f"retired {event.location} {event.artifact}",)
+
+
+@describe.register
 def _(event: events.Skipped) -> tuple[str, ...]:
     return (f"skipped: {event.why}",)
 

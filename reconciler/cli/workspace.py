@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.desired.known_templates import KnownTemplates
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import Settings
@@ -24,6 +25,7 @@ from reconciler.plan.planning import Known
 from reconciler.steps.observe import read_repository
 
 if TYPE_CHECKING:
+    from reconciler.announce.protocol import Announcer
     from reconciler.build.protocol import Builder
     from reconciler.git.recorder import Recorder
     from reconciler.registry.protocol import Registry
@@ -39,7 +41,10 @@ class Workspace:
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision."""
-        return read_repository(tree, fleet_name=self._fleet_name(tree), now=now(), options=options)
+        templates = KnownTemplates(self.repository.private_folder)
+        return read_repository(
+            tree, fleet_name=self._fleet_name(tree), now=now(), options=options, templates=templates
+        )  # fmt: skip
 
     def settings(self, tree: Tree) -> Settings:
         """The controller's own settings at a revision."""
@@ -54,6 +59,13 @@ class Workspace:
 
         clock = Clock(sleep=partial(_sleep, cancelled)) if cancelled else None
         return Ec2Registry(known.fleet.settings.aws, fleet=known.fleet_name, clock=clock)
+
+    def announcers(self, known: Known) -> tuple[Announcer, ...]:
+        """Whoever the settings ask to be told."""
+        from reconciler.announce.assembly import announcers  # noqa: PLC0415 - plan tells nobody
+
+        settings = known.fleet.settings
+        return announcers(settings.announce, os.environ, aws=settings.aws)
 
     def recorder(self, settings: Settings) -> Recorder:
         """Whoever records to the branch that the settings name."""
@@ -88,11 +100,18 @@ def now() -> datetime:
 
 
 def plan_options(
-    images: Sequence[str], *, refresh: bool, forced: Sequence[str], prune: bool, offline: bool = False
+    images: Sequence[str],
+    *,
+    refresh: bool,
+    forced: Sequence[str],
+    prune: bool,
+    offline: bool = False,
+    preview: bool = False,
 ) -> PlanOptions:
     """The options of a plan. An image that is forced is asked for."""
     asked = tuple(dict.fromkeys([*images, *(forced if images else ())]))
-    return PlanOptions(images=asked, refresh=refresh, force=tuple(forced), prune=prune, offline=offline)
+    return PlanOptions(images=asked, refresh=refresh, force=tuple(forced), prune=prune, offline=offline, preview=preview
+    )  # fmt: skip
 
 
 def note(text: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from reconciler.desired.known_templates import KnownTemplates
 from reconciler.desired.packer.syntax import SourceFile
 from reconciler.desired.paths import Paths
 from reconciler.model.errors import Place, UserError
@@ -18,8 +19,9 @@ _KEPT = 32
 class Contents:
     """What is in the files of a tree. `load` reads ahead; everything else finds the bytes in memory."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, known: KnownTemplates | None = None) -> None:
         self.paths = Paths(tree.entries)
+        self.templates = known or KnownTemplates()
         self._tree = tree
         self._blobs: dict[str, bytes] = {}
         self._parsed: dict[str, SourceFile | UserError] = {}

@@ -8,6 +8,7 @@ from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared, read_declared
 from reconciler.desired.folders import DESIRED, Folder, folders_of, is_image, problems_of
 from reconciler.desired.image import read_image
+from reconciler.desired.known_templates import KnownTemplates
 from reconciler.desired.lineage import wrong_moves, wrong_parents
 from reconciler.desired.located import Located
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
@@ -17,8 +18,8 @@ from reconciler.model.fleet import Fleet, Image
 from reconciler.model.tree import Tree
 
 
-def read_fleet(tree: Tree) -> Fleet:
-    """Read every image that is declared at a revision.
+def read_fleet(tree: Tree, known: KnownTemplates | None = None) -> Fleet:
+    """Read every image that is declared at a revision; templates that are `known` are not parsed again.
 
     What is wrong with one image stands in `Fleet.problems`, and the others go on. File contents are asked for twice
     at most: what stands in the images' folders, then templates and var files that are elsewhere.
@@ -27,7 +28,7 @@ def read_fleet(tree: Tree) -> Fleet:
         UserError: there is no desired/, or desired/reconciler.yaml is broken.
         Terminal: the object store lacks something; from `tree`.
     """
-    contents = Contents(tree)
+    contents = Contents(tree, known)
     if not contents.paths.under(DESIRED):
         raise UserError(
             "there is no folder desired/ at this commit",
@@ -42,6 +43,7 @@ def read_fleet(tree: Tree) -> Fleet:
     problems: dict[str, list[UserError]] = {}
     declared = _declared(folders, contents, defaults=settings.defaults, problems=problems)
     images = _images(declared, contents, problems=problems)
+    contents.templates.keep()
     names = [folder.name for folder in folders]
     for name, problem in (*wrong_parents(declared, images, names=names), *wrong_moves(declared, names=names)):
         problems.setdefault(name, []).append(problem)

@@ -23,6 +23,7 @@ from reconciler.desired.packer.template import ReadTemplate, Setting, read_templ
 from reconciler.desired.packer.variables import GIVEN_BY_US
 from reconciler.desired.paths import ROOT, resolve
 from reconciler.model.errors import UserError
+from reconciler.model.values import digest
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,32 @@ def read(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[
     Returns:
         The facts, or None and every problem; facts and problems where it can be read but not run as declared.
     """
+    key = _key(declared, files, contents)
+    facts = contents.templates.find(key)
+    if facts is None:
+        facts, problems = _parse(declared, files, contents)
+        if facts is None:
+            return None, problems
+        contents.templates.add(key, facts)
+    return facts, _undeclared(declared, facts)
+
+
+def _key(declared: Declared, files: TemplateFiles, contents: Contents) -> str:
+    """A digest of all that the facts of a template depend on. Paths are part of it, as the facts name places."""
+    packer = declared.declaration.packer
+    entries = (contents.paths.entries[path] for path in files.all)
+    return digest(
+        {
+            "files": [[entry.path, entry.mode, entry.oid] for entry in entries],
+            "order": [len(files.template), len(files.auto_variables)],
+            "working_dir": files.working_dir,
+            "only": list(packer.only),
+            "variables": packer.variables,
+        }
+    )
+
+
+def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[ReadTemplate | None, list[UserError]]:
     packer = declared.declaration.packer
     problems: list[UserError] = []
     template = _parsed(files.template, contents, problems, variables=False)
@@ -99,10 +126,9 @@ def read(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[
     )
     is_json = may_be_legacy(files.template[0])
     try:
-        facts = read_template(template, "json" if is_json else "hcl2", setting=setting)
+        return read_template(template, "json" if is_json else "hcl2", setting=setting), []
     except UserError as error:
         return None, [error]
-    return facts, _undeclared(declared, facts)
 
 
 def _undeclared(declared: Declared, facts: ReadTemplate) -> list[UserError]:

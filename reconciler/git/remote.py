@@ -50,6 +50,13 @@ class Remote:
             )
         raise UserError(f"{self.name} has no commit yet", mend=f"push the first: `git push {self.name} HEAD`")
 
+    def branches(self) -> frozenset[str]:
+        """Every branch that the remote has now. Raises as `fetch` does."""
+        asked = self._over_the_network("ls-remote", "--heads", "--", self.name)
+        if asked.status != 0:
+            raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
+        return frozenset(line.partition("\trefs/heads/")[2] for line in asked.text.splitlines())
+
     def fetch(self, branch: str) -> str:
         """Fetch one branch and return its head. A shallow clone stays shallow.
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import SourceRequest
 from reconciler.model.values import Duration, Model
 
@@ -162,4 +163,5 @@ class Settings(Model):
     defaults: dict[str, Any] = Field({}, description="Merged under each image.yaml.")
     git: GitSettings = GitSettings()
     aws: AwsSettings = AwsSettings()
+    announce: AnnounceSettings = Field(AnnounceSettings(), description="Who is told of the builds; absent: nobody.")
     limits: Limits = Limits()

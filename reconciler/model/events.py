@@ -70,6 +70,26 @@ class Copied(Event):
 
 
 @dataclass(frozen=True)
+class Settled(Event):
+    """A verdict is recorded. `stable` is the channel's build from now on."""
+
+    name: ClassVar[str] = "verdict.recorded"
+    build: str
+    verdict: str
+    by: str
+    stable: str | None
+
+
+@dataclass(frozen=True)
+class Retired(Event):
+    """An artifact and its snapshots are gone."""
+
+    name: ClassVar[str] = "artifact.retired"
+    location: str
+    artifact: str
+
+
+@dataclass(frozen=True)
 class Recorded(Event):
     """The lockfile is in the repository: `commit` was pushed to `branch` (or committed, without a remote)."""
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
 from reconciler.model.source import Pin, PinnedSource
@@ -20,6 +22,15 @@ ReasonCode = Literal[
     "channel-moved", "revoked", "removed", "renamed", "forced",
 ]  # fmt: skip
 Digest = str
+
+_BUILD_ID = re.compile(BUILD_ID_PATTERN)
+
+
+def began_at(build_id: str) -> datetime:
+    """When a build began, as its id says. Raises ValueError for anything that is no build id."""
+    if not _BUILD_ID.fullmatch(build_id):
+        raise ValueError(f"{build_id!r} is not a build id such as 20261122T101530Z-1a2b3c4")
+    return datetime.fromisoformat(build_id[:16])
 
 
 class Reason(Model):
@@ -102,7 +113,14 @@ class Build(Model):
     inventory: Inventory | None = None
     verdict: Verdict | None = None
     phase: Phase
+    recorded: Instant | None = Field(None, description="When it was recorded on the branch and became the candidate.")
     ci: CiRun | None = None
+
+    @field_validator("id")
+    @classmethod
+    def _begins_with_a_time(cls, build_id: str) -> str:
+        began_at(build_id)
+        return build_id
 
     def artifact_in(self, location: str) -> Artifact | None:
         """The artifact in a region, or None."""
@@ -124,6 +142,15 @@ class Failure(Model):
     what: str
 
 
+class Undelivered(Model):
+    """An announcement that did not reach its receiver yet. It is tried again by every run, for some days."""
+
+    event: Literal["candidate", "stable", "rejected"]
+    build: str = Field(pattern=BUILD_ID_PATTERN)
+    to: str = Field(description="Name of the announcer: github, circleci, webhook, sns or eventbridge.")
+    why: str
+
+
 class Channels(Model):
     """Named pointers to a build id."""
 
@@ -141,6 +168,7 @@ class Lockfile(Model):
     builds: tuple[Build, ...] = ()
     channels: Channels = Channels()
     failure: Failure | None = None
+    undelivered: tuple[Undelivered, ...] = ()
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
@@ -156,6 +184,12 @@ class Lockfile(Model):
     def build(self, build_id: str | None) -> Build | None:
         """The recorded build with this id, or None."""
         return next((build for build in self.builds if build.id == build_id), None)
+
+    @property
+    def kept(self) -> Build | None:
+        """The build that is to be there in every region: the newest, or what the channels fell back to from it."""
+        newest = self.builds[0] if self.builds else None
+        return self.current if newest is not None and newest.phase in ("rejected", "revoked") else newest
 
     @property
     def current(self) -> Build | None:

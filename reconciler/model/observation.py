@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Literal
 
 from reconciler.model.errors import Terminal
-from reconciler.model.lockfile import Artifact
+from reconciler.model.lockfile import Artifact, began_at
 
 State = Literal["available", "pending", "failed", "unusable"]
 TAG_PREFIX = "reconciler:"
@@ -29,6 +30,14 @@ class Seen:
     def own(self, name: str) -> str | None:
         """The value of our tag `reconciler:<name>`, or None."""
         return self.tags.get(TAG_PREFIX + name)
+
+    @property
+    def began(self) -> datetime | None:
+        """When its build began, by our tag `reconciler:build`; None where that names no build."""
+        try:
+            return began_at(self.own("build") or "")
+        except ValueError:  # whoever may tag AMIs writes what they like there
+            return None
 
     @property
     def complete(self) -> bool:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Lockfile, Reason
+from reconciler.model.lockfile import Artifact, Lockfile, Reason, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
 from reconciler.model.values import Model
@@ -45,6 +45,7 @@ class PlanOptions(Model):
     force: tuple[str, ...] = ()
     prune: bool = False
     offline: bool = False
+    preview: bool = Field(False, description="What a branch would change: children follow its own builds.")
 
 
 class Plan(Model):
@@ -93,6 +94,10 @@ class Decision:
     """What the missing regions are copied from, when no build or adoption is due."""
     retag: tuple[Seen, ...] = ()
     retire: tuple[Artifact, ...] = ()
+    verdicts: tuple[tuple[str, Verdict], ...] = ()
+    """Verdicts that the registry shows and state/ does not have yet, by build id."""
+    old_previews: tuple[Seen, ...] = ()
+    """Artifacts of pull requests that nobody needs any more."""
 
     @property
     def name(self) -> str:

@@ -12,7 +12,9 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, Wi
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
-_INSTANT = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z")
+_INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
+# One encoder for all: json.dumps makes a new one for every call that asks for anything but its defaults.
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
 class Model(BaseModel):
@@ -52,7 +54,7 @@ def parse_instant(text: str) -> datetime:
     """Read a UTC time in whole seconds, `2026-11-22T10:15:30Z`. Raises ValueError on anything else."""
     if not _INSTANT.fullmatch(text):
         raise ValueError(f"{text!r} is not a UTC time such as 2026-11-22T10:15:30Z")
-    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    return datetime.fromisoformat(text)  # strptime takes 20 times as long, and a plan reads thousands
 
 
 def format_instant(moment: datetime) -> str:
@@ -73,7 +75,7 @@ Instant = Annotated[str, BeforeValidator(_check_instant)]
 
 def canonical_json(value: Any) -> bytes:
     """The one byte form of a JSON value, for digests: sorted keys, no blanks, UTF-8."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
+    return _CANONICAL.encode(value).encode()
 
 
 def digest(value: Any) -> str:

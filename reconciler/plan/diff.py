@@ -4,18 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 
-from reconciler.model.lockfile import Failure, Reason
+from reconciler.model.lockfile import Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Action, Decision, Health, PlannedImage, Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import parse_instant
-from reconciler.plan.adoption import adoptable, adoptable_by_inputs
+from reconciler.plan.adoption import NEVER_AGAIN, adoptable, adoptable_by_inputs
 from reconciler.plan.estimate import build_seconds
+from reconciler.plan.key import REFRESH_OF
 from reconciler.plan.key import wanted as want
+from reconciler.plan.parents import REPLACING
 from reconciler.plan.presence import Presence, presence
 from reconciler.plan.reasons import content_reasons, renewal_reasons, request_text
 from reconciler.plan.situation import Situation
+from reconciler.plan.stale_previews import with_old_previews
+from reconciler.plan.transitions import promotes
+from reconciler.plan.verdicts import awaiting, with_verdicts
 
 _NONE: tuple[Action, ...] = ("none",)
 
@@ -24,7 +30,7 @@ def decide(situation: Situation) -> Decision:
     """Choose the cheapest actions that remove the image's drift. Pure: the same situation, the same decision."""
     image = situation.image
     if situation.pin is None and image.source is not None:
-        return _without_pin(situation)
+        return _suspended(situation, _without_pin(situation))
     wanted = want(image, situation.pin)
     reasons = content_reasons(situation, wanted)
     if not reasons and situation.last is not None:
@@ -34,23 +40,28 @@ def decide(situation: Situation) -> Decision:
         else:
             wanted = replace(wanted, key=situation.last.key, components=situation.last.components)
     decision = _replace_build(situation, wanted, reasons) if reasons else _keep_build(situation, wanted)
-    return _suspended(situation, decision)
+    return _suspended(situation, with_old_previews(situation, with_verdicts(situation, decision)))
 
 
 def _without_pin(situation: Situation) -> Decision:
-    """No source, no key: nothing can be said of the content, and nothing is done."""
+    """No source, no key: what has drifted beside the source is said, and nothing is done."""
     why = situation.pin_missing or "its source is not resolved"
-    new = (Reason(code="new", now=situation.head[:12]),)
-    if situation.options.offline and situation.last is None:
+    reasons = (*content_reasons(situation, want(situation.image, None)), *_record_reasons(situation))
+    has_parent = situation.image.parent is not None
+    if situation.options.offline and situation.last is None and (situation.parent_pending or not has_parent):
         # Its source is resolved when it is built, which needs the registry.
-        return _decision(situation, None, _Outcome(actions=("build",), reasons=new))
-    if situation.image.parent is not None:
-        return _decision(situation, None, _Outcome(reasons=new if situation.last is None else (), waits_for=why))
-    return _decision(situation, None, _Outcome(unknown=(why,)))
+        return _decision(situation, None, _Outcome(actions=("build",), reasons=reasons))
+    if has_parent and reasons:
+        return _decision(situation, None, _Outcome(reasons=reasons, waits_for=why))
+    return _decision(situation, None, _Outcome(reasons=reasons, unknown=(why,)))
 
 
 def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, ...]) -> Decision:
     """The image needs another build: adopt it if it exists, leave it alone while it keeps failing, else build."""
+    unknown = _unreadable(situation)
+    if unknown:
+        # The artifact may well exist where we could not look.
+        return _decision(situation, wanted, _Outcome(reasons=reasons, unknown=unknown))
     wanted, adopted = _adopted(situation, wanted)
     if adopted:
         return replace(
@@ -58,24 +69,19 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
             adopt=adopted,
             missing_regions=_not_in(situation.image.regions, adopted),
         )
-    unknown = _unreadable(situation)
-    if unknown:
-        # The artifact may well exist where we could not look.
-        return _decision(situation, wanted, _Outcome(reasons=reasons, unknown=unknown))
-    resting = _resting(situation, wanted)
-    if resting is not None:
-        why = f"{resting.attempts} failed: next try not before {resting.retry_after}, or when its inputs change"
+    why = _left_alone(situation, wanted)
+    if why is not None:
         return _decision(situation, wanted, _Outcome(reasons=reasons, waits_for=why))
     return _decision(situation, wanted, _Outcome(actions=("build",), reasons=reasons))
 
 
 def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, ...]]:
     """What exists of the wanted build; where state/ has no pin yet, of the build that people reviewed, with its pin."""
-    adopted = adoptable(situation.seen, key=wanted.key)
-    asked = situation.lock.source.requested if situation.lock.source else None
-    if adopted or wanted.pin is None or wanted.pin.ami is None or asked == situation.image.source:
+    young = _young_enough(situation)
+    adopted = adoptable(young, key=wanted.key)
+    if adopted or wanted.pin is None or wanted.pin.ami is None or not _takes_reviewed_pin(situation, wanted):
         return wanted, adopted
-    reviewed = adoptable_by_inputs(situation.seen, wanted)
+    reviewed = adoptable_by_inputs(young, wanted)
     source = reviewed[0].own("source") if reviewed else None
     if source is None:
         return wanted, ()
@@ -85,12 +91,26 @@ def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, 
     return (on_its_pin, same) if same else (wanted, ())
 
 
+def _young_enough(situation: Situation) -> tuple[Seen, ...]:
+    """What a refresh may adopt: an older build would be expired at once."""
+    limit = situation.image.declaration.refresh.max_age
+    if limit is None or not situation.options.refresh:
+        return situation.seen
+    oldest = situation.now - timedelta(seconds=limit)
+    return tuple(one for one in situation.seen if (one.began or situation.now) >= oldest)
+
+
+def _takes_reviewed_pin(situation: Situation, wanted: Wanted) -> bool:
+    """Whether the pin may be an older one: not of a refresh, which asks for the newest and would ask again."""
+    asked = situation.lock.source.requested if situation.lock.source else None
+    renews = situation.options.refresh and situation.image.declaration.refresh.on_source_change
+    return asked != situation.image.source and not renews and REFRESH_OF not in wanted.components
+
+
 def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
     """The recorded build is what is wanted: is it all there, and recorded as it is?"""
-    build = situation.last
-    if build is None:
-        raise ValueError("an image without a build has a reason to be built")
-    found = Presence() if situation.options.offline else presence(situation, build)
+    build = situation.lock.kept
+    found = Presence() if situation.options.offline or build is None else presence(situation, build)
     reasons = [*found.reasons, *_record_reasons(situation)]
     if any(reason.code == "artifact-missing" for reason in reasons):
         return _replace_build(situation, wanted, tuple(reasons))
@@ -105,7 +125,8 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
         adopt=tuple(found.unrecorded),
         missing_regions=tuple(found.missing),
         copy_from=found.sources[0] if found.missing and found.sources else None,
-        retag=tuple(found.retag),
+        # A promotion changes the phase that every artifact carries.
+        retag=tuple(found.present if "promote" in outcome.actions else found.retag),
         retire=tuple(found.extra) if situation.options.prune else (),
     )
 
@@ -113,14 +134,13 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
 def _cheapest(situation: Situation, found: Presence) -> tuple[Action, ...]:
     if found.unknown:
         return _NONE
-    channels = situation.lock.channels
-    promote = not situation.image.declaration.validation.required and channels.candidate != channels.stable
+    rewords = any(reason.code != "channel-moved" for reason in _record_reasons(situation))
     offered: list[tuple[Action, bool]] = [
         ("copy", bool(found.missing)),
         ("retag", bool(found.retag)),
-        ("promote", promote),
+        ("promote", promotes(situation.lock, situation.image)),
         ("retire", bool(found.extra) and situation.options.prune),
-        ("record", bool(found.unrecorded) or bool(_record_reasons(situation))),
+        ("record", bool(found.unrecorded) or rewords),
     ]
     return tuple(action for action, needed in offered if needed) or _NONE
 
@@ -132,19 +152,28 @@ def _record_reasons(situation: Situation) -> tuple[Reason, ...]:
     if situation.renamed_from is not None:
         found.append(Reason(code="renamed", was=situation.renamed_from, now=image.name))
     asked = lock.source.requested if lock.source else None
-    if asked != image.source:
+    if lock.builds and asked != image.source:
         found.append(Reason(code="source-changed", was=request_text(asked), now=request_text(image.source)))
     channels = lock.channels
-    if not image.declaration.validation.required and channels.candidate != channels.stable:
+    if promotes(lock, image):
         found.append(Reason(code="channel-moved", was=f"stable {channels.stable}", now=f"stable {channels.candidate}"))
     return tuple(found)
 
 
-def _resting(situation: Situation, wanted: Wanted) -> Failure | None:
-    failure = situation.lock.failure
-    if failure is None or failure.key != wanted.key or situation.forced:
+def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
+    """Why a wanted key is not built: it failed just now, or what came of it was refused. None when a person asks."""
+    if situation.forced or situation.options.preview:
         return None
-    return failure if situation.now < parse_instant(failure.retry_after) else None
+    failure = situation.lock.failure
+    if failure is not None and failure.key == wanted.key and situation.now < parse_instant(failure.retry_after):
+        times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
+        return f"failed {times}: next try not before {failure.retry_after}, or when its inputs change"
+    recorded = ((build.id, build.key, build.phase) for build in situation.lock.builds)
+    shown = ((one.own("build"), one.own("key"), one.own("phase")) for one in situation.seen)
+    for build_id, key, phase in (*recorded, *shown):
+        if key == wanted.key and phase in NEVER_AGAIN:
+            return f"{build_id} is the same and was {phase}: built when its inputs change, or with --force"
+    return None
 
 
 def _unreadable(situation: Situation) -> tuple[str, ...]:
@@ -174,13 +203,14 @@ class _Outcome:
 
 def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) -> Decision:
     building = "build" in outcome.actions
+    waits = situation.parent_pending and not REPLACING.isdisjoint(outcome.actions)
     planned = PlannedImage(
         image=situation.image.name,
         sync="unknown" if outcome.unknown else "drifted" if outcome.reasons else "in-sync",
         health=_health(situation, outcome),
         actions=outcome.actions,
         reasons=outcome.reasons,
-        blocked_by=(situation.image.parent or "",) if situation.parent_pending and outcome.actions != _NONE else (),
+        blocked_by=(situation.image.parent or "",) if waits else (),
         waits_for=outcome.waits_for,
         estimate_seconds=build_seconds(situation.lock) if building else None,
         key=wanted.key if wanted else None,
@@ -195,12 +225,11 @@ def _health(situation: Situation, outcome: _Outcome) -> Health:
     if situation.lock.failure is not None:
         return "degraded"
     last = situation.last
-    if last is not None and last.phase in ("rejected", "revoked"):
+    if last is not None and last.phase in NEVER_AGAIN:
         return "degraded"
-    waiting = situation.image.declaration.validation.required and situation.lock.channels
-    if waiting and waiting.candidate != waiting.stable:
-        return "awaiting-verdict"
-    return "healthy"
+    if last is None:
+        return "unknown"
+    return awaiting(situation) or "healthy"
 
 
 def _suspended(situation: Situation, decision: Decision) -> Decision:

@@ -11,7 +11,7 @@ from typing import Any
 
 from reconciler.model.fleet import Image
 from reconciler.model.plan import Wanted
-from reconciler.model.source import Pin
+from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import digest
 
 SOURCE = "source"
@@ -25,7 +25,7 @@ def wanted(image: Image, pin: Pin | None, *, refresh_of: str | None = None) -> W
     adopted at once; with it a refresh that crashed is adopted by the next run, which derives the same key.
     """
     components = {name: digest(value) for name, value in _parts(image).items()}
-    inputs = inputs_of(components)
+    inputs = inputs_of(components, image.source)
     if pin is not None:
         components[SOURCE] = digest(pin.identity)
     if refresh_of is not None:
@@ -33,9 +33,14 @@ def wanted(image: Image, pin: Pin | None, *, refresh_of: str | None = None) -> W
     return Wanted(key=digest(components), components=components, inputs=inputs, pin=pin)
 
 
-def inputs_of(components: Mapping[str, str]) -> str:
-    """The digest of everything a person can review: all components but the source and what is refreshed."""
-    return digest({name: value for name, value in components.items() if name not in (SOURCE, REFRESH_OF)})
+def inputs_of(components: Mapping[str, str], request: SourceRequest | None) -> str:
+    """The digest of everything a person can review: all components but the pin and what is refreshed.
+
+    The request stands in for the pin. Without it a build on the source that the image had before, or on one that
+    another pull request asks for, would have the same inputs, and would be adopted with its pin.
+    """
+    reviewed = {name: value for name, value in components.items() if name not in (SOURCE, REFRESH_OF)}
+    return digest([reviewed, request.model_dump(mode="json") if request else None])
 
 
 def moved(recorded: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
@@ -54,6 +59,6 @@ def _parts(image: Image) -> dict[str, Any]:
     return {
         "files": [[file.path, file.mode, file.oid] for file in sorted(image.inputs)],
         "variables": {"values": packer.variables, "files": list(packer.var_files)},
-        "builds": {"template": packer.template, "working_dir": packer.working_dir, "only": list(packer.only)},
+        "builds": {"template": packer.template, "working_dir": packer.working_dir, "only": sorted(packer.only)},
         "tooling": {"packer": image.template.required_version, "plugins": dict(image.template.plugins)},
     }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
+
 from reconciler.model.plan import Plan, PlannedImage
 from reconciler.plan import words
 
@@ -10,13 +13,15 @@ def render(plan: Plan) -> str:
     """The plan: a summary line, a row an image that is not in sync, the parents as a graph, the plan's id."""
     changed = [image for image in plan.images if image.sync != "in-sync"]
     unchanged = words.in_sync_count(plan)
-    parts = [f"### reconciler: {_count(len(changed))} · {unchanged} unchanged"]
+    acting = sum(image.actions != ("none",) for image in plan.images)
+    counts = [_count(acting), f"{unchanged} unchanged"]
+    if len(changed) > acting:
+        counts.insert(1, f"{len(changed) - acting} left alone")
+    parts = [f"### reconciler: {' · '.join(counts)}"]
     if changed:
         parts.append("\n".join(["| image | action | why | details |", "|---|---|---|---|", *map(_row, changed)]))
-    edges = [(parent, image.image) for image in changed for parent in image.blocked_by]
-    if edges:
-        arrows = "\n".join(f"  {_node(parent)} --> {_node(child)}" for parent, child in edges)
-        parts.append(f"```mermaid\ngraph LR\n{arrows}\n```")
+    if drawn := graph(changed):
+        parts.append(drawn)
     estimate = words.estimate(plan)
     if estimate:
         parts.append(estimate)
@@ -26,23 +31,33 @@ def render(plan: Plan) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def graph(changed: Sequence[PlannedImage]) -> str:
+    """The parents that images wait for, as a Mermaid block; empty where none waits."""
+    edges = [(parent, image.image) for image in changed for parent in image.blocked_by]
+    arrows = "\n".join(f"  {_node(parent)} --> {_node(child)}" for parent, child in edges)
+    return f"```mermaid\ngraph LR\n{arrows}\n```" if edges else ""
+
+
 def _count(changed: int) -> str:
     return f"{changed} image will change" if changed == 1 else f"{changed} images will change"
 
 
 def _row(image: PlannedImage) -> str:
-    details = "<br>".join(_code(line) for line in words.details(image))
-    return f"| **{_escape(image.image)}** | {', '.join(image.actions)} | {words.why(image)} | {details} |"
+    details = "<br>".join(code(line) for line in words.details(image))
+    return f"| **{escape(image.image)}** | {', '.join(image.actions)} | {words.why(image)} | {details} |"
 
 
-def _code(line: str) -> str:
-    # A backtick inside code ends it; a bar ends the cell even inside code.
-    text = line.strip().replace("`", "'").replace("|", "¦")
+def code(line: str) -> str:
+    """A line as code that fits into a table's cell."""
+    # A backtick inside code ends it; a bar ends the cell even inside code, a line's end the whole table.
+    text = " ".join(line.split()).replace("`", "'").replace("|", "¦")
     return f"`{text}`" if text else ""
 
 
-def _escape(text: str) -> str:
-    return text.replace("|", "\\|").replace("_", "\\_").replace("*", "\\*")
+def escape(text: str) -> str:
+    """Text that Markdown takes for text."""
+    # The name of an invalid image may be anything that a folder can be called.
+    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", " ".join(words.visible(text).split()))
 
 
 def _node(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from reconciler.model.lockfile import Build, Failure, Reason
+from reconciler.model.lockfile import Build, Failure, Reason, Undelivered, Verdict
 from reconciler.plan.words import duration
 
 _MOST_FILES = 8
@@ -19,7 +19,7 @@ def build_commit(image: str, build: Build, *, verb: str = "build") -> str:
         f"Reconciler-Image: {image}",
         f"Reconciler-Build: {build.id}",
         f"Reconciler-Key: {build.key}",
-        *(f"Reconciler-Reason: {reason.code}" for reason in build.reasons),
+        *_reason_trailers(build.reasons),
     ]
     return _message(f"{image}: {verb} {build.id} ({codes})", body, trailers)
 
@@ -28,7 +28,7 @@ def change_commit(image: str, what: str, reasons: Iterable[Reason]) -> str:
     """The message of a commit that records anything else: a copy, new tags, a retired artifact."""
     reasons = tuple(reasons)
     codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
-    trailers = [f"Reconciler-Image: {image}", *(f"Reconciler-Reason: {reason.code}" for reason in reasons)]
+    trailers = [f"Reconciler-Image: {image}", *_reason_trailers(reasons)]
     return _message(f"{image}: {what} ({codes})", map(sentence, reasons), trailers)
 
 
@@ -39,7 +39,7 @@ def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> s
         f"Reconciler-Image: {image}",
         f"Reconciler-Build: {failure.build}",
         f"Reconciler-Key: {failure.key}",
-        *(f"Reconciler-Reason: {reason.code}" for reason in reasons),
+        *_reason_trailers(reasons),
     ]
     return _message(f"{image}: build {failure.build} failed", body, trailers)
 
@@ -62,6 +62,35 @@ def failure_tag(image: str, failure: Failure) -> str:
     return "\n".join([*lines, "", _record(failure.model_dump(mode="json")), ""])
 
 
+def verdict_tag_name(image: str, build_id: str) -> str:
+    """The annotated tag of a verdict."""
+    return f"verdict/{image}/{build_id}"
+
+
+def verdict_tag(image: str, build_id: str, verdict: Verdict) -> str:
+    """The tag's message: the verdict for people, then as JSON."""
+    lines = [f"{image} {build_id}: {verdict.status}", "", f"by: {verdict.by}", f"evidence: {verdict.evidence}"]
+    return "\n".join([*lines, "", _record(verdict.model_dump(mode="json")), ""])
+
+
+def verdict_commit(image: str, build_id: str, verdict: Verdict) -> str:
+    """The message of a commit that records a verdict."""
+    body = [f"{verdict.status.capitalize()} by {verdict.by}.", f"Evidence: {verdict.evidence}"]
+    trailers = [
+        f"Reconciler-Image: {image}",
+        f"Reconciler-Build: {build_id}",
+        "Reconciler-Reason: verdict-pending-record",
+    ]
+    return _message(f"{image}: {build_id} {verdict.status} validation (verdict-pending-record)", body, trailers)
+
+
+def undelivered_commit(image: str, undelivered: Iterable[Undelivered]) -> str:
+    """The message of a commit that records what could not be announced, or that everything now was."""
+    body = [f"{one.to} was not told that {one.build} is {one.event}: {one.why}" for one in undelivered]
+    subject = f"{image}: announcements not delivered" if body else f"{image}: announcements delivered"
+    return _message(subject, body or ["Everybody has been told."], [f"Reconciler-Image: {image}"])
+
+
 def record_in(tag_message: str) -> str | None:
     """The JSON record in a tag's message; None when it holds none."""
     start = tag_message.find("\n{\n")
@@ -78,6 +107,10 @@ def sentence(reason: Reason) -> str:
     if reason.code == "new":
         return "First build."
     return f"{reason.code}: {reason.was or 'nothing'} → {reason.now or 'nothing'}."
+
+
+def _reason_trailers(reasons: Iterable[Reason]) -> list[str]:
+    return list(dict.fromkeys(f"Reconciler-Reason: {reason.code}" for reason in reasons))
 
 
 def _places(build: Build) -> list[str]:

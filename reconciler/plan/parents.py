@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
+from reconciler.plan.transitions import as_declared
 
 REPLACING = frozenset({"build", "adopt"})
-PRECEDING = frozenset({"build", "adopt", "copy"})
 
 
 @dataclass(frozen=True)
@@ -22,20 +23,24 @@ class ParentPin:
     missing: str | None = None
 
 
-def pin_to_parent(child: Image, parent: Decision) -> ParentPin:
+def pin_to_parent(child: Image, parent: Decision, *, preview: bool = False) -> ParentPin:
     """The pin of a child, from its parent's decision.
 
-    A parent that this run replaces is pinned by its wanted key alone: the key is known before the build is.
+    A parent that this run replaces is pinned by its wanted key alone: the key is known before the build is. A preview
+    follows the preview of its parent, whatever the channel: on main the child gets the same key once the channel moves.
     """
     source = child.source
     if source is None or source.image is None:
         raise ValueError(f"{child.name} is not built on another image")
     channel = source.parent_channel
-    pending = not PRECEDING.isdisjoint(parent.planned.actions)
-    if _moves(parent, channel) and parent.wanted is not None:
+    if ((preview and _replaces(parent)) or _moves(parent, channel)) and parent.wanted is not None:
         adopted = parent.adopt[0].own("build") if parent.adopt else None
         return ParentPin(Pin(image=parent.name, build=adopted, key=parent.wanted.key), pending=True)
-    return replace(pin_to_recorded(child, parent.lock), pending=pending)
+    promoted = parent.image is not None and "promote" in parent.planned.actions
+    lock = as_declared(parent.lock, parent.image) if promoted and parent.image else parent.lock
+    pinned = pin_to_recorded(child, lock)
+    pending = _moves(parent, channel) or promoted or _brings_to(child.regions[:1], parent, pinned.pin)
+    return replace(pinned, pending=pending)
 
 
 def pin_to_recorded(child: Image, parent: Lockfile | None) -> ParentPin:
@@ -50,7 +55,20 @@ def pin_to_recorded(child: Image, parent: Lockfile | None) -> ParentPin:
     return ParentPin(recorded.as_pin(source.image))
 
 
+def _brings_to(region: Sequence[str], parent: Decision, pin: Pin | None) -> bool:
+    """Whether the build that a child is built on comes to the child's region only by this run."""
+    newest = parent.lock.builds[0].id if parent.lock.builds else None
+    if pin is None or pin.build != newest or parent.planned.actions == ("none",):
+        return False
+    brought = {*parent.missing_regions, *(seen.location for seen in parent.adopt)}
+    return not brought.isdisjoint(region)
+
+
+def _replaces(parent: Decision) -> bool:
+    return parent.image is not None and not REPLACING.isdisjoint(parent.planned.actions)
+
+
 def _moves(parent: Decision, channel: str) -> bool:
-    if parent.image is None or REPLACING.isdisjoint(parent.planned.actions):
+    if parent.image is None or not _replaces(parent):
         return False
     return channel == "candidate" or not parent.image.declaration.validation.required

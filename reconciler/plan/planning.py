@@ -35,6 +35,8 @@ class Known:
     observation: Observation = field(default_factory=Observation)
     unlisted: Mapping[str, Sequence[Seen]] = field(default_factory=dict)
     """Recorded artifacts, by image, that the listing by tag left out and that are there all the same."""
+    live_branches: frozenset[str] | None = None
+    """Branches that the remote has; None where nothing depends on it, so that it was not asked."""
     pins: Mapping[str, Pin] = field(default_factory=dict)
     """Upstream pins by image: as locked, or resolved anew."""
     unresolved: Mapping[str, str] = field(default_factory=dict)
@@ -94,17 +96,42 @@ def _selected(known: Known, parents: Mapping[str, set[str]]) -> frozenset[str]:
     return frozenset({*known.fleet.names, *removed(known)})
 
 
-def _by_image(known: Known) -> Mapping[str, list[Seen]]:
-    found: defaultdict[str, list[Seen]] = defaultdict(list)
+def _by_image(known: Known) -> Mapping[str, tuple[Seen, ...]]:
+    """What the registry shows of each image: what carries its name or the former one, and what is recorded of it.
+
+    What is recorded counts whatever its tags say: a tag that was changed by hand is set right, and nothing rebuilt.
+    """
+    tagged: defaultdict[str | None, list[Seen]] = defaultdict(list)
     for one in known.observation.artifacts:
-        found[one.own("image") or ""].append(one)
+        tagged[one.own("image")].append(one)
+    by_place = {(one.location, one.id): one for one in known.observation.artifacts}
+    found: dict[str, tuple[Seen, ...]] = {}
+    for name, image in known.fleet.images.items():
+        lock, former = lock_of(known, image)
+        names = (name,) if former is None else (name, former)
+        places = sorted({(artifact.location, artifact.id) for build in lock.builds for artifact in build.artifacts})
+        recorded = (by_place[place] for place in places if place in by_place)
+        found[name] = (
+            *(one for each in names for one in tagged.get(each, ())),
+            *(one for one in recorded if one.own("image") not in names),
+        )
     return found
 
 
-def _decide(known: Known, decisions: Mapping[str, Decision], *, name: str, seen: Mapping[str, list[Seen]]) -> Decision:
+def _broken_lock(known: Known, image: Image) -> UserError | None:
+    """What is wrong with the image's lockfile. That of a former name counts until there is one of the new name."""
+    former = image.declaration.moved_from
+    if image.name in known.locks or image.name in known.broken_locks or former is None:
+        return known.broken_locks.get(image.name)
+    return known.broken_locks.get(former)
+
+
+def _decide(
+    known: Known, decisions: Mapping[str, Decision], *, name: str, seen: Mapping[str, tuple[Seen, ...]]
+) -> Decision:
     image = known.fleet.images[name]
     lock, former = lock_of(known, image)
-    broken = known.broken_locks.get(former or name)
+    broken = _broken_lock(known, image)
     if broken is not None:
         return _broken(known, name, (broken,))
     situation = Situation(
@@ -114,12 +141,13 @@ def _decide(known: Known, decisions: Mapping[str, Decision], *, name: str, seen:
         fleet=known.fleet_name,
         head=known.head,
         options=known.options,
-        seen=(*seen.get(name, ()), *seen.get(former or "", ()), *known.unlisted.get(name, ())),
+        seen=(*seen.get(name, ()), *known.unlisted.get(name, ())),
         unreadable=known.observation.unreadable,
         pin=known.pins.get(name),
         pin_missing=known.unresolved.get(name),
         renamed_from=former,
         grace_seconds=known.fleet.settings.aws.visibility_grace,
+        live_branches=known.live_branches,
     )
     if image.parent is not None:
         parent = _parent_pin(known, decisions, image=image)
@@ -132,9 +160,10 @@ def _decide(known: Known, decisions: Mapping[str, Decision], *, name: str, seen:
 def _parent_pin(known: Known, decisions: Mapping[str, Decision], *, image: Image) -> ParentPin:
     parent = decisions.get(image.parent or "")
     if parent is not None and parent.image is not None:
-        return pin_to_parent(image, parent)
+        return pin_to_parent(image, parent, preview=known.options.preview)
     # The parent is invalid: its children keep to what is recorded of it.
-    return pin_to_recorded(image, known.locks.get(image.parent or ""))
+    recorded = pin_to_recorded(image, known.locks.get(image.parent or ""))
+    return recorded if recorded.pin is not None else ParentPin(None, missing=f"waits for {image.parent}: it is invalid")
 
 
 def _broken(known: Known, name: str, problems: tuple[UserError, ...]) -> Decision:
@@ -142,7 +171,8 @@ def _broken(known: Known, name: str, problems: tuple[UserError, ...]) -> Decisio
         image=name, sync="unknown", health="unknown", actions=("none",),
         errors=tuple(str(problem) for problem in problems),
     )  # fmt: skip
-    lock = known.locks.get(name) or Lockfile(image=name)
+    # Not validated: the name of the folder, or of the lockfile, may be what is wrong.
+    lock = known.locks.get(name) or Lockfile.model_construct(image=name)
     return Decision(planned=planned, image=None, lock=lock, wanted=None)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -36,33 +36,41 @@ def presence(situation: Situation, build: Build) -> Presence:
     """Compare a recorded build with the registry, region by region. Unknown is never taken for missing."""
     found = Presence()
     by_id = {(one.location, one.id): one for one in situation.seen}
-    same_key = {one.location: one for one in adoptable(situation.seen, key=build.key) if one.own("build") == build.id}
+    complete = _unrecorded(situation, build)
+    tags = of_recorded(fleet=situation.fleet, image=situation.image, build=build)
     for region in situation.image.regions:
         recorded = build.artifact_in(region)
-        seen = by_id.get((region, recorded.id)) if recorded else same_key.get(region)
+        seen = by_id.get((region, recorded.id)) if recorded else complete.get(region)
         if region in situation.unreadable:
             found.unknown.append(f"{region}: {situation.unreadable[region]}")
         elif seen is None:
             _note_missing(found, situation, build=build, region=region, recorded=recorded)
         else:
-            _note_seen(found, situation, build=build, seen=seen, is_recorded=recorded is not None)
+            _note_seen(found, seen, tags=tags, is_recorded=recorded is not None)
     _note_extra(found, build=build, regions=situation.image.regions)
     recorded_ids = {(artifact.location, artifact.id) for artifact in build.artifacts}
     usable = [one for place, one in by_id.items() if place in recorded_ids and one.state == "available"]
     found.sources = [*found.present, *(one for one in usable if one not in found.present)]
+    if found.missing and not found.sources:
+        found.unknown.extend(_unknown_elsewhere(found, situation, build=build, by_id=by_id))
     _settle(found, build)
     return found
+
+
+def _unrecorded(situation: Situation, build: Build) -> Mapping[str, Seen]:
+    """The complete artifacts of this build by region; not looked for where every declared region is recorded."""
+    if all(build.artifact_in(region) for region in situation.image.regions):
+        return {}
+    same_build = (one for one in situation.seen if one.own("build") == build.id)
+    return {one.location: one for one in adoptable(same_build, key=build.key)}
 
 
 def _note_missing(
     found: Presence, situation: Situation, *, build: Build, region: str, recorded: Artifact | None
 ) -> None:
-    finished = finished_at(build)
-    age = situation.now - finished if finished else None
-    if recorded and age is not None and age < timedelta(seconds=situation.grace_seconds):
-        # EC2 is eventually consistent: what was recorded moments ago may not be listed yet.
-        left = format_duration(situation.grace_seconds - int(age.total_seconds()))
-        found.unknown.append(f"{region}: {recorded.id} is not listed yet; it counts as missing in {left}")
+    young = _too_young(situation, build, recorded) if recorded else None
+    if young is not None:
+        found.unknown.append(young)
         return
     found.missing.append(region)
     found.reasons.append(
@@ -70,7 +78,31 @@ def _note_missing(
     )
 
 
-def _note_seen(found: Presence, situation: Situation, *, build: Build, seen: Seen, is_recorded: bool) -> None:
+def _too_young(situation: Situation, build: Build, artifact: Artifact) -> str | None:
+    """EC2 is eventually consistent: what was recorded moments ago may not be listed yet."""
+    finished = finished_at(build)
+    if finished is None or situation.now - finished >= timedelta(seconds=situation.grace_seconds):
+        return None
+    left = format_duration(situation.grace_seconds - int((situation.now - finished).total_seconds()))
+    return f"{artifact.location}: {artifact.id} is not listed yet; it counts as missing in {left}"
+
+
+def _unknown_elsewhere(
+    found: Presence, situation: Situation, *, build: Build, by_id: Mapping[tuple[str, str], Seen]
+) -> Iterator[str]:
+    """What may still be there to copy from, in regions that are no longer declared."""
+    for artifact in found.extra:
+        seen = by_id.get((artifact.location, artifact.id))
+        young = _too_young(situation, build, artifact)
+        if artifact.location in situation.unreadable:
+            yield f"{artifact.location}: {situation.unreadable[artifact.location]}"
+        elif seen is not None and seen.state == "pending":
+            yield f"{artifact.location}: {artifact.id} is pending"
+        elif seen is None and young is not None:
+            yield young
+
+
+def _note_seen(found: Presence, seen: Seen, *, tags: Mapping[str, str], is_recorded: bool) -> None:
     if seen.state == "pending":
         found.unknown.append(f"{seen.location}: {seen.id} is pending")
         return
@@ -86,12 +118,11 @@ def _note_seen(found: Presence, situation: Situation, *, build: Build, seen: See
         found.reasons.append(
             Reason(code="region-missing", was=f"{seen.location} not recorded", now=f"{seen.location} {seen.id}")
         )
-    wanted = of_recorded(fleet=situation.fleet, image=situation.image, build=build)
-    differing = sorted(name for name, value in wanted.items() if seen.tags.get(name) != value)
+    differing = sorted(name for name, value in tags.items() if seen.tags.get(name) != value)
     if differing:
         found.retag.append(seen)
         was = ", ".join(f"{name}={seen.tags[name]}" if name in seen.tags else f"no {name}" for name in differing)
-        now = ", ".join(f"{name}={wanted[name]}" for name in differing)
+        now = ", ".join(f"{name}={tags[name]}" for name in differing)
         found.reasons.append(Reason(code="tags-changed", was=f"{seen.location}: {was}", now=now))
 
 

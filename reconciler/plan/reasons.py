@@ -13,7 +13,10 @@ THIS_RUN = "(this run)"
 
 
 def content_reasons(situation: Situation, wanted: Wanted) -> tuple[Reason, ...]:
-    """Why what is wanted is not what was built last. Empty when it is the same thing."""
+    """Why what is wanted is not what was built last. Empty when it is the same thing.
+
+    A source that has no pin says nothing of whether it moved.
+    """
     last = situation.last
     if last is None:
         return (Reason(code="new", now=situation.head[:12]),)
@@ -23,7 +26,7 @@ def content_reasons(situation: Situation, wanted: Wanted) -> tuple[Reason, ...]:
         found.append(_inputs_changed(situation, last, components))
     if "tooling" in components:
         found.append(_tooling_changed(situation, last))
-    if SOURCE in components:
+    if SOURCE in components and (wanted.pin is not None or situation.image.source is None):
         found.append(_source_changed(last, wanted.pin))
     return tuple(found)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.lockfile import Build, Lockfile, began_at
 from reconciler.model.observation import Seen
 from reconciler.model.plan import PlanOptions
 from reconciler.model.source import Pin
@@ -32,6 +32,8 @@ class Situation:
     parent_pending: bool = False
     renamed_from: str | None = None
     grace_seconds: int = 120
+    live_branches: frozenset[str] | None = None
+    """Branches that the remote has; None where that was not asked."""
 
     @property
     def last(self) -> Build | None:
@@ -56,9 +58,9 @@ def is_expired(build: Build | None, *, limit: int | None, now: datetime) -> bool
 
 
 def finished_at(build: Build | None) -> datetime | None:
-    """When a build ended; None when it isn't recorded. A build id starts with the time of its start."""
+    """When a build ended, as far as it is recorded: its id tells at least when it began. None without a build."""
     if build is None:
         return None
     if build.started is None:
-        return datetime.strptime(f"{build.id[:16]}+0000", "%Y%m%dT%H%M%SZ%z")
+        return began_at(build.id)
     return parse_instant(build.started) + timedelta(seconds=build.seconds or 0)

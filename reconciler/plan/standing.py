@@ -71,4 +71,12 @@ def _why(decision: Decision) -> str | None:
         return f"{failure.build} failed, attempt {failure.attempts}: {failure.what.splitlines()[0]}"
     if planned.health == "suspended":
         return planned.waits_for
+    newest = decision.lock.builds[0] if decision.lock.builds else None
+    if newest is not None and newest.phase == "rejected" and newest.verdict is not None:
+        return f"{newest.id} failed validation by {newest.verdict.by}: {newest.verdict.evidence}"
+    if newest is None:
+        return "not built yet"
+    undelivered = decision.lock.undelivered
+    if undelivered:
+        return f"{undelivered[0].to} was not told of {undelivered[0].build}: {undelivered[0].why}"
     return None

@@ -10,6 +10,7 @@ from rich.text import Text
 from reconciler.model.plan import Plan, PlannedImage
 from reconciler.plan import words
 
+_MOST_VERBS = 3
 _COLOURS = {"build": "yellow", "adopt": "green", "copy": "cyan", "retire": "red", "none": "dim"}
 
 
@@ -31,8 +32,9 @@ def render(plan: Plan) -> RenderableType:
 def footer(plan: Plan) -> str:
     """What is in sync, how long it will take, and what to do next."""
     parts = []
-    if len(plan.images) > 0 and words.in_sync_count(plan) < len(plan.images):
-        parts.append(f"{words.in_sync_count(plan)} in sync.")
+    in_sync = words.in_sync_count(plan)
+    if 0 < in_sync < len(plan.images):
+        parts.append(f"{in_sync} in sync.")
     estimate = words.estimate(plan)
     if estimate:
         parts.append(estimate)
@@ -43,10 +45,10 @@ def footer(plan: Plan) -> str:
 
 
 def _cells(image: PlannedImage) -> tuple[RenderableType, ...]:
-    action = ", ".join(image.actions)
+    action = "\n".join(image.actions)
     details = "\n".join(words.details(image))
     return (
-        Text(image.image, style="bold"),
+        Text(words.visible(image.image), style="bold"),
         Text(action, style=_COLOURS.get(image.actions[0], "")),
         Text(words.why(image).replace(", ", "\n")),
         Text(details),
@@ -58,6 +60,8 @@ def _verbs(plan: Plan) -> str:
     objects = "it" if sum(image.actions != ("none",) for image in plan.images) == 1 else "them"
     if len(actions) == 1:
         return f"{actions[0]} {objects}"
+    if len(actions) > _MOST_VERBS:
+        return "carry it out"
     return f"{', '.join(actions[:-1])} and {actions[-1]} {objects}"
 
 

@@ -32,11 +32,20 @@ def when_complete(
 def of_recorded(*, fleet: str, image: Image, build: Build) -> dict[str, str]:
     """The tags that the artifacts of a recorded build should carry today."""
     wanted = Wanted(
-        key=build.key, components=build.components, inputs=inputs_of(build.components), pin=build.source
-    )  # fmt: skip
+        key=build.key,
+        components=build.components,
+        inputs=inputs_of(build.components, image.source),
+        pin=build.source,
+    )
     return when_complete(
         fleet=fleet, image=image, build_id=build.id, wanted=wanted, commit=build.commit, phase=build.phase
     )
+
+
+def of_preview(*, fleet: str, image: Image, build: Build, branch: str, pull_request: int | None) -> dict[str, str]:
+    """The tags of what a pull request built: as a recorded build's, with whose it is."""
+    number = _own(**{"pull-request": str(pull_request)}) if pull_request is not None else {}
+    return {**of_recorded(fleet=fleet, image=image, build=build), **_own(branch=branch[:_LONGEST_VALUE]), **number}
 
 
 def source_text(pin: Pin) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile
+from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, Verdict
 from reconciler.model.source import PinnedSource
+from reconciler.plan.adoption import NEVER_AGAIN
 
 
 def with_build(lock: Lockfile, build: Build, *, image: Image) -> Lockfile:
@@ -47,15 +48,50 @@ def with_artifacts(
 
 def as_declared(lock: Lockfile, image: Image) -> Lockfile:
     """Record what a declaration says without a build: its name, its source's wording, a verdict no longer needed."""
-    source = lock.source.model_copy(update={"requested": image.source}) if lock.source and image.source else None
+    built_on = lock.source.pinned if lock.source else lock.builds[0].source if lock.builds else None
+    source = PinnedSource(requested=image.source, pinned=built_on) if image.source and built_on else None
     channels = lock.channels
     builds = lock.builds
-    if not image.declaration.validation.required and channels.candidate is not None:
+    if promotes(lock, image):
         channels = Channels(candidate=channels.candidate, stable=channels.candidate)
         builds = tuple(
             build.model_copy(update={"phase": "stable"}) if build.id == channels.stable else build for build in builds
         )
     return lock.model_copy(update={"image": image.name, "source": source, "channels": channels, "builds": builds})
+
+
+def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict) -> Lockfile:
+    """Record what the validation repository said of a build. A pass of the candidate moves `stable` to it.
+
+    A failure marks the build rejected and takes every channel off it: back to the newest build that stands.
+    """
+    passed = verdict.status == "passed"
+    moves = passed and build_id == lock.channels.candidate
+    phase: Phase | None = "stable" if moves else None if passed else "rejected"
+    update = {"verdict": verdict, **({"phase": phase} if phase else {})}
+    builds = tuple(one.model_copy(update=update) if one.id == build_id else one for one in lock.builds)
+    channels = lock.channels.model_copy(update={"stable": build_id}) if moves else lock.channels
+    if not passed:
+        stands = next((one.id for one in builds if one.phase == "stable"), None)
+        stable = stands if channels.stable == build_id else channels.stable
+        channels = Channels(candidate=stable if channels.candidate == build_id else channels.candidate, stable=stable)
+    return lock.model_copy(update={"builds": builds, "channels": channels})
+
+
+def first_phase(image: Image) -> Phase:
+    """The phase of a build that is recorded: a candidate where somebody's verdict is waited for."""
+    return "candidate" if image.declaration.validation.required else "stable"
+
+
+def promotes(lock: Lockfile, image: Image) -> bool:
+    """Whether `stable` follows `candidate` without a build: nobody's verdict is waited for any more."""
+    candidate = lock.build(lock.channels.candidate)
+    return (
+        not image.declaration.validation.required
+        and candidate is not None
+        and candidate.id != lock.channels.stable
+        and candidate.phase not in NEVER_AGAIN
+    )
 
 
 def with_failure(lock: Lockfile, failure: Failure) -> Lockfile:

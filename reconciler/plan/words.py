@@ -14,7 +14,7 @@ def headline(plan: Plan) -> str:
     total = len(plan.images)
     parts = []
     if plan.drifted:
-        named = ", ".join(f"{image.image} ({_codes(image)})" for image in plan.drifted[:6])
+        named = ", ".join(f"{visible(image.image)} ({_codes(image)})" for image in plan.drifted[:6])
         more = f" and {len(plan.drifted) - 6} more" if len(plan.drifted) > 6 else ""
         parts.append(f"{len(plan.drifted)} of {_images(total)} drifted: {named}{more}")
     unknown = [image for image in plan.images if image.unknown]
@@ -49,7 +49,12 @@ def details(image: PlannedImage) -> tuple[str, ...]:
         lines.append(f"waits for {', '.join(image.blocked_by)}")
     if image.waits_for:
         lines.append(image.waits_for)
-    return tuple(lines)
+    return tuple(visible(line) for line in lines)
+
+
+def visible(text: str) -> str:
+    """A text of which no character steers a terminal: whoever names a file would else write on it what they like."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
 
 
 def estimate(plan: Plan) -> str | None:
@@ -95,5 +100,5 @@ def _images(count: int) -> str:
 
 
 def _names(images: list[PlannedImage]) -> str:
-    named = ", ".join(image.image for image in images[:6])
+    named = ", ".join(visible(image.image) for image in images[:6])
     return named + (f" and {len(images) - 6} more" if len(images) > 6 else "")

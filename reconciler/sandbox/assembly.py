@@ -7,7 +7,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from reconciler.sandbox import catalogue, ec2, ground, images
+from reconciler.sandbox import catalogue, ec2, ground, images, permissions
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.control import Control
 from reconciler.sandbox.endpoint import Endpoint
@@ -32,8 +32,9 @@ def assemble(directory: Path, loop: asyncio.AbstractEventLoop, parts: ExitStack)
 
     published = catalogue.Catalogue()
     catalogue.install_parameters(published)
-    ec2.install(ec2.Ground(instances, storage, published, base=(base,)), addresses)
+    ec2.install(ec2.Ground(addresses, instances, storage, published, base=(base,)))
     images.install()
+    permissions.install()
     traffic = Traffic()
     traffic.install()
 

@@ -1,4 +1,5 @@
-"""The sandbox's own levers, over HTTP on loopback: publish an upstream image, disturb calls, count them."""
+"""The sandbox's own levers, over HTTP on loopback: publish an upstream image, disturb calls, count them,
+ask IAM about them."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from reconciler.model.errors import UserError
+from reconciler.sandbox import permissions
 from reconciler.sandbox.catalogue import Catalogue
 from reconciler.sandbox.endpoint import POLL_SECONDS
 from reconciler.sandbox.storage import Storage
@@ -35,6 +37,7 @@ class Control(ThreadingHTTPServer):
             "/heal": lambda _: traffic.heal(),
             "/calls": self._calls,
             "/forget-calls": lambda _: traffic.forget_counts(),
+            "/iam": lambda asked: permissions.enforce(enforced=asked["enforced"]),
             "/layers": lambda asked: storage.chain_of(asked["image"]),
         }
         self._thread = threading.Thread(target=self.serve_forever, args=(POLL_SECONDS,), daemon=True)

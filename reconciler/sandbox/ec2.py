@@ -25,13 +25,14 @@ _log = logging.getLogger(__name__)
 class Ground:
     """What EC2 stands on in a sandbox."""
 
+    addresses: Addresses
     instances: Instances
     storage: Storage
     catalogue: Catalogue
     base: Chain
 
 
-def install(ground: Ground, addresses: Addresses) -> None:
+def install(ground: Ground) -> None:
     """Let every region that moto opens from now on be a `Region` on this ground."""
     if len(ec2_backends):
         raise RuntimeError("moto has opened a region already")
@@ -41,7 +42,7 @@ def install(ground: Ground, addresses: Addresses) -> None:
 
     ec2_backends.backend = OnThisGround
     # moto draws public addresses at random; ours can be connected to.
-    elastic_network_interfaces.random_public_ip = addresses.take  # type: ignore[attr-defined]  # an import there
+    elastic_network_interfaces.random_public_ip = ground.addresses.take  # type: ignore[attr-defined]  # an import there
 
 
 class Region(EC2Backend):
@@ -76,7 +77,7 @@ class Region(EC2Backend):
                 self.ground_.instances.launch(
                     instance.id,
                     image_id=instance.image_id,
-                    address=instance.public_ip,
+                    address=self._give_address(instance),
                     public_key=pair.material_public if pair is not None else None,
                 )
             except (OSError, UserError) as error:
@@ -90,7 +91,7 @@ class Region(EC2Backend):
         resting = [i for i in instance_ids if not self.ground_.instances.is_running(i)]
         started = super().start_instances(resting)
         for instance, _ in started:
-            self.ground_.instances.start(instance.id, address=instance.public_ip)
+            self.ground_.instances.start(instance.id, address=self._give_address(instance))
         # Starting what runs changes nothing, and moto would draw a new address for it.
         running = [self.get_instance(i) for i in instance_ids if i not in resting]
         return [*started, *((instance, instance.instance_state) for instance in running)]
@@ -115,6 +116,17 @@ class Region(EC2Backend):
         for instance, _ in terminated:
             self.ground_.instances.terminate(instance.id)
         return terminated
+
+    def _give_address(self, instance: Any) -> str:
+        """Let the instance be reached at its private address too; return the address.
+
+        What EC2 knows by two addresses has one here: both are on the same loopback.
+        """
+        address: str = instance.public_ip or self.ground_.addresses.take()
+        interface = instance.nics[0]
+        interface.private_ip_address = address
+        interface.private_ip_addresses[0]["PrivateIpAddress"] = address
+        return address
 
     # Images.
 

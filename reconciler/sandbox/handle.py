@@ -87,6 +87,13 @@ class Sandbox:
         """Forget every fault that has not struck yet."""
         self._pull("/heal")
 
+    def enforce_iam(self, *, enforced: bool = True) -> None:
+        """Ask IAM about every call: only keys that IAM made are let in, and only to what their policies allow.
+
+        The keys in `environment` are none of these. So make users first; `enforced=False` lets everybody in again.
+        """
+        self._pull("/iam", {"enforced": enforced})
+
     def calls(self) -> dict[tuple[str, str, str], int]:
         """How often each (service, action, region) was called since the start, or since `forget_calls`."""
         counts: list[Any] = self._pull("/calls")

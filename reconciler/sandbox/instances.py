@@ -40,7 +40,8 @@ class Instances:
         machine = Machine(self._storage.mount_disk(instance_id))
         self._running[instance_id] = _Running(machine, address)
         if address is not None:
-            self._ssh.open(address, machine, public_key=self._keys[instance_id])
+            port = self._addresses.port_of(address)
+            self._ssh.open(address, machine, port=port, public_key=self._keys[instance_id])
 
     def is_running(self, instance_id: str) -> bool:
         """Whether the instance is up."""

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import kernel
+from reconciler.sandbox import kernel, programs
 from reconciler.sandbox.launch import FAILED, READY
 
 # Read by moto when it is imported.
@@ -36,6 +36,8 @@ def main() -> int:
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
         kernel.own_mounts()
+        programs.make_findable()
+        programs.require()
         os.environ.update(_MOTO_SETTINGS)
         asyncio.run(_serve(directory))
     except UserError as error:

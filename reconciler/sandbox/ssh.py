@@ -10,7 +10,6 @@ from typing import TypeVar
 import asyncssh
 
 from reconciler.sandbox import session
-from reconciler.sandbox.addresses import SSH_PORT
 from reconciler.sandbox.logins import Login, Logins
 from reconciler.sandbox.machine import Machine
 
@@ -27,7 +26,7 @@ class SecureShell:
         self._doors: dict[str, asyncssh.SSHAcceptor] = {}
         self._inside: dict[str, set[asyncssh.SSHServerConnection]] = {}
 
-    def open(self, address: str, machine: Machine, *, public_key: bytes | None) -> None:
+    def open(self, address: str, machine: Machine, *, port: int, public_key: bytes | None) -> None:
         """Listen on `address` for `machine`; return once a client can connect."""
         key = asyncssh.import_public_key(public_key) if public_key else None
         logins = Logins(machine)
@@ -36,7 +35,7 @@ class SecureShell:
         async def listen() -> asyncssh.SSHAcceptor:
             return await asyncssh.listen(
                 address,
-                SSH_PORT,
+                port,
                 server_factory=lambda: _Door(machine, logins, key, inside),
                 server_host_keys=[self._host_key],
                 encoding=None,

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema
 
+from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import Declaration, Settings
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.plan import Plan
@@ -24,6 +25,7 @@ FORMATS: dict[str, tuple[type[BaseModel], str]] = {
     "image-1.json": (Declaration, "desired/<image>/image.yaml"),
     "settings-1.json": (Settings, "desired/reconciler.yaml"),
     "plan-1.json": (Plan, "reconciler plan --json"),
+    "announcement-1.json": (Announcement, "An announcement, as webhooks, topics and buses receive it"),
 }
 """File name to model and what it describes. A number in a name goes up when what was valid no longer is."""
 

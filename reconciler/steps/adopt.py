@@ -6,13 +6,15 @@ from pydantic import ValidationError
 
 from reconciler.model import events
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build
+from reconciler.model.lockfile import Build, Phase
 from reconciler.model.plan import Decision
+from reconciler.model.source import Pin
 from reconciler.plan.messages import record_in, tag_name
+from reconciler.plan.transitions import first_phase
 from reconciler.steps.run import Run
 
 
-def adopted_build(run: Run, image: Image, decision: Decision) -> Build:
+def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | None = None) -> Build:
     """The build to record for the artifacts that are adopted.
 
     The annotated tag holds the whole record. Without it the artifact's own tags and the key that it was found by say
@@ -37,11 +39,18 @@ def adopted_build(run: Run, image: Image, decision: Decision) -> Build:
         update={
             "files": {file.path: f"{file.mode} {file.oid}" for file in image.inputs},
             "reasons": decision.planned.reasons,
-            "source": wanted.pin or known.source,
+            "source": _built_on(known.source, wanted.pin),
             "artifacts": tuple(seen.as_artifact(builder) for seen in decision.adopt),
-            "phase": "candidate" if image.declaration.validation.required else "stable",
+            "phase": phase or first_phase(image),
         }
     )
+
+
+def _built_on(recorded: Pin | None, wanted: Pin | None) -> Pin | None:
+    """The pin as the build's own record has it, which tells more of the same source than the artifact's tags do."""
+    if recorded is not None and wanted is not None and recorded.identity == wanted.identity:
+        return recorded
+    return wanted or recorded
 
 
 def _tagged(run: Run, image: str, build_id: str) -> Build | None:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.model.errors import ReconcilerError
+from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.events import Copied
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.values import digest
 from reconciler.plan.tags import at_birth, of_recorded
 from reconciler.steps.run import Run
 
+SETTLING = 60.0
+"""Seconds for which EC2 may not list an AMI that was just made."""
+_COPY_TRIES = 3
 COPY_TIMEOUT = 3 * 3600
 """Seconds. A large AMI takes over an hour between continents; Packer's own ten minutes are too short."""
 
@@ -31,6 +34,14 @@ def tag_complete(run: Run, image: Image, build: Build, artifacts: Sequence[Artif
     tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
     for artifact in artifacts:
         run.registry.tag(artifact, tags)
+
+
+def tag_with_new_name(run: Run, image: Image, lock: Lockfile) -> None:
+    """Write an image's tags anew on all that is recorded of it: an artifact under a former name can't be retired."""
+    for build in lock.builds:
+        for artifact in build.artifacts:
+            if run.registry.find(artifact.location, artifact.id) is not None:
+                tag_complete(run, image, build, [artifact])
 
 
 def copy_missing(run: Run, image: Image, build: Build, *, source: Artifact, regions: Sequence[str]) -> Copies:
@@ -56,14 +67,23 @@ def copy_missing(run: Run, image: Image, build: Build, *, source: Artifact, regi
 
 
 def _begin_copy(run: Run, image: Image, build: Build, *, source: Artifact, region: str) -> str:
-    replaced = build.artifact_in(region)
-    # EC2 answers a token it has seen with the first copy's id, for a day, even when that copy was deregistered since.
-    # The id of what is replaced makes the second copy another one, and the same one again after a crash.
-    token = digest([build.id, source.location, source.id, region, replaced.id if replaced else None])
-    return run.registry.copy(
-        source,
-        to=region,
-        name=source.name or f"{image.name}-{build.id}",
-        tags=at_birth(fleet=run.known.fleet_name, image=image, build_id=build.id, run_id=build.id),
-        token=token.removeprefix("sha256:"),
-    )
+    # EC2 answers a token it has seen with the first copy's id, for a day, even when that copy failed or was
+    # deregistered since. With the id of what is replaced the next copy is another one, and after a crash the same.
+    recorded = build.artifact_in(region)
+    replaced = recorded.id if recorded else None
+    for _ in range(_COPY_TRIES):
+        token = digest([build.id, source.location, source.id, region, replaced])
+        begun = run.registry.copy(
+            source,
+            to=region,
+            name=source.name or f"{image.name}-{build.id}",
+            tags=at_birth(fleet=run.known.fleet_name, image=image, build_id=build.id, run_id=build.id),
+            token=token.removeprefix("sha256:"),
+        )
+        seen = run.registry.find(region, begun, patience=SETTLING)
+        if seen is not None and seen.state in ("pending", "available"):
+            return begun
+        if seen is not None:
+            run.registry.retire(seen, image=image.name)
+        replaced = begun
+    raise Terminal(f"{region} answers a new copy of {source.id} with {replaced}, which failed or is gone")

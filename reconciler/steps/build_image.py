@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -13,17 +14,16 @@ from reconciler.build.protocol import BuildRequest, BuildResult
 from reconciler.model import events
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.lockfile import Artifact, Build, Phase
 from reconciler.model.plan import Decision, Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.key import short
 from reconciler.plan.key import wanted as want
 from reconciler.plan.tags import at_birth
+from reconciler.plan.transitions import first_phase
+from reconciler.steps.artifacts import SETTLING
 from reconciler.steps.run import Run
-
-_SETTLING = 60.0
-"""Seconds for which EC2 may not list an AMI that Packer has just waited for."""
 
 
 def new_build_id(run: Run, key: str) -> str:
@@ -31,7 +31,9 @@ def new_build_id(run: Run, key: str) -> str:
     return f"{run.now():%Y%m%dT%H%M%SZ}-{short(key)}"
 
 
-def build_image(run: Run, image: Image, wanted: Wanted, *, build_id: str, decision: Decision) -> Build:
+def build_image(
+    run: Run, image: Image, wanted: Wanted, *, build_id: str, decision: Decision, phase: Phase | None = None
+) -> Build:
     """Run Packer for an image and describe its artifacts as the registry shows them.
 
     Raises BuildFailed when Packer failed, UserError when it can't be started as declared.
@@ -71,7 +73,7 @@ def build_image(run: Run, image: Image, wanted: Wanted, *, build_id: str, decisi
         packer=result.packer,
         source=wanted.pin,
         artifacts=artifacts,
-        phase="candidate" if image.declaration.validation.required else "stable",
+        phase=phase or first_phase(image),
         ci=run.ci,
     )
 
@@ -115,7 +117,7 @@ def _source_ami(image: Image, pin: Pin | None) -> str | None:
 def _described(run: Run, artifact: Artifact) -> Artifact:
     if artifact.kind != "ami":
         raise Terminal(f"{artifact.builder} left {artifact.kind} {artifact.id}: only AMIs can be recorded yet")
-    seen = run.registry.find(artifact.location, artifact.id, patience=_SETTLING)
+    seen = run.registry.find(artifact.location, artifact.id, patience=SETTLING)
     if seen is None:
         raise Transient(f"Packer reported {artifact.id} in {artifact.location}, and the registry does not have it")
     return seen.as_artifact(artifact.builder)
@@ -140,8 +142,13 @@ def _as_built(run: Run, image: Image, wanted: Wanted, *, result: BuildResult) ->
 @contextmanager
 def _work_folder(run: Run, build_id: str, *, image: Image) -> Iterator[Path]:
     """A folder for one build, gone afterwards. Logs are elsewhere, and stay."""
-    folder = run.folder / "work" / f"{image.name}-{build_id}"
-    folder.mkdir(parents=True, mode=0o700)
+    work = run.folder / "work"
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        # Not the build's id alone: two runs in one checkout may begin in the same second.
+        folder = Path(tempfile.mkdtemp(prefix=f"{image.name}-{build_id}-", dir=work))
+    except OSError as error:
+        raise Terminal(f"{image.name} can't be built: {work} cannot be written ({error.strerror})") from error
     try:
         yield folder
     finally:

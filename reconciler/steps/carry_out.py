@@ -14,13 +14,23 @@ from reconciler.model.plan import Decision, Wanted
 from reconciler.plan import transitions
 from reconciler.plan.backoff import next_failure
 from reconciler.plan.key import wanted as want
-from reconciler.plan.parents import pin_to_recorded
+from reconciler.plan.parents import REPLACING, pin_to_recorded
+from reconciler.plan.planning import lock_of
 from reconciler.steps.adopt import adopted_build
-from reconciler.steps.artifacts import Copies, copy_missing, tag_complete
+from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_with_new_name
 from reconciler.steps.build_image import build_image, new_build_id
+from reconciler.steps.preview import preview_image
 from reconciler.steps.record import Recording, record_build, record_change, record_failure
 from reconciler.steps.result import Result, Status
 from reconciler.steps.run import Run
+from reconciler.steps.settle import settle
+
+_BECAME: Mapping[Status, str] = {
+    "failed": "failed",
+    "skipped": "was skipped",
+    "interrupted": "was interrupted",
+    "superseded": "changed in the meantime",
+}
 
 
 def carry_out(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
@@ -29,8 +39,8 @@ def carry_out(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Re
         return Result(decision.name, "interrupted", decision.lock)
     stopped = _stopped_by(decision, parents)
     if stopped is not None:
-        run.listener(events.Skipped(image=decision.name, why=stopped))
-        return Result(decision.name, "skipped", decision.lock, why=stopped)
+        run.listener(events.Skipped(image=decision.name, why=stopped.why))
+        return stopped
     try:
         return _act(run, decision, parents)
     except ReconcilerError as error:
@@ -38,25 +48,49 @@ def carry_out(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Re
         return Result(decision.name, "failed", decision.lock, why=error.what, error=error)
 
 
-def _stopped_by(decision: Decision, parents: Mapping[str, Result]) -> str | None:
+def _stopped_by(decision: Decision, parents: Mapping[str, Result]) -> Result | None:
+    """What becomes of a child whose parent does not stand. Nothing failed where the branch moved on."""
     for name in decision.planned.blocked_by:
         parent = parents.get(name)
         if parent is not None and not parent.stands:
-            return f"its parent {name} {'was interrupted' if parent.status == 'interrupted' else 'failed'}"
+            status: Status = "superseded" if parent.status == "superseded" else "skipped"
+            return Result(decision.name, status, decision.lock, why=f"its parent {name} {_BECAME[parent.status]}")
     return None
 
 
 def _act(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
     image = decision.image
+    if run.branch is not None:
+        return preview_image(run, decision, parents)
     if image is None:
         return _end(run, decision)
+    if lock_of(run.known, image)[1] is not None:
+        tag_with_new_name(run, image, decision.lock)
+    decision = settle(run, image, decision)
+    if REPLACING.isdisjoint(decision.planned.actions):
+        return _change(run, decision, image)
+    wanted = _with_parent(decision, image, parents)
+    if _needless(decision, wanted):
+        why = f"its parent {image.parent} {_BECAME['superseded']}"
+        run.listener(events.Skipped(image=image.name, why=why))
+        return Result(image.name, "superseded", decision.lock, why=why)
     if "build" in decision.planned.actions:
-        return _build(run, decision, _with_parent(decision, image, parents), image=image)
-    if "adopt" in decision.planned.actions:
-        build = adopted_build(run, image, decision)
-        run.listener(events.Adopted(image=image.name, build=build.id))
-        return _complete(run, decision, build, image=image, status="adopted")
-    return _change(run, decision, image)
+        return _build(run, decision, wanted, image=image)
+    return _adopt(run, decision, wanted, image=image)
+
+
+def _needless(decision: Decision, wanted: Wanted) -> bool:
+    """Whether the parent came out otherwise than planned, so that the image has what it needs or nothing to adopt."""
+    if decision.wanted is not None and decision.wanted.key == wanted.key:
+        return False
+    recorded = decision.lock.builds[0].key if decision.lock.builds else None
+    return "adopt" in decision.planned.actions or wanted.key == recorded
+
+
+def _adopt(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Result:
+    build = adopted_build(run, image, replace(decision, wanted=wanted))
+    run.listener(events.Adopted(image=image.name, build=build.id))
+    return _complete(run, decision, build, image=image, status="adopted")
 
 
 def _with_parent(decision: Decision, image: Image, parents: Mapping[str, Result]) -> Wanted:
@@ -89,6 +123,8 @@ def _build(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Res
             events.Failed(image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), notes=notes)
         )
         recording = record_failure(run, image, failure, decision)
+        if recording.superseded:
+            return Result(image.name, "superseded", recording.lock, build=recording.instead, why=recording.why)
         return Result(image.name, "failed", recording.lock, why=failed.what, error=failed, commit=recording.commit)
     return _complete(run, decision, build, image=image, status="built")
 
@@ -117,16 +153,21 @@ def _complete(run: Run, decision: Decision, build: Build, *, image: Image, statu
 
 def _superseded(run: Run, decision: Decision, recording: Recording, *, build: Build, status: Status) -> Result:
     """The branch moved on while we built. Our own duplicate is retired; what was only adopted is left alone."""
+    # Another run may have found it complete in the registry and recorded it before us: then it is no duplicate.
+    recorded = {(artifact.location, artifact.id) for one in recording.lock.builds for artifact in one.artifacts}
     if status == "built":
         for artifact in build.artifacts:
-            run.registry.retire(artifact, image=decision.name)
+            if (artifact.location, artifact.id) not in recorded:
+                run.registry.retire(artifact, image=decision.name)
     run.listener(events.Skipped(image=decision.name, why=recording.why))
-    return Result(decision.name, "superseded", recording.lock, build=build, why=recording.why)
+    return Result(decision.name, "superseded", recording.lock, build=recording.instead, why=recording.why)
 
 
 def _change(run: Run, decision: Decision, image: Image) -> Result:
     """Everything that needs no build: copies, tags, channels, retired regions, the lockfile's wording."""
-    build = decision.lock.builds[0]
+    build = transitions.as_declared(decision.lock, image).kept
+    if build is None:
+        return Result(image.name, "changed", decision.lock)  # its only builds were rejected: there is nothing to keep
     builder = build.artifacts[0].builder
     added: list[Artifact] = [seen.as_artifact(builder) for seen in decision.adopt]
     copies = Copies()
@@ -134,12 +175,14 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
         source = decision.copy_from.as_artifact(builder)
         copies = copy_missing(run, image, build, source=source, regions=decision.missing_regions)
         added.extend(copies.done)
-    for artifact in decision.retire:
+    tag_complete(run, image, build, decision.retag)
+    # What a failed copy is to be made from may stand only where the image is no longer declared.
+    gone = decision.retire if not copies.failed else ()
+    for artifact in gone:
         run.registry.retire(artifact, image=image.name)
-    current = transitions.as_declared(decision.lock, image).builds[0]
-    if decision.retag or "promote" in decision.planned.actions:
-        tag_complete(run, image, current, decision.retag or current.artifacts)
-    recording = record_change(run, decision, image, added=added, gone=decision.retire)
+    recording = record_change(run, decision, image, added=added, gone=gone)
+    if recording.superseded:
+        return Result(image.name, "superseded", recording.lock, why=recording.why)
     return _result(run, decision, recording, build=build, copies=copies, status="changed")
 
 

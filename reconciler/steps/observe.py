@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from difflib import get_close_matches
 
 from reconciler.desired.fleet import read_fleet
+from reconciler.desired.known_templates import KnownTemplates
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
@@ -20,12 +21,14 @@ from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import read_lockfiles
 
 
-def read_repository(tree: Tree, *, fleet_name: str, now: datetime, options: PlanOptions) -> Known:
+def read_repository(
+    tree: Tree, *, fleet_name: str, now: datetime, options: PlanOptions, templates: KnownTemplates | None = None
+) -> Known:
     """What the repository says at one revision: everything but the registry.
 
     Raises UserError for a broken reconciler.yaml, and for an image that was asked for and does not exist.
     """
-    fleet = read_fleet(tree)
+    fleet = read_fleet(tree, templates)
     locks, broken = read_lockfiles(tree)
     known = Known(
         tree=tree,
@@ -46,6 +49,17 @@ def observe(known: Known, registry: Registry) -> Known:
     if observation.refused is not None:
         raise observation.refused
     return _with_unlisted(replace(known, observation=observation), registry)
+
+
+def with_branches(known: Known, branches: Callable[[], frozenset[str]]) -> Known:
+    """The same with the remote's branches, asked for only when an old preview hangs on them."""
+    for seen in known.observation.artifacts:
+        image = known.fleet.images.get(seen.own("image") or "")
+        if image is None or seen.own("phase") != "preliminary" or seen.began is None:
+            continue
+        if known.now - seen.began > timedelta(seconds=image.declaration.retain.previews):
+            return replace(known, live_branches=branches())
+    return known
 
 
 def _locations(known: Known) -> tuple[str, ...]:

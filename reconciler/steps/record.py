@@ -10,21 +10,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reconciler.desired.fleet import read_fleet
 from reconciler.git.request import Change, Commit, TagRequest
 from reconciler.model import events
-from reconciler.model.errors import ReconcilerError
+from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile
+from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile, Undelivered, Verdict
 from reconciler.model.plan import Decision
 from reconciler.model.tree import Tree
+from reconciler.model.values import format_instant
 from reconciler.plan import messages, transitions
-from reconciler.plan.key import moved
-from reconciler.plan.key import wanted as want
-from reconciler.plan.reasons import repository_path
 from reconciler.state.lockfiles import path_of, read_lockfile, render
 from reconciler.state.unsaved import write_unsaved
 from reconciler.steps.run import Run
+from reconciler.steps.still_wanted import Unwanted, changed, declared_at, pin_moved, recorded_by_others
 
 
 @dataclass(frozen=True)
@@ -36,31 +34,31 @@ class Recording:
     tags: tuple[str, ...] = ()
     superseded: bool = False
     why: str = ""
-
-
-@dataclass(frozen=True)
-class Unwanted:
-    """The branch moved on: what we have is not what it wants."""
-
-    why: str
+    instead: Build | None = None
+    """The build of the same content that another run recorded."""
 
 
 def record_build(
     run: Run, image: Image, build: Build, *, decision: Decision, verb: Literal["build", "adopt"]
 ) -> Recording:
     """Record a finished (or adopted) build. Superseded when the head no longer wants it or has one already."""
-    tag = messages.tag_name(image.name, build.id)
-    known = {one.id for one in decision.lock.builds}
+    at = format_instant(run.now())
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        for other in lock.builds:
-            if other.key == build.key and other.id not in {build.id, *known}:
-                return Unwanted(f"another run recorded {other.id}, which has the same key")
-        return _unwanted(run, tree, image=image, build=build) or transitions.with_build(lock, build, image=image)
+        declared = declared_at(tree, image, since=run.known.tree)
+        if isinstance(declared, Unwanted):
+            return declared
+        unwanted = (
+            recorded_by_others(lock, build.key, before=decision.lock, mine=build)
+            or changed(tree, declared, build=build)
+            or pin_moved(lock, build=build, since=decision.lock)
+        )
+        if unwanted is not None:
+            return unwanted
+        recorded = {"phase": transitions.first_phase(declared), "recorded": at}
+        return transitions.with_build(lock, build.model_copy(update=recorded), image=declared)
 
-    tags: tuple[TagRequest, ...] = ()
-    if verb == "build" or run.repository.annotated_tag(tag) is None:
-        tags = (TagRequest(name=tag, target=build.commit, message=messages.build_tag(image.name, build)),)
+    tags = _build_tag(run, image, build, verb=verb)
     message = messages.build_commit(image.name, build, verb=verb)
     try:
         return _record(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
@@ -80,13 +78,54 @@ def record_change(
     message = messages.change_commit(decision.name, what, reasons)
     if image is None:
         return _record(run, decision.name, _deleted, message=message)
-    build_id = decision.lock.builds[0].id
+    kept = decision.lock.kept
+    build_id = kept.id if kept is not None else ""
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if kept is not None and lock.build(build_id) is None:
+            return Unwanted(f"{build_id} is not recorded any more at {tree.oid[:12]}")
+        moved_on = transitions.with_artifacts(lock, build_id, added, gone=gone)
+        if declared_at(tree, image, since=run.known.tree) is not image:
+            return moved_on  # a declaration that changed since we planned is the next run's to carry out
+        return transitions.as_declared(moved_on, image)
+
+    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
+def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> Recording:
+    """Record a verdict: the lockfile, and an annotated tag on the commit that was built."""
+    built = run.known.locks[image.name].build(build_id) if image.name in run.known.locks else None
+    tag = TagRequest(
+        name=messages.verdict_tag_name(image.name, build_id),
+        target=built.commit if built is not None and _has(run, built.commit) else run.known.head,
+        message=messages.verdict_tag(image.name, build_id, verdict),
+    )
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if lock.build(build_id) is None:
+            return Unwanted(f"{build_id} is not recorded any more at {tree.oid[:12]}")
+        return transitions.with_verdict(lock, build_id, verdict)
+
+    message = messages.verdict_commit(image.name, build_id, verdict)
+    return _record(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
+
+
+def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, ...]) -> Recording:
+    """Record which announcements did not get through; with none, that all did in the end."""
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile:
         del tree
-        return transitions.as_declared(transitions.with_artifacts(lock, build_id, added, gone=gone), image)
+        return lock.model_copy(update={"undelivered": undelivered})
 
-    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
+    return _record(run, image.name, change, message=messages.undelivered_commit(image.name, undelivered))
+
+
+def _has(run: Run, commit: str) -> bool:
+    try:
+        run.repository.resolve(commit)
+    except UserError:
+        return False
+    return True
 
 
 def _deleted(lock: Lockfile, tree: Tree) -> None:
@@ -96,9 +135,11 @@ def _deleted(lock: Lockfile, tree: Tree) -> None:
 def record_failure(run: Run, image: Image, failure: Failure, decision: Decision) -> Recording:
     """Record that a build failed, so that the next run leaves it alone for a while and people see why."""
 
-    def change(lock: Lockfile, tree: Tree) -> Lockfile:
-        del tree
-        return transitions.with_failure(lock, failure)
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        declared = declared_at(tree, image, since=run.known.tree)
+        if isinstance(declared, Unwanted):
+            return declared
+        return recorded_by_others(lock, failure.key, before=decision.lock) or transitions.with_failure(lock, failure)
 
     tag = TagRequest(
         name=messages.tag_name(image.name, failure.build),
@@ -123,20 +164,21 @@ def _record(
     unwanted: list[Unwanted] = []
 
     def regenerate(tree: Tree) -> Commit | None:
-        lock = read_lockfile(tree, name) or _former(tree, former, name=name) or Lockfile(image=name)
+        moved = _former(tree, former, name=name)
+        lock = moved or read_lockfile(tree, name) or Lockfile(image=name)
         new = change(lock, tree)
         latest.append(new if isinstance(new, Lockfile) else lock)
         if isinstance(new, Unwanted):
             unwanted.append(new)
             return None
         changes = [Change(path=path_of(name), content=render(new) if new is not None else None)]
-        if former is not None and path_of(former) in tree.entries:
+        if former is not None and moved is not None:
             changes.append(Change(path=path_of(former), content=None))
         return Commit(changes=tuple(changes), message=message, tags=tags)
 
     recorded = run.recorder.record(regenerate)
     if recorded is None:
-        return Recording(latest[-1], superseded=True, why=unwanted[-1].why)
+        return Recording(latest[-1], superseded=True, why=unwanted[-1].why, instead=unwanted[-1].instead)
     if recorded.left_behind is not None:
         run.listener(events.Warned(image=name, what=f"the checkout was left as it is: {recorded.left_behind}"))
     if recorded.changed:
@@ -147,26 +189,20 @@ def _record(
     return Recording(latest[-1], commit=commit, tags=tuple(tag.name for tag in tags))
 
 
-def _unwanted(run: Run, tree: Tree, *, image: Image, build: Build) -> Unwanted | None:
-    """Why the head no longer wants what was built. Costs nothing as long as none of the image's files changed."""
-    if not _touched(run.known.tree, tree, image=image):
-        return None
-    now = read_fleet(tree).images.get(image.name)
-    if now is None:
-        return Unwanted(f"{image.name} is no longer declared at {tree.oid[:12]}")
-    changed = moved(build.components, want(now, build.source).components)
-    if changed:
-        return Unwanted(f"{image.name} changed in the meantime ({', '.join(changed)}, at {tree.oid[:12]})")
-    return None
-
-
-def _touched(before: Tree, now: Tree, *, image: Image) -> bool:
-    inputs = {repository_path(image.folder, file.path) for file in image.inputs}
-    inputs |= {f"{image.folder}/image.yaml", "desired/reconciler.yaml"}
-    inside = {path for tree in (before, now) for path in tree.entries if path.startswith(f"{image.folder}/")}
-    return any(before.entries.get(path) != now.entries.get(path) for path in inputs | inside)
+def _build_tag(run: Run, image: Image, build: Build, *, verb: Literal["build", "adopt"]) -> tuple[TagRequest, ...]:
+    """The annotated tag to make: none for an adopted build that has one, or whose commit is in no history we have."""
+    name = messages.tag_name(image.name, build.id)
+    if verb == "adopt":
+        if run.repository.annotated_tag(name) is not None:
+            return ()
+        if not _has(run, build.commit):
+            what = f"{build.id} gets no tag: its commit {build.commit[:12]} is not in this repository any more"
+            run.listener(events.Warned(image=image.name, what=what))
+            return ()
+    return (TagRequest(name=name, target=build.commit, message=messages.build_tag(image.name, build)),)
 
 
 def _former(tree: Tree, former: str | None, *, name: str) -> Lockfile | None:
-    lock = read_lockfile(tree, former) if former is not None else None
+    """The lockfile under the image's former name, as long as there is none under its own."""
+    lock = read_lockfile(tree, former) if former is not None and path_of(name) not in tree.entries else None
     return lock.model_copy(update={"image": name}) if lock is not None else None

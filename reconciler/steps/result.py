@@ -9,12 +9,15 @@ from reconciler.model.errors import DONE, INTERRUPTED, LOST_RACE, PARTIAL, Conte
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.plan import Plan
 
-Status = Literal["built", "adopted", "changed", "unchanged", "superseded", "skipped", "failed", "interrupted"]
+Status = Literal["built", "adopted", "changed", "superseded", "skipped", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
 class Result:
-    """One image's end. `lock` is what is recorded of it now."""
+    """One image's end. `lock` is what is recorded of it now.
+
+    `build` is the one that counts from now on: where another run was faster with the same content, that run's.
+    """
 
     image: str
     status: Status
@@ -29,7 +32,9 @@ class Result:
     @property
     def stands(self) -> bool:
         """Whether children may be built on it."""
-        return self.status in ("built", "adopted", "changed", "unchanged")
+        return self.status in ("built", "adopted", "changed") or (
+            self.status == "superseded" and self.build is not None
+        )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -15,6 +15,15 @@ from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.plan.planning import Known
 from reconciler.registry.protocol import Registry
+
+
+@dataclass(frozen=True)
+class Branch:
+    """The branch of a preview. `needed` says in which regions its own children need each image."""
+
+    name: str
+    pull_request: int | None = None
+    needed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -33,4 +42,6 @@ class Run:
     now: Callable[[], datetime]
     listener: Listener
     ci: CiRun | None = None
+    branch: Branch | None = None
+    """Set for a preview, which records in tags alone."""
     cancelled: threading.Event = field(default_factory=threading.Event)

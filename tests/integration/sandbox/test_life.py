@@ -51,13 +51,24 @@ def test_without_root_it_says_what_to_do() -> None:
     assert "sudo" in done.stderr
 
 
-def test_the_launcher_relays_why_it_could_not_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(tmp_path))
+@pytest.mark.parametrize(
+    ("missing", "package"),
+    [("openssl", "openssl"), ("nsenter", "util-linux"), ("setpriv", "util-linux"), ("setsid", "util-linux")],
+)
+def test_a_missing_program_is_named_with_its_package(
+    missing: str, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    for program in Path("/usr/bin").iterdir():
+        if program.name != missing:
+            (programs / program.name).symlink_to(program)
+    monkeypatch.setenv("PATH", str(programs))
 
-    with pytest.raises(UserError, match="openssl") as caught:
+    with pytest.raises(UserError, match=missing) as caught:
         launch.start(tmp_path)
 
-    assert caught.value.mend == ("apt-get install openssl",)
+    assert caught.value.mend == (f"apt-get install {package}",)
 
 
 def test_a_stopped_sandbox_leaves_nothing(tmp_path: Path) -> None:

@@ -30,6 +30,7 @@ source "amazon-ebs" "web" {
   instance_type = "t3.micro"
   ami_name      = "hcl"
   ssh_username  = "admin"
+  ssh_interface = "private_ip"
   source_ami_filter {
     filters     = { name = "debian-12-amd64-*", root-device-type = "ebs", virtualization-type = "hvm" }
     owners      = ["136693071363"]
@@ -66,8 +67,8 @@ JSON = {
         }
     ],
     "provisioners": [
-        {"type": "file", "source": "page.html", "destination": "/opt/page.html"},
-        {"type": "shell", "inline": ["sudo mkdir -p /srv/www", "sudo mv /opt/page.html /srv/www/"]},
+        {"type": "file", "source": "page.html", "destination": "/home/ubuntu/page.html"},
+        {"type": "shell", "inline": ["sudo mkdir -p /srv/www", "sudo mv ~/page.html /srv/www/"]},
     ],
 }
 

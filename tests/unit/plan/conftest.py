@@ -14,14 +14,13 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Fleet, Image, InputFile
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.observation import Observation, Seen
-from reconciler.model.plan import Decision, PlanOptions, Wanted
+from reconciler.model.plan import Decision, Plan, PlannedImage, Wanted
 from reconciler.model.source import AmiPin, Pin, SourceRequest
 from reconciler.model.template import Builder, Template
 from reconciler.model.tree import TreeEntry
 from reconciler.model.values import digest, format_instant
 from reconciler.plan import transitions
 from reconciler.plan.key import short
-from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import pin_to_recorded
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.situation import Situation
@@ -36,10 +35,11 @@ FLEET = "acme/images"
 class EmptyTree:
     """A revision of which nothing but its name is asked."""
 
-    oid: str = "9c0d1e2" + "0" * 33
+    oid: str
     entries: Mapping[str, TreeEntry] = field(default_factory=dict)
 
     def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
+        assert not list(oids), "a plan reads no contents"
         return {}
 
 
@@ -203,7 +203,7 @@ def make_known(*images: Image, **more: Any) -> Known:
     upstream = {image.name: make_pin(region=image.build_region) for image in images if image.parent is None}
     return Known(
         **{
-            "tree": EmptyTree(),
+            "tree": EmptyTree(more.pop("tree_oid", "9c0d1e2" + "0" * 33)),
             "fleet_name": FLEET,
             "fleet": fleet,
             "locks": {},
@@ -224,9 +224,11 @@ def carry_out_plan(known: Known, planned: FleetPlan) -> Known:
             continue
         wanted = decision.wanted
         if image.parent is not None and image.parent in decision.planned.blocked_by and wanted is not None:
-            wanted = want(image, pin_to_recorded(image, locks[image.parent]).pin)
-            assert decision.wanted is not None
-            assert wanted.key == decision.wanted.key
+            pin = pin_to_recorded(image, locks[image.parent]).pin
+            assert pin is not None
+            assert wanted.pin is not None
+            assert pin.identity == wanted.pin.identity, "the parent's key was known before it was built"
+            wanted = replace(wanted, pin=pin)
         former = lock_of(known, image)[1]
         situation = Situation(
             image=image, lock=decision.lock, now=known.now, fleet=known.fleet_name, head=known.head,
@@ -289,5 +291,26 @@ def built() -> Callable[..., Situation]:
 
 
 @pytest.fixture(scope="session")
-def planning_options() -> Callable[..., PlanOptions]:
-    return PlanOptions
+def planned() -> Callable[..., PlannedImage]:
+    """One image of a plan, drifted and to be built unless it says otherwise."""
+
+    def make(name: str, **more: Any) -> PlannedImage:
+        return PlannedImage(**{"image": name, "sync": "drifted", "health": "healthy", "actions": ("build",), **more})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def a_plan() -> Callable[..., Plan]:
+    """A plan of these images and of `quiet` more that are in sync."""
+
+    def make(*images: PlannedImage, quiet: int = 0, **more: Any) -> Plan:
+        in_sync = (
+            PlannedImage(image=f"quiet-{number}", sync="in-sync", health="healthy", actions=("none",))
+            for number in range(quiet)
+        )
+        known = {"applyable": True, "complete": True, "errored": False, "summary": {}, **more}
+        plan_id, head = f"sha256:41c{'0' * 61}", f"9c0d1e2{'0' * 33}"
+        return Plan(plan_id=plan_id, head=head, images=(*images, *in_sync), **known)
+
+    return make

@@ -27,23 +27,24 @@ SOURCES: tuple[dict[str, Any] | None, ...] = (
     None,
 )
 
-images = st.fixed_dictionaries(
-    {
-        "files": st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["0" * 40, "1" * 40]), min_size=1),
-        "regions": st.lists(st.sampled_from(REGIONS), min_size=1, unique=True),
-        "source": st.sampled_from(SOURCES),
-        "tags": st.dictionaries(st.just("CostCenter"), st.sampled_from(["42", "43"])),
-        "validation": st.fixed_dictionaries({"required": st.booleans()}),
-        "retain": st.fixed_dictionaries({"builds": st.integers(1, 3)}),
-        "refresh": st.fixed_dictionaries({}, optional={"max_age": st.just("7d")}),
-        "plugins": st.dictionaries(st.just("amazon"), st.sampled_from(["github.com/hashicorp/amazon >= 1.2", "= 1.8"])),
-    }
-)
+parts: dict[str, st.SearchStrategy[Any]] = {
+    "files": st.dictionaries(st.sampled_from(["a", "b"]), st.sampled_from(["0" * 40, "1" * 40]), min_size=1),
+    "regions": st.lists(st.sampled_from(REGIONS), min_size=1, unique=True),
+    "source": st.sampled_from(SOURCES),
+    "tags": st.dictionaries(st.just("CostCenter"), st.sampled_from(["42", "43"])),
+    "validation": st.fixed_dictionaries({"required": st.booleans()}),
+    "retain": st.fixed_dictionaries({"builds": st.integers(1, 3)}),
+    "refresh": st.fixed_dictionaries({}, optional={"max_age": st.just("7d")}),
+    "plugins": st.dictionaries(st.just("amazon"), st.sampled_from(["github.com/hashicorp/amazon >= 1.2", "= 1.8"])),
+}
+images = st.fixed_dictionaries(parts)
+changes = st.fixed_dictionaries({}, optional=parts)
 pins = st.sampled_from(["ami-0aa", "ami-0bb"])
 options = st.builds(
     PlanOptions, refresh=st.booleans(), prune=st.booleans(), force=st.sampled_from([(), ("web",), ("other",)])
 )
-histories = st.lists(st.tuples(images, pins), max_size=3)
+histories = st.tuples(st.tuples(images, pins), st.lists(st.tuples(changes, pins), max_size=2))
+History = tuple[tuple[dict[str, Any], str], list[tuple[dict[str, Any], str]]]
 damages = st.lists(
     st.sampled_from(
         ["keep", "delete", "no key", "no tags", "failed", "pending", "rejected", "of another image", "elsewhere"]
@@ -54,13 +55,15 @@ Make = Callable[..., Any]
 
 
 def situation_after(
-    make: tuple[Make, Make, Make, Make], history: list[tuple[dict[str, Any], str]], asked: PlanOptions
-) -> tuple[Situation, list[Lockfile]]:
+    make: tuple[Make, Make, Make, Make], history: History, asked: PlanOptions
+) -> tuple[Situation, list[Lockfile], dict[str, Any]]:
     """An image after several commits, each of which was carried out; with every lockfile that was on the way."""
     an_image, a_pin, a_situation, carried_out = make
     situation: Situation | None = None
     locks: list[Lockfile] = []
-    for declared, ami in history:
+    declared: dict[str, Any] = {}
+    for changed, ami in (history[0], *history[1]):
+        declared = {**declared, **changed}
         image = an_image(**declared)
         pin = a_pin(ami, region=image.build_region) if image.source else None
         situation = (
@@ -71,7 +74,7 @@ def situation_after(
         locks.append(situation.lock)
         situation = carried_out(situation, decide(situation))
     assert situation is not None
-    return replace(situation, options=asked), locks
+    return replace(situation, options=asked), locks, declared
 
 
 def damaged(seen: tuple[Seen, ...], damages: list[str]) -> tuple[Seen, ...]:
@@ -98,10 +101,10 @@ def damaged(seen: tuple[Seen, ...], damages: list[str]) -> tuple[Seen, ...]:
     return tuple(result)
 
 
-@settings(max_examples=3000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
-    history=histories.filter(bool),
-    wanted=images,
+    history=histories,
+    change=changes,
     ami=pins,
     asked=options,
     broken=damages,
@@ -112,24 +115,25 @@ def damaged(seen: tuple[Seen, ...], damages: list[str]) -> tuple[Seen, ...]:
     renamed=st.booleans(),
 )
 def test_what_was_carried_out_is_in_sync_and_leaves_nothing_to_do(
+    *,
     an_image: Callable[..., Image],
     a_pin: Callable[..., Pin],
     a_situation: Callable[..., Situation],
     carried_out: Callable[[Situation, Decision], Situation],
-    history: list[tuple[dict[str, Any], str]],
-    wanted: dict[str, Any],
+    history: History,
+    change: dict[str, Any],
     ami: str,
     asked: PlanOptions,
     broken: list[str],
     lost: int,
     unreadable: set[str],
     days: int,
-    failed_before: bool,  # noqa: FBT001 - hypothesis hands everything in by name
-    renamed: bool,  # noqa: FBT001 - as above
+    failed_before: bool,
+    renamed: bool,
 ) -> None:
-    before, locks = situation_after((an_image, a_pin, a_situation, carried_out), history, asked)
+    before, locks, declared = situation_after((an_image, a_pin, a_situation, carried_out), history, asked)
     # Given a history, a new commit on it, a damaged registry, and perhaps pushes that were lost.
-    image = an_image("www" if renamed else "web", **wanted)
+    image = an_image("www" if renamed else "web", **{**declared, **change})
     lock = locks[-lost] if 0 < lost <= len(locks) else before.lock
     seen = damaged(before.seen, broken)
     situation = replace(
@@ -159,8 +163,11 @@ def test_what_was_carried_out_is_in_sync_and_leaves_nothing_to_do(
     event(", ".join(first.planned.actions))
     after = carried_out(situation, first)
     second = decide(after)
+    if first.planned.actions == ("adopt",) and second.planned.actions == ("retire",):
+        # What is adopted may lie in regions that are not declared: it is recorded first, so that it can be pruned.
+        second = decide(carried_out(after, second))
     assert not second.acts, (first.planned, second.planned)
+    left = {reason.code for reason in second.planned.reasons}
     if first.acts:
-        left = {reason.code for reason in second.planned.reasons}
-        assert second.planned.sync == "in-sync" or left == {"region-extra"}, (first.planned, second.planned)
-        assert left <= (set() if asked.prune and first.planned.actions != ("adopt",) else {"region-extra"})
+        assert left <= (set() if asked.prune else {"region-extra"}), (first.planned, second.planned)
+        assert second.planned.sync == ("drifted" if left else "in-sync"), (first.planned, second.planned)

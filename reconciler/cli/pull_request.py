@@ -1,0 +1,79 @@
+"""What a pull request is shown: a status for each image, and one comment."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from reconciler.cli.workspace import note
+from reconciler.model import events
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.events import Event, Listener
+from reconciler.model.receivers import GitHubSettings
+from reconciler.plan.comment import Previewed, render, status
+from reconciler.steps.result import Report
+
+_NUMBER = re.compile(r"/pull/([0-9]+)/?$")
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a preview comes from: its branch and, if it is known, its pull request."""
+
+    branch: str
+    number: int | None
+
+
+def pull_request_number() -> int | None:
+    """The pull request of this CI job, as CircleCI tells it."""
+    found = _NUMBER.search(os.environ.get("CIRCLE_PULL_REQUEST", ""))
+    return int(found[1]) if found else None
+
+
+class Tails:
+    """Keeps the last lines of failed builds for the comment, and passes every event on."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.tails: dict[str, tuple[str, ...]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, events.Failed):
+            self.tails[event.image] = event.tail
+        self._listener(event)
+
+
+def show(
+    origin: Origin,
+    settings: GitHubSettings | None,
+    report: Report,
+    *,
+    repository: str,
+    tails: Mapping[str, tuple[str, ...]],
+) -> None:
+    """Post statuses and the comment, where the settings ask for them. What GitHub refuses is said and undoes nothing."""
+    if settings is None:
+        return
+    from reconciler.announce.github_api import GitHub  # noqa: PLC0415 - PyGithub costs half a second
+    from reconciler.announce.pull_request import PullRequest  # noqa: PLC0415 - as above
+
+    plan = report.plan
+    previewed = {
+        result.image: Previewed(build=result.build, why=result.why, tail=tails.get(result.image, ()))
+        for result in report.results
+    }
+    job = os.environ.get("CIRCLE_BUILD_URL")
+    github = PullRequest(repository, GitHub(os.environ))
+    try:
+        if settings.statuses:
+            for image in plan.images:
+                state, text = status(image, previewed.get(image.image))
+                github.set_status(plan.head, image.image, state=state, description=text, target_url=job)
+        number = origin.number or github.number_for_branch(origin.branch)
+        if settings.comment and number is not None:
+            github.comment(number, render(plan, previewed), whole=job)
+    except ReconcilerError as error:
+        note(f"GitHub was not told: {error}")

@@ -1,0 +1,95 @@
+"""`reconciler verdict`: vote on a candidate. Needs no right but that of tagging AMIs."""
+
+from __future__ import annotations
+
+import getpass
+import os
+from pathlib import Path
+from typing import Literal
+
+import click
+from pydantic import ValidationError
+
+from reconciler.cli import options
+from reconciler.cli.workspace import Workspace, note
+from reconciler.model.announcement import Announcement
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import UserError
+from reconciler.model.lockfile import Artifact, Verdict
+from reconciler.plan.verdicts import overrules, verdict_tags
+from reconciler.state.lockfiles import read_lockfile
+
+
+@click.command("verdict")
+@click.argument("image", shell_complete=options.complete_images)
+@click.argument("build")
+@click.argument("vote", type=click.Choice(["pass", "fail"]))
+@click.option("--evidence", required=True, metavar="URL", help="Where the proof can be read: a CI job, a report.")
+@click.option("--by", metavar="NAME", help="Who votes. Default: the CI job's project, else the user's name.")
+@click.option(
+    "--announcement",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, allow_dash=True),
+    help="The notification, as received: it names the artifacts, so that no clone is needed.",
+)
+@options.directory
+def command(
+    image: str,
+    build: str,
+    vote: Literal["pass", "fail"],
+    *,
+    evidence: str,
+    by: str | None,
+    announcement: Path | None,
+    directory: Path,
+) -> int:
+    """Vote on a candidate: the verdict goes into the tags of its artifacts, in every region.
+
+    The next reconcile run records it, and moves `stable` or marks the build rejected. The same can be done with
+    `aws ec2 create-tags` alone (docs/validation.md).
+    """
+    verdict = Verdict(status="passed" if vote == "pass" else "failed", by=by or _voter(), evidence=evidence)
+    if announcement is not None:
+        settings, artifacts = AwsSettings(), _announced(announcement, image=image, build=build)
+    else:
+        settings, artifacts = _recorded(directory, image=image, build=build, verdict=verdict)
+    from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; errors above need it not
+
+    registry = Ec2Registry(settings, fleet="")
+    for artifact in artifacts:
+        # Only the image: the snapshots need no verdict, and the voter no right to them.
+        registry.tag(artifact.model_copy(update={"snapshots": ()}), verdict_tags(verdict))
+        click.echo(f"{image} {build} {artifact.location} {artifact.id}: {verdict.status}, by {verdict.by}")
+    return 0
+
+
+def _recorded(directory: Path, *, image: str, build: str, verdict: Verdict) -> tuple[AwsSettings, tuple[Artifact, ...]]:
+    workspace = Workspace(directory)
+    tree = workspace.repository.tree()
+    lock = read_lockfile(tree, image)
+    if lock is None:
+        raise UserError(f"nothing is recorded of an image {image!r}", mend="`git pull`, or check the name")
+    found = lock.build(build)
+    if found is None:
+        known = ", ".join(one.id for one in lock.builds) or "none"
+        raise UserError(f"no build {build} of {image} is recorded", mend=f"`git pull`; recorded are: {known}")
+    if not overrules(found.verdict, verdict):
+        note(f"{build} is recorded as {found.verdict.status if found.verdict else 'none'}: this vote changes nothing")
+    elif build != lock.channels.candidate:
+        note(f"{build} is not the candidate any more: the verdict is recorded, and stable does not move")
+    return workspace.settings(tree).aws, found.artifacts
+
+
+def _announced(path: Path, *, image: str, build: str) -> tuple[Artifact, ...]:
+    try:
+        text = click.open_file(str(path)).read()
+        announced = Announcement.model_validate_json(text)
+    except (OSError, ValidationError) as error:
+        raise UserError(f"{path} holds no announcement", mend="pass the notification's JSON as it came") from error
+    if (announced.image, announced.build) != (image, build):
+        raise UserError(f"{path} announces {announced.image} {announced.build}, not {image} {build}")
+    return announced.artifacts
+
+
+def _voter() -> str:
+    job = os.environ.get("CIRCLE_PROJECT_USERNAME"), os.environ.get("CIRCLE_PROJECT_REPONAME")
+    return "/".join(part for part in job if part) or getpass.getuser()

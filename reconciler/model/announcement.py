@@ -1,0 +1,90 @@
+"""What the world is told of a build: the body of every webhook, message and event."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
+from reconciler.model.lockfile import Artifact, Build, CiRun, Digest, Verdict
+from reconciler.model.source import Pin
+from reconciler.model.values import Model, canonical_json, digest
+
+SCHEMA: Literal[1] = 1
+AnnouncedEvent = Literal["candidate", "stable", "rejected"]
+
+
+class Announcement(Model):
+    """A build became the candidate, or stable, or was rejected. Every key is always there; what is not known is null.
+
+    An announcement may arrive more than once: it is repeated until the receiver has taken it. `id` tells.
+    """
+
+    schema_version: Literal[1] = Field(alias="schema")
+    id: Digest = Field(description="The same whenever this event of this build is told. Receivers take it once.")
+    event: AnnouncedEvent
+    fleet: str = Field(description="Whose image it is: the fleet's name, as on the artifacts' tags.")
+    image: str = Field(pattern=IMAGE_NAME_PATTERN)
+    build: str = Field(pattern=BUILD_ID_PATTERN)
+    key: Digest
+    commit: str = Field(description="The commit that was built.")
+    branch: str = Field(description="The branch that state is recorded on.")
+    repository: str | None = Field(description="owner/name of the repository that holds the lockfile.")
+    lockfile: str = Field(description="The lockfile's path in that repository.")
+    artifacts: tuple[Artifact, ...]
+    source: Pin | None = Field(description="What it was built on.")
+    previous: str | None = Field(description="The build that the channel pointed to before.")
+    verdict: Verdict | None
+    ci: CiRun | None = Field(description="The CI job that built it.")
+
+    def plain(self) -> dict[str, Any]:
+        """It as JSON has it, all keys included."""
+        return self.model_dump(mode="json", by_alias=True)
+
+    def body(self) -> bytes:
+        """Its canonical JSON in UTF-8: the same announcement has the same bytes."""
+        return canonical_json(self.plain())
+
+
+def announcement(
+    event: AnnouncedEvent,
+    build: Build,
+    *,
+    fleet: str,
+    image: str,
+    branch: str,
+    repository: str | None,
+    lockfile: str,
+    previous: str | None,
+) -> Announcement:
+    """What is to be told of a build.
+
+    Args:
+        event: What became of it.
+        build: The build as recorded.
+        fleet: The fleet's name.
+        image: The image's name.
+        branch: Where the lockfile was recorded.
+        repository: owner/name of the remote; None without one.
+        lockfile: The lockfile's path from the repository's root.
+        previous: The build id that the channel pointed to before, or None.
+    """
+    return Announcement(
+        schema_version=SCHEMA,
+        id=digest({"image": image, "build": build.id, "event": event}),
+        event=event,
+        fleet=fleet,
+        image=image,
+        build=build.id,
+        key=build.key,
+        commit=build.commit,
+        branch=branch,
+        repository=repository,
+        lockfile=lockfile,
+        artifacts=build.artifacts,
+        source=build.source,
+        previous=previous,
+        verdict=build.verdict,
+        ci=build.ci,
+    )

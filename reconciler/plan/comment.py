@@ -1,0 +1,106 @@
+"""The comment on a pull request: what its merge would change, and what was built for it already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from reconciler.model.lockfile import Build
+from reconciler.model.plan import Plan, PlannedImage
+from reconciler.plan import words
+from reconciler.plan.markdown import code, escape, graph
+
+State = Literal["error", "failure", "pending", "success"]
+
+
+@dataclass(frozen=True)
+class Previewed:
+    """What became of one image: its build, or why there is none. `tail` holds the last lines of a failed build."""
+
+    build: Build | None = None
+    why: str = ""
+    tail: tuple[str, ...] = ()
+
+
+def render(plan: Plan, previewed: Mapping[str, Previewed], *, note: str = "") -> str:
+    """The comment as Markdown: a summary line, a row an image that the branch changes, the rest folded away.
+
+    `note` is said above the table: that nothing was built for a fork, say.
+    """
+    changed = [image for image in plan.images if image.sync != "in-sync"]
+    parts = [f"### reconciler: {_summary(changed)} · {words.in_sync_count(plan)} unchanged"]
+    if note:
+        parts.append(note)
+    if changed:
+        rows = [_row(image, previewed.get(image.image)) for image in changed]
+        parts.append("\n".join(["| image | why | built as | difference |", "|---|---|---|---|", *rows]))
+    if drawn := graph(changed):
+        parts.append(drawn)
+    if folded := _folded(changed, previewed):
+        parts.append(folded)
+    parts.append(_closing(plan, changed, previewed))
+    return "\n\n".join(parts) + "\n"
+
+
+def status(image: PlannedImage, previewed: Previewed | None) -> tuple[State, str]:
+    """The commit status of an image: GitHub's state, and one line."""
+    if image.errors:
+        return "failure", "invalid: " + image.errors[0].splitlines()[0]
+    if previewed is not None and previewed.build is not None:
+        return "success", f"built as {previewed.build.id} ({words.why(image)})"
+    if previewed is not None and previewed.why:
+        return "failure", previewed.why.splitlines()[0]
+    if image.unknown:
+        return "error", image.unknown[0]
+    if image.sync == "in-sync":
+        return "success", "in sync"
+    return "success", f"would {', '.join(image.actions)}: {words.why(image)}"
+
+
+def _summary(changed: list[PlannedImage]) -> str:
+    return f"{len(changed)} image will change" if len(changed) == 1 else f"{len(changed)} images will change"
+
+
+def _row(image: PlannedImage, previewed: Previewed | None) -> str:
+    why = "<br>".join([words.why(image), *map(code, words.details(image)[:3])])
+    return f"| **{escape(image.image)}** | {why} | {_built(image, previewed)} | {_difference(image)} |"
+
+
+def _built(image: PlannedImage, previewed: Previewed | None) -> str:
+    if previewed is not None and previewed.build is not None:
+        places = len(previewed.build.artifacts)
+        return f"`{previewed.build.id}` in {places} region{'' if places == 1 else 's'}"
+    if previewed is not None and previewed.why:
+        return f"failed: {escape(previewed.why.splitlines()[0])}"
+    about = f", about {words.duration(image.estimate_seconds)}" if image.estimate_seconds else ""
+    return f"not built ({', '.join(image.actions)}{about})"
+
+
+def _difference(image: PlannedImage) -> str:
+    moves = [reason for reason in image.reasons if reason.files is None and reason.was and reason.now]
+    return "<br>".join(code(f"{reason.was} → {reason.now}") for reason in moves)
+
+
+def _folded(changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> str:
+    blocks: list[str] = []
+    for image in changed:
+        one = previewed.get(image.image)
+        lines = list(words.details(image))
+        if one is not None and one.build is not None:
+            lines += [f"{artifact.location} {artifact.id}" for artifact in one.build.artifacts]
+        if one is not None and one.tail:
+            lines += ["last lines of the build:", *(f"  {line}" for line in one.tail)]
+        if lines:
+            # Four backticks: what a build printed may hold three.
+            blocks.append(f"**{escape(image.image)}**\n\n````\n" + "\n".join(lines) + "\n````")
+    body = "\n\n".join(blocks)
+    return f"<details><summary>Files, AMIs, log</summary>\n\n{body}\n\n</details>" if blocks else ""
+
+
+def _closing(plan: Plan, changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> str:
+    built = any(one.build is not None for one in previewed.values())
+    promise = "Merging promotes these very images to `candidate`. " if built else ""
+    if changed and not built and not plan.options.offline:
+        promise = "Merging builds what is not built yet. "
+    return f"{promise}Plan `{plan.plan_id[:19]}…` for {plan.head[:12]}."

@@ -1,0 +1,68 @@
+"""Measures speed and memory against stated floors: `make bench`, or `python -m tests.bench`.
+
+One table at the end. Every ratio comes from this one run, the two sides measured in turns, and the median counts:
+seconds differ from machine to machine and from hour to hour, ratios hardly. Exits with 1 when a target is missed.
+Needs root and port 22, as the sandbox does. `python -m tests.bench plan startup` measures only what is named.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from reconciler.sandbox import launch
+from reconciler.sandbox.handle import Sandbox
+from tests.bench.controller import overhead_rows
+from tests.bench.graph import graph_rows
+from tests.bench.machine import machine
+from tests.bench.noop import growth_rows, plan_rows
+from tests.bench.rows import Row, table
+from tests.bench.small import reading_rows, startup_rows
+
+Part = Callable[[Path, Sandbox, Mapping[str, str]], Iterator[Row]]
+
+
+def _plan(folder: Path, sandbox: Sandbox, environment: Mapping[str, str]) -> Iterator[Row]:
+    yield from plan_rows(folder, sandbox, environment)
+    yield from reading_rows(folder / "fleet")
+
+
+PARTS: Mapping[str, Part] = {
+    "plan": _plan,
+    "growth": lambda folder, _sandbox, environment: growth_rows(folder / "growth", environment),
+    "startup": lambda _folder, _sandbox, environment: startup_rows(environment),
+    "controller": lambda folder, sandbox, environment: overhead_rows(folder / "controller", sandbox, environment),
+    "graph": lambda folder, _sandbox, _environment: graph_rows(folder / "graph"),
+}
+
+
+def main(names: list[str]) -> int:
+    """Measure, print the table, and say by the exit code whether every target was met."""
+    unknown = sorted(set(names) - PARTS.keys())
+    if unknown:
+        sys.stderr.write(f"there is no {', '.join(unknown)}; there are: {', '.join(PARTS)}\n")
+        return 1
+    where = machine()
+    rows: list[Row] = []
+    begun = time.perf_counter()
+    with tempfile.TemporaryDirectory(prefix="reconciler-bench-") as name:
+        folder = Path(name)
+        # Bytecode is there for whatever is installed, also where this process was told to write none.
+        environment = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
+        with launch.running(folder / "sandbox") as sandbox:
+            for part in names or PARTS:
+                sys.stderr.write(f"{time.perf_counter() - begun:4.0f} s  {part} …\n")
+                rows.extend(PARTS[part](folder, sandbox, environment))
+    sys.stdout.write(f"{where}\n\n{table(rows)}\n")
+    missed = sum(row.good is False for row in rows)
+    sys.stdout.write(
+        f"\n{missed} target{'' if missed == 1 else 's'} missed.\n" if missed else "\nEvery target is met.\n"
+    )
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main(sys.argv[1:]))

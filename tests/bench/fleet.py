@@ -1,0 +1,216 @@
+"""A made-up fleet in a real git repository: declared, built (so it says) and recorded, with nothing left to do."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.desired.fleet import read_fleet
+from reconciler.git.repository import Repository
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Build, Lockfile, PackerVersions
+from reconciler.model.plan import Wanted
+from reconciler.model.source import AmiPin, Pin
+from reconciler.plan.key import short, wanted
+from reconciler.plan.tags import when_complete
+from reconciler.plan.transitions import with_build
+from reconciler.state.lockfiles import path_of, render
+
+FLEET = "bench/fleet"
+REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "ap-southeast-1")
+_STARTED = "2026-11-01T06:00:00Z"
+
+
+@dataclass(frozen=True)
+class Unborn:
+    """An AMI as it should come to be in a registry."""
+
+    region: str
+    name: str
+    tags: Mapping[str, str]
+
+
+Publish = Callable[[Sequence[Unborn]], Mapping[tuple[str, str], Artifact]]
+"""Puts AMIs into a registry; returns each by region and name."""
+
+
+def make(root: Path, *, images: int, publish: Publish) -> Path:
+    """Make a repository of so many images, all different and all in sync, and return its root."""
+    _write(root / "desired" / "reconciler.yaml", _SETTINGS)
+    for number in range(images):
+        name = f"image-{number:05}"
+        folder = root / "desired" / name
+        for file, text in _FILES.items():
+            _write(folder / file, text.replace("@name@", name).replace("@number@", str(number)))
+    git(root, "init", "--quiet", "--initial-branch=main")
+    commit(root, "Declare the fleet")
+    _record(root, publish)
+    commit(root, "Record the fleet")
+    # As a clone has it: one pack. A thousand loose objects are the state of a moment.
+    git(root, "gc", "--quiet")
+    return root
+
+
+def commit(root: Path, message: str) -> None:
+    """Commit all that there is."""
+    git(root, "add", "--all")
+    git(root, "-c", "user.name=bench", "-c", "user.email=bench@localhost", "commit", "--quiet", "-m", message)
+
+
+def git(root: Path, *arguments: str) -> None:
+    """Run git there. Raises CalledProcessError when it fails."""
+    environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+    subprocess.run(["git", "-C", str(root), *arguments], check=True, env=environment)
+
+
+def _record(root: Path, publish: Publish) -> None:
+    tree = Repository.open(root).tree()
+    fleet = read_fleet(tree)
+    if fleet.problems:
+        raise RuntimeError(f"the made-up fleet is broken: {next(iter(fleet.problems.values()))[0]}")
+    builds = {image.name: _wanted(image) for image in fleet.images.values()}
+    there = publish(
+        [
+            Unborn(region, f"{name}-{_build_id(want)}", _tags(fleet.images[name], want, commit=tree.oid))
+            for name, want in builds.items()
+            for region in REGIONS
+        ]
+    )
+    for name, want in builds.items():
+        image = fleet.images[name]
+        build = _build(image, want, there, commit=tree.oid)
+        _write(root / path_of(name), render(with_build(Lockfile(image=name), build, image=image)).decode())
+
+
+def _wanted(image: Image) -> Wanted:
+    ami = AmiPin(region=image.build_region, id="ami-0123456789abcdef0", name="debian-12-amd64-20261101-1234")
+    return wanted(image, Pin(ami=ami.model_copy(update={"owner": "136693071363", "created": _STARTED})))
+
+
+def _build_id(want: Wanted) -> str:
+    return f"20261101T060000Z-{short(want.key)}"
+
+
+def _tags(image: Image, want: Wanted, *, commit: str) -> dict[str, str]:
+    return when_complete(
+        fleet=FLEET, image=image, build_id=_build_id(want), wanted=want, commit=commit, phase="stable"
+    )  # fmt: skip
+
+
+def _build(image: Image, want: Wanted, there: Mapping[tuple[str, str], Artifact], *, commit: str) -> Build:
+    build_id = _build_id(want)
+    return Build(
+        id=build_id,
+        key=want.key,
+        components=dict(want.components),
+        files={file.path: f"{file.mode} {file.oid}" for file in image.inputs},
+        commit=commit,
+        started=_STARTED,
+        seconds=400,
+        packer=PackerVersions(version="1.6.6"),
+        source=want.pin,
+        artifacts=tuple(sorted((there[region, f"{image.name}-{build_id}"] for region in REGIONS), key=_location)),
+        phase="stable",
+    )
+
+
+def _location(artifact: Artifact) -> str:
+    return artifact.location
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+_SETTINGS = f"""\
+fleet: {FLEET}
+defaults:
+  regions: [{", ".join(REGIONS)}]
+  refresh: {{ max_age: 7d }}
+  tags: {{ CostCenter: platform }}
+limits:
+  parallel_builds: 1000
+"""
+
+_FILES = {
+    "image.yaml": """\
+description: The service @name@, on Debian 12
+labels: { team: platform, number: "@number@" }
+source:
+  ami: { name: "debian-12-amd64-*", owners: ["136693071363"], architecture: x86_64 }
+""",
+    "setup.sh": """\
+#!/bin/sh
+# Installs @name@.
+set -eu
+apt-get update -q
+apt-get install -q -y --no-install-recommends nginx
+echo "@name@ @number@" > /etc/image-release
+""",
+    "template.pkr.hcl": """\
+# How @name@ is built. Variables without a default are given by the reconciler.
+variable "source_ami" {
+  type = string
+}
+
+variable "image_name" {
+  type = string
+}
+
+variable "run_tags" {
+  type = map(string)
+}
+
+variable "image_tags" {
+  type = map(string)
+}
+
+variable "instance_type" {
+  type    = string
+  default = "t3.small"
+}
+
+locals {
+  service = "@name@"
+  port    = 8000 + @number@
+}
+
+source "amazon-ebs" "@name@" {
+  region        = "us-east-1"
+  source_ami    = var.source_ami
+  instance_type = var.instance_type
+  ssh_username  = "admin"
+
+  ami_name        = var.image_name
+  ami_description = "Debian 12 with ${local.service}"
+  run_tags        = var.run_tags
+  tags            = var.image_tags
+
+  launch_block_device_mappings {
+    device_name           = "/dev/xvda"
+    volume_size           = 8
+    volume_type           = "gp3"
+    delete_on_termination = true
+  }
+
+  metadata_options {
+    http_endpoint = "enabled"
+    http_tokens   = "required"
+  }
+}
+
+build {
+  sources = ["source.amazon-ebs.@name@"]
+
+  provisioner "shell" {
+    environment_vars = ["SERVICE=${local.service}", "PORT=${local.port}"]
+    execute_command  = "chmod +x {{ .Path }}; sudo env {{ .Vars }} {{ .Path }}"
+    script           = "${path.root}/setup.sh"
+  }
+}
+""",
+}

@@ -1,0 +1,118 @@
+"""A plan that finds nothing to do: against the bare calls, against a peer, and ten times as large."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+
+from reconciler.git.repository import Repository
+from reconciler.sandbox.handle import Sandbox
+from reconciler.state.lockfiles import read_lockfiles
+from tests.bench import fleet, registry, stub
+from tests.bench.measure import Command, cost_of, interleaved
+from tests.bench.rows import Row, at_most, below, told
+
+IMAGES = 1000
+ROUNDS = 5
+_PAGES = -(-IMAGES // 1000)
+_FLOOR = Path(__file__).with_name("floor.py")
+_ASKED = 5
+_FORGET = "rm -rf .git/reconciler && exec"
+
+
+def plan_rows(folder: Path, sandbox: Sandbox, environment: Mapping[str, str]) -> Iterator[Row]:
+    """1,000 images in four regions of the sandbox's EC2."""
+    root = fleet.make(folder / "fleet", images=IMAGES, publish=partial(registry.publish, sandbox))
+    inside = {**environment, **registry.environment(sandbox)}
+    plan = (sys.executable, "-m", "reconciler", "plan")
+    commands = {
+        "floor": Command((sys.executable, str(_FLOOR), fleet.FLEET, *fleet.REGIONS), root, inside),
+        "plan": Command(plan, root, inside),
+        "fresh": Command(("sh", "-c", f"{_FORGET} {' '.join(plan)}"), root, inside),
+    }
+    cost = interleaved(commands, rounds=ROUNDS)
+    what = f"no-op plan, {IMAGES:,} images, {len(fleet.REGIONS)} regions"
+    bare = "bare boto3"
+    yield at_most(f"{what}: wall", measured=cost["plan"].wall, against=cost["floor"].wall, target=1.3, floor=bare)
+    yield at_most(f"{what}: CPU", measured=cost["plan"].cpu, against=cost["floor"].cpu, target=1.6, floor=bare)
+    yield below(f"{what}: peak memory", measured=cost["plan"].peak, target=200, unit="MiB")
+    yield _calls(what, sandbox, commands["plan"])
+    for figure in ("wall", "cpu"):
+        fresh, floor = getattr(cost["fresh"], figure), getattr(cost["floor"], figure)
+        yield told(
+            f"the same in a fresh clone (templates are parsed): {figure}", f"{fresh:.3g} s",
+            against=f"{floor:.3g} s {bare}", ratio=f"{fresh / floor:.2f}",
+        )  # fmt: skip
+    yield _peer(root, inside, plan_seconds=cost["plan"].wall)
+
+
+def _calls(what: str, sandbox: Sandbox, plan: Command) -> Row:
+    sandbox.forget_calls()
+    cost_of(plan)
+    by_region: dict[str, int] = {}
+    for (_service, _action, region), count in sandbox.calls().items():
+        by_region[region] = by_region.get(region, 0) + count
+    most = max(by_region.values())
+    return Row(
+        f"{what}: calls in a region", str(most), f"{_PAGES} page", "", f"≤ pages + 2 = {_PAGES + 2}", most <= _PAGES + 2
+    )  # fmt: skip
+
+
+def _peer(root: Path, environment: Mapping[str, str], *, plan_seconds: float) -> Row:
+    """As CircleCI-Public/circleci-packer checks: an AWS CLI process for each image, which is looked up by a tag."""
+    what = f"plan against an AWS CLI process per image and region, as circleci-packer ({_ASKED} measured, scaled)"
+    aws = _aws()
+    if aws is None:
+        return told(what, "no aws on the PATH")
+    locks, _ = read_lockfiles(Repository.open(root).tree())
+    keys = [lock.builds[0].key for lock in list(locks.values())[:: len(locks) // _ASKED][:_ASKED]]
+    asking = {
+        key: Command(
+            (aws, "ec2", "describe-images", "--filters", f"Name=tag:reconciler:key,Values={key}"), root, environment
+        )
+        for key in keys
+    }
+    costs = interleaved(asking, rounds=1)
+    seconds = sum(cost.wall for cost in costs.values()) / len(costs) * IMAGES * len(fleet.REGIONS)
+    faster = seconds / plan_seconds
+    return Row(what, f"{plan_seconds:.3g} s", f"{seconds:,.0f} s", f"1/{faster:,.0f}", "≤ 1/1,000", faster >= 1000)
+
+
+def _aws() -> str | None:
+    """The AWS CLI itself: pyenv's stand-in for it would count against the peer."""
+    found = shutil.which("aws")
+    if found is None or Path(found).parent.name != "shims":
+        return found
+    beside = Path(found).parent.parent
+    return next((str(path) for path in sorted(beside.glob("versions/*/bin/aws"))), found)
+
+
+def growth_rows(folder: Path, environment: Mapping[str, str]) -> Iterator[Row]:
+    """Ten times as many images, both from a stub of EC2 that takes next to no time."""
+    commands = {}
+    folder.mkdir()
+    listings = {count: folder / f"{count}.json" for count in (IMAGES, 10 * IMAGES)}
+    for count, listing in listings.items():
+        fleet.make(folder / str(count), images=count, publish=partial(stub.write_listing, listing))
+    with stub.serving(listings[IMAGES]) as few, stub.serving(listings[10 * IMAGES]) as many:
+        for count, url in ((IMAGES, few), (10 * IMAGES, many)):
+            inside = {**environment, **_ANYBODY, "AWS_ENDPOINT_URL": url}
+            commands[str(count)] = Command((sys.executable, "-m", "reconciler", "plan"), folder / str(count), inside)
+        cost = interleaved(commands, rounds=3)
+    small, large = cost[str(IMAGES)], cost[str(10 * IMAGES)]
+    yield at_most(
+        f"no-op plan, {10 * IMAGES:,} images against {IMAGES:,} (EC2: rendered pages): wall",
+        measured=large.wall, against=small.wall, target=10.5,
+    )  # fmt: skip
+    yield told(f"no-op plan, {10 * IMAGES:,} images: peak memory", f"{large.peak:.0f} MiB")
+
+
+_ANYBODY = {
+    "AWS_ACCESS_KEY_ID": "AKIABENCHBENCHBENCH0",
+    "AWS_SECRET_ACCESS_KEY": "bench",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+}

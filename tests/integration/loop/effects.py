@@ -1,0 +1,158 @@
+"""What a run does to the world, each effect through one door: to count it, to fail it, or to die at it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Literal
+
+from reconciler.build.protocol import Builder, BuildRequest, BuildResult
+from reconciler.git.answer import Reply
+from reconciler.git.destination import Destination
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.events import Listener
+from reconciler.model.observation import Observation, Seen
+from reconciler.model.source import Pin, SourceRequest
+from reconciler.registry.protocol import Located, Registry
+from tests.integration.loop.world import Controller
+
+Around = Callable[[str], AbstractContextManager[None]]
+"""What surrounds an effect. It is given what is done and where: `copy eu-west-1`, `build web`, `push`."""
+When = Literal["before", "after"]
+
+
+class Killed(BaseException):
+    """The process is gone, as by SIGKILL. Nothing of ours may catch it."""
+
+
+@dataclass
+class Effects:
+    """Counts effects, and dies at one of them. Once it is dead nothing more is done, by any thread."""
+
+    die_at: int | None = None
+    when: When = "before"
+    done: list[str] = field(default_factory=list)
+    dead: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    @contextmanager
+    def around(self, what: str) -> Iterator[None]:
+        with self._lock:
+            number = len(self.done)
+            self._die(number, "before")
+            self.done.append(what)
+        yield
+        with self._lock:
+            self._die(number, "after")
+
+    def _die(self, number: int, now: When) -> None:
+        if self.dead or (number == self.die_at and now == self.when):
+            self.dead = True
+            raise Killed(f"{now} effect {number}")
+
+
+def failing(effect: str, error: ReconcilerError) -> Around:
+    """Fail one effect, always."""
+
+    @contextmanager
+    def around(what: str) -> Iterator[None]:
+        if what == effect:
+            raise error
+        yield
+
+    return around
+
+
+def meanwhile(effect: str, happens: Callable[[], None]) -> Around:
+    """Let something happen just before an effect is done for the first time."""
+    waiting = [happens]
+
+    @contextmanager
+    def around(what: str) -> Iterator[None]:
+        if what == effect and waiting:
+            waiting.pop()()
+        yield
+
+    return around
+
+
+def surround(controller: Controller, around: Around) -> Controller:
+    """Let every effect of a controller pass through `around`."""
+    controller.on_registry = lambda registry: _Registry(registry, around)
+    controller.on_builder = lambda builder: _Builder(builder, around)
+    controller.on_destination = lambda destination: _Destination(destination, around)
+    return controller
+
+
+@dataclass(frozen=True)
+class _Registry:
+    registry: Registry
+    around: Around
+
+    def observe(self, locations: Sequence[str]) -> Observation:
+        return self.registry.observe(locations)
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
+        return self.registry.find(location, artifact_id, patience=patience)
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        with self.around(f"tag {artifact.location}"):
+            self.registry.tag(artifact, tags)
+
+    def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
+        with self.around(f"copy {to}"):
+            return self.registry.copy(source, to=to, name=name, tags=tags, token=token)
+
+    def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
+        with self.around(f"wait {location}"):
+            return self.registry.wait_available(location, artifact_id, timeout=timeout)
+
+    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+        with self.around(f"retire {artifact.location}"):
+            return self.registry.retire(artifact, image=image)
+
+    def resolve(self, request: SourceRequest, *, region: str, architecture: str | None = None) -> Pin:
+        return self.registry.resolve(request, region=region, architecture=architecture)
+
+    def server_time(self, location: str) -> datetime | None:
+        return self.registry.server_time(location)
+
+
+@dataclass(frozen=True)
+class _Builder:
+    builder: Builder
+    around: Around
+
+    def build(self, request: BuildRequest, *, listener: Listener, cancelled: threading.Event) -> BuildResult:
+        with self.around(f"build {request.image.name}"):
+            return self.builder.build(request, listener=listener, cancelled=cancelled)
+
+
+@dataclass(frozen=True)
+class _Destination:
+    destination: Destination
+    around: Around
+
+    @property
+    def branch(self) -> str:
+        return self.destination.branch
+
+    @property
+    def pushed(self) -> bool:
+        return self.destination.pushed
+
+    def head(self) -> str:
+        return self.destination.head()
+
+    def publish(self, commit: str, *, onto: str, tags: Mapping[str, str]) -> Reply:
+        with self.around("push"):
+            return self.destination.publish(commit, onto=onto, tags=tags)
+
+    def bring_along(self, commit: str, *, onto: str) -> str | None:
+        return self.destination.bring_along(commit, onto=onto)
+
+    def error(self, reply: Reply) -> ReconcilerError:
+        return self.destination.error(reply)

@@ -1,0 +1,49 @@
+"""What holds of every world in which a run ended well, whatever happened before."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from reconciler.git.repository import Repository
+from tests.integration.loop.world import World, git
+
+
+def assert_settled(world: World, *, since: str, clone: str = "ci") -> None:
+    """The plan is empty, state/ and the registry agree, history only grew, and one more run does nothing at all."""
+    assert_nothing_planned(world, clone=clone)
+    assert_consistent(world)
+    assert_history_only_grew(world, since=since)
+    assert world.wasted == []
+    head, artifacts = world.head(), world.registry.artifacts
+    again = world.controller(clone)
+    assert again.reconcile().results == ()
+    assert (world.head(), world.registry.artifacts, again.built) == (head, artifacts, [])
+
+
+def assert_nothing_planned(world: World, *, clone: str = "ci") -> None:
+    """Everything was read, and is as it should be."""
+    _, planned = world.controller(clone).look()
+    drifted = [image for image in planned.plan.images if image.sync != "in-sync"]
+    assert drifted == []
+    assert (planned.plan.complete, planned.plan.errored) == (True, False)
+
+
+def assert_consistent(world: World) -> None:
+    """One complete artifact for each image, key and region; and what is recorded is there."""
+    complete = Counter(
+        (one.own("image"), one.own("key"), one.location) for one in world.registry.artifacts if one.complete
+    )
+    assert [place for place, number in complete.items() if number > 1] == []
+    there = {(one.location, one.id): one for one in world.registry.artifacts}
+    for image in world.recorded():
+        for artifact in world.lock(image).builds[0].artifacts:
+            seen = there[artifact.location, artifact.id]
+            assert (seen.own("image"), seen.own("key")) == (image, world.lock(image).builds[0].key)
+
+
+def assert_history_only_grew(world: World, *, since: str) -> None:
+    """Main has no merges, and nothing that was on it is gone."""
+    assert git(world.origin, "rev-list", "--min-parents=2", "main") == ""
+    person = Repository.open(world.root / "person")
+    git(person.root, "fetch", "--quiet", "origin", "main")
+    assert person.is_ancestor(since, "FETCH_HEAD")

@@ -1,0 +1,123 @@
+"""Killed between any two effects, the next run converges: nothing lost, nothing twice, no build in vain."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from tests.integration.loop.effects import Effects, Killed, When, surround
+from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.world import AP, EU, ON_BASE, US, Controller, World, git, image_files, no_image_files
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """Something to do, in how many effects it is done, and how it is asked for."""
+
+    name: str
+    effects: int
+    arrange: Callable[[World], object]
+    prune: bool = False
+    force: tuple[str, ...] = ()
+
+    def run(self, controller: Controller) -> int:
+        return controller.reconcile(prune=self.prune, force=self.force).exit_code
+
+
+def _lose_web(world: World, *regions: str) -> None:
+    for one in world.artifacts("web"):
+        if one.location in regions:
+            world.registry.delete(one)
+
+
+def _forget(world: World) -> None:
+    """As on the first day: no state, no artifacts."""
+    world.commit({"state/base.lock.json": None, "state/web.lock.json": None})
+    for one in world.registry.artifacts:
+        world.registry.delete(one)
+
+
+def _strip_tags(world: World) -> None:
+    for one in world.artifacts("web"):
+        world.registry._artifacts[one.location, one.id] = type(one)(**{**vars(one), "tags": {}})
+
+
+def _retag(world: World) -> None:
+    world.commit({"desired/web/image.yaml": f"{ON_BASE}tags: {{CostCenter: '43'}}\n"})
+
+
+def _swap_region(world: World) -> None:
+    world.commit({"desired/web/image.yaml": f"{ON_BASE}regions: [{US}, {AP}]\n"})
+
+
+def _rename(world: World) -> None:
+    world.commit({**no_image_files("web"), **image_files("site", f"{ON_BASE}moved_from: web\n")})
+
+
+def _rename_and_change(world: World) -> None:
+    world.commit({**no_image_files("web"), **image_files("site", f"{ON_BASE}moved_from: web\n", setup="echo site")})
+
+
+SCENARIOS = (
+    Scenario("first-run", 12, _forget),
+    Scenario("parent-changed", 12, lambda world: world.commit({"desired/base/setup.sh": "echo more\n"})),
+    Scenario("child-changed", 6, lambda world: world.commit({"desired/web/setup.sh": "echo more\n"})),
+    Scenario("forced", 6, lambda _world: None, force=("web",)),
+    Scenario("lost-in-a-region", 4, lambda world: _lose_web(world, EU)),
+    Scenario("lost-everywhere", 6, lambda world: _lose_web(world, US, EU)),
+    Scenario("tags-stripped", 2, _strip_tags),
+    Scenario("tags-changed", 2, _retag),
+    Scenario("region-swapped", 5, _swap_region, prune=True),
+    Scenario("renamed", 5, _rename),
+    Scenario("renamed-and-changed", 8, _rename_and_change),
+    Scenario("removed", 3, lambda world: world.commit(no_image_files("web")), prune=True),
+)
+DEATHS = [
+    pytest.param(scenario, number, when, id=f"{scenario.name}-{when}-{number}")
+    for scenario in SCENARIOS
+    for number in range(scenario.effects)
+    for when in ("before", "after")
+]
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=lambda scenario: scenario.name)
+def test_the_matrix_is_whole(pair: World, scenario: Scenario) -> None:
+    scenario.arrange(pair)
+    effects = Effects()
+    assert scenario.run(surround(pair.controller(), effects.around)) == 0
+    assert len(effects.done) == scenario.effects, effects.done
+
+
+@pytest.mark.parametrize(("scenario", "number", "when"), DEATHS)
+def test_the_next_run_converges(pair: World, scenario: Scenario, number: int, when: When) -> None:
+    scenario.arrange(pair)
+    head = pair.head()
+    effects = Effects(die_at=number, when=when)
+    with pytest.raises(Killed):
+        scenario.run(surround(pair.controller(), effects.around))
+    pair.clock.advance(hours=1)
+    assert Scenario(scenario.name, 0, scenario.arrange, prune=scenario.prune).run(pair.controller()) == 0
+    assert_settled(pair, since=head)
+
+
+def test_what_a_dead_run_had_begun_is_not_seen_as_done(pair: World) -> None:
+    pair.commit({"desired/web/setup.sh": "echo more\n"})
+    effects = Effects(die_at=0, when="after")
+    with pytest.raises(Killed):
+        surround(pair.controller(), effects.around).reconcile()
+    assert effects.done == ["build web"]
+    assert [one.own("key") for one in pair.artifacts("web")].count(None) == 1, "an artifact without a key is partial"
+    after = pair.controller()
+    after.reconcile()
+    assert after.built == ["web"]
+
+
+def test_a_dead_run_leaves_the_checkout_as_it_was(pair: World) -> None:
+    pair.commit({"desired/web/setup.sh": "echo more\n"})
+    before = git(pair.root / "ci", "rev-parse", "HEAD")
+    with pytest.raises(Killed):
+        surround(pair.controller(), Effects(die_at=5, when="after").around).reconcile()
+    assert git(pair.root / "ci", "rev-parse", "HEAD") == before
+    assert git(pair.root / "ci", "status", "--porcelain") == ""

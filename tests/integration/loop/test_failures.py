@@ -1,0 +1,168 @@
+"""One image's failure is its own, and it is remembered for as long as it helps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from reconciler.build.failure import BuildFailed
+from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.events import Skipped
+from tests.integration.loop.effects import failing, surround
+from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.world import EU, ON_DEBIAN, Controller, World, image_files, results, statuses
+
+
+def failure(what: str = "setup.sh ended with 1") -> BuildFailed:
+    return BuildFailed(what, cause="failed", seconds=7, log=Path("web.log"))
+
+
+def failing_in(world: World, *images: str) -> Controller:
+    controller = world.controller()
+    controller.builder.failures = {image: failure() for image in images}
+    return controller
+
+
+def test_the_children_of_a_parent_that_failed_are_skipped_and_the_others_done(world: World) -> None:
+    controller = failing_in(world, "base")
+    report = controller.reconcile()
+    assert report.exit_code == 3
+    assert statuses(report) == {"base": "failed", "web": "skipped", "api": "skipped", "tools": "built"}
+    assert controller.told(Skipped, "web") == [Skipped("web", "its parent base failed")]
+    assert set(world.recorded()) == {"base", "tools"}
+
+
+def test_a_failure_is_recorded_and_the_image_left_alone_for_a_while(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "false\n"})
+    failing_in(settled, "web").reconcile()
+    lock = settled.lock("web")
+    assert lock.failure is not None
+    assert (lock.failure.attempts, lock.failure.what) == (1, "setup.sh ended with 1")
+    assert f"image/web/{lock.failure.build}" in settled.tags()
+    assert len(lock.builds) == 1, "the last good build stays"
+    head, again = settled.head(), failing_in(settled, "web")
+    report = again.reconcile()
+    assert (report.exit_code, again.built, settled.head()) == (0, [], head)
+    assert "failed once" in (again.plan()["web"].waits_for or "")
+
+
+def test_each_failure_doubles_the_rest(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "false\n"})
+    rests = []
+    for _ in range(3):
+        failing_in(settled, "web").reconcile()
+        found = settled.lock("web").failure
+        assert found is not None
+        rests.append((found.attempts, found.retry_after))
+        settled.clock.advance(hours=2)
+    assert [attempts for attempts, _ in rests] == [1, 2, 3]
+
+
+def test_changed_inputs_get_a_fresh_try_at_once_and_success_clears_the_failure(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "false\n"})
+    failing_in(settled, "web").reconcile()
+    head = settled.commit({"desired/web/setup.sh": "echo mended\n"})
+    assert statuses(settled.controller().reconcile()) == {"web": "built"}
+    assert settled.lock("web").failure is None
+    assert_settled(settled, since=head)
+
+
+def test_a_change_that_is_taken_back_is_in_sync_again(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "false\n"})
+    failing_in(settled, "web").reconcile()
+    head = settled.commit({"desired/web/setup.sh": "true\n"})
+    assert settled.controller().reconcile().results == ()
+    assert_settled(settled, since=head)
+
+
+def test_force_does_not_wait(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "false\n"})
+    failing_in(settled, "web").reconcile()
+    assert statuses(settled.controller().reconcile(force=("web",))) == {"web": "built"}
+
+
+def test_an_unreadable_region_stops_its_images_and_no_others(settled: World) -> None:
+    settled.commit(
+        {"desired/web/setup.sh": "echo more\n", **image_files("tools", f"{ON_DEBIAN}regions: [us-east-1]\n")}
+    )
+    settled.registry.unreadable[EU] = "RequestLimitExceeded after 8 tries"
+    before = [one for one in settled.registry.artifacts if one.location == EU]
+    controller = settled.controller()
+    planned = controller.plan()["web"]
+    assert (planned.sync, planned.actions) == ("unknown", ("none",))
+    assert planned.unknown == (f"{EU}: RequestLimitExceeded after 8 tries",)
+    report = controller.reconcile()
+    assert (report.exit_code, statuses(report)) == (3, {"tools": "built"})
+    assert [one for one in settled.registry.artifacts if one.location == EU] == before
+    settled.registry.unreadable.clear()
+    assert controller.reconcile().exit_code == 0
+    assert settled.lock("web").builds[0].commit != settled.lock("base").builds[0].commit
+
+
+def test_a_registry_that_refuses_us_stops_the_run(settled: World) -> None:
+    settled.registry.refused = Terminal("no credentials")
+    with pytest.raises(Terminal, match="no credentials"):
+        settled.controller().reconcile()
+
+
+def test_an_image_that_cannot_be_read_stops_itself_alone(world: World) -> None:
+    world.commit({"desired/tools/image.yaml": "regoins: []\n"})
+    controller = world.controller()
+    report = controller.reconcile()
+    assert report.exit_code == 3
+    assert statuses(report) == dict.fromkeys(("base", "web", "api"), "built")
+    assert 'unknown key "regoins"' in controller.plan()["tools"].errors[0]
+
+
+def test_a_registry_that_fails_in_the_middle_fails_that_image(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "echo more\n", "desired/api/setup.sh": "echo more\n"})
+    broken = surround(settled.controller(), failing(f"copy {EU}", Transient("throttled")))
+    report = broken.reconcile()
+    assert (report.exit_code, statuses(report)) == (3, {"web": "failed", "api": "failed"})
+    assert results(report)["web"].why == f"no copy in {EU}: throttled"
+
+
+def test_what_cannot_be_pushed_is_kept_and_adopted_later(settled: World) -> None:
+    head = settled.commit({"desired/web/setup.sh": "echo more\n"})
+    broken = surround(settled.controller(), failing("push", Terminal("the branch main refuses pushes (GH006)")))
+    report = broken.reconcile()
+    assert (report.exit_code, statuses(report)) == (3, {"web": "failed"})
+    assert (broken.root / "reconciler-unsaved" / "web.json").exists()
+    after = settled.controller()
+    assert statuses(after.reconcile()) == {"web": "adopted"}
+    assert after.built == []
+    assert_settled(settled, since=head)
+
+
+def test_a_cancelled_run_starts_nothing_more_and_says_so(world: World) -> None:
+    controller = world.controller()
+    controller.builder.during = lambda _request: controller.cancelled.set()
+    report = controller.reconcile("web")
+    assert report.exit_code == 130
+    assert statuses(report) == {"base": "interrupted", "web": "interrupted"}
+    assert world.recorded() == []
+
+
+def test_a_fleet_without_images_is_refused(settled: World) -> None:
+    settled.commit({**_nothing_but_settings(settled)})
+    with pytest.raises(UserError, match="declares no image"):
+        settled.controller().reconcile(prune=True)
+    assert len(settled.registry.artifacts) == 8
+
+
+def test_more_actions_than_allowed_are_refused_whole(settled: World) -> None:
+    settled.commit({"desired/base/setup.sh": "echo more\n"})
+    controller = settled.controller()
+    head = settled.head()
+    with pytest.raises(UserError, match="acts on 3 images, and one run may act on 2"):
+        controller.reconcile(max_actions=2)
+    assert (controller.built, settled.head()) == ([], head)
+    assert controller.reconcile(max_actions=3).exit_code == 0
+
+
+def _nothing_but_settings(world: World) -> dict[str, str | None]:
+    gone: dict[str, str | None] = {}
+    for name in ("base", "web", "api", "tools"):
+        gone |= dict.fromkeys(image_files(name, ""))
+    return gone

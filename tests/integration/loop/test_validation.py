@@ -1,0 +1,91 @@
+"""Where a verdict is waited for, `stable` stays, and so do those who are built on it."""
+
+from __future__ import annotations
+
+from tests.integration.loop.effects import meanwhile, surround
+from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.world import ON_DEBIAN, World, image_files, statuses
+
+VALIDATED = f"{ON_DEBIAN}validation: {{required: true}}\n"
+
+
+def test_the_first_candidate_is_not_stable_and_a_child_on_stable_waits(settled: World) -> None:
+    head = settled.commit({**image_files("db", VALIDATED), **image_files("db-replica", "source: {image: db}\n")})
+    controller = settled.controller()
+    assert statuses(controller.reconcile()) == {"db": "built"}
+    channels = settled.lock("db").channels
+    assert (channels.candidate, channels.stable) == (settled.lock("db").builds[0].id, None)
+    assert settled.artifacts("db")[0].own("phase") == "candidate"
+    waiting = controller.plan()["db-replica"]
+    assert (waiting.actions, waiting.waits_for) == (("none",), "waits for db: it has no stable build yet")
+    before = settled.head()
+    assert controller.reconcile().results == ()
+    assert (settled.head(), settled.subjects(head)) == (before, settled.subjects(head)[:1])
+
+
+def test_a_child_on_stable_keeps_the_old_parent_and_one_on_candidate_takes_the_new(settled: World) -> None:
+    settled.commit(
+        {
+            "desired/base/image.yaml": VALIDATED,
+            "desired/base/setup.sh": "echo more\n",
+            "desired/api/image.yaml": "source: {image: base, channel: candidate}\n",
+        }
+    )
+    old = settled.lock("base").builds[0].id
+    controller = settled.controller()
+    assert statuses(controller.reconcile()) == {"base": "built", "api": "built"}
+    lock = settled.lock("base")
+    assert (lock.channels.stable, lock.channels.candidate) == (old, lock.builds[0].id)
+    on = {image: settled.lock(image).builds[0].source for image in ("web", "api")}
+    assert {image: pin.build for image, pin in on.items() if pin} == {"web": old, "api": lock.builds[0].id}
+    head = settled.head()
+    assert controller.reconcile().results == ()
+    assert settled.head() == head
+
+
+def test_stable_follows_at_once_when_no_verdict_is_waited_for_any_more(settled: World) -> None:
+    settled.commit({"desired/base/image.yaml": VALIDATED, "desired/base/setup.sh": "echo more\n"})
+    settled.controller().reconcile()
+    head = settled.commit({"desired/base/image.yaml": ON_DEBIAN})
+    controller = settled.controller()
+    assert statuses(controller.reconcile()) == {"base": "changed", "web": "built", "api": "built"}
+    assert {one.own("phase") for one in settled.artifacts("base")} == {"stable"}
+    assert_settled(settled, since=head)
+
+
+def test_stable_does_not_move_when_a_verdict_was_asked_for_while_we_built(settled: World) -> None:
+    settled.commit({"desired/base/setup.sh": "echo more\n"})
+    old = settled.lock("base").builds[0].id
+    asks = meanwhile("build base", lambda: settled.commit({"desired/base/image.yaml": VALIDATED}))
+    controller = surround(settled.controller(), asks)
+    report = controller.reconcile()
+    assert statuses(report) == {"base": "built", "web": "superseded", "api": "superseded"}
+    assert controller.built == ["base"]
+    lock = settled.lock("base")
+    assert (lock.channels.stable, lock.channels.candidate, lock.builds[0].phase) == (
+        old,
+        lock.builds[0].id,
+        "candidate",
+    )
+    assert statuses(settled.controller().reconcile()) == {"base": "changed"}
+    assert {one.own("build"): one.own("phase") for one in settled.artifacts("base")} == {
+        old: "stable",
+        lock.builds[0].id: "candidate",
+    }
+    assert_settled(settled, since=settled.head())
+
+
+def test_a_copy_does_not_promote_what_needs_a_verdict_by_now(settled: World) -> None:
+    """The declaration changed between the plan and the record: what was planned is not carried over."""
+    settled.commit({"desired/base/image.yaml": VALIDATED, "desired/base/setup.sh": "echo more\n"})
+    settled.controller().reconcile("base")
+    stable = settled.lock("base").channels.stable
+    settled.commit({"desired/base/image.yaml": ON_DEBIAN})
+    asks = meanwhile("push", lambda: settled.commit({"desired/base/image.yaml": VALIDATED}))
+    controller = surround(settled.controller(), asks)
+    assert "promote" in controller.plan()["base"].actions
+    controller.reconcile("base")
+    assert settled.lock("base").channels.stable == stable
+    assert settled.controller().reconcile().exit_code == 0
+    assert settled.lock("base").channels.stable == stable
+    assert_settled(settled, since=settled.head())

@@ -1,0 +1,374 @@
+"""A fleet in a real repository, its registry in memory, and controllers that run on clones of it, in process.
+
+Everything but AWS and Packer is the real thing: git with a bare origin, desired/, state/, the plan, the recorder.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.build.protocol import Builder, BuildRequest
+from reconciler.build.simulated import SimulatedBuilder
+from reconciler.controller import act, look, refuse_unsafe
+from reconciler.git.destination import Destination
+from reconciler.git.recorder import Recorder
+from reconciler.git.repository import Repository
+from reconciler.git.target import find_destination
+from reconciler.model.events import Event
+from reconciler.model.lockfile import Artifact, Lockfile
+from reconciler.model.observation import Seen
+from reconciler.model.plan import Plan, PlannedImage, PlanOptions
+from reconciler.plan.planning import FleetPlan, Known
+from reconciler.registry.memory import MemoryRegistry, Upstream
+from reconciler.registry.protocol import Registry
+from reconciler.state.lockfiles import parse, path_of
+from reconciler.steps.observe import read_repository
+from reconciler.steps.result import Report, Result
+from reconciler.steps.run import Run
+
+FLEET = "acme/images"
+DEBIAN = "136693071363"
+BEGIN = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
+US, EU, AP = "us-east-1", "eu-west-1", "ap-south-1"
+# Nothing that is written here has to survive a power cut.
+GITCONFIG = """\
+[user]
+    name = Ada
+    email = ada@example.org
+[init]
+    defaultBranch = main
+[advice]
+    detachedHead = false
+[core]
+    fsync = none
+[gc]
+    auto = 0
+[maintenance]
+    auto = false
+[receive]
+    autogc = false
+"""
+SETTINGS = f"fleet: {FLEET}\ndefaults:\n  regions: [{US}, {EU}]\n"
+ON_DEBIAN = f'source: {{ami: {{name: "debian-12-*", owners: ["{DEBIAN}"]}}}}\n'
+ON_BASE = "source: {image: base}\n"
+ON_TOOLBOX = f'source: {{ami: {{name: "toolbox-*", owners: ["{DEBIAN}"]}}}}\n'
+TEMPLATE = """\
+variable "source_ami" { type = string }
+variable "image_tags" { type = map(string) }
+variable "run_tags" { type = map(string) }
+source "amazon-ebs" "image" {
+  region     = "us-east-1"
+  source_ami = var.source_ami
+  tags       = var.image_tags
+  run_tags   = var.run_tags
+}
+build {
+  sources = ["source.amazon-ebs.image"]
+  provisioner "shell" { script = "${path.root}/setup.sh" }
+}
+"""
+Files = Mapping[str, str | None]
+"""What a commit changes: a path to its content; None deletes the file."""
+
+
+def image_files(name: str, declaration: str, *, setup: str = "true") -> dict[str, str | None]:
+    """The files of an image."""
+    folder = f"desired/{name}"
+    return {
+        f"{folder}/image.yaml": declaration,
+        f"{folder}/image.pkr.hcl": TEMPLATE,
+        f"{folder}/setup.sh": f"{setup}\n",
+    }
+
+
+def no_image_files(name: str) -> dict[str, str | None]:
+    """What is left of an image that is taken out: none of its files."""
+    return dict.fromkeys(image_files(name, ""))
+
+
+def git(directory: Path, *arguments: str) -> str:
+    """Run git as a person would, and return what it printed."""
+    done = subprocess.run(["git", *arguments], cwd=directory, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        pytest.fail(f"git {' '.join(arguments)}: {done.stderr}")
+    return done.stdout.removesuffix("\n")
+
+
+class Clock:
+    """A clock that only goes on when it is read, a second each time, or when it is told to."""
+
+    def __init__(self) -> None:
+        self.moment = BEGIN
+        self.tick = timedelta(seconds=1)
+        self._lock = threading.Lock()
+
+    def __call__(self) -> datetime:
+        with self._lock:
+            self.moment += self.tick
+            return self.moment
+
+    def advance(self, **by: float) -> None:
+        """Let time pass: `advance(hours=1)`."""
+        with self._lock:
+            self.moment += timedelta(**by)
+
+
+@dataclass(frozen=True)
+class Rebuilt:
+    """A build that was run although a complete artifact with its key was there to adopt."""
+
+    image: str
+    key: str
+
+
+@dataclass
+class World:
+    """What outlives a run: the repository, the registry, the time. `root` holds `origin.git` and the clones."""
+
+    root: Path
+    registry: MemoryRegistry
+    clock: Clock = field(default_factory=Clock)
+    wasted: list[Rebuilt] = field(default_factory=list)
+
+    @classmethod
+    def begin(cls, root: Path, files: Files) -> World:
+        """A new origin with one commit, and two upstream AMIs."""
+        root.mkdir(parents=True, exist_ok=True)
+        git(root, "init", "--quiet", "--bare", "origin.git")
+        world = cls(root, MemoryRegistry(FLEET))
+        world.publish_upstream("debian-12-amd64-20261101")
+        world.publish_upstream("toolbox-1")
+        git(root, "clone", "--quiet", "origin.git", "person")
+        # Relative, so that a world can be copied to another folder.
+        git(root / "person", "remote", "set-url", "origin", "../origin.git")
+        world.commit(files, "Begin")
+        return world
+
+    def copy_to(self, root: Path) -> World:
+        """The same world once more, to be changed without this one."""
+        shutil.copytree(self.root, root, symlinks=True)
+        registry = MemoryRegistry(
+            FLEET,
+            upstreams=list(self.registry.upstreams),
+            _artifacts=dict(self.registry._artifacts),
+            _copies=dict(self.registry._copies),
+            _made=self.registry._made,
+        )
+        world = World(root, registry)
+        world.clock.moment = self.clock.moment
+        return world
+
+    # What people and the world do.
+
+    def publish_upstream(self, name: str) -> Upstream:
+        """Somebody publishes an AMI, newer than all before."""
+        number = len(self.registry.upstreams) + 1
+        upstream = Upstream(US, f"ami-{number:08x}", name, f"2026-11-{number:02}T00:00:00Z", (DEBIAN,))
+        self.registry.upstreams.append(upstream)
+        return upstream
+
+    def commit(self, files: Files, message: str = "Change", *, push: bool = True, where: str = "person") -> str:
+        """A person changes files on main, and pushes. Returns the commit."""
+        folder = self.root / where
+        if push and self._has_main():
+            git(folder, "pull", "--quiet", "--ff-only", "origin", "main")
+        for name, content in files.items():
+            path = folder / name
+            if content is None:
+                path.unlink(missing_ok=True)
+            else:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(content)
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--message", message)
+        if push:
+            git(folder, "push", "--quiet", "origin", "HEAD:main")
+        return git(folder, "rev-parse", "HEAD")
+
+    def _has_main(self) -> bool:
+        return git(self.root / "origin.git", "for-each-ref", "refs/heads/main") != ""
+
+    # What there is to see.
+
+    @property
+    def origin(self) -> Path:
+        """The bare repository that everybody pushes to."""
+        return self.root / "origin.git"
+
+    def head(self) -> str:
+        """The commit that main is at."""
+        return git(self.origin, "rev-parse", "refs/heads/main")
+
+    def subjects(self, since: str | None = None) -> list[str]:
+        """The subjects of the commits on main, newest first."""
+        return git(self.origin, "log", "--format=%s", f"{since}..main" if since else "main").splitlines()
+
+    def tags(self) -> list[str]:
+        """The names of all tags."""
+        return git(self.origin, "tag", "--list").splitlines()
+
+    def recorded(self) -> list[str]:
+        """The images that have a lockfile."""
+        paths = git(self.origin, "ls-tree", "--name-only", "main:state").splitlines() if self._has_state() else []
+        return [path.removesuffix(".lock.json") for path in paths]
+
+    def _has_state(self) -> bool:
+        return git(self.origin, "ls-tree", "main", "state") != ""
+
+    def lock(self, image: str) -> Lockfile:
+        """An image's lockfile at the head of main."""
+        path = path_of(image)
+        return parse(git(self.origin, "show", f"main:{path}").encode() + b"\n", path)
+
+    def artifacts(self, image: str) -> list[Seen]:
+        """What the registry has that carries the image's name."""
+        return [one for one in self.registry.artifacts if one.own("image") == image]
+
+    def complete(self, image: str) -> dict[str, str]:
+        """The id of the image's complete artifact in each region. Fails where a build has two."""
+        found: dict[str, str] = {}
+        for one in self.artifacts(image):
+            if one.complete and one.own("build") == self.lock(image).builds[0].id:
+                assert one.location not in found, f"{image} is twice in {one.location}"
+                found[one.location] = one.id
+        return found
+
+    # Controllers.
+
+    def controller(self, name: str = "ci") -> Controller:
+        """A controller on a clone of its own; the same clone when the name is the same."""
+        folder = self.root / name
+        if not folder.exists():
+            git(self.root, "clone", "--quiet", "origin.git", name)
+            git(folder, "remote", "set-url", "origin", "../origin.git")
+        return Controller(self, folder, builder=SimulatedBuilder(artifacts=self.leave, during=self.note_waste))
+
+    def leave(self, request: BuildRequest) -> tuple[Artifact, ...]:
+        """What a build leaves: an AMI in its region, with the tags that it was given."""
+        assert request.region is not None
+        name = f"{request.image.name}-{request.build_id}"
+        return (self.registry.seed(request.region, name, tags=request.image_tags).as_artifact("amazon-ebs.image"),)
+
+    def note_waste(self, request: BuildRequest) -> None:
+        """Note a build that need not have been run."""
+        if any(one.complete and one.own("key") == request.key for one in self.artifacts(request.image.name)):
+            self.wasted.append(Rebuilt(request.image.name, request.key))
+
+
+@dataclass
+class Controller:
+    """What one process has: a clone, a builder, and nothing remembered from the process before."""
+
+    world: World
+    root: Path
+    builder: SimulatedBuilder
+    events: list[Event] = field(default_factory=list)
+    cancelled: threading.Event = field(default_factory=threading.Event)
+    # Where a test steps between a run and the world: see effects.py.
+    on_registry: Callable[[Registry], Registry] = lambda registry: registry
+    on_builder: Callable[[Builder], Builder] = lambda builder: builder
+    on_destination: Callable[[Destination], Destination] = lambda destination: destination
+    sleep: Callable[[float], None] = lambda _seconds: None
+
+    def look(self, options: PlanOptions | None = None) -> tuple[Known, FleetPlan]:
+        """Fetch, read and plan the branch that is recorded to, as `reconciler reconcile` does."""
+        repository = Repository.open(self.root)
+        known = self._read(repository, options or PlanOptions())
+        return look(known, self.on_registry(self.world.registry))
+
+    def plan(
+        self, *images: str, refresh: bool = False, force: tuple[str, ...] = (), prune: bool = False
+    ) -> dict[str, PlannedImage]:
+        """The plan of the branch that is recorded to, by image."""
+        options = PlanOptions(images=images, refresh=refresh, force=force, prune=prune)
+        return {image.image: image for image in self.look(options)[1].plan.images}
+
+    def reconcile(
+        self,
+        *images: str,
+        refresh: bool = False,
+        force: tuple[str, ...] = (),
+        prune: bool = False,
+        expected: Plan | None = None,
+        max_actions: int | None = None,
+    ) -> Report:
+        """Reconcile as `reconciler reconcile` does."""
+        options = PlanOptions(images=images, refresh=refresh, force=force, prune=prune)
+        repository = Repository.open(self.root)
+        registry = self.on_registry(self.world.registry)
+        known, planned = look(self._read(repository, expected.options if expected else options), registry)
+        refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
+        folder = self.root / ".reconciler"
+        folder.mkdir(exist_ok=True)
+        folder.joinpath(".gitignore").write_text("*\n")
+        run = Run(
+            known=known,
+            repository=repository,
+            recorder=self._recorder(repository, known),
+            registry=registry,
+            builder=self.on_builder(self.builder),
+            folder=folder,
+            run_id="20261122T101530Z-0000000a",
+            now=self.world.clock,
+            listener=self._hear,
+            cancelled=self.cancelled,
+        )
+        return act(run, planned)
+
+    def _hear(self, event: Event) -> None:
+        self.events.append(event)
+
+    @property
+    def built(self) -> list[str]:
+        """The images that were built, in order."""
+        return [request.image.name for request in self.builder.requests]
+
+    def told(self, kind: type[Event], image: str) -> list[Event]:
+        """The events of a kind about an image."""
+        return [event for event in self.events if isinstance(event, kind) and event.image == image]
+
+    def _read(self, repository: Repository, options: PlanOptions) -> Known:
+        settings = read_repository(
+            repository.tree(), fleet_name=FLEET, now=self.world.clock(), options=PlanOptions()
+        ).fleet.settings
+        target = repository.target(settings.git)
+        return read_repository(repository.tree(target.head), fleet_name=FLEET, now=self.world.clock(), options=options)
+
+    def _recorder(self, repository: Repository, known: Known) -> Recorder:
+        settings = known.fleet.settings.git
+        return Recorder(
+            repository.git,
+            self.on_destination(find_destination(repository.git, settings)),
+            author=settings.author,
+            sign=settings.sign,
+            now=self.world.clock,
+            sleep=self.sleep,
+            random=lambda: 0.5,
+        )
+
+
+def results(report: Report) -> dict[str, Result]:
+    """A report's results by image."""
+    return {result.image: result for result in report.results}
+
+
+def statuses(report: Report) -> dict[str, str]:
+    """What became of each image that was acted on."""
+    return {result.image: result.status for result in report.results}
+
+
+def clean_environment(home: Path) -> dict[str, str]:
+    """An environment in which git knows nothing of the machine's owner."""
+    home.mkdir(parents=True, exist_ok=True)
+    home.joinpath(".gitconfig").write_text(GITCONFIG)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "XDG_"))}
+    return {**kept, "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}

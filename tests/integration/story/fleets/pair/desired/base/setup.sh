@@ -1,0 +1,2 @@
+#!/bin/sh -e
+echo "laid by base" | sudo tee /etc/foundation

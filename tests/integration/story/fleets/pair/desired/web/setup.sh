@@ -1,0 +1,2 @@
+#!/bin/sh -e
+echo "web found: $(cat /etc/foundation)"

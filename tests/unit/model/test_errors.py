@@ -1,0 +1,23 @@
+from __future__ import annotations
+
+import pytest
+
+from reconciler.model.errors import Contention, Place, ReconcilerError, Terminal, Transient, UserError
+
+
+@pytest.mark.parametrize(("place", "text"), [(Place("a"), "a"), (Place("a", 7), "a:7"), (Place("a", 7, 3), "a:7:3")])
+def test_a_place_leaves_out_what_is_not_known(place: Place, text: str) -> None:
+    assert str(place) == text
+
+
+def test_an_error_is_what_where_and_how_to_mend_it() -> None:
+    error = UserError(
+        'unknown key "regoins"', where=Place("desired/web/image.yaml", 7, 3), mend='did you mean "regions"?'
+    )
+    assert str(error) == 'desired/web/image.yaml:7:3: unknown key "regoins"\n  did you mean "regions"?'
+    assert str(UserError("no", mend=("one", "two"))) == "no\n  one\n  two"
+
+
+@pytest.mark.parametrize(("error", "code"), [(UserError, 1), (Terminal, 1), (Transient, 3), (Contention, 4)])
+def test_each_kind_ends_the_process_in_its_own_way(error: type[ReconcilerError], code: int) -> None:
+    assert error("no").exit_code == code

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from reconciler.model.values import (
+    Model,
+    canonical_json,
+    digest,
+    format_duration,
+    format_instant,
+    parse_duration,
+    parse_instant,
+)
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=10,
+)
+
+
+@given(st.integers(0, 999_999), st.sampled_from("smhdw"))
+def test_a_duration_survives_being_written(number: int, unit: str) -> None:
+    seconds = parse_duration(f"{number}{unit}")
+    assert parse_duration(format_duration(seconds)) == seconds
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("60m", 3600), ("12h", 43200), ("7d", 604800), ("2w", 1209600), (0, 0)]
+)
+def test_a_duration_is_a_number_with_a_unit(text: object, seconds: int) -> None:
+    assert parse_duration(text) == seconds
+
+
+@pytest.mark.parametrize(
+    "text", ["", "7", 7, True, False, None, "-1d", "1.5h", "7 d", "7D", "1y", "7d\n", "1234567s", "\u0667d"]
+)
+def test_anything_else_is_no_duration(text: object) -> None:
+    with pytest.raises(ValueError, match="a number with a unit"):
+        parse_duration(text)
+
+
+def test_a_duration_is_written_with_its_largest_unit() -> None:
+    assert [format_duration(each) for each in (604800, 86400, 5400, 61, 0)] == ["1w", "1d", "90m", "61s", "0s"]
+
+
+@given(st.datetimes(min_value=datetime(1000, 1, 1), timezones=st.just(UTC)))  # noqa: DTZ001 - hypothesis wants naive bounds
+def test_an_instant_survives_being_written(moment: datetime) -> None:
+    assert parse_instant(format_instant(moment)) == moment.replace(microsecond=0)
+
+
+def test_an_instant_of_another_zone_is_written_as_utc() -> None:
+    assert (
+        format_instant(datetime(2026, 11, 22, 11, 15, 30, tzinfo=timezone(timedelta(hours=1))))
+        == "2026-11-22T10:15:30Z"
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "2026-11-22", "2026-11-22T10:15:30", "2026-11-22T10:15:30+00:00", "2026-11-22T10:15:30.5Z",
+     "2026-13-22T10:15:30Z", "2026-11-22T10:15:30Z\n", "\uff12\uff10\uff12\uff16-11-22T10:15:30Z"],
+)  # fmt: skip
+def test_anything_else_is_no_instant(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        parse_instant(text)
+
+
+@given(anything)
+def test_the_canonical_form_holds_the_value_in_one_way(value: object) -> None:
+    raw = canonical_json(value)
+    assert json.loads(raw) == value
+    assert canonical_json(json.loads(raw)) == raw
+
+
+@given(anything, anything)
+def test_values_have_one_digest_exactly_when_they_are_written_alike(one: object, other: object) -> None:
+    assert (digest(one) == digest(other)) == (json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True))
+
+
+def test_a_digest_is_what_sha256sum_says_of_the_canonical_form() -> None:
+    assert canonical_json({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"é"]}'.encode()
+    assert digest({}) == "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+
+
+def test_a_model_refuses_what_it_does_not_know_and_does_not_change() -> None:
+    class Point(Model):
+        x: int
+
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        Point.model_validate({"x": 1, "y": 2})
+    with pytest.raises(ValidationError, match="frozen"):
+        Point(x=1).x = 2  # type: ignore[misc]  # that it can't be set is what is tested

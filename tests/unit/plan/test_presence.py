@@ -1,0 +1,211 @@
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from reconciler.model.fleet import Image
+from reconciler.model.observation import State
+from reconciler.model.plan import PlanOptions
+from reconciler.plan.diff import decide
+from reconciler.plan.situation import Situation
+
+Make = Callable[..., Situation]
+TWO = ("us-east-1", "eu-west-1")
+
+
+@pytest.fixture
+def web(built: Make, an_image: Callable[..., Image]) -> Situation:
+    """An image that is built and whole in two regions."""
+    return built(an_image(regions=TWO))
+
+
+def without(situation: Situation, *regions: str) -> Situation:
+    return replace(situation, seen=tuple(one for one in situation.seen if one.location not in regions))
+
+
+def retagged(situation: Situation, tags: Mapping[str, str | None]) -> Situation:
+    first, *others = situation.seen
+    merged = {**first.tags, **tags}
+    left = {name: value for name, value in merged.items() if value is not None}
+    return replace(situation, seen=(replace(first, tags=left), *others))
+
+
+def codes(situation: Situation) -> list[str]:
+    return [reason.code for reason in decide(situation).planned.reasons]
+
+
+def test_what_is_there_is_in_sync(web: Situation) -> None:
+    planned = decide(web).planned
+    assert (planned.sync, planned.health, planned.actions, planned.reasons) == ("in-sync", "healthy", ("none",), ())
+
+
+def test_a_missing_region_is_copied_and_not_rebuilt(web: Situation) -> None:
+    decision = decide(without(web, "eu-west-1"))
+
+    assert decision.planned.actions == ("copy",)
+    assert decision.missing_regions == ("eu-west-1",)
+    assert decision.copy_from is not None
+    assert decision.copy_from.location == "us-east-1"
+    assert decision.planned.reasons[0].was == f"eu-west-1 {web.lock.builds[0].artifacts[0].id}"
+
+
+def test_with_nothing_left_to_copy_from_the_same_key_is_built_again(web: Situation) -> None:
+    decision = decide(without(web, *TWO))
+
+    assert decision.planned.actions == ("build",)
+    assert codes(without(web, *TWO)) == ["artifact-missing"]
+    assert decision.planned.key == web.lock.builds[0].key
+
+
+def test_what_was_recorded_moments_ago_and_is_not_listed_is_unknown(web: Situation) -> None:
+    soon = replace(without(web, *TWO), now=web.now - timedelta(minutes=8, seconds=30))
+
+    planned = decide(soon).planned
+
+    assert (planned.sync, planned.actions) == ("unknown", ("none",))
+    assert planned.unknown[0].endswith("is not listed yet; it counts as missing in 90s")
+    assert decide(replace(soon, now=soon.now + timedelta(seconds=90))).planned.actions == ("build",)
+
+
+@pytest.mark.parametrize("region", TWO)
+def test_a_region_that_could_not_be_read_is_unknown_and_stops_everything(web: Situation, region: str) -> None:
+    gone = replace(without(web, *TWO), unreadable={region: "UnauthorizedOperation"})
+
+    planned = decide(gone).planned
+
+    assert (planned.sync, planned.health, planned.actions) == ("unknown", "unknown", ("none",))
+    assert f"{region}: UnauthorizedOperation" in planned.unknown
+
+
+def test_a_region_that_is_left_and_could_not_be_read_may_still_hold_what_is_copied(
+    web: Situation, an_image: Callable[..., Image]
+) -> None:
+    # Given an image that moves to another region
+    moved = replace(web, image=an_image(regions=["ap-south-1"]))
+    assert decide(moved).planned.actions == ("copy",)
+
+    # When the old one can't be read
+    blind = replace(without(moved, *TWO), unreadable={"us-east-1": "timed out"})
+
+    # Then that is not taken for a reason to build.
+    assert decide(blind).planned.unknown == ("us-east-1: timed out",)
+    assert not decide(blind).acts
+    assert codes(without(moved, *TWO)) == ["artifact-missing", "region-extra", "region-extra"]
+
+
+@pytest.mark.parametrize("state", ["pending", "absent and young"])
+def test_what_is_still_coming_in_a_region_that_is_left_is_waited_for(
+    web: Situation, an_image: Callable[..., Image], state: str
+) -> None:
+    moved = replace(web, image=an_image(regions=["ap-south-1"]))
+    if state == "pending":
+        coming = replace(moved, seen=tuple(replace(one, state="pending") for one in moved.seen))
+    else:
+        coming = replace(without(moved, *TWO), now=moved.now - timedelta(minutes=9))
+
+    assert decide(coming).planned.sync == "unknown"
+
+
+def test_a_pending_copy_is_waited_for(web: Situation) -> None:
+    pending = replace(web, seen=(replace(web.seen[0], state="pending"), *web.seen[1:]))
+
+    planned = decide(pending).planned
+
+    assert planned.unknown == (f"{web.seen[0].location}: {web.seen[0].id} is pending",)
+    assert planned.actions == ("none",)
+
+
+@pytest.mark.parametrize("state", ["failed", "unusable"])
+def test_an_artifact_that_broke_is_replaced(web: Situation, state: State) -> None:
+    first, second = web.seen
+    broken = replace(web, seen=(replace(first, state=state), second))
+
+    decision = decide(broken)
+
+    assert decision.planned.actions == ("copy",)
+    assert decision.planned.reasons[0].now == f"{first.location} {state}"
+
+
+def test_a_copy_that_was_made_and_not_recorded_is_recorded(web: Situation) -> None:
+    build = web.lock.builds[0]
+    lost = build.model_copy(update={"artifacts": build.artifacts[:1]})
+    decision = decide(replace(web, lock=web.lock.model_copy(update={"builds": (lost,)})))
+
+    assert decision.planned.actions == ("record",)
+    assert [one.location for one in decision.adopt] == ["us-east-1"]
+
+
+def test_a_copy_of_another_build_with_the_same_key_is_not_taken_for_one_of_this(web: Situation) -> None:
+    # Given two runs that built the same key, of which one was recorded, and a region that the record lacks
+    build = web.lock.builds[0]
+    lost = build.model_copy(update={"artifacts": build.artifacts[:1]})
+    newer = replace(
+        web.seen[0], id="ami-0other", tags={**web.seen[0].tags, "reconciler:build": "20301122T101530Z-1a2b3c4"}
+    )
+    decision = decide(
+        replace(web, lock=web.lock.model_copy(update={"builds": (lost,)}), seen=(*web.seen, newer))
+    )  # fmt: skip
+
+    assert [one.own("build") for one in decision.adopt] == [build.id]
+
+
+@pytest.mark.parametrize(
+    ("tags", "said"),
+    [
+        ({"CostCenter": "43"}, "us-east-1: CostCenter=43"),
+        ({"CostCenter": None}, "us-east-1: no CostCenter"),
+        ({"reconciler:key": None}, "us-east-1: no reconciler:key"),
+        ({"reconciler:phase": "candidate"}, "us-east-1: reconciler:phase=candidate"),
+        ({"reconciler:image": "other"}, "us-east-1: reconciler:image=other"),
+    ],
+)
+def test_tags_that_somebody_changed_are_set_right(
+    built: Make, an_image: Callable[..., Image], tags: dict[str, str | None], said: str
+) -> None:
+    web = built(an_image(tags={"CostCenter": "42"}))
+
+    decision = decide(retagged(web, tags))
+
+    assert decision.planned.actions == ("retag",)
+    assert decision.planned.reasons[0].was == said
+
+
+def test_tags_that_others_added_are_left_alone(web: Situation) -> None:
+    assert decide(retagged(web, {"Owner": "security", "reconciler:run": "4711"})).planned.sync == "in-sync"
+
+
+def test_a_region_that_is_no_longer_declared_is_told_and_kept_until_asked(
+    web: Situation, an_image: Callable[..., Image]
+) -> None:
+    left = replace(web, image=an_image(regions=["us-east-1"]))
+
+    told = decide(left)
+    asked = decide(replace(left, options=PlanOptions(prune=True)))
+
+    assert (told.planned.sync, told.planned.actions, told.planned.waits_for) == (
+        "drifted",
+        ("none",),
+        "asks for --prune",
+    )
+    assert asked.planned.actions == ("retire",)
+    assert [artifact.location for artifact in asked.retire] == ["eu-west-1"]
+
+
+def test_an_image_that_moves_is_copied_from_the_region_that_it_leaves(
+    web: Situation, an_image: Callable[..., Image]
+) -> None:
+    moving = replace(web, image=an_image(regions=["ap-south-1"]), options=PlanOptions(prune=True))
+
+    decision = decide(moving)
+
+    assert decision.planned.actions == ("copy", "retire")
+    assert decision.copy_from is not None
+    assert decision.copy_from.location in TWO
+
+
+def test_offline_nothing_is_said_of_the_registry(web: Situation) -> None:
+    blind = replace(web, seen=(), unreadable={"us-east-1": "not asked"}, options=PlanOptions(offline=True))
+    assert decide(blind).planned.sync == "in-sync"

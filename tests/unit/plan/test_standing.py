@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from reconciler.model.errors import Place, UserError
+from reconciler.plan.backoff import next_failure
+from reconciler.plan.planning import make_plan
+from reconciler.plan.standing import age_text, standings
+
+Make = Callable[..., Any]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0 min"), (300, "5 min"), (5399, "89 min"), (5400, "1 h"), (172799, "47 h"), (172800, "2 d")],
+)
+def test_an_age_reads_as_people_say_it(seconds: int, text: str) -> None:
+    assert age_text(seconds) == text
+
+
+def test_each_image_stands_by_name_with_what_is_recorded_of_it(
+    an_image: Make, what_is_known: Make, plan_carried_out: Make
+) -> None:
+    known = what_is_known(an_image("web"), an_image("api", source={"image": "web"}))
+    known = plan_carried_out(known, make_plan(known))
+
+    api, web = standings(make_plan(known), now=known.now + timedelta(days=7))
+
+    build = known.locks["web"].builds[0].id
+    assert (web.image, web.stable, web.candidate_text, web.age) == ("web", build, "same", "7 d")
+    assert (web.source, web.regions, web.health) == ("debian-12-amd64-dd44", ("us-east-1",), "healthy")
+    assert (api.image, api.source) == ("api", f"web {build}")
+
+
+def test_an_image_that_is_not_built_yet_has_no_age(an_image: Make, what_is_known: Make) -> None:
+    known = what_is_known(an_image())
+    (web,) = standings(make_plan(known), now=known.now)
+    assert (web.stable, web.candidate_text, web.age, web.source) == (None, "none", None, None)
+
+
+def test_why_it_is_not_well_is_said_in_a_line(an_image: Make, what_is_known: Make, plan_carried_out: Make) -> None:
+    known = what_is_known(an_image("web"), problems={"bad": (UserError("no", where=Place("x"), mend="yes"),)})
+    known = plan_carried_out(known, make_plan(known))
+    failure = next_failure(None, build="20261122T101530Z-1a2b3c4", key="sha256:1", what="no\nreally", now=known.now)
+    lock = known.locks["web"].model_copy(update={"failure": failure})
+
+    bad, web = standings(make_plan(replace(known, locks={"web": lock})), now=known.now)
+
+    assert bad.why == "x: no"
+    assert (web.health, web.why) == ("degraded", "20261122T101530Z-1a2b3c4 failed, attempt 1: no")
+
+
+def test_a_suspended_image_says_why(an_image: Make, what_is_known: Make) -> None:
+    known = what_is_known(an_image(suspend={"reason": "the freeze"}))
+    (web,) = standings(make_plan(known), now=known.now)
+    assert (web.health, web.why) == ("suspended", "suspended: the freeze")

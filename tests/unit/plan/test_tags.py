@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from reconciler.model.source import Pin
+from reconciler.plan.key import wanted
+from reconciler.plan.tags import at_birth, of_recorded, source_text, when_complete
+
+Make = Callable[..., Any]
+
+
+def test_what_is_born_says_whose_it_is_and_not_that_it_is_whole(an_image: Make) -> None:
+    tags = at_birth(fleet="acme/images", image=an_image(), build_id="20261122T101530Z-1a2b3c4", run_id="7")
+    assert tags == {
+        "reconciler:fleet": "acme/images",
+        "reconciler:image": "web",
+        "reconciler:build": "20261122T101530Z-1a2b3c4",
+        "reconciler:run": "7",
+    }
+
+
+def test_what_is_complete_carries_all_that_is_needed_to_adopt_it(an_image: Make, a_pin: Make) -> None:
+    image = an_image(tags={"CostCenter": "42"})
+    want = wanted(image, a_pin("ami-0aa"))
+    tags = when_complete(
+        fleet="acme/images", image=image, build_id="20261122T101530Z-1a2b3c4", wanted=want, commit="9c0d1e2",
+        phase="candidate",
+    )  # fmt: skip
+    assert tags == {
+        "CostCenter": "42",
+        "reconciler:fleet": "acme/images",
+        "reconciler:image": "web",
+        "reconciler:build": "20261122T101530Z-1a2b3c4",
+        "reconciler:key": want.key,
+        "reconciler:inputs": want.inputs,
+        "reconciler:commit": "9c0d1e2",
+        "reconciler:phase": "candidate",
+        "reconciler:source": "ami-0aa",
+    }
+
+
+def test_the_tags_follow_from_the_record_alone(built: Make, an_image: Make) -> None:
+    situation = built(an_image(tags={"CostCenter": "42"}))
+    expected = of_recorded(fleet="acme/images", image=situation.image, build=situation.lock.builds[0])
+    assert situation.seen[0].tags == expected
+
+
+def test_an_image_on_nothing_names_no_source(built: Make, an_image: Make) -> None:
+    assert "reconciler:source" not in built(an_image(source=None)).seen[0].tags
+
+
+def test_a_source_fits_into_a_tag() -> None:
+    build = "20261122T101530Z-1a2b3c4"
+    assert source_text(Pin(image="base", build=build)) == f"base@{build}"
+    assert len(source_text(Pin(image="b" * 300, build=build))) == 256

@@ -1,0 +1,120 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from reconciler.model.lockfile import Artifact, Build, Lockfile
+from reconciler.plan.backoff import next_failure
+from reconciler.plan.situation import Situation
+from reconciler.plan.transitions import as_declared, promotes, with_artifacts, with_build, with_failure
+
+Make = Callable[..., Any]
+
+
+@pytest.fixture
+def history(built: Make) -> list[Build]:
+    """Four builds of one image, newest first."""
+    first: Situation = built()
+    build = first.lock.builds[0]
+    times = [first.now + timedelta(days=day) for day in range(4, 0, -1)]
+    return [build.model_copy(update={"id": f"{time:%Y%m%dT%H%M%SZ}-1a2b3c4"}) for time in times]
+
+
+def recorded(*builds: Build, image: Any) -> Lockfile:
+    lock = Lockfile(image="web")
+    for build in reversed(builds):
+        lock = with_build(lock, build, image=image)
+    return lock
+
+
+def test_builds_stand_newest_first_and_only_the_newest_are_kept(history: list[Build], an_image: Make) -> None:
+    lock = recorded(*history, image=an_image(retain={"builds": 2}))
+    assert [build.id for build in lock.builds] == [history[0].id, history[1].id]
+    assert lock.channels.candidate == lock.channels.stable == history[0].id
+
+
+def test_what_a_channel_or_a_hold_points_to_is_kept_however_old(history: list[Build], an_image: Make) -> None:
+    fourth, third, second, first = history
+    lock = recorded(second, first, image=an_image())
+    hold = {"build": first.id, "reason": "works"}
+    waiting = an_image(retain={"builds": 1}, validation={"required": True}, hold=hold)
+
+    lock = with_build(with_build(lock, third, image=waiting), fourth, image=waiting)
+
+    assert [build.id for build in lock.builds] == [fourth.id, second.id, first.id]
+    assert (lock.channels.candidate, lock.channels.stable) == (fourth.id, second.id)
+
+
+def test_only_the_newest_build_lists_its_files(history: list[Build], an_image: Make) -> None:
+    lock = recorded(*history, image=an_image())
+    assert lock.builds[0].files is not None
+    assert {build.files is None for build in lock.builds[1:]} == {True}
+
+
+def test_a_build_that_is_adopted_again_becomes_the_newest_and_is_there_once(
+    history: list[Build], an_image: Make
+) -> None:
+    lock = recorded(*history[:3], image=an_image())
+    lock = with_build(lock, history[2], image=an_image())
+    assert [build.id for build in lock.builds] == [history[2].id, history[0].id, history[1].id]
+
+
+def test_a_success_forgets_the_failure(history: list[Build], an_image: Make, built: Make) -> None:
+    failure = next_failure(None, build=history[0].id, key="sha256:1", what="no", now=built().now)
+    lock = with_failure(recorded(history[1], image=an_image()), failure)
+
+    assert lock.failure == failure
+    assert lock.channels.stable == history[1].id
+    assert with_build(lock, history[0], image=an_image()).failure is None
+
+
+def test_an_artifact_takes_the_place_of_the_one_in_its_region(history: list[Build], an_image: Make) -> None:
+    lock = recorded(*history[:2], image=an_image())
+    one, other = (
+        Artifact(kind="ami", builder="b", location=region, id="ami-0new") for region in ("us-east-1", "eu-west-1")
+    )
+
+    after = with_artifacts(lock, history[0].id, [one, other])
+
+    assert after.builds[0].artifacts == (other, one)
+    assert after.builds[1] == lock.builds[1]
+    assert with_artifacts(after, history[0].id, [], gone=[one]).builds[0].artifacts == (other,)
+
+
+def test_recording_twice_changes_nothing(history: list[Build], an_image: Make) -> None:
+    image = an_image()
+    lock = recorded(*history[:2], image=image)
+
+    assert with_build(lock, lock.builds[0], image=image) == lock
+    assert with_artifacts(lock, history[0].id, lock.builds[0].artifacts) == lock
+    assert as_declared(lock, image) == lock
+
+
+def test_a_source_that_no_record_names_is_taken_from_the_build(history: list[Build], an_image: Make) -> None:
+    image = an_image()
+    lock = recorded(history[0], image=image).model_copy(update={"source": None})
+    assert as_declared(lock, image).source.requested == image.source  # type: ignore[union-attr]  # None fails the test too
+
+
+def test_the_candidate_becomes_stable_when_no_verdict_is_required(history: list[Build], an_image: Make) -> None:
+    waiting = an_image(validation={"required": True})
+    candidate = history[0].model_copy(update={"phase": "candidate"})
+    lock = with_build(recorded(history[1], image=an_image()), candidate, image=waiting)
+
+    assert not promotes(lock, waiting)
+    assert as_declared(lock, waiting).channels == lock.channels
+    assert promotes(lock, an_image())
+    freed = as_declared(lock, an_image())
+    assert freed.channels.stable == candidate.id
+    assert freed.builds[0].phase == "stable"
+    assert not promotes(freed, an_image())
+
+
+def test_no_transition_leaves_a_lockfile_that_would_be_refused(built: Make, an_image: Make) -> None:
+    lock = built(an_image(regions=["us-east-1", "eu-west-1"])).lock
+    assert Lockfile.model_validate_json(lock.model_dump_json(by_alias=True)) == lock
+    assert replace(built(), lock=lock).last == lock.builds[0]

@@ -1,0 +1,52 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from reconciler.model.lockfile import Reason
+from reconciler.model.plan import Plan, PlannedImage
+from reconciler.plan import words
+
+MakePlan = Callable[..., Plan]
+MakePlanned = Callable[..., PlannedImage]
+
+
+def test_the_first_line_answers_the_question(a_plan: MakePlan, planned: MakePlanned) -> None:
+    base = planned(
+        "base", reasons=[Reason(code="source-changed"), Reason(code="source-changed"), Reason(code="forced")]
+    )
+    api = planned("api", sync="unknown", actions=("none",), unknown=["x"])
+    bad = planned("bad", sync="unknown", actions=("none",), errors=["y"])
+
+    assert words.headline(a_plan(quiet=14)) == "14 images in sync"
+    assert words.headline(a_plan(quiet=1)) == "1 image in sync"
+    assert words.headline(a_plan(base, quiet=13)) == "1 of 14 images drifted: base (source-changed, forced)"
+    assert words.headline(a_plan(base, api, bad, quiet=1)) == (
+        "1 of 4 images drifted: base (source-changed, forced); 1 of 4 images unknown: api; 1 of 4 images invalid: bad"
+    )
+
+
+def test_six_images_are_named_and_the_others_counted(a_plan: MakePlan, planned: MakePlanned) -> None:
+    many = [planned(f"i{number}", reasons=[Reason(code="new")]) for number in range(8)]
+    assert words.headline(a_plan(*many)).endswith("i5 (new) and 2 more")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "0 s"), (38, "38 s"), (89, "89 s"), (90, "2 min"), (360, "6 min"), (5369, "89 min"), (5370, "1 h 30 min"),
+        (7200, "2 h"), (7260, "2 h 1 min"), (7229, "2 h"),
+    ],
+)  # fmt: skip
+def test_seconds_read_as_people_say_them(seconds: int, text: str) -> None:
+    assert words.duration(seconds) == text
+
+
+def test_what_steers_a_terminal_is_shown_and_not_sent() -> None:
+    assert words.visible("a\x1b[2J\u202eb\tc\u200b") == "a\\x1b[2J\\u202eb\\tc\\u200b"
+    assert words.visible("naïve 日本語 → ok") == "naïve 日本語 → ok"
+
+
+def test_without_earlier_builds_nothing_is_estimated(a_plan: MakePlan, planned: MakePlanned) -> None:
+    assert words.estimate(a_plan(planned("web"), quiet=1)) is None
