@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from reconciler.model.lockfile import Build, Reason
 from reconciler.model.plan import Wanted
 from reconciler.model.source import Pin, SourceRequest
@@ -56,6 +58,16 @@ def request_text(request: SourceRequest | None) -> str:
     if request.ssm is not None:
         return f"ssm {request.ssm}"
     return f"{request.image} {request.parent_channel}"
+
+
+def as_done(reasons: Iterable[Reason], pin: Pin | None) -> tuple[Reason, ...]:
+    """The reasons as they are recorded: where the plan could only say "this run", the parent's build."""
+    return tuple(
+        reason.model_copy(update={"now": str(pin)})
+        if reason.code == "parent-rebuilt" and pin is not None and pin.build is not None
+        else reason
+        for reason in reasons
+    )
 
 
 def _inputs_changed(situation: Situation, last: Build, components: tuple[str, ...]) -> Reason:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -64,19 +65,23 @@ def _standing(decision: Decision, now: datetime) -> Standing:
 
 
 def _why(decision: Decision) -> str | None:
-    planned, failure = decision.planned, decision.lock.failure
+    """The first thing that a person should know of an image that is not simply healthy."""
+    return next(_troubles(decision), None)
+
+
+def _troubles(decision: Decision) -> Iterator[str]:
+    planned, lock = decision.planned, decision.lock
     if planned.errors:
-        return planned.errors[0].splitlines()[0]
-    if failure is not None:
-        return f"{failure.build} failed, attempt {failure.attempts}: {failure.what.splitlines()[0]}"
-    if planned.health == "suspended":
-        return planned.waits_for
-    newest = decision.lock.builds[0] if decision.lock.builds else None
-    if newest is not None and newest.phase == "rejected" and newest.verdict is not None:
-        return f"{newest.id} failed validation by {newest.verdict.by}: {newest.verdict.evidence}"
+        yield planned.errors[0].splitlines()[0]
+    if lock.failure is not None:
+        first_line = lock.failure.what.splitlines()[0]
+        yield f"{lock.failure.build} failed, attempt {lock.failure.attempts}: {first_line}"
+    if planned.health == "suspended" and planned.waits_for:
+        yield planned.waits_for
+    newest = lock.builds[0] if lock.builds else None
     if newest is None:
-        return "not built yet"
-    undelivered = decision.lock.undelivered
-    if undelivered:
-        return f"{undelivered[0].to} was not told of {undelivered[0].build}: {undelivered[0].why}"
-    return None
+        yield "not built yet"
+    elif newest.phase == "rejected" and newest.verdict is not None:
+        yield f"{newest.id} failed validation by {newest.verdict.by}: {newest.verdict.evidence}"
+    for one in lock.undelivered:
+        yield f"{one.to} was not told of {one.build}: {one.why}"

@@ -17,7 +17,7 @@ def with_build(lock: Lockfile, build: Build, *, image: Image) -> Lockfile:
     Only the newest build lists its files: the older ones' are in git, and a thousand lockfiles stay quick to read.
     """
     older = tuple(one.model_copy(update={"files": None}) for one in lock.builds if one.id != build.id)
-    stable = lock.channels.stable if image.declaration.validation.required else build.id
+    stable = build.id if first_phase(image, build.verdict) == "stable" else lock.channels.stable
     channels = Channels(candidate=build.id, stable=stable)
     source = _pinned(build, image)
     hold = image.declaration.hold
@@ -78,9 +78,10 @@ def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict) -> Lockfile:
     return lock.model_copy(update={"builds": builds, "channels": channels})
 
 
-def first_phase(image: Image) -> Phase:
-    """The phase of a build that is recorded: a candidate where somebody's verdict is waited for."""
-    return "candidate" if image.declaration.validation.required else "stable"
+def first_phase(image: Image, verdict: Verdict | None = None) -> Phase:
+    """The phase of a build that is recorded: a candidate where somebody's verdict is waited for and not there yet."""
+    validated = verdict is not None and verdict.status == "passed"
+    return "stable" if validated or not image.declaration.validation.required else "candidate"
 
 
 def promotes(lock: Lockfile, image: Image) -> bool:

@@ -10,6 +10,7 @@ from reconciler.model.lockfile import Build, Phase
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
 from reconciler.plan.messages import record_in, tag_name
+from reconciler.plan.reasons import as_done
 from reconciler.plan.transitions import first_phase
 from reconciler.steps.run import Run
 
@@ -25,7 +26,7 @@ def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | 
         raise ValueError(f"{image.name} has nothing to adopt")
     first = decision.adopt[0]
     build_id = first.own("build") or ""
-    tagged = _tagged(run, image.name, build_id)
+    tagged = _tagged(run, image.name, build_id, key=wanted.key)
     builder = tagged.artifacts[0].builder if tagged else image.template.builders[0].name
     known = tagged or decision.lock.build(build_id)
     if known is None:
@@ -38,10 +39,10 @@ def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | 
     return known.model_copy(
         update={
             "files": {file.path: f"{file.mode} {file.oid}" for file in image.inputs},
-            "reasons": decision.planned.reasons,
+            "reasons": as_done(decision.planned.reasons, wanted.pin),
             "source": _built_on(known.source, wanted.pin),
             "artifacts": tuple(seen.as_artifact(builder) for seen in decision.adopt),
-            "phase": phase or first_phase(image),
+            "phase": phase or first_phase(image, known.verdict),
         }
     )
 
@@ -53,12 +54,13 @@ def _built_on(recorded: Pin | None, wanted: Pin | None) -> Pin | None:
     return wanted or recorded
 
 
-def _tagged(run: Run, image: str, build_id: str) -> Build | None:
+def _tagged(run: Run, image: str, build_id: str, *, key: str) -> Build | None:
     message = run.repository.annotated_tag(tag_name(image, build_id))
     record = record_in(message) if message else None
     if record is None:
         return None
     try:
-        return Build.model_validate_json(record)
+        build = Build.model_validate_json(record)
     except ValidationError:
         return None  # a failed build's tag, or one that a person wrote: the artifact's tags tell what can be told
+    return build if build.key == key else None

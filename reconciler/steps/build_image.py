@@ -20,6 +20,7 @@ from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.key import short
 from reconciler.plan.key import wanted as want
+from reconciler.plan.reasons import as_done
 from reconciler.plan.tags import at_birth
 from reconciler.plan.transitions import first_phase
 from reconciler.steps.artifacts import SETTLING
@@ -67,7 +68,7 @@ def build_image(
         components=dict(wanted.components),
         files={file.path: f"{file.mode} {file.oid}" for file in image.inputs},
         commit=run.known.head,
-        reasons=decision.planned.reasons,
+        reasons=as_done(decision.planned.reasons, wanted.pin),
         started=format_instant(started),
         seconds=result.seconds,
         packer=result.packer,

@@ -12,6 +12,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.plan import Decision, Wanted
 from reconciler.plan import transitions
+from reconciler.plan.adoption import adoptable
 from reconciler.plan.backoff import next_failure
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING, pin_to_recorded
@@ -75,7 +76,11 @@ def _act(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
         run.listener(events.Skipped(image=image.name, why=why))
         return Result(image.name, "superseded", decision.lock, why=why)
     if "build" in decision.planned.actions:
-        return _build(run, decision, wanted, image=image)
+        # A build may have waited long for its parents and its turn. What another run built meanwhile is adopted.
+        there = adoptable(run.registry.observe(image.regions).of(image.name), key=wanted.key)
+        if not there:
+            return _build(run, decision, wanted, image=image)
+        decision = replace(decision, adopt=there)
     return _adopt(run, decision, wanted, image=image)
 
 

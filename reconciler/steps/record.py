@@ -55,7 +55,7 @@ def record_build(
         )
         if unwanted is not None:
             return unwanted
-        recorded = {"phase": transitions.first_phase(declared), "recorded": at}
+        recorded = {"phase": transitions.first_phase(declared, build.verdict), "recorded": at}
         return transitions.with_build(lock, build.model_copy(update=recorded), image=declared)
 
     tags = _build_tag(run, image, build, verb=verb)

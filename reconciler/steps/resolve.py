@@ -10,6 +10,7 @@ from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.source import Pin
+from reconciler.plan.order import graph, with_ancestors
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.situation import is_expired
 from reconciler.registry.protocol import Registry
@@ -26,7 +27,8 @@ def resolve(known: Known, registry: Registry | None) -> Known:
     pins: dict[str, Pin] = {}
     unresolved: dict[str, str] = {}
     asking: dict[tuple[str, str], list[Image]] = {}
-    for name, image in known.fleet.images.items():
+    for name in _asked_for(known):
+        image = known.fleet.images[name]
         if image.source is None or image.parent is not None:
             continue
         lock, _ = lock_of(known, image)
@@ -46,10 +48,15 @@ def resolve(known: Known, registry: Registry | None) -> Known:
     return replace(known, pins=pins, unresolved=unresolved)
 
 
+def _asked_for(known: Known) -> tuple[str, ...]:
+    """The images that the plan is about: those named with everything they are built on, else all."""
+    images = known.fleet.images
+    names = with_ancestors(known.options.images, graph(images)) if known.options.images else images
+    return tuple(sorted(name for name in names if name in images))
+
+
 def _asks(known: Known, image: Image, lock: Lockfile) -> bool:
     """Whether a source is looked up now."""
-    if known.options.images and image.name not in known.options.images and lock.source is not None:
-        return False
     if lock.source is None or lock.source.requested != image.source:
         return True
     if not known.options.refresh:

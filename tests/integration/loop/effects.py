@@ -66,7 +66,22 @@ def failing(effect: str, error: ReconcilerError) -> Around:
     return around
 
 
-def meanwhile(effect: str, happens: Callable[[], None]) -> Around:
+def in_the_middle(controller: Controller, image: str, happens: Callable[[], object]) -> Controller:
+    """Let something happen in the middle of a controller's first build of an image."""
+    before = controller.builder.during
+    waiting = [happens]
+
+    def during(request: BuildRequest) -> None:
+        if before is not None:
+            before(request)
+        if request.image.name == image and waiting:
+            waiting.pop()()
+
+    controller.builder.during = during
+    return controller
+
+
+def meanwhile(effect: str, happens: Callable[[], object]) -> Around:
     """Let something happen just before an effect is done for the first time."""
     waiting = [happens]
 

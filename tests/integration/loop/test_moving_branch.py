@@ -6,7 +6,7 @@ from pathlib import Path
 
 from reconciler.build.failure import BuildFailed
 from reconciler.model.events import Skipped
-from tests.integration.loop.effects import meanwhile, surround
+from tests.integration.loop.effects import in_the_middle, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import (
     AP,
@@ -24,8 +24,8 @@ from tests.integration.loop.world import (
 
 def test_an_unrelated_commit_stays_and_the_record_lands_on_top(settled: World) -> None:
     settled.commit({"desired/web/setup.sh": "echo more\n"}, "More")
-    pushes = meanwhile("build web", lambda: settled.commit({"README.md": "hello\n"}, "Say hello"))
-    report = surround(settled.controller(), pushes).reconcile()
+    pushes = ("web", lambda: settled.commit({"README.md": "hello\n"}, "Say hello"))
+    report = in_the_middle(settled.controller(), *pushes).reconcile()
     assert (report.exit_code, statuses(report)) == (0, {"web": "built"})
     subjects = settled.subjects()
     assert subjects[0].startswith("web: build ")
@@ -44,8 +44,8 @@ def test_a_commit_between_the_look_and_the_push_costs_one_more_try(settled: Worl
 def test_a_build_of_what_has_changed_since_is_given_up_and_the_new_content_built(settled: World) -> None:
     settled.commit({"desired/web/setup.sh": "echo first\n"})
     last = settled.lock("web").builds[0].id
-    pushes = meanwhile("build web", lambda: settled.commit({"desired/web/setup.sh": "echo second\n"}))
-    controller = surround(settled.controller(), pushes)
+    pushes = ("web", lambda: settled.commit({"desired/web/setup.sh": "echo second\n"}))
+    controller = in_the_middle(settled.controller(), *pushes)
     report = controller.reconcile()
     assert (report.exit_code, statuses(report)) == (0, {"web": "superseded"})
     assert "changed in the meantime (files" in report.results[0].why
@@ -57,8 +57,8 @@ def test_a_build_of_what_has_changed_since_is_given_up_and_the_new_content_built
 
 def test_the_children_of_a_parent_that_was_given_up_wait_for_the_next_run(settled: World) -> None:
     settled.commit({"desired/base/setup.sh": "echo first\n"})
-    pushes = meanwhile("build base", lambda: settled.commit({"desired/base/setup.sh": "echo second\n"}))
-    controller = surround(settled.controller(), pushes)
+    pushes = ("base", lambda: settled.commit({"desired/base/setup.sh": "echo second\n"}))
+    controller = in_the_middle(settled.controller(), *pushes)
     report = controller.reconcile()
     assert (report.exit_code, statuses(report)) == (0, dict.fromkeys(("base", "web", "api"), "superseded"))
     assert controller.built == ["base"]
@@ -70,8 +70,8 @@ def test_the_children_of_a_parent_that_was_given_up_wait_for_the_next_run(settle
 def test_an_image_that_is_taken_out_while_it_is_built_leaves_nothing_new(settled: World) -> None:
     settled.commit({"desired/tools/setup.sh": "echo more\n"})
     last = settled.lock("tools").builds[0].id
-    pushes = meanwhile("build tools", lambda: settled.commit(no_image_files("tools")))
-    report = surround(settled.controller(), pushes).reconcile()
+    pushes = ("tools", lambda: settled.commit(no_image_files("tools")))
+    report = in_the_middle(settled.controller(), *pushes).reconcile()
     assert (report.exit_code, statuses(report)) == (0, {"tools": "superseded"})
     assert {one.own("build") for one in settled.artifacts("tools")} == {last}
     assert [build.id for build in settled.lock("tools").builds] == [last]
@@ -81,8 +81,8 @@ def test_an_image_that_is_taken_out_while_it_is_built_leaves_nothing_new(settled
 
 def test_a_new_image_that_fails_and_is_taken_out_meanwhile_gets_no_lockfile(settled: World) -> None:
     settled.commit(image_files("db", ON_BASE))
-    pushes = meanwhile("build db", lambda: settled.commit(no_image_files("db")))
-    controller = surround(settled.controller(), pushes)
+    pushes = ("db", lambda: settled.commit(no_image_files("db")))
+    controller = in_the_middle(settled.controller(), *pushes)
     controller.builder.failures = {"db": BuildFailed("no", cause="failed", seconds=1, log=Path("db.log"))}
     assert statuses(controller.reconcile()) == {"db": "superseded"}
     assert "db" not in settled.recorded()
@@ -92,8 +92,8 @@ def test_a_new_image_that_fails_and_is_taken_out_meanwhile_gets_no_lockfile(sett
 def test_an_image_that_somebody_breaks_while_it_is_built_is_recorded_all_the_same(settled: World) -> None:
     """What it should be is not known, and what was built is what was asked for."""
     settled.commit({"desired/tools/setup.sh": "echo more\n"})
-    pushes = meanwhile("build tools", lambda: settled.commit({"desired/tools/image.yaml": "regoins: []\n"}))
-    assert statuses(surround(settled.controller(), pushes).reconcile()) == {"tools": "built"}
+    pushes = ("tools", lambda: settled.commit({"desired/tools/image.yaml": "regoins: []\n"}))
+    assert statuses(in_the_middle(settled.controller(), *pushes).reconcile()) == {"tools": "built"}
     settled.commit({"desired/tools/image.yaml": ON_TOOLBOX})
     assert_settled(settled, since=settled.head())
 
@@ -101,8 +101,8 @@ def test_an_image_that_somebody_breaks_while_it_is_built_is_recorded_all_the_sam
 def test_an_image_that_is_renamed_while_it_is_built_is_built_under_its_new_name(settled: World) -> None:
     settled.commit({"desired/tools/setup.sh": "echo more\n"})
     renamed = {**no_image_files("tools"), **image_files("box", f"{ON_TOOLBOX}moved_from: tools\n", setup="echo more")}
-    pushes = meanwhile("build tools", lambda: settled.commit(renamed))
-    assert statuses(surround(settled.controller(), pushes).reconcile()) == {"tools": "superseded"}
+    pushes = ("tools", lambda: settled.commit(renamed))
+    assert statuses(in_the_middle(settled.controller(), *pushes).reconcile()) == {"tools": "superseded"}
     assert statuses(settled.controller().reconcile()) == {"box": "built"}
     assert_settled(settled, since=settled.head())
 
@@ -110,8 +110,8 @@ def test_an_image_that_is_renamed_while_it_is_built_is_built_under_its_new_name(
 def test_a_region_that_is_added_while_it_is_built_is_copied_by_the_next_run(settled: World) -> None:
     settled.commit({"desired/web/setup.sh": "echo more\n"})
     wider = {"desired/web/image.yaml": f"{ON_BASE}regions: [{US}, {EU}, {AP}]\n"}
-    pushes = meanwhile("build web", lambda: settled.commit(wider))
-    assert statuses(surround(settled.controller(), pushes).reconcile()) == {"web": "built"}
+    pushes = ("web", lambda: settled.commit(wider))
+    assert statuses(in_the_middle(settled.controller(), *pushes).reconcile()) == {"web": "built"}
     after = settled.controller()
     assert statuses(after.reconcile()) == {"web": "changed"}
     assert after.built == []
@@ -145,7 +145,7 @@ def test_a_branch_that_is_force_pushed_between_is_followed(settled: World) -> No
         settled.commit({"desired/api/setup.sh": "echo more\n"}, "Only api", push=False)
         git(person, "push", "--quiet", "--force", "origin", "HEAD:main")
 
-    controller = surround(settled.controller(), meanwhile("build api", take_back))
+    controller = in_the_middle(settled.controller(), "api", take_back)
     report = controller.reconcile("api")
     assert (report.exit_code, statuses(report)) == (0, {"api": "built"})
     assert settled.subjects()[1] == "Only api"

@@ -13,7 +13,7 @@ from reconciler.build.failure import BuildFailed
 from reconciler.build.protocol import BuildRequest
 from reconciler.model.lockfile import Lockfile
 from reconciler.steps.result import Report
-from tests.integration.loop.effects import meanwhile, surround
+from tests.integration.loop.effects import in_the_middle, meanwhile, surround
 from tests.integration.loop.settling import assert_consistent, assert_history_only_grew, assert_settled
 from tests.integration.loop.world import (
     AP,
@@ -68,8 +68,7 @@ def test_two_runs_that_build_the_same_leave_one_build_and_its_record(pair: World
 def test_the_children_go_on_with_the_parent_that_the_other_run_recorded(pair: World) -> None:
     head = pair.commit({"desired/base/setup.sh": "echo more\n"})
     slow, fast = pair.controller("slow"), pair.controller("fast")
-    around = meanwhile("build base", lambda: _done(fast.reconcile("base")))
-    report = surround(slow, around).reconcile()
+    report = in_the_middle(slow, "base", lambda: _done(fast.reconcile("base"))).reconcile()
     assert (report.exit_code, statuses(report)) == (0, {"base": "superseded", "web": "built"})
     base = pair.lock("base").builds[0]
     assert results(report)["base"].build == base
@@ -104,6 +103,16 @@ def test_a_build_that_was_adopted_and_then_outdated_stays_recorded(pair: World) 
     assert_settled(pair, since=pair.head())
 
 
+def test_what_another_run_built_while_a_child_waited_is_adopted(pair: World) -> None:
+    head = pair.commit({"desired/base/setup.sh": "echo more\n"})
+    slow, fast = pair.controller("slow"), pair.controller("fast")
+    around = meanwhile("push", lambda: _done(fast.reconcile()))
+    report = surround(slow, around).reconcile()
+    assert (report.exit_code, statuses(report)) == (0, {"base": "built", "web": "adopted"})
+    assert (slow.built, fast.built) == (["base"], ["web"])
+    assert_settled(pair, since=head)
+
+
 def test_two_runs_that_copy_the_same_make_one_copy(pair: World) -> None:
     head = pair.commit({"desired/web/image.yaml": f"{ON_BASE}regions: [{US}, {EU}, {AP}]\n"})
     slow, fast = pair.controller("slow"), pair.controller("fast")
@@ -118,7 +127,7 @@ def test_a_failure_does_not_cover_the_success_of_another_run(pair: World) -> Non
     head = pair.commit({"desired/web/setup.sh": "echo more\n"})
     slow, fast = pair.controller("slow"), pair.controller("fast")
     slow.builder.failures = {"web": BuildFailed("no capacity", cause="failed", seconds=1, log=Path("web.log"))}
-    report = surround(slow, meanwhile("build web", lambda: _done(fast.reconcile()))).reconcile()
+    report = in_the_middle(slow, "web", lambda: _done(fast.reconcile())).reconcile()
     assert (report.exit_code, statuses(report)) == (0, {"web": "superseded"})
     assert pair.lock("web").failure is None
     assert_settled(pair, since=head)
@@ -128,8 +137,7 @@ def test_a_plain_run_does_not_turn_back_what_a_refresh_pinned_meanwhile(pair: Wo
     pair.commit({"desired/base/setup.sh": "echo more\n"})
     newer = pair.publish_upstream("debian-12-amd64-20261115")
     plain, refresh = pair.controller("plain"), pair.controller("refresh")
-    around = meanwhile("build base", lambda: _done(refresh.reconcile(refresh=True)))
-    report = surround(plain, around).reconcile()
+    report = in_the_middle(plain, "base", lambda: _done(refresh.reconcile(refresh=True))).reconcile()
     assert statuses(report)["base"] == "superseded"
     source = pair.lock("base").source
     assert source is not None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.integration.loop.effects import meanwhile, surround
+from tests.integration.loop.effects import in_the_middle, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import ON_DEBIAN, World, image_files, statuses
 
@@ -56,8 +56,8 @@ def test_stable_follows_at_once_when_no_verdict_is_waited_for_any_more(settled: 
 def test_stable_does_not_move_when_a_verdict_was_asked_for_while_we_built(settled: World) -> None:
     settled.commit({"desired/base/setup.sh": "echo more\n"})
     old = settled.lock("base").builds[0].id
-    asks = meanwhile("build base", lambda: settled.commit({"desired/base/image.yaml": VALIDATED}))
-    controller = surround(settled.controller(), asks)
+    controller = settled.controller()
+    in_the_middle(controller, "base", lambda: settled.commit({"desired/base/image.yaml": VALIDATED}))
     report = controller.reconcile()
     assert statuses(report) == {"base": "built", "web": "superseded", "api": "superseded"}
     assert controller.built == ["base"]

@@ -1,0 +1,238 @@
+"""Webhooks, with receivers that are slow, broken, moved or strange."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import socket
+import ssl
+import threading
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from reconciler.announce.patience import Patience
+from reconciler.announce.signature import verify
+from reconciler.announce.webhook import Webhook
+from reconciler.model.announcement import Announcement
+from reconciler.model.errors import Terminal, Transient
+from reconciler.model.receivers import WebhookSettings
+
+if TYPE_CHECKING:
+    from tests.integration.announce.conftest import Receiver
+
+NOW = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
+SECRET = "correct horse"
+
+
+def webhook(url: str, patience: Patience, *, secret: str = SECRET) -> Webhook:
+    return Webhook(WebhookSettings(url=url), {"RECONCILER_WEBHOOK_SECRET": secret}, patience=patience)
+
+
+def test_the_receiver_gets_the_announcement(receiver: Receiver, patience: Patience, news: Announcement) -> None:
+    webhook(f"{receiver.url}/hook", patience).announce(news)
+
+    (got,) = receiver.received
+    assert (got.method, got.path) == ("POST", "/hook")
+    assert got.headers["content-type"] == "application/json"
+    assert got.headers["x-reconciler-delivery"] == news.id
+    assert Announcement.model_validate_json(got.body) == news
+
+
+def test_the_receiver_can_verify_who_sent_it(receiver: Receiver, patience: Patience, news: Announcement) -> None:
+    webhook(receiver.url, patience).announce(news)
+
+    (got,) = receiver.received
+    timestamp, signature = got.headers["x-reconciler-timestamp"], got.headers["x-reconciler-signature"]
+    assert verify(SECRET.encode(), timestamp, got.body, signature, NOW)
+    assert not verify(b"another secret", timestamp, got.body, signature, NOW)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
+def test_what_may_pass_is_tried_again(
+    status: int, receiver: Receiver, patience: Patience, pauses: list[float], news: Announcement
+) -> None:
+    receiver.answers(status, status, 200)
+
+    webhook(receiver.url, patience).announce(news)
+
+    assert len(receiver.received) == 3
+    assert pauses == [1.0, 2.0]
+
+
+def test_every_try_is_signed_anew(receiver: Receiver, patience: Patience, news: Announcement) -> None:
+    times = iter(NOW + timedelta(seconds=seconds) for seconds in range(100))
+    receiver.answers(500, 200)
+
+    webhook(receiver.url, dataclasses.replace(patience, now=lambda: next(times))).announce(news)
+
+    first, second = receiver.received
+    assert first.headers["x-reconciler-timestamp"] != second.headers["x-reconciler-timestamp"]
+    assert first.headers["x-reconciler-delivery"] == second.headers["x-reconciler-delivery"]
+
+
+def test_a_receiver_that_stays_broken_is_left_to_the_next_run(
+    receiver: Receiver, patience: Patience, news: Announcement
+) -> None:
+    receiver.answers(503, body=b"<h1>down\n for\x1b[31m maintenance</h1>")
+
+    with pytest.raises(Transient) as caught:
+        webhook(f"{receiver.url}/hook?token=s3cret", patience).announce(news)
+
+    assert caught.value.what == (
+        f"the webhook {receiver.url}/hook was not told after 3 tries: "
+        "503 Service Unavailable: <h1>down for [31m maintenance</h1>"
+    )
+    assert "s3cret" not in str(caught.value)
+    assert len(receiver.received) == 3
+
+
+def test_a_receiver_that_never_answers_is_given_up(receiver: Receiver, patience: Patience, news: Announcement) -> None:
+    receiver.answers(None)
+
+    with pytest.raises(Transient, match=r"after 2 tries: no answer within 0\.05 s"):
+        webhook(receiver.url, dataclasses.replace(patience, timeout=0.05, tries=2)).announce(news)
+
+
+def test_a_slow_receiver_is_heard_in_the_end(receiver: Receiver, patience: Patience, news: Announcement) -> None:
+    receiver.answers(None, 200)
+
+    webhook(receiver.url, dataclasses.replace(patience, timeout=0.5)).announce(news)
+
+    assert len(receiver.received) == 2
+
+
+def test_a_receiver_that_is_not_there_is_tried_again(
+    patience: Patience, pauses: list[float], news: Announcement
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+
+    with pytest.raises(Transient, match="can't be reached"):
+        webhook(f"http://127.0.0.1:{port}", patience).announce(news)
+
+    assert len(pauses) == 2
+
+
+def test_a_pause_that_is_asked_for_is_kept(
+    receiver: Receiver, patience: Patience, pauses: list[float], news: Announcement
+) -> None:
+    receiver.answers(429, headers={"Retry-After": "7"})
+    receiver.answers(429, headers={"Retry-After": "Sun, 22 Nov 2026 10:15:39 GMT"})
+    receiver.answers(200)
+
+    webhook(receiver.url, patience).announce(news)
+
+    assert pauses == [7.0, 9.0]
+
+
+def test_a_pause_that_is_too_long_is_left_to_the_next_run(
+    receiver: Receiver, patience: Patience, pauses: list[float], news: Announcement
+) -> None:
+    receiver.answers(429, headers={"Retry-After": "3600"})
+
+    with pytest.raises(Transient, match=r"429 Too Many Requests.*it asks to wait 3600 s"):
+        webhook(receiver.url, patience).announce(news)
+
+    assert pauses == []
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_is_not_followed(status: int, receiver: Receiver, patience: Patience, news: Announcement) -> None:
+    receiver.answers(status, headers={"Location": f"{receiver.url}/elsewhere?token=s3cret"})
+
+    with pytest.raises(Terminal) as caught:
+        webhook(receiver.url, patience).announce(news)
+
+    assert f"redirects to {receiver.url}/elsewhere ({status})" in str(caught.value)
+    assert [got.path for got in receiver.received] == ["/"]
+
+
+@pytest.mark.parametrize(("status", "mend"), [(400, "announce.webhook.url"), (401, "another secret"), (410, "url")])
+def test_a_refusal_is_not_tried_again(
+    status: int, mend: str, receiver: Receiver, patience: Patience, news: Announcement
+) -> None:
+    receiver.answers(status, body=b'{"error": "no such hook"}')
+
+    with pytest.raises(Terminal, match="no such hook") as caught:
+        webhook(receiver.url, patience).announce(news)
+
+    assert mend in str(caught.value)
+    assert len(receiver.received) == 1
+
+
+@pytest.mark.parametrize("secret", ["", "  \n"])
+def test_nothing_is_sent_unsigned(secret: str, receiver: Receiver, patience: Patience, news: Announcement) -> None:
+    with pytest.raises(Terminal, match="RECONCILER_WEBHOOK_SECRET is not set"):
+        webhook(receiver.url, patience, secret=secret).announce(news)
+
+    assert receiver.received == []
+
+
+def test_no_other_login_is_sent(
+    receiver: Receiver, patience: Patience, news: Announcement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login person password s3cret\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+
+    webhook(receiver.url, patience).announce(news)
+
+    assert "authorization" not in receiver.received[0].headers
+
+
+def test_a_certificate_must_verify(patience: Patience, news: Announcement, tmp_path: Path) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(self_signed(tmp_path))
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def shake_hands() -> None:
+            connection, _ = listening.accept()
+            with connection, pytest.raises(ssl.SSLError):
+                context.wrap_socket(connection, server_side=True)
+
+        server = threading.Thread(target=shake_hands)
+        server.start()
+        with pytest.raises(Terminal, match="certificate does not verify"):
+            webhook(f"https://127.0.0.1:{listening.getsockname()[1]}", patience).announce(news)
+        server.join()
+
+
+def self_signed(folder: Path) -> Path:
+    """A certificate for 127.0.0.1 that nobody vouches for, with its key, in one file."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(datetime.now(UTC) - timedelta(days=1))
+        .not_valid_after(datetime.now(UTC) + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    encoded_key = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    path = folder / "receiver.pem"
+    path.write_bytes(encoded_key + certificate.public_bytes(serialization.Encoding.PEM))
+    return path
+
+
+def test_the_body_is_the_same_every_time(receiver: Receiver, patience: Patience, news: Announcement) -> None:
+    webhook(receiver.url, patience).announce(news)
+    webhook(receiver.url, patience).announce(news)
+
+    one, other = receiver.received
+    assert one.body == other.body
+    assert json.loads(one.body)["id"] == news.id
