@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
+from reconciler.cli.sandbox import require_sandbox
 from reconciler.cli.stage import Stage
 from reconciler.git.repository import Repository
 from reconciler.model.errors import DONE, DRIFT, UserError
@@ -29,6 +30,7 @@ def command(*, keep: bool, directory: Path) -> int:
     Works in a throwaway clone with a bare origin beside it; your checkout and your AWS account are never touched.
     """
     begun = time.monotonic()
+    require_sandbox()
     root = Repository.open(directory).root
     for path in _NEEDED:
         if not (root / path).is_file():

@@ -54,7 +54,7 @@ def show(
     repository: str,
     tails: Mapping[str, tuple[str, ...]],
 ) -> None:
-    """Post statuses and the comment, where the settings ask for them. What GitHub refuses is said and undoes nothing."""
+    """Post statuses and the comment, where the settings ask for them. GitHub refusing is said, and undoes nothing."""
     if settings is None:
         return
     from reconciler.announce.github_api import GitHub  # noqa: PLC0415 - PyGithub costs half a second

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shlex
 import signal
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
 
+from reconciler.model.errors import UserError
 from reconciler.sandbox import launch
 from reconciler.sandbox.handle import Sandbox
 
@@ -39,6 +41,7 @@ def command(context: click.Context) -> None:
 @click.option("--foreground", is_flag=True, help="Stay until interrupted, and stop the sandbox then.")
 def start(folder: Path = _FOLDER, *, foreground: bool = False) -> int:
     """Start a sandbox and print the environment to export: `eval "$(reconciler sandbox start)"`."""
+    require_sandbox()
     sandbox = launch.start(folder)
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     _print_environment(sandbox)
@@ -76,6 +79,16 @@ def publish(name: str, folder: Path) -> int:
     for region, ami in sorted(launch.attach(folder).publish(name).items()):
         click.echo(f"{region} {ami}")
     return 0
+
+
+def require_sandbox() -> None:
+    """Raise UserError where the sandbox's own parts are not installed: most users of reconciler never need them."""
+    missing = [name for name in ("moto", "asyncssh") if find_spec(name) is None]
+    if missing:
+        raise UserError(
+            f"the sandbox needs {' and '.join(missing)}, which the installed reconciler came without",
+            mend="install it with its extra: pip install 'reconciler[sandbox]'",
+        )
 
 
 def _print_environment(sandbox: Sandbox) -> None:

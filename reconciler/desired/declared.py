@@ -16,13 +16,11 @@ from reconciler.model.errors import Place, UserError
 # A source is one choice of three. Merged, a default `ssm` beside an image's own `image` would be two.
 _WHOLE = frozenset({"source"})
 _NOT_YET = (
-    ("smoke_test", "suite"),
-    ("validation", "required"),
+    ("smoke_test",),
     ("share_with",),
     ("deprecate_after",),
     ("hold",),
     ("revoke",),
-    ("retain", "previews"),
     ("refresh", "keep_if_unchanged"),
 )
 

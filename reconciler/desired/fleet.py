@@ -33,7 +33,7 @@ def read_fleet(tree: Tree, known: KnownTemplates | None = None) -> Fleet:
         raise UserError(
             "there is no folder desired/ at this commit",
             where=Place(DESIRED),
-            mend="run `reconciler init`, or check that you are in the right repository",
+            mend="declare an image: a folder desired/<image>/ with a Packer template in it, committed",
         )
     folders = folders_of(contents.paths)
     contents.load([SETTINGS_FILE, *contents.links(), *(path for folder in folders for path in folder.read_first())])

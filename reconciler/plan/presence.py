@@ -74,7 +74,9 @@ def _note_missing(
         return
     found.missing.append(region)
     found.reasons.append(
-        Reason(code="region-missing", was=f"{region} {recorded.id}" if recorded else None, now=f"{region} nothing")
+        Reason(code="region-missing", was=f"{region} {recorded.id}", now=f"{region} nothing")
+        if recorded
+        else Reason(code="region-missing", was=f"nothing in {region}", now=f"{region} is declared")
     )
 
 

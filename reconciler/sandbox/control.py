@@ -1,5 +1,4 @@
-"""The sandbox's own levers, over HTTP on loopback: publish an upstream image, disturb calls, count them,
-ask IAM about them."""
+"""The sandbox's own levers, over HTTP on loopback: publish an image, disturb calls, count them, ask IAM about them."""
 
 from __future__ import annotations
 

@@ -13,11 +13,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
+from xml.sax.saxutils import escape
 
 from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.ec2.models import ec2_backends
 from moto.iam.access_control import IAMPolicy, IAMRequest
+from werkzeug.exceptions import Forbidden
 
 # Which parameter names the thing that an EC2 call is about.
 _SUBJECTS = {"CreateTags": "ResourceId", "DeleteSnapshot": "SnapshotId", "DeregisterImage": "ImageId"}
@@ -43,7 +45,7 @@ class Need:
 
 def install() -> None:
     """Let moto judge by this module."""
-    IAMRequest.check_action_permitted = _check  # type: ignore[method-assign]  # moto has no hook for it
+    IAMRequest.check_action_permitted = _check  # type: ignore[method-assign, assignment]  # no hook
 
 
 def enforce(*, enforced: bool) -> None:
@@ -67,8 +69,19 @@ def _check(request: Any, resource: str) -> None:
     if request._action == "sts:GetCallerIdentity":  # noqa: SLF001  allowed to everybody, always
         return
     policies = [IAMPolicy(each)._policy_json for each in request._access_key.collect_policies()]  # noqa: SLF001  moto's
-    if not all(permitted(need, policies) for need in _needs(request, resource)):
-        request._raise_access_denied()  # noqa: SLF001  it knows how each service says so
+    for need in _needs(request, resource):
+        if not permitted(need, policies):
+            if need.action.startswith("ec2:"):
+                raise _refusal(need, user=request._access_key.arn)  # noqa: SLF001  moto's
+            request._raise_access_denied()  # noqa: SLF001  moto's
+
+
+def _refusal(need: Need, *, user: str) -> Forbidden:
+    """As EC2 says it; Packer can't read how moto does, and asks again for a minute."""
+    why = "because no identity-based policy allows it"
+    message = f"{user} is not authorized to perform: {need.action} on resource: {need.resource} {why}"
+    error = f"<Error><Code>UnauthorizedOperation</Code><Message>{escape(message)}</Message></Error>"
+    return Forbidden(f"<Response><Errors>{error}</Errors><RequestID>sandbox</RequestID></Response>")
 
 
 def _needs(request: Any, resource: str) -> Iterator[Need]:
@@ -82,7 +95,7 @@ def _needs(request: Any, resource: str) -> Iterator[Need]:
     if service != "ec2":
         yield Need(request._action, resource)  # noqa: SLF001  moto's
         return
-    asked = {key: str(value) for key, value in request._data.items()}  # noqa: SLF001  moto's
+    asked = {key: _several(value)[0] for key, value in request._data.items()}  # noqa: SLF001  moto's
     wanted = _tags(asked, "Tag.")
     subjects = _numbered(asked, _SUBJECTS[action]) if action in _SUBJECTS else ()
     for subject in subjects:

@@ -6,9 +6,9 @@ import os
 import tempfile
 from pathlib import Path
 
-from reconciler.model.errors import Terminal
+from reconciler.model.errors import Place, Terminal
 from reconciler.model.lockfile import Build
-from reconciler.state.lockfiles import render_build
+from reconciler.state.lockfiles import parse_build, render_build
 
 FOLDER = "reconciler-unsaved"
 
@@ -22,6 +22,8 @@ def write_unsaved(root: Path, image: str, *, build: Build) -> Path:
     target = root / FOLDER / f"{image}.json"
     try:
         target.parent.mkdir(exist_ok=True)
+        # It ignores itself: a record that waits here is no change to the repository.
+        (target.parent / ".gitignore").write_text("*\n", encoding="utf-8")
         write_atomically(target, render_build(build))
     except OSError as error:
         artifacts = ", ".join(f"{artifact.id} in {artifact.location}" for artifact in build.artifacts)
@@ -30,6 +32,20 @@ def write_unsaved(root: Path, image: str, *, build: Build) -> Path:
             mend=f"what it left: {artifacts or 'nothing'}",
         ) from error
     return target
+
+
+def read_unsaved(root: Path, image: str) -> Build | None:
+    """The record that an earlier run could not push; None where there is none, or what is there is no record."""
+    path = root / FOLDER / f"{image}.json"
+    try:
+        return parse_build(path.read_bytes(), Place(str(path)))
+    except (OSError, Terminal):
+        return None
+
+
+def forget_unsaved(root: Path, image: str) -> None:
+    """Remove a record that is pushed now."""
+    (root / FOLDER / f"{image}.json").unlink(missing_ok=True)
 
 
 def write_atomically(target: Path, content: bytes) -> None:

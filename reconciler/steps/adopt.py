@@ -12,6 +12,7 @@ from reconciler.model.source import Pin
 from reconciler.plan.messages import record_in, tag_name
 from reconciler.plan.reasons import as_done
 from reconciler.plan.transitions import first_phase
+from reconciler.state.unsaved import read_unsaved
 from reconciler.steps.run import Run
 
 
@@ -28,7 +29,9 @@ def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | 
     build_id = first.own("build") or ""
     tagged = _tagged(run, image.name, build_id, key=wanted.key)
     builder = tagged.artifacts[0].builder if tagged else image.template.builders[0].name
-    known = tagged or decision.lock.build(build_id)
+    unsaved = read_unsaved(run.repository.root, image.name)
+    kept = unsaved if unsaved is not None and (unsaved.id, unsaved.key) == (build_id, wanted.key) else None
+    known = tagged or kept or decision.lock.build(build_id)
     if known is None:
         what = f"{build_id} has no tag {tag_name(image.name, build_id)}: its duration and its Packer are not known"
         run.listener(events.Warned(image=image.name, what=what))

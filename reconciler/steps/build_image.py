@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from reconciler.build.aws_environment import aws_environment
 from reconciler.build.protocol import BuildRequest, BuildResult
 from reconciler.model import events
 from reconciler.model.errors import Terminal, Transient, UserError
@@ -91,7 +92,7 @@ def _request(
         export=export,
         run_folder=folder / "run",
         log=run.folder / "logs" / f"{image.name}-{build_id}.log",
-        environment=os.environ,
+        environment=aws_environment(run.known.fleet.settings.aws, os.environ, folder=folder),
         timeout=image.declaration.packer.timeout,
         region=image.build_region if image.regions else None,
         source_ami=_source_ami(image, wanted.pin),

@@ -130,7 +130,10 @@ def _build(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Res
         recording = record_failure(run, image, failure, decision)
         if recording.superseded:
             return Result(image.name, "superseded", recording.lock, build=recording.instead, why=recording.why)
-        return Result(image.name, "failed", recording.lock, why=failed.what, error=failed, commit=recording.commit)
+        return Result(
+            image.name, "failed", recording.lock, why=failed.what, error=failed, commit=recording.commit,
+            tags=recording.tags,
+        )  # fmt: skip
     return _complete(run, decision, build, image=image, status="built")
 
 

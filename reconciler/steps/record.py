@@ -20,7 +20,7 @@ from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan import messages, transitions
 from reconciler.state.lockfiles import path_of, read_lockfile, render
-from reconciler.state.unsaved import write_unsaved
+from reconciler.state.unsaved import forget_unsaved, write_unsaved
 from reconciler.steps.run import Run
 from reconciler.steps.still_wanted import Unwanted, changed, declared_at, pin_moved, recorded_by_others
 
@@ -61,12 +61,14 @@ def record_build(
     tags = _build_tag(run, image, build, verb=verb)
     message = messages.build_commit(image.name, build, verb=verb)
     try:
-        return _record(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
+        recording = _record(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
     except ReconcilerError as error:
         # Nothing could be pushed: leave the exact record where a person finds it.
         kept = write_unsaved(run.repository.root, image.name, build=build)
         error.mend = (*error.mend, f"its record is kept in {kept}; the image is adopted by the next run that can push")
         raise
+    forget_unsaved(run.repository.root, image.name)
+    return recording
 
 
 def record_change(

@@ -26,22 +26,11 @@ class Scenario:
         return controller.reconcile(prune=self.prune, force=self.force).exit_code
 
 
-def _lose_web(world: World, *regions: str) -> None:
-    for one in world.artifacts("web"):
-        if one.location in regions:
-            world.registry.delete(one)
-
-
 def _forget(world: World) -> None:
     """As on the first day: no state, no artifacts."""
     world.commit({"state/base.lock.json": None, "state/web.lock.json": None})
     for one in world.registry.artifacts:
         world.registry.delete(one)
-
-
-def _strip_tags(world: World) -> None:
-    for one in world.artifacts("web"):
-        world.registry._artifacts[one.location, one.id] = type(one)(**{**vars(one), "tags": {}})
 
 
 def _retag(world: World) -> None:
@@ -65,9 +54,9 @@ SCENARIOS = (
     Scenario("parent-changed", 12, lambda world: world.commit({"desired/base/setup.sh": "echo more\n"})),
     Scenario("child-changed", 6, lambda world: world.commit({"desired/web/setup.sh": "echo more\n"})),
     Scenario("forced", 6, lambda _world: None, force=("web",)),
-    Scenario("lost-in-a-region", 4, lambda world: _lose_web(world, EU)),
-    Scenario("lost-everywhere", 6, lambda world: _lose_web(world, US, EU)),
-    Scenario("tags-stripped", 2, _strip_tags),
+    Scenario("lost-in-a-region", 4, lambda world: world.lose("web", EU)),
+    Scenario("lost-everywhere", 6, lambda world: world.lose("web", US, EU)),
+    Scenario("tags-stripped", 2, lambda world: world.strip_tags("web", US, EU)),
     Scenario("tags-changed", 2, _retag),
     Scenario("region-swapped", 5, _swap_region, prune=True),
     Scenario("renamed", 5, _rename),

@@ -13,15 +13,9 @@ def codes(image: PlannedImage) -> list[str]:
     return [reason.code for reason in image.reasons]
 
 
-def lose(world: World, image: str, *regions: str) -> None:
-    for one in world.artifacts(image):
-        if one.location in regions:
-            world.registry.delete(one)
-
-
 def test_an_artifact_lost_in_one_region_is_copied_there_without_packer(settled: World) -> None:
     head = settled.head()
-    lose(settled, "web", EU)
+    settled.lose("web", EU)
     controller = settled.controller()
     planned = controller.plan()["web"]
     assert (codes(planned), planned.actions) == (["region-missing"], ("copy",))
@@ -33,7 +27,7 @@ def test_an_artifact_lost_in_one_region_is_copied_there_without_packer(settled: 
 
 def test_the_build_region_is_copied_back_from_another(settled: World) -> None:
     head = settled.head()
-    lose(settled, "base", US)
+    settled.lose("base", US)
     controller = settled.controller()
     assert statuses(controller.reconcile()) == {"base": "changed"}
     assert controller.built == []
@@ -43,7 +37,7 @@ def test_the_build_region_is_copied_back_from_another(settled: World) -> None:
 def test_a_region_that_is_lost_twice_is_copied_twice(settled: World) -> None:
     head = settled.head()
     for _ in range(2):
-        lose(settled, "web", EU)
+        settled.lose("web", EU)
         assert settled.controller().reconcile().exit_code == 0
         settled.clock.advance(hours=1)
     assert_settled(settled, since=head)
@@ -51,7 +45,7 @@ def test_a_region_that_is_lost_twice_is_copied_twice(settled: World) -> None:
 
 def test_an_image_lost_everywhere_is_built_again(settled: World) -> None:
     head, before = settled.head(), settled.lock("tools").builds[0]
-    lose(settled, "tools", US, EU)
+    settled.lose("tools", US, EU)
     controller = settled.controller()
     assert codes(controller.plan()["tools"]) == ["artifact-missing"]
     assert statuses(controller.reconcile()) == {"tools": "built"}
@@ -62,7 +56,7 @@ def test_an_image_lost_everywhere_is_built_again(settled: World) -> None:
 
 def test_a_parent_that_was_lost_and_built_again_needs_no_new_children(settled: World) -> None:
     head = settled.head()
-    lose(settled, "base", US, EU)
+    settled.lose("base", US, EU)
     controller = settled.controller()
     assert statuses(controller.reconcile()) == {"base": "built"}
     assert_settled(settled, since=head)
@@ -70,7 +64,7 @@ def test_a_parent_that_was_lost_and_built_again_needs_no_new_children(settled: W
 
 def test_what_was_built_a_moment_ago_and_is_not_listed_yet_is_left_alone(world: World) -> None:
     world.controller().reconcile()
-    lose(world, "web", EU)
+    world.lose("web", EU)
     controller = world.controller()
     report = controller.reconcile()
     assert (report.exit_code, report.results) == (3, ())
@@ -80,8 +74,7 @@ def test_what_was_built_a_moment_ago_and_is_not_listed_yet_is_left_alone(world: 
 
 def test_tags_removed_by_hand_are_written_again_and_nothing_is_built(settled: World) -> None:
     head = settled.head()
-    victim = settled.artifacts("web")[0]
-    settled.registry._artifacts[victim.location, victim.id] = type(victim)(**{**vars(victim), "tags": {}})
+    settled.strip_tags("web", EU)
     controller = settled.controller()
     planned = controller.plan()["web"]
     assert (codes(planned), planned.actions) == (["tags-changed"], ("retag",))
@@ -149,7 +142,7 @@ def test_a_copy_that_ends_as_failed_is_taken_away_and_made_anew(settled: World) 
 
 def test_a_region_is_not_retired_while_it_is_all_that_is_left(settled: World) -> None:
     head = settled.commit({"desired/web/image.yaml": f"{ON_BASE}regions: [{US}]\n"})
-    lose(settled, "web", US)
+    settled.lose("web", US)
     broken = surround(settled.controller(), failing(f"copy {US}", Transient("no capacity")))
     assert broken.reconcile(prune=True).exit_code == 3
     assert {one.location for one in settled.artifacts("web")} == {EU}

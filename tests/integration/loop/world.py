@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -176,6 +176,23 @@ class World:
         self.registry.upstreams.append(upstream)
         return upstream
 
+    def pass_days(self, days: int) -> None:
+        """Let days pass. EC2 forgets the tokens of copies after one."""
+        self.clock.advance(days=days)
+        self.registry._copies.clear()
+
+    def strip_tags(self, image: str, *regions: str) -> None:
+        """Somebody takes the tags off an image's artifacts."""
+        for one in self.artifacts(image):
+            if one.location in regions:
+                self.registry._artifacts[one.location, one.id] = replace(one, tags={})
+
+    def lose(self, image: str, *regions: str) -> None:
+        """Somebody deletes an image's artifacts."""
+        for one in self.artifacts(image):
+            if one.location in regions:
+                self.registry.delete(one)
+
     def commit(self, files: Files, message: str = "Change", *, push: bool = True, where: str = "person") -> str:
         """A person changes files on main, and pushes. Returns the commit."""
         folder = self.root / where
@@ -215,6 +232,10 @@ class World:
     def tags(self) -> list[str]:
         """The names of all tags."""
         return git(self.origin, "tag", "--list").splitlines()
+
+    def declares(self, image: str) -> bool:
+        """Whether the image is declared on main."""
+        return git(self.origin, "ls-tree", "main", f"desired/{image}") != ""
 
     def recorded(self) -> list[str]:
         """The images that have a lockfile."""

@@ -1,4 +1,4 @@
-"""The policies in docs/iam, enforced: the one for reconciling is enough for all of it, the one for plans builds nothing."""
+"""The policies in docs/iam, enforced: with the one, all of reconciling passes; with the other, nothing is built."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from reconciler.model.errors import Terminal
 from reconciler.model.source import AmiRequest, SourceRequest
 from reconciler.registry.ec2 import Ec2Registry
 from reconciler.sandbox.handle import Sandbox
+from reconciler.sandbox.permissions import Need, permitted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -131,7 +132,9 @@ def test_who_may_reconcile_may_do_all_of_it(
     built = build(tmp_path, tags)
     assert built.returncode == 0, built.stdout + built.stderr
     request = SourceRequest(ami=AmiRequest(name=f"web-{len(tags)}", owners=("self",)))
-    made = registry.find(REGION, registry.resolve(request, region=REGION).id)  # type: ignore[arg-type]
+    pinned = registry.resolve(request, region=REGION).ami
+    assert pinned is not None
+    made = registry.find(REGION, pinned.id)
     assert made is not None
     registry.tag(made, TAGS)
     copied = registry.copy(made, to=ELSEWHERE, name=made.name, tags=TAGS, token="once")
@@ -179,5 +182,36 @@ def test_another_fleets_images_are_safe(
         aws_access_key_id=os.environ["AWS_ACCESS_KEY_ID"],
         aws_secret_access_key=os.environ["AWS_SECRET_ACCESS_KEY"],
     )
-    with pytest.raises(mine.exceptions.ClientError, match="not authorized"):
+    with pytest.raises(
+        mine.exceptions.ClientError, match=f"DeregisterImage on resource: arn:aws:ec2:{REGION}::image/{other_fleets}"
+    ):
         mine.deregister_image(ImageId=other_fleets)
+
+
+IMAGE = f"arn:aws:ec2:{REGION}::image/ami-1"
+OURS, THEIRS = {"aws:ResourceTag/reconciler:fleet": FLEET}, {"aws:ResourceTag/reconciler:fleet": "others/images"}
+IN_THEIR_NAME = {"aws:RequestTag/reconciler:fleet": "others/images"}
+INSTANCE = f"arn:aws:ec2:{REGION}:123456789012:instance/i-1"
+
+
+@pytest.mark.parametrize(
+    ("need", "allowed"),
+    [
+        (Need("ec2:DeregisterImage", IMAGE, OURS), True),
+        (Need("ec2:DeregisterImage", IMAGE, THEIRS), False),
+        (Need("ec2:DeregisterImage", IMAGE), False),
+        (Need("ec2:CreateTags", IMAGE, OURS), True),
+        (Need("ec2:CreateTags", IMAGE), True),
+        (Need("ec2:CreateTags", IMAGE, IN_THEIR_NAME), False),
+        (Need("ec2:CreateTags", IMAGE, OURS | IN_THEIR_NAME), False),
+        (Need("ec2:CreateTags", INSTANCE), False),
+        (Need("ec2:CreateTags", INSTANCE, {"ec2:CreateAction": "RunInstances"}), True),
+        (Need("ec2:ModifyImageAttribute", IMAGE, OURS), False),
+    ],
+)
+def test_what_reconciling_may_do_depends_on_whose_it_is(need: Need, allowed: bool) -> None:  # noqa: FBT001  pytest's
+    document = json.loads((POLICIES / "reconcile.json").read_text().replace("FLEET", FLEET))
+
+    assert permitted(need, [document]) is allowed
+    deny = {"Statement": {"Effect": "Deny", "Action": "ec2:*", "Resource": "*"}}
+    assert not permitted(need, [document, deny])
