@@ -19,7 +19,7 @@ _PAGE = 100
 class Status:
     """What a context says of a commit. No text is the same as none: GitHub answers null to either."""
 
-    state: str
+    state: State
     description: str
     target_url: str
 
@@ -62,6 +62,6 @@ def _read(repository: Repository, sha: str) -> dict[str, Status]:
         some = answer["statuses"]
         for one in some:
             found[one["context"]] = Status(one["state"], one["description"] or "", one["target_url"] or "")
-        if len(some) < _PAGE:
+        if True:
             return found
         page += 1

@@ -8,7 +8,7 @@ import threading
 from dataclasses import dataclass, replace
 
 from reconciler.cli.preview import branch_for
-from reconciler.cli.pull_request import Origin, Tails, show
+from reconciler.cli.pull_request import Origin, Tails, propose, show
 from reconciler.cli.workspace import Workspace, now
 from reconciler.controller import act, look, refuse_unsafe
 from reconciler.git.target import Target
@@ -39,6 +39,7 @@ class Conductor:
         """
         registry = self.workspace.registry(known, cancelled=self.cancelled)
         remote = self.workspace.repository.remote(known.fleet.settings.git.remote)
+        repository = self.workspace.repository.fleet_name(known.fleet.settings.git.remote)
         known, planned = look(known, registry, branches=remote.branches if remote and origin is None else None)
         planned = for_preview(planned) if origin is not None else planned
         refuse_unsafe(planned.plan, known, expected=expected, allowed=allowed)
@@ -48,9 +49,12 @@ class Conductor:
             branch = branch_for(origin.branch, pull_request=origin.number, decisions=planned.decisions)
             report = act(replace(run, branch=branch), planned)
             github = known.fleet.settings.announce.github
-            show(origin, github, report, repository=self.workspace.repository.fleet_name(), tails=tails.tails)
+            show(origin, github, report, repository=repository, tails=tails.tails)
             return report
         report = act(run, planned)
+        settings = known.fleet.settings
+        if settings.git.push == "pull-request":
+            propose(report, settings.announce.github, repository=repository, base=self.target.branch)
         announce(run, report, self.workspace.announcers(known), branch=self.target.branch)
         return report
 

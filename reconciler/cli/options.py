@@ -19,6 +19,11 @@ directory = click.option(
     metavar="DIR",
     help="Work in this repository instead of the current folder's.",
 )
+junit = click.option(
+    "--junit",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="Write a test case an image to a file, as JUnit XML.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 

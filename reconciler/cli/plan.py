@@ -25,6 +25,7 @@ from reconciler.plan.planning import Known
 @click.option("--offline", is_flag=True, help="Plan from desired/ and state/ alone, without reading the registry.")
 @options.as_json
 @click.option("--markdown", is_flag=True, help="Print Markdown on stdout.")
+@options.junit
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the plan to a file as JSON too.")
 @click.option("--detailed-exitcode", is_flag=True, help="Exit with 2 when something has drifted.")
 @options.directory
@@ -39,6 +40,7 @@ def command(
     offline: bool,
     as_json: bool,
     markdown: bool,
+    junit: Path | None,
     out: Path | None,
     detailed_exitcode: bool,
     directory: Path,
@@ -63,6 +65,10 @@ def command(
     plan = planned.plan
     if out is not None:
         write_file(out, plan.model_dump_json(indent=2, exclude_none=True) + "\n")
+    if junit is not None:
+        from reconciler.plan.junit import of_plan  # noqa: PLC0415 - needed only here
+
+        write_file(junit, of_plan(plan))
     if as_json:
         click.echo(plan.model_dump_json(indent=2, exclude_none=True))
     elif markdown:

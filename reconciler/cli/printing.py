@@ -51,8 +51,9 @@ def show_table(table: RenderableType) -> None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write an answer to a file that a person named."""
+    """Write an answer to a file that a person named, and the folders above it."""
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}") from error

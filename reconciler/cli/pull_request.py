@@ -8,11 +8,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.cli.workspace import note
+from reconciler.git.proposal import PROPOSAL
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Event, Listener
 from reconciler.model.receivers import GitHubSettings
 from reconciler.plan.comment import Previewed, render, status
+from reconciler.plan.markdown import render as as_markdown
 from reconciler.steps.result import Report
 
 _NUMBER = re.compile(r"/pull/([0-9]+)/?$")
@@ -77,3 +79,28 @@ def show(
             github.comment(number, render(plan, previewed), whole=job)
     except ReconcilerError as error:
         note(f"GitHub was not told: {error}")
+
+
+def propose(report: Report, settings: GitHubSettings | None, *, repository: str, base: str) -> None:
+    """Have the pull request for what was recorded on the proposed branch, where `git.push` is pull-request.
+
+    Without `announce.github` the branch is pushed and a person, or the host, opens it.
+    """
+    recorded = [result for result in report.results if result.commit is not None]
+    if not recorded:
+        return
+    if settings is None:
+        note(f"proposed on the branch {PROPOSAL}: open its pull request into {base}")
+        return
+    from reconciler.announce.github_api import GitHub  # noqa: PLC0415 - PyGithub costs half a second
+    from reconciler.announce.pull_request import PullRequest  # noqa: PLC0415 - as above
+
+    names = ", ".join(result.image for result in recorded[:4]) + (" and others" if len(recorded) > 4 else "")
+    try:
+        opened = PullRequest(repository, GitHub(os.environ)).open_or_update_pull_request(
+            PROPOSAL, base, title=f"Record state: {names}", body=as_markdown(report.plan)
+        )
+    except ReconcilerError as error:
+        note(f"the branch {PROPOSAL} is pushed, and its pull request is not opened: {error}")
+    else:
+        note(f"proposed in {opened.url}")

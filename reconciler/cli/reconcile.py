@@ -13,7 +13,7 @@ from reconciler.cli import options
 from reconciler.cli.conductor import Conductor
 from reconciler.cli.preview import branch_of
 from reconciler.cli.preview import read as read_preview
-from reconciler.cli.printing import TIE, show_text
+from reconciler.cli.printing import TIE, show_text, write_file
 from reconciler.cli.progress import LogForm, watching
 from reconciler.cli.pull_request import Origin, pull_request_number
 from reconciler.cli.signals import cancelled_by_signal
@@ -47,6 +47,7 @@ from reconciler.steps.result import Report, Result
 @click.option(
     "--pull-request", type=click.IntRange(min=1), metavar="N", help="Its pull request. Default: what CircleCI says."
 )
+@options.junit
 @options.as_json
 @options.directory
 def command(
@@ -61,6 +62,7 @@ def command(
     preview: bool,
     branch: str | None,
     pull_request: int | None,
+    junit: Path | None,
     as_json: bool,
     directory: Path,
 ) -> int:
@@ -87,6 +89,8 @@ def command(
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
         conductor = Conductor(workspace, target, listener=listener, cancelled=cancelled)
         report = conductor.conduct(known, origin=origin, expected=expected, allowed=max_actions)
+    if junit is not None:
+        write_file(junit, _as_junit(report))
     if as_json:
         click.echo(json.dumps(_as_json(report, target), indent=2, ensure_ascii=False))
     else:
@@ -158,6 +162,24 @@ def _line(result: Result, width: int) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _as_junit(report: Report) -> str:
+    from reconciler.plan.junit import Outcome, of_run  # noqa: PLC0415 - needed only here
+
+    return of_run(
+        report.plan,
+        [Outcome(one.image, one.status, one.seconds, one.why, _told(one)) for one in report.results],
+    )
+
+
+def _told(result: Result) -> tuple[str, ...]:
+    """What went wrong, with the build's last lines."""
+    from reconciler.build.failure import BuildFailed  # noqa: PLC0415 - as above
+
+    if result.error is None:
+        return (result.why,) if result.why else ()
+    return (str(result.error), *(result.error.tail if isinstance(result.error, BuildFailed) else ()))
 
 
 def _as_json(report: Report, target: Target) -> dict[str, Any]:

@@ -43,6 +43,8 @@ class Reply:
     answer: Answer
     why: str = ""
     tags: tuple[str, ...] = ()
+    commit: str | None = None
+    """What was pushed, where that is not the commit that was given."""
 
 
 # In order: the first that matches anywhere in the text wins. A hook's own words (GH006) go before the status that git
@@ -115,7 +117,7 @@ _WORDINGS: Mapping[Answer, _Wording] = {
     Answer.FORBIDDEN: _Wording(
         Terminal,
         "the branch {branch} refuses pushes ({rule})",
-        (_KEPT, "let the bot bypass the rule, in the settings of the repository's host"),
+        (_KEPT, "set `git.push: pull-request` in desired/reconciler.yaml, or let the bot bypass the rule"),
     ),
     Answer.DENIED: _Wording(
         Terminal,

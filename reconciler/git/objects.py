@@ -59,6 +59,11 @@ def write_commit(git: Git, parent: str, *, changes: Iterable[Change], message: s
         tree = own.run("write-tree", "--missing-ok").text
     if tree == git.run("rev-parse", f"{parent}^{{tree}}").text:
         return parent
+    return commit_tree(git, tree, parent=parent, message=message, author=author)
+
+
+def commit_tree(git: Git, tree: str, *, parent: str, message: str, author: Author) -> str:
+    """Write a commit of a tree on top of `parent` and return its id. Raises UserError if it can't be signed."""
     signing = ("-S",) if author.sign else ("--no-gpg-sign",)
     made = git.attempt(
         *("commit-tree", tree, "-p", parent, *signing, "-F", "-"),

@@ -119,16 +119,17 @@ class Recorder:
         if commit == head and not tags:
             return self._recorded(head, progress, changed=False, kept=kept)
         reply = self._destination.publish(commit, onto=head, tags=tags)
+        pushed = reply.commit or commit
         match reply.answer:
             case Answer.DONE:
                 behind = self._destination.bring_along(commit, onto=head)
-                return self._recorded(commit, progress, changed=commit != head, kept=kept, left_behind=behind)
+                return self._recorded(pushed, progress, changed=commit != head, kept=kept, left_behind=behind)
             case Answer.TAG_EXISTS:
                 progress.taken.update(reply.tags)
                 return _Missed(self._destination.error(reply), at_once=True)
             case Answer.LOST | Answer.UNREACHABLE:
                 if commit != head:
-                    progress.sent[commit] = kept
+                    progress.sent[pushed] = kept
                 return _Missed(self._destination.error(reply))
             case _:
                 raise self._destination.error(reply)

@@ -72,6 +72,14 @@ class Remote:
             raise as_error(read_answer(fetched), remote=self.name, branch=branch)
         return self.git.run("rev-parse", "--verify", ref).text
 
+    def known(self, branch: str) -> str | None:
+        """The head of a branch as it was last fetched; None if it never was."""
+        return find_commit(self.git, f"{PRIVATE_REFS}/{self.name}/{branch}")
+
+    def forget(self, branch: str) -> None:
+        """Forget what was fetched of a branch that the remote no longer has."""
+        self.git.attempt("update-ref", "-d", f"{PRIVATE_REFS}/{self.name}/{branch}")
+
     def fetch_tag(self, name: str) -> bool:
         """Fetch one tag; whether there is one. A shallow clone gets the history below it that it lacks.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from reconciler.git.command import Finished, Git, failed
 from reconciler.git.export import Export, export
 from reconciler.git.history import LoggedCommit, commits_between, find_commit, is_ancestor, is_shallow, resolve
+from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.remote import Remote
 from reconciler.git.tags import AnnotatedTag, tag_message, tags_below
@@ -142,6 +143,8 @@ class Repository:
     ) -> Recorder:
         """Whoever records to that branch. `sleep` takes seconds, `random` returns 0 to 1. Raises as `target` does."""
         destination = find_destination(self.git, settings)
+        if settings.push == "pull-request":
+            destination = proposal(self.git, destination, settings)
         return Recorder(
             self.git, destination, author=settings.author, sign=settings.sign, now=now, sleep=sleep, random=random
         )

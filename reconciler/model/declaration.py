@@ -133,7 +133,9 @@ class GitSettings(Model):
 
     branch: str | None = Field(None, description="The branch recorded to; absent: the remote's HEAD.")
     remote: str = "origin"
-    push: Literal["direct"] = "direct"
+    push: Literal["direct", "pull-request"] = Field(
+        "direct", description="Push to the branch, or propose one commit on `reconciler/state` in a pull request."
+    )
     author: str = Field("reconciler <reconciler@localhost>", pattern=r"^[^<>\n]+ <[^<>\s]+>$")
     sign: bool = Field(False, description="Sign commits and tags with the key that git is configured with.")
 

@@ -58,7 +58,10 @@ def announce(run: Run, report: Report, announcers: Sequence[Announcer], *, branc
 
 
 def _locks(run: Run, report: Report) -> dict[str, Lockfile]:
+    """What is recorded on the branch now. What is only proposed becomes news when it is merged."""
     locks = {name: lock_of(run.known, image)[0] for name, image in run.known.fleet.images.items()}
+    if run.known.fleet.settings.git.push == "pull-request":
+        return locks
     return locks | {result.image: result.lock for result in report.results if result.image in locks}
 
 

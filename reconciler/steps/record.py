@@ -55,7 +55,9 @@ def record_build(
         )
         if unwanted is not None:
             return unwanted
-        recorded = {"phase": transitions.first_phase(declared, build.verdict), "recorded": at}
+        before = lock.build(build.id)
+        since = before.recorded if before is not None and before.recorded else at
+        recorded = {"phase": transitions.first_phase(declared, build.verdict), "recorded": since}
         return transitions.with_build(lock, build.model_copy(update=recorded), image=declared)
 
     tags = _build_tag(run, image, build, verb=verb)

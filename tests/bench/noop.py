@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from reconciler.git.repository import Repository
 from reconciler.sandbox.handle import Sandbox
-from reconciler.state.lockfiles import read_lockfiles
 from tests.bench import fleet, registry, stub
 from tests.bench.measure import Command, cost_of, interleaved
 from tests.bench.rows import Row, at_most, below, told
@@ -62,19 +60,14 @@ def _calls(what: str, sandbox: Sandbox, plan: Command) -> Row:
 
 
 def _peer(root: Path, environment: Mapping[str, str], *, plan_seconds: float) -> Row:
-    """As CircleCI-Public/circleci-packer checks: an AWS CLI process for each image, which is looked up by a tag."""
+    """As CircleCI-Public/circleci-packer checks: an AWS CLI process for each image, which is looked up by its tree."""
     what = f"plan against an AWS CLI process per image and region, as circleci-packer ({_ASKED} measured, scaled)"
     aws = _aws()
     if aws is None:
         return told(what, "no aws on the PATH")
-    locks, _ = read_lockfiles(Repository.open(root).tree())
-    keys = [lock.builds[0].key for lock in list(locks.values())[:: len(locks) // _ASKED][:_ASKED]]
-    asking = {
-        key: Command(
-            (aws, "ec2", "describe-images", "--filters", f"Name=tag:reconciler:key,Values={key}"), root, environment
-        )
-        for key in keys
-    }
+    look_up = f"{aws} ec2 describe-images --filters Name=tag:SHA,Values=$(git rev-parse HEAD:desired/$0)"
+    names = [f"image-{number:05}" for number in range(0, IMAGES, IMAGES // _ASKED)]
+    asking = {name: Command(("sh", "-c", look_up, name), root, environment) for name in names}
     costs = interleaved(asking, rounds=1)
     seconds = sum(cost.wall for cost in costs.values()) / len(costs) * IMAGES * len(fleet.REGIONS)
     faster = seconds / plan_seconds

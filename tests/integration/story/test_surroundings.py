@@ -224,7 +224,7 @@ BROKEN_LOCKFILES = {
     "future": ("{newer}", "state/future.lock.json:5:3: written by a newer reconciler: schema 2, and this one knows 1"),
     "stranger": ("{stranger}", 'state/stranger.lock.json:6:3: unknown key "hue"'),
     "truncated": ("{half}", "state/truncated.lock.json:3:14: the file ends in the middle"),
-    "vacant": ("", "state/vacant.lock.json: the file is empty"),
+    "vacant": ("", "state/vacant.lock.json:1:1: the file is empty"),
 }
 
 

@@ -125,5 +125,5 @@ def test_a_forbidden_push_reads_as_documented() -> None:
     assert str(as_error(reply, remote="origin", branch="main")).splitlines() == [
         "the branch main refuses pushes (GH006: protected branch)",
         "  the builds are kept and will be adopted, nothing is lost",
-        "  let the bot bypass the rule, in the settings of the repository's host",
+        "  set `git.push: pull-request` in desired/reconciler.yaml, or let the bot bypass the rule",
     ]

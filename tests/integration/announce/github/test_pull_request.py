@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from reconciler.announce.excerpt import LONGEST
 from reconciler.announce.github_api import GitHub
 from reconciler.announce.pull_request import MARKER, Opened, PullRequest
+from reconciler.announce.statuses import State, Status
 from reconciler.model.errors import Terminal
 
 if TYPE_CHECKING:
@@ -18,6 +19,16 @@ pytestmark = [pytest.mark.github, pytest.mark.xdist_group("github")]
 
 SHA = "9c0d1e2f" * 5
 SET = f"POST /repos/acme/images/statuses/{SHA}"
+
+
+def test_what_githubs_description_does_not_allow_is_refused(forge: Forge, pull_request: PullRequest) -> None:
+    """Or the tests here would pass for a description that forbids nothing."""
+    with pytest.raises(Terminal):
+        pull_request.set_status(SHA, "web", state=cast("State", "good"), description="built")
+
+    (violation,) = forge.violations
+    assert "state must be equal to one of the allowed values" in violation
+    forge.violations.clear()
 
 
 def again(github: GitHub) -> PullRequest:
@@ -51,17 +62,19 @@ def test_a_status_that_says_so_already_is_left_alone_by_this_run_and_the_next(
 
 
 @pytest.mark.parametrize(
-    ("state", "description", "target_url"),
-    [("failure", "built", None), ("success", "adopted", None), ("success", "built", "https://ci.example.org/2")],
+    "now",
+    [
+        Status("failure", "built", ""),
+        Status("success", "adopted", ""),
+        Status("success", "built", "https://ci.example.org/2"),
+    ],
 )
 def test_a_status_that_says_something_else_is_replaced(
-    state: str, description: str, target_url: str | None, forge: Forge, pull_request: PullRequest, github: GitHub
+    now: Status, forge: Forge, pull_request: PullRequest, github: GitHub
 ) -> None:
     pull_request.set_status(SHA, "web", state="success", description="built")
 
-    assert again(github).set_status(
-        SHA, "web", state="failure" if state == "failure" else "success", description=description, target_url=target_url
-    )
+    assert again(github).set_status(SHA, "web", state=now.state, description=now.description, target_url=now.target_url)
     assert len(forge.statuses[SHA]) == 2
 
 

@@ -1,0 +1,156 @@
+"""`reconciler graph`: what is built on what, and the same as a CircleCI pipeline with a job for each image."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli import options
+from reconciler.cli.workspace import Workspace, note, plan_options
+from reconciler.controller import look, refuse_unsafe
+from reconciler.model.errors import UserError
+from reconciler.model.fleet import Fleet
+from reconciler.model.plan import PlanOptions
+from reconciler.plan.words import visible
+
+_CONFIG = Path(".circleci/config.yml")
+
+
+@click.command("graph")
+@options.selection
+@click.option("--rev", default="HEAD", metavar="REVISION", help="As of this commit, branch or tag.", show_default=True)
+@click.option("--circleci", is_flag=True, help="Print a CircleCI config with one job for each image that has drifted.")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help=f"With --circleci: the project's config. Default: {_CONFIG} of the repository.",
+)
+@click.option("--job", default="reconcile", show_default=True, help="With --circleci: the config's job to invoke.")
+@click.option("--offline", is_flag=True, help="With --circleci: plan without reading the registry.")
+@click.option("--max-actions", type=click.IntRange(min=1), help="With --circleci: allow so many images to be acted on.")
+@click.option("--mermaid", is_flag=True, help="Print a Mermaid diagram.")
+@options.as_json
+@options.directory
+def command(
+    images: tuple[str, ...],
+    *,
+    refresh: bool,
+    forced: tuple[str, ...],
+    prune: bool,
+    rev: str,
+    circleci: bool,
+    config: Path | None,
+    job: str,
+    offline: bool,
+    max_actions: int | None,
+    mermaid: bool,
+    as_json: bool,
+    directory: Path,
+) -> int:
+    """Show which image is built on which. Reads desired/ alone, but with --circleci.
+
+    With --circleci it plans as `plan` does and prints the config of a continuation pipeline: one job an image, each
+    after those it is built on (docs/circleci.md).
+    """
+    if circleci + mermaid + as_json > 1:
+        raise click.UsageError("--circleci, --mermaid and --json exclude each other")
+    workspace = Workspace(directory)
+    asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline)
+    if circleci:
+        base = _read_config(config or workspace.repository.root / _CONFIG)
+        click.echo(_continuation(workspace, asked, base=base, rev=rev, job=job, allowed=max_actions), nl=False)
+        return 0
+    if offline or refresh or forced or prune or config is not None or max_actions is not None:
+        raise click.UsageError("--refresh, --force, --prune, --offline, --config and --max-actions go with --circleci")
+    fleet = workspace.read(workspace.repository.tree(rev), asked).fleet
+    parents = _parents(fleet, only=images)
+    if as_json:
+        described = [{"image": name, "parent": parent} for name, parent in parents.items()]
+        click.echo(json.dumps({"format_version": "1.0", "images": described}, indent=2, ensure_ascii=False))
+    elif mermaid:
+        click.echo("\n".join(_mermaid(parents)))
+    else:
+        click.echo("\n".join(_tree(parents, fleet)) or "desired/ declares no image.")
+    return 0
+
+
+def _continuation(
+    workspace: Workspace, asked: PlanOptions, *, base: Mapping[str, Any], rev: str, job: str, allowed: int | None
+) -> str:
+    import yaml  # noqa: PLC0415 - of the verbs, only this needs to write it
+
+    from reconciler.plan.circleci import continuation, without_job  # noqa: PLC0415 - as above
+
+    known = workspace.read(workspace.repository.tree(rev), asked)
+    known, planned = look(known, None if asked.offline else workspace.registry(known))
+    refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
+    for name in without_job(planned.plan):
+        note(f"{visible(name)}: no job, since that is no name of an image; `reconciler validate` says more")
+    made = continuation(base, planned.plan, job=job)
+    return str(yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120))
+
+
+def _read_config(path: Path) -> Mapping[str, Any]:
+    import yaml  # noqa: PLC0415 - of the verbs, only this needs to read it so
+
+    mend = "name the project's config with --config; docs/circleci.md shows one"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UserError(f"{path} can't be read: {error.strerror}", mend=mend) from error
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise UserError(f"{path} is no YAML: {str(error).splitlines()[0]}", mend=mend) from error
+    if not isinstance(config, Mapping):
+        raise UserError(f"{path} is no CircleCI config", mend=mend)
+    return config
+
+
+def _parents(fleet: Fleet, *, only: Sequence[str]) -> dict[str, str | None]:
+    """Each image to what it is built on in this fleet; with names, these and everything below and above them."""
+    parents = {name: image.parent for name, image in sorted(fleet.images.items())}
+    if not only:
+        return parents
+    unknown = [name for name in only if name not in parents]
+    if unknown:
+        raise UserError(f"no image {unknown[0]!r} is declared", mend=f"declared are: {', '.join(parents) or 'none'}")
+    below = {name for name in parents if not set(only).isdisjoint(_line(name, parents))}
+    above = {ancestor for name in only for ancestor in _line(name, parents)}
+    return {name: parent for name, parent in parents.items() if name in below | above}
+
+
+def _line(name: str, parents: Mapping[str, str | None]) -> Iterator[str]:
+    """An image and everything it is built on. A parent that is not declared (or invalid) ends the line."""
+    at: str | None = name
+    while at is not None and at in parents:
+        yield at
+        at = parents[at]
+
+
+def _tree(parents: Mapping[str, str | None], fleet: Fleet) -> Iterator[str]:
+    """Children below their parents, each level two columns in."""
+    children: defaultdict[str | None, list[str]] = defaultdict(list)
+    for name, parent in parents.items():
+        children[parent if parent in parents else None].append(name)
+    waiting = [(name, 0) for name in reversed(children[None])]
+    while waiting:
+        name, depth = waiting.pop()
+        parent = parents[name]
+        outside = f"  (on {parent}, which is invalid or not declared)" if depth == 0 and parent is not None else ""
+        yield f"{'  ' * depth}{name}{outside}"
+        waiting.extend((child, depth + 1) for child in reversed(children[name]))
+    yield from (f"{visible(name)}  (invalid)" for name in sorted(fleet.problems))
+
+
+def _mermaid(parents: Mapping[str, str | None]) -> Iterator[str]:
+    yield "graph LR"
+    for number, name in enumerate(parents):
+        yield f'  n{number}["{name}"]'
+    numbers = {name: number for number, name in enumerate(parents)}
+    for name, parent in parents.items():
+        if parent in numbers:
+            yield f"  n{numbers[parent]} --> n{numbers[name]}"

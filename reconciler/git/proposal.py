@@ -1,0 +1,143 @@
+"""Recording by pull request: one branch with one commit on top of the recorded branch, made anew by every recording.
+
+For repositories whose default branch takes nobody's pushes. Nothing is ever put on top of what a person committed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+from reconciler.git.answer import Answer, Reply, as_error, read_answer
+from reconciler.git.command import Git
+from reconciler.git.destination import Destination
+from reconciler.git.objects import Author, commit_tree
+from reconciler.git.remote import Remote, RemoteBranch
+from reconciler.model.declaration import GitSettings
+from reconciler.model.errors import ReconcilerError, Terminal, UserError
+
+PROPOSAL = "reconciler/state"
+"""The branch that is proposed."""
+_STATE = "state/"
+
+
+@dataclass(frozen=True)
+class ProposalBranch:
+    """The proposed branch, to record on; a `Destination`. `base` is the branch that the pull request goes into."""
+
+    git: Git
+    remote: Remote
+    base: str
+    author: str
+    sign: bool
+    branch: str = PROPOSAL
+    pushed: bool = True
+
+    def head(self) -> str:
+        """The base with what is proposed already: the proposal itself, or made anew where the base moved on.
+
+        Raises:
+            Terminal: a person committed to the branch.
+            ReconcilerError: the remote could not be asked.
+        """
+        base = self.remote.fetch(self.base)
+        tip = self._tip()
+        if tip is None:
+            return base
+        parent = self._parent_of_ours(tip)
+        return tip if parent == base else self._moved(tip, parent=parent, onto=base)
+
+    def publish(self, commit: str, *, onto: str, tags: Mapping[str, str]) -> Reply:
+        """Push one commit that holds all that is proposed, expecting the branch as it was when `head` looked."""
+        base, tip = self.remote.known(self.base) or onto, self.remote.known(self.branch)
+        squashed = commit if onto == base else self._squashed(commit, onto=base)
+        ref = f"refs/heads/{self.branch}"
+        moved = {ref: squashed} if commit != onto or tip is None else {}
+        reply = read_answer(
+            self.remote.push(
+                {**moved, **{f"refs/tags/{name}": oid for name, oid in tags.items()}},
+                expected=dict.fromkeys(moved, tip or ""),
+            )
+        )
+        if reply.answer is Answer.DONE:
+            for name, oid in tags.items():
+                self.git.attempt("update-ref", f"refs/tags/{name}", oid, "0" * len(oid))
+        return replace(reply, commit=squashed)
+
+    def bring_along(self, commit: str, *, onto: str) -> str | None:
+        """Leave the checkout alone: it is on another branch."""
+        del commit, onto
+        return None
+
+    def error(self, reply: Reply) -> ReconcilerError:
+        """The error for a reply that is not DONE."""
+        return as_error(reply, remote=self.remote.name, branch=self.branch)
+
+    def _tip(self) -> str | None:
+        """The proposal on the remote, fetched; None where there is none."""
+        if self.branch not in self.remote.branches():
+            self.remote.forget(self.branch)
+            return None
+        return self.remote.fetch(self.branch)
+
+    def _parent_of_ours(self, tip: str) -> str:
+        """The commit that the proposal was made on. Raises Terminal unless it is one commit, and ours."""
+        parents = self.git.run("rev-list", "--parents", "-n", "1", tip).text.split()[1:]
+        author = self.git.run("log", "-1", "--format=%an <%ae>", tip).text
+        above = self.git.run("rev-list", "--count", tip, f"^{self.remote.known(self.base)}").text
+        if len(parents) != 1 or author != self.author or int(above) > 1:
+            raise Terminal(
+                f"somebody committed to the branch {self.branch} ({author} {tip[:7]}), so it is left alone",
+                mend="merge its pull request, or delete the branch: the next run proposes anew",
+            )
+        return parents[0]
+
+    def _moved(self, tip: str, *, parent: str, onto: str) -> str:
+        """What is proposed, on a newer base: each file of state/ that the base has not changed meanwhile."""
+        proposed = self._changed(parent, tip)
+        overtaken = self._changed(parent, onto)
+        kept = {path: entry for path, entry in proposed.items() if path not in overtaken and path.startswith(_STATE)}
+        if not kept:
+            return onto
+        with self.git.with_own_index() as own:
+            own.run("read-tree", onto)
+            own.run("update-index", "-z", "--index-info", stdin="".join(kept.values()).encode())
+            tree = own.run("write-tree", "--missing-ok").text
+        return self._commit(tree, like=tip, parent=onto)
+
+    def _squashed(self, commit: str, *, onto: str) -> str:
+        tree = self.git.run("rev-parse", f"{commit}^{{tree}}").text
+        return self._commit(tree, like=commit, parent=onto)
+
+    def _commit(self, tree: str, *, like: str, parent: str) -> str:
+        """A commit with our message for all that is proposed; its time is that of the commit it stands for."""
+        moment = int(self.git.run("log", "-1", "--format=%ct", like).text)
+        images = [path.removeprefix(_STATE).removesuffix(".lock.json") for path in self._changed_tree(parent, tree)]
+        more = f" and {len(images) - 4} more" if len(images) > 4 else ""
+        trailers = "\n".join(f"Reconciler-Image: {image}" for image in images)
+        author = Author(self.author, datetime.fromtimestamp(moment, UTC), self.sign)
+        message = f"Record state: {', '.join(images[:4])}{more}\n\n{trailers}"
+        return commit_tree(self.git, tree, parent=parent, message=message, author=author)
+
+    def _changed(self, before: str, after: str) -> dict[str, str]:
+        """Path to the line with which `update-index --index-info` takes the file over."""
+        listing = self.git.run("diff-tree", "-r", "-z", "--no-renames", before, after).text.split("\0")
+        found: dict[str, str] = {}
+        for facts, path in zip(listing[::2], listing[1::2], strict=False):
+            _, mode, _, oid, status = facts.lstrip(":").split(" ")
+            found[path] = f"0 {oid}\t{path}\0" if status == "D" else f"{mode} {oid}\t{path}\0"
+        return found
+
+    def _changed_tree(self, parent: str, tree: str) -> list[str]:
+        return sorted(path for path in self._changed(parent, tree) if path.startswith(_STATE))
+
+
+def proposal(git: Git, recorded: Destination, settings: GitSettings) -> ProposalBranch:
+    """Where to record instead of on the recorded branch. Raises UserError without a remote to propose to."""
+    if not isinstance(recorded, RemoteBranch):
+        raise UserError(
+            "git.push is pull-request, and there is no remote to propose to",
+            mend="add a remote, or set `git.push: direct` in desired/reconciler.yaml",
+        )
+    return ProposalBranch(git, recorded.remote, recorded.branch, author=settings.author, sign=settings.sign)

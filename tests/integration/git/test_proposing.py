@@ -1,0 +1,147 @@
+"""Recording by pull request: one branch, one commit, made anew, and never on top of what a person committed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.git.proposal import PROPOSAL
+from reconciler.git.recorder import Recorder
+from reconciler.git.request import TagRequest
+from reconciler.model.declaration import GitSettings
+from reconciler.model.errors import Terminal, UserError
+from tests.integration.git.conftest import Origin, commit, git, lock_path, writing
+
+RecorderIn = Callable[..., Recorder]
+PROPOSING = GitSettings(push="pull-request")
+
+
+def commits_above_main(origin: Origin) -> int:
+    return int(git(origin.path, "rev-list", "--count", f"main..{PROPOSAL}"))
+
+
+def test_the_default_branch_is_left_alone_and_the_state_proposed(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    before = origin.head()
+
+    result = recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
+
+    assert result is not None
+    assert (result.branch, result.commit) == (PROPOSAL, origin.head(PROPOSAL))
+    assert origin.head() == before
+    assert origin.show("state/web.lock.json", PROPOSAL) == "{}"
+
+
+def test_a_run_that_records_three_images_proposes_one_commit(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    recorder = recorder_in(clone, PROPOSING)
+
+    for image in ("api", "base", "web"):
+        recorder.record(writing(image, f'"{image}"\n'))
+
+    assert commits_above_main(origin) == 1
+    assert git(origin.path, "log", "-1", "--format=%s", PROPOSAL) == "Record state: api, base, web"
+    assert [path for path in origin.files(PROPOSAL) if path.startswith("state/")] == [
+        lock_path("api"), lock_path("base"), lock_path("web"),
+    ]  # fmt: skip
+
+
+def test_proposing_the_same_again_pushes_nothing(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
+    before = origin.head(PROPOSAL)
+
+    result = recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
+
+    assert result is not None
+    assert not result.changed
+    assert origin.head(PROPOSAL) == before
+
+
+def test_when_main_moves_on_the_proposal_is_made_anew_on_it(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
+    commit(clone, {"README.md": "moved on\n"}, "Write the readme")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+
+    recorder_in(clone, PROPOSING).record(writing("api", "{}\n"))
+
+    assert commits_above_main(origin) == 1
+    assert git(origin.path, "merge-base", "main", PROPOSAL) == origin.head()
+    assert origin.show("README.md", PROPOSAL) == "moved on"
+    assert origin.show("state/web.lock.json", PROPOSAL) == "{}"
+    assert origin.show("state/api.lock.json", PROPOSAL) == "{}"
+
+
+@pytest.mark.parametrize("merge", [("--squash",), ("--no-ff", "-m", "Merge the state")])
+def test_after_its_merge_nothing_is_left_to_propose(
+    origin: Origin, clone: Path, recorder_in: RecorderIn, merge: tuple[str, ...]
+) -> None:
+    recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
+    git(clone, "fetch", "--quiet", "origin", PROPOSAL)
+    git(clone, "merge", "--quiet", *merge, "FETCH_HEAD")
+    if "--squash" in merge:
+        git(clone, "commit", "--quiet", "-m", "Record state (#7)")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+
+    again = recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
+    more = recorder_in(clone, PROPOSING).record(writing("api", "{}\n"))
+
+    assert again is not None
+    assert not again.changed
+    assert more is not None
+    assert git(origin.path, "diff", "--name-only", "main", PROPOSAL) == lock_path("api")
+
+
+def test_what_main_recorded_since_is_not_turned_back(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    recorder_in(clone, PROPOSING).record(writing("web", '"proposed"\n'))
+    commit(clone, {lock_path("web"): '"by hand"\n'}, "Take the state back")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+
+    recorder_in(clone, PROPOSING).record(writing("api", "{}\n"))
+
+    assert origin.show(lock_path("web"), PROPOSAL) == '"by hand"'
+
+
+def test_nothing_is_put_on_top_of_a_persons_commit(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
+    person = origin.clone("person", "--branch", PROPOSAL)
+    commit(person, {lock_path("web"): '"mended"\n'}, "Mend by hand")
+    git(person, "push", "--quiet", "origin", f"HEAD:{PROPOSAL}")
+    theirs = origin.head(PROPOSAL)
+
+    with pytest.raises(Terminal, match=r"somebody committed to the branch reconciler/state \(Ada"):
+        recorder_in(clone, PROPOSING).record(writing("api", "{}\n"))
+
+    assert origin.head(PROPOSAL) == theirs
+
+
+def test_a_tag_goes_along_and_a_lost_race_is_run_again(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    other = recorder_in(origin.clone("other"), PROPOSING)
+    tag = TagRequest("image/web/20261122T101530Z-1a2b3c4", origin.head(), "web: built")
+    raced: list[bool] = []
+
+    def regenerate(tree: object) -> object:
+        if not raced:
+            raced.append(True)
+            other.record(writing("api", "{}\n"))
+        return writing("web", "{}\n", tag)(tree)  # type: ignore[arg-type]  # any tree will do
+
+    result = recorder_in(clone, PROPOSING).record(regenerate)  # type: ignore[arg-type]  # as above
+
+    assert result is not None
+    assert result.tries == 2
+    assert commits_above_main(origin) == 1
+    assert {lock_path("api"), lock_path("web")} <= set(origin.files(PROPOSAL))
+    assert git(origin.path, "tag", "--list") == tag.name
+
+
+def test_without_a_remote_there_is_nobody_to_propose_to(clone: Path, recorder_in: RecorderIn) -> None:
+    git(clone, "remote", "remove", "origin")
+
+    with pytest.raises(UserError, match="there is no remote to propose to"):
+        recorder_in(clone, PROPOSING)
