@@ -24,8 +24,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing_behind(tmp_path: Path
     told = subprocess.run(
         [sys.executable, "-m", "reconciler", "demo", "-C", str(PROJECT)],
         env={**os.environ, "COLUMNS": "80", "TMPDIR": str(tmp_path)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
