@@ -17,7 +17,7 @@ demo: .venv/installed ## Run the whole story in the sandbox, with the real Packe
 	.ci/as-root $(PYTHON) -m reconciler demo
 
 test: .venv/installed ## Run the tests
-	.ci/as-root $(PYTHON) -m pytest -n auto --dist loadgroup --junitxml=.reconciler/junit/tests.xml
+	.ci/as-root $(PYTHON) -m pytest -n auto --dist loadfile --junitxml=.reconciler/junit/tests.xml
 
 check: .venv/installed ## Lint, types, and the architecture
 	.venv/bin/ruff check .

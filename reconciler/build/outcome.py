@@ -165,6 +165,8 @@ class Transcript:
             build.at_failure = tuple(build.tail)
         elif headline and build.at_failure is None and is_known_step(text):
             build.provisioner = provisioner_of(text)
+            if build.provisioner is not None:
+                build.tail.clear()  # what came before is not this provisioner's
         elif found := _SOURCE.match(text):
             build.source = found[1]
         if text.strip():

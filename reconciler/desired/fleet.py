@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared, read_declared
-from reconciler.desired.folders import DESIRED, Folder, folders_of, is_image, problems_of
+from reconciler.desired.folders import DESIRED, IMAGE_FILE, Folder, folders_of, is_image, problems_of
 from reconciler.desired.image import read_image
 from reconciler.desired.known_templates import KnownTemplates
 from reconciler.desired.lineage import wrong_moves, wrong_parents
@@ -52,7 +52,7 @@ def read_fleet(tree: Tree, known: KnownTemplates | None = None) -> Fleet:
         settings=settings.settings,
         images=dict(sorted(images.items())),
         problems={name: tuple(found) for name, found in sorted(problems.items())},
-        warnings=tuple(_warnings(contents)),
+        warnings=tuple(_warnings(contents, names=names)),
     )
 
 
@@ -91,8 +91,12 @@ def _images(
     return images
 
 
-def _warnings(contents: Contents) -> Iterable[str]:
-    """Files directly in desired/ that nobody reads although somebody may think so."""
+def _warnings(contents: Contents, *, names: Container[str]) -> Iterable[str]:
+    """Files below desired/ that nobody reads although somebody may think so."""
+    for path in contents.paths.under(DESIRED):
+        _, name, *below = path.split("/")
+        if len(below) > 1 and name not in names and path.endswith((".pkr.hcl", f"/{IMAGE_FILE}")):
+            yield f"{path} is not read; an image is a folder directly in {DESIRED}/"
     for path in contents.paths.directly_in(DESIRED):
         name = path.rpartition("/")[2]
         if name in ("reconciler.yml", "reconcile.yaml", "reconciler.json"):

@@ -26,7 +26,9 @@ def render(plan: Plan) -> RenderableType:
     table.add_column(overflow="fold", ratio=1)
     for image in changed:
         table.add_row(*_cells(image))
-    return Group(Text(""), Padding(table, (0, 0, 0, 2)), Text(""))
+    # Across the whole width: an error names a file and a line, which a narrow column would break.
+    errors = [Padding(Text(line), (0, 0, 0, 2)) for image in changed for line in words.errors(image)]
+    return Group(Text(""), Padding(table, (0, 0, 0, 2)), Text(""), *errors, *([Text("")] if errors else []))
 
 
 def footer(plan: Plan) -> str:
@@ -46,7 +48,7 @@ def footer(plan: Plan) -> str:
 
 def _cells(image: PlannedImage) -> tuple[RenderableType, ...]:
     action = "\n".join(image.actions)
-    details = "\n".join(words.details(image))
+    details = "\n".join(words.facts(image)) or ("see below" if image.errors else "")
     return (
         Text(words.visible(image.image), style="bold"),
         Text(action, style=_COLOURS.get(image.actions[0], "")),

@@ -39,12 +39,21 @@ def why(image: PlannedImage) -> str:
 
 
 def details(image: PlannedImage) -> tuple[str, ...]:
-    """What was and what is now, one fact a line; then what it waits for."""
+    """What was and what is now, one fact a line; then what it waits for, and what is wrong with it."""
+    return (*facts(image), *errors(image))
+
+
+def errors(image: PlannedImage) -> tuple[str, ...]:
+    """What is wrong with an invalid image, line by line."""
+    return tuple(visible(line) for error in image.errors for line in error.splitlines())
+
+
+def facts(image: PlannedImage) -> tuple[str, ...]:
+    """The same without the errors."""
     lines: list[str] = []
     for reason in image.reasons:
         lines.extend(_reason_lines(reason))
     lines.extend(image.unknown)
-    lines.extend(line for error in image.errors for line in error.splitlines())
     if image.blocked_by:
         lines.append(f"waits for {', '.join(image.blocked_by)}")
     if image.waits_for:

@@ -12,7 +12,7 @@ from reconciler.registry import lookup, observe, sources, write
 from reconciler.registry.clock import Clock, Polling
 from reconciler.registry.protocol import Located
 from reconciler.registry.server_time import server_time
-from reconciler.registry.session import ATTEMPTS, Clients
+from reconciler.registry.session import Clients, configured_attempts
 
 
 class Ec2Registry:
@@ -25,7 +25,7 @@ class Ec2Registry:
         fleet: str,
         clock: Clock | None = None,
         polling: Polling | None = None,
-        attempts: int = ATTEMPTS,
+        attempts: int | None = None,
     ) -> None:
         """Take the settings.
 
@@ -34,9 +34,9 @@ class Ec2Registry:
             fleet: Value of the tag `reconciler:fleet`; only what carries it is observed or retired.
             clock: Time; the machine's if absent.
             polling: How often a copy is looked at; every 5 s, then more rarely, up to a minute, if absent.
-            attempts: Tries per call before it counts as failed.
+            attempts: Tries per call before it counts as failed; if absent, AWS_MAX_ATTEMPTS or 8.
         """
-        self._clients = Clients(settings, attempts=attempts)
+        self._clients = Clients(settings, attempts=attempts or configured_attempts())
         self._fleet = fleet
         self._clock = clock or Clock()
         self._polling = polling or Polling()

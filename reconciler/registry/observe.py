@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 FLEET_TAG = f"{TAG_PREFIX}fleet"
 _PARALLEL_REGIONS = 16
-_NEVER_REACHED = frozenset({"EndpointConnectionError", "ConnectTimeoutError", "InvalidRegionError"})
+_NEVER_REACHED = frozenset(
+    # A proxy answers in its own words for a host that does not exist, which is no answer of AWS.
+    {
+        "EndpointConnectionError",
+        "ConnectTimeoutError",
+        "InvalidRegionError",
+        "ProxyConnectionError",
+        "ResponseParserError",
+    }
+)
 
 Answer = tuple[Seen, ...] | Fault
 

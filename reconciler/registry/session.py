@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -25,6 +26,12 @@ ATTEMPTS = 8
 """Tries per call, the first included, before a read counts as failed."""
 _PARALLEL_CALLS = 32
 """Connections kept per region; urllib3 would drop and warn about more than 10 by default."""
+
+
+def configured_attempts() -> int:
+    """Tries per call: botocore's own variable AWS_MAX_ATTEMPTS where it holds a number, else ours."""
+    asked = os.environ.get("AWS_MAX_ATTEMPTS", "")
+    return int(asked) if asked.isdigit() and int(asked) > 0 else ATTEMPTS
 
 
 class Clients:

@@ -91,7 +91,7 @@ def test_a_key_without_a_value_takes_a_default_back(web: Read) -> None:
         ),
         (
             "git: {push: maybe}\n",
-            "desired/reconciler.yaml:1:7: git.push: expected 'direct', found \"maybe\"",
+            "desired/reconciler.yaml:1:7: git.push: expected 'direct' or 'pull-request', found \"maybe\"",
         ),
         (
             "limits: {max_actions: 0}\ngit: 5\n",

@@ -126,10 +126,12 @@ def test_what_is_unknown_invalid_or_left_alone_is_never_silent(a_plan: MakePlan,
         printed(plan)
         == """
   api  none  unknown  eu-west-1: RequestLimitExceeded after 8 tries
-  bad  none  invalid  desired/bad/image.yaml:7:3: unknown key "regoins"
-                        did you mean "regions"?
+  bad  none  invalid  see below
   old  none  removed  3 recorded builds → not declared
                       retired only when asked: --prune
+
+  desired/bad/image.yaml:7:3: unknown key "regoins"
+    did you mean "regions"?
 """
     )
     assert table.footer(plan) == ""
