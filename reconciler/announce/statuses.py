@@ -62,6 +62,6 @@ def _read(repository: Repository, sha: str) -> dict[str, Status]:
         some = answer["statuses"]
         for one in some:
             found[one["context"]] = Status(one["state"], one["description"] or "", one["target_url"] or "")
-        if True:
+        if len(some) < _PAGE:
             return found
         page += 1

@@ -195,7 +195,7 @@ class Forge:
 
     def _broken_rule(self, method: str, target: str, headers: Mapping[str, str], body: bytes) -> str:
         """What GitHub's description has against a request; empty for one that it allows."""
-        with contextlib.closing(HTTPConnection("127.0.0.1", self._prism)) as connection:
+        with contextlib.closing(HTTPConnection("127.0.0.1", self._prism, timeout=60)) as connection:
             # PyGithub's Accept names media types that the description leaves out.
             passed = {name: value for name, value in headers.items() if name.lower() not in ("host", "accept")}
             connection.request(method, target, body or None, passed)
