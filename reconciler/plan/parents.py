@@ -9,7 +9,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
-from reconciler.plan.transitions import as_declared
+from reconciler.plan.transitions import as_declared, with_verdict
 
 REPLACING = frozenset({"build", "adopt"})
 
@@ -37,9 +37,9 @@ def pin_to_parent(child: Image, parent: Decision, *, preview: bool = False) -> P
         adopted = parent.adopt[0].own("build") if parent.adopt else None
         return ParentPin(Pin(image=parent.name, build=adopted, key=parent.wanted.key), pending=True)
     promoted = parent.image is not None and "promote" in parent.planned.actions
-    lock = as_declared(parent.lock, parent.image) if promoted and parent.image else parent.lock
-    pinned = pin_to_recorded(child, lock)
-    pending = _moves(parent, channel) or promoted or _brings_to(child.regions[:1], parent, pinned.pin)
+    pinned = pin_to_recorded(child, _settled(parent, promoted=promoted))
+    moved = bool(parent.verdicts) or promoted
+    pending = _moves(parent, channel) or moved or _brings_to(child.regions[:1], parent, pinned.pin)
     return replace(pinned, pending=pending)
 
 
@@ -53,6 +53,24 @@ def pin_to_recorded(child: Image, parent: Lockfile | None) -> ParentPin:
     if recorded is None:
         return ParentPin(None, missing=f"waits for {source.image}: it has no {channel} build yet")
     return ParentPin(recorded.as_pin(source.image))
+
+
+def awaited_keys(parent: Decision | None) -> tuple[str, ...]:
+    """The keys of a parent's builds that wait for a verdict, or will: what its children are not built on yet."""
+    if parent is None:
+        return ()
+    candidate = parent.lock.build(parent.lock.channels.candidate)
+    waiting = candidate.key if candidate is not None and candidate.id != parent.lock.channels.stable else None
+    coming = parent.wanted.key if parent.wanted is not None and _replaces(parent) else None
+    return tuple(key for key in (waiting, coming) if key is not None)
+
+
+def _settled(parent: Decision, *, promoted: bool) -> Lockfile:
+    """The parent's lockfile once this run has recorded the verdicts on it, and what its declaration promotes."""
+    lock = parent.lock
+    for build_id, verdict in parent.verdicts:
+        lock = with_verdict(lock, build_id, verdict)
+    return as_declared(lock, parent.image) if promoted and parent.image else lock
 
 
 def _brings_to(region: Sequence[str], parent: Decision, pin: Pin | None) -> bool:

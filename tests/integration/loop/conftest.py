@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.loop.surroundings import clean_environment
 from tests.integration.loop.world import (
     ON_BASE,
     ON_DEBIAN,
     ON_TOOLBOX,
     SETTINGS,
     World,
-    clean_environment,
     image_files,
 )
 

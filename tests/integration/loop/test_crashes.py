@@ -4,12 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import pytest
 
 from tests.integration.loop.effects import Effects, Killed, When, surround
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.world import AP, EU, ON_BASE, US, Controller, World, git, image_files, no_image_files
+from tests.integration.loop.world import (
+    AP,
+    EU,
+    ON_BASE,
+    ON_DEBIAN,
+    US,
+    Controller,
+    World,
+    git,
+    image_files,
+    no_image_files,
+)
 
 
 @dataclass(frozen=True)
@@ -41,6 +53,19 @@ def _swap_region(world: World) -> None:
     world.commit({"desired/web/image.yaml": f"{ON_BASE}regions: [{US}, {AP}]\n"})
 
 
+def _judged(status: Literal["passed", "failed"]) -> Callable[[World], None]:
+    """A verdict on a new build of base. The child is built on `stable`, so a pass takes it along."""
+
+    def arrange(world: World) -> None:
+        validated = f"{ON_DEBIAN}validation: {{required: true}}\n"
+        world.commit({"desired/base/image.yaml": validated, "desired/base/setup.sh": "echo more\n"})
+        assert world.controller().reconcile().exit_code == 0
+        world.clock.advance(hours=1)
+        world.judge("base", status)
+
+    return arrange
+
+
 def _rename(world: World) -> None:
     world.commit({**no_image_files("web"), **image_files("site", f"{ON_BASE}moved_from: web\n")})
 
@@ -61,6 +86,8 @@ SCENARIOS = (
     Scenario("region-swapped", 5, _swap_region, prune=True),
     Scenario("renamed", 5, _rename),
     Scenario("renamed-and-changed", 8, _rename_and_change),
+    Scenario("passed", 9, _judged("passed")),
+    Scenario("rejected", 3, _judged("failed")),
     Scenario("removed", 3, lambda world: world.commit(no_image_files("web")), prune=True),
 )
 DEATHS = [

@@ -148,8 +148,8 @@ def test_any_history_ends_in_agreement(pair: World, tmp_path: Path) -> None:
     run_state_machine_as_test(
         lambda: Histories(pair, tmp_path / f"world-{next(numbers)}"),  # type: ignore[arg-type] # it only calls it
         settings=settings(
-            max_examples=12,
-            stateful_step_count=10,
+            max_examples=8,
+            stateful_step_count=8,
             deadline=None,
             derandomize=True,
             database=None,

@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.build.failure import BuildFailed
 from reconciler.build.protocol import BuildRequest
+from reconciler.model.errors import LOST_RACE
 from reconciler.model.lockfile import Lockfile
 from reconciler.steps.result import Report
 from tests.integration.loop.effects import in_the_middle, meanwhile, surround
@@ -123,6 +124,15 @@ def test_two_runs_that_copy_the_same_make_one_copy(pair: World) -> None:
     assert_settled(pair, since=head)
 
 
+def test_two_runs_that_adopt_the_same_record_it_once(pair: World) -> None:
+    head = pair.commit({"state/web.lock.json": None})
+    slow, fast = pair.controller("slow"), pair.controller("fast")
+    around = meanwhile("push", lambda: _done(fast.reconcile()))
+    assert surround(slow, around).reconcile().exit_code == 0
+    assert len(pair.subjects(head)) == 1
+    assert_settled(pair, since=head)
+
+
 def test_a_failure_does_not_cover_the_success_of_another_run(pair: World) -> None:
     head = pair.commit({"desired/web/setup.sh": "echo more\n"})
     slow, fast = pair.controller("slow"), pair.controller("fast")
@@ -176,13 +186,13 @@ def test_twenty_images_in_four_levels_by_four_runs_all_land(tmp_path: Path) -> N
     def process(number: int) -> list[Report]:
         mine = world.controller(f"run-{number}")
         mine.builder.during = None
-        return [mine.reconcile(name) for name in names[number::4]]
+        return [_until_won(mine, name) for name in names[number::4]]
 
     for number in range(4):
         world.controller(f"run-{number}")
     with ThreadPoolExecutor(max_workers=4) as pool:
         reports = [report for some in pool.map(process, range(4)) for report in some]
-    assert {report.exit_code for report in reports} <= {0}
+    assert {report.exit_code for report in reports} == {0}
     assert sorted(world.recorded()) == sorted(names)
     locks: list[Lockfile] = [world.lock(name) for name in names]
     assert all(lock.channels.stable for lock in locks)
@@ -191,6 +201,14 @@ def test_twenty_images_in_four_levels_by_four_runs_all_land(tmp_path: Path) -> N
     world.controller().reconcile()
     assert_consistent(world)
     assert world.controller().reconcile().results == ()
+
+
+def _until_won(controller: Controller, image: str) -> Report:
+    """Begin again after a lost race, as CI does. Here nobody waits before the next try, so ten may be lost in a row."""
+    report = controller.reconcile(image)
+    while report.exit_code == LOST_RACE:
+        report = controller.reconcile(image)
+    return report
 
 
 def _done(report: Report) -> None:

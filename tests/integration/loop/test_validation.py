@@ -43,6 +43,53 @@ def test_a_child_on_stable_keeps_the_old_parent_and_one_on_candidate_takes_the_n
     assert settled.head() == head
 
 
+def test_a_verdict_moves_stable_and_takes_the_children_along_in_one_run(settled: World) -> None:
+    settled.commit({"desired/base/image.yaml": VALIDATED, "desired/base/setup.sh": "echo more\n"})
+    settled.controller().reconcile()
+    head = settled.head()
+    settled.judge("base", "passed")
+    settled.clock.advance(hours=1)
+    assert statuses(settled.controller().reconcile()) == {"base": "changed", "web": "built", "api": "built"}
+    base = settled.lock("base")
+    assert base.channels.stable == base.builds[0].id
+    assert settled.lock("web").builds[0].source == base.builds[0].as_pin("base")
+    assert_settled(settled, since=head)
+
+
+def test_a_rejected_build_changes_nothing_for_those_on_stable(settled: World) -> None:
+    settled.commit({"desired/base/image.yaml": VALIDATED, "desired/base/setup.sh": "echo more\n"})
+    old = settled.lock("base").channels.stable
+    settled.controller().reconcile()
+    head = settled.head()
+    settled.judge("base", "failed")
+    settled.clock.advance(hours=1)
+    controller = settled.controller()
+    assert statuses(controller.reconcile()) == {"base": "changed"}
+    assert (settled.lock("base").channels.stable, controller.built) == (old, [])
+    head = settled.head()
+    assert controller.reconcile().results == ()
+    assert settled.head() == head
+
+
+def test_a_pass_that_was_seen_late_does_not_cover_a_failure(settled: World) -> None:
+    settled.commit({"desired/base/image.yaml": VALIDATED, "desired/base/setup.sh": "echo more\n"})
+    settled.controller().reconcile()
+    settled.judge("base", "passed")
+    slow, fast = settled.controller("slow"), settled.controller("fast")
+
+    def overtake() -> None:
+        settled.judge("base", "failed")
+        assert fast.reconcile("base").exit_code == 0
+
+    surround(slow, meanwhile("push", overtake)).reconcile("base")
+    lock = settled.lock("base")
+    assert lock.builds[0].verdict is not None
+    assert (lock.builds[0].verdict.status, lock.builds[0].phase) == ("failed", "rejected")
+    assert lock.channels.stable == lock.builds[1].id
+    assert settled.controller().reconcile().exit_code == 0
+    assert {one.own("phase") for one in settled.artifacts("base")} == {"stable", "rejected"}
+
+
 def test_stable_follows_at_once_when_no_verdict_is_waited_for_any_more(settled: World) -> None:
     settled.commit({"desired/base/image.yaml": VALIDATED, "desired/base/setup.sh": "echo more\n"})
     settled.controller().reconcile()

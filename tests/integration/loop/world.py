@@ -5,14 +5,13 @@ Everything but AWS and Packer is the real thing: git with a bare origin, desired
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -24,39 +23,23 @@ from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.git.target import find_destination
 from reconciler.model.events import Event
-from reconciler.model.lockfile import Artifact, Lockfile
+from reconciler.model.lockfile import Artifact, Lockfile, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Plan, PlannedImage, PlanOptions
 from reconciler.plan.planning import FleetPlan, Known
+from reconciler.plan.verdicts import verdict_tags
 from reconciler.registry.memory import MemoryRegistry, Upstream
 from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import parse, path_of
 from reconciler.steps.observe import read_repository
+from reconciler.steps.preview import for_preview, regions_for_children
 from reconciler.steps.result import Report, Result
-from reconciler.steps.run import Run
+from reconciler.steps.run import Branch, Run
+from tests.integration.loop.surroundings import Clock
 
 FLEET = "acme/images"
 DEBIAN = "136693071363"
-BEGIN = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 US, EU, AP = "us-east-1", "eu-west-1", "ap-south-1"
-# Nothing that is written here has to survive a power cut.
-GITCONFIG = """\
-[user]
-    name = Ada
-    email = ada@example.org
-[init]
-    defaultBranch = main
-[advice]
-    detachedHead = false
-[core]
-    fsync = none
-[gc]
-    auto = 0
-[maintenance]
-    auto = false
-[receive]
-    autogc = false
-"""
 SETTINGS = f"fleet: {FLEET}\ndefaults:\n  regions: [{US}, {EU}]\n"
 ON_DEBIAN = f'source: {{ami: {{name: "debian-12-*", owners: ["{DEBIAN}"]}}}}\n'
 ON_BASE = "source: {image: base}\n"
@@ -101,25 +84,6 @@ def git(directory: Path, *arguments: str) -> str:
     if done.returncode != 0:
         pytest.fail(f"git {' '.join(arguments)}: {done.stderr}")
     return done.stdout.removesuffix("\n")
-
-
-class Clock:
-    """A clock that only goes on when it is read, a second each time, or when it is told to."""
-
-    def __init__(self) -> None:
-        self.moment = BEGIN
-        self.tick = timedelta(seconds=1)
-        self._lock = threading.Lock()
-
-    def __call__(self) -> datetime:
-        with self._lock:
-            self.moment += self.tick
-            return self.moment
-
-    def advance(self, **by: float) -> None:
-        """Let time pass: `advance(hours=1)`."""
-        with self._lock:
-            self.moment += timedelta(**by)
 
 
 @dataclass(frozen=True)
@@ -180,6 +144,13 @@ class World:
         """Let days pass. EC2 forgets the tokens of copies after one."""
         self.clock.advance(days=days)
         self.registry._copies.clear()
+
+    def judge(self, image: str, status: Literal["passed", "failed"]) -> None:
+        """The validation repository says in tags what it found of the newest build."""
+        newest = self.lock(image).builds[0]
+        verdict = Verdict(status=status, by="validation", evidence="https://ci.example.org/7")
+        for artifact in newest.artifacts:
+            self.registry.tag(artifact, verdict_tags(verdict))
 
     def strip_tags(self, image: str, *regions: str) -> None:
         """Somebody takes the tags off an image's artifacts."""
@@ -328,10 +299,25 @@ class Controller:
         registry = self.on_registry(self.world.registry)
         known, planned = look(self._read(repository, expected.options if expected else options), registry)
         refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
+        return act(self._run(repository, known, registry), planned)
+
+    def preview(self, branch: str) -> Report:
+        """Build what the checked out branch would change, as `reconciler reconcile --preview` does."""
+        repository = Repository.open(self.root)
+        registry = self.on_registry(self.world.registry)
+        main = self._read(repository, PlanOptions())
+        options = PlanOptions(preview=True)
+        known = read_repository(repository.tree(), fleet_name=FLEET, now=self.world.clock(), options=options)
+        known, planned = look(replace(known, locks=main.locks, broken_locks=main.broken_locks), registry)
+        planned = for_preview(planned)
+        needed = regions_for_children(planned.decisions)
+        return act(replace(self._run(repository, known, registry), branch=Branch(branch, needed=needed)), planned)
+
+    def _run(self, repository: Repository, known: Known, registry: Registry) -> Run:
         folder = self.root / ".reconciler"
         folder.mkdir(exist_ok=True)
         folder.joinpath(".gitignore").write_text("*\n")
-        run = Run(
+        return Run(
             known=known,
             repository=repository,
             recorder=self._recorder(repository, known),
@@ -343,7 +329,6 @@ class Controller:
             listener=self._hear,
             cancelled=self.cancelled,
         )
-        return act(run, planned)
 
     def _hear(self, event: Event) -> None:
         self.events.append(event)
@@ -385,11 +370,3 @@ def results(report: Report) -> dict[str, Result]:
 def statuses(report: Report) -> dict[str, str]:
     """What became of each image that was acted on."""
     return {result.image: result.status for result in report.results}
-
-
-def clean_environment(home: Path) -> dict[str, str]:
-    """An environment in which git knows nothing of the machine's owner."""
-    home.mkdir(parents=True, exist_ok=True)
-    home.joinpath(".gitconfig").write_text(GITCONFIG)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "XDG_"))}
-    return {**kept, "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}
