@@ -15,7 +15,8 @@ from reconciler.cli.workspace import Workspace, note, plan_options
 from reconciler.controller import look, refuse_unsafe
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
-from reconciler.model.plan import PlanOptions
+from reconciler.model.plan import Plan, PlanOptions
+from reconciler.plan.circleci import continuation, without_job
 from reconciler.plan.words import visible
 
 _CONFIG = Path(".circleci/config.yml")
@@ -31,6 +32,7 @@ _CONFIG = Path(".circleci/config.yml")
     help=f"With --circleci: the project's config. Default: {_CONFIG} of the repository.",
 )
 @click.option("--job", default="reconcile", show_default=True, help="With --circleci: the config's job to invoke.")
+@click.option("--context", "contexts", multiple=True, metavar="NAME", help="With --circleci: a context for the jobs.")
 @click.option("--offline", is_flag=True, help="With --circleci: plan without reading the registry.")
 @click.option("--max-actions", type=click.IntRange(min=1), help="With --circleci: allow so many images to be acted on.")
 @click.option("--mermaid", is_flag=True, help="Print a Mermaid diagram.")
@@ -46,6 +48,7 @@ def command(
     circleci: bool,
     config: Path | None,
     job: str,
+    contexts: tuple[str, ...],
     offline: bool,
     max_actions: int | None,
     mermaid: bool,
@@ -63,10 +66,11 @@ def command(
     asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline)
     if circleci:
         base = _read_config(config or workspace.repository.root / _CONFIG)
-        click.echo(_continuation(workspace, asked, base=base, rev=rev, job=job, allowed=max_actions), nl=False)
+        plan = _plan(workspace, asked, rev=rev, allowed=max_actions)
+        _print_circleci(continuation(base, plan, job=job, contexts=contexts))
         return 0
-    if offline or refresh or forced or prune or config is not None or max_actions is not None:
-        raise click.UsageError("--refresh, --force, --prune, --offline, --config and --max-actions go with --circleci")
+    if offline or refresh or forced or prune or contexts or config is not None or max_actions is not None:
+        raise click.UsageError("the options of a plan and of CircleCI go with --circleci")
     fleet = workspace.read(workspace.repository.tree(rev), asked).fleet
     parents = _parents(fleet, only=images)
     if as_json:
@@ -79,24 +83,23 @@ def command(
     return 0
 
 
-def _continuation(
-    workspace: Workspace, asked: PlanOptions, *, base: Mapping[str, Any], rev: str, job: str, allowed: int | None
-) -> str:
-    import yaml  # noqa: PLC0415 - of the verbs, only this needs to write it
-
-    from reconciler.plan.circleci import continuation, without_job  # noqa: PLC0415 - as above
-
+def _plan(workspace: Workspace, asked: PlanOptions, *, rev: str, allowed: int | None) -> Plan:
     known = workspace.read(workspace.repository.tree(rev), asked)
     known, planned = look(known, None if asked.offline else workspace.registry(known))
     refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
     for name in without_job(planned.plan):
         note(f"{visible(name)}: no job, since that is no name of an image; `reconciler validate` says more")
-    made = continuation(base, planned.plan, job=job)
-    return str(yaml.safe_dump(made, sort_keys=False, allow_unicode=True, width=120))
+    return planned.plan
+
+
+def _print_circleci(config: Mapping[str, Any]) -> None:
+    import yaml  # noqa: PLC0415 - the other forms need none
+
+    click.echo(yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120), nl=False)
 
 
 def _read_config(path: Path) -> Mapping[str, Any]:
-    import yaml  # noqa: PLC0415 - of the verbs, only this needs to read it so
+    import yaml  # noqa: PLC0415 - as above
 
     mend = "name the project's config with --config; docs/circleci.md shows one"
     try:
@@ -115,9 +118,6 @@ def _parents(fleet: Fleet, *, only: Sequence[str]) -> dict[str, str | None]:
     parents = {name: image.parent for name, image in sorted(fleet.images.items())}
     if not only:
         return parents
-    unknown = [name for name in only if name not in parents]
-    if unknown:
-        raise UserError(f"no image {unknown[0]!r} is declared", mend=f"declared are: {', '.join(parents) or 'none'}")
     below = {name for name in parents if not set(only).isdisjoint(_line(name, parents))}
     above = {ancestor for name in only for ancestor in _line(name, parents)}
     return {name: parent for name, parent in parents.items() if name in below | above}

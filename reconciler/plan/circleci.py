@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
@@ -21,7 +21,7 @@ _NOTHING = "nothing-to-do"
 _WORKFLOW = "images"
 
 
-def continuation(config: Mapping[str, Any], plan: Plan, *, job: str) -> dict[str, Any]:
+def continuation(config: Mapping[str, Any], plan: Plan, *, job: str, contexts: Sequence[str] = ()) -> dict[str, Any]:
     """The config with one workflow in place of its own: `job` for each image of the plan that a run would look at.
 
     That is every image with an action, and every one that is invalid or could not be read: its job says so, in red.
@@ -31,13 +31,17 @@ def continuation(config: Mapping[str, Any], plan: Plan, *, job: str) -> dict[str
         config: The project's config, parsed. Its `setup` is left out: a continuation cannot be continued.
         plan: The plan. Images whose names are invalid are left out (see `without_job`).
         job: The name of the config's job to invoke.
+        contexts: The CircleCI contexts that each of the jobs gets.
 
     Raises:
         UserError: the config has no such job, or the job does not take the parameter `arguments`.
     """
     jobs = dict(_job_with_parameter(config, job))
     named = {image.image: image for image in plan.images if _is_due(image) and _is_safe(image)}
-    invocations: list[Any] = [{job: _invocation(image, named, plan.options)} for image in named.values()]
+    invocations: list[Any] = [
+        {job: _invocation(image, named, plan.options) | ({"context": list(contexts)} if contexts else {})}
+        for image in named.values()
+    ]
     if not invocations:
         jobs[_NOTHING] = {"type": "no-op"}
         invocations = [_NOTHING]

@@ -36,17 +36,18 @@ def presence(situation: Situation, build: Build) -> Presence:
     """Compare a recorded build with the registry, region by region. Unknown is never taken for missing."""
     found = Presence()
     by_id = {(one.location, one.id): one for one in situation.seen}
-    complete = _unrecorded(situation, build)
+    complete = _unrecorded(situation, build, by_id)
     tags = of_recorded(fleet=situation.fleet, image=situation.image, build=build)
     for region in situation.image.regions:
         recorded = build.artifact_in(region)
-        seen = by_id.get((region, recorded.id)) if recorded else complete.get(region)
+        # A copy that was complete when its run was killed stands in for the one that it was to replace.
+        seen = (by_id.get((region, recorded.id)) if recorded else None) or complete.get(region)
         if region in situation.unreadable:
             found.unknown.append(f"{region}: {situation.unreadable[region]}")
         elif seen is None:
             _note_missing(found, situation, build=build, region=region, recorded=recorded)
         else:
-            _note_seen(found, seen, tags=tags, is_recorded=recorded is not None)
+            _note_seen(found, seen, tags=tags, is_recorded=recorded is not None and recorded.id == seen.id)
     _note_extra(found, build=build, regions=situation.image.regions)
     recorded_ids = {(artifact.location, artifact.id) for artifact in build.artifacts}
     usable = [one for place, one in by_id.items() if place in recorded_ids and one.state == "available"]
@@ -57,9 +58,10 @@ def presence(situation: Situation, build: Build) -> Presence:
     return found
 
 
-def _unrecorded(situation: Situation, build: Build) -> Mapping[str, Seen]:
-    """The complete artifacts of this build by region; not looked for where every declared region is recorded."""
-    if all(build.artifact_in(region) for region in situation.image.regions):
+def _unrecorded(situation: Situation, build: Build, by_id: Mapping[tuple[str, str], Seen]) -> Mapping[str, Seen]:
+    """The complete artifacts of this build by region; not looked for where every declared region has its own."""
+    recorded = (build.artifact_in(region) for region in situation.image.regions)
+    if all(artifact is not None and (artifact.location, artifact.id) in by_id for artifact in recorded):
         return {}
     same_build = (one for one in situation.seen if one.own("build") == build.id)
     return {one.location: one for one in adoptable(same_build, key=build.key)}
