@@ -138,6 +138,17 @@ def test_a_copy_that_was_made_and_not_recorded_is_recorded(web: Situation) -> No
     assert [one.location for one in decision.adopt] == ["us-east-1"]
 
 
+def test_a_copy_that_replaced_a_lost_one_and_was_not_recorded_is_recorded(web: Situation) -> None:
+    build = web.lock.builds[0]
+    kept, replaced = build.artifacts
+    before = build.model_copy(update={"artifacts": (kept, replaced.model_copy(update={"id": "ami-0dead"}))})
+
+    decision = decide(replace(web, lock=web.lock.model_copy(update={"builds": (before,)})))
+
+    assert decision.planned.actions == ("record",)
+    assert [one.id for one in decision.adopt] == [replaced.id]
+
+
 def test_a_copy_of_another_build_with_the_same_key_is_not_taken_for_one_of_this(web: Situation) -> None:
     # Given two runs that built the same key, of which one was recorded, and a region that the record lacks
     build = web.lock.builds[0]
