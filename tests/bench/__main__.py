@@ -55,7 +55,9 @@ def main(names: list[str]) -> int:
         with launch.running(folder / "sandbox") as sandbox:
             for part in names or PARTS:
                 sys.stderr.write(f"{time.perf_counter() - begun:4.0f} s  {part} …\n")
-                rows.extend(PARTS[part](folder, sandbox, environment))
+                for row in PARTS[part](folder, sandbox, environment):
+                    rows.append(row)
+                    sys.stderr.write(f"        {row.what}: {row.measured}  {row.ratio}\n")
     sys.stdout.write(f"{where}\n\n{table(rows)}\n")
     missed = sum(row.good is False for row in rows)
     sys.stdout.write(

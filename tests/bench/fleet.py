@@ -63,7 +63,8 @@ def commit(root: Path, message: str) -> None:
 def git(root: Path, *arguments: str) -> None:
     """Run git there. Raises CalledProcessError when it fails."""
     environment = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
-    subprocess.run(["git", "-C", str(root), *arguments], check=True, env=environment)
+    # No collection in the background, which would run into ours and into what is measured.
+    subprocess.run(["git", "-C", str(root), "-c", "gc.auto=0", *arguments], check=True, env=environment)
 
 
 def _record(root: Path, publish: Publish) -> None:
