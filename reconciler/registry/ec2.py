@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime
 
 from reconciler.model.declaration import AwsSettings
@@ -40,9 +41,20 @@ class Ec2Registry:
         self._fleet = fleet
         self._clock = clock or Clock()
         self._polling = polling or Polling()
+        self._ahead: tuple[tuple[str, ...], Future[Observation]] | None = None
+
+    def expect(self, locations: Sequence[str]) -> None:
+        """Begin to read locations that will probably be observed next, while the caller does something else."""
+        pool = ThreadPoolExecutor(max_workers=1)
+        asked = tuple(locations)
+        self._ahead = asked, pool.submit(observe.observe, self._clients, asked, fleet=self._fleet)
+        pool.shutdown(wait=False)
 
     def observe(self, locations: Sequence[str]) -> Observation:
-        """Report the fleet's AMIs. See `Registry.observe`."""
+        """Report the fleet's AMIs. See `Registry.observe`. What was expected, and asked for just so, is used once."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == tuple(locations):
+            return ahead[1].result()
         return observe.observe(self._clients, locations, fleet=self._fleet)
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:

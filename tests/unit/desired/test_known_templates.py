@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.desired import known_templates
+from reconciler.desired import sealed
 from reconciler.desired.fleet import read_fleet
 from reconciler.desired.known_templates import FILE, KnownTemplates
 
@@ -89,7 +89,7 @@ def test_what_another_version_wrote_is_not_believed(
     tree: MakeTree, files: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read_fleet(tree(files), KnownTemplates(tmp_path))
-    monkeypatch.setattr(known_templates, "_writer", lambda: b"another version")
+    monkeypatch.setattr(sealed, "_writer", lambda: b"another version")
 
     unreadable = without_content(tree(files), TEMPLATE)
 
@@ -107,7 +107,7 @@ class Malice:
 def test_reading_the_file_runs_nothing_whoever_wrote_it(tree: MakeTree, files: dict[str, str], tmp_path: Path) -> None:
     trace = tmp_path / "trace"
     payload = pickle.dumps({"key": Malice(trace)})
-    seal = hashlib.sha256(known_templates._writer() + payload).digest()
+    seal = hashlib.sha256(sealed._writer() + payload).digest()
     (tmp_path / FILE).write_bytes(seal + payload)
 
     assert set(read_fleet(tree(files), KnownTemplates(tmp_path)).images) == {"web"}
