@@ -22,12 +22,12 @@ from reconciler.steps.run import Run
 
 
 def look(
-    known: Known, registry: Registry | None, *, branches: Callable[[], frozenset[str]] | None = None
+    known: Known, registry: Registry | None, *, branches: Callable[[], frozenset[str] | None] | None = None
 ) -> tuple[Known, FleetPlan]:
     """Plan what the repository wants against what the registry shows; without a registry, from state/ alone.
 
-    Returns what was found out and the plan made from it. `branches` lists the remote's; it is called only when the
-    fate of an old preview hangs on them. Raises Terminal when the registry refuses us altogether.
+    Returns what was found out and the plan made from it. `branches` lists the remote's (None: it does not tell); it is
+    called only when the fate of an old preview hangs on them. Raises Terminal when the registry refuses us altogether.
     """
     if registry is not None:
         known = observe(known, registry)

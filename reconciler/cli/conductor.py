@@ -5,17 +5,20 @@ from __future__ import annotations
 import os
 import secrets
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from reconciler.cli.preview import branch_for
 from reconciler.cli.pull_request import Origin, Tails, propose, show
-from reconciler.cli.workspace import Workspace, now
+from reconciler.cli.workspace import Workspace, note, now
 from reconciler.controller import act, look, refuse_unsafe
 from reconciler.git.target import Target
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan
 from reconciler.plan.planning import FleetPlan, Known
+from reconciler.registry.faults import NoCredentials
 from reconciler.registry.protocol import Registry
 from reconciler.steps.announce import announce
 from reconciler.steps.preview import for_preview
@@ -37,26 +40,59 @@ class Conductor:
 
         Raises what planning raises, and UserError for what is refused.
         """
-        registry = self.workspace.registry(known, cancelled=self.cancelled)
-        remote = self.workspace.repository.remote(known.fleet.settings.git.remote)
-        repository = self.workspace.repository.fleet_name(known.fleet.settings.git.remote)
-        known, planned = look(known, registry, branches=remote.branches if remote and origin is None else None)
-        planned = for_preview(planned) if origin is not None else planned
-        refuse_unsafe(planned.plan, known, expected=expected, allowed=allowed)
-        tails = Tails(self.listener)
-        run = replace(self._run(known, planned, registry), listener=tails)
         if origin is not None:
-            branch = branch_for(origin.branch, pull_request=origin.number, decisions=planned.decisions)
-            report = act(replace(run, branch=branch), planned)
-            github = known.fleet.settings.announce.github
-            show(origin, github, report, repository=repository, tails=tails.tails)
-            return report
-        report = act(run, planned)
+            return self._preview(known, origin, allowed=allowed)
+        registry = self.workspace.registry(known, cancelled=self.cancelled)
         settings = known.fleet.settings
+        known, planned = look(known, registry, branches=partial(self.workspace.branches, settings))
+        refuse_unsafe(planned.plan, known, expected=expected, allowed=allowed)
+        run = self._run(known, planned, registry)
+        report = act(run, planned)
         if settings.git.push == "pull-request":
+            repository = self.workspace.repository.fleet_name(settings.git.remote)
             propose(report, settings.announce.github, repository=repository, base=self.target.branch)
         announce(run, report, self.workspace.announcers(known), branch=self.target.branch)
         return report
+
+    def _preview(self, known: Known, origin: Origin, *, allowed: int | None) -> Report:
+        """Build what a branch would change, and show it on its pull request."""
+        if origin.fork:
+            return self._look_only(known, origin, why="This is a fork's pull request")
+        registry = self.workspace.registry(known, cancelled=self.cancelled)
+        try:
+            known, planned = look(known, registry)
+        except NoCredentials:
+            return self._look_only(known, origin, why="There are no AWS credentials here")
+        planned = for_preview(planned, overtaken=known.overtaken)
+        refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
+        branch = branch_for(origin.branch, pull_request=origin.number, decisions=planned.decisions)
+        tails = Tails(self.listener)
+        report = act(replace(self._run(known, planned, registry), listener=tails, branch=branch), planned)
+        self._show(known, origin, report, tails=tails.tails)
+        return report
+
+    def _look_only(self, known: Known, origin: Origin, *, why: str) -> Report:
+        """Plan without the registry and run nothing: neither Packer nor `packer init` on what a stranger wrote."""
+        offline = known.options.model_copy(update={"offline": True})
+        known, planned = look(replace(known, options=offline), None)
+        remark = f"{why}: planned from desired/ and state/ alone, and nothing was built."
+        note(remark)
+        report = Report(results=(), plan=planned.plan)
+        self._show(known, origin, report, remark=remark)
+        return report
+
+    def _show(
+        self,
+        known: Known,
+        origin: Origin,
+        report: Report,
+        *,
+        tails: Mapping[str, tuple[str, ...]] | None = None,
+        remark: str = "",
+    ) -> None:
+        settings = known.fleet.settings
+        repository = self.workspace.repository.fleet_name(settings.git.remote)
+        show(origin, settings.announce.github, report, repository=repository, tails=tails or {}, remark=remark)
 
     def _run(self, known: Known, planned: FleetPlan, registry: Registry) -> Run:
         builds = any("build" in image.actions for image in planned.plan.images)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import click
 
 from reconciler.cli import options
 from reconciler.cli.printing import show_table, show_text, write_file
-from reconciler.cli.workspace import Workspace, note, plan_options
+from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options
 from reconciler.controller import look
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
@@ -56,12 +57,15 @@ def command(
     if offline and refresh:
         raise UserError("--refresh reads the registry, and --offline does not", mend="leave one of them out")
     begun = time.monotonic()
+    if not offline:
+        import_ahead("reconciler.registry.ec2")
     workspace = Workspace(directory)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
+    registry = None if offline else workspace.registry_ahead(tree)
     known = workspace.read(tree, plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline))
     if not worktree and rev == "HEAD":
         _say_dirty(workspace.repository.dirty(["desired", "state"]))
-    known, planned = look(known, None if offline else workspace.registry(known))
+    known, planned = look(known, registry, branches=partial(workspace.branches, known.fleet.settings))
     plan = planned.plan
     if out is not None:
         write_file(out, plan.model_dump_json(indent=2, exclude_none=True) + "\n")

@@ -6,10 +6,13 @@ import os
 from dataclasses import replace
 
 from reconciler.cli.workspace import Workspace
+from reconciler.desired.fleet import read_fleet
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Decision, PlanOptions
+from reconciler.plan.overtaken import with_changes_of
 from reconciler.plan.planning import Known
+from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.preview import regions_for_children
 from reconciler.steps.run import Branch
 
@@ -31,14 +34,24 @@ def branch_of(workspace: Workspace, target: Target, *, named: str | None) -> str
 
 
 def read(workspace: Workspace, target: Target, options: PlanOptions) -> Known:
-    """The branch's desired/, with state/ as it stands on the recorded branch: what the merge would meet.
+    """What the merge would meet: the branch's desired/, with state/ and what else changed as on the recorded branch.
 
     A branch that was begun last week holds last week's lockfiles; building on those pins would build what the merge
     then does not want.
     """
-    known = workspace.read(workspace.repository.tree(), options)
-    recorded = workspace.read(workspace.repository.tree(target.head), PlanOptions())
-    return replace(known, locks=recorded.locks, broken_locks=recorded.broken_locks)
+    repository = workspace.repository
+    main = repository.tree(target.head)
+    locks, broken = read_lockfiles(main)
+    known = replace(workspace.read(repository.tree(), options), locks=locks, broken_locks=broken)
+    base = repository.merge_base(target.head, "HEAD")
+    if base is None or base == target.head:
+        return known
+    try:
+        fleets = read_fleet(main), read_fleet(repository.tree(base))
+    except UserError:
+        return known  # the branch may be about to mend just that
+    fleet, overtaken = with_changes_of(known.fleet, fleets[0], base=fleets[1])
+    return replace(known, fleet=fleet, overtaken=overtaken)
 
 
 def branch_for(name: str, *, pull_request: int | None, decisions: tuple[Decision, ...]) -> Branch:

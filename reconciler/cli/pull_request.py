@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reconciler.cli.workspace import note
@@ -15,23 +16,29 @@ from reconciler.model.events import Event, Listener
 from reconciler.model.receivers import GitHubSettings
 from reconciler.plan.comment import Previewed, render, status
 from reconciler.plan.markdown import render as as_markdown
-from reconciler.steps.result import Report
+from reconciler.steps.result import Report, Result
 
 _NUMBER = re.compile(r"/pull/([0-9]+)/?$")
 
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a preview comes from: its branch and, if it is known, its pull request."""
+    """Where a preview comes from: its branch, its pull request if it is known, and whether that is a stranger's."""
 
     branch: str
     number: int | None
+    fork: bool = False
 
 
 def pull_request_number() -> int | None:
     """The pull request of this CI job, as CircleCI tells it."""
     found = _NUMBER.search(os.environ.get("CIRCLE_PULL_REQUEST", ""))
     return int(found[1]) if found else None
+
+
+def is_fork() -> bool:
+    """Whether this CI job is of a fork's pull request: CircleCI sets CIRCLE_PR_REPONAME for these alone."""
+    return bool(os.environ.get("CIRCLE_PR_REPONAME"))
 
 
 class Tails:
@@ -55,30 +62,45 @@ def show(
     *,
     repository: str,
     tails: Mapping[str, tuple[str, ...]],
+    remark: str = "",
 ) -> None:
-    """Post statuses and the comment, where the settings ask for them. GitHub refusing is said, and undoes nothing."""
+    """Post statuses and the comment, where the settings ask for them. What GitHub refuses is said and undoes nothing.
+
+    `remark` is said above the table of the comment.
+    """
     if settings is None:
         return
     from reconciler.announce.github_api import GitHub  # noqa: PLC0415 - PyGithub costs half a second
     from reconciler.announce.pull_request import PullRequest  # noqa: PLC0415 - as above
 
     plan = report.plan
-    previewed = {
-        result.image: Previewed(build=result.build, why=result.why, tail=tails.get(result.image, ()))
-        for result in report.results
-    }
+    previewed = {result.image: _previewed(result, tails.get(result.image, ())) for result in report.results}
     job = os.environ.get("CIRCLE_BUILD_URL")
     github = PullRequest(repository, GitHub(os.environ))
-    try:
-        if settings.statuses:
+    if settings.statuses:
+        with _undoing_nothing("the statuses are not posted"):
             for image in plan.images:
                 state, text = status(image, previewed.get(image.image))
                 github.set_status(plan.head, image.image, state=state, description=text, target_url=job)
-        number = origin.number or github.number_for_branch(origin.branch)
-        if settings.comment and number is not None:
-            github.comment(number, render(plan, previewed), whole=job)
+    if settings.comment:
+        # A token may comment and not post statuses, or the other way round.
+        with _undoing_nothing("there is no comment"):
+            number = origin.number or github.number_for_branch(origin.branch)
+            if number is not None:
+                github.comment(number, render(plan, previewed, note=remark), whole=job)
+
+
+@contextmanager
+def _undoing_nothing(what: str) -> Iterator[None]:
+    try:
+        yield
     except ReconcilerError as error:
-        note(f"GitHub was not told: {error}")
+        note(f"{what}: {error}")
+
+
+def _previewed(result: Result, tail: tuple[str, ...]) -> Previewed:
+    why = result.why or ("" if result.build is not None else result.status)
+    return Previewed(build=result.build, why=why, tail=tail)
 
 
 def propose(report: Report, settings: GitHubSettings | None, *, repository: str, base: str) -> None:

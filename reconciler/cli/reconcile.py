@@ -15,9 +15,10 @@ from reconciler.cli.preview import branch_of
 from reconciler.cli.preview import read as read_preview
 from reconciler.cli.printing import TIE, show_text, write_file
 from reconciler.cli.progress import LogForm, watching
-from reconciler.cli.pull_request import Origin, pull_request_number
+from reconciler.cli.pull_request import Origin, is_fork, pull_request_number
 from reconciler.cli.signals import cancelled_by_signal
 from reconciler.cli.workspace import Workspace, note, plan_options
+from reconciler.git.proposal import PROPOSAL
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
@@ -74,13 +75,19 @@ def command(
     Exit codes: 0 done, 1 error, 3 some images failed (the rest is recorded), 4 lost the race for the branch (what was
     built is kept and will be adopted), 130 interrupted.
     """
+    if preview and (refresh or forced or prune):
+        raise UserError(
+            "--preview builds what the merge will find and promote, which honours the pins in state/",
+            mend="leave out --refresh, --force and --prune",
+        )
     workspace = Workspace(directory)
     asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, preview=preview)
     expected = _read_plan(plan_file, asked) if plan_file else None
     settings = workspace.settings(workspace.repository.tree())
     target = workspace.repository.target(settings.git)
     if preview:
-        origin = Origin(branch_of(workspace, target, named=branch), pull_request or pull_request_number())
+        number = pull_request or pull_request_number()
+        origin = Origin(branch_of(workspace, target, named=branch), number, fork=is_fork())
         known = read_preview(workspace, target, asked)
     else:
         origin = None
@@ -94,7 +101,8 @@ def command(
     if as_json:
         click.echo(json.dumps(_as_json(report, target), indent=2, ensure_ascii=False))
     else:
-        _print(report, target, pushed=workspace.repository.remote(settings.git.remote) is not None)
+        branch = PROPOSAL if settings.git.push == "pull-request" else target.branch
+        _print(report, branch, pushed=workspace.repository.remote(settings.git.remote) is not None)
     return report.exit_code
 
 
@@ -131,7 +139,7 @@ def _read_plan(path: Path, asked: PlanOptions) -> Plan:
     return plan
 
 
-def _print(report: Report, target: Target, *, pushed: bool) -> None:
+def _print(report: Report, branch: str, *, pushed: bool) -> None:
     if not report.results:
         nothing = "nothing to do" if all(image.sync == "in-sync" for image in report.plan.images) else "nothing is done"
         show_text(f"{words.headline(report.plan)}: {nothing}.", hang=2)
@@ -141,7 +149,7 @@ def _print(report: Report, target: Target, *, pushed: bool) -> None:
     commits = [result.commit for result in report.results if result.commit]
     tags = sum(len(result.tags) for result in report.results)
     if commits:
-        where = f"{_count(len(commits), 'commit')} {'pushed to' if pushed else 'on'} {target.branch}"
+        where = f"{_count(len(commits), 'commit')} {'pushed to' if pushed else 'on'} {branch}"
         show_text(f"Recorded in state/: {where} ({commits[-1][:7]}), {_count(tags, 'tag')}.", hang=2)
     acted_on = {result.image for result in report.results}
     for image in report.plan.images:

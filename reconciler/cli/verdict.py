@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import getpass
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import click
-from pydantic import ValidationError
 
 from reconciler.cli import options
 from reconciler.cli.workspace import Workspace, note
 from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import AwsSettings
-from reconciler.model.errors import UserError
+from reconciler.model.errors import DONE, PARTIAL, ReconcilerError, UserError
 from reconciler.model.lockfile import Artifact, Verdict
-from reconciler.plan.verdicts import overrules, verdict_tags
+from reconciler.plan.verdicts import LONGEST_VALUE, overrules, verdict_tags
 from reconciler.state.lockfiles import read_lockfile
+
+if TYPE_CHECKING:
+    from reconciler.registry.protocol import Registry
 
 
 @click.command("verdict")
@@ -48,18 +51,41 @@ def command(
     `aws ec2 create-tags` alone (docs/validation.md).
     """
     verdict = Verdict(status="passed" if vote == "pass" else "failed", by=by or _voter(), evidence=evidence)
+    _refuse_too_long(verdict)
     if announcement is not None:
         settings, artifacts = AwsSettings(), _announced(announcement, image=image, build=build)
     else:
         settings, artifacts = _recorded(directory, image=image, build=build, verdict=verdict)
     from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; errors above need it not
 
-    registry = Ec2Registry(settings, fleet="")
+    return _vote(Ec2Registry(settings, fleet=""), artifacts, verdict, named=f"{image} {build}")
+
+
+def _vote(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str) -> int:
+    """Tag every artifact: one region that fails leaves the vote in the others, where it counts as well."""
+    failed: list[ReconcilerError] = []
     for artifact in artifacts:
-        # Only the image: the snapshots need no verdict, and the voter no right to them.
-        registry.tag(artifact.model_copy(update={"snapshots": ()}), verdict_tags(verdict))
-        click.echo(f"{image} {build} {artifact.location} {artifact.id}: {verdict.status}, by {verdict.by}")
-    return 0
+        try:
+            # Only the image: the snapshots need no verdict, and the voter no right to them.
+            registry.tag(artifact.model_copy(update={"snapshots": ()}), verdict_tags(verdict))
+        except ReconcilerError as error:
+            failed.append(error)
+        else:
+            click.echo(f"{named} {artifact.location} {artifact.id}: {verdict.status}, by {verdict.by}")
+    if failed and len(failed) == len(artifacts):
+        raise failed[0]
+    for one in failed:
+        note(f"not voted: {one}")
+    return PARTIAL if failed else DONE
+
+
+def _refuse_too_long(verdict: Verdict) -> None:
+    for option, value in (("--by", verdict.by), ("--evidence", verdict.evidence)):
+        if len(value) > LONGEST_VALUE:
+            raise UserError(
+                f"{option} has {len(value)} characters, and a tag's value takes {LONGEST_VALUE}",
+                mend="give the address of a page that leads there",
+            )
 
 
 def _recorded(directory: Path, *, image: str, build: str, verdict: Verdict) -> tuple[AwsSettings, tuple[Artifact, ...]]:
@@ -83,7 +109,7 @@ def _announced(path: Path, *, image: str, build: str) -> tuple[Artifact, ...]:
     try:
         text = click.open_file(str(path)).read()
         announced = Announcement.model_validate_json(text)
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise UserError(f"{path} holds no announcement", mend="pass the notification's JSON as it came") from error
     if (announced.image, announced.build) != (image, build):
         raise UserError(f"{path} announces {announced.image} {announced.build}, not {image} {build}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import random
 import threading
@@ -14,11 +15,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.desired.known_templates import KnownTemplates
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import Settings
-from reconciler.model.errors import Transient
+from reconciler.model.errors import ReconcilerError, Transient
 from reconciler.model.plan import PlanOptions
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from reconciler.announce.protocol import Announcer
     from reconciler.build.protocol import Builder
     from reconciler.git.recorder import Recorder
+    from reconciler.registry.ec2 import Ec2Registry
     from reconciler.registry.protocol import Registry
 
 RUN_FOLDER = ".reconciler"
@@ -41,10 +42,13 @@ class Workspace:
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision."""
-        templates = KnownTemplates(self.repository.private_folder)
         return read_repository(
-            tree, fleet_name=self._fleet_name(tree), now=now(), options=options, templates=templates
-        )  # fmt: skip
+            tree,
+            fleet_name=self._fleet_name(tree),
+            now=now(),
+            options=options,
+            kept_in=self.repository.private_folder,
+        )
 
     def settings(self, tree: Tree) -> Settings:
         """The controller's own settings at a revision."""
@@ -54,11 +58,28 @@ class Workspace:
 
     def registry(self, known: Known, *, cancelled: threading.Event | None = None) -> Registry:
         """The registry where the fleet's artifacts live. Its waits end, with Transient, once `cancelled` is set."""
-        from reconciler.registry.clock import Clock  # noqa: PLC0415 - as below
-        from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; offline verbs skip it
+        return _ec2(known.fleet.settings, known.fleet_name, cancelled)
 
-        clock = Clock(sleep=partial(_sleep, cancelled)) if cancelled else None
-        return Ec2Registry(known.fleet.settings.aws, fleet=known.fleet_name, clock=clock)
+    def registry_ahead(self, tree: Tree) -> Registry:
+        """The same before the fleet is read: the regions that the defaults name are being listed from now on.
+
+        Reading a thousand declarations and listing their artifacts take about as long; so they are done at once.
+        """
+        settings = self.settings(tree)
+        registry = _ec2(settings, settings.fleet or self._fleet_name(tree))
+        regions = settings.defaults.get("regions")
+        if isinstance(regions, list) and regions:
+            registry.expect(sorted(map(str, regions)))
+        return registry
+
+    def branches(self, settings: Settings) -> frozenset[str] | None:
+        """Every branch that the remote has now; None where there is none, or where it does not tell, which is said."""
+        remote = self.repository.remote(settings.git.remote)
+        try:
+            return remote.branches() if remote is not None else None
+        except ReconcilerError as error:
+            note(f"old previews stay for now: {error.what}")
+            return None
 
     def announcers(self, known: Known) -> tuple[Announcer, ...]:
         """Whoever the settings ask to be told."""
@@ -89,9 +110,22 @@ class Workspace:
         return self.repository.fleet_name(self.settings(tree).git.remote)
 
 
+def _ec2(settings: Settings, fleet_name: str, cancelled: threading.Event | None = None) -> Ec2Registry:
+    from reconciler.registry.clock import Clock  # noqa: PLC0415 - as below
+    from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; offline verbs skip it
+
+    clock = Clock(sleep=partial(_sleep, cancelled)) if cancelled else None
+    return Ec2Registry(settings.aws, fleet=fleet_name, clock=clock)
+
+
 def _sleep(cancelled: threading.Event, seconds: float) -> None:
     if cancelled.wait(seconds):
         raise Transient("interrupted while waiting; what was begun goes on in AWS, and the next run takes it up")
+
+
+def import_ahead(module: str) -> None:
+    """Begin to import a module that is needed soon: boto3 takes 200 ms, in which git would only be waited for."""
+    threading.Thread(target=importlib.import_module, args=(module,), daemon=True).start()
 
 
 def now() -> datetime:

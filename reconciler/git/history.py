@@ -51,6 +51,12 @@ def is_ancestor(git: Git, older: str, newer: str) -> bool:
     return git.succeeds("merge-base", "--is-ancestor", older, newer)
 
 
+def merge_base(git: Git, one: str, other: str) -> str | None:
+    """The newest commit that both contain; None where this clone knows of none, as when its history is cut off."""
+    found = git.attempt("merge-base", one, other)
+    return found.text.splitlines()[0] if found.status == 0 and found.text else None
+
+
 def commits_between(git: Git, older: str, newer: str) -> tuple[LoggedCommit, ...]:
     """The commits that `newer` contains and `older` does not, newest first."""
     log = git.run("log", "-z", "--format=%H %s", f"{older}..{newer}", "--").stdout

@@ -53,7 +53,7 @@ class ProposalBranch:
         base, tip = self.remote.known(self.base) or onto, self.remote.known(self.branch)
         squashed = commit if onto == base else self._squashed(commit, onto=base)
         ref = f"refs/heads/{self.branch}"
-        moved = {ref: squashed} if commit != onto or tip is None else {}
+        moved = {ref: squashed} if commit != onto else {}
         reply = read_answer(
             self.remote.push(
                 {**moved, **{f"refs/tags/{name}": oid for name, oid in tags.items()}},

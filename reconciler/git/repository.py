@@ -10,7 +10,15 @@ from pathlib import Path
 
 from reconciler.git.command import Finished, Git, failed
 from reconciler.git.export import Export, export
-from reconciler.git.history import LoggedCommit, commits_between, find_commit, is_ancestor, is_shallow, resolve
+from reconciler.git.history import (
+    LoggedCommit,
+    commits_between,
+    find_commit,
+    is_ancestor,
+    is_shallow,
+    merge_base,
+    resolve,
+)
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.remote import Remote
@@ -101,6 +109,10 @@ class Repository:
     def commits_between(self, older: str, newer: str) -> tuple[LoggedCommit, ...]:
         """The commits that `newer` has and `older` has not, newest first."""
         return commits_between(self.git, older, newer)
+
+    def merge_base(self, one: str, other: str) -> str | None:
+        """The commit where two histories parted; None where this clone knows of none."""
+        return merge_base(self.git, one, other)
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Whether `newer` contains `older` (or is it), as far as this clone's history goes."""

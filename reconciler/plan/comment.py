@@ -10,6 +10,7 @@ from reconciler.model.lockfile import Build
 from reconciler.model.plan import Plan, PlannedImage
 from reconciler.plan import words
 from reconciler.plan.markdown import code, escape, graph
+from reconciler.plan.reasons import with_id
 
 State = Literal["error", "failure", "pending", "success"]
 
@@ -28,14 +29,14 @@ def render(plan: Plan, previewed: Mapping[str, Previewed], *, note: str = "") ->
 
     `note` is said above the table: that nothing was built for a fork, say.
     """
-    changed = [image for image in plan.images if image.sync != "in-sync"]
+    changed = [_as_done(image, previewed.get(image.image)) for image in plan.images if image.sync != "in-sync"]
     parts = [f"### reconciler: {_summary(changed)} · {words.in_sync_count(plan)} unchanged"]
     if note:
         parts.append(note)
     if changed:
         rows = [_row(image, previewed.get(image.image)) for image in changed]
-        parts.append("\n".join(["| image | why | built as | difference |", "|---|---|---|---|", *rows]))
-    if drawn := graph(changed):
+        parts.append("\n".join(["| image | why | built as | source |", "|---|---|---|---|", *rows]))
+    if drawn := graph([image for image in plan.images if image.sync != "in-sync"]):
         parts.append(drawn)
     if folded := _folded(changed, previewed):
         parts.append(folded)
@@ -47,15 +48,29 @@ def status(image: PlannedImage, previewed: Previewed | None) -> tuple[State, str
     """The commit status of an image: GitHub's state, and one line."""
     if image.errors:
         return "failure", "invalid: " + image.errors[0].splitlines()[0]
-    if previewed is not None and previewed.build is not None:
-        return "success", f"built as {previewed.build.id} ({words.why(image)})"
     if previewed is not None and previewed.why:
         return "failure", previewed.why.splitlines()[0]
+    if previewed is not None and previewed.build is not None:
+        return "success", f"built as {previewed.build.id} ({words.why(image)})"
     if image.unknown:
         return "error", image.unknown[0]
     if image.sync == "in-sync":
         return "success", "in sync"
-    return "success", f"would {', '.join(image.actions)}: {words.why(image)}"
+    return "success", f"{_intent(image)}: {words.why(image)}"
+
+
+def _intent(image: PlannedImage) -> str:
+    """What the merge would set going, or why nothing."""
+    if image.actions != ("none",):
+        return f"not built, the merge would {', '.join(image.actions)}"
+    return image.waits_for or "nothing is done"
+
+
+def _as_done(image: PlannedImage, previewed: Previewed | None) -> PlannedImage:
+    """A planned image that is built by now: its reasons name the parent's build, and it is neither new nor waiting."""
+    if previewed is None or previewed.build is None:
+        return image
+    return image.model_copy(update={"reasons": previewed.build.reasons, "blocked_by": ()})
 
 
 def _summary(changed: list[PlannedImage]) -> str:
@@ -63,37 +78,48 @@ def _summary(changed: list[PlannedImage]) -> str:
 
 
 def _row(image: PlannedImage, previewed: Previewed | None) -> str:
-    why = "<br>".join([words.why(image), *map(code, words.details(image)[:3])])
-    return f"| **{escape(image.image)}** | {why} | {_built(image, previewed)} | {_difference(image)} |"
+    files = [file for reason in image.reasons for file in reason.files or ()]
+    shown = [
+        *files[: words.MOST_FILES],
+        *([f"+{len(files) - words.MOST_FILES} more"] if len(files) > words.MOST_FILES else []),
+    ]
+    why = "<br>".join([words.why(image), *map(code, shown)])
+    return f"| **{escape(image.image)}** | {why} | {_built(image, previewed)} | {_source(image, previewed)} |"
 
 
 def _built(image: PlannedImage, previewed: Previewed | None) -> str:
-    if previewed is not None and previewed.build is not None:
-        places = len(previewed.build.artifacts)
-        return f"`{previewed.build.id}` in {places} region{'' if places == 1 else 's'}"
     if previewed is not None and previewed.why:
         return f"failed: {escape(previewed.why.splitlines()[0])}"
+    if previewed is not None and previewed.build is not None:
+        places = len(previewed.build.artifacts)
+        took = f", {words.duration(previewed.build.seconds)}" if previewed.build.seconds is not None else ""
+        return f"`{previewed.build.id}` in {places} region{'' if places == 1 else 's'}{took}"
+    if image.errors or image.unknown:
+        return escape((*image.errors, *image.unknown)[0].splitlines()[0])
     about = f", about {words.duration(image.estimate_seconds)}" if image.estimate_seconds else ""
-    return f"not built ({', '.join(image.actions)}{about})"
+    return escape(_intent(image)) + about
 
 
-def _difference(image: PlannedImage) -> str:
-    moves = [reason for reason in image.reasons if reason.files is None and reason.was and reason.now]
-    return "<br>".join(code(f"{reason.was} → {reason.now}") for reason in moves)
+def _source(image: PlannedImage, previewed: Previewed | None) -> str:
+    """The source that was and the one that is now; of an image that keeps its own, or is new, what it was built on."""
+    moves = [f"{one.was} → {one.now}" for one in image.reasons if one.files is None and one.was and one.now]
+    on = previewed.build.source if previewed is not None and previewed.build is not None else None
+    return "<br>".join(map(code, moves or ([with_id(on)] if on is not None else [])))
 
 
 def _folded(changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> str:
     blocks: list[str] = []
     for image in changed:
         one = previewed.get(image.image)
-        lines = list(words.details(image))
+        lines = [line for line in words.details(image) if line != words.NOT_BUILT]
         if one is not None and one.build is not None:
             lines += [f"{artifact.location} {artifact.id}" for artifact in one.build.artifacts]
         if one is not None and one.tail:
-            lines += ["last lines of the build:", *(f"  {line}" for line in one.tail)]
+            lines += ["last lines of the build:", *(f"  {words.visible(line)}" for line in one.tail)]
         if lines:
-            # Four backticks: what a build printed may hold three.
-            blocks.append(f"**{escape(image.image)}**\n\n````\n" + "\n".join(lines) + "\n````")
+            # What a build printed may hold the fence that is to hold it.
+            body = "\n".join(line.replace("```", "` ` `").replace("~~~", "~ ~ ~") for line in lines)
+            blocks.append(f"**{escape(image.image)}**\n\n```\n{body}\n```")
     body = "\n\n".join(blocks)
     return f"<details><summary>Files, AMIs, log</summary>\n\n{body}\n\n</details>" if blocks else ""
 

@@ -28,9 +28,15 @@ _NONE: tuple[Action, ...] = ("none",)
 
 def decide(situation: Situation) -> Decision:
     """Choose the cheapest actions that remove the image's drift. Pure: the same situation, the same decision."""
+    decision = with_verdicts(situation, _drift(situation))
+    return _suspended(situation, with_old_previews(situation, decision))
+
+
+def _drift(situation: Situation) -> Decision:
+    """What is to be done about the image itself, whatever others did to its artifacts."""
     image = situation.image
     if situation.pin is None and image.source is not None:
-        return _suspended(situation, _without_pin(situation))
+        return _without_pin(situation)
     wanted = want(image, situation.pin)
     reasons = content_reasons(situation, wanted)
     if not reasons and situation.last is not None:
@@ -39,8 +45,7 @@ def decide(situation: Situation) -> Decision:
             wanted = want(image, situation.pin, refresh_of=situation.last.id)
         else:
             wanted = replace(wanted, key=situation.last.key, components=situation.last.components)
-    decision = _replace_build(situation, wanted, reasons) if reasons else _keep_build(situation, wanted)
-    return _suspended(situation, with_old_previews(situation, with_verdicts(situation, decision)))
+    return _replace_build(situation, wanted, reasons) if reasons else _keep_build(situation, wanted)
 
 
 def _without_pin(situation: Situation) -> Decision:
@@ -77,11 +82,11 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
 
 def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, ...]]:
     """What exists of the wanted build; where state/ has no pin yet, of the build that people reviewed, with its pin."""
-    young = _young_enough(situation)
-    adopted = adoptable(young, key=wanted.key)
+    candidates = _may_be_adopted(situation)
+    adopted = adoptable(candidates, key=wanted.key)
     if adopted or wanted.pin is None or wanted.pin.ami is None or not _takes_reviewed_pin(situation, wanted):
         return wanted, adopted
-    reviewed = adoptable_by_inputs(young, wanted)
+    reviewed = adoptable_by_inputs(candidates, wanted)
     source = reviewed[0].own("source") if reviewed else None
     if source is None:
         return wanted, ()
@@ -91,13 +96,16 @@ def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, 
     return (on_its_pin, same) if same else (wanted, ())
 
 
-def _young_enough(situation: Situation) -> tuple[Seen, ...]:
-    """What a refresh may adopt: an older build would be expired at once."""
+def _may_be_adopted(situation: Situation) -> tuple[Seen, ...]:
+    """What is not recorded as refused, and for a refresh young enough: an older build would be expired at once."""
+    # Its tags may say otherwise: a run may have been killed between recording a verdict and tagging the phase.
+    refused = {build.id for build in situation.lock.builds if build.phase in NEVER_AGAIN}
+    seen = tuple(one for one in situation.seen if one.own("build") not in refused)
     limit = situation.image.declaration.refresh.max_age
     if limit is None or not situation.options.refresh:
-        return situation.seen
+        return seen
     oldest = situation.now - timedelta(seconds=limit)
-    return tuple(one for one in situation.seen if (one.began or situation.now) >= oldest)
+    return tuple(one for one in seen if (one.began or situation.now) >= oldest)
 
 
 def _takes_reviewed_pin(situation: Situation, wanted: Wanted) -> bool:
@@ -161,10 +169,13 @@ def _record_reasons(situation: Situation) -> tuple[Reason, ...]:
 
 
 def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
-    """Why a wanted key is not built: it failed just now, or what came of it was refused. None when a person asks."""
-    if situation.forced or situation.options.preview:
+    """Why a wanted key is not built: it failed just now, or what came of it was refused. None when a person asks.
+
+    Who pushes to a pull request asks for another try of what failed, but not for what was refused.
+    """
+    if situation.forced:
         return None
-    failure = situation.lock.failure
+    failure = None if situation.options.preview else situation.lock.failure
     if failure is not None and failure.key == wanted.key and situation.now < parse_instant(failure.retry_after):
         times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
         return f"failed {times}: next try not before {failure.retry_after}, or when its inputs change"

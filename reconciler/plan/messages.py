@@ -62,9 +62,9 @@ def failure_tag(image: str, failure: Failure) -> str:
     return "\n".join([*lines, "", _record(failure.model_dump(mode="json")), ""])
 
 
-def verdict_tag_name(image: str, build_id: str) -> str:
-    """The annotated tag of a verdict."""
-    return f"verdict/{image}/{build_id}"
+def verdict_tag_name(image: str, build_id: str, *, overruled: Verdict | None = None) -> str:
+    """The annotated tag of a verdict. One that overrules another has a tag beside it, since tags are never moved."""
+    return f"verdict/{image}/{build_id}" + ("-overruled" if overruled is not None else "")
 
 
 def verdict_tag(image: str, build_id: str, verdict: Verdict) -> str:
@@ -87,8 +87,8 @@ def verdict_commit(image: str, build_id: str, verdict: Verdict) -> str:
 def undelivered_commit(image: str, undelivered: Iterable[Undelivered]) -> str:
     """The message of a commit that records what could not be announced, or that everything now was."""
     body = [f"{one.to} was not told that {one.build} is {one.event}: {one.why}" for one in undelivered]
-    subject = f"{image}: announcements not delivered" if body else f"{image}: announcements delivered"
-    return _message(subject, body or ["Everybody has been told."], [f"Reconciler-Image: {image}"])
+    subject = f"{image}: announcements not delivered" if body else f"{image}: no announcement is outstanding"
+    return _message(subject, body or ["Nothing is left to be told."], [f"Reconciler-Image: {image}"])
 
 
 def record_in(tag_message: str) -> str | None:

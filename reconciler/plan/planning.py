@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -18,8 +18,9 @@ from reconciler.model.tree import Tree
 from reconciler.model.values import digest
 from reconciler.plan.diff import decide
 from reconciler.plan.order import graph, in_order, with_ancestors
-from reconciler.plan.parents import ParentPin, pin_to_parent, pin_to_recorded
+from reconciler.plan.parents import ParentPin, awaited_keys, pin_to_parent, pin_to_recorded
 from reconciler.plan.situation import Situation
+from reconciler.plan.stale_previews import abandoned
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,8 @@ class Known:
     unresolved: Mapping[str, str] = field(default_factory=dict)
     """Why an upstream source has no pin, by image."""
     broken_locks: Mapping[str, UserError] = field(default_factory=dict)
+    overtaken: frozenset[str] = frozenset()
+    """Images of a preview that are as the default branch has them, which its own commit does not hold."""
 
     @property
     def head(self) -> str:
@@ -72,6 +75,9 @@ def make_plan(known: Known) -> FleetPlan:
     for name in removed(known):
         if name in selected:
             decisions[name] = _removal(known, name)
+    if not known.options.images:
+        for decision in _abandoned(known):
+            decisions.setdefault(decision.name, decision)
     ordered = tuple(decisions.values())
     return FleetPlan(plan=_assemble(known, ordered), decisions=ordered)
 
@@ -152,7 +158,8 @@ def _decide(
     if image.parent is not None:
         parent = _parent_pin(known, decisions, image=image)
         situation = replace(
-            situation, pin=parent.pin, pin_missing=parent.missing, parent_pending=parent.pending
+            situation, pin=parent.pin, pin_missing=parent.missing, parent_pending=parent.pending,
+            awaited_parents=awaited_keys(decisions.get(image.parent)),
         )  # fmt: skip
     return decide(situation)
 
@@ -191,6 +198,17 @@ def _removal(known: Known, name: str) -> Decision:
     )
     retire = artifacts if known.options.prune else ()
     return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
+
+
+def _abandoned(known: Known) -> Iterator[Decision]:
+    return abandoned(
+        known.observation.artifacts, known=(*known.fleet.names, *removed(known), *_former_names(known)),
+        fleet=known.fleet, live=known.live_branches, now=known.now,
+    )  # fmt: skip
+
+
+def _former_names(known: Known) -> Iterator[str]:
+    return (image.declaration.moved_from for image in known.fleet.images.values() if image.declaration.moved_from)
 
 
 def _assemble(known: Known, decisions: tuple[Decision, ...]) -> Plan:

@@ -92,10 +92,11 @@ def _source_changed(last: Build, pin: Pin | None) -> Reason:
     was = last.source
     if pin is not None and pin.image is not None and was is not None and was.image == pin.image:
         return Reason(code="parent-rebuilt", was=str(was), now=f"{pin.image} {pin.build or THIS_RUN}")
-    return Reason(code="source-changed", was=_with_id(was), now=_with_id(pin))
+    return Reason(code="source-changed", was=with_id(was), now=with_id(pin))
 
 
-def _with_id(pin: Pin | None) -> str:
+def with_id(pin: Pin | None) -> str:
+    """A pin in one line, with the id of its AMI: what people compare."""
     if pin is None:
         return "none"
     if pin.ami is not None:

@@ -30,6 +30,8 @@ class Situation:
     pin_missing: str | None = None
     """Why there is no pin although the image has a source."""
     parent_pending: bool = False
+    awaited_parents: tuple[str, ...] = ()
+    """Keys of the parent's builds that the image will be built on once a verdict says so."""
     renamed_from: str | None = None
     grace_seconds: int = 120
     live_branches: frozenset[str] | None = None

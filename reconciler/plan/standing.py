@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from reconciler.model.plan import Decision
+from reconciler.model.values import format_duration
 from reconciler.plan.planning import FleetPlan
 from reconciler.plan.situation import finished_at
+from reconciler.plan.verdicts import waiting_since
 
 
 @dataclass(frozen=True)
@@ -60,16 +62,16 @@ def _standing(decision: Decision, now: datetime) -> Standing:
         regions=tuple(artifact.location for artifact in counts.artifacts) if counts else (),
         sync=planned.sync,
         health=planned.health,
-        why=_why(decision),
+        why=_why(decision, now),
     )
 
 
-def _why(decision: Decision) -> str | None:
+def _why(decision: Decision, now: datetime) -> str | None:
     """The first thing that a person should know of an image that is not simply healthy."""
-    return next(_troubles(decision), None)
+    return next(_troubles(decision, now), None)
 
 
-def _troubles(decision: Decision) -> Iterator[str]:
+def _troubles(decision: Decision, now: datetime) -> Iterator[str]:
     planned, lock = decision.planned, decision.lock
     if planned.errors:
         yield planned.errors[0].splitlines()[0]
@@ -83,5 +85,19 @@ def _troubles(decision: Decision) -> Iterator[str]:
         yield "not built yet"
     elif newest.phase == "rejected" and newest.verdict is not None:
         yield f"{newest.id} failed validation by {newest.verdict.by}: {newest.verdict.evidence}"
+    yield from _waiting(decision, now)
     for one in lock.undelivered:
         yield f"{one.to} was not told of {one.build}: {one.why}"
+
+
+def _waiting(decision: Decision, now: datetime) -> Iterator[str]:
+    candidate = decision.lock.build(decision.lock.channels.candidate)
+    if decision.image is None or candidate is None or candidate.id == decision.lock.channels.stable:
+        return
+    validation, since = decision.image.declaration.validation, waiting_since(candidate)
+    if not validation.required or since is None:
+        return
+    waited = now - since
+    late = waited > timedelta(seconds=validation.timeout)
+    limit = f", longer than validation.timeout ({format_duration(validation.timeout)})" if late else ""
+    yield f"no verdict on {candidate.id} for {age_text(int(waited.total_seconds()))}{limit}"

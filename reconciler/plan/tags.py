@@ -45,7 +45,12 @@ def of_recorded(*, fleet: str, image: Image, build: Build) -> dict[str, str]:
 def of_preview(*, fleet: str, image: Image, build: Build, branch: str, pull_request: int | None) -> dict[str, str]:
     """The tags of what a pull request built: as a recorded build's, with whose it is."""
     number = _own(**{"pull-request": str(pull_request)}) if pull_request is not None else {}
-    return {**of_recorded(fleet=fleet, image=image, build=build), **_own(branch=branch[:_LONGEST_VALUE]), **number}
+    return {**of_recorded(fleet=fleet, image=image, build=build), **_own(branch=branch_value(branch)), **number}
+
+
+def branch_value(branch: str) -> str:
+    """A branch as a tag's value."""
+    return branch[:_LONGEST_VALUE]
 
 
 def source_text(pin: Pin) -> str:

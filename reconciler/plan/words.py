@@ -7,6 +7,8 @@ from reconciler.model.plan import Plan, PlannedImage
 from reconciler.plan.estimate import longest_chain
 
 MOST_FILES = 8
+NOT_BUILT = "not built yet"
+"""What is said of a new image."""
 
 
 def headline(plan: Plan) -> str:
@@ -89,7 +91,7 @@ def duration(seconds: int) -> str:
 
 def _reason_lines(reason: Reason) -> tuple[str, ...]:
     if reason.code == "new":
-        return ("not built yet",)
+        return (NOT_BUILT,)
     if reason.files is not None:
         shown = reason.files[:MOST_FILES]
         more = len(reason.files) - len(shown)

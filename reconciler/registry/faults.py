@@ -28,6 +28,10 @@ class Rule:
     shared: bool = False
 
 
+class NoCredentials(Terminal):
+    """There is nothing to sign in with: a job of a fork, to which CI hands no secrets."""
+
+
 _SIGN_IN_AGAIN = ("sign in again, or give the CI job fresh credentials, and run once more",)
 _ALLOW = (
     "allow it for the role that runs this; docs/iam/ has the policies",
@@ -43,7 +47,7 @@ EXPIRED = Rule(Terminal, "the credentials have expired", _SIGN_IN_AGAIN, shared=
 NOT_ALLOWED = Rule(Terminal, "not allowed", _ALLOW, shared=True)
 BAD_KEYS = Rule(Terminal, "AWS does not accept the credentials", _CHECK_KEYS, shared=True)
 NO_KEYS = Rule(
-    Terminal,
+    NoCredentials,
     "no AWS credentials were found",
     (
         "set AWS_PROFILE, or `aws.profile` in desired/reconciler.yaml, or give the CI job a role (OIDC)",

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from reconciler.model.errors import Terminal
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen
 from reconciler.registry.errors import AwsError, Fault, explain, misspelt
+from reconciler.registry.faults import NoCredentials
 from reconciler.registry.images import PAGE, seen
 from reconciler.registry.session import Clients
 
@@ -102,4 +103,5 @@ def _refusal(faults: Mapping[str, Fault]) -> Terminal | None:
     first = next(iter(faults.values()))
     if not first.rule.shared or len({fault.code for fault in faults.values()}) > 1:
         return None
-    return Terminal(f"AWS can't be read: {first.reason}", mend=first.rule.mend)
+    kind = NoCredentials if first.rule.error is NoCredentials else Terminal
+    return kind(f"AWS can't be read: {first.reason}", mend=first.rule.mend)

@@ -28,10 +28,12 @@ def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | 
     first = decision.adopt[0]
     build_id = first.own("build") or ""
     tagged = _tagged(run, image.name, build_id, key=wanted.key)
-    builder = tagged.artifacts[0].builder if tagged else image.template.builders[0].name
+    builder = tagged.artifacts[0].builder if tagged and tagged.artifacts else image.template.builders[0].name
     unsaved = read_unsaved(run.repository.root, image.name)
     kept = unsaved if unsaved is not None and (unsaved.id, unsaved.key) == (build_id, wanted.key) else None
-    known = tagged or kept or decision.lock.build(build_id)
+    # The lockfile first: a build that comes back by a revert has its verdict there, and none in its tag.
+    recorded = decision.lock.build(build_id)
+    known = (recorded if recorded is not None and recorded.key == wanted.key else None) or tagged or kept
     if known is None:
         what = f"{build_id} has no tag {tag_name(image.name, build_id)}: its duration and its Packer are not known"
         run.listener(events.Warned(image=image.name, what=what))
@@ -41,6 +43,8 @@ def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | 
         )  # fmt: skip
     return known.model_copy(
         update={
+            # Its key is the wanted one, so what it is made of is known; a tag that somebody wrote may say otherwise.
+            "components": dict(wanted.components),
             "files": {file.path: f"{file.mode} {file.oid}" for file in image.inputs},
             "reasons": as_done(decision.planned.reasons, wanted.pin),
             "source": _built_on(known.source, wanted.pin),
@@ -66,4 +70,5 @@ def _tagged(run: Run, image: str, build_id: str, *, key: str) -> Build | None:
         build = Build.model_validate_json(record)
     except ValidationError:
         return None  # a failed build's tag, or one that a person wrote: the artifact's tags tell what can be told
-    return build if build.key == key else None
+    # Whoever may push tags writes what they like there. A verdict comes from the lockfile or the artifacts' tags.
+    return build.model_copy(update={"verdict": None, "recorded": None}) if build.key == key else None

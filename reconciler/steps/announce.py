@@ -1,14 +1,14 @@
 """Announce: the world is told of every build that became a candidate, stable or rejected, at least once.
 
-What was told stands in a tag on the build's first artifact, one for each announcer: no memory is kept elsewhere, and a
-run that was killed between recording and telling is made up for by the next. What did not get through stands in the
+What was told stands in a tag on the build's artifacts, one for each announcer: no memory is kept elsewhere, and a run
+that was killed between recording and telling is made up for by the next. What did not get through stands in the
 lockfile too, where `status` and auditors see it.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -30,31 +30,52 @@ WINDOW = timedelta(days=7)
 """Older news is not told: whoever adds an announcer to a grown fleet is not flooded."""
 
 
+_Place = tuple[str, str, AnnouncedEvent]
+
+
 @dataclass(frozen=True)
 class _News:
-    """One build's event, with what its artifact's tags say each announcer was told already."""
+    """One build's event, with what its artifacts' tags say each announcer was told of the build already."""
 
     image: str
     build: Build
-    what: Announcement
+    event: AnnouncedEvent
+    previous: str | None
     told: Mapping[str, frozenset[str]]
+    recent: bool
+
+    @property
+    def place(self) -> _Place:
+        """What tells it from other news. Two images of the same content may have builds of the same id."""
+        return self.image, self.build.id, self.event
+
+    def is_due(self, announcer: str) -> bool:
+        """Whether an announcer has yet to hear it. Who was told of the build before hears the rest, however late."""
+        before = self.told.get(announcer, frozenset())
+        return self.event not in before and (self.recent or bool(before))
+
+    def was_told(self, announcer: str) -> bool:
+        """Whether an announcer has heard it."""
+        return self.event in self.told.get(announcer, frozenset())
 
 
 def announce(run: Run, report: Report, announcers: Sequence[Announcer], *, branch: str) -> None:
     """Tell everybody what is recorded and was not told yet. Never undoes or blocks what is recorded."""
-    if not announcers or run.cancelled.is_set():
+    if run.cancelled.is_set():
         return
     locks = _locks(run, report)
-    tags = {(seen.location, seen.id): seen.tags for seen in run.known.observation.artifacts}
-    news = [one for name, lock in sorted(locks.items()) for one in _news_of(run, name, lock, branch=branch, tags=tags)]
+    news = _news(run, report, locks) if announcers else []
     untold: list[Untold] = []
     for announcer in announcers:
-        due = [one for one in news if one.what.event not in one.told.get(announcer.name, frozenset())]
-        failed = tell([announcer], [one.what for one in due])
+        due = [one for one in news if one.is_due(announcer.name)]
+        worded = [_worded(run, one, branch=branch) for one in due]
+        failed = tell([announcer], worded)
         untold.extend(failed)
         missed = {one.what.id for one in failed}
-        _remember(run, announcer.name, [one for one in due if one.what.id not in missed])
-    _record(run, locks, untold)
+        heard = [one for one, what in zip(due, worded, strict=True) if what.id not in missed]
+        _remember(run, announcer.name, heard)
+    names = frozenset(announcer.name for announcer in announcers)
+    _record(run, locks, untold, known={one.place: one for one in news}, announcers=names)
 
 
 def _locks(run: Run, report: Report) -> dict[str, Lockfile]:
@@ -65,20 +86,31 @@ def _locks(run: Run, report: Report) -> dict[str, Lockfile]:
     return locks | {result.image: result.lock for result in report.results if result.image in locks}
 
 
-def _news_of(
-    run: Run, name: str, lock: Lockfile, *, branch: str, tags: Mapping[tuple[str, str], Mapping[str, str]]
-) -> Iterator[_News]:
-    for event, build in _states(lock):
-        recent = build.recorded is not None and run.now() - parse_instant(build.recorded) <= WINDOW
-        if not recent or not build.artifacts:
-            continue
-        what = announcement(
-            event, build, fleet=run.known.fleet_name, image=name, branch=branch,
-            repository=run.repository.fleet_name(), lockfile=path_of(name), previous=_previous(lock, build),
-        )  # fmt: skip
-        artifact = build.artifacts[0]
-        # Of a build that this run made nothing is observed, and nothing was told.
-        yield _News(name, build, what, _told(tags.get((artifact.location, artifact.id), {})))
+def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News]:
+    """Every event that the lockfiles tell of, of builds of which it is known what was told."""
+    made = {
+        (result.image, result.build.id)
+        for result in report.results
+        if result.status in ("built", "adopted") and result.build is not None
+    }
+    tags = {(seen.location, seen.id): seen.tags for seen in run.known.observation.artifacts}
+    found: list[_News] = []
+    for name, lock in sorted(locks.items()):
+        for event, build in _states(lock):
+            seen = [tags[place] for one in build.artifacts if (place := (one.location, one.id)) in tags]
+            if not seen and (name, build.id) not in made:
+                continue  # in a region that was not read, or recorded by another run just now: unknown is not untold
+            recent = build.recorded is not None and run.now() - parse_instant(build.recorded) <= WINDOW
+            found.append(_News(name, build, event, _previous(lock, build), _told(seen), recent))
+    return found
+
+
+def _worded(run: Run, one: _News, *, branch: str) -> Announcement:
+    return announcement(
+        one.event, one.build, fleet=run.known.fleet_name, image=one.image, branch=branch,
+        repository=run.repository.fleet_name(run.known.fleet.settings.git.remote), lockfile=path_of(one.image),
+        previous=one.previous,
+    )  # fmt: skip
 
 
 def _states(lock: Lockfile) -> Iterator[tuple[AnnouncedEvent, Build]]:
@@ -96,12 +128,13 @@ def _previous(lock: Lockfile, build: Build) -> str | None:
     return next((one.id for one in older if one.phase == "stable"), None)
 
 
-def _told(tags: Mapping[str, str]) -> Mapping[str, frozenset[str]]:
-    """The events that each announcer was told, by an artifact's tags."""
+def _told(tags: Iterable[Mapping[str, str]]) -> Mapping[str, frozenset[str]]:
+    """The events that each announcer was told of, by the tags of a build's artifacts: one of them tells for all."""
     prefix = f"{TAG_PREFIX}told-"
-    return {
-        key.removeprefix(prefix): frozenset(value.split(",")) for key, value in tags.items() if key.startswith(prefix)
-    }
+    told: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
+    for key, value in (pair for each in tags for pair in each.items() if pair[0].startswith(prefix)):
+        told[key.removeprefix(prefix)] |= frozenset(value.split(","))
+    return told
 
 
 def _remember(run: Run, announcer: str, news: Sequence[_News]) -> None:
@@ -110,17 +143,26 @@ def _remember(run: Run, announcer: str, news: Sequence[_News]) -> None:
     for one in news:
         place = (one.image, one.build.id)
         builds[place] = one.build
-        told[place] |= {one.what.event, *one.told.get(announcer, frozenset())}
+        told[place] |= {one.event, *one.told.get(announcer, frozenset())}
     for place, what in told.items():
-        artifact = builds[place].artifacts[0].model_copy(update={"snapshots": ()})
-        try:
-            run.registry.tag(artifact, {f"{TAG_PREFIX}told-{announcer}": ",".join(sorted(what))})
-        except ReconcilerError as error:
-            # Told and not remembered: the receiver hears it once more, and knows it by its id.
-            run.listener(events.Warned(image=place[0], what=f"{announcer} was told, and will be again: {error.what}"))
+        tag = {f"{TAG_PREFIX}told-{announcer}": ",".join(sorted(what))}
+        for artifact in builds[place].artifacts:
+            try:
+                run.registry.tag(artifact.model_copy(update={"snapshots": ()}), tag)
+            except ReconcilerError as error:
+                # Told and not remembered: the receiver may hear it once more, and knows it by its id.
+                said = f"{announcer} was told, and may be again: {error.what}"
+                run.listener(events.Warned(image=place[0], what=said))
 
 
-def _record(run: Run, locks: Mapping[str, Lockfile], untold: Sequence[Untold]) -> None:
+def _record(
+    run: Run,
+    locks: Mapping[str, Lockfile],
+    untold: Sequence[Untold],
+    *,
+    known: Mapping[_Place, _News],
+    announcers: frozenset[str],
+) -> None:
     now: defaultdict[str, list[Undelivered]] = defaultdict(list)
     for one in untold:
         what = one.what
@@ -129,9 +171,25 @@ def _record(run: Run, locks: Mapping[str, Lockfile], untold: Sequence[Untold]) -
         )
         run.listener(events.Warned(image=what.image, what=f"{one.announcer} was not told: {one.error.what}"))
     for name, lock in locks.items():
-        undelivered = tuple(sorted(now[name], key=lambda one: (one.build, one.event, one.to)))
+        still = [one for one in lock.undelivered if one.to in announcers and _is_open(name, lock, one, known)]
+        undelivered = _merged(lock, now[name], still)
         if undelivered != lock.undelivered:
             try:
                 record_undelivered(run, run.known.fleet.images[name], undelivered)
             except ReconcilerError as error:
                 run.listener(events.Warned(image=name, what=f"that it was not told is not recorded: {error.what}"))
+
+
+def _is_open(image: str, lock: Lockfile, one: Undelivered, known: Mapping[_Place, _News]) -> bool:
+    """Whether what was not delivered before, and was not tried in this run, is not delivered still."""
+    if (one.build, one.event) not in {(build.id, event) for event, build in _states(lock)}:
+        return False  # nobody waits to hear that a build is what it is not any more
+    news = known.get((image, one.build, one.event))
+    return news is None or not (news.is_due(one.to) or news.was_told(one.to))
+
+
+def _merged(lock: Lockfile, failed: Sequence[Undelivered], still: Sequence[Undelivered]) -> tuple[Undelivered, ...]:
+    """What is undelivered by now, sorted. The first reason stays: one that reads differently is nothing to commit."""
+    before = {(one.build, one.event, one.to): one for one in lock.undelivered}
+    now = {(one.build, one.event, one.to): one for one in (*still, *failed)}
+    return tuple(before.get(key, now[key]) for key in sorted(now))

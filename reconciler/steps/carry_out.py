@@ -24,7 +24,7 @@ from reconciler.steps.preview import preview_image
 from reconciler.steps.record import Recording, record_build, record_change, record_failure
 from reconciler.steps.result import Result, Status
 from reconciler.steps.run import Run
-from reconciler.steps.settle import settle
+from reconciler.steps.settle import retire_previews, settle
 
 _BECAME: Mapping[Status, str] = {
     "failed": "failed",
@@ -67,7 +67,15 @@ def _act(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
         return _end(run, decision)
     if lock_of(run.known, image)[1] is not None:
         tag_with_new_name(run, image, decision.lock)
-    decision = settle(run, image, decision)
+    settled = settle(run, image, decision)
+    result = _carry_out(run, settled.decision, image, parents)
+    return replace(result, commit=result.commit or settled.commit, tags=(*settled.tags, *result.tags))
+
+
+def _carry_out(run: Run, decision: Decision, image: Image, parents: Mapping[str, Result]) -> Result:
+    """What is to be done about the image itself."""
+    if not decision.acts:
+        return Result(image.name, "changed", decision.lock, build=decision.lock.kept)
     if REPLACING.isdisjoint(decision.planned.actions):
         return _change(run, decision, image)
     wanted = _with_parent(decision, image, parents)
@@ -191,11 +199,15 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     recording = record_change(run, decision, image, added=added, gone=gone)
     if recording.superseded:
         return Result(image.name, "superseded", recording.lock, why=recording.why)
+    build = recording.lock.build(build.id) or build
     return _result(run, decision, recording, build=build, copies=copies, status="changed")
 
 
 def _end(run: Run, decision: Decision) -> Result:
     """An image that is no longer declared, and whose end was asked for: its artifacts and its lockfile go."""
+    if decision.old_previews:
+        retire_previews(run, decision.name, decision.old_previews)
+        return Result(decision.name, "changed", decision.lock)  # it never was declared here, and has no lockfile
     for artifact in decision.retire:
         run.registry.retire(artifact, image=decision.name)
     recording = record_change(run, decision, None)

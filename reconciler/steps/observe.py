@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from difflib import get_close_matches
+from pathlib import Path
 
 from reconciler.desired.fleet import read_fleet
-from reconciler.desired.known_templates import KnownTemplates
+from reconciler.desired.known_fleet import read_or_recall
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
@@ -17,18 +18,21 @@ from reconciler.model.plan import PlanOptions
 from reconciler.model.tree import Tree
 from reconciler.plan.order import graph, with_ancestors
 from reconciler.plan.planning import Known, lock_of, removed
+from reconciler.plan.stale_previews import branches_matter
 from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import read_lockfiles
 
 
 def read_repository(
-    tree: Tree, *, fleet_name: str, now: datetime, options: PlanOptions, templates: KnownTemplates | None = None
+    tree: Tree, *, fleet_name: str, now: datetime, options: PlanOptions, kept_in: Path | None = None
 ) -> Known:
     """What the repository says at one revision: everything but the registry.
 
+    What was read before is recalled from the folder `kept_in`, if one is given.
+
     Raises UserError for a broken reconciler.yaml, and for an image that was asked for and does not exist.
     """
-    fleet = read_fleet(tree, templates)
+    fleet = read_fleet(tree) if kept_in is None else read_or_recall(tree, kept_in)
     locks, broken = read_lockfiles(tree)
     known = Known(
         tree=tree,
@@ -51,15 +55,14 @@ def observe(known: Known, registry: Registry) -> Known:
     return _with_unlisted(replace(known, observation=observation), registry)
 
 
-def with_branches(known: Known, branches: Callable[[], frozenset[str]]) -> Known:
-    """The same with the remote's branches, asked for only when an old preview hangs on them."""
-    for seen in known.observation.artifacts:
-        image = known.fleet.images.get(seen.own("image") or "")
-        if image is None or seen.own("phase") != "preliminary" or seen.began is None:
-            continue
-        if known.now - seen.began > timedelta(seconds=image.declaration.retain.previews):
-            return replace(known, live_branches=branches())
-    return known
+def with_branches(known: Known, branches: Callable[[], frozenset[str] | None]) -> Known:
+    """The same with the remote's branches, asked for only when an old preview hangs on them.
+
+    `branches` returns None when the remote does not tell: then no preview is retired.
+    """
+    if not branches_matter(known.observation.artifacts, fleet=known.fleet, now=known.now):
+        return known
+    return replace(known, live_branches=branches())
 
 
 def _locations(known: Known) -> tuple[str, ...]:
@@ -71,12 +74,13 @@ def _locations(known: Known) -> tuple[str, ...]:
 
 
 def _recorded(known: Known, names: Iterable[str]) -> Iterable[tuple[str, Artifact]]:
-    """The artifacts that the plan compares with the registry: those of each image's newest build."""
+    """The artifacts that the plan compares with the registry: of the newest build, and of the one that is kept."""
     for name in names:
         if name in known.fleet.images:
             lock, _ = lock_of(known, known.fleet.images[name])
-            for artifact in lock.builds[0].artifacts if lock.builds else ():
-                yield name, artifact
+            compared = {build.id: build for build in (*lock.builds[:1], lock.kept) if build is not None}
+            for build in compared.values():
+                yield from ((name, artifact) for artifact in build.artifacts)
 
 
 def _with_unlisted(known: Known, registry: Registry) -> Known:

@@ -6,19 +6,21 @@ on main. The tag holds the whole record; after the merge the loop on main adopts
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.build.failure import BuildFailed
 from reconciler.git.request import Commit, TagRequest
 from reconciler.model import events
-from reconciler.model.errors import Terminal, UserError
+from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.plan import Decision, Wanted
 from reconciler.plan import messages
+from reconciler.plan.adoption import adoptable
 from reconciler.plan.backoff import next_failure
 from reconciler.plan.key import wanted as want
+from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan
 from reconciler.plan.tags import of_preview
 from reconciler.steps.adopt import adopted_build
@@ -33,9 +35,14 @@ def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -
     image, wanted = decision.image, decision.wanted
     if image is None or wanted is None:
         raise Terminal(f"{decision.name} can't be previewed: its source is not known")
+    planned_key = wanted.key
     wanted = _on_the_preview_of(image, wanted, parents)
-    if "adopt" in decision.planned.actions:
-        build = adopted_build(run, image, replace(decision, wanted=wanted), phase="preliminary")
+    there = decision.adopt if wanted.key == planned_key else ()
+    if not there:
+        # Another job of the same branch may have built it while this one waited for its turn.
+        there = adoptable(run.registry.observe(image.regions).of(image.name), key=wanted.key)
+    if there:
+        build = adopted_build(run, image, replace(decision, wanted=wanted, adopt=there), phase="preliminary")
         run.listener(events.Adopted(image=image.name, build=build.id))
         return _complete(run, decision, build, image=image, built=False)
     build_id = new_build_id(run, wanted.key)
@@ -46,20 +53,29 @@ def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -
             return Result(image.name, "interrupted", decision.lock, why=failed.what, error=failed)
         failure = next_failure(None, build=build_id, key=wanted.key, what=failed.what, now=run.now())
         run.listener(events.Failed(image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log)))
-        _push_tag(run, messages.tag_name(image.name, build_id), messages.failure_tag(image.name, failure))
+        try:
+            _push_tag(run, messages.tag_name(image.name, build_id), messages.failure_tag(image.name, failure))
+        except ReconcilerError as error:
+            run.listener(events.Warned(image=image.name, what=f"the failed build has no tag: {error.what}"))
         return Result(image.name, "failed", decision.lock, why=failed.what, error=failed)
     return _complete(run, decision, build, image=image, built=True)
 
 
-def for_preview(fleet_plan: FleetPlan) -> FleetPlan:
-    """What of a plan a pull request sets going: builds, and finding what is built. All else is main's business."""
-    kept = tuple(
-        decision
-        if not {"build", "adopt"}.isdisjoint(decision.planned.actions)
-        else replace(decision, planned=decision.planned.model_copy(update={"actions": ("none",)}))
-        for decision in fleet_plan.decisions
-    )
-    return replace(fleet_plan, decisions=kept)
+def for_preview(fleet_plan: FleetPlan, *, overtaken: Collection[str] = ()) -> FleetPlan:
+    """What of a plan a pull request sets going: builds, and finding what is built. All else is main's business.
+
+    So is what main changed since the branch began (`overtaken`), with what would have to be built on it first.
+    """
+    left: set[str] = set(overtaken)
+    kept: list[Decision] = []
+    for decision in fleet_plan.decisions:  # parents first
+        planned = decision.planned
+        if not left.isdisjoint(planned.blocked_by):
+            left.add(decision.name)
+        idle = planned.model_copy(update={"actions": ("none",), "blocked_by": ()})
+        builds = decision.name not in left and not REPLACING.isdisjoint(planned.actions)
+        kept.append(decision if builds else replace(decision, planned=idle))
+    return replace(fleet_plan, decisions=tuple(kept))
 
 
 def regions_for_children(decisions: Sequence[Decision]) -> Mapping[str, tuple[str, ...]]:

@@ -19,6 +19,8 @@ from reconciler.model.plan import Decision
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan import messages, transitions
+from reconciler.plan.planning import lock_of
+from reconciler.plan.verdicts import overrules
 from reconciler.state.lockfiles import path_of, read_lockfile, render
 from reconciler.state.unsaved import forget_unsaved, write_unsaved
 from reconciler.steps.run import Run
@@ -98,16 +100,20 @@ def record_change(
 
 def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> Recording:
     """Record a verdict: the lockfile, and an annotated tag on the commit that was built."""
-    built = run.known.locks[image.name].build(build_id) if image.name in run.known.locks else None
+    built = lock_of(run.known, image)[0].build(build_id)
+    before = built.verdict if built is not None and built.verdict != verdict else None
     tag = TagRequest(
-        name=messages.verdict_tag_name(image.name, build_id),
+        name=messages.verdict_tag_name(image.name, build_id, overruled=before),
         target=built.commit if built is not None and _has(run, built.commit) else run.known.head,
         message=messages.verdict_tag(image.name, build_id, verdict),
     )
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        if lock.build(build_id) is None:
+        build = lock.build(build_id)
+        if build is None:
             return Unwanted(f"{build_id} is not recorded any more at {tree.oid[:12]}")
+        if build.verdict != verdict and not overrules(build.verdict, verdict):
+            return Unwanted(f"another run recorded a verdict on {build_id}, which stands")
         return transitions.with_verdict(lock, build_id, verdict)
 
     message = messages.verdict_commit(image.name, build_id, verdict)
@@ -117,11 +123,13 @@ def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> R
 def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, ...]) -> Recording:
     """Record which announcements did not get through; with none, that all did in the end."""
 
-    def change(lock: Lockfile, tree: Tree) -> Lockfile:
-        del tree
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if not lock.builds:
+            return Unwanted(f"nothing of {image.name} is recorded any more at {tree.oid[:12]}")
         return lock.model_copy(update={"undelivered": undelivered})
 
-    return _record(run, image.name, change, message=messages.undelivered_commit(image.name, undelivered))
+    message = messages.undelivered_commit(image.name, undelivered)
+    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 
 def _has(run: Run, commit: str) -> bool:
