@@ -67,6 +67,11 @@ def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: i
             else "the plan is stale: state/ or the registry changed since it was made",
             mend="make and review it anew: `reconciler plan --out FILE`",
         )
+    if expected is not None and _content(expected) != _content(plan):
+        raise UserError(
+            "the plan file was changed after it was made: its id and what it says do not belong together",
+            mend="make and review it anew: `reconciler plan --out FILE`",
+        )
     limit = allowed if allowed is not None else known.fleet.settings.limits.max_actions
     actions = sum(image.actions != ("none",) for image in plan.images)
     if actions > limit:
@@ -74,6 +79,11 @@ def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: i
             f"the plan acts on {actions} images, and one run may act on {limit} (limits.max_actions)",
             mend=f"look at `reconciler plan`; if that is what you want: `reconciler reconcile --max-actions {actions}`",
         )
+
+
+def _content(plan: Plan) -> list[object]:
+    """What a person reviews in a plan, and its id stands for."""
+    return [(image.image, image.actions, image.reasons, image.key) for image in plan.images]
 
 
 def _waits(decision: Decision, decisions: Mapping[str, Decision]) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def check_state(patient: Patient) -> Finding:
 
 def check_target(patient: Patient) -> Finding:
     """The branch that state is recorded to, read from the remote."""
-    target = patient.workspace.repository.target(patient.known.fleet.settings.git)
+    target = patient.workspace.target(patient.known.fleet.settings)
     if target.elsewhere is not None:
         return Finding(
             "branch", "note", f"state is recorded to {target.branch}; the checkout is on {target.elsewhere}",

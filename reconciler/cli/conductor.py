@@ -24,6 +24,7 @@ from reconciler.steps.announce import announce
 from reconciler.steps.preview import for_preview
 from reconciler.steps.result import Report
 from reconciler.steps.run import Run
+from reconciler.steps.work_folder import sweep
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,9 @@ class Conductor:
         show(origin, settings.announce.github, report, repository=repository, tails=tails or {}, remark=remark)
 
     def _run(self, known: Known, planned: FleetPlan, registry: Registry) -> Run:
+        folder = self.workspace.run_folder()
+        for left in sweep(folder / "work"):
+            note(f"removed what a killed run left: {left.name}")
         builds = any("build" in image.actions for image in planned.plan.images)
         return Run(
             known=known,
@@ -102,7 +106,7 @@ class Conductor:
             recorder=self.workspace.recorder(known.fleet.settings),
             registry=registry,
             builder=self.workspace.builder() if builds else None,  # a copy needs no Packer
-            folder=self.workspace.run_folder(),
+            folder=folder,
             run_id=f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
             now=now,
             listener=self.listener,

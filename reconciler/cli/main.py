@@ -5,6 +5,7 @@ Little but click is imported here, so that `--version`, `--help` and completion 
 
 from __future__ import annotations
 
+import errno
 import gc
 import importlib
 import os
@@ -79,9 +80,14 @@ def main(arguments: Sequence[str]) -> int:
     except ReconcilerError as error:
         click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
         return error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has left (`| head`). Python would complain once more when it flushes at its end.
+    except OSError as error:
+        if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
+            raise
+        # Whoever read our output has left (`| head`), or its disk is full. Python would complain once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if error.errno == errno.ENOSPC:
+            with suppress(OSError):
+                click.echo("error: the answer could not be written: no space left", err=True)
         return FAILED
     return returned if isinstance(returned, int) else 0
 

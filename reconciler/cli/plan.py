@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -64,7 +63,7 @@ def command(
     registry = None if offline else workspace.registry_ahead(tree)
     known = workspace.read(tree, plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline))
     if not worktree and rev == "HEAD":
-        _say_dirty(workspace.repository.dirty(["desired", "state"]))
+        workspace.say_dirty()
     known, planned = look(known, registry, branches=partial(workspace.branches, known.fleet.settings))
     plan = planned.plan
     if out is not None:
@@ -80,11 +79,25 @@ def command(
 
         click.echo(as_markdown.render(plan), nl=False)
     else:
-        _print(plan, known, seconds=time.monotonic() - begun)
+        seconds = time.monotonic() - begun
+        _print(plan, known, seconds=seconds, before=_before(workspace, rev, worktree=worktree))
     return _exit_code(plan, detailed=detailed_exitcode)
 
 
-def _print(plan: Plan, known: Known, *, seconds: float) -> None:
+def _before(workspace: Workspace, rev: str, *, worktree: bool) -> str:
+    """What has to be done before `reconcile` does what was planned: it works from what is pushed."""
+    if worktree:
+        return "Commit and push it"
+    if rev != "HEAD":
+        return f"Push {rev} as the branch that state is recorded to"
+    ahead, behind = workspace.repository.beside_upstream()
+    if behind:
+        commits = "1 commit" if behind == 1 else f"{behind} commits"
+        note(f"the checkout is {commits} behind its upstream: `git pull`, and plan anew")
+    return "Push it" if ahead else ""
+
+
+def _print(plan: Plan, known: Known, *, seconds: float, before: str) -> None:
     if plan.options.offline:
         where = "from state/ alone; the registry was not read"
     else:
@@ -97,16 +110,10 @@ def _print(plan: Plan, known: Known, *, seconds: float) -> None:
 
     show_text(words.headline(plan), hang=2)
     show_table(table.render(plan))
-    for line in table.footer(plan).splitlines():
+    for line in table.footer(plan, before=before).splitlines():
         show_text(line)
     if plan.options.offline:
         note(f"planned {where}")
-
-
-def _say_dirty(paths: Sequence[str]) -> None:
-    if paths:
-        named = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
-        note(f"not committed, so not considered: {named} (--worktree plans them)")
 
 
 def _exit_code(plan: Plan, *, detailed: bool) -> int:

@@ -27,12 +27,27 @@ LogForm = Literal["auto", "plain", "json"]
 def watching(form: LogForm) -> Iterator[Listener]:
     """A listener that shows what happens, on stderr, for as long as the block runs."""
     if form == "json":
-        yield JsonLines()
+        yield Unheard(JsonLines())
     elif form == "auto" and sys.stderr.isatty():
         with bars() as listener:
-            yield listener
+            yield Unheard(listener)
     else:
-        yield PlainLines()
+        yield Unheard(PlainLines())
+
+
+class Unheard:
+    """Passes events on until nobody reads them any more: a log collector that died must not end a build."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener: Listener | None = listener
+
+    def __call__(self, event: Event) -> None:
+        """Tell of one event, if anybody is there."""
+        if self._listener is not None:
+            try:
+                self._listener(event)
+            except OSError:
+                self._listener = None
 
 
 class PlainLines:

@@ -83,8 +83,9 @@ def command(
     workspace = Workspace(directory)
     asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, preview=preview)
     expected = _read_plan(plan_file, asked) if plan_file else None
+    workspace.say_dirty()
     settings = workspace.settings(workspace.repository.tree())
-    target = workspace.repository.target(settings.git)
+    target = workspace.target(settings)
     if preview:
         number = pull_request or pull_request_number()
         origin = Origin(branch_of(workspace, target, named=branch), number, fork=is_fork())

@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,9 @@ import click
 
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.repository import Repository
+from reconciler.git.target import Target
 from reconciler.model.declaration import Settings
-from reconciler.model.errors import ReconcilerError, Transient
+from reconciler.model.errors import Contention, ReconcilerError, Transient
 from reconciler.model.plan import PlanOptions
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
@@ -88,6 +90,18 @@ class Workspace:
         settings = known.fleet.settings
         return announcers(settings.announce, os.environ, aws=settings.aws)
 
+    def target(self, settings: Settings) -> Target:
+        """The branch that state is recorded to, fetched. Another process of this clone may be fetching: tried again."""
+        import tenacity  # noqa: PLC0415 - 70 ms that plan need not pay
+
+        retrying = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(Contention),
+            stop=tenacity.stop_after_attempt(10),
+            wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
+            reraise=True,
+        )
+        return retrying(self.repository.target, settings.git)
+
     def recorder(self, settings: Settings) -> Recorder:
         """Whoever records to the branch that the settings name."""
         return self.repository.recorder(settings.git, now=now, sleep=time.sleep, random=random.random)
@@ -98,6 +112,13 @@ class Workspace:
         from reconciler.build.packer import find  # noqa: PLC0415 - as above
 
         return Packer(find(os.environ))
+
+    def say_dirty(self) -> None:
+        """Name what is changed in desired/ and state/ and not committed: it is not considered."""
+        paths = self.repository.dirty(["desired", "state"])
+        if paths:
+            named = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+            note(f"not committed, so not considered: {named} (`reconciler plan --worktree` plans them)")
 
     def run_folder(self) -> Path:
         """Where logs and work folders go. It ignores itself, so that no one has to add it to .gitignore."""
@@ -150,4 +171,5 @@ def plan_options(
 
 def note(text: str) -> None:
     """Tell a person something that is not the answer: on stderr."""
-    click.echo(text, err=True)
+    with suppress(OSError):  # nobody reads it any more: what is being done matters more
+        click.echo(text, err=True)

@@ -135,6 +135,14 @@ class Repository:
         """The annotated tags of this clone below a path such as `image/web`; by name."""
         return tags_below(self.git, prefix)
 
+    def beside_upstream(self) -> tuple[int, int]:
+        """How many commits the checkout is ahead of and behind its upstream, as last fetched; none without one."""
+        counted = self.git.attempt("rev-list", "--left-right", "--count", "HEAD...@{upstream}")
+        if counted.status != 0:
+            return 0, 0
+        ahead, behind = counted.text.split()
+        return int(ahead), int(behind)
+
     def target(self, settings: GitSettings) -> Target:
         """The branch that state is recorded to, fetched, and how the checkout stands to it.
 

@@ -36,6 +36,11 @@ class PlannedImage(Model):
     unknown: tuple[str, ...] = Field((), description="What could not be read.")
     errors: tuple[str, ...] = Field((), description="Why the image cannot be planned, one message each.")
 
+    @property
+    def resting(self) -> bool:
+        """Whether it is left alone because it failed or was rejected, and still differs from what is wanted."""
+        return self.sync == "drifted" and self.health == "degraded" and self.actions == ("none",)
+
 
 class PlanOptions(Model):
     """What the plan was asked for; `reconcile --plan FILE` asks for the same."""

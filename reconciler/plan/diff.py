@@ -233,8 +233,8 @@ def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) ->
 def _health(situation: Situation, outcome: _Outcome) -> Health:
     if outcome.unknown:
         return "unknown"
-    if situation.lock.failure is not None:
-        return "degraded"
+    if situation.lock.failure is not None and outcome.reasons:
+        return "degraded"  # without a reason it stands as declared: what failed was taken back
     last = situation.last
     if last is not None and last.phase in NEVER_AGAIN:
         return "degraded"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from reconciler.model.lockfile import Build, Failure, Reason, Undelivered, Verdict
+from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict
 from reconciler.plan.words import duration
 
 _MOST_FILES = 8
@@ -24,12 +24,13 @@ def build_commit(image: str, build: Build, *, verb: str = "build") -> str:
     return _message(f"{image}: {verb} {build.id} ({codes})", body, trailers)
 
 
-def change_commit(image: str, what: str, reasons: Iterable[Reason]) -> str:
+def change_commit(image: str, what: str, reasons: Iterable[Reason], *, added: Iterable[Artifact] = ()) -> str:
     """The message of a commit that records anything else: a copy, new tags, a retired artifact."""
     reasons = tuple(reasons)
     codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
     trailers = [f"Reconciler-Image: {image}", *_reason_trailers(reasons)]
-    return _message(f"{image}: {what} ({codes})", map(sentence, reasons), trailers)
+    body = [*map(sentence, reasons), *(f"Now {one.location} {one.id}." for one in added)]
+    return _message(f"{image}: {what} ({codes})", body, trailers)
 
 
 def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> str:

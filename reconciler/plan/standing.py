@@ -75,7 +75,7 @@ def _troubles(decision: Decision, now: datetime) -> Iterator[str]:
     planned, lock = decision.planned, decision.lock
     if planned.errors:
         yield planned.errors[0].splitlines()[0]
-    if lock.failure is not None:
+    if lock.failure is not None and planned.sync == "drifted":
         first_line = lock.failure.what.splitlines()[0]
         yield f"{lock.failure.build} failed, attempt {lock.failure.attempts}: {first_line}"
     if planned.health == "suspended" and planned.waits_for:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
@@ -25,14 +27,15 @@ def render(plan: Plan) -> RenderableType:
     table.add_column(overflow="fold", max_width=16)
     table.add_column(overflow="fold", ratio=1)
     for image in changed:
-        table.add_row(*_cells(image))
+        for row in _rows(image):
+            table.add_row(*row)
     # Across the whole width: an error names a file and a line, which a narrow column would break.
     errors = [Padding(Text(line), (0, 0, 0, 2)) for image in changed for line in words.errors(image)]
     return Group(Text(""), Padding(table, (0, 0, 0, 2)), Text(""), *errors, *([Text("")] if errors else []))
 
 
-def footer(plan: Plan) -> str:
-    """What is in sync, how long it will take, and what to do next."""
+def footer(plan: Plan, *, before: str = "") -> str:
+    """What is in sync, how long it will take, and what to do next; `before` says what has to be done before that."""
     parts = []
     in_sync = words.in_sync_count(plan)
     if 0 < in_sync < len(plan.images):
@@ -42,19 +45,18 @@ def footer(plan: Plan) -> str:
         parts.append(estimate)
     lines = [" ".join(parts)] if parts else []
     if plan.applyable:
-        lines.append(f"Run `reconciler reconcile{_flags(plan)}` to {_verbs(plan)}.")
+        run = f"un `reconciler reconcile{_flags(plan)}` to {_verbs(plan)}."
+        lines.append(f"{before}, then r{run}" if before else f"R{run}")
     return "\n".join(lines)
 
 
-def _cells(image: PlannedImage) -> tuple[RenderableType, ...]:
-    action = "\n".join(image.actions)
-    details = "\n".join(words.facts(image)) or ("see below" if image.errors else "")
-    return (
-        Text(words.visible(image.image), style="bold"),
-        Text(action, style=_COLOURS.get(image.actions[0], "")),
-        Text(words.why(image).replace(", ", "\n")),
-        Text(details),
-    )
+def _rows(image: PlannedImage) -> Iterator[tuple[RenderableType, ...]]:
+    """A row for each reason, so that what was and is now stands beside its code; the first has the actions, too."""
+    name = Text(words.visible(image.image), style="bold")
+    actions = Text("\n".join(image.actions), style=_COLOURS.get(image.actions[0], ""))
+    for code, lines in words.explained(image):
+        yield name, actions, Text(code), Text("\n".join(lines))
+        name, actions = Text(""), Text("")
 
 
 def _verbs(plan: Plan) -> str:

@@ -50,17 +50,31 @@ def errors(image: PlannedImage) -> tuple[str, ...]:
     return tuple(visible(line) for error in image.errors for line in error.splitlines())
 
 
-def facts(image: PlannedImage) -> tuple[str, ...]:
-    """The same without the errors."""
-    lines: list[str] = []
+def explained(image: PlannedImage) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Each reason code with its facts; what is unknown, and what the image waits for, stands with the last one."""
+    blocks: dict[str, list[str]] = {}
     for reason in image.reasons:
-        lines.extend(_reason_lines(reason))
-    lines.extend(image.unknown)
+        blocks.setdefault(reason.code, []).extend(_reason_lines(reason))
+    if not blocks:
+        blocks[why(image)] = []
+    last = list(blocks)[-1]
+    blocks[last] += [*_after_reasons(image), *(["see below"] if image.errors else [])]
+    return tuple((code, tuple(map(visible, lines))) for code, lines in blocks.items())
+
+
+def facts(image: PlannedImage) -> tuple[str, ...]:
+    """What was and what is now, one fact a line; then what it waits for."""
+    lines = [line for reason in image.reasons for line in _reason_lines(reason)]
+    return tuple(visible(line) for line in (*lines, *_after_reasons(image)))
+
+
+def _after_reasons(image: PlannedImage) -> list[str]:
+    lines = list(image.unknown)
     if image.blocked_by:
         lines.append(f"waits for {', '.join(image.blocked_by)}")
     if image.waits_for:
         lines.append(image.waits_for)
-    return tuple(visible(line) for line in lines)
+    return lines
 
 
 def visible(text: str) -> str:

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,6 +22,7 @@ from reconciler.plan.tags import at_birth
 from reconciler.plan.transitions import first_phase
 from reconciler.steps.artifacts import SETTLING
 from reconciler.steps.run import Run
+from reconciler.steps.work_folder import work_folder
 
 
 def new_build_id(run: Run, key: str) -> str:
@@ -43,7 +40,7 @@ def build_image(
     if run.builder is None:
         raise Terminal(f"{image.name} is to be built, and this run was begun without Packer")
     started = run.now()
-    with _work_folder(run, build_id, image=image) as folder:
+    with work_folder(run.folder / "work", f"{image.name}-{build_id}") as folder:
         export = folder / "export"
         exported = run.repository.export(run.known.head, export)
         for submodule in exported.submodules:
@@ -139,19 +136,3 @@ def _as_built(run: Run, image: Image, wanted: Wanted, *, result: BuildResult) ->
     if seen is not None and actual.ami is not None:
         actual = Pin(ami=actual.ami.model_copy(update={"name": seen.name, "created": seen.created}))
     return replace(want(image, actual), pin=actual)
-
-
-@contextmanager
-def _work_folder(run: Run, build_id: str, *, image: Image) -> Iterator[Path]:
-    """A folder for one build, gone afterwards. Logs are elsewhere, and stay."""
-    work = run.folder / "work"
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        # Not the build's id alone: two runs in one checkout may begin in the same second.
-        folder = Path(tempfile.mkdtemp(prefix=f"{image.name}-{build_id}-", dir=work))
-    except OSError as error:
-        raise Terminal(f"{image.name} can't be built: {work} cannot be written ({error.strerror})") from error
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

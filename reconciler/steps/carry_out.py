@@ -128,21 +128,37 @@ def _build(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Res
     except BuildFailed as failed:
         if failed.cause == "cancelled":
             return Result(image.name, "interrupted", decision.lock, why=failed.what, error=failed)
+        if _built_by_another(image, failed):
+            why = f"another run that began in the same second is building {build_id}"
+            run.listener(events.Skipped(image=image.name, why=why))
+            return Result(image.name, "superseded", decision.lock, why=why)
         failure = next_failure(
             decision.lock.failure, build=build_id, key=wanted.key, what=failed.what, now=run.now()
         )  # fmt: skip
+        recording = record_failure(run, image, failure, decision)
+        if recording.superseded:
+            run.listener(events.Skipped(image=image.name, why=recording.why))
+            return Result(image.name, "superseded", recording.lock, build=recording.instead, why=recording.why)
         notes = _after_failure(decision, image, retry_after=failure.retry_after)
         run.listener(
             events.Failed(image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), notes=notes)
         )
-        recording = record_failure(run, image, failure, decision)
-        if recording.superseded:
-            return Result(image.name, "superseded", recording.lock, build=recording.instead, why=recording.why)
         return Result(
             image.name, "failed", recording.lock, why=failed.what, error=failed, commit=recording.commit,
             tags=recording.tags,
         )  # fmt: skip
     return _complete(run, decision, build, image=image, status="built")
+
+
+def _built_by_another(image: Image, failed: BuildFailed) -> bool:
+    """Whether the name that we give was taken: only a run with the same key, begun in the same second, gives it too.
+
+    The words are EC2's (InvalidAMIName.Duplicate) and Packer's own check before it builds. A name that the template
+    makes up itself is the template's trouble.
+    """
+    said = "\n".join([failed.what, *failed.tail])
+    taken = "InvalidAMIName.Duplicate" in said or "is used by an existing AMI" in said
+    return taken and image.template.declares("image_name")
 
 
 def _after_failure(decision: Decision, image: Image, *, retry_after: str) -> tuple[str, ...]:

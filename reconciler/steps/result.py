@@ -53,4 +53,6 @@ class Report:
             return LOST_RACE
         if any(result.status in ("failed", "skipped") for result in self.results):
             return PARTIAL
+        if any(image.resting for image in self.plan.images):
+            return PARTIAL  # it failed a while ago and still does not stand as declared
         return PARTIAL if self.plan.errored or not self.plan.complete else DONE

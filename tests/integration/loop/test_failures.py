@@ -43,8 +43,26 @@ def test_a_failure_is_recorded_and_the_image_left_alone_for_a_while(settled: Wor
     assert len(lock.builds) == 1, "the last good build stays"
     head, again = settled.head(), failing_in(settled, "web")
     report = again.reconcile()
-    assert (report.exit_code, again.built, settled.head()) == (0, [], head)
+    assert (report.exit_code, again.built, settled.head()) == (3, [], head), "it still is not as declared"
     assert "failed once" in (again.plan()["web"].waits_for or "")
+
+
+def test_a_name_that_a_run_of_the_same_second_took_is_no_failure(settled: World) -> None:
+    named = 'variable "image_name" { type = string }\n'
+    head = settled.commit({"desired/web/more.pkr.hcl": named})
+    controller = settled.controller()
+    taken = failure("InvalidAMIName.Duplicate: AMI name web-20261122T101530Z-1a2b3c4 is already in use by AMI ami-0abc")
+    controller.builder.failures = {"web": taken}
+    report = controller.reconcile()
+    assert (statuses(report), report.exit_code) == ({"web": "superseded"}, 0)
+    assert (settled.head(), settled.lock("web").failure) == (head, None)
+
+
+def test_a_name_that_the_template_made_up_and_is_taken_is_a_failure(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "echo more\n"})
+    controller = settled.controller()
+    controller.builder.failures = {"web": failure("InvalidAMIName.Duplicate: AMI name web is already in use")}
+    assert statuses(controller.reconcile()) == {"web": "failed"}
 
 
 def test_each_failure_doubles_the_rest(settled: World) -> None:

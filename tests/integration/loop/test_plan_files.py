@@ -40,6 +40,16 @@ def test_a_plan_for_another_commit_is_refused(settled: World) -> None:
     assert controller.built == []
 
 
+def test_a_plan_file_that_says_something_else_than_its_id_stands_for_is_refused(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "echo more\n"})
+    plan = reviewed(settled)
+    harmless = tuple(image.model_copy(update={"actions": ("none",)}) for image in plan.images)
+    controller = settled.controller()
+    with pytest.raises(UserError, match="the plan file was changed after it was made"):
+        controller.reconcile(expected=plan.model_copy(update={"images": harmless}))
+    assert controller.built == []
+
+
 def test_a_plan_is_refused_once_it_was_carried_out(settled: World) -> None:
     settled.commit({"desired/web/setup.sh": "echo more\n"})
     plan = reviewed(settled)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reconciler.model.errors import Place, UserError
+from reconciler.model.lockfile import Lockfile
 from reconciler.plan.backoff import next_failure
 from reconciler.plan.planning import make_plan
 from reconciler.plan.standing import age_text, standings
@@ -43,16 +44,28 @@ def test_an_image_that_is_not_built_yet_has_no_age(an_image: Make, what_is_known
     assert (web.stable, web.candidate_text, web.age, web.source) == (None, "none", None, None)
 
 
-def test_why_it_is_not_well_is_said_in_a_line(an_image: Make, what_is_known: Make, plan_carried_out: Make) -> None:
+def test_why_it_is_not_well_is_said_in_a_line(an_image: Make, what_is_known: Make) -> None:
     known = what_is_known(an_image("web"), problems={"bad": (UserError("no", where=Place("x"), mend="yes"),)})
-    known = plan_carried_out(known, make_plan(known))
     failure = next_failure(None, build="20261122T101530Z-1a2b3c4", key="sha256:1", what="no\nreally", now=known.now)
-    lock = known.locks["web"].model_copy(update={"failure": failure})
+    lock = Lockfile(image="web", failure=failure)
 
     bad, web = standings(make_plan(replace(known, locks={"web": lock})), now=known.now)
 
     assert bad.why == "x: no"
     assert (web.health, web.why) == ("degraded", "20261122T101530Z-1a2b3c4 failed, attempt 1: no")
+
+
+def test_a_failure_whose_cause_was_taken_back_is_past(
+    an_image: Make, what_is_known: Make, plan_carried_out: Make
+) -> None:
+    known = what_is_known(an_image("web"))
+    known = plan_carried_out(known, make_plan(known))
+    failure = next_failure(None, build="20261122T101530Z-1a2b3c4", key="sha256:1", what="no", now=known.now)
+    lock = known.locks["web"].model_copy(update={"failure": failure})
+
+    (web,) = standings(make_plan(replace(known, locks={"web": lock})), now=known.now)
+
+    assert (web.health, web.why) == ("healthy", None)
 
 
 def test_a_suspended_image_says_why(an_image: Make, what_is_known: Make) -> None:

@@ -84,10 +84,13 @@ def test_long_names_and_every_action_at_once_still_fit(a_plan: MakePlan, planned
         printed(plan)
         == """
   an-image-whose-name-is  copy     region-missing    eu-west-1
-  -as-long-as-it-may-be   retag    verdict-pending-  ami-0aa11bb22cc33dd44
-                          promote  record            → eu-west-1 nothing
-                          retire   source-changed    none → passed
-                          record                     debian-12
+  -as-long-as-it-may-be   retag                      ami-0aa11bb22cc33dd44
+                          promote                    → eu-west-1 nothing
+                          retire
+                          record
+                                   verdict-pending-  none → passed
+                                   record
+                                   source-changed    debian-12
                                                      ami-0aa11bb22cc33dd44
                                                      →
                                                      Windows_Server-202520252025
