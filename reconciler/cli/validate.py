@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from reconciler.cli import options
 from reconciler.cli.workspace import Workspace
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
-from reconciler.model.fleet import Fleet
+from reconciler.model.fleet import Fleet, Image
 from reconciler.state.lockfiles import read_lockfiles
+
+NAMED = 8
+"""So many images are named beside a note; the others are counted."""
 
 
 @click.command("validate")
@@ -43,9 +47,8 @@ def _print(fleet: Fleet, problems: list[UserError]) -> None:
         click.echo(f"error: {problem}", err=True)
     for warning in fleet.warnings:
         click.echo(f"note: {warning}", err=True)
-    for name, image in sorted(fleet.images.items()):
-        for remark in image.notes:
-            click.echo(f"note: {name}: {remark}", err=True)
+    for remark in grouped_notes(image for _, image in sorted(fleet.images.items())):
+        click.echo(f"note: {remark}", err=True)
     if not fleet.names:
         click.echo("desired/ declares no image")
         return
@@ -54,6 +57,33 @@ def _print(fleet: Fleet, problems: list[UserError]) -> None:
     verdict = f"{invalid} of {_count(total)} invalid" if invalid else f"{_count(total)} valid"
     locks = len(problems) - sum(len(found) for found in fleet.problems.values())
     click.echo(verdict + (f"; {locks} unreadable in state/" if locks else ""))
+
+
+def grouped_notes(images: Iterable[Image]) -> Iterator[str]:
+    """A line for each thing that is to be noted, with the images that it is said of; in order of the first image.
+
+    What is said of one image alone stays as it is. Of what is said of several, each image's own builder and the place
+    in its own image.yaml are left out, so that it is the same text.
+    """
+    said: dict[str, dict[str, str]] = {}
+    for image in images:
+        for remark in image.notes:
+            said.setdefault(_without_its_own(remark, image), {})[image.name] = remark
+    for shared, remarks in said.items():
+        if len(remarks) == 1:
+            yield from (f"{name}: {remark}" for name, remark in remarks.items())
+        else:
+            names = list(remarks)
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            yield f"{', '.join(names[:NAMED])}{more}: {shared}"
+
+
+def _without_its_own(remark: str, image: Image) -> str:
+    """A note without the name of an image's only builder, and without its own image.yaml's place."""
+    if len(image.template.builders) == 1:
+        remark = remark.removeprefix(f"{image.template.builders[0].name}: ")
+    text, opened, place = remark.rpartition(" (")
+    return text if opened and place.startswith(f"{image.folder}/image.yaml") else remark
 
 
 def _count(images: int) -> str:

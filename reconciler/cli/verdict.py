@@ -107,8 +107,8 @@ def _recorded(directory: Path, *, image: str, build: str, verdict: Verdict) -> t
 
 def _announced(path: Path, *, image: str, build: str) -> tuple[Artifact, ...]:
     try:
-        text = click.open_file(str(path)).read()
-        announced = Announcement.model_validate_json(text)
+        with click.open_file(str(path), "rb") as file:
+            announced = Announcement.model_validate_json(file.read())
     except (OSError, ValueError) as error:
         raise UserError(f"{path} holds no announcement", mend="pass the notification's JSON as it came") from error
     if (announced.image, announced.build) != (image, build):

@@ -65,6 +65,10 @@ class Ec2Registry:
         """Set tags on an AMI and its snapshots. See `Registry.tag`."""
         write.tag(self._clients, artifact, tags)
 
+    def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+        """Set the same tags on many AMIs and their snapshots. See `Registry.tag_all`."""
+        write.tag_all(self._clients, location, artifacts, tags)
+
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin a copy in another region and return its id. See `Registry.copy`."""
         return write.copy(self._clients, source, to=to, name=name, tags=tags, token=token)

@@ -112,6 +112,13 @@ class MemoryRegistry:
             known = self._known(artifact.location, artifact.id)
             self._artifacts[known.location, known.id] = replace(known, tags={**known.tags, **tags})
 
+    def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+        """Set the same tags on many. See `Registry.tag_all`."""
+        with self._asked("tag", location):
+            for artifact in artifacts:
+                known = self._known(location, artifact.id)
+                self._artifacts[location, known.id] = replace(known, tags={**known.tags, **tags})
+
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin a copy. See `Registry.copy`."""
         with self._asked("copy", to):

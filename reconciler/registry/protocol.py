@@ -53,6 +53,9 @@ class Registry(Protocol):
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set tags on an artifact and its snapshots, in one call. Tags not named stay. Idempotent."""
 
+    def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+        """Set the same tags on many artifacts of one location and their snapshots, in as few calls as there may be."""
+
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin to copy an artifact to another location and return the copy's id; it is not yet available.
 

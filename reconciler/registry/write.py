@@ -21,15 +21,24 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import TagTypeDef
 
+_MOST_RESOURCES = 1000  # in one CreateTags (EC2 API reference)
 _IMAGE_TAG = f"{TAG_PREFIX}image"
 
 
 def tag(clients: Clients, artifact: Located, tags: Mapping[str, str]) -> None:
     """Set tags with one CreateTags. See `Registry.tag`."""
-    if not tags:
-        return
-    with translated(f"tagging {artifact.id} in {artifact.location}"):
-        clients.ec2(artifact.location).create_tags(Resources=[artifact.id, *artifact.snapshots], Tags=_as_list(tags))
+    tag_all(clients, artifact.location, [artifact], tags)
+
+
+def tag_all(clients: Clients, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+    """Set tags with one CreateTags for every thousand resources. See `Registry.tag_all`."""
+    resources = [one for artifact in artifacts for one in (artifact.id, *artifact.snapshots)]
+    named = artifacts[0].id if len(artifacts) == 1 else f"{len(artifacts)} artifacts"
+    for start in range(0, len(resources) if tags else 0, _MOST_RESOURCES):
+        with translated(f"tagging {named} in {location}"):
+            clients.ec2(location).create_tags(
+                Resources=resources[start : start + _MOST_RESOURCES], Tags=_as_list(tags)
+            )  # fmt: skip
 
 
 def copy(clients: Clients, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:

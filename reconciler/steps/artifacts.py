@@ -9,7 +9,7 @@ from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.events import Copied
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile
-from reconciler.model.observation import Seen
+from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.values import digest
 from reconciler.plan.tags import at_birth, of_recorded
 from reconciler.steps.run import Run
@@ -34,6 +34,15 @@ def tag_complete(run: Run, image: Image, build: Build, artifacts: Sequence[Artif
     tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
     for artifact in artifacts:
         run.registry.tag(artifact, tags)
+
+
+def lacks_phase_alone(run: Run, image: Image, build: Build, adopted: Sequence[Seen]) -> bool:
+    """Whether what is adopted carries every tag of the build but the phase, as what a pull request built does."""
+    tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
+    phase = f"{TAG_PREFIX}phase"
+    return all(
+        seen.tags.get(name) == value for seen in adopted for name, value in tags.items() if name != phase
+    )  # fmt: skip
 
 
 def tag_with_new_name(run: Run, image: Image, lock: Lockfile) -> None:

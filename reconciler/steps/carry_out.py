@@ -18,7 +18,7 @@ from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING, pin_to_recorded
 from reconciler.plan.planning import lock_of
 from reconciler.steps.adopt import adopted_build
-from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_with_new_name
+from reconciler.steps.artifacts import Copies, copy_missing, lacks_phase_alone, tag_complete, tag_with_new_name
 from reconciler.steps.build_image import build_image, new_build_id
 from reconciler.steps.preview import preview_image
 from reconciler.steps.record import Recording, record_build, record_change, record_failure
@@ -103,7 +103,12 @@ def _needless(decision: Decision, wanted: Wanted) -> bool:
 def _adopt(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Result:
     build = adopted_build(run, image, replace(decision, wanted=wanted))
     run.listener(events.Adopted(image=image.name, build=build.id))
-    return _complete(run, decision, build, image=image, status="adopted")
+    ready = lacks_phase_alone(run, image, build, decision.adopt)
+    result = _complete(run, decision, build, image=image, status="adopted", tagged=ready)
+    recorded = result.lock.build(build.id)
+    if ready and result.status != "superseded" and recorded is not None:
+        run.phases.add(image.name, build.artifacts, recorded.phase)
+    return result
 
 
 def _with_parent(decision: Decision, image: Image, parents: Mapping[str, Result]) -> Wanted:
@@ -167,9 +172,12 @@ def _after_failure(decision: Decision, image: Image, *, retry_after: str) -> tup
     return (unchanged, f"next try not before {retry_after}, or at once when {image.folder}/ changes")
 
 
-def _complete(run: Run, decision: Decision, build: Build, *, image: Image, status: Status) -> Result:
+def _complete(
+    run: Run, decision: Decision, build: Build, *, image: Image, status: Status, tagged: bool = False
+) -> Result:
     """Tag what there is, copy it to where it is missing, and record it: also when some copy failed."""
-    tag_complete(run, image, build, build.artifacts)
+    if not tagged:
+        tag_complete(run, image, build, build.artifacts)
     there = {artifact.location for artifact in build.artifacts}
     missing = [region for region in image.regions if region not in there]
     copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)

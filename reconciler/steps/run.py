@@ -15,6 +15,7 @@ from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.plan.planning import Known
 from reconciler.registry.protocol import Registry
+from reconciler.steps.phases import LatePhases
 
 
 @dataclass(frozen=True)
@@ -44,4 +45,5 @@ class Run:
     ci: CiRun | None = None
     branch: Branch | None = None
     """Set for a preview, which records in tags alone."""
+    phases: LatePhases = field(default_factory=LatePhases)
     cancelled: threading.Event = field(default_factory=threading.Event)

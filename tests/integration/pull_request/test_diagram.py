@@ -248,3 +248,24 @@ def test_what_github_refuses_is_said_and_undoes_nothing(scene: Scene) -> None:
     assert "statuses: write" in said
     assert len(scene.github.comments) == 1, "a token that may comment does"
     assert len(scene.fleet.git("tag", "--list", "image/base/*").splitlines()) == 1
+
+
+def test_a_vote_counts_though_the_ami_of_one_region_is_gone(scene: Scene, cloud: Cloud, tmp_path: Path) -> None:
+    scene.merge("squash")
+    scene.job("reconcile", "base")
+    build, lost = scene.fleet.lockfile("base")["builds"][0]["id"], scene.fleet.recorded("base")["eu-west-1"]
+    notification = tmp_path / "notification.json"
+    notification.write_bytes(scene.receiver.received[0].body)
+    cloud.ec2("eu-west-1").deregister_image(ImageId=lost)
+    # moto tags whatever has ever been; EC2 answers so.
+    cloud.sandbox.inject(action="CreateTags", region="eu-west-1", code="InvalidAMIID.NotFound")
+
+    vote = ("verdict", "base", build, "pass", "--evidence", "https://ci.example.org/9")
+    ended = scene.fleet.reconciler(*vote, "--announcement", str(notification), cwd=tmp_path)  # needs no clone
+    assert ended.code == 3
+    assert f"not voted: tagging {lost} in eu-west-1" in ended.err
+    scene.job("reconcile", "base")
+    assert scene.fleet.lockfile("base")["channels"]["stable"] == build
+    assert scene.fleet.recorded("base")["eu-west-1"] != lost, "and it is restored in the same run"
+    assert scene.events() == [("base", "candidate"), ("base", "stable")]
+    assert len(scene.builds()) == 1
