@@ -15,6 +15,7 @@ from pathlib import Path
 
 from reconciler.sandbox import launch
 from reconciler.sandbox.handle import Sandbox
+from tests.bench.adoption import adoption_rows
 from tests.bench.controller import overhead_rows
 from tests.bench.graph import graph_rows
 from tests.bench.machine import machine
@@ -33,6 +34,7 @@ def _plan(folder: Path, sandbox: Sandbox, environment: Mapping[str, str]) -> Ite
 PARTS: Mapping[str, Part] = {
     "plan": _plan,
     "growth": lambda folder, _sandbox, environment: growth_rows(folder / "growth", environment),
+    "adoption": lambda folder, sandbox, environment: adoption_rows(folder / "adoption", sandbox, environment),
     "startup": lambda _folder, _sandbox, environment: startup_rows(environment),
     "controller": lambda folder, sandbox, environment: overhead_rows(folder / "controller", sandbox, environment),
     "graph": lambda folder, _sandbox, _environment: graph_rows(folder / "graph"),

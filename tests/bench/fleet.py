@@ -11,7 +11,7 @@ from pathlib import Path
 from reconciler.desired.fleet import read_fleet
 from reconciler.git.repository import Repository
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Lockfile, PackerVersions
+from reconciler.model.lockfile import Artifact, Build, Lockfile, PackerVersions, Phase
 from reconciler.model.plan import Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.plan.key import short, wanted
@@ -37,7 +37,7 @@ Publish = Callable[[Sequence[Unborn]], Mapping[tuple[str, str], Artifact]]
 """Puts AMIs into a registry; returns each by region and name."""
 
 
-def make(root: Path, *, images: int, publish: Publish) -> Path:
+def make(root: Path, *, images: int, publish: Publish, phase: Phase = "stable") -> Path:
     """Make a repository of so many images, all different and all in sync, and return its root."""
     _write(root / "desired" / "reconciler.yaml", _SETTINGS)
     for number in range(images):
@@ -47,7 +47,7 @@ def make(root: Path, *, images: int, publish: Publish) -> Path:
             _write(folder / file, text.replace("@name@", name).replace("@number@", str(number)))
     git(root, "init", "--quiet", "--initial-branch=main")
     commit(root, "Declare the fleet")
-    _record(root, publish)
+    _record(root, publish, phase)
     commit(root, "Record the fleet")
     # As a clone has it: one pack. A thousand loose objects are the state of a moment.
     git(root, "gc", "--quiet")
@@ -67,7 +67,7 @@ def git(root: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(root), "-c", "gc.auto=0", *arguments], check=True, env=environment)
 
 
-def _record(root: Path, publish: Publish) -> None:
+def _record(root: Path, publish: Publish, phase: Phase) -> None:
     tree = Repository.open(root).tree()
     fleet = read_fleet(tree)
     if fleet.problems:
@@ -75,7 +75,7 @@ def _record(root: Path, publish: Publish) -> None:
     builds = {image.name: _wanted(image) for image in fleet.images.values()}
     there = publish(
         [
-            Unborn(region, f"{name}-{_build_id(want)}", _tags(fleet.images[name], want, commit=tree.oid))
+            Unborn(region, f"{name}-{_build_id(want)}", _tags(fleet.images[name], want, commit=tree.oid, phase=phase))
             for name, want in builds.items()
             for region in REGIONS
         ]
@@ -95,9 +95,9 @@ def _build_id(want: Wanted) -> str:
     return f"20261101T060000Z-{short(want.key)}"
 
 
-def _tags(image: Image, want: Wanted, *, commit: str) -> dict[str, str]:
+def _tags(image: Image, want: Wanted, *, commit: str, phase: Phase) -> dict[str, str]:
     return when_complete(
-        fleet=FLEET, image=image, build_id=_build_id(want), wanted=want, commit=commit, phase="stable"
+        fleet=FLEET, image=image, build_id=_build_id(want), wanted=want, commit=commit, phase=phase
     )  # fmt: skip
 
 
