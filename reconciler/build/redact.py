@@ -11,7 +11,7 @@ import re
 from base64 import b64encode
 from collections.abc import Iterable
 from dataclasses import dataclass
-from urllib.parse import quote
+from urllib.parse import quote, quote_plus
 
 REDACTED = "<redacted>"
 SHORT = 4
@@ -21,6 +21,7 @@ SHORT = 4
 (hashicorp/packer#13659).
 """
 
+_HEX = re.compile("%[0-9A-F]{2}")
 _PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _PEM = re.compile(rf"{_PEM_BEGIN.pattern}.*?(?:{_PEM_END.pattern}|\Z)", re.DOTALL)
@@ -81,13 +82,19 @@ def redactor(secrets: Iterable[str]) -> Redactor:
 
 
 def _spellings(secret: str) -> set[str]:
-    """A secret as it stands, and as it looks inside of JSON, a URL and an HTTP Basic header or Kubernetes manifest."""
+    """A secret as it stands, and as it looks inside of JSON, a URL and an HTTP Basic header or Kubernetes manifest.
+
+    In a URL's path a blank is `%20`; in a form, and by HCL's `urlencode`, it is `+`. The digits may be of either case.
+    """
+    raw = secret.encode("utf-8", "surrogateescape")
+    in_urls = {quote(raw, safe=""), quote_plus(raw)}
     return {
         secret,
         json.dumps(secret)[1:-1],
         json.dumps(secret, ensure_ascii=False)[1:-1],
-        quote(secret, safe=""),
-        b64encode(secret.encode("utf-8", "surrogateescape")).decode("ascii"),
+        *in_urls,
+        *(_HEX.sub(lambda code: code[0].lower(), url) for url in in_urls),
+        b64encode(raw).decode("ascii"),
     }
 
 

@@ -64,6 +64,7 @@ def command(
 def _vote(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str) -> int:
     """Tag every artifact: one region that fails leaves the vote in the others, where it counts as well."""
     failed: list[ReconcilerError] = []
+    _refuse_final(registry, artifacts, verdict, named=named)
     for artifact in artifacts:
         try:
             # Only the image: the snapshots need no verdict, and the voter no right to them.
@@ -79,7 +80,28 @@ def _vote(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *
     return PARTIAL if failed else DONE
 
 
+def _refuse_final(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str) -> None:
+    """A failure is final, recorded or not yet; and what is gone can't be judged.
+
+    Looking needs the right to describe images. Where the voter has it not, the loop holds to the same rule.
+    """
+    try:
+        seen = [registry.find(artifact.location, artifact.id) for artifact in artifacts]
+    except ReconcilerError:
+        return
+    there = [one for one in seen if one is not None]
+    if not there:
+        raise UserError(f"no artifact of {named} is there any more", mend="the next reconcile run builds it anew")
+    if verdict.status == "passed" and any(one.own("verdict") == "failed" for one in there):
+        raise UserError(
+            f"{named} failed validation already, and a failure is final",
+            mend="change what failed, or `reconciler reconcile --force IMAGE` for another build of the same",
+        )
+
+
 def _refuse_too_long(verdict: Verdict) -> None:
+    if not verdict.evidence.strip():
+        raise UserError("--evidence is empty", mend="give the address where the proof can be read")
     for option, value in (("--by", verdict.by), ("--evidence", verdict.evidence)):
         if len(value) > LONGEST_VALUE:
             raise UserError(
@@ -98,8 +120,12 @@ def _recorded(directory: Path, *, image: str, build: str, verdict: Verdict) -> t
     if found is None:
         known = ", ".join(one.id for one in lock.builds) or "none"
         raise UserError(f"no build {build} of {image} is recorded", mend=f"`git pull`; recorded are: {known}")
-    if not overrules(found.verdict, verdict):
-        note(f"{build} is recorded as {found.verdict.status if found.verdict else 'none'}: this vote changes nothing")
+    if found.verdict is not None and not overrules(found.verdict, verdict):
+        if found.verdict.status != verdict.status:
+            raise UserError(f"{build} is recorded as {found.verdict.status} by {found.verdict.by}, and that is final")
+        note(f"{build} is recorded as {found.verdict.status} already: this vote changes nothing")
+    elif verdict.status == "failed" and build == lock.channels.stable:
+        note(f"{build} is stable: the next run takes it back, to the build that was stable before")
     elif build != lock.channels.candidate:
         note(f"{build} is not the candidate any more: the verdict is recorded, and stable does not move")
     return workspace.settings(tree).aws, found.artifacts

@@ -103,15 +103,33 @@ def _sentence(value: Located, *, path: Path, errors: list[ErrorDetails], annotat
             return f'the key "{absent}" is missing', "add it"
         case "value_error":
             return str(context["error"]), ""
-        case "literal_error":
-            return f"expected {context['expected']}, found {value.kind()}", ""
         case "string_pattern_mismatch":
             return f"{value.kind()} has not the form that is wanted here", f"it has to match {context['pattern']}"
-        case bound if bound.startswith(("greater_than", "less_than")):
-            words = str(error["msg"]).removeprefix("Input should be ")
-            return f"expected a number {words}, found {value.text or value.value}", ""
+        case "string_too_short" | "string_too_long" | "too_long":
+            return _size(value, error), ""
         case _:
-            return f"expected {_wanted(annotation, errors)}, found {value.kind()}", ""
+            return _expected(value, errors, annotation=annotation), ""
+
+
+def _expected(value: Located, errors: list[ErrorDetails], *, annotation: Any) -> str:
+    """What would have been right, beside what was found."""
+    error = errors[0]
+    if error["type"] == "literal_error":
+        return f"expected {error['ctx']['expected']}, found {value.kind()}"
+    if error["type"].startswith(("greater_than", "less_than")):
+        words = str(error["msg"]).removeprefix("Input should be ")
+        return f"expected a number {words}, found {value.text or value.value}"
+    return f"expected {_wanted(annotation, errors)}, found {value.kind()}"
+
+
+def _size(value: Located, error: ErrorDetails) -> str:
+    """Too many, or too long: `the key has 129 characters, and at most 128 are taken`."""
+    context = error["ctx"]
+    bound = f"at most {context['max_length']}" if "max_length" in context else f"at least {context['min_length']}"
+    if isinstance(value.value, dict | list):
+        return f"there are {len(value.value)}, and {bound} are taken"
+    what = "the key" if _path(error)[-1] == "[key]" else "the value"
+    return f"{what} has {len(str(error['input']))} characters, and {bound} are taken"
 
 
 def _wanted(annotation: Any, errors: list[ErrorDetails]) -> str:
@@ -125,7 +143,7 @@ def _wanted(annotation: Any, errors: list[ErrorDetails]) -> str:
 
 def _spell(path: Path) -> str:
     """Write a path as `packer.only[0]: `; nothing for the top."""
-    text = "".join(f"[{step}]" if isinstance(step, int) else f".{shorten(step)}" for step in path)
+    text = "".join(f"[{step}]" if isinstance(step, int) else f".{shorten(step) or repr('')}" for step in path)
     return f"{text.removeprefix('.')}: " if text else ""
 
 

@@ -9,8 +9,10 @@ from reconciler.desired.declared import Declared, read_declared
 from reconciler.desired.folders import DESIRED, IMAGE_FILE, Folder, folders_of, is_image, problems_of
 from reconciler.desired.image import read_image
 from reconciler.desired.known_templates import KnownTemplates
-from reconciler.desired.lineage import wrong_moves, wrong_parents
+from reconciler.desired.lineage import wrong_moves, wrong_parents, wrong_regions
 from reconciler.desired.located import Located
+from reconciler.desired.packer.files import may_be_legacy
+from reconciler.desired.paths import resolve
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.desired.templates import TemplateFiles, locate
 from reconciler.model.errors import Place, UserError
@@ -38,21 +40,24 @@ def read_fleet(tree: Tree, known: KnownTemplates | None = None) -> Fleet:
     folders = folders_of(contents.paths)
     contents.load([SETTINGS_FILE, *contents.links(), *(path for folder in folders for path in folder.read_first())])
     settings = read_settings(contents.read(SETTINGS_FILE) if SETTINGS_FILE in contents.paths.entries else None)
-    folders = [folder for folder in folders if is_image(folder, contents)]
+    every, folders = folders, [folder for folder in folders if is_image(folder, contents)]
 
     problems: dict[str, list[UserError]] = {}
     declared = _declared(folders, contents, defaults=settings.defaults, problems=problems)
-    images = _images(declared, contents, problems=problems)
+    names = frozenset(folder.name for folder in folders)
+    orphans = dict(wrong_parents(declared, names=names))
+    problems |= {name: [problem] for name, problem in orphans.items()}
+    images = _images(declared, contents, problems=problems, orphans=orphans)
     contents.templates.keep()
-    names = [folder.name for folder in folders]
-    for name, problem in (*wrong_parents(declared, images, names=names), *wrong_moves(declared, names=names)):
+    for name, problem in (*wrong_regions(declared, images), *wrong_moves(declared, names=names)):
         problems.setdefault(name, []).append(problem)
         images.pop(name, None)
+    shared = [folder for folder in every if folder.name not in names]
     return Fleet(
         settings=settings.settings,
         images=dict(sorted(images.items())),
         problems={name: tuple(found) for name, found in sorted(problems.items())},
-        warnings=tuple(_warnings(contents, names=names)),
+        warnings=(*_warnings(contents, names=names), *_no_templates(shared, declared.values())),
     )
 
 
@@ -72,22 +77,26 @@ def _declared(
 
 
 def _images(
-    declared: dict[str, Declared], contents: Contents, *, problems: dict[str, list[UserError]]
+    declared: dict[str, Declared],
+    contents: Contents,
+    *,
+    problems: dict[str, list[UserError]],
+    orphans: Container[str],
 ) -> dict[str, Image]:
     files: dict[str, TemplateFiles] = {}
     for name, one in declared.items():
         try:
             files[name] = locate(one, contents)
         except UserError as error:
-            problems[name] = [error]
+            problems.setdefault(name, []).append(error)
     contents.load(path for one in files.values() for path in one.all)
     images = {}
     for name, located in files.items():
-        image, wrong = read_image(declared[name], located, contents)
-        if image is not None:
+        image, wrong = read_image(declared[name], located, contents, has_parent=name not in orphans)
+        if image is not None and name not in orphans:
             images[name] = image
         if wrong:
-            problems[name] = list(wrong)
+            problems.setdefault(name, []).extend(wrong)
     return images
 
 
@@ -103,3 +112,18 @@ def _warnings(contents: Contents, *, names: Container[str]) -> Iterable[str]:
             yield f"{path} is not read; the settings are in {SETTINGS_FILE}"
         elif name == "image.yaml" or name.endswith((".pkr.hcl", ".pkr.json")):
             yield f"{path} is not read; an image is a folder of its own in {DESIRED}/"
+
+
+def _no_templates(shared: Iterable[Folder], declared: Iterable[Declared]) -> Iterable[str]:
+    """JSON files that look like the one template of their folder, are none, and are no image's input either."""
+    found = {folder: path for folder in shared for path in reversed(folder.files) if may_be_legacy(path)}
+    if not found:
+        return
+    named = {
+        resolve(written, one.folder.path)
+        for one in declared
+        for written in (*one.declaration.packer.inputs, *one.declaration.packer.var_files)
+    }
+    for folder, path in found.items():
+        if named.isdisjoint({path, folder.path, DESIRED}):
+            yield f'{path} is not read: it has no "builders"'

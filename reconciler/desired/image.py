@@ -17,9 +17,11 @@ _T = TypeVar("_T")
 
 
 def read_image(
-    declared: Declared, files: TemplateFiles, contents: Contents
+    declared: Declared, files: TemplateFiles, contents: Contents, *, has_parent: bool = True
 ) -> tuple[Image | None, tuple[UserError, ...]]:
     """Read one image; the files of its template have to be loaded.
+
+    `has_parent` is False for an image whose parent can't be one: that it is not built on it is no second problem.
 
     Returns:
         The image and nothing, or None and every problem that can be told apart from the others.
@@ -32,7 +34,7 @@ def read_image(
         return None, tuple(problems)
     template = facts.template
     problems += unlisted_reads(facts.reads, inputs, declared, contents.paths)
-    source = _try(lambda: source_of(declared, template), problems)
+    source = _try(lambda: source_of(declared, template), problems) if has_parent else None
     regions = _try(lambda: regions_of(declared, template), problems)
     if problems:
         return None, tuple(problems)

@@ -72,15 +72,25 @@ def unlisted_reads(
 
 
 def unlisted_targets(inputs: Iterable[str], declared: Declared, contents: Contents) -> Iterator[UserError]:
-    """A problem for each symbolic link among the inputs that leads to a part of the repository that is not among them.
+    """A problem for each symbolic link among the inputs that leads to something that is not among them.
 
-    The link counts by its own blob: what it leads to could change without the key.
+    The link counts by its own blob: what it leads to, in the repository or out of it, could change without the key.
     """
     known = frozenset(inputs)
     for path in sorted(known):
         written = contents.target(path)
-        target = None if written is None or written.startswith("/") else resolve(written, folder_of(path))
-        if target is None or all(file in known for file in contents.paths.at(target)):
+        if written is None:
+            continue
+        target = None if written.startswith("/") else resolve(written, folder_of(path))
+        if target is None:
+            yield UserError(
+                f"this link leads to {shorten(written, limit=120)}, which is outside of the repository: "
+                "a change of it would go unnoticed",
+                where=Place(path),
+                mend="commit what it leads to, or remove the link",
+            )
+            continue
+        if all(file in known for file in contents.paths.at(target)):
             continue
         entry = relative(target, declared.folder.path)
         yield UserError(

@@ -13,12 +13,12 @@ Problems = Iterator[tuple[str, UserError]]
 """The name of an image with what is wrong with it."""
 
 
-def wrong_parents(declared: Mapping[str, Declared], images: Mapping[str, Image], *, names: Collection[str]) -> Problems:
-    """Parents that are not there, that are descendants, or that are not built where the child is.
+def wrong_parents(declared: Mapping[str, Declared], *, names: Collection[str]) -> Problems:
+    """Parents that are not there, or that are descendants: a cycle is told once, and its other images name that one.
 
     `names` are all images, also those that could not be read: a child of one of these is not at fault.
     """
-    parents = {name: one.declaration.source.image for name, one in declared.items() if one.declaration.source}
+    parents = _parents(declared)
     for name, parent in parents.items():
         if parent is None:
             continue
@@ -28,7 +28,11 @@ def wrong_parents(declared: Mapping[str, Declared], images: Mapping[str, Image],
             yield name, UserError(f'source.image: there is no image "{parent}"', where=where, mend=mend)
             continue
         cycle = _cycle(name, parents)
-        if cycle:
+        first = min(cycle, default=name)
+        if first != name:
+            told = declared[first].place("source", "image")
+            yield name, UserError(f'source.image: this is in the cycle of "{first}" ({told})', where=where)
+        elif cycle:
             yield (
                 name,
                 UserError(
@@ -37,8 +41,13 @@ def wrong_parents(declared: Mapping[str, Declared], images: Mapping[str, Image],
                     mend="let one of them be built on an AMI",
                 ),
             )
-        elif name in images and parent in images:
-            yield from _region(images[name], images[parent], where)
+
+
+def wrong_regions(declared: Mapping[str, Declared], images: Mapping[str, Image]) -> Problems:
+    """Images that are built where their parent is not."""
+    for name, parent in _parents(declared).items():
+        if parent is not None and name in images and parent in images:
+            yield from _region(images[name], images[parent], declared[name].place("source", "image"))
 
 
 def wrong_moves(declared: Mapping[str, Declared], *, names: Collection[str]) -> Problems:
@@ -56,21 +65,27 @@ def wrong_moves(declared: Mapping[str, Declared], *, names: Collection[str]) -> 
                 yield (
                     name,
                     UserError(
-                        f"moved_from: there still is an image {old}",
+                        f'moved_from: there still is an image "{old}"',
                         where=where,
                         mend=f"remove desired/{old}/, or this line",
                     ),
                 )
             elif len(claimants) > 1:
                 others = [other for other in claimants if other != name]
+                quoted = ", ".join(f'"{other}"' for other in others)
+                first = declared[others[0]].place("moved_from")
                 yield (
                     name,
                     UserError(
-                        f"moved_from: {', '.join(others)} was {old}, too ({declared[others[0]].place('moved_from')})",
+                        f'moved_from: {quoted} was "{old}", too ({first})',
                         where=where,
                         mend="keep the line in the image that goes on with the history",
                     ),
                 )
+
+
+def _parents(declared: Mapping[str, Declared]) -> dict[str, str | None]:
+    return {name: one.declaration.source.image for name, one in declared.items() if one.declaration.source}
 
 
 def _cycle(name: str, parents: Mapping[str, str | None]) -> tuple[str, ...]:

@@ -45,6 +45,8 @@ class ProposalBranch:
         tip = self._tip()
         if tip is None:
             return base
+        if self.git.succeeds("diff", "--quiet", base, tip, "--", _STATE):
+            return base  # it was merged, by whichever method, with whatever a person added to it
         parent = self._parent_of_ours(tip)
         return tip if parent == base else self._moved(tip, parent=parent, onto=base)
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import SourceRequest
@@ -14,6 +14,22 @@ from reconciler.model.values import Duration, Model
 Region = str
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 BUILD_ID_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}$"
+MAX_TAGS = 40
+"""An AMI takes 50, and up to 10 are ours."""
+
+
+def _takes_time(seconds: int) -> int:
+    if seconds == 0:
+        raise ValueError("nothing can be done in no time; a timeout is longer than 0")
+    return seconds
+
+
+Timeout = Annotated[Duration, AfterValidator(_takes_time)]
+"""A duration that is not nothing."""
+
+# What EC2 accepts of a tag: "Tag restrictions" in the user guide, Using_Tags.html.
+TagKey = Annotated[str, Field(min_length=1, max_length=128)]
+TagValue = Annotated[str, Field(max_length=256)]
 
 
 class PackerSettings(Model):
@@ -25,7 +41,7 @@ class PackerSettings(Model):
     variables: dict[str, str | int | bool] = Field({}, description="Values for the template's variables.")
     var_files: tuple[str, ...] = ()
     inputs: tuple[str, ...] = Field((), description="Files and folders outside the image's folder that feed the build.")
-    timeout: Duration = 3600
+    timeout: Timeout = 3600
 
     @field_validator("only", mode="before")
     @classmethod
@@ -46,7 +62,7 @@ class SmokeTest(Model):
 
     suite: str | None = None
     instance_type: str = "t3.micro"
-    timeout: Duration = 600
+    timeout: Timeout = 600
 
 
 class Validation(Model):
@@ -103,7 +119,7 @@ class Declaration(Model):
     smoke_test: SmokeTest = SmokeTest()
     validation: Validation = Validation()
     share_with: ShareWith = ShareWith()
-    tags: dict[str, str] = Field({}, description="Further tags on every artifact.")
+    tags: dict[TagKey, TagValue] = Field({}, max_length=MAX_TAGS, description="Further tags on every artifact.")
     deprecate_after: Duration | None = None
     retain: Retain = Retain()
     hold: Hold | None = None
@@ -122,7 +138,7 @@ class Declaration(Model):
     @field_validator("tags")
     @classmethod
     def _our_tags_are_ours(cls, tags: dict[str, str]) -> dict[str, str]:
-        taken = sorted(key for key in tags if key.startswith(("reconciler:", "aws:")))
+        taken = sorted(key for key in tags if key.startswith("reconciler:") or key.lower().startswith("aws:"))
         if taken:
             raise ValueError(f"the prefixes reconciler: and aws: are taken: {', '.join(taken)}")
         return tags

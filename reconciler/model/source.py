@@ -36,7 +36,7 @@ class AmiRequest(Model):
             raise ValueError("an AMI needs an id, a name or filters")
         elif not self.owners:
             # Without an owner anybody's public image of that name is taken (the "whoAMI" attack).
-            raise ValueError("a filter needs owners: whoever may publish a public AMI of that name is else trusted")
+            raise ValueError("a filter needs owners: without one, anybody's public AMI of that name would be trusted")
         return self
 
 

@@ -127,6 +127,8 @@ def _folded(changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> 
 def _closing(plan: Plan, changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> str:
     built = any(one.build is not None for one in previewed.values())
     promise = "Merging promotes these very images to `candidate`. " if built else ""
+    if built and any(image.blocked_by for image in changed):
+        promise += "Where a parent waits for a verdict, its children follow once that is in. "
     if changed and not built and not plan.options.offline:
         promise = "Merging builds what is not built yet. "
     return f"{promise}Plan `{plan.plan_id[:19]}…` for {plan.head[:12]}."

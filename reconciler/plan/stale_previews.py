@@ -90,13 +90,18 @@ def _useless(seen: Iterable[Seen], *, live: frozenset[str], now: datetime, limit
     there = {branch_value(branch) for branch in live}
     newest: dict[str, str] = {}
     for one in previews:
-        branch = one.own("branch") or ""
-        newest[branch] = max(newest.get(branch, ""), one.own("build") or "")
+        for branch in _branches(one):
+            newest[branch] = max(newest.get(branch, ""), one.own("build") or "")
     for one in previews:
-        branch = one.own("branch") or ""
         old = one.began is not None and now - one.began > limit
-        if old and (branch not in there or (one.own("build") or "") < newest[branch]):
+        # One preview may be of several branches: as long as it is the newest of one that lives, it is needed.
+        needed = any(branch in there and (one.own("build") or "") >= newest[branch] for branch in _branches(one))
+        if old and not needed:
             yield one
+
+
+def _branches(seen: Seen) -> tuple[str, ...]:
+    return tuple((seen.own("branch") or "").split())
 
 
 def _awaited(situation: Situation) -> frozenset[str]:

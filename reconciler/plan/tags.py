@@ -53,6 +53,13 @@ def branch_value(branch: str) -> str:
     return branch[:_LONGEST_VALUE]
 
 
+def branches_value(before: str | None, branch: str) -> str:
+    """The branches of a preview that another one found: names hold no blank, so it parts them. The first ones stay."""
+    names = (before or "").split()
+    joined = " ".join(dict.fromkeys([*names, branch_value(branch)]))
+    return joined if len(joined) <= _LONGEST_VALUE else before or branch_value(branch)
+
+
 def source_text(pin: Pin) -> str:
     """A pin as a tag's value: the AMI's id, or `parent@build-id`."""
     text = pin.ami.id if pin.ami else f"{pin.image}@{pin.build}"

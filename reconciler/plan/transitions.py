@@ -13,7 +13,8 @@ from reconciler.plan.adoption import NEVER_AGAIN
 def with_build(lock: Lockfile, build: Build, *, image: Image) -> Lockfile:
     """Record a finished build: newest first, its pin, the channels that it moves. A past failure is forgotten.
 
-    Kept are the newest `retain.builds` and whatever a channel or a hold points to; older ones stay in git's history.
+    Kept are the newest `retain.builds`, whatever a channel or a hold points to, and the build that `stable` would fall
+    back to; older ones stay in git's history.
     Only the newest build lists its files: the older ones' are in git, and a thousand lockfiles stay quick to read.
     """
     older = tuple(one.model_copy(update={"files": None}) for one in lock.builds if one.id != build.id)
@@ -23,6 +24,7 @@ def with_build(lock: Lockfile, build: Build, *, image: Image) -> Lockfile:
     hold = image.declaration.hold
     kept = {channels.candidate, channels.stable, hold.build if hold else None}
     newest = (build, *older)
+    kept.add(next((one.id for one in newest if one.phase == "stable" and one.id != channels.stable), None))
     builds = tuple(one for place, one in enumerate(newest) if place < image.declaration.retain.builds or one.id in kept)
     return lock.model_copy(
         update={"image": image.name, "source": source, "builds": builds, "channels": channels, "failure": None}

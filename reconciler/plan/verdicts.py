@@ -23,6 +23,10 @@ News = tuple[str, Verdict]
 """A build's id, and a verdict on it."""
 
 
+NO_VERDICT: Mapping[str, str] = {f"{TAG_PREFIX}verdict": "pending"}
+"""What says that nobody has judged a build yet, whatever its template or its builder wrote there."""
+
+
 def verdict_tags(verdict: Verdict) -> Mapping[str, str]:
     """The tags that carry a verdict."""
     values = {"verdict": verdict.status, "verdict-by": verdict.by, "verdict-evidence": verdict.evidence}

@@ -12,6 +12,7 @@ from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.values import digest
 from reconciler.plan.tags import at_birth, of_recorded
+from reconciler.plan.verdicts import NO_VERDICT
 from reconciler.steps.run import Run
 
 SETTLING = 60.0
@@ -29,9 +30,16 @@ class Copies:
     failed: tuple[tuple[str, ReconcilerError], ...] = ()
 
 
-def tag_complete(run: Run, image: Image, build: Build, artifacts: Sequence[Artifact | Seen]) -> None:
-    """Write a build's tags on its artifacts. The key comes with them: from now on they count as complete."""
+def tag_complete(
+    run: Run, image: Image, build: Build, artifacts: Sequence[Artifact | Seen], *, begins: bool = False
+) -> None:
+    """Write a build's tags on its artifacts. The key comes with them: from now on they count as complete.
+
+    Where it `begins` to be a candidate, a verdict that is there already is taken off: who builds does not judge.
+    """
     tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
+    if begins and build.phase == "candidate":
+        tags |= NO_VERDICT
     for artifact in artifacts:
         run.registry.tag(artifact, tags)
 
@@ -41,8 +49,10 @@ def lacks_phase_alone(run: Run, image: Image, build: Build, adopted: Sequence[Se
     tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
     phase = f"{TAG_PREFIX}phase"
     return all(
-        seen.tags.get(name) == value for seen in adopted for name, value in tags.items() if name != phase
-    )  # fmt: skip
+        seen.own("verdict") is None
+        and all(seen.tags.get(name) == value for name, value in tags.items() if name != phase)
+        for seen in adopted
+    )
 
 
 def tag_with_new_name(run: Run, image: Image, lock: Lockfile) -> None:

@@ -177,7 +177,7 @@ def _complete(
 ) -> Result:
     """Tag what there is, copy it to where it is missing, and record it: also when some copy failed."""
     if not tagged:
-        tag_complete(run, image, build, build.artifacts)
+        tag_complete(run, image, build, build.artifacts, begins=True)
     there = {artifact.location for artifact in build.artifacts}
     missing = [region for region in image.regions if region not in there]
     copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)

@@ -15,6 +15,7 @@ from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.plan import Decision, Wanted
 from reconciler.plan import messages
 from reconciler.plan.adoption import adoptable
@@ -22,7 +23,7 @@ from reconciler.plan.backoff import next_failure
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan
-from reconciler.plan.tags import of_preview
+from reconciler.plan.tags import branch_value, branches_value, of_preview
 from reconciler.steps.adopt import adopted_build
 from reconciler.steps.artifacts import copy_missing
 from reconciler.steps.build_image import build_image, new_build_id
@@ -103,9 +104,10 @@ def _complete(run: Run, decision: Decision, build: Build, *, image: Image, built
         fleet=run.known.fleet_name, image=image, build=build, branch=branch.name, pull_request=branch.pull_request
     )
     if built:
-        # What was found may be another branch's, or promoted already: its tags stay as they are.
         for artifact in build.artifacts:
             run.registry.tag(artifact, tags)
+    else:
+        _share(run, decision, branch.name)
     missing = [region for region in branch.needed.get(image.name, ()) if build.artifact_in(region) is None]
     copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
     for artifact in copies.done:
@@ -121,6 +123,17 @@ def _complete(run: Run, decision: Decision, build: Build, *, image: Image, built
         image.name, status, decision.lock, build=build, seconds=build.seconds or 0 if built else 0, tags=(name,),
         why="; ".join(f"no copy in {region}: {error.what}" for region, error in copies.failed),
     )  # fmt: skip
+
+
+def _share(run: Run, decision: Decision, branch: str) -> None:
+    """Note on what another branch built that this one needs it, too, so that it outlives the other.
+
+    What is promoted already is nobody's preview.
+    """
+    for seen in decision.adopt:
+        before = seen.own("branch")
+        if seen.own("phase") == "preliminary" and branch_value(branch) not in (before or "").split():
+            run.registry.tag(seen, {f"{TAG_PREFIX}branch": branches_value(before, branch)})
 
 
 def _with_artifacts(build: Build, added: Sequence[Artifact]) -> Build:

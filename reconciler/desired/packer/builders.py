@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reconciler.desired.located import shorten
-from reconciler.desired.packer.evaluate import Scope, as_text, evaluate
+from reconciler.desired.packer.evaluate import Scope, evaluate
 from reconciler.desired.packer.source_request import DataSources, read_region, read_source
 from reconciler.desired.packer.syntax import Attribute, Block, Body, Listing, Traversal
+from reconciler.desired.packer.value import as_text
 from reconciler.model.errors import Place, UserError
 from reconciler.model.template import Builder
 

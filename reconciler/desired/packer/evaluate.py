@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import enum
 import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
 
+from reconciler.desired.packer.list_functions import LIST_FUNCTIONS
 from reconciler.desired.packer.syntax import (
     Call,
     Constant,
@@ -17,20 +16,12 @@ from reconciler.desired.packer.syntax import (
     Pairs,
     Traversal,
 )
+from reconciler.desired.packer.value import UNKNOWN, as_text, joined
 
-
-class Unknown(enum.Enum):
-    """The type of UNKNOWN."""
-
-    UNKNOWN = "not known"
-
-
-UNKNOWN: Final = Unknown.UNKNOWN
 CHECKOUT = "/<checkout>"
 """Where the repository's root stands in evaluated paths. No real path begins so."""
 
 _MAX_CHAIN = 32
-_MAX_TEXT = 64 * 1024
 
 
 def _abspath(path: str, scope: Scope) -> str:
@@ -66,19 +57,6 @@ def evaluate(expression: Expression, scope: Scope) -> object:
     return _evaluate(expression, scope, ())
 
 
-def as_text(value: object) -> str | None:
-    """Text as HCL would make of a value, or None if that isn't known."""
-    match value:
-        case str():
-            return value
-        case bool():
-            return "true" if value else "false"
-        case int() | float():
-            return f"{value:g}" if isinstance(value, float) else str(value)
-        case _:
-            return None
-
-
 def _evaluate(expression: Expression, scope: Scope, chain: tuple[str, ...]) -> object:
     value: object = UNKNOWN
     match expression:
@@ -97,6 +75,8 @@ def _evaluate(expression: Expression, scope: Scope, chain: tuple[str, ...]) -> o
         case Call(function, (only,)) if function in _FUNCTIONS:
             argument = _evaluate(only, scope, chain)
             value = _FUNCTIONS[function](argument, scope) if isinstance(argument, str) else UNKNOWN
+        case Call(function, arguments) if function in LIST_FUNCTIONS:
+            value = LIST_FUNCTIONS[function]([_evaluate(one, scope, chain) for one in arguments])
         case _:
             pass
     return value
@@ -137,8 +117,4 @@ def _descend(value: object, steps: list[str]) -> object:
 def _join(values: list[object]) -> object:
     if len(values) == 1:
         return values[0]  # "${x}" alone is x itself, of whatever type
-    texts = [as_text(value) for value in values]
-    known = [text for text in texts if text is not None]
-    if len(known) != len(texts) or sum(map(len, known)) > _MAX_TEXT:
-        return UNKNOWN
-    return "".join(known)
+    return joined("", values)

@@ -1,41 +1,19 @@
-"""Which files of the repository a template reads, by provisioners, builders and functions."""
+"""Which files of the repository a template reads, and what of its reading can't be seen from the repository."""
 
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reconciler.desired.packer.builders import Build
-from reconciler.desired.packer.evaluate import CHECKOUT, Scope, as_text, evaluate
-from reconciler.desired.packer.syntax import Block, Body, SourceFile, calls
+from reconciler.desired.located import shorten
+from reconciler.desired.packer.evaluate import CHECKOUT
+from reconciler.desired.packer.named_files import Named
+from reconciler.desired.packer.value import UNKNOWN, as_text
 from reconciler.model.errors import Place
 
-_SCRIPTS = ("script", "scripts")
-_PROVISIONERS: dict[str, tuple[str, ...]] = {
-    "shell": _SCRIPTS,
-    "shell-local": _SCRIPTS,
-    "windows-shell": _SCRIPTS,
-    "powershell": _SCRIPTS,
-    "file": ("source", "sources"),
-    "ansible": ("playbook_file", "galaxy_file", "inventory_file", "inventory_directory"),
-    "ansible-local": (
-        "playbook_file", "playbook_files", "playbook_dir", "playbook_paths", "role_paths", "collection_paths",
-        "group_vars", "host_vars", "galaxy_file", "inventory_file",
-    ),
-    "chef-solo": ("cookbook_paths", "roles_path", "data_bags_path", "environments_path", "config_template"),
-    "chef-client": ("config_template",),
-    "puppet-masterless": ("manifest_file", "manifest_dir", "module_paths", "hiera_config_path"),
-    "salt-masterless": ("local_state_tree", "local_pillar_roots", "minion_config", "grains_file"),
-    "inspec": ("profile",),
-}  # fmt: skip
-_MAY_BE_ABSENT: dict[str, tuple[str, ...]] = {
-    # Where ansible-galaxy installs to: ours only if it is committed.
-    "ansible": ("roles_path", "collections_path"),
-}
-_BUILDER = ("user_data_file", "floppy_files", "floppy_dirs", "cd_files", "http_directory")
-_BUILDER_MAY_BE_ABSENT = ("ssh_private_key_file", "ssh_keypair_file")
-_STEPS = ("provisioner", "post-processor", "error-cleanup-provisioner")
+_TEMPLATE_ENGINE = "{{"
+"""Packer replaces `{{ … }}` while it builds, also within HCL's constants."""
 
 
 @dataclass(frozen=True)
@@ -47,24 +25,44 @@ class Read:
     may_be_absent: bool = False
 
 
-def read_references(files: Sequence[SourceFile], builds: Sequence[Build], *, scope: Scope) -> tuple[Read, ...]:
+def read_references(named: Iterable[Named]) -> tuple[Read, ...]:
     """Every path that can be known, each once at its first place. Absolute paths of the machine are left out."""
     found: dict[str, Read] = {}
-    for value, place, base, may_be_absent in (
-        *_of_steps(files, scope),
-        *_of_builds(builds, scope),
-        *_of_calls(files, scope),
-    ):
-        path = repository_path(value, base)
+    for one in named:
+        path = repository_path(one.value, one.base)
         if path is not None and (path not in found or found[path].may_be_absent):
-            found[path] = Read(path, place, may_be_absent)
+            found[path] = Read(path, one.place, one.may_be_absent)
     return tuple(sorted(found.values(), key=lambda one: (one.place.path, one.place.line, one.path)))
+
+
+def notes_on_references(named: Iterable[Named]) -> tuple[str, ...]:
+    """What may be read although no key can tell: one line for each place, in order of places."""
+    found: dict[Place, str] = {}
+    for one in named:
+        note = None if one.is_credential else _note(one)
+        if note is not None:
+            found.setdefault(one.place, note)
+    places = sorted(found, key=lambda place: (place.path, place.line, place.column))
+    return tuple(f"{place}: {found[place]}" for place in places)
+
+
+def _note(named: Named) -> str | None:
+    text = as_text(named.value)
+    if named.value is UNKNOWN or (text is not None and _TEMPLATE_ENGINE in text):
+        return f"what {named.by} names is only known to Packer: files outside packer.inputs would not be in the key"
+    if text is not None and _is_of_the_machine(text):
+        return f"{shorten(text, limit=120)} is read from the machine that builds: it is not in the key"
+    return None
+
+
+def _is_of_the_machine(text: str) -> bool:
+    return text.startswith(("/", "~")) and posixpath.normpath(text) != CHECKOUT and not text.startswith(f"{CHECKOUT}/")
 
 
 def repository_path(value: object, base: str) -> str | None:
     """The path from the repository's root, `.` for the root itself; None for unknown, foreign and pattern paths."""
     text = as_text(value)
-    if not text or "{{" in text or "://" in text or text.startswith("~") or "\0" in text:
+    if not text or _TEMPLATE_ENGINE in text or "://" in text or text.startswith("~") or "\0" in text:
         return None
     if any(character in text for character in "*?["):
         return None
@@ -76,60 +74,3 @@ def repository_path(value: object, base: str) -> str | None:
     if text.startswith("/") and not text.startswith(f"{CHECKOUT}/"):
         return None
     return posixpath.relpath(path, CHECKOUT)
-
-
-_Found = tuple[object, Place, str, bool]
-
-
-def _of_steps(files: Sequence[SourceFile], scope: Scope) -> Iterator[_Found]:
-    for file in files:
-        for build in file.body.of_type("build"):
-            for step in _steps(build.body):
-                type_ = step.labels[0] if step.labels else ""
-                if type_ == "file" and not _is_upload(step.body, scope):
-                    continue
-                yield from _of_attributes(step.body, _PROVISIONERS.get(type_, ()), scope, may_be_absent=False)
-                yield from _of_attributes(step.body, _MAY_BE_ABSENT.get(type_, ()), scope, may_be_absent=True)
-
-
-def _steps(body: Body) -> Iterator[Block]:
-    """Provisioners and post-processors, also those in a `post-processors` sequence."""
-    yield from body.of_type(*_STEPS)
-    for sequence in body.of_type("post-processors"):
-        yield from sequence.body.of_type("post-processor")
-
-
-def _is_upload(body: Body, scope: Scope) -> bool:
-    """Whether a file provisioner reads a file that has to be there before the build."""
-    for name, excluded in (("direction", "download"), ("generated", "true")):
-        attribute = body.attributes.get(name)
-        if attribute is not None and as_text(evaluate(attribute.expression, scope)) == excluded:
-            return False
-    return True
-
-
-def _of_builds(builds: Sequence[Build], scope: Scope) -> Iterator[_Found]:
-    for build in builds:
-        yield from _of_attributes(build.body, _BUILDER, scope, may_be_absent=False)
-        yield from _of_attributes(build.body, _BUILDER_MAY_BE_ABSENT, scope, may_be_absent=True)
-
-
-def _of_attributes(body: Body, names: Sequence[str], scope: Scope, *, may_be_absent: bool) -> Iterator[_Found]:
-    for name in names:
-        attribute = body.attributes.get(name)
-        if attribute is not None:
-            value = evaluate(attribute.expression, scope)
-            for one in value if isinstance(value, list) else [value]:
-                yield one, attribute.place, scope.path_cwd, may_be_absent
-
-
-def _of_calls(files: Sequence[SourceFile], scope: Scope) -> Iterator[_Found]:
-    # Functions take paths relative to the template's folder, not to where Packer runs (seen with 1.6.6).
-    for file in files:
-        if not file.calls_files:
-            continue
-        for attribute in file.body.walk():
-            for call in calls(attribute.expression):
-                if call.arguments and (call.function.startswith("file") or call.function == "templatefile"):
-                    absent = call.function == "fileexists"
-                    yield evaluate(call.arguments[0], scope), call.place, scope.path_root, absent

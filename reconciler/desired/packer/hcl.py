@@ -176,8 +176,10 @@ def _compound(node: Node, parts: list[Node], where: _Where, *, depth: int) -> Ex
             return Pairs(tuple(_pair(part, where, depth=depth) for part in parts if part.type == "object_elem"))
         case "function_call":
             within = [one for part in parts if part.type == "function_arguments" for one in part.named_children]
-            arguments = (_expression(one, where, depth=depth) for one in within if one.type == "expression")
-            return Call(_text(parts[0]), tuple(arguments), where.place(node))
+            arguments = tuple(_expression(one, where, depth=depth) for one in within if one.type == "expression")
+            # f(list...) has as many arguments as the list has members.
+            spread = any(one.type == "ellipsis" for one in within)
+            return Opaque(arguments) if spread else Call(_text(parts[0]), arguments, where.place(node))
         case _:
             return Opaque(tuple(_expression(part, where, depth=depth) for part in parts))
 

@@ -11,7 +11,10 @@ from reconciler.desired.packer.json_file import read_json
 from reconciler.desired.packer.syntax import Attribute, Block, Body, Constant, Expression, SourceFile
 from reconciler.model.errors import Place, UserError
 
-_LABELS = {"source": 2, "data": 2, "variable": 1, "provisioner": 1, "post-processor": 1, "error-cleanup-provisioner": 1}
+_LABELS = {
+    "source": 2, "data": 2, "variable": 1, "provisioner": 1, "post-processor": 1, "error-cleanup-provisioner": 1,
+    "dynamic": 1,
+}  # fmt: skip
 
 
 def read_hcl_json(content: bytes, path: str) -> SourceFile:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from reconciler.desired.packer.builders import AMAZON_TYPES, Build
-from reconciler.desired.packer.evaluate import Scope, as_text, evaluate
+from reconciler.desired.packer.evaluate import Scope, evaluate
 from reconciler.desired.packer.syntax import Body
+from reconciler.desired.packer.value import as_text
 
 _MAPPINGS = ("launch_block_device_mappings", "ami_block_device_mappings")
 

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 
 from pydantic import ValidationError
 
-from reconciler.desired.packer.evaluate import Scope, as_text, evaluate
+from reconciler.desired.packer.evaluate import Scope, evaluate
 from reconciler.desired.packer.syntax import Attribute, Block, Body, Expression, Interpolation, Traversal
+from reconciler.desired.packer.value import as_text
 from reconciler.model.errors import Place, UserError
 from reconciler.model.source import SourceRequest
 from reconciler.model.template import Region

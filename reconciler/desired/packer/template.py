@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from reconciler.desired.packer.builders import Format, read_builds
-from reconciler.desired.packer.evaluate import CHECKOUT, Scope, as_text, evaluate
-from reconciler.desired.packer.file_references import Read, read_references
+from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
+from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
+from reconciler.desired.packer.named_files import named_files
 from reconciler.desired.packer.notes import notes_on_builds
 from reconciler.desired.packer.syntax import Block, Expression, SourceFile
+from reconciler.desired.packer.value import as_text
 from reconciler.desired.packer.variables import read_variables, variable_values
 from reconciler.model.errors import Place
 from reconciler.model.template import Reference, Template
@@ -51,7 +53,8 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         path_cwd=_in_checkout(setting.working_dir),
     )
     builds = read_builds(blocks, scope=scope, syntax=syntax, only=setting.only, template=Place(files[0].path))
-    reads = read_references(files, builds, scope=scope)
+    named = tuple(named_files(files, builds, scope=scope))
+    reads = read_references(named)
     variables = read_variables(blocks)
     template = Template(
         format=syntax,
@@ -63,7 +66,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         required_version=_required_version(blocks, scope),
     )
     notes = notes_on_builds(builds, scope=scope, declares_run_tags="run_tags" in variables)
-    return ReadTemplate(template, reads, notes)
+    return ReadTemplate(template, reads, (*notes, *notes_on_references(named)))
 
 
 def _in_checkout(path: str) -> str:

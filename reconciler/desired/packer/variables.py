@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from reconciler.desired.packer.evaluate import UNKNOWN, Scope, evaluate
+from reconciler.desired.packer.evaluate import Scope, evaluate
 from reconciler.desired.packer.syntax import Block, Expression, SourceFile
+from reconciler.desired.packer.value import UNKNOWN
 from reconciler.model.template import Variable
 
 GIVEN_BY_US = frozenset({"source_ami", "image_name", "build_id", "build_key", "run_id", "image_tags", "run_tags"})

@@ -59,7 +59,8 @@ def test_an_image_in_two_regions_is_two_artifacts_on_the_given_source(
             "ec2", region, endpoint_url=endpoint, aws_access_key_id="testing", aws_secret_access_key="testing"
         )
 
-    source = ec2("us-east-1").describe_images(Owners=["099720109477"])["Images"][0]["ImageId"]
+    # Not one of moto's own: which those are, another test of this process may have settled.
+    source = ec2("us-east-1").register_image(Name="source", RootDeviceName="/dev/sda1")["ImageId"]
     place = Place("desired/web/web.pkr.hcl")
     request = requests(
         {"web.pkr.hcl": TEMPLATE},

@@ -117,6 +117,10 @@ class _Registry:
         with self.around(f"tag {artifact.location}"):
             self.registry.tag(artifact, tags)
 
+    def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+        with self.around(f"tag all {location}"):
+            self.registry.tag_all(location, artifacts, tags)
+
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         with self.around(f"copy {to}"):
             return self.registry.copy(source, to=to, name=name, tags=tags, token=token)

@@ -39,6 +39,17 @@ def test_a_secret_is_found_as_json_urls_and_headers_spell_it(spelled: str) -> No
     assert redactor(['p"ss w\\rd'])(f"<{spelled}>") == "<<redacted>>"
 
 
+@pytest.mark.parametrize(
+    "spelled", ["toksecret-Ab9+%2Fx", "toksecret-Ab9+%2fx", "toksecret-Ab9%20%2Fx", "toksecret-Ab9%20%2fx"]
+)
+def test_a_secret_is_found_as_forms_and_urlencode_spell_it(spelled: str) -> None:
+    assert redactor(["toksecret-Ab9 /x"])(f"t={spelled}&u=1") == "t=<redacted>&u=1"
+
+
+def test_a_secret_that_is_not_unicode_is_redacted() -> None:
+    assert redactor(["caf\udce9-secret"])("caf%E9-secret") == "<redacted>"
+
+
 def test_each_line_of_a_secret_is_one() -> None:
     assert redactor(["first line\nsecond line\n"])("-> second line") == "-> <redacted>"
 

@@ -70,11 +70,39 @@ BAD_YAML = {
         "source: {ssm: /a, image: b}\n",
         "image.yaml:1:1: source: a source is exactly one of ami, ssm and image",
     ),
+    "no time for Packer": (
+        "packer:\n  timeout: 0m\n",
+        "image.yaml:2:3: packer.timeout: nothing can be done in no time; a timeout is longer than 0",
+    ),
+    "no time for a smoke test": (
+        "smoke_test: {timeout: 0}\n",
+        "image.yaml:1:14: smoke_test.timeout: nothing can be done in no time; a timeout is longer than 0",
+    ),
+    "too long a tag": (
+        f"tags:\n  {'k' * 129}: a\n",
+        f"image.yaml:2:3: tags.{'k' * 59}…: the key has 129 characters, and at most 128 are taken",
+    ),
+    "too long a tag's value": (
+        f"tags:\n  {'k' * 128}: {'v' * 256}\n  long: {'v' * 257}\n",
+        "image.yaml:3:3: tags.long: the value has 257 characters, and at most 256 are taken",
+    ),
+    "empty tag": (
+        "tags:\n  '': a\n",
+        "image.yaml:2:3: tags.'': the key has 0 characters, and at least 1 are taken",
+    ),
+    "too many tags": (
+        f"tags: {{{', '.join(f'k{n}: a' for n in range(41))}}}\n",
+        "image.yaml:1:1: tags: there are 41, and at most 40 are taken",
+    ),
+    "a tag of AWS": (
+        "tags: {AWS:x: a}\n",
+        "image.yaml:1:1: tags: the prefixes reconciler: and aws: are taken: AWS:x",
+    ),
     "no owners": (
         "source: {ami: {name: x}}\n",
         (
-            "image.yaml:1:10: source.ami: a filter needs owners: whoever may publish a public AMI of that name is else "
-            "trusted"
+            "image.yaml:1:10: source.ami: a filter needs owners: without one, anybody's public AMI of that name "
+            "would be trusted"
         ),
     ),
     "channel": (

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.desired.packer.evaluate import CHECKOUT, UNKNOWN, Scope, evaluate
+from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
 from reconciler.desired.packer.hcl import read_expression, read_hcl
+from reconciler.desired.packer.list_functions import MAX_ITEMS
+from reconciler.desired.packer.value import UNKNOWN
 from reconciler.model.errors import Place
 
 
@@ -55,6 +57,13 @@ def value(text: str) -> Any:
         ('abspath("x")', f"{CHECKOUT}/x"),
         ('upper("a${lower("B")}")', "AB"),
         ("/* why */ var.region", "us-east-1"),
+        ('concat(["a"], [var.region], [])', ["a", "us-east-1"]),
+        ('concat(["a"], var.given)', ["a", UNKNOWN]),
+        ('tolist(["a"])', ["a"]),
+        ('toset(["a"])', ["a"]),
+        ('flatten([["a", ["b"]], "c"])', ["a", "b", "c"]),
+        ('join("/", ["..", "shared"], [3])', "../shared/3"),
+        ('format("../%s/%v%%", "shared", 3)', "../shared/3%"),
     ],
 )
 def test_what_can_be_known_is(text: str, expected: Any) -> None:
@@ -85,6 +94,16 @@ def test_what_can_be_known_is(text: str, expected: Any) -> None:
         'basename("a", "b")',
         "{ (var.given) = 1 }",
         "this is not HCL",
+        'concat("a", ["b"])',
+        "concat([1], [[2], [3]]...)",
+        "tolist(var.given)",
+        'flatten("a")',
+        'join("/", [var.given])',
+        "join(1)",
+        'format("%s")',
+        'format("%02d", 3)',
+        'format("%s", var.given)',
+        'format("50%", 1)',
         "[" * 500 + "]" * 500 + ".x",
     ],
 )
@@ -107,3 +126,12 @@ def test_text_that_doubles_with_each_local_stops_growing() -> None:
     doubled = {f"l{n}": read_expression(f'"${{local.l{n - 1}}}${{local.l{n - 1}}}"', Place("x")) for n in range(1, 30)}
     scope = Scope({}, doubled | {"l0": read_expression('"xxxx"', Place("x"))}, path_root="", path_cwd="")
     assert evaluate(read_expression("local.l29", Place("x")), scope) is UNKNOWN
+
+
+@pytest.mark.parametrize("doubled", ["concat(local.l{0}, local.l{0})", "flatten([local.l{0}, local.l{0}])"])
+@pytest.mark.parametrize("first", ['["x"]', "[[]]"])
+def test_a_list_that_doubles_with_each_local_stops_growing(doubled: str, first: str) -> None:
+    locals_ = {f"l{n}": read_expression(doubled.format(n - 1), Place("x")) for n in range(1, 30)}
+    scope = Scope({}, locals_ | {"l0": read_expression(first, Place("x"))}, path_root="", path_cwd="")
+    value = evaluate(read_expression("local.l29", Place("x")), scope)
+    assert value is UNKNOWN or (isinstance(value, list) and len(value) <= MAX_ITEMS)

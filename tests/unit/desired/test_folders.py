@@ -90,7 +90,7 @@ def test_an_unknown_parent_is_an_error_with_the_nearest_name(read: Read, hcl: st
     }
 
 
-def test_a_cycle_is_named_at_each_of_its_images_and_not_below(read: Read, hcl: str) -> None:
+def test_a_cycle_is_told_once_and_named_at_its_other_images_and_not_below(read: Read, hcl: str) -> None:
     fleet = read(images(hcl, a=child("b"), b=child("a"), c=child("a")))
     assert problems(fleet) == {
         "a": [
@@ -100,10 +100,7 @@ def test_a_cycle_is_named_at_each_of_its_images_and_not_below(read: Read, hcl: s
             )
         ],
         "b": [
-            (
-                "desired/b/image.yaml:1:10: source.image: the images are built on each other: b → a → b\n"
-                "  let one of them be built on an AMI"
-            )
+            'desired/b/image.yaml:1:10: source.image: this is in the cycle of "a" (desired/a/image.yaml:1:10)',
         ],
     }
     assert list(fleet.images) == ["c"]
@@ -111,6 +108,20 @@ def test_a_cycle_is_named_at_each_of_its_images_and_not_below(read: Read, hcl: s
 
 def test_an_image_can_t_be_built_on_itself(read: Read, hcl: str) -> None:
     assert "a → a" in str(read(images(hcl, a=child("a"))).problems["a"][0])
+
+
+@pytest.mark.parametrize("parents", [{"a": "nowhere"}, {"a": "b", "b": "a"}])
+def test_a_child_whose_parent_can_t_be_is_not_told_to_take_it_as_a_source(read: Read, parents: dict[str, str]) -> None:
+    fleet = read(images(NULL, **{name: child(parent) for name, parent in parents.items()}))
+    assert {name: len(found) for name, found in fleet.problems.items()} == dict.fromkeys(parents, 1)
+    assert not fleet.images
+
+
+def test_a_child_whose_parent_can_t_be_is_told_what_else_is_wrong(read: Read) -> None:
+    fleet = read(images("this is no HCL", a=child("nowhere")))
+    first, second = fleet.problems["a"]
+    assert first.what == 'source.image: there is no image "nowhere"'
+    assert "not valid HCL" in second.what
 
 
 def test_a_child_of_a_broken_parent_is_not_at_fault(read: Read, hcl: str) -> None:
@@ -153,12 +164,12 @@ def test_a_child_s_template_has_to_take_the_source(read: Read, hcl: str) -> None
     ("declarations", "expected"),
     [
         ({"a": "moved_from: a"}, {"a": "moved_from: the image names itself"}),
-        ({"a": "moved_from: b", "b": ""}, {"a": "moved_from: there still is an image b"}),
+        ({"a": "moved_from: b", "b": ""}, {"a": 'moved_from: there still is an image "b"'}),
         (
             {"a": "moved_from: old", "b": "moved_from: old"},
             {
-                "a": "moved_from: b was old, too (desired/b/image.yaml:1:1)",
-                "b": "moved_from: a was old, too (desired/a/image.yaml:1:1)",
+                "a": 'moved_from: "b" was "old", too (desired/b/image.yaml:1:1)',
+                "b": 'moved_from: "a" was "old", too (desired/a/image.yaml:1:1)',
             },
         ),
     ],
@@ -174,3 +185,15 @@ def test_files_that_nobody_reads_are_warned_of(read: Read) -> None:
         "desired/a.pkr.hcl is not read; an image is a folder of its own in desired/",
         "desired/reconciler.yml is not read; the settings are in desired/reconciler.yaml",
     )
+
+
+def test_a_folder_with_nothing_but_json_that_is_no_template_is_warned_of(read: Read) -> None:
+    fleet = read({"desired/web/template.json": '{"builder": []}', "desired/web/setup.sh": ""})
+    assert fleet.warnings == ('desired/web/template.json is not read: it has no "builders"',)
+    assert not fleet.names
+
+
+@pytest.mark.parametrize("entry", ["../shared", "../shared/a.json"])
+def test_json_that_is_the_input_of_an_image_is_not_warned_of(read: Read, entry: str) -> None:
+    files = {"desired/web/t.pkr.hcl": NULL, "desired/shared/a.json": "{}", "desired/web/b.json": "{}"}
+    assert not read({**files, "desired/web/image.yaml": f"packer: {{inputs: [{entry}]}}"}).warnings

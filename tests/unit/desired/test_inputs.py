@@ -86,6 +86,16 @@ def test_a_link_to_something_outside_of_the_inputs_is_told_with_the_entry_that_m
     assert inputs(read(files, modes)) == ["../../lib/x.sh", "scripts", "t.pkr.hcl"]
 
 
+@pytest.mark.parametrize("target", ["/etc/passwd", "../../..", "../../../x"])
+def test_a_link_that_leads_out_of_the_repository_is_an_error(read: Read, target: str) -> None:
+    fleet = read({"desired/web/t.pkr.hcl": NULL, "desired/web/link": target}, {"desired/web/link": "120000"})
+    assert problem(fleet) == (
+        f"desired/web/link: this link leads to {target}, which is outside of the repository: "
+        "a change of it would go unnoticed\n"
+        "  commit what it leads to, or remove the link"
+    )
+
+
 def test_a_file_in_a_submodule_counts_by_the_submodule(read: Read) -> None:
     files = {"desired/web/t.pkr.hcl": steps('provisioner "file" { source = "../../sub/x" }'), "sub": "c0ffee"}
     found = problem(read(files, {"sub": "160000"}))
@@ -209,3 +219,107 @@ def test_folders_whose_names_begin_alike_are_kept_apart(read: Read) -> None:
     names = ("web", "web-2", "web.x", "web0", "weba")
     fleet = read({f"desired/{name}/t.pkr.hcl": NULL for name in names} | {"desired/web0/more": ""})
     assert [len(fleet.images[name].inputs) for name in names] == [1, 1, 1, 2, 1]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'provisioner "shell" { scripts = concat(["../shared/x.sh"], var.more) }',
+        'provisioner "shell" { scripts = tolist(["../shared/x.sh"]) }',
+        'provisioner "shell" { scripts = flatten([["../shared/x.sh"]]) }',
+        'provisioner "shell" { script = join("/", ["..", "shared", "x.sh"]) }',
+        'provisioner "shell" { script = format("../shared/%s", "x.sh") }',
+        'provisioner "shell" { override = { a = { script = "../shared/x.sh" } } }',
+        'dynamic "provisioner" {\n  labels = ["shell"]\n  content { script = "../shared/x.sh" }\n}',
+        'dynamic "post-processors" {\n content {\n post-processor "shell-local" { script = "../shared/x.sh" }\n }\n}',
+        'provisioner "ansible" { extra_arguments = ["-e", "@../shared/x.sh"] }',
+        'provisioner "ansible" { extra_arguments = concat(["--extra-vars=@../shared/x.sh"], []) }',
+        'provisioner "goss" { tests = ["../shared/x.sh"] }',
+    ],
+)
+def test_a_file_outside_of_the_inputs_is_seen_through_each_door(web: Read, line: str) -> None:
+    files = {"desired/shared/x.sh": ""}
+    assert "the template reads desired/shared/x.sh, which is not among" in problem(web("", steps(line), files=files))
+    assert not web("packer: {inputs: [../shared]}", steps(line), files=files).problems
+
+
+def test_a_dynamic_provisioner_in_json_is_seen(read: Read) -> None:
+    template = (
+        '{"source": {"null": {"a": {}}}, "build": {"sources": ["source.null.a"], "dynamic": {"provisioner": '
+        '{"labels": ["shell"], "for_each": [1], "content": {"script": "../shared/x.sh"}}}}}'
+    )
+    fleet = read({"desired/web/t.pkr.json": template, "desired/shared/x.sh": ""})
+    assert "the template reads desired/shared/x.sh" in problem(fleet)
+
+
+UNKNOWN_FILES = "is only known to Packer: files outside packer.inputs would not be in the key"
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        (
+            'provisioner "shell" { scripts = [for s in ["x.sh"] : "../shared/${s}"] }',
+            f"4:25: what scripts names {UNKNOWN_FILES}",
+        ),
+        (
+            'provisioner "shell" { scripts = [var.one, var.other] }',
+            f"4:25: what scripts names {UNKNOWN_FILES}",
+        ),
+        ('provisioner "shell" { script = "{{ build `ID` }}.sh" }', f"4:25: what script names {UNKNOWN_FILES}"),
+        ('provisioner "shell" { override = var.override }', f"4:25: what override names {UNKNOWN_FILES}"),
+        ('provisioner "goss" { tests = var.tests }', f"4:24: what tests names {UNKNOWN_FILES}"),
+        (
+            'dynamic "provisioner" {\n  labels = ["shell"]\n  content { script = provisioner.value }\n}',
+            f"6:13: what script names {UNKNOWN_FILES}",
+        ),
+        (
+            'dynamic "provisioner" {\n  labels = [provisioner.value]\n  content { script = "x.sh" }\n}',
+            f"6:3: what provisioner names {UNKNOWN_FILES}",
+        ),
+        (
+            'provisioner "ansible" { extra_arguments = ["-e", "@${var.folder}/y"] }',
+            f"4:27: what extra_arguments names {UNKNOWN_FILES}",
+        ),
+        (
+            'provisioner "ansible" { extra_arguments = var.arguments }',
+            f"4:27: what extra_arguments names {UNKNOWN_FILES}",
+        ),
+        ('provisioner "shell" { inline = [file(var.name)] }', f"4:35: what file() names {UNKNOWN_FILES}"),
+        (
+            'provisioner "shell" { script = "/etc/hostname" }',
+            "4:25: /etc/hostname is read from the machine that builds: it is not in the key",
+        ),
+        (
+            'provisioner "shell" { inline = [file("/etc/hostname")] }',
+            "4:35: /etc/hostname is read from the machine that builds: it is not in the key",
+        ),
+        (
+            'provisioner "file" { source = "~/motd" }',
+            "4:24: ~/motd is read from the machine that builds: it is not in the key",
+        ),
+    ],
+)
+def test_what_may_be_read_although_no_key_can_tell_is_noted_once(web: Read, line: str, expected: str) -> None:
+    fleet = web("", steps(line))
+    assert not fleet.problems, problem(fleet)
+    assert fleet.images["web"].notes == (f"desired/web/web.pkr.hcl:{expected}",)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        'provisioner "ansible" { extra_arguments = ["-e", "version=${var.version}"] }',
+        'provisioner "file" {\n    source    = "/var/log/x"\n    direction = "download"\n  }',
+        'provisioner "shell" { inline = [var.command] }',
+        'provisioner "shell" { override = { a = { inline = [var.command] } } }',
+        'provisioner "shell" { script = "${path.cwd}/x.sh" }',
+    ],
+)
+def test_what_names_no_file_outside_is_not_noted(web: Read, line: str) -> None:
+    assert web("", steps(line), files={"desired/web/x.sh": ""}).images["web"].notes == ()
+
+
+def test_the_key_that_opens_the_connection_is_not_noted(web: Read) -> None:
+    template = 'source "null" "a" { ssh_private_key_file = "~/.ssh/id" }\nbuild { sources = ["source.null.a"] }\n'
+    assert web("", template).images["web"].notes == ()

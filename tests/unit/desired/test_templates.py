@@ -421,8 +421,8 @@ def test_a_source_left_to_us_has_to_be_declared(web: Read) -> None:
         (
             'source_ami_filter {\n    filters = { name = "x" }\n  }',
             (
-                "web.pkr.hcl:5:3: source: a filter needs owners: whoever may publish a public AMI of that name is else "
-                "trusted\n  mend the template"
+                "web.pkr.hcl:5:3: source: a filter needs owners: without one, anybody's public AMI of that name "
+                "would be trusted\n  mend the template"
             ),
         ),
     ],
