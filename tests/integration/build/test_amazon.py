@@ -59,8 +59,9 @@ def test_an_image_in_two_regions_is_two_artifacts_on_the_given_source(
             "ec2", region, endpoint_url=endpoint, aws_access_key_id="testing", aws_secret_access_key="testing"
         )
 
-    # Not one of moto's own: which those are, another test of this process may have settled.
-    source = ec2("us-east-1").register_image(Name="source", RootDeviceName="/dev/sda1")["ImageId"]
+    # Of nobody in particular: which images moto begins with, another test of this process may have settled.
+    images = ec2("us-east-1").describe_images()["Images"]
+    source = next(image["ImageId"] for image in images if image["RootDeviceType"] == "ebs")
     place = Place("desired/web/web.pkr.hcl")
     request = requests(
         {"web.pkr.hcl": TEMPLATE},
