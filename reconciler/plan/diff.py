@@ -70,7 +70,9 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
     wanted, adopted = _adopted(situation, wanted)
     if adopted:
         return replace(
-            _decision(situation, wanted, _Outcome(actions=("adopt",), reasons=reasons)),
+            _decision(
+                situation, wanted, _Outcome(actions=("adopt",), reasons=(*reasons, *_merged(situation, adopted)))
+            ),
             adopt=adopted,
             missing_regions=_not_in(situation.image.regions, adopted),
         )
@@ -78,6 +80,16 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
     if why is not None:
         return _decision(situation, wanted, _Outcome(reasons=reasons, waits_for=why))
     return _decision(situation, wanted, _Outcome(actions=("build",), reasons=reasons))
+
+
+def _merged(situation: Situation, adopted: Sequence[Seen]) -> tuple[Reason, ...]:
+    """That what is adopted is what a pull request built, which its merge brought."""
+    first = adopted[0]
+    if situation.options.preview or first.own("phase") != "preliminary" or first.own("branch") is None:
+        return ()
+    number = first.own("pull-request")
+    whose = f"branch {first.own('branch')}" + (f" (#{number})" if number else "")
+    return (Reason(code="preview-merged", was=whose, now=first.own("build")),)
 
 
 def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, ...]]:

@@ -179,12 +179,12 @@ def test_from_pull_request_to_stable(scene: Scene, cloud: Cloud, how: Merge) -> 
 
     # and when it is merged, main takes base as its candidate; web waits for base to be stable.
     scene.merge(how)
-    assert "base (new)" in scene.job("plan")
+    assert "base (new, preview-merged)" in scene.job("plan")
     scene.job("reconcile")
     build = fleet.lockfile("base")["builds"][0]
     assert fleet.recorded("base")[REGION] == amis["base"]
     assert (build["id"], build["phase"], build["commit"]) == (previews["base"]["id"], "candidate", head)
-    assert fleet.git("log", "-1", "--format=%s") == f"base: adopt {build['id']} (new)"
+    assert fleet.git("log", "-1", "--format=%s") == f"base: adopt {build['id']} (new, preview-merged)"
     assert scene.events() == [("base", "candidate")]
     announced = {one["location"]: one["id"] for one in scene.announced()[0]["artifacts"]}
     assert announced == fleet.recorded("base")
@@ -205,7 +205,7 @@ def test_from_pull_request_to_stable(scene: Scene, cloud: Cloud, how: Merge) -> 
     assert (web["id"], fleet.recorded("web")[REGION]) == (previews["web"]["id"], amis["web"])
     subjects = fleet.git("log", "--format=%s").splitlines()
     assert f"base: {build['id']} passed validation (verdict-pending-record)" in subjects
-    assert subjects[0] == f"web: adopt {web['id']} (new)"
+    assert subjects[0] == f"web: adopt {web['id']} (new, preview-merged)"
     assert scene.events()[1:] == [("base", "stable"), ("web", "candidate")]
 
     # The other way to vote is the command; and then nothing is left to do, by anybody.

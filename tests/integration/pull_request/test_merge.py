@@ -32,7 +32,7 @@ def test_however_it_is_merged_the_very_artifact_is_promoted(world: World, how: M
     assert (build.id, there.id, build.commit) == (artifact.own("build"), artifact.id, built)
     assert (build.seconds, build.packer is not None, build.phase) == (0, True, "stable")
     assert {one.own("phase") for one in world.artifacts("web") if one.own("build") == build.id} == {"stable"}
-    assert world.subjects(head) == [f"web: adopt {build.id} (inputs-changed)"]
+    assert world.subjects(head) == [f"web: adopt {build.id} (inputs-changed, preview-merged)"]
     assert_nothing_left(world)
 
 
