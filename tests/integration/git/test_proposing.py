@@ -120,6 +120,23 @@ def test_nothing_is_put_on_top_of_a_persons_commit(origin: Origin, clone: Path, 
     assert origin.head(PROPOSAL) == theirs
 
 
+def test_a_merged_proposal_blocks_nobody_even_with_a_persons_commit_in_it(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
+    git(clone, "fetch", "--quiet", "origin", PROPOSAL)
+    git(clone, "merge", "--quiet", "--squash", "FETCH_HEAD")
+    git(clone, "commit", "--quiet", "-m", "Record state (#7)")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+    person = origin.clone("person", "--branch", PROPOSAL)
+    commit(person, {"README.md": "a word\n"}, "Say a word")
+    git(person, "push", "--quiet", "origin", f"HEAD:{PROPOSAL}")
+
+    recorder_in(clone, PROPOSING).record(writing("api", "{}\n"))
+
+    assert git(origin.path, "diff", "--name-only", "main", PROPOSAL) == lock_path("api")
+
+
 def test_a_tag_goes_along_and_a_lost_race_is_run_again(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
     other = recorder_in(origin.clone("other"), PROPOSING)
     tag = TagRequest("image/web/20261122T101530Z-1a2b3c4", origin.head(), "web: built")

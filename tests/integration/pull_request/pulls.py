@@ -106,7 +106,7 @@ class PullRequest:
     def artifacts(self, image: str) -> list[Seen]:
         """What was built for it and is not promoted."""
         preliminary = [one for one in self.world.artifacts(image) if one.own("phase") == "preliminary"]
-        return [one for one in preliminary if one.own("branch") == self.branch]
+        return [one for one in preliminary if self.branch in (one.own("branch") or "").split()]
 
 
 @dataclass

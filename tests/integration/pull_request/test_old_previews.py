@@ -54,6 +54,17 @@ def test_a_preview_that_the_branch_replaced_is_retired_once_it_is_old(world: Wor
     assert_nothing_left(world)
 
 
+def test_a_preview_that_another_live_branch_found_stays(world: World, pull: PullRequest) -> None:
+    other = PullRequest.open(world, WEB, branch="feature/same")
+    assert statuses(other.preview()) == {"web": "adopted"}
+    pull.delete_branch()
+    world.pass_days(8)
+    assert_nothing_left(world)
+    other.delete_branch()
+    assert statuses(main(world).go()) == {"web": "changed"}
+    assert pull.artifacts("web") == []
+
+
 def test_nothing_is_retired_while_the_remote_does_not_tell_its_branches(world: World, pull: PullRequest) -> None:
     pull.delete_branch()
     world.pass_days(8)

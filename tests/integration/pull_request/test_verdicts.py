@@ -339,3 +339,34 @@ def test_the_tags_of_a_verdict_read_back_as_they_were_written(waiting: World) ->
     vote(waiting, newest(waiting, "web").id, verdict_tags(verdict))
     main(waiting).go()
     assert newest(waiting, "web").verdict == verdict
+
+
+def test_who_builds_does_not_judge_a_verdict_that_was_there_before_is_taken_off(world: World) -> None:
+    world.commit({"desired/web/image.yaml": ON_BASE + VALIDATED})
+    main(world).go()
+    pull = PullRequest.open(world, MORE)
+    pull.preview()
+    (preview,) = pull.artifacts("web")
+    vote(world, preview.own("build") or "", votes("passed", by="the template"))
+    pull.merge()
+    main(world).go()
+    build = newest(world, "web")
+    assert (build.id, build.phase, build.verdict) == (preview.own("build"), "candidate", None)
+    assert channels(world)[1] != build.id
+    assert_nothing_left(world)
+
+
+def test_when_stable_fails_after_many_candidates_it_falls_back_to_the_one_before(waiting: World) -> None:
+    first = channels(waiting)[1]
+    for line in ("one", "two", "three"):
+        waiting.commit({"desired/web/setup.sh": f"echo {line}\n"})
+        main(waiting).go()
+        waiting.clock.advance(hours=1)
+    passed = newest(waiting, "web").id
+    vote(waiting, passed, votes("passed"))
+    main(waiting).go()
+    waiting.commit({"desired/web/setup.sh": "echo four\n"})
+    main(waiting).go()
+    vote(waiting, passed, votes("failed"))
+    main(waiting).go()
+    assert channels(waiting)[1] == first
