@@ -20,6 +20,7 @@ def scrub(message: str) -> str:
     A state commit quotes what people wrote. A quoted switch at the head of the branch would silence CI, on CircleCI's
     older project types the scheduled pipelines too, and nothing would show it.
     """
+    message = message.replace("\0", "\\0")  # git takes none
     message = _BRACKETED.sub(r"(\1)", message)
     message = _STARRED.sub(r"\1", message)
     return _TRAILER.sub(r"(\1)", message)

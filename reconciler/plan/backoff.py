@@ -6,6 +6,7 @@ from datetime import datetime, timedelta
 
 from reconciler.model.lockfile import Failure
 from reconciler.model.values import format_instant
+from reconciler.plan.words import visible
 
 FIRST = timedelta(minutes=15)
 LONGEST = timedelta(days=1)
@@ -20,5 +21,5 @@ def next_failure(before: Failure | None, *, build: str, key: str, what: str, now
     rest = min(FIRST * 2 ** min(attempts - 1, 10), LONGEST)
     return Failure(
         build=build, key=key, attempts=attempts, at=format_instant(now), retry_after=format_instant(now + rest),
-        what=what,
+        what="\n".join(map(visible, what.splitlines())),
     )  # fmt: skip

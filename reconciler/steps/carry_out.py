@@ -140,14 +140,19 @@ def _build(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Res
         failure = next_failure(
             decision.lock.failure, build=build_id, key=wanted.key, what=failed.what, now=run.now()
         )  # fmt: skip
-        recording = record_failure(run, image, failure, decision)
+        told = events.Failed(
+            image=image.name, what=failure.what, tail=failed.tail, log=str(failed.log),
+            notes=_after_failure(decision, image, retry_after=failure.retry_after),
+        )  # fmt: skip
+        try:
+            recording = record_failure(run, image, failure, decision)
+        except ReconcilerError:
+            run.listener(told)  # why it failed is worth more than why that could not be recorded
+            raise
         if recording.superseded:
             run.listener(events.Skipped(image=image.name, why=recording.why))
             return Result(image.name, "superseded", recording.lock, build=recording.instead, why=recording.why)
-        notes = _after_failure(decision, image, retry_after=failure.retry_after)
-        run.listener(
-            events.Failed(image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), notes=notes)
-        )
+        run.listener(told)
         return Result(
             image.name, "failed", recording.lock, why=failed.what, error=failed, commit=recording.commit,
             tags=recording.tags,

@@ -10,6 +10,8 @@ from typing import Any
 
 import boto3
 import pytest
+from moto.core.models import DEFAULT_ACCOUNT_ID as ACCOUNT
+from moto.ec2.models import ec2_backends
 from moto.server import ThreadedMotoServer
 
 from reconciler.build.build import Packer
@@ -59,9 +61,9 @@ def test_an_image_in_two_regions_is_two_artifacts_on_the_given_source(
             "ec2", region, endpoint_url=endpoint, aws_access_key_id="testing", aws_secret_access_key="testing"
         )
 
-    # Of nobody in particular: which images moto begins with, another test of this process may have settled.
-    images = ec2("us-east-1").describe_images()["Images"]
-    source = next(image["ImageId"] for image in images if image["RootDeviceType"] == "ebs")
+    # moto's state is the process's: another test may have begun it without any image, so this one brings its own.
+    source = ec2("us-east-1").register_image(Name="source", RootDeviceName="/dev/sda1")["ImageId"]
+    ec2_backends[ACCOUNT]["us-east-1"].amis[source].root_device_type = "ebs"
     place = Place("desired/web/web.pkr.hcl")
     request = requests(
         {"web.pkr.hcl": TEMPLATE},

@@ -125,7 +125,10 @@ def test_a_plan_of_uncommitted_files_is_asked_for(built: Checkout) -> None:
     try:
         committed = built.reconciler("plan")
         assert committed.first.startswith("2 images in sync (2 regions, checked in ")
-        assert "not committed, so not considered: desired/web/setup.sh (`reconciler plan --worktree` plans them)" in committed.err
+        assert (
+            "not committed, so not considered: desired/web/setup.sh (`reconciler plan --worktree` plans them)"
+            in committed.err
+        )
         assert built.reconciler("plan", "--worktree").first == "1 of 2 images drifted: web (inputs-changed)"
     finally:
         built.git("checkout", "--quiet", "desired")
