@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 from reconciler.cli.preview import branch_for
+from reconciler.cli.printing import write_file
 from reconciler.cli.pull_request import Origin, Tails, propose, show
 from reconciler.cli.workspace import Workspace, note, now
 from reconciler.controller import act, look, refuse_unsafe
@@ -97,6 +98,8 @@ class Conductor:
 
     def _run(self, known: Known, planned: FleetPlan, registry: Registry) -> Run:
         folder = self.workspace.run_folder()
+        # The plan that is carried out, for whoever keeps a CI job's artifacts: a comment may have to be cut.
+        write_file(folder / "plan.json", planned.plan.model_dump_json(indent=2, exclude_none=True) + "\n")
         for left in sweep(folder / "work"):
             note(f"removed what a killed run left: {left.name}")
         builds = any("build" in image.actions for image in planned.plan.images)
