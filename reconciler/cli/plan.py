@@ -1,4 +1,8 @@
-"""`reconciler plan`: what has drifted, why, and what would be done. Never writes anything but `--out`."""
+"""`reconciler plan`: what has drifted, why, and what would be done.
+
+Changes nothing that anybody else reads. It writes the files it is asked for, and keeps what it read of desired/ in
+`.git/reconciler` for the next run.
+"""
 
 from __future__ import annotations
 

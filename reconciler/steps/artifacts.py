@@ -30,6 +30,12 @@ class Copies:
     failed: tuple[tuple[str, ReconcilerError], ...] = ()
 
 
+def with_copies(build: Build, copies: Copies) -> Build:
+    """The build with the copies that are complete, in order of region."""
+    artifacts = sorted([*build.artifacts, *copies.done], key=lambda one: (one.location, one.id))
+    return build.model_copy(update={"artifacts": tuple(artifacts)})
+
+
 def tag_complete(
     run: Run, image: Image, build: Build, artifacts: Sequence[Artifact | Seen], *, begins: bool = False
 ) -> None:

@@ -18,7 +18,14 @@ from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING, pin_to_recorded
 from reconciler.plan.planning import lock_of
 from reconciler.steps.adopt import adopted_build
-from reconciler.steps.artifacts import Copies, copy_missing, lacks_phase_alone, tag_complete, tag_with_new_name
+from reconciler.steps.artifacts import (
+    Copies,
+    copy_missing,
+    lacks_phase_alone,
+    tag_complete,
+    tag_with_new_name,
+    with_copies,
+)
 from reconciler.steps.build_image import build_image, new_build_id
 from reconciler.steps.preview import preview_image
 from reconciler.steps.record import Recording, record_build, record_change, record_failure
@@ -154,7 +161,7 @@ def _build(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Res
             return Result(image.name, "superseded", recording.lock, build=recording.instead, why=recording.why)
         run.listener(told)
         return Result(
-            image.name, "failed", recording.lock, why=failed.what, error=failed, commit=recording.commit,
+            image.name, "failed", recording.lock, why=failure.what, error=failed, commit=recording.commit,
             tags=recording.tags,
         )  # fmt: skip
     return _complete(run, decision, build, image=image, status="built")
@@ -186,8 +193,7 @@ def _complete(
     there = {artifact.location for artifact in build.artifacts}
     missing = [region for region in image.regions if region not in there]
     copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
-    artifacts = sorted([*build.artifacts, *copies.done], key=lambda one: (one.location, one.id))
-    build = build.model_copy(update={"artifacts": tuple(artifacts)})
+    build = with_copies(build, copies)
     recording = record_build(
         run, image, build, decision=decision, verb="build" if status == "built" else "adopt"
     )  # fmt: skip

@@ -14,7 +14,7 @@ from reconciler.git.request import Commit, TagRequest
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.lockfile import Build
 from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.plan import Decision, Wanted
 from reconciler.plan import messages
@@ -25,7 +25,7 @@ from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan
 from reconciler.plan.tags import branch_value, branches_value, of_preview
 from reconciler.steps.adopt import adopted_build
-from reconciler.steps.artifacts import copy_missing
+from reconciler.steps.artifacts import copy_missing, with_copies
 from reconciler.steps.build_image import build_image, new_build_id
 from reconciler.steps.result import Result, Status
 from reconciler.steps.run import Branch, Run
@@ -112,7 +112,7 @@ def _complete(run: Run, decision: Decision, build: Build, *, image: Image, built
     copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
     for artifact in copies.done:
         run.registry.tag(artifact, tags)
-    build = _with_artifacts(build, copies.done)
+    build = with_copies(build, copies)
     name = messages.tag_name(image.name, build.id)
     if built or run.repository.annotated_tag(name) is None:
         _push_tag(run, name, messages.build_tag(image.name, build), commit=build.commit)
@@ -134,11 +134,6 @@ def _share(run: Run, decision: Decision, branch: str) -> None:
         before = seen.own("branch")
         if seen.own("phase") == "preliminary" and branch_value(branch) not in (before or "").split():
             run.registry.tag(seen, {f"{TAG_PREFIX}branch": branches_value(before, branch)})
-
-
-def _with_artifacts(build: Build, added: Sequence[Artifact]) -> Build:
-    artifacts = sorted([*build.artifacts, *added], key=lambda one: (one.location, one.id))
-    return build.model_copy(update={"artifacts": tuple(artifacts)})
 
 
 def _push_tag(run: Run, name: str, message: str, *, commit: str | None = None) -> None:
