@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import SourceRequest
 from reconciler.model.values import Duration, Model
+from reconciler.model.window import Window
 
 Region = str
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
@@ -54,14 +55,31 @@ class Refresh(Model):
 
     max_age: Duration | None = Field(None, description="Rebuild when the current build is older.")
     on_source_change: bool = Field(True, description="Rebuild when the source resolves to something newer.")
-    keep_if_unchanged: bool = True
+    keep_if_unchanged: bool = Field(
+        True, description="Where a refresh brought nothing new, keep the build that was there."
+    )
+    window: Window | None = Field(
+        None, description='When a refresh may happen, such as "tue 02:00-05:00 UTC"; absent: always.'
+    )
+
+
+def _one_is_a_list(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
 
 class SmokeTest(Model):
-    """How the built image is booted and tested."""
+    """How the built image is booted and tested, before anybody gets it."""
 
-    suite: str | None = None
-    instance_type: str = "t3.micro"
+    boot: bool = Field(True, description="False for an image that cannot be booted or reached over SSH.")
+    suite: str | None = Field(None, description="A file or folder of pytest-testinfra tests.")
+    user: str | None = Field(None, description="Who logs in; absent: the template's ssh_username.")
+    instance_type: Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)] = Field(
+        (), description="In order of preference: the next is taken where there is no capacity; absent: the smallest."
+    )
+    subnets: tuple[str, ...] = Field((), description="Where to boot, in order of preference; absent: the default VPC.")
+    allow_from: tuple[str, ...] = Field(
+        ("0.0.0.0/0",), min_length=1, description="Who may reach the instance's SSH port while it is tested."
+    )
     timeout: Timeout = 600
 
 

@@ -52,6 +52,46 @@ class Built(Event):
 
 
 @dataclass(frozen=True)
+class Booting(Event):
+    """An instance of what was built is started, to be tested. `estimate_seconds` is from the last test."""
+
+    name: ClassVar[str] = "smoke-test.started"
+    build: str
+    location: str
+    artifact: str
+    estimate_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Testing(Event):
+    """The smoke test entered a step: `waiting for SSH`, `test_nginx_serves`, `reading packages`."""
+
+    name: ClassVar[str] = "smoke-test.step"
+    what: str
+
+
+@dataclass(frozen=True)
+class Tested(Event):
+    """The smoke test ended. `status` is passed, failed or skipped; `why` says what failed, or why it was skipped."""
+
+    name: ClassVar[str] = "smoke-test.ended"
+    build: str
+    status: str
+    tests: int
+    seconds: int
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Unchanged(Event):
+    """A refresh brought nothing new: the build that was there stays."""
+
+    name: ClassVar[str] = "image.unchanged"
+    build: str
+    kept: str
+
+
+@dataclass(frozen=True)
 class Adopted(Event):
     """An artifact that was there already is taken instead of building."""
 

@@ -60,22 +60,45 @@ class PackerVersions(Model):
     plugins: dict[str, str] = Field({})
 
 
+class FailedTest(Model):
+    """A test that did not pass: its name as pytest gives it, and what it said, in one line."""
+
+    test: str
+    what: str
+
+
 class SmokeTestResult(Model):
-    """What the booted image was found to be."""
+    """What the booted image was found to be. `skipped` is an image that was not booted, and `why` says so."""
 
-    status: Literal["passed", "failed"]
-    tests: int
-    seconds: int
+    status: Literal["passed", "failed", "skipped"]
+    tests: int = Field(0, ge=0, description="How many tests ran: the once-over that every image gets, and its suite.")
+    seconds: int = Field(0, ge=0, description="From the request for an instance to the last test's end.")
+    failed: tuple[FailedTest, ...] = ()
+    why: str | None = None
 
 
-class Inventory(Model):
-    """What is inside, in short; the SBOM holds the whole."""
+class InventoryRecord(Model):
+    """What is inside, in short; the SBOM holds the whole. A count is absent where the section could not be read."""
 
     os: str
     kernel: str
-    packages: int
-    sbom: str
-    digest: Digest
+    packages: int | None = None
+    services: int | None = None
+    ports: int | None = None
+    users: int | None = None
+    suid: int | None = None
+    sbom: str = Field(description="Path of the SBOM, relative to state/.")
+    digest: Digest = Field(description="Of the inventory: equal where two images hold the same.")
+    unread: dict[str, str] = Field({}, description="Why a section is absent, by its name.")
+
+
+class Verified(Model):
+    """A refresh made the image anew, and it came out the same: this build was current then."""
+
+    at: Instant
+    build: str = Field(pattern=BUILD_ID_PATTERN, description="The build that came out the same, and was retired.")
+    key: Digest
+    source: Pin | None = None
 
 
 class Verdict(Model):
@@ -110,7 +133,9 @@ class Build(Model):
     source: Pin | None = None
     artifacts: tuple[Artifact, ...]
     smoke_test: SmokeTestResult | None = None
-    inventory: Inventory | None = None
+    inventory: InventoryRecord | None = None
+    verified: Verified | None = Field(None, description="The last refresh that changed nothing, if there was one.")
+    provenance: str | None = Field(None, description="Path of the in-toto statement, relative to state/.")
     verdict: Verdict | None = None
     phase: Phase
     recorded: Instant | None = Field(None, description="When it was recorded on the branch and became the candidate.")
@@ -140,6 +165,8 @@ class Failure(Model):
     at: Instant
     retry_after: Instant
     what: str
+    smoke_test: SmokeTestResult | None = Field(None, description="Where it was built, and did not pass.")
+    artifacts: tuple[Artifact, ...] = Field((), description="What it left, tagged as rejected.")
 
 
 class Undelivered(Model):

@@ -1,0 +1,97 @@
+"""What is inside an image: the facts that were read from an instance booted from it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from reconciler.model.values import digest
+
+PackageKind = Literal["deb", "rpm", "apk"]
+
+
+@dataclass(frozen=True, order=True)
+class Package:
+    """An installed package. One name may be there in several versions (kernels) and architectures (multiarch)."""
+
+    name: str
+    version: str
+    architecture: str
+    kind: PackageKind
+    source: str = ""
+    """The source package, where it has another name: advisories are about that one."""
+
+
+@dataclass(frozen=True, order=True)
+class Port:
+    """A listening socket. `process` is empty where nobody said whose it is."""
+
+    protocol: Literal["tcp", "udp"]
+    address: str
+    number: int
+    process: str = ""
+
+    def __str__(self) -> str:
+        """As people write it: `tcp 0.0.0.0:22 (sshd)`."""
+        host = f"[{self.address}]" if ":" in self.address else self.address
+        return f"{self.protocol} {host}:{self.number}" + (f" ({self.process})" if self.process else "")
+
+
+@dataclass(frozen=True, order=True)
+class User:
+    """An account that has a login shell."""
+
+    name: str
+    uid: int
+    shell: str
+
+
+@dataclass(frozen=True)
+class OperatingSystem:
+    """As os-release has it: `debian`, `12`, `Debian GNU/Linux 12 (bookworm)`."""
+
+    id: str
+    version: str
+    name: str
+
+
+@dataclass(frozen=True)
+class Inventory:
+    """All that was found. Every tuple is sorted and holds nothing twice, so that equal images have equal inventories.
+
+    A section is None where it could not be read; `unread` says why, by the section's name. None is never taken for
+    empty: a package database that is locked is not an image without packages.
+    """
+
+    os: OperatingSystem
+    kernel: str
+    packages: tuple[Package, ...] | None
+    services: tuple[str, ...] | None
+    """Enabled services."""
+    ports: tuple[Port, ...] | None
+    users: tuple[User, ...] | None
+    suid: tuple[str, ...] | None
+    """Absolute paths of set-user-ID files."""
+    unread: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        """The `sha256:…` of everything that was found: equal for equal images, whatever order it was found in."""
+        return digest(self.as_json())
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain JSON values of everything but why something is unread, which may be worded anew each time."""
+        return {
+            "os": [self.os.id, self.os.version, self.os.name],
+            "kernel": self.kernel,
+            "packages": _rows(self.packages, "name", "version", "architecture", "kind", "source"),
+            "services": list(self.services) if self.services is not None else None,
+            "ports": _rows(self.ports, "protocol", "address", "number", "process"),
+            "users": _rows(self.users, "name", "uid", "shell"),
+            "suid": list(self.suid) if self.suid is not None else None,
+        }
+
+
+def _rows(values: tuple[Any, ...] | None, *names: str) -> list[list[Any]] | None:
+    return None if values is None else [[getattr(value, name) for name in names] for value in values]
