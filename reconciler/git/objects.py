@@ -87,12 +87,14 @@ def write_tag(git: Git, request: TagRequest, *, author: Author) -> str:
     if known.status == 0:
         return known.text
     message = f"{request.message.strip()}\n"
+    blob = _write_blob(git, request.content)
+    target, kind = (request.target, "commit") if blob is None else (blob, "blob")
     if not author.sign:
-        head = f"object {request.target}\ntype commit\ntag {request.name}\ntagger {author.line}\n\n"
+        head = f"object {target}\ntype {kind}\ntag {request.name}\ntagger {author.line}\n\n"
         return git.run("mktag", stdin=(head + message).encode()).text
     # Only `git tag` signs, and it makes the ref as well: taken away again, since the push may yet fail.
     made = git.attempt(
-        *("tag", "--sign", "--cleanup=verbatim", "-F", "-", "--", request.name, request.target),
+        *("tag", "--sign", "--cleanup=verbatim", "-F", "-", "--", request.name, target),
         stdin=message.encode(),
         environment=author.environment,
     )

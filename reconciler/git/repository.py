@@ -22,7 +22,7 @@ from reconciler.git.history import (
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.remote import Remote
-from reconciler.git.tags import AnnotatedTag, tag_message, tags_below
+from reconciler.git.tags import AnnotatedTag, tag_content, tag_message, tags_below
 from reconciler.git.target import Target, current_branch, find_destination, look_at
 from reconciler.git.tree import GitTree, read_tree
 from reconciler.git.urls import fleet_name
@@ -130,6 +130,10 @@ class Repository:
         if found is None:
             return message
         return tag_message(self.git, name) if found.fetch_tag(name) else None
+
+    def tagged_content(self, name: str, *, remote: str = "origin") -> bytes | None:
+        """The file that an annotated tag stands on, fetched as `annotated_tag` does; None where there is none."""
+        return tag_content(self.git, name) if self.annotated_tag(name, remote=remote) is not None else None
 
     def tags(self, prefix: str) -> tuple[AnnotatedTag, ...]:
         """The annotated tags of this clone below a path such as `image/web`; by name."""

@@ -15,11 +15,16 @@ class Change:
 
 @dataclass(frozen=True)
 class TagRequest:
-    """An annotated tag to put on a commit that this clone has. Where the name is taken, the tag there stays."""
+    """An annotated tag to put on a commit that this clone has. Where the name is taken, the tag there stays.
+
+    With `content` it is put on a file of that content instead, and `target` says nothing: what has to be kept and
+    fetched like a tag, and belongs in no commit yet.
+    """
 
     name: str
     target: str
     message: str
+    content: bytes | None = None
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,12 @@ def tag_message(git: Git, name: str) -> str | None:
     return os.fsdecode(message[: signature.start()] if signature else message)
 
 
+def tag_content(git: Git, name: str) -> bytes | None:
+    """The file that an annotated tag in this clone stands on; None where there is no such tag, or it is on no file."""
+    found = git.attempt("cat-file", "blob", f"refs/tags/{name}^{{}}")
+    return found.stdout if found.status == 0 else None
+
+
 def tags_below(git: Git, prefix: str) -> tuple[AnnotatedTag, ...]:
     """The annotated tags of this clone whose name starts with `prefix`, a path such as `image/web`; by name."""
     listing = git.run("for-each-ref", "--format=%(refname:strip=2)%00%(*objectname)", f"refs/tags/{prefix}").text

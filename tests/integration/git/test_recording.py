@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.git.recorder import Recorder
+from reconciler.git.repository import Repository
 from reconciler.git.request import Change, Commit, Recorded, TagRequest
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import LOST_RACE, Contention, Terminal, Transient, UserError
@@ -278,6 +279,21 @@ def test_tags_alone_move_no_branch(origin: Origin, clone: Path, recorder_in: Rec
     assert git(origin.path, "tag", "--list") == "image/web/1"
 
 
+@pytest.mark.parametrize("sign", [False, True], ids=["unsigned", "signed"])
+def test_a_tag_may_stand_on_a_file_and_is_fetched_with_it(
+    origin: Origin, clone: Path, recorder_in: RecorderIn, *, sign: bool
+) -> None:
+    _sign_with_a_key(clone)
+    tag = TagRequest("sbom/web/1", "", "what is inside", content=b'{"components": []}\n')
+
+    recorded(recorder_in(clone, GitSettings(sign=sign)).record(lambda _tree: Commit((), "", (tag,))))
+
+    elsewhere = Repository.open(origin.clone("elsewhere", "--no-tags"))
+    assert elsewhere.tagged_content("sbom/web/1") == b'{"components": []}\n'
+    assert (elsewhere.annotated_tag("sbom/web/1") or "").strip() == "what is inside"
+    assert elsewhere.tagged_content("sbom/web/2") is None
+
+
 def test_a_tag_that_exists_stays_and_the_commit_lands(
     origin: Origin, clone: Path, recorder_in: RecorderIn, waits: Waits
 ) -> None:
@@ -383,10 +399,7 @@ def test_a_commit_that_cannot_be_signed_says_how_to_mend_it(clone: Path, recorde
 
 
 def test_signed_commits_and_tags_carry_the_key_of_git(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
-    key = clone.parent / "key"
-    git(clone, "config", "gpg.format", "ssh")
-    git(clone, "config", "user.signingKey", str(key))
-    _make_key(key)
+    _sign_with_a_key(clone)
     tag = TagRequest("image/web/1", git(clone, "rev-parse", "HEAD"), "built")
 
     result = recorded(recorder_in(clone, GitSettings(sign=True)).record(writing("web", "{}\n", tag)))
@@ -413,5 +426,8 @@ def test_eight_images_recorded_at_once_from_two_machines_all_land(
     assert {result.commit for result in results} == set(git(origin.path, "rev-list", "-8", "main").splitlines())
 
 
-def _make_key(path: Path) -> None:
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(path)], check=True)
+def _sign_with_a_key(clone: Path) -> None:
+    key = clone.parent / "key"
+    git(clone, "config", "gpg.format", "ssh")
+    git(clone, "config", "user.signingKey", str(key))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
