@@ -10,7 +10,7 @@ from reconciler.model.lockfile import Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Action, Decision, Health, PlannedImage, Wanted
 from reconciler.model.source import AmiPin, Pin
-from reconciler.model.values import parse_instant
+from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.adoption import NEVER_AGAIN, adoptable, adoptable_by_inputs
 from reconciler.plan.estimate import build_seconds
 from reconciler.plan.key import REFRESH_OF
@@ -18,6 +18,7 @@ from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING
 from reconciler.plan.presence import Presence, presence
 from reconciler.plan.reasons import content_reasons, renewal_reasons, request_text
+from reconciler.plan.renewal import due, refreshes
 from reconciler.plan.situation import Situation
 from reconciler.plan.stale_previews import with_old_previews
 from reconciler.plan.transitions import promotes
@@ -113,8 +114,9 @@ def _may_be_adopted(situation: Situation) -> tuple[Seen, ...]:
     # Its tags may say otherwise: a run may have been killed between recording a verdict and tagging the phase.
     refused = {build.id for build in situation.lock.builds if build.phase in NEVER_AGAIN}
     seen = tuple(one for one in situation.seen if one.own("build") not in refused)
-    limit = situation.image.declaration.refresh.max_age
-    if limit is None or not situation.options.refresh:
+    refresh = situation.image.declaration.refresh
+    limit = refresh.max_age
+    if limit is None or not refreshes(situation.options, refresh, now=situation.now):
         return seen
     oldest = situation.now - timedelta(seconds=limit)
     return tuple(one for one in seen if (one.began or situation.now) >= oldest)
@@ -123,7 +125,8 @@ def _may_be_adopted(situation: Situation) -> tuple[Seen, ...]:
 def _takes_reviewed_pin(situation: Situation, wanted: Wanted) -> bool:
     """Whether the pin may be an older one: not of a refresh, which asks for the newest and would ask again."""
     asked = situation.lock.source.requested if situation.lock.source else None
-    renews = situation.options.refresh and situation.image.declaration.refresh.on_source_change
+    refresh = situation.image.declaration.refresh
+    renews = refresh.on_source_change and refreshes(situation.options, refresh, now=situation.now)
     return asked != situation.image.source and not renews and REFRESH_OF not in wanted.components
 
 
@@ -192,7 +195,10 @@ def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
         times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
         return f"failed {times}: next try not before {failure.retry_after}, or when its inputs change"
     recorded = ((build.id, build.key, build.phase) for build in situation.lock.builds)
-    shown = ((one.own("build"), one.own("key"), one.own("phase")) for one in situation.seen)
+    # What did not pass its smoke test is a failed attempt, not a refusal: it rests, and is tried again.
+    shown = (
+        (one.own("build"), one.own("key"), one.own("phase")) for one in situation.seen if one.own("smoke") != "failed"
+    )
     for build_id, key, phase in (*recorded, *shown):
         if key == wanted.key and phase in NEVER_AGAIN:
             return f"{build_id} is the same and was {phase}: built when its inputs change, or with --force"
@@ -237,9 +243,15 @@ def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) ->
         waits_for=outcome.waits_for,
         estimate_seconds=build_seconds(situation.lock) if building else None,
         key=wanted.key if wanted else None,
+        due=_due(situation),
         unknown=outcome.unknown,
     )
     return Decision(planned=planned, image=situation.image, lock=situation.lock, wanted=wanted)
+
+
+def _due(situation: Situation) -> str | None:
+    moment = due(situation.last, situation.image.declaration.refresh)
+    return format_instant(moment) if moment is not None else None
 
 
 def _health(situation: Situation, outcome: _Outcome) -> Health:

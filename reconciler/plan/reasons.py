@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Reason
 from reconciler.model.plan import Wanted
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import format_duration
 from reconciler.plan.key import SOURCE, moved
-from reconciler.plan.situation import Situation, finished_at
+from reconciler.plan.renewal import current_since, is_expired, refreshes
+from reconciler.plan.situation import Situation
 
 THIS_RUN = "(this run)"
 
@@ -28,8 +30,8 @@ def content_reasons(situation: Situation, wanted: Wanted) -> tuple[Reason, ...]:
         found.append(_inputs_changed(situation, last, components))
     if "tooling" in components:
         found.append(_tooling_changed(situation, last))
-    if SOURCE in components and (wanted.pin is not None or situation.image.source is None):
-        found.append(_source_changed(last, wanted.pin))
+    if SOURCE in components and not _verified_on(last, wanted.pin):
+        found.extend(_source_changed(last, wanted.pin, image=situation.image))
     return tuple(found)
 
 
@@ -40,11 +42,14 @@ def renewal_reasons(situation: Situation) -> tuple[Reason, ...]:
         return ()
     if situation.forced:
         return (Reason(code="forced", was=last.id, now=THIS_RUN),)
-    limit = situation.image.declaration.refresh.max_age
-    if situation.options.refresh and situation.expired and limit is not None:
-        finished = finished_at(last)
-        was = f"built {finished:%Y-%m-%d}" if finished else last.id
-        return (Reason(code="expired", was=was, now=f"older than {format_duration(limit)}"),)
+    refresh = situation.image.declaration.refresh
+    if not refreshes(situation.options, refresh, now=situation.now):
+        return ()
+    if refresh.max_age is not None and is_expired(last, refresh, now=situation.now):
+        since = current_since(last)
+        done = "verified" if last.verified is not None else "built"
+        was = f"{done} {since:%Y-%m-%d}" if since else last.id
+        return (Reason(code="expired", was=was, now=f"older than {format_duration(refresh.max_age)}"),)
     return ()
 
 
@@ -88,11 +93,20 @@ def _tooling_changed(situation: Situation, last: Build) -> Reason:
     return Reason(code="tooling-changed", was=f"constraints of {last.id}", now=now)
 
 
-def _source_changed(last: Build, pin: Pin | None) -> Reason:
+def _verified_on(last: Build, pin: Pin | None) -> bool:
+    """Whether a refresh on this very source came out as the last build is."""
+    on = last.verified.source if last.verified is not None else None
+    return on is not None and pin is not None and on.identity == pin.identity
+
+
+def _source_changed(last: Build, pin: Pin | None, *, image: Image) -> Iterator[Reason]:
     was = last.source
+    if pin is None and image.source is not None:
+        return  # it is not known what it is now
     if pin is not None and pin.image is not None and was is not None and was.image == pin.image:
-        return Reason(code="parent-rebuilt", was=str(was), now=f"{pin.image} {pin.build or THIS_RUN}")
-    return Reason(code="source-changed", was=with_id(was), now=with_id(pin))
+        yield Reason(code="parent-rebuilt", was=str(was), now=f"{pin.image} {pin.build or THIS_RUN}")
+    else:
+        yield Reason(code="source-changed", was=with_id(was), now=with_id(pin))
 
 
 def with_id(pin: Pin | None) -> str:

@@ -47,17 +47,6 @@ class Situation:
         """Whether a person asked for a new build."""
         return self.image.name in self.options.force
 
-    @property
-    def expired(self) -> bool:
-        """Whether the last build is older than `refresh.max_age`. False when its age is not known."""
-        return is_expired(self.last, limit=self.image.declaration.refresh.max_age, now=self.now)
-
-
-def is_expired(build: Build | None, *, limit: int | None, now: datetime) -> bool:
-    """Whether a build ended more than `limit` seconds ago; never without a limit or a build."""
-    finished = finished_at(build)
-    return limit is not None and finished is not None and now - finished > timedelta(seconds=limit)
-
 
 def finished_at(build: Build | None) -> datetime | None:
     """When a build ended, as far as it is recorded: its id tells at least when it began. None without a build."""

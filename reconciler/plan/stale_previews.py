@@ -1,4 +1,4 @@
-"""What pull requests left behind: artifacts that no merge will promote any more."""
+"""What nobody will promote any more: previews of pull requests, and what did not pass its smoke test."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def kept_for(fleet: Fleet, name: str) -> timedelta:
 def branches_matter(seen: Iterable[Seen], *, fleet: Fleet, now: datetime) -> bool:
     """Whether the fate of some old preview hangs on the remote's branches."""
     return any(
-        one.own("phase") == "preliminary"
+        _is_nobodys(one)
         and one.began is not None
         and now - one.began > kept_for(fleet, one.own("image") or "")
         for one in seen
@@ -86,7 +86,7 @@ def branches_matter(seen: Iterable[Seen], *, fleet: Fleet, now: datetime) -> boo
 
 def _useless(seen: Iterable[Seen], *, live: frozenset[str], now: datetime, limit: timedelta) -> Iterator[Seen]:
     """Old previews of branches that are gone, and those that a later preview of the same branch replaced."""
-    previews = [one for one in seen if one.own("phase") == "preliminary" and one.began is not None]
+    previews = [one for one in seen if _is_nobodys(one) and one.began is not None]
     there = {branch_value(branch) for branch in live}
     newest: dict[str, str] = {}
     for one in previews:
@@ -100,6 +100,11 @@ def _useless(seen: Iterable[Seen], *, live: frozenset[str], now: datetime, limit
             yield one
 
 
+def _is_nobodys(seen: Seen) -> bool:
+    """Whether no channel ever had it: a preview, or what did not pass its smoke test. A verdict comes later."""
+    return seen.own("phase") == "preliminary" or (seen.own("phase") == "rejected" and seen.own("smoke") == "failed")
+
+
 def _branches(seen: Seen) -> tuple[str, ...]:
     return tuple((seen.own("branch") or "").split())
 
@@ -111,5 +116,8 @@ def _awaited(situation: Situation) -> frozenset[str]:
 
 
 def _reason(seen: Seen) -> Reason:
+    if seen.own("smoke") == "failed":
+        was = f"{seen.location} {seen.id}, which did not pass its smoke test"
+        return Reason(code="removed", was=was, now="kept long enough to look at")
     was = f"{seen.location} {seen.id} of branch {seen.own('branch') or 'unknown'}"
     return Reason(code="removed", was=was, now="branch gone or rebuilt")

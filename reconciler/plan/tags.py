@@ -37,9 +37,11 @@ def of_recorded(*, fleet: str, image: Image, build: Build) -> dict[str, str]:
         inputs=inputs_of(build.components, image.source),
         pin=build.source,
     )
-    return when_complete(
+    complete = when_complete(
         fleet=fleet, image=image, build_id=build.id, wanted=wanted, commit=build.commit, phase=build.phase
     )
+    tested = build.smoke_test
+    return {**complete, **(_own(smoke=tested.status) if tested is not None and tested.status != "skipped" else {})}
 
 
 def of_preview(*, fleet: str, image: Image, build: Build, branch: str, pull_request: int | None) -> dict[str, str]:

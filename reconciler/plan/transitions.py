@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, Verdict
+from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, Verdict, Verified
 from reconciler.model.source import PinnedSource
 from reconciler.plan.adoption import NEVER_AGAIN
 
@@ -95,6 +95,13 @@ def promotes(lock: Lockfile, image: Image) -> bool:
         and candidate.id != lock.channels.stable
         and candidate.phase not in NEVER_AGAIN
     )
+
+
+def with_verified(lock: Lockfile, build_id: str, verified: Verified, *, image: Image) -> Lockfile:
+    """Record that a build was made again and came out the same: it stays in its channels, on the newer pin."""
+    source = PinnedSource(requested=image.source, pinned=verified.source) if image.source and verified.source else None
+    builds = tuple(one.model_copy(update={"verified": verified}) if one.id == build_id else one for one in lock.builds)
+    return lock.model_copy(update={"builds": builds, "source": source or lock.source, "failure": None})
 
 
 def with_failure(lock: Lockfile, failure: Failure) -> Lockfile:

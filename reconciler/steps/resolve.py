@@ -12,7 +12,7 @@ from reconciler.model.lockfile import Lockfile
 from reconciler.model.source import Pin
 from reconciler.plan.order import graph, with_ancestors
 from reconciler.plan.planning import Known, lock_of
-from reconciler.plan.situation import is_expired
+from reconciler.plan.renewal import is_expired, refreshes
 from reconciler.registry.protocol import Registry
 
 _PARALLEL = 16  # reads of one account: more only meets EC2's request limits sooner
@@ -59,11 +59,11 @@ def _asks(known: Known, image: Image, lock: Lockfile) -> bool:
     """Whether a source is looked up now."""
     if lock.source is None or lock.source.requested != image.source:
         return True
-    if not known.options.refresh:
-        return False
     refresh = image.declaration.refresh
+    if not refreshes(known.options, refresh, now=known.now):
+        return False
     last = lock.builds[0] if lock.builds else None
-    return refresh.on_source_change or is_expired(last, limit=refresh.max_age, now=known.now)
+    return refresh.on_source_change or is_expired(last, refresh, now=known.now)
 
 
 def _resolved(registry: Registry, groups: Iterable[list[Image]]) -> Iterable[tuple[list[Image], Pin | ReconcilerError]]:
