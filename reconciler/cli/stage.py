@@ -6,6 +6,7 @@ import os
 import shlex
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +28,9 @@ class Stage:
     def set_up(cls, folder: Path, *, source: Path, environment: Mapping[str, str]) -> Stage:
         """Make a bare origin and a clone that hold the committed desired/ and state/ of a repository."""
         clone = clone_with_origin(source, folder, name="images")
-        return cls(clone, {**os.environ, **environment})
+        # The images' own programs (ansible-playbook) are installed beside ours, and sudo's PATH does not lead there.
+        path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
+        return cls(clone, {**os.environ, **environment, "PATH": path})
 
     def say(self, text: str) -> None:
         """Tell what happens next."""

@@ -29,7 +29,7 @@ EXAMPLE = Path(__file__).parents[3] / "examples" / "validation"
 CONFIG = EXAMPLE / ".circleci" / "config.yml"
 BASELINE = """\
 sudo mkdir -p /etc/ssh/sshd_config.d
-echo "PasswordAuthentication no" | sudo tee /etc/ssh/sshd_config.d/60-baseline.conf
+echo "PasswordAuthentication no" | sudo tee /etc/ssh/sshd_config.d/10-baseline.conf
 """
 POWER_CUT = """\
 import boto3

@@ -6,4 +6,4 @@ from testinfra.host import Host
 
 
 def test_nobody_logs_in_with_a_password(host: Host) -> None:
-    assert host.file("/etc/ssh/sshd_config.d/60-baseline.conf").contains("^PasswordAuthentication no")
+    assert host.file("/etc/ssh/sshd_config.d/10-baseline.conf").contains("^PasswordAuthentication no")
