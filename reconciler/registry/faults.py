@@ -93,6 +93,9 @@ BY_CODE: dict[str, Rule] = {
     **dict.fromkeys(("InternalError", "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable",
                      "RequestTimeout", "RequestTimeoutException"), BROKEN_SERVER),
     "InsufficientInstanceCapacity": Rule(Transient),
+    **dict.fromkeys(("InstanceLimitExceeded", "MaxIOPSLimitExceeded", "SecurityGroupLimitExceeded",
+                     "VcpuLimitExceeded", "VolumeLimitExceeded"),
+                    Rule(Transient, mend=("end what nobody needs, or ask AWS for a higher quota",))),
     "ResourceLimitExceeded": Rule(Transient, mend=("wait for copies under way to end, or ask AWS for a higher quota",)),
     "InvalidAMIID.Malformed": Rule(UserError, "that is not an AMI id", ("an AMI id is ami- and 8 or 17 hex digits",)),
     "InvalidAMIName.Duplicate": Rule(Terminal, mend=("the name is another AMI's; deregister that one or let it be",)),
@@ -106,6 +109,11 @@ BY_CODE: dict[str, Rule] = {
     ),
     "InvalidParameterValue": Rule(UserError),
     "InvalidParameter": Rule(UserError),
+    # An instance type that does not fit the image, or that the account's plan does not include.
+    "InvalidParameterCombination": Rule(
+        UserError, mend=("if the instance type is what does not fit: name others in `smoke_test.instance_type`",)),
+    **dict.fromkeys(("InvalidSubnetID.NotFound", "InvalidSubnetId.NotFound", "InvalidSubnetID.Malformed"),
+                    Rule(UserError, mend=("`smoke_test.subnets` in image.yaml names subnets of the build's region",))),
     "FilterLimitExceeded": Rule(UserError, mend=("give fewer values under `filters:`",)),
 }  # fmt: skip
 

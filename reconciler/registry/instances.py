@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
 from reconciler.registry.protocol import Located
+
+LIFE = timedelta(hours=2)
+"""How long an instance that nobody ended may stay before it is swept. A test that needs longer asks to `keep` it."""
 
 
 @dataclass(frozen=True)
@@ -17,14 +20,15 @@ class BootRequest:
 
     Args:
         artifact: What is booted, in its own location.
-        name: The instance's name, and its key's and security group's: `web-20261122T101530Z-1a2b3c4`.
+        name: What is in the name of the instance, its key and its security group: `web-20261122T101530Z-1a2b3c4`.
+            Two boots may have the same.
         user: Who will log in; told to nobody, and part of the answer.
         instance_types: In order of preference; empty: the smallest that fits the artifact's architecture.
         subnets: In order of preference; empty: those of the default VPC.
         allow_from: CIDR blocks that may reach port 22.
         tags: On everything that is made, from its first second. What a killed run left is found by them.
         timeout: Seconds for the instance to be running with an address. It says nothing of SSH.
-        private_key: Where the private key is written, for the owner alone.
+        private_key: Where the private key is written, for the owner alone. Its folder is there.
     """
 
     artifact: Located
@@ -72,10 +76,16 @@ class Instances(Protocol):
         """Leave it running for a person to look at. Swept once `until` has passed."""
 
     def terminate(self, instance: Instance) -> None:
-        """End it, and remove its key and security group. Idempotent: what is gone already is no error."""
+        """End it, and remove its key, the private one too, and its security group.
+
+        Idempotent: what is gone already is no error. Waits some minutes at most for it to end; raises Transient where
+        that takes longer. Only the security group is left then, for a later sweep.
+        """
 
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
         """Remove what killed runs of this fleet left behind there; returns the ids of the instances.
 
-        What a run may still be using, or somebody keeps, stays. On any failed read nothing is removed.
+        That is what is older than `LIFE`, or was kept until before `now`. What a run may still be using, or somebody
+        keeps, stays, with its key and security group. A security group goes with the sweep after its instance's, as
+        nothing here is waited for. On any failed read nothing is removed.
         """

@@ -7,7 +7,7 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from reconciler.sandbox import catalogue, ec2, ground, images, permissions
+from reconciler.sandbox import catalogue, console, ec2, ground, images, permissions
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.control import Control
 from reconciler.sandbox.endpoint import Endpoint
@@ -34,6 +34,7 @@ def assemble(directory: Path, loop: asyncio.AbstractEventLoop, parts: ExitStack)
     catalogue.install_parameters(published)
     ec2.install(ec2.Ground(addresses, instances, storage, published, base=(base,)))
     images.install()
+    console.install()
     permissions.install()
     traffic = Traffic()
     traffic.install()
@@ -44,7 +45,7 @@ def assemble(directory: Path, loop: asyncio.AbstractEventLoop, parts: ExitStack)
     endpoint = Endpoint()
     endpoint.start()
     parts.callback(endpoint.stop)
-    control = Control(catalogue=published, storage=storage, traffic=traffic)
+    control = Control(catalogue=published, instances=instances, storage=storage, traffic=traffic)
     control.start()
     parts.callback(control.stop)
     return {

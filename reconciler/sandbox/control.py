@@ -1,4 +1,4 @@
-"""The sandbox's own levers, over HTTP on loopback: publish an image, disturb calls, count them, ask IAM about them."""
+"""The sandbox's own levers, over HTTP on loopback: publish an image, disturb calls and instances, ask IAM."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import permissions
+from reconciler.sandbox import ec2, permissions
 from reconciler.sandbox.catalogue import Catalogue
 from reconciler.sandbox.endpoint import POLL_SECONDS
+from reconciler.sandbox.instances import Instances
 from reconciler.sandbox.storage import Storage
 from reconciler.sandbox.traffic import Fault, Traffic
 
@@ -25,10 +26,10 @@ class Control(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *, catalogue: Catalogue, storage: Storage, traffic: Traffic) -> None:
+    def __init__(self, *, catalogue: Catalogue, instances: Instances, storage: Storage, traffic: Traffic) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self._catalogue = catalogue
-        self._storage = storage
+        self._instances = instances
         self._traffic = traffic
         self.levers: dict[str, Lever] = {
             "/publish": self._publish,
@@ -36,6 +37,8 @@ class Control(ThreadingHTTPServer):
             "/heal": lambda _: traffic.heal(),
             "/calls": self._calls,
             "/forget-calls": lambda _: traffic.forget_counts(),
+            "/kill": self._kill,
+            "/change-host-key": self._change_host_key,
             "/iam": lambda asked: permissions.enforce(enforced=asked["enforced"]),
             "/layers": lambda asked: storage.chain_of(asked["image"]),
         }
@@ -62,6 +65,14 @@ class Control(ThreadingHTTPServer):
 
     def _inject(self, asked: dict[str, Any]) -> None:
         self._traffic.inject(Fault(**asked))
+
+    def _kill(self, asked: dict[str, Any]) -> None:
+        with self._traffic.turn():
+            ec2.kill(asked["instance"])
+
+    def _change_host_key(self, asked: dict[str, Any]) -> None:
+        with self._traffic.turn():
+            self._instances.change_host_key(asked["instance"])
 
     def _calls(self, _: dict[str, Any]) -> object:
         return [[asdict(call), count] for call, count in self._traffic.counts().items()]

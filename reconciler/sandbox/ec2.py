@@ -11,6 +11,7 @@ from moto.ec2 import urls
 from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
 from moto.ec2.models import EC2Backend, ec2_backends, elastic_network_interfaces
 from moto.ec2.models.amis import Ami
+from moto.ec2.models.instances import StateReason
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox.addresses import Addresses
@@ -19,6 +20,8 @@ from reconciler.sandbox.instances import Instances
 from reconciler.sandbox.storage import Chain, Storage
 
 _log = logging.getLogger(__name__)
+_NONE = "ABCDE"
+"""What moto takes for the client token of a call that has none."""
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,22 @@ def install(ground: Ground) -> None:
     elastic_network_interfaces.random_public_ip = ground.addresses.take  # type: ignore[attr-defined]  # an import there
 
 
+def kill(instance_id: str) -> None:
+    """Let an instance die by itself, in whatever region it is.
+
+    Raises:
+        UserError: it does not run.
+    """
+    for regions in ec2_backends.values():
+        for region in regions.values():
+            instance = region.get_instance_by_id(instance_id)
+            if instance is not None and instance.state == "running":
+                region.terminate_instances([instance_id])
+                instance.state_reason = StateReason("Server.InternalError: Internal error", "Server.InternalError")
+                return
+    raise UserError(f"{instance_id} does not run here", mend="`aws ec2 describe-instances` lists those that do")
+
+
 class Region(EC2Backend):
     """One account's EC2 in one region."""
 
@@ -52,8 +71,9 @@ class Region(EC2Backend):
 
     def __init__(self, region_name: str, account_id: str) -> None:
         super().__init__(region_name, account_id)
-        # Client tokens of CopyImage, and what they made.
+        # Client tokens of CopyImage and RunInstances, and what they made.
         self.copy_tokens: dict[str, tuple[tuple[object, ...], str]] = {}
+        self.launch_tokens: dict[str, tuple[dict[str, object], Any]] = {}
         if account_id == DEFAULT_ACCOUNT_ID:
             self.ground_.catalogue.follow(self._publish)
 
@@ -64,14 +84,22 @@ class Region(EC2Backend):
 
     # Instances.
 
-    def run_instances(self, *args: Any, **kwargs: Any) -> Any:
-        """Start what moto wrote down; SSH answers when this returns."""
-        image_id = args[0] if args else kwargs["image_id"]
+    def run_instances(self, image_id: str, *args: Any, **kwargs: Any) -> Any:
+        """Start what moto wrote down; SSH answers when this returns. A client token makes it once."""
         if image_id and image_id not in self.amis:
             # moto starts instances from deregistered images.
             raise InvalidAMIIdError(image_id)
-        reservation = super().run_instances(*args, **kwargs)
+        token = kwargs["client_token"]
+        asked = {"image": image_id} | {name: kwargs[name] for name in ("instance_type", "subnet_id", "key_name")}
+        if token in self.launch_tokens:
+            first, reservation = self.launch_tokens[token]
+            if first != asked:
+                raise EC2ClientError("IdempotentParameterMismatch", f"Token {token} was used with other parameters")
+            return reservation
+        reservation = super().run_instances(image_id, *args, **kwargs)
         for instance in reservation.instances:
+            for interface in instance.nics.values():
+                interface.add_tags(kwargs["tags"].get("network-interface", {}))  # moto forgets these
             pair = self.key_pairs.get(instance.key_name or "")
             try:
                 self.ground_.instances.launch(
@@ -84,6 +112,8 @@ class Region(EC2Backend):
                 _log.exception("%s did not start", instance.id)
                 super().terminate_instances([instance.id])
                 raise EC2ClientError("InternalError", f"the sandbox could not start an instance: {error}") from error
+        if token != _NONE:
+            self.launch_tokens[token] = asked, reservation
         return reservation
 
     def start_instances(self, instance_ids: list[str]) -> Any:
@@ -115,7 +145,17 @@ class Region(EC2Backend):
         terminated = super().terminate_instances(instance_ids)
         for instance, _ in terminated:
             self.ground_.instances.terminate(instance.id)
+            for interface in instance.nics.values():
+                self.enis.pop(interface.id, None)  # moto keeps these for ever
         return terminated
+
+    def delete_security_group(self, name: str | None = None, group_id: str | None = None) -> None:
+        """Delete a group that nothing uses; moto deletes any."""
+        for instance in self.all_instances():
+            groups = {group.id for group in instance.security_groups}
+            if group_id in groups and instance.state != "terminated":
+                raise EC2ClientError("DependencyViolation", f"resource {group_id} has a dependent object")
+        super().delete_security_group(name, group_id)
 
     def _give_address(self, instance: Any) -> str:
         """Let the instance be reached at its private address too; return the address.

@@ -70,6 +70,10 @@ def lay(layer: Path) -> None:
     for shared in ("/etc/resolv.conf", "/etc/hosts"):
         if Path(shared).exists():
             _write(layer, shared, Path(shared).read_text())
+    # An image as it is published has no host keys; and these are this machine's secrets.
+    for key in Path("/etc/ssh").glob("ssh_host_*"):
+        _make_folders(layer, layer / key.relative_to("/"))
+        _hide(layer / key.relative_to("/"))
     _write(layer, "/etc/hostname", "instance\n")
     with (layer / "etc/hosts").open("a") as hosts:
         hosts.write("127.0.1.1 instance\n")
@@ -86,6 +90,12 @@ def _hide(path: Path) -> None:
 
 def _write(layer: Path, path: str, text: str, *, mode: int = 0o644) -> None:
     target = layer / path.lstrip("/")
+    _make_folders(layer, target)
+    target.write_text(text)
+    target.chmod(mode)
+
+
+def _make_folders(layer: Path, target: Path) -> None:
     missing = [folder for folder in target.parents if folder.is_relative_to(layer) and not folder.exists()]
     for folder in reversed(missing):
         folder.mkdir()
@@ -93,5 +103,3 @@ def _write(layer: Path, path: str, text: str, *, mode: int = 0o644) -> None:
         shown = Path("/") / folder.relative_to(layer)
         if shown.exists():
             folder.chmod(stat.S_IMODE(shown.stat().st_mode))
-    target.write_text(text)
-    target.chmod(mode)

@@ -8,7 +8,7 @@ import select
 import signal
 import subprocess
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from http import HTTPStatus
@@ -65,10 +65,12 @@ class Sandbox:
         times: int = 1,
         delay: float = 0.0,
         after: bool = False,
+        where: Mapping[str, str] | None = None,
     ) -> None:
         """Disturb the next `times` calls of `action`: fail with `code`, or come `delay` seconds late, or both.
 
-        With `after` the call takes effect, and only its answer is the error.
+        With `after` the call takes effect, and only its answer is the error. With `where` only calls with these
+        parameters are meant: there is no room for `{"InstanceType": "t3.micro"}`, or in `{"SubnetId": "subnet-…"}`.
         """
         self._pull(
             "/inject",
@@ -80,12 +82,29 @@ class Sandbox:
                 "times": times,
                 "delay": delay,
                 "after": after,
+                "where": dict(where or {}),
             },
         )
 
     def heal(self) -> None:
         """Forget every fault that has not struck yet."""
         self._pull("/heal")
+
+    def kill(self, instance_id: str) -> None:
+        """Let a running instance die, as when its hardware fails: its connections end, and EC2 has it terminated.
+
+        Raises:
+            UserError: no such instance runs.
+        """
+        self._pull("/kill", {"instance": instance_id})
+
+    def change_host_key(self, instance_id: str) -> None:
+        """End a running instance's connections, and show those to come another host key, as an impostor would.
+
+        Raises:
+            UserError: no such instance runs.
+        """
+        self._pull("/change-host-key", {"instance": instance_id})
 
     def enforce_iam(self, *, enforced: bool = True) -> None:
         """Ask IAM about every call: only keys that IAM made are let in, and only to what their policies allow.

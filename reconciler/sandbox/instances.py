@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from reconciler.model.errors import UserError
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.machine import Machine
 from reconciler.sandbox.ssh import SecureShell
@@ -25,6 +26,7 @@ class Instances:
         self._ssh = ssh
         self._keys: dict[str, bytes | None] = {}
         self._running: dict[str, _Running] = {}
+        self._consoles: dict[str, bytes] = {}
 
     def launch(self, instance_id: str, *, image_id: str, address: str | None, public_key: bytes | None) -> None:
         """Give a new instance a disk made from the image, and start it.
@@ -38,10 +40,12 @@ class Instances:
     def start(self, instance_id: str, *, address: str | None) -> None:
         """Start an instance; an SSH client can connect when this returns."""
         machine = Machine(self._storage.mount_disk(instance_id))
+        machine.say(f"sandbox: {instance_id} starts")
         self._running[instance_id] = _Running(machine, address)
         if address is not None:
             port = self._addresses.port_of(address)
             self._ssh.open(address, machine, port=port, public_key=self._keys[instance_id])
+            machine.say(f"sandbox: SSH answers on {address}")
 
     def is_running(self, instance_id: str) -> bool:
         """Whether the instance is up."""
@@ -56,7 +60,28 @@ class Instances:
             self._ssh.close(running.address)
             if not keep_address:
                 self._addresses.give_back(running.address)
+        self._consoles[instance_id] = running.machine.console()
         running.machine.stop()
+
+    def console(self, instance_id: str) -> bytes:
+        """What an instance wrote to its console since it started last; as EC2 does, also after its end."""
+        running = self._running.get(instance_id)
+        return running.machine.console() if running is not None else self._consoles.get(instance_id, b"")
+
+    def change_host_key(self, instance_id: str) -> None:
+        """Have the instance seem another one to SSH clients. Open connections end.
+
+        Raises:
+            UserError: it does not run, or has no address.
+        """
+        running = self._running.get(instance_id)
+        if running is None or running.address is None:
+            raise UserError(f"{instance_id} does not run here, so it has no host key", mend="start it first")
+        self._ssh.close(running.address)
+        port = self._addresses.port_of(running.address)
+        self._ssh.open(
+            running.address, running.machine, port=port, public_key=self._keys[instance_id], impostor=True
+        )  # fmt: skip
 
     def reboot(self, instance_id: str) -> None:
         """Stop and start an instance at the same address."""

@@ -37,6 +37,7 @@ _DEVICES = {
     "urandom": (1, 9),
     "zero": (1, 5),
 }
+_CONSOLE_BYTES = 64 * 1024  # what EC2 keeps
 _LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 
 
@@ -63,6 +64,10 @@ class Machine:
         children = Path(f"/proc/{self._init.pid}/task/{self._init.pid}/children").read_text()
         self._pid = int(children.split()[0])
         self._watch = os.pidfd_open(self._pid)
+        # No terminal of the host but a file, so that what is written there can be asked for. Held open, as a path of
+        # the instance's may come to lead anywhere.
+        self._said = b""
+        self._console = os.open(root / "dev/console", os.O_RDWR | os.O_APPEND | os.O_CREAT, mode=0o600)
 
     def command(self, arguments: Sequence[str], *, uid: int = 0, gid: int = 0) -> list[str]:
         """Return the arguments that run `arguments` inside the instance, from its root folder."""
@@ -75,12 +80,23 @@ class Machine:
             *arguments,
         ]
 
+    def say(self, line: str) -> None:
+        """Write a line to the console."""
+        # Apart, as `echo … > /dev/console` inside truncates what is a file there.
+        self._said += f"{line}\n".encode()
+
+    def console(self) -> bytes:
+        """What was said, and the last 64 KB that the instance wrote itself."""
+        written = os.fstat(self._console).st_size
+        return self._said + os.pread(self._console, _CONSOLE_BYTES, max(0, written - _CONSOLE_BYTES))
+
     def stop(self) -> None:
         """End every process of the instance and unmount its disk."""
         # Process 1 is gone only when every other process of its namespace is: then nobody writes to the disk.
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._watch, signal.SIGKILL)
         os.close(self._watch)
+        os.close(self._console)
         self._init.communicate()
         kernel.unmount(self.root)
 

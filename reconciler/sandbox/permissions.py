@@ -22,7 +22,14 @@ from moto.iam.access_control import IAMPolicy, IAMRequest
 from werkzeug.exceptions import Forbidden
 
 # Which parameter names the thing that an EC2 call is about.
-_SUBJECTS = {"CreateTags": "ResourceId", "DeleteSnapshot": "SnapshotId", "DeregisterImage": "ImageId"}
+_SUBJECTS = {
+    "CreateTags": "ResourceId",
+    "DeleteSnapshot": "SnapshotId",
+    "DeregisterImage": "ImageId",
+    "GetConsoleOutput": "InstanceId",
+}
+# The kind of what a call makes, and which parameter names it.
+_MADE = {"ImportKeyPair": ("key-pair", "KeyName")}
 _KINDS = {
     "ami": "image",
     "i": "instance",
@@ -105,14 +112,21 @@ def _needs(request: Any, resource: str) -> Iterator[Need]:
             _arn(_KINDS.get(subject.partition("-")[0], "*"), subject, region=region, account=account),
             _as_context("aws:ResourceTag", has) | _as_context("aws:RequestTag", wanted),
         )
-    if not subjects:
+    at_birth = {
+        asked[f"TagSpecification.{number}.ResourceType"]: _tags(asked, f"TagSpecification.{number}.Tag.")
+        for number in _numbers(asked, "TagSpecification.")
+    }
+    if action in _MADE:
+        kind, parameter = _MADE[action]
+        made = _arn(kind, asked[parameter], region=region, account=account)
+        yield Need(f"ec2:{action}", made, _as_context("aws:RequestTag", at_birth.get(kind, {})))
+    elif not subjects:
         yield Need(f"ec2:{action}")
-    for number in _numbers(asked, "TagSpecification."):
-        at_birth = f"TagSpecification.{number}."
+    for kind, tags in at_birth.items():
         yield Need(
             "ec2:CreateTags",
-            _arn(asked[f"{at_birth}ResourceType"], "*", region=region, account=account),
-            {"ec2:CreateAction": action} | _as_context("aws:RequestTag", _tags(asked, f"{at_birth}Tag.")),
+            _arn(kind, "*", region=region, account=account),
+            {"ec2:CreateAction": action} | _as_context("aws:RequestTag", tags),
         )
 
 

@@ -26,8 +26,11 @@ class SecureShell:
         self._doors: dict[str, asyncssh.SSHAcceptor] = {}
         self._inside: dict[str, set[asyncssh.SSHServerConnection]] = {}
 
-    def open(self, address: str, machine: Machine, *, port: int, public_key: bytes | None) -> None:
-        """Listen on `address` for `machine`; return once a client can connect."""
+    def open(
+        self, address: str, machine: Machine, *, port: int, public_key: bytes | None, impostor: bool = False
+    ) -> None:
+        """Listen on `address` for `machine`; return once a client can connect. An impostor has another host key."""
+        host_key = asyncssh.generate_private_key("ssh-ed25519") if impostor else self._host_key
         key = asyncssh.import_public_key(public_key) if public_key else None
         logins = Logins(machine)
         inside = self._inside[address] = set()
@@ -37,7 +40,7 @@ class SecureShell:
                 address,
                 port,
                 server_factory=lambda: _Door(machine, logins, key, inside),
-                server_host_keys=[self._host_key],
+                server_host_keys=[host_key],
                 encoding=None,
                 line_editor=False,
                 # Not the settings of the person at the keyboard.

@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 # What these mean is "later", and AWS says it with a 503.
@@ -31,6 +32,9 @@ class Call:
 class Fault:
     """A disturbance of the next `times` calls that match.
 
+    `where` names parameters of the calls that are meant, as EC2's query protocol writes them:
+    `{"InstanceType": "t3.micro"}`.
+
     With a `code` the call fails: before anything happens, or, with `after`, once it is done, as when an answer is
     lost on the way. `delay` is in seconds and comes first.
     """
@@ -42,10 +46,15 @@ class Fault:
     times: int = 1
     delay: float = 0.0
     after: bool = False
+    where: Mapping[str, str] = field(default_factory=dict)
 
-    def matches(self, call: Call) -> bool:
+    def matches(self, call: Call, parameters: Mapping[str, str]) -> bool:
         """Whether this call is meant."""
-        return call.action == self.action and self.region in (None, call.region)
+        return (
+            call.action == self.action
+            and self.region in (None, call.region)
+            and self.where.items() <= parameters.items()
+        )
 
 
 class Traffic:
@@ -72,7 +81,8 @@ class Traffic:
     def answer(self, response: Any, act: Callable[[], Any]) -> Any:
         """Answer one call, given moto's response object and what would answer it undisturbed."""
         call = Call(str(response.service_name), str(response._get_action()), str(response.region))  # noqa: SLF001
-        fault = self._note(call)
+        asked = {name: str(values[0]) for name, values in response.querystring.items() if values}
+        fault = self._note(call, asked)
         if fault is None:
             with self._turn:
                 return act()
@@ -83,6 +93,12 @@ class Traffic:
             if fault.code is None:
                 return answer
         return _failure(response, fault)
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Change what moto holds while no call is answered."""
+        with self._turn:
+            yield
 
     def inject(self, fault: Fault) -> None:
         """Disturb calls to come."""
@@ -104,11 +120,11 @@ class Traffic:
         with self._notes:
             self._counts.clear()
 
-    def _note(self, call: Call) -> Fault | None:
+    def _note(self, call: Call, parameters: Mapping[str, str]) -> Fault | None:
         with self._notes:
             self._counts[call] += 1
             for place, fault in enumerate(self._faults):
-                if fault.matches(call):
+                if fault.matches(call, parameters):
                     if fault.times > 1:
                         self._faults[place] = replace(fault, times=fault.times - 1)
                     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import UserError
 from reconciler.model.source import AmiRequest, SourceRequest
 from reconciler.registry.ec2 import Ec2Registry
+from reconciler.registry.ec2_instances import Ec2Instances
+from reconciler.registry.instances import LIFE, BootRequest
 
 POLICIES = Path(__file__).parents[3] / "docs" / "iam"
 TAGS = {"reconciler:fleet": "acme/images", "reconciler:image": "web"}
@@ -72,6 +75,37 @@ def test_the_reconcile_policy_allows_all_that_the_registry_does(moto: str, calle
         registry.retire(source, image="web")
 
     assert {"ec2:CopyImage", "ec2:DeregisterImage", "ec2:DeleteSnapshot", "ec2:DescribeSnapshots"} <= called
+    assert called <= allowed("reconcile.json")
+
+
+def test_the_reconcile_policy_allows_all_that_a_smoke_test_does(moto: str, called: set[str], tmp_path: Path) -> None:
+    instances = Ec2Instances(AwsSettings(), fleet="acme/images")
+    registry = Ec2Registry(AwsSettings(), fleet="acme/images")
+    made = registry._clients.ec2(REGION).register_image(Name="web-1")["ImageId"]
+    called.discard("ec2:RegisterImage")  # the test's own
+    artifact = registry.find(REGION, made)
+    assert artifact is not None
+    request = BootRequest(
+        artifact=artifact,
+        name="web-1",
+        user="admin",
+        instance_types=("t3.micro",),
+        subnets=(),
+        allow_from=("192.0.2.0/24",),
+        tags=TAGS,
+        timeout=60,
+        private_key=tmp_path / "key",
+    )
+
+    instance = instances.boot(request)
+    instances.state(instance)
+    instances.console(instance)
+    instances.keep(instance, until=datetime(2026, 1, 1, tzinfo=UTC))
+    instances.terminate(instance)
+    instances.boot(request)
+    instances.sweep(REGION, now=datetime.now(UTC) + 2 * LIFE)
+
+    assert {"ec2:RunInstances", "ec2:GetConsoleOutput", "ec2:DescribeKeyPairs", "ec2:TerminateInstances"} <= called
     assert called <= allowed("reconcile.json")
 
 

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,11 @@ import pytest
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal
 from reconciler.model.source import AmiRequest, SourceRequest
+from reconciler.registry.clock import Clock
 from reconciler.registry.ec2 import Ec2Registry
+from reconciler.registry.ec2_instances import Ec2Instances
+from reconciler.registry.images import seen
+from reconciler.registry.instances import LIFE, BootRequest, Instance
 from reconciler.sandbox.handle import Sandbox
 from reconciler.sandbox.permissions import Need, permitted
 
@@ -25,6 +30,7 @@ if TYPE_CHECKING:
 
 POLICIES = Path(__file__).parents[3] / "docs/iam"
 FLEET, REGION, ELSEWHERE = "acme/images", "us-east-1", "eu-west-1"
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 TAGS = {"reconciler:fleet": FLEET, "reconciler:image": "web"}
 
 pytestmark = [
@@ -147,6 +153,67 @@ def test_who_may_reconcile_may_do_all_of_it(
     assert registry.observe([REGION, ELSEWHERE]).artifacts == ()
 
 
+@pytest.fixture
+def request_of_a_boot(ec2: EC2Client, debian: str, tmp_path: Path) -> BootRequest:
+    return BootRequest(
+        artifact=seen(ec2.describe_images(ImageIds=[debian])["Images"][0], REGION),
+        name="web-1",
+        user="admin",
+        instance_types=(),
+        subnets=(),
+        allow_from=("127.0.0.0/8", "::1/128"),
+        tags=TAGS,
+        timeout=30,
+        private_key=tmp_path / "key",
+    )
+
+
+def log_in(instance: Instance) -> str:
+    options = ["-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null"]
+    command = ["ssh", "-F", "none", *options, "-i", str(instance.private_key), f"admin@{instance.address}", "echo in"]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout
+
+
+def test_who_may_reconcile_may_boot_test_keep_and_terminate(
+    become: Callable[[str], Ec2Registry], request_of_a_boot: BootRequest
+) -> None:
+    become("reconcile")
+    instances = Ec2Instances(AwsSettings(), fleet=FLEET, attempts=1)
+
+    instance = instances.boot(request_of_a_boot)
+    said = log_in(instance)
+    instances.keep(instance, until=NOW)
+    console = instances.console(instance)
+    instances.terminate(instance)
+
+    assert said == "in\n"
+    assert console
+    assert instances.state(instance) == "terminated"
+
+
+def test_who_may_reconcile_may_sweep_all_of_it(
+    become: Callable[[str], Ec2Registry], request_of_a_boot: BootRequest
+) -> None:
+    become("reconcile")
+    instances = Ec2Instances(AwsSettings(), fleet=FLEET, clock=Clock(now=lambda: NOW), attempts=1)
+    left = instances.boot(request_of_a_boot)
+
+    swept = instances.sweep(REGION, now=NOW + 2 * LIFE)
+    assert instances.sweep(REGION, now=NOW + 2 * LIFE) == ()
+
+    assert swept == (left.id,)
+    filters: Any = [{"Name": "tag-key", "Values": ["reconciler:purpose"]}]
+    assert instances._clients.ec2(REGION).describe_key_pairs(Filters=filters)["KeyPairs"] == []
+    assert instances._clients.ec2(REGION).describe_security_groups(Filters=filters)["SecurityGroups"] == []
+
+
+def test_who_may_plan_boots_nothing(become: Callable[[str], Ec2Registry], request_of_a_boot: BootRequest) -> None:
+    become("plan")
+
+    with pytest.raises(Terminal, match="not allowed"):
+        Ec2Instances(AwsSettings(), fleet=FLEET, attempts=1).boot(request_of_a_boot)
+
+
 def test_parameters_are_read_by_both(become: Callable[[str], Ec2Registry]) -> None:
     request = SourceRequest(ssm="/aws/service/debian/release/12/latest/amd64")
 
@@ -191,6 +258,9 @@ def test_another_fleets_images_are_safe(
 IMAGE = f"arn:aws:ec2:{REGION}::image/ami-1"
 OURS, THEIRS = {"aws:ResourceTag/reconciler:fleet": FLEET}, {"aws:ResourceTag/reconciler:fleet": "others/images"}
 IN_THEIR_NAME = {"aws:RequestTag/reconciler:fleet": "others/images"}
+TESTED = {"aws:ResourceTag/reconciler:purpose": "smoke-test"}
+IN_OUR_NAME = {"aws:RequestTag/reconciler:fleet": FLEET, "aws:RequestTag/reconciler:purpose": "smoke-test"}
+KEY = f"arn:aws:ec2:{REGION}:123456789012:key-pair/smoke-test-web"
 INSTANCE = f"arn:aws:ec2:{REGION}:123456789012:instance/i-1"
 
 
@@ -206,6 +276,16 @@ INSTANCE = f"arn:aws:ec2:{REGION}:123456789012:instance/i-1"
         (Need("ec2:CreateTags", IMAGE, OURS | IN_THEIR_NAME), False),
         (Need("ec2:CreateTags", INSTANCE), False),
         (Need("ec2:CreateTags", INSTANCE, {"ec2:CreateAction": "RunInstances"}), True),
+        (Need("ec2:CreateTags", INSTANCE, OURS), False),
+        (Need("ec2:CreateTags", INSTANCE, OURS | TESTED), True),
+        (Need("ec2:CreateTags", INSTANCE, OURS | TESTED | IN_THEIR_NAME), False),
+        (Need("ec2:CreateTags", INSTANCE, THEIRS | TESTED), False),
+        (Need("ec2:GetConsoleOutput", INSTANCE, OURS | TESTED), True),
+        (Need("ec2:GetConsoleOutput", INSTANCE, THEIRS | TESTED), False),
+        (Need("ec2:GetConsoleOutput", INSTANCE), False),
+        (Need("ec2:ImportKeyPair", KEY, IN_OUR_NAME), True),
+        (Need("ec2:ImportKeyPair", KEY), False),
+        (Need("ec2:ImportKeyPair", KEY.replace("smoke-test", "somebodys"), IN_OUR_NAME), False),
         (Need("ec2:ModifyImageAttribute", IMAGE, OURS), False),
     ],
 )
