@@ -20,6 +20,7 @@ from reconciler.model.errors import ReconcilerError, Terminal, UserError
 PROPOSAL = "reconciler/state"
 """The branch that is proposed."""
 _STATE = "state/"
+_LOCKFILE = ".lock.json"
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,8 @@ class ProposalBranch:
     def _commit(self, tree: str, *, like: str, parent: str) -> str:
         """A commit with our message for all that is proposed; its time is that of the commit it stands for."""
         moment = int(self.git.run("log", "-1", "--format=%ct", like).text)
-        images = [path.removeprefix(_STATE).removesuffix(".lock.json") for path in self._changed_tree(parent, tree)]
+        changed = (path.removeprefix(_STATE) for path in self._changed_tree(parent, tree))
+        images = [path.removesuffix(_LOCKFILE) for path in changed if path.endswith(_LOCKFILE)]
         more = f" and {len(images) - 4} more" if len(images) > 4 else ""
         trailers = "\n".join(f"Reconciler-Image: {image}" for image in images)
         author = Author(self.author, datetime.fromtimestamp(moment, UTC), self.sign)

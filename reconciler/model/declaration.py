@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
@@ -81,6 +82,16 @@ class SmokeTest(Model):
         ("0.0.0.0/0",), min_length=1, description="Who may reach the instance's SSH port while it is tested."
     )
     timeout: Timeout = 600
+
+    @field_validator("allow_from")
+    @classmethod
+    def _each_is_a_block(cls, blocks: tuple[str, ...]) -> tuple[str, ...]:
+        for block in blocks:
+            try:
+                ip_network(block, strict=False)
+            except ValueError as error:
+                raise ValueError(f'"{block}" is not a CIDR block such as 10.0.0.0/8') from error
+        return blocks
 
 
 class Validation(Model):

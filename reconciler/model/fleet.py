@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.model.declaration import Declaration, Settings
@@ -45,6 +45,29 @@ class Image:
     def parent(self) -> str | None:
         """The name of the image in this fleet that it is built on."""
         return self.source.image if self.source else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnreadImage(Image):
+    """An image that is what its newest recorded build was made of; its template is read when somebody asks for it.
+
+    That template was read and checked before it was built, and nothing that its facts depend on has changed since. A
+    plan that finds the image in sync needs none of them. `notes` are those of a template, and so there are none.
+    """
+
+    template: Template = field(init=False, repr=False, compare=False)
+    components: Mapping[str, str]
+    """The digests of what it is made of but its source, as that build records them (docs/key.md)."""
+    read: Callable[[], Template] = field(repr=False, compare=False)
+    """Reads the template and checks it. Raises UserError for what is wrong with it."""
+
+    def __getattr__(self, name: str) -> Template:
+        # Python asks here for what an instance lacks: the template, once.
+        if name != "template":
+            raise AttributeError(name)
+        template = self.read()
+        object.__setattr__(self, name, template)
+        return template
 
 
 @dataclass(frozen=True)

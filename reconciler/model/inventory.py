@@ -10,6 +10,11 @@ from reconciler.model.values import digest
 
 PackageKind = Literal["deb", "rpm", "apk"]
 
+EPHEMERAL = 0
+"""The number of a port that the kernel handed out: it is another one at each boot."""
+OWN_ADDRESS = "instance"
+"""Whatever address the instance itself has: it is another one at each boot."""
+
 
 @dataclass(frozen=True, order=True)
 class Package:
@@ -25,7 +30,7 @@ class Package:
 
 @dataclass(frozen=True, order=True)
 class Port:
-    """A listening socket. `process` is empty where nobody said whose it is."""
+    """A listening socket. `process` is empty where it is the kernel's own, or nobody said whose it is."""
 
     protocol: Literal["tcp", "udp"]
     address: str
@@ -33,9 +38,10 @@ class Port:
     process: str = ""
 
     def __str__(self) -> str:
-        """As people write it: `tcp 0.0.0.0:22 (sshd)`."""
+        """As people write it: `tcp 0.0.0.0:22 (sshd)`, `udp instance:ephemeral (rpc.statd)`."""
         host = f"[{self.address}]" if ":" in self.address else self.address
-        return f"{self.protocol} {host}:{self.number}" + (f" ({self.process})" if self.process else "")
+        number = "ephemeral" if self.number == EPHEMERAL else str(self.number)
+        return f"{self.protocol} {host}:{number}" + (f" ({self.process})" if self.process else "")
 
 
 @dataclass(frozen=True, order=True)
@@ -45,6 +51,10 @@ class User:
     name: str
     uid: int
     shell: str
+
+    def __str__(self) -> str:
+        """As people write it: `deploy (1000, /bin/bash)`."""
+        return f"{self.name} ({self.uid}, {self.shell})"
 
 
 @dataclass(frozen=True)

@@ -114,6 +114,7 @@ class CiRun(Model):
 
     provider: str
     url: str
+    job: str | None = Field(None, description="The job's name in its configuration.")
 
 
 class Build(Model):

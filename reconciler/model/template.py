@@ -41,6 +41,9 @@ class Builder:
     source: SourceRequest | None = None
     """The template's own source_ami, source_ami_filter or data "amazon-ami"; None where it is a variable."""
     source_place: Place | None = None
+    ssh_username: str | None = None
+    """Who Packer logs in as, where the template says it in so many words."""
+    communicator: str = "ssh"
 
 
 @dataclass(frozen=True)

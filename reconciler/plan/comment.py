@@ -6,22 +6,34 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from reconciler.model.lockfile import Build
+from reconciler.model.difference import Difference
+from reconciler.model.lockfile import Build, SmokeTestResult
 from reconciler.model.plan import Plan, PlannedImage
 from reconciler.plan import words
+from reconciler.plan.difference_words import markdown as render_difference
+from reconciler.plan.difference_words import one_line
 from reconciler.plan.markdown import code, escape, graph
 from reconciler.plan.reasons import with_id
+from reconciler.plan.smoke_words import lines as failed_tests
+from reconciler.plan.smoke_words import outcome
 
+_MOST_TESTS = 3
 State = Literal["error", "failure", "pending", "success"]
 
 
 @dataclass(frozen=True)
 class Previewed:
-    """What became of one image: its build, or why there is none. `tail` holds the last lines of a failed build."""
+    """What became of one image: its build, or why there is none.
+
+    `tail` holds the last lines of a failed build or test. `difference` is what changed inside since the candidate, None
+    where one of the two is not known.
+    """
 
     build: Build | None = None
     why: str = ""
     tail: tuple[str, ...] = ()
+    tested: SmokeTestResult | None = None
+    difference: Difference | None = None
 
 
 def render(plan: Plan, previewed: Mapping[str, Previewed], *, note: str = "") -> str:
@@ -35,7 +47,7 @@ def render(plan: Plan, previewed: Mapping[str, Previewed], *, note: str = "") ->
         parts.append(note)
     if changed:
         rows = [_row(image, previewed.get(image.image)) for image in changed]
-        parts.append("\n".join(["| image | why | built as | source |", "|---|---|---|---|", *rows]))
+        parts.append("\n".join(["| image | why | built as | test | difference |", "|---|---|---|---|---|", *rows]))
     if drawn := graph([image for image in plan.images if image.sync != "in-sync"]):
         parts.append(drawn)
     if folded := _folded(changed, previewed):
@@ -51,7 +63,8 @@ def status(image: PlannedImage, previewed: Previewed | None) -> tuple[State, str
     if previewed is not None and previewed.why:
         return "failure", previewed.why.splitlines()[0]
     if previewed is not None and previewed.build is not None:
-        return "success", f"built as {previewed.build.id} ({words.why(image)})"
+        tested = f", {outcome(previewed.tested)}" if previewed.tested is not None else ""
+        return "success", f"built as {previewed.build.id} ({words.why(image)}){tested}"
     if image.unknown:
         return "error", image.unknown[0]
     if image.sync == "in-sync":
@@ -83,11 +96,14 @@ def _row(image: PlannedImage, previewed: Previewed | None) -> str:
         *files[: words.MOST_FILES],
         *([f"+{len(files) - words.MOST_FILES} more"] if len(files) > words.MOST_FILES else []),
     ]
-    why = "<br>".join([words.why(image), *map(code, shown)])
-    return f"| **{escape(image.image)}** | {why} | {_built(image, previewed)} | {_source(image, previewed)} |"
+    why = "<br>".join([words.why(image), *map(code, (*shown, *_source(image, previewed)))])
+    cells = (f"**{escape(image.image)}**", why, _built(image, previewed), _test(previewed), _difference(previewed))
+    return f"| {' | '.join(cells)} |"
 
 
 def _built(image: PlannedImage, previewed: Previewed | None) -> str:
+    if _did_not_pass(previewed):
+        return "rejected"
     if previewed is not None and previewed.why:
         return f"failed: {escape(previewed.why.splitlines()[0])}"
     if previewed is not None and previewed.build is not None:
@@ -100,11 +116,31 @@ def _built(image: PlannedImage, previewed: Previewed | None) -> str:
     return escape(_intent(image)) + about
 
 
-def _source(image: PlannedImage, previewed: Previewed | None) -> str:
+def _did_not_pass(previewed: Previewed | None) -> bool:
+    return previewed is not None and previewed.tested is not None and previewed.tested.status == "failed"
+
+
+def _test(previewed: Previewed | None) -> str:
+    if previewed is None or previewed.tested is None:
+        return ""
+    if previewed.tested.status != "failed":
+        return escape(outcome(previewed.tested))
+    shown = failed_tests(previewed.tested)
+    more = [f"+{len(shown) - _MOST_TESTS} more"] if len(shown) > _MOST_TESTS else []
+    return "<br>".join(["failed", *map(code, (*shown[:_MOST_TESTS], *more))])
+
+
+def _difference(previewed: Previewed | None) -> str:
+    if previewed is None or previewed.build is None or previewed.build.inventory is None:
+        return ""
+    return escape(one_line(previewed.difference)) if previewed.difference is not None else "nothing to compare with"
+
+
+def _source(image: PlannedImage, previewed: Previewed | None) -> list[str]:
     """The source that was and the one that is now; of an image that keeps its own, or is new, what it was built on."""
     moves = [f"{one.was} → {one.now}" for one in image.reasons if one.files is None and one.was and one.now]
     on = previewed.build.source if previewed is not None and previewed.build is not None else None
-    return "<br>".join(map(code, moves or ([with_id(on)] if on is not None else [])))
+    return moves or ([f"on {with_id(on)}"] if on is not None else [])
 
 
 def _folded(changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> str:
@@ -115,13 +151,19 @@ def _folded(changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> 
         if one is not None and one.build is not None:
             lines += [f"{artifact.location} {artifact.id}" for artifact in one.build.artifacts]
         if one is not None and one.tail:
-            lines += ["last lines of the build:", *(f"  {words.visible(line)}" for line in one.tail)]
+            lines += [f"last lines of the {'test' if one.tested is not None else 'build'}:"]
+            lines += [f"  {words.visible(line)}" for line in one.tail]
+        parts = [f"**{escape(image.image)}**"]
         if lines:
             # What a build printed may hold the fence that is to hold it.
             body = "\n".join(line.replace("```", "` ` `").replace("~~~", "~ ~ ~") for line in lines)
-            blocks.append(f"**{escape(image.image)}**\n\n```\n{body}\n```")
+            parts.append(f"```\n{body}\n```")
+        if one is not None and one.difference is not None and (inside := render_difference(one.difference)):
+            parts.append(inside)
+        if len(parts) > 1:
+            blocks.append("\n\n".join(parts))
     body = "\n\n".join(blocks)
-    return f"<details><summary>Files, AMIs, log</summary>\n\n{body}\n\n</details>" if blocks else ""
+    return f"<details><summary>Files, AMIs, package changes, log</summary>\n\n{body}\n\n</details>" if blocks else ""
 
 
 def _closing(plan: Plan, changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> str:

@@ -10,9 +10,22 @@ from reconciler.model.plan import PlannedImage
 from reconciler.plan.order import in_order
 
 
+def seconds_until_tested(lock: Lockfile) -> int | None:
+    """How long a build and its smoke test take; None where no build is known."""
+    built = build_seconds(lock)
+    return built + (smoke_test_seconds(lock) or 0) if built is not None else None
+
+
 def build_seconds(lock: Lockfile) -> int | None:
     """The median of the recorded builds' durations; None where none is known."""
     known = [build.seconds for build in lock.builds if build.seconds is not None]
+    return round(median(known)) if known else None
+
+
+def smoke_test_seconds(lock: Lockfile) -> int | None:
+    """The median of the recorded smoke tests' durations; None where none was run."""
+    tests = (build.smoke_test for build in lock.builds)
+    known = [test.seconds for test in tests if test is not None and test.status != "skipped"]
     return round(median(known)) if known else None
 
 

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 
-from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict
+from reconciler.model.difference import Difference
+from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
+from reconciler.plan.difference_words import commit_lines
+from reconciler.plan.smoke_words import lines as smoke_lines
+from reconciler.plan.smoke_words import outcome
 from reconciler.plan.words import duration
 
 _MOST_FILES = 8
 
 
-def build_commit(image: str, build: Build, *, verb: str = "build") -> str:
-    """The message of a commit that records a build: subject, reasons, trailers."""
+def build_commit(image: str, build: Build, *, verb: str = "build", difference: Difference | None = None) -> str:
+    """The message of a commit that records a build: subject, reasons, what changed inside, its test, trailers."""
     codes = ", ".join(dict.fromkeys(reason.code for reason in build.reasons))
-    body = [*map(sentence, build.reasons), *_places(build)]
+    body = [*map(sentence, build.reasons), *_inside(build, difference), *_places(build)]
     trailers = [
         f"Reconciler-Image: {image}",
         f"Reconciler-Build: {build.id}",
@@ -35,7 +39,8 @@ def change_commit(image: str, what: str, reasons: Iterable[Reason], *, added: It
 
 def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> str:
     """The message of a commit that records a failed attempt."""
-    body = [f"{failure.what}.", f"Attempt {failure.attempts}; the next not before {failure.retry_after}."]
+    failed = smoke_lines(failure.smoke_test)[1:] if failure.smoke_test is not None else ()
+    body = [f"{failure.what}.", *failed, f"Attempt {failure.attempts}; the next not before {failure.retry_after}."]
     trailers = [
         f"Reconciler-Image: {image}",
         f"Reconciler-Build: {failure.build}",
@@ -45,22 +50,47 @@ def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> s
     return _message(f"{image}: build {failure.build} failed", body, trailers)
 
 
+def verified_commit(image: str, kept: str, verified: Verified, reasons: Iterable[Reason]) -> str:
+    """The message of a commit that records a refresh which brought nothing new."""
+    reasons = tuple(reasons)
+    codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
+    body = [
+        *map(sentence, reasons),
+        f"{verified.build} holds what {kept} holds: it was retired, and {kept} stays in its channels.",
+    ]
+    trailers = [f"Reconciler-Image: {image}", f"Reconciler-Build: {kept}", *_reason_trailers(reasons)]
+    return _message(f"{image}: {kept} verified current ({codes})", body, trailers)
+
+
 def tag_name(image: str, build_id: str) -> str:
     """The annotated tag of a build."""
     return f"image/{image}/{build_id}"
 
 
-def build_tag(image: str, build: Build) -> str:
-    """The tag's message: status, datestamp and artifact ids for people, then the whole record as JSON."""
+def sbom_tag_name(image: str, build_id: str) -> str:
+    """The annotated tag that stands on a preview's SBOM."""
+    return f"sbom/{image}/{build_id}"
+
+
+def build_tag(image: str, build: Build, difference: Difference | None = None) -> str:
+    """The tag's message: status, artifact ids and what changed inside for people, then the whole record as JSON."""
     lines = [f"{image} {build.id}: built", "", "status: built", f"built: {build.id[:16]}"]
     lines += [f"artifact: {one.kind} {one.location} {one.id}" for one in build.artifacts]
-    return "\n".join([*lines, "", _record(build.model_dump(mode="json", by_alias=True, exclude_defaults=True)), ""])
+    inside = _inside(build, difference)
+    lines += ["", *inside] if inside else []
+    return "\n".join([*lines, "", _build_record(build), ""])
+
+
+def verified_tag(image: str, kept: str, build: Build) -> str:
+    """The tag's message of a build that a refresh made in vain: it came out as `kept`, and is retired."""
+    lines = [f"{image} {build.id}: unchanged", "", "status: unchanged", f"built: {build.id[:16]}", f"kept: {kept}"]
+    return "\n".join([*lines, "", _build_record(build), ""])
 
 
 def failure_tag(image: str, failure: Failure) -> str:
     """The tag's message of a build that failed."""
     lines = [f"{image} {failure.build}: failed", "", "status: failed", f"built: {failure.build[:16]}", failure.what]
-    return "\n".join([*lines, "", _record(failure.model_dump(mode="json")), ""])
+    return "\n".join([*lines, "", _record(failure.model_dump(mode="json", exclude_defaults=True)), ""])
 
 
 def verdict_tag_name(image: str, build_id: str, *, overruled: Verdict | None = None) -> str:
@@ -117,6 +147,21 @@ def _reason_trailers(reasons: Iterable[Reason]) -> list[str]:
 def _places(build: Build) -> list[str]:
     took = [f"Built in {duration(build.seconds)}."] if build.seconds is not None else []
     return [*(f"{one.location} {one.id}" for one in build.artifacts), *took]
+
+
+def _inside(build: Build, difference: Difference | None) -> list[str]:
+    """What changed inside, and how the test went."""
+    told = list(commit_lines(difference)) if difference is not None else []
+    if build.smoke_test is not None:
+        result = outcome(build.smoke_test)
+        told.append(
+            f"{result[0].upper()}{result[1:]}." if build.smoke_test.status == "skipped" else f"Smoke test: {result}."
+        )
+    return told
+
+
+def _build_record(build: Build) -> str:
+    return _record(build.model_dump(mode="json", by_alias=True, exclude_defaults=True))
 
 
 def _record(value: object) -> str:

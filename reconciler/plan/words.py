@@ -7,6 +7,7 @@ from reconciler.model.plan import Plan, PlannedImage
 from reconciler.plan.estimate import longest_chain
 
 MOST_FILES = 8
+_MOST_DUE = 3
 NOT_BUILT = "not built yet"
 """What is said of a new image."""
 
@@ -90,6 +91,16 @@ def estimate(plan: Plan) -> str | None:
     total = sum(image.estimate_seconds or 0 for image in chain)
     steps = ", then ".join(f"{image.image} {duration(image.estimate_seconds or 0)}" for image in chain)
     return f"About {duration(total)}: {steps} (from earlier builds)."
+
+
+def due(plan: Plan) -> str | None:
+    """When images are refreshed next for their age: `Refresh due: base 2026-11-29 02:00, web 2026-11-29 02:14 UTC.`."""
+    coming = sorted((image.due, image.image) for image in plan.images if image.due is not None)
+    if not coming:
+        return None
+    named = ", ".join(f"{visible(name)} {moment[:10]} {moment[11:16]}" for moment, name in coming[:_MOST_DUE])
+    more = f" and {len(coming) - _MOST_DUE} more" if len(coming) > _MOST_DUE else ""
+    return f"Refresh due (UTC): {named}{more}."
 
 
 def duration(seconds: int) -> str:

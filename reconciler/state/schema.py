@@ -13,9 +13,12 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import Declaration, Settings
+from reconciler.model.difference import Comparison
+from reconciler.model.history import History
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.plan import Plan
 from reconciler.model.values import format_duration
+from reconciler.model.verification import Verification
 
 DURATION = "^[0-9]{1,6}[smhdw]$"
 """The pattern by which durations are known: that of `reconciler.model.values.Duration`."""
@@ -25,7 +28,10 @@ FORMATS: dict[str, tuple[type[BaseModel], str]] = {
     "image-1.json": (Declaration, "desired/<image>/image.yaml"),
     "settings-1.json": (Settings, "desired/reconciler.yaml"),
     "plan-1.json": (Plan, "reconciler plan --json"),
+    "difference-1.json": (Comparison, "reconciler diff --json"),
     "announcement-1.json": (Announcement, "An announcement, as webhooks, topics and buses receive it"),
+    "history-1.json": (History, "reconciler history --json"),
+    "verification-1.json": (Verification, "reconciler verify --json"),
 }
 """File name to model and what it describes. A number in a name goes up when what was valid no longer is."""
 

@@ -18,6 +18,7 @@ from reconciler.sandbox.handle import Sandbox
 from tests.bench.adoption import adoption_rows
 from tests.bench.controller import overhead_rows
 from tests.bench.graph import graph_rows
+from tests.bench.inventory import inventory_rows
 from tests.bench.machine import machine
 from tests.bench.noop import growth_rows, plan_rows
 from tests.bench.rows import Row, table
@@ -38,6 +39,7 @@ PARTS: Mapping[str, Part] = {
     "startup": lambda _folder, _sandbox, environment: startup_rows(environment),
     "controller": lambda folder, sandbox, environment: overhead_rows(folder / "controller", sandbox, environment),
     "graph": lambda folder, _sandbox, _environment: graph_rows(folder / "graph"),
+    "inventory": lambda _folder, _sandbox, _environment: inventory_rows(),
 }
 
 

@@ -1,0 +1,1 @@
+"""Reads what is inside a booted image: one script there, and a parser of what it prints here."""

@@ -1,0 +1,112 @@
+"""`reconciler history`: every build of an image, as git tells it. Needs a clone and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import click
+
+from reconciler.cli import options
+from reconciler.cli.printing import show_table, show_text
+from reconciler.cli.workspace import now
+from reconciler.git.past import pull_requests, resolve_commit
+from reconciler.git.repository import Repository
+from reconciler.model.history import History, PastBuild, PastFailure
+from reconciler.model.values import format_instant
+from reconciler.plan.history import stable_seconds, tell
+from reconciler.plan.standing import age_text
+from reconciler.plan.words import visible
+from reconciler.steps.past_locks import past_of
+
+
+@click.command("history")
+@click.argument("image", shell_complete=options.complete_images)
+@click.option("--rev", default="HEAD", metavar="REVISION", help="As of this commit, branch or tag.", show_default=True)
+@options.as_json
+@options.directory
+def command(image: str, *, rev: str, as_json: bool, directory: Path) -> int:
+    """Show every build of an image, also those that are not in its lockfile any more.
+
+    When, why, by which commit and pull request, whose verdict, how long it was stable. Reads git's history alone.
+    """
+    repository = Repository.open(directory)
+    commit = resolve_commit(repository.git, rev)
+    history = tell(past_of(repository, image, revision=commit), pull_request=pull_requests(repository.git, commit).of)
+    if as_json:
+        click.echo(history.model_dump_json(by_alias=True, indent=2))
+    else:
+        _print(history, moment=now())
+    return 0
+
+
+def _print(history: History, *, moment: datetime) -> None:
+    show_text(_headline(history))
+    click.echo()
+    from rich.table import Table  # noqa: PLC0415 - rich costs 80 ms that JSON need not pay
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
+    for title in ("build", "from", "stable", "why, and what became of it"):
+        table.add_column(title, overflow="fold", no_wrap=title in ("build", "from"))
+    at = format_instant(moment)
+    rows = [*((one.recorded, one.id, _build_row(one, at)) for one in history.builds)]
+    rows += [(one.at, one.build, _failure_row(one)) for one in history.failures]
+    for *_, row in sorted(rows, key=lambda row: row[:2], reverse=True):
+        table.add_row(*map(Text, row))
+    show_table(table)
+    for line in _footer(history):
+        show_text(line, hang=2)
+
+
+def _headline(history: History) -> str:
+    failures = f" and {_count(len(history.failures), 'failure')}" if history.failures else ""
+    times = [*(one.recorded for one in history.builds), *(one.at for one in history.failures)]
+    since = f" since {min(times)[:10]}" if times else ""
+    stands = any(one.stable and one.stable[-1].until is None for one in history.builds)
+    none = "" if stands else "; none is stable"
+    return f"{history.image}: {_count(len(history.builds), 'build')}{failures}{since}{none}"
+
+
+def _footer(history: History) -> Iterator[str]:
+    if len(history.names) > 1:
+        yield f"Called {', before that '.join(history.names[1:])} before."
+    for commit, why in history.unreadable.items():
+        yield f"The lockfile of {commit[:7]} can't be read, and is left out: {visible(why)}"
+    if not history.complete:
+        yield "This clone's history ends here: `git fetch --unshallow` brings the rest."
+
+
+def _build_row(build: PastBuild, at: str) -> tuple[str, str, str, str]:
+    number = f" #{build.pull_request}" if build.pull_request is not None else ""
+    return build.id, f"{build.commit[:7]}{number}", _stable(build, at), "\n".join(map(visible, _facts(build)))
+
+
+def _failure_row(failure: PastFailure) -> tuple[str, str, str, str]:
+    tries = f" (attempt {failure.attempts})" if failure.attempts > 1 else ""
+    return failure.build, "", "", visible(f"failed{tries}: {failure.what}")
+
+
+def _stable(build: PastBuild, at: str) -> str:
+    if not build.stable:
+        return "never"
+    lasted = age_text(stable_seconds(build.stable, seen=at))
+    return f"{lasted}, now" if build.stable[-1].until is None else lasted
+
+
+def _facts(build: PastBuild) -> Iterator[str]:
+    yield ", ".join(dict.fromkeys(reason.code for reason in build.reasons)) or "unknown"
+    if build.smoke_test is not None and build.smoke_test.status == "failed":
+        yield "smoke test failed"
+    if build.verdict is not None:
+        yield f"{build.verdict.status} by {build.verdict.by}"
+    if build.verified:
+        times = f" ({len(build.verified)} times)" if len(build.verified) > 1 else ""
+        yield f"verified unchanged {build.verified[-1].at[:10]}{times}"
+    if build.phase in ("rejected", "revoked"):
+        yield build.phase
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,122 @@
+"""`reconciler verify`: what of a build is proven. Needs a clone and nothing else, unless it is told to ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from reconciler.cli import options
+from reconciler.cli.printing import show_text
+from reconciler.cli.workspace import Workspace, note
+from reconciler.git.past import resolve_commit
+from reconciler.model.errors import DONE, FAILED, UserError
+from reconciler.model.lockfile import Lockfile
+from reconciler.model.verification import Finding, Verification
+from reconciler.plan.words import visible
+from reconciler.steps.verify import Verifier
+
+if TYPE_CHECKING:
+    from reconciler.model.declaration import Settings
+    from reconciler.registry.protocol import Registry
+
+_INDENT = 14
+"""Columns before a finding's words: `  not proven  `."""
+
+
+@click.command("verify")
+@click.argument("image", shell_complete=options.complete_images)
+@click.argument("build", required=False)
+@click.option("--rev", default="HEAD", metavar="REVISION", help="As of this commit, branch or tag.", show_default=True)
+@click.option(
+    "--allowed-signers",
+    "signers",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False, resolve_path=True),
+    help="Whose SSH keys are trusted, as ssh-keygen(1) has it. Default: git's gpg.ssh.allowedSignersFile.",
+)
+@click.option("--signed", "always_signed", is_flag=True, help="Require signatures, whatever git.sign was.")
+@click.option("--online", is_flag=True, help="Ask the registry, too, whether it has the artifacts under this key.")
+@options.as_json
+@options.directory
+def command(
+    image: str,
+    build: str | None,
+    *,
+    rev: str,
+    signers: Path | None,
+    always_signed: bool,
+    online: bool,
+    as_json: bool,
+    directory: Path,
+) -> int:
+    """Say what of a build is proven and what is not, from git alone. Without BUILD: the stable one, else the candidate.
+
+    Exits with 1 when anything is wrong, or something that is required is not proven (docs/provenance.md).
+    """
+    workspace = Workspace(directory)
+    repository = workspace.repository
+    tree = repository.tree(rev)
+    settings = workspace.settings(tree)
+    verifier = Verifier(
+        repository,
+        resolve_commit(repository.git, rev),
+        branch=_named(rev, settings, repository.branch),
+        signers=signers,
+        always_signed=always_signed,
+        registry=_registry(settings) if online else None,
+    )
+    dirty = repository.dirty(["state"])
+    if dirty:
+        note(f"not committed, so not looked at: {', '.join(dirty[:3])}{' and more' if len(dirty) > 3 else ''}")
+    found = verifier.verify(image, build or _current(image, verifier.past(image).versions[0].lock))
+    if as_json:
+        click.echo(found.model_dump_json(by_alias=True, indent=2))
+    else:
+        _print(found)
+    return DONE if found.verified else FAILED
+
+
+def _current(image: str, lock: Lockfile) -> str:
+    build = lock.channels.stable or lock.channels.candidate
+    if build is None:
+        raise UserError(
+            f"no channel of {image} points to a build", mend=f"name one; `reconciler history {image}` lists them"
+        )
+    return build
+
+
+def _named(rev: str, settings: Settings, checked_out: str | None) -> str:
+    """What the revision is called in a sentence: the branch that is recorded to, where that is what is looked at."""
+    return (settings.git.branch or checked_out or rev) if rev == "HEAD" else rev
+
+
+def _registry(settings: Settings) -> Registry:
+    from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms, and is asked for by flag
+
+    return Ec2Registry(settings.aws, fleet="")
+
+
+def _print(found: Verification) -> None:
+    click.echo(f"{found.build} of {found.image}")
+    for finding in found.findings:
+        show_text(_line(finding), hang=_INDENT)
+    for parent in _parents(found):
+        click.echo()
+        click.echo(f"{parent.build} of {parent.image}, on which that is built")
+        for finding in parent.findings:
+            if finding.outcome == "wrong" or (finding.required and finding.outcome != "proven"):
+                show_text(_line(finding), hang=_INDENT)
+
+
+def _line(finding: Finding) -> str:
+    word = "WRONG" if finding.outcome == "wrong" else finding.outcome
+    return f"  {word:<10}  {visible(finding.what)}"
+
+
+def _parents(found: Verification) -> Iterator[Verification]:
+    """The builds below that are not verified: of one that is, the line that names it says so."""
+    if found.source is not None and not found.source.verified:
+        yield found.source
+        yield from _parents(found.source)

@@ -1,0 +1,161 @@
+"""The past of one file: every version of it, by one `log` and one `cat-file`, however many commits there are."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from reconciler.git.command import Git
+from reconciler.git.history import find_commit, resolve
+from reconciler.model.errors import UserError
+
+_PULL_REQUEST = re.compile(
+    # GitHub's merge, Bitbucket's merge, GitHub's squash
+    r"^Merge pull request #(\d+) |\(pull request #(\d+)\)|\(#(\d+)\)$"
+)
+
+
+@dataclass(frozen=True)
+class Version:
+    """A file as one commit left it. `content` is None where the commit took it away."""
+
+    commit: str
+    parents: tuple[str, ...]
+    at: datetime
+    """When it was committed, UTC."""
+    author: str
+    """`Name <address>`."""
+    message: str
+    path: str
+    content: bytes | None
+
+    @property
+    def subject(self) -> str:
+        """The message's first line."""
+        return self.message.partition("\n")[0]
+
+    def trailers(self, key: str) -> tuple[str, ...]:
+        """The values of a trailer, in order: what follows `key: ` in the message's last paragraph."""
+        block = self.message.strip().rpartition("\n\n")[2]
+        return tuple(line.removeprefix(f"{key}: ") for line in block.splitlines() if line.startswith(f"{key}: "))
+
+
+def resolve_commit(git: Git, revision: str) -> str:
+    """The id of the commit that a revision names: only a commit has a past.
+
+    Raises:
+        UserError: this clone has no such revision, or it names files and no commit.
+    """
+    commit = find_commit(git, revision)
+    if commit is None:
+        resolve(git, revision)
+        raise UserError(f'"{revision}" is no commit', mend="name a commit, a branch or a tag")
+    return commit
+
+
+def versions(git: Git, path: str, *, revision: str) -> tuple[Version, ...]:
+    """Every version of a file that leads to the one at `revision`, newest first.
+
+    A merge that only brought a version along is left out (git-log(1), "History Simplification").
+    """
+    # %B may hold anything but a NUL, so that is what parts the fields.
+    log = git.run(
+        "log", "--topo-order", "-z", "--format=%H%x00%P%x00%ct%x00%an <%ae>%x00%B", revision, "--", path
+    ).stdout  # fmt: skip
+    fields = os.fsdecode(log).split("\0")
+    rows = [fields[start : start + 5] for start in range(0, len(fields) - 4, 5)]
+    contents = _contents(git, [f"{commit}:{path}" for commit, *_ in rows])
+    return tuple(
+        Version(commit, tuple(parents.split()), _moment(seconds), author, message.strip("\n"), path, content)
+        for (commit, parents, seconds, author, message), content in zip(rows, contents, strict=True)
+    )
+
+
+def removed_in(git: Git, commit: str, *, parent: str, folder: str) -> tuple[str, ...]:
+    """The files directly in a folder that a commit took away. Renames are not guessed at."""
+    listing = git.run(
+        "diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=D", parent, commit, "--", f"{folder}/"
+    )
+    names = os.fsdecode(listing.stdout).split("\0")
+    return tuple(name for name in names if name.startswith(f"{folder}/") and "/" not in name[len(folder) + 1 :])
+
+
+@dataclass(frozen=True)
+class PullRequests:
+    """Which pull request brought a commit, as far as the subjects of commits tell."""
+
+    by_commit: Mapping[str, int]
+
+    def of(self, commit: str) -> int | None:
+        """The number, for a commit's id or the beginning of one; None where no subject names it."""
+        exact = self.by_commit.get(commit)
+        if exact is not None or len(commit) < 7 or len(commit) >= 40:
+            return exact
+        found = {number for oid, number in self.by_commit.items() if oid.startswith(commit)}
+        return found.pop() if len(found) == 1 else None
+
+
+def pull_requests(git: Git, commit: str) -> PullRequests:
+    """Who brought what, up to a commit: a squash names its own pull request, a merge that of all it brought."""
+    log = os.fsdecode(git.run("log", "-z", "--format=%H%x00%P%x00%s", commit, "--").stdout).split("\0")
+    rows = {log[start]: (log[start + 1].split(), log[start + 2]) for start in range(0, len(log) - 2, 3)}
+    parents = {commit: facts[0] for commit, facts in rows.items()}
+    numbers: dict[str, int] = {}
+    for merged, brought in _brought(parents, commit):
+        number = pull_request_in(rows[merged][1])
+        for one in brought:
+            own = pull_request_in(rows[one][1])
+            if (found := own if own is not None else number) is not None:
+                numbers[one] = found
+    return PullRequests(numbers)
+
+
+def pull_request_in(subject: str) -> int | None:
+    """The number of the pull request that a squash or merge commit's subject names, or None."""
+    match = _PULL_REQUEST.search(subject)
+    return int(next(filter(None, match.groups()))) if match else None
+
+
+def _brought(parents: Mapping[str, Sequence[str]], head: str) -> Iterable[tuple[str, list[str]]]:
+    """Each commit of the first-parent line, oldest first, with all that came in with it, itself included."""
+    line = []
+    commit: str | None = head
+    while commit is not None and commit in parents:
+        line.append(commit)
+        commit = next(iter(parents[commit]), None)
+    seen: set[str] = set()
+    for one in reversed(line):
+        brought, waiting = [], [one]
+        while waiting:
+            commit = waiting.pop()
+            if commit not in seen and commit in parents:
+                seen.add(commit)
+                brought.append(commit)
+                waiting.extend(parents[commit])
+        yield one, brought
+
+
+def _contents(git: Git, names: Sequence[str]) -> list[bytes | None]:
+    if not names:
+        return []
+    asked = "".join(f"{name}\n" for name in names)
+    output = git.run("cat-file", "--batch", "--buffer", stdin=os.fsencode(asked)).stdout
+    found: list[bytes | None] = []
+    position = 0
+    for _ in names:
+        end = output.index(b"\n", position)
+        facts = output[position:end].split(b" ")
+        position = end + 1
+        if len(facts) != 3 or facts[1] != b"blob":  # `<name> missing`
+            found.append(None)
+            continue
+        found.append(output[position : position + int(facts[2])])
+        position += int(facts[2]) + 1
+    return found
+
+
+def _moment(seconds: str) -> datetime:
+    return datetime.fromtimestamp(int(seconds), UTC)

@@ -1,0 +1,219 @@
+"""Signatures: made and checked as git does it, over commits and tags by git itself, over other bytes by ssh-keygen.
+
+The calls of ssh-keygen are those of git's gpg-interface.c (`sign_buffer_ssh`, `verify_ssh_signed_buffer`, 2.35 and
+later), so whoever git trusts is trusted here, and nobody else.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import tempfile
+from datetime import datetime
+from pathlib import Path
+
+from reconciler.git.command import Git
+from reconciler.model.errors import UserError
+from reconciler.model.verification import Signature
+
+_ANSWER_SECONDS = 120
+"""A key in an agent may ask its owner for a touch."""
+_GOOD = re.compile(r'Good "[^"]*" signature for (?P<by>.+) with \S+ key (?P<key>\S+)')
+_VALID = re.compile(r'Good "[^"]*" signature with \S+ key (?P<key>\S+)')
+_GPG_STATUS = re.compile(r"^\[GNUPG:\] (?P<word>GOODSIG|BADSIG|ERRSIG|EXPKEYSIG|REVKEYSIG) (?P<rest>.*)$", re.MULTILINE)
+_FORMS = (("ssh", "SSH SIGNATURE"), ("openpgp", "PGP "), ("x509", "SIGNED MESSAGE"))
+_SIGNED = re.compile(r"^(?: |gpgsig(?:-sha256)? )?-----BEGIN (?P<what>[A-Z ]+)-----$", re.MULTILINE)
+
+
+def sign(git: Git, payload: bytes, *, namespace: str) -> bytes | None:
+    """Sign bytes with the key that git signs with; None where git signs with something else than SSH.
+
+    Raises:
+        UserError: there is no key, ssh-keygen is not there, or it could not use the key.
+    """
+    if _setting(git, "gpg.format") != "ssh":
+        return None
+    with tempfile.TemporaryDirectory(prefix="reconciler-sign-") as folder:
+        key, literal = _key(git)
+        if literal:
+            Path(folder, "key.pub").write_text(f"{key}\n", encoding="utf-8")
+            key = str(Path(folder, "key.pub"))
+        file = Path(folder, "payload")
+        file.write_bytes(payload)
+        # -U: of a literal key only the public half is known here; an agent has the other.
+        signed = _ssh_keygen(
+            git, "-Y", "sign", "-n", namespace, "-f", key, *(["-U"] if literal else []), str(file)
+        )  # fmt: skip
+        made = Path(folder, "payload.sig")
+        if signed.returncode != 0 or not made.exists():
+            raise UserError(
+                f"the provenance could not be signed ({_last_line(signed.stderr) or 'ssh-keygen failed'})",
+                mend=(
+                    "check `git config user.signingkey`; a key with a passphrase has to be in an agent (`ssh-add -L`)",
+                    "or set `git.sign: false` in desired/reconciler.yaml",
+                ),
+            )
+        return made.read_bytes()
+
+
+def verify(
+    git: Git, payload: bytes, signature: bytes, *, namespace: str, signers: Path | None, at: datetime | None = None
+) -> Signature:
+    """Whether a signature of bytes is good, and whose it is.
+
+    Args:
+        git: Whose configuration counts: `gpg.ssh.allowedSignersFile` and `gpg.ssh.revocationFile`.
+        payload: What was signed.
+        signature: As `ssh-keygen -Y sign` wrote it.
+        namespace: What it must have been made for.
+        signers: The allowed signers file; None takes git's.
+        at: When it was made, for keys that are valid for some time only; None is now.
+    """
+    known = signers or _signers(git)
+    moment = [f"-Overify-time={at:%Y%m%d%H%M%SZ}"] if at is not None else []
+    with tempfile.TemporaryDirectory(prefix="reconciler-verify-") as folder:
+        file = str(Path(folder, "payload.sig"))
+        Path(file).write_bytes(signature)
+        options = ["-n", namespace, "-s", file]
+        sound = _ssh_keygen(git, "-Y", "check-novalidate", *options, stdin=payload)
+        if sound.returncode != 0:
+            return Signature("bad", form="ssh", why=_last_line(sound.stdout + sound.stderr) or "it does not fit")
+        match = _VALID.search(sound.stdout.decode(errors="replace"))
+        key = match["key"] if match else ""
+        if known is None:
+            return Signature("unchecked", form="ssh", key=key, why=_NO_SIGNERS)
+        trusting = _ssh_keygen(git, "-Y", "find-principals", "-f", str(known), "-s", file, *moment)
+        if trusting.returncode != 0:
+            return Signature("untrusted", form="ssh", key=key, why=f"{known.name} does not name its key")
+        revoked = _path_setting(git, "gpg.ssh.revocationFile")
+        revocation = ["-r", str(revoked)] if revoked is not None else []
+        for principal in trusting.stdout.decode(errors="replace").splitlines():
+            found = _ssh_keygen(
+                git, "-Y", "verify", "-f", str(known), "-I", principal, *options, *moment, *revocation, stdin=payload
+            )  # fmt: skip
+            if found.returncode == 0:
+                return Signature("good", form="ssh", by=principal, key=key)
+        said = _last_line(found.stdout + found.stderr) if trusting.stdout.strip() else ""
+        return Signature("untrusted", form="ssh", key=key, why=said or _NOBODY)
+
+
+def signature_of(git: Git, oid: str, *, signers: Path | None = None) -> Signature:
+    """The signature of a commit or an annotated tag, as git judges it. Raises Terminal where there is no such object.
+
+    `signers` is the allowed signers file; None takes git's.
+    """
+    kind = git.run("cat-file", "-t", oid).text
+    raw = git.run("cat-file", kind, oid).text
+    # A commit's signature stands in its header, a tag's after its message.
+    form = _form(raw.partition("\n\n")[0] if kind == "commit" else raw)
+    if form == "":
+        return Signature("absent")
+    options = [] if signers is None else ["-c", f"gpg.ssh.allowedSignersFile={signers}"]
+    if form == "ssh" and signers is None and _signers(git) is None:
+        return Signature("unchecked", form=form, why=_NO_SIGNERS)
+    checked = git.attempt(*options, "verify-commit" if kind == "commit" else "verify-tag", "--raw", oid)
+    return _judged(checked.status, checked.said, form)
+
+
+_NO_SIGNERS = "no file says whose keys are trusted"
+_NOBODY = "nobody is named for its key"
+
+
+def _judged(status: int, said: str, form: str) -> Signature:
+    return _judged_ssh(status, said) if form == "ssh" else _judged_gpg(status, said, form)
+
+
+def _judged_ssh(status: int, said: str) -> Signature:
+    good, valid = _GOOD.search(said), _VALID.search(said)
+    if status == 0 and good is not None:
+        return Signature("good", form="ssh", by=good["by"], key=good["key"])
+    if good is not None or valid is not None:
+        return Signature("untrusted", form="ssh", key=valid["key"] if valid else "", why=_NOBODY)
+    return Signature("bad", form="ssh", why=_last_line(said.encode()) or "it does not fit")
+
+
+def _judged_gpg(status: int, said: str, form: str) -> Signature:
+    match = _GPG_STATUS.search(said)
+    if match is None:
+        return Signature("unchecked", form=form, why=_last_line(said.encode()) or "gpg could not check it")
+    key, _, name = match["rest"].partition(" ")
+    if status == 0:
+        return Signature("good", form=form, by=name or key, key=key)
+    if match["word"] == "BADSIG":
+        return Signature("bad", form=form, by=name, key=key, why="it does not fit")
+    return Signature("untrusted", form=form, key=key, why="its key is not known here, expired or revoked")
+
+
+def _form(text: str) -> str:
+    for match in _SIGNED.finditer(text):
+        for form, words in _FORMS:
+            if match["what"].startswith(words):
+                return form
+    return ""
+
+
+def _key(git: Git) -> tuple[str, bool]:
+    """The signing key: a file, or a public key itself (True)."""
+    named = _setting(git, "user.signingkey", "--type=path")
+    if not named:
+        command = _setting(git, "gpg.ssh.defaultKeyCommand")
+        named = _first_key(git, command) if command else ""
+    if not named:
+        raise UserError(
+            "the provenance could not be signed: git has no signing key",
+            mend="`git config user.signingkey <file>`, or set `git.sign: false` in desired/reconciler.yaml",
+        )
+    if named.startswith("key::"):
+        return named.removeprefix("key::"), True
+    return named, named.startswith("ssh-")
+
+
+def _first_key(git: Git, command: str) -> str:
+    """What `gpg.ssh.defaultKeyCommand` prints first. git runs it by a shell, and so do we: it is configuration."""
+    ended = subprocess.run(
+        ["sh", "-c", command], cwd=git.directory, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )
+    lines = ended.stdout.decode(errors="replace").splitlines() if ended.returncode == 0 else []
+    return next((line for line in lines if line.startswith(("key::", "ssh-"))), "")
+
+
+def _signers(git: Git) -> Path | None:
+    found = _path_setting(git, "gpg.ssh.allowedSignersFile")
+    return found if found is not None and found.exists() else None
+
+
+def _path_setting(git: Git, name: str) -> Path | None:
+    value = _setting(git, name, "--type=path")
+    return git.directory / value if value else None
+
+
+def _setting(git: Git, name: str, *options: str) -> str:
+    return git.attempt("config", *options, "--get", name).text
+
+
+def _ssh_keygen(git: Git, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    program = _setting(git, "gpg.ssh.program", "--type=path") or "ssh-keygen"
+    try:
+        return subprocess.run(
+            [program, *arguments],
+            cwd=git.directory,
+            input=stdin,
+            capture_output=True,
+            timeout=_ANSWER_SECONDS,
+            # Without a terminal a passphrase can't be asked for, and ssh-keygen fails instead of waiting.
+            start_new_session=True,
+            env={**os.environ, "SSH_ASKPASS_REQUIRE": "never", "LC_ALL": "C"},
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"{program} did not answer within {_ANSWER_SECONDS} s", mend="is the agent waiting?") from error
+    except OSError as error:
+        raise UserError(
+            f"{program} cannot be run: {error.strerror}", mend="install OpenSSH 8.9 or later, or set gpg.ssh.program"
+        ) from error
+
+
+def _last_line(said: bytes) -> str:
+    lines = [line.strip() for line in said.decode(errors="replace").splitlines() if line.strip()]
+    return lines[-1] if lines else ""

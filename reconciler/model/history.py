@@ -1,0 +1,69 @@
+"""The story of an image's builds, as git tells it. Its JSON is an interface (docs/formats.md)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from reconciler.model.declaration import BUILD_ID_PATTERN
+from reconciler.model.lockfile import Artifact, Digest, Phase, Reason, SmokeTestResult, Verdict, Verified
+from reconciler.model.values import Instant, Model
+
+SCHEMA: Literal[1] = 1
+
+
+class Span(Model):
+    """A time that a channel pointed to a build: from a commit on, until another one."""
+
+    since: Instant
+    since_commit: str
+    until: Instant | None = Field(description="Null: it does so still.")
+    until_commit: str | None
+    then: str | None = Field(
+        description="The build that the channel pointed to after that; null: none, or it still is."
+    )
+
+
+class PastBuild(Model):
+    """A build that was recorded, also one that is not in the lockfile any more."""
+
+    id: str = Field(pattern=BUILD_ID_PATTERN)
+    key: Digest
+    image: str = Field(description="The image's name at the time.")
+    commit: str = Field(description="The commit that was built.")
+    pull_request: int | None = Field(description="That brought the commit, where a commit's subject says so.")
+    reasons: tuple[Reason, ...]
+    recorded: Instant = Field(description="When it came into the lockfile.")
+    recorded_in: str = Field(description="The commit that did it.")
+    candidate: tuple[Span, ...]
+    stable: tuple[Span, ...]
+    stable_seconds: int = Field(description="How long it was stable in all, until it was last seen so.", ge=0)
+    phase: Phase = Field(description="As it was last recorded.")
+    verdict: Verdict | None
+    smoke_test: SmokeTestResult | None
+    verified: tuple[Verified, ...] = Field(description="Refreshes that changed nothing, oldest first.")
+    artifacts: tuple[Artifact, ...] = Field(description="As they were last recorded.")
+    kept: bool = Field(description="Whether it is in the lockfile still.")
+
+
+class PastFailure(Model):
+    """An attempt that failed."""
+
+    build: str = Field(pattern=BUILD_ID_PATTERN)
+    at: Instant
+    attempts: int
+    what: str
+    recorded_in: str
+
+
+class History(Model):
+    """Every build and failure of an image, newest first."""
+
+    schema_version: Literal[1] = Field(SCHEMA, alias="schema")
+    image: str
+    names: tuple[str, ...] = Field(description="What it was called, the newest name first.")
+    complete: bool = Field(description="False in a clone whose history is cut off.")
+    builds: tuple[PastBuild, ...]
+    failures: tuple[PastFailure, ...]
+    unreadable: dict[str, str] = Field(description="Commits whose lockfile can't be read, and why.")

@@ -1,0 +1,36 @@
+"""How a finding is worded."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from reconciler.model.verification import Check, Finding, Outcome, Signature
+
+
+def finding(check: Check, outcome: Outcome, what: str, *, required: bool = True) -> Finding:
+    """A finding. What is `wrong` counts whether it is required or not."""
+    return Finding(check=check, outcome=outcome, what=what, required=required)
+
+
+def judge_signature(check: Check, signature: Signature, what: str, *, needed: bool) -> Finding:
+    """What a signature proves. Where one is `needed`, its absence contradicts what the settings say."""
+    match signature.state:
+        case "good":
+            return finding(check, "proven", f"{what} is signed by {signature.by} ({signature.key})", required=needed)
+        case "bad":
+            return finding(check, "wrong", f"the signature of {what} is not its own: {signature.why}", required=needed)
+        case "absent" if needed:
+            return finding(check, "wrong", f"{what} is not signed, though git.sign was set")
+        case "absent":
+            return finding(check, "not proven", f"{what} is not signed: git.sign was not set", required=False)
+        case "untrusted":
+            key = f" ({signature.key})" if signature.key else ""
+            return finding(check, "not proven", f"{what} is signed{key}, but {signature.why}", required=needed)
+        case _:
+            told = f"{what} is signed, and {signature.why} (--allowed-signers)"
+            return finding(check, "not proven", told, required=needed)
+
+
+def join(words: Sequence[str]) -> str:
+    """Words as a sentence lists them: `a, b and c`."""
+    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -1,0 +1,180 @@
+"""From the versions of a lockfile over its commits to the story of each build."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from reconciler.model.history import History, PastBuild, PastFailure, Span
+from reconciler.model.lockfile import Build, Lockfile, Verified
+from reconciler.model.source import Channel
+from reconciler.model.values import Instant, parse_instant
+
+
+@dataclass(frozen=True)
+class LockVersion:
+    """A lockfile as one commit left it; empty where the commit took it away."""
+
+    commit: str
+    at: Instant
+    author: str
+    """`Name <address>`."""
+    subject: str
+    trailers: Mapping[str, tuple[str, ...]]
+    """The values of each `Reconciler-…` trailer, by its name without that."""
+    lock: Lockfile
+    cut_off: bool = False
+    """Whether a shallow clone begins with this commit, so that an older one may have left it so."""
+
+    @property
+    def image(self) -> str:
+        """The image's name at the time."""
+        return self.lock.image
+
+
+@dataclass(frozen=True)
+class LockPast:
+    """Every version of an image's lockfile, newest first, under every name that the image had."""
+
+    versions: tuple[LockVersion, ...]
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    """Commits whose lockfile can't be read, and why."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether the first version is there: False where a clone's history is cut off."""
+        return not self.versions[-1].cut_off
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the image was called, the newest name first."""
+        return tuple(dict.fromkeys(version.image for version in self.versions))
+
+    def last_with(self, build_id: str) -> LockVersion | None:
+        """The newest version that holds a build, or None."""
+        return next((version for version in self.versions if version.lock.build(build_id) is not None), None)
+
+
+def tell(past: LockPast, *, pull_request: Callable[[str], int | None]) -> History:
+    """The story of every build and failure. `pull_request` says which one brought a commit, where that is known."""
+    oldest_first = past.versions[::-1]
+    candidate, stable = _spans(oldest_first, "candidate"), _spans(oldest_first, "stable")
+    builds = [
+        _told(life, past, candidate=candidate.get(id_, ()), stable=stable.get(id_, ()), pull_request=pull_request)
+        for id_, life in _lives(oldest_first).items()
+    ]
+    return History(
+        image=past.names[0],
+        names=past.names,
+        complete=past.complete,
+        builds=tuple(sorted(builds, key=lambda build: (build.recorded, build.id), reverse=True)),
+        failures=tuple(_failures(oldest_first))[::-1],
+        unreadable=dict(past.unreadable),
+    )
+
+
+def stable_seconds(spans: Iterable[Span], *, seen: Instant) -> int:
+    """How long a channel pointed to a build in all; what has no end ends when it was last `seen`."""
+    return sum(
+        max(0, round((parse_instant(span.until or seen) - parse_instant(span.since)).total_seconds())) for span in spans
+    )
+
+
+@dataclass
+class _Life:
+    """A build from the version that brought it to the last that had it."""
+
+    first: LockVersion
+    last: Build
+    verified: dict[str, Verified] = field(default_factory=dict)
+
+
+def _lives(oldest_first: Iterable[LockVersion]) -> dict[str, _Life]:
+    """Every build by its id, in one pass: an image may have a thousand versions."""
+    lives: dict[str, _Life] = {}
+    for version in oldest_first:
+        for build in version.lock.builds:
+            life = lives.setdefault(build.id, _Life(version, build))
+            life.last = build
+            if build.verified is not None:
+                life.verified[build.verified.build] = build.verified
+    return lives
+
+
+def _told(
+    life: _Life,
+    past: LockPast,
+    *,
+    candidate: tuple[Span, ...],
+    stable: tuple[Span, ...],
+    pull_request: Callable[[str], int | None],
+) -> PastBuild:
+    build = life.last
+    return PastBuild(
+        id=build.id,
+        key=build.key,
+        image=life.first.image,
+        commit=build.commit,
+        pull_request=_number(build, pull_request),
+        reasons=build.reasons,
+        recorded=life.first.at,
+        recorded_in=life.first.commit,
+        candidate=candidate,
+        stable=stable,
+        stable_seconds=stable_seconds(stable, seen=past.versions[0].at),
+        phase=build.phase,
+        verdict=build.verdict,
+        smoke_test=build.smoke_test,
+        verified=tuple(life.verified.values()),
+        artifacts=build.artifacts,
+        kept=past.versions[0].lock.build(build.id) is not None,
+    )
+
+
+def _number(build: Build, pull_request: Callable[[str], int | None]) -> int | None:
+    """The pull request that brought the commit that was built.
+
+    A squash leaves that commit on no branch. Then it is that of the head at which the build was adopted, which the
+    reason names.
+    """
+    reasons = (reason.now for reason in build.reasons if reason.code in ("new", "inputs-changed") and reason.now)
+    return next((number for one in (build.commit, *reasons) if (number := pull_request(one)) is not None), None)
+
+
+def _spans(oldest_first: Sequence[LockVersion], channel: Channel) -> dict[str, tuple[Span, ...]]:
+    """When a channel pointed to each build."""
+    found: dict[str, tuple[Span, ...]] = {}
+    began: LockVersion | None = None
+    pointed: str | None = None
+    for version in oldest_first:
+        now = version.lock.channels.stable if channel == "stable" else version.lock.channels.candidate
+        if now == pointed:
+            continue
+        if pointed is not None and began is not None:
+            found[pointed] = (*found.get(pointed, ()), _span(began, version, then=now))
+        began, pointed = version, now
+    if pointed is not None and began is not None:
+        found[pointed] = (*found.get(pointed, ()), _span(began, None, then=None))
+    return found
+
+
+def _span(began: LockVersion, ended: LockVersion | None, *, then: str | None) -> Span:
+    return Span(
+        since=began.at,
+        since_commit=began.commit,
+        until=ended.at if ended is not None else None,
+        until_commit=ended.commit if ended is not None else None,
+        then=then,
+    )
+
+
+def _failures(oldest_first: Sequence[LockVersion]) -> Iterator[PastFailure]:
+    before: str | None = None
+    for version in oldest_first:
+        failure = version.lock.failure
+        if failure is not None and failure.build != before:
+            yield PastFailure(
+                build=failure.build, at=failure.at, attempts=failure.attempts, what=failure.what,
+                recorded_in=version.commit,
+            )  # fmt: skip
+        before = failure.build if failure is not None else before
