@@ -52,6 +52,15 @@ def command(*, keep: bool, directory: Path) -> int:
     return 0
 
 
+_ONE_MORE_PACKAGE = """
+mkdir -p /tmp/faq/DEBIAN
+printf '%s\n' 'Package: debian-faq' 'Version: 12.1' 'Architecture: all' 'Maintainer: nobody <nobody@localhost>' \\
+  'Description: what is in the newer image' > /tmp/faq/DEBIAN/control
+dpkg-deb --build /tmp/faq /tmp/faq.deb && dpkg --install /tmp/faq.deb && rm -r /tmp/faq /tmp/faq.deb
+"""
+"""What is new in the image that Debian publishes: a refresh that brings nothing new changes nothing."""
+
+
 def _tell(stage: Stage, sandbox: Sandbox) -> None:
     stage.say("Two images are declared, base and web on top of it. Nothing is built yet:")
     stage.reconciler("plan", "--detailed-exitcode", expect=DRIFT)
@@ -76,12 +85,16 @@ def _tell(stage: Stage, sandbox: Sandbox) -> None:
     stage.reconciler("reconcile", expect=DONE)
 
     stage.say("Debian publishes a newer image. A lockfile is a lock: without --refresh nothing moves.")
-    sandbox.publish("debian-12-amd64-20261122-2000")
+    sandbox.publish("debian-12-amd64-20261122-2000", run=_ONE_MORE_PACKAGE)
     stage.reconciler("plan", expect=DONE)
     stage.say("The scheduled job refreshes: base is rebuilt on the new source, and web on the new base.")
     stage.reconciler("plan", "--refresh", "--detailed-exitcode", expect=DRIFT)
     stage.reconciler("reconcile", "--refresh", expect=DONE)
     stage.git("log", "--format=%h %s", "-6")
+
+    stage.say("What did that change inside, and can it be proven? The clone tells, without any right in AWS:")
+    stage.reconciler("diff", "web", expect=DONE)
+    stage.reconciler("verify", "web", expect=DONE)
 
     stage.say(
         "Where to look next: desired/ (what was declared), docs/ (how it works), "

@@ -73,10 +73,13 @@ def stop(folder: Path) -> int:
 
 @command.command("publish")
 @click.argument("name")
+@click.option(
+    "--run", metavar="COMMAND", help="What upstream changed: root runs it in the image before it is published."
+)
 @folder
-def publish(name: str, folder: Path) -> int:
+def publish(name: str, *, run: str | None, folder: Path) -> int:
     """Publish a newer upstream AMI in every region, as Debian does: `publish debian-12-amd64-20261122`."""
-    for region, ami in sorted(launch.attach(folder).publish(name).items()):
+    for region, ami in sorted(launch.attach(folder).publish(name, run=run).items()):
         click.echo(f"{region} {ami}")
     return 0
 

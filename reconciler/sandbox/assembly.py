@@ -45,7 +45,7 @@ def assemble(directory: Path, loop: asyncio.AbstractEventLoop, parts: ExitStack)
     endpoint = Endpoint()
     endpoint.start()
     parts.callback(endpoint.stop)
-    control = Control(catalogue=published, instances=instances, storage=storage, traffic=traffic)
+    control = Control(catalogue=published, instances=instances, storage=storage, traffic=traffic, base=(base,))
     control.start()
     parts.callback(control.stop)
     return {

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reconciler.model.errors import UserError
+from reconciler.sandbox.storage import Chain
 
 Listener = Callable[["Upstream"], None]
 
@@ -34,6 +35,8 @@ class Upstream:
     name: str
     created: datetime
     publisher: Publisher
+    layers: Chain | None = None
+    """What is on its disk; None where that is what every upstream image holds."""
 
     def id_in(self, region: str) -> str:
         """Its AMI id in a region."""
@@ -68,10 +71,13 @@ class Catalogue:
         for name in _AT_START:
             self.publish(name)
 
-    def publish(self, name: str, *, created: datetime | None = None) -> Upstream:
+    def publish(
+        self, name: str, *, created: datetime | None = None, prepare: Callable[[], Chain] | None = None
+    ) -> Upstream:
         """Publish an image in every region.
 
-        `created` defaults to six in the morning of the date in the name.
+        `created` defaults to six in the morning of the date in the name. `prepare` makes its disk, once it is known
+        that it may be published.
 
         Raises:
             UserError: nobody publishes under such a name, it is taken, or it has no date and `created` is absent.
@@ -82,7 +88,8 @@ class Catalogue:
             raise UserError(f"no upstream publishes {name!r} in the sandbox", mend=f"names start with {prefixes}")
         if any(image.name == name for image in self._published):
             raise UserError(f"{name!r} is published already", mend="choose a later date in the name")
-        image = Upstream(name=name, created=created or _date_in(name), publisher=publisher)
+        created = created or _date_in(name)
+        image = Upstream(name, created, publisher, layers=prepare() if prepare is not None else None)
         self._published.append(image)
         for listener in self._listeners:
             listener(image)

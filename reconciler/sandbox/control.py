@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import asdict
 from datetime import datetime
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -15,7 +16,7 @@ from reconciler.sandbox import ec2, permissions
 from reconciler.sandbox.catalogue import Catalogue
 from reconciler.sandbox.endpoint import POLL_SECONDS
 from reconciler.sandbox.instances import Instances
-from reconciler.sandbox.storage import Storage
+from reconciler.sandbox.storage import Chain, Storage
 from reconciler.sandbox.traffic import Fault, Traffic
 
 Lever = Callable[[dict[str, Any]], object]
@@ -26,8 +27,11 @@ class Control(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, *, catalogue: Catalogue, instances: Instances, storage: Storage, traffic: Traffic) -> None:
+    def __init__(
+        self, *, catalogue: Catalogue, instances: Instances, storage: Storage, traffic: Traffic, base: Chain
+    ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self._base = base
         self._catalogue = catalogue
         self._instances = instances
         self._traffic = traffic
@@ -60,7 +64,10 @@ class Control(ThreadingHTTPServer):
 
     def _publish(self, asked: dict[str, Any]) -> object:
         created = datetime.fromisoformat(asked["creation_date"]) if asked.get("creation_date") else None
-        image = self._catalogue.publish(asked["name"], created=created)
+        name, command = asked["name"], asked.get("run")
+        prepare = partial(self._instances.prepare, name, base=self._base, command=command) if command else None
+        with self._traffic.turn():
+            image = self._catalogue.publish(name, created=created, prepare=prepare)
         return {region: image.id_in(region) for region in asked["regions"]}
 
     def _inject(self, asked: dict[str, Any]) -> None:

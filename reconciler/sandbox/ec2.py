@@ -214,7 +214,7 @@ class Region(EC2Backend):
 
     def _publish(self, upstream: Upstream) -> None:
         image_id = upstream.id_in(self.region_name)
-        self.ground_.storage.keep_image(image_id, self.ground_.base)
+        self.ground_.storage.keep_image(image_id, upstream.layers or self.ground_.base)
         self.amis[image_id] = Ami(
             self,
             image_id,

@@ -39,19 +39,25 @@ class Sandbox:
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
 
     def publish(
-        self, name: str, *, creation_date: datetime | None = None, regions: Sequence[str] = REGIONS
+        self,
+        name: str,
+        *,
+        creation_date: datetime | None = None,
+        run: str | None = None,
+        regions: Sequence[str] = REGIONS,
     ) -> dict[str, str]:
         """Publish an upstream image in every region; return its id in each of `regions`.
 
         The name says who publishes it (`debian-12-amd64-…`). Its SSM parameter follows, if it is the newest.
-        `creation_date` defaults to six in the morning, UTC, of the date in the name.
+        `creation_date` defaults to six in the morning, UTC, of the date in the name. `run` is a shell command that root
+        runs in the image before it is published: what upstream changed.
 
         Raises:
-            UserError: nobody publishes under such a name, or it is taken.
+            UserError: nobody publishes under such a name, it is taken, or the command fails.
         """
         created = creation_date.isoformat() if creation_date else None
         answer: dict[str, str] = self._pull(
-            "/publish", {"name": name, "creation_date": created, "regions": list(regions)}
+            "/publish", {"name": name, "creation_date": created, "run": run, "regions": list(regions)}
         )
         return answer
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from dataclasses import dataclass
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.machine import Machine
 from reconciler.sandbox.ssh import SecureShell
-from reconciler.sandbox.storage import Storage
+from reconciler.sandbox.storage import Chain, Storage
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,33 @@ class Instances:
             port = self._addresses.port_of(address)
             self._ssh.open(address, machine, port=port, public_key=self._keys[instance_id])
             machine.say(f"sandbox: SSH answers on {address}")
+
+    def prepare(self, name: str, *, base: Chain, command: str) -> Chain:
+        """Make the disk of an upstream image: root runs the command on what all of them hold. Nobody boots it.
+
+        Raises:
+            UserError: the command failed.
+        """
+        place = f"upstream/{name}"
+        self._storage.keep_image(place, base)
+        self._storage.add_disk(place, place)
+        try:
+            machine = Machine(self._storage.mount_disk(place))
+            try:
+                inside = machine.command(["/bin/sh", "-ec", command])
+                ran = subprocess.run(inside, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+            finally:
+                machine.stop()
+            if ran.returncode != 0:
+                last = (ran.stderr or ran.stdout).decode(errors="replace").strip().splitlines()[-1:]
+                raise UserError(
+                    f"the command for {name} failed ({''.join(last) or f'exit code {ran.returncode}'})",
+                    mend="it runs in /bin/sh, as root, in the image",
+                )
+            self._storage.snapshot(place, place, mounted=False)
+            return self._storage.chain_of(place)
+        finally:
+            self._storage.remove_disk(place)
 
     def is_running(self, instance_id: str) -> bool:
         """Whether the instance is up."""

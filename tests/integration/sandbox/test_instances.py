@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import asyncssh
 import pytest
 
+from reconciler.model.errors import UserError
 from reconciler.sandbox.handle import Sandbox
 
 if TYPE_CHECKING:
@@ -34,6 +35,21 @@ def test_packages_install_for_real_and_only_inside(launched: Start, ec2: EC2Clie
     child = launched(image=image)
     assert child.says("dpkg-query --show --showformat '${db:Status-Status}' nginx") == "installed"
     assert not Path("/usr/sbin/nginx").exists()
+
+
+def test_an_upstream_image_holds_what_its_publisher_put_there(sandbox: Sandbox, launched: Start) -> None:
+    newer = sandbox.publish("debian-12-amd64-20261116-0000", run="echo 12.9 > /etc/debian_version")
+    plain = sandbox.publish("debian-12-amd64-20261117-0000")
+
+    assert launched(image=newer["us-east-1"]).says("cat /etc/debian_version") == "12.9"
+    assert launched(image=plain["us-east-1"]).says("cat /etc/debian_version") != "12.9"
+    assert Path("/etc/debian_version").read_text() != "12.9\n"
+
+
+def test_an_upstream_image_whose_command_fails_is_not_published(sandbox: Sandbox) -> None:
+    with pytest.raises(UserError, match=r"20261118.*failed \(no more room\)"):
+        sandbox.publish("debian-12-amd64-20261118-0000", run="echo no more room >&2; false; echo not reached")
+    assert sandbox.publish("debian-12-amd64-20261118-0000"), "the name is still free"
 
 
 def test_users_are_unprivileged_where_sudo_is_installed(launched: Start, ec2: EC2Client) -> None:
