@@ -1,7 +1,6 @@
 """`reconciler plan`: what has drifted, why, and what would be done.
 
-Changes nothing that anybody else reads. It writes the files it is asked for, and keeps what it read of desired/ in
-`.git/reconciler` for the next run.
+Changes nothing, and writes nothing but the files it is asked for.
 """
 
 from __future__ import annotations
@@ -109,6 +108,8 @@ def _print(plan: Plan, known: Known, *, seconds: float, before: str) -> None:
         where = f"{len(regions)} region{'' if len(regions) == 1 else 's'}, checked in {seconds:.1f} s"
     if all(image.sync == "in-sync" for image in plan.images):
         show_text(f"{words.headline(plan)} ({where}).", hang=2)
+        if due := words.due(plan):
+            show_text(due, hang=2)
         return
     from reconciler.plan import table  # noqa: PLC0415 - rich costs 80 ms, and only what has drifted needs a table
 

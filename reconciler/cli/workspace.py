@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from reconciler.git.recorder import Recorder
     from reconciler.registry.ec2 import Ec2Registry
     from reconciler.registry.protocol import Registry
+    from reconciler.steps.run import Testbed
 
 RUN_FOLDER = ".reconciler"
 
@@ -44,13 +45,7 @@ class Workspace:
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision."""
-        return read_repository(
-            tree,
-            fleet_name=self._fleet_name(tree),
-            now=now(),
-            options=options,
-            kept_in=self.repository.private_folder,
-        )
+        return read_repository(tree, fleet_name=self._fleet_name(tree), now=now(), options=options)
 
     def settings(self, tree: Tree) -> Settings:
         """The controller's own settings at a revision."""
@@ -112,6 +107,21 @@ class Workspace:
         from reconciler.build.packer import find  # noqa: PLC0415 - as above
 
         return Packer(find(os.environ))
+
+    def testbed(self, known: Known, *, cancelled: threading.Event, keep_failed: int) -> Testbed:
+        """What boots and tests what was built. Raises UserError where there is no SSH to test it through."""
+        from reconciler.build.inventory.take import take_inventory  # noqa: PLC0415 - plan tests nothing
+        from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
+        from reconciler.build.smoke.tester import SshTester  # noqa: PLC0415 - as above
+        from reconciler.registry.clock import Clock  # noqa: PLC0415 - as above
+        from reconciler.registry.ec2_instances import Ec2Instances  # noqa: PLC0415 - as above
+        from reconciler.steps.run import Testbed  # noqa: PLC0415 - as above
+
+        if any(image.declaration.smoke_test.boot for image in known.fleet.images.values()):
+            client(os.environ)  # found out now, and not after Packer was at it for an hour
+        clock = Clock(sleep=partial(_sleep, cancelled))
+        instances = Ec2Instances(known.fleet.settings.aws, fleet=known.fleet_name, clock=clock)
+        return Testbed(instances, SshTester(take_inventory=take_inventory), keep_failed)
 
     def say_dirty(self) -> None:
         """Name what is changed in desired/ and state/ and not committed: it is not considered."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import types
 import typing
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -47,6 +47,12 @@ def validate(model: type[_M], document: Located) -> tuple[_M | None, tuple[UserE
         return model.model_validate(document.plain(as_text=as_text)), ()
     except ValidationError as error:
         return None, _complaints(model, document, errors=error.errors())
+
+
+def as_one(problems: Sequence[UserError]) -> UserError:
+    """One error for several problems, of which there is at least one: the first, naming the others."""
+    first, *others = problems
+    return UserError(first.what, where=first.where, mend=(*first.mend, *(f"also {other}" for other in others)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING
 
-from reconciler.desired.known_templates import KnownTemplates
-from reconciler.desired.packer.syntax import SourceFile
 from reconciler.desired.paths import Paths
 from reconciler.model.errors import Place, UserError
 from reconciler.model.tree import REGULAR_MODES, Tree
+
+if TYPE_CHECKING:
+    from reconciler.desired.packer.syntax import SourceFile
 
 _LINK, _SUBMODULE = "120000", "160000"
 _KINDS = {_LINK: "a symbolic link", _SUBMODULE: "a submodule"}
@@ -19,12 +22,13 @@ _KEPT = 32
 class Contents:
     """What is in the files of a tree. `load` reads ahead; everything else finds the bytes in memory."""
 
-    def __init__(self, tree: Tree, known: KnownTemplates | None = None) -> None:
+    def __init__(self, tree: Tree) -> None:
         self.paths = Paths(tree.entries)
-        self.templates = known or KnownTemplates()
         self._tree = tree
         self._blobs: dict[str, bytes] = {}
         self._parsed: dict[str, SourceFile | UserError] = {}
+        # Images that are built at the same time read their templates at the same time.
+        self._parsing = threading.Lock()
 
     def load(self, paths: Iterable[str]) -> None:
         """Read the files that are not yet in memory, all in one call."""
@@ -63,15 +67,16 @@ class Contents:
         Raises:
             UserError: as `parse` does, each time anew.
         """
-        result = self._parsed.pop(path, None)
-        if result is None:
-            try:
-                result = parse(self.read(path), path)
-            except UserError as error:
-                result = error
-        self._parsed[path] = result
-        if len(self._parsed) > _KEPT:
-            del self._parsed[next(iter(self._parsed))]
+        with self._parsing:
+            result = self._parsed.pop(path, None)
+            if result is None:
+                try:
+                    result = parse(self.read(path), path)
+                except UserError as error:
+                    result = error
+            self._parsed[path] = result
+            if len(self._parsed) > _KEPT:
+                del self._parsed[next(iter(self._parsed))]
         if isinstance(result, UserError):
             raise result
         return result

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Mapping
 
+from reconciler.desired.as_built import image_as_built
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared, read_declared
 from reconciler.desired.folders import DESIRED, IMAGE_FILE, Folder, folders_of, is_image, problems_of
-from reconciler.desired.image import read_image
-from reconciler.desired.known_templates import KnownTemplates
 from reconciler.desired.lineage import wrong_moves, wrong_parents, wrong_regions
 from reconciler.desired.located import Located
-from reconciler.desired.packer.files import may_be_legacy
+from reconciler.desired.packer.names import may_be_legacy
 from reconciler.desired.paths import resolve
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.desired.templates import TemplateFiles, locate
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Fleet, Image
+from reconciler.model.lockfile import Lockfile
 from reconciler.model.tree import Tree
 
 
-def read_fleet(tree: Tree, known: KnownTemplates | None = None) -> Fleet:
-    """Read every image that is declared at a revision; templates that are `known` are not parsed again.
+def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) -> Fleet:
+    """Read every image that is declared at a revision.
 
+    Where the lockfiles are given (`recorded`, by image), an image that is as it was built last is an UnreadImage.
     What is wrong with one image stands in `Fleet.problems`, and the others go on. File contents are asked for twice
     at most: what stands in the images' folders, then templates and var files that are elsewhere.
 
@@ -30,7 +31,7 @@ def read_fleet(tree: Tree, known: KnownTemplates | None = None) -> Fleet:
         UserError: there is no desired/, or desired/reconciler.yaml is broken.
         Terminal: the object store lacks something; from `tree`.
     """
-    contents = Contents(tree, known)
+    contents = Contents(tree)
     if not contents.paths.under(DESIRED):
         raise UserError(
             "there is no folder desired/ at this commit",
@@ -47,8 +48,7 @@ def read_fleet(tree: Tree, known: KnownTemplates | None = None) -> Fleet:
     names = frozenset(folder.name for folder in folders)
     orphans = dict(wrong_parents(declared, names=names))
     problems |= {name: [problem] for name, problem in orphans.items()}
-    images = _images(declared, contents, problems=problems, orphans=orphans)
-    contents.templates.keep()
+    images = _images(declared, contents, problems=problems, orphans=orphans, recorded=recorded or {})
     for name, problem in (*wrong_regions(declared, images), *wrong_moves(declared, names=names)):
         problems.setdefault(name, []).append(problem)
         images.pop(name, None)
@@ -82,6 +82,7 @@ def _images(
     *,
     problems: dict[str, list[UserError]],
     orphans: Container[str],
+    recorded: Mapping[str, Lockfile],
 ) -> dict[str, Image]:
     files: dict[str, TemplateFiles] = {}
     for name, one in declared.items():
@@ -90,14 +91,31 @@ def _images(
         except UserError as error:
             problems.setdefault(name, []).append(error)
     contents.load(path for one in files.values() for path in one.all)
-    images = {}
+    images: dict[str, Image] = {}
     for name, located in files.items():
-        image, wrong = read_image(declared[name], located, contents, has_parent=name not in orphans)
+        lock = recorded.get(name) if name not in orphans else None
+        image: Image | None = image_as_built(declared[name], located, contents, recorded=lock) if lock else None
+        if image is None:
+            image = _read(declared[name], located, contents, problems=problems, has_parent=name not in orphans)
         if image is not None and name not in orphans:
             images[name] = image
-        if wrong:
-            problems.setdefault(name, []).extend(wrong)
     return images
+
+
+def _read(
+    declared: Declared,
+    files: TemplateFiles,
+    contents: Contents,
+    *,
+    problems: dict[str, list[UserError]],
+    has_parent: bool,
+) -> Image | None:
+    from reconciler.desired.image import read_image  # noqa: PLC0415 - its parsers cost 35 ms; see image_as_built
+
+    image, wrong = read_image(declared, files, contents, has_parent=has_parent)
+    if wrong:
+        problems.setdefault(declared.folder.name, []).extend(wrong)
+    return image
 
 
 def _warnings(contents: Contents, *, names: Container[str]) -> Iterable[str]:

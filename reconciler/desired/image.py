@@ -7,9 +7,10 @@ from typing import TypeVar
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared
+from reconciler.desired.facts import read
 from reconciler.desired.inputs import input_files, input_paths, unlisted_reads, unlisted_targets
 from reconciler.desired.origin import notes_on_origin, regions_of, source_of
-from reconciler.desired.templates import TemplateFiles, read
+from reconciler.desired.templates import TemplateFiles
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Image
 

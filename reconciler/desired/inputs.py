@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared
 from reconciler.desired.located import shorten
-from reconciler.desired.packer.file_references import Read
-from reconciler.desired.packer.files import folder_of
+from reconciler.desired.packer.names import folder_of
 from reconciler.desired.paths import ROOT, Paths, relative, resolve
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import InputFile
+
+if TYPE_CHECKING:
+    from reconciler.desired.packer.file_references import Read
 
 _STATE = "state"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.desired.complaints import validate
+from reconciler.desired.complaints import as_one, validate
 from reconciler.desired.located import Located
 from reconciler.desired.yaml_file import read_yaml
 from reconciler.model.declaration import Declaration, Settings
@@ -48,5 +48,4 @@ def _problems_of_defaults(defaults: Located) -> tuple[UserError, ...]:
 
 def _stop(problems: Sequence[UserError]) -> None:
     if problems:
-        first, *others = problems
-        raise UserError(first.what, where=first.where, mend=(*first.mend, *(f"also {other}" for other in others)))
+        raise as_one(problems)

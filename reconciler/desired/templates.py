@@ -1,29 +1,22 @@
-"""From a declaration to the template that it names: which files, and what they say together."""
+"""From a declaration to the files of the template that it names."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.desired.complaints import did_you_mean
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared
 from reconciler.desired.located import shorten
-from reconciler.desired.packer.files import (
+from reconciler.desired.packer.names import (
     AUTO_VARIABLES,
     FOLDER_SUFFIXES,
     folder_of,
     is_hcl2,
     is_legacy,
     may_be_legacy,
-    parse_template,
-    parse_variables,
 )
-from reconciler.desired.packer.syntax import SourceFile
-from reconciler.desired.packer.template import ReadTemplate, Setting, read_template
-from reconciler.desired.packer.variables import GIVEN_BY_US
 from reconciler.desired.paths import ROOT, resolve
 from reconciler.model.errors import UserError
-from reconciler.model.values import digest
 
 
 @dataclass(frozen=True)
@@ -79,76 +72,6 @@ def locate(declared: Declared, contents: Contents) -> TemplateFiles:
     return TemplateFiles(tuple(template), tuple(auto), tuple(var_files), working_dir)
 
 
-def read(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[ReadTemplate | None, list[UserError]]:
-    """Read the template of an image. Its files have to be loaded.
-
-    Returns:
-        The facts, or None and every problem; facts and problems where it can be read but not run as declared.
-    """
-    key = _key(declared, files, contents)
-    facts = contents.templates.find(key)
-    if facts is None:
-        facts, problems = _parse(declared, files, contents)
-        if facts is None:
-            return None, problems
-        contents.templates.add(key, facts)
-    return facts, _undeclared(declared, facts)
-
-
-def _key(declared: Declared, files: TemplateFiles, contents: Contents) -> str:
-    """A digest of all that the facts of a template depend on. Paths are part of it, as the facts name places."""
-    packer = declared.declaration.packer
-    entries = (contents.paths.entries[path] for path in files.all)
-    return digest(
-        {
-            "files": [[entry.path, entry.mode, entry.oid] for entry in entries],
-            "order": [len(files.template), len(files.auto_variables)],
-            "working_dir": files.working_dir,
-            "only": list(packer.only),
-            "variables": packer.variables,
-        }
-    )
-
-
-def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[ReadTemplate | None, list[UserError]]:
-    packer = declared.declaration.packer
-    problems: list[UserError] = []
-    template = _parsed(files.template, contents, problems, variables=False)
-    variables = _parsed((*files.auto_variables, *files.var_files), contents, problems, variables=True)
-    if problems:
-        return None, problems
-    setting = Setting(
-        folder=folder_of(files.template[0]),
-        working_dir=files.working_dir,
-        only={pattern: declared.place("packer", "only", index) for index, pattern in enumerate(packer.only)},
-        variables=packer.variables,
-        var_files=tuple(variables),
-    )
-    is_json = may_be_legacy(files.template[0])
-    try:
-        return read_template(template, "json" if is_json else "hcl2", setting=setting), []
-    except UserError as error:
-        return None, [error]
-
-
-def _undeclared(declared: Declared, facts: ReadTemplate) -> list[UserError]:
-    """Packer refuses a value for a variable that the template does not declare; and some are ours to give."""
-    problems = []
-    for name in declared.declaration.packer.variables:
-        where = declared.place("packer", "variables", name)
-        if name in GIVEN_BY_US:
-            mend = "declare `source:` instead" if name == "source_ami" else "remove it"
-            problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, mend=mend))
-        elif not facts.template.declares(name):
-            mend = did_you_mean(name, facts.template.variables.keys(), none="the template declares none")
-            problems.append(
-                UserError(
-                    f'packer.variables: the template declares no variable "{shorten(name)}"', where=where, mend=mend
-                )
-            )
-    return problems
-
-
 def _path(declared: Declared, written: str, *key: str | int) -> str:
     path = resolve(written, declared.folder.path)
     if path is None:
@@ -177,16 +100,4 @@ def _only_legacy(declared: Declared, files: list[str], contents: Contents) -> li
         raise UserError(
             f"packer.template: there is more than one JSON template: {names}", where=where, mend="name the one to use"
         )
-    return found
-
-
-def _parsed(
-    paths: tuple[str, ...], contents: Contents, problems: list[UserError], *, variables: bool
-) -> list[SourceFile]:
-    found = []
-    for path in paths:
-        try:
-            found.append(contents.parsed(path, parse_variables if variables else parse_template))
-        except UserError as error:
-            problems.append(error)
     return found

@@ -68,11 +68,6 @@ class Repository:
         return current_branch(self.git)
 
     @property
-    def private_folder(self) -> Path:
-        """A folder of ours within git's own, shared by all work trees of a clone and never committed; may not exist."""
-        return Path(self.root, self.git.run("rev-parse", "--git-common-dir").text, "reconciler")
-
-    @property
     def shallow(self) -> bool:
         """Whether the clone's history is cut off."""
         return is_shallow(self.git)

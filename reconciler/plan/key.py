@@ -6,16 +6,18 @@ notification, and the comments and layout of image.yaml.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
-from reconciler.model.fleet import Image
+from reconciler.model.declaration import PackerSettings
+from reconciler.model.fleet import Image, InputFile, UnreadImage
+from reconciler.model.lockfile import Build
 from reconciler.model.plan import Wanted
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import digest
 
 SOURCE = "source"
 REFRESH_OF = "refresh_of"
+_TOOLING = "tooling"
 
 
 def wanted(image: Image, pin: Pin | None, *, refresh_of: str | None = None) -> Wanted:
@@ -24,7 +26,7 @@ def wanted(image: Image, pin: Pin | None, *, refresh_of: str | None = None) -> W
     `refresh_of` is the build id that a refresh replaces: without it the build that is to be replaced would be
     adopted at once; with it a refresh that crashed is adopted by the next run, which derives the same key.
     """
-    components = {name: digest(value) for name, value in _parts(image).items()}
+    components = _components(image)
     inputs = inputs_of(components, image.source)
     if pin is not None:
         components[SOURCE] = digest(pin.identity)
@@ -54,11 +56,30 @@ def short(key: str) -> str:
     return key.removeprefix("sha256:")[:7]
 
 
-def _parts(image: Image) -> dict[str, Any]:
-    packer = image.declaration.packer
+def of_inputs(packer: PackerSettings, inputs: Iterable[InputFile]) -> dict[str, str]:
+    """The components that are known before the template is read. `packer` and `inputs` are those of one image."""
     return {
-        "files": [[file.path, file.mode, file.oid] for file in sorted(image.inputs)],
-        "variables": {"values": packer.variables, "files": list(packer.var_files)},
-        "builds": {"template": packer.template, "working_dir": packer.working_dir, "only": sorted(packer.only)},
-        "tooling": {"packer": image.template.required_version, "plugins": dict(image.template.plugins)},
+        "files": digest([[file.path, file.mode, file.oid] for file in sorted(inputs)]),
+        "variables": digest({"values": packer.variables, "files": list(packer.var_files)}),
+        "builds": digest({"template": packer.template, "working_dir": packer.working_dir, "only": sorted(packer.only)}),
     }
+
+
+def unmoved(build: Build, inputs: Mapping[str, str]) -> dict[str, str] | None:
+    """What a recorded build is made of but its source, if the components of its inputs still are these; else None.
+
+    What the template says of tooling comes of the same files, so that it is as it was. A record whose key is not that
+    of its components was not written by us, and tells nothing.
+    """
+    made_of = {name: value for name, value in build.components.items() if name not in (SOURCE, REFRESH_OF)}
+    if made_of.keys() != {*inputs, _TOOLING} or any(made_of[name] != value for name, value in inputs.items()):
+        return None
+    return made_of if digest(build.components) == build.key else None
+
+
+def _components(image: Image) -> dict[str, str]:
+    """The digests of all that the image is made of, but its source."""
+    if isinstance(image, UnreadImage):
+        return dict(image.components)
+    tooling = {"packer": image.template.required_version, "plugins": dict(image.template.plugins)}
+    return {**of_inputs(image.declaration.packer, image.inputs), _TOOLING: digest(tooling)}

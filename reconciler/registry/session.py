@@ -17,6 +17,7 @@ from botocore.exceptions import BotoCoreError, InvalidConfigError, NoCredentials
 
 from reconciler import __version__
 from reconciler.model.declaration import AwsSettings
+from reconciler.registry.listing import read_listings_fast
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -76,6 +77,7 @@ class Clients:
             if region not in self._ec2:
                 with _endpoint_checked():
                     self._ec2[region] = self._opened(region).client("ec2", region_name=region, config=self._config)
+                    read_listings_fast(self._ec2[region])
             return self._ec2[region]
 
     def ssm(self, region: str) -> SSMClient:

@@ -7,10 +7,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
-from pathlib import Path
 
 from reconciler.desired.fleet import read_fleet
-from reconciler.desired.known_fleet import read_or_recall
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
@@ -23,17 +21,16 @@ from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import read_lockfiles
 
 
-def read_repository(
-    tree: Tree, *, fleet_name: str, now: datetime, options: PlanOptions, kept_in: Path | None = None
-) -> Known:
+def read_repository(tree: Tree, *, fleet_name: str, now: datetime, options: PlanOptions) -> Known:
     """What the repository says at one revision: everything but the registry.
 
-    What was read before is recalled from the folder `kept_in`, if one is given.
+    The templates of images that are as they were built last are not read until somebody asks for them. Those of a
+    preview are: state/ has one writer, and a branch's copy of it proves nothing.
 
     Raises UserError for a broken reconciler.yaml, and for an image that was asked for and does not exist.
     """
-    fleet = read_fleet(tree) if kept_in is None else read_or_recall(tree, kept_in)
     locks, broken = read_lockfiles(tree)
+    fleet = read_fleet(tree, recorded=None if options.preview else locks)
     known = Known(
         tree=tree,
         fleet_name=fleet.settings.fleet or fleet_name,

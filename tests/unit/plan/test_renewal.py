@@ -93,7 +93,8 @@ class TestVerified:
         decision = decide(verified)
 
         assert (decision.planned.sync, decision.planned.key) == ("in-sync", old.lock.builds[0].key)
-        assert verified.lock.source.pinned.ami.id == "ami-0bb"
+        assert verified.lock.source is not None
+        assert verified.lock.source.pinned == a_pin("ami-0bb")
         assert verified.lock.channels == old.lock.channels
 
     def test_a_source_after_that_is(self, built: Make, a_pin: Make) -> None:

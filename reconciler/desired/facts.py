@@ -1,0 +1,76 @@
+"""What the template of an image says, its files taken together, and whether it can be run as declared."""
+
+from __future__ import annotations
+
+from reconciler.desired.complaints import did_you_mean
+from reconciler.desired.contents import Contents
+from reconciler.desired.declared import Declared
+from reconciler.desired.located import shorten
+from reconciler.desired.packer.files import parse_template, parse_variables
+from reconciler.desired.packer.names import folder_of, may_be_legacy
+from reconciler.desired.packer.syntax import SourceFile
+from reconciler.desired.packer.template import ReadTemplate, Setting, read_template
+from reconciler.desired.packer.variables import GIVEN_BY_US
+from reconciler.desired.templates import TemplateFiles
+from reconciler.model.errors import UserError
+
+
+def read(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[ReadTemplate | None, list[UserError]]:
+    """Read the template of an image. Its files have to be loaded.
+
+    Returns:
+        The facts, or None and every problem; facts and problems where it can be read but not run as declared.
+    """
+    facts, problems = _parse(declared, files, contents)
+    return (None, problems) if facts is None else (facts, _undeclared(declared, facts))
+
+
+def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[ReadTemplate | None, list[UserError]]:
+    packer = declared.declaration.packer
+    problems: list[UserError] = []
+    template = _parsed(files.template, contents, problems, variables=False)
+    variables = _parsed((*files.auto_variables, *files.var_files), contents, problems, variables=True)
+    if problems:
+        return None, problems
+    setting = Setting(
+        folder=folder_of(files.template[0]),
+        working_dir=files.working_dir,
+        only={pattern: declared.place("packer", "only", index) for index, pattern in enumerate(packer.only)},
+        variables=packer.variables,
+        var_files=tuple(variables),
+    )
+    is_json = may_be_legacy(files.template[0])
+    try:
+        return read_template(template, "json" if is_json else "hcl2", setting=setting), []
+    except UserError as error:
+        return None, [error]
+
+
+def _undeclared(declared: Declared, facts: ReadTemplate) -> list[UserError]:
+    """Packer refuses a value for a variable that the template does not declare; and some are ours to give."""
+    problems = []
+    for name in declared.declaration.packer.variables:
+        where = declared.place("packer", "variables", name)
+        if name in GIVEN_BY_US:
+            mend = "declare `source:` instead" if name == "source_ami" else "remove it"
+            problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, mend=mend))
+        elif not facts.template.declares(name):
+            mend = did_you_mean(name, facts.template.variables.keys(), none="the template declares none")
+            problems.append(
+                UserError(
+                    f'packer.variables: the template declares no variable "{shorten(name)}"', where=where, mend=mend
+                )
+            )
+    return problems
+
+
+def _parsed(
+    paths: tuple[str, ...], contents: Contents, problems: list[UserError], *, variables: bool
+) -> list[SourceFile]:
+    found = []
+    for path in paths:
+        try:
+            found.append(contents.parsed(path, parse_variables if variables else parse_template))
+        except UserError as error:
+            problems.append(error)
+    return found

@@ -1,0 +1,97 @@
+"""A template that is said to be confined names no file outside of its folder, whatever it is put together of."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from reconciler.desired.packer import evaluate
+from reconciler.desired.packer.confined import is_confined, is_confined_value
+from reconciler.desired.packer.files import parse_template
+from reconciler.desired.packer.list_functions import LIST_FUNCTIONS
+from reconciler.desired.packer.template import Setting, read_template
+from reconciler.model.errors import UserError
+
+FOLDER = "desired/web"
+PATH = f"{FOLDER}/web.pkr.hcl"
+MANY = settings(max_examples=600, deadline=None, derandomize=True, database=None)
+
+PIECES = st.sampled_from(
+    [
+        ".", "..", "/", "roles", "a.sh", "./", "../", "x.", ".y", "\\u002e", "\\.", "\\\\", "$${", "%%{", " ",
+        "${path.root}", "${path.cwd}", "${var.a}", "${var.b}", "${local.c}", "${dirname(path.root)}", '${"."}',
+        '${join("", [".", "."])}', '${join(".", ["", "", "x"])}', '${format("%s.", ".")}', '${basename("a/.")}',
+        '${abspath(".")}', '${lower("A.")}', '${concat(["."], [".."])}', "/<checkout>/roles",
+    ]
+)  # fmt: skip
+TEXTS = st.lists(PIECES, min_size=1, max_size=5).map("".join)
+
+
+def template(script: str, a: str, b: str, c: str) -> str:
+    return f"""\
+variable "a" {{ default = "{a}" }}
+variable "b" {{ default = "{b}" }}
+locals {{
+  c = "{c}"
+}}
+source "null" "web" {{}}
+build {{
+  sources = ["source.null.web"]
+  provisioner "shell" {{ script = "{script}" }}
+  provisioner "file" {{ content = templatefile("{script}", {{}}) }}
+}}
+"""
+
+
+@MANY
+@given(TEXTS, TEXTS, TEXTS, TEXTS)
+def test_a_confined_template_reads_below_its_folder(script: str, a: str, b: str, c: str) -> None:
+    content = template(script, a, b, c).encode()
+    if not is_confined(content, PATH):
+        return
+    try:
+        facts = read_template([parse_template(content, PATH)], "hcl2", setting=Setting(FOLDER, FOLDER))
+    except UserError:
+        return
+    assert all(f"{read.path}/".startswith(f"{FOLDER}/") for read in facts.reads)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "setup.sh", "./setup.sh", "${path.root}/scripts/setup.sh", "${path.cwd}/a.b.c", "files/nginx.conf",
+        "${local.c}/x", "/etc/passwd", "~/x", "https://example.org/x",
+    ],
+)  # fmt: skip
+def test_what_templates_mostly_look_like_is_confined(script: str) -> None:
+    assert is_confined(template(script, "a", "b", "c").encode(), PATH)
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "../roles", "a/../../b", "${var.a}./x", "x.${var.a}", "x.%{ if true }.%{ endif }", "\\u002e./x",
+        "\\U0000002e./x", ".\\./x", "${dirname(path.root)}/x", "/<checkout>/x",
+    ],
+)  # fmt: skip
+def test_what_may_lead_out_is_not(script: str) -> None:
+    assert not is_confined(template(script, "a.", "b", "c").encode(), PATH)
+
+
+def test_of_a_heredoc_and_of_json_it_is_not_known() -> None:
+    assert not is_confined(b"a = <<EOF\n.\nEOF\n", PATH)
+    assert not is_confined(b"{}", f"{FOLDER}/web.pkr.json")
+    assert not is_confined(b"{}", f"{FOLDER}/a.auto.pkrvars.json")
+
+
+@pytest.mark.parametrize(("value", "confined"), [("large", True), (8, True), (True, True), ("1.2", True), ("..", False),
+                                                 (".", False), ("a.", False), ("a/../b", False)])  # fmt: skip
+def test_a_value_that_ends_with_a_dot_may_be_half_of_two(value: object, *, confined: bool) -> None:
+    assert is_confined_value(value) is confined
+
+
+def test_the_evaluator_knows_no_function_that_was_not_thought_of_here() -> None:
+    """A new one may make a path that leads up: see `confined`, and add it to the pieces above."""
+    assert evaluate._FUNCTIONS.keys() == {"abspath", "basename", "dirname", "lower", "upper"}
+    assert LIST_FUNCTIONS.keys() == {"concat", "flatten", "format", "join", "tolist", "toset"}
