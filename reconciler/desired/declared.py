@@ -15,14 +15,7 @@ from reconciler.model.errors import Place, UserError
 
 # A source is one choice of three. Merged, a default `ssm` beside an image's own `image` would be two.
 _WHOLE = frozenset({"source"})
-_NOT_YET = (
-    ("smoke_test",),
-    ("share_with",),
-    ("deprecate_after",),
-    ("hold",),
-    ("revoke",),
-    ("refresh", "keep_if_unchanged"),
-)
+_NOT_YET = (("share_with",), ("deprecate_after",), ("hold",), ("revoke",))
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,8 @@ from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared
 from reconciler.desired.facts import read
 from reconciler.desired.inputs import input_files, input_paths, unlisted_reads, unlisted_targets
-from reconciler.desired.origin import notes_on_origin, regions_of, source_of
+from reconciler.desired.origin import notes_on_boot, notes_on_origin, regions_of, source_of
+from reconciler.desired.smoke_suite import wrong_suite
 from reconciler.desired.templates import TemplateFiles
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Image
@@ -30,7 +31,9 @@ def read_image(
     folder = declared.folder
     inputs, input_problems = input_paths(declared, contents.paths, read=files.all)
     facts, template_problems = read(declared, files, contents)
-    problems = [*input_problems, *unlisted_targets(inputs, declared, contents), *template_problems]
+    suite = wrong_suite(declared, contents.paths)
+    problems = [*input_problems, *([suite] if suite else []), *unlisted_targets(inputs, declared, contents)]
+    problems += template_problems
     if facts is None:
         return None, tuple(problems)
     template = facts.template
@@ -47,7 +50,12 @@ def read_image(
         source=source,
         regions=regions or (),
         inputs=input_files(inputs, contents.paths, folder=folder.path),
-        notes=(*facts.notes, *notes_on_origin(template, source), *declared.unacted()),
+        notes=(
+            *facts.notes,
+            *notes_on_origin(template, source),
+            *notes_on_boot(declared, template),
+            *declared.unacted(),
+        ),
     )
     return image, ()
 

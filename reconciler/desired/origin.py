@@ -104,6 +104,20 @@ def _is_free(region: Region, declared: Declared) -> bool:
     return region.variable is not None and region.variable not in declared.declaration.packer.variables
 
 
+def notes_on_boot(declared: Declared, template: Template) -> Iterator[str]:
+    """What will go wrong, or not be done, when the image is booted to be tested."""
+    if not declared.declaration.smoke_test.boot:
+        return
+    for builder in _amazon(template):
+        if builder.communicator != "ssh":
+            yield f"{builder.name} is reached by {builder.communicator}: the image is not booted to be tested"
+        elif not builder.clears_keys:
+            yield (
+                f"{builder.name}: Packer's temporary key stays in the image, which fails its smoke test "
+                "(ssh_clear_authorized_keys = true)"
+            )
+
+
 def _amazon(template: Template) -> list[Builder]:
     return [builder for builder in template.builders if builder.type in AMAZON_TYPES]
 

@@ -44,6 +44,8 @@ class Builder:
     ssh_username: str | None = None
     """Who Packer logs in as, where the template says it in so many words."""
     communicator: str = "ssh"
+    clears_keys: bool = False
+    """Whether Packer takes its temporary key off the image again (`ssh_clear_authorized_keys`)."""
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,17 @@ def _builder(name: str, type_: str, place: Place, body: Body, *, scope: Scope, d
     if type_ not in AMAZON_TYPES:
         return Builder(name, type_, place)
     source, source_place = read_source(body, scope=scope, data=data)
-    return Builder(name, type_, place, read_region(body, scope=scope), source, source_place)
+    return Builder(
+        name, type_, place, read_region(body, scope=scope), source, source_place,
+        ssh_username=_text(body, "ssh_username", scope), communicator=_text(body, "communicator", scope) or "ssh",
+        clears_keys=_text(body, "ssh_clear_authorized_keys", scope) == "true",
+    )  # fmt: skip
+
+
+def _text(body: Body, name: str, scope: Scope) -> str | None:
+    """The value of an attribute as text; None where it is absent, or cannot be known."""
+    attribute = body.attributes.get(name)
+    return as_text(evaluate(attribute.expression, scope)) or None if attribute is not None else None
 
 
 def _sources_of(

@@ -17,6 +17,7 @@ source "amazon-ebs" "web" {
   source_ami   = var.source_ami
   encrypt_boot = true
   metadata_options { http_tokens = "required" }
+  ssh_clear_authorized_keys = true
 }
 build {
   sources = ["source.amazon-ebs.web"]

@@ -155,6 +155,9 @@ build {
 """
 
 
+ON_AN_AMI = "source: {ami: {id: ami-0abc}}\n"
+
+
 def image(fleet: Fleet, name: str = "web") -> Any:
     assert not fleet.problems, {name: [str(one) for one in found] for name, found in fleet.problems.items()}
     return fleet.images[name]
@@ -206,11 +209,64 @@ def test_notes_say_what_a_template_leaves_open(read: Read) -> None:
             "the template declares no variable source_ami: Packer looks the source up by itself, and may find another "
             "one than what is pinned"
         ),
+        (
+            "web.amazon-ebs.web: Packer's temporary key stays in the image, which fails its smoke test "
+            "(ssh_clear_authorized_keys = true)"
+        ),
     )
 
 
 def test_a_template_that_leaves_nothing_open_has_no_notes(web: Read) -> None:
     assert image(web()).notes == ()
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("", (None, "ssh", False)),
+        ('ssh_username = "admin"', ("admin", "ssh", False)),
+        ("ssh_username = var.run_tags", (None, "ssh", False)),
+        ("ssh_clear_authorized_keys = true", (None, "ssh", True)),
+        ('ssh_clear_authorized_keys = "true"', (None, "ssh", True)),
+        ('communicator = "winrm"', (None, "winrm", False)),
+    ],
+)
+def test_it_says_who_logs_in_and_what_stays_of_that(
+    web: Read, hcl: str, line: str, expected: tuple[str | None, str, bool]
+) -> None:
+    template = hcl.replace("ssh_clear_authorized_keys = true", line)
+    (builder,) = image(web(ON_AN_AMI, template)).template.builders
+    assert (builder.ssh_username, builder.communicator, builder.clears_keys) == expected
+
+
+def test_what_cannot_be_booted_to_be_tested_is_said(web: Read, hcl: str) -> None:
+    windows = hcl.replace("ssh_clear_authorized_keys = true", 'communicator = "winrm"')
+    said = ("amazon-ebs.web is reached by winrm: the image is not booted to be tested",)
+    assert image(web(ON_AN_AMI, windows)).notes == said
+    assert image(web(f"{ON_AN_AMI}smoke_test: {{boot: false}}\n", windows)).notes == ()
+
+
+@pytest.mark.parametrize("suite", ["smoke/", "smoke/test_web.py", "smoke/check.py", "/tests", "../shared"])
+def test_a_suite_is_a_file_or_a_folder_with_tests_anywhere_in_the_repository(web: Read, suite: str) -> None:
+    tests = ("desired/web/smoke/test_web.py", "desired/web/smoke/check.py", "tests/a/web_test.py")
+    files = dict.fromkeys((*tests, "desired/shared/test_all.py"), "")
+    fleet = web(f"{ON_AN_AMI}smoke_test: {{suite: {suite}}}\n", files=files)
+    assert image(fleet).declaration.smoke_test.suite == suite
+
+
+@pytest.mark.parametrize(
+    ("suite", "said"),
+    [
+        ("smoke", 'the folder "smoke" holds no tests'),
+        ("smokes", '"smokes" is nothing that is committed'),
+        ("../../../etc", '"../../../etc" leads out of the repository'),
+    ],
+)
+def test_a_suite_that_is_not_there_is_a_problem_with_its_place(web: Read, suite: str, said: str) -> None:
+    fleet = web(f"{ON_AN_AMI}smoke_test:\n  suite: {suite}\n", files={"desired/web/smoke/helpers.py": ""})
+    found = problem(fleet)
+    assert f"smoke_test.suite: {said}" in found
+    assert "desired/web/image.yaml:3:3" in found
 
 
 @pytest.mark.parametrize(
