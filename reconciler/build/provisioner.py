@@ -21,6 +21,7 @@ _WITH_SCRIPT = (
     (re.compile(r"Provisioning with powershell script: (.+)"), "powershell"),
     (re.compile(r"Provisioning with windows-shell script: (.+)"), "windows-shell"),
     (re.compile(r"Uploading (.+) => .+"), "file"),
+    (re.compile(r"Executing Ansible: .* (\S+)"), "ansible"),  # the playbook comes last, by its whole path
 )
 _WITHOUT_SCRIPT = (
     ("Provisioning with Ansible Local", "ansible-local"),

@@ -66,6 +66,15 @@ def test_a_failed_provisioner_is_named_with_its_script_from_the_root(request_: B
     assert [artifact.id for artifact in error.artifacts] == ["ami-1"]
 
 
+def test_a_path_into_the_export_is_one_of_the_repository(request_: BuildRequest) -> None:
+    playbook = str(request_.export / "desired/web/policy/playbook.yml")
+    failing = Failing("amazon-ebs.web", "Non-zero exit status", Provisioner("ansible", playbook), ("FAILED!",))
+
+    error = failure(request_, Exit(1, 72.9), Outcome(1, failures=(failing,)))
+
+    assert error.what == 'build failed in provisioner "ansible" (desired/web/policy/playbook.yml), 1:12 in'
+
+
 def test_a_failure_outside_of_provisioners_says_what_packer_says(request_: BuildRequest) -> None:
     failing = Failing("amazon-ebs.web", "Error launching source instance: no capacity", None, ("Launching",))
     other = Failing("amazon-ebs.db", "x", None, ())

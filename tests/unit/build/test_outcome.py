@@ -147,6 +147,7 @@ def test_a_private_key_that_scrolled_out_of_the_tail_is_still_a_key() -> None:
         ("Running local shell script: x.sh", Provisioner("shell-local", "x.sh")),
         ("Provisioning with powershell script: C:/t/powershell-provisioner12", Provisioner("powershell")),
         ("Provisioning with Ansible...", Provisioner("ansible")),
+        ("Executing Ansible: ansible-playbook -e a=b -i /tmp/inv /x/play.yml", Provisioner("ansible", "/x/play.yml")),
         ("Uploading app.conf => /tmp/app.conf", Provisioner("file", "app.conf")),
         ("Launching a source AWS instance...", None),
     ],
