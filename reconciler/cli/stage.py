@@ -54,7 +54,8 @@ class Stage:
 
     def show_from_log(self, image: str, *, starting: tuple[str, ...]) -> None:
         """Show lines of an image's newest build log that start so, Packer's prefix aside."""
-        log = max((self.clone / ".reconciler" / "logs").glob(f"{image}-*.log"))
+        logs = (self.clone / ".reconciler" / "logs").glob(f"{image}-*.log")
+        log = max(path for path in logs if not path.name.endswith(".smoke.log"))
         self._show("grep", "image-release", f".reconciler/logs/{log.name}")
         for line in log.read_text(encoding="utf-8").splitlines():
             said = line.split(": ", 1)[-1].strip()

@@ -11,6 +11,9 @@ from reconciler.sandbox.machine import Machine
 from reconciler.sandbox.ssh import SecureShell
 from reconciler.sandbox.storage import Chain, Storage
 
+_ROOTS_OWN = ("HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")
+"""Not the environment of whoever started the sandbox: its TMPDIR, say, is nowhere inside."""
+
 
 @dataclass(frozen=True)
 class _Running:
@@ -60,7 +63,7 @@ class Instances:
         try:
             machine = Machine(self._storage.mount_disk(place))
             try:
-                inside = machine.command(["/bin/sh", "-ec", command])
+                inside = machine.command(["env", "-i", *_ROOTS_OWN, "/bin/sh", "-ec", command])
                 ran = subprocess.run(inside, stdin=subprocess.DEVNULL, capture_output=True, check=False)
             finally:
                 machine.stop()
