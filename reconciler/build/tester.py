@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -27,7 +27,10 @@ class TestRequest:
         timeout: Seconds for all of it, from now on.
         folder: For what is gone after the test.
         log: The output that is kept, redacted. JUnit is written beside it, with the suffix `.xml`.
-        alive: Whether the instance still runs, in the cloud's words; asked when the connection is lost.
+        alive: Whether the instance still runs, in the cloud's words: `running`, `terminated`. Asked now and then while
+            it does not answer, and when the connection is lost. A ReconcilerError counts as "not known".
+        port: Of its SSH.
+        secrets: Values that must not be shown: what the build was given may be in the image, and in a test's output.
     """
 
     __test__ = False  # pytest would take its name for a test's
@@ -44,14 +47,20 @@ class TestRequest:
     log: Path
     alive: Callable[[], str]
     port: int = 22
+    secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 
 @dataclass(frozen=True)
 class Tested:
-    """What came of a test. `result` never says `skipped`. `inventory` is None where SSH never came.
+    """What came of a test.
 
-    `tail` holds the last lines of the output of a failed test, redacted.
+    `result` never says `skipped`. Its `seconds` are from the call to the end of the last test; `why` is what no single
+    test can say: SSH that never came, an instance that was lost, a suite that holds no test, an inventory that could
+    not be taken. `inventory` is None where SSH never came, and where it could not be taken. `tail` holds the last lines
+    of the output of the first test that failed, redacted.
     """
+
+    __test__ = False  # pytest would take its name for a test's
 
     result: SmokeTestResult
     inventory: Inventory | None
@@ -69,5 +78,6 @@ class Tester(Protocol):
         changes, an instance that dies, a suite that hangs, does not parse or holds no test.
 
         Raises:
-            Terminal: the test could not be run here (no OpenSSH client, a full disk), or was cancelled.
+            UserError: there is no OpenSSH client here.
+            Terminal: the test could not be run here (a full disk, an unreadable key), or was cancelled.
         """

@@ -72,6 +72,16 @@ def check_packer(patient: Patient) -> Finding:
     return Finding("packer", "ok", f"{binary.version_text} at {binary.path}; its plugins are built in")
 
 
+def check_ssh(patient: Patient) -> Finding:
+    """The OpenSSH client, which every image that is booted is tested through."""
+    from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
+
+    booted = [one.name for one in patient.known.fleet.images.values() if one.declaration.smoke_test.boot]
+    if not booted:
+        return Finding("ssh", "note", "no image is booted to be tested (smoke_test.boot)")
+    return Finding("ssh", "ok", client(os.environ))
+
+
 def check_repository(patient: Patient) -> Finding:
     """The checkout: on which branch, whole or shallow."""
     repository = patient.workspace.repository
@@ -162,6 +172,7 @@ CHECKS = (
     _guarded("state", check_state),
     _guarded("branch", check_target),
     _guarded("packer", check_packer),
+    _guarded("ssh", check_ssh),
     _guarded("aws", check_registry),
     _guarded("clock", check_clock),
 )

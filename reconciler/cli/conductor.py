@@ -18,6 +18,7 @@ from reconciler.git.target import Target
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan
+from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.registry.faults import NoCredentials
 from reconciler.registry.protocol import Registry
@@ -36,6 +37,8 @@ class Conductor:
     target: Target
     listener: Listener
     cancelled: threading.Event
+    keep_failed: int = 0
+    """Seconds for which an instance that failed its smoke test stays."""
 
     def conduct(self, known: Known, *, origin: Origin | None, expected: Plan | None, allowed: int | None) -> Report:
         """Plan, refuse what is unsafe, act, and tell the world: of a preview its pull request, else the announcers.
@@ -103,6 +106,7 @@ class Conductor:
         for left in sweep(folder / "work"):
             note(f"removed what a killed run left: {left.name}")
         builds = any("build" in image.actions for image in planned.plan.images)
+        boots = any(not REPLACING.isdisjoint(image.actions) for image in planned.plan.images)
         return Run(
             known=known,
             repository=self.workspace.repository,
@@ -113,6 +117,11 @@ class Conductor:
             run_id=f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
             now=now,
             listener=self.listener,
+            testbed=self.workspace.testbed(known, cancelled=self.cancelled, keep_failed=self.keep_failed)
+            if boots
+            else None,
+            recorded_branch=self.target.branch,
+            state=self.workspace.repository.tree(self.target.head),
             ci=_ci_run(),
             cancelled=self.cancelled,
         )
@@ -120,4 +129,4 @@ class Conductor:
 
 def _ci_run() -> CiRun | None:
     url = os.environ.get("CIRCLE_BUILD_URL")
-    return CiRun(provider="circleci", url=url) if url else None
+    return CiRun(provider="circleci", url=url, job=os.environ.get("CIRCLE_JOB") or None) if url else None

@@ -21,7 +21,7 @@ _MARKS = {"ok": click.style("ok     ", fg="green"), "note": click.style("note   
 @options.as_json
 @options.directory
 def command(*, as_json: bool, directory: Path) -> int:
-    """Check Packer and its plugins, git, the repository, the remote, credentials and the clock.
+    """Check Packer and its plugins, SSH, git, the repository, the remote, credentials and the clock.
 
     Changes nothing. Exit codes: 0 all well, 1 some trouble would stop a run.
     """

@@ -113,25 +113,32 @@ class Bars:
                         f"waiting for {', '.join(event.on)}", total=None, image=event.image, left="", start=False
                     )
                 case events.Started():
-                    self._start(event)
-                case events.Step():
-                    self._progress.update(self._tasks[event.image], description=event.what[:40])
-                    self._show_time_left(event.image)
-                case events.Copied() | events.Recorded() | events.Built() | events.Adopted():
+                    self._start(event, "starting")
+                case events.Booting():
+                    self._start(event, "booting")
+                    self._finish(event)
+                case events.Step() | events.Testing():
+                    self._update(event.image, event.what)
+                case events.Copied() | events.Recorded() | events.Built() | events.Adopted() | events.Tested():
                     self._finish(event)
                 case _:
                     for line in describe(event):
                         self._progress.console.print(f"{event.image}: {line}", markup=False, highlight=False)
 
-    def _start(self, event: events.Started) -> None:
+    def _start(self, event: events.Started | events.Booting, doing: str) -> None:
         task = self._tasks.get(event.image)
         estimate = event.estimate_seconds
         left = f"~{duration(estimate)} left" if estimate else ""
         if task is None:
-            self._tasks[event.image] = self._progress.add_task("starting", total=estimate, image=event.image, left=left)
+            self._tasks[event.image] = self._progress.add_task(doing, total=estimate, image=event.image, left=left)
         else:
-            self._progress.update(task, description="starting", total=estimate, left=left)
+            self._progress.reset(task, description=doing, total=estimate, left=left)
             self._progress.start_task(task)
+
+    def _update(self, image: str, what: str) -> None:
+        if image in self._tasks:
+            self._progress.update(self._tasks[image], description=what[:40])
+            self._show_time_left(image)
 
     def _show_time_left(self, image: str) -> None:
         task = self._progress.tasks[self._progress.task_ids.index(self._tasks[image])]
@@ -142,5 +149,5 @@ class Bars:
     def _finish(self, event: Event) -> None:
         for line in describe(event):
             self._progress.console.print(f"{event.image}: {line}", markup=False, highlight=False)
-        if isinstance(event, events.Recorded) and event.image in self._tasks:
+        if isinstance(event, events.Recorded | events.Unchanged) and event.image in self._tasks:
             self._progress.remove_task(self._tasks.pop(event.image))

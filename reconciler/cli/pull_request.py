@@ -100,7 +100,7 @@ def _undoing_nothing(what: str) -> Iterator[None]:
 
 def _previewed(result: Result, tail: tuple[str, ...]) -> Previewed:
     why = result.why or ("" if result.build is not None else result.status)
-    return Previewed(build=result.build, why=why, tail=tail)
+    return Previewed(build=result.build, why=why, tail=tail, tested=result.tested, difference=result.difference)
 
 
 def propose(report: Report, settings: GitHubSettings | None, *, repository: str, base: str) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import click
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from reconciler.cli import options
 from reconciler.cli.conductor import Conductor
@@ -22,7 +22,9 @@ from reconciler.git.proposal import PROPOSAL
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
+from reconciler.model.values import parse_duration
 from reconciler.plan import words
+from reconciler.plan.smoke_words import outcome
 from reconciler.steps.result import Report, Result
 
 
@@ -48,6 +50,14 @@ from reconciler.steps.result import Report, Result
 @click.option(
     "--pull-request", type=click.IntRange(min=1), metavar="N", help="Its pull request. Default: what CircleCI says."
 )
+@click.option(
+    "--keep-failed",
+    is_flag=False,
+    flag_value="1h",
+    metavar="DURATION",
+    callback=lambda _context, _option, value: _kept_for(value),
+    help="Leave an instance that failed its smoke test running for so long (1h if none is given), to look at it.",
+)
 @options.junit
 @options.as_json
 @options.directory
@@ -63,6 +73,7 @@ def command(
     preview: bool,
     branch: str | None,
     pull_request: int | None,
+    keep_failed: int,
     junit: Path | None,
     as_json: bool,
     directory: Path,
@@ -95,7 +106,7 @@ def command(
         _refuse_elsewhere(target)
         known = workspace.read(workspace.repository.tree(target.head), expected.options if expected else asked)
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
-        conductor = Conductor(workspace, target, listener=listener, cancelled=cancelled)
+        conductor = Conductor(workspace, target, listener=listener, cancelled=cancelled, keep_failed=keep_failed)
         report = conductor.conduct(known, origin=origin, expected=expected, allowed=max_actions)
     if junit is not None:
         write_file(junit, _as_junit(report))
@@ -105,6 +116,13 @@ def command(
         branch = PROPOSAL if settings.git.push == "pull-request" else target.branch
         _print(report, branch, pushed=workspace.repository.remote(settings.git.remote) is not None)
     return report.exit_code
+
+
+def _kept_for(text: str | None) -> int:
+    try:
+        return parse_duration(text) if text is not None else 0
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 def _refuse_elsewhere(target: Target) -> None:
@@ -165,7 +183,9 @@ def _line(result: Result, width: int) -> str:
         parts = [result.why.splitlines()[0]]
     elif result.build:
         took = [words.duration(result.seconds).replace(" ", TIE)] if result.seconds else []
-        parts = [result.build.id, *took, *(f"{one.location}{TIE}{one.id}" for one in result.build.artifacts)]
+        test = [outcome(result.tested).replace(" ", TIE)] if result.tested is not None else []
+        places = [f"{one.location}{TIE}{one.id}" for one in result.build.artifacts]
+        parts = [result.build.id, *took, *test, *places]
     return f"{result.image:<{width}}  {result.status:<10}  {'  '.join(parts)}"
 
 
@@ -183,12 +203,10 @@ def _as_junit(report: Report) -> str:
 
 
 def _told(result: Result) -> tuple[str, ...]:
-    """What went wrong, with the build's last lines."""
-    from reconciler.build.failure import BuildFailed  # noqa: PLC0415 - as above
-
+    """What went wrong, with the last lines of the build or of its test."""
     if result.error is None:
         return (result.why,) if result.why else ()
-    return (str(result.error), *(result.error.tail if isinstance(result.error, BuildFailed) else ()))
+    return (str(result.error), *getattr(result.error, "tail", ()))
 
 
 def _as_json(report: Report, target: Target) -> dict[str, Any]:
@@ -202,10 +220,16 @@ def _as_json(report: Report, target: Target) -> dict[str, Any]:
                 "image": result.image,
                 "status": result.status,
                 "why": result.why or None,
-                "build": result.build.model_dump(mode="json", exclude_none=True) if result.build else None,
+                "build": _plain(result.build),
+                "smoke_test": _plain(result.tested),
+                "difference": _plain(result.difference),
                 "commit": result.commit,
                 "tags": result.tags,
             }
             for result in report.results
         ],
     }
+
+
+def _plain(model: BaseModel | None) -> dict[str, Any] | None:
+    return model.model_dump(mode="json", exclude_none=True) if model is not None else None

@@ -9,11 +9,13 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_table
+from reconciler.cli.printing import show_table, show_text
 from reconciler.cli.workspace import Workspace, now
 from reconciler.controller import look
 from reconciler.model.plan import PlanOptions
 from reconciler.plan.standing import Standing, standings
+
+_MOST_IN_A_CELL = 60
 
 
 @click.command("status")
@@ -45,7 +47,11 @@ def _print(rows: tuple[Standing, ...]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
     for title in ("image", "stable", "candidate", "age", "source", "health"):
         table.add_column(title, overflow="fold", no_wrap=title in ("stable", "age"))
+    long = [row for row in rows if row.why is not None and len(row.why) > _MOST_IN_A_CELL]
     for row in rows:
-        health = f"{row.health}: {row.why}" if row.why else row.health
+        why = "see below" if row in long else row.why
+        health = f"{row.health}: {why}" if why else row.health
         table.add_row(row.image, row.stable or "none", row.candidate_text, row.age or "", row.source or "", health)
     show_table(table)
+    for row in long:
+        show_text(f"{row.image}: {row.why}", hang=2)

@@ -36,6 +36,29 @@ def _(event: events.Built) -> tuple[str, ...]:
 
 
 @describe.register
+def _(event: events.Booting) -> tuple[str, ...]:
+    about = f", about {duration(event.estimate_seconds)}" if event.estimate_seconds else ""
+    return (f"smoke-testing {event.build}: booting {event.location} {event.artifact}{about}",)
+
+
+@describe.register
+def _(event: events.Testing) -> tuple[str, ...]:
+    return (event.what,)
+
+
+@describe.register
+def _(event: events.Tested) -> tuple[str, ...]:
+    if event.status == "passed":
+        return (f"smoke test: {event.tests} passed in {duration(event.seconds)}",)
+    return (f"not tested: {event.why}",) if event.status == "skipped" else (f"smoke test: {event.status}",)
+
+
+@describe.register
+def _(event: events.Unchanged) -> tuple[str, ...]:
+    return (f"{event.build} holds what {event.kept} holds: retired, {event.kept} stays",)
+
+
+@describe.register
 def _(event: events.Adopted) -> tuple[str, ...]:
     return (f"adopting {event.build}: it is in the registry already",)
 
@@ -72,7 +95,7 @@ def _(event: events.Warned) -> tuple[str, ...]:
 
 @describe.register
 def _(event: events.Failed) -> tuple[str, ...]:
-    tail = ("  last lines of the build:", *(f"    {line}" for line in event.tail)) if event.tail else ()
+    tail = (f"  last lines of the {event.of}:", *(f"    {line}" for line in event.tail)) if event.tail else ()
     notes = tuple(f"  {note}" for note in event.notes)
     log = (f"  full log: {event.log}",) if event.log else ()
     return (*event.what.splitlines(), *tail, *notes, *log)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 
 @dataclass(frozen=True)
@@ -66,6 +66,7 @@ class Booting(Event):
 class Testing(Event):
     """The smoke test entered a step: `waiting for SSH`, `test_nginx_serves`, `reading packages`."""
 
+    __test__: ClassVar[bool] = False  # pytest would take its name for a test's
     name: ClassVar[str] = "smoke-test.step"
     what: str
 
@@ -74,6 +75,7 @@ class Testing(Event):
 class Tested(Event):
     """The smoke test ended. `status` is passed, failed or skipped; `why` says what failed, or why it was skipped."""
 
+    __test__: ClassVar[bool] = False  # pytest would take its name for a test's
     name: ClassVar[str] = "smoke-test.ended"
     build: str
     status: str
@@ -157,11 +159,12 @@ class Warned(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The image failed. `tail` holds the last lines of the build, redacted."""
+    """The image failed. `tail` holds the last lines of its build, or of its test, redacted."""
 
     name: ClassVar[str] = "image.failed"
     what: str
     tail: tuple[str, ...] = ()
+    of: Literal["build", "test"] = "build"
     log: str | None = None
     notes: tuple[str, ...] = ()
 

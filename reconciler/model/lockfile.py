@@ -162,6 +162,9 @@ class Failure(Model):
 
     build: str = Field(pattern=BUILD_ID_PATTERN)
     key: Digest
+    inputs: Digest | None = Field(
+        None, description="Of all that was built but its source: as long as it is declared, the failure stands."
+    )
     attempts: int = Field(ge=1)
     at: Instant
     retry_after: Instant

@@ -27,7 +27,8 @@ def _newest_build(seen: Iterable[Seen]) -> tuple[Seen, ...]:
     builds: dict[str, dict[str, Seen]] = {}
     for one in seen:
         build = one.own("build")
-        if build is None or one.began is None or not one.complete or one.own("phase") in NEVER_AGAIN:
+        refused = one.own("phase") in NEVER_AGAIN or one.own("smoke") == "failed"
+        if build is None or one.began is None or not one.complete or refused:
             continue
         # Two complete copies of a build in one region come from two runs at once: the first one made stays.
         best = builds.setdefault(build, {}).setdefault(one.location, one)

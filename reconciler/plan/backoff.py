@@ -5,11 +5,20 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 from reconciler.model.lockfile import Failure
+from reconciler.model.plan import Wanted
 from reconciler.model.values import format_instant
 from reconciler.plan.words import visible
 
 FIRST = timedelta(minutes=15)
 LONGEST = timedelta(days=1)
+
+
+def counts(failure: Failure, *, wanted: Wanted | None, drifted: bool) -> bool:
+    """Whether a failure still says something: of what the image drifted to, or of a refresh of what it is.
+
+    Once what failed was taken back it is past.
+    """
+    return drifted or (wanted is not None and failure.inputs == wanted.inputs)
 
 
 def next_failure(before: Failure | None, *, build: str, key: str, what: str, now: datetime) -> Failure:

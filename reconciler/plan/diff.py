@@ -12,7 +12,8 @@ from reconciler.model.plan import Action, Decision, Health, PlannedImage, Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.adoption import NEVER_AGAIN, adoptable, adoptable_by_inputs
-from reconciler.plan.estimate import build_seconds
+from reconciler.plan.backoff import counts
+from reconciler.plan.estimate import seconds_until_tested
 from reconciler.plan.key import REFRESH_OF
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING
@@ -40,13 +41,21 @@ def _drift(situation: Situation) -> Decision:
         return _without_pin(situation)
     wanted = want(image, situation.pin)
     reasons = content_reasons(situation, wanted)
-    if not reasons and situation.last is not None:
-        reasons = renewal_reasons(situation)
-        if reasons:
-            wanted = want(image, situation.pin, refresh_of=situation.last.id)
-        else:
-            wanted = replace(wanted, key=situation.last.key, components=situation.last.components)
-    return _replace_build(situation, wanted, reasons) if reasons else _keep_build(situation, wanted)
+    if reasons or situation.last is None:
+        return _replace_build(situation, wanted, reasons)
+    recorded = replace(wanted, key=situation.last.key, components=situation.last.components)
+    return renewal(situation) or _keep_build(situation, recorded)
+
+
+def renewal(situation: Situation) -> Decision | None:
+    """What is to be done about an image that is what is wanted, but too old for a refresh, or forced; None if neither.
+
+    Also asked by a run whose parent came out as it was, although the child was to follow it.
+    """
+    reasons = renewal_reasons(situation)
+    if situation.last is None or not reasons:
+        return None
+    return _replace_build(situation, want(situation.image, situation.pin, refresh_of=situation.last.id), reasons)
 
 
 def _without_pin(situation: Situation) -> Decision:
@@ -236,12 +245,12 @@ def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) ->
     planned = PlannedImage(
         image=situation.image.name,
         sync="unknown" if outcome.unknown else "drifted" if outcome.reasons else "in-sync",
-        health=_health(situation, outcome),
+        health=_health(situation, wanted, outcome),
         actions=outcome.actions,
         reasons=outcome.reasons,
         blocked_by=(situation.image.parent or "",) if waits else (),
         waits_for=outcome.waits_for,
-        estimate_seconds=build_seconds(situation.lock) if building else None,
+        estimate_seconds=seconds_until_tested(situation.lock) if building else None,
         key=wanted.key if wanted else None,
         due=_due(situation),
         unknown=outcome.unknown,
@@ -254,11 +263,12 @@ def _due(situation: Situation) -> str | None:
     return format_instant(moment) if moment is not None else None
 
 
-def _health(situation: Situation, outcome: _Outcome) -> Health:
+def _health(situation: Situation, wanted: Wanted | None, outcome: _Outcome) -> Health:
     if outcome.unknown:
         return "unknown"
-    if situation.lock.failure is not None and outcome.reasons:
-        return "degraded"  # without a reason it stands as declared: what failed was taken back
+    failure = situation.lock.failure
+    if failure is not None and counts(failure, wanted=wanted, drifted=bool(outcome.reasons)):
+        return "degraded"
     last = situation.last
     if last is not None and last.phase in NEVER_AGAIN:
         return "degraded"

@@ -13,6 +13,7 @@ from reconciler.plan.smoke_words import outcome
 from reconciler.plan.words import duration
 
 _MOST_FILES = 8
+_MOST_TESTS = 8
 
 
 def build_commit(image: str, build: Build, *, verb: str = "build", difference: Difference | None = None) -> str:
@@ -40,7 +41,13 @@ def change_commit(image: str, what: str, reasons: Iterable[Reason], *, added: It
 def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> str:
     """The message of a commit that records a failed attempt."""
     failed = smoke_lines(failure.smoke_test)[1:] if failure.smoke_test is not None else ()
-    body = [f"{failure.what}.", *failed, f"Attempt {failure.attempts}; the next not before {failure.retry_after}."]
+    more = [f"{len(failed) - _MOST_TESTS} more failed."] if len(failed) > _MOST_TESTS else []
+    body = [
+        f"{failure.what}.",
+        *failed[:_MOST_TESTS],
+        *more,
+        f"Attempt {failure.attempts}; the next not before {failure.retry_after}.",
+    ]
     trailers = [
         f"Reconciler-Image: {image}",
         f"Reconciler-Build: {failure.build}",

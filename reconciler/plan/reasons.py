@@ -66,13 +66,19 @@ def request_text(request: SourceRequest | None) -> str:
 
 
 def as_done(reasons: Iterable[Reason], pin: Pin | None) -> tuple[Reason, ...]:
-    """The reasons as they are recorded: where the plan could only say "this run", the parent's build."""
-    return tuple(
-        reason.model_copy(update={"now": str(pin)})
-        if reason.code == "parent-rebuilt" and pin is not None and pin.build is not None
-        else reason
-        for reason in reasons
-    )
+    """The reasons as they are recorded: where the plan could only say "this run", the parent's build.
+
+    A parent that came out as it was, and is kept, is no reason any more.
+    """
+    return tuple(_done(reasons, pin))
+
+
+def _done(reasons: Iterable[Reason], pin: Pin | None) -> Iterator[Reason]:
+    for reason in reasons:
+        if reason.code != "parent-rebuilt" or pin is None or pin.build is None:
+            yield reason
+        elif reason.was != str(pin):
+            yield reason.model_copy(update={"now": str(pin)})
 
 
 def _inputs_changed(situation: Situation, last: Build, components: tuple[str, ...]) -> Reason:

@@ -77,9 +77,7 @@ def kept_for(fleet: Fleet, name: str) -> timedelta:
 def branches_matter(seen: Iterable[Seen], *, fleet: Fleet, now: datetime) -> bool:
     """Whether the fate of some old preview hangs on the remote's branches."""
     return any(
-        _is_nobodys(one)
-        and one.began is not None
-        and now - one.began > kept_for(fleet, one.own("image") or "")
+        _is_nobodys(one) and one.began is not None and now - one.began > kept_for(fleet, one.own("image") or "")
         for one in seen
     )
 

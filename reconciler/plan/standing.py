@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from reconciler.model.plan import Decision
 from reconciler.model.values import format_duration
+from reconciler.plan.backoff import counts
 from reconciler.plan.planning import FleetPlan
 from reconciler.plan.situation import finished_at
 from reconciler.plan.verdicts import waiting_since
@@ -75,7 +76,7 @@ def _troubles(decision: Decision, now: datetime) -> Iterator[str]:
     planned, lock = decision.planned, decision.lock
     if planned.errors:
         yield planned.errors[0].splitlines()[0]
-    if lock.failure is not None and planned.sync == "drifted":
+    if lock.failure is not None and counts(lock.failure, wanted=decision.wanted, drifted=planned.sync == "drifted"):
         first_line = lock.failure.what.splitlines()[0]
         yield f"{lock.failure.build} failed, attempt {lock.failure.attempts}: {first_line}"
     if planned.health == "suspended" and planned.waits_for:

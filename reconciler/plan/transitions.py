@@ -6,13 +6,14 @@ from collections.abc import Iterable
 
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, Verdict, Verified
-from reconciler.model.source import PinnedSource
+from reconciler.model.source import Pin, PinnedSource, SourceRequest
 from reconciler.plan.adoption import NEVER_AGAIN
 
 
-def with_build(lock: Lockfile, build: Build, *, image: Image) -> Lockfile:
+def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceRequest | None = None) -> Lockfile:
     """Record a finished build: newest first, its pin, the channels that it moves. A past failure is forgotten.
 
+    `requested` is what the pin was resolved for, where the declaration asks for another source by now.
     Kept are the newest `retain.builds`, whatever a channel or a hold points to, and the build that `stable` would fall
     back to; older ones stay in git's history.
     Only the newest build lists its files: the older ones' are in git, and a thousand lockfiles stay quick to read.
@@ -20,7 +21,7 @@ def with_build(lock: Lockfile, build: Build, *, image: Image) -> Lockfile:
     older = tuple(one.model_copy(update={"files": None}) for one in lock.builds if one.id != build.id)
     stable = build.id if first_phase(image, build.verdict) == "stable" else lock.channels.stable
     channels = Channels(candidate=build.id, stable=stable)
-    source = _pinned(build, image)
+    source = _pinned(build.source, requested or image.source)
     hold = image.declaration.hold
     kept = {channels.candidate, channels.stable, hold.build if hold else None}
     newest = (build, *older)
@@ -98,8 +99,11 @@ def promotes(lock: Lockfile, image: Image) -> bool:
 
 
 def with_verified(lock: Lockfile, build_id: str, verified: Verified, *, image: Image) -> Lockfile:
-    """Record that a build was made again and came out the same: it stays in its channels, on the newer pin."""
-    source = PinnedSource(requested=image.source, pinned=verified.source) if image.source and verified.source else None
+    """Record that a build was made again and came out the same: it stays in its channels, on the newer pin.
+
+    `image` is as it was when that pin was resolved.
+    """
+    source = _pinned(verified.source, image.source)
     builds = tuple(one.model_copy(update={"verified": verified}) if one.id == build_id else one for one in lock.builds)
     return lock.model_copy(update={"builds": builds, "source": source or lock.source, "failure": None})
 
@@ -109,7 +113,5 @@ def with_failure(lock: Lockfile, failure: Failure) -> Lockfile:
     return lock.model_copy(update={"failure": failure})
 
 
-def _pinned(build: Build, image: Image) -> PinnedSource | None:
-    if image.source is None or build.source is None:
-        return None
-    return PinnedSource(requested=image.source, pinned=build.source)
+def _pinned(pin: Pin | None, requested: SourceRequest | None) -> PinnedSource | None:
+    return PinnedSource(requested=requested, pinned=pin) if requested is not None and pin is not None else None

@@ -70,5 +70,7 @@ def _tagged(run: Run, image: str, build_id: str, *, key: str) -> Build | None:
         build = Build.model_validate_json(record)
     except ValidationError:
         return None  # a failed build's tag, or one that a person wrote: the artifact's tags tell what can be told
-    # Whoever may push tags writes what they like there. A verdict comes from the lockfile or the artifacts' tags.
-    return build.model_copy(update={"verdict": None, "recorded": None}) if build.key == key else None
+    # Whoever may push tags writes what they like there. A verdict comes from the lockfile or the artifacts' tags, and
+    # the paths of files in state/ are for us to give.
+    ours = dict.fromkeys(("verdict", "recorded", "verified", "provenance"))
+    return build.model_copy(update=ours) if build.key == key else None

@@ -61,6 +61,17 @@ def lacks_phase_alone(run: Run, image: Image, build: Build, adopted: Sequence[Se
     )
 
 
+def stands_as_declared(run: Run, image: Image, build: Build) -> bool:
+    """Whether a recorded build is there in every declared region, with all its tags."""
+    tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
+    for region in image.regions:
+        recorded = build.artifact_in(region)
+        seen = run.registry.find(region, recorded.id) if recorded is not None else None
+        if seen is None or seen.state != "available" or any(seen.tags.get(name) != tags[name] for name in tags):
+            return False
+    return True
+
+
 def tag_with_new_name(run: Run, image: Image, lock: Lockfile) -> None:
     """Write an image's tags anew on all that is recorded of it: an artifact under a former name can't be retired."""
     for build in lock.builds:

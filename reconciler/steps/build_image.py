@@ -15,6 +15,7 @@ from reconciler.model.lockfile import Artifact, Build, Phase
 from reconciler.model.plan import Decision, Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
+from reconciler.plan.estimate import build_seconds
 from reconciler.plan.key import short
 from reconciler.plan.key import wanted as want
 from reconciler.plan.reasons import as_done
@@ -95,7 +96,7 @@ def _request(
         source_ami=_source_ami(image, wanted.pin),
         image_tags={**image.declaration.tags, **birth},
         run_tags=birth,
-        estimate_seconds=decision.planned.estimate_seconds,
+        estimate_seconds=build_seconds(decision.lock),
     )
 
 

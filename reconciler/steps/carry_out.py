@@ -9,35 +9,35 @@ from reconciler.build.failure import BuildFailed
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.lockfile import Artifact
 from reconciler.model.plan import Decision, Wanted
+from reconciler.model.source import Pin
 from reconciler.plan import transitions
 from reconciler.plan.adoption import adoptable
-from reconciler.plan.backoff import next_failure
+from reconciler.plan.diff import renewal
+from reconciler.plan.key import moved
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING, pin_to_recorded
 from reconciler.plan.planning import lock_of
+from reconciler.plan.situation import Situation
 from reconciler.steps.adopt import adopted_build
-from reconciler.steps.artifacts import (
-    Copies,
-    copy_missing,
-    lacks_phase_alone,
-    tag_complete,
-    tag_with_new_name,
-    with_copies,
-)
+from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_with_new_name
 from reconciler.steps.build_image import build_image, new_build_id
+from reconciler.steps.failed_attempt import failed_attempt, interrupted
+from reconciler.steps.finish import finish_adopted, finish_built, result_of
 from reconciler.steps.preview import preview_image
-from reconciler.steps.record import Recording, record_build, record_change, record_failure
+from reconciler.steps.record import record_change
 from reconciler.steps.result import Result, Status
 from reconciler.steps.run import Run
 from reconciler.steps.settle import retire_previews, settle
+from reconciler.steps.smoke_test import SmokeTestFailed
 
 _BECAME: Mapping[Status, str] = {
     "failed": "failed",
     "skipped": "was skipped",
     "interrupted": "was interrupted",
     "superseded": "changed in the meantime",
+    "unchanged": "came out as it was",
 }
 
 
@@ -52,6 +52,8 @@ def carry_out(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Re
     try:
         return _act(run, decision, parents)
     except ReconcilerError as error:
+        if run.cancelled.is_set():
+            return interrupted(decision, error)
         run.listener(events.Failed(image=decision.name, what=str(error)))
         return Result(decision.name, "failed", decision.lock, why=error.what, error=error)
 
@@ -87,9 +89,11 @@ def _carry_out(run: Run, decision: Decision, image: Image, parents: Mapping[str,
         return _change(run, decision, image)
     wanted = _with_parent(decision, image, parents)
     if _needless(decision, wanted):
-        why = f"its parent {image.parent} {_BECAME['superseded']}"
-        run.listener(events.Skipped(image=image.name, why=why))
-        return Result(image.name, "superseded", decision.lock, why=why)
+        # It may still be too old for a refresh, or somebody asked for a new build of it.
+        renewed = renewal(_alone(run, decision, image, pin=wanted.pin))
+        if renewed is None or renewed.wanted is None or not renewed.acts:
+            return _left_as_it_is(run, decision, wanted, parent=parents.get(image.parent or ""))
+        decision, wanted = renewed, renewed.wanted
     if "build" in decision.planned.actions:
         # A build may have waited long for its parents and its turn. What another run built meanwhile is adopted.
         there = adoptable(run.registry.observe(image.regions).of(image.name), key=wanted.key)
@@ -103,19 +107,37 @@ def _needless(decision: Decision, wanted: Wanted) -> bool:
     """Whether the parent came out otherwise than planned, so that the image has what it needs or nothing to adopt."""
     if decision.wanted is not None and decision.wanted.key == wanted.key:
         return False
-    recorded = decision.lock.builds[0].key if decision.lock.builds else None
-    return "adopt" in decision.planned.actions or wanted.key == recorded
+    return "adopt" in decision.planned.actions or _is_recorded(decision, wanted)
+
+
+def _is_recorded(decision: Decision, wanted: Wanted) -> bool:
+    last = decision.lock.builds[0] if decision.lock.builds else None
+    return last is not None and not moved(last.components, wanted.components)
+
+
+def _alone(run: Run, decision: Decision, image: Image, *, pin: Pin | None) -> Situation:
+    return Situation(
+        image=image, lock=decision.lock, now=run.known.now, fleet=run.known.fleet_name, head=run.known.head,
+        options=run.known.options, pin=pin,
+    )  # fmt: skip
+
+
+def _left_as_it_is(run: Run, decision: Decision, wanted: Wanted, *, parent: Result | None) -> Result:
+    """A child for which there is nothing to do. Where its parent was kept, its own children may be built on it."""
+    kept = parent is not None and parent.status == "unchanged" and _is_recorded(decision, wanted)
+    status: Status = "unchanged" if kept else "superseded"
+    why = f"its parent {parent.image if parent else ''} {_BECAME[status]}"
+    run.listener(events.Skipped(image=decision.name, why=why))
+    return Result(decision.name, status, decision.lock, build=decision.lock.kept if kept else None, why=why)
 
 
 def _adopt(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Result:
     build = adopted_build(run, image, replace(decision, wanted=wanted))
     run.listener(events.Adopted(image=image.name, build=build.id))
-    ready = lacks_phase_alone(run, image, build, decision.adopt)
-    result = _complete(run, decision, build, image=image, status="adopted", tagged=ready)
-    recorded = result.lock.build(build.id)
-    if ready and result.status != "superseded" and recorded is not None:
-        run.phases.add(image.name, build.artifacts, recorded.phase)
-    return result
+    try:
+        return finish_adopted(run, decision, build, image=image)
+    except SmokeTestFailed as failed:
+        return failed_attempt(run, image, decision, failed, build_id=build.id, key=build.key)
 
 
 def _with_parent(decision: Decision, image: Image, parents: Mapping[str, Result]) -> Wanted:
@@ -137,34 +159,18 @@ def _build(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Res
     build_id = new_build_id(run, wanted.key)
     try:
         build = build_image(run, image, wanted, build_id=build_id, decision=decision)
+        return finish_built(run, decision, build, image=image)
     except BuildFailed as failed:
         if failed.cause == "cancelled":
-            return Result(image.name, "interrupted", decision.lock, why=failed.what, error=failed)
+            return interrupted(decision, failed)
         if _built_by_another(image, failed):
             why = f"another run that began in the same second is building {build_id}"
             run.listener(events.Skipped(image=image.name, why=why))
             return Result(image.name, "superseded", decision.lock, why=why)
-        failure = next_failure(
-            decision.lock.failure, build=build_id, key=wanted.key, what=failed.what, now=run.now()
-        )  # fmt: skip
-        told = events.Failed(
-            image=image.name, what=failure.what, tail=failed.tail, log=str(failed.log),
-            notes=_after_failure(decision, image, retry_after=failure.retry_after),
-        )  # fmt: skip
-        try:
-            recording = record_failure(run, image, failure, decision)
-        except ReconcilerError:
-            run.listener(told)  # why it failed is worth more than why that could not be recorded
-            raise
-        if recording.superseded:
-            run.listener(events.Skipped(image=image.name, why=recording.why))
-            return Result(image.name, "superseded", recording.lock, build=recording.instead, why=recording.why)
-        run.listener(told)
-        return Result(
-            image.name, "failed", recording.lock, why=failure.what, error=failed, commit=recording.commit,
-            tags=recording.tags,
-        )  # fmt: skip
-    return _complete(run, decision, build, image=image, status="built")
+        return failed_attempt(run, image, decision, failed, build_id=build_id, key=wanted.key)
+    except SmokeTestFailed as failed:
+        # The key that the next run will want: a template that resolves its source itself built under another one.
+        return failed_attempt(run, image, decision, failed, build_id=build_id, key=wanted.key)
 
 
 def _built_by_another(image: Image, failed: BuildFailed) -> bool:
@@ -176,42 +182,6 @@ def _built_by_another(image: Image, failed: BuildFailed) -> bool:
     said = "\n".join([failed.what, *failed.tail])
     taken = "InvalidAMIName.Duplicate" in said or "is used by an existing AMI" in said
     return taken and image.template.declares("image_name")
-
-
-def _after_failure(decision: Decision, image: Image, *, retry_after: str) -> tuple[str, ...]:
-    stable = decision.lock.channels.stable
-    unchanged = f"nothing was changed: stable is still {stable}" if stable else "nothing was changed"
-    return (unchanged, f"next try not before {retry_after}, or at once when {image.folder}/ changes")
-
-
-def _complete(
-    run: Run, decision: Decision, build: Build, *, image: Image, status: Status, tagged: bool = False
-) -> Result:
-    """Tag what there is, copy it to where it is missing, and record it: also when some copy failed."""
-    if not tagged:
-        tag_complete(run, image, build, build.artifacts, begins=True)
-    there = {artifact.location for artifact in build.artifacts}
-    missing = [region for region in image.regions if region not in there]
-    copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
-    build = with_copies(build, copies)
-    recording = record_build(
-        run, image, build, decision=decision, verb="build" if status == "built" else "adopt"
-    )  # fmt: skip
-    if recording.superseded:
-        return _superseded(run, decision, recording, build=build, status=status)
-    return _result(run, decision, recording, build=build, copies=copies, status=status)
-
-
-def _superseded(run: Run, decision: Decision, recording: Recording, *, build: Build, status: Status) -> Result:
-    """The branch moved on while we built. Our own duplicate is retired; what was only adopted is left alone."""
-    # Another run may have found it complete in the registry and recorded it before us: then it is no duplicate.
-    recorded = {(artifact.location, artifact.id) for one in recording.lock.builds for artifact in one.artifacts}
-    if status == "built":
-        for artifact in build.artifacts:
-            if (artifact.location, artifact.id) not in recorded:
-                run.registry.retire(artifact, image=decision.name)
-    run.listener(events.Skipped(image=decision.name, why=recording.why))
-    return Result(decision.name, "superseded", recording.lock, build=recording.instead, why=recording.why)
 
 
 def _change(run: Run, decision: Decision, image: Image) -> Result:
@@ -235,7 +205,7 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     if recording.superseded:
         return Result(image.name, "superseded", recording.lock, why=recording.why)
     build = recording.lock.build(build.id) or build
-    return _result(run, decision, recording, build=build, copies=copies, status="changed")
+    return result_of(run, decision, recording, build=build, copies=copies, status="changed")
 
 
 def _end(run: Run, decision: Decision) -> Result:
@@ -246,20 +216,4 @@ def _end(run: Run, decision: Decision) -> Result:
     for artifact in decision.retire:
         run.registry.retire(artifact, image=decision.name)
     recording = record_change(run, decision, None)
-    return _result(run, decision, recording, build=None, copies=Copies(), status="changed")
-
-
-def _result(
-    run: Run, decision: Decision, recording: Recording, *, build: Build | None, copies: Copies, status: Status
-) -> Result:
-    seconds = (build.seconds or 0) if build is not None and status == "built" else 0
-    result = Result(
-        decision.name, status, recording.lock, build=build, seconds=seconds, commit=recording.commit,
-        tags=recording.tags,
-    )  # fmt: skip
-    if not copies.failed:
-        return result
-    where = "; ".join(f"{region}: {error.what}" for region, error in copies.failed)
-    what = f"no copy in {where}"
-    run.listener(events.Failed(image=decision.name, what=what, notes=("what is done elsewhere is recorded",)))
-    return replace(result, status="failed", why=what, error=copies.failed[0][1])
+    return result_of(run, decision, recording, build=None, copies=Copies(), status="changed")

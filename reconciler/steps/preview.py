@@ -19,7 +19,6 @@ from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.plan import Decision, Wanted
 from reconciler.plan import messages
 from reconciler.plan.adoption import adoptable
-from reconciler.plan.backoff import next_failure
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan
@@ -27,8 +26,12 @@ from reconciler.plan.tags import branch_value, branches_value, of_preview
 from reconciler.steps.adopt import adopted_build
 from reconciler.steps.artifacts import copy_missing, with_copies
 from reconciler.steps.build_image import build_image, new_build_id
+from reconciler.steps.failed_attempt import Failed, failed_in, failure_of, interrupted, reject
+from reconciler.steps.finish import tested_anew, tested_before
+from reconciler.steps.inventories import difference_made, sbom_tag
 from reconciler.steps.result import Result, Status
 from reconciler.steps.run import Branch, Run
+from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
 
 
 def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
@@ -43,23 +46,48 @@ def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -
         # Another job of the same branch may have built it while this one waited for its turn.
         there = adoptable(run.registry.observe(image.regions).of(image.name), key=wanted.key)
     if there:
-        build = adopted_build(run, image, replace(decision, wanted=wanted, adopt=there), phase="preliminary")
-        run.listener(events.Adopted(image=image.name, build=build.id))
-        return _complete(run, decision, build, image=image, built=False)
+        return _found(run, replace(decision, wanted=wanted, adopt=there), image=image)
     build_id = new_build_id(run, wanted.key)
     try:
         build = build_image(run, image, wanted, build_id=build_id, decision=decision, phase="preliminary")
+        for artifact in build.artifacts:
+            run.registry.tag(artifact, _tags(run, image, build))
+        return _complete(run, decision, tested_anew(run, image, build), image=image, status="built")
     except BuildFailed as failed:
         if failed.cause == "cancelled":
-            return Result(image.name, "interrupted", decision.lock, why=failed.what, error=failed)
-        failure = next_failure(None, build=build_id, key=wanted.key, what=failed.what, now=run.now())
-        run.listener(events.Failed(image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log)))
-        try:
-            _push_tag(run, messages.tag_name(image.name, build_id), messages.failure_tag(image.name, failure))
-        except ReconcilerError as error:
-            run.listener(events.Warned(image=image.name, what=f"the failed build has no tag: {error.what}"))
-        return Result(image.name, "failed", decision.lock, why=failed.what, error=failed)
-    return _complete(run, decision, build, image=image, built=True)
+            return interrupted(decision, failed)
+        return _failed(run, image, decision, failed, build_id=build_id, key=wanted.key)
+    except SmokeTestFailed as failed:
+        return _failed(run, image, decision, failed, build_id=build_id, key=wanted.key)
+
+
+def _found(run: Run, decision: Decision, *, image: Image) -> Result:
+    """What another job built already: of this branch, or of another with the same content."""
+    build = adopted_build(run, image, decision, phase="preliminary")
+    run.listener(events.Adopted(image=image.name, build=build.id))
+    _share(run, decision, _branch(run).name)
+    try:
+        examined = tested_before(run, decision, build, image=image) or smoke_test(run, image, build)
+    except SmokeTestFailed as failed:
+        return _failed(run, image, decision, failed, build_id=build.id, key=build.key)
+    return _complete(run, decision, examined, image=image, status="adopted")
+
+
+def _failed(run: Run, image: Image, decision: Decision, failed: Failed, *, build_id: str, key: str) -> Result:
+    """A failure is recorded in a tag alone, and rests no one: who pushes to a pull request asks for another try."""
+    failure = failure_of(run, decision, failed, build_id=build_id, key=key, first=True)
+    told = events.Failed(
+        image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), of=failed_in(failed)
+    )
+    run.listener(told)
+    try:
+        reject(run, failed, lock=decision.lock)
+        _push_tags(
+            run, _on_commit(run, messages.tag_name(image.name, build_id), messages.failure_tag(image.name, failure))
+        )
+    except ReconcilerError as error:
+        run.listener(events.Warned(image=image.name, what=f"the failed build has no tag: {error.what}"))
+    return Result(image.name, "failed", decision.lock, why=failed.what, error=failed, tested=failure.smoke_test)
 
 
 def for_preview(fleet_plan: FleetPlan, *, overtaken: Collection[str] = ()) -> FleetPlan:
@@ -98,31 +126,39 @@ def _on_the_preview_of(image: Image, wanted: Wanted, parents: Mapping[str, Resul
     return want(image, pin)
 
 
-def _complete(run: Run, decision: Decision, build: Build, *, image: Image, built: bool) -> Result:
-    branch = _branch(run)
-    tags = of_preview(
-        fleet=run.known.fleet_name, image=image, build=build, branch=branch.name, pull_request=branch.pull_request
-    )
-    if built:
+def _complete(run: Run, decision: Decision, examined: Examined, *, image: Image, status: Status) -> Result:
+    build = examined.build
+    tags = _tags(run, image, build)
+    if examined.booted:
         for artifact in build.artifacts:
-            run.registry.tag(artifact, tags)
-    else:
-        _share(run, decision, branch.name)
-    missing = [region for region in branch.needed.get(image.name, ()) if build.artifact_in(region) is None]
+            run.registry.tag(artifact, {f"{TAG_PREFIX}smoke": "passed"})
+    missing = [region for region in _branch(run).needed.get(image.name, ()) if build.artifact_in(region) is None]
     copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
     for artifact in copies.done:
         run.registry.tag(artifact, tags)
     build = with_copies(build, copies)
+    made = difference_made(run, decision.lock.current, examined.inventory)
     name = messages.tag_name(image.name, build.id)
-    if built or run.repository.annotated_tag(name) is None:
-        _push_tag(run, name, messages.build_tag(image.name, build), commit=build.commit)
+    if examined.booted or run.repository.annotated_tag(name) is None:
+        _push_tags(
+            run, _on_commit(run, name, messages.build_tag(image.name, build, made), commit=build.commit),
+            *([sbom_tag(image.name, build, examined.inventory)] if examined.inventory is not None else []),
+        )  # fmt: skip
     for region, error in copies.failed:
         run.listener(events.Failed(image=image.name, what=f"no copy in {region}: {error.what}"))
-    status: Status = "failed" if copies.failed else "built" if built else "adopted"
     return Result(
-        image.name, status, decision.lock, build=build, seconds=build.seconds or 0 if built else 0, tags=(name,),
+        image.name, "failed" if copies.failed else status, decision.lock, build=build,
+        seconds=build.seconds or 0 if status == "built" else 0, tags=(name,),
         why="; ".join(f"no copy in {region}: {error.what}" for region, error in copies.failed),
+        tested=build.smoke_test, difference=made,
     )  # fmt: skip
+
+
+def _tags(run: Run, image: Image, build: Build) -> Mapping[str, str]:
+    branch = _branch(run)
+    return of_preview(
+        fleet=run.known.fleet_name, image=image, build=build, branch=branch.name, pull_request=branch.pull_request
+    )
 
 
 def _share(run: Run, decision: Decision, branch: str) -> None:
@@ -136,14 +172,18 @@ def _share(run: Run, decision: Decision, branch: str) -> None:
             run.registry.tag(seen, {f"{TAG_PREFIX}branch": branches_value(before, branch)})
 
 
-def _push_tag(run: Run, name: str, message: str, *, commit: str | None = None) -> None:
+def _on_commit(run: Run, name: str, message: str, *, commit: str | None = None) -> TagRequest:
     target = commit or run.known.head
     try:
         run.repository.resolve(target)
     except UserError:
         target = run.known.head  # what another branch built, and whose commit this clone does not have
-    tag = TagRequest(name=name, target=target, message=message)
-    run.recorder.record(lambda tree: Commit(changes=(), message=f"tag {name} at {tree.oid}", tags=(tag,)))
+    return TagRequest(name=name, target=target, message=message)
+
+
+def _push_tags(run: Run, *tags: TagRequest) -> None:
+    names = ", ".join(tag.name for tag in tags)
+    run.recorder.record(lambda tree: Commit(changes=(), message=f"tag {names} at {tree.oid}", tags=tags))
 
 
 def _branch(run: Run) -> Branch:

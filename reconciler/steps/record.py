@@ -6,15 +6,18 @@ regenerated, never rebased.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from reconciler.git.request import Change, Commit, TagRequest
 from reconciler.model import events
+from reconciler.model.difference import Difference
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile, Undelivered, Verdict
+from reconciler.model.inventory import Inventory
+from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile, Undelivered, Verdict, Verified
 from reconciler.model.plan import Decision
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
@@ -23,6 +26,8 @@ from reconciler.plan.planning import lock_of
 from reconciler.plan.verdicts import overrules
 from reconciler.state.lockfiles import path_of, read_lockfile, render
 from reconciler.state.unsaved import forget_unsaved, write_unsaved
+from reconciler.steps.attachments import attach, detach
+from reconciler.steps.inventories import sbom_tag
 from reconciler.steps.run import Run
 from reconciler.steps.still_wanted import Unwanted, changed, declared_at, pin_moved, recorded_by_others
 
@@ -40,8 +45,22 @@ class Recording:
     """The build of the same content that another run recorded."""
 
 
+@dataclass(frozen=True)
+class Contents:
+    """What is inside a build, and what changed there since the one before; None where that is not known."""
+
+    inventory: Inventory | None = None
+    difference: Difference | None = None
+
+
 def record_build(
-    run: Run, image: Image, build: Build, *, decision: Decision, verb: Literal["build", "adopt"]
+    run: Run,
+    image: Image,
+    build: Build,
+    *,
+    decision: Decision,
+    verb: Literal["build", "adopt"],
+    contents: Contents,
 ) -> Recording:
     """Record a finished (or adopted) build. Superseded when the head no longer wants it or has one already."""
     at = format_instant(run.now())
@@ -58,14 +77,23 @@ def record_build(
         if unwanted is not None:
             return unwanted
         before = lock.build(build.id)
+        if before is not None and decision.lock.build(build.id) is None:
+            # Another run found it while we tested it. There may be a verdict on it by now, or a newer build.
+            return transitions.with_artifacts(lock, build.id, build.artifacts)
         since = before.recorded if before is not None and before.recorded else at
         recorded = {"phase": transitions.first_phase(declared, build.verdict), "recorded": since}
-        return transitions.with_build(lock, build.model_copy(update=recorded), image=declared)
+        built = build.model_copy(update=recorded)
+        return transitions.with_build(lock, built, image=declared, requested=image.source)
 
-    tags = _build_tag(run, image, build, verb=verb)
-    message = messages.build_commit(image.name, build, verb=verb)
+    inside = {build.id: contents.inventory} if contents.inventory is not None else {}
+    tags = _build_tag(run, image, build, verb=verb, difference=contents.difference)
+    if run.known.fleet.settings.git.push == "pull-request" and contents.inventory is not None:
+        # Until that is merged the build is found by its tags, and needs to be tested no second time.
+        tags = (*tags, sbom_tag(image.name, build, contents.inventory))
+    message = messages.build_commit(image.name, build, verb=verb, difference=contents.difference)
+    former = image.declaration.moved_from
     try:
-        recording = _record(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
+        recording = _record(run, image.name, change, message=message, tags=tags, former=former, inventories=inside)
     except ReconcilerError as error:
         # Nothing could be pushed: leave the exact record where a person finds it.
         kept = write_unsaved(run.repository.root, image.name, build=build)
@@ -96,6 +124,32 @@ def record_change(
         return transitions.as_declared(moved_on, image)
 
     return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
+def record_verified(run: Run, image: Image, *, kept: Build, verified: Verified, build: Build) -> Recording:
+    """Record that a refresh made the image again as it is: `build` came out as `kept` did, and is retired.
+
+    Superseded where another run did as much meanwhile: what it recorded would only change its date.
+    """
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        declared = declared_at(tree, image, since=run.known.tree)
+        if isinstance(declared, Unwanted):
+            return declared
+        newest = lock.builds[0] if lock.builds else None
+        if newest is None or newest.id != kept.id:
+            return Unwanted(f"{kept.id} is not the newest build any more at {tree.oid[:12]}")
+        if newest.verified != kept.verified:
+            return Unwanted(f"another run verified {kept.id} in the meantime")
+        return transitions.with_verified(lock, kept.id, verified, image=image)
+
+    message = messages.verified_commit(image.name, kept.id, verified, build.reasons)
+    tag = TagRequest(
+        name=messages.tag_name(image.name, build.id),
+        target=build.commit if _has(run, build.commit) else run.known.head,
+        message=messages.verified_tag(image.name, kept.id, build),
+    )
+    return _record(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
 
 
 def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> Recording:
@@ -170,8 +224,12 @@ def _record(
     message: str,
     tags: tuple[TagRequest, ...] = (),
     former: str | None = None,
+    inventories: Mapping[str, Inventory] = MappingProxyType({}),
 ) -> Recording:
-    """Apply a change to the lockfile at the branch's head. A change to None deletes it."""
+    """Apply a change to the lockfile at the branch's head, with the files that it names. A change to None deletes it.
+
+    `inventories` say what is inside new builds, by build id.
+    """
     latest: list[Lockfile] = []
     unwanted: list[Unwanted] = []
 
@@ -179,11 +237,17 @@ def _record(
         moved = _former(tree, former, name=name)
         lock = moved or read_lockfile(tree, name) or Lockfile(image=name)
         new = change(lock, tree)
-        latest.append(new if isinstance(new, Lockfile) else lock)
         if isinstance(new, Unwanted):
             unwanted.append(new)
+            latest.append(lock)
             return None
-        changes = [Change(path=path_of(name), content=render(new) if new is not None else None)]
+        if new is None:
+            latest.append(lock)
+            changes = [Change(path=path_of(name), content=None), *detach(lock, None, tree=tree)]
+        else:
+            named, files = attach(run, lock, new, tree=tree, inventories=inventories)
+            latest.append(named)
+            changes = [Change(path=path_of(name), content=render(named)), *files]
         if former is not None and moved is not None:
             changes.append(Change(path=path_of(former), content=None))
         return Commit(changes=tuple(changes), message=message, tags=tags)
@@ -201,7 +265,9 @@ def _record(
     return Recording(latest[-1], commit=commit, tags=tuple(tag.name for tag in tags))
 
 
-def _build_tag(run: Run, image: Image, build: Build, *, verb: Literal["build", "adopt"]) -> tuple[TagRequest, ...]:
+def _build_tag(
+    run: Run, image: Image, build: Build, *, verb: Literal["build", "adopt"], difference: Difference | None
+) -> tuple[TagRequest, ...]:
     """The annotated tag to make: none for an adopted build that has one, or whose commit is in no history we have."""
     name = messages.tag_name(image.name, build.id)
     if verb == "adopt":
@@ -211,7 +277,7 @@ def _build_tag(run: Run, image: Image, build: Build, *, verb: Literal["build", "
             what = f"{build.id} gets no tag: its commit {build.commit[:12]} is not in this repository any more"
             run.listener(events.Warned(image=image.name, what=what))
             return ()
-    return (TagRequest(name=name, target=build.commit, message=messages.build_tag(image.name, build)),)
+    return (TagRequest(name=name, target=build.commit, message=messages.build_tag(image.name, build, difference)),)
 
 
 def _former(tree: Tree, former: str | None, *, name: str) -> Lockfile | None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from reconciler.model.difference import Difference
 from reconciler.model.errors import DONE, INTERRUPTED, LOST_RACE, PARTIAL, Contention, ReconcilerError
-from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.lockfile import Build, Lockfile, SmokeTestResult
 from reconciler.model.plan import Plan
 
-Status = Literal["built", "adopted", "changed", "superseded", "skipped", "failed", "interrupted"]
+Status = Literal["built", "adopted", "unchanged", "changed", "superseded", "skipped", "failed", "interrupted"]
 
 
 @dataclass(frozen=True)
@@ -28,11 +29,14 @@ class Result:
     error: ReconcilerError | None = None
     commit: str | None = None
     tags: tuple[str, ...] = ()
+    tested: SmokeTestResult | None = None
+    difference: Difference | None = None
+    """What changed inside since the build that was there; None where one of the two is not known."""
 
     @property
     def stands(self) -> bool:
         """Whether children may be built on it."""
-        return self.status in ("built", "adopted", "changed") or (
+        return self.status in ("built", "adopted", "unchanged", "changed") or (
             self.status == "superseded" and self.build is not None
         )
 

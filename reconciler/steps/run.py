@@ -9,11 +9,14 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.build.protocol import Builder
+from reconciler.build.tester import Tester
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
+from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
+from reconciler.registry.instances import Instances
 from reconciler.registry.protocol import Registry
 from reconciler.steps.phases import LatePhases
 
@@ -25,6 +28,17 @@ class Branch:
     name: str
     pull_request: int | None = None
     needed: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Testbed:
+    """What boots artifacts, and what tests them. `keep_failed` is for how many seconds a failed one stays."""
+
+    __test__ = False  # pytest would take its name for a test's
+
+    instances: Instances
+    tester: Tester
+    keep_failed: int = 0
 
 
 @dataclass(frozen=True)
@@ -42,6 +56,12 @@ class Run:
     run_id: str
     now: Callable[[], datetime]
     listener: Listener
+    testbed: Testbed | None = None
+    """None where nothing is booted: a plan that neither builds nor adopts."""
+    recorded_branch: str = "main"
+    """Where state is recorded, in the end: with `git.push: pull-request` by a merge."""
+    state: Tree | None = None
+    """Where state/ is read from, if not from what was planned: a branch's preview meets the state of main."""
     ci: CiRun | None = None
     branch: Branch | None = None
     """Set for a preview, which records in tags alone."""

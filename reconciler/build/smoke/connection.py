@@ -1,0 +1,224 @@
+"""One SSH connection to an instance, which everything that asks the instance something goes through."""
+
+from __future__ import annotations
+
+import os
+import select
+import shutil
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from reconciler.build.process import Clock
+from reconciler.build.shell import CommandTimedOut, ConnectionLost, Ran
+from reconciler.build.smoke.client_config import ALIAS, CONNECT_SECONDS, ClientConfig
+from reconciler.build.smoke.ssh_words import Refusal, no_command, refusal
+from reconciler.model.errors import Terminal, UserError
+
+CANCELLED = "the smoke test was cancelled"
+
+# The remote end of the connection says that it is up, and lives as long as our end of its stdin: if we are killed,
+# nothing of it is left. Any shell understands it.
+_READY = b"reconciler-is-connected"
+_HOLD = f"echo {_READY.decode()} && exec cat >/dev/null"
+
+_ATTEMPT_SECONDS = 3.0 * CONNECT_SECONDS
+"""ConnectTimeout does not cover all of it: a server that accepts and is then silent may take this long."""
+_POLL = 0.1
+_SSH_FAILED = 255
+
+
+@dataclass(frozen=True)
+class Party:
+    """Who connects where, as messages say it."""
+
+    where: str
+    user: str
+
+
+class Connection:
+    """A connection that can be opened, lost and opened anew. It is a `Shell`. Not for two threads at once.
+
+    `environment` is the whole environment of `ssh`.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        party: Party,
+        *,
+        environment: Mapping[str, str],
+        cancelled: threading.Event,
+        clock: Clock = time.monotonic,
+    ) -> None:
+        self._config, self._party, self._environment = config, party, dict(environment)
+        self._cancelled, self._clock = cancelled, clock
+        self._master: subprocess.Popen[bytes] | None = None
+        self._complaints = config.file.with_name("ssh.stderr")
+
+    def open(self) -> Refusal | None:
+        """Try once to connect; None if it worked, else why not.
+
+        Raises:
+            UserError: there is no OpenSSH client.
+            Terminal: cancelled.
+        """
+        self.close()
+        # A killed client leaves its socket, and the next one would do without.
+        self._config.socket.unlink(missing_ok=True)
+        with self._complaints.open("wb") as complaints:
+            master = self._start("-o", "ControlMaster=yes", command=_HOLD, stderr=complaints)
+        self._master = master
+        printed = self._greeting(master)
+        if _READY in printed:
+            return None
+        in_time = master.poll() is not None
+        self.close()
+        if not in_time:
+            return Refusal("silent", f"{self._party.where} accepts the connection, and is silent then")
+        said = self._complaints.read_text(encoding="utf-8", errors="replace")
+        if master.returncode == _SSH_FAILED:
+            return refusal(said, where=self._party.where, user=self._party.user)
+        text = printed.decode(errors="replace") or said
+        return no_command(text, where=self._party.where, user=self._party.user)
+
+    @property
+    def lost(self) -> bool:
+        """Whether the connection that was opened is gone."""
+        return self._master is None or self._master.poll() is not None
+
+    def why_lost(self) -> Refusal:
+        """Why it is gone, as the client says."""
+        said = self._complaints.read_text(encoding="utf-8", errors="replace")
+        return refusal(said, where=self._party.where, user=self._party.user)
+
+    def run(self, command: str, *, input: bytes = b"", timeout: float) -> Ran:  # noqa: A002 - as Shell has it
+        """Run a command; see `Shell.run`."""
+        if self.lost:
+            raise ConnectionLost(f"the connection to {self._party.where} is lost")
+        process = self._start(command=command, stderr=subprocess.PIPE)
+        ended = self._until_ended(process, given=input, timeout=timeout)
+        if ended.status == _SSH_FAILED and self._is_lost_now():
+            raise ConnectionLost(f"the connection to {self._party.where} was lost")
+        return ended
+
+    def knock(self, *, timeout: float) -> Refusal | None:
+        """Log in once more, by a connection of its own; None if the same host let us in, else what went wrong."""
+        process = self._start("-o", "ControlPath=none", command="exit 0", stderr=subprocess.PIPE)
+        try:
+            ended = self._until_ended(process, given=b"", timeout=timeout)
+        except CommandTimedOut:
+            return Refusal("silent", f"{self._party.where} does not answer a second login")
+        if ended.status != _SSH_FAILED:
+            return None
+        return refusal(ended.stderr.decode(errors="replace"), where=self._party.where, user=self._party.user)
+
+    def close(self) -> None:
+        """End the connection, and with it whatever still runs by it here. No error if there is none."""
+        if self._master is not None:
+            _end(self._master)
+
+    def _greeting(self, master: subprocess.Popen[bytes]) -> bytes:
+        """What it printed until it was connected, had ended, or took too long."""
+        printed, until = b"", self._clock() + _ATTEMPT_SECONDS
+        if master.stdout is None:  # it was asked for
+            raise AssertionError
+        while _READY not in printed and self._clock() < until:
+            self._check_cancelled()
+            if select.select([master.stdout], [], [], _POLL)[0]:
+                piece = os.read(master.stdout.fileno(), 1 << 12)
+                if not piece:
+                    # Nothing more will come; the exit code is a moment away.
+                    master.wait(_ATTEMPT_SECONDS)
+                    break
+                printed += piece
+        return printed
+
+    def _until_ended(self, process: subprocess.Popen[bytes], *, given: bytes, timeout: float) -> Ran:
+        until, first = self._clock() + timeout, True
+        try:
+            while True:
+                self._check_cancelled()
+                try:
+                    # Tried again it goes on where it was; what is to be written is handed over once.
+                    stdout, stderr = process.communicate(given if first else None, timeout=_POLL)
+                except subprocess.TimeoutExpired as error:
+                    first = False
+                    if self._clock() >= until:
+                        raise CommandTimedOut(f"no answer within {timeout:g} s") from error
+                else:
+                    return Ran(process.returncode, stdout, stderr)
+        finally:
+            _end(process)
+
+    def _is_lost_now(self) -> bool:
+        """Whether the connection is gone, when a command has just failed: the two processes end in either order."""
+        if self._master is not None:
+            try:
+                self._master.wait(1.0)
+            except subprocess.TimeoutExpired:
+                return False
+        return True
+
+    def _check_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            self.close()
+            raise Terminal(CANCELLED)
+
+    def _start(self, *options: str, command: str, stderr: BinaryIO | int) -> subprocess.Popen[bytes]:
+        ssh = client(self._environment)
+        arguments = [ssh, "-F", str(self._config.file), *options, ALIAS, command]
+        return subprocess.Popen(
+            arguments,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+        )
+
+
+def client(environment: Mapping[str, str], *, program: str = "ssh") -> str:
+    """Where the OpenSSH client, or another program of its package, is.
+
+    Raises:
+        UserError: it is not on the PATH.
+    """
+    found = shutil.which(program, path=environment.get("PATH"))
+    if found is None:
+        raise UserError(
+            f"images are tested over SSH, and there is no `{program}` on the PATH",
+            mend="install it: `apt-get install openssh-client`, `dnf install openssh-clients`",
+        )
+    return found
+
+
+@contextmanager
+def closing(connection: Connection) -> Iterator[Connection]:
+    """The connection, closed at the end."""
+    try:
+        yield connection
+    finally:
+        connection.close()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a client, if it has not ended, and let go of its pipes."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(2.0)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                continue

@@ -1,0 +1,222 @@
+"""The once-over: what holds for every image that was booted, whatever it is for. pytest-testinfra runs it over SSH.
+
+A check that has nothing to look at skips, and says why. The failure's message is what people read in the pull request.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import shlex
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pytest
+from testinfra.host import Host
+
+FREE_MEBIBYTES = 256
+FREE_INODES_PERCENT = 2
+CLOCK_SECONDS = 300
+BOOT_SLACK_SECONDS = 60
+"""A host key may seem to be this much older than the boot that made it: time may be set right in between."""
+
+_HISTORIES = (
+    ".bash_history", ".zsh_history", ".zhistory", ".ash_history", ".sh_history", ".ksh_history",
+    ".local/share/fish/fish_history",
+)  # fmt: skip
+# sshd_config(5): the default of AuthorizedKeysFile.
+_AUTHORIZED_KEYS = (".ssh/authorized_keys", ".ssh/authorized_keys2")
+_PATHS_AT_ONCE = 500  # 128 KiB is the most that Linux takes as one argument
+_HOST_KEYS = "/etc/ssh/ssh_host_*_key"
+_PUBLIC_HALF = "ssh-keygen -y -P '' -f {file} 2>/dev/null || cat {file}.pub 2>/dev/null || true"
+
+
+@dataclass(frozen=True)
+class Account:
+    """A line of the password file."""
+
+    name: str
+    uid: str
+    home: str
+
+
+@pytest.fixture(scope="module")
+def root(host: Host) -> Iterator[Host]:
+    """The instance, asked as root; skips where that can't be."""
+    if says(host, "id -u") == "0":
+        yield host
+        return
+    if host.run("sudo -n true").failed:
+        pytest.skip("needs root, and sudo asks for a password or is not there")
+    with host.sudo():
+        yield host
+
+
+@pytest.fixture(scope="module")
+def accounts(host: Host) -> list[Account]:
+    lines = says(host, "getent passwd 2>/dev/null || cat /etc/passwd").splitlines()
+    fields = [line.split(":") for line in lines]
+    return [
+        Account(one[0], one[2], one[5].rstrip("/") or "/") for one in fields if len(one) == 7 and one[5].startswith("/")
+    ]
+
+
+def test_first_boot_has_finished_without_error(host: Host) -> None:
+    if host.run("command -v cloud-init").failed:
+        pytest.skip("there is no cloud-init")
+    # Installed and not enabled it leaves no trace in /run, and `status --wait` would wait for it for ever.
+    if host.run("test -d /run/cloud-init").failed:
+        pytest.skip("cloud-init did not run at this boot")
+    done = host.run("cloud-init status --wait --long")
+    print(done.stdout)
+    # 2 is "done, with recoverable errors" (since 23.4): warnings and deprecations, for which the log is place enough.
+    assert done.rc in {0, 2}, f"cloud-init ended with an error: {_reported(done.stdout) or done.stderr.strip()}"
+
+
+def test_no_systemd_unit_has_failed(host: Host) -> None:
+    if host.run("test -d /run/systemd/system").failed:  # sd_booted(3)
+        pytest.skip("systemd does not run")
+    # Units that have not started yet have not failed yet. Before systemd 240 there is no --wait.
+    host.run("systemctl is-system-running --wait")
+    units = [line.split()[0] for line in says(host, "systemctl list-units --failed --plain --no-legend").splitlines()]
+    for unit in units:
+        print(host.run("systemctl status --no-pager --lines=20 %s", unit).stdout)
+    assert not units, f"failed: {', '.join(units)}"
+
+
+def test_the_root_filesystem_is_writable(root: Host) -> None:
+    done = root.run("sh -c %s", "file=$(mktemp /.once-over-XXXXXX) && rm $file")
+    assert done.rc == 0, f"the root filesystem is not writable: {_last(done.stderr)}"
+
+
+def test_the_root_filesystem_has_free_space(host: Host) -> None:
+    free_kibibytes = int(_row(says(host, "df -P -k /"))[3])
+    free = free_kibibytes // 1024
+    assert free >= FREE_MEBIBYTES, f"{free} MiB are free on the root filesystem; {FREE_MEBIBYTES} are asked for"
+    inodes = host.run("df -P -i /")
+    row = _row(inodes.stdout) if inodes.rc == 0 else []
+    if len(row) > 3 and row[1].isdigit() and row[3].isdigit() and int(row[1]) > 0:  # btrfs counts none
+        percent = 100 * int(row[3]) // int(row[1])
+        assert percent >= FREE_INODES_PERCENT, f"{percent} % of the root filesystem's inodes are free"
+
+
+def test_only_the_key_of_this_test_may_log_in(root: Host, accounts: list[Account]) -> None:
+    own = os.environ["RECONCILER_PUBLIC_KEY"].split()[1]
+    left = []
+    for path in _with_content(root, _authorized_keys_files(root, accounts)):
+        keys = [line.split() for line in _lines_of(root, path) if not line.startswith("#")]
+        left += [f"{path} ({_label(words[-1])})" for words in keys if own not in words]
+    assert not left, (
+        f"{len(left)} authorized key{'s' if len(left) > 1 else ''} left in the image: {', '.join(left)}"
+        " (Packer removes its own with ssh_clear_authorized_keys = true)"
+    )
+
+
+def test_the_host_keys_are_of_this_boot(root: Host) -> None:
+    answered = os.environ["RECONCILER_HOST_KEY"]
+    files = _host_key_files(root)
+    public = {word for file in files for word in says(root, _PUBLIC_HALF.format(file=shlex.quote(file))).split()}
+    if answered not in public:
+        pytest.skip("the host key that answered is not one of the image's: its sshd is not what we talk to")
+    oldest = _booted(root) - BOOT_SLACK_SECONDS
+    old = [file for file in files if int(says(root, f"stat -c %Y {shlex.quote(file)}")) < oldest]
+    assert not old, (
+        f"baked into the image, the same on every instance: {', '.join(old)} (remove them at the end of the build)"
+    )
+
+
+def test_no_shell_history_is_left(root: Host, accounts: list[Account]) -> None:
+    homes = {account.home for account in accounts}
+    left = _with_content(root, {posixpath.join(home, name) for home in homes for name in _HISTORIES})
+    assert not left, f"left in the image: {', '.join(left)}"
+
+
+def test_the_clock_is_right(host: Host) -> None:
+    before = time.time()
+    there = int(says(host, "date -u +%s"))
+    off = round(there - (before + time.time()) / 2)
+    assert abs(off) <= CLOCK_SECONDS, f"the clock is {abs(off)} s {'ahead' if off > 0 else 'behind'}"
+
+
+def says(host: Host, script: str) -> str:
+    """What a script for the POSIX shell prints, whatever shell the user has."""
+    return str(host.check_output("sh -c %s", script)).strip()
+
+
+def _with_content(host: Host, paths: Iterable[str]) -> list[str]:
+    """Those that are files with something in them. Asked many at once: there are hundreds, and each is a round trip."""
+    ordered, found = sorted(paths), []
+    for begin in range(0, len(ordered), _PATHS_AT_ONCE):
+        names = shlex.join(ordered[begin : begin + _PATHS_AT_ONCE])
+        script = f'for file in {names}; do [ ! -f "$file" ] || [ ! -s "$file" ] || printf "%s\\n" "$file"; done'
+        found += says(host, script).splitlines()
+    return found
+
+
+def _lines_of(host: Host, path: str) -> list[str]:
+    done = host.run("cat %s", path)
+    text = done.stdout_bytes.decode(errors="replace")
+    return [line.strip() for line in text.splitlines() if line.strip()] if done.rc == 0 else []
+
+
+def _authorized_keys_files(root: Host, accounts: Iterable[Account]) -> set[str]:
+    """Every file that sshd would look for keys in, for each account."""
+    patterns = {*_AUTHORIZED_KEYS, *_sshd_setting(root, "authorizedkeysfile")} - {"none"}
+    return {
+        posixpath.join(account.home, _expanded(pattern, account))  # an absolute pattern stays as it is
+        for account in accounts
+        for pattern in patterns
+    }
+
+
+def _host_key_files(root: Host) -> list[str]:
+    """Every host key that is there: at the usual place, and where sshd's settings say."""
+    found = says(root, f"ls -1 {_HOST_KEYS} 2>/dev/null || true").splitlines()
+    return _with_content(root, {*found, *_sshd_setting(root, "hostkey")})
+
+
+def _sshd_setting(root: Host, name: str) -> list[str]:
+    """The values of a setting in effect; none where sshd can't say (it wants a host key for that)."""
+    printed = says(root, "PATH=$PATH:/usr/sbin:/usr/local/sbin sshd -T 2>/dev/null || true").splitlines()
+    lines = [line.split() for line in printed]
+    return [value for words in lines if words[:1] == [name] for value in words[1:]]
+
+
+def _expanded(pattern: str, account: Account) -> str:
+    """The tokens of AuthorizedKeysFile (sshd_config(5))."""
+    values = {"%u": account.name, "%U": account.uid, "%h": account.home, "%%": "%"}
+    for token, value in values.items():
+        pattern = pattern.replace(token, value)
+    return pattern
+
+
+def _booted(host: Host) -> float:
+    """When process 1 was started, in seconds since 1970: in a container the kernel's boot is somebody else's."""
+    btime = next(line.split()[1] for line in says(host, "cat /proc/stat").splitlines() if line.startswith("btime "))
+    # proc_pid_stat(5): starttime is field 22; the second field, in parentheses, may hold blanks.
+    ticks = says(host, "cat /proc/1/stat").rpartition(")")[2].split()[19]
+    per_second = says(host, "getconf CLK_TCK 2>/dev/null || echo 100")
+    return int(btime) + int(ticks) / int(per_second)
+
+
+def _label(word: str) -> str:
+    """A key's comment; of one without a comment, the end of the key."""
+    return word if len(word) <= 60 else f"…{word[-12:]}"
+
+
+def _row(table: str) -> list[str]:
+    return table.strip().splitlines()[-1].split()
+
+
+def _last(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "nothing says why")
+
+
+def _reported(status: str) -> str:
+    """The lines of `cloud-init status --long` that tell of errors: `detail:` before 23.4, `errors:` since."""
+    lines = [line.strip() for line in status.splitlines() if line.strip()]
+    told = [
+        index for index, line in enumerate(lines) if line.startswith(("detail:", "errors:")) and line != "errors: []"
+    ]
+    return " ".join(lines[told[-1] :][:4]) if told else ""

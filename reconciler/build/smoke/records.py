@@ -1,0 +1,74 @@
+"""What pytest tells us while it runs: one JSON object a line, written by `plugin` over there and read here.
+
+JUnit XML would come only at the end of a run, and not at all of one that hangs or crashes.
+Imports nothing heavy: pytest's process starts with it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+PLUGIN = "reconciler.build.smoke.plugin"
+"""What writes the records: imported by pytest's process alone, as it brings pytest."""
+
+LIMIT = "--reconciler-limit"
+"""The plugin's option for the seconds after which the run ends itself: whoever started it may have been killed."""
+
+Outcome = Literal["passed", "failed", "skipped"]
+
+
+@dataclass(frozen=True)
+class Began:
+    """A test begins. `test` is pytest's node id without the host: `test_web.py::test_nginx_serves`."""
+
+    test: str
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A test ended, after so many seconds. `what` is one line; `details` is as pytest prints it."""
+
+    test: str
+    outcome: Outcome
+    seconds: float
+    what: str = ""
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A file that holds tests and could not be read. `line` is 0 where it is not known."""
+
+    path: str
+    line: int
+    what: str
+    details: str = ""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run came to its end. `exit_code` is pytest's, which a process that a test ended does not have."""
+
+    exit_code: int
+
+
+Record = Began | Ended | Broken | Finished
+_KINDS: dict[str, type[Began | Ended | Broken | Finished]] = {
+    "began": Began, "ended": Ended, "broken": Broken, "finished": Finished,
+}  # fmt: skip
+
+
+def line(record: Record) -> str:
+    """One record as a line, with its end. Lone surrogates, as in names of odd files, are escaped by JSON."""
+    return json.dumps({"record": type(record).__name__.lower(), **asdict(record)}) + "\n"
+
+
+def read(text: str) -> Record | None:
+    """The record on a line; None for a line that is none: a suite may write to the same place."""
+    try:
+        fields = json.loads(text)
+        return _KINDS[fields.pop("record")](**fields)
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None

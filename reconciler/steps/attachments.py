@@ -1,0 +1,92 @@
+"""The files in state/ that a lockfile names: each of its builds' SBOM, its provenance, and that one's signature."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reconciler.git.request import Change
+from reconciler.git.signature import sign
+from reconciler.model.inventory import Inventory
+from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.provenance import Origin
+from reconciler.model.tree import Tree
+from reconciler.plan.provenance import record_digest
+from reconciler.state.lockfiles import FOLDER
+from reconciler.state.provenance import NAMESPACE, attest, signature_path
+from reconciler.state.sbom import render_sbom
+from reconciler.steps.run import Run
+
+
+def attach(
+    run: Run, before: Lockfile, after: Lockfile, *, tree: Tree, inventories: Mapping[str, Inventory]
+) -> tuple[Lockfile, tuple[Change, ...]]:
+    """A lockfile that names what belongs to its builds, and how the files are to change with it.
+
+    A build gets its provenance when it is recorded, and a new one whenever its artifacts change: they are what it is
+    about. What only the lockfile before named goes; git's history keeps it. `inventories` are those of new builds, by
+    build id.
+    """
+    changes: list[Change] = []
+    builds: list[Build] = []
+    for build in after.builds:
+        inside = inventories.get(build.id)
+        if inside is not None and (build.inventory is None or build.inventory.digest != inside.digest):
+            inside = None  # another run recorded the build meanwhile, with what it found itself
+        sbom = _sbom(after.image, build, inside, tree)
+        if build.inventory is not None and inside is not None:
+            changes.append(Change(path=f"{FOLDER}/{build.inventory.sbom}", content=sbom))
+        if _is_new(build, before.build(build.id)):
+            attested = attest(build, _origin(run, after.image), sbom=sbom, sign=lambda content: _signed(run, content))
+            changes += [Change(path=path, content=content) for path, content in attested.files.items()
+                        if content is not None or path in tree.entries]  # fmt: skip
+            builds.append(attested.build)
+        else:
+            builds.append(build)
+    named = after.model_copy(update={"builds": tuple(builds)})
+    return named, (*changes, *detach(before, named, tree=tree))
+
+
+def detach(before: Lockfile, after: Lockfile | None, *, tree: Tree) -> tuple[Change, ...]:
+    """The removal of every file that a lockfile named and the next one does not."""
+    gone = _named(before) - (_named(after) if after is not None else frozenset())
+    return tuple(Change(path=path, content=None) for path in sorted(gone) if path in tree.entries)
+
+
+def _is_new(build: Build, before: Build | None) -> bool:
+    """Whether a build's provenance is to be written. One that was recorded without stays without."""
+    if before is None or before.provenance is None:
+        return before is None
+    return before.artifacts != build.artifacts or record_digest(before) != record_digest(build)
+
+
+def _sbom(image: str, build: Build, inventory: Inventory | None, tree: Tree) -> bytes | None:
+    if build.inventory is None:
+        return None
+    if inventory is not None:
+        return render_sbom(image, build.id, inventory)
+    entry = tree.entries.get(f"{FOLDER}/{build.inventory.sbom}")
+    return tree.read([entry.oid])[entry.oid] if entry is not None else None
+
+
+def _origin(run: Run, image: str) -> Origin:
+    settings = run.known.fleet.settings.git
+    remote = run.repository.remote(settings.remote)
+    repository = run.repository.fleet_name(settings.remote) if remote is not None else None
+    return Origin(fleet=run.known.fleet_name, image=image, repository=repository, branch=run.recorded_branch)
+
+
+def _signed(run: Run, content: bytes) -> bytes | None:
+    if not run.known.fleet.settings.git.sign:
+        return None
+    return sign(run.repository.git, content, namespace=NAMESPACE)
+
+
+def _named(lock: Lockfile) -> frozenset[str]:
+    """The paths, from the repository's root, of everything that a lockfile's builds name."""
+    return frozenset(f"{FOLDER}/{path}" for build in lock.builds for path in _paths(build))
+
+
+def _paths(build: Build) -> tuple[str, ...]:
+    sbom = (build.inventory.sbom,) if build.inventory is not None else ()
+    statement = (build.provenance, signature_path(build.provenance)) if build.provenance is not None else ()
+    return (*sbom, *statement)

@@ -1,0 +1,179 @@
+"""Finish what was built or adopted: smoke-tested, copied to every region, recorded."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from reconciler.model import events
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Build, Verified
+from reconciler.model.plan import Decision
+from reconciler.model.values import format_instant
+from reconciler.plan.renewal import brought_nothing
+from reconciler.plan.transitions import promotes
+from reconciler.state.sbom import inventory_record
+from reconciler.state.unsaved import write_unsaved
+from reconciler.steps.artifacts import (
+    Copies,
+    copy_missing,
+    lacks_phase_alone,
+    stands_as_declared,
+    tag_complete,
+    with_copies,
+)
+from reconciler.steps.inventories import difference_made, previewed_inventory, recorded_inventory
+from reconciler.steps.record import Contents, Recording, record_build, record_verified
+from reconciler.steps.result import Result, Status
+from reconciler.steps.run import Run
+from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
+
+
+def finish_built(run: Run, decision: Decision, build: Build, *, image: Image) -> Result:
+    """Finish a build of this run. Raises SmokeTestFailed, and whatever else stands in the way.
+
+    It counts as complete before it is tested, and as nobody's: a run that is killed meanwhile leaves it to the next,
+    which adopts it and tests it then.
+    """
+    tag_complete(run, image, build.model_copy(update={"phase": "preliminary"}), build.artifacts)
+    examined = tested_anew(run, image, build)
+    return _finish(run, decision, examined, image=image, status="built")
+
+
+def tested_anew(run: Run, image: Image, build: Build) -> Examined:
+    """Test a build of this run. What its artifacts' tags do not say is kept for the run that tests it after all.
+
+    Raises as `smoke_test` does.
+    """
+    try:
+        return smoke_test(run, image, build)
+    except SmokeTestFailed:
+        raise
+    except ReconcilerError as error:
+        kept = write_unsaved(run.repository.root, image.name, build=build)
+        error.mend = (*error.mend, f"the build is kept, and tested by the next run; its record is in {kept}")
+        raise
+
+
+def finish_adopted(run: Run, decision: Decision, build: Build, *, image: Image) -> Result:
+    """Finish what is adopted: it is tested unless it was, and its record says what was found."""
+    examined = tested_before(run, decision, build, image=image) or smoke_test(run, image, build)
+    return _finish(run, decision, examined, image=image, status="adopted")
+
+
+def tested_before(run: Run, decision: Decision, build: Build, *, image: Image) -> Examined | None:
+    """What is known of an adopted build that passed its test: by the artifacts' tag, its record, and its SBOM."""
+    recorded = build.smoke_test
+    tagged = all(seen.own("smoke") == "passed" for seen in decision.adopt)
+    if not tagged or recorded is None or recorded.status != "passed":
+        return None
+    inventory = recorded_inventory(run, build)
+    if inventory is not None:
+        return Examined(build, inventory, booted=False)
+    inventory = previewed_inventory(run, image.name, build)
+    if inventory is None:
+        return None
+    record = inventory_record(image.name, build.id, inventory)  # not the tag's: it names a path in state/
+    return Examined(build.model_copy(update={"inventory": record}), inventory, booted=False)
+
+
+def _finish(run: Run, decision: Decision, examined: Examined, *, image: Image, status: Status) -> Result:
+    """Tag what there is, copy it to where it is missing, and record it: also when some copy failed."""
+    build = examined.build
+    taken_up = examined.booted and _taken_up(run, decision, build)
+    kept = _kept(run, decision, build, image=image) if not taken_up else None
+    if kept is not None:
+        return _keep(run, build, image=image, kept=kept)
+    ready = status == "adopted" and not examined.booted and lacks_phase_alone(run, image, build, decision.adopt)
+    if not ready and not taken_up:
+        tag_complete(run, image, build, build.artifacts, begins=True)
+    there = {artifact.location for artifact in build.artifacts}
+    missing = [region for region in image.regions if region not in there] if not taken_up else []
+    copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
+    build = with_copies(build, copies)
+    made = difference_made(run, decision.lock.current, examined.inventory)
+    recording = record_build(
+        run, image, build, decision=decision, verb="build" if status == "built" else "adopt",
+        contents=Contents(examined.inventory, made),
+    )  # fmt: skip
+    if recording.superseded:
+        return _superseded(run, decision, recording, build=build, status=status)
+    result = result_of(run, decision, recording, build=build, copies=copies, status=status)
+    recorded = recording.lock.build(build.id)
+    if ready and recorded is not None:
+        run.phases.add(image.name, build.artifacts, recorded.phase)
+    return replace(result, tested=build.smoke_test, difference=made)
+
+
+def _taken_up(run: Run, decision: Decision, build: Build) -> bool:
+    """Whether another run promoted, while we tested it, what was nobody's before: its tags and copies are its own now.
+
+    A test takes minutes: there may be a verdict on it by then, which we must not take off.
+    """
+    if any(seen.own("phase") != "preliminary" for seen in decision.adopt):
+        return False
+    now = [run.registry.find(artifact.location, artifact.id) for artifact in build.artifacts]
+    return any(seen is not None and seen.own("phase") not in (None, "preliminary") for seen in now)
+
+
+def _kept(run: Run, decision: Decision, build: Build, *, image: Image) -> Build | None:
+    """The build that stays because a refresh made the same once more; None where the new one takes its place.
+
+    It does where something is amiss with the old one, which would be mended by the next run: it is lost somewhere, its
+    tags are not what is declared, or a channel waits to be moved. What is recorded, and came back, is not retired.
+    """
+    lock = decision.lock
+    before = lock.builds[0] if lock.builds else None
+    if not image.declaration.refresh.keep_if_unchanged or before is None or not brought_nothing(build, before=before):
+        return None
+    recorded = lock.build(build.id) is not None
+    stays = not recorded and not promotes(lock, image) and stands_as_declared(run, image, before)
+    return before if stays else None
+
+
+def _keep(run: Run, build: Build, *, image: Image, kept: Build) -> Result:
+    """A refresh brought nothing new: what it made is retired, and what was there stays where it is.
+
+    Retired first: a run that is killed in between leaves nothing behind, and the next refresh makes it once more.
+    """
+    for artifact in build.artifacts:
+        run.registry.retire(artifact, image=image.name)
+    verified = Verified(at=format_instant(run.now()), build=build.id, key=build.key, source=build.source)
+    recording = record_verified(run, image, kept=kept, verified=verified, build=build)
+    if recording.superseded:
+        run.listener(events.Skipped(image=image.name, why=recording.why))
+        return Result(image.name, "superseded", recording.lock, build=recording.lock.kept, why=recording.why)
+    run.listener(events.Unchanged(image=image.name, build=build.id, kept=kept.id))
+    return Result(
+        image.name, "unchanged", recording.lock, build=recording.lock.build(kept.id), seconds=build.seconds or 0,
+        commit=recording.commit, tags=recording.tags, tested=build.smoke_test,
+    )  # fmt: skip
+
+
+def result_of(
+    run: Run, decision: Decision, recording: Recording, *, build: Build | None, copies: Copies, status: Status
+) -> Result:
+    """The end of an image whose record is written; failed where a copy did."""
+    seconds = (build.seconds or 0) if build is not None and status == "built" else 0
+    result = Result(
+        decision.name, status, recording.lock, build=build, seconds=seconds, commit=recording.commit,
+        tags=recording.tags,
+    )  # fmt: skip
+    if not copies.failed:
+        return result
+    where = "; ".join(f"{region}: {error.what}" for region, error in copies.failed)
+    what = f"no copy in {where}"
+    run.listener(events.Failed(image=decision.name, what=what, notes=("what is done elsewhere is recorded",)))
+    return replace(result, status="failed", why=what, error=copies.failed[0][1])
+
+
+def _superseded(run: Run, decision: Decision, recording: Recording, *, build: Build, status: Status) -> Result:
+    """The branch moved on while we built. Our own duplicate is retired; what was only adopted is left alone."""
+    # Another run may have found it complete in the registry and recorded it before us: then it is no duplicate.
+    recorded = {(artifact.location, artifact.id) for one in recording.lock.builds for artifact in one.artifacts}
+    if status == "built":
+        for artifact in build.artifacts:
+            if (artifact.location, artifact.id) not in recorded:
+                run.registry.retire(artifact, image=decision.name)
+    run.listener(events.Skipped(image=decision.name, why=recording.why))
+    return Result(decision.name, "superseded", recording.lock, build=recording.instead, why=recording.why)

@@ -1,0 +1,209 @@
+"""Smoke-test: boot what was built, test it, and see what is inside, before anybody gets it."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from reconciler.build.sensitive import secret_values
+from reconciler.build.tester import Tested, TestRequest
+from reconciler.desired.paths import resolve
+from reconciler.model import events
+from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.fleet import Image
+from reconciler.model.inventory import Inventory
+from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
+from reconciler.plan.estimate import smoke_test_seconds
+from reconciler.plan.planning import lock_of
+from reconciler.plan.smoke_words import outcome
+from reconciler.plan.tags import at_birth
+from reconciler.registry.instances import LIFE, BootRequest, Instance, Instances
+from reconciler.state.sbom import inventory_record
+from reconciler.steps.run import Run, Testbed
+from reconciler.steps.work_folder import work_folder
+
+_BOOT_SECONDS = 300.0
+"""For an instance to be running with an address: EC2 takes some seconds, a large image a minute or two."""
+
+
+class SmokeTestFailed(Terminal):
+    """What was built did not pass. It is an attempt that failed: counted, told, and tried again after a rest.
+
+    `build` is what was tested; `tail` holds the last lines of the test's output, redacted.
+    """
+
+    def __init__(self, build: Build, tested: Tested) -> None:
+        super().__init__(outcome(tested.result))
+        self.build = build
+        self.result = tested.result
+        self.tail = tested.tail
+        self.log = tested.log
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A build with what is known of it from the inside. `booted` is False where that was known before."""
+
+    build: Build
+    inventory: Inventory | None
+    booted: bool = True
+
+
+def smoke_test(run: Run, image: Image, build: Build) -> Examined:
+    """Boot a build's artifact and test it; returns it with what was found.
+
+    Raises:
+        SmokeTestFailed: it did not pass.
+        ReconcilerError: it could not be booted; the build stays, and is adopted and tested by the next run.
+    """
+    why = _not_bootable(image)
+    if why is not None:
+        run.listener(events.Tested(image=image.name, build=build.id, status="skipped", tests=0, seconds=0, why=why))
+        skipped = SmokeTestResult(status="skipped", why=why)
+        return Examined(build.model_copy(update={"smoke_test": skipped, "inventory": None}), None, booted=False)
+    if run.testbed is None:
+        raise Terminal(f"{image.name} is to be tested, and this run was begun without the means")
+    begun = run.now()
+    tested = _test(run, image, build, testbed=run.testbed)
+    seconds = int((run.now() - begun).total_seconds())
+    result = tested.result.model_copy(update={"seconds": seconds})
+    run.listener(
+        events.Tested(
+            image=image.name, build=build.id, status=result.status, tests=result.tests, seconds=seconds,
+            why="" if result.status == "passed" else outcome(result),
+        )
+    )  # fmt: skip
+    found = tested.inventory
+    record = inventory_record(image.name, build.id, found) if found is not None else None
+    build = build.model_copy(update={"smoke_test": result, "inventory": record})
+    if result.status == "failed":
+        raise SmokeTestFailed(build, tested)
+    return Examined(build, found)
+
+
+def _not_bootable(image: Image) -> str | None:
+    if not image.declaration.smoke_test.boot:
+        return "smoke_test.boot is false"
+    return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.builders
+                 if one.communicator != "ssh"), None)  # fmt: skip
+
+
+def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
+    declared = image.declaration.smoke_test
+    artifact = build.artifact_in(image.build_region) or build.artifacts[0]
+    with work_folder(run.folder / "work", f"{image.name}-{build.id}-test") as folder:
+        export = folder / "export"
+        run.repository.export(run.known.head, export)
+        suite = _suite(image)
+        _sweep(run, image, testbed.instances, location=artifact.location)
+        run.listener(
+            events.Booting(
+                image=image.name, build=build.id, location=artifact.location, artifact=artifact.id,
+                estimate_seconds=smoke_test_seconds(lock_of(run.known, image)[0]),
+            )
+        )  # fmt: skip
+        instance = testbed.instances.boot(_boot_request(run, image, build, artifact=artifact, folder=folder))
+        tested: Tested | None = None
+        try:
+            _outlive_sweeps(run, testbed.instances, instance, timeout=declared.timeout)
+            tested = testbed.tester.test(
+                TestRequest(
+                    image=image.name, build_id=build.id, address=instance.address, user=instance.user,
+                    private_key=instance.private_key, suite=export / suite if suite else None, suite_name=suite or "",
+                    timeout=declared.timeout, secrets=_secrets(image, export),
+                    folder=folder, log=run.folder / "logs" / f"{image.name}-{build.id}.smoke.log",
+                    alive=lambda: testbed.instances.state(instance),
+                ),
+                listener=run.listener,
+                cancelled=run.cancelled,
+            )  # fmt: skip
+            return _with_console(tested, testbed.instances, instance)
+        finally:
+            _end(run, image, testbed, instance, tested=tested)
+
+
+def _outlive_sweeps(run: Run, instances: Instances, instance: Instance, *, timeout: int) -> None:
+    """Keep the sweep of another run from an instance whose test may take longer than instances live."""
+    longest = timedelta(seconds=timeout + _BOOT_SECONDS)
+    if longest > LIFE:
+        instances.keep(instance, until=run.now() + longest)
+
+
+def _suite(image: Image) -> str | None:
+    """The path of the image's own tests from the repository's root, or None where it has none."""
+    written = image.declaration.smoke_test.suite
+    return resolve(written, image.folder) if written is not None else None
+
+
+def _secrets(image: Image, export: Path) -> frozenset[str]:
+    """What the build was given and must not be shown: it may be in the image, and so in what a test prints."""
+    named = (resolve(written, image.folder) for written in image.declaration.packer.var_files)
+    return secret_values(image, os.environ, var_files=[export / path for path in named if path], export=export)
+
+
+def _boot_request(run: Run, image: Image, build: Build, *, artifact: Artifact, folder: Path) -> BootRequest:
+    declared = image.declaration.smoke_test
+    keys = folder / "key"
+    keys.mkdir(mode=0o700)
+    return BootRequest(
+        artifact=artifact,
+        name=f"{image.name}-{build.id}",
+        user=declared.user or _login(image),
+        instance_types=declared.instance_type,
+        subnets=declared.subnets,
+        allow_from=declared.allow_from,
+        tags=at_birth(fleet=run.known.fleet_name, image=image, build_id=build.id, run_id=run.run_id),
+        timeout=_BOOT_SECONDS,
+        private_key=keys / "id_ed25519",
+    )
+
+
+def _login(image: Image) -> str:
+    """Who Packer logged in as; where the template does not say it in so many words, what EC2's own images take."""
+    return next((one.ssh_username for one in image.template.builders if one.ssh_username), "ec2-user")
+
+
+def _with_console(tested: Tested, instances: Instances, instance: Instance) -> Tested:
+    """A failed test with what the console says, where nobody could look inside."""
+    if tested.inventory is not None or tested.result.status == "passed":
+        return tested
+    console = instances.console(instance)
+    if not console:
+        return tested
+    return Tested(tested.result, None, tested.log, tail=(*tested.tail, "console:", *console))
+
+
+def _end(run: Run, image: Image, testbed: Testbed, instance: Instance, *, tested: Tested | None) -> None:
+    """Terminate the instance, whatever happened; one that failed stays for a while if somebody asked for that."""
+    failed = tested is not None and tested.result.status == "failed"
+    try:
+        if failed and testbed.keep_failed:
+            until = run.now() + timedelta(seconds=testbed.keep_failed)
+            testbed.instances.keep(instance, until=until)
+            what = f"{instance.id} in {instance.location} stays until {until:%H:%M} UTC: ssh {_ssh(run, instance)}"
+            run.listener(events.Warned(image=image.name, what=what))
+        else:
+            testbed.instances.terminate(instance)
+    except ReconcilerError as error:
+        what = f"{instance.id} in {instance.location} is left: {error.what}; a later test there removes it"
+        run.listener(events.Warned(image=image.name, what=what))
+
+
+def _ssh(run: Run, instance: Instance) -> str:
+    """How to log in. The key would go with the work folder; and where the logs are, CI would publish it."""
+    kept = run.folder / "keys" / instance.id
+    kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept.touch(mode=0o600)
+    kept.write_bytes(instance.private_key.read_bytes())
+    return f"-i {kept} {instance.user}@{instance.address}"
+
+
+def _sweep(run: Run, image: Image, instances: Instances, *, location: str) -> None:
+    try:
+        for left in instances.sweep(location, now=run.now()):
+            run.listener(events.Warned(image=image.name, what=f"removed {left}, which a killed run left in {location}"))
+    except ReconcilerError as error:
+        what = f"what killed runs may have left in {location} stays for now: {error.what}"
+        run.listener(events.Warned(image=image.name, what=what))

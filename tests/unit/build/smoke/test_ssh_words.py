@@ -1,0 +1,47 @@
+"""What OpenSSH says becomes one line that tells faults apart. The texts are those of OpenSSH 9.2."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.build.smoke.ssh_words import no_command, refusal
+
+CHANGED = """\
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @
+@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@
+IT IS POSSIBLE THAT SOMEONE IS DOING SOMETHING NASTY!
+The fingerprint for the ED25519 key sent by the remote host is
+SHA256:0123456789012345678901234567890123456789abc.
+Host key verification failed.
+"""
+
+
+@pytest.mark.parametrize(
+    ("stderr", "kind", "text"),
+    [
+        ("ssh: connect to host h port 22: Connection refused\r\n", "refused", "h refuses the connection"),
+        ("ssh: connect to host h port 22: Connection timed out\r\n", "silent", "h does not answer"),
+        ("ssh: connect to host h port 22: No route to host\r\n", "silent", "h does not answer"),
+        ("Connection timed out during banner exchange\r\n", "silent", "h does not answer"),
+        ("Timeout, server h not responding.\r\n", "silent", "h does not answer"),
+        (
+            "admin@h: Permission denied (publickey).\r\n",
+            "denied",
+            "h answers, and does not let admin in with the key (publickey)",
+        ),
+        (CHANGED, "changed-key", "the host key of h changed, to SHA256:0123456789012345678901234567890123456789abc"),
+        ("kex_exchange: \x1b[1mreset\n", "other", r"h: kex_exchange: \x1b[1mreset"),
+        ("", "other", "h closes the connection"),
+    ],
+)  # fmt: skip
+def test_each_failure_has_its_kind_and_its_line(stderr: str, kind: str, text: str) -> None:
+    found = refusal(stderr, where="h", user="admin")
+
+    assert (found.kind, found.text) == (kind, text)
+
+
+def test_a_login_without_a_command_says_the_first_line_that_came() -> None:
+    found = no_command("\n\nThis account is currently not available.\nbye\n", where="h", user="root")
+
+    assert found.text == "h lets root in, and runs no command: This account is currently not available."
