@@ -10,17 +10,19 @@ from datetime import datetime
 from typing import Literal
 
 from reconciler.build.protocol import Builder, BuildRequest, BuildResult
+from reconciler.build.tester import Tested, Tester, TestRequest
 from reconciler.git.answer import Reply
 from reconciler.git.destination import Destination
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.registry.instances import BootRequest, Instance, Instances
 from reconciler.registry.protocol import Located, Registry
 from tests.integration.loop.world import Controller
 
 Around = Callable[[str], AbstractContextManager[None]]
-"""What surrounds an effect. It is given what is done and where: `copy eu-west-1`, `build web`, `push`."""
+"""What surrounds an effect. It is given what is done and where: `copy eu-west-1`, `build web`, `test web`, `push`."""
 When = Literal["before", "after"]
 
 
@@ -98,6 +100,8 @@ def surround(controller: Controller, around: Around) -> Controller:
     """Let every effect of a controller pass through `around`."""
     controller.on_registry = lambda registry: _Registry(registry, around)
     controller.on_builder = lambda builder: _Builder(builder, around)
+    controller.on_instances = lambda instances: _Instances(instances, around)
+    controller.on_tester = lambda tester: _Tester(tester, around)
     controller.on_destination = lambda destination: _Destination(destination, around)
     return controller
 
@@ -148,6 +152,43 @@ class _Builder:
     def build(self, request: BuildRequest, *, listener: Listener, cancelled: threading.Event) -> BuildResult:
         with self.around(f"build {request.image.name}"):
             return self.builder.build(request, listener=listener, cancelled=cancelled)
+
+
+@dataclass(frozen=True)
+class _Instances:
+    instances: Instances
+    around: Around
+
+    def boot(self, request: BootRequest) -> Instance:
+        with self.around(f"boot {request.artifact.location}"):
+            return self.instances.boot(request)
+
+    def state(self, instance: Instance) -> str:
+        return self.instances.state(instance)
+
+    def console(self, instance: Instance) -> tuple[str, ...]:
+        return self.instances.console(instance)
+
+    def keep(self, instance: Instance, *, until: datetime) -> None:
+        with self.around(f"keep {instance.location}"):
+            self.instances.keep(instance, until=until)
+
+    def terminate(self, instance: Instance) -> None:
+        with self.around(f"terminate {instance.location}"):
+            self.instances.terminate(instance)
+
+    def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
+        return self.instances.sweep(location, now=now)
+
+
+@dataclass(frozen=True)
+class _Tester:
+    tester: Tester
+    around: Around
+
+    def test(self, request: TestRequest, *, listener: Listener, cancelled: threading.Event) -> Tested:
+        with self.around(f"test {request.image}"):
+            return self.tester.test(request, listener=listener, cancelled=cancelled)
 
 
 @dataclass(frozen=True)

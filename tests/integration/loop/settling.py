@@ -29,16 +29,25 @@ def assert_nothing_planned(world: World, *, clone: str = "ci") -> None:
 
 
 def assert_consistent(world: World) -> None:
-    """One complete artifact for each image, key and region; and what is recorded of declared images is there."""
-    complete = Counter(
-        (one.own("image"), one.own("key"), one.location) for one in world.registry.artifacts if one.complete
+    """One adoptable artifact for each image, key and region; and what is recorded of declared images is there.
+
+    Nothing that did not pass its test is recorded. state/ holds the SBOM and provenance of every build and no other.
+    """
+    adoptable = Counter(
+        (one.own("image"), one.own("key"), one.location)
+        for one in world.registry.artifacts
+        if one.complete and one.own("phase") != "rejected"
     )
-    assert [place for place, number in complete.items() if number > 1] == []
+    assert [place for place, number in adoptable.items() if number > 1] == []
     there = {(one.location, one.id): one for one in world.registry.artifacts}
     for image in filter(world.declares, world.recorded()):
         for artifact in world.lock(image).builds[0].artifacts:
             seen = there[artifact.location, artifact.id]
             assert (seen.own("image"), seen.own("key")) == (image, world.lock(image).builds[0].key)
+    builds = [build for image in world.recorded() for build in world.lock(image).builds]
+    assert [build.id for build in builds if build.smoke_test is None or build.smoke_test.status == "failed"] == []
+    assert world.sboms() == sorted(build.inventory.sbom for build in builds if build.inventory)
+    assert world.statements() == sorted(build.provenance for build in builds if build.provenance)
 
 
 def assert_history_only_grew(world: World, *, since: str) -> None:

@@ -13,6 +13,7 @@ from reconciler.cli.reconcile import command
 from reconciler.cli.workspace import Workspace
 from reconciler.model.errors import UserError
 from reconciler.plan.planning import Known
+from reconciler.steps.run import Testbed
 from tests.integration.loop.world import Controller, World, git
 
 Reconcile = Callable[..., int]
@@ -20,12 +21,16 @@ Reconcile = Callable[..., int]
 
 @pytest.fixture
 def reconcile(settled: World, monkeypatch: pytest.MonkeyPatch) -> Reconcile:
-    """`reconciler reconcile -C <clone>` with this world's registry and builder; returns the exit code."""
+    """`reconciler reconcile -C <clone>` with this world's registry, builder and testbed; returns the exit code."""
 
     def registry(_workspace: Workspace, _known: Known, **_cancelled: threading.Event) -> Any:
         return settled.registry
 
+    def testbed(_workspace: Workspace, _known: Known, **_asked: object) -> Testbed:
+        return Testbed(settled.instances, settled.controller().tester)
+
     monkeypatch.setattr(Workspace, "registry", registry)
+    monkeypatch.setattr(Workspace, "testbed", testbed)
     monkeypatch.setattr(Workspace, "builder", lambda _workspace: settled.controller().builder)
 
     def run(root: Path, *arguments: str) -> int:

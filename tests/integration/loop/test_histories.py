@@ -12,7 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from reconciler.build.failure import BuildFailed
+from reconciler.build.smoke.simulated import NOTHING_INSIDE
 from reconciler.git.repository import Repository
+from reconciler.model.lockfile import SmokeTestResult
 from reconciler.steps.result import Report
 from tests.integration.loop.effects import Effects, Killed, When, in_the_middle, surround
 from tests.integration.loop.settling import assert_consistent, assert_settled
@@ -21,6 +23,14 @@ from tests.integration.loop.world import AP, EU, ON_BASE, ON_DEBIAN, US, World, 
 IMAGES = st.sampled_from(["base", "web"])
 REGIONS = st.sampled_from([US, EU, AP])
 FURTHER = st.sampled_from([(), (EU,), (AP,), (EU, AP)])
+REFRESH = st.sampled_from(
+    [
+        "",
+        "refresh: {max_age: 1d}\n",
+        "refresh: {max_age: 1d, keep_if_unchanged: false}\n",
+        'refresh: {max_age: 1d, window: "mon-wed 02:00-22:00 UTC"}\n',
+    ]
+)
 SOURCES = {"base": ON_DEBIAN, "web": ON_BASE}
 
 
@@ -56,10 +66,12 @@ class Histories(RuleBasedStateMachine):
         self.world.commit({f"desired/{image}/setup.sh": f"echo {next(self.numbers)}\n"})
 
     @precondition(lambda self: self.world.declares("web"))
-    @rule(image=IMAGES, further=FURTHER, cost_center=st.sampled_from(["42", "43"]))
-    def a_person_edits_a_declaration(self, image: str, further: tuple[str, ...], cost_center: str) -> None:
+    @rule(image=IMAGES, further=FURTHER, cost_center=st.sampled_from(["42", "43"]), refresh=REFRESH)
+    def a_person_edits_a_declaration(
+        self, image: str, further: tuple[str, ...], cost_center: str, refresh: str
+    ) -> None:
         regions = ", ".join([US, *further])
-        declared = f"{SOURCES[image]}regions: [{regions}]\ntags: {{CostCenter: '{cost_center}'}}\n"
+        declared = f"{SOURCES[image]}regions: [{regions}]\ntags: {{CostCenter: '{cost_center}'}}\n{refresh}"
         comment = f"# {next(self.numbers)}\n"  # git has nothing to commit when nothing changed
         self.world.commit({f"desired/{image}/image.yaml": declared + comment})
 
@@ -89,7 +101,7 @@ class Histories(RuleBasedStateMachine):
     def a_run(self, refresh: bool, prune: bool) -> None:  # noqa: FBT001 - hypothesis hands everything in by name
         self.check(self.world.controller().reconcile(refresh=refresh, prune=prune))
 
-    @rule(effect=st.integers(0, 8), when=st.sampled_from(["before", "after"]), refresh=st.booleans())
+    @rule(effect=st.integers(0, 14), when=st.sampled_from(["before", "after"]), refresh=st.booleans())
     def a_run_that_is_killed(self, effect: int, when: When, refresh: bool) -> None:  # noqa: FBT001 - as above
         doomed = surround(self.world.controller(), Effects(die_at=effect, when=when).around)
         try:
@@ -103,7 +115,19 @@ class Histories(RuleBasedStateMachine):
         failure = BuildFailed("setup.sh ended with 1", cause="failed", seconds=1, log=Path("build.log"))
         controller.builder.failures = {image: failure}
         controller.reconcile(prune=True)
-        self.world.clock.advance(hours=1)
+        self.world.clock.advance(days=1)
+
+    @rule(image=IMAGES, refresh=st.booleans())
+    def a_run_whose_build_does_not_pass(self, image: str, refresh: bool) -> None:  # noqa: FBT001 - as above
+        controller = self.world.controller()
+        controller.tester.results = {image: SmokeTestResult(status="failed", why="SSH never came")}
+        controller.reconcile(refresh=refresh, prune=True)
+        self.world.clock.advance(days=1)
+
+    @rule(image=IMAGES)
+    def nothing_changes_inside_any_more_or_something_does_again(self, image: str) -> None:
+        if self.world.inside.pop(image, None) is None:
+            self.world.inside[image] = NOTHING_INSIDE
 
     @rule(image=IMAGES)
     def a_run_that_is_overtaken_by_another(self, image: str) -> None:

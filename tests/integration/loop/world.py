@@ -17,24 +17,29 @@ import pytest
 
 from reconciler.build.protocol import Builder, BuildRequest
 from reconciler.build.simulated import SimulatedBuilder
+from reconciler.build.smoke.simulated import NOTHING_INSIDE, SimulatedTester
+from reconciler.build.tester import Tester, TestRequest
 from reconciler.controller import act, look, refuse_unsafe
 from reconciler.git.destination import Destination
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.git.target import find_destination
 from reconciler.model.events import Event
+from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Lockfile, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Plan, PlannedImage, PlanOptions
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.plan.verdicts import verdict_tags
+from reconciler.registry.instances import Instances
 from reconciler.registry.memory import MemoryRegistry, Upstream
+from reconciler.registry.memory_instances import MemoryInstances
 from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import parse, path_of
 from reconciler.steps.observe import read_repository
 from reconciler.steps.preview import for_preview, regions_for_children
 from reconciler.steps.result import Report, Result
-from reconciler.steps.run import Branch, Run
+from reconciler.steps.run import Branch, Run, Testbed
 from tests.integration.loop.surroundings import Clock
 
 FLEET = "acme/images"
@@ -102,6 +107,9 @@ class World:
     registry: MemoryRegistry
     clock: Clock = field(default_factory=Clock)
     wasted: list[Rebuilt] = field(default_factory=list)
+    inside: dict[str, Inventory] = field(default_factory=dict)
+    """What is in all builds of an image from now on."""
+    instances: MemoryInstances = field(default_factory=MemoryInstances)
 
     @classmethod
     def begin(cls, root: Path, files: Files) -> World:
@@ -139,6 +147,11 @@ class World:
         upstream = Upstream(US, f"ami-{number:08x}", name, f"2026-11-{number:02}T00:00:00Z", (DEBIAN,))
         self.registry.upstreams.append(upstream)
         return upstream
+
+    def settle_inside(self, *images: str) -> None:
+        """Nothing changes inside these images any more: every build holds what the newest one holds."""
+        for image in images:
+            self.inside[image] = replace(NOTHING_INSIDE, kernel=self.lock(image).builds[0].id)
 
     def pass_days(self, days: int) -> None:
         """Let days pass. EC2 forgets the tokens of copies after one."""
@@ -182,6 +195,10 @@ class World:
             git(folder, "push", "--quiet", "origin", "HEAD:main")
         return git(folder, "rev-parse", "HEAD")
 
+    def branches(self) -> frozenset[str]:
+        """The branches that the remote has."""
+        return frozenset(git(self.origin, "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines())
+
     def _has_main(self) -> bool:
         return git(self.root / "origin.git", "for-each-ref", "refs/heads/main") != ""
 
@@ -210,8 +227,23 @@ class World:
 
     def recorded(self) -> list[str]:
         """The images that have a lockfile."""
-        paths = git(self.origin, "ls-tree", "--name-only", "main:state").splitlines() if self._has_state() else []
-        return [path.removesuffix(".lock.json") for path in paths]
+        return [path.removesuffix(".lock.json") for path in self.state_files() if path.endswith(".lock.json")]
+
+    def state_files(self) -> list[str]:
+        """The paths of all files in state/, relative to it."""
+        return git(self.origin, "ls-tree", "-r", "--name-only", "main:state").splitlines() if self._has_state() else []
+
+    def sboms(self) -> list[str]:
+        """The paths of the SBOMs in state/, as the lockfiles name them."""
+        return [path for path in self.state_files() if path.startswith("sbom/")]
+
+    def statements(self) -> list[str]:
+        """The paths of the provenance in state/, as the lockfiles name it."""
+        return [path for path in self.state_files() if path.startswith("provenance/")]
+
+    def show(self, path: str) -> str:
+        """A file at the head of main, by its path in state/."""
+        return git(self.origin, "show", f"main:state/{path}")
 
     def _has_state(self) -> bool:
         return git(self.origin, "ls-tree", "main", "state") != ""
@@ -242,7 +274,12 @@ class World:
         if not folder.exists():
             git(self.root, "clone", "--quiet", "origin.git", name)
             git(folder, "remote", "set-url", "origin", "../origin.git")
-        return Controller(self, folder, builder=SimulatedBuilder(artifacts=self.leave, during=self.note_waste))
+        builder = SimulatedBuilder(artifacts=self.leave, during=self.note_waste)
+        return Controller(self, folder, builder=builder, tester=SimulatedTester(inventory=self.look_inside))
+
+    def look_inside(self, request: TestRequest) -> Inventory:
+        """What is inside a build: what a test says of the image, else something new in every build."""
+        return self.inside.get(request.image) or replace(NOTHING_INSIDE, kernel=request.build_id)
 
     def leave(self, request: BuildRequest) -> tuple[Artifact, ...]:
         """What a build leaves: an AMI in its region, with the tags that it was given."""
@@ -252,7 +289,8 @@ class World:
 
     def note_waste(self, request: BuildRequest) -> None:
         """Note a build that need not have been run."""
-        if any(one.complete and one.own("key") == request.key for one in self.artifacts(request.image.name)):
+        same = (one for one in self.artifacts(request.image.name) if one.own("key") == request.key)
+        if any(one.complete and one.own("smoke") != "failed" for one in same):
             self.wasted.append(Rebuilt(request.image.name, request.key))
 
 
@@ -263,19 +301,23 @@ class Controller:
     world: World
     root: Path
     builder: SimulatedBuilder
+    tester: SimulatedTester
     events: list[Event] = field(default_factory=list)
     cancelled: threading.Event = field(default_factory=threading.Event)
     # Where a test steps between a run and the world: see effects.py.
     on_registry: Callable[[Registry], Registry] = lambda registry: registry
     on_builder: Callable[[Builder], Builder] = lambda builder: builder
+    on_instances: Callable[[Instances], Instances] = lambda instances: instances
+    on_tester: Callable[[Tester], Tester] = lambda tester: tester
     on_destination: Callable[[Destination], Destination] = lambda destination: destination
     sleep: Callable[[float], None] = lambda _seconds: None
+    keep_failed: int = 0
 
     def look(self, options: PlanOptions | None = None) -> tuple[Known, FleetPlan]:
         """Fetch, read and plan the branch that is recorded to, as `reconciler reconcile` does."""
         repository = Repository.open(self.root)
         known = self._read(repository, options or PlanOptions())
-        return look(known, self.on_registry(self.world.registry))
+        return look(known, self.on_registry(self.world.registry), branches=self.world.branches)
 
     def plan(
         self, *images: str, refresh: bool = False, force: tuple[str, ...] = (), prune: bool = False
@@ -297,7 +339,8 @@ class Controller:
         options = PlanOptions(images=images, refresh=refresh, force=force, prune=prune)
         repository = Repository.open(self.root)
         registry = self.on_registry(self.world.registry)
-        known, planned = look(self._read(repository, expected.options if expected else options), registry)
+        known = self._read(repository, expected.options if expected else options)
+        known, planned = look(known, registry, branches=self.world.branches)
         refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
         return act(self._run(repository, known, registry), planned)
 
@@ -311,7 +354,9 @@ class Controller:
         known, planned = look(replace(known, locks=main.locks, broken_locks=main.broken_locks), registry)
         planned = for_preview(planned)
         needed = regions_for_children(planned.decisions)
-        return act(replace(self._run(repository, known, registry), branch=Branch(branch, needed=needed)), planned)
+        main_tree = repository.tree(main.head)
+        run = replace(self._run(repository, known, registry), branch=Branch(branch, needed=needed), state=main_tree)
+        return act(run, planned)
 
     def _run(self, repository: Repository, known: Known, registry: Registry) -> Run:
         folder = self.root / ".reconciler"
@@ -327,6 +372,7 @@ class Controller:
             run_id="20261122T101530Z-0000000a",
             now=self.world.clock,
             listener=self._hear,
+            testbed=Testbed(self.on_instances(self.world.instances), self.on_tester(self.tester), self.keep_failed),
             cancelled=self.cancelled,
         )
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Literal
 
 from reconciler.announce.protocol import Announcer
-from reconciler.build.simulated import SimulatedBuilder
 from reconciler.cli.preview import read
 from reconciler.cli.workspace import Workspace
 from reconciler.controller import act, look, refuse_unsafe
@@ -73,7 +72,8 @@ class PullRequest:
 
     def job(self) -> Job:
         """A new CI job on the branch, with nothing remembered from the job before."""
-        return Job(self.world, self.clone, builder=_builder(self.world), of=self)
+        like = self.world.controller(self.clone.name)
+        return Job(self.world, self.clone, builder=like.builder, tester=like.tester, of=self)
 
     def preview(self) -> Report:
         """Run the job to its end, an hour later. It has to end well."""
@@ -127,7 +127,9 @@ class Job(Controller):
         known, planned = look(self.known(), registry)
         planned = for_preview(planned, overtaken=known.overtaken)
         branch = Branch(self.of.branch, pull_request=NUMBER, needed=regions_for_children(planned.decisions))
-        return act(replace(self._run(Repository.open(self.root), known, registry), branch=branch), planned)
+        repository = Repository.open(self.root)
+        main = repository.tree(repository.target(known.fleet.settings.git).head)
+        return act(replace(self._run(repository, known, registry), branch=branch, state=main), planned)
 
     def _recorder(self, repository: Repository, known: Known) -> Recorder:
         if known.fleet.settings.git.push == "direct":
@@ -170,9 +172,9 @@ class Main(Controller):
 
 def main(world: World, *announcers: Announcer, clone: str = "ci") -> Main:
     """A new CI job on main."""
-    folder = world.controller(clone).root
-    git(folder, "fetch", "--quiet", "origin")
-    return Main(world, folder, builder=_builder(world), announcers=announcers)
+    job = world.controller(clone)
+    git(job.root, "fetch", "--quiet", "origin")
+    return Main(world, job.root, builder=job.builder, tester=job.tester, announcers=announcers)
 
 
 @dataclass
@@ -211,7 +213,3 @@ def assert_nothing_left(world: World, *announcers: Announcer) -> None:
     assert (world.head(), world.registry.artifacts, world.tags(), again.built) == (head, artifacts, tags, [])
     assert [world.registry.calls[method] for method in ("tag", "copy", "retire")] == writes
     assert [listener.tries for listener in announcers if isinstance(listener, Listener)] == heard
-
-
-def _builder(world: World) -> SimulatedBuilder:
-    return SimulatedBuilder(artifacts=world.leave, during=world.note_waste)

@@ -169,7 +169,7 @@ def test_from_pull_request_to_stable(scene: Scene, cloud: Cloud, how: Merge) -> 
     assert "```mermaid" in comment["body"]
     assert all(record["id"] in comment["body"] for record in previews.values())
     assert previews["base"]["source"]["ami"]["id"] in comment["body"]
-    assert f"`base {previews['base']['id']}`" in comment["body"]
+    assert f"`on base {previews['base']['id']}`" in comment["body"]
     assert scene.events() == []
 
     # when another job previews the same commit, then nothing is built or posted,

@@ -5,13 +5,23 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.lockfile import Artifact, Build, Reason
+from reconciler.model.inventory import Inventory, OperatingSystem, Package
+from reconciler.model.lockfile import Artifact, Build, FailedTest, InventoryRecord, Reason, SmokeTestResult
 from reconciler.model.source import AmiPin, Pin
 from reconciler.plan.comment import Previewed, render, status
+from reconciler.plan.difference import difference
 
 Make = Callable[..., Any]
 MOVED = Reason(code="source-changed", was="debian-1 ami-0aa", now="debian-2 ami-0bb")
 EDITED = Reason(code="inputs-changed", was="1a2b3c4", now="9c0d1e2", files=tuple(f"roles/{n}.yml" for n in range(10)))
+
+
+RECORD = InventoryRecord(os="Debian 12", kernel="6.1", sbom="sbom/web/1.cdx.json", digest="sha256:1")
+
+
+def an_inventory(*packages: Package) -> Inventory:
+    debian = OperatingSystem("debian", "12", "Debian 12")
+    return Inventory(os=debian, kernel="6.1", packages=packages, services=(), ports=(), users=(), suid=())
 
 
 def a_build(**more: Any) -> Build:
@@ -33,9 +43,8 @@ def test_a_built_image_shows_why_as_what_how_long_and_from_which_source_to_which
     assert comment.startswith("### reconciler: 1 image will change · 13 unchanged\n")
     shown = row(comment, "web")
     assert "inputs-changed, source-changed<br>`roles/0.yml`<br>" in shown
-    assert "<br>`+2 more` |" in shown
+    assert "<br>`+2 more`<br>`debian-1 ami-0aa → debian-2 ami-0bb` |" in shown
     assert "| `20261122T101530Z-1a2b3c4` in 1 region, 6 min |" in shown
-    assert shown.endswith("| `debian-1 ami-0aa → debian-2 ami-0bb` |")
     assert "us-east-1 ami-0ff" in comment
     assert "Merging promotes these very images to `candidate`." in comment
 
@@ -43,8 +52,44 @@ def test_a_built_image_shows_why_as_what_how_long_and_from_which_source_to_which
 def test_a_new_image_shows_what_it_was_built_on_and_not_that_it_is_not_built(planned: Make, a_plan: Make) -> None:
     image = planned("web", reasons=(Reason(code="new", now="9c0d1e2"),))
     comment = render(a_plan(image), {"web": Previewed(build=a_build(reasons=image.reasons))})
-    assert row(comment, "web").endswith("| `d ami-0aa` |")
+    assert "| new<br>`on d ami-0aa` |" in row(comment, "web")
     assert "not built yet" not in comment
+
+
+def test_a_test_that_passed_is_counted_and_what_changed_inside_is_named(planned: Make, a_plan: Make) -> None:
+    before, after = Package("nginx", "1.22.1-9", "amd64", "deb"), Package("nginx", "1.22.1-9+deb12u2", "amd64", "deb")
+    made = difference(an_inventory(before), an_inventory(after))
+    build = a_build(inventory=RECORD)
+    one = Previewed(build=build, tested=SmokeTestResult(status="passed", tests=9), difference=made)
+    comment = render(a_plan(planned("web", reasons=(EDITED,))), {"web": one})
+    shown = row(comment, "web")
+    assert "| 9 passed |" in shown
+    assert "nginx" in shown.split(" | ")[-1]
+    assert "1.22.1-9+deb12u2" in comment[comment.index("<details>") :]
+
+
+def test_a_build_that_did_not_pass_is_rejected_and_says_by_which_assertions(planned: Make, a_plan: Make) -> None:
+    tests = tuple(FailedTest(test=f"smoke/test_web.py::test_{n}", what="assert `a|b` == '<x>'") for n in range(5))
+    tested = SmokeTestResult(status="failed", tests=9, failed=tests)
+    one = Previewed(why="smoke test failed: …", tested=tested, tail=("E   assert 0", "```"))
+    comment = render(a_plan(planned("web", reasons=(EDITED,))), {"web": one})
+    shown = row(comment, "web")
+    assert "| rejected | failed<br>" in shown
+    assert [f"::test_{n}:" in shown for n in range(5)] == [True, True, True, False, False]
+    assert "`+2 more`" in shown
+    assert shown.replace("\\|", "").count("|") == 6, "what a test said breaks no table"
+    assert (
+        "last lines of the test:\n    E   assert 0" in comment or "last lines of the test:\n  E   assert 0" in comment
+    )
+    assert status(planned("web", reasons=(EDITED,)), one) == ("failure", "smoke test failed: …")
+
+
+def test_a_build_that_was_not_booted_says_why_and_of_what_nothing_is_known_nothing_is_said(
+    planned: Make, a_plan: Make
+) -> None:
+    one = Previewed(build=a_build(), tested=SmokeTestResult(status="skipped", why="smoke_test.boot is false"))
+    comment = render(a_plan(planned("web", reasons=(EDITED,))), {"web": one})
+    assert row(comment, "web").endswith("| not tested: smoke\\_test.boot is false |  |")
 
 
 @pytest.mark.parametrize(
@@ -89,6 +134,12 @@ def test_a_chain_is_drawn_and_a_remark_stands_above_the_table(planned: Make, a_p
     ("more", "one", "state", "text"),
     [
         ({}, Previewed(build=a_build()), "success", "built as 20261122T101530Z-1a2b3c4 (inputs-changed)"),
+        (
+            {},
+            Previewed(build=a_build(), tested=SmokeTestResult(status="passed", tests=9)),
+            "success",
+            "built as 20261122T101530Z-1a2b3c4 (inputs-changed), 9 passed",
+        ),
         ({}, Previewed(why="build failed\nmore"), "failure", "build failed"),
         ({}, Previewed(build=a_build(), why="no copy in eu-west-1: no"), "failure", "no copy in eu-west-1: no"),
         ({}, None, "success", "not built, the merge would build: inputs-changed"),

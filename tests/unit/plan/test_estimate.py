@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
+from reconciler.model.lockfile import SmokeTestResult
 from reconciler.model.plan import PlannedImage
-from reconciler.plan.estimate import build_seconds, longest_chain
+from reconciler.plan.estimate import build_seconds, longest_chain, seconds_until_tested, smoke_test_seconds
 
 Planned = Callable[..., PlannedImage]
 
@@ -22,6 +23,19 @@ def test_a_build_is_expected_to_take_the_median_of_the_earlier_ones(
     lock = built().lock
     builds = tuple(lock.builds[0].model_copy(update={"seconds": each}) for each in seconds)
     assert build_seconds(lock.model_copy(update={"builds": builds})) == estimate
+
+
+def test_a_test_is_expected_to_take_as_long_as_those_that_were_run(built: Callable[..., Any]) -> None:
+    lock = built().lock
+    results = [
+        SmokeTestResult(status="passed", seconds=40), SmokeTestResult(status="skipped", why="boot is false"), None,
+        SmokeTestResult(status="failed", seconds=60),
+    ]  # fmt: skip
+    builds = tuple(lock.builds[0].model_copy(update={"seconds": 100, "smoke_test": one}) for one in results)
+    assert smoke_test_seconds(lock.model_copy(update={"builds": builds})) == 50
+    assert seconds_until_tested(lock.model_copy(update={"builds": builds})) == 150
+    assert seconds_until_tested(lock.model_copy(update={"builds": builds[1:3]})) == 100
+    assert seconds_until_tested(lock.model_copy(update={"builds": ()})) is None
 
 
 def chain(*images: PlannedImage) -> list[str]:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.lockfile import Build, Reason
+from reconciler.model.inventory import Inventory, OperatingSystem, Package
+from reconciler.model.lockfile import Build, FailedTest, Failure, Reason, SmokeTestResult, Verified
 from reconciler.plan.backoff import next_failure
+from reconciler.plan.difference import difference
 from reconciler.plan.messages import (
     build_commit,
     build_tag,
@@ -16,9 +19,13 @@ from reconciler.plan.messages import (
     failure_commit,
     failure_tag,
     record_in,
+    sbom_tag_name,
     sentence,
     tag_name,
+    verified_commit,
+    verified_tag,
 )
+from reconciler.plan.smoke_words import outcome
 
 Make = Callable[..., Any]
 
@@ -98,7 +105,87 @@ Reconciler-Key: sha256:1
 Reconciler-Reason: new
 """
     )
-    assert json.loads(record_in(failure_tag("web", failure)) or "") == failure.model_dump(mode="json")
+    assert Failure.model_validate_json(record_in(failure_tag("web", failure)) or "") == failure
+
+
+def test_a_failed_test_names_every_assertion_that_failed(built: Make) -> None:
+    tests = [FailedTest(test=f"test_web.py::test_{name}", what="assert 0") for name in ("nginx", "tls", "clock")]
+    failed = SmokeTestResult(status="failed", tests=9, failed=tuple(tests))
+    failure = next_failure(
+        None, build="20261122T101530Z-1a2b3c4", key="sha256:1", what=outcome(failed), now=built().now
+    ).model_copy(update={"smoke_test": failed})
+    text = failure_commit("web", failure, [Reason(code="new")])
+    assert text.split("\n")[2:6] == [
+        "smoke test failed: test_web.py::test_nginx: assert 0 (and 2 more).",
+        "test_web.py::test_tls: assert 0",
+        "test_web.py::test_clock: assert 0",
+        "Attempt 1; the next not before 2026-11-22T10:40:30Z.",
+    ]
+    assert Failure.model_validate_json(record_in(failure_tag("web", failure)) or "") == failure
+
+
+def test_a_suite_that_fails_as_a_whole_does_not_fill_the_history(built: Make) -> None:
+    tests = tuple(FailedTest(test=f"test_web.py::test_{number}", what="assert 0") for number in range(500))
+    failed = SmokeTestResult(status="failed", tests=500, failed=tests)
+    failure = next_failure(
+        None, build="20261122T101530Z-1a2b3c4", key="sha256:1", what=outcome(failed), now=built().now
+    ).model_copy(update={"smoke_test": failed})
+    text = failure_commit("web", failure, [Reason(code="new")])
+    assert "test_web.py::test_8: assert 0\n491 more failed.\nAttempt 1;" in text
+
+
+@pytest.mark.parametrize(
+    ("tested", "line"),
+    [
+        (SmokeTestResult(status="passed", tests=9), "Smoke test: 9 passed."),
+        (SmokeTestResult(status="skipped", why="smoke_test.boot is false"), "Not tested: smoke_test.boot is false."),
+    ],
+)
+def test_a_commit_and_a_tag_say_how_the_test_went(built: Make, tested: SmokeTestResult, line: str) -> None:
+    build = a_build(built, Reason(code="new")).model_copy(update={"smoke_test": tested})
+    assert line in build_commit("web", build).split("\n")
+    assert line in build_tag("web", build).split("\n")
+    assert Build.model_validate_json(record_in(build_tag("web", build)) or "") == build
+
+
+def test_what_changed_inside_stands_in_the_commit_and_the_tag(built: Make) -> None:
+    debian = OperatingSystem("debian", "12", "Debian 12")
+    before = Inventory(os=debian, kernel="6.1", packages=(), services=(), ports=(), users=(), suid=())
+    made = difference(before, replace(before, packages=(Package("nginx", "1.22.1-9", "amd64", "deb"),)))
+    build = a_build(built, Reason(code="new"))
+    assert "nginx" in build_commit("web", build, difference=made)
+    assert "nginx" in build_tag("web", build, made)
+
+
+def test_a_refresh_that_brought_nothing_says_what_was_made_and_what_stays(built: Make) -> None:
+    kept = "20261101T101530Z-0a0b0c0"
+    expired = Reason(code="expired", was="built 2026-11-01", now="older than 7d")
+    build = a_build(built, expired)
+    verified = Verified(at="2026-11-22T11:00:00Z", build=build.id, key=build.key)
+    assert (
+        verified_commit("web", kept, verified, build.reasons)
+        == """\
+web: 20261101T101530Z-0a0b0c0 verified current (expired)
+
+expired: built 2026-11-01 → older than 7d.
+20261122T101530Z-1a2b3c4 holds what 20261101T101530Z-0a0b0c0 holds: it was retired, and 20261101T101530Z-0a0b0c0 \
+stays in its channels.
+
+Reconciler-Image: web
+Reconciler-Build: 20261101T101530Z-0a0b0c0
+Reconciler-Reason: expired
+"""
+    )
+    message = verified_tag("web", kept, build)
+    assert message.split("\n")[:5] == [
+        "web 20261122T101530Z-1a2b3c4: unchanged", "", "status: unchanged", "built: 20261122T101530Z", f"kept: {kept}",
+    ]  # fmt: skip
+    assert Build.model_validate_json(record_in(message) or "") == build
+
+
+def test_an_sbom_has_a_tag_of_its_own(built: Make) -> None:
+    build = a_build(built)
+    assert sbom_tag_name("web", build.id) == "sbom/web/20261122T101530Z-1a2b3c4"
 
 
 def test_a_tags_message_is_for_people_and_holds_the_whole_record(built: Make) -> None:

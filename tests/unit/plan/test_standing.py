@@ -68,6 +68,25 @@ def test_a_failure_whose_cause_was_taken_back_is_past(
     assert (web.health, web.why) == ("healthy", None)
 
 
+def test_a_refresh_that_failed_is_told_although_the_image_is_as_declared(
+    an_image: Make, what_is_known: Make, plan_carried_out: Make
+) -> None:
+    """What state/ pins stands. What a schedule tries each night does not pass, and people must see it."""
+    known = what_is_known(an_image("web"))
+    planned = make_plan(known)
+    wanted = planned.decisions[0].wanted
+    assert wanted is not None
+    known = plan_carried_out(known, planned)
+    what = "smoke test failed: test_web.py::test_nginx: assert 0"
+    failure = next_failure(None, build="20261129T101530Z-1a2b3c4", key="sha256:newer", what=what, now=known.now)
+    lock = known.locks["web"].model_copy(update={"failure": failure.model_copy(update={"inputs": wanted.inputs})})
+
+    (web,) = standings(make_plan(replace(known, locks={"web": lock})), now=known.now)
+
+    assert (web.sync, web.health) == ("in-sync", "degraded")
+    assert web.why == f"20261129T101530Z-1a2b3c4 failed, attempt 1: {what}"
+
+
 def test_a_suspended_image_says_why(an_image: Make, what_is_known: Make) -> None:
     known = what_is_known(an_image(suspend={"reason": "the freeze"}))
     (web,) = standings(make_plan(known), now=known.now)

@@ -3,6 +3,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
+
+from reconciler.model.lockfile import SmokeTestResult
 from reconciler.model.source import Pin
 from reconciler.plan.key import wanted
 from reconciler.plan.tags import at_birth, of_recorded, source_text, when_complete
@@ -44,6 +47,14 @@ def test_the_tags_follow_from_the_record_alone(built: Make, an_image: Make) -> N
     situation = built(an_image(tags={"CostCenter": "42"}))
     expected = of_recorded(fleet="acme/images", image=situation.image, build=situation.lock.builds[0])
     assert situation.seen[0].tags == expected
+
+
+@pytest.mark.parametrize(("status", "tag"), [("passed", "passed"), ("failed", "failed"), ("skipped", None)])
+def test_only_what_was_booted_says_how_its_test_went(built: Make, status: str, tag: str | None) -> None:
+    situation = built()
+    build = situation.lock.builds[0].model_copy(update={"smoke_test": SmokeTestResult(status=status)})
+    tags = of_recorded(fleet="acme/images", image=situation.image, build=build)
+    assert tags.get("reconciler:smoke") == tag
 
 
 def test_an_image_on_nothing_names_no_source(built: Make, an_image: Make) -> None:

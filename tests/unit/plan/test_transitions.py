@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.lockfile import Artifact, Build, Lockfile
+from reconciler.model.lockfile import Artifact, Build, Lockfile, Verified, began_at
 from reconciler.plan.backoff import next_failure
 from reconciler.plan.situation import Situation
-from reconciler.plan.transitions import as_declared, promotes, with_artifacts, with_build, with_failure
+from reconciler.plan.transitions import as_declared, promotes, with_artifacts, with_build, with_failure, with_verified
 
 Make = Callable[..., Any]
 
@@ -70,6 +70,34 @@ def test_a_success_forgets_the_failure(history: list[Build], an_image: Make, bui
     assert lock.failure == failure
     assert lock.channels.stable == history[1].id
     assert with_build(lock, history[0], image=an_image()).failure is None
+
+
+def test_a_pin_stands_beside_the_request_it_was_resolved_for(history: list[Build], an_image: Make) -> None:
+    """The declaration may ask for another source by the time the build is recorded: that one is not pinned."""
+    asked = an_image().source
+    reworded = an_image(source={"ami": {"name": "debian-13-*", "owners": ["136693071363"]}})
+    lock = with_build(Lockfile(image="web"), history[0], image=reworded, requested=asked)
+    assert lock.source is not None
+    assert (lock.source.requested, lock.source.pinned) == (asked, history[0].source)
+
+
+def test_what_was_verified_stays_where_it_is_on_the_newer_pin(
+    history: list[Build], an_image: Make, a_pin: Make
+) -> None:
+    image = an_image()
+    failure = next_failure(None, build=history[0].id, key="sha256:1", what="no", now=began_at(history[0].id))
+    before = with_failure(recorded(*history[1:], image=image), failure)
+    newer = a_pin("ami-0bb")
+    verified = Verified(at="2026-11-29T11:00:00Z", build=history[0].id, key="sha256:2", source=newer)
+
+    after = with_verified(before, history[1].id, verified, image=image)
+
+    assert (after.channels, after.failure) == (before.channels, None)
+    assert after.builds[0] == before.builds[0].model_copy(update={"verified": verified})
+    assert after.builds[1:] == before.builds[1:]
+    assert after.source is not None
+    assert after.source.pinned == newer
+    assert with_verified(after, history[1].id, verified, image=image) == after
 
 
 def test_an_artifact_takes_the_place_of_the_one_in_its_region(history: list[Build], an_image: Make) -> None:

@@ -50,3 +50,13 @@ def test_what_steers_a_terminal_is_shown_and_not_sent() -> None:
 
 def test_without_earlier_builds_nothing_is_estimated(a_plan: MakePlan, planned: MakePlanned) -> None:
     assert words.estimate(a_plan(planned("web"), quiet=1)) is None
+
+
+def test_what_is_due_next_is_named_soonest_first_and_the_rest_counted(a_plan: MakePlan, planned: MakePlanned) -> None:
+    quiet = {"sync": "in-sync", "actions": ("none",)}
+    images = [planned(name, due=f"2026-11-{29 - n}T02:1{n}:00Z", **quiet) for n, name in enumerate("abcd")]
+    assert words.due(a_plan(*images[:1], planned("never", **quiet))) == "Refresh due (UTC): a 2026-11-29 02:10."
+    assert words.due(a_plan(*images)) == (
+        "Refresh due (UTC): d 2026-11-26 02:13, c 2026-11-27 02:12, b 2026-11-28 02:11 and 1 more."
+    )
+    assert words.due(a_plan(planned("never", **quiet))) is None

@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from reconciler.model.declaration import Settings
+from reconciler.model.fleet import Fleet
+from reconciler.model.observation import Seen
+from reconciler.plan.diff import decide
+from reconciler.plan.situation import Situation
+from reconciler.plan.stale_previews import branches_matter
+
+Make = Callable[..., Any]
+WEEK = timedelta(days=8)
+
+
+def left(situation: Situation, *, age: timedelta = WEEK, number: int = 1, **tags: Any) -> Seen:
+    """What a build of this image left that is in no lockfile."""
+    began = situation.now - age
+    build = f"{began:%Y%m%dT%H%M%SZ}-{number:07x}"
+    own = {"fleet": "acme/images", "image": "web", "build": build, "key": f"sha256:{number}", **tags}
+    return Seen(
+        "ami", "us-east-1", f"ami-{number:017x}", f"web-{build}", "available", f"{began:%Y-%m-%dT%H:%M:%SZ}",
+        {f"reconciler:{name}": value for name, value in own.items()},
+    )  # fmt: skip
+
+
+def retired(situation: Situation, *seen: Seen, live: frozenset[str] | None = frozenset({"main"})) -> list[Seen]:
+    """What of it is retired; `live` are the branches that the remote has."""
+    return list(decide(replace(situation, seen=(*situation.seen, *seen), live_branches=live)).old_previews)
+
+
+@pytest.fixture
+def situation(built: Make) -> Situation:
+    """An image that is built and in sync."""
+    found: Situation = built()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("tags", "goes"),
+    [
+        ({"phase": "preliminary", "branch": "gone"}, True),
+        ({"phase": "preliminary", "branch": "main"}, False),
+        ({"phase": "preliminary"}, True),
+        ({"phase": "rejected", "smoke": "failed"}, True),
+        ({"phase": "rejected", "smoke": "failed", "branch": "gone"}, True),
+        ({"phase": "rejected", "smoke": "failed", "branch": "main"}, False),
+        ({"phase": "rejected", "smoke": "passed"}, False),
+        ({"phase": "revoked", "smoke": "failed"}, False),
+        ({"phase": "stable", "smoke": "passed"}, False),
+        ({"phase": "stable", "smoke": "failed"}, False),
+    ],
+)
+def test_what_no_channel_ever_had_goes_once_nobody_needs_it(
+    situation: Situation, tags: dict[str, Any], goes: object
+) -> None:
+    one = left(situation, **tags)
+    assert retired(situation, one) == ([one] if goes else [])
+
+
+def test_it_is_kept_for_as_long_as_previews_are(situation: Situation, an_image: Make) -> None:
+    one = left(situation, age=timedelta(days=6), phase="rejected", smoke="failed")
+    assert retired(situation, one) == []
+    brief = replace(situation, image=an_image(retain={"previews": "1d"}))
+    assert retired(brief, one) == [one]
+
+
+def test_it_stays_as_long_as_the_remote_does_not_tell_its_branches(situation: Situation) -> None:
+    one = left(situation, phase="rejected", smoke="failed")
+    assert retired(situation, one, live=None) == []
+
+
+def test_what_is_recorded_stays_whatever_its_tags_say(situation: Situation) -> None:
+    recorded = situation.seen[0]
+    tags = {**recorded.tags, "reconciler:phase": "rejected", "reconciler:smoke": "failed"}
+    changed = replace(situation, seen=(replace(recorded, tags=tags),), now=situation.now + timedelta(days=30))
+    assert retired(changed) == []
+
+
+def test_people_are_told_why_each_goes(situation: Situation) -> None:
+    failed = left(situation, number=1, phase="rejected", smoke="failed")
+    old = left(situation, number=2, phase="preliminary", branch="gone")
+    decision = decide(replace(situation, seen=(*situation.seen, failed, old), live_branches=frozenset({"main"})))
+    assert [(one.code, one.was) for one in decision.planned.reasons] == [
+        ("removed", f"us-east-1 {failed.id}, which did not pass its smoke test"),
+        ("removed", f"us-east-1 {old.id} of branch gone"),
+    ]
+
+
+def test_the_branches_are_asked_for_only_where_something_hangs_on_them(situation: Situation) -> None:
+    fleet = Fleet(settings=Settings(), images={"web": situation.image})
+    young = left(situation, age=timedelta(days=1), phase="rejected", smoke="failed")
+    assert not branches_matter([*situation.seen, young], fleet=fleet, now=situation.now)
+    assert branches_matter(
+        [*situation.seen, left(situation, phase="rejected", smoke="failed")], fleet=fleet, now=situation.now
+    )
