@@ -97,10 +97,17 @@ class ProposalBranch:
         return parents[0]
 
     def _moved(self, tip: str, *, parent: str, onto: str) -> str:
-        """What is proposed, on a newer base: each file of state/ that the base has not changed meanwhile."""
+        """What is proposed, on a newer base: of every image in state/ whose files the base has not changed meanwhile.
+
+        All of an image's files or none: an SBOM is nothing without the lockfile that names it.
+        """
         proposed = self._changed(parent, tip)
-        overtaken = self._changed(parent, onto)
-        kept = {path: entry for path, entry in proposed.items() if path not in overtaken and path.startswith(_STATE)}
+        overtaken = {_image_of(path) for path in self._changed(parent, onto)}
+        kept = {
+            path: entry
+            for path, entry in proposed.items()
+            if path.startswith(_STATE) and _image_of(path) not in overtaken
+        }
         if not kept:
             return onto
         with self.git.with_own_index() as own:
@@ -145,3 +152,11 @@ def proposal(git: Git, recorded: Destination, settings: GitSettings) -> Proposal
             mend="add a remote, or set `git.push: direct` in desired/reconciler.yaml",
         )
     return ProposalBranch(git, recorded.remote, recorded.branch, author=settings.author, sign=settings.sign)
+
+
+def _image_of(path: str) -> str | None:
+    """The image that a file in state/ belongs to: its lockfile, or what stands in a folder of its name; else None."""
+    if not path.startswith(_STATE):
+        return None
+    kind, *below = path.removeprefix(_STATE).split("/")
+    return below[0] if len(below) > 1 else kind.removesuffix(_LOCKFILE)

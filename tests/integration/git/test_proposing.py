@@ -9,9 +9,10 @@ import pytest
 
 from reconciler.git.proposal import PROPOSAL
 from reconciler.git.recorder import Recorder
-from reconciler.git.request import TagRequest
+from reconciler.git.request import Change, Commit, TagRequest
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Terminal, UserError
+from reconciler.model.tree import Tree
 from tests.integration.git.conftest import Origin, commit, git, lock_path, writing
 
 RecorderIn = Callable[..., Recorder]
@@ -105,6 +106,25 @@ def test_what_main_recorded_since_is_not_turned_back(origin: Origin, clone: Path
     recorder_in(clone, PROPOSING).record(writing("api", "{}\n"))
 
     assert origin.show(lock_path("web"), PROPOSAL) == '"by hand"'
+
+
+def test_what_is_proposed_of_an_image_that_main_recorded_goes_as_a_whole(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    sbom = Change("state/sbom/web/1.cdx.json", b"{}\n")
+
+    def with_sbom(tree: Tree) -> Commit:
+        made = writing("web", '"proposed"\n')(tree)
+        return Commit((*made.changes, sbom), made.message)
+
+    recorder_in(clone, PROPOSING).record(with_sbom)
+    assert sbom.path in origin.files(PROPOSAL)
+    commit(clone, {lock_path("web"): '"by hand"\n'}, "Take the state back")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+
+    recorder_in(clone, PROPOSING).record(writing("api", "{}\n"))
+
+    assert git(origin.path, "diff", "--name-only", "main", PROPOSAL) == lock_path("api")
 
 
 def test_nothing_is_put_on_top_of_a_persons_commit(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
