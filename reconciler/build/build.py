@@ -7,18 +7,20 @@ import time
 from dataclasses import dataclass, field
 
 from reconciler.build import judge
+from reconciler.build.digests import program_digest
 from reconciler.build.failure import BuildFailed
 from reconciler.build.inputs import given_variables, write_var_file
 from reconciler.build.journal import Journal
 from reconciler.build.outcome import Outcome
 from reconciler.build.packer import Binary, build_command
-from reconciler.build.plugins import init_command, init_failed, needs_init, plugin_versions
+from reconciler.build.plugins import init_command, init_failed, installed_plugins, needs_init
 from reconciler.build.process import GRACE, Clock, Command, Exit, follow
 from reconciler.build.protocol import BuildRequest, BuildResult
 from reconciler.build.redact import Redactor, redactor
 from reconciler.build.sensitive import secret_values
 from reconciler.build.workplace import PrivateFiles, Workplace, private_files, workplace
 from reconciler.model.events import Listener, Started, Step
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import PackerVersions
 
 
@@ -55,14 +57,20 @@ class Packer:
         if not judge.built(outcome):
             raise judge.failure(request, ended, outcome)
         sources = set(outcome.sources.values())
-        plugins = plugin_versions(self.binary, image.template, place.environment)
         return BuildResult(
             artifacts=tuple(produced.as_artifact() for produced in outcome.artifacts),
             seconds=int(ended.seconds),
-            packer=PackerVersions(version=self.binary.version_text, plugins=plugins),
+            packer=self._versions(image, place),
             log=request.log,
             source_ami=sources.pop() if len(sources) == 1 else None,
         )
+
+    def _versions(self, image: Image, place: Workplace) -> PackerVersions:
+        plugins = installed_plugins(self.binary, image.template, place.environment)
+        programs = {"packer": self.binary.path, **{name: plugin.path for name, plugin in plugins.items()}}
+        digests = {name: found for name, path in programs.items() if (found := program_digest(path)) is not None}
+        versions = {name: plugin.version for name, plugin in plugins.items()}
+        return PackerVersions(version=self.binary.version_text, plugins=versions, digests=digests)
 
     def _run(
         self,

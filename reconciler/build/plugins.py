@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from reconciler.build.packer import Binary, Version, ask
 from reconciler.model.errors import Place, Transient, UserError
@@ -50,22 +51,30 @@ def init_failed(output: str, *, code: int, where: Place) -> Transient:
     )
 
 
-def plugin_versions(binary: Binary, template: Template, environment: Mapping[str, str]) -> dict[str, str]:
-    """The versions of the plugins that a template requires, by their name in it (`amazon`).
+@dataclass(frozen=True, order=True)
+class Plugin:
+    """An installed plugin: its version, and its program as Packer names it."""
+
+    version: str
+    path: str
+
+
+def installed_plugins(binary: Binary, template: Template, environment: Mapping[str, str]) -> dict[str, Plugin]:
+    """The plugins that a template requires, by their name in it (`amazon`).
 
     Empty before 1.7, whose plugins are part of it. A plugin installed in several versions is left out: which of them
     Packer takes depends on the constraint, and a wrong record is worse than none.
     """
     if binary.version < PLUGINS_SINCE or not template.plugins:
         return {}
-    installed: dict[str, set[str]] = {}
+    installed: dict[str, set[Plugin]] = {}
     for line in ask((binary.path, "plugins", "installed"), environment).decode(errors="replace").splitlines():
         if match := _FILE.fullmatch(line.strip().replace("\\", "/").rpartition("/")[2]):
-            installed.setdefault(match[1], set()).add(match[2])
+            installed.setdefault(match[1], set()).add(Plugin(match[2], line.strip()))
     return {
-        name: version
+        name: plugin
         for name, requirement in sorted(template.plugins.items())
-        for version in _only_one(installed.get(_short_name(requirement) or name, set()))
+        for plugin in _only_one(installed.get(_short_name(requirement) or name, set()))
     }
 
 
@@ -74,5 +83,5 @@ def _short_name(requirement: str) -> str:
     return requirement.partition(" ")[0].rpartition("/")[2]
 
 
-def _only_one(versions: set[str]) -> tuple[str, ...]:
-    return tuple(versions) if len(versions) == 1 else ()
+def _only_one(plugins: set[Plugin]) -> tuple[Plugin, ...]:
+    return (min(plugins),) if len({plugin.version for plugin in plugins}) == 1 else ()

@@ -58,6 +58,7 @@ class PackerVersions(Model):
 
     version: str
     plugins: dict[str, str] = Field({})
+    digests: dict[str, Digest] = Field({}, description="Of the programs: `packer`, and each plugin by its name.")
 
 
 class FailedTest(Model):

@@ -116,9 +116,14 @@ def _dependencies(build: Build, origin: Origin) -> Iterator[Resource]:
     if build.source is not None:
         yield _source(build.source)
     if build.packer is not None:
-        yield Resource(name="packer", uri=f"pkg:generic/packer@{build.packer.version}")
+        yield _program("packer", build.packer.version, build.packer.digests.get("packer"))
         for name, version in sorted(build.packer.plugins.items()):
-            yield Resource(name=f"packer-plugin-{name}", uri=f"pkg:generic/packer-plugin-{name}@{version}")
+            yield _program(f"packer-plugin-{name}", version, build.packer.digests.get(name))
+
+
+def _program(name: str, version: str, digest: str | None) -> Resource:
+    known = {"sha256": _hex(digest)} if digest is not None else None
+    return Resource(name=name, uri=f"pkg:generic/{name}@{version}", digest=known)
 
 
 def _source(pin: Pin) -> Resource:

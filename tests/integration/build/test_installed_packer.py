@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import threading
 from pathlib import Path
@@ -78,15 +79,16 @@ echo '1795347917,file.web,artifact,0,builder-id,packer.file'
 echo '1795347917,file.web,artifact,0,id,File'
 echo '1795347917,file.web,artifact,0,end'
 """
-INSTALLED = "echo '/x/plugins/github.com/hashicorp/amazon/packer-plugin-amazon_v1.8.2_x5.0_linux_amd64'"
+PLUGIN = "packer-plugin-amazon_v1.8.2_x5.0_linux_amd64"
 
 
-def test_plugins_are_installed_first_and_their_versions_recorded(
+def test_plugins_are_installed_first_and_their_versions_and_digests_recorded(
     requests: Any, heard: Any, cancelled: threading.Event, tmp_path: Path
 ) -> None:
+    (tmp_path / PLUGIN).write_bytes(b"a plugin")
     script = f"""{speaks("1.16.0")}
 echo "$*" >> {tmp_path}/commands
-case "$1" in plugins) {INSTALLED};; build) {BUILDS};; esac"""
+case "$1" in plugins) echo {tmp_path}/{PLUGIN};; build) {BUILDS};; esac"""
     environment = install(tmp_path / "bin", script)
     request = requests(PLUGIN_TEMPLATE, builders=("file.web",), plugins=PLUGINS, environment=environment)
 
@@ -94,6 +96,11 @@ case "$1" in plugins) {INSTALLED};; build) {BUILDS};; esac"""
 
     assert result.packer.version == "1.16.0"
     assert result.packer.plugins == {"amazon": "1.8.2"}
+    packer = (tmp_path / "bin" / "packer").read_bytes()
+    assert result.packer.digests == {
+        "amazon": f"sha256:{hashlib.sha256(b'a plugin').hexdigest()}",
+        "packer": f"sha256:{hashlib.sha256(packer).hexdigest()}",
+    }
     commands = [line.split()[0] for line in (tmp_path / "commands").read_text().splitlines()]
     assert commands == ["init", "build", "plugins"]
 

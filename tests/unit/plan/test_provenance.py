@@ -29,7 +29,7 @@ BUILD = Build(
     commit="9c0d1e2",
     started="2026-11-22T10:15:30Z",
     seconds=412,
-    packer=PackerVersions(version="1.16.0", plugins={"amazon": "1.8.2"}),
+    packer=PackerVersions(version="1.16.0", plugins={"amazon": "1.8.2"}, digests={"packer": "sha256:9ac"}),
     source=Pin(ami=AmiPin(region="us-east-1", id="ami-0a", name="debian-12", owner="136693071363")),
     artifacts=(Artifact(kind="ami", builder="amazon-ebs.web", location="us-east-1", id="ami-0b"),),
     phase="stable",
@@ -93,7 +93,8 @@ def test_the_dependencies_are_the_commit_the_source_and_the_tools() -> None:
     assert [one.name for one in found] == ["acme/images", "debian-12", "packer", "packer-plugin-amazon"]
     assert found[0].digest == {"gitCommit": "9c0d1e2"}
     assert found[1].digest == {"arn": "arn:aws:ec2:us-east-1::image/ami-0a"}
-    assert found[2].uri == "pkg:generic/packer@1.16.0"
+    assert (found[2].uri, found[2].digest) == ("pkg:generic/packer@1.16.0", {"sha256": "9ac"})
+    assert (found[3].uri, found[3].digest) == ("pkg:generic/packer-plugin-amazon@1.8.2", None)
 
 
 def test_a_parent_is_named_by_its_build_and_key() -> None:
