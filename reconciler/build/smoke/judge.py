@@ -126,4 +126,4 @@ def _shown(text: str) -> str:
 
 
 def _last_lines(text: str) -> tuple[str, ...]:
-    return tuple(visible(line) for line in text.splitlines() if line.strip())[-TAIL:]
+    return tuple(visible(line.rstrip()) for line in text.splitlines() if line.strip())[-TAIL:]

@@ -124,5 +124,5 @@ def _append(output: Path, log: TextIO, redact: Redactor) -> tuple[str, ...]:
             shown = by_line(line.rstrip("\r\n"))
             log.write(f"{shown}\n")
             if shown.strip():
-                tail.append(visible(shown))
+                tail.append(visible(shown.rstrip()))
     return tuple(tail)
