@@ -4,14 +4,27 @@ from __future__ import annotations
 
 import json
 import os
+import random
 import subprocess
 import sys
+import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
+from reconciler.build.smoke.simulated import NOTHING_INSIDE, PASSED
+from reconciler.git.repository import Repository
+from reconciler.git.request import Commit, TagRequest
+from reconciler.model.declaration import GitSettings
+from reconciler.model.lockfile import Artifact, Build, Lockfile
+from reconciler.model.observation import TAG_PREFIX
+from reconciler.plan.messages import build_tag, tag_name
 from reconciler.sandbox.handle import Sandbox
+from reconciler.state.sbom import inventory_record
+from reconciler.steps.inventories import sbom_tag
 from tests.bench import fleet, registry
 from tests.bench.measure import Command
 from tests.bench.rows import Row
@@ -21,9 +34,7 @@ MERGED = 200
 
 def adoption_rows(folder: Path, sandbox: Sandbox, environment: Mapping[str, str]) -> Iterator[Row]:
     """The first run after the merge against the second, which finds nothing to do. No Packer is there to be run."""
-    root = fleet.make(
-        folder / "fleet", images=MERGED, publish=partial(registry.publish, sandbox), phase="preliminary"
-    )  # fmt: skip
+    root = fleet.make(folder / "fleet", images=MERGED, publish=partial(_publish, sandbox), phase="preliminary")
     _merge_unrecorded(root, folder / "origin.git")
     inside = {**environment, **registry.environment(sandbox), "PATH": _path_without_packer(folder)}
     reconcile = (sys.executable, "-m", "reconciler", "reconcile", "--json", "--max-actions", str(MERGED))
@@ -39,13 +50,36 @@ def adoption_rows(folder: Path, sandbox: Sandbox, environment: Mapping[str, str]
     )  # fmt: skip
 
 
+def _publish(sandbox: Sandbox, unborn: Sequence[fleet.Unborn]) -> Mapping[tuple[str, str], Artifact]:
+    """As previews left them: each was booted, and passed."""
+    tested = {f"{TAG_PREFIX}smoke": "passed"}
+    return registry.publish(sandbox, [replace(one, tags={**one.tags, **tested}) for one in unborn])
+
+
 def _merge_unrecorded(root: Path, origin: Path) -> None:
-    """Take state/ back, as main has it before the first run after a merge, and give the repository an origin."""
+    """Take state/ back, as main has it before the first run after a merge, and give the repository an origin.
+
+    What was recorded is in annotated tags instead, where previews put it.
+    """
+    locks = [Lockfile.model_validate_json(file.read_bytes()) for file in sorted((root / "state").glob("*.lock.json"))]
     fleet.git(root, "rm", "-r", "--quiet", "state")
     fleet.commit(root, "Merge 200 pull requests")
     fleet.git(root, "init", "--quiet", "--bare", "--initial-branch=main", str(origin))
     fleet.git(root, "remote", "add", "origin", str(origin))
     fleet.git(root, "push", "--quiet", "--set-upstream", "origin", "main")
+    recorder = Repository.open(root).recorder(
+        GitSettings(branch="main"), now=lambda: datetime.now(UTC), sleep=time.sleep, random=random.random
+    )
+    tags = tuple(tag for lock in locks for tag in _preview_tags(lock.image, lock.builds[0]))
+    recorder.record(lambda _: Commit(changes=(), message="Tag the previews", tags=tags))
+
+
+def _preview_tags(image: str, build: Build) -> tuple[TagRequest, TagRequest]:
+    """The tag with a preview's record, and the one on its SBOM."""
+    inventory = inventory_record(image, build.id, NOTHING_INSIDE)
+    tested = build.model_copy(update={"phase": "preliminary", "smoke_test": PASSED, "inventory": inventory})
+    record = TagRequest(name=tag_name(image, build.id), target=build.commit, message=build_tag(image, tested))
+    return record, sbom_tag(image, tested, NOTHING_INSIDE)
 
 
 def _calls(sandbox: Sandbox, command: Command) -> tuple[Counter[str], Counter[str]]:
@@ -67,10 +101,10 @@ def _calls(sandbox: Sandbox, command: Command) -> tuple[Counter[str], Counter[st
 
 
 def _path_without_packer(folder: Path) -> str:
-    """A PATH on which git is and Packer is not."""
+    """A PATH on which git and ssh are, and Packer is not."""
     tools = folder / "bin"
     tools.mkdir()
-    for name in ("git", "env", "sh"):
+    for name in ("git", "env", "sh", "ssh"):
         found = subprocess.run(["sh", "-c", f"command -v {name}"], capture_output=True, text=True, check=True)
         (tools / name).symlink_to(found.stdout.strip())
     return str(tools)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from reconciler.sandbox.handle import Sandbox
-from tests.integration.circleci.conftest import ROLE, SETUP
+from tests.integration.circleci.conftest import DEBIAN, ROLE, SETUP
 from tests.integration.circleci.pipeline import Pipeline, Step
 
 if TYPE_CHECKING:
@@ -151,7 +151,8 @@ def test_a_pull_request_gets_a_preview_and_its_merge_the_same_image(images: Imag
     assert not job.failed, job.output
     assert not job.halted
     assert images.log() == ["Declare base and web"], "a preview commits nothing"
-    assert len(images.tags()) == 2
+    kinds = [tag.split("/")[2:4] for tag in images.tags()]
+    assert kinds == [["image", "base"], ["image", "web"], ["sbom", "base"], ["sbom", "web"]]
     assert 'tests="2"' in (job.checkout / ".reconciler/junit/preview.xml").read_text()
 
     images.git("push", "--quiet", "origin", "feature:main")
@@ -161,6 +162,7 @@ def test_a_pull_request_gets_a_preview_and_its_merge_the_same_image(images: Imag
     assert not packer_was_run(merged.checkout)
     adopted = {images.lockfile(name)["builds"][0]["id"] for name in ("base", "web")}
     assert adopted == {tag.rpartition("/")[2] for tag in images.tags()}
+    assert merged.output.count("smoke-testing") == 0, "they were tested on the pull request"
 
 
 @pytest.mark.parametrize(
@@ -206,6 +208,23 @@ def test_a_failing_build_turns_the_job_red_and_is_told_as_a_failed_test(
     told = (job.checkout / ".reconciler/junit/reconcile.xml").read_text()
     assert 'failures="1" errors="0" skipped="1"' in told
     assert "about to fail" in told
+
+
+def test_a_failing_smoke_test_turns_the_job_red_and_its_assertion_is_told(images: Images, machine: NewRunner) -> None:
+    suite = 'def test_lamp(host):\n    assert host.file("/etc/lamp").exists, "there is no lamp"\n'
+    images.write("desired/base/smoke/test_lamp.py", suite)
+    images.write("desired/base/image.yaml", f"{DEBIAN}smoke_test: {{ suite: smoke/ }}\n")
+    images.publish("base: ask for a lamp")
+
+    job = machine(images).run(steps("reconcile"), environment=WITH_ROLE)
+
+    assert job.failed
+    told = (job.checkout / ".reconciler/junit/reconcile.xml").read_text()
+    assert 'failures="1" errors="0" skipped="1"' in told
+    assert "desired/base/smoke/test_lamp.py::test_lamp: there is no lamp" in told
+    (kept,) = (job.checkout / ".reconciler/logs").glob("base-*.smoke.xml")
+    assert "there is no lamp" in kept.read_text()
+    assert "channels" not in images.lockfile("base")
 
 
 def test_the_token_is_minted_anew_while_a_build_goes_on(images: Images, machine: NewRunner) -> None:

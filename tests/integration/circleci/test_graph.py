@@ -21,7 +21,7 @@ from tests.integration.circleci.conftest import ROLE
 from tests.integration.circleci.pipeline import Pipeline
 
 if TYPE_CHECKING:
-    from tests.integration.circleci.conftest import Images, NewRunner
+    from tests.integration.circleci.conftest import Images, NewImages, NewRunner
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("circleci-graph")]
 
@@ -36,6 +36,12 @@ def setup_config() -> dict[str, Any]:
     (block,) = BLOCK.findall((ROOT / "docs" / "circleci.md").read_text())
     changes = yaml.safe_load(block)
     return {**config, **changes, "jobs": {**config["jobs"], **changes["jobs"]}}
+
+
+@pytest.fixture
+def images(new_images: NewImages) -> Images:
+    """Nothing is booted: who builds what, and after whom, is what counts here."""
+    return new_images(settings="defaults: { smoke_test: { boot: false } }\n")
 
 
 @dataclass

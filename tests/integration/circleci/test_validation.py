@@ -45,8 +45,12 @@ def test_what_comes_after_a_power_cut(host):
 
 @pytest.fixture
 def gated(new_images: NewImages) -> Images:
-    """A fleet in which `stable` waits for a verdict. `base` keeps what the suites ask of it; `web` has no nginx."""
-    return new_images(settings="defaults: { validation: { required: true } }\n", setup=SETUP + BASELINE)
+    """A fleet in which `stable` waits for a verdict. `base` keeps what the suites ask of it; `web` has no nginx.
+
+    Nothing is booted before it is announced: what the validation repository boots is what counts here.
+    """
+    settings = "defaults: { validation: { required: true }, smoke_test: { boot: false } }\n"
+    return new_images(settings=settings, setup=SETUP + BASELINE)
 
 
 @pytest.fixture

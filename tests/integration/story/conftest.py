@@ -127,7 +127,8 @@ class Checkout:
 
     def log_of(self, image: str) -> str:
         """The newest kept log of an image's builds."""
-        return max((self.path / ".reconciler" / "logs").glob(f"{image}-*.log")).read_text()
+        logs = (self.path / ".reconciler" / "logs").glob(f"{image}-*.log")
+        return max(log for log in logs if not log.name.endswith(".smoke.log")).read_text()
 
 
 @dataclass(frozen=True)
@@ -173,6 +174,18 @@ class Cloud:
             *(pair["KeyName"] for pair in ec2.describe_key_pairs()["KeyPairs"]),
             *(group["GroupName"] for group in groups if group["GroupName"] != "default"),
         ]
+
+    def clear(self, region: str) -> None:
+        """Remove what a killed Packer left. The sandbox is shared, and other tests look whether anything is left."""
+        ec2 = self.ec2(region)
+        for left in self.leftovers(region):
+            if left.startswith("i-"):
+                ec2.terminate_instances(InstanceIds=[left])
+        for pair in ec2.describe_key_pairs()["KeyPairs"]:
+            ec2.delete_key_pair(KeyName=pair["KeyName"])
+        for group in ec2.describe_security_groups()["SecurityGroups"]:
+            if group["GroupName"] != "default":
+                ec2.delete_security_group(GroupId=group["GroupId"])
 
 
 NewFleet = Callable[[Path, str], Checkout]

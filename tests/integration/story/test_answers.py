@@ -77,8 +77,9 @@ def test_a_lockfile_conforms_to_its_schema_and_is_canonical(built: Checkout, ima
 def test_the_annotated_tag_holds_the_very_record_of_the_lockfile(built: Checkout) -> None:
     build = built.lockfile("web")["builds"][0]
     message = built.git("for-each-ref", "--format=%(contents)", f"refs/tags/image/web/{build['id']}")
-    # A tag is made once, before it is known when the build lands on the branch.
-    assert json.loads(message[message.index("\n{\n") :]) == {key: build[key] for key in build.keys() - {"recorded"}}
+    # A tag is made once, before it is known when the build lands on the branch, and what is attested of it there.
+    told = {key: build[key] for key in build.keys() - {"recorded", "provenance"}}
+    assert json.loads(message[message.index("\n{\n") :]) == told
     assert "status: built" in message
     for artifact in build["artifacts"]:
         assert f"artifact: ami {artifact['location']} {artifact['id']}" in message
@@ -135,9 +136,10 @@ def test_a_plan_of_uncommitted_files_is_asked_for(built: Checkout) -> None:
 
 
 def test_minus_c_works_from_anywhere(built: Checkout, tmp_path: Path) -> None:
-    elsewhere = built.reconciler("status", "-C", str(built.path), cwd=tmp_path)
-    assert elsewhere == built.reconciler("status")
-    assert built.reconciler("status", cwd=built.path / "desired" / "web") == elsewhere
+    elsewhere = built.reconciler("validate", "--json", "-C", str(built.path), cwd=tmp_path)
+    assert list(elsewhere.json["images"]) == ["base", "web"]
+    assert elsewhere == built.reconciler("validate", "--json")
+    assert built.reconciler("validate", "--json", cwd=built.path / "desired" / "web") == elsewhere
 
 
 def test_status_reads_the_clone_alone(built: Checkout, drifted: Checkout) -> None:
@@ -171,7 +173,7 @@ def test_doctor_checks_what_a_run_needs(built: Checkout) -> None:
     answer = built.reconciler("doctor")
     assert answer.code == 0, answer
     marks = [line.split(":")[0].split() for line in answer.out.splitlines() if not line.startswith(" ")]
-    subjects = ["repository", "desired", "state", "branch", "packer", "aws", "clock"]
+    subjects = ["repository", "desired", "state", "branch", "packer", "ssh", "aws", "clock"]
     assert marks == [["ok", subject] for subject in subjects]
     assert "4 artifacts of this fleet in eu-west-1, us-east-1" in answer.out
 

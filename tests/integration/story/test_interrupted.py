@@ -76,12 +76,13 @@ PACKER = subprocess.run(["sh", "-c", "command -v packer || true"], capture_outpu
 
 
 @pytest.fixture
-def held(pair: Checkout, tmp_path: Path) -> Iterator[Held]:
+def held(pair: Checkout, tmp_path: Path, cloud: Cloud) -> Iterator[Held]:
     holding = Held(pair, tmp_path / "gate")
     yield holding
     if holding.process.poll() is None:
         holding.process.kill()
     holding.process.communicate()
+    cloud.clear("us-east-1")
 
 
 def converges(fleet: Checkout, cloud: Cloud) -> None:

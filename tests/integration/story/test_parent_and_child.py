@@ -1,4 +1,4 @@
-"""A child is built on its parent, and follows it: when a file changes, and when upstream publishes something newer."""
+"""A child is built on its parent, and follows it when that is built anew; a change of its own is its own."""
 
 from __future__ import annotations
 
@@ -6,14 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.sandbox.handle import Sandbox
-
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, NewFleet
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("story-parent")]
-
-NEWER = "debian-12-amd64-20261115-0900"
 
 
 @pytest.fixture(scope="module")
@@ -65,28 +61,6 @@ def test_a_change_that_is_not_pushed_is_named_and_left_alone(built: Checkout) ->
     assert "web: not yet pushed" in ended.err
     assert built.lockfiles() == before
     built.git("reset", "--quiet", "--hard", "origin/main")
-
-
-def test_upstream_moves_and_nothing_is_rebuilt_until_a_refresh(built: Checkout, sandbox: Sandbox) -> None:
-    base, web, old = built.recorded("base"), built.recorded("web"), source(built, "base")
-    newer = sandbox.publish(NEWER)["us-east-1"]
-
-    assert built.reconciler("plan", "--detailed-exitcode").code == 0, "a lockfile is a lock"
-
-    planned = built.reconciler("plan", "--refresh", "--detailed-exitcode")
-    assert planned.code == 2
-    assert planned.first == "2 of 2 images drifted: base (source-changed), web (parent-rebuilt)"
-    assert old in planned.out
-    assert newer in planned.out
-    assert NEWER in planned.out
-    assert "waits for base" in planned.out
-
-    assert built.reconciler("reconcile", "--refresh").code == 0
-    assert source(built, "base") == newer
-    assert built.recorded("base").items().isdisjoint(base.items())
-    assert built.recorded("web").items().isdisjoint(web.items())
-    assert source(built, "web") == built.recorded("base")["us-east-1"]
-    assert built.reconciler("plan", "--refresh", "--detailed-exitcode").code == 0
 
 
 def test_a_forced_image_is_rebuilt_though_nothing_changed_and_its_child_follows(built: Checkout) -> None:

@@ -34,12 +34,12 @@ def told(ended: Ended) -> list[str]:
 
 @pytest.fixture
 def path_with(tmp_path: Path) -> Callable[[str | None], dict[str, str]]:
-    """A PATH with git and a `packer` that is the given script; None: without any."""
+    """A PATH with git, ssh and a `packer` that is the given script; None: without any."""
 
     def make(script: str | None) -> dict[str, str]:
         folder = tmp_path / "bin"
         folder.mkdir()
-        for program in ("git", "env", "sh", "uname"):
+        for program in ("git", "env", "sh", "ssh", "uname"):
             (folder / program).symlink_to(str(shutil.which(program)))
         if script is not None:
             (folder / "packer").write_text(f"#!/bin/sh\n{script}")

@@ -1,0 +1,22 @@
+variable "source_ami" { type = string }
+variable "image_name" { type = string }
+variable "run_tags" { type = map(string) }
+variable "image_tags" { type = map(string) }
+
+source "amazon-ebs" "web" {
+  region        = "us-east-1"
+  instance_type = "t3.micro"
+  ssh_username  = "admin"
+  source_ami    = var.source_ami
+  ami_name      = var.image_name
+  run_tags      = var.run_tags
+  tags          = var.image_tags
+}
+
+build {
+  sources = ["source.amazon-ebs.web"]
+
+  provisioner "shell" {
+    script = "${path.root}/setup.sh"
+  }
+}
