@@ -14,6 +14,7 @@ from reconciler.build.redact import LineRedactor, Redactor
 
 TAIL = 20
 """How many last lines are kept."""
+_ERRORS = 5
 
 # `==> web: text` for headlines and errors, four blanks for what is below them. A build's name holds no ": ".
 # Packer trims the end of a text, so that its empty last line is `    web:`.
@@ -84,15 +85,22 @@ class _Watched:
     """What is known of one build so far."""
 
     tail: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL))
+    errors: deque[str] = field(default_factory=lambda: deque(maxlen=_ERRORS))
+    """The last lines that came as errors: what a script prints on stderr arrives before what it printed on stdout."""
     provisioner: Provisioner | None = None
     at_failure: tuple[str, ...] | None = None
     error: str | None = None
     source: str | None = None
 
+    def last_lines(self) -> tuple[str, ...]:
+        """The last lines, the last errors among them: those that came earlier stand before the others."""
+        missed = [line for line in self.errors if line not in self.tail]
+        return (*missed, *list(self.tail)[len(missed) :]) if len(self.tail) == TAIL else (*missed, *self.tail)
+
     def failing(self, name: str) -> Failing | None:
         if self.error is None:
             return None
-        tail = tuple(self.tail) if self.at_failure is None else self.at_failure
+        tail = self.last_lines() if self.at_failure is None else self.at_failure
         return Failing(name, self.error, provisioner=self.provisioner, tail=tail)
 
 
@@ -148,7 +156,7 @@ class Transcript:
             return self._take_general(timestamp, text)
         mark, build, said = match.groups()
         shown = self._redact_line(said or "", build=build)
-        self._take_output(build, shown, headline=mark == "==> " and not error)
+        self._take_output(build, shown, headline=mark == "==> " and not error, error=error)
         # An error keeps its build's name but is no headline: what a script prints on stderr comes as one.
         return Shown(timestamp, build, shown, prefix=f"{'    ' if error else mark}{build}: ")
 
@@ -158,17 +166,20 @@ class Transcript:
             self._general.append(shown)
         return Shown(timestamp, "", shown)
 
-    def _take_output(self, name: str, text: str, *, headline: bool) -> None:
+    def _take_output(self, name: str, text: str, *, headline: bool, error: bool) -> None:
         build = self._watched(name)
         if headline and text.startswith(_PROVISIONING_FAILED):
             # What follows is the clean-up: it would push the reason out of the tail, and is no provisioner's.
-            build.at_failure = tuple(build.tail)
+            build.at_failure = build.last_lines()
         elif headline and build.at_failure is None and is_known_step(text):
             build.provisioner = provisioner_of(text)
             if build.provisioner is not None:
                 build.tail.clear()  # what came before is not this provisioner's
+                build.errors.clear()
         elif found := _SOURCE.match(text):
             build.source = found[1]
         if text.strip():
             build.tail.append(text.rstrip())
+            if error:
+                build.errors.append(text.rstrip())
             self._tail.append(text.rstrip())

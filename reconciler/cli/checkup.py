@@ -127,6 +127,15 @@ def check_target(patient: Patient) -> Finding:
     return Finding("branch", "ok", f"state is recorded to {target.branch}, at {target.head[:12]}")
 
 
+def check_signing(patient: Patient) -> Finding:
+    """Whether what is recorded can be signed, where that is asked for."""
+    settings = patient.known.fleet.settings.git
+    if not settings.sign:
+        return Finding("signing", "ok", "not asked for (git.sign)")
+    patient.workspace.repository.check_signing(settings, now=now())
+    return Finding("signing", "ok", "commits, tags and provenance can be signed")
+
+
 def check_registry(patient: Patient) -> Finding:
     """Credentials and rights: the very call that a plan makes."""
     if not patient.regions:
@@ -171,6 +180,7 @@ CHECKS = (
     _guarded("desired", check_desired),
     _guarded("state", check_state),
     _guarded("branch", check_target),
+    _guarded("signing", check_signing),
     _guarded("packer", check_packer),
     _guarded("ssh", check_ssh),
     _guarded("aws", check_registry),

@@ -22,10 +22,12 @@ from reconciler.git.proposal import PROPOSAL
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
-from reconciler.model.values import parse_duration
 from reconciler.plan import words
 from reconciler.plan.smoke_words import outcome
 from reconciler.steps.result import Report, Result
+
+_KEPT_SECONDS = 3600
+"""How long an instance stays that a person wants to look at."""
 
 
 @click.command("reconcile")
@@ -52,11 +54,8 @@ from reconciler.steps.result import Report, Result
 )
 @click.option(
     "--keep-failed",
-    is_flag=False,
-    flag_value="1h",
-    metavar="DURATION",
-    callback=lambda _context, _option, value: _kept_for(value),
-    help="Leave an instance that failed its smoke test running for so long (1h if none is given), to look at it.",
+    is_flag=True,
+    help="Leave an instance that fails its smoke test running for an hour, and say how to log in.",
 )
 @options.junit
 @options.as_json
@@ -73,7 +72,7 @@ def command(
     preview: bool,
     branch: str | None,
     pull_request: int | None,
-    keep_failed: int,
+    keep_failed: bool,
     junit: Path | None,
     as_json: bool,
     directory: Path,
@@ -106,7 +105,9 @@ def command(
         _refuse_elsewhere(target)
         known = workspace.read(workspace.repository.tree(target.head), expected.options if expected else asked)
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
-        conductor = Conductor(workspace, target, listener=listener, cancelled=cancelled, keep_failed=keep_failed)
+        conductor = Conductor(
+            workspace, target, listener=listener, cancelled=cancelled, keep_failed=_KEPT_SECONDS if keep_failed else 0
+        )
         report = conductor.conduct(known, origin=origin, expected=expected, allowed=max_actions)
     if junit is not None:
         write_file(junit, _as_junit(report))
@@ -116,13 +117,6 @@ def command(
         branch = PROPOSAL if settings.git.push == "pull-request" else target.branch
         _print(report, branch, pushed=workspace.repository.remote(settings.git.remote) is not None)
     return report.exit_code
-
-
-def _kept_for(text: str | None) -> int:
-    try:
-        return parse_duration(text) if text is not None else 0
-    except ValueError as error:
-        raise click.BadParameter(str(error)) from error
 
 
 def _refuse_elsewhere(target: Target) -> None:

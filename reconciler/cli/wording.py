@@ -50,7 +50,9 @@ def _(event: events.Testing) -> tuple[str, ...]:
 def _(event: events.Tested) -> tuple[str, ...]:
     if event.status == "passed":
         return (f"smoke test: {event.tests} passed in {duration(event.seconds)}",)
-    return (f"not tested: {event.why}",) if event.status == "skipped" else (f"smoke test: {event.status}",)
+    if event.status == "skipped":
+        return (f"not tested: {event.why}",)
+    return (f"smoke test: failed after {duration(event.seconds)}",)
 
 
 @describe.register

@@ -19,6 +19,7 @@ from reconciler.git.history import (
     merge_base,
     resolve,
 )
+from reconciler.git.objects import Author, commit_tree
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.remote import Remote
@@ -129,6 +130,12 @@ class Repository:
     def tagged_content(self, name: str, *, remote: str = "origin") -> bytes | None:
         """The file that an annotated tag stands on, fetched as `annotated_tag` does; None where there is none."""
         return tag_content(self.git, name) if self.annotated_tag(name, remote=remote) is not None else None
+
+    def check_signing(self, settings: GitSettings, *, now: datetime) -> None:
+        """Sign a commit that nobody will see. Raises UserError where that cannot be done."""
+        author = Author(settings.author, now, sign=True)
+        tree = self.git.run("rev-parse", "HEAD^{tree}").text
+        commit_tree(self.git, tree, parent=self.head, message="Can a commit be signed?", author=author)
 
     def tags(self, prefix: str) -> tuple[AnnotatedTag, ...]:
         """The annotated tags of this clone below a path such as `image/web`; by name."""

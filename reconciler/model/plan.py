@@ -33,7 +33,7 @@ class PlannedImage(Model):
     waits_for: str | None = Field(None, description="Why nothing is done although the image has drifted.")
     estimate_seconds: int | None = Field(None, description="From earlier builds; absent where there are none.")
     key: str | None = Field(None, description="The wanted key; absent where the source is unknown.")
-    due: str | None = Field(None, description="When `--refresh` rebuilds it for its age, UTC; absent: never.")
+    due: str | None = Field(None, description="When `--refresh` turns to it next, UTC: too old, or its window opens.")
     unknown: tuple[str, ...] = Field((), description="What could not be read.")
     errors: tuple[str, ...] = Field((), description="Why the image cannot be planned, one message each.")
 

@@ -166,11 +166,19 @@ def _folded(changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> 
     return f"<details><summary>Files, AMIs, package changes, log</summary>\n\n{body}\n\n</details>" if blocks else ""
 
 
+def _names(images: list[str]) -> str:
+    return ", ".join(f"**{escape(name)}**" for name in images)
+
+
 def _closing(plan: Plan, changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> str:
-    built = any(one.build is not None for one in previewed.values())
-    promise = "Merging promotes these very images to `candidate`. " if built else ""
+    built = [name for name, one in previewed.items() if one.build is not None]
+    failed = [name for name, one in previewed.items() if one.build is None]
+    these = "these very images" if not failed else f"the very {_names(built)}"
+    promise = f"Merging promotes {these} to `candidate`. " if built else ""
     if built and any(image.blocked_by for image in changed):
         promise += "Where a parent waits for a verdict, its children follow once that is in. "
-    if changed and not built and not plan.options.offline:
+    if failed:
+        promise += f"Nothing of {_names(failed)} is promoted: it failed, and the merge would try it once more. "
+    elif changed and not built and not plan.options.offline:
         promise = "Merging builds what is not built yet. "
     return f"{promise}Plan `{plan.plan_id[:19]}…` for {plan.head[:12]}."

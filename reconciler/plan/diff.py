@@ -259,7 +259,7 @@ def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) ->
 
 
 def _due(situation: Situation) -> str | None:
-    moment = due(situation.last, situation.image.declaration.refresh)
+    moment = due(situation.last, situation.image.declaration.refresh, now=situation.now)
     return format_instant(moment) if moment is not None else None
 
 

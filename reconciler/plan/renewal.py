@@ -34,11 +34,16 @@ def is_expired(build: Build | None, refresh: Refresh, *, now: datetime) -> bool:
     return refresh.max_age is not None and since is not None and now - since > timedelta(seconds=refresh.max_age)
 
 
-def due(build: Build | None, refresh: Refresh) -> datetime | None:
-    """When a build is to be refreshed next: as soon as it is too old, and its window opens. None without a limit."""
+def due(build: Build | None, refresh: Refresh, *, now: datetime) -> datetime | None:
+    """When a build is to be refreshed next: as soon as it is too old, and its window opens.
+
+    With a window alone, when that opens: its source is looked at then. None with neither.
+    """
     since = current_since(build) if build is not None else None
-    if since is None or refresh.max_age is None:
+    if since is None:
         return None
+    if refresh.max_age is None:
+        return parse_window(refresh.window).opening(now) if refresh.window and refresh.on_source_change else None
     # `is_expired` asks for more than max_age, in whole seconds.
     expires = since + timedelta(seconds=refresh.max_age + 1)
     return expires if refresh.window is None else parse_window(refresh.window).opening(expires)

@@ -11,6 +11,7 @@ from reconciler.model.values import format_duration
 from reconciler.plan.backoff import counts
 from reconciler.plan.planning import FleetPlan
 from reconciler.plan.situation import finished_at
+from reconciler.plan.smoke_words import outcome
 from reconciler.plan.verdicts import waiting_since
 
 
@@ -89,6 +90,8 @@ def _troubles(decision: Decision, now: datetime) -> Iterator[str]:
     yield from _waiting(decision, now)
     for one in lock.undelivered:
         yield f"{one.to} was not told of {one.build}: {one.why}"
+    if newest is not None and newest.smoke_test is not None and newest.smoke_test.status == "skipped":
+        yield outcome(newest.smoke_test)
 
 
 def _waiting(decision: Decision, now: datetime) -> Iterator[str]:

@@ -182,7 +182,8 @@ def _end(run: Run, image: Image, testbed: Testbed, instance: Instance, *, tested
         if failed and testbed.keep_failed:
             until = run.now() + timedelta(seconds=testbed.keep_failed)
             testbed.instances.keep(instance, until=until)
-            what = f"{instance.id} in {instance.location} stays until {until:%H:%M} UTC: ssh {_ssh(run, instance)}"
+            until_when = f"until the first test there after {until:%H:%M} UTC"
+            what = f"{instance.id} in {instance.location} stays {until_when}: ssh {_ssh(run, instance)}"
             run.listener(events.Warned(image=image.name, what=what))
         else:
             testbed.instances.terminate(instance)
@@ -203,7 +204,13 @@ def _ssh(run: Run, instance: Instance) -> str:
 def _sweep(run: Run, image: Image, instances: Instances, *, location: str) -> None:
     try:
         for left in instances.sweep(location, now=run.now()):
-            run.listener(events.Warned(image=image.name, what=f"removed {left}, which a killed run left in {location}"))
+            run.listener(
+                events.Warned(
+                    image=image.name,
+                    what=f"ended {left} in {location}: a killed run left it, or its time to be looked at is over",
+                )
+            )
+            (run.folder / "keys" / left).unlink(missing_ok=True)
     except ReconcilerError as error:
         what = f"what killed runs may have left in {location} stays for now: {error.what}"
         run.listener(events.Warned(image=image.name, what=what))

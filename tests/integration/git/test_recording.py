@@ -15,7 +15,7 @@ from reconciler.git.request import Change, Commit, Recorded, TagRequest
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import LOST_RACE, Contention, Terminal, Transient, UserError
 from reconciler.model.tree import Tree
-from tests.integration.git.conftest import Origin, Waits, commit, git, lock_path, snapshot, writing
+from tests.integration.git.conftest import MOMENT, Origin, Waits, commit, git, lock_path, snapshot, writing
 
 RecorderIn = Callable[..., Recorder]
 
@@ -424,6 +424,17 @@ def test_eight_images_recorded_at_once_from_two_machines_all_land(
     assert {lock_path(f"i{number}") for number in range(8)} <= set(origin.files())
     assert git(origin.path, "rev-list", "--count", "main") == "9"
     assert {result.commit for result in results} == set(git(origin.path, "rev-list", "-8", "main").splitlines())
+
+
+def test_whether_anything_can_be_signed_is_found_out_beforehand(origin: Origin, clone: Path) -> None:
+    repository, head = Repository.open(clone), origin.head()
+    with pytest.raises(UserError, match="could not be signed"):
+        repository.check_signing(GitSettings(sign=True), now=MOMENT)
+
+    _sign_with_a_key(clone)
+    repository.check_signing(GitSettings(sign=True), now=MOMENT)
+
+    assert (repository.head, origin.head()) == (head, head)
 
 
 def _sign_with_a_key(clone: Path) -> None:

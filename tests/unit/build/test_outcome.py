@@ -94,6 +94,18 @@ def test_the_failing_provisioner_and_its_last_lines_are_those_before_the_clean_u
     assert failing.error == "Script exited with non-zero exit status: 100."
 
 
+def test_what_a_script_said_on_stderr_is_told_though_forty_lines_of_stdout_came_after() -> None:
+    """Packer passes the two on as they come, and stderr is not buffered."""
+    stdout = "".join(f"1,,ui,message,    web: line {number}\n" for number in range(40))
+    (failing,) = outcome(
+        "1,,ui,say,==> web: Provisioning with shell script: setup.sh\n1,,ui,error,==> web: boom\n"
+        f"{stdout}1,web,error,Script exited with non-zero exit status: 7.\n",
+        exit_code=1,
+    ).failures
+
+    assert (len(failing.tail), failing.tail[0], failing.tail[-1]) == (20, "boom", "line 39")
+
+
 def test_a_failure_after_provisioning_is_not_the_provisioners() -> None:
     (failing,) = outcome(
         """1,,ui,say,==> web: Provisioning with shell script: setup.sh

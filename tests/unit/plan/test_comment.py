@@ -118,6 +118,15 @@ def test_a_failed_build_shows_its_last_lines_and_they_do_not_leave_their_block(p
     assert "\x1b" not in comment
 
 
+def test_what_failed_is_not_promised_to_be_promoted(planned: Make, a_plan: Make) -> None:
+    web, api = planned("web", reasons=(EDITED,)), planned("api", reasons=(EDITED,))
+    failed = Previewed(why="smoke test failed: no")
+    closing = render(a_plan(web, api), {"web": Previewed(build=a_build()), "api": failed}).splitlines()[-1]
+    assert closing.startswith("Merging promotes the very **web** to `candidate`. Nothing of **api** is promoted")
+    alone = render(a_plan(api), {"api": failed}).splitlines()[-1]
+    assert alone.startswith("Nothing of **api** is promoted: it failed, and the merge would try it once more.")
+
+
 def test_a_name_from_outside_does_not_break_the_table(planned: Make, a_plan: Make) -> None:
     comment = render(a_plan(planned("a|b\n<script>", sync="unknown", actions=("none",), errors=("no",))), {})
     assert "| **a\\|b" in comment

@@ -57,9 +57,17 @@ class TestDue:
         old = built(an_image(refresh={"max_age": "7d", "window": TUESDAYS}))
         assert decide(old).planned.due == "2026-12-01T02:00:00Z"
 
-    @pytest.mark.parametrize("refresh", [{}, {"window": TUESDAYS}])
-    def test_without_a_limit_it_is_never_due(self, built: Make, an_image: Make, refresh: dict[str, str]) -> None:
-        assert decide(built(an_image(refresh=refresh))).planned.due is None
+    def test_without_a_limit_it_is_never_due(self, built: Make, an_image: Make) -> None:
+        assert decide(built(an_image())).planned.due is None
+
+    def test_with_a_window_alone_its_source_is_looked_at_when_that_opens(self, built: Make, an_image: Make) -> None:
+        old = built(an_image(refresh={"window": TUESDAYS}))
+        assert decide(old).planned.due == "2026-11-24T02:00:00Z"
+        assert decide(replace(old, now=TUESDAY_NIGHT)).planned.due == "2026-12-01T03:00:00Z"  # it is open
+
+    def test_a_window_for_nothing_is_never_waited_for(self, built: Make, an_image: Make) -> None:
+        old = built(an_image(refresh={"window": TUESDAYS, "on_source_change": False}))
+        assert decide(old).planned.due is None
 
     def test_what_was_never_built_is_not_due(self, a_situation: Make, an_image: Make) -> None:
         assert decide(a_situation(an_image(refresh={"max_age": "7d"}))).planned.due is None
