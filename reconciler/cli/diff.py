@@ -26,8 +26,9 @@ _MOST_BUILDS = 2
 def command(image: str, builds: tuple[str, ...], *, as_json: bool, markdown: bool, directory: Path) -> int:
     """Show what differs inside two builds: packages, kernel, services, ports, users, SUID files.
 
-    Without a build: the candidate against the build before it. With one: that against the one before it. With two:
-    the second against the first. A build is an id, the beginning of one or of its key, or `candidate` or `stable`.
+    Without a build: the candidate against the build before it. With one: that against the one before it; a pull
+    request's preview against the candidate. With two: the second against the first. A build is an id, the beginning of
+    one or of its key, or `candidate` or `stable`.
     """
     if as_json and markdown:
         raise click.UsageError("--json and --markdown exclude each other")

@@ -33,7 +33,10 @@ def command(image: str, *, rev: str, as_json: bool, directory: Path) -> int:
     """
     repository = Repository.open(directory)
     commit = resolve_commit(repository.git, rev)
-    history = tell(past_of(repository, image, revision=commit), pull_request=pull_requests(repository.git, commit).of)
+    past = past_of(repository, image, revision=commit)
+    tags = [tag for name in past.names for tag in repository.tags(f"image/{name}/")]
+    tagged = {tag.name.rpartition("/")[2]: tag.target for tag in tags}
+    history = tell(past, pull_request=pull_requests(repository.git, commit).of, tagged=tagged)
     if as_json:
         click.echo(history.model_dump_json(by_alias=True, indent=2))
     else:
@@ -75,30 +78,40 @@ def _footer(history: History) -> Iterator[str]:
     for commit, why in history.unreadable.items():
         yield f"The lockfile of {commit[:7]} can't be read, and is left out: {visible(why)}"
     if not history.complete:
-        yield "This clone's history ends here: `git fetch --unshallow` brings the rest."
+        yield "This clone's history ends here, so some is unknown: `git fetch --unshallow` brings the rest."
 
 
 def _build_row(build: PastBuild, at: str) -> tuple[str, str, str, str]:
-    number = f" #{build.pull_request}" if build.pull_request is not None else ""
-    return build.id, f"{build.commit[:7]}{number}", _stable(build, at), "\n".join(map(visible, _facts(build)))
+    return build.id, _from(build.commit, build.pull_request), _stable(build, at), "\n".join(map(visible, _facts(build)))
 
 
 def _failure_row(failure: PastFailure) -> tuple[str, str, str, str]:
     tries = f" (attempt {failure.attempts})" if failure.attempts > 1 else ""
-    return failure.build, "", "", visible(f"failed{tries}: {failure.what}")
+    by = f"\nrecorded by {failure.recorded_in[:7]}" if failure.recorded_in is not None else ""
+    what = f"failed{tries}: {visible(failure.what)}{by}"
+    return failure.build, _from(failure.commit, failure.pull_request), "", what
+
+
+def _from(commit: str | None, pull_request: int | None) -> str:
+    number = f" #{pull_request}" if pull_request is not None else ""
+    return f"{commit[:7]}{number}" if commit is not None else "unknown"
 
 
 def _stable(build: PastBuild, at: str) -> str:
     if not build.stable:
-        return "never"
-    lasted = age_text(stable_seconds(build.stable, seen=at))
+        return "unknown" if build.cut_off else "never"
+    lasted = age_text(stable_seconds(build.stable, seen=at)) + (" or more" if build.cut_off else "")
     return f"{lasted}, now" if build.stable[-1].until is None else lasted
 
 
 def _facts(build: PastBuild) -> Iterator[str]:
     yield ", ".join(dict.fromkeys(reason.code for reason in build.reasons)) or "unknown"
+    if build.cut_off and build.pull_request is None:
+        yield "pull request unknown"
     if build.smoke_test is not None and build.smoke_test.status == "failed":
         yield "smoke test failed"
+    if build.smoke_test is not None and build.smoke_test.status == "skipped":
+        yield "not tested"
     if build.verdict is not None:
         yield f"{build.verdict.status} by {build.verdict.by}"
     if build.verified:

@@ -192,7 +192,10 @@ def _as_junit(report: Report) -> str:
 
     return of_run(
         report.plan,
-        [Outcome(one.image, one.status, one.seconds, one.why, _told(one)) for one in report.results],
+        [
+            Outcome(one.image, one.status, one.seconds, one.why, _told(one), one.tested.seconds if one.tested else 0)
+            for one in report.results
+        ],
     )
 
 

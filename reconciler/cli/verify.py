@@ -12,8 +12,7 @@ from reconciler.cli import options
 from reconciler.cli.printing import show_text
 from reconciler.cli.workspace import Workspace, note
 from reconciler.git.past import resolve_commit
-from reconciler.model.errors import DONE, FAILED, UserError
-from reconciler.model.lockfile import Lockfile
+from reconciler.model.errors import DONE, FAILED
 from reconciler.model.verification import Finding, Verification
 from reconciler.plan.words import visible
 from reconciler.steps.verify import Verifier
@@ -53,6 +52,7 @@ def command(
 ) -> int:
     """Say what of a build is proven and what is not, from git alone. Without BUILD: the stable one, else the candidate.
 
+    A build is an id, the beginning of one or of its key, or `candidate` or `stable`; a pull request's preview, too.
     Exits with 1 when anything is wrong, or something that is required is not proven (docs/provenance.md).
     """
     workspace = Workspace(directory)
@@ -70,21 +70,12 @@ def command(
     dirty = repository.dirty(["state"])
     if dirty:
         note(f"not committed, so not looked at: {', '.join(dirty[:3])}{' and more' if len(dirty) > 3 else ''}")
-    found = verifier.verify(image, build or _current(image, verifier.past(image).versions[0].lock))
+    found = verifier.verify(image, build)
     if as_json:
         click.echo(found.model_dump_json(by_alias=True, indent=2))
     else:
         _print(found)
     return DONE if found.verified else FAILED
-
-
-def _current(image: str, lock: Lockfile) -> str:
-    build = lock.channels.stable or lock.channels.candidate
-    if build is None:
-        raise UserError(
-            f"no channel of {image} points to a build", mend=f"name one; `reconciler history {image}` lists them"
-        )
-    return build
 
 
 def _named(rev: str, settings: Settings, checked_out: str | None) -> str:

@@ -106,7 +106,12 @@ def _is_free(region: Region, declared: Declared) -> bool:
 
 def notes_on_boot(declared: Declared, template: Template) -> Iterator[str]:
     """What will go wrong, or not be done, when the image is booted to be tested."""
-    if not declared.declaration.smoke_test.boot:
+    smoke_test = declared.declaration.smoke_test
+    if not smoke_test.boot:
+        place = declared.place("smoke_test", "suite")
+        # A suite among the defaults is meant for the images that are booted.
+        if smoke_test.suite is not None and place.path == declared.folder.image_file:
+            yield f"smoke_test.suite is never run, as smoke_test.boot is false ({place})"
         return
     for builder in _amazon(template):
         if builder.communicator != "ssh":

@@ -7,7 +7,8 @@ from fnmatch import fnmatchcase
 from reconciler.desired.declared import Declared
 from reconciler.desired.located import shorten
 from reconciler.desired.paths import Paths, resolve
-from reconciler.model.errors import UserError
+from reconciler.model.errors import Place, UserError
+from reconciler.model.tree import REGULAR_MODES
 
 _TESTS = ("test_*.py", "*_test.py")
 """What pytest looks for in a folder (its default for `python_files`)."""
@@ -26,8 +27,10 @@ def wrong_suite(declared: Declared, paths: Paths) -> UserError | None:
             where=where,
             mend="commit the tests to this repository",
         )
-    if path in paths.entries:
-        return None
+    entry = paths.entries.get(path)
+    if entry is not None:
+        # Behind a link or a submodule may be a folder.
+        return _no_tests(written, where) if entry.mode in REGULAR_MODES and not path.endswith(".py") else None
     files = paths.under(path)
     if not files:
         return UserError(
@@ -42,3 +45,11 @@ def wrong_suite(declared: Declared, paths: Paths) -> UserError | None:
             mend=f"pytest runs files named {' or '.join(_TESTS)}",
         )
     return None
+
+
+def _no_tests(written: str, where: Place) -> UserError:
+    return UserError(
+        f'smoke_test.suite: "{shorten(written)}" is no file of Python, and pytest reads no other',
+        where=where,
+        mend="name a file such as smoke/test_web.py, or a folder of them",
+    )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from reconciler.git.command import Git
-from reconciler.git.history import find_commit, resolve
+from reconciler.git.history import find_commit, merge_base, resolve
 from reconciler.model.errors import UserError
 
 _PULL_REQUEST = re.compile(
@@ -72,6 +72,68 @@ def versions(git: Git, path: str, *, revision: str) -> tuple[Version, ...]:
         Version(commit, tuple(parents.split()), _moment(seconds), author, message.strip("\n"), path, content)
         for (commit, parents, seconds, author, message), content in zip(rows, contents, strict=True)
     )
+
+
+@dataclass(frozen=True)
+class At:
+    """A commit, and a file as it is there: None where it is not."""
+
+    commit: str
+    parents: tuple[str, ...]
+    content: bytes | None
+
+
+def at_every_commit(git: Git, path: str, *, revision: str) -> tuple[At, ...]:
+    """A file at each commit that leads to a revision, parents before children.
+
+    Unlike `versions` it leaves out no side of a merge, so nothing can be hidden behind one.
+    """
+    rows = [
+        line.split()
+        for line in git.run("rev-list", "--topo-order", "--reverse", "--parents", revision).text.splitlines()
+    ]
+    asked = "".join(f"{commit}:{path}\n" for commit, *_ in rows)
+    found = git.run("cat-file", "--batch-check=%(objectname)", "--buffer", stdin=os.fsencode(asked)).text.splitlines()
+    oids = [line if " " not in line else None for line in found]  # `<name> missing`
+    distinct = list(dict.fromkeys(oid for oid in oids if oid is not None))
+    contents = dict(zip(distinct, _contents(git, distinct), strict=True))
+    return tuple(
+        At(commit, tuple(parents), contents[oid] if oid is not None else None)
+        for (commit, *parents), oid in zip(rows, oids, strict=True)
+    )
+
+
+def chosen_by_merge(git: Git, path: str, *, since: str, revision: str) -> str | None:
+    """The newest merge since a commit that threw away what one side had made of a file; None where there is none.
+
+    Git itself takes the side that changed the file since the two parted. To keep the other is somebody's choice, and
+    `versions` shows it as no change.
+    """
+    rows = git.run("rev-list", "--topo-order", "--merges", "--parents", f"{since}..{revision}").text.splitlines()
+    for commit, *parents in map(str.split, rows):
+        now, *before = _contents(git, [f"{one}:{path}" for one in (commit, *parents)])
+        for lost, was in zip(parents, before, strict=True):
+            kept = next((one for one, content in zip(parents, before, strict=True) if content == now), None)
+            if was == now or kept is None:
+                continue
+            base = merge_base(git, kept, lost)
+            if base is None or _contents(git, [f"{base}:{path}"]) != [was]:
+                return commit
+    return None
+
+
+def author_of(git: Git, commit: str) -> str:
+    """Who wrote a commit: `Name <address>`."""
+    return os.fsdecode(git.run("show", "--no-patch", "--format=%an <%ae>", commit).stdout).strip()
+
+
+def branches_with(git: Git, commit: str) -> tuple[str, ...]:
+    """The remote branches, else the local ones, that this clone knows to contain a commit; by name."""
+    for folder, depth in (("refs/remotes", 3), ("refs/heads", 2)):
+        named = git.attempt("for-each-ref", f"--format=%(refname:lstrip={depth})", f"--contains={commit}", folder)
+        if named.status == 0 and (found := [name for name in named.text.splitlines() if name != "HEAD"]):
+            return tuple(found)
+    return ()
 
 
 def removed_in(git: Git, commit: str, *, parent: str, folder: str) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import date
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
@@ -68,16 +69,38 @@ def _one_is_a_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
+    """A form for texts, in the schema too. `what` goes on from `"…" is not `, and shows a right one."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f'"{text}" is not {what}')
+        return text
+
+    return AfterValidator(check), Field(json_schema_extra={"pattern": f"^(?:{pattern})$"})
+
+
+# EC2's names, as of `describe-instance-types`: t3.micro, u-6tb1.metal, m7i.metal-24xl.
+InstanceType = Annotated[str, *_checked(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", what="an instance type such as t3.micro")]
+SubnetId = Annotated[
+    str, *_checked("subnet-[0-9a-f]{8}(?:[0-9a-f]{9})?", what="a subnet's id such as subnet-0a1b2c3d4e5f67890")
+]
+# More than useradd(8) takes: names of a directory are `user@example.org` or `DOMAIN\\user`. ssh takes no blank.
+UserName = Annotated[str, *_checked(r"[A-Za-z0-9_][A-Za-z0-9_.@+\\-]*\$?", what="a user's name such as admin")]
+
+
 class SmokeTest(Model):
     """How the built image is booted and tested, before anybody gets it."""
 
     boot: bool = Field(True, description="False for an image that cannot be booted or reached over SSH.")
     suite: str | None = Field(None, description="A file or folder of pytest-testinfra tests.")
-    user: str | None = Field(None, description="Who logs in; absent: the template's ssh_username.")
-    instance_type: Annotated[tuple[str, ...], BeforeValidator(_one_is_a_list)] = Field(
+    user: UserName | None = Field(None, description="Who logs in; absent: the template's ssh_username.")
+    instance_type: Annotated[tuple[InstanceType, ...], BeforeValidator(_one_is_a_list)] = Field(
         (), description="In order of preference: the next is taken where there is no capacity; absent: the smallest."
     )
-    subnets: tuple[str, ...] = Field((), description="Where to boot, in order of preference; absent: the default VPC.")
+    subnets: tuple[SubnetId, ...] = Field(
+        (), description="Where to boot, in order of preference; absent: the default VPC."
+    )
     allow_from: tuple[str, ...] = Field(
         ("0.0.0.0/0",), min_length=1, description="Who may reach the instance's SSH port while it is tested."
     )

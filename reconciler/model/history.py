@@ -35,7 +35,10 @@ class PastBuild(Model):
     pull_request: int | None = Field(description="That brought the commit, where a commit's subject says so.")
     reasons: tuple[Reason, ...]
     recorded: Instant = Field(description="When it came into the lockfile.")
-    recorded_in: str = Field(description="The commit that did it.")
+    recorded_in: str | None = Field(description="The commit that did it; null where a cut-off history lacks it.")
+    cut_off: bool = Field(
+        False, description="It is older than this clone's history: what became of it before that is not known."
+    )
     candidate: tuple[Span, ...]
     stable: tuple[Span, ...]
     stable_seconds: int = Field(description="How long it was stable in all, until it was last seen so.", ge=0)
@@ -54,7 +57,9 @@ class PastFailure(Model):
     at: Instant
     attempts: int
     what: str
-    recorded_in: str
+    commit: str | None = Field(None, description="The commit that was to be built, where its tag is in this clone.")
+    pull_request: int | None = Field(None, description="That brought the commit, where a commit's subject says so.")
+    recorded_in: str | None = Field(description="The commit that recorded it; null where a cut-off history lacks it.")
 
 
 class History(Model):

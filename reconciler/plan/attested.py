@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from reconciler.model.lockfile import Build
-from reconciler.model.provenance import Statement
+from reconciler.model.lockfile import Build, InventoryRecord
+from reconciler.model.provenance import Resource, Statement
 from reconciler.model.verification import Finding
-from reconciler.plan.evidence import Evidence, TagRecord
+from reconciler.plan.evidence import Evidence, SbomFile, TagRecord
 from reconciler.plan.findings import finding, join, judge_signature
-from reconciler.plan.provenance import SBOM, record_of, statement
+from reconciler.plan.provenance import SBOM, SMOKE_TEST, record_of, statement
+from reconciler.plan.smoke_words import outcome
 
 _MOST = 3
 
@@ -35,7 +36,7 @@ def check_statement(evidence: Evidence) -> Iterator[Finding]:
         what = f"its provenance names {_artifacts(evidence.build)}, its record, commit, source and Packer"
         yield finding("statement", "proven", what)
     # Git may sign commits by OpenPGP; then the statement has the commit's signature alone.
-    needed = evidence.sign and evidence.recorded.signature.form in ("ssh", "")
+    needed = evidence.sign if evidence.recorded.signature.form in ("ssh", "") else ""
     yield judge_signature("statement-signature", found.signature, "its provenance", needed=needed)
 
 
@@ -52,24 +53,53 @@ def differences(found: Statement, evidence: Evidence) -> list[str]:
 
 def check_sbom(evidence: Evidence) -> Iterator[Finding]:
     """Whether the SBOM is the one that was recorded: its bytes by the statement, what it says by the lockfile."""
-    record, found = evidence.build.inventory, evidence.sbom
+    attested = evidence.attestation.statement if evidence.attestation is not None else None
+    named = attested.byproduct(SBOM) if attested is not None else None
+    yield from judge_sbom(evidence.build.inventory, evidence.sbom, named=named)
+
+
+def judge_sbom(record: InventoryRecord | None, found: SbomFile | None, *, named: Resource | None) -> Iterator[Finding]:
+    """Whether an SBOM is the one that a record has, and a statement `named`; and which of its sections are empty."""
     if record is None:
         yield finding("sbom", "not proven", "what is inside was not read when it was built", required=False)
         return
     if found is None or found.inventory is None:
         why = found.why if found is not None else "is not there"
-        yield finding("sbom", "wrong", f"the SBOM state/{record.sbom} {why}")
+        path = found.path if found is not None else f"state/{record.sbom}"
+        yield finding("sbom", "wrong", f"the SBOM {path} {why}")
         return
     if found.inventory != record.digest:
         yield finding("sbom", "wrong", f"{found.path} holds another inventory than the one that was recorded")
         return
-    attested = evidence.attestation.statement if evidence.attestation is not None else None
-    named = attested.byproduct(SBOM) if attested is not None else None
     if named is not None and f"sha256:{(named.digest or {}).get('sha256')}" != found.sha256:
         yield finding("sbom", "wrong", f"{found.path} has other bytes than its provenance names")
         return
     count = f" ({_count(record.packages)})" if record.packages is not None else ""
     yield finding("sbom", "proven", f"its SBOM{count} is the one that was recorded")
+    for section, why in record.unread.items():
+        yield finding("sbom", "not proven", f"its SBOM says nothing of {section} ({why})", required=False)
+
+
+def judge_smoke_test(build: Build, *, attested: bool) -> Finding:
+    """Whether it was booted and tested, as its record says; `attested`: as its provenance does, too."""
+    tested = build.smoke_test
+    if tested is None:
+        return finding("smoke-test", "not proven", "that it boots: no smoke test is on record", required=False)
+    match tested.status:
+        case "passed":
+            by = "its record and its provenance" if attested else "its record"
+            return finding("smoke-test", "proven", f"smoke-tested: {outcome(tested)}, by {by}", required=False)
+        case "skipped":
+            why = tested.why or "nobody said why"
+            return finding("smoke-test", "not proven", f"that it boots: it was never booted: {why}", required=False)
+        case _:
+            return finding("smoke-test", "not proven", f"that it works: {outcome(tested)}")
+
+
+def check_smoke_test(evidence: Evidence) -> Iterator[Finding]:
+    """Whether it was booted and tested."""
+    attested = evidence.attestation.statement if evidence.attestation is not None else None
+    yield judge_smoke_test(evidence.build, attested=attested is not None and attested.byproduct(SMOKE_TEST) is not None)
 
 
 def check_tag(evidence: Evidence) -> Iterator[Finding]:
@@ -88,7 +118,7 @@ def check_tag(evidence: Evidence) -> Iterator[Finding]:
     else:
         yield finding("tag", "proven", f"its annotated tag holds the same record{_signed(tag)}", required=False)
     if tag.signature.state == "bad":
-        yield judge_signature("tag", tag.signature, f"the tag {tag.name}", needed=False)
+        yield judge_signature("tag", tag.signature, f"the tag {tag.name}", needed="")
 
 
 def _tag_differs(tagged: Build, evidence: Evidence) -> list[str]:

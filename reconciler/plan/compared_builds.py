@@ -31,20 +31,37 @@ def pair(image: str, builds: Sequence[Build], *, channels: Channels, asked: Sequ
                 f"{image} has no candidate", mend=f"name a build: {_ids(builds)}" if builds else "nothing is built yet"
             )
         asked = ("candidate",)
-    new = _find(image, builds, channels=channels, asked=asked[-1])
-    old = _find(image, builds, channels=channels, asked=asked[0]) if len(asked) > 1 else _before(image, builds, new)
+    new = find(image, builds, channels=channels, asked=asked[-1])
+    old = find(image, builds, channels=channels, asked=asked[0]) if len(asked) > 1 else _before(image, builds, new)
     return old, new
 
 
-def _find(image: str, builds: Sequence[Build], *, channels: Channels, asked: str) -> Build:
+def find(image: str, builds: Sequence[Build], *, channels: Channels, asked: str) -> Build:
+    """The build that a person names: by a channel, by its id or its key, or by the beginning of one of these.
+
+    Raises:
+        NotAmong: there is no such build.
+        UserError: it may be several.
+    """
     if asked in ("candidate", "stable"):
         asked = getattr(channels, asked) or asked
-    found = [one for one in builds if one.id.startswith(asked) or one.id.partition("-")[2].startswith(asked)]
-    if not asked or not found:
-        raise NotAmong(f"no build {asked!r} of {image} is recorded", mend=f"`git pull`; recorded are: {_ids(builds)}")
+    found = [one for one in builds if _is_meant(one, asked)]
+    if not found:
+        pull = "`git pull`; " if builds else ""
+        raise NotAmong(f"no build {asked!r} of {image} is recorded", mend=f"{pull}recorded are: {_ids(builds)}")
     if len(found) > 1:
         raise UserError(f"{asked!r} may be {len(found)} builds of {image}", mend=f"which one? {_ids(found)}")
     return found[0]
+
+
+def _is_meant(build: Build, asked: str) -> bool:
+    """Whether what is asked begins a build's id or its key, with `sha256:` or without; `…` is as keys are printed."""
+    beginning = asked.removesuffix("…")
+    digits = beginning.removeprefix("sha256:")
+    names = (build.key.removeprefix("sha256:"),) if digits != beginning else (
+        build.id, build.id.partition("-")[2], build.key.removeprefix("sha256:")
+    )  # fmt: skip
+    return bool(digits) and any(name.startswith(digits) for name in names)
 
 
 def _before(image: str, builds: Sequence[Build], build: Build) -> Build:

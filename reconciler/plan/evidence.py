@@ -9,6 +9,7 @@ from typing import Any
 from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.observation import Seen
 from reconciler.model.provenance import Statement
+from reconciler.model.source import Channel
 from reconciler.model.verification import Signature, Verification
 
 
@@ -24,6 +25,8 @@ class Writing:
     trailers: Mapping[str, tuple[str, ...]]
     """The values of each `Reconciler-…` trailer, by its name without that."""
     signature: Signature
+    needed: str = ""
+    """Why it had to be signed, as half a sentence; empty where it had not."""
     cut_off: bool = False
     """Whether a shallow clone begins with this commit: then the writer is an older one, which is not there."""
 
@@ -31,6 +34,14 @@ class Writing:
     def short(self) -> str:
         """The commit as people write it."""
         return self.commit[:7]
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """A channel, and the commit that last pointed it to where it is."""
+
+    channel: Channel
+    writing: Writing
 
 
 @dataclass(frozen=True)
@@ -92,8 +103,8 @@ class Evidence:
     branch: str
     direct: bool
     """Whether state is pushed as it was recorded, so that every commit of state/ is one of ours, with our trailers."""
-    sign: bool
-    """Whether commits had to be signed when it was recorded."""
+    sign: str
+    """Why what was recorded had to be signed, as half a sentence; empty where it had not."""
     recorded: Writing
     """Who wrote what of the record is settled when it is recorded."""
     first: Build
@@ -110,6 +121,8 @@ class Evidence:
     tag: TagRecord | None = None
     parent: Verification | None = None
     parent_key: str | None = None
+    pointed: Pointed | None = None
+    """Who pointed the channel to it by which it was asked for; None where it was asked for by itself."""
     looks: tuple[Look, ...] | None = None
     """None where the registry was not asked."""
 

@@ -12,23 +12,26 @@ def finding(check: Check, outcome: Outcome, what: str, *, required: bool = True)
     return Finding(check=check, outcome=outcome, what=what, required=required)
 
 
-def judge_signature(check: Check, signature: Signature, what: str, *, needed: bool) -> Finding:
-    """What a signature proves. Where one is `needed`, its absence contradicts what the settings say."""
+def judge_signature(check: Check, signature: Signature, what: str, *, needed: str) -> Finding:
+    """What a signature proves. `needed` says why one has to be there, and is empty where none has to."""
+    required = bool(needed)
     match signature.state:
         case "good":
-            return finding(check, "proven", f"{what} is signed by {signature.by} ({signature.key})", required=needed)
+            return finding(check, "proven", f"{what} is signed by {signature.by} ({signature.key})", required=required)
         case "bad":
-            return finding(check, "wrong", f"the signature of {what} is not its own: {signature.why}", required=needed)
+            return finding(
+                check, "wrong", f"the signature of {what} is not its own: {signature.why}", required=required
+            )
         case "absent" if needed:
-            return finding(check, "wrong", f"{what} is not signed, though git.sign was set")
+            return finding(check, "wrong", f"{what} is not signed, {needed}")
         case "absent":
             return finding(check, "not proven", f"{what} is not signed: git.sign was not set", required=False)
         case "untrusted":
             key = f" ({signature.key})" if signature.key else ""
-            return finding(check, "not proven", f"{what} is signed{key}, but {signature.why}", required=needed)
+            return finding(check, "not proven", f"{what} is signed{key}, but {signature.why}", required=required)
         case _:
             told = f"{what} is signed, and {signature.why} (--allowed-signers)"
-            return finding(check, "not proven", told, required=needed)
+            return finding(check, "not proven", told, required=required)
 
 
 def join(words: Sequence[str]) -> str:

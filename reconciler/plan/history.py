@@ -55,8 +55,16 @@ class LockPast:
         return next((version for version in self.versions if version.lock.build(build_id) is not None), None)
 
 
-def tell(past: LockPast, *, pull_request: Callable[[str], int | None]) -> History:
-    """The story of every build and failure. `pull_request` says which one brought a commit, where that is known."""
+def tell(
+    past: LockPast, *, pull_request: Callable[[str], int | None], tagged: Mapping[str, str] | None = None
+) -> History:
+    """The story of every build and failure.
+
+    Args:
+        past: The versions of the lockfile.
+        pull_request: Which one brought a commit, where that is known.
+        tagged: The commit on which each build's tag stands, by build id: a failure's record does not name it.
+    """
     oldest_first = past.versions[::-1]
     candidate, stable = _spans(oldest_first, "candidate"), _spans(oldest_first, "stable")
     builds = [
@@ -68,7 +76,7 @@ def tell(past: LockPast, *, pull_request: Callable[[str], int | None]) -> Histor
         names=past.names,
         complete=past.complete,
         builds=tuple(sorted(builds, key=lambda build: (build.recorded, build.id), reverse=True)),
-        failures=tuple(_failures(oldest_first))[::-1],
+        failures=tuple(_failures(oldest_first, tagged or {}, pull_request=pull_request))[::-1],
         unreadable=dict(past.unreadable),
     )
 
@@ -117,8 +125,9 @@ def _told(
         commit=build.commit,
         pull_request=_number(build, pull_request),
         reasons=build.reasons,
-        recorded=life.first.at,
-        recorded_in=life.first.commit,
+        recorded=(life.first.cut_off and build.recorded) or life.first.at,
+        recorded_in=None if life.first.cut_off else life.first.commit,
+        cut_off=life.first.cut_off,
         candidate=candidate,
         stable=stable,
         stable_seconds=stable_seconds(stable, seen=past.versions[0].at),
@@ -168,13 +177,17 @@ def _span(began: LockVersion, ended: LockVersion | None, *, then: str | None) ->
     )
 
 
-def _failures(oldest_first: Sequence[LockVersion]) -> Iterator[PastFailure]:
+def _failures(
+    oldest_first: Sequence[LockVersion], tagged: Mapping[str, str], *, pull_request: Callable[[str], int | None]
+) -> Iterator[PastFailure]:
     before: str | None = None
     for version in oldest_first:
         failure = version.lock.failure
         if failure is not None and failure.build != before:
+            commit = tagged.get(failure.build)
             yield PastFailure(
-                build=failure.build, at=failure.at, attempts=failure.attempts, what=failure.what,
-                recorded_in=version.commit,
+                build=failure.build, at=failure.at, attempts=failure.attempts, what=failure.what, commit=commit,
+                pull_request=pull_request(commit) if commit is not None else None,
+                recorded_in=None if version.cut_off else version.commit,
             )  # fmt: skip
         before = failure.build if failure is not None else before

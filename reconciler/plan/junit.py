@@ -18,13 +18,17 @@ Verdict = Literal["passed", "skipped", "failure", "error"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of one image in a run. `status` is as in `reconcile --json`; `details` are printed below it."""
+    """What became of one image in a run. `status` is as in `reconcile --json`; `details` are printed below it.
+
+    `seconds` are those of the build, `test_seconds` those of its smoke test, which come after.
+    """
 
     image: str
     status: str
     seconds: int = 0
     why: str = ""
     details: tuple[str, ...] = ()
+    test_seconds: int = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +71,7 @@ def _carried_out(outcome: Outcome) -> _Case:
     }  # fmt: skip
     verdict = verdicts.get(outcome.status, "passed")
     message = outcome.why.splitlines()[0] if outcome.why else outcome.status
-    return _Case(outcome.image, verdict, message, outcome.details, outcome.seconds)
+    return _Case(outcome.image, verdict, message, outcome.details, outcome.seconds + outcome.test_seconds)
 
 
 def _document(name: str, cases: list[_Case]) -> str:

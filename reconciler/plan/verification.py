@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from reconciler.model.lockfile import Build
 from reconciler.model.values import digest
 from reconciler.model.verification import Check, Finding, Verification
-from reconciler.plan.attested import check_sbom, check_statement, check_tag
+from reconciler.plan.attested import check_sbom, check_smoke_test, check_statement, check_tag
 from reconciler.plan.evidence import Content, Evidence, Look, Writing
 from reconciler.plan.findings import finding, join, judge_signature
 from reconciler.plan.key import REFRESH_OF, SOURCE
@@ -17,44 +17,53 @@ from reconciler.plan.words import visible
 def judge(evidence: Evidence) -> Verification:
     """Every finding about a build, the most telling first."""
     findings = (
-        *_content(evidence),
+        *judge_content(evidence.build, evidence.at_built, evidence.at_recorded),
         *_commit(evidence),
         *_record(evidence),
+        *_channel(evidence),
         *_changes(evidence),
         *_signatures(evidence),
         *check_statement(evidence),
+        *check_smoke_test(evidence),
         *check_sbom(evidence),
         *check_tag(evidence),
-        *_source(evidence),
-        *_registry(evidence),
+        *judge_source(evidence.build, evidence.parent, parent_key=evidence.parent_key),
+        *judge_registry(evidence.build, evidence.looks),
     )
+    return verdict(evidence.image, evidence.build.id, findings, parent=evidence.parent)
+
+
+def verdict(
+    image: str, build_id: str, findings: Iterable[Finding], *, parent: Verification | None = None
+) -> Verification:
+    """What the findings about a build come to."""
     clean = tuple(one.model_copy(update={"what": visible(one.what)}) for one in findings)
     return Verification(
-        image=evidence.image,
-        build=evidence.build.id,
+        image=image,
+        build=build_id,
         verified=not any(one.outcome == "wrong" or (one.required and one.outcome != "proven") for one in clean),
         findings=clean,
-        source=evidence.parent,
+        source=parent,
     )
 
 
-def _content(evidence: Evidence) -> Iterator[Finding]:
-    """Whether the key is that of what the commit holds."""
-    build = evidence.build
+def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
+    """Whether the key is that of what a commit holds: the first of the places is the commit that was built."""
+    at_built = places[0]
     if digest(build.components) != build.key:
         yield finding("content", "wrong", "its key is not that of the components that are recorded beside it")
         return
     if build.source is not None and build.components.get(SOURCE) not in (None, digest(build.source.identity)):
         yield finding("content", "wrong", f"its key is that of a build on another source than {build.source}")
         return
-    differs = _differing(evidence.at_built, build)
+    differs = _differing(at_built, build)
     if differs:
         what = f"{build.commit[:7]} does not hold what was built: its {join(differs)} give another key"
         yield finding("content", "wrong", what)
         return
-    same = next((one for one in (evidence.at_built, evidence.at_recorded) if _is_same(one, build)), None)
+    same = next((one for one in places if _is_same(one, build)), None)
     if same is None:
-        why = evidence.at_built.why or f"{build.commit[:7]} is not in this clone"
+        why = at_built.why or f"{build.commit[:7]} is not in this clone"
         yield finding("content", "not proven", f"whether its key is that of what was committed: {why}")
         return
     known = sorted(set(same.components or ()) & set(build.components))
@@ -101,6 +110,29 @@ def _record(evidence: Evidence) -> Iterator[Finding]:
     yield finding("record", "proven", f"recorded by {by}, whose trailers agree")
 
 
+def _channel(evidence: Evidence) -> Iterator[Finding]:
+    """Whether the channel by which it was asked for points to it by our doing, or by that of somebody who signed."""
+    if evidence.pointed is None:
+        return
+    channel, writing = evidence.pointed.channel, evidence.pointed.writing
+    if writing.cut_off:
+        what = f"who pointed {channel} to it: this clone begins with {writing.short} (`git fetch --unshallow` helps)"
+        yield finding("channel", "not proven", what)
+        return
+    told = f"{channel} was pointed to it by {writing.short} of {writing.author}"
+    ours = bool(set(writing.trailers.get("Image", ())) & set(evidence.names))
+    signed = writing.signature.state == "good"
+    if signed and not ours:
+        yield finding("channel", "proven", f"{told} (“{writing.subject}”), by hand, and signed")
+    elif not ours:
+        what = f"{told} (“{writing.subject}”), which is not a commit of the reconciler"
+        yield finding("channel", "not proven", what, required=evidence.direct)
+    elif writing.needed and not signed:
+        yield finding("channel", "not proven", f"{told}, which is not signed by a key that is trusted")
+    else:
+        yield finding("channel", "proven", told)
+
+
 def _changes(evidence: Evidence) -> Iterator[Finding]:
     """Whether what was written after that, or beside it, was written by us."""
     later = [one for one in evidence.others if one.commit != evidence.recorded.commit and not one.cut_off]
@@ -129,15 +161,14 @@ def _stranger(writing: Writing, evidence: Evidence, *, check: Check = "record") 
 
 
 def _signatures(evidence: Evidence) -> Iterator[Finding]:
-    commits = {one.commit: one for one in (evidence.recorded, *evidence.others) if not one.cut_off}
+    pointed = [evidence.pointed.writing] if evidence.pointed is not None else []
+    commits = {one.commit: one for one in (evidence.recorded, *pointed, *evidence.others) if not one.cut_off}
     for one in commits.values():
-        yield judge_signature(
-            "commit-signature", one.signature, f"the commit {one.short}", needed=evidence.sign and evidence.direct
-        )
+        yield judge_signature("commit-signature", one.signature, f"the commit {one.short}", needed=one.needed)
 
 
-def _source(evidence: Evidence) -> Iterator[Finding]:
-    build, parent = evidence.build, evidence.parent
+def judge_source(build: Build, parent: Verification | None, *, parent_key: str | None) -> Iterator[Finding]:
+    """What is known of what a build stands on: an image from outside, or a parent's build and its recorded key."""
     pin = build.source
     if pin is None:
         yield finding("source", "not proven", "on a source that nobody pinned: its template chose", required=False)
@@ -145,7 +176,7 @@ def _source(evidence: Evidence) -> Iterator[Finding]:
         keyed = SOURCE in build.components
         what = f"on {pin} ({pin.ami.id} in {pin.ami.region}), an image from outside of this repository"
         yield finding("source", "proven" if keyed else "not proven", what, required=False)
-    elif evidence.parent_key is not None and evidence.parent_key != pin.key:
+    elif parent_key is not None and parent_key != pin.key:
         yield finding("source", "wrong", f"on {pin}, whose recorded key is another than that of this build's source")
     elif parent is None:
         yield finding("source", "not proven", f"on {pin}, of which nothing is recorded here")
@@ -157,14 +188,15 @@ def _source(evidence: Evidence) -> Iterator[Finding]:
         yield finding("source", "not proven", f"on {pin}, which is itself not proven: see below")
 
 
-def _registry(evidence: Evidence) -> Iterator[Finding]:
-    if evidence.looks is None:
+def judge_registry(build: Build, looks: tuple[Look, ...] | None) -> Iterator[Finding]:
+    """Whether the registry has a build's artifacts under its key; None where it was not asked."""
+    if looks is None:
         what = "whether the registry has these artifacts under this key was not asked (--online)"
         yield finding("registry", "not proven", what, required=False)
         return
     agreeing = []
-    for look in evidence.looks:
-        wrong = _disagreement(look, evidence)
+    for look in looks:
+        wrong = _disagreement(look, build)
         if wrong is None:
             agreeing.append(f"{look.artifact.id} in {look.artifact.location}")
         else:
@@ -174,8 +206,8 @@ def _registry(evidence: Evidence) -> Iterator[Finding]:
         yield finding("registry", "proven", f"{join(agreeing)} {verb} this build's key")
 
 
-def _disagreement(look: Look, evidence: Evidence) -> Finding | None:
-    build, where = evidence.build, f"{look.artifact.id} in {look.artifact.location}"
+def _disagreement(look: Look, build: Build) -> Finding | None:
+    where = f"{look.artifact.id} in {look.artifact.location}"
     if look.unreadable:
         return finding("registry", "not proven", f"{where} could not be read: {look.unreadable}")
     if look.seen is None:

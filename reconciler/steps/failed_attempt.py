@@ -43,9 +43,14 @@ def failed_attempt(run: Run, image: Image, decision: Decision, failed: Failed, *
         what = f"what failed is not tagged as rejected, so the next run tests it again: {error.what}"
         run.listener(events.Warned(image=image.name, what=what))
     return Result(
-        image.name, "failed", recording.lock, why=failure.what, error=failed, commit=recording.commit,
-        tags=recording.tags, tested=failed.result if isinstance(failed, SmokeTestFailed) else None,
+        image.name, "failed", recording.lock, seconds=seconds_of(failed), why=failure.what, error=failed,
+        commit=recording.commit, tags=recording.tags, tested=failure.smoke_test,
     )  # fmt: skip
+
+
+def seconds_of(failed: Failed) -> int:
+    """How long Packer was at it."""
+    return failed.build.seconds or 0 if isinstance(failed, SmokeTestFailed) else failed.seconds
 
 
 def failure_of(

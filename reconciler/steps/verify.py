@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from itertools import takewhile
 from pathlib import Path
 
 from reconciler.desired.fleet import read_fleet
-from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.history import find_commit, is_ancestor
-from reconciler.git.past import Version, versions
+from reconciler.git.past import Version, author_of, chosen_by_merge, versions
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signature_of, verify
 from reconciler.git.tags import tag_message
-from reconciler.model.declaration import GitSettings
-from reconciler.model.errors import Place, ReconcilerError, Terminal, UserError
+from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.fleet import Fleet
 from reconciler.model.lockfile import Build
+from reconciler.model.source import Channel
 from reconciler.model.values import parse_instant
 from reconciler.model.verification import Signature, Verification
+from reconciler.plan.compared_builds import NotAmong, find
 from reconciler.plan.evidence import (
     Attestation,
     Content,
     Evidence,
     Look,
+    Pointed,
     SbomFile,
     TagRecord,
     Writing,
@@ -32,13 +35,16 @@ from reconciler.plan.evidence import (
 )
 from reconciler.plan.history import LockPast, LockVersion
 from reconciler.plan.key import SOURCE, wanted
-from reconciler.plan.messages import record_in, tag_name
+from reconciler.plan.messages import sbom_tag_name, tag_name
+from reconciler.plan.previews import PreviewEvidence, judge_preview
 from reconciler.plan.verification import judge
 from reconciler.registry.protocol import Registry
 from reconciler.state import provenance
-from reconciler.state.lockfiles import FOLDER, parse_build
+from reconciler.state.lockfiles import FOLDER, path_of
 from reconciler.state.sbom import read_sbom
 from reconciler.steps.past_locks import past_of, starts_shallow
+from reconciler.steps.previewed import Preview, built, failed, find_preview, preview_sbom
+from reconciler.steps.signing import SigningRule
 
 
 @dataclass
@@ -67,23 +73,79 @@ class Verifier:
             self._pasts[image] = past_of(self.repository, image, revision=self.revision)
         return self._pasts[image]
 
-    def verify(self, image: str, build_id: str) -> Verification:
-        """Judge a build of an image, and all that it stands on. Raises UserError where it was never recorded.
+    def verify(self, image: str, asked: str | None = None) -> Verification:
+        """Judge a build of an image, and all that it stands on.
 
         The registry is asked for this build alone: what it stands on may have been retired since, and rightly.
-        """
-        return judge(self._evidence(image, build_id, registry=self.registry))
 
-    def _evidence(self, image: str, build_id: str, *, registry: Registry | None = None) -> Evidence:
+        Args:
+            image: The image's name.
+            asked: An id or key or the beginning of one, or a channel; None is the stable build, else the candidate.
+
+        Raises:
+            UserError: there is no such build, or it may be several.
+        """
+        try:
+            past = self.past(image)
+        except UserError:
+            preview = find_preview(self.repository, image, asked) if asked else None
+            if preview is None:
+                raise
+            return self._verify_preview(image, preview)
+        channels = past.versions[0].lock.channels
+        asked = asked if asked is not None else self._current(image, past)
+        channel: Channel | None = "stable" if asked == "stable" else "candidate" if asked == "candidate" else None
+        builds = _builds(past)
+        try:
+            build = find(image, builds, channels=channels, asked=asked)
+        except NotAmong as error:
+            preview = find_preview(self.repository, image, asked)
+            if preview is not None:
+                return self._verify_preview(image, preview)
+            raise _unknown(image, asked, error, why=failed(self.repository, image, asked)) from error
+        return judge(self._evidence(image, build.id, channel=channel, registry=self.registry))
+
+    def _current(self, image: str, past: LockPast) -> Channel:
+        channels = past.versions[0].lock.channels
+        if channels.stable is None and channels.candidate is None:
+            raise UserError(
+                f"no channel of {image} points to a build", mend=f"name one; `reconciler history {image}` lists them"
+            )
+        return "stable" if channels.stable is not None else "candidate"
+
+    def _verify_preview(self, image: str, preview: Preview) -> Verification:
+        build = preview.build
+        known = find_commit(self.repository.git, build.commit) is not None
+        path = sbom_tag_name(image, build.id)
+        parent, parent_key = self._parent(build)
+        evidence = PreviewEvidence(
+            image=image,
+            build=build,
+            branch=self.branch,
+            whose=preview.whose,
+            tag=preview.tag,
+            target=preview.target,
+            signature=self._signature(self.repository.git.run("rev-parse", f"refs/tags/{preview.tag}").text),
+            needed=self._rule.of_now(),
+            at_built=self._content(build.commit, (image,)) if known else Content(build.commit, None),
+            sbom=sbom_file(path, preview_sbom(self.repository, image, build)) if build.inventory is not None else None,
+            parent=parent,
+            parent_key=parent_key,
+            looks=tuple(_looks(build, self.registry)) if self.registry is not None else None,
+        )
+        return judge_preview(evidence)
+
+    def _evidence(
+        self, image: str, build_id: str, *, channel: Channel | None = None, registry: Registry | None = None
+    ) -> Evidence:
         past = self.past(image)
         last = past.last_with(build_id)
         build = last.lock.build(build_id) if last is not None else None
         if last is None or build is None:
-            raise _unknown(image, build_id, past)
+            raise UserError(f"no build {build_id} of {image} was ever recorded")
         written, first = _written(past, build)
         latest, _ = _written(past, build, by=whole)
         recorded = self._writing(written, f"the record of {build.id}")
-        settings = self._settings_before(written.commit)
         # What is pruned from the lockfile is gone from state/ as well: there it stands as it was last.
         at = self.revision if past.versions[0].lock.build(build_id) is not None else last.commit
         files = _Files(self.repository, at)
@@ -94,8 +156,8 @@ class Verifier:
             names=past.names,
             build=build,
             branch=self.branch,
-            direct=settings.push == "direct",
-            sign=settings.sign or self.always_signed,
+            direct=self._rule.direct(written.commit),
+            sign=self._rule.of_statement(written.commit),
             recorded=recorded,
             first=first,
             others=(
@@ -112,8 +174,22 @@ class Verifier:
             tag=self._tag(build, past.names),
             parent=parent,
             parent_key=parent_key,
+            pointed=self._pointed(past, channel) if channel is not None else None,
             looks=tuple(_looks(build, registry)) if registry is not None else None,
         )
+
+    def _pointed(self, past: LockPast, channel: Channel) -> Pointed:
+        """Who pointed a channel to where it is: the oldest of the versions since which it points there."""
+        since = list(
+            takewhile(lambda one: _channel(one, channel) == _channel(past.versions[0], channel), past.versions)
+        )
+        told = since[-1]
+        path = path_of(told.image)
+        merge = chosen_by_merge(self.repository.git, path, since=told.commit, revision=self.revision)
+        if merge is not None:
+            author, subject = author_of(self.repository.git, merge), "a merge that threw away another lockfile"
+            told = replace(told, commit=merge, author=author, subject=subject, trailers={}, cut_off=False)
+        return Pointed(channel, self._writing(told, f"the channel {channel}"))
 
     def _parent(self, build: Build) -> tuple[Verification | None, str | None]:
         """What is found of the parent's build, and its recorded key; None where it is an upstream image or unknown."""
@@ -134,29 +210,27 @@ class Verifier:
             self._judged[pin.build] = judge(self._evidence(pin.image, pin.build))
         return self._judged[pin.build], recorded.key
 
-    def _settings_before(self, commit: str) -> GitSettings:
-        """How git was to be used when a commit was made: as its parent says, since its own word may be forged."""
-        parent = find_commit(self.repository.git, f"{commit}^")
-        for revision in filter(None, (parent, commit)):
-            tree = self.repository.tree(revision)
-            entry = tree.entries.get(SETTINGS_FILE)
-            try:
-                return read_settings(tree.read([entry.oid])[entry.oid] if entry else None).settings.git
-            except UserError:
-                continue
-        return GitSettings()
+    @cached_property
+    def _rule(self) -> SigningRule:
+        return SigningRule(
+            self.repository,
+            self.revision,
+            trusted=lambda commit: self._signature(commit).state == "good",
+            always=self.always_signed,
+        )
 
     def _writing(self, version: LockVersion, what: str) -> Writing:
-        signature = self._signature(version.commit)
         return Writing(
-            what, version.commit, version.author, version.subject, version.trailers, signature, version.cut_off
-        )
+            what, version.commit, version.author, version.subject, version.trailers, self._signature(version.commit),
+            needed=self._rule.of_commit(version.commit), cut_off=version.cut_off,
+        )  # fmt: skip
 
     def _file_writing(self, version: Version) -> Writing:
         trailers = {"Image": version.trailers("Reconciler-Image")}
-        signature = self._signature(version.commit)
-        cut_off = starts_shallow(self.repository, version)
-        return Writing(version.path, version.commit, version.author, version.subject, trailers, signature, cut_off)
+        return Writing(
+            version.path, version.commit, version.author, version.subject, trailers, self._signature(version.commit),
+            needed=self._rule.of_commit(version.commit), cut_off=starts_shallow(self.repository, version),
+        )  # fmt: skip
 
     def _signature(self, oid: str) -> Signature:
         if oid not in self._signatures:
@@ -207,13 +281,8 @@ class Verifier:
             if message is None:
                 continue
             target = self.repository.resolve(f"refs/tags/{name}")
-            try:
-                record = record_in(message)
-                tagged = parse_build(record.encode(), Place(name)) if record is not None else None
-            except Terminal:
-                tagged = None
             oid = self.repository.git.run("rev-parse", f"refs/tags/{name}").text
-            return TagRecord(name, target, tagged, self._signature(oid))
+            return TagRecord(name, target, built(message, name), self._signature(oid))
         return None
 
 
@@ -265,7 +334,11 @@ def _sbom(build: Build, files: _Files) -> SbomFile | None:
     if build.inventory is None:
         return None
     path = f"{FOLDER}/{build.inventory.sbom}"
-    content = files.read(path)
+    return sbom_file(path, files.read(path))
+
+
+def sbom_file(path: str, content: bytes | None) -> SbomFile:
+    """What there is to say of an SBOM's bytes; None where there are none."""
     if content is None:
         return SbomFile(path, None, None, "is not there")
     try:
@@ -283,8 +356,22 @@ def _looks(build: Build, registry: Registry) -> Iterator[Look]:
             yield Look(artifact, unreadable=error.what)
 
 
-def _unknown(image: str, build_id: str, past: LockPast) -> UserError:
-    ids = dict.fromkeys(build.id for version in past.versions for build in version.lock.builds)
-    known = ", ".join(list(ids)[:5]) or "none"
-    more = f" and {len(ids) - 5} more (`reconciler history {image}`)" if len(ids) > 5 else ""
-    return UserError(f"no build {build_id} of {image} was ever recorded", mend=f"recorded are: {known}{more}")
+def _builds(past: LockPast) -> tuple[Build, ...]:
+    """Every build that was ever recorded, the newest first."""
+    found: dict[str, Build] = {}
+    for version in past.versions:
+        for build in version.lock.builds:
+            found.setdefault(build.id, build)
+    return tuple(found.values())
+
+
+def _channel(version: LockVersion, channel: Channel) -> str | None:
+    return version.lock.channels.stable if channel == "stable" else version.lock.channels.candidate
+
+
+def _unknown(image: str, asked: str, error: NotAmong, *, why: str | None) -> UserError:
+    if why is not None:
+        return UserError(f"{asked} of {image} failed, and was never recorded: {why}", mend=error.mend)
+    if asked in ("candidate", "stable"):
+        return error
+    return UserError(f"no build {asked!r} of {image} was ever recorded", mend=error.mend)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +15,10 @@ from reconciler.build.smoke.records import LIMIT, PLUGIN
 # All that tests are handed. A suite is code from the repository, and needs no credentials: no AWS_*, no CI's tokens,
 # no agent's socket, no proxy.
 _KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
+
+_KEEPER = Path(__file__).with_name("keeper.py")
+_GRACE = 3.0
+"""Seconds for tests to end after SIGTERM. They hold nothing that a kill would leave behind."""
 
 _LATE = 30
 """Seconds after its time a run ends itself: whoever follows it is to end it first, and to know why."""
@@ -37,12 +42,13 @@ def pytest_command(
 
     Of the repository only the suite's own conftest.py files count: the settings are an empty file of ours, and nothing
     above the suite is looked at. Plugins that happen to be installed here are not loaded (a suite may ask for some by
-    `pytest_plugins`). `limit` is in seconds.
+    `pytest_plugins`). `limit` is in seconds. A `keeper` of this process runs it, and ends all that the tests start.
     """
     root = target if target.is_dir() else target.parent
     settings = folder / "pytest.ini"
     settings.write_text("[pytest]\n", encoding="utf-8")
     arguments = [
+        sys.executable, "-I", "-S", str(_KEEPER), str(os.getpid()), str(_GRACE),
         sys.executable, "-B", "-P", "-u", "-m", "pytest",
         "-p", PLUGIN, "-p", "testinfra.plugin", "-p", "no:cacheprovider",
         "-c", str(settings), "--rootdir", str(root), "--confcutdir", str(root),

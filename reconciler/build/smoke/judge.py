@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from dataclasses import dataclass
 
 from reconciler.build.smoke.pytest_run import TAIL, PytestRun
@@ -14,6 +15,9 @@ from reconciler.model.values import format_duration
 from reconciler.plan.words import visible
 
 ONCE_OVER = "once-over"
+
+_PROGRESS = re.compile(r"collecting \.\.\.|\S+\.py::\S")
+"""What pytest prints before it reads tests, and before it runs one: that is said by where it was."""
 
 
 @dataclass(frozen=True)
@@ -101,7 +105,8 @@ def _judged(run: PytestRun, cases: tuple[Case, ...], *, running: str | None, wha
             return Judged(cases, len(ran) + 1, (*failed, hung), tail=tail or run.tail)
         return Judged(cases, len(ran), failed, f"{what} {took}", tail or run.tail)
     if run.finished is None or run.finished in {2, 3, 4}:
-        why = None if run.broken else f"{what} broke off{_how(run, running)}"
+        left = run.finished is None and run.code >= 0
+        why = None if run.broken else f"{what} {'ended itself' if left else 'broke off'}{_how(run, running)}"
         return Judged(cases, len(ran), failed, why, tail or run.tail)
     return Judged(cases, len(ran), failed, tail=tail)
 
@@ -109,7 +114,7 @@ def _judged(run: PytestRun, cases: tuple[Case, ...], *, running: str | None, wha
 def _how(run: PytestRun, running: str | None) -> str:
     where = f", in {visible(running)}" if running else ""
     code = f"signal {-run.code}" if run.code < 0 else f"exit code {run.code}"
-    last = f": {_shown(run.tail[-1])}" if run.tail else ""
+    last = f": {_shown(run.tail[-1])}" if run.tail and not _PROGRESS.match(run.tail[-1]) else ""
     return f"{where} ({code}){last}"
 
 

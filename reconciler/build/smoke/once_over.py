@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import pytest
+from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
 FREE_MEBIBYTES = 256
@@ -55,8 +56,7 @@ def root(host: Host) -> Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def accounts(host: Host) -> list[Account]:
-    lines = says(host, "getent passwd 2>/dev/null || cat /etc/passwd").splitlines()
-    fields = [line.split(":") for line in lines]
+    fields = [line.split(":") for line in lines_of(host, "getent passwd 2>/dev/null || cat /etc/passwd")]
     return [
         Account(one[0], one[2], one[5].rstrip("/") or "/") for one in fields if len(one) == 7 and one[5].startswith("/")
     ]
@@ -69,9 +69,10 @@ def test_first_boot_has_finished_without_error(host: Host) -> None:
     if host.run("test -d /run/cloud-init").failed:
         pytest.skip("cloud-init did not run at this boot")
     done = host.run("cloud-init status --wait --long")
-    print(done.stdout)
+    printed = shown(done.stdout_bytes)
+    print(printed)
     # 2 is "done, with recoverable errors" (since 23.4): warnings and deprecations, for which the log is place enough.
-    assert done.rc in {0, 2}, f"cloud-init ended with an error: {_reported(done.stdout) or done.stderr.strip()}"
+    assert done.rc in {0, 2}, f"cloud-init ended with an error: {_reported(printed) or _last(done.stderr_bytes)}"
 
 
 def test_no_systemd_unit_has_failed(host: Host) -> None:
@@ -79,15 +80,15 @@ def test_no_systemd_unit_has_failed(host: Host) -> None:
         pytest.skip("systemd does not run")
     # Units that have not started yet have not failed yet. Before systemd 240 there is no --wait.
     host.run("systemctl is-system-running --wait")
-    units = [line.split()[0] for line in says(host, "systemctl list-units --failed --plain --no-legend").splitlines()]
+    units = [line.split()[0] for line in lines_of(host, "systemctl list-units --failed --plain --no-legend")]
     for unit in units:
-        print(host.run("systemctl status --no-pager --lines=20 %s", unit).stdout)
-    assert not units, f"failed: {', '.join(units)}"
+        print(shown(_sh(host, f"systemctl status --no-pager --lines=20 -- {_word(unit)}").stdout_bytes))
+    assert not units, f"failed: {_listed(units)}"
 
 
 def test_the_root_filesystem_is_writable(root: Host) -> None:
-    done = root.run("sh -c %s", "file=$(mktemp /.once-over-XXXXXX) && rm $file")
-    assert done.rc == 0, f"the root filesystem is not writable: {_last(done.stderr)}"
+    done = _sh(root, "file=$(mktemp /.once-over-XXXXXX) && rm $file")
+    assert done.rc == 0, f"the root filesystem is not writable: {_last(done.stderr_bytes)}"
 
 
 def test_the_root_filesystem_has_free_space(host: Host) -> None:
@@ -95,7 +96,7 @@ def test_the_root_filesystem_has_free_space(host: Host) -> None:
     free = free_kibibytes // 1024
     assert free >= FREE_MEBIBYTES, f"{free} MiB are free on the root filesystem; {FREE_MEBIBYTES} are asked for"
     inodes = host.run("df -P -i /")
-    row = _row(inodes.stdout) if inodes.rc == 0 else []
+    row = _row(shown(inodes.stdout_bytes)) if inodes.rc == 0 else []
     if len(row) > 3 and row[1].isdigit() and row[3].isdigit() and int(row[1]) > 0:  # btrfs counts none
         percent = 100 * int(row[3]) // int(row[1])
         assert percent >= FREE_INODES_PERCENT, f"{percent} % of the root filesystem's inodes are free"
@@ -108,7 +109,7 @@ def test_only_the_key_of_this_test_may_log_in(root: Host, accounts: list[Account
         keys = [line.split() for line in _lines_of(root, path) if not line.startswith("#")]
         left += [f"{path} ({_label(words[-1])})" for words in keys if own not in words]
     assert not left, (
-        f"{len(left)} authorized key{'s' if len(left) > 1 else ''} left in the image: {', '.join(left)}"
+        f"{len(left)} authorized key{'s' if len(left) > 1 else ''} left in the image: {_listed(left)}"
         " (Packer removes its own with ssh_clear_authorized_keys = true)"
     )
 
@@ -116,20 +117,20 @@ def test_only_the_key_of_this_test_may_log_in(root: Host, accounts: list[Account
 def test_the_host_keys_are_of_this_boot(root: Host) -> None:
     answered = os.environ["RECONCILER_HOST_KEY"]
     files = _host_key_files(root)
-    public = {word for file in files for word in says(root, _PUBLIC_HALF.format(file=shlex.quote(file))).split()}
+    public = {word for file in files for word in says(root, _PUBLIC_HALF.format(file=_word(file))).split()}
     if answered not in public:
         pytest.skip("the host key that answered is not one of the image's: its sshd is not what we talk to")
     oldest = _booted(root) - BOOT_SLACK_SECONDS
-    old = [file for file in files if int(says(root, f"stat -c %Y {shlex.quote(file)}")) < oldest]
+    old = [file for file in files if int(says(root, f"stat -c %Y {_word(file)}")) < oldest]
     assert not old, (
-        f"baked into the image, the same on every instance: {', '.join(old)} (remove them at the end of the build)"
+        f"baked into the image, the same on every instance: {_listed(old)} (remove them at the end of the build)"
     )
 
 
 def test_no_shell_history_is_left(root: Host, accounts: list[Account]) -> None:
     homes = {account.home for account in accounts}
     left = _with_content(root, {posixpath.join(home, name) for home in homes for name in _HISTORIES})
-    assert not left, f"left in the image: {', '.join(left)}"
+    assert not left, f"left in the image: {_listed(left)}"
 
 
 def test_the_clock_is_right(host: Host) -> None:
@@ -140,24 +141,57 @@ def test_the_clock_is_right(host: Host) -> None:
 
 
 def says(host: Host, script: str) -> str:
-    """What a script for the POSIX shell prints, whatever shell the user has."""
-    return str(host.check_output("sh -c %s", script)).strip()
+    """What a script for the POSIX shell prints, whatever shell the user has.
+
+    What is not UTF-8, as a name in the password file may be, is kept as lone surrogates (PEP 383). testinfra would
+    decode it strictly, and reject an image for a byte.
+    """
+    done = _sh(host, script)
+    assert done.rc == 0, f"exit code {done.rc} of `{script}`: {_last(done.stderr_bytes)}"
+    return str(done.stdout_bytes, "utf-8", "surrogateescape").strip()
+
+
+def lines_of(host: Host, script: str) -> list[str]:
+    """The lines that a script prints. A name may hold what `str.splitlines` takes for an end of line."""
+    return [line for line in says(host, script).split("\n") if line]
+
+
+def shown(printed: bytes) -> str:
+    """Output for people."""
+    return printed.decode(errors="backslashreplace")
+
+
+def _sh(host: Host, script: str) -> CommandResult:
+    return host.run("sh -c %s", script)
+
+
+def _word(text: str) -> str:
+    """A text as one word of a script, in ASCII: testinfra has no way to send other bytes than it can decode."""
+    if text.isascii():
+        return shlex.quote(text)
+    written = text.replace("\\", r"\\").replace("%", "%%").encode(errors="surrogateescape")
+    octal = "".join(chr(byte) if byte < 0x80 else f"\\{byte:03o}" for byte in written)
+    return f'"$(printf {shlex.quote(octal)})"'
+
+
+def _listed(names: Iterable[str]) -> str:
+    return shown(", ".join(names).encode(errors="surrogateescape"))
 
 
 def _with_content(host: Host, paths: Iterable[str]) -> list[str]:
     """Those that are files with something in them. Asked many at once: there are hundreds, and each is a round trip."""
     ordered, found = sorted(paths), []
     for begin in range(0, len(ordered), _PATHS_AT_ONCE):
-        names = shlex.join(ordered[begin : begin + _PATHS_AT_ONCE])
+        names = " ".join(map(_word, ordered[begin : begin + _PATHS_AT_ONCE]))
         script = f'for file in {names}; do [ ! -f "$file" ] || [ ! -s "$file" ] || printf "%s\\n" "$file"; done'
-        found += says(host, script).splitlines()
+        found += lines_of(host, script)
     return found
 
 
 def _lines_of(host: Host, path: str) -> list[str]:
-    done = host.run("cat %s", path)
-    text = done.stdout_bytes.decode(errors="replace")
-    return [line.strip() for line in text.splitlines() if line.strip()] if done.rc == 0 else []
+    done = _sh(host, f"cat {_word(path)}")
+    text = done.stdout_bytes.decode(errors="surrogateescape")
+    return [line.strip() for line in text.split("\n") if line.strip()] if done.rc == 0 else []
 
 
 def _authorized_keys_files(root: Host, accounts: Iterable[Account]) -> set[str]:
@@ -172,13 +206,13 @@ def _authorized_keys_files(root: Host, accounts: Iterable[Account]) -> set[str]:
 
 def _host_key_files(root: Host) -> list[str]:
     """Every host key that is there: at the usual place, and where sshd's settings say."""
-    found = says(root, f"ls -1 {_HOST_KEYS} 2>/dev/null || true").splitlines()
+    found = lines_of(root, f"ls -1 {_HOST_KEYS} 2>/dev/null || true")
     return _with_content(root, {*found, *_sshd_setting(root, "hostkey")})
 
 
 def _sshd_setting(root: Host, name: str) -> list[str]:
     """The values of a setting in effect; none where sshd can't say (it wants a host key for that)."""
-    printed = says(root, "PATH=$PATH:/usr/sbin:/usr/local/sbin sshd -T 2>/dev/null || true").splitlines()
+    printed = lines_of(root, "PATH=$PATH:/usr/sbin:/usr/local/sbin sshd -T 2>/dev/null || true")
     lines = [line.split() for line in printed]
     return [value for words in lines if words[:1] == [name] for value in words[1:]]
 
@@ -193,7 +227,7 @@ def _expanded(pattern: str, account: Account) -> str:
 
 def _booted(host: Host) -> float:
     """When process 1 was started, in seconds since 1970: in a container the kernel's boot is somebody else's."""
-    btime = next(line.split()[1] for line in says(host, "cat /proc/stat").splitlines() if line.startswith("btime "))
+    btime = next(line.split()[1] for line in lines_of(host, "cat /proc/stat") if line.startswith("btime "))
     # proc_pid_stat(5): starttime is field 22; the second field, in parentheses, may hold blanks.
     ticks = says(host, "cat /proc/1/stat").rpartition(")")[2].split()[19]
     per_second = says(host, "getconf CLK_TCK 2>/dev/null || echo 100")
@@ -209,8 +243,8 @@ def _row(table: str) -> list[str]:
     return table.strip().splitlines()[-1].split()
 
 
-def _last(text: str) -> str:
-    return next((line for line in reversed(text.splitlines()) if line.strip()), "nothing says why")
+def _last(printed: bytes) -> str:
+    return next((line for line in reversed(shown(printed).splitlines()) if line.strip()), "nothing says why")
 
 
 def _reported(status: str) -> str:

@@ -17,8 +17,8 @@ from reconciler.plan.words import visible
 TAIL = 20
 """Lines of output that are shown of a failure."""
 
-_GRACE = 5.0
-"""Seconds for tests to end after SIGTERM. They hold nothing that a kill would leave behind."""
+_GRACE = 20.0
+"""Seconds after SIGTERM for the `keeper`, which needs less: killed, it would leave behind what it is there to end."""
 
 
 @dataclass(frozen=True)

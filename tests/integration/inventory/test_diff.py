@@ -14,7 +14,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from reconciler.cli.main import main as reconciler
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
-from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile, Phase, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, SmokeTestResult
 from reconciler.state.lockfiles import path_of, render
 from reconciler.state.sbom import inventory_record, render_sbom, sbom_path
 from tests.integration.git.conftest import GITCONFIG, commit, git
@@ -278,3 +278,24 @@ def test_outside_a_repository_it_says_so(tmp_path: Path, said: Said) -> None:
 
     assert reconciler(["diff", "web", "-C", str(folder)]) == 1
     assert "is not in a git repository" in said()
+
+
+def test_an_image_whose_only_build_was_rejected_says_so(fleet: Fleet, said: Said) -> None:
+    tested = SmokeTestResult(status="failed", tests=3, why="no nginx")
+    failure = Failure(
+        build=FOURTH, key="sha256:4", attempts=1, at="2026-11-23T10:15:30Z", retry_after="2026-11-23T10:15:30Z",
+        what="smoke test failed: no nginx", smoke_test=tested,
+    )  # fmt: skip
+    fleet.commit({path_of("api"): render(Lockfile(image="api", failure=failure))})
+
+    for arguments in ((), (FOURTH,)):
+        assert fleet.answers("api", *arguments) == 1
+        assert f"{FOURTH} was built and rejected: smoke test failed: no nginx" in said()
+
+
+def test_a_typo_in_the_image_is_not_answered_with_a_pull(fleet: Fleet, said: Said) -> None:
+    for arguments in (("wep",), ("wep", FIRST), ("wep", FIRST, SECOND), ("nothing", FIRST)):
+        assert fleet.answers(*arguments) == 1
+        answer = said()
+        assert "nothing is recorded of an image" in answer
+        assert "git pull" not in answer

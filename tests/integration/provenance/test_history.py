@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from reconciler.git.command import Finished, Git
 from reconciler.model.declaration import GitSettings
-from reconciler.model.lockfile import Reason, Verdict, Verified
+from reconciler.model.lockfile import Reason, SmokeTestResult, Verdict, Verified
 from tests.integration.provenance.conftest import Ask
 from tests.integration.provenance.ledger import ON_DEBIAN, Ledger, declared, git
 
@@ -194,7 +194,37 @@ def test_a_shallow_clone_says_that_it_ends(ask: Ask, ledger: Ledger, tmp_path: P
     shallow = replace(ledger, root=tmp_path / "shallow", settings=GitSettings())
 
     assert not told(ask, shallow)["complete"]
-    assert "This clone's history ends here" in ask(shallow, "history", "base").said
+    said = ask(shallow, "history", "base").said
+    assert "This clone's history ends here" in said
+    assert "never" not in said
+    assert "unknown" in said
+    assert "or more, now" in said
+    assert "pull request unknown" in said
+    newest, oldest = told(ask, shallow)["builds"]
+    assert (newest["cut_off"], newest["recorded_in"]) == (True, None)
+    assert oldest["recorded"] == ledger.lock("base").builds[1].recorded
+
+
+def test_a_failure_has_its_commit_and_pull_request(ask: Ask, ledger: Ledger) -> None:
+    change(ledger, "more", "Change base (#12)")
+    ledger.fail("base", "no package nginx-fulll")
+    failure = ledger.lock("base").failure
+    assert failure is not None
+    git(ledger.root, "tag", "--annotate", "-m", "failed", f"image/base/{failure.build}", "HEAD^")
+
+    (found,) = told(ask, ledger)["failures"]
+
+    assert (found["commit"], found["pull_request"]) == (git(ledger.root, "rev-parse", "HEAD^"), 12)
+    assert found["recorded_in"] == ledger.head()
+    said = ask(ledger, "history", "base").said
+    assert f"{found['commit'][:7]} #12" in said
+    assert f"recorded by {ledger.head()[:7]}" in said
+
+
+def test_an_image_that_was_never_booted_is_called_not_tested(ask: Ask, ledger: Ledger) -> None:
+    ledger.build("base", smoke_test=SmokeTestResult(status="skipped", why="smoke_test.boot is false"))
+
+    assert "not tested" in ask(ledger, "history", "base").said
 
 
 def test_what_others_wrote_steers_no_terminal(ask: Ask, ledger: Ledger) -> None:

@@ -10,7 +10,9 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type information
 
 from reconciler.model.declaration import GitSettings
-from reconciler.model.lockfile import Reason, Verdict
+from reconciler.model.lockfile import Reason, SmokeTestResult, Verdict
+from reconciler.plan.attested import judge_sbom
+from reconciler.plan.evidence import SbomFile
 from tests.integration.provenance.conftest import Answer, Ask, Signed
 from tests.integration.provenance.ledger import ON_DEBIAN, Ledger, declared, git, new_key, public
 
@@ -32,7 +34,8 @@ def test_a_signed_build_is_proven_from_the_clone_alone(ask: Ask, signed: Signed)
     assert "is signed by ci@example.org" in answer.said
     assert f"on base {signed.ledger.lock('base').builds[0].id}, which is itself verified" in answer.said
     assert [line for line in answer.out.splitlines() if "not proven" in line] == [
-        "  not proven  whether the registry has these artifacts under this key was not"
+        "  not proven  that it boots: no smoke test is on record",
+        "  not proven  whether the registry has these artifacts under this key was not",
     ]
 
 
@@ -58,6 +61,9 @@ def test_whoever_asks_for_signatures_gets_none_for_granted(ask: Ask, built: Ledg
     assert answer.code == 1
     assert answer.outcomes()["statement-signature"] == "wrong"
     assert answer.outcomes()["commit-signature"] == "wrong"
+    said = ask(built, "verify", "web", "--signed").said
+    assert "is not signed, and --signed asks for it" in said
+    assert "git.sign" not in said
 
 
 def test_a_signature_that_nobody_can_judge_is_not_proven_and_was_required(ask: Ask, signed: Signed) -> None:
@@ -222,6 +228,8 @@ def test_what_a_person_merged_by_squash_is_theirs_to_answer_for(ask: Ask, tmp_pa
         (("wbe",), "did you mean web?"),
         (("../web",), "'../web' is no name for an image"),
         (("web", "20260101T000000Z-0000000"), "was ever recorded"),
+        (("web", ""), "no build '' of web was ever recorded"),
+        (("web", "sha256:"), "no build 'sha256:' of web was ever recorded"),
         (("web", "--rev", "nowhere"), 'there is no revision "nowhere"'),
         (("web", "--rev", "HEAD^{tree}"), '"HEAD^{tree}" is no commit'),
     ],
@@ -259,3 +267,43 @@ def test_settings_decide_what_is_required_as_they_were(ask: Ask, built: Ledger) 
 
     assert ask(built, "verify", "web").code == 0
     assert built.settings == GitSettings(author="ci <ci@example.org>")
+
+
+def test_a_build_is_named_by_a_channel_or_the_beginning_of_its_id_or_key(ask: Ask, built: Ledger) -> None:
+    build = built.lock("web").builds[0]
+
+    for asked in ("stable", "candidate", build.id[:15], build.id[-7:], build.key[:15], f"{build.key[:11]}…", build.key):
+        answer = ask(built, "verify", "web", asked)
+
+        assert (answer.code, answer.out.splitlines()[0]) == (0, f"{build.id} of web")
+
+
+@pytest.mark.parametrize(
+    ("result", "code", "said"),
+    [
+        (SmokeTestResult(status="passed", tests=15), 0, "proven smoke-tested: 15 passed, by its record and its"),
+        (
+            SmokeTestResult(status="skipped", why="smoke_test.boot is false"), 0,
+            "not proven that it boots: it was never booted: smoke_test.boot is false",
+        ),
+        (SmokeTestResult(status="failed", tests=1, why="no SSH"), 1, "not proven that it works: smoke test failed"),
+    ],
+)  # fmt: skip
+def test_it_says_whether_it_was_booted(ask: Ask, built: Ledger, result: SmokeTestResult, code: int, said: str) -> None:
+    built.build("base", smoke_test=result, refresh_of="20261122T000000Z-0000000")
+
+    answer = ask(built, "verify", "base")
+
+    assert said in answer.said
+    assert answer.code == code
+
+
+def test_what_its_sbom_lacks_is_said(ask: Ask, built: Ledger) -> None:
+    inventory = built.lock("base").builds[0].inventory
+    assert inventory is not None
+    lacking = inventory.model_copy(update={"packages": None, "unread": {"packages": "the database is locked"}})
+
+    found = tuple(judge_sbom(lacking, SbomFile("state/x", "sha256:1", lacking.digest), named=None))
+
+    assert [one.outcome for one in found] == ["proven", "not proven"]
+    assert found[1].what == "its SBOM says nothing of packages (the database is locked)"

@@ -168,3 +168,26 @@ def test_a_root_filesystem_that_was_mounted_read_only_is_found(examine: Examinat
     (found,) = tested.result.failed
     assert found.test == "once-over: the root filesystem is writable"
     assert found.what.endswith("Read-only file system")
+
+
+def test_a_name_that_is_no_text_is_no_defect_and_hides_none(examine: Examination, started: Start) -> None:
+    """Latin-1, in a password file of long ago: the account's folder is looked into all the same."""
+    instance = started()
+    instance.do(
+        r"""
+home=$(printf '/home/jos\351 %%n')
+mkdir -p "$home/.ssh"
+printf 'jos\351:x:1999:1999:Jos\351 \302\205,,,:%s:/bin/sh\n' "$home" >> /etc/passwd
+"""
+        """
+printf 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIEh6rM0pYQ8mQHzV7bW0b3Q4 caf\\351\n' > "$home/.ssh/authorized_keys"
+"""
+    )
+
+    tested = examine.of(instance)
+
+    (found,) = tested.result.failed
+    assert found.test == "once-over: only the key of this test may log in"
+    assert found.what.startswith(
+        r"1 authorized key left in the image: /home/jos\xe9 %n/.ssh/authorized_keys (caf\xe9) (Packer removes"
+    )

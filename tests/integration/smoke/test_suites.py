@@ -151,12 +151,12 @@ def test_a_suite_that_cannot_be_read_fails_at_its_line_and_hides_nothing(
         ),
         pytest.param(
             {"conftest.py": "import os\nos._exit(0)\n", "test_web.py": "def test_a(): pass\n"},
-            f"the suite {SUITE} broke off (exit code 0)",
+            f"the suite {SUITE} ended itself (exit code 0)",
             id="left",
         ),
         pytest.param(
             {"test_web.py": "import os\ndef test_a(): pass\ndef test_b(): os._exit(0)\n"},
-            f"the suite {SUITE} broke off, in {SUITE}/test_web.py::test_b (exit code 0)",
+            f"the suite {SUITE} ended itself, in {SUITE}/test_web.py::test_b (exit code 0)",
             id="left-in-a-test",
         ),
         pytest.param(
@@ -260,7 +260,9 @@ def test_a_suite_that_hangs_is_ended_and_its_results_stay(examine: Examination, 
             "def test_a(): assert 0\n"
             "def test_b():\n"
             "    signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
-            "    process = subprocess.Popen(['sleep', '1000'])\n"
+            "    process = subprocess.Popen(\n"
+            "        ['sh', '-c', 'trap \"\" TERM; sleep 1000; sleep 1000'], start_new_session=True\n"
+            "    )\n"
             f"    pathlib.Path({str(child)!r}).write_text(str(process.pid))\n"
             "    process.wait()\n",
         },

@@ -78,6 +78,26 @@ BAD_YAML = {
         "smoke_test: {timeout: 0}\n",
         "image.yaml:1:14: smoke_test.timeout: nothing can be done in no time; a timeout is longer than 0",
     ),
+    "no instance type": (
+        'smoke_test: {instance_type: [t3.micro, "; rm"]}\n',
+        'image.yaml:1:40: smoke_test.instance_type[1]: "; rm" is not an instance type such as t3.micro',
+    ),
+    "no instance type, alone": (
+        "smoke_test:\n  instance_type: T3.micro\n",
+        'image.yaml:2:3: smoke_test.instance_type: "T3.micro" is not an instance type such as t3.micro',
+    ),
+    "no subnet": (
+        "smoke_test: {subnets: [x]}\n",
+        'image.yaml:1:24: smoke_test.subnets[0]: "x" is not a subnet\'s id such as subnet-0a1b2c3d4e5f67890',
+    ),
+    "no user": (
+        'smoke_test: {user: "a b"}\n',
+        'image.yaml:1:14: smoke_test.user: "a b" is not a user\'s name such as admin',
+    ),
+    "an option for a user": (
+        "smoke_test: {user: -l}\n",
+        'image.yaml:1:14: smoke_test.user: "-l" is not a user\'s name such as admin',
+    ),
     "too long a tag": (
         f"tags:\n  {'k' * 129}: a\n",
         f"image.yaml:2:3: tags.{'k' * 59}…: the key has 129 characters, and at most 128 are taken",

@@ -82,6 +82,18 @@ def test_a_key_without_a_value_takes_a_default_back(web: Read) -> None:
 
 
 @pytest.mark.parametrize(
+    "written",
+    [
+        "instance_type: u-6tb1.metal", "instance_type: [t3.micro, m7i.metal-24xl, u7i-12tb.224xlarge]",
+        "subnets: [subnet-0a1b2c3d, subnet-0a1b2c3d4e5f67890]",
+        "user: ec2-user", "user: 1000", "user: _build", "user: CORP\\jane.doe", "user: jane@example.org",
+    ],
+)  # fmt: skip
+def test_what_a_smoke_test_needs_is_taken_in_any_form_that_there_is(web: Read, written: str) -> None:
+    assert declaration(web(f"smoke_test: {{{written}}}\n", NULL))
+
+
+@pytest.mark.parametrize(
     ("settings", "expected"),
     [
         ("limit: {}\n", 'desired/reconciler.yaml:1:1: unknown key "limit"\n  did you mean "limits"?'),

@@ -246,6 +246,20 @@ def test_what_cannot_be_booted_to_be_tested_is_said(web: Read, hcl: str) -> None
     assert image(web(f"{ON_AN_AMI}smoke_test: {{boot: false}}\n", windows)).notes == ()
 
 
+@pytest.mark.parametrize(
+    ("settings", "notes"),
+    [
+        ("", ("smoke_test.suite is never run, as smoke_test.boot is false (desired/web/image.yaml:2:27)",)),
+        ("defaults: {smoke_test: {suite: /smoke/test_web.py}}\n", ()),
+    ],
+    ids=["of-its-own", "of-the-fleet"],
+)
+def test_a_suite_of_its_own_that_is_never_run_is_said(web: Read, settings: str, notes: tuple[str, ...]) -> None:
+    own = "" if settings else ", suite: /smoke/test_web.py"
+    files = {"desired/reconciler.yaml": settings, "smoke/test_web.py": ""}
+    assert image(web(f"{ON_AN_AMI}smoke_test: {{boot: false{own}}}\n", files=files)).notes == notes
+
+
 @pytest.mark.parametrize("suite", ["smoke/", "smoke/test_web.py", "smoke/check.py", "/tests", "../shared"])
 def test_a_suite_is_a_file_or_a_folder_with_tests_anywhere_in_the_repository(web: Read, suite: str) -> None:
     tests = ("desired/web/smoke/test_web.py", "desired/web/smoke/check.py", "tests/a/web_test.py")
@@ -254,16 +268,32 @@ def test_a_suite_is_a_file_or_a_folder_with_tests_anywhere_in_the_repository(web
     assert image(fleet).declaration.smoke_test.suite == suite
 
 
+def test_a_suite_may_be_a_link(read: Read, hcl: str) -> None:
+    fleet = read(
+        {
+            "desired/web/image.yaml": f"{ON_AN_AMI}smoke_test: {{suite: smoke}}\n",
+            "desired/web/web.pkr.hcl": hcl,
+            "desired/web/smoke": "../../tests",
+        },
+        {"desired/web/smoke": "120000"},
+    )
+    assert image(fleet).declaration.smoke_test.suite == "smoke"
+
+
 @pytest.mark.parametrize(
     ("suite", "said"),
     [
         ("smoke", 'the folder "smoke" holds no tests'),
         ("smokes", '"smokes" is nothing that is committed'),
         ("../../../etc", '"../../../etc" leads out of the repository'),
+        ("tidy.sh", '"tidy.sh" is no file of Python, and pytest reads no other'),
     ],
 )
 def test_a_suite_that_is_not_there_is_a_problem_with_its_place(web: Read, suite: str, said: str) -> None:
-    fleet = web(f"{ON_AN_AMI}smoke_test:\n  suite: {suite}\n", files={"desired/web/smoke/helpers.py": ""})
+    fleet = web(
+        f"{ON_AN_AMI}smoke_test:\n  suite: {suite}\n",
+        files={"desired/web/smoke/helpers.py": "", "desired/web/tidy.sh": ""},
+    )
     found = problem(fleet)
     assert f"smoke_test.suite: {said}" in found
     assert "desired/web/image.yaml:3:3" in found

@@ -54,7 +54,7 @@ def test_a_run_tells_how_each_image_ended_and_the_plan_of_the_others(a_plan: Mak
     document = of_run(
         plan,
         [
-            Outcome("base", "built", seconds=412),
+            Outcome("base", "built", seconds=412, test_seconds=45),
             Outcome("web", "failed", why="build failed", details=("build failed", "E: no package nginxx")),
             Outcome("api", "skipped", why="its parent web failed"),
             Outcome("db", "interrupted"),
@@ -67,7 +67,7 @@ def test_a_run_tells_how_each_image_ended_and_the_plan_of_the_others(a_plan: Mak
     assert told["api"] == ("skipped", "its parent web failed")
     assert told["db"] == ("error", "interrupted")
     assert told["etc"] == ("skipped", "new: build")
-    assert 'name="base" time="412"' in document
+    assert 'name="base" time="457"' in document, "the build and its test"
     assert "E: no package nginxx" in document
 
 

@@ -90,13 +90,27 @@ def test_when_the_instance_is_lost_only_that_is_said() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "how"), [(-9, "signal 9"), (0, "exit code 0"), (3, "exit code 3")]
-)  # fmt: skip
-def test_a_run_that_does_not_come_to_its_end_has_failed(code: int, how: str) -> None:
+    ("code", "did", "how"),
+    [
+        (-9, "broke off", "signal 9"),
+        (0, "ended itself", "exit code 0"),
+        (3, "ended itself", "exit code 3"),
+    ],
+)
+def test_a_run_that_does_not_come_to_its_end_has_failed(code: int, did: str, how: str) -> None:
     judged = suite(PASSED, finished=None, code=code, running="test_web.py::test_d", tail=("a", "last words"))
 
     assert judged.why == (
-        f"the suite desired/web/smoke broke off, in desired/web/smoke/test_web.py::test_d ({how}): last words"
+        f"the suite desired/web/smoke {did}, in desired/web/smoke/test_web.py::test_d ({how}): last words"
+    )
+
+
+@pytest.mark.parametrize("line", ["test_web.py::test_d[ssh://instance]", "collecting ... collected 2 items"])
+def test_what_pytest_prints_of_its_way_is_no_reason(line: str) -> None:
+    judged = suite(PASSED, finished=None, running="test_web.py::test_d", tail=("a", line))
+
+    assert judged.why == (
+        "the suite desired/web/smoke ended itself, in desired/web/smoke/test_web.py::test_d (exit code 0)"
     )
 
 
