@@ -87,5 +87,5 @@ def test_an_image_in_two_regions_is_two_artifacts_on_the_given_source(
         images = ec2(artifact.location).describe_images(ImageIds=[artifact.id])["Images"]
         assert [image["ImageId"] for image in images] == [artifact.id]
     assert Step("web", "Launching a source AWS instance...") in heard.events
-    instances = ec2("us-east-1").describe_instances()["Reservations"][0]["Instances"]
-    assert {"Key": "reconciler:run", "Value": "run-1"} in instances[0]["Tags"]
+    ours = [{"Name": "tag:reconciler:run", "Values": ["run-1"]}, {"Name": "image-id", "Values": [source]}]
+    assert len(ec2("us-east-1").describe_instances(Filters=ours)["Reservations"]) == 1

@@ -49,6 +49,9 @@ def test_botocore_is_left_next_to_nothing_to_parse(clients: tuple[EC2Client, EC2
         "before-parse.ec2.DescribeImages", lambda response_dict, **_: left.append(response_dict["body"])
     )
 
+    ours.register_image(Name="web", RootDeviceName="/dev/xvda")  # moto need not bring any
+    left.clear()
+
     answer = ours.describe_images()
 
     assert answer["Images"]
