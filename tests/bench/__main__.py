@@ -56,10 +56,13 @@ def main(names: list[str]) -> int:
         folder = Path(name)
         # Bytecode is there for whatever is installed, also where this process was told to write none.
         environment = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(folder / "bytecode")}
-        with launch.running(folder / "sandbox") as sandbox:
-            for part in names or PARTS:
-                sys.stderr.write(f"{time.perf_counter() - begun:4.0f} s  {part} …\n")
-                for row in PARTS[part](folder, sandbox, environment):
+        for part in names or PARTS:
+            sys.stderr.write(f"{time.perf_counter() - begun:4.0f} s  {part} …\n")
+            place = folder / part
+            place.mkdir()
+            # An EC2 of its own: what one part published would be in the way of the next, or in its listings.
+            with launch.running(place / "sandbox") as sandbox:
+                for row in PARTS[part](place, sandbox, environment):
                     rows.append(row)
                     sys.stderr.write(f"        {row.what}: {row.measured}  {row.ratio}\n")
     sys.stdout.write(f"{where}\n\n{table(rows)}\n")

@@ -23,6 +23,7 @@ def clients() -> Iterator[tuple[EC2Client, EC2Client]]:
     with mock_aws():
         session = boto3.Session(aws_access_key_id="a", aws_secret_access_key="b", region_name="us-east-1")
         ours = session.client("ec2")
+        ours.register_image(Name="upstream", RootDeviceName="/dev/xvda")  # moto brings some, or none
         read_listings_fast(ours)
         yield session.client("ec2"), ours
 
@@ -49,9 +50,6 @@ def test_botocore_is_left_next_to_nothing_to_parse(clients: tuple[EC2Client, EC2
         "before-parse.ec2.DescribeImages", lambda response_dict, **_: left.append(response_dict["body"])
     )
 
-    ours.register_image(Name="web", RootDeviceName="/dev/xvda")  # moto need not bring any
-    left.clear()
-
     answer = ours.describe_images()
 
     assert answer["Images"]
@@ -64,7 +62,7 @@ def test_pages_follow_each_other(clients: tuple[EC2Client, EC2Client]) -> None:
         [image["ImageId"] for page in client.get_paginator("describe_images").paginate() for image in page["Images"]]
         for client in clients
     ]
-    assert read[0] == read[1]
+    assert read[0] == read[1] != []
     assert ours.describe_images()["ResponseMetadata"].keys() == theirs.describe_images()["ResponseMetadata"].keys()
 
 
