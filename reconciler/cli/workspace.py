@@ -22,7 +22,7 @@ from reconciler.git.target import Target
 from reconciler.model.declaration import Settings
 from reconciler.model.errors import Contention, ReconcilerError, Transient
 from reconciler.model.plan import PlanOptions
-from reconciler.model.tree import Tree
+from reconciler.model.tree import Tree, content_at
 from reconciler.plan.planning import Known
 from reconciler.steps.observe import read_repository
 
@@ -49,9 +49,7 @@ class Workspace:
 
     def settings(self, tree: Tree) -> Settings:
         """The controller's own settings at a revision."""
-        entry = tree.entries.get(SETTINGS_FILE)
-        content = tree.read([entry.oid])[entry.oid] if entry else None
-        return read_settings(content).settings
+        return read_settings(content_at(tree, SETTINGS_FILE)).settings
 
     def registry(self, known: Known, *, cancelled: threading.Event | None = None) -> Registry:
         """The registry where the fleet's artifacts live. Its waits end, with Transient, once `cancelled` is set."""

@@ -127,6 +127,10 @@ class Repository:
             return message
         return tag_message(self.git, name) if found.fetch_tag(name) else None
 
+    def tag_object(self, name: str) -> str:
+        """The id of an annotated tag of this clone: of the tag itself, which is what is signed, not of its target."""
+        return self.git.run("rev-parse", f"refs/tags/{name}").text
+
     def tagged_content(self, name: str, *, remote: str = "origin") -> bytes | None:
         """The file that an annotated tag stands on, fetched as `annotated_tag` does; None where there is none."""
         return tag_content(self.git, name) if self.annotated_tag(name, remote=remote) is not None else None

@@ -31,3 +31,9 @@ class Tree(Protocol):
 
     def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
         """The contents of blobs by object id. Raises Terminal if one is not in the object store."""
+
+
+def content_at(tree: Tree, path: str) -> bytes | None:
+    """The bytes of one file, or None where there is none. For many files, `Tree.read` takes them in one batch."""
+    entry = tree.entries.get(path)
+    return tree.read([entry.oid])[entry.oid] if entry is not None else None

@@ -9,7 +9,7 @@ from reconciler.git.signature import sign
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.provenance import Origin
-from reconciler.model.tree import Tree
+from reconciler.model.tree import Tree, content_at
 from reconciler.plan.provenance import record_digest
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.provenance import NAMESPACE, attest, signature_path
@@ -64,8 +64,7 @@ def _sbom(image: str, build: Build, inventory: Inventory | None, tree: Tree) -> 
         return None
     if inventory is not None:
         return render_sbom(image, build.id, inventory)
-    entry = tree.entries.get(f"{FOLDER}/{build.inventory.sbom}")
-    return tree.read([entry.oid])[entry.oid] if entry is not None else None
+    return content_at(tree, f"{FOLDER}/{build.inventory.sbom}")
 
 
 def _origin(run: Run, image: str) -> Origin:

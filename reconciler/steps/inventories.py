@@ -7,6 +7,7 @@ from reconciler.model.difference import Difference
 from reconciler.model.errors import UserError
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Build
+from reconciler.model.tree import content_at
 from reconciler.plan.difference import difference
 from reconciler.plan.messages import sbom_tag_name
 from reconciler.state.lockfiles import FOLDER
@@ -18,9 +19,8 @@ def recorded_inventory(run: Run, build: Build | None) -> Inventory | None:
     """What is inside a build, as state/ has it; None where that was not recorded, or cannot be read."""
     if build is None or build.inventory is None:
         return None
-    tree = run.state or run.known.tree
-    entry = tree.entries.get(f"{FOLDER}/{build.inventory.sbom}")
-    return _read(tree.read([entry.oid])[entry.oid], build) if entry is not None else None
+    content = content_at(run.state or run.known.tree, f"{FOLDER}/{build.inventory.sbom}")
+    return _read(content, build) if content is not None else None
 
 
 def previewed_inventory(run: Run, image: str, build: Build) -> Inventory | None:

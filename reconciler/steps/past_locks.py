@@ -11,6 +11,7 @@ from reconciler.git.repository import Repository
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Lockfile
+from reconciler.model.tree import content_at
 from reconciler.model.values import format_instant
 from reconciler.plan.history import LockPast, LockVersion
 from reconciler.state.lockfiles import FOLDER, parse, path_of
@@ -75,13 +76,13 @@ def _former_name(repository: Repository, first: Version, *, before: LockVersion)
         return None
     parent = first.parents[0]
     builds = {build.id for build in before.lock.builds}
+    tree = repository.tree(parent)
     for path in removed_in(repository.git, first.commit, parent=parent, folder=FOLDER):
         name = path.removeprefix(f"{FOLDER}/").removesuffix(_SUFFIX)
         if path != path_of(name) or not re.fullmatch(IMAGE_NAME_PATTERN, name):
             continue
-        content = repository.git.run("show", f"{parent}:{path}").stdout
         try:
-            lock = parse(content, path)
+            lock = parse(content_at(tree, path) or b"", path)
         except UserError:
             continue
         if builds & {build.id for build in lock.builds}:

@@ -18,6 +18,7 @@ from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.fleet import Fleet
 from reconciler.model.lockfile import Build
 from reconciler.model.source import Channel
+from reconciler.model.tree import content_at
 from reconciler.model.values import parse_instant
 from reconciler.model.verification import Signature, Verification
 from reconciler.plan.compared_builds import NotAmong, find
@@ -125,7 +126,7 @@ class Verifier:
             whose=preview.whose,
             tag=preview.tag,
             target=preview.target,
-            signature=self._signature(self.repository.git.run("rev-parse", f"refs/tags/{preview.tag}").text),
+            signature=self._signature(self.repository.tag_object(preview.tag)),
             needed=self._rule.of_now(),
             at_built=self._content(build.commit, (image,)) if known else Content(build.commit, None),
             sbom=sbom_file(path, preview_sbom(self.repository, image, build)) if build.inventory is not None else None,
@@ -281,8 +282,8 @@ class Verifier:
             if message is None:
                 continue
             target = self.repository.resolve(f"refs/tags/{name}")
-            oid = self.repository.git.run("rev-parse", f"refs/tags/{name}").text
-            return TagRecord(name, target, built(message, name), self._signature(oid))
+            signature = self._signature(self.repository.tag_object(name))
+            return TagRecord(name, target, built(message, name), signature)
         return None
 
 
@@ -296,8 +297,7 @@ class _Files:
 
     def read(self, path: str) -> bytes | None:
         """A file's bytes, or None where there is none."""
-        entry = self._tree.entries.get(path)
-        return self._tree.read([entry.oid])[entry.oid] if entry is not None else None
+        return content_at(self._tree, path)
 
     def written(self, path: str) -> Iterator[Version]:
         """The commit that first gave a file the bytes that it has; nothing where there is no such file."""
