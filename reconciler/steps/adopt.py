@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import ValidationError
-
 from reconciler.model import events
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Phase
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
-from reconciler.plan.messages import record_in, tag_name
+from reconciler.plan.messages import tag_name
 from reconciler.plan.reasons import as_done
 from reconciler.plan.transitions import first_phase
 from reconciler.state.unsaved import read_unsaved
+from reconciler.steps.previewed import built
 from reconciler.steps.run import Run
 
 
@@ -62,13 +61,10 @@ def _built_on(recorded: Pin | None, wanted: Pin | None) -> Pin | None:
 
 
 def _tagged(run: Run, image: str, build_id: str, *, key: str) -> Build | None:
-    message = run.repository.annotated_tag(tag_name(image, build_id))
-    record = record_in(message) if message else None
-    if record is None:
-        return None
-    try:
-        build = Build.model_validate_json(record)
-    except ValidationError:
+    name = tag_name(image, build_id)
+    message = run.repository.annotated_tag(name)
+    build = built(message, name) if message else None
+    if build is None:
         return None  # a failed build's tag, or one that a person wrote: the artifact's tags tell what can be told
     # Whoever may push tags writes what they like there. A verdict comes from the lockfile or the artifacts' tags, and
     # the paths of files in state/ are for us to give.
