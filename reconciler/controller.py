@@ -1,4 +1,4 @@
-"""The loop: observe → resolve → diff → plan → act → record.
+"""The loop: observe → resolve → diff → plan → act → record. Its first half is `steps.look`; this is the second.
 
 Level-triggered: every run derives everything from desired/, state/ and the registry, and keeps no memory elsewhere.
 Running it twice does nothing the second time.
@@ -6,34 +6,16 @@ Running it twice does nothing the second time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 from reconciler.model import events
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Decision, Plan
-from reconciler.plan.planning import FleetPlan, Known, make_plan
-from reconciler.registry.protocol import Registry
+from reconciler.plan.planning import FleetPlan, Known
 from reconciler.steps.carry_out import carry_out
 from reconciler.steps.graph import run_graph
-from reconciler.steps.observe import observe, with_branches
-from reconciler.steps.resolve import resolve
 from reconciler.steps.result import Report, Result
 from reconciler.steps.run import Run
-
-
-def look(
-    known: Known, registry: Registry | None, *, branches: Callable[[], frozenset[str] | None] | None = None
-) -> tuple[Known, FleetPlan]:
-    """Plan what the repository wants against what the registry shows; without a registry, from state/ alone.
-
-    Returns what was found out and the plan made from it. `branches` lists the remote's (None: it does not tell); it is
-    called only when the fate of an old preview hangs on them. Raises Terminal when the registry refuses us altogether.
-    """
-    if registry is not None:
-        known = observe(known, registry)
-        known = with_branches(known, branches) if branches is not None else known
-    known = resolve(known, registry)
-    return known, make_plan(known)
 
 
 def act(run: Run, fleet_plan: FleetPlan) -> Report:

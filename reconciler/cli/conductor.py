@@ -13,7 +13,7 @@ from reconciler.cli.preview import branch_for
 from reconciler.cli.printing import write_file
 from reconciler.cli.pull_request import Origin, Tails, propose, show
 from reconciler.cli.workspace import Workspace, note, now
-from reconciler.controller import act, look, refuse_unsafe
+from reconciler.controller import act, refuse_unsafe
 from reconciler.git.target import Target
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
@@ -23,6 +23,7 @@ from reconciler.plan.planning import FleetPlan, Known
 from reconciler.registry.faults import NoCredentials
 from reconciler.registry.protocol import Registry
 from reconciler.steps.announce import announce
+from reconciler.steps.look import look
 from reconciler.steps.preview import for_preview
 from reconciler.steps.result import Report
 from reconciler.steps.run import Run

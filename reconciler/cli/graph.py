@@ -12,12 +12,13 @@ import click
 
 from reconciler.cli import options
 from reconciler.cli.workspace import Workspace, note, plan_options
-from reconciler.controller import look, refuse_unsafe
+from reconciler.controller import refuse_unsafe
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.plan.circleci import continuation, without_job
 from reconciler.plan.words import visible
+from reconciler.steps.look import look
 
 _CONFIG = Path(".circleci/config.yml")
 

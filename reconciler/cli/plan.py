@@ -14,11 +14,11 @@ import click
 from reconciler.cli import options
 from reconciler.cli.printing import show_table, show_text, write_file
 from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options
-from reconciler.controller import look
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
 from reconciler.plan import words
 from reconciler.plan.planning import Known
+from reconciler.steps.look import look
 
 
 @click.command("plan")

@@ -11,9 +11,9 @@ import click
 from reconciler.cli import options
 from reconciler.cli.printing import show_table, show_text
 from reconciler.cli.workspace import Workspace, now
-from reconciler.controller import look
 from reconciler.model.plan import PlanOptions
 from reconciler.plan.standing import Standing, standings
+from reconciler.steps.look import look
 
 _MOST_IN_A_CELL = 60
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reconciler.build.protocol import BuildRequest
 from reconciler.build.simulated import SimulatedBuilder
-from reconciler.controller import act, look
+from reconciler.controller import act
 from reconciler.git.export import Export
 from reconciler.git.recorder import Recorder, Regenerate
 from reconciler.git.repository import Repository
@@ -21,6 +21,7 @@ from reconciler.model.plan import PlanOptions
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import FleetPlan
 from reconciler.registry.memory import MemoryRegistry, Upstream
+from reconciler.steps.look import look
 from reconciler.steps.observe import read_repository
 from reconciler.steps.run import Run
 from tests.bench.fleet import commit, git

@@ -19,7 +19,7 @@ from reconciler.build.protocol import Builder, BuildRequest
 from reconciler.build.simulated import SimulatedBuilder
 from reconciler.build.smoke.simulated import NOTHING_INSIDE, SimulatedTester
 from reconciler.build.tester import Tester, TestRequest
-from reconciler.controller import act, look, refuse_unsafe
+from reconciler.controller import act, refuse_unsafe
 from reconciler.git.destination import Destination
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
@@ -36,6 +36,7 @@ from reconciler.registry.memory import MemoryRegistry, Upstream
 from reconciler.registry.memory_instances import MemoryInstances
 from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import parse, path_of
+from reconciler.steps.look import look
 from reconciler.steps.observe import read_repository
 from reconciler.steps.preview import for_preview, regions_for_children
 from reconciler.steps.result import Report, Result

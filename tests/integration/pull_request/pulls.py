@@ -10,7 +10,7 @@ from typing import Literal
 from reconciler.announce.protocol import Announcer
 from reconciler.cli.preview import read
 from reconciler.cli.workspace import Workspace
-from reconciler.controller import act, look, refuse_unsafe
+from reconciler.controller import act, refuse_unsafe
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.model.announcement import Announcement
@@ -20,6 +20,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.plan.planning import Known
 from reconciler.steps.announce import announce
+from reconciler.steps.look import look
 from reconciler.steps.preview import for_preview, regions_for_children
 from reconciler.steps.result import Report
 from reconciler.steps.run import Branch

@@ -1,0 +1,25 @@
+"""Look: observe → resolve → plan. What every verb does first, and `plan` and `status` do alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from reconciler.plan.planning import FleetPlan, Known, make_plan
+from reconciler.registry.protocol import Registry
+from reconciler.steps.observe import observe, with_branches
+from reconciler.steps.resolve import resolve
+
+
+def look(
+    known: Known, registry: Registry | None, *, branches: Callable[[], frozenset[str] | None] | None = None
+) -> tuple[Known, FleetPlan]:
+    """Plan what the repository wants against what the registry shows; without a registry, from state/ alone.
+
+    Returns what was found out and the plan made from it. `branches` lists the remote's (None: it does not tell); it is
+    called only when the fate of an old preview hangs on them. Raises Terminal when the registry refuses us altogether.
+    """
+    if registry is not None:
+        known = observe(known, registry)
+        known = with_branches(known, branches) if branches is not None else known
+    known = resolve(known, registry)
+    return known, make_plan(known)
