@@ -99,7 +99,7 @@ def run() -> NoReturn:
     """Be the `reconciler` command."""
     # What a plan of 1,000 images reads stays until its end, and at the default (700) the collector walks it all again
     # and again: a third of all CPU time. mypy does the same.
-    gc.set_threshold(200_000, 50, 50)
+    gc.set_threshold(500_000, 50, 50)
     code = _guarded(sys.argv[1:])
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError):  # whoever read it has left

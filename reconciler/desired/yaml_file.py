@@ -110,7 +110,7 @@ class _Reading:
             return Located(event.value, place)
         if isinstance(event, yaml.SequenceStartEvent):
             items = []
-            for item in iter(lambda: next(events), None):
+            for item in events:
                 if isinstance(item, yaml.SequenceEndEvent):
                     break
                 items.append(self._node(item, events, depth=depth + 1))
@@ -119,7 +119,7 @@ class _Reading:
 
     def _members(self, events: Iterator[Any], *, depth: int) -> dict[str, Located]:
         members: dict[str, Located] = {}
-        for event in iter(lambda: next(events), None):
+        for event in events:
             if isinstance(event, yaml.MappingEndEvent):
                 break
             key = self._node(event, events, depth=depth)
