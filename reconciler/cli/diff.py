@@ -10,7 +10,7 @@ from reconciler.cli import options
 from reconciler.cli.printing import show_table, show_text
 from reconciler.git.repository import Repository
 from reconciler.model.difference import Comparison
-from reconciler.plan import difference_words as words
+from reconciler.plan.difference import words
 from reconciler.plan.markdown import escape
 from reconciler.steps.compare import compare
 
@@ -54,7 +54,7 @@ def _print(comparison: Comparison) -> None:
     difference = comparison.difference
     show_text(f"{comparison.image}: {words.one_line(difference)} ({comparison.old} → {comparison.new})", hang=2)
     if not difference.nothing:
-        from reconciler.plan import difference_table  # noqa: PLC0415 - rich costs 80 ms, and JSON needs it not
+        from reconciler.plan.difference import table as difference_table  # noqa: PLC0415 - rich costs 80 ms, and JSON needs it not
 
         show_table(difference_table.render(difference))
     for line in words.unknown(difference):

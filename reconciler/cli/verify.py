@@ -15,7 +15,7 @@ from reconciler.git.past import resolve_commit
 from reconciler.model.errors import DONE, FAILED
 from reconciler.model.verification import Finding, Verification
 from reconciler.plan.words import visible
-from reconciler.steps.verify import Verifier
+from reconciler.steps.proof.verify import Verifier
 
 if TYPE_CHECKING:
     from reconciler.model.declaration import Settings

@@ -112,7 +112,7 @@ class Workspace:
         from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
         from reconciler.build.smoke.tester import SshTester  # noqa: PLC0415 - as above
         from reconciler.registry.clock import Clock  # noqa: PLC0415 - as above
-        from reconciler.registry.ec2_instances import Ec2Instances  # noqa: PLC0415 - as above
+        from reconciler.registry.instances.ec2 import Ec2Instances  # noqa: PLC0415 - as above
         from reconciler.steps.run import Testbed  # noqa: PLC0415 - as above
 
         if any(image.declaration.smoke_test.boot for image in known.fleet.images.values()):

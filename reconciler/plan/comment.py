@@ -10,8 +10,8 @@ from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Build, SmokeTestResult
 from reconciler.model.plan import Plan, PlannedImage
 from reconciler.plan import words
-from reconciler.plan.difference_words import markdown as render_difference
-from reconciler.plan.difference_words import one_line
+from reconciler.plan.difference.words import markdown as render_difference
+from reconciler.plan.difference.words import one_line
 from reconciler.plan.markdown import code, escape, graph
 from reconciler.plan.reasons import with_id
 from reconciler.plan.smoke_words import lines as failed_tests

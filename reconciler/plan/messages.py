@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
-from reconciler.plan.difference_words import commit_lines
+from reconciler.plan.difference.words import commit_lines
 from reconciler.plan.smoke_words import lines as smoke_lines
 from reconciler.plan.smoke_words import outcome
 from reconciler.plan.words import duration

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from reconciler.model.errors import Place, UserError
 from reconciler.model.lockfile import Build
 from reconciler.model.provenance import Origin, Statement
-from reconciler.plan.provenance import statement
+from reconciler.plan.proof.provenance import statement
 from reconciler.state.lockfiles import FOLDER
 
 NAMESPACE = "provenance@reconciler"

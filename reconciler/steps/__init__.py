@@ -1,1 +1,1 @@
-"""The steps of the loop, one module each. `controller.py` strings them together."""
+"""The steps of the loop, one module each. `look` and `controller.py` string them together."""

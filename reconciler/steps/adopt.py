@@ -11,7 +11,7 @@ from reconciler.plan.messages import tag_name
 from reconciler.plan.reasons import as_done
 from reconciler.plan.transitions import first_phase
 from reconciler.state.unsaved import read_unsaved
-from reconciler.steps.previewed import built
+from reconciler.steps.proof.previewed import built
 from reconciler.steps.run import Run
 
 

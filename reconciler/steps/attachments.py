@@ -10,7 +10,7 @@ from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.provenance import Origin
 from reconciler.model.tree import Tree, content_at
-from reconciler.plan.provenance import record_digest
+from reconciler.plan.proof.provenance import record_digest
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.provenance import NAMESPACE, attest, signature_path
 from reconciler.state.sbom import render_sbom

@@ -12,15 +12,15 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Build, Channels, Failure, Lockfile
 from reconciler.model.tree import Tree
-from reconciler.plan.compared_builds import NotAmong, find, pair
-from reconciler.plan.difference import difference
+from reconciler.plan.difference.builds import NotAmong, find, pair
+from reconciler.plan.difference.inventories import difference
 from reconciler.plan.history import LockPast
 from reconciler.plan.messages import sbom_tag_name
 from reconciler.plan.words import visible
 from reconciler.state.lockfiles import FOLDER, read_lockfile
 from reconciler.state.sbom import read_sbom
 from reconciler.steps.past_locks import past_of
-from reconciler.steps.previewed import Preview, failed, find_preview, preview_sbom
+from reconciler.steps.proof.previewed import Preview, failed, find_preview, preview_sbom
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class _Builds:
 
 
 def compare(repository: Repository, image: str, asked: Sequence[str]) -> Comparison:
-    """The difference between two builds of an image; `asked` as `reconciler.plan.compared_builds.pair` takes it.
+    """The difference between two builds of an image; `asked` as `reconciler.plan.difference.builds.pair` takes it.
 
     Raises:
         UserError: there is no such image or build, or what is inside one of them was not recorded.

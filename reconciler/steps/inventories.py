@@ -8,7 +8,7 @@ from reconciler.model.errors import UserError
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Build
 from reconciler.model.tree import content_at
-from reconciler.plan.difference import difference
+from reconciler.plan.difference.inventories import difference
 from reconciler.plan.messages import sbom_tag_name
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.sbom import read_sbom, render_sbom

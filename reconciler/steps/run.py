@@ -16,7 +16,7 @@ from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
-from reconciler.registry.instances import Instances
+from reconciler.registry.instances.protocol import Instances
 from reconciler.registry.protocol import Registry
 from reconciler.steps.phases import LatePhases
 

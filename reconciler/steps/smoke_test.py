@@ -19,7 +19,7 @@ from reconciler.plan.estimate import smoke_test_seconds
 from reconciler.plan.planning import lock_of
 from reconciler.plan.smoke_words import outcome
 from reconciler.plan.tags import at_birth
-from reconciler.registry.instances import LIFE, BootRequest, Instance, Instances
+from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance, Instances
 from reconciler.state.sbom import inventory_record
 from reconciler.steps.run import Run, Testbed
 from reconciler.steps.work_folder import work_folder

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 
 from reconciler.build.inventory.parse import parse
-from reconciler.plan.difference import difference
+from reconciler.plan.difference.inventories import difference
 from reconciler.state.sbom import read_sbom, render_sbom
 from tests.bench.rows import Row, below
 

@@ -17,7 +17,7 @@ from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.registry.instances import BootRequest, Instance, Instances
+from reconciler.registry.instances.protocol import BootRequest, Instance, Instances
 from reconciler.registry.protocol import Located, Registry
 from tests.integration.loop.world import Controller
 

@@ -31,9 +31,9 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Plan, PlannedImage, PlanOptions
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.plan.verdicts import verdict_tags
-from reconciler.registry.instances import Instances
+from reconciler.registry.instances.memory import MemoryInstances
+from reconciler.registry.instances.protocol import Instances
 from reconciler.registry.memory import MemoryRegistry, Upstream
-from reconciler.registry.memory_instances import MemoryInstances
 from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import parse, path_of
 from reconciler.steps.look import look

@@ -9,7 +9,7 @@ from reconciler.model.lockfile import Build
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.verification import Finding, Verification
 from reconciler.registry.memory import MemoryRegistry
-from reconciler.steps.verify import Verifier
+from reconciler.steps.proof.verify import Verifier
 from tests.integration.provenance.ledger import EU, FLEET, US, Ledger
 
 

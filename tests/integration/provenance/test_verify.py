@@ -11,8 +11,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from reconciler.model.declaration import GitSettings
 from reconciler.model.lockfile import Reason, SmokeTestResult, Verdict
-from reconciler.plan.attested import judge_sbom
-from reconciler.plan.evidence import SbomFile
+from reconciler.plan.proof.attested import judge_sbom
+from reconciler.plan.proof.evidence import SbomFile
 from tests.integration.provenance.conftest import Answer, Ask, Signed
 from tests.integration.provenance.ledger import ON_DEBIAN, Ledger, declared, git, new_key, public
 

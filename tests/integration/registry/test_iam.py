@@ -15,8 +15,8 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import UserError
 from reconciler.model.source import AmiRequest, SourceRequest
 from reconciler.registry.ec2 import Ec2Registry
-from reconciler.registry.ec2_instances import Ec2Instances
-from reconciler.registry.instances import LIFE, BootRequest
+from reconciler.registry.instances.ec2 import Ec2Instances
+from reconciler.registry.instances.protocol import LIFE, BootRequest
 
 POLICIES = Path(__file__).parents[3] / "docs" / "iam"
 TAGS = {"reconciler:fleet": "acme/images", "reconciler:image": "web"}

@@ -18,9 +18,9 @@ from moto.ec2.models import ec2_backends
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Transient
 from reconciler.registry.clock import Clock
-from reconciler.registry.ec2_instances import Ec2Instances
-from reconciler.registry.instances import LIFE, BootRequest, Instance, Instances
-from reconciler.registry.memory_instances import MemoryInstances
+from reconciler.registry.instances.ec2 import Ec2Instances
+from reconciler.registry.instances.memory import MemoryInstances
+from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance, Instances
 
 HOME = "us-east-1"
 ACCOUNT = "123456789012"

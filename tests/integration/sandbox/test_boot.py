@@ -17,8 +17,8 @@ import pytest
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.registry.clock import Clock, Polling
-from reconciler.registry.ec2_instances import Ec2Instances
-from reconciler.registry.instances import LIFE, BootRequest, Instance
+from reconciler.registry.instances.ec2 import Ec2Instances
+from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance
 from reconciler.sandbox.handle import Sandbox
 
 if TYPE_CHECKING:

@@ -19,9 +19,9 @@ from reconciler.model.errors import Terminal
 from reconciler.model.source import AmiRequest, SourceRequest
 from reconciler.registry.clock import Clock
 from reconciler.registry.ec2 import Ec2Registry
-from reconciler.registry.ec2_instances import Ec2Instances
 from reconciler.registry.images import seen
-from reconciler.registry.instances import LIFE, BootRequest, Instance
+from reconciler.registry.instances.ec2 import Ec2Instances
+from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance
 from reconciler.sandbox.handle import Sandbox
 from reconciler.sandbox.permissions import Need, permitted
 

@@ -9,7 +9,7 @@ from reconciler.model.inventory import Inventory, OperatingSystem, Package
 from reconciler.model.lockfile import Artifact, Build, FailedTest, InventoryRecord, Reason, SmokeTestResult
 from reconciler.model.source import AmiPin, Pin
 from reconciler.plan.comment import Previewed, render, status
-from reconciler.plan.difference import difference
+from reconciler.plan.difference.inventories import difference
 
 Make = Callable[..., Any]
 MOVED = Reason(code="source-changed", was="debian-1 ami-0aa", now="debian-2 ami-0bb")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
 from reconciler.model.lockfile import Build, FailedTest, Failure, Reason, SmokeTestResult, Verified
 from reconciler.plan.backoff import next_failure
-from reconciler.plan.difference import difference
+from reconciler.plan.difference.inventories import difference
 from reconciler.plan.messages import (
     build_commit,
     build_tag,

@@ -1,0 +1,1 @@
+"""What differs inside two builds, and how that reads. Pure."""

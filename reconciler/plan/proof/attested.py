@@ -1,0 +1,177 @@
+"""Judge what was written beside a record: its statement, its SBOM and its annotated tag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from reconciler.model.lockfile import Build, InventoryRecord
+from reconciler.model.provenance import Resource, Statement
+from reconciler.model.verification import Finding
+from reconciler.plan.proof.evidence import Evidence, SbomFile, TagRecord
+from reconciler.plan.proof.findings import finding, join, judge_signature
+from reconciler.plan.proof.provenance import SBOM, SMOKE_TEST, record_of, statement
+from reconciler.plan.smoke_words import outcome
+
+_MOST = 3
+
+
+def check_statement(evidence: Evidence) -> Iterator[Finding]:
+    """Whether the statement is there, says what the record says, and is signed."""
+    found = evidence.attestation
+    if found is None:
+        yield finding("statement", "not proven", "no provenance was written for it", required=False)
+        return
+    if found.statement is None:
+        yield finding("statement", "wrong", f"{found.path} {found.why}")
+        return
+    if found.why:
+        yield finding("statement", "wrong", f"{found.path} {found.why}")
+    differs = differences(found.statement, evidence)
+    if differs:
+        more = f" (and {len(differs) - _MOST} more)" if len(differs) > _MOST else ""
+        what = f"{found.path} and the lockfile's record disagree on {join(differs[:_MOST])}{more}"
+        yield finding("statement", "wrong", what)
+    elif not found.why:
+        what = f"its provenance names {_artifacts(evidence.build)}, its record, commit, source and Packer"
+        yield finding("statement", "proven", what)
+    # Git may sign commits by OpenPGP; then the statement has the commit's signature alone.
+    needed = evidence.sign if evidence.recorded.signature.form in ("ssh", "") else ""
+    yield judge_signature("statement-signature", found.signature, "its provenance", needed=needed)
+
+
+def differences(found: Statement, evidence: Evidence) -> list[str]:
+    """Where a statement says something else than what is made of the record now, in the words of the statement."""
+    sbom = found.byproduct(SBOM)
+    named = f"sha256:{(sbom.digest or {}).get('sha256', '')}" if sbom is not None else None
+    made = statement(evidence.build, found.origin, sbom_digest=named)
+    differs = _unlike(_plain(found), _plain(made), "")
+    if found.origin.image not in evidence.names:
+        differs.append("externalParameters.image")
+    return differs
+
+
+def check_sbom(evidence: Evidence) -> Iterator[Finding]:
+    """Whether the SBOM is the one that was recorded: its bytes by the statement, what it says by the lockfile."""
+    attested = evidence.attestation.statement if evidence.attestation is not None else None
+    named = attested.byproduct(SBOM) if attested is not None else None
+    yield from judge_sbom(evidence.build.inventory, evidence.sbom, named=named)
+
+
+def judge_sbom(record: InventoryRecord | None, found: SbomFile | None, *, named: Resource | None) -> Iterator[Finding]:
+    """Whether an SBOM is the one that a record has, and a statement `named`; and which of its sections are empty."""
+    if record is None:
+        yield finding("sbom", "not proven", "what is inside was not read when it was built", required=False)
+        return
+    if found is None or found.inventory is None:
+        why = found.why if found is not None else "is not there"
+        path = found.path if found is not None else f"state/{record.sbom}"
+        yield finding("sbom", "wrong", f"the SBOM {path} {why}")
+        return
+    if found.inventory != record.digest:
+        yield finding("sbom", "wrong", f"{found.path} holds another inventory than the one that was recorded")
+        return
+    if named is not None and f"sha256:{(named.digest or {}).get('sha256')}" != found.sha256:
+        yield finding("sbom", "wrong", f"{found.path} has other bytes than its provenance names")
+        return
+    count = f" ({_count(record.packages)})" if record.packages is not None else ""
+    yield finding("sbom", "proven", f"its SBOM{count} is the one that was recorded")
+    for section, why in record.unread.items():
+        yield finding("sbom", "not proven", f"its SBOM says nothing of {section} ({why})", required=False)
+
+
+def judge_smoke_test(build: Build, *, attested: bool) -> Finding:
+    """Whether it was booted and tested, as its record says; `attested`: as its provenance does, too."""
+    tested = build.smoke_test
+    if tested is None:
+        return finding("smoke-test", "not proven", "that it boots: no smoke test is on record", required=False)
+    match tested.status:
+        case "passed":
+            by = "its record and its provenance" if attested else "its record"
+            return finding("smoke-test", "proven", f"smoke-tested: {outcome(tested)}, by {by}", required=False)
+        case "skipped":
+            why = tested.why or "nobody said why"
+            return finding("smoke-test", "not proven", f"that it boots: it was never booted: {why}", required=False)
+        case _:
+            return finding("smoke-test", "not proven", f"that it works: {outcome(tested)}")
+
+
+def check_smoke_test(evidence: Evidence) -> Iterator[Finding]:
+    """Whether it was booted and tested."""
+    attested = evidence.attestation.statement if evidence.attestation is not None else None
+    yield judge_smoke_test(evidence.build, attested=attested is not None and attested.byproduct(SMOKE_TEST) is not None)
+
+
+def check_tag(evidence: Evidence) -> Iterator[Finding]:
+    """Whether the annotated tag tells the same."""
+    tag, build = evidence.tag, evidence.build
+    if tag is None:
+        what = "it has no annotated tag in this clone (`git fetch --tags`)"
+        yield finding("tag", "not proven", what, required=False)
+        return
+    if tag.build is None:
+        yield finding("tag", "wrong", f"the tag {tag.name} holds no build record")
+    elif tag.target != build.commit:
+        yield finding("tag", "wrong", f"the tag {tag.name} stands on {tag.target[:7]}, not on {build.commit[:7]}")
+    elif differs := _tag_differs(tag.build, evidence):
+        yield finding("tag", "wrong", f"the tag {tag.name} and the lockfile disagree on {join(differs)}")
+    else:
+        yield finding("tag", "proven", f"its annotated tag holds the same record{_signed(tag)}", required=False)
+    if tag.signature.state == "bad":
+        yield judge_signature("tag", tag.signature, f"the tag {tag.name}", needed="")
+
+
+def _tag_differs(tagged: Build, evidence: Evidence) -> list[str]:
+    """The fields on which a tag's record and the lockfile's disagree.
+
+    A tag that was made with the record has all that the record had then. A pull request's preview has a tag of its
+    own, made before it was known why main would want it, and where; there counts what is settled by the build.
+    """
+    if _made_together(evidence):
+        before, then = _fields(tagged), _fields(evidence.first)
+        return sorted(name for name in before.keys() | then.keys() if before.get(name) != then.get(name))
+    before, now = record_of(tagged), record_of(evidence.build)
+    differs = sorted(name for name in before if before[name] != now.get(name))
+    # It may since have been lost and copied anew, so an id by itself is no contradiction; none of them alike is.
+    ids = {artifact.id for artifact in tagged.artifacts}
+    first = {artifact.id for artifact in evidence.first.artifacts}
+    return differs if not ids or ids & first else [*differs, "artifacts"]
+
+
+def _made_together(evidence: Evidence) -> bool:
+    return evidence.recorded.subject.startswith(tuple(f"{name}: build " for name in evidence.names))
+
+
+def _fields(build: Build) -> dict[str, Any]:
+    """A record without what is only known when it lands on the branch, after the tag was written."""
+    later = {"recorded", "provenance", "phase", "verified"}
+    return build.model_dump(mode="json", exclude_defaults=True, exclude=later)
+
+
+def _signed(tag: TagRecord) -> str:
+    return f", signed by {tag.signature.by}" if tag.signature.state == "good" else ""
+
+
+def _artifacts(build: Build) -> str:
+    named = [f"{one.id} in {one.location}" for one in build.artifacts[:_MOST]]
+    more = len(build.artifacts) - len(named)
+    return join([*named, *([f"{more} more"] if more else [])]) or "no artifact"
+
+
+def _count(packages: int) -> str:
+    return "1 package" if packages == 1 else f"{packages} packages"
+
+
+def _plain(model: Statement) -> dict[str, Any]:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _unlike(one: Any, other: Any, path: str) -> list[str]:
+    """Dotted paths at which two JSON values differ."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        keys = sorted(one.keys() | other.keys())
+        return [found for key in keys for found in _unlike(one.get(key), other.get(key), f"{path}.{key}".lstrip("."))]
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        pairs = enumerate(zip(one, other, strict=True))
+        return [found for place, (left, right) in pairs for found in _unlike(left, right, f"{path}[{place}]")]
+    return [] if one == other else [path]

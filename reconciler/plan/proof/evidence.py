@@ -1,0 +1,138 @@
+"""What a clone holds about one build: all that `reconciler.plan.proof.verification` judges by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.observation import Seen
+from reconciler.model.provenance import Statement
+from reconciler.model.source import Channel
+from reconciler.model.verification import Signature, Verification
+
+
+@dataclass(frozen=True)
+class Writing:
+    """The commit that first wrote something as it is now."""
+
+    what: str
+    commit: str
+    author: str
+    """`Name <address>`."""
+    subject: str
+    trailers: Mapping[str, tuple[str, ...]]
+    """The values of each `Reconciler-…` trailer, by its name without that."""
+    signature: Signature
+    needed: str = ""
+    """Why it had to be signed, as half a sentence; empty where it had not."""
+    cut_off: bool = False
+    """Whether a shallow clone begins with this commit: then the writer is an older one, which is not there."""
+
+    @property
+    def short(self) -> str:
+        """The commit as people write it."""
+        return self.commit[:7]
+
+
+@dataclass(frozen=True)
+class Pointed:
+    """A channel, and the commit that last pointed it to where it is."""
+
+    channel: Channel
+    writing: Writing
+
+
+@dataclass(frozen=True)
+class Content:
+    """What an image was declared to be at a commit: the digests of the key's components, or why they are not known."""
+
+    commit: str
+    components: Mapping[str, str] | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class Attestation:
+    """A statement as it was found; None where `why` says what is wrong with the file."""
+
+    path: str
+    statement: Statement | None
+    signature: Signature
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class SbomFile:
+    """An SBOM as it was found: the digest of its bytes, and that of the inventory in it; None where `why` says why."""
+
+    path: str
+    sha256: str | None
+    inventory: str | None
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class TagRecord:
+    """An annotated tag. `build` is the record in it, or None where it holds none."""
+
+    name: str
+    target: str
+    build: Build | None
+    signature: Signature
+
+
+@dataclass(frozen=True)
+class Look:
+    """What the registry said of one artifact: what it has there, None for nothing, or why it could not be asked."""
+
+    artifact: Artifact
+    seen: Seen | None = None
+    unreadable: str = ""
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One build, and all that is known of it."""
+
+    image: str
+    names: tuple[str, ...]
+    """What the image was called, the newest name first."""
+    build: Build
+    branch: str
+    direct: bool
+    """Whether state is pushed as it was recorded, so that every commit of state/ is one of ours, with our trailers."""
+    sign: str
+    """Why what was recorded had to be signed, as half a sentence; empty where it had not."""
+    recorded: Writing
+    """Who wrote what of the record is settled when it is recorded."""
+    first: Build
+    """The record as that commit left it."""
+    others: tuple[Writing, ...]
+    """Who wrote the record as it is now, its statement, signature and SBOM."""
+    at_built: Content
+    at_recorded: Content
+    commit_known: bool
+    on_branch: bool
+    shallow: bool
+    attestation: Attestation | None = None
+    sbom: SbomFile | None = None
+    tag: TagRecord | None = None
+    parent: Verification | None = None
+    parent_key: str | None = None
+    pointed: Pointed | None = None
+    """Who pointed the channel to it by which it was asked for; None where it was asked for by itself."""
+    looks: tuple[Look, ...] | None = None
+    """None where the registry was not asked."""
+
+
+def settled(build: Build) -> dict[str, Any]:
+    """What of a record no later commit changes, but one that records the build anew."""
+    later = {"files", "artifacts", "verified", "verdict", "phase", "provenance"}
+    return build.model_dump(mode="json", exclude_defaults=True, exclude=later)
+
+
+def whole(build: Build) -> dict[str, Any]:
+    """A record, but for its files: only the newest build of a lockfile lists them, and their digest is in the key."""
+    return build.model_dump(mode="json", exclude_defaults=True, exclude={"files"})

@@ -1,0 +1,238 @@
+"""Judge a build by what a clone holds about it: what is proven, what is not, and what something contradicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from reconciler.model.lockfile import Build
+from reconciler.model.values import digest
+from reconciler.model.verification import Check, Finding, Verification
+from reconciler.plan.key import REFRESH_OF, SOURCE
+from reconciler.plan.proof.attested import check_sbom, check_smoke_test, check_statement, check_tag
+from reconciler.plan.proof.evidence import Content, Evidence, Look, Writing
+from reconciler.plan.proof.findings import finding, join, judge_signature
+from reconciler.plan.words import visible
+
+
+def judge(evidence: Evidence) -> Verification:
+    """Every finding about a build, the most telling first."""
+    findings = (
+        *judge_content(evidence.build, evidence.at_built, evidence.at_recorded),
+        *_commit(evidence),
+        *_record(evidence),
+        *_channel(evidence),
+        *_changes(evidence),
+        *_signatures(evidence),
+        *check_statement(evidence),
+        *check_smoke_test(evidence),
+        *check_sbom(evidence),
+        *check_tag(evidence),
+        *judge_source(evidence.build, evidence.parent, parent_key=evidence.parent_key),
+        *judge_registry(evidence.build, evidence.looks),
+    )
+    return verdict(evidence.image, evidence.build.id, findings, parent=evidence.parent)
+
+
+def verdict(
+    image: str, build_id: str, findings: Iterable[Finding], *, parent: Verification | None = None
+) -> Verification:
+    """What the findings about a build come to."""
+    clean = tuple(one.model_copy(update={"what": visible(one.what)}) for one in findings)
+    return Verification(
+        image=image,
+        build=build_id,
+        verified=not any(one.outcome == "wrong" or (one.required and one.outcome != "proven") for one in clean),
+        findings=clean,
+        source=parent,
+    )
+
+
+def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
+    """Whether the key is that of what a commit holds: the first of the places is the commit that was built."""
+    at_built = places[0]
+    if digest(build.components) != build.key:
+        yield finding("content", "wrong", "its key is not that of the components that are recorded beside it")
+        return
+    if build.source is not None and build.components.get(SOURCE) not in (None, digest(build.source.identity)):
+        yield finding("content", "wrong", f"its key is that of a build on another source than {build.source}")
+        return
+    differs = _differing(at_built, build)
+    if differs:
+        what = f"{build.commit[:7]} does not hold what was built: its {join(differs)} give another key"
+        yield finding("content", "wrong", what)
+        return
+    same = next((one for one in places if _is_same(one, build)), None)
+    if same is None:
+        why = at_built.why or f"{build.commit[:7]} is not in this clone"
+        yield finding("content", "not proven", f"whether its key is that of what was committed: {why}")
+        return
+    known = sorted(set(same.components or ()) & set(build.components))
+    yield finding("content", "proven", f"its key is that of {join(known)} as they stand in {same.commit[:7]}")
+
+
+def _commit(evidence: Evidence) -> Iterator[Finding]:
+    build, branch = evidence.build, evidence.branch
+    short = build.commit[:7]
+    on_branch = _is_same(evidence.at_recorded, build)
+    held = f"what it held is on {branch} as of {evidence.recorded.short}"
+    if evidence.on_branch:
+        yield finding("commit", "proven", f"built from {short}, which is on {branch}")
+    elif evidence.commit_known and on_branch:
+        yield finding("commit", "proven", f"built from {short}; it is not on {branch} itself, and {held}")
+    elif on_branch:
+        what = f"built from {short}, which is not in this clone; {held}"
+        yield finding("commit", "not proven", what, required=False)
+    elif evidence.commit_known:
+        yield finding("commit", "not proven", f"built from {short}, which is not on {branch}")
+    else:
+        mend = " (`git fetch --unshallow` brings the history)" if evidence.shallow else " (`git fetch --tags` may help)"
+        yield finding("commit", "not proven", f"{short}, from which it was built, is not in this clone{mend}")
+
+
+def _record(evidence: Evidence) -> Iterator[Finding]:
+    """Whether the commit that recorded it is one of ours, and speaks of this build."""
+    writing, build = evidence.recorded, evidence.build
+    if writing.cut_off:
+        what = f"who recorded it: this clone begins with {writing.short} (`git fetch --unshallow` brings the rest)"
+        yield finding("record", "not proven", what)
+        return
+    by = f"{writing.short} of {writing.author}"
+    stranger = _stranger(writing, evidence)
+    if stranger is not None:
+        yield stranger
+        return
+    says = writing.trailers
+    for name, value in (("Build", build.id), ("Key", build.key)):
+        if says.get(name) and value not in says[name]:
+            what = f"{by} recorded it, and says Reconciler-{name}: {says[name][0]}"
+            yield finding("record", "wrong", what)
+            return
+    yield finding("record", "proven", f"recorded by {by}, whose trailers agree")
+
+
+def _channel(evidence: Evidence) -> Iterator[Finding]:
+    """Whether the channel by which it was asked for points to it by our doing, or by that of somebody who signed."""
+    if evidence.pointed is None:
+        return
+    channel, writing = evidence.pointed.channel, evidence.pointed.writing
+    if writing.cut_off:
+        what = f"who pointed {channel} to it: this clone begins with {writing.short} (`git fetch --unshallow` helps)"
+        yield finding("channel", "not proven", what)
+        return
+    told = f"{channel} was pointed to it by {writing.short} of {writing.author}"
+    ours = bool(set(writing.trailers.get("Image", ())) & set(evidence.names))
+    signed = writing.signature.state == "good"
+    if signed and not ours:
+        yield finding("channel", "proven", f"{told} (“{writing.subject}”), by hand, and signed")
+    elif not ours:
+        what = f"{told} (“{writing.subject}”), which is not a commit of the reconciler"
+        yield finding("channel", "not proven", what, required=evidence.direct)
+    elif writing.needed and not signed:
+        yield finding("channel", "not proven", f"{told}, which is not signed by a key that is trusted")
+    else:
+        yield finding("channel", "proven", told)
+
+
+def _changes(evidence: Evidence) -> Iterator[Finding]:
+    """Whether what was written after that, or beside it, was written by us."""
+    later = [one for one in evidence.others if one.commit != evidence.recorded.commit and not one.cut_off]
+    strangers = [found for one in later if (found := _stranger(one, evidence, check="change")) is not None]
+    if strangers:
+        yield from strangers
+    elif later:
+        commits = list(dict.fromkeys(one.short for one in later))
+        yield finding(
+            "change", "proven", f"last changed by the reconciler in {join(commits)}", required=evidence.direct
+        )
+
+
+def _stranger(writing: Writing, evidence: Evidence, *, check: Check = "record") -> Finding | None:
+    """What there is to say of a commit that does not name this image in our trailers."""
+    named = writing.trailers.get("Image", ())
+    if set(named) & set(evidence.names):
+        return None
+    by = f"{writing.what} was written by {writing.short} of {writing.author} (“{writing.subject}”)"
+    if named:
+        return finding(check, "wrong", f"{by}, which says that it is about {join(sorted(named))}")
+    if evidence.direct:
+        return finding(check, "wrong", f"{by}, which is not a commit of the reconciler")
+    # A squash or a person's merge leaves out what our commit said.
+    return finding(check, "not proven", f"{by}, which names no image", required=False)
+
+
+def _signatures(evidence: Evidence) -> Iterator[Finding]:
+    pointed = [evidence.pointed.writing] if evidence.pointed is not None else []
+    commits = {one.commit: one for one in (evidence.recorded, *pointed, *evidence.others) if not one.cut_off}
+    for one in commits.values():
+        yield judge_signature("commit-signature", one.signature, f"the commit {one.short}", needed=one.needed)
+
+
+def judge_source(build: Build, parent: Verification | None, *, parent_key: str | None) -> Iterator[Finding]:
+    """What is known of what a build stands on: an image from outside, or a parent's build and its recorded key."""
+    pin = build.source
+    if pin is None:
+        yield finding("source", "not proven", "on a source that nobody pinned: its template chose", required=False)
+    elif pin.ami is not None:
+        keyed = SOURCE in build.components
+        what = f"on {pin} ({pin.ami.id} in {pin.ami.region}), an image from outside of this repository"
+        yield finding("source", "proven" if keyed else "not proven", what, required=False)
+    elif parent_key is not None and parent_key != pin.key:
+        yield finding("source", "wrong", f"on {pin}, whose recorded key is another than that of this build's source")
+    elif parent is None:
+        yield finding("source", "not proven", f"on {pin}, of which nothing is recorded here")
+    elif parent.verified:
+        yield finding("source", "proven", f"on {pin}, which is itself verified")
+    elif any(one.outcome == "wrong" for one in parent.findings):
+        yield finding("source", "wrong", f"on {pin}, about which something is wrong: see below")
+    else:
+        yield finding("source", "not proven", f"on {pin}, which is itself not proven: see below")
+
+
+def judge_registry(build: Build, looks: tuple[Look, ...] | None) -> Iterator[Finding]:
+    """Whether the registry has a build's artifacts under its key; None where it was not asked."""
+    if looks is None:
+        what = "whether the registry has these artifacts under this key was not asked (--online)"
+        yield finding("registry", "not proven", what, required=False)
+        return
+    agreeing = []
+    for look in looks:
+        wrong = _disagreement(look, build)
+        if wrong is None:
+            agreeing.append(f"{look.artifact.id} in {look.artifact.location}")
+        else:
+            yield wrong
+    if agreeing:
+        verb = "carry" if len(agreeing) > 1 else "carries"
+        yield finding("registry", "proven", f"{join(agreeing)} {verb} this build's key")
+
+
+def _disagreement(look: Look, build: Build) -> Finding | None:
+    where = f"{look.artifact.id} in {look.artifact.location}"
+    if look.unreadable:
+        return finding("registry", "not proven", f"{where} could not be read: {look.unreadable}")
+    if look.seen is None:
+        return finding("registry", "wrong", f"{where} is not there any more")
+    if not look.seen.complete:
+        return finding("registry", "wrong", f"{where} is {look.seen.state}, and not complete")
+    for name, expected in (("key", build.key), ("build", build.id), ("commit", build.commit)):
+        says = look.seen.own(name)
+        if says != expected:
+            return finding("registry", "wrong", f"{where} carries reconciler:{name}={says or 'nothing'}")
+    return None
+
+
+def _differing(content: Content, build: Build) -> tuple[str, ...]:
+    """The components of the key that a commit gives otherwise than was recorded."""
+    found = content.components or {}
+    both = (found.keys() & build.components.keys()) - {SOURCE, REFRESH_OF}
+    return tuple(sorted(name for name in both if found[name] != build.components[name]))
+
+
+def _is_same(content: Content, build: Build) -> bool:
+    """Whether a commit holds what was built: all components but the source, which no commit of desired/ decides.
+
+    A build of before some component was thought of has fewer than we know.
+    """
+    found = content.components or {}
+    asked = build.components.keys() - {SOURCE, REFRESH_OF}
+    return bool(asked) and asked <= found.keys() and not _differing(content, build)
