@@ -143,12 +143,13 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
     """The recorded build is what is wanted: is it all there, and recorded as it is?"""
     build = situation.lock.kept
     found = Presence() if situation.options.offline or build is None else presence(situation, build)
-    reasons = [*found.reasons, *_record_reasons(situation)]
+    worded = _record_reasons(situation)
+    reasons = (*found.reasons, *worded)
     if any(reason.code == "artifact-missing" for reason in reasons):
-        return _replace_build(situation, wanted, tuple(reasons))
+        return _replace_build(situation, wanted, reasons)
     outcome = _Outcome(
-        actions=_cheapest(situation, found),
-        reasons=tuple(reasons),
+        actions=_cheapest(situation, found, worded),
+        reasons=reasons,
         unknown=tuple(found.unknown),
         waits_for="asks for --prune" if found.extra and not situation.options.prune else None,
     )
@@ -163,10 +164,10 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
     )
 
 
-def _cheapest(situation: Situation, found: Presence) -> tuple[Action, ...]:
+def _cheapest(situation: Situation, found: Presence, worded: Sequence[Reason]) -> tuple[Action, ...]:
     if found.unknown:
         return _NONE
-    rewords = any(reason.code != "channel-moved" for reason in _record_reasons(situation))
+    rewords = any(reason.code != "channel-moved" for reason in worded)
     offered: list[tuple[Action, bool]] = [
         ("copy", bool(found.missing)),
         ("retag", bool(found.retag)),

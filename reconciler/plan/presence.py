@@ -122,7 +122,7 @@ def _note_seen(found: Presence, seen: Seen, *, tags: Mapping[str, str], is_recor
         found.reasons.append(
             Reason(code="region-missing", was=f"{seen.location} not recorded", now=f"{seen.location} {seen.id}")
         )
-    differing = sorted(name for name, value in tags.items() if seen.tags.get(name) != value)
+    differing = sorted(name for name, _ in tags.items() - seen.tags.items())
     if differing:
         found.retag.append(seen)
         was = ", ".join(f"{name}={seen.tags[name]}" if name in seen.tags else f"no {name}" for name in differing)
