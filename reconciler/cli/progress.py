@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from reconciler.cli.wording import describe
+from reconciler.cli.workspace import note
 from reconciler.model import events
 from reconciler.model.events import Event, Listener
 from reconciler.plan.words import duration
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
+    from rich.progress import Progress, ProgressColumn, TaskID
 
 LogForm = Literal["auto", "plain", "json"]
 
@@ -36,18 +37,26 @@ def watching(form: LogForm) -> Iterator[Listener]:
 
 
 class Unheard:
-    """Passes events on until nobody reads them any more: a log collector that died must not end a build."""
+    """Passes events on until nobody reads them any more: a log collector that died must not end a build.
+
+    Neither must a display that fails: then plain lines take its place.
+    """
 
     def __init__(self, listener: Listener) -> None:
         self._listener: Listener | None = listener
 
     def __call__(self, event: Event) -> None:
         """Tell of one event, if anybody is there."""
-        if self._listener is not None:
-            try:
-                self._listener(event)
-            except OSError:
-                self._listener = None
+        if self._listener is None:
+            return
+        try:
+            self._listener(event)
+        except OSError:
+            self._listener = None
+        except Exception as error:  # noqa: BLE001 - a bug of the display; what it shows is worth more than it
+            self._listener = PlainLines()
+            note(f"the display failed ({type(error).__name__}: {error}); the run goes on with plain lines")
+            self._listener(event)
 
 
 class PlainLines:
@@ -83,17 +92,26 @@ class JsonLines:
 def bars() -> Iterator[Listener]:
     """A bar for each image that is being built, with what it does and the time left by earlier builds."""
     from rich.console import Console  # noqa: PLC0415 - 80 ms that only terminals pay
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
+    from rich.progress import Progress  # noqa: PLC0415 - as above
 
-    columns = (
+    with Progress(*columns(), console=Console(stderr=True), transient=True) as progress:
+        yield Bars(progress)
+
+
+def columns() -> tuple[ProgressColumn, ...]:
+    """What stands in a bar's line: the image, the bar, what is done, the time that went by and the time left."""
+    from rich.progress import BarColumn, TextColumn, TimeElapsedColumn  # noqa: PLC0415 - as above
+
+    return (
         TextColumn("{task.fields[image]}", style="bold"),
         BarColumn(bar_width=20),
         TextColumn("{task.description}"),
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}", style="dim"),
     )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        yield Bars(progress)
+
+
+_ENDS = events.Recorded | events.Unchanged | events.Skipped | events.Failed
 
 
 class Bars:
@@ -109,31 +127,28 @@ class Bars:
         with self._lock:
             match event:
                 case events.Waiting():
-                    self._tasks[event.image] = self._progress.add_task(
-                        f"waiting for {', '.join(event.on)}", total=None, image=event.image, left="", start=False
-                    )
+                    self._add(event.image, f"waiting for {', '.join(event.on)}", start=False)
                 case events.Started():
-                    self._start(event, "starting")
+                    self._add(event.image, "starting", seconds=event.estimate_seconds)
                 case events.Booting():
-                    self._start(event, "booting")
-                    self._finish(event)
+                    self._print(event)
+                    self._add(event.image, "booting", seconds=event.estimate_seconds)
                 case events.Step() | events.Testing():
                     self._update(event.image, event.what)
-                case events.Copied() | events.Recorded() | events.Built() | events.Adopted() | events.Tested():
-                    self._finish(event)
                 case _:
-                    for line in describe(event):
-                        self._progress.console.print(f"{event.image}: {line}", markup=False, highlight=False)
+                    self._print(event)
+                    if isinstance(event, _ENDS):
+                        self._remove(event.image)
 
-    def _start(self, event: events.Started | events.Booting, doing: str) -> None:
-        task = self._tasks.get(event.image)
-        estimate = event.estimate_seconds
-        left = f"~{duration(estimate)} left" if estimate else ""
-        if task is None:
-            self._tasks[event.image] = self._progress.add_task(doing, total=estimate, image=event.image, left=left)
-        else:
-            self._progress.reset(task, description=doing, total=estimate, left=left)
-            self._progress.start_task(task)
+    def _print(self, event: Event) -> None:
+        for line in describe(event):
+            self._progress.console.print(f"{event.image}: {line}", markup=False, highlight=False)
+
+    def _add(self, image: str, doing: str, *, seconds: int | None = None, start: bool = True) -> None:
+        """Begin a bar. In place of the one that was there: rich's `reset` keeps a total that is not known any more."""
+        self._remove(image)
+        left = f"~{duration(seconds)} left" if seconds else ""
+        self._tasks[image] = self._progress.add_task(doing, total=seconds, start=start, image=image, left=left)
 
     def _update(self, image: str, what: str) -> None:
         if image in self._tasks:
@@ -146,8 +161,6 @@ class Bars:
             rest = max(0, round(task.total - task.elapsed))
             self._progress.update(task.id, completed=min(task.elapsed, task.total), left=f"~{duration(rest)} left")
 
-    def _finish(self, event: Event) -> None:
-        for line in describe(event):
-            self._progress.console.print(f"{event.image}: {line}", markup=False, highlight=False)
-        if isinstance(event, events.Recorded | events.Unchanged) and event.image in self._tasks:
-            self._progress.remove_task(self._tasks.pop(event.image))
+    def _remove(self, image: str) -> None:
+        if image in self._tasks:
+            self._progress.remove_task(self._tasks.pop(image))
