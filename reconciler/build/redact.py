@@ -29,8 +29,9 @@ _PEM = re.compile(rf"{_PEM_BEGIN.pattern}.*?(?:{_PEM_END.pattern}|\Z)", re.DOTAL
 _PEM_LINES = 400
 
 _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
-    # scheme://user:password@host
-    (re.compile(r"([A-Za-z][A-Za-z0-9+.-]*://)[^\s/@'\"]+@"), rf"\1{REDACTED}@"),
+    # scheme://user:password@host. Not from the scheme's beginning: in a line of 100 kB without a blank, looking for one
+    # at every letter took 20 s.
+    (re.compile(r"(?<=[A-Za-z0-9+.-]://)[^\s/@'\"]+@"), f"{REDACTED}@"),
     # aws_secret_access_key = …, "SecretAccessKey": "…", AWS_SESSION_TOKEN=…
     (
         re.compile(

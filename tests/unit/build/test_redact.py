@@ -46,6 +46,15 @@ def test_a_secret_is_found_as_forms_and_urlencode_spell_it(spelled: str) -> None
     assert redactor(["toksecret-Ab9 /x"])(f"t={spelled}&u=1") == "t=<redacted>&u=1"
 
 
+def test_a_megabyte_without_a_blank_is_read_once() -> None:
+    # Looked through anew from each of its letters, this line would take half an hour.
+    line = "x" * 1_000_000
+
+    assert redactor(["hunter2value"])(f"{line}https://me:pass@example.org hunter2value") == (
+        f"{line}https://<redacted>@example.org <redacted>"
+    )
+
+
 def test_a_secret_that_is_not_unicode_is_redacted() -> None:
     assert redactor(["caf\udce9-secret"])("caf%E9-secret") == "<redacted>"
 
