@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+import asyncssh
 from moto.core.models import DEFAULT_ACCOUNT_ID
 from moto.ec2 import urls
 from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError
@@ -106,7 +107,7 @@ class Region(EC2Backend):
                     instance.id,
                     image_id=instance.image_id,
                     address=self._give_address(instance),
-                    public_key=pair.material_public if pair is not None else None,
+                    public_key=_public_key(pair) if pair is not None else None,
                 )
             except (OSError, UserError) as error:
                 _log.exception("%s did not start", instance.id)
@@ -230,3 +231,10 @@ class Region(EC2Backend):
             creation_date=upstream.created,
             region_name=f"{self.region_name}a",
         )
+
+
+def _public_key(pair: Any) -> bytes:
+    """A key pair's line, as an instance's metadata has it (`public-keys/0/openssh-key`): the comment is its name."""
+    key = asyncssh.import_public_key(pair.material_public)  # also of RFC 4716, which may be imported
+    key.set_comment(pair.key_name)
+    return key.export_public_key().rstrip()

@@ -35,7 +35,8 @@ class Instances:
     def launch(self, instance_id: str, *, image_id: str, address: str | None, public_key: bytes | None) -> None:
         """Give a new instance a disk made from the image, and start it.
 
-        It lets in whoever has `public_key` (OpenSSH format), even after the key pair was deleted, as EC2 does.
+        It lets in whoever has `public_key`, even after the key pair was deleted, as EC2 does. That is a line of
+        `authorized_keys`, and the first user to log in finds it in there.
         """
         self._keys[instance_id] = public_key
         self._storage.add_disk(instance_id, image_id)

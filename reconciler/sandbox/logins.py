@@ -1,7 +1,8 @@
 """Whom a login becomes inside an instance.
 
 An AMI has one user that its maker chose (`admin`, `ubuntu`, `ec2-user`), created by cloud-init with the right to
-sudo. A sandbox image is no maker's, so whoever logs in with the right key gets that user.
+sudo and with the public key of the instance's key pair. A sandbox image is no maker's, so whoever logs in with the
+right key gets that user.
 """
 
 from __future__ import annotations
@@ -16,6 +17,21 @@ from reconciler.sandbox.machine import Machine
 
 _ROOT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _USER_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
+
+# cloud-init's `disable_root_opts`, shortened: root's file has the key too, and only tells whom to log in as.
+_TELLS_WHOM = """no-port-forwarding,command="echo 'Please login as the user \\"{name}\\".';exit 142" """
+# Arguments: a user, its home and a line, for each file.
+_AUTHORIZE = """
+umask 077
+while [ $# -gt 0 ]; do
+  mkdir -p "$2/.ssh"
+  cd "$2/.ssh"
+  grep --quiet --line-regexp --fixed-strings --regexp="$3" authorized_keys 2>/dev/null ||
+    printf '%s\\n' "$3" >>authorized_keys
+  chown "$1:" . authorized_keys
+  shift 3
+done
+"""
 
 
 @dataclass(frozen=True)
@@ -43,8 +59,10 @@ class Login:
 class Logins:
     """The logins of one machine."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, *, public_key: str | None) -> None:
+        """`public_key` is a line as it stands in `authorized_keys`, of the key pair that the machine has."""
         self._machine = machine
+        self._public_key = public_key
         self._lock = threading.Lock()
         self._ready: set[str] = set()
         # Decided once, at boot: a provisioner that installs sudo must not lose the files it made before.
@@ -63,7 +81,7 @@ class Logins:
         return None
 
     def become(self, name: str) -> Login:
-        """Return the user, made ready as cloud-init does: it exists, has a home, and may sudo."""
+        """Return the user, made ready as cloud-init does: it exists, has a home, may sudo, and has the key."""
         with self._lock:
             login = self.find(name)
             if login is None:
@@ -89,10 +107,23 @@ class Logins:
             if line not in granted:
                 grant.write_text(granted + line)
                 grant.chmod(0o440)
+        if self._public_key is not None:
+            self._authorize(login, self._public_key)
 
-    def _run(self, *arguments: str) -> None:
+    def _authorize(self, login: Login, key: str) -> None:
+        files = [login.name, login.home, key]
+        if login.name != "root":
+            files += ["root", "/root", _TELLS_WHOM.format(name=login.name) + key]
+        # Inside, as a path of the instance's may come to lead anywhere.
+        done = self._run("/bin/sh", "-ec", _AUTHORIZE, "sh", *files, check=False)
+        if done.returncode != 0:
+            # An image may have no place for it. The login works by the key pair all the same.
+            reason = done.stderr.decode(errors="replace").strip()
+            self._machine.say(f"sandbox: {login.name} has no authorized_keys: {reason}")
+
+    def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         command = self._machine.command(arguments)
-        subprocess.run(command, cwd="/", env={"PATH": _ROOT_PATH}, check=True, capture_output=True)
+        return subprocess.run(command, cwd="/", env={"PATH": _ROOT_PATH}, check=check, capture_output=True)
 
 
 def _is_setuid(path: Path) -> bool:

@@ -32,7 +32,7 @@ class SecureShell:
         """Listen on `address` for `machine`; return once a client can connect. An impostor has another host key."""
         host_key = asyncssh.generate_private_key("ssh-ed25519") if impostor else self._host_key
         key = asyncssh.import_public_key(public_key) if public_key else None
-        logins = Logins(machine)
+        logins = Logins(machine, public_key=public_key.decode() if public_key else None)
         inside = self._inside[address] = set()
 
         async def listen() -> asyncssh.SSHAcceptor:

@@ -92,6 +92,37 @@ def test_an_imported_key_opens_an_instance_too(ec2: EC2Client, debian: str, inst
     assert done.stdout == b"in\n", done.stderr
 
 
+def test_the_key_pairs_key_is_where_cloud_init_puts_it(instance: Instance) -> None:
+    key = f"{asyncssh.read_private_key(instance.key).export_public_key().decode().strip()} {instance.key.name}"
+
+    assert instance.says("cat ~/.ssh/authorized_keys") == key
+    assert instance.says("stat -c '%a %U:%G' ~/.ssh ~/.ssh/authorized_keys").split("\n") == [
+        "700 admin:admin",
+        "600 admin:admin",
+    ]
+    roots = instance.says("sudo cat /root/.ssh/authorized_keys")
+    assert roots.endswith(f" {key}")
+    assert "Please login as the user" in roots
+
+
+def test_a_key_that_was_removed_does_not_come_back_with_the_next_login(instance: Instance) -> None:
+    instance.says("rm ~/.ssh/authorized_keys")
+
+    assert instance.run("test -e ~/.ssh/authorized_keys").returncode == 1
+
+
+def test_an_image_without_a_place_for_the_key_can_be_logged_in_to(launched: Start, ec2: EC2Client) -> None:
+    parent = launched()
+    parent.says("rm -r ~/.ssh && touch ~/.ssh")
+    image = ec2.create_image(InstanceId=parent.id, Name="without-ssh-folder")["ImageId"]
+
+    child = launched(image=image)
+
+    assert child.says("cat ~/.ssh") == ""
+    console = ec2.get_console_output(InstanceId=child.id)["Output"]
+    assert "sandbox: admin has no authorized_keys: " in console
+
+
 def test_what_is_written_inside_is_invisible_on_the_host(instance: Instance) -> None:
     instance.says("sudo touch /etc/written-inside && sudo rm /usr/bin/git", user="root")
 

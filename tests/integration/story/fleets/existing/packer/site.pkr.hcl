@@ -4,6 +4,8 @@ source "amazon-ebs" "site" {
   ssh_username  = "admin"
   ami_name      = "site {{isotime \"2006-01-02 030405\"}}"
 
+  ssh_clear_authorized_keys = true
+
   source_ami_filter {
     filters     = { name = "debian-12-amd64-*" }
     owners      = ["136693071363"]

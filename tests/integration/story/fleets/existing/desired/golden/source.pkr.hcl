@@ -13,6 +13,8 @@ source "amazon-ebs" "golden" {
   ssh_username  = "admin"
   ami_name      = "golden-${local.stamp}"
 
+  ssh_clear_authorized_keys = true
+
   source_ami_filter {
     filters = {
       name                = "debian-12-amd64-*"

@@ -17,6 +17,8 @@ source "amazon-ebs" "base" {
   ami_name      = var.image_name
   run_tags      = var.run_tags
   tags          = var.image_tags
+
+  ssh_clear_authorized_keys = true
 }
 
 build {

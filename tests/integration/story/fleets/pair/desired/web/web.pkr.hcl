@@ -11,6 +11,8 @@ source "amazon-ebs" "web" {
   ami_name      = var.image_name
   run_tags      = var.run_tags
   tags          = var.image_tags
+
+  ssh_clear_authorized_keys = true
 }
 
 build {
