@@ -143,7 +143,8 @@ def _wanted(annotation: Any, errors: list[ErrorDetails]) -> str:
     words = [_EXPECTED.get(kind, "something else") for kind in kinds]
     if kinds == ["tuple"]:
         item = next(iter(typing.get_args(annotation)), None)
-        return "a list of text" if item is str else "a list of mappings"
+        plain = typing.get_args(item)[0] if typing.get_origin(item) is typing.Annotated else item
+        return "a list of text" if plain is str else "a list of mappings"
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
 
 

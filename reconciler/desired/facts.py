@@ -10,6 +10,7 @@ from reconciler.desired.packer.files import parse_template, parse_variables
 from reconciler.desired.packer.names import folder_of, may_be_legacy
 from reconciler.desired.packer.syntax import SourceFile
 from reconciler.desired.packer.template import ReadTemplate, Setting, read_template
+from reconciler.desired.packer.unfit import misfit
 from reconciler.desired.packer.variables import GIVEN_BY_US
 from reconciler.desired.templates import TemplateFiles
 from reconciler.model.errors import UserError
@@ -22,7 +23,7 @@ def read(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[
         The facts, or None and every problem; facts and problems where it can be read but not run as declared.
     """
     facts, problems = _parse(declared, files, contents)
-    return (None, problems) if facts is None else (facts, _undeclared(declared, facts))
+    return (None, problems) if facts is None else (facts, [*facts.problems, *_wrong_values(declared, facts)])
 
 
 def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[ReadTemplate | None, list[UserError]]:
@@ -46,10 +47,10 @@ def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tupl
         return None, [error]
 
 
-def _undeclared(declared: Declared, facts: ReadTemplate) -> list[UserError]:
+def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
     """Packer refuses a value for a variable that the template does not declare; and some are ours to give."""
     problems = []
-    for name in declared.declaration.packer.variables:
+    for name, value in declared.declaration.packer.variables.items():
         where = declared.place("packer", "variables", name)
         if name in GIVEN_BY_US:
             mend = "declare `source:` instead" if name == "source_ami" else "remove it"
@@ -61,6 +62,8 @@ def _undeclared(declared: Declared, facts: ReadTemplate) -> list[UserError]:
                     f'packer.variables: the template declares no variable "{shorten(name)}"', where=where, mend=mend
                 )
             )
+        else:
+            problems += misfit(facts.template.variables[name], value, where=where)
     return problems
 
 

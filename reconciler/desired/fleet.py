@@ -10,14 +10,14 @@ from reconciler.desired.declared import Declared, read_declared
 from reconciler.desired.folders import DESIRED, IMAGE_FILE, Folder, folders_of, is_image, problems_of
 from reconciler.desired.lineage import wrong_moves, wrong_parents, wrong_regions
 from reconciler.desired.located import Located
-from reconciler.desired.packer.names import may_be_legacy
+from reconciler.desired.packer.names import may_be_legacy, why_not_legacy
 from reconciler.desired.paths import resolve
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.desired.templates import TemplateFiles, locate
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile
-from reconciler.model.tree import Tree
+from reconciler.model.tree import REGULAR_MODES, Tree
 
 
 def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) -> Fleet:
@@ -57,7 +57,7 @@ def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) ->
         settings=settings.settings,
         images=dict(sorted(images.items())),
         problems={name: tuple(found) for name, found in sorted(problems.items())},
-        warnings=(*_warnings(contents, names=names), *_no_templates(shared, declared.values())),
+        warnings=(*_warnings(contents, names=names), *_no_templates(shared, declared.values(), contents)),
     )
 
 
@@ -124,6 +124,7 @@ def _warnings(contents: Contents, *, names: Container[str]) -> Iterable[str]:
         _, name, *below = path.split("/")
         if len(below) > 1 and name not in names and path.endswith((".pkr.hcl", f"/{IMAGE_FILE}")):
             yield f"{path} is not read; an image is a folder directly in {DESIRED}/"
+    yield from _mistaken_for_images(contents)
     for path in contents.paths.directly_in(DESIRED):
         name = path.rpartition("/")[2]
         if name in ("reconciler.yml", "reconcile.yaml", "reconciler.json"):
@@ -132,9 +133,24 @@ def _warnings(contents: Contents, *, names: Container[str]) -> Iterable[str]:
             yield f"{path} is not read; an image is a folder of its own in {DESIRED}/"
 
 
-def _no_templates(shared: Iterable[Folder], declared: Iterable[Declared]) -> Iterable[str]:
+def _is_json(path: str, contents: Contents) -> bool:
+    return may_be_legacy(path) and contents.paths.entries[path].mode in REGULAR_MODES
+
+
+def _mistaken_for_images(contents: Contents) -> Iterable[str]:
+    """Links to folders, which git does not show as folders, and folders that are called image.yaml."""
+    for path in contents.paths.directly_in(DESIRED):
+        target = resolve(contents.target(path) or "", DESIRED)
+        if target not in (None, DESIRED) and contents.paths.under(target):
+            yield f"{path} is not read: it is a symbolic link, and an image is a folder of its own"
+    for folder in folders_of(contents.paths):
+        if contents.paths.under(folder.image_file):
+            yield f"{folder.image_file} is not read: it is a folder, and a declaration is a file"
+
+
+def _no_templates(shared: Iterable[Folder], declared: Iterable[Declared], contents: Contents) -> Iterable[str]:
     """JSON files that look like the one template of their folder, are none, and are no image's input either."""
-    found = {folder: path for folder in shared for path in reversed(folder.files) if may_be_legacy(path)}
+    found = {folder: path for folder in shared for path in reversed(folder.files) if _is_json(path, contents)}
     if not found:
         return
     named = {
@@ -144,4 +160,4 @@ def _no_templates(shared: Iterable[Folder], declared: Iterable[Declared]) -> Ite
     }
     for folder, path in found.items():
         if named.isdisjoint({path, folder.path, DESIRED}):
-            yield f'{path} is not read: it has no "builders"'
+            yield f"{path} is not read: {why_not_legacy(contents.read(path))}"

@@ -8,7 +8,7 @@ from typing import TypeVar
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared
 from reconciler.desired.facts import read
-from reconciler.desired.inputs import input_files, input_paths, unlisted_reads, unlisted_targets
+from reconciler.desired.inputs import input_files, input_paths, notes_on_inputs, unlisted_reads, unlisted_targets
 from reconciler.desired.origin import notes_on_boot, notes_on_origin, regions_of, source_of
 from reconciler.desired.smoke_suite import wrong_suite
 from reconciler.desired.templates import TemplateFiles
@@ -52,6 +52,7 @@ def read_image(
         inputs=input_files(inputs, contents.paths, folder=folder.path),
         notes=(
             *facts.notes,
+            *notes_on_inputs(facts.mentions, inputs, contents.paths),
             *notes_on_origin(template, source),
             *notes_on_boot(declared, template),
             *declared.unacted(),

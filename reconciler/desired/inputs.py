@@ -63,15 +63,30 @@ def unlisted_reads(
     problems = []
     for read in reads:
         files = [] if read.path.startswith("..") else paths.at(read.path)
-        if not files:
+        submodule = paths.submodule_of(read.path)
+        if not files or submodule is not None:
             if not read.may_be_absent:
-                problems.append(_absent(read))
+                problems.append(_absent(read, paths) if submodule is None else _not_exported(read, submodule))
             continue
         # An image.yaml is read by us, and not by a build.
         missing = [path for path in files if path not in known and path != declared.folder.image_file]
         if missing:
             problems.append(_unlisted(read, missing[0], declared))
     return tuple(problems)
+
+
+def notes_on_inputs(mentions: Sequence[Read], inputs: Iterable[str], paths: Paths) -> Iterator[str]:
+    """What stops nothing: submodules, and files outside of the inputs that a command of the template may read."""
+    known = frozenset(inputs)
+    for path in sorted(known):
+        if paths.submodule_of(path) == path:
+            yield f"{path} is a submodule, which is not exported: what is in it is missing from the build"
+    for mention in mentions:
+        if any(path not in known for path in paths.at(mention.path)):
+            yield (
+                f"{mention.place}: a command names {shorten(mention.path, limit=120)}, which is not among the image's "
+                "inputs: if it reads that, a change would go unnoticed"
+            )
 
 
 def unlisted_targets(inputs: Iterable[str], declared: Declared, contents: Contents) -> Iterator[UserError]:
@@ -119,18 +134,26 @@ def _refuse(written: str, target: str | None, *, name: str, where: Place) -> Use
     return None
 
 
-def _absent(read: Read) -> UserError:
+def _not_exported(read: Read, submodule: str) -> UserError:
+    return UserError(
+        f"the template reads {shorten(read.path, limit=120)}, which is in the submodule {shorten(submodule)}: "
+        "submodules are not exported, and the build would not find it",
+        where=read.place,
+        mend="commit it to this repository",
+    )
+
+
+def _absent(read: Read, paths: Paths) -> UserError:
     if read.path.startswith(".."):
         return UserError(
             "the template reads a file that is outside of the repository",
             where=read.place,
             mend=f"it leads to {read.path} from the repository's root; paths are relative to packer.working_dir",
         )
-    return UserError(
-        f"there is no file {shorten(read.path, limit=120)} at this commit",
-        where=read.place,
-        mend="is it committed? Paths in a template are relative to packer.working_dir, by default the image's folder",
-    )
+    mend = "is it committed? Paths in a template are relative to packer.working_dir, by default the image's folder"
+    if read.from_root is not None and paths.at(read.from_root):
+        mend = f"there is {shorten(read.from_root, limit=120)} at the root: to run Packer there, set working_dir: /"
+    return UserError(f"there is no file {shorten(read.path, limit=120)} at this commit", where=read.place, mend=mend)
 
 
 def _unlisted(read: Read, missing: str, declared: Declared) -> UserError:

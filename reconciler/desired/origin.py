@@ -50,8 +50,6 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
 def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
     """The declared regions, else the one that the template's builders agree on; the first is where Packer builds.
 
-    Empty for a template that builds no AMI.
-
     Raises:
         UserError: there is none, or the template insists on another one.
     """
@@ -68,10 +66,11 @@ def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
             where=_place(second),
             mend="choose one with packer.only, or declare `regions:`; the image is copied to all but the first",
         )
-    if builders and not found:
+    if not found:
+        unknown = (*builders, *template.builders)[0]
         raise UserError(
-            f"it can't be known in which region {builders[0].name} builds",
-            where=_place(builders[0]),
+            f"it can't be known in which region {unknown.name} builds",
+            where=_place(unknown),
             mend=f"add to {declared.folder.image_file}: regions: [us-east-1]",
         )
     return tuple(region for region in found if region is not None)

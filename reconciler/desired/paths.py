@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from reconciler.model.tree import TreeEntry
 
 ROOT = "."
+_SUBMODULE = "160000"
 
 
 class Paths:
@@ -34,6 +35,11 @@ class Paths:
         if path in self.entries:
             return [path]
         return self.under(path) or [above for above in _above(path) if above in self.entries]
+
+    def submodule_of(self, path: str) -> str | None:
+        """The submodule that a path is, or is in; None for everything else."""
+        modules = (one for one in (path, *_above(path)) if one in self.entries)
+        return next((one for one in modules if self.entries[one].mode == _SUBMODULE), None)
 
     def directly_in(self, folder: str) -> list[str]:
         """The files of a folder without those of its subfolders."""

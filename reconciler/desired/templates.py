@@ -14,6 +14,7 @@ from reconciler.desired.packer.names import (
     is_hcl2,
     is_legacy,
     may_be_legacy,
+    why_not_legacy,
 )
 from reconciler.desired.paths import ROOT, resolve
 from reconciler.model.errors import UserError
@@ -93,7 +94,10 @@ def _only_legacy(declared: Declared, files: list[str], contents: Contents) -> li
         raise UserError(
             f'packer.template: there is no Packer template at "{shorten(written)}"',
             where=where,
-            mend="commit a *.pkr.hcl, *.pkr.json or *.json template there, or name the one to use",
+            mend=(
+                "commit a *.pkr.hcl, *.pkr.json or *.json template there, or name the one to use",
+                *(f"{shorten(path)} is none: {why_not_legacy(contents.read(path))}" for path in candidates),
+            ),
         )
     if len(found) > 1:
         names = ", ".join(path.rpartition("/")[2] for path in found)

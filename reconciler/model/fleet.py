@@ -31,7 +31,7 @@ class Image:
     source: SourceRequest | None
     """Declared, or else read from the template; None for a template that builds on nothing we can pin."""
     regions: tuple[str, ...]
-    """Never empty for AMIs; the first is where Packer builds."""
+    """Never empty; the first is where Packer builds."""
     inputs: tuple[InputFile, ...]
     notes: tuple[str, ...] = ()
     """What `validate` has to say that stops nothing."""

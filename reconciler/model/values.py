@@ -11,7 +11,8 @@ from typing import Annotated, Any, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
-_DURATION = re.compile(r"([0-9]{1,6})([smhdw])")
+_DURATION = re.compile(r"([0-9]+)([smhdw])")
+_DIGITS = 6
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 # One encoder for all: json.dumps makes a new one for every call that asks for anything but its defaults.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
@@ -34,6 +35,8 @@ def parse_duration(text: object) -> int:
     match = _DURATION.fullmatch(text) if isinstance(text, str) else None
     if match is None:
         raise ValueError("a duration is a number with a unit: 90s, 60m, 12h, 7d or 2w")
+    if len(match[1]) > _DIGITS:
+        raise ValueError(f"the number of a duration has at most {_DIGITS} digits, and this one has {len(match[1])}")
     return int(match[1]) * _UNITS[match[2]]
 
 
@@ -69,7 +72,9 @@ def format_instant(moment: datetime) -> str:
 def _check_instant(text: object) -> str:
     if not isinstance(text, str):
         raise ValueError("a time is written as text")  # noqa: TRY004 - pydantic turns only ValueError into a report
-    parse_instant(text)
+    # Before the year 1000 and near 9999, a time to which a duration is added may be none that can be written.
+    if parse_instant(text).year // 1000 not in (1, 2):
+        raise ValueError(f"{text} is in no year from 1000 to 2999")
     return text
 
 

@@ -16,7 +16,8 @@ from reconciler.desired.packer.value import as_text
 from reconciler.model.errors import Place, UserError
 from reconciler.model.template import Builder
 
-AMAZON_TYPES = frozenset({"amazon-ebs", "amazon-ebssurrogate", "amazon-chroot", "amazon-instance", "amazon-ebsvolume"})
+AMI_TYPES = frozenset({"amazon-ebs", "amazon-ebssurrogate", "amazon-chroot", "amazon-instance"})
+AMAZON_TYPES = AMI_TYPES | {"amazon-ebsvolume"}
 Format = Literal["hcl2", "json"]
 
 
@@ -26,6 +27,8 @@ class Build:
 
     builder: Builder
     body: Body
+    within: Block
+    """The `build` block that runs it."""
 
 
 def read_builds(
@@ -40,16 +43,18 @@ def read_builds(
     sources: dict[tuple[str, ...], Block] = {
         block.labels: block for block in blocks if block.type == "source" and len(block.labels) == 2
     }
-    found: dict[str, tuple[str, Place, Body]] = {}
+    found: dict[str, tuple[str, Place, Body, Block]] = {}
     for build in (block for block in blocks if block.type == "build"):
         for name, type_, place, body in _sources_of(build, sources, scope=scope, syntax=syntax):
-            found[name] = (type_, place, body)
+            found[name] = (type_, place, body, build)
     if not found:
-        raise UserError("the template builds nothing", where=template, mend='add build { sources = ["source.…"] }')
+        mend = 'add build { sources = ["source.…"] }' if syntax == "hcl2" else 'add one to "builders"'
+        raise UserError("the template builds nothing", where=template, mend=mend)
     data = _data_sources(blocks)
     return [
-        Build(_builder(name, *found[name], scope=scope, data=data), found[name][2])
+        Build(_builder(name, type_, place, body, scope=scope, data=data), body, within)
         for name in _selected(list(found), only, syntax=syntax)
+        for type_, place, body, within in [found[name]]
     ]
 
 

@@ -23,6 +23,8 @@ class Read:
     path: str
     place: Place
     may_be_absent: bool = False
+    from_root: str | None = None
+    """Where the path would lead if Packer ran in the repository's root; None if that makes no difference."""
 
 
 def read_references(named: Iterable[Named]) -> tuple[Read, ...]:
@@ -31,7 +33,8 @@ def read_references(named: Iterable[Named]) -> tuple[Read, ...]:
     for one in named:
         path = repository_path(one.value, one.base)
         if path is not None and (path not in found or found[path].may_be_absent):
-            found[path] = Read(path, one.place, one.may_be_absent)
+            from_root = repository_path(one.value, CHECKOUT) if one.starts_where_packer_runs else path
+            found[path] = Read(path, one.place, one.may_be_absent, from_root if from_root != path else None)
     return tuple(sorted(found.values(), key=lambda one: (one.place.path, one.place.line, one.path)))
 
 

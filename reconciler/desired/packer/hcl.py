@@ -32,7 +32,10 @@ from reconciler.desired.packer.syntax import (
 from reconciler.desired.text import decode
 from reconciler.model.errors import Place, UserError
 
-READS_FILES = re.compile(r"\b(?:templatefile|file[a-z0-9]*)\s*\(")
+# These begin with a constant, which `re` looks for ten times as fast as for a word's beginning. That they find
+# `myfile(` and `myvar.x`, too, does no harm.
+READS_FILES = re.compile(r"file[a-z0-9]*\s*\(")
+_NAMES = {kind: re.compile(rf"{kind}\.([A-Za-z_][\w-]*)") for kind in ("var", "local")}
 MAX_DEPTH = 64
 
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})|(.))|([$%])\4\{", re.DOTALL)
@@ -55,7 +58,12 @@ def read_hcl(content: bytes, path: str) -> SourceFile:
     where = _Positions(path, () if text.isascii() else tuple(text.encode().split(b"\n")))
     bodies = [child for child in root.named_children if child.type == "body"]
     body = _body(bodies[0], where, depth=0) if bodies else Body()
-    return SourceFile(path, body, READS_FILES.search(text) is not None)
+    return SourceFile(path, body, READS_FILES.search(text) is not None, names_in(text))
+
+
+def names_in(text: str) -> frozenset[tuple[str, str]]:
+    """Whatever looks like a variable or a local in the text of a template, in either syntax."""
+    return frozenset((kind, name) for kind, pattern in _NAMES.items() for name in pattern.findall(text))
 
 
 def read_expression(text: str, place: Place) -> Expression:
@@ -243,7 +251,8 @@ def _unescape(text: str) -> str:
     def unescaped(match: re.Match[str]) -> str:
         code = match[1] or match[2]
         if code:
-            return chr(min(int(code, 16), 0x10FFFF))
+            character = chr(min(int(code, 16), 0x10FFFF))
+            return "\ufffd" if "\ud800" <= character <= "\udfff" else character
         if match[4]:
             return match[4] + "{"
         return _ESCAPED.get(match[3], match[3])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from reconciler.desired.located import Located
-from reconciler.desired.packer.hcl import READS_FILES, read_expression
+from reconciler.desired.packer.hcl import READS_FILES, names_in, read_expression
 from reconciler.desired.packer.json_body import attribute, body_of, members, objects
 from reconciler.desired.packer.json_file import read_json
 from reconciler.desired.packer.syntax import Attribute, Block, Body, Constant, Expression, SourceFile
@@ -32,7 +32,8 @@ def read_hcl_json(content: bytes, path: str) -> SourceFile:
             blocks += [Block("build", (), value.place, _build(one)) for one in objects(value)]
         else:
             blocks += _blocks(name, value, (), count=_LABELS.get(name, 0))
-    return SourceFile(path, Body({}, tuple(blocks)), READS_FILES.search(content.decode(errors="replace")) is not None)
+    text = content.decode(errors="replace")
+    return SourceFile(path, Body({}, tuple(blocks)), READS_FILES.search(text) is not None, names_in(text))
 
 
 def read_template_text(text: str, place: Place) -> Expression:

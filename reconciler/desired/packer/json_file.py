@@ -14,6 +14,7 @@ from reconciler.model.errors import Place, UserError
 MAX_DEPTH = 64
 _BLANK = re.compile(r"[ \t\r\n]*")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
 _SCALAR = re.compile(r"[^ \t\r\n,\]}]+")
 
 
@@ -28,7 +29,9 @@ def read_json(content: bytes, path: str) -> Located:
         json.loads(text, parse_constant=_refuse_constant, parse_int=float)
     except json.JSONDecodeError as error:
         place = Place(path, error.lineno, error.colno)
-        raise UserError(f"not valid JSON: {error.msg}", where=place, mend="mend the line, or the one before") from error
+        # Some messages of Python's end in "at", for the place to follow.
+        what = f"not valid JSON: {error.msg.removesuffix(' at')}"
+        raise UserError(what, where=place, mend="mend the line, or the one before") from error
     except RecursionError as error:
         raise _too_deep(Place(path)) from error
     except ValueError as error:
@@ -107,7 +110,10 @@ class _Scanner:
         quoted = _STRING.match(self.text, self.at)
         literal = quoted[0] if quoted else '""'
         self.at += len(literal)
-        return str(json.loads(literal)) if "\\" in literal else literal[1:-1]
+        if "\\" not in literal:
+            return literal[1:-1]
+        # Half of a pair stands for no character. Go, and so Packer, reads it like this.
+        return _SURROGATE.sub("\ufffd", str(json.loads(literal)))
 
     def _skip_blank(self) -> None:
         blank = _BLANK.match(self.text, self.at)

@@ -22,7 +22,6 @@ from reconciler.desired.packer.syntax import (
 )
 from reconciler.model.errors import Place, UserError
 
-_ACTION = re.compile(r"\{\{-?\s*(.*?)\s*-?\}\}", re.DOTALL)
 _USER = re.compile(r"user\s*[`\"]([^`\"]+)[`\"]")
 _PATHS = {"template_dir": ("path", "root"), "pwd": ("path", "cwd")}
 
@@ -55,12 +54,23 @@ def read_engine_text(text: str, place: Place) -> Expression:
         return Constant(text)
     parts: list[Expression] = []
     end = 0
-    for action in _ACTION.finditer(text):
-        parts += [Constant(text[end : action.start()])] if action.start() > end else []
-        parts.append(_action(action[1]))
-        end = action.end()
+    for start, words, after in _actions(text):
+        parts += [Constant(text[end:start])] if start > end else []
+        parts.append(_action(words))
+        end = after
     parts += [Constant(text[end:])] if end < len(text) else []
     return Interpolation(tuple(parts))
+
+
+def _actions(text: str) -> Iterator[tuple[int, str, int]]:
+    """Every `{{ … }}`: where it begins, what stands in it, and where the text goes on.
+
+    Not by a pattern: that would look for the end anew from each brace of a long run.
+    """
+    after = 0
+    while (start := text.find("{{", after)) >= 0 and (end := text.find("}}", start + 2)) >= 0:
+        after = end + 2
+        yield start, text[start + 2 : end].removeprefix("-").removesuffix("-").strip(), after
 
 
 def _action(words: str) -> Expression:

@@ -7,8 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.desired.packer.builders import Build
-from reconciler.desired.packer.evaluate import Scope, evaluate
-from reconciler.desired.packer.syntax import Attribute, Block, Body, Interpolation, Listing, SourceFile, calls
+from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
+from reconciler.desired.packer.syntax import Attribute, Block, Body, Call, Interpolation, Listing, SourceFile, calls
 from reconciler.desired.packer.value import UNKNOWN, as_text
 from reconciler.model.errors import Place
 
@@ -40,6 +40,8 @@ _BUILDER_MAY_BE_ABSENT = ("ssh_private_key_file", "ssh_keypair_file")
 _STEPS = ("provisioner", "post-processor", "error-cleanup-provisioner")
 UNTOLD = ""
 """The type of a provisioner of which only Packer knows the type."""
+_UPWARDS = re.compile(rf"(?<![\w./-])(?:{re.escape(CHECKOUT)}/|(?:\./)*\.\./)[\w./-]*")
+_GLOB = re.compile(r"[*?\[{]")
 # Ansible's own way to name a file of variables: -e @vars.yml, --extra-vars=@vars.yml.
 _AT_FILE = re.compile(r"(?:(?:-e|--extra-vars)[ =]?)?@(.+)", re.DOTALL)
 
@@ -57,6 +59,11 @@ class Named:
     is_credential: bool = False
     """A file of the machine that opens the connection: nothing of it is in the image."""
 
+    @property
+    def starts_where_packer_runs(self) -> bool:
+        """Whether a relative path begins there; those of functions begin at the template."""
+        return not self.by.endswith("()")
+
 
 def named_files(files: Sequence[SourceFile], builds: Sequence[Build], *, scope: Scope) -> Iterator[Named]:
     """Everything that names a file in a template, in no order."""
@@ -68,21 +75,34 @@ def named_files(files: Sequence[SourceFile], builds: Sequence[Build], *, scope: 
     yield from _of_calls(files, scope)
 
 
-def _of_steps(files: Sequence[SourceFile], scope: Scope) -> Iterator[Named]:
+def paths_in_commands(files: Sequence[SourceFile], *, scope: Scope) -> Iterator[Named]:
+    """What looks like a path that leads up, in the commands that run on the machine that builds."""
+    for step in _all_steps(files, scope):
+        if step.labels[0] == "shell-local":
+            for named in _of_attributes(step.body, ("command", "inline"), scope):
+                for path in _UPWARDS.findall(as_text(named.value) or ""):
+                    yield Named(named.by, path, named.place, named.base, may_be_absent=True)
+
+
+def _all_steps(files: Sequence[SourceFile], scope: Scope) -> Iterator[Block]:
     for file in files:
         for build in file.body.of_type("build"):
-            for step in _steps(build.body, scope):
-                type_ = step.labels[0]
-                if type_ == UNTOLD:
-                    yield Named(step.type, UNKNOWN, step.place, scope.path_cwd)
-                if type_ == "file" and not _is_upload(step.body, scope):
-                    continue
-                required, optional = _PROVISIONERS.get(type_, ()), _MAY_BE_ABSENT.get(type_, ())
-                yield from _of_attributes(step.body, required, scope)
-                yield from _of_attributes(step.body, optional, scope, may_be_absent=True)
-                yield from _of_override(step.body, (*required, *optional), scope)
-                if type_ == "ansible":
-                    yield from _of_arguments(step.body.attributes.get("extra_arguments"), scope)
+            yield from _steps(build.body, scope)
+
+
+def _of_steps(files: Sequence[SourceFile], scope: Scope) -> Iterator[Named]:
+    for step in _all_steps(files, scope):
+        type_ = step.labels[0]
+        if type_ == UNTOLD:
+            yield Named(step.type, UNKNOWN, step.place, scope.path_cwd)
+        if type_ == "file" and not _is_upload(step.body, scope):
+            continue
+        required, optional = _PROVISIONERS.get(type_, ()), _MAY_BE_ABSENT.get(type_, ())
+        yield from _of_attributes(step.body, required, scope)
+        yield from _of_attributes(step.body, optional, scope, may_be_absent=True)
+        yield from _of_override(step.body, (*required, *optional), scope)
+        if type_ == "ansible":
+            yield from _of_arguments(step.body.attributes.get("extra_arguments"), scope)
 
 
 def _steps(body: Body, scope: Scope) -> Iterator[Block]:
@@ -175,4 +195,14 @@ def _of_calls(files: Sequence[SourceFile], scope: Scope) -> Iterator[Named]:
                 if call.arguments and (call.function.startswith("file") or call.function == "templatefile"):
                     value = evaluate(call.arguments[0], scope)
                     absent = call.function == "fileexists"
+                    if call.function == "fileset":
+                        yield from _of_pattern(call, scope)
                     yield Named(f"{call.function}()", value, call.place, scope.path_root, may_be_absent=absent)
+
+
+def _of_pattern(call: Call, scope: Scope) -> Iterator[Named]:
+    """The folder in which a pattern of `fileset(folder, pattern)` looks, where that is not below the folder."""
+    folder, pattern = ([as_text(evaluate(one, scope)) for one in call.arguments] + [None, None])[:2]
+    fixed = _GLOB.split(pattern or "", maxsplit=1)[0].rpartition("/")[0]
+    if folder is not None and ".." in fixed.split("/"):
+        yield Named("fileset()", f"{folder}/{fixed}", call.place, scope.path_root, may_be_absent=True)

@@ -35,6 +35,13 @@ def is_legacy(content: bytes, path: str) -> bool:
     return isinstance(root.value, dict) and "builders" in root.value
 
 
+def why_not_legacy(content: bytes) -> str:
+    """Why a JSON file is no template, where `is_legacy` says so."""
+    if len(content) > MAX_BYTES:
+        return f"it has {len(content):,} bytes, and at most {MAX_BYTES:,} are read"
+    return 'it has no "builders"' if content.strip() else "it is empty"
+
+
 def folder_of(path: str) -> str:
     """The folder that a file is in; `.` for the repository's root."""
     return posixpath.dirname(path) or "."

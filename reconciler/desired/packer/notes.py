@@ -32,7 +32,7 @@ def _notes_on(build: Build, scope: Scope) -> Iterator[str]:
     ):
         yield (
             f"{builder.name}: the build instance does not require IMDSv2 "
-            '(metadata_options { http_endpoint = "enabled", http_tokens = "required" })'
+            '(metadata_options { http_endpoint = "enabled", http_tokens = "required" }; from Packer 1.7.0 on)'
         )
     if builder.type in ("amazon-ebs", "amazon-ebssurrogate", "amazon-chroot") and not _encrypts(build.body, scope):
         yield f"{builder.name}: the image is encrypted only where the account does so by default (encrypt_boot = true)"

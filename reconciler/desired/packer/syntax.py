@@ -124,6 +124,8 @@ class SourceFile:
     body: Body
     calls_files: bool
     """Whether a function that reads files may be called in it; decided on its text, to spare the walk."""
+    names: frozenset[tuple[str, str]] = frozenset()
+    """What its text may use of variables and locals, as ("var", "region"); comments and constants count too."""
 
 
 def calls(expression: Expression) -> Iterator[Call]:

@@ -5,15 +5,25 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from reconciler.desired.complaints import as_one
+from reconciler.desired.packer.artifacts import check_for_amis
 from reconciler.desired.packer.builders import Format, read_builds
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
-from reconciler.desired.packer.named_files import named_files
+from reconciler.desired.packer.named_files import named_files, paths_in_commands
 from reconciler.desired.packer.notes import notes_on_builds
-from reconciler.desired.packer.syntax import Block, Expression, SourceFile
+from reconciler.desired.packer.syntax import Block, SourceFile
+from reconciler.desired.packer.top_level import (
+    builders_named_twice,
+    local_attributes,
+    notes_on_locals,
+    wrong_blocks,
+)
+from reconciler.desired.packer.undeclared import circular, undeclared
+from reconciler.desired.packer.unfit import notes_on_unset, unfit, without_value
 from reconciler.desired.packer.value import as_text
 from reconciler.desired.packer.variables import read_variables, variable_values
-from reconciler.model.errors import Place
+from reconciler.model.errors import Place, UserError
 from reconciler.model.template import Reference, Template
 
 
@@ -37,22 +47,30 @@ class ReadTemplate:
     template: Template
     reads: tuple[Read, ...]
     notes: tuple[str, ...]
+    mentions: tuple[Read, ...] = ()
+    """Paths that a command of the template names, and may read."""
+    problems: tuple[UserError, ...] = ()
+    """What Packer is sure to refuse, although all that is asked here of the template could be read."""
 
 
 def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setting) -> ReadTemplate:
     """Read the facts of a template.
 
     Raises:
-        UserError: it builds nothing, or contradicts itself; see `read_builds`.
+        UserError: it builds no AMI, or contradicts itself; see `read_builds` and `wrong_blocks`.
     """
     blocks = tuple(block for file in files for block in file.body.blocks)
+    _refuse_wrong_blocks(files, blocks, syntax)
+    attributes = tuple(local_attributes(blocks))
+    local_values = dict(attributes)
     scope = Scope(
         variable_values(blocks, setting.var_files, setting.variables),
-        _locals(blocks),
+        {name: attribute.expression for name, attribute in local_values.items()},
         path_root=_in_checkout(setting.folder),
         path_cwd=_in_checkout(setting.working_dir),
     )
     builds = read_builds(blocks, scope=scope, syntax=syntax, only=setting.only, template=Place(files[0].path))
+    check_for_amis(builds)
     named = tuple(named_files(files, builds, scope=scope))
     reads = read_references(named)
     variables = read_variables(blocks)
@@ -65,22 +83,31 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         plugins=_plugins(blocks, scope),
         required_version=_required_version(blocks, scope),
     )
-    notes = notes_on_builds(builds, scope=scope, declares_run_tags="run_tags" in variables)
-    return ReadTemplate(template, reads, (*notes, *notes_on_references(named)))
+    missing = without_value(blocks, builds, setting.var_files, declared=setting.variables, syntax=syntax)
+    notes = (
+        *notes_on_builds(builds, scope=scope, declares_run_tags="run_tags" in variables),
+        *notes_on_references(named),
+        *notes_on_locals(attributes),
+        *notes_on_unset(missing, syntax=syntax),
+    )
+    problems = (
+        *unfit(variables, setting.var_files, missing=missing, syntax=syntax),
+        *undeclared(files, builds, variables=variables.keys(), local_values=local_values),
+        *circular(local_values),
+    )
+    mentions = read_references(paths_in_commands(files, scope=scope))
+    return ReadTemplate(template, reads, notes, mentions, problems)
+
+
+def _refuse_wrong_blocks(files: Sequence[SourceFile], blocks: Sequence[Block], syntax: Format) -> None:
+    sources = (block for block in blocks if block.type == "source")
+    wrong = tuple(wrong_blocks(files) if syntax == "hcl2" else builders_named_twice(sources))
+    if wrong:
+        raise as_one(wrong)
 
 
 def _in_checkout(path: str) -> str:
     return CHECKOUT if path == "." else f"{CHECKOUT}/{path}"
-
-
-def _locals(blocks: Sequence[Block]) -> dict[str, Expression]:
-    found: dict[str, Expression] = {}
-    for block in blocks:
-        if block.type == "locals":
-            found |= {name: one.expression for name, one in block.body.attributes.items()}
-        elif block.type == "local" and block.labels and "expression" in block.body.attributes:
-            found[block.labels[0]] = block.body.attributes["expression"].expression
-    return found
 
 
 def _plugins(blocks: Sequence[Block], scope: Scope) -> dict[str, str]:

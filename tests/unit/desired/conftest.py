@@ -24,6 +24,20 @@ build {
 }
 """
 SOURCE = "source: {ami: {id: ami-0abc}}\n"
+BUILDER = """\
+variable "source_ami" { default = "ami-0abc" }
+variable "run_tags" { type = map(string) }
+source "amazon-ebs" "a" {
+  region       = "us-east-1"
+  source_ami   = var.source_ami
+  encrypt_boot = true
+  metadata_options { http_tokens = "required" }
+  ssh_clear_authorized_keys = true
+}
+"""
+"""A builder to refer to as `source.amazon-ebs.a`, that nothing is to be said about."""
+COMPLETE = f'build {{ sources = ["source.amazon-ebs.a"] }}\n{BUILDER}'
+"""A template that needs nothing declared, and that nothing is to be said about."""
 
 
 class MemoryTree:

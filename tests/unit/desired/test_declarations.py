@@ -10,10 +10,9 @@ import pytest
 
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
+from tests.unit.desired.conftest import COMPLETE
 
 Read = Callable[..., Fleet]
-
-NULL = 'source "null" "a" {}\nbuild { sources = ["source.null.a"] }\n'
 
 
 def declaration(fleet: Fleet) -> Any:
@@ -23,14 +22,14 @@ def declaration(fleet: Fleet) -> Any:
 
 @pytest.mark.parametrize("yaml", ["", "# only a comment\n", "---\n", "{}\n", "\ufeff"])
 def test_an_empty_file_declares_nothing(web: Read, yaml: str) -> None:
-    assert declaration(web(yaml, NULL)).packer.template == "."
+    assert declaration(web(yaml, COMPLETE)).packer.template == "."
 
 
 @pytest.mark.parametrize(
     "written", ["012345678901", "123456789012", "on", "yes", "no", "true", "1.10", "0x1f", "1_000"]
 )
 def test_text_in_lists_is_as_it_was_written(web: Read, written: str) -> None:
-    assert declaration(web(f"share_with: {{accounts: [{written}]}}", NULL)).share_with.accounts == (written,)
+    assert declaration(web(f"share_with: {{accounts: [{written}]}}", COMPLETE)).share_with.accounts == (written,)
 
 
 @pytest.mark.parametrize(
@@ -38,7 +37,7 @@ def test_text_in_lists_is_as_it_was_written(web: Read, written: str) -> None:
     [("042", "042"), ("42", 42), ("1.0", "1.0"), ("true", True), ("yes", "yes"), ('"42"', "42"), ("'true'", "true")],
 )
 def test_a_variable_keeps_its_type_and_its_digits(web: Read, written: str, value: Any) -> None:
-    template = f'{NULL}variable "x" {{}}\n'
+    template = f'{COMPLETE}variable "x" {{}}\n'
     found = declaration(web(f"packer: {{variables: {{x: {written}}}}}", template)).packer.variables["x"]
     assert (found, type(found)) == (value, type(value))
 
@@ -49,12 +48,12 @@ def test_a_filter_takes_true_as_text(web: Read, hcl: str) -> None:
 
 
 def test_a_date_is_read_where_a_date_is_wanted(web: Read) -> None:
-    found = declaration(web("suspend: {reason: 2026-12-01, until: 2026-12-01}", NULL)).suspend
+    found = declaration(web("suspend: {reason: 2026-12-01, until: 2026-12-01}", COMPLETE)).suspend
     assert (found.reason, found.until) == ("2026-12-01", date(2026, 12, 1))
 
 
 def test_an_alias_stands_for_its_value(web: Read) -> None:
-    found = declaration(web("tags: &a {x: y}\nlabels: *a\n", NULL))
+    found = declaration(web("tags: &a {x: y}\nlabels: *a\n", COMPLETE))
     assert (found.tags, found.labels) == ({"x": "y"}, {"x": "y"})
 
 
@@ -62,7 +61,7 @@ def test_defaults_merge_in_mappings_and_are_replaced_elsewhere(web: Read) -> Non
     settings = "defaults:\n  tags: {a: '1', b: '2'}\n  regions: [us-east-1, us-west-2]\n  retain: {builds: 9}\n"
     fleet = web(
         "tags: {b: '3'}\nregions: [eu-west-1]\nretain: {previews: 1d}\n",
-        NULL,
+        COMPLETE.replace("us-east-1", "eu-west-1"),
         files={"desired/reconciler.yaml": settings},
     )
     found = declaration(fleet)
@@ -77,7 +76,7 @@ def test_a_source_replaces_the_default_source_as_a_whole(web: Read, hcl: str) ->
 
 
 def test_a_key_without_a_value_takes_a_default_back(web: Read) -> None:
-    fleet = web("deprecate_after:\n", NULL, files={"desired/reconciler.yaml": "defaults: {deprecate_after: 90d}"})
+    fleet = web("deprecate_after:\n", COMPLETE, files={"desired/reconciler.yaml": "defaults: {deprecate_after: 90d}"})
     assert declaration(fleet).deprecate_after is None
 
 
@@ -90,7 +89,7 @@ def test_a_key_without_a_value_takes_a_default_back(web: Read) -> None:
     ],
 )  # fmt: skip
 def test_what_a_smoke_test_needs_is_taken_in_any_form_that_there_is(web: Read, written: str) -> None:
-    assert declaration(web(f"smoke_test: {{{written}}}\n", NULL))
+    assert declaration(web(f"smoke_test: {{{written}}}\n", COMPLETE))
 
 
 @pytest.mark.parametrize(
@@ -117,14 +116,14 @@ def test_what_a_smoke_test_needs_is_taken_in_any_form_that_there_is(web: Read, w
 )
 def test_broken_settings_stop_the_run(web: Read, settings: str, expected: Any) -> None:
     with pytest.raises(UserError) as caught:
-        web("", NULL, files={"desired/reconciler.yaml": settings})
+        web("", COMPLETE, files={"desired/reconciler.yaml": settings})
     assert str(caught.value) == expected
 
 
 def test_what_an_image_breaks_in_the_defaults_points_to_them(web: Read) -> None:
     fleet = web(
         "suspend: {until: 2026-12-01}",
-        NULL,
+        COMPLETE,
         files={"desired/reconciler.yaml": "defaults:\n  suspend: {until: 2026-01-01}"},
     )
     assert [str(one.where) for one in fleet.problems["web"]] == ["desired/web/image.yaml:1:1"]
@@ -141,9 +140,9 @@ def test_a_desired_folder_without_images_is_an_empty_fleet(read: Read) -> None:
 
 
 def test_what_is_written_but_not_acted_upon_is_noted(web: Read) -> None:
-    fleet = web("share_with: {accounts: ['1']}\nretain: {builds: 2}\n", NULL)
+    fleet = web("share_with: {accounts: ['1']}\nretain: {builds: 2}\n", COMPLETE)
     assert fleet.images["web"].notes == ("share_with is not acted upon yet (desired/web/image.yaml:1:1)",)
 
 
 def test_an_empty_list_left_behind_by_a_comment_is_not_written(web: Read) -> None:
-    assert declaration(web("regions:\n# - us-east-1\npacker:\n", NULL)).regions == ()
+    assert declaration(web("regions:\n# - us-east-1\npacker:\n", COMPLETE)).regions == ()

@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 
 from reconciler.model.fleet import Fleet
+from tests.unit.desired.conftest import COMPLETE
 
 Read = Callable[..., Fleet]
 
-NULL = 'source "null" "a" {}\nbuild { sources = ["source.null.a"] }\n'
-LEGACY = '{"builders": [{"type": "null"}]}'
+LEGACY = '{"builders": [{"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0abc"}]}'
 
 
-@pytest.mark.parametrize(("file", "content"), [("a.pkr.hcl", NULL), ("old.json", LEGACY)])
+@pytest.mark.parametrize(("file", "content"), [("a.pkr.hcl", COMPLETE), ("old.json", LEGACY)])
 def test_a_folder_with_a_template_is_an_image(read: Read, file: str, content: Any) -> None:
     assert list(read({f"desired/web/{file}": content}).images) == ["web"]
 
 
 def test_folders_without_template_or_declaration_are_shared_inputs(read: Read) -> None:
-    fleet = read({"desired/roles/x.yml": "", "desired/data/x.json": "{}", "desired/deep/web/a.pkr.hcl": NULL})
+    fleet = read({"desired/roles/x.yml": "", "desired/data/x.json": "{}", "desired/deep/web/a.pkr.hcl": COMPLETE})
     assert fleet.names == ()
 
 
@@ -39,19 +39,19 @@ def test_folders_without_template_or_declaration_are_shared_inputs(read: Read) -
     ],
 )
 def test_a_name_that_can_t_be_says_why(read: Read, name: str, why: str) -> None:
-    (problem,) = read({f"desired/{name}/a.pkr.hcl": NULL}).problems[name]
+    (problem,) = read({f"desired/{name}/a.pkr.hcl": COMPLETE}).problems[name]
     assert problem.what.endswith(f"can't be the name of an image ({why})")
     assert str(problem.where) == f"desired/{name}"
 
 
 @pytest.mark.parametrize("name", ["a", "web-1", "debian_12.base", "0", "a" * 64])
 def test_good_names_are_taken(read: Read, name: str) -> None:
-    assert list(read({f"desired/{name}/a.pkr.hcl": NULL}).images) == [name]
+    assert list(read({f"desired/{name}/a.pkr.hcl": COMPLETE}).images) == [name]
 
 
 @pytest.mark.parametrize("wrong", ["image.yml", "images.yaml", "Image.yaml"])
 def test_a_misnamed_declaration_is_said(read: Read, wrong: str) -> None:
-    fleet = read({f"desired/web/{wrong}": "", "desired/web/a.pkr.hcl": NULL})
+    fleet = read({f"desired/web/{wrong}": "", "desired/web/a.pkr.hcl": COMPLETE})
     assert [str(one) for one in fleet.problems["web"]] == [
         (
             f"desired/web/{wrong}: {wrong} is not read: the declaration of an image is in image.yaml\n"
@@ -112,7 +112,7 @@ def test_an_image_can_t_be_built_on_itself(read: Read, hcl: str) -> None:
 
 @pytest.mark.parametrize("parents", [{"a": "nowhere"}, {"a": "b", "b": "a"}])
 def test_a_child_whose_parent_can_t_be_is_not_told_to_take_it_as_a_source(read: Read, parents: dict[str, str]) -> None:
-    fleet = read(images(NULL, **{name: child(parent) for name, parent in parents.items()}))
+    fleet = read(images(COMPLETE, **{name: child(parent) for name, parent in parents.items()}))
     assert {name: len(found) for name, found in fleet.problems.items()} == dict.fromkeys(parents, 1)
     assert not fleet.images
 
@@ -175,7 +175,7 @@ def test_a_child_s_template_has_to_take_the_source(read: Read, hcl: str) -> None
     ],
 )
 def test_a_move_that_can_t_be_is_an_error(read: Read, declarations: Any, expected: Any) -> None:
-    fleet = read(images(NULL, **declarations))
+    fleet = read(images(COMPLETE, **declarations))
     assert {name: found[0].what for name, found in fleet.problems.items()} == expected
 
 
@@ -195,5 +195,24 @@ def test_a_folder_with_nothing_but_json_that_is_no_template_is_warned_of(read: R
 
 @pytest.mark.parametrize("entry", ["../shared", "../shared/a.json"])
 def test_json_that_is_the_input_of_an_image_is_not_warned_of(read: Read, entry: str) -> None:
-    files = {"desired/web/t.pkr.hcl": NULL, "desired/shared/a.json": "{}", "desired/web/b.json": "{}"}
+    files = {"desired/web/t.pkr.hcl": COMPLETE, "desired/shared/a.json": "{}", "desired/web/b.json": "{}"}
     assert not read({**files, "desired/web/image.yaml": f"packer: {{inputs: [{entry}]}}"}).warnings
+
+
+def test_a_link_to_an_image_and_a_folder_called_image_yaml_are_warned_of(read: Read) -> None:
+    files = {"desired/b/t.pkr.hcl": COMPLETE, "desired/c": "b", "desired/d": "nowhere", "desired/e/image.yaml/x": ""}
+    fleet = read(files, {"desired/c": "120000", "desired/d": "120000"})
+    assert fleet.warnings == (
+        "desired/c is not read: it is a symbolic link, and an image is a folder of its own",
+        "desired/e/image.yaml is not read: it is a folder, and a declaration is a file",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [("", "it is empty"), ("[]", 'it has no "builders"'), (" " * 1_048_577, "it has 1,048,577 bytes, and at most")],
+    ids=["empty", "a list", "too large"],
+)
+def test_json_that_is_no_template_is_told_why(read: Read, content: str, why: str) -> None:
+    (problem,) = read({"desired/a/image.yaml": "", "desired/a/a.json": content}).problems["a"]
+    assert problem.mend[1].startswith(f"desired/a/a.json is none: {why}")

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from reconciler.model.fleet import Fleet
+from tests.unit.desired.conftest import BUILDER, COMPLETE
 
 Read = Callable[..., Fleet]
 
-NULL = 'source "null" "a" {}\nbuild { sources = ["source.null.a"] }\n'
-
 
 def steps(*lines: str) -> Any:
-    return (
-        'source "null" "a" {}\nbuild {\n  sources = ["source.null.a"]\n'
-        + "".join(f"  {one}\n" for one in lines)
-        + "}\n"
-    )
+    """A template with these lines from the fourth on, and the variables they use, whose values are unknown."""
+    body = "".join(f"  {one}\n" for one in lines)
+    used = dict.fromkeys(re.findall(r"var\.(\w+)", body))
+    variables = "".join(f'variable "{name}" {{ default = env("X") }}\n' for name in used)
+    return f'\nbuild {{\n  sources = ["source.amazon-ebs.a"]\n{body}}}\n{BUILDER}{variables}'
 
 
 def inputs(fleet: Fleet) -> Any:
@@ -42,7 +42,7 @@ def test_inputs_are_the_folder_and_what_is_named_each_once_and_without_image_yam
         "roles/other/c.yml": "",
         "vars/x.pkrvars.hcl": "",
     }
-    assert inputs(web(yaml, NULL, files=files)) == [
+    assert inputs(web(yaml, COMPLETE, files=files)) == [
         "../../roles/base/a.yml",
         "../../vars/x.pkrvars.hcl",
         "../shared/s.sh",
@@ -53,7 +53,7 @@ def test_inputs_are_the_folder_and_what_is_named_each_once_and_without_image_yam
 
 
 def test_renaming_a_folder_changes_no_input(read: Read) -> None:
-    files = {"image.yaml": "packer: {inputs: [../../roles]}", "t.pkr.hcl": NULL}
+    files = {"image.yaml": "packer: {inputs: [../../roles]}", "t.pkr.hcl": COMPLETE}
     one, two = (
         read({f"desired/{name}/{file}": text for file, text in files.items()} | {"roles/x": ""}).images[name].inputs
         for name in ("web", "renamed")
@@ -63,7 +63,7 @@ def test_renaming_a_folder_changes_no_input(read: Read) -> None:
 
 def test_links_and_submodules_count_by_their_own_ids(read: Read) -> None:
     fleet = read(
-        {"desired/web/t.pkr.hcl": NULL, "desired/web/link": "target", "desired/web/sub": "c0ffee"},
+        {"desired/web/t.pkr.hcl": COMPLETE, "desired/web/link": "target", "desired/web/sub": "c0ffee"},
         {"desired/web/link": "120000", "desired/web/sub": "160000"},
     )
     assert [(one.path, one.mode) for one in fleet.images["web"].inputs] == [
@@ -88,7 +88,7 @@ def test_a_link_to_something_outside_of_the_inputs_is_told_with_the_entry_that_m
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../..", "../../../x"])
 def test_a_link_that_leads_out_of_the_repository_is_an_error(read: Read, target: str) -> None:
-    fleet = read({"desired/web/t.pkr.hcl": NULL, "desired/web/link": target}, {"desired/web/link": "120000"})
+    fleet = read({"desired/web/t.pkr.hcl": COMPLETE, "desired/web/link": target}, {"desired/web/link": "120000"})
     assert problem(fleet) == (
         f"desired/web/link: this link leads to {target}, which is outside of the repository: "
         "a change of it would go unnoticed\n"
@@ -96,12 +96,23 @@ def test_a_link_that_leads_out_of_the_repository_is_an_error(read: Read, target:
     )
 
 
-def test_a_file_in_a_submodule_counts_by_the_submodule(read: Read) -> None:
+@pytest.mark.parametrize("yaml", ["", "packer: {inputs: [../../sub]}"])
+def test_a_file_in_a_submodule_is_refused_as_the_build_would_not_find_it(read: Read, yaml: str) -> None:
     files = {"desired/web/t.pkr.hcl": steps('provisioner "file" { source = "../../sub/x" }'), "sub": "c0ffee"}
-    found = problem(read(files, {"sub": "160000"}))
-    assert 'add "../../sub/x" to packer.inputs' in found
-    files["desired/web/image.yaml"] = "packer: {inputs: [../../sub]}"
-    assert inputs(read(files, {"sub": "160000"})) == ["../../sub", "t.pkr.hcl"]
+    assert problem(read(files | {"desired/web/image.yaml": yaml}, {"sub": "160000"})) == (
+        "desired/web/t.pkr.hcl:4:24: the template reads sub/x, which is in the submodule sub: "
+        "submodules are not exported, and the build would not find it\n"
+        "  commit it to this repository"
+    )
+
+
+def test_a_submodule_among_the_inputs_counts_and_is_noted(read: Read) -> None:
+    files = {"desired/web/t.pkr.hcl": COMPLETE, "sub": "c0ffee"}
+    fleet = read(files | {"desired/web/image.yaml": "packer: {inputs: [../../sub]}"}, {"sub": "160000"})
+    assert inputs(fleet) == ["../../sub", "t.pkr.hcl"]
+    assert fleet.images["web"].notes == (
+        "sub is a submodule, which is not exported: what is in it is missing from the build",
+    )
 
 
 @pytest.mark.parametrize(
@@ -135,7 +146,7 @@ def test_a_file_in_a_submodule_counts_by_the_submodule(read: Read) -> None:
     ],
 )
 def test_an_input_that_can_t_be_one_is_told_with_its_line(web: Read, entry: str, expected: Any) -> None:
-    fleet = web(f"packer:\n  inputs:\n  - {entry}\n", NULL, files={"state/web.lock.json": ""})
+    fleet = web(f"packer:\n  inputs:\n  - {entry}\n", COMPLETE, files={"state/web.lock.json": ""})
     assert problem(fleet) == f"desired/web/image.yaml:3:5: packer.inputs: {expected}"
 
 
@@ -217,7 +228,7 @@ def test_a_file_named_through_a_local_and_a_variable_is_found(web: Read) -> None
 
 def test_folders_whose_names_begin_alike_are_kept_apart(read: Read) -> None:
     names = ("web", "web-2", "web.x", "web0", "weba")
-    fleet = read({f"desired/{name}/t.pkr.hcl": NULL for name in names} | {"desired/web0/more": ""})
+    fleet = read({f"desired/{name}/t.pkr.hcl": COMPLETE for name in names} | {"desired/web0/more": ""})
     assert [len(fleet.images[name].inputs) for name in names] == [1, 1, 1, 2, 1]
 
 
@@ -245,10 +256,11 @@ def test_a_file_outside_of_the_inputs_is_seen_through_each_door(web: Read, line:
 
 def test_a_dynamic_provisioner_in_json_is_seen(read: Read) -> None:
     template = (
-        '{"source": {"null": {"a": {}}}, "build": {"sources": ["source.null.a"], "dynamic": {"provisioner": '
+        '{"build": {"sources": ["source.amazon-ebs.a"], "dynamic": {"provisioner": '
         '{"labels": ["shell"], "for_each": [1], "content": {"script": "../shared/x.sh"}}}}}'
     )
-    fleet = read({"desired/web/t.pkr.json": template, "desired/shared/x.sh": ""})
+    files = {"desired/web/t.pkr.json": template, "desired/web/source.pkr.hcl": BUILDER, "desired/shared/x.sh": ""}
+    fleet = read(files)
     assert "the template reads desired/shared/x.sh" in problem(fleet)
 
 
@@ -321,5 +333,31 @@ def test_what_names_no_file_outside_is_not_noted(web: Read, line: str) -> None:
 
 
 def test_the_key_that_opens_the_connection_is_not_noted(web: Read) -> None:
-    template = 'source "null" "a" { ssh_private_key_file = "~/.ssh/id" }\nbuild { sources = ["source.null.a"] }\n'
+    template = COMPLETE.replace("ssh_clear", 'ssh_private_key_file = "~/.ssh/id"\n  ssh_clear')
     assert web("", template).images["web"].notes == ()
+
+
+@pytest.mark.parametrize(
+    "command", ['command = "../shared/x.sh now"', "inline = [\"cd /; sh '${path.root}/../shared/x.sh'\"]"]
+)
+def test_a_command_of_this_machine_that_names_a_file_outside_of_the_inputs_is_noted(web: Read, command: str) -> None:
+    template, files = steps(f'provisioner "shell-local" {{ {command} }}'), {"desired/shared/x.sh": ""}
+    (note,) = web("", template, files=files).images["web"].notes
+    assert note == (
+        "desired/web/web.pkr.hcl:4:31: a command names desired/shared/x.sh, which is not among the image's inputs: "
+        "if it reads that, a change would go unnoticed"
+    )
+    assert web("packer: {inputs: [../shared]}", template, files=files).images["web"].notes == ()
+    assert web("", template).images["web"].notes == ()
+
+
+def test_a_path_that_is_right_from_the_root_is_told_so(web: Read) -> None:
+    found = problem(web("", steps('provisioner "shell" { script = "roles/x.sh" }'), files={"roles/x.sh": ""}))
+    assert found.endswith("\n  there is roles/x.sh at the root: to run Packer there, set working_dir: /")
+
+
+def test_a_pattern_that_leads_out_of_its_folder_is_seen(web: Read) -> None:
+    template = steps('provisioner "shell" { scripts = fileset(".", "../shared/*.sh") }')
+    files = {"desired/shared/x.sh": ""}
+    assert "the template reads desired/shared, which is not among" in problem(web("", template, files=files))
+    assert not web("packer: {inputs: [../shared]}", template, files=files).problems

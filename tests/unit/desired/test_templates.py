@@ -11,6 +11,7 @@ import pytest
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Fleet
 from reconciler.model.source import AmiRequest, SourceRequest
+from tests.unit.desired.conftest import BUILDER
 
 Read = Callable[..., Fleet]
 
@@ -202,7 +203,7 @@ def test_notes_say_what_a_template_leaves_open(read: Read) -> None:
         ),
         (
             "web.amazon-ebs.web: the build instance does not require IMDSv2 "
-            '(metadata_options { http_endpoint = "enabled", http_tokens = "required" })'
+            '(metadata_options { http_endpoint = "enabled", http_tokens = "required" }; from Packer 1.7.0 on)'
         ),
         "web.amazon-ebs.web: the image is encrypted only where the account does so by default (encrypt_boot = true)",
         (
@@ -372,8 +373,9 @@ def test_two_builds_and_only(web: Read) -> None:
     assert [one.name for one in web_image.template.builders] == ["both.amazon-ebs.hardened"]
     assert web_image.regions == ("us-east-1",)
     assert not any("encrypted" in note or "IMDSv2" in note for note in web_image.notes)
-    assert [one.name for one in image(web("packer: {only: ['*.{docker,x}.local']}", TWO)).template.builders] == [
-        "both.docker.local"
+    assert [one.name for one in image(web("packer: {only: ['*.{docker,amazon-ebs}.*']}", TWO)).template.builders] == [
+        "both.docker.local",
+        "both.amazon-ebs.hardened",
     ]
 
 
@@ -410,7 +412,8 @@ def test_hcl_in_json_is_read_the_same(read: Read) -> None:
 
 
 def test_a_template_elsewhere_is_an_input_and_shared(read: Read, tree: Callable[..., Any]) -> None:
-    hcl = 'source "null" "a" {}\nbuild {\n  sources = ["source.null.a"]\n  provisioner "shell" { script = "x.sh" }\n}\n'
+    step = 'provisioner "shell" { script = "x.sh" }'
+    hcl = f'build {{\n  sources = ["source.amazon-ebs.a"]\n  {step}\n}}\n{BUILDER}'
     yaml = "packer: {template: ../../shared/t.pkr.hcl}"
     files = {"shared/t.pkr.hcl": hcl, "shared/other.pkr.hcl": "", "shared/x.sh": ""}
     for name in ("a", "b"):
@@ -528,9 +531,8 @@ def test_an_ssm_parameter_read_by_the_template_is_a_source(web: Read, hcl: str) 
 
 def test_a_filter_with_something_unknown_is_no_source(web: Read, hcl: str) -> None:
     choice = 'source_ami_filter {\n    filters = { name = var.unknown }\n    owners = ["self"]\n  }'
-    assert "it can't be known what amazon-ebs.web" in problem(
-        web("", hcl.replace("source_ami   = var.source_ami", choice))
-    )
+    template = hcl.replace("source_ami   = var.source_ami", choice) + 'variable "unknown" { default = env("X") }\n'
+    assert "it can't be known what amazon-ebs.web" in problem(web("", template))
 
 
 def test_contents_are_read_in_two_calls(tree: Callable[..., Any]) -> None:

@@ -1,0 +1,122 @@
+"""Variables and locals that a template uses and nothing declares, and locals that are made of themselves.
+
+Only what Packer is sure to evaluate counts: no branch of a conditional, nothing within `try`, no builder or
+provisioner that is not run (seen with 1.6.6: it takes an undeclared name there).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+
+from reconciler.desired.complaints import did_you_mean
+from reconciler.desired.packer.builders import Build
+from reconciler.desired.packer.syntax import (
+    Attribute,
+    Block,
+    Body,
+    Call,
+    Expression,
+    Interpolation,
+    Listing,
+    Pairs,
+    SourceFile,
+    Traversal,
+)
+from reconciler.model.errors import Place, UserError
+
+Name = tuple[str, str]
+"""`var` or `local`, and the name."""
+
+_FORGIVING = frozenset({"try", "can"})
+_LIMITED = ("only", "except")
+_IN_WORDS = {"var": "variable", "local": "local"}
+
+
+def undeclared(
+    files: Sequence[SourceFile],
+    builds: Sequence[Build],
+    *,
+    variables: AbstractSet[str],
+    local_values: Mapping[str, Attribute],
+) -> Iterator[UserError]:
+    """An error for each name that is used and that nothing declares, at its first place."""
+    known = {"var": variables, "local": local_values.keys()}
+    suspects = {(kind, name) for file in files for kind, name in file.names if name not in known[kind]}
+    if not suspects:
+        return  # Told from the text of most templates: their expressions need not be read for it.
+    places: dict[Name, Place] = {}
+    for attribute in (*local_values.values(), *_evaluated(files, builds)):
+        for found in _names(attribute.expression):
+            if found in suspects:
+                places.setdefault(found, attribute.place)
+    for (kind, name), place in places.items():
+        yield UserError(
+            f'{kind}.{name} is used, and no {_IN_WORDS[kind]} "{name}" is declared',
+            where=place,
+            mend=did_you_mean(name, known[kind], none="declare it"),
+        )
+
+
+def circular(local_values: Mapping[str, Attribute]) -> Iterator[UserError]:
+    """An error for locals that are made of each other, as no order to evaluate them in is right."""
+    needs = {
+        name: {needed for kind, needed in _names(one.expression) if kind == "local" and needed in local_values}
+        for name, one in local_values.items()
+    }
+    while done := [name for name, needed in needs.items() if not needed & needs.keys()]:
+        for name in done:
+            del needs[name]
+    if needs:
+        way = [min(needs)]
+        while way[-1] not in way[:-1]:
+            way.append(min(needs[way[-1]] & needs.keys()))
+        cycle = way[way.index(way[-1]) :]
+        yield UserError(
+            f"the locals are made of each other: {' → '.join(f'local.{name}' for name in cycle)}",
+            where=local_values[cycle[0]].place,
+            mend="let one of them name none of the others",
+        )
+
+
+def _evaluated(files: Sequence[SourceFile], builds: Sequence[Build]) -> Iterator[Attribute]:
+    """The attributes that Packer evaluates whatever their values are: of data sources, and of the builds that run."""
+    for file in files:
+        for block in file.body.of_type("data"):
+            yield from _within(block.body)
+    for build in builds:
+        yield from _within(build.body)
+    for block in {id(build.within): build.within for build in builds}.values():
+        yield from _within(Body(block.body.attributes, tuple(_but_sources(block.body.blocks))))
+
+
+def _but_sources(blocks: Iterable[Block]) -> Iterator[Block]:
+    return (block for block in blocks if block.type != "source")
+
+
+def _within(body: Body) -> Iterator[Attribute]:
+    # An object of JSON is an attribute and a block; which of the two Packer takes it for makes no difference here.
+    types = {block.type for block in body.blocks}
+    yield from (one for name, one in body.attributes.items() if name not in types and name != "override")
+    for block in body.blocks:
+        if block.type != "dynamic" and not any(name in block.body.attributes for name in _LIMITED):
+            yield from _within(block.body)
+
+
+def _names(expression: Expression) -> Iterator[Name]:
+    """The variables and locals that are surely looked up when an expression is evaluated."""
+    match expression:
+        case Traversal(("var" | "local" as kind, name, *_)):
+            yield kind, name
+        case Interpolation(parts) | Listing(parts):
+            for part in parts:
+                yield from _names(part)
+        case Call(function, arguments) if function not in _FORGIVING:
+            for argument in arguments:
+                yield from _names(argument)
+        case Pairs(members):
+            for member in members:
+                for one in member:
+                    yield from _names(one)
+        case _:
+            pass
