@@ -106,7 +106,7 @@ class Packer:
                 grace=self.grace,
                 clock=self.clock,
             )
-            with private.stderr.open(encoding="utf-8", errors="replace", newline="\n") as stderr:
+            with private.stderr.open("rb") as stderr:
                 return ended, journal.close(ended.code, stderr=stderr)
 
     def _install_plugins(

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
+from reconciler.build.lines import RawLine, Splitter
 from reconciler.build.machine_readable import Line, Reader
-from reconciler.build.outcome import Outcome, Shown, Transcript
+from reconciler.build.outcome import Outcome, Shown, Transcript, brief
 from reconciler.build.packer import Version
 from reconciler.build.provisioner import is_step
 from reconciler.build.redact import LineRedactor, Redactor
 from reconciler.model.values import format_instant
 
 _NO_TIME = " " * len("2026-11-22T10:15:30Z")
+_PIECE = 1 << 16
 
 
 class Journal:
@@ -32,22 +34,29 @@ class Journal:
         # A person may be following the log.
         self._log.flush()
 
-    def close(self, exit_code: int, *, stderr: TextIO) -> Outcome:
+    def close(self, exit_code: int, *, stderr: BinaryIO) -> Outcome:
         """Take the end of stdout, append stderr to the log (Packer's own log is there, and its panics), sum up."""
         for line in self._reader.close():
             self._take(line)
         redact = LineRedactor(self._redact)
-        for number, text in enumerate(stderr):
+        for number, raw in enumerate(_lines(stderr)):
             if number == 0:
                 self._log.write("--- stderr ---\n")
-            self._log.write(redact(text.rstrip("\r\n")) + "\n")
+            self._log.write(redact(self._redact.shortened(raw.text, left_out=raw.left_out)) + "\n")
         return self._transcript.outcome(exit_code)
 
     def _take(self, line: Line) -> None:
         for shown in self._transcript.take(line):
             self._log.write(f"{_time(shown)} {shown}\n")
             if shown.build and shown.is_headline and is_step(shown.text, self._version):
-                self._on_step(shown.build, shown.text)
+                self._on_step(shown.build, brief(shown.text))
+
+
+def _lines(file: BinaryIO) -> Iterator[RawLine]:
+    splitter = Splitter()
+    while piece := file.read(_PIECE):
+        yield from splitter.feed(piece)
+    yield from splitter.close()
 
 
 def _time(shown: Shown) -> str:

@@ -8,11 +8,12 @@ read as one. A build whose name holds a comma shifts the columns; such names are
 
 from __future__ import annotations
 
-import codecs
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Literal
+
+from reconciler.build.lines import RawLine, Splitter
 
 COMMA = "%!(PACKER_COMMA)"
 
@@ -34,19 +35,21 @@ class Record:
 class Say(Record):
     """Text for people. Its build stands in the text alone (`==> web: …`), never in the target.
 
-    From 1.13 on a `message` arrives as `say`.
+    From 1.13 on a `message` arrives as `say`. Of a long one `left_out` characters at its end are missing.
     """
 
     kind: SayKind
     text: str
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
 class BuildError(Record):
-    """Why a build failed, once per failed build, at the end."""
+    """Why a build failed, once per failed build, at the end. Of a long text `left_out` characters are missing."""
 
     build: str
     text: str
+    left_out: int = 0
 
 
 @dataclass(frozen=True)
@@ -93,12 +96,21 @@ class Other(Record):
 
 @dataclass(frozen=True)
 class Noise:
-    """A line that is no record, as it came: a log line, a panic, the output of something that is not Packer."""
+    """A line that is no record, as it came: a log line, a panic, the output of something that is not Packer.
+
+    Of a long one `left_out` characters at its end are missing.
+    """
 
     text: str
+    left_out: int = 0
 
 
 Line = Record | Noise
+
+
+def escape(text: str) -> str:
+    """What Packer makes of a value."""
+    return text.replace(",", COMMA).replace("\r", "\\r").replace("\n", "\\n")
 
 
 def unescape(text: str) -> str:
@@ -106,18 +118,22 @@ def unescape(text: str) -> str:
     return text.replace("\\n", "\n").replace("\\r", "\r").replace(COMMA, ",")
 
 
-def parse_line(line: str) -> Line:
-    """Read one line without its end. Never raises: what is no record is `Noise`."""
+def parse_line(line: str, *, left_out: int = 0) -> Line:
+    """Read one line without its end. Never raises: what is no record is `Noise`.
+
+    So is a record of which `left_out` characters are missing, unless it is text for people: half of an id is none.
+    """
     match = _LINE.match(line)
-    if match is None:
-        return Noise(line)
-    fields = line[match.end() :].split(",")
-    if len(fields) < 2:
-        return Noise(line)
+    fields = line[match.end() :].split(",") if match else []
+    if match is None or len(fields) < 2:
+        return Noise(line, left_out)
     target, kind, *escaped = fields
     values = tuple(map(unescape, escaped))
     timestamp = int(match[1])
-    return _known(timestamp, target, kind, values) or Other(timestamp, target, kind, values)
+    record = _known(timestamp, target, kind, values)
+    if left_out:
+        return replace(record, left_out=left_out) if isinstance(record, Say | BuildError) else Noise(line, left_out)
+    return record or Other(timestamp, target, kind, values)
 
 
 def _known(timestamp: int, target: str, kind: str, values: tuple[str, ...]) -> Record | None:
@@ -139,34 +155,19 @@ def _known(timestamp: int, target: str, kind: str, values: tuple[str, ...]) -> R
 
 
 class Reader:
-    """Turns output that arrives in pieces into lines. A piece may end anywhere, in a character too.
-
-    Lines end with LF or CRLF; invalid UTF-8 is replaced.
-    """
+    """Turns output that arrives in pieces into records. A piece may end anywhere, in a character too."""
 
     def __init__(self) -> None:
-        self._decode = codecs.getincrementaldecoder("utf-8")(errors="replace")
-        self._unfinished: list[str] = []
+        self._lines = Splitter()
 
     def feed(self, piece: bytes) -> Iterator[Line]:
-        """The lines that this piece completes, in order. The piece is taken in full even if none is looked at."""
-        return iter(self._split(self._decode.decode(piece)))
+        """The records that this piece completes, in order. The piece is taken in full even if none is looked at."""
+        return _parsed(self._lines.feed(piece))
 
     def close(self) -> Iterator[Line]:
         """The last line, if it had no end. Packer ends every line: an unended one was cut off by a signal."""
-        lines = self._split(self._decode.decode(b"", final=True))
-        rest = "".join(self._unfinished)
-        self._unfinished.clear()
-        return iter([*lines, parse_line(rest)] if rest else lines)
+        return _parsed(self._lines.close())
 
-    def _split(self, text: str) -> list[Line]:
-        # Not splitlines(): it splits at form feeds and U+2028 too, which Packer leaves as they are.
-        *complete, rest = text.split("\n")
-        lines: list[Line] = []
-        for part in complete:
-            self._unfinished.append(part)
-            lines.append(parse_line("".join(self._unfinished).removesuffix("\r")))
-            self._unfinished.clear()
-        if rest:
-            self._unfinished.append(rest)
-        return lines
+
+def _parsed(lines: Iterable[RawLine]) -> Iterator[Line]:
+    return (parse_line(line.text, left_out=line.left_out) for line in lines)

@@ -15,6 +15,8 @@ from reconciler.build.redact import LineRedactor, Redactor
 TAIL = 20
 """How many last lines are kept."""
 _ERRORS = 5
+_BRIEF = 1000
+"""Characters of a line that are told; the log has more of it."""
 
 # `==> web: text` for headlines and errors, four blanks for what is below them. A build's name holds no ": ".
 # Packer trims the end of a text, so that its empty last line is `    web:`.
@@ -104,8 +106,13 @@ class _Watched:
         return Failing(name, self.error, provisioner=self.provisioner, tail=tail)
 
 
+def brief(line: str) -> str:
+    """A redacted line of a length that can be told."""
+    return line if len(line) <= _BRIEF else f"{line[:_BRIEF]} … ({len(line) - _BRIEF} more characters)"
+
+
 class Transcript:
-    """Takes the lines of one run in order; `outcome` sums them up. Holds a bounded number of lines."""
+    """Takes the lines of one run in order; `outcome` sums them up. What it holds has an upper bound."""
 
     def __init__(self, redact: Redactor) -> None:
         self._redact, self._redact_line = redact, LineRedactor(redact)
@@ -119,12 +126,14 @@ class Transcript:
         """Add one line. Returns the text in it that is for people, line by line; records have none."""
         self._spoke = self._spoke or not isinstance(line, Noise)
         match line:
-            case Say(timestamp=timestamp, kind=kind, text=text):
-                return tuple(self._take_text(timestamp, one, error=kind == "error") for one in text.split("\n"))
-            case Noise(text=text):
-                return (self._take_general(None, text),)
-            case BuildError(build=build, text=text):
-                self._watched(build).error = self._redact(text)
+            case Say(timestamp=timestamp, kind=kind, text=text, left_out=left_out):
+                lines = self._redact.shortened(text, left_out=left_out).split("\n")
+                return tuple(self._take_text(timestamp, one, error=kind == "error") for one in lines)
+            case Noise(text=text, left_out=left_out):
+                return (self._take_general(None, self._redact.shortened(text, left_out=left_out)),)
+            case BuildError(build=build, text=text, left_out=left_out):
+                error = self._redact(self._redact.shortened(text, left_out=left_out))
+                self._watched(build).error = "\n".join(map(brief, error.split("\n")))
             case ArtifactField():
                 self._artifacts.take(line)
         return ()
@@ -163,7 +172,7 @@ class Transcript:
     def _take_general(self, timestamp: int | None, text: str) -> Shown:
         shown = self._redact_line(text)
         if shown.strip() and not text.startswith(_FRAME):
-            self._general.append(shown)
+            self._general.append(brief(shown))
         return Shown(timestamp, "", shown)
 
     def _take_output(self, name: str, text: str, *, headline: bool, error: bool) -> None:
@@ -179,7 +188,8 @@ class Transcript:
         elif found := _SOURCE.match(text):
             build.source = found[1]
         if text.strip():
-            build.tail.append(text.rstrip())
+            told = brief(text.rstrip())
+            build.tail.append(told)
             if error:
-                build.errors.append(text.rstrip())
-            self._tail.append(text.rstrip())
+                build.errors.append(told)
+            self._tail.append(told)

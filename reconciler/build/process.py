@@ -5,10 +5,13 @@ a file in a session of its own it outlives us, finishes, and what it built is ad
 
 Why the group and not the process: Packer is a wrapper, the real Packer and one process per plugin. SIGINT to the
 wrapper alone is swallowed, SIGTERM to it alone orphans what shell-local started, SIGKILL to it alone stops nothing.
+
+Whether a process outlived us is seen by the lock on its stdout, which it shares with us; see `outlived`.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -78,8 +81,10 @@ def follow(
         UserError: the program cannot be started.
     """
     started = clock()
-    with _private(stdout) as out, _private(stderr) as err, stdout.open("rb") as reader:
+    with _private(stdout) as out, _private(stderr) as err, stdout.open("rb") as reader, _noted(stdout) as note:
+        fcntl.flock(out, fcntl.LOCK_EX)
         process = _start(command, out, err)
+        note(process.pid)
         stop = _Stop(process, clock=clock, grace=grace)
         try:
             while not _has_ended(process):
@@ -103,6 +108,35 @@ def follow(
         timed_out=stop.timed_out,
         killed=stop.killed,
     )
+
+
+def outlived(folder: Path) -> int | None:
+    """The process that still writes to one of the files in `folder`: its id, 0 if that is not known; None if none does.
+
+    Asked of a folder whose own run is gone. The id names the process group, too.
+    """
+    for stdout in folder.glob("*.stdout"):
+        with stdout.open("rb") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                noted = _note(stdout)
+                return int(noted.read_text() or 0) if noted.exists() else 0
+    return None
+
+
+def _note(stdout: Path) -> Path:
+    return stdout.with_suffix(".pid")
+
+
+@contextmanager
+def _noted(stdout: Path) -> Iterator[Callable[[int], object]]:
+    """Note the process beside its stdout, for as long as it is followed."""
+    with _private(_note(stdout)) as file:
+        try:
+            yield lambda pid: (file.write(b"%d" % pid), file.flush())
+        finally:
+            _note(stdout).unlink(missing_ok=True)
 
 
 class _Stop:

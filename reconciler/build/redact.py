@@ -9,9 +9,11 @@ from __future__ import annotations
 import json
 import re
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
+
+from reconciler.build.machine_readable import escape
 
 REDACTED = "<redacted>"
 SHORT = 4
@@ -21,6 +23,14 @@ SHORT = 4
 (hashicorp/packer#13659).
 """
 
+LONGEST_SHOWN = 1 << 16
+"""Characters of a line that are shown or logged. A template's script may print a file of any size as one line."""
+
+# A key of AWS has 40 characters, its session tokens some hundreds.
+_LONGEST_SHAPE = 1000
+_GO_JSON = str.maketrans({char: f"\\u{ord(char):04x}" for char in "<>&"})
+# As Packer's shell provisioner quotes variables, and as `set -x` does.
+_QUOTES_IN_SHELL = ("'\"'\"'", "'\\''")
 _HEX = re.compile("%[0-9A-F]{2}")
 _PEM_BEGIN = re.compile(r"-----BEGIN [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
 _PEM_END = re.compile(r"-----END [A-Z0-9 ]*PRIVATE KEY(?: BLOCK)?-----")
@@ -52,6 +62,8 @@ class Redactor:
     """Replaces the secrets it was made with, and whatever has the shape of one, by `<redacted>`."""
 
     secrets: re.Pattern[str] | None
+    longest: int = _LONGEST_SHAPE
+    """How many characters a secret may have."""
 
     def __call__(self, text: str) -> str:
         """The text without secrets. Applying it twice changes nothing more."""
@@ -61,6 +73,31 @@ class Redactor:
         for shape, replacement in _SHAPES:
             text = shape.sub(replacement, text)
         return text
+
+    def shortened(self, text: str, *, left_out: int = 0) -> str:
+        """A text of a length that can be kept, saying what is missing; it is yet to be redacted.
+
+        `left_out` characters at its end are missing already. Where it ends no half of a secret is left, which nobody
+        would know for one.
+        """
+        if not left_out and len(text) <= LONGEST_SHOWN:
+            return text
+        end = max(min(LONGEST_SHOWN, len(text) - self.longest), 0)
+        near = text[: end + self.longest]
+        while (start := self._straddling(near, end)) is not None:
+            end = start
+        return f"{text[:end]} … ({left_out + len(text) - end} more characters)"
+
+    def _straddling(self, text: str, end: int) -> int | None:
+        """Where a secret begins that goes on after `end`; None if there is none."""
+        found = (match for pattern in self._patterns() for match in pattern.finditer(text))
+        return next((match.start() for match in found if match.start() < end < match.end()), None)
+
+    def _patterns(self) -> Iterator[re.Pattern[str]]:
+        if self.secrets is not None:
+            yield self.secrets
+        yield _PEM
+        yield from (shape for shape, _ in _SHAPES)
 
 
 def redactor(secrets: Iterable[str]) -> Redactor:
@@ -79,20 +116,33 @@ def redactor(secrets: Iterable[str]) -> Redactor:
     if alone:
         either = "|".join(re.escape(text) for text in sorted(alone, key=lambda text: (-len(text), text)))
         patterns.append(rf"(?<![^\s\"'=]){'(?:' + either + ')'}(?![^\s\"',;])")
-    return Redactor(re.compile("|".join(patterns)) if patterns else None)
+    longest = max((_LONGEST_SHAPE, *map(len, wholes)))
+    return Redactor(re.compile("|".join(patterns)) if patterns else None, longest)
 
 
 def _spellings(secret: str) -> set[str]:
-    """A secret as it stands, and as it looks inside of JSON, a URL and an HTTP Basic header or Kubernetes manifest.
+    """A secret as it may stand in output, and what Packer's machine-readable output makes of each such spelling.
 
-    In a URL's path a blank is `%20`; in a form, and by HCL's `urlencode`, it is `+`. The digits may be of either case.
+    Packer's own log, which PACKER_LOG turns on, holds those lines as they are.
+    """
+    spellings = _spellings_in_text(secret)
+    return spellings | set(map(escape, spellings))
+
+
+def _spellings_in_text(secret: str) -> set[str]:
+    r"""A secret as it stands, and as it looks in JSON, in a shell's quotes, a URL, an HTTP Basic header or a manifest.
+
+    Go writes `<`, `>` and `&` in JSON as `\u003c` and so on. In a URL's path a blank is `%20`; in a form, and by HCL's
+    `urlencode`, it is `+`. The digits may be of either case.
     """
     raw = secret.encode("utf-8", "surrogateescape")
     in_urls = {quote(raw, safe=""), quote_plus(raw)}
+    in_json = {json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}
     return {
         secret,
-        json.dumps(secret)[1:-1],
-        json.dumps(secret, ensure_ascii=False)[1:-1],
+        *in_json,
+        *(text.translate(_GO_JSON) for text in in_json),
+        *(secret.replace("'", quoted) for quoted in _QUOTES_IN_SHELL),
         *in_urls,
         *(_HEX.sub(lambda code: code[0].lower(), url) for url in in_urls),
         b64encode(raw).decode("ascii"),

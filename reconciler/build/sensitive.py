@@ -71,7 +71,7 @@ def _from_var_file(path: Path, sensitive: set[str]) -> Iterator[str]:
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
         values = json.loads(text) if path.suffix == ".json" else pygohcl.attributes_loads(text)
-    except (ValueError, pygohcl.HCLParseError, pygohcl.HCLInternalError, pygohcl.UnknownFunctionError):
+    except (ValueError, RecursionError, pygohcl.HCLParseError, pygohcl.HCLInternalError, pygohcl.UnknownFunctionError):
         # Packer will say what is wrong with the file, quoting lines of it: all that is quoted there counts as secret.
         yield from re.findall(r'"((?:[^"\\]|\\.)*)"', text)
         return

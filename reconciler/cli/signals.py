@@ -1,4 +1,4 @@
-"""TERM and INT: stop scheduling, let Packer clean up, record what is done."""
+"""TERM, INT and HUP: stop scheduling, let Packer clean up, record what is done."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from reconciler.cli.workspace import note
 
 @contextmanager
 def cancelled_by_signal() -> Iterator[threading.Event]:
-    """An event that the first TERM or INT sets. A second one ends the process as if nobody listened."""
+    """An event that the first TERM, INT or HUP sets. A second one ends the process as if nobody listened.
+
+    HUP comes when the terminal is closed. Begun with `nohup`, which ignores it, we go on.
+    """
     cancelled = threading.Event()
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -24,7 +27,8 @@ def cancelled_by_signal() -> Iterator[threading.Event]:
         cancelled.set()
         note("stopping: nothing new is begun, running builds clean up, what is done is recorded")
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, *hangup)}
     try:
         yield cancelled
     finally:

@@ -10,9 +10,9 @@ from reconciler.model.lockfile import Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Action, Decision, Health, PlannedImage, Wanted
 from reconciler.model.source import AmiPin, Pin
-from reconciler.model.values import format_instant, parse_instant
+from reconciler.model.values import format_instant
 from reconciler.plan.adoption import NEVER_AGAIN, adoptable, adoptable_by_inputs
-from reconciler.plan.backoff import counts
+from reconciler.plan.backoff import counts, declared, rests
 from reconciler.plan.estimate import seconds_until_tested
 from reconciler.plan.key import REFRESH_OF
 from reconciler.plan.key import wanted as want
@@ -201,7 +201,8 @@ def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
     if situation.forced:
         return None
     failure = None if situation.options.preview else situation.lock.failure
-    if failure is not None and failure.key == wanted.key and situation.now < parse_instant(failure.retry_after):
+    as_declared = declared(situation.image)
+    if failure is not None and rests(failure, key=wanted.key, declared=as_declared, now=situation.now):
         times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
         return f"failed {times}: next try not before {failure.retry_after}, or when its inputs change"
     recorded = ((build.id, build.key, build.phase) for build in situation.lock.builds)

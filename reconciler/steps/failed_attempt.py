@@ -11,7 +11,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Failure, Lockfile
 from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.plan import Decision
-from reconciler.plan.backoff import next_failure
+from reconciler.plan.backoff import declared, next_failure
 from reconciler.steps.record import record_failure
 from reconciler.steps.result import Result
 from reconciler.steps.run import Run
@@ -59,7 +59,8 @@ def failure_of(
     """The failure to record. `first` says that earlier ones do not count, as on a pull request."""
     before = None if first else decision.lock.failure
     inputs = decision.wanted.inputs if decision.wanted is not None else None
-    failure = next_failure(before, build=build_id, key=key, what=failed.what, now=run.now())
+    as_declared = declared(decision.image) if decision.image is not None else None
+    failure = next_failure(before, build=build_id, key=key, what=failed.what, now=run.now(), declared=as_declared)
     failure = failure.model_copy(update={"inputs": inputs})
     if not isinstance(failed, SmokeTestFailed):
         return failure

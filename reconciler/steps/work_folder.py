@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import shutil
 import tempfile
 import time
@@ -11,8 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from reconciler.model.errors import Terminal
+from reconciler.build.process import outlived
+from reconciler.model.declaration import BUILD_ID_PATTERN
+from reconciler.model.errors import Terminal, Transient
 
+PACKERS = "run"
+"""What Packer writes lies here, in the work folder."""
 _LOCK = ".in-use"
 _BEGINNING_SECONDS = 60
 """A folder without a lock is one that is being made, or whose run was killed while it made it."""
@@ -43,13 +48,35 @@ def work_folder(root: Path, name: str) -> Iterator[Path]:
 def sweep(root: Path) -> tuple[Path, ...]:
     """Remove the folders of runs that were killed; returns them.
 
-    In them lies what Packer printed, before any secret was taken out, and a copy of the repository. A Packer that was
-    left running loses its ground with them: it fails, and takes its instance down.
+    In them lies what Packer printed, before any secret was taken out, and a copy of the repository. Where a Packer
+    outlived its run, the folder stays until that Packer has ended: it would lose its ground, and fail.
     """
-    abandoned = tuple(folder for folder in sorted(root.glob("*")) if folder.is_dir() and _is_abandoned(folder))
+    abandoned = tuple(folder for folder in _abandoned(root) if outlived(folder / PACKERS) is None)
     for folder in abandoned:
         shutil.rmtree(folder, ignore_errors=True)
     return abandoned
+
+
+def refuse_while_building(root: Path, image: str) -> None:
+    """Raise Transient while a Packer that outlived its run still builds this image: it is neither joined nor repeated.
+
+    Two runs that both live may build the same image; the slower one sees what the faster one recorded.
+    """
+    named = re.compile(rf"{re.escape(image)}-{BUILD_ID_PATTERN.strip('^$')}-\w+")
+    for folder in _abandoned(root):
+        pid = outlived(folder / PACKERS) if named.fullmatch(folder.name) else None
+        if pid is not None:
+            raise Transient(
+                f"{image} is being built by a Packer that outlived its run{f' (process {pid})' if pid else ''}",
+                mend=(
+                    "let it end, then reconcile again",
+                    f"to stop it, and let it clean up: `kill -TERM -{pid}`" if pid else f"it works in {folder}",
+                ),
+            )
+
+
+def _abandoned(root: Path) -> Iterator[Path]:
+    return (folder for folder in sorted(root.glob("*")) if folder.is_dir() and _is_abandoned(folder))
 
 
 def _is_abandoned(folder: Path) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from reconciler.model.errors import Transient
-from reconciler.plan.words import visible
+from reconciler.model.printable import visible
 
 _BEGIN = re.compile(rb"^reconciler-inventory 1\n", re.MULTILINE)
 _HEAD = re.compile(rb"section ([a-z0-9-]+) ([0-9]{1,3}) ([0-9]{1,12}) ([0-9]{1,12})\n")

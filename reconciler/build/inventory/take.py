@@ -11,7 +11,7 @@ from reconciler.build.inventory.parse import parse
 from reconciler.build.shell import Shell
 from reconciler.model.errors import Transient
 from reconciler.model.inventory import Inventory
-from reconciler.plan.words import visible
+from reconciler.model.printable import visible
 
 PATIENCE_SECONDS = 30
 """How long the machine waits for a package database that somebody has locked."""

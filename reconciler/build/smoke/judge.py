@@ -11,8 +11,8 @@ from reconciler.build.smoke.records import Ended
 from reconciler.build.smoke.wording import cut
 from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import FailedTest
+from reconciler.model.printable import visible
 from reconciler.model.values import format_duration
-from reconciler.plan.words import visible
 
 ONCE_OVER = "once-over"
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from xml.etree import ElementTree as ET
 
 from reconciler.build.smoke.judge import Judged
-from reconciler.plan.words import visible
+from reconciler.model.printable import visible
 
 
 def document(image: str, parts: Sequence[tuple[str, Judged]], *, why: str | None) -> str:

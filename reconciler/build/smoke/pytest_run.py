@@ -12,7 +12,7 @@ from reconciler.build.process import Clock, Command, follow
 from reconciler.build.redact import LineRedactor, Redactor
 from reconciler.build.smoke.records import Began, Broken, Ended, Finished, read
 from reconciler.build.smoke.watch import Watch
-from reconciler.plan.words import visible
+from reconciler.model.printable import visible
 
 TAIL = 20
 """Lines of output that are shown of a failure."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-from reconciler.plan.words import visible
+from reconciler.model.printable import visible
 
 Kind = Literal["refused", "silent", "denied", "no-command", "changed-key", "other"]
 

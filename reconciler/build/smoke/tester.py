@@ -27,7 +27,7 @@ from reconciler.model.errors import Terminal
 from reconciler.model.events import Listener
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import SmokeTestResult
-from reconciler.plan.words import visible
+from reconciler.model.printable import visible
 
 _ONCE_OVER_FILE = Path(__file__).with_name("once_over.py")
 

@@ -97,6 +97,55 @@ def test_no_planted_secret_is_left(
     assert [where for where, secret in SECRETS.items() if secret in seen] == []
 
 
+def test_packers_own_log_spells_no_secret_in_its_own_way(
+    requests: Any, packer: Packer, heard: Any, cancelled: threading.Event
+) -> None:
+    template = """
+variable "token" {
+  type      = string
+  sensitive = true
+}
+source "null" "web" { communicator = "none" }
+build {
+  sources = ["null.web"]
+  provisioner "shell-local" {
+    environment_vars = ["TOKEN=${var.token}"]
+    inline           = ["echo \\"token is $TOKEN\\"", "exit 3"]
+  }
+}
+"""
+    environment = {"PATH": os.environ["PATH"], "PACKER_LOG": "1", "PKR_VAR_token": "s3,cr%et'q\"x\\y<z\nof,two"}
+    token = Variable("token", "string", Place("desired/web/web.pkr.hcl"), default=None, sensitive=True)
+    request = requests({"web.pkr.hcl": template}, builders=("null.web",), variables=(token,), environment=environment)
+
+    with pytest.raises(BuildFailed):
+        packer.build(request, listener=heard, cancelled=cancelled)
+
+    log = request.log.read_text()
+    assert "token is <redacted>" in log
+    assert [piece for piece in ("s3", "cr%et", "of,two", "of%!(") if piece in log] == []
+
+
+def test_of_an_endless_line_the_log_has_the_beginning(
+    requests: Any, packer: Packer, heard: Any, cancelled: threading.Event
+) -> None:
+    template = """
+source "null" "web" { communicator = "none" }
+build {
+  sources = ["null.web"]
+  provisioner "shell-local" { inline = ["printf %05000000d 7", "exit 3"] }
+}
+"""
+    request = requests({"web.pkr.hcl": template}, builders=("null.web",))
+
+    with pytest.raises(BuildFailed) as caught:
+        packer.build(request, listener=heard, cancelled=cancelled)
+
+    assert "more characters)" in request.log.read_text()
+    assert request.log.stat().st_size < 500_000
+    assert any(line.endswith("more characters)") for line in caught.value.tail)
+
+
 def test_what_packer_writes_is_its_owners_only_while_it_runs(
     requests: Any, packer: Packer, heard: Any, cancelled: threading.Event, tmp_path: Path
 ) -> None:
@@ -113,5 +162,5 @@ build {
         packer.build(request, listener=heard, cancelled=cancelled)
 
     listed = [line for line in caught.value.tail if "web-20261122T101530Z" in line]
-    assert len(listed) == 3
+    assert len(listed) == 4
     assert all(line.startswith("-rw-------") for line in listed)

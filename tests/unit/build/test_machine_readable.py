@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler.build.lines import LONGEST
 from reconciler.build.machine_readable import (
     COMMA,
     ArtifactCount,
@@ -152,6 +153,22 @@ def test_a_very_long_line_in_small_pieces_is_one_line() -> None:
     output = b"1,,ui,say," + b"x" * 1_000_000 + b"\n"
 
     assert read(output, list(range(0, len(output), 997))) == [Say(1, "say", "x" * 1_000_000)]
+
+
+@pytest.mark.parametrize(
+    ("begins", "kept"),
+    [
+        ("1,,ui,say,", Say(1, "say", "x" * (LONGEST - 10), left_out=17)),
+        ("1,web,error,", BuildError(1, "web", "x" * (LONGEST - 12), left_out=17)),
+        ("1,web,artifact,0,id,", Noise("1,web,artifact,0,id," + "x" * (LONGEST - 20), left_out=17)),
+        ("1,web,new-type,", Noise("1,web,new-type," + "x" * (LONGEST - 15), left_out=17)),
+        ("panic: ", Noise("panic: " + "x" * (LONGEST - 7), left_out=17)),
+    ],
+)
+def test_of_an_endless_line_the_beginning_is_kept_and_half_a_record_is_none(begins: str, kept: Line) -> None:
+    output = begins.encode() + b"x" * (LONGEST - len(begins) + 17) + b"\n2,,ui,say,next\n"
+
+    assert read(output, list(range(0, len(output), 65_536))) == [kept, Say(2, "say", "next")]
 
 
 def test_a_line_that_was_cut_off_is_read_when_the_output_ends() -> None:

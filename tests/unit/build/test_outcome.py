@@ -172,3 +172,11 @@ def test_from_1_13_on_only_known_headlines_are_steps() -> None:
     assert is_step("Doing something of its own", (1, 12, 0))
     assert not is_step("Reading package lists...", (1, 13, 0))
     assert is_step("Waiting for AMI to become ready...", (1, 16, 0))
+
+
+def test_of_a_long_line_what_is_told_is_short() -> None:
+    seen = outcome(f"1,,ui,say,    web: {'x' * 5000}\n1,web,error,{'y' * 5000}\n{'z' * 5000}\n", exit_code=1)
+
+    assert seen.tail == (f"{'x' * 1000} … (4000 more characters)",)
+    assert seen.failures[0].error == f"{'y' * 1000} … (4000 more characters)"
+    assert seen.general == (f"{'z' * 1000} … (4000 more characters)",)

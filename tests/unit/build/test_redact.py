@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.build.redact import LineRedactor, redactor
+from reconciler.build.redact import LONGEST_SHOWN, LineRedactor, redactor
 
 # No time limits: the machine may be busy.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -44,6 +44,49 @@ def test_a_secret_is_found_as_json_urls_and_headers_spell_it(spelled: str) -> No
 )
 def test_a_secret_is_found_as_forms_and_urlencode_spell_it(spelled: str) -> None:
     assert redactor(["toksecret-Ab9 /x"])(f"t={spelled}&u=1") == "t=<redacted>&u=1"
+
+
+@pytest.mark.parametrize(
+    ("secret", "spelled"),
+    [
+        ('s3,cr%et"x', 's3%!(PACKER_COMMA)cr%et"x'),
+        ('s3,cr%et"x', 's3%!(PACKER_COMMA)cr%et\\"x'),
+        ("first\nx,y", "first\\nx%!(PACKER_COMMA)y"),
+        ("first\r\nx,y", "first\\r\\nx%!(PACKER_COMMA)y"),
+        ("it's<that>", "it'\"'\"'s<that>"),
+        ("it's<that>", "it'\\''s<that>"),
+        ("it's<that>", "it's\\u003cthat\\u003e"),
+    ],
+)
+def test_a_secret_is_found_as_packers_log_the_shell_and_go_spell_it(secret: str, spelled: str) -> None:
+    assert redactor([secret])(f"1,,ui,say,[{spelled}]") == "1,,ui,say,[<redacted>]"
+
+
+@unhurried
+@given(st.integers(0, 40), st.sampled_from([0, 7]))
+def test_no_half_of_a_secret_is_left_where_a_line_is_cut(offset: int, left_out: int) -> None:
+    secret = "hunter2-and-a-long-tail"
+    redact = redactor([secret])
+    text = "." * (LONGEST_SHOWN - offset) + secret + "." * (5000 if not left_out else 0)
+
+    shown = redact(redact.shortened(text, left_out=left_out))
+
+    assert "hunter2" not in shown
+    assert shown.endswith("more characters)")
+
+
+def test_what_is_cut_off_is_counted_and_a_line_of_common_length_is_whole() -> None:
+    redact = redactor(())
+    whole = "." * LONGEST_SHOWN
+
+    assert redact.shortened(whole) == whole
+    assert redact.shortened("." * 100_000, left_out=5) == f"{whole} … ({100_005 - LONGEST_SHOWN} more characters)"
+
+
+def test_of_a_line_that_is_cut_inside_of_a_secret_longer_than_all_that_is_shown_nothing_is_left() -> None:
+    secret = "s" * (2 * LONGEST_SHOWN)
+
+    assert redactor([secret]).shortened(secret[:-1], left_out=1) == f" … ({2 * LONGEST_SHOWN} more characters)"
 
 
 def test_a_megabyte_without_a_blank_is_read_once() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.model.lockfile import Failure
 from reconciler.model.values import parse_instant
-from reconciler.plan.backoff import next_failure
+from reconciler.plan.backoff import next_failure, rests
 
 NOW = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 
@@ -38,3 +38,21 @@ def test_the_rest_doubles_up_to_a_day(attempts: int, rest: timedelta) -> None:
 def test_another_key_starts_anew() -> None:
     fresh = next_failure(after(5), build="20261123T101530Z-2b3c4d5", key="sha256:2", what="no", now=NOW)
     assert fresh.attempts == 1
+
+
+def test_another_declaration_of_the_same_key_starts_anew_and_ends_the_rest() -> None:
+    resting = next_failure(
+        after(5), build="20261123T101530Z-2b3c4d5", key="sha256:1", declared="sha256:a", what="no", now=NOW
+    )
+    later = next_failure(
+        resting, build="20261123T101530Z-2b3c4d5", key="sha256:1", declared="sha256:b", what="no", now=NOW
+    )
+
+    assert (resting.attempts, later.attempts) == (6, 1)
+    assert rests(resting, key="sha256:1", declared="sha256:a", now=NOW)
+    assert not rests(resting, key="sha256:1", declared="sha256:b", now=NOW)
+
+
+def test_a_failure_that_does_not_say_what_was_declared_rests_as_long_as_its_key_is_wanted() -> None:
+    assert rests(after(1), key="sha256:1", declared="sha256:a", now=NOW)
+    assert not rests(after(1), key="sha256:2", declared="sha256:a", now=NOW)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.model.errors import Terminal
-from reconciler.steps.work_folder import sweep, work_folder
+from reconciler.model.errors import Terminal, Transient
+from reconciler.steps.work_folder import refuse_while_building, sweep, work_folder
 
 HOLD = """
 import sys, pathlib
@@ -20,6 +21,18 @@ with work_folder(pathlib.Path(sys.argv[1]), "web") as folder:
     (folder / "secret").write_text("x")
     print(folder, flush=True)
     sys.stdin.read()
+"""
+
+
+BUILD = """
+import os, sys, pathlib, threading
+from reconciler.build.process import Command, follow
+from reconciler.steps.work_folder import PACKERS, work_folder
+root = pathlib.Path(sys.argv[1])
+with work_folder(root, "web-20261122T101530Z-1a2b3c4") as folder:
+    packer = Command(["/bin/sh", "-c", "echo $$; cat ../end > /dev/null"], folder, {"PATH": os.environ["PATH"]})
+    out, err = (folder / PACKERS / name for name in ("x.stdout", "x.stderr"))
+    follow(packer, (root / "pid").write_bytes, stdout=out, stderr=err, timeout=1e9, cancelled=threading.Event())
 """
 
 
@@ -54,6 +67,30 @@ def test_what_a_killed_run_left_is_swept_and_what_a_living_one_holds_is_not(tmp_
     assert list(tmp_path.iterdir()) == [held]
     living.communicate("")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_packer_that_outlived_its_run_keeps_its_folder_and_its_image_is_left_alone(tmp_path: Path) -> None:
+    root = tmp_path / "work"
+    root.mkdir()
+    for pipe in ("pid", "end"):
+        os.mkfifo(root / pipe)
+    run = subprocess.Popen([sys.executable, "-c", BUILD, str(root)])
+    pid = int((root / "pid").read_text())
+    refuse_while_building(root, "web")  # a run that lives is no obstacle
+    run.kill()
+    run.wait()
+    ending = os.pidfd_open(pid)
+
+    assert sweep(root) == ()
+    refuse_while_building(root, "we")
+    with pytest.raises(Transient, match=rf"web is being built by a Packer that outlived its run \(process {pid}\)"):
+        refuse_while_building(root, "web")
+
+    (root / "end").write_text("")
+    select.select([ending], [], [])
+    os.close(ending)
+    refuse_while_building(root, "web")
+    assert [left.name.rpartition("-")[0] for left in sweep(root)] == ["web-20261122T101530Z-1a2b3c4"]
 
 
 def test_a_folder_that_is_just_being_made_is_left_alone_and_an_old_one_without_a_lock_is_not(tmp_path: Path) -> None:
