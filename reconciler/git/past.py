@@ -17,6 +17,8 @@ _PULL_REQUEST = re.compile(
     r"^Merge pull request #(\d+) |\(pull request #(\d+)\)|\(#(\d+)\)$"
 )
 
+_LATEST = int(datetime(2999, 12, 31, tzinfo=UTC).timestamp())
+
 
 @dataclass(frozen=True)
 class Version:
@@ -138,9 +140,19 @@ def branches_with(git: Git, commit: str) -> tuple[str, ...]:
 
 def removed_in(git: Git, commit: str, *, parent: str, folder: str) -> tuple[str, ...]:
     """The files directly in a folder that a commit took away. Renames are not guessed at."""
+    return _differing(git, commit, parent=parent, folder=folder, how="D")
+
+
+def added_in(git: Git, commit: str, *, parent: str, folder: str) -> tuple[str, ...]:
+    """The files directly in a folder that a commit brought. Renames are not guessed at."""
+    return _differing(git, commit, parent=parent, folder=folder, how="A")
+
+
+def _differing(git: Git, commit: str, *, parent: str, folder: str, how: str) -> tuple[str, ...]:
+    only = f"--diff-filter={how}"
     listing = git.run(
-        "diff-tree", "-r", "-z", "--name-only", "--no-renames", "--diff-filter=D", parent, commit, "--", f"{folder}/"
-    )
+        "diff-tree", "-r", "-z", "--name-only", "--no-renames", only, parent, commit, "--", f"{folder}/"
+    )  # fmt: skip
     names = os.fsdecode(listing.stdout).split("\0")
     return tuple(name for name in names if name.startswith(f"{folder}/") and "/" not in name[len(folder) + 1 :])
 
@@ -220,4 +232,6 @@ def _contents(git: Git, names: Sequence[str]) -> list[bytes | None]:
 
 
 def _moment(seconds: str) -> datetime:
-    return datetime.fromtimestamp(int(seconds), UTC)
+    """The time of a commit; of one that says none, or one that no calendar has, the nearest that there is."""
+    given = int(seconds) if seconds.isdecimal() else 0
+    return datetime.fromtimestamp(min(given, _LATEST), UTC)

@@ -28,7 +28,7 @@ _BUILD_ID = re.compile(BUILD_ID_PATTERN)
 
 def began_at(build_id: str) -> datetime:
     """When a build began, as its id says. Raises ValueError for anything that is no build id."""
-    if not _BUILD_ID.fullmatch(build_id):
+    if not _BUILD_ID.fullmatch(build_id) or build_id[0] not in "12":  # as in any Instant
         raise ValueError(f"{build_id!r} is not a build id such as 20261122T101530Z-1a2b3c4")
     return datetime.fromisoformat(build_id[:16])
 
@@ -51,6 +51,7 @@ class Artifact(Model):
     id: str
     name: str | None = None
     snapshots: tuple[str, ...] = ()
+    recorded: Instant | None = Field(None, description="When it was recorded, where that was later than its build.")
 
 
 class PackerVersions(Model):
@@ -130,7 +131,7 @@ class Build(Model):
     commit: str
     reasons: tuple[Reason, ...] = ()
     started: Instant | None = None
-    seconds: int | None = None
+    seconds: int | None = Field(None, ge=0, le=1_000_000_000)
     packer: PackerVersions | None = None
     source: Pin | None = None
     artifacts: tuple[Artifact, ...]
@@ -165,6 +166,9 @@ class Failure(Model):
     key: Digest
     inputs: Digest | None = Field(
         None, description="Of all that was built but its source: as long as it is declared, the failure stands."
+    )
+    declared: Digest | None = Field(
+        None, description="Of all that image.yaml declared: once it says something else, the rest is over."
     )
     attempts: int = Field(ge=1)
     at: Instant

@@ -14,8 +14,8 @@ SCHEMA: Literal[1] = 1
 
 Outcome = Literal["proven", "not proven", "wrong"]
 Check = Literal[
-    "content", "commit", "record", "channel", "change", "commit-signature", "statement", "statement-signature",
-    "smoke-test", "sbom", "tag", "tag-signature", "source", "registry",
+    "lockfile", "content", "commit", "record", "channel", "change", "commit-signature", "statement",
+    "statement-signature", "smoke-test", "sbom", "tag", "tag-signature", "source", "registry",
 ]  # fmt: skip
 """Stable codes: scripts choose by them. Each is explained in docs/provenance.md."""
 

@@ -33,12 +33,26 @@ class LockVersion:
 
 
 @dataclass(frozen=True)
+class Unreadable:
+    """A lockfile that can't be read at the revision that is looked at, so that nobody knows what is recorded now."""
+
+    commit: str
+    """The commit that left it so."""
+    author: str
+    """`Name <address>`."""
+    why: str
+    """With the place: `state/web.lock.json:3:5: unknown key "new"`."""
+
+
+@dataclass(frozen=True)
 class LockPast:
     """Every version of an image's lockfile, newest first, under every name that the image had."""
 
     versions: tuple[LockVersion, ...]
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Commits whose lockfile can't be read, and why."""
+    now_unreadable: Unreadable | None = None
+    """Where the newest of these versions is not what is recorded now, since that can't be read."""
 
     @property
     def complete(self) -> bool:

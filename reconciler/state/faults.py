@@ -16,6 +16,16 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
+_STOPPED = re.compile(r"^Invalid JSON: (?P<why>.*) at line (?P<line>\d+) column (?P<column>\d+)$")
+"""What pydantic says of JSON that Python takes."""
+_LONG = 20
+"""Digits of a whole number that no lockfile has."""
+_SYNTAX = {
+    "Invalid control character at": "a line break or control character inside of a text",
+    "Unexpected UTF-8 BOM (decode using utf-8-sig)": "it begins with a byte order mark",
+    "Extra data": "there is more after its end",
+}
+"""What of Python's words for bad JSON says nothing by itself."""
 
 
 def explain(content: bytes, path: str) -> UserError:
@@ -35,7 +45,10 @@ def explain(content: bytes, path: str) -> UserError:
                 f"`git checkout <commit> -- {path}`, commit it, and `reconciler reconcile` does the rest",
             ),
         )
-    return _not_json(text, path) or _twice(text, path) or _newer(text, path) or _invalid(text, path)
+    try:
+        return _not_json(text, path) or _unfit(text, path)
+    except RecursionError:
+        return UserError("nested too deeply for a lockfile", where=Place(path), mend=_take_back(path))
 
 
 def wrong_name(content: bytes, path: str, image: str) -> UserError:
@@ -50,17 +63,25 @@ def wrong_name(content: bytes, path: str, image: str) -> UserError:
 
 def _not_json(text: str, path: str) -> UserError | None:
     try:
-        json.loads(text)
+        _value(text)
     except json.JSONDecodeError as error:
         # Python reports an unterminated string only at the end of the text.
         if error.pos < len(text.rstrip()) and not error.msg.startswith("Unterminated string"):
-            where = Place(path, error.lineno, error.colno)
-            return UserError(f"not valid JSON: {error.msg}", where=where, mend=_take_back(path))
+            what = f"not valid JSON: {_SYNTAX.get(error.msg, error.msg)}"
+            return UserError(what, where=Place(path, error.lineno, error.colno), mend=_take_back(path))
         what = "the file ends in the middle" if text.strip() else "the file is empty"
         return UserError(what, where=place(path, text, len(text.rstrip())), mend=_take_back(path))
-    except RecursionError:
-        return UserError("nested too deeply for a lockfile", where=Place(path), mend=_take_back(path))
     return None
+
+
+def _value(text: str) -> object:
+    # Python refuses to read a whole number of more than 4300 digits, which is valid JSON.
+    return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < _LONG else float(digits))
+
+
+def _unfit(text: str, path: str) -> UserError:
+    """What is wrong with a text that is valid JSON."""
+    return _twice(text, path) or _newer(text, path) or _unnumbered(text, path) or _invalid(text, path)
 
 
 def _twice(text: str, path: str) -> UserError | None:
@@ -75,7 +96,7 @@ def _twice(text: str, path: str) -> UserError | None:
 
 
 def _newer(text: str, path: str) -> UserError | None:
-    value = json.loads(text)
+    value = _value(text)
     schema = value.get("schema") if isinstance(value, dict) else None
     if not isinstance(schema, int) or schema <= SCHEMA:
         return None
@@ -86,11 +107,21 @@ def _newer(text: str, path: str) -> UserError | None:
     )
 
 
+def _unnumbered(text: str, path: str) -> UserError | None:
+    value = _value(text)
+    if not isinstance(value, dict) or "schema" in value:
+        return None
+    return UserError('the lockfile lacks the key "schema"', where=Place(path, 1, 1), mend=_take_back(path))
+
+
 def _invalid(text: str, path: str) -> UserError:
     try:
         Lockfile.model_validate_json(text)
     except ValidationError as error:
         details = error.errors(include_url=False, include_input=False)
+        if stopped := _STOPPED.search(details[0]["msg"]):
+            where = Place(path, int(stopped["line"]), int(stopped["column"]))
+            return UserError(f"not valid JSON: {stopped['why']}", where=where, mend=_take_back(path))
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
         return UserError(
             _say(details[0]) + more,

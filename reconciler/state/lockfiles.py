@@ -65,8 +65,9 @@ def parse(content: bytes, path: str) -> Lockfile:
     """
     try:
         # pydantic takes the last of two equal keys, as most readers of JSON do; somebody meant the first.
-        json.loads(content, object_pairs_hook=_without_duplicates)
+        members = json.loads(content, object_pairs_hook=_without_duplicates)
         lockfile = Lockfile.model_validate_json(content)
+        _check_numbered(members)
     except (ValueError, RecursionError) as error:
         raise explain(content, path) from error
     if path != path_of(lockfile.image):
@@ -113,6 +114,12 @@ def _without_duplicates(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(members) != len(pairs):
         raise ValueError("a key is given twice")
     return members
+
+
+def _check_numbered(members: Mapping[str, object]) -> None:
+    # The model has a default, for lockfiles that are made here.
+    if "schema" not in members:
+        raise ValueError("no schema")
 
 
 def _check_entry(image: str, entry: TreeEntry) -> None:

@@ -18,6 +18,7 @@ from urllib.parse import unquote
 from reconciler.model.errors import Place, UserError
 from reconciler.model.inventory import Inventory, OperatingSystem, Package, PackageKind
 from reconciler.model.lockfile import InventoryRecord
+from reconciler.model.values import canonical_json
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.sbom_properties import SECTIONS, from_properties, to_properties
 
@@ -64,13 +65,15 @@ def read_sbom(content: bytes, *, path: str = "SBOM") -> Inventory:
         UserError: it is none that reconciler wrote.
     """
     try:
-        return _inventory(json.loads(content))
+        inventory = _inventory(json.loads(content))
+        canonical_json(inventory.as_json())  # refuses what has no digest: half a character, the infinite
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(
             "not an SBOM that reconciler wrote",
             where=Place(path),
             mend=f"take the last good one back: `git log -- {path}`, then `git checkout <commit> -- {path}`",
         ) from error
+    return inventory
 
 
 def _below_state(image: str, build_id: str) -> str:

@@ -35,6 +35,9 @@ FORMATS: dict[str, tuple[type[BaseModel], str]] = {
 }
 """File name to model and what it describes. A number in a name goes up when what was valid no longer is."""
 
+_NUMBERED = {"lockfile-1.json"}
+"""Formats that are read back, and refused without their number."""
+
 Json = dict[str, Any]
 
 
@@ -62,6 +65,8 @@ def _render(name: str, model: type[BaseModel], title: str) -> bytes:
         properties = schema.get("$defs", {}).get(definition, {}).get("properties", {})
         for key in amendments.keys() & properties.keys():
             properties[key] = amendments[key](properties[key])
+    if name in _NUMBERED:
+        schema["required"] = ["schema", *schema.get("required", ())]
     complete = {**_with_durations(schema), "$schema": DIALECT, "$id": name, "title": title}
     return f"{json.dumps(complete, indent=2, sort_keys=True, ensure_ascii=False)}\n".encode()
 

@@ -7,20 +7,21 @@ from typing import Any
 
 from reconciler.model.lockfile import Build, InventoryRecord
 from reconciler.model.provenance import Resource, Statement
-from reconciler.model.verification import Finding
+from reconciler.model.verification import Finding, Signature
 from reconciler.plan.proof.evidence import Evidence, SbomFile, TagRecord
 from reconciler.plan.proof.findings import finding, join, judge_signature
 from reconciler.plan.proof.provenance import SBOM, SMOKE_TEST, record_of, statement
 from reconciler.plan.smoke_words import outcome
 
 _MOST = 3
+_NOR_COMMITS = "and what is recorded of it was not all committed under a key that is trusted"
 
 
 def check_statement(evidence: Evidence) -> Iterator[Finding]:
     """Whether the statement is there, says what the record says, and is signed."""
     found = evidence.attestation
     if found is None:
-        yield finding("statement", "not proven", "no provenance was written for it", required=False)
+        yield _no_statement(evidence)
         return
     if found.statement is None:
         yield finding("statement", "wrong", f"{found.path} {found.why}")
@@ -35,9 +36,26 @@ def check_statement(evidence: Evidence) -> Iterator[Finding]:
     elif not found.why:
         what = f"its provenance names {_artifacts(evidence.build)}, its record, commit, source and Packer"
         yield finding("statement", "proven", what)
-    # Git may sign commits by OpenPGP; then the statement has the commit's signature alone.
-    needed = evidence.sign if evidence.recorded.signature.form in ("ssh", "") else ""
-    yield judge_signature("statement-signature", found.signature, "its provenance", needed=needed)
+    yield _statement_signature(found.signature, evidence)
+
+
+def _no_statement(evidence: Evidence) -> Finding:
+    """A record of before there was provenance has none; or somebody took it away to change what it covered."""
+    what = "no provenance was written for it"
+    if evidence.sign and not evidence.signed_by_commits:
+        return finding("statement", "not proven", f"{what}, {_NOR_COMMITS}")
+    return finding("statement", "not proven", what, required=False)
+
+
+def _statement_signature(signature: Signature, evidence: Evidence) -> Finding:
+    # Git may sign commits by OpenPGP; then the statement has the commits' signatures alone.
+    by_commits = signature.state == "absent" and evidence.recorded.signature.form not in ("ssh", "")
+    if by_commits and evidence.sign and not evidence.signed_by_commits:
+        return finding(
+            "statement-signature", "not proven", f"its provenance has no signature of its own, {_NOR_COMMITS}"
+        )
+    needed = "" if by_commits else evidence.sign
+    return judge_signature("statement-signature", signature, "its provenance", needed=needed)
 
 
 def differences(found: Statement, evidence: Evidence) -> list[str]:

@@ -11,6 +11,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.provenance import Statement
 from reconciler.model.source import Channel
 from reconciler.model.verification import Signature, Verification
+from reconciler.plan.history import Unreadable
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,17 @@ class TagRecord:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """What is found of the parent's build; nothing where that is an image from outside, or nowhere recorded."""
+
+    found: Verification | None = None
+    key: str | None = None
+    """As it is recorded."""
+    unreadable: str = ""
+    """Why it is not known whether it is recorded: its lockfile can't be read."""
+
+
+@dataclass(frozen=True)
 class Look:
     """What the registry said of one artifact: what it has there, None for nothing, or why it could not be asked."""
 
@@ -119,12 +131,18 @@ class Evidence:
     attestation: Attestation | None = None
     sbom: SbomFile | None = None
     tag: TagRecord | None = None
-    parent: Verification | None = None
-    parent_key: str | None = None
+    parent: Parent = Parent()
+    now_unreadable: Unreadable | None = None
+    """Where the build was found in an older lockfile, since the one of now can't be read."""
     pointed: Pointed | None = None
     """Who pointed the channel to it by which it was asked for; None where it was asked for by itself."""
     looks: tuple[Look, ...] | None = None
     """None where the registry was not asked."""
+
+    @property
+    def signed_by_commits(self) -> bool:
+        """Whether all that is recorded of it was committed under a key that is trusted."""
+        return all(one.signature.state == "good" for one in (self.recorded, *self.others))
 
 
 def settled(build: Build) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from reconciler.model.lockfile import Build
 from reconciler.model.verification import Finding, Signature, Verification
 from reconciler.plan.proof.attested import judge_sbom, judge_smoke_test
-from reconciler.plan.proof.evidence import Content, Look, SbomFile
+from reconciler.plan.proof.evidence import Content, Look, Parent, SbomFile
 from reconciler.plan.proof.findings import finding, judge_signature
 from reconciler.plan.proof.verification import judge_content, judge_registry, judge_source, verdict
 
@@ -31,14 +31,13 @@ class PreviewEvidence:
     """Why its tag has to be signed, as half a sentence; empty where it has not."""
     at_built: Content
     sbom: SbomFile | None
-    parent: Verification | None
-    parent_key: str | None
+    parent: Parent
     looks: tuple[Look, ...] | None = None
 
 
 def judge_preview(evidence: PreviewEvidence) -> Verification:
     """Every finding about a preview. It is never verified: a record on the branch is what verifies a build."""
-    return verdict(evidence.image, evidence.build.id, _findings(evidence), parent=evidence.parent)
+    return verdict(evidence.image, evidence.build.id, _findings(evidence), parent=evidence.parent.found)
 
 
 def _findings(evidence: PreviewEvidence) -> Iterator[Finding]:
@@ -54,5 +53,5 @@ def _findings(evidence: PreviewEvidence) -> Iterator[Finding]:
     yield judge_signature("tag-signature", evidence.signature, f"the tag {evidence.tag}", needed=evidence.needed)
     yield judge_smoke_test(build, attested=False)
     yield from judge_sbom(build.inventory, evidence.sbom, named=None)
-    yield from judge_source(build, evidence.parent, parent_key=evidence.parent_key)
+    yield from judge_source(build, evidence.parent)
     yield from judge_registry(build, evidence.looks)

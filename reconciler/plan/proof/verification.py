@@ -5,18 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from reconciler.model.lockfile import Build
+from reconciler.model.printable import visible
 from reconciler.model.values import digest
 from reconciler.model.verification import Check, Finding, Verification
 from reconciler.plan.key import REFRESH_OF, SOURCE
 from reconciler.plan.proof.attested import check_sbom, check_smoke_test, check_statement, check_tag
-from reconciler.plan.proof.evidence import Content, Evidence, Look, Writing
+from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, Writing
 from reconciler.plan.proof.findings import finding, join, judge_signature
-from reconciler.plan.words import visible
 
 
 def judge(evidence: Evidence) -> Verification:
     """Every finding about a build, the most telling first."""
     findings = (
+        *_lockfile(evidence),
         *judge_content(evidence.build, evidence.at_built, evidence.at_recorded),
         *_commit(evidence),
         *_record(evidence),
@@ -27,10 +28,10 @@ def judge(evidence: Evidence) -> Verification:
         *check_smoke_test(evidence),
         *check_sbom(evidence),
         *check_tag(evidence),
-        *judge_source(evidence.build, evidence.parent, parent_key=evidence.parent_key),
+        *judge_source(evidence.build, evidence.parent),
         *judge_registry(evidence.build, evidence.looks),
     )
-    return verdict(evidence.image, evidence.build.id, findings, parent=evidence.parent)
+    return verdict(evidence.image, evidence.build.id, findings, parent=evidence.parent.found)
 
 
 def verdict(
@@ -45,6 +46,15 @@ def verdict(
         findings=clean,
         source=parent,
     )
+
+
+def _lockfile(evidence: Evidence) -> Iterator[Finding]:
+    """Whether what is recorded now can be read. Where it can, the other findings are about it."""
+    broken = evidence.now_unreadable
+    if broken is not None:
+        by = f"{broken.commit[:7]} of {broken.author} left it so; all else here is from before that"
+        what = f"the lockfile on {evidence.branch} can't be read: {broken.why}. {by}"
+        yield finding("lockfile", "wrong", what)
 
 
 def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
@@ -167,7 +177,7 @@ def _signatures(evidence: Evidence) -> Iterator[Finding]:
         yield judge_signature("commit-signature", one.signature, f"the commit {one.short}", needed=one.needed)
 
 
-def judge_source(build: Build, parent: Verification | None, *, parent_key: str | None) -> Iterator[Finding]:
+def judge_source(build: Build, parent: Parent) -> Iterator[Finding]:
     """What is known of what a build stands on: an image from outside, or a parent's build and its recorded key."""
     pin = build.source
     if pin is None:
@@ -176,13 +186,15 @@ def judge_source(build: Build, parent: Verification | None, *, parent_key: str |
         keyed = SOURCE in build.components
         what = f"on {pin} ({pin.ami.id} in {pin.ami.region}), an image from outside of this repository"
         yield finding("source", "proven" if keyed else "not proven", what, required=False)
-    elif parent_key is not None and parent_key != pin.key:
+    elif parent.unreadable:
+        yield finding("source", "wrong", f"on {pin}, of which nothing can be read: {parent.unreadable}")
+    elif parent.key is not None and parent.key != pin.key:
         yield finding("source", "wrong", f"on {pin}, whose recorded key is another than that of this build's source")
-    elif parent is None:
+    elif parent.found is None:
         yield finding("source", "not proven", f"on {pin}, of which nothing is recorded here")
-    elif parent.verified:
+    elif parent.found.verified:
         yield finding("source", "proven", f"on {pin}, which is itself verified")
-    elif any(one.outcome == "wrong" for one in parent.findings):
+    elif any(one.outcome == "wrong" for one in parent.found.findings):
         yield finding("source", "wrong", f"on {pin}, about which something is wrong: see below")
     else:
         yield finding("source", "not proven", f"on {pin}, which is itself not proven: see below")

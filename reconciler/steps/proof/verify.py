@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -27,6 +28,7 @@ from reconciler.plan.proof.evidence import (
     Content,
     Evidence,
     Look,
+    Parent,
     Pointed,
     TagRecord,
     Writing,
@@ -37,10 +39,12 @@ from reconciler.plan.proof.previews import PreviewEvidence, judge_preview
 from reconciler.plan.proof.verification import judge
 from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import path_of
-from reconciler.steps.past_locks import past_of, starts_shallow
+from reconciler.steps.past_locks import NothingReadable, name_now, past_of, starts_shallow
 from reconciler.steps.proof.files import Files, attestation_of, paths, sbom_file, sbom_of
 from reconciler.steps.proof.previewed import Preview, built, failed, find_preview, preview_sbom
 from reconciler.steps.proof.signing import SigningRule
+
+_COMMIT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass
@@ -111,9 +115,8 @@ class Verifier:
 
     def _verify_preview(self, image: str, preview: Preview) -> Verification:
         build = preview.build
-        known = find_commit(self.repository.git, build.commit) is not None
+        known = self._knows(build.commit)
         path = sbom_tag_name(image, build.id)
-        parent, parent_key = self._parent(build)
         evidence = PreviewEvidence(
             image=image,
             build=build,
@@ -125,8 +128,7 @@ class Verifier:
             needed=self._rule.of_now(),
             at_built=self._content(build.commit, (image,)) if known else Content(build.commit, None),
             sbom=sbom_file(path, preview_sbom(self.repository, image, build)) if build.inventory is not None else None,
-            parent=parent,
-            parent_key=parent_key,
+            parent=self._parent(build),
             looks=tuple(_looks(build, self.registry)) if self.registry is not None else None,
         )
         return judge_preview(evidence)
@@ -145,8 +147,7 @@ class Verifier:
         # What is pruned from the lockfile is gone from state/ as well: there it stands as it was last.
         at = self.revision if past.versions[0].lock.build(build_id) is not None else last.commit
         files = Files(self.repository, at)
-        parent, parent_key = self._parent(build)
-        known = find_commit(self.repository.git, build.commit) is not None
+        known = self._knows(build.commit)
         return Evidence(
             image=past.names[0],
             names=past.names,
@@ -168,11 +169,15 @@ class Verifier:
             attestation=attestation_of(build, files, signers=self.signers),
             sbom=sbom_of(build, files),
             tag=self._tag(build, past.names),
-            parent=parent,
-            parent_key=parent_key,
+            parent=self._parent(build),
+            now_unreadable=past.now_unreadable,
             pointed=self._pointed(past, channel) if channel is not None else None,
             looks=tuple(_looks(build, registry)) if registry is not None else None,
         )
+
+    def _knows(self, commit: str) -> bool:
+        """Whether this clone has a commit. A record names it by its id: what a branch is called may move."""
+        return _COMMIT_ID.fullmatch(commit) is not None and find_commit(self.repository.git, commit) is not None
 
     def _pointed(self, past: LockPast, channel: Channel) -> Pointed:
         """Who pointed a channel to where it is: the oldest of the versions since which it points there."""
@@ -180,31 +185,38 @@ class Verifier:
             takewhile(lambda one: _channel(one, channel) == _channel(past.versions[0], channel), past.versions)
         )
         told = since[-1]
-        path = path_of(told.image)
-        merge = chosen_by_merge(self.repository.git, path, since=told.commit, revision=self.revision)
+        names = dict.fromkeys(one.image for one in since)
+        merges = (
+            chosen_by_merge(self.repository.git, path_of(name), since=told.commit, revision=self.revision)
+            for name in names
+        )
+        merge = next(filter(None, merges), None)
         if merge is not None:
             author, subject = author_of(self.repository.git, merge), "a merge that threw away another lockfile"
             told = replace(told, commit=merge, author=author, subject=subject, trailers={}, cut_off=False)
         return Pointed(channel, self._writing(told, f"the channel {channel}"))
 
-    def _parent(self, build: Build) -> tuple[Verification | None, str | None]:
-        """What is found of the parent's build, and its recorded key; None where it is an upstream image or unknown."""
+    def _parent(self, build: Build) -> Parent:
+        """What is found of the parent's build."""
         pin = build.source
         if pin is None or pin.image is None or pin.build is None:
-            return None, None
+            return Parent()
         try:
-            past = self.past(pin.image)
+            name = name_now(self.repository, pin.image, revision=self.revision)
+            past = self.past(name)
+        except NothingReadable as error:
+            return Parent(unreadable=error.what)
         except UserError:
-            return None, None
+            return Parent()
         last = past.last_with(pin.build)
         recorded = last.lock.build(pin.build) if last is not None else None
         if recorded is None:
-            return None, None
+            return Parent(unreadable=past.now_unreadable.why if past.now_unreadable is not None else "")
         if pin.build not in self._judged:
             # A build that stands on itself, by whichever way, can only have been written by hand.
             self._judged[pin.build] = Verification(image=past.names[0], build=pin.build, verified=False, findings=())
-            self._judged[pin.build] = judge(self._evidence(pin.image, pin.build))
-        return self._judged[pin.build], recorded.key
+            self._judged[pin.build] = judge(self._evidence(name, pin.build))
+        return Parent(self._judged[pin.build], recorded.key)
 
     @cached_property
     def _rule(self) -> SigningRule:

@@ -186,6 +186,20 @@ def test_a_lockfile_that_was_broken_once_is_left_out_and_named(ask: Ask, ledger:
     assert list(told(ask, ledger)["unreadable"]) == [broken]
 
 
+@pytest.mark.parametrize("seconds", ["253402300800", "9" * 30, "-5", "soon"])
+def test_a_commit_of_a_time_that_no_calendar_has_ends_no_history(ask: Ask, ledger: Ledger, seconds: str) -> None:
+    ledger.build("base")
+    (ledger.root / "state/base.lock.json").write_bytes(b"\n" + ledger.read("state/base.lock.json"))
+    git(ledger.root, "add", "--all")
+    by = f"Ada <ada@example.org> {seconds} +0000"
+    header = f"tree {git(ledger.root, 'write-tree')}\nparent {ledger.head()}\nauthor {by}\ncommitter {by}\n\nOdd\n"
+    odd = git(ledger.root, "hash-object", "-t", "commit", "-w", "--literally", "--stdin", stdin=header.encode())
+    git(ledger.root, "update-ref", "HEAD", odd)
+
+    assert ask(ledger, "history", "base").code == 0
+    assert ask(ledger, "verify", "base").code == 0
+
+
 def test_a_shallow_clone_says_that_it_ends(ask: Ask, ledger: Ledger, tmp_path: Path) -> None:
     ledger.build("base")
     change(ledger, "more")

@@ -46,6 +46,8 @@ def sbom_of(ledger: Ledger) -> str:
         (lockfile(("builds", 0, "seconds"), 413), "statement"),
         (lockfile(("builds", 0, "artifacts", 0, "id"), "ami-0666"), "statement"),
         (lockfile(("builds", 0, "commit"), "0" * 40), "statement"),
+        (lockfile(("builds", 0, "commit"), "HEAD"), "statement"),
+        (lockfile(("builds", 0, "commit"), "a\0"), "statement"),
         (lockfile(("builds", 0, "key"), "sha256:" + "0" * 64), "content"),
         (lockfile(("builds", 0, "components", "files"), "sha256:" + "0" * 64), "content"),
         (lockfile(("builds", 0, "source", "key"), "sha256:" + "0" * 64), "content"),
@@ -53,7 +55,20 @@ def sbom_of(ledger: Ledger) -> str:
         (lockfile(("builds", 0, "inventory", "digest"), "sha256:" + "0" * 64), "sbom"),
         (lockfile(("builds", 0, "inventory", "packages"), 7), "statement"),
     ],
-    ids=["packer", "seconds", "ami", "commit", "key", "files", "parents-key", "parent", "inventory", "count"],
+    ids=[
+        "packer",
+        "seconds",
+        "ami",
+        "commit",
+        "head",
+        "nul",
+        "key",
+        "files",
+        "parents-key",
+        "parent",
+        "inventory",
+        "count",
+    ],
 )
 def test_a_changed_record_is_found_even_under_our_own_trailers(
     ask: Ask, built: Ledger, tamper: Tamper, found: str
@@ -82,6 +97,15 @@ def test_a_flipped_byte_of_the_sbom_is_found_wherever_it_is(ask: Ask, built: Led
         built.commit({path: flipped(content, at)}, TRAILERS)
 
         assert "sbom" in wrong(ask(built, "verify", "web", "--json")), at
+
+
+@pytest.mark.parametrize("name", [r'"\ud800"', "1e999", "1" * 10_000], ids=["half a character", "infinite", "long"])
+def test_an_sbom_that_has_no_digest_is_wrong(ask: Ask, built: Ledger, name: str) -> None:
+    path = sbom_of(built)
+    content = built.read(path).replace(b'"nginx"', name.encode())
+    built.commit({path: content}, "Odd")
+
+    assert wrong(ask(built, "verify", "web", "--json")) == {"change", "sbom"}
 
 
 def test_a_missing_sbom_is_named(ask: Ask, built: Ledger) -> None:

@@ -77,7 +77,7 @@ builds = st.builds(
     commit=words,
     reasons=tuples(reasons),
     started=st.none() | instants,
-    seconds=st.none() | st.integers(),
+    seconds=st.none() | st.integers(0, 10**9),
     packer=st.none() | st.builds(PackerVersions, version=words, plugins=tables),
     source=st.none() | pins,
     artifacts=tuples(
@@ -171,6 +171,22 @@ FAULTS = {
         CANONICAL.replace('"web",', '"web"'),
         "state/web.lock.json:17:3: not valid JSON: Expecting ',' delimiter",
     ),
+    "line break in a text": (
+        CANONICAL.replace('"c"', '"c\n"'),
+        "state/web.lock.json:6:19: not valid JSON: a line break or control character inside of a text",
+    ),
+    "number without end": (
+        CANONICAL.replace('"schema": 1', f'"schema": {"1" * 10_000}'),
+        "state/web.lock.json:17:4314: not valid JSON: number out of range",
+    ),
+    "half a character": (
+        CANONICAL.replace('"c"', r'"\ud800"'),
+        "state/web.lock.json:6:24: not valid JSON: unexpected end of hex escape",
+    ),
+    "no schema": (
+        CANONICAL.replace(',\n  "schema": 1', ""),
+        'state/web.lock.json:1:1: the lockfile lacks the key "schema"',
+    ),
     "newer": (
         CANONICAL.replace('"schema": 1', '"new": 1,\n  "schema": 2'),
         "state/web.lock.json:18:3: written by a newer reconciler: schema 2, and this one knows 1",
@@ -195,6 +211,14 @@ FAULTS = {
     "text for a number": (
         CANONICAL.replace('"commit": "c"', '"commit": "c",\n      "seconds": "soon"'),
         "state/web.lock.json:7:7: seconds: input should be a valid integer, unable to parse string as an integer",
+    ),
+    "longer than anybody can wait": (
+        CANONICAL.replace('"commit": "c"', '"commit": "c",\n      "seconds": 1000000000000000000'),
+        "state/web.lock.json:7:7: seconds: input should be less than or equal to 1000000000",
+    ),
+    "begun when nobody lives": (
+        CANONICAL.replace('"commit": "c"', '"commit": "c",\n      "started": "9999-12-31T23:59:59Z"'),
+        "state/web.lock.json:7:7: 9999-12-31T23:59:59Z is in no year from 1000 to 2999",
     ),
     "list": ("[]", "state/web.lock.json:1:1: the lockfile: input should be an object"),
     "other image": (
@@ -223,6 +247,12 @@ def test_bytes_that_are_not_utf8_are_refused_with_the_line() -> None:
 def test_nesting_without_end_is_refused() -> None:
     with pytest.raises(UserError, match=r"nested too deeply"):
         parse(b"[" * 100_000, WEB)
+
+
+@pytest.mark.parametrize("depth", range(860, 1000, 5))
+def test_nesting_as_deep_as_python_can_follow_is_refused(depth: int) -> None:
+    with pytest.raises(UserError):
+        parse(b'{"schema": 1, "image": "web", "new": %b}' % (b"[" * depth + b"]" * depth), WEB)
 
 
 def test_a_record_that_is_none_is_terminal() -> None:

@@ -83,6 +83,7 @@ def test_a_printed_plan_is_valid(exclude_none: bool) -> None:  # noqa: FBT001 - 
         ("image-1.json", {"deprecate_after": "90 days"}),
         ("settings-1.json", {"limits": {"parallel_builds": 0}}),
         ("lockfile-1.json", {"schema": 2, "image": "web"}),
+        ("lockfile-1.json", {"image": "web"}),
     ],
 )
 def test_what_the_models_refuse_the_schemas_refuse(name: str, value: object) -> None:
