@@ -14,7 +14,6 @@ from reconciler.model.source import SourceRequest
 from reconciler.model.values import Duration, Model
 from reconciler.model.window import Window
 
-Region = str
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 BUILD_ID_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}$"
 MAX_TAGS = 40
@@ -33,6 +32,21 @@ Timeout = Annotated[Duration, AfterValidator(_takes_time)]
 # What EC2 accepts of a tag: "Tag restrictions" in the user guide, Using_Tags.html.
 TagKey = Annotated[str, Field(min_length=1, max_length=128)]
 TagValue = Annotated[str, Field(max_length=256)]
+
+
+def _checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
+    """A form for texts, in the schema too. `what` goes on from `"…" is not `, and shows a right one."""
+
+    def check(text: str) -> str:
+        if re.fullmatch(pattern, text) is None:
+            raise ValueError(f'"{text}" is not {what}')
+        return text
+
+    return AfterValidator(check), Field(json_schema_extra={"pattern": f"^(?:{pattern})$"})
+
+
+# The form alone: whether there is such a region, AWS says.
+Region = Annotated[str, *_checked(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", what="a region's name such as us-east-1")]
 
 
 class PackerSettings(Model):
@@ -67,17 +81,6 @@ class Refresh(Model):
 
 def _one_is_a_list(value: object) -> object:
     return [value] if isinstance(value, str) else value
-
-
-def _checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
-    """A form for texts, in the schema too. `what` goes on from `"…" is not `, and shows a right one."""
-
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise ValueError(f'"{text}" is not {what}')
-        return text
-
-    return AfterValidator(check), Field(json_schema_extra={"pattern": f"^(?:{pattern})$"})
 
 
 # EC2's names, as of `describe-instance-types`: t3.micro, u-6tb1.metal, m7i.metal-24xl.
@@ -215,7 +218,7 @@ class AwsSettings(Model):
     profile: str | None = None
     visibility_grace: Duration = Field(
         120,
-        description="How long after its build an artifact that is not seen counts as unknown, not as missing.",
+        description="How long after it was recorded an artifact that is not seen counts as unknown, not as missing.",
     )
 
 

@@ -10,7 +10,7 @@ from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.values import format_duration
 from reconciler.plan.adoption import adoptable
-from reconciler.plan.situation import Situation, finished_at
+from reconciler.plan.situation import Situation, recorded_at
 from reconciler.plan.tags import of_recorded
 
 
@@ -84,10 +84,10 @@ def _note_missing(
 
 def _too_young(situation: Situation, build: Build, artifact: Artifact) -> str | None:
     """EC2 is eventually consistent: what was recorded moments ago may not be listed yet."""
-    finished = finished_at(build)
-    if finished is None or situation.now - finished >= timedelta(seconds=situation.grace_seconds):
+    recorded = recorded_at(build, artifact)
+    if recorded is None or situation.now - recorded >= timedelta(seconds=situation.grace_seconds):
         return None
-    left = format_duration(situation.grace_seconds - int((situation.now - finished).total_seconds()))
+    left = format_duration(situation.grace_seconds - int((situation.now - recorded).total_seconds()))
     return f"{artifact.location}: {artifact.id} is not listed yet; it counts as missing in {left}"
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, Lockfile, began_at
+from reconciler.model.lockfile import Artifact, Build, Lockfile, began_at
 from reconciler.model.observation import Seen
 from reconciler.model.plan import PlanOptions
 from reconciler.model.source import Pin
@@ -46,6 +46,12 @@ class Situation:
     def forced(self) -> bool:
         """Whether a person asked for a new build."""
         return self.image.name in self.options.force
+
+
+def recorded_at(build: Build, artifact: Artifact) -> datetime | None:
+    """When an artifact of a build was recorded; where that is not known, when its build ended."""
+    recorded = artifact.recorded or build.recorded
+    return parse_instant(recorded) if recorded is not None else finished_at(build)
 
 
 def finished_at(build: Build | None) -> datetime | None:

@@ -121,7 +121,11 @@ BY_EXCEPTION: dict[str, Rule] = {
     # Names, not classes, so that this table needs no botocore; the first of an error's classes that stands here counts.
     "NoCredentialsError": NO_KEYS,
     "PartialCredentialsError": Rule(Terminal, "the AWS credentials are not whole", _CHECK_KEYS[:1], shared=True),
-    "CredentialRetrievalError": Rule(Terminal, mend=_SIGN_IN_AGAIN, shared=True),
+    "CredentialRetrievalError": Rule(
+        Terminal,
+        mend=(*_SIGN_IN_AGAIN, "if its token's file is empty or missing, the CI job was given no OIDC token"),
+        shared=True,
+    ),
     "TokenRetrievalError": Rule(Terminal, mend=("run `aws sso login` for this profile",), shared=True),
     "SSOError": Rule(Terminal, mend=("run `aws sso login` for this profile",), shared=True),
     "LoginError": Rule(Terminal, mend=("run `aws login` for this profile",), shared=True),
@@ -130,11 +134,13 @@ BY_EXCEPTION: dict[str, Rule] = {
                         "set `aws.profile` in desired/reconciler.yaml, or AWS_PROFILE, to one of them"), shared=True),
     "ConfigNotFound": Rule(Terminal, mend=("AWS_CONFIG_FILE names the file",), shared=True),
     "ConfigParseError": Rule(Terminal, mend=("mend the file; AWS_CONFIG_FILE names it",), shared=True),
-    "InvalidConfigError": Rule(Terminal, mend=("see AWS_ENDPOINT_URL and the profile in ~/.aws/config",), shared=True),
+    "InvalidConfigError": Rule(
+        Terminal, mend=("see AWS_ENDPOINT_URL, AWS_CA_BUNDLE and the profile in ~/.aws/config",), shared=True),
     "InvalidRegionError": Rule(UserError, mend=("region names look like eu-west-1",)),
     "ParamValidationError": Rule(UserError),
     "SSLError": Rule(
-        Transient, mend=("behind a proxy with a certificate of its own: set AWS_CA_BUNDLE to its authority",)),
+        Transient, mend=("behind a proxy with a certificate of its own: set AWS_CA_BUNDLE to its authority",),
+        shared=True),
     "ProxyConnectionError": Rule(Transient, mend=("check HTTPS_PROXY and NO_PROXY",)),
     "ConnectionError": UNREACHABLE,  # botocore's, the base of EndpointConnectionError and the timeouts
     "HTTPClientError": UNREACHABLE,

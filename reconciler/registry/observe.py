@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 FLEET_TAG = f"{TAG_PREFIX}fleet"
 _PARALLEL_REGIONS = 16
-_NEVER_REACHED = frozenset(
+NEVER_REACHED = frozenset(
     # A proxy answers in its own words for a host that does not exist, which is no answer of AWS.
     {
         "EndpointConnectionError",
@@ -85,7 +85,7 @@ def literal(text: str) -> str:
 
 
 def _spelling(clients: Clients, region: str, *, fault: Fault) -> Fault:
-    if fault.code in _NEVER_REACHED:
+    if fault.code in NEVER_REACHED:
         return misspelt(region, known=clients.regions) or fault
     return fault
 

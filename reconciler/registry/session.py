@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,13 @@ import boto3
 import botocore.session
 from botocore.config import Config
 from botocore.credentials import AssumeRoleCredentialFetcher, DeferredRefreshableCredentials
-from botocore.exceptions import BotoCoreError, InvalidConfigError, NoCredentialsError
+from botocore.exceptions import (
+    BotoCoreError,
+    CredentialRetrievalError,
+    InvalidConfigError,
+    NoCredentialsError,
+    ParamValidationError,
+)
 
 from reconciler import __version__
 from reconciler.model.declaration import AwsSettings
@@ -66,10 +73,8 @@ class Clients:
         Raises what botocore raises: NoCredentialsError, ProfileNotFound, ClientError from AssumeRole.
         """
         with self._lock:
-            credentials = self._opened(region).get_credentials()
-        if credentials is None:
-            raise NoCredentialsError
-        credentials.get_frozen_credentials()
+            session = self._opened(region)
+        _sign_in(session, self._settings)
 
     def ec2(self, region: str) -> EC2Client:
         """The EC2 client of a region. Raises what botocore raises."""
@@ -97,7 +102,10 @@ class Clients:
 
     def _opened(self, region: str) -> boto3.Session:
         if self._session is None:
-            self._session = _open(self._settings, region=region, config=self._config)
+            with _credentials_told(self._settings):
+                session = _open(self._settings, region=region, config=self._config)
+            _sign_in(session, self._settings)
+            self._session = session
         return self._session
 
 
@@ -112,8 +120,51 @@ def _endpoint_checked() -> Iterator[None]:
         raise InvalidConfigError(error_msg=str(error)) from error
 
 
+def _sign_in(session: boto3.Session, settings: AwsSettings) -> None:
+    with _credentials_told(settings):
+        credentials = session.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        credentials.get_frozen_credentials()
+
+
+@contextmanager
+def _credentials_told(settings: AwsSettings) -> Iterator[None]:
+    # botocore lets out as they are: a token's file that can't be read (OSError, UnicodeDecodeError) or is empty, and a
+    # credential_process that can't be run or prints something else (OSError, JSONDecodeError, AttributeError).
+    try:
+        yield
+    except ParamValidationError as error:
+        raise _not_read(settings, str(error.kwargs["report"])) from error
+    except (OSError, ValueError, AttributeError) as error:
+        if isinstance(error, BotoCoreError):
+            raise
+        raise _not_read(settings, str(error)) from error
+
+
+def _not_read(settings: AwsSettings, why: str) -> CredentialRetrievalError:
+    token = os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
+    # With a profile given, botocore looks at no variables.
+    named = f"AWS_WEB_IDENTITY_TOKEN_FILE ({token})" if token and settings.profile is None else None
+    profile = settings.profile or os.environ.get("AWS_PROFILE") or "default"
+    return CredentialRetrievalError(provider=named or f"the profile {profile}", error_msg=why)
+
+
+def _check_authorities(core: botocore.session.Session) -> None:
+    """Read the certificates that AWS is trusted by. A missing file would look like an answer of AWS's."""
+    path = core.get_config_variable("ca_bundle") or os.environ.get("REQUESTS_CA_BUNDLE")
+    if not path:
+        return
+    try:
+        ssl.create_default_context(cafile=path)
+    except OSError as error:  # an ssl.SSLError is one
+        what = f"the certificates of AWS_CA_BUNDLE ({path}) can't be read: {error.strerror or error}"
+        raise InvalidConfigError(error_msg=what) from error
+
+
 def _open(settings: AwsSettings, *, region: str, config: Config) -> boto3.Session:
     core = botocore.session.Session(profile=settings.profile)
+    _check_authorities(core)
     if settings.role is None:
         return boto3.Session(botocore_session=core)
     source = core.get_credentials()

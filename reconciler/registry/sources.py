@@ -7,16 +7,18 @@ id, so that the same catalogue gives the same AMI every time.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from reconciler.model.errors import UserError
+from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.source import AmiPin, AmiRequest, Pin, SourceRequest
-from reconciler.registry.errors import code_of, translated
+from reconciler.registry.errors import code_of, misspelt, translated
 from reconciler.registry.images import PAGE, describe, instant
+from reconciler.registry.observe import NEVER_REACHED
 from reconciler.registry.session import Clients
 
 if TYPE_CHECKING:
@@ -29,6 +31,24 @@ _NO_PARAMETER = frozenset({"ParameterNotFound", "ParameterVersionNotFound"})
 
 def resolve(clients: Clients, request: SourceRequest, *, region: str, architecture: str | None, now: datetime) -> Pin:
     """Resolve a source in a region. See `Registry.resolve`. `now` tells which AMIs are deprecated."""
+    with _spelt(clients, region):
+        return _resolved(clients, request, region=region, architecture=architecture, now=now)
+
+
+@contextmanager
+def _spelt(clients: Clients, region: str) -> Iterator[None]:
+    """Where a region could not be reached, say so if there is none of that name."""
+    try:
+        yield
+    except ReconcilerError as error:
+        never_reached = isinstance(error.__cause__, Exception) and code_of(error.__cause__) in NEVER_REACHED
+        fault = misspelt(region, known=clients.regions) if never_reached else None
+        if fault is None:
+            raise
+        raise fault.rule.error(fault.reason, mend=fault.rule.mend) from error
+
+
+def _resolved(clients: Clients, request: SourceRequest, *, region: str, architecture: str | None, now: datetime) -> Pin:
     if request.ssm is not None:
         held = _parameter(clients, request.ssm, region=region)
         return _pin(_by_id(clients, held, region=region, said_by=f"SSM parameter {request.ssm}"), region)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal
-from reconciler.model.events import Copied
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.observation import TAG_PREFIX, Seen
@@ -41,13 +41,26 @@ def tag_complete(
 ) -> None:
     """Write a build's tags on its artifacts. The key comes with them: from now on they count as complete.
 
-    Where it `begins` to be a candidate, a verdict that is there already is taken off: who builds does not judge.
+    Where it `begins` to wait for a verdict, one that is there already is taken off: who builds does not judge.
     """
     tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
-    if begins and build.phase == "candidate":
+    if begins:
         tags |= NO_VERDICT
     for artifact in artifacts:
         run.registry.tag(artifact, tags)
+
+
+def tag_recorded_phase(run: Run, image: Image, build: Build, *, recorded: Build) -> None:
+    """Tag a build's artifacts with the phase that is recorded by now. What fails is told, and left to the next plan."""
+    places = {(artifact.location, artifact.id) for artifact in recorded.artifacts}
+    for artifact in build.artifacts:
+        if (artifact.location, artifact.id) not in places:
+            continue
+        try:
+            run.registry.tag(artifact, {f"{TAG_PREFIX}phase": recorded.phase})
+        except ReconcilerError as error:
+            what = f"{artifact.id} is not tagged {recorded.phase}: {error.what}"
+            run.listener(events.Warned(image=image.name, what=what))
 
 
 def lacks_phase_alone(run: Run, image: Image, build: Build, adopted: Sequence[Seen]) -> bool:
@@ -98,7 +111,7 @@ def copy_missing(run: Run, image: Image, build: Build, *, source: Artifact, regi
             failed.append((region, error))
         else:
             done.append(seen.as_artifact(source.builder))
-            run.listener(Copied(image=image.name, build=build.id, location=region, artifact=artifact_id))
+            run.listener(events.Copied(image=image.name, build=build.id, location=region, artifact=artifact_id))
     return Copies(done=tuple(done), failed=tuple(failed))
 
 

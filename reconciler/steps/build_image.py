@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reconciler.build.aws_environment import aws_environment
+from reconciler.build.failure import BuildFailed
 from reconciler.build.protocol import BuildRequest, BuildResult
 from reconciler.model import events
 from reconciler.model.errors import Terminal, Transient, UserError
@@ -23,7 +24,7 @@ from reconciler.plan.tags import at_birth
 from reconciler.plan.transitions import first_phase
 from reconciler.steps.artifacts import SETTLING
 from reconciler.steps.run import Run
-from reconciler.steps.work_folder import work_folder
+from reconciler.steps.work_folder import PACKERS, refuse_while_building, work_folder
 
 
 def new_build_id(run: Run, key: str) -> str:
@@ -36,10 +37,12 @@ def build_image(
 ) -> Build:
     """Run Packer for an image and describe its artifacts as the registry shows them.
 
-    Raises BuildFailed when Packer failed, UserError when it can't be started as declared.
+    Raises BuildFailed when Packer failed, UserError when it can't be started as declared, Transient while a Packer that
+    outlived another run builds the image.
     """
     if run.builder is None:
         raise Terminal(f"{image.name} is to be built, and this run was begun without Packer")
+    refuse_while_building(run.folder / "work", image.name)
     started = run.now()
     with work_folder(run.folder / "work", f"{image.name}-{build_id}") as folder:
         export = folder / "export"
@@ -52,7 +55,7 @@ def build_image(
             listener=run.listener,
             cancelled=run.cancelled,
         )
-    artifacts = tuple(_described(run, artifact) for artifact in result.artifacts)
+    artifacts = tuple(_described(run, artifact, result, build_id=build_id) for artifact in result.artifacts)
     for artifact in artifacts:
         run.listener(
             events.Built(
@@ -88,11 +91,11 @@ def _request(
         key=wanted.key,
         run_id=run.run_id,
         export=export,
-        run_folder=folder / "run",
+        run_folder=folder / PACKERS,
         log=run.folder / "logs" / f"{image.name}-{build_id}.log",
         environment=aws_environment(run.known.fleet.settings.aws, os.environ, folder=folder),
         timeout=image.declaration.packer.timeout,
-        region=image.build_region if image.regions else None,
+        region=image.build_region,
         source_ami=_source_ami(image, wanted.pin),
         image_tags={**image.declaration.tags, **birth},
         run_tags=birth,
@@ -114,12 +117,17 @@ def _source_ami(image: Image, pin: Pin | None) -> str | None:
     return found
 
 
-def _described(run: Run, artifact: Artifact) -> Artifact:
+def _described(run: Run, artifact: Artifact, result: BuildResult, *, build_id: str) -> Artifact:
     if artifact.kind != "ami":
         raise Terminal(f"{artifact.builder} left {artifact.kind} {artifact.id}: only AMIs can be recorded yet")
     seen = run.registry.find(artifact.location, artifact.id, patience=SETTLING)
     if seen is None:
         raise Transient(f"Packer reported {artifact.id} in {artifact.location}, and the registry does not have it")
+    already = seen.own("build") or build_id
+    if artifact.id == result.source_ami or already != build_id:
+        whose = "what it was built on" if already == build_id else f"the build {already} of {seen.own('image')}"
+        what = f"Packer reported {artifact.id} as what it made, and that is {whose}"
+        raise BuildFailed(what, cause="no-artifact", seconds=result.seconds, log=result.log)
     return seen.as_artifact(artifact.builder)
 
 

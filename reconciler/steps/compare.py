@@ -11,12 +11,12 @@ from reconciler.model.difference import Comparison
 from reconciler.model.errors import Place, UserError
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Build, Channels, Failure, Lockfile
+from reconciler.model.printable import visible
 from reconciler.model.tree import Tree
 from reconciler.plan.difference.builds import NotAmong, find, pair
 from reconciler.plan.difference.inventories import difference
 from reconciler.plan.history import LockPast
 from reconciler.plan.messages import sbom_tag_name
-from reconciler.plan.words import visible
 from reconciler.state.lockfiles import FOLDER, read_lockfile
 from reconciler.state.sbom import read_sbom
 from reconciler.steps.past_locks import past_of

@@ -7,7 +7,7 @@ from dataclasses import replace
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, Verified
+from reconciler.model.lockfile import Build, Phase, Verified
 from reconciler.model.plan import Decision
 from reconciler.model.values import format_instant
 from reconciler.plan.renewal import brought_nothing
@@ -20,9 +20,10 @@ from reconciler.steps.artifacts import (
     lacks_phase_alone,
     stands_as_declared,
     tag_complete,
+    tag_recorded_phase,
     with_copies,
 )
-from reconciler.steps.inventories import difference_made, previewed_inventory, recorded_inventory
+from reconciler.steps.inventories import difference_made, previewed_inventory, recorded_inventory, unsaved_inventory
 from reconciler.steps.record import Contents, Recording, record_build, record_verified
 from reconciler.steps.result import Result, Status
 from reconciler.steps.run import Run
@@ -62,7 +63,10 @@ def finish_adopted(run: Run, decision: Decision, build: Build, *, image: Image) 
 
 
 def tested_before(run: Run, decision: Decision, build: Build, *, image: Image) -> Examined | None:
-    """What is known of an adopted build that passed its test: by the artifacts' tag, its record, and its SBOM."""
+    """What is known of an adopted build that passed its test: by the artifacts' tag, its record, and its SBOM.
+
+    A build without its SBOM is tested once more, as what is inside is read while it is booted.
+    """
     recorded = build.smoke_test
     tagged = all(seen.own("smoke") == "passed" for seen in decision.adopt)
     if not tagged or recorded is None or recorded.status != "passed":
@@ -70,7 +74,7 @@ def tested_before(run: Run, decision: Decision, build: Build, *, image: Image) -
     inventory = recorded_inventory(run, build)
     if inventory is not None:
         return Examined(build, inventory, booted=False)
-    inventory = previewed_inventory(run, image.name, build)
+    inventory = previewed_inventory(run, image.name, build) or unsaved_inventory(run, image.name, build)
     if inventory is None:
         return None
     record = inventory_record(image.name, build.id, inventory)  # not the tag's: it names a path in state/
@@ -84,25 +88,44 @@ def _finish(run: Run, decision: Decision, examined: Examined, *, image: Image, s
     kept = _kept(run, decision, build, image=image) if not taken_up else None
     if kept is not None:
         return _keep(run, build, image=image, kept=kept)
+    if examined.booted:
+        _keep_at_hand(run, examined, image=image)
     ready = status == "adopted" and not examined.booted and lacks_phase_alone(run, image, build, decision.adopt)
+    early = build.model_copy(update={"phase": _phase_until_recorded(decision, build)})
     if not ready and not taken_up:
-        tag_complete(run, image, build, build.artifacts, begins=True)
+        tag_complete(run, image, early, build.artifacts, begins=build.phase == "candidate")
     there = {artifact.location for artifact in build.artifacts}
     missing = [region for region in image.regions if region not in there] if not taken_up else []
-    copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
+    copies = copy_missing(run, image, early, source=build.artifacts[0], regions=missing)
     build = with_copies(build, copies)
     made = difference_made(run, decision.lock.current, examined.inventory)
     recording = record_build(
         run, image, build, decision=decision, verb="build" if status == "built" else "adopt",
         contents=Contents(examined.inventory, made),
     )  # fmt: skip
+    recorded = recording.lock.build(build.id)
+    if recorded is not None and not ready and not taken_up and recorded.phase != early.phase:
+        tag_recorded_phase(run, image, build, recorded=recorded)
     if recording.superseded:
         return _superseded(run, decision, recording, build=build, status=status)
     result = result_of(run, decision, recording, build=build, copies=copies, status=status)
-    recorded = recording.lock.build(build.id)
     if ready and recorded is not None:
         run.phases.add(image.name, build.artifacts, recorded.phase)
     return replace(result, tested=build.smoke_test, difference=made)
+
+
+def _keep_at_hand(run: Run, examined: Examined, *, image: Image) -> None:
+    """Keep what was found until it is recorded: a run that is killed before need not test it again."""
+    try:
+        write_unsaved(run.repository.root, image.name, build=examined.build, inventory=examined.inventory)
+    except ReconcilerError as error:
+        run.listener(events.Warned(image=image.name, what=error.what))
+
+
+def _phase_until_recorded(decision: Decision, build: Build) -> Phase:
+    """What an artifact may say of itself before its record is pushed: what a lockfile says of it, or nobody's."""
+    recorded = decision.lock.build(build.id)
+    return recorded.phase if recorded is not None else "preliminary"
 
 
 def _taken_up(run: Run, decision: Decision, build: Build) -> bool:

@@ -1,4 +1,4 @@
-"""Where what is inside a build is kept: in state/ once it is recorded, before that in a tag that stands on its SBOM."""
+"""Where what is inside a build is kept: in state/ once it is recorded, before that in a tag or beside the checkout."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from reconciler.plan.difference.inventories import difference
 from reconciler.plan.messages import sbom_tag_name
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.sbom import read_sbom, render_sbom
+from reconciler.state.unsaved import read_unsaved_sbom
 from reconciler.steps.run import Run
 
 
@@ -28,6 +29,12 @@ def previewed_inventory(run: Run, image: str, build: Build) -> Inventory | None:
     if build.inventory is None:
         return None
     content = run.repository.tagged_content(sbom_tag_name(image, build.id))
+    return _read(content, build) if content is not None else None
+
+
+def unsaved_inventory(run: Run, image: str, build: Build) -> Inventory | None:
+    """What is inside a build that passed its test here and could not be recorded; None without what fits its record."""
+    content = read_unsaved_sbom(run.repository.root, image)
     return _read(content, build) if content is not None else None
 
 

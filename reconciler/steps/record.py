@@ -79,9 +79,12 @@ def record_build(
         before = lock.build(build.id)
         if before is not None and decision.lock.build(build.id) is None:
             # Another run found it while we tested it. There may be a verdict on it by now, or a newer build.
-            return transitions.with_artifacts(lock, build.id, build.artifacts)
+            return transitions.with_artifacts(lock, build.id, _dated(build.artifacts, recorded=before, at=at))
         since = before.recorded if before is not None and before.recorded else at
-        recorded = {"phase": transitions.first_phase(declared, build.verdict), "recorded": since}
+        recorded = {
+            "phase": transitions.first_phase(declared, build.verdict), "recorded": since,
+            "artifacts": _dated(build.artifacts, recorded=before, at=at),
+        }  # fmt: skip
         built = build.model_copy(update=recorded)
         return transitions.with_build(lock, built, image=declared, requested=image.source)
 
@@ -96,7 +99,7 @@ def record_build(
         recording = _record(run, image.name, change, message=message, tags=tags, former=former, inventories=inside)
     except ReconcilerError as error:
         # Nothing could be pushed: leave the exact record where a person finds it.
-        kept = write_unsaved(run.repository.root, image.name, build=build)
+        kept = write_unsaved(run.repository.root, image.name, build=build, inventory=contents.inventory)
         error.mend = (*error.mend, f"its record is kept in {kept}; the image is adopted by the next run that can push")
         raise
     forget_unsaved(run.repository.root, image.name)
@@ -114,16 +117,26 @@ def record_change(
         return _record(run, decision.name, _deleted, message=message)
     kept = decision.lock.kept
     build_id = kept.id if kept is not None else ""
+    at = format_instant(run.now())
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
         if kept is not None and lock.build(build_id) is None:
             return Unwanted(f"{build_id} is not recorded any more at {tree.oid[:12]}")
-        moved_on = transitions.with_artifacts(lock, build_id, added, gone=gone)
+        dated = _dated(added, recorded=lock.build(build_id), at=at)
+        moved_on = transitions.with_artifacts(lock, build_id, dated, gone=gone)
         if declared_at(tree, image, since=run.known.tree) is not image:
             return moved_on  # a declaration that changed since we planned is the next run's to carry out
         return transitions.as_declared(moved_on, image)
 
     return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
+def _dated(artifacts: Sequence[Artifact], *, recorded: Build | None, at: str) -> tuple[Artifact, ...]:
+    """Artifacts with the time at which they came to a build that was recorded before; one that it had keeps its own."""
+    if recorded is None:
+        return tuple(artifacts)
+    known = {(one.location, one.id): one.recorded for one in recorded.artifacts}
+    return tuple(one.model_copy(update={"recorded": known.get((one.location, one.id), at)}) for one in artifacts)
 
 
 def record_verified(run: Run, image: Image, *, kept: Build, verified: Verified, build: Build) -> Recording:

@@ -68,6 +68,18 @@ def failing(effect: str, error: ReconcilerError) -> Around:
     return around
 
 
+def dying_at(effect: str) -> Around:
+    """Die right before an effect."""
+
+    @contextmanager
+    def around(what: str) -> Iterator[None]:
+        if what == effect:
+            raise Killed(f"before {effect}")
+        yield
+
+    return around
+
+
 def in_the_middle(controller: Controller, image: str, happens: Callable[[], object]) -> Controller:
     """Let something happen in the middle of a controller's first build of an image."""
     before = controller.builder.during

@@ -82,6 +82,14 @@ def test_a_detached_checkout_of_an_older_commit_does_what_main_wants_now(
     assert settled.lock("web").builds[0].commit == newer
 
 
+def test_the_last_line_names_what_the_branch_is_at_whichever_image_came_last(
+    settled: World, checkout: Controller, reconcile: Reconcile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settled.commit({f"desired/{image}/setup.sh": "echo more\n" for image in ("api", "tools", "web")})
+    assert reconcile(checkout.root) == 0
+    assert f"3 commits pushed to main ({settled.head()[:7]}), 3 tags." in capsys.readouterr().out
+
+
 def test_without_a_remote_state_is_committed_here_and_a_dirty_file_left_alone(
     settled: World, checkout: Controller, reconcile: Reconcile, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 import pytest
 
-from tests.integration.loop.effects import Effects, Killed, surround
+from tests.integration.loop.effects import Effects, Killed, dying_at, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import (
     AP,
@@ -75,18 +75,18 @@ def _rename_and_change(world: World) -> None:
 
 
 SCENARIOS = (
-    Scenario("first-run", 20, _forget),
-    Scenario("parent-changed", 20, lambda world: world.commit({"desired/base/setup.sh": "echo more\n"})),
-    Scenario("child-changed", 10, lambda world: world.commit({"desired/web/setup.sh": "echo more\n"})),
-    Scenario("forced", 10, lambda _world: None, force=("web",)),
+    Scenario("first-run", 24, _forget),
+    Scenario("parent-changed", 24, lambda world: world.commit({"desired/base/setup.sh": "echo more\n"})),
+    Scenario("child-changed", 12, lambda world: world.commit({"desired/web/setup.sh": "echo more\n"})),
+    Scenario("forced", 12, lambda _world: None, force=("web",)),
     Scenario("lost-in-a-region", 4, lambda world: world.lose("web", EU)),
-    Scenario("lost-everywhere", 10, lambda world: world.lose("web", US, EU)),
+    Scenario("lost-everywhere", 12, lambda world: world.lose("web", US, EU)),
     Scenario("tags-stripped", 2, lambda world: world.strip_tags("web", US, EU)),
     Scenario("tags-changed", 2, _retag),
     Scenario("region-swapped", 5, _swap_region, prune=True),
     Scenario("renamed", 5, _rename),
-    Scenario("renamed-and-changed", 12, _rename_and_change),
-    Scenario("passed", 13, _judged("passed")),
+    Scenario("renamed-and-changed", 14, _rename_and_change),
+    Scenario("passed", 15, _judged("passed")),
     Scenario("rejected", 3, _judged("failed")),
     Scenario("removed", 3, lambda world: world.commit(no_image_files("web")), prune=True),
 )
@@ -128,6 +128,23 @@ def test_what_a_dead_run_had_begun_is_not_seen_as_done(pair: World) -> None:
     after = pair.controller()
     after.reconcile()
     assert after.built == ["web"]
+
+
+@pytest.mark.parametrize("effect", [f"copy {EU}", "push"])
+def test_what_passed_its_test_is_not_tested_again_in_the_same_checkout(pair: World, effect: str) -> None:
+    pair.commit({"desired/web/setup.sh": "echo more\n"})
+    dead = pair.controller()
+    with pytest.raises(Killed):
+        surround(dead, dying_at(effect)).reconcile()
+    assert {one.own("phase") for one in pair.artifacts("web") if one.own("smoke") == "passed"} == {
+        "stable",
+        "preliminary",
+    }
+    after = pair.controller()
+    after.reconcile()
+    assert (after.built, after.tester.requests) == ([], [])
+    assert pair.lock("web").builds[0].packer is not None
+    assert not (after.root / "reconciler-unsaved").exists()
 
 
 def test_a_dead_run_leaves_the_checkout_as_it_was(pair: World) -> None:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from reconciler.build.failure import BuildFailed
 from reconciler.model.errors import Terminal, Transient, UserError
-from reconciler.model.events import Skipped
+from reconciler.model.events import Skipped, Warned
 from tests.integration.loop.effects import failing, surround
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.world import EU, ON_DEBIAN, Controller, World, image_files, results, statuses
+from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, Controller, World, image_files, results, statuses
 
 
 def failure(what: str = "setup.sh ended with 1") -> BuildFailed:
@@ -86,6 +88,25 @@ def test_changed_inputs_get_a_fresh_try_at_once_and_success_clears_the_failure(s
     assert_settled(settled, since=head)
 
 
+def test_more_time_for_a_build_ends_its_rest_although_it_is_no_part_of_the_key(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "sleep 9\n"})
+    failing_in(settled, "web").reconcile()
+    settled.commit({"desired/web/image.yaml": f"{ON_BASE}packer: {{timeout: 2h}}\n"})
+    assert statuses(settled.controller().reconcile()) == {"web": "built"}
+
+
+def test_what_packer_did_not_make_is_not_recorded_as_made(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "echo more\n"})
+    parents = [one for one in settled.artifacts("base") if one.location == US]
+    controller = settled.controller()
+    controller.builder.artifacts = lambda _: tuple(one.as_artifact("amazon-ebs.image") for one in parents)
+    report = controller.reconcile()
+    assert statuses(report) == {"web": "failed"}
+    assert "Packer reported" in results(report)["web"].why
+    assert settled.artifacts("base") != []
+    assert [one for one in settled.artifacts("base") if one.location == US] == parents
+
+
 def test_a_change_that_is_taken_back_is_in_sync_again(settled: World) -> None:
     settled.commit({"desired/web/setup.sh": "false\n"})
     failing_in(settled, "web").reconcile()
@@ -147,10 +168,43 @@ def test_what_cannot_be_pushed_is_kept_and_adopted_later(settled: World) -> None
     report = broken.reconcile()
     assert (report.exit_code, statuses(report)) == (3, {"web": "failed"})
     assert (broken.root / "reconciler-unsaved" / "web.json").exists()
+    recorded = settled.lock("web").builds[0].id
+    waiting = [one for one in settled.artifacts("web") if one.own("build") != recorded]
+    assert {(one.own("phase"), one.own("smoke")) for one in waiting} == {("preliminary", "passed")}
     after = settled.controller()
     assert statuses(after.reconcile()) == {"web": "adopted"}
-    assert after.built == []
+    assert (after.built, after.tester.requests) == ([], [])
     assert_settled(settled, since=head)
+
+
+def test_what_cannot_be_pushed_is_tested_once_more_where_nothing_of_it_is_known(settled: World) -> None:
+    """What is inside is read while it is booted, and only the checkout that did so has it."""
+    head = settled.commit({"desired/web/setup.sh": "echo more\n"})
+    surround(settled.controller(), failing("push", Terminal("the branch main refuses pushes (GH006)"))).reconcile()
+    elsewhere = settled.controller("elsewhere")
+    assert statuses(elsewhere.reconcile()) == {"web": "adopted"}
+    assert (elsewhere.built, len(elsewhere.tester.requests)) == ([], 1)
+    assert_settled(settled, since=head)
+
+
+def test_a_phase_that_cannot_be_tagged_is_told_and_set_right_by_the_next_run(settled: World) -> None:
+    settled.commit({"desired/base/image.yaml": f"{ON_DEBIAN}regions: [{US}]\n", "desired/base/setup.sh": "echo more\n"})
+    controller = settled.controller()
+    tags = iter([None, None, Transient("throttled")])
+
+    @contextmanager
+    def around(what: str) -> Iterator[None]:
+        error = next(tags, None) if what == f"tag {US}" else None
+        if error is not None:
+            raise error
+        yield
+
+    assert results(surround(controller, around).reconcile("base"))["base"].status == "built"
+    newest = settled.lock("base").builds[0]
+    told = f"{newest.artifacts[0].id} is not tagged stable: throttled"
+    assert Warned("base", told) in controller.told(Warned, "base")
+    assert settled.controller().reconcile("base").exit_code == 0
+    assert {one.own("phase") for one in settled.artifacts("base") if one.own("build") == newest.id} == {"stable"}
 
 
 def test_a_cancelled_run_starts_nothing_more_and_says_so(world: World) -> None:

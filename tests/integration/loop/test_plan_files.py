@@ -50,6 +50,13 @@ def test_a_plan_file_that_says_something_else_than_its_id_stands_for_is_refused(
     assert controller.built == []
 
 
+def test_of_a_plan_file_whose_options_were_edited_it_says_that_they_may_have_been(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "echo more\n"})
+    plan = reviewed(settled)
+    with pytest.raises(UserError, match="or its file was edited"):
+        settled.controller().reconcile(expected=plan.model_copy(update={"options": PlanOptions(images=("web",))}))
+
+
 def test_a_plan_is_refused_once_it_was_carried_out(settled: World) -> None:
     settled.commit({"desired/web/setup.sh": "echo more\n"})
     plan = reviewed(settled)

@@ -25,6 +25,19 @@ def test_an_artifact_lost_in_one_region_is_copied_there_without_packer(settled: 
     assert_settled(settled, since=head)
 
 
+def test_a_copy_that_was_recorded_a_moment_ago_and_is_not_listed_yet_is_not_made_again(settled: World) -> None:
+    settled.lose("web", EU)
+    settled.controller().reconcile()
+    copy = settled.lock("web").builds[0].artifact_in(EU)
+    assert copy is not None
+    settled.lose("web", EU)
+    planned = settled.controller().plan()["web"]
+    assert (planned.sync, planned.actions) == ("unknown", ("none",))
+    assert planned.unknown[0].startswith(f"{EU}: {copy.id} is not listed yet; it counts as missing in ")
+    settled.clock.advance(minutes=2)
+    assert settled.controller().plan()["web"].actions == ("copy",)
+
+
 def test_the_build_region_is_copied_back_from_another(settled: World) -> None:
     head = settled.head()
     settled.lose("base", US)

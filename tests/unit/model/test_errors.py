@@ -18,6 +18,11 @@ def test_an_error_is_what_where_and_how_to_mend_it() -> None:
     assert str(UserError("no", mend=("one", "two"))) == "no\n  one\n  two"
 
 
+def test_a_path_and_a_message_steer_no_terminal() -> None:
+    error = UserError("no\x1b[2J", where=Place("desired/a\nb\u202e/image.yaml", 7), mend=("one\x07", "two"))
+    assert str(error) == "desired/a\\nb\\u202e/image.yaml:7: no\\x1b[2J\n  one\\x07\n  two"
+
+
 @pytest.mark.parametrize(("error", "code"), [(UserError, 1), (Terminal, 1), (Transient, 3), (Contention, 4)])
 def test_each_kind_ends_the_process_in_its_own_way(error: type[ReconcilerError], code: int) -> None:
     assert error("no").exit_code == code

@@ -9,6 +9,7 @@ import pytest
 from reconciler.model.fleet import Image
 from reconciler.model.observation import State
 from reconciler.model.plan import PlanOptions
+from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
 from reconciler.plan.situation import Situation
 
@@ -68,6 +69,26 @@ def test_what_was_recorded_moments_ago_and_is_not_listed_is_unknown(web: Situati
     assert (planned.sync, planned.actions) == ("unknown", ("none",))
     assert planned.unknown[0].endswith("is not listed yet; it counts as missing in 90s")
     assert decide(replace(soon, now=soon.now + timedelta(seconds=90))).planned.actions == ("build",)
+
+
+def test_a_build_that_was_tested_and_copied_for_long_is_young_when_it_is_recorded(web: Situation) -> None:
+    build = web.lock.builds[0].model_copy(update={"recorded": format_instant(web.now)})
+    fresh = replace(without(web, "eu-west-1"), lock=web.lock.model_copy(update={"builds": (build,)}))
+
+    assert decide(fresh).planned.unknown[0].endswith("is not listed yet; it counts as missing in 2m")
+    assert decide(replace(fresh, now=fresh.now + timedelta(minutes=2))).planned.actions == ("copy",)
+
+
+def test_a_copy_that_came_later_has_a_grace_of_its_own(web: Situation) -> None:
+    old = web.lock.builds[0]
+    artifacts = tuple(
+        one.model_copy(update={"recorded": format_instant(web.now)}) if one.location == "eu-west-1" else one
+        for one in old.artifacts
+    )
+    lock = web.lock.model_copy(update={"builds": (old.model_copy(update={"artifacts": artifacts}),)})
+
+    assert decide(replace(without(web, "eu-west-1"), lock=lock)).planned.actions == ("none",)
+    assert decide(replace(without(web, "us-east-1"), lock=lock)).planned.actions == ("copy",)
 
 
 @pytest.mark.parametrize("region", TWO)

@@ -3,8 +3,11 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+from botocore.exceptions import EndpointConnectionError
 from botocore.stub import Stubber
 
+from reconciler.model.errors import Transient, UserError
 from reconciler.model.source import AmiRequest, SourceRequest
 from reconciler.registry.session import Clients
 from reconciler.registry.sources import resolve
@@ -77,3 +80,24 @@ def test_an_architecture_among_the_filters_is_not_overridden(clients: Clients, e
     )
 
     assert resolved(clients, request, architecture="arm64") == "ami-1"
+
+
+def unreachable(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> None:
+        raise EndpointConnectionError(endpoint_url="https://ec2.example.org/")
+
+    monkeypatch.setattr(clients, "ec2", refuse)
+
+
+def test_a_region_that_there_is_not_is_said_to_be_unknown_where_it_cannot_be_reached(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreachable(clients, monkeypatch)
+    with pytest.raises(UserError, match="unknown region name mars-1"):
+        resolve(clients, SourceRequest(ami=OWN), region="mars-1", architecture=None, now=NOW)
+
+
+def test_a_region_that_there_is_may_be_reached_the_next_time(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    unreachable(clients, monkeypatch)
+    with pytest.raises(Transient, match="can't be reached"):
+        resolve(clients, SourceRequest(ami=OWN), region="us-east-1", architecture=None, now=NOW)
