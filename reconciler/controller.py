@@ -47,7 +47,7 @@ def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: i
         raise UserError(
             f"the plan is stale: it was made for {expected.head[:12]}, and the branch is at {plan.head[:12]}"
             if expected.head != plan.head
-            else "the plan is stale: state/ or the registry changed since it was made",
+            else "the plan is stale: state/ or the registry changed since it was made, or its file was edited",
             mend="make and review it anew: `reconciler plan --out FILE`",
         )
     if expected is not None and _content(expected) != _content(plan):

@@ -77,6 +77,8 @@ def check_ssh(patient: Patient) -> Finding:
     from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
 
     booted = [one.name for one in patient.known.fleet.images.values() if one.declaration.smoke_test.boot]
+    if not booted and patient.known.fleet.problems:
+        return Finding("ssh", "note", "not checked: no valid image is booted to be tested")
     if not booted:
         return Finding("ssh", "note", "no image is booted to be tested (smoke_test.boot)")
     return Finding("ssh", "ok", client(os.environ))

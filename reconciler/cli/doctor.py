@@ -35,5 +35,6 @@ def command(*, as_json: bool, directory: Path) -> int:
             for line in found.mend:
                 show_text(f"{'':11}{line}", hang=11)
     if as_json:
-        click.echo(json.dumps([asdict(found) for found in findings], indent=2, ensure_ascii=False))
+        answer = {"format_version": "1.0", "checks": [asdict(found) for found in findings]}
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     return FAILED if any(found.state == "trouble" for found in findings) else DONE

@@ -16,8 +16,8 @@ from reconciler.controller import refuse_unsafe
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
 from reconciler.model.plan import Plan, PlanOptions
+from reconciler.model.printable import visible
 from reconciler.plan.circleci import continuation, without_job
-from reconciler.plan.words import visible
 from reconciler.steps.look import look
 
 _CONFIG = Path(".circleci/config.yml")
@@ -76,7 +76,8 @@ def command(
     parents = _parents(fleet, only=images)
     if as_json:
         described = [{"image": name, "parent": parent} for name, parent in parents.items()]
-        click.echo(json.dumps({"format_version": "1.0", "images": described}, indent=2, ensure_ascii=False))
+        answer = {"format_version": "1.1", "images": described, "invalid": sorted(fleet.problems)}
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     elif mermaid:
         click.echo("\n".join(_mermaid(parents)))
     else:

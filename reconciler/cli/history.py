@@ -9,15 +9,15 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_table, show_text
+from reconciler.cli.printing import show_rows, show_text
 from reconciler.cli.workspace import now
 from reconciler.git.past import pull_requests, resolve_commit
 from reconciler.git.repository import Repository
 from reconciler.model.history import History, PastBuild, PastFailure
+from reconciler.model.printable import visible
 from reconciler.model.values import format_instant
 from reconciler.plan.history import stable_seconds, tell
 from reconciler.plan.standing import age_text
-from reconciler.plan.words import visible
 from reconciler.steps.past_locks import past_of
 
 
@@ -47,18 +47,11 @@ def command(image: str, *, rev: str, as_json: bool, directory: Path) -> int:
 def _print(history: History, *, moment: datetime) -> None:
     show_text(_headline(history))
     click.echo()
-    from rich.table import Table  # noqa: PLC0415 - rich costs 80 ms that JSON need not pay
-    from rich.text import Text  # noqa: PLC0415 - as above
-
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    for title in ("build", "from", "stable", "why, and what became of it"):
-        table.add_column(title, overflow="fold", no_wrap=title in ("build", "from"))
     at = format_instant(moment)
     rows = [*((one.recorded, one.id, _build_row(one, at)) for one in history.builds)]
     rows += [(one.at, one.build, _failure_row(one)) for one in history.failures]
-    for *_, row in sorted(rows, key=lambda row: row[:2], reverse=True):
-        table.add_row(*map(Text, row))
-    show_table(table)
+    newest_first = [row for *_, row in sorted(rows, key=lambda row: row[:2], reverse=True)]
+    show_rows(("build", "from", "stable", "why, and what became of it"), newest_first)
     for line in _footer(history):
         show_text(line, hang=2)
 

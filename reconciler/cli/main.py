@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from io import TextIOWrapper
 from typing import NoReturn
 
 import click
@@ -97,6 +98,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def run() -> NoReturn:
     """Be the `reconciler` command."""
+    _prepare_streams()
     # What a plan of 1,000 images reads stays until its end, and at the default (700) the collector walks it all again
     # and again: a third of all CPU time. mypy does the same.
     gc.set_threshold(500_000, 50, 50)
@@ -107,6 +109,22 @@ def run() -> NoReturn:
     # Taking apart what a plan of 1,000 images read costs 0.2 s, and the system takes it all back at once. Nothing here
     # relies on atexit: threads and files end in `with` blocks.
     os._exit(code)
+
+
+def _prepare_streams() -> None:
+    """Make the standard streams take whatever is said.
+
+    What was closed (`>&-`) leads nowhere: Python has None in its place, and the next file that is opened its number.
+    What a name holds that no encoding takes (half a surrogate pair, bytes that are no UTF-8) is written as its escape,
+    which in JSON is what stands for it.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            os.set_inheritable(nowhere, True)
+            setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
 
 
 def _guarded(arguments: Sequence[str]) -> int:

@@ -38,6 +38,12 @@ def complete_images(ctx: click.Context, param: click.Parameter, incomplete: str)
     return []
 
 
+def refuse_two_revisions(rev: str, *, worktree: bool) -> None:
+    """Raise UsageError where a commit is named, and the checkout's files are asked for in its place."""
+    if worktree and rev != "HEAD":
+        raise click.UsageError("--worktree and --rev exclude each other")
+
+
 images = click.argument("images", nargs=-1, metavar="[IMAGE]...", shell_complete=complete_images)
 
 

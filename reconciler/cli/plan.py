@@ -56,6 +56,7 @@ def command(
     """
     if as_json and markdown:
         raise click.UsageError("--json and --markdown exclude each other")
+    options.refuse_two_revisions(rev, worktree=worktree)
     if offline and refresh:
         raise UserError("--refresh reads the registry, and --offline does not", mend="leave one of them out")
     begun = time.monotonic()

@@ -6,6 +6,7 @@ import os
 import shutil
 import sys
 import textwrap
+from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,10 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _PIPED_WIDTH = 100
+_NAMED = 8
+_GAP = 2
+_LEAST_PROSE = 16
+"""Columns: prose in less than this is a word a line."""
 _DEEPEST = 24
 """Columns: a hanging indent beyond this would leave no room at 80."""
 
@@ -30,7 +35,7 @@ def show_text(text: str, *, hang: int = 0) -> None:
 
     A word is never broken, so that ids and paths can be copied.
     """
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _width()
+    width = _width()
     indent = " " * min(hang, _DEEPEST)
     for line in textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False):
         click.echo(line.rstrip().replace(TIE, " "))
@@ -50,6 +55,48 @@ def show_table(table: RenderableType) -> None:
         click.echo(line.rstrip())
 
 
+def fits(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> bool:
+    """Whether `show_rows` has the room for a table in which nothing but the last column is wrapped."""
+    from rich.cells import cell_len  # noqa: PLC0415 - as above
+
+    columns = zip(titles, *rows, strict=True)
+    *whole, prose = (max(cell_len(line) for cell in column for line in cell.split("\n")) for column in columns)
+    return sum(width + _GAP for width in whole) + min(prose, _LEAST_PROSE) <= _width()
+
+
+def show_rows(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print rows on stdout, as a table whose last column is prose; where that is too wide, a paragraph for each row.
+
+    So the words that people copy, names and ids, are whole in every width.
+    """
+    if not fits(titles, rows):
+        for row in rows:
+            _show_paragraph(titles, row)
+        return
+    from rich.table import Table  # noqa: PLC0415 - as above
+    from rich.text import Text  # noqa: PLC0415 - as above
+
+    table = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="")
+    for title in titles:
+        table.add_column(title, overflow="fold", no_wrap=title != titles[-1])
+    for row in rows:
+        table.add_row(*map(Text, row))
+    show_table(table)
+
+
+def _show_paragraph(titles: Sequence[str], row: Sequence[str]) -> None:
+    show_text(row[0])
+    for title, cell in zip(titles[1:], row[1:], strict=True):
+        if cell:
+            show_text(f"  {title}: {'; '.join(cell.splitlines())}", hang=4)
+
+
+def named(images: Sequence[str]) -> str:
+    """Images before what is said of them all: the first are named, the others counted."""
+    more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
+    return f"{', '.join(images[:_NAMED])}{more}"
+
+
 def write_file(path: Path, text: str) -> None:
     """Write an answer to a file that a person named, and the folders above it."""
     try:
@@ -60,5 +107,7 @@ def write_file(path: Path, text: str) -> None:
 
 
 def _width() -> int:
+    if sys.stdout.isatty():
+        return shutil.get_terminal_size().columns
     columns = os.environ.get("COLUMNS", "")
     return int(columns) if columns.isdigit() and int(columns) >= 40 else _PIPED_WIDTH

@@ -16,6 +16,7 @@ from reconciler.cli.wording import describe
 from reconciler.cli.workspace import note
 from reconciler.model import events
 from reconciler.model.events import Event, Listener
+from reconciler.model.printable import visible
 from reconciler.plan.words import duration
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def columns() -> tuple[ProgressColumn, ...]:
     return (
         TextColumn("{task.fields[image]}", style="bold"),
         BarColumn(bar_width=20),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         TimeElapsedColumn(),
         TextColumn("{task.fields[left]}", style="dim"),
     )
@@ -152,7 +153,7 @@ class Bars:
 
     def _update(self, image: str, what: str) -> None:
         if image in self._tasks:
-            self._progress.update(self._tasks[image], description=what[:40])
+            self._progress.update(self._tasks[image], description=visible(what)[:40])
             self._show_time_left(image)
 
     def _show_time_left(self, image: str) -> None:

@@ -19,9 +19,11 @@ from reconciler.cli.pull_request import Origin, is_fork, pull_request_number
 from reconciler.cli.signals import cancelled_by_signal
 from reconciler.cli.workspace import Workspace, note, plan_options
 from reconciler.git.proposal import PROPOSAL
+from reconciler.git.repository import Repository
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
+from reconciler.model.printable import visible
 from reconciler.plan import words
 from reconciler.plan.smoke_words import outcome
 from reconciler.steps.result import Report, Result
@@ -93,6 +95,7 @@ def command(
     workspace = Workspace(directory)
     asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, preview=preview)
     expected = _read_plan(plan_file, asked) if plan_file else None
+    workspace.run_folder()  # where it can't be written, nothing is begun
     workspace.say_dirty()
     settings = workspace.settings(workspace.repository.tree())
     target = workspace.target(settings)
@@ -115,7 +118,7 @@ def command(
         click.echo(json.dumps(_as_json(report, target), indent=2, ensure_ascii=False))
     else:
         branch = PROPOSAL if settings.git.push == "pull-request" else target.branch
-        _print(report, branch, pushed=workspace.repository.remote(settings.git.remote) is not None)
+        _print(report, branch, workspace.repository, remote=settings.git.remote)
     return report.exit_code
 
 
@@ -152,7 +155,7 @@ def _read_plan(path: Path, asked: PlanOptions) -> Plan:
     return plan
 
 
-def _print(report: Report, branch: str, *, pushed: bool) -> None:
+def _print(report: Report, branch: str, repository: Repository, *, remote: str) -> None:
     if not report.results:
         nothing = "nothing to do" if all(image.sync == "in-sync" for image in report.plan.images) else "nothing is done"
         show_text(f"{words.headline(report.plan)}: {nothing}.", hang=2)
@@ -162,8 +165,9 @@ def _print(report: Report, branch: str, *, pushed: bool) -> None:
     commits = [result.commit for result in report.results if result.commit]
     tags = sum(len(result.tags) for result in report.results)
     if commits:
-        where = f"{_count(len(commits), 'commit')} {'pushed to' if pushed else 'on'} {branch}"
-        show_text(f"Recorded in state/: {where} ({commits[-1][:7]}), {_count(tags, 'tag')}.", hang=2)
+        pushed_to = "pushed to" if repository.remote(remote) is not None else "on"
+        where = f"{_count(len(commits), 'commit')} {pushed_to} {branch}"
+        show_text(f"Recorded in state/: {where} ({repository.newest(commits)[:7]}), {_count(tags, 'tag')}.", hang=2)
     acted_on = {result.image for result in report.results}
     for image in report.plan.images:
         if image.image not in acted_on and image.sync != "in-sync":
@@ -174,7 +178,7 @@ def _print(report: Report, branch: str, *, pushed: bool) -> None:
 def _line(result: Result, width: int) -> str:
     parts: list[str] = []
     if result.why:
-        parts = [result.why.splitlines()[0]]
+        parts = [visible(result.why.splitlines()[0])]
     elif result.build:
         took = [words.duration(result.seconds).replace(" ", TIE)] if result.seconds else []
         test = [outcome(result.tested).replace(" ", TIE)] if result.tested is not None else []

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reconciler import __version__
+from reconciler.model.printable import visible_lines
 
 
 def crash_report(error: Exception, arguments: Sequence[str]) -> str:
@@ -25,7 +26,7 @@ def crash_report(error: Exception, arguments: Sequence[str]) -> str:
     ) as report:
         report.write("\n".join(lines))
     return (
-        f"error: unexpected: {type(error).__name__}: {error}\n"
+        f"error: unexpected: {type(error).__name__}: {visible_lines(str(error))}\n"
         f"  this is a bug in reconciler; what happened is written to {Path(report.name)}\n"
         "  run the command again: what was built is kept and will be adopted"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 from importlib.util import find_spec
@@ -59,7 +60,7 @@ def start(folder: Path = _FOLDER, *, foreground: bool = False) -> int:
 @folder
 def env(folder: Path) -> int:
     """Print the environment of the sandbox that runs."""
-    _print_environment(launch.attach(folder))
+    _print_environment(_running(folder))
     return 0
 
 
@@ -67,7 +68,7 @@ def env(folder: Path) -> int:
 @folder
 def stop(folder: Path) -> int:
     """Stop the sandbox; its instances and images are gone with it."""
-    launch.attach(folder).stop()
+    _running(folder).stop()
     return 0
 
 
@@ -79,9 +80,20 @@ def stop(folder: Path) -> int:
 @folder
 def publish(name: str, *, run: str | None, folder: Path) -> int:
     """Publish a newer upstream AMI in every region, as Debian does: `publish debian-12-amd64-20261122`."""
-    for region, ami in sorted(launch.attach(folder).publish(name, run=run).items()):
+    for region, ami in sorted(_running(folder).publish(name, run=run).items()):
         click.echo(f"{region} {ami}")
     return 0
+
+
+def _running(folder: Path) -> Sandbox:
+    """The sandbox in a folder. Raises UserError where none runs; one that this shell is inside of is named."""
+    try:
+        return launch.attach(folder)
+    except UserError as error:
+        inside = Path(os.environ.get("AWS_CA_BUNDLE", "")).parent
+        if (inside / launch.READY).is_file():
+            raise UserError(error.what, mend=f"this shell is inside another one: --folder {inside}") from error
+        raise UserError(error.what, mend=(*error.mend, "or name the folder of one that runs: --folder")) from error
 
 
 def require_sandbox() -> None:

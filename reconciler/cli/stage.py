@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import click
 
 from reconciler.git.rehearsal import clone_with_origin
-from reconciler.model.errors import Terminal
+from reconciler.model.errors import INTERRUPTED, Terminal
 
 
 @dataclass(frozen=True)
@@ -67,8 +69,19 @@ class Stage:
 
     def _run(self, command: list[str], *, expect: int) -> None:
         sys.stdout.flush()
-        ended = subprocess.run(command, cwd=self.clone, env=self.environment, check=False)
-        if ended.returncode != expect:
-            raise Terminal(
-                f"the demo expected exit code {expect}, and `{shlex.join(command[-3:])}` ended with {ended.returncode}"
-            )
+        with _interrupts_left_to_the_command():
+            code = subprocess.run(command, cwd=self.clone, env=self.environment, check=False).returncode
+        if code in (INTERRUPTED, -signal.SIGINT):
+            raise KeyboardInterrupt
+        if code != expect:
+            raise Terminal(f"the demo expected exit code {expect}, and `{shlex.join(command[-3:])}` ended with {code}")
+
+
+@contextmanager
+def _interrupts_left_to_the_command() -> Iterator[None]:
+    """Let a ^C at the terminal end the command alone, which cleans up; `subprocess` would kill it after 0.25 s."""
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # noqa: ARG005 - what a handler is given
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)

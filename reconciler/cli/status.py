@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_table, show_text
+from reconciler.cli.printing import fits, named, show_rows, show_text
 from reconciler.cli.workspace import Workspace, now
 from reconciler.model.plan import PlanOptions
+from reconciler.model.printable import visible
 from reconciler.plan.standing import Standing, standings
 from reconciler.steps.look import look
 
-_MOST_IN_A_CELL = 60
+_TITLES = ("image", "stable", "candidate", "age", "source", "health")
+_MOST_IN_A_CELL = 24
+_NARROW_SOURCE = 16
+"""Columns: the time in a build's id goes in."""
+_BUILD_ID = re.compile(r"(\d{8}T\d{6}Z)-\w+$")
 
 
 @click.command("status")
@@ -33,25 +42,42 @@ def command(images: tuple[str, ...], *, rev: str, as_json: bool, directory: Path
     _, planned = look(known, None)
     rows = standings(planned, now=now())
     if as_json:
-        click.echo(json.dumps([asdict(row) for row in rows], indent=2, ensure_ascii=False))
+        answer = {"format_version": "1.0", "images": [asdict(row) for row in rows]}
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     elif not rows:
         click.echo("desired/ declares no image, and nothing is recorded.")
     else:
-        _print(rows)
+        show(rows)
     return 0
 
 
-def _print(rows: tuple[Standing, ...]) -> None:
-    from rich.table import Table  # noqa: PLC0415 - rich costs 80 ms that JSON need not pay
+def show(rows: Sequence[Standing]) -> None:
+    """Print how images stand, and below that what is too long for a table."""
+    whole, narrow = ([_row(row, narrow=narrow) for row in rows] for narrow in (False, True))
+    show_rows(_TITLES, narrow if fits(_TITLES, narrow) and not fits(_TITLES, whole) else whole)
+    for line in remarks(rows):
+        show_text(line, hang=2)
 
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="")
-    for title in ("image", "stable", "candidate", "age", "source", "health"):
-        table.add_column(title, overflow="fold", no_wrap=title in ("stable", "age"))
-    long = [row for row in rows if row.why is not None and len(row.why) > _MOST_IN_A_CELL]
+
+def _row(row: Standing, *, narrow: bool) -> tuple[str, ...]:
+    health = f"{row.health}: {row.why}" if row.why and not _is_long(row.why) else row.health
+    source = _narrowed(row.source or "") if narrow else row.source or ""
+    return (visible(row.image), row.stable or "none", row.candidate_text, row.age or "", source, visible(health))
+
+
+def _narrowed(source: str) -> str:
+    """A source in few columns. Of a parent's build the time is left, which says which one it is."""
+    return "\n".join(textwrap.wrap(_BUILD_ID.sub(r"\1", source), _NARROW_SOURCE, break_on_hyphens=False))
+
+
+def _is_long(why: str) -> bool:
+    return len(why) > _MOST_IN_A_CELL
+
+
+def remarks(rows: Iterable[Standing]) -> Iterator[str]:
+    """What is too long for the table: a line for each thing that is to be said, with all images that it is said of."""
+    said: defaultdict[str, list[str]] = defaultdict(list)
     for row in rows:
-        why = "see below" if row in long else row.why
-        health = f"{row.health}: {why}" if why else row.health
-        table.add_row(row.image, row.stable or "none", row.candidate_text, row.age or "", row.source or "", health)
-    show_table(table)
-    for row in long:
-        show_text(f"{row.image}: {row.why}", hang=2)
+        if row.why is not None and _is_long(row.why):
+            said[row.why].append(visible(row.image))
+    return (f"{named(names)}: {visible(why)}" for why, names in said.items())

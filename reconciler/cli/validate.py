@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from reconciler.cli import options
-from reconciler.cli.workspace import Workspace
+from reconciler.cli.printing import named
+from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.state.lockfiles import read_lockfiles
-
-NAMED = 8
-"""So many images are named beside a note; the others are counted."""
 
 
 @click.command("validate")
@@ -30,13 +27,20 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
 
     Reads git alone: no registry, no Packer, no credentials. Exit codes: 0 all valid, 1 something is not.
     """
+    options.refuse_two_revisions(rev, worktree=worktree)
     workspace = Workspace(directory)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
-    fleet = read_fleet(tree)
+    try:
+        fleet = read_fleet(tree)
+    except UserError as error:
+        if as_json:
+            _print_json({}, [error], [])
+            return FAILED
+        raise
     _, broken = read_lockfiles(tree)
     problems = [*(problem for found in fleet.problems.values() for problem in found), *broken.values()]
     if as_json:
-        click.echo(json.dumps(_as_json(fleet, problems), indent=2, ensure_ascii=False))
+        _print_json(fleet.images, problems, fleet.warnings)
     else:
         _print(fleet, problems)
     return FAILED if problems else DONE
@@ -46,9 +50,9 @@ def _print(fleet: Fleet, problems: list[UserError]) -> None:
     for problem in problems:
         click.echo(f"error: {problem}", err=True)
     for warning in fleet.warnings:
-        click.echo(f"note: {warning}", err=True)
+        note(f"note: {warning}")
     for remark in grouped_notes(image for _, image in sorted(fleet.images.items())):
-        click.echo(f"note: {remark}", err=True)
+        note(f"note: {remark}")
     if not fleet.names:
         click.echo("desired/ declares no image")
         return
@@ -73,9 +77,7 @@ def grouped_notes(images: Iterable[Image]) -> Iterator[str]:
         if len(remarks) == 1:
             yield from (f"{name}: {remark}" for name, remark in remarks.items())
         else:
-            names = list(remarks)
-            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-            yield f"{', '.join(names[:NAMED])}{more}: {shared}"
+            yield f"{named(list(remarks))}: {shared}"
 
 
 def _without_its_own(remark: str, image: Image) -> str:
@@ -90,8 +92,9 @@ def _count(images: int) -> str:
     return f"{images} image" if images == 1 else f"{images} images"
 
 
-def _as_json(fleet: Fleet, problems: list[UserError]) -> dict[str, Any]:
-    return {
+def _print_json(images: Mapping[str, Image], problems: Sequence[UserError], warnings: Sequence[str]) -> None:
+    document = {
+        "format_version": "1.0",
         "valid": not problems,
         "images": {
             name: {
@@ -101,17 +104,18 @@ def _as_json(fleet: Fleet, problems: list[UserError]) -> dict[str, Any]:
                 "inputs": len(image.inputs),
                 "notes": image.notes,
             }
-            for name, image in sorted(fleet.images.items())
+            for name, image in sorted(images.items())
         },
         "problems": [
             {
                 "what": problem.what,
                 "path": problem.where.path if problem.where else None,
-                "line": problem.where.line if problem.where else None,
-                "column": problem.where.column if problem.where else None,
+                "line": (problem.where.line or None) if problem.where else None,
+                "column": (problem.where.column or None) if problem.where else None,
                 "mend": problem.mend,
             }
             for problem in problems
         ],
-        "warnings": fleet.warnings,
+        "warnings": warnings,
     }
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))

@@ -13,8 +13,8 @@ from reconciler.cli.printing import show_text
 from reconciler.cli.workspace import Workspace, note
 from reconciler.git.past import resolve_commit
 from reconciler.model.errors import DONE, FAILED
+from reconciler.model.printable import visible
 from reconciler.model.verification import Finding, Verification
-from reconciler.plan.words import visible
 from reconciler.steps.proof.verify import Verifier
 
 if TYPE_CHECKING:

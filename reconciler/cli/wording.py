@@ -5,48 +5,53 @@ from __future__ import annotations
 from functools import singledispatch
 
 from reconciler.model import events
+from reconciler.model.printable import visible
 from reconciler.plan.words import duration
 
 
-@singledispatch
 def describe(event: events.Event) -> tuple[str, ...]:
-    """An event in words, a fact a line, without the image's name."""
+    """An event in words, a fact a line, without the image's name. What a build or a test printed steers no terminal."""
+    return tuple(map(visible, _told(event)))
+
+
+@singledispatch
+def _told(event: events.Event) -> tuple[str, ...]:
     return (event.name,)
 
 
-@describe.register
+@_told.register
 def _(event: events.Waiting) -> tuple[str, ...]:
     return (f"waiting for {', '.join(event.on)}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Started) -> tuple[str, ...]:
     about = f", about {duration(event.estimate_seconds)}" if event.estimate_seconds else ""
     return (f"building {event.build}{about}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Step) -> tuple[str, ...]:
     return (event.what,)
 
 
-@describe.register
+@_told.register
 def _(event: events.Built) -> tuple[str, ...]:
     return (f"built {event.location} {event.artifact} in {duration(event.seconds)}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Booting) -> tuple[str, ...]:
     about = f", about {duration(event.estimate_seconds)}" if event.estimate_seconds else ""
     return (f"smoke-testing {event.build}: booting {event.location} {event.artifact}{about}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Testing) -> tuple[str, ...]:
     return (event.what,)
 
 
-@describe.register
+@_told.register
 def _(event: events.Tested) -> tuple[str, ...]:
     if event.status == "passed":
         return (f"smoke test: {event.tests} passed in {duration(event.seconds)}",)
@@ -55,49 +60,50 @@ def _(event: events.Tested) -> tuple[str, ...]:
     return (f"smoke test: failed after {duration(event.seconds)}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Unchanged) -> tuple[str, ...]:
     return (f"{event.build} holds what {event.kept} holds: retired, {event.kept} stays",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Adopted) -> tuple[str, ...]:
     return (f"adopting {event.build}: it is in the registry already",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Copied) -> tuple[str, ...]:
     return (f"copied to {event.location} {event.artifact}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Recorded) -> tuple[str, ...]:
     return (f"recorded in {event.commit[:7]}, {'pushed' if event.pushed else 'committed'} to {event.branch}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Settled) -> tuple[str, ...]:
     return (f"{event.build} {event.verdict} by {event.by}: stable is {event.stable or 'none'}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Retired) -> tuple[str, ...]:
     return (f"retired {event.location} {event.artifact}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Skipped) -> tuple[str, ...]:
     return (f"skipped: {event.why}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Warned) -> tuple[str, ...]:
     return (f"note: {event.what}",)
 
 
-@describe.register
+@_told.register
 def _(event: events.Failed) -> tuple[str, ...]:
-    tail = (f"  last lines of the {event.of}:", *(f"    {line}" for line in event.tail)) if event.tail else ()
+    printed = (f"    {line.expandtabs()}" for line in event.tail)
+    tail = (f"  last lines of the {event.of}:", *printed) if event.tail else ()
     notes = tuple(f"  {note}" for note in event.notes)
     log = (f"  full log: {event.log}",) if event.log else ()
     return (*event.what.splitlines(), *tail, *notes, *log)

@@ -20,8 +20,9 @@ from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.repository import Repository
 from reconciler.git.target import Target
 from reconciler.model.declaration import Settings
-from reconciler.model.errors import Contention, ReconcilerError, Transient
+from reconciler.model.errors import Contention, ReconcilerError, Transient, UserError
 from reconciler.model.plan import PlanOptions
+from reconciler.model.printable import visible_lines
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.planning import Known
 from reconciler.steps.observe import read_repository
@@ -131,8 +132,14 @@ class Workspace:
     def run_folder(self) -> Path:
         """Where logs and work folders go. It ignores itself, so that no one has to add it to .gitignore."""
         folder = self.repository.root / RUN_FOLDER
-        folder.mkdir(exist_ok=True)
-        (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        try:
+            folder.mkdir(exist_ok=True)
+            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+        except OSError as error:
+            raise UserError(
+                f"{folder} can't be written: {error.strerror}",
+                mend="a run keeps its logs and work folders there; work in a clone that can be written to",
+            ) from error
         return folder
 
     def _fleet_name(self, tree: Tree) -> str:
@@ -180,4 +187,4 @@ def plan_options(
 def note(text: str) -> None:
     """Tell a person something that is not the answer: on stderr."""
     with suppress(OSError):  # nobody reads it any more: what is being done matters more
-        click.echo(text, err=True)
+        click.echo(visible_lines(text), err=True)

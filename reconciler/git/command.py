@@ -134,7 +134,9 @@ def failed(verb: str, finished: Finished) -> Terminal:
     """The error for a git command that should have worked."""
     lines = [line for line in finished.stderr.splitlines() if line.strip()]
     why = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
-    return Terminal(f"git {verb} ended with {finished.status}" + (f": {why}" if why else ""))
+    unwritable = "Read-only file system" in finished.stderr
+    mend = "git has to write to the clone's .git for this; work in a clone that can be written to" if unwritable else ()
+    return Terminal(f"git {verb} ended with {finished.status}" + (f": {why}" if why else ""), mend=mend)
 
 
 def _not_installed() -> UserError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.git.command import Git
@@ -39,6 +40,11 @@ def resolve(git: Git, revision: str) -> str:
             mend="fetch the rest of the history: `git fetch --unshallow`, or `git fetch --depth=<n>` for a part of it",
         )
     raise UserError(f'there is no revision "{revision}"', mend="`git fetch` gets what was pushed since the last one")
+
+
+def newest(git: Git, commits: Sequence[str]) -> str:
+    """The one of these commits that is no ancestor of another; of several such, one of them."""
+    return git.run("rev-list", "--topo-order", "--max-count=1", *commits, "--").text
 
 
 def is_shallow(git: Git) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,7 @@ from reconciler.git.history import (
     is_ancestor,
     is_shallow,
     merge_base,
+    newest,
     resolve,
 )
 from reconciler.git.objects import Author, commit_tree
@@ -114,6 +115,10 @@ class Repository:
         """Whether `newer` contains `older` (or is it), as far as this clone's history goes."""
         return is_ancestor(self.git, older, newer)
 
+    def newest(self, commits: Sequence[str]) -> str:
+        """The one of these commits that was made on top of the others."""
+        return newest(self.git, commits)
+
     def annotated_tag(self, name: str, *, remote: str = "origin") -> str | None:
         """The message of an annotated tag, fetched if this clone does not have it; None where there is no such tag.
 
@@ -190,6 +195,11 @@ def _unusable(directory: Path, found: Finished) -> ReconcilerError:
     if "not a git repository" in found.stderr:
         return UserError(f"{directory} is not in a git repository", mend="`git init`, or name another folder with -C")
     if "must be run in a work tree" in found.stderr:
+        if directory.absolute().parts.count(".git"):
+            return UserError(
+                f"{directory.absolute()} is inside a repository's own folder",
+                mend="work in the checkout, or name it with -C",
+            )
         return UserError(
             f"{directory} is a bare repository: it has no checkout to work in", mend="`git clone` it, and work there"
         )

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from reconciler.model.printable import visible, visible_lines
+
 DONE = 0
 FAILED = 1
 DRIFT = 2
@@ -25,8 +27,8 @@ class Place:
     column: int = 0
 
     def __str__(self) -> str:
-        """Read as `path:line:column`, leaving out what is not known."""
-        parts = [self.path, *(str(number) for number in (self.line, self.column) if number)]
+        """Read as `path:line:column`, leaving out what is not known. A path may hold anything, and is made visible."""
+        parts = [visible(self.path), *(str(number) for number in (self.line, self.column) if number)]
         return ":".join(parts)
 
 
@@ -44,7 +46,7 @@ class ReconcilerError(Exception):
     def __str__(self) -> str:
         """Lay the message out as it is printed: the first line, then one indented line per mend."""
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return "\n  ".join([head, *self.mend])
+        return visible_lines("\n  ".join([head, *self.mend]))
 
 
 class UserError(ReconcilerError):

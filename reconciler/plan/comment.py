@@ -9,6 +9,7 @@ from typing import Literal
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Build, SmokeTestResult
 from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.printable import visible
 from reconciler.plan import words
 from reconciler.plan.difference.words import markdown as render_difference
 from reconciler.plan.difference.words import one_line
@@ -66,7 +67,7 @@ def status(image: PlannedImage, previewed: Previewed | None) -> tuple[State, str
         tested = f", {outcome(previewed.tested)}" if previewed.tested is not None else ""
         return "success", f"built as {previewed.build.id} ({words.why(image)}){tested}"
     if image.unknown:
-        return "error", image.unknown[0]
+        return "error", image.unknown[0].splitlines()[0]
     if image.sync == "in-sync":
         return "success", "in sync"
     return "success", f"{_intent(image)}: {words.why(image)}"
@@ -152,7 +153,7 @@ def _folded(changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> 
             lines += [f"{artifact.location} {artifact.id}" for artifact in one.build.artifacts]
         if one is not None and one.tail:
             lines += [f"last lines of the {'test' if one.tested is not None else 'build'}:"]
-            lines += [f"  {words.visible(line)}" for line in one.tail]
+            lines += [f"  {visible(line)}" for line in one.tail]
         parts = [f"**{escape(image.image)}**"]
         if lines:
             # What a build printed may hold the fence that is to hold it.

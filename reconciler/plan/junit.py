@@ -11,6 +11,7 @@ from typing import Literal
 from xml.etree import ElementTree as ET
 
 from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.printable import visible
 from reconciler.plan import words
 
 Verdict = Literal["passed", "skipped", "failure", "error"]
@@ -58,7 +59,7 @@ def _planned(image: PlannedImage) -> _Case:
     if image.errors:
         return _Case(image.image, "failure", image.errors[0].splitlines()[0], image.errors)
     if image.unknown:
-        return _Case(image.image, "error", image.unknown[0], image.unknown)
+        return _Case(image.image, "error", image.unknown[0].splitlines()[0], image.unknown)
     if image.sync == "drifted":
         actions = ", ".join(image.actions)
         return _Case(image.image, "skipped", f"{words.why(image)}: {actions}", words.details(image))
@@ -92,10 +93,10 @@ def _document(name: str, cases: list[_Case]) -> str:
 
 
 def _append(suite: ET.Element, case: _Case, *, suite_name: str) -> None:
-    attributes = {"classname": suite_name, "name": words.visible(case.image), "time": str(case.seconds)}
+    attributes = {"classname": suite_name, "name": visible(case.image), "time": str(case.seconds)}
     element = ET.SubElement(suite, "testcase", attributes)
     if case.verdict != "passed":
-        found = ET.SubElement(element, case.verdict, {"message": words.visible(case.message)})
+        found = ET.SubElement(element, case.verdict, {"message": visible(case.message)})
         # XML has no way to write most control characters, and a build's last lines may hold any.
-        lines = [words.visible(line) for detail in case.details for line in detail.splitlines()]
+        lines = [visible(line) for detail in case.details for line in detail.splitlines()]
         found.text = "\n".join(lines) or None

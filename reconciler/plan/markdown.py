@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.printable import visible
 from reconciler.plan import words
 
 
@@ -57,7 +58,7 @@ def code(line: str) -> str:
 def escape(text: str) -> str:
     """Text that Markdown takes for text."""
     # The name of an invalid image may be anything that a folder can be called.
-    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", " ".join(words.visible(text).split()))
+    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", " ".join(visible(text).split()))
 
 
 def _node(name: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.model.lockfile import SmokeTestResult
-from reconciler.plan.words import visible
+from reconciler.model.printable import visible
 
 
 def outcome(result: SmokeTestResult) -> str:

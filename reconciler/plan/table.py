@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.printable import visible
 from reconciler.plan import words
 
 _MOST_VERBS = 3
@@ -26,7 +27,7 @@ def render(plan: Plan) -> RenderableType:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold", max_width=16)
     table.add_column(overflow="fold", ratio=1)
-    for image in changed:
+    for image in _told_once(changed):
         for row in _rows(image):
             table.add_row(*row)
     # Across the whole width: an error names a file and a line, which a narrow column would break.
@@ -51,9 +52,18 @@ def footer(plan: Plan, *, before: str = "") -> str:
     return "\n".join(lines)
 
 
+def _told_once(images: Iterable[PlannedImage]) -> Iterator[PlannedImage]:
+    """The images; where the same is unknown of several, and for the same reason, it is told of the first."""
+    first: dict[tuple[str, ...], str] = {}
+    for image in images:
+        told = first.setdefault(image.unknown, image.image)
+        again = image.unknown and told != image.image
+        yield image.model_copy(update={"unknown": (f"as {told}",)}) if again else image
+
+
 def _rows(image: PlannedImage) -> Iterator[tuple[RenderableType, ...]]:
     """A row for each reason, so that what was and is now stands beside its code; the first has the actions, too."""
-    name = Text(words.visible(image.image), style="bold")
+    name = Text(visible(image.image), style="bold")
     actions = Text("\n".join(image.actions), style=_COLOURS.get(image.actions[0], ""))
     for code, lines in words.explained(image):
         yield name, actions, Text(code), Text("\n".join(lines))

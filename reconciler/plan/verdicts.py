@@ -12,9 +12,9 @@ from datetime import datetime, timedelta
 from reconciler.model.lockfile import Build, Reason, Verdict
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.plan import Action, Decision, Health
+from reconciler.model.printable import visible
 from reconciler.model.values import parse_instant
 from reconciler.plan.situation import Situation, finished_at
-from reconciler.plan.words import visible
 
 LONGEST_VALUE = 256
 """Characters in a tag's value (EC2, "Tag restrictions")."""

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 from reconciler.model.lockfile import Reason
 from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.printable import visible
 from reconciler.plan.estimate import longest_chain
 
 MOST_FILES = 8
 _MOST_DUE = 3
+_AT_A_REGION = re.compile(r"([a-z0-9-]+): ")
 NOT_BUILT = "not built yet"
 """What is said of a new image."""
 
@@ -70,7 +74,7 @@ def facts(image: PlannedImage) -> tuple[str, ...]:
 
 
 def _after_reasons(image: PlannedImage) -> list[str]:
-    lines = list(image.unknown)
+    lines = [line.strip() for what in _by_reason(image.unknown) for line in what.splitlines()]
     if image.blocked_by:
         lines.append(f"waits for {', '.join(image.blocked_by)}")
     if image.waits_for:
@@ -78,9 +82,14 @@ def _after_reasons(image: PlannedImage) -> list[str]:
     return lines
 
 
-def visible(text: str) -> str:
-    """A text of which no character steers a terminal: whoever names a file would else write on it what they like."""
-    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+def _by_reason(unknown: tuple[str, ...]) -> list[str]:
+    """What is unknown of several regions for the same reason, in one line: `eu-west-1, us-east-1: …`."""
+    regions: dict[str, list[str]] = {}
+    for what in unknown:
+        said = _AT_A_REGION.match(what)
+        region, why = (said[1], what[said.end() :]) if said else ("", what)
+        regions.setdefault(why, []).append(region)
+    return [f"{', '.join(named)}: {why}" if any(named) else why for why, named in regions.items()]
 
 
 def estimate(plan: Plan) -> str | None:

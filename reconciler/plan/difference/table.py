@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.model.difference import Difference
+from reconciler.model.printable import visible
 from reconciler.plan.difference import words
-from reconciler.plan.words import visible
 
 _COLOURS = {"added": "green", "removed": "red", "downgraded": "magenta"}
 

@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from reconciler.model.difference import Difference, Listed, PackageChange
+from reconciler.model.printable import visible
 from reconciler.plan.markdown import code, escape
-from reconciler.plan.words import visible
 
 NOTHING = "nothing inside changed"
 MOST_LINES = 12

@@ -169,6 +169,7 @@ def test_commits_between_are_newest_first(clone: Path) -> None:
 
     assert repository.commits_between(begin, "HEAD") == (LoggedCommit(two, "Two"), LoggedCommit(one, "One: a | b"))
     assert repository.is_ancestor(begin, two)
+    assert repository.newest([two, begin]) == repository.newest([begin, two]) == two
     assert not repository.is_ancestor(two, begin)
 
 

@@ -152,12 +152,12 @@ def test_status_reads_the_clone_alone(built: Checkout, drifted: Checkout) -> Non
     assert base.split()[:3] == ["base", stable, "same"]
     assert web.split()[0] == "web"
 
-    rows = built.reconciler("status", "--json").json
+    rows = built.reconciler("status", "--json").json["images"]
     assert [(row["image"], row["sync"], row["health"]) for row in rows] == [
         ("base", "in-sync", "healthy"),
         ("web", "in-sync", "healthy"),
     ]
-    assert drifted.reconciler("status", "--json").json[1]["sync"] == "drifted"
+    assert drifted.reconciler("status", "--json").json["images"][1]["sync"] == "drifted"
     assert built.reconciler("status", "--rev", "HEAD~2").out.splitlines()[1].split()[:2] == ["base", "none"]
 
 
@@ -188,9 +188,8 @@ def test_doctor_names_each_trouble_with_its_mend(built: Checkout, tmp_path: Path
     lines = answer.out.splitlines()
     assert "trouble  packer: Packer is not installed: no `packer` on the PATH" in lines
     assert "trouble  aws: AWS can't be read: no AWS credentials were found" in lines
-    assert {
-        found["subject"]: found["state"] for found in built.reconciler("doctor", "--json", environment=nothing).json
-    }["state"] == "ok"
+    checks = built.reconciler("doctor", "--json", environment=nothing).json["checks"]
+    assert {found["subject"]: found["state"] for found in checks}["state"] == "ok"
 
 
 def test_a_plan_file_is_done_as_planned_and_refused_once_it_is_stale(

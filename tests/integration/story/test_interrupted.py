@@ -107,7 +107,7 @@ def nothing_is_recorded(fleet: Checkout) -> bool:
     )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_lets_packer_clean_up_and_the_next_run_converges(
     pair: Checkout, cloud: Cloud, held: Held, number: signal.Signals
 ) -> None:
@@ -130,6 +130,22 @@ def test_killed_while_packer_lives_on_the_next_run_converges(pair: Checkout, clo
 
     assert cloud.leftovers("us-east-1") == [], "Packer went on to its end"
     assert nothing_is_recorded(pair)
+    converges(pair, cloud)
+
+
+def test_while_a_packer_outlives_its_run_the_next_one_leaves_its_image_alone(
+    pair: Checkout, cloud: Cloud, held: Held
+) -> None:
+    held.stop(signal.SIGKILL)
+
+    done = pair.reconciler("reconcile")
+
+    assert done.code == 3, done
+    assert "base is being built by a Packer that outlived its run" in done.err
+    assert "removed what a killed run left" not in done.err
+    assert nothing_is_recorded(pair)
+    held.open_gate()
+    held.wait_for_packer()
     converges(pair, cloud)
 
 

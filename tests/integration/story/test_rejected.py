@@ -128,7 +128,7 @@ def test_on_main_nothing_moves_and_the_failure_is_recorded(built: Checkout, merg
 
 def test_status_says_what_did_not_pass_without_aws(built: Checkout, merged: Ended) -> None:
     without_aws = {"HTTPS_PROXY": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
-    (row,) = built.reconciler("status", "--json", environment=without_aws).json
+    (row,) = built.reconciler("status", "--json", environment=without_aws).json["images"]
     assert (row["stable"], row["health"]) == (good(built), "degraded")
     assert row["why"].endswith(f"failed, attempt 1: smoke test failed: {ASSERTION}")
     shown = built.reconciler("status", environment=without_aws).out

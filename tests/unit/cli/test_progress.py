@@ -94,6 +94,12 @@ def test_a_child_that_is_built_and_tested_is_shown_from_waiting_to_recorded(watc
     assert watched.shown() == []
 
 
+def test_a_step_is_shown_as_it_is_called(watched: Watched) -> None:
+    shown = watched.tell(*WHOLE_RUN[:2], events.Step(image="web", what="provisioning with [/red]\x1b[31m.sh"))
+
+    assert "provisioning with [/red]\\x1b[31m.sh" in shown
+
+
 def test_a_test_that_nobody_timed_before_has_no_end_to_be_seen(watched: Watched) -> None:
     watched.tell(*WHOLE_RUN[:5])
 

@@ -140,6 +140,22 @@ def test_what_is_unknown_invalid_or_left_alone_is_never_silent(a_plan: MakePlan,
     assert table.footer(plan) == ""
 
 
+def test_what_is_unknown_of_several_for_the_same_reason_is_told_once(a_plan: MakePlan, planned: MakePlanned) -> None:
+    why = "endpoint http://127.0.0.1:9/ can't be reached (EndpointConnectionError)\n  check HTTPS_PROXY"
+    unknown = [f"eu-west-1: {why}", f"us-east-1: {why}"]
+    images = [planned(name, sync="unknown", actions=("none",), unknown=unknown) for name in ("api", "web")]
+
+    assert (
+        printed(a_plan(*images, applyable=False))
+        == """
+  api  none  unknown  eu-west-1, us-east-1: endpoint http://127.0.0.1:9/ can't
+                      be reached (EndpointConnectionError)
+                      check HTTPS_PROXY
+  web  none  unknown  as api
+"""
+    )
+
+
 def test_a_name_steers_no_terminal_and_no_markup(a_plan: MakePlan, planned: MakePlanned) -> None:
     files = ("desired/web/\x1b[31m[bold]red[/bold]\n.conf",)
     web = planned("web", reasons=[Reason(code="inputs-changed", was="1", now="2", files=files)])

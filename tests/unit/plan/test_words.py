@@ -43,11 +43,6 @@ def test_seconds_read_as_people_say_them(seconds: int, text: str) -> None:
     assert words.duration(seconds) == text
 
 
-def test_what_steers_a_terminal_is_shown_and_not_sent() -> None:
-    assert words.visible("a\x1b[2J\u202eb\tc\u200b") == "a\\x1b[2J\\u202eb\\tc\\u200b"
-    assert words.visible("naïve 日本語 → ok") == "naïve 日本語 → ok"
-
-
 def test_without_earlier_builds_nothing_is_estimated(a_plan: MakePlan, planned: MakePlanned) -> None:
     assert words.estimate(a_plan(planned("web"), quiet=1)) is None
 

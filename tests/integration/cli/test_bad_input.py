@@ -1,0 +1,96 @@
+"""What the command line answers where something is wrong with what it is given."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli.checkup import Patient, check_ssh
+from reconciler.cli.workspace import Workspace
+from reconciler.model.errors import UserError
+from tests.integration.cli.conftest import TEMPLATE, Fleet
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&- >&- 2>&-"])
+def test_a_stream_that_is_closed_changes_nothing_but_what_is_heard(fleet: Fleet, closed: str) -> None:
+    ended = fleet.shell(closed, "plan", "--offline")
+    assert ended.returncode == 0
+    assert "unexpected" not in ended.stdout + ended.stderr
+    assert ended.stdout.startswith("2 of 2 images drifted") == (closed == "2>&-")
+
+
+def test_validate_says_in_json_what_is_wrong_with_the_settings(fleet: Fleet) -> None:
+    fleet.commit({"desired/reconciler.yaml": "defaults:\n  regoins: [us-east-1]\n"})
+    answer = fleet.json("validate")
+    (problem,) = answer["problems"]
+    assert (answer["valid"], answer["images"]) == (False, {})
+    assert (problem["path"], problem["line"]) == ("desired/reconciler.yaml", 2)
+
+
+def test_validate_says_in_json_that_nothing_is_declared(fleet: Fleet) -> None:
+    fleet.git("rm", "-r", "--quiet", "desired")
+    fleet.commit({"README.md": "nothing\n"})
+    (problem,) = fleet.json("validate")["problems"]
+    assert problem["what"] == "there is no folder desired/ at this commit"
+    assert (problem["path"], problem["line"]) == ("desired", None)
+
+
+def test_a_name_that_no_encoding_takes_is_written_as_its_escape_in_json(fleet: Fleet) -> None:
+    builder = {"type": "amazon-ebs", "name": "\ud800", "source_ami": "ami-0aa11bb22cc33dd44", "region": "us-east-1"}
+    fleet.commit({"desired/odd/odd.json": json.dumps({"builders": [builder]})})
+    ended = fleet.shell("", "validate", "--json")
+    assert "unexpected" not in ended.stderr
+    assert "odd" in json.dumps(json.loads(ended.stdout))
+
+
+def test_a_path_steers_no_terminal(fleet: Fleet) -> None:
+    for folder in ("red\x1b[31m", "two\nlines", "back\u202ewards"):
+        fleet.commit({f"desired/{folder}/image.pkr.hcl": TEMPLATE})
+    told = [fleet.shell("", *verb) for verb in (("validate",), ("status",), ("plan", "--offline"), ("graph",))]
+    for ended in told:
+        said = ended.stdout + ended.stderr
+        assert all(one.isprintable() for one in said.replace("\n", "").replace("\ufffd", ""))
+    assert "desired/two\\nlines: " in told[0].stderr
+    assert "desired/red\\x1b[31m: " in told[0].stderr
+
+
+def test_the_graph_names_the_invalid_images_so_that_no_parent_is_unknown(fleet: Fleet) -> None:
+    fleet.commit({"desired/base/image.yaml": "source: { ami: { id: no } }\n"})
+    answer = fleet.json("graph")
+    assert answer["images"] == [{"image": "web", "parent": "base"}]
+    assert answer["invalid"] == ["base"]
+
+
+@pytest.mark.parametrize("verb", ["plan", "validate"])
+def test_a_revision_and_the_files_of_the_checkout_exclude_each_other(fleet: Fleet, verb: str) -> None:
+    ended = fleet.shell("", verb, "--worktree", "--rev", "main")
+    assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, "Error: --worktree and --rev exclude each other")
+
+
+def test_inside_of_git_s_own_folder_it_says_so(fleet: Fleet) -> None:
+    with pytest.raises(UserError, match=r"\.git is inside a repository's own folder"):
+        Workspace(fleet.root / ".git")
+
+
+def test_a_clone_that_cannot_be_written_to_is_told_before_anything_is_begun(fleet: Fleet) -> None:
+    (fleet.root / ".reconciler").write_text("in the way of the folder\n")
+    ended = fleet.shell("", "reconcile")
+    assert ended.returncode == 1
+    assert f"error: {fleet.root}/.reconciler can't be written: " in ended.stderr
+
+
+def test_doctor_does_not_take_invalid_images_for_such_as_are_not_booted(fleet: Fleet) -> None:
+    fleet.commit({"desired/base/image.yaml": "regoins: []\n", "desired/web/image.yaml": "regoins: []\n"})
+    assert check_ssh(Patient(fleet.root)).what == "not checked: no valid image is booted to be tested"
+
+
+def test_a_sandbox_that_is_elsewhere_is_named(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    elsewhere = tmp_path / "sandbox"
+    elsewhere.mkdir()
+    elsewhere.joinpath("sandbox.json").write_text("{}")
+    monkeypatch.setenv("AWS_CA_BUNDLE", str(elsewhere / "ca.crt"))
+    ended: subprocess.CompletedProcess[str] = fleet.shell("", "sandbox", "publish", "debian-12-amd64-20261122")
+    assert f"this shell is inside another one: --folder {elsewhere}" in ended.stderr

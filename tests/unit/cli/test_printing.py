@@ -1,0 +1,42 @@
+"""Rows that are a table where there is room for one, and paragraphs where there is none."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.cli.printing import show_rows
+
+TITLES = ("build", "stable", "why")
+ROWS = [("20261122T164046Z-6278fad", "never", "new\nrejected"), ("20261121T164046Z-0c1d2e3", "", "source-changed")]
+
+
+def shown(columns: int, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    show_rows(TITLES, ROWS)
+    return capsys.readouterr().out
+
+
+def test_rows_are_a_table(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    table = """\
+build                     stable  why
+20261122T164046Z-6278fad  never   new
+                                  rejected
+20261121T164046Z-0c1d2e3          source-changed
+"""
+    assert shown(48, capsys, monkeypatch) == table
+    assert shown(100, capsys, monkeypatch) == table
+
+
+def test_where_that_is_too_wide_each_is_a_paragraph_and_no_id_is_broken(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (
+        shown(47, capsys, monkeypatch)
+        == """\
+20261122T164046Z-6278fad
+  stable: never
+  why: new; rejected
+20261121T164046Z-0c1d2e3
+  why: source-changed
+"""
+    )

@@ -1,0 +1,61 @@
+"""What `status` says of each image, in few columns and below them."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.cli.status import remarks, show
+from reconciler.plan.standing import Standing
+
+UNTESTED = "not tested: smoke_test.boot is false"
+
+
+def standing(image: str, *, source: str = "debian-12-amd64-20261101-1234", why: str | None = None) -> Standing:
+    return Standing(
+        image=image,
+        stable="20261122T164046Z-6278fad",
+        candidate="20261122T164046Z-6278fad",
+        age="0 min",
+        source=source,
+        regions=("us-east-1",),
+        sync="in-sync",
+        health="healthy",
+        why=why,
+    )
+
+
+def test_a_source_is_whole_where_there_is_room(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    show([standing("base"), standing("web", source="base 20261122T164046Z-6278fad")])
+    assert (
+        capsys.readouterr().out
+        == """\
+image  stable                    candidate  age    source                         health
+base   20261122T164046Z-6278fad  same       0 min  debian-12-amd64-20261101-1234  healthy
+web    20261122T164046Z-6278fad  same       0 min  base 20261122T164046Z-6278fad  healthy
+"""
+    )
+
+
+def test_in_80_columns_a_source_is_shortened_and_the_builds_are_whole(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    show([standing("base"), standing("web", source="base 20261122T164046Z-6278fad")])
+    assert (
+        capsys.readouterr().out
+        == """\
+image  stable                    candidate  age    source            health
+base   20261122T164046Z-6278fad  same       0 min  debian-12-amd64-  healthy
+                                                   20261101-1234
+web    20261122T164046Z-6278fad  same       0 min  base              healthy
+                                                   20261122T164046Z
+"""
+    )
+
+
+def test_what_is_said_of_several_images_is_said_once() -> None:
+    rows = [standing("base", why=UNTESTED), standing("old", why="not built yet"), standing("web", why=UNTESTED)]
+    assert list(remarks(rows)) == [f"base, web: {UNTESTED}"]
