@@ -76,7 +76,8 @@ PACKER = subprocess.run(["sh", "-c", "command -v packer || true"], capture_outpu
 
 
 @pytest.fixture
-def held(pair: Checkout, tmp_path: Path, cloud: Cloud) -> Iterator[Held]:
+def held(pair: Checkout, tmp_path: Path, cloud: Cloud, heeded_hangups: None) -> Iterator[Held]:
+    del heeded_hangups
     holding = Held(pair, tmp_path / "gate")
     yield holding
     if holding.process.poll() is None:
