@@ -18,7 +18,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -115,13 +115,19 @@ def outlived(folder: Path) -> int | None:
 
     Asked of a folder whose own run is gone. The id names the process group, too.
     """
-    for stdout in folder.glob("*.stdout"):
+    return next((pid for stdout in folder.glob("*.stdout") if (pid := _writer(stdout)) is not None), None)
+
+
+def _writer(stdout: Path) -> int | None:
+    try:
         with stdout.open("rb") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                noted = _note(stdout)
-                return int(noted.read_text() or 0) if noted.exists() else 0
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:  # removed just now, by another run
+        return None
+    except BlockingIOError:
+        with suppress(FileNotFoundError):
+            return int(_note(stdout).read_text() or 0)
+        return 0
     return None
 
 

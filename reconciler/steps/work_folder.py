@@ -62,9 +62,8 @@ def refuse_while_building(root: Path, image: str) -> None:
 
     Two runs that both live may build the same image; the slower one sees what the faster one recorded.
     """
-    named = re.compile(rf"{re.escape(image)}-{BUILD_ID_PATTERN.strip('^$')}-\w+")
-    for folder in _abandoned(root):
-        pid = outlived(folder / PACKERS) if named.fullmatch(folder.name) else None
+    for folder in _abandoned(root, named=rf"{re.escape(image)}-{BUILD_ID_PATTERN.strip('^$')}-\w+"):
+        pid = outlived(folder / PACKERS)
         if pid is not None:
             raise Transient(
                 f"{image} is being built by a Packer that outlived its run{f' (process {pid})' if pid else ''}",
@@ -75,15 +74,16 @@ def refuse_while_building(root: Path, image: str) -> None:
             )
 
 
-def _abandoned(root: Path) -> Iterator[Path]:
-    return (folder for folder in sorted(root.glob("*")) if folder.is_dir() and _is_abandoned(folder))
+def _abandoned(root: Path, *, named: str = ".*") -> Iterator[Path]:
+    folders = (folder for folder in sorted(root.glob("*")) if re.fullmatch(named, folder.name) and folder.is_dir())
+    return (folder for folder in folders if _is_abandoned(folder))
 
 
 def _is_abandoned(folder: Path) -> bool:
     try:
         lock = os.open(folder / _LOCK, os.O_RDWR)
     except OSError:
-        return time.time() - folder.stat().st_mtime > _BEGINNING_SECONDS
+        return _age(folder) > _BEGINNING_SECONDS
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
@@ -91,3 +91,11 @@ def _is_abandoned(folder: Path) -> bool:
     finally:
         os.close(lock)
     return True
+
+
+def _age(folder: Path) -> float:
+    """Seconds since something was made in a folder; none where it is gone: its own run removed it just now."""
+    try:
+        return time.time() - folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0

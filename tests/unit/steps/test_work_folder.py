@@ -7,6 +7,7 @@ import select
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,21 @@ def test_a_folder_that_is_just_being_made_is_left_alone_and_an_old_one_without_a
 
     assert sweep(tmp_path) == (old,)
     assert young.is_dir()
+
+
+def test_folders_that_come_and_go_meanwhile_are_in_nobodys_way(tmp_path: Path) -> None:
+    def build() -> None:
+        for _ in range(300):
+            with work_folder(tmp_path, "web-20261122T101530Z-1a2b3c4"):
+                pass
+
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        builds = [pool.submit(build), pool.submit(build)]
+        while not all(one.done() for one in builds):
+            refuse_while_building(tmp_path, "web")
+
+    assert [one.exception() for one in builds] == [None, None]
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_disk_that_refuses_is_said(tmp_path: Path) -> None:
