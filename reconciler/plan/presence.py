@@ -38,8 +38,9 @@ def presence(situation: Situation, build: Build) -> Presence:
     by_id = {(one.location, one.id): one for one in situation.seen}
     complete = _unrecorded(situation, build, by_id)
     tags = of_recorded(fleet=situation.fleet, image=situation.image, build=build)
+    recorded_in = {artifact.location: artifact for artifact in build.artifacts}
     for region in situation.image.regions:
-        recorded = build.artifact_in(region)
+        recorded = recorded_in.get(region)
         # A copy that was complete when its run was killed stands in for the one that it was to replace.
         seen = (by_id.get((region, recorded.id)) if recorded else None) or complete.get(region)
         if region in situation.unreadable:
