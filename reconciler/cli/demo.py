@@ -10,12 +10,11 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.sandbox import require_sandbox
+from reconciler.cli.sandbox import require_sandbox, start_sandbox
 from reconciler.cli.stage import Stage
 from reconciler.git.repository import Repository
 from reconciler.model.errors import DONE, DRIFT, UserError
 from reconciler.plan.words import duration
-from reconciler.sandbox import launch
 from reconciler.sandbox.handle import Sandbox
 
 _NEEDED = ("desired/base/base.pkr.hcl", "desired/web/setup.sh")
@@ -41,7 +40,7 @@ def command(*, keep: bool, directory: Path) -> int:
             if keep
             else stack.enter_context(tempfile.TemporaryDirectory(prefix="reconciler-demo-"))
         )
-        sandbox = launch.start(folder / "sandbox")
+        sandbox = start_sandbox(folder / "sandbox")
         if not keep:
             stack.callback(sandbox.stop)
         stage = Stage.set_up(folder, source=root, environment=sandbox.environment)

@@ -5,13 +5,16 @@ from __future__ import annotations
 import os
 import shlex
 import signal
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 
 import click
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import launch
+from reconciler.sandbox import launch, system
 from reconciler.sandbox.handle import Sandbox
 
 _FOLDER = Path(".reconciler/sandbox")
@@ -30,8 +33,8 @@ folder = click.option(
 def command(context: click.Context) -> None:
     """Run an AWS that fits on this machine: real Packer and real SSH, only AWS is stood in for.
 
-    Needs root (instances are overlays over this machine's files, which are never written) and Linux. Without a
-    subcommand: start it and print what to export.
+    Needs root (instances are overlays over a Debian of the sandbox's own, which the first start makes) and Linux.
+    Without a subcommand: start it and print what to export.
     """
     if context.invoked_subcommand is None:
         context.invoke(start)
@@ -43,7 +46,7 @@ def command(context: click.Context) -> None:
 def start(folder: Path = _FOLDER, *, foreground: bool = False) -> int:
     """Start a sandbox and print the environment to export: `eval "$(reconciler sandbox start)"`."""
     require_sandbox()
-    sandbox = launch.start(folder)
+    sandbox = start_sandbox(folder)
     (folder / ".gitignore").write_text("*\n", encoding="utf-8")
     _print_environment(sandbox)
     if foreground:
@@ -104,6 +107,25 @@ def require_sandbox() -> None:
             f"the sandbox needs {' and '.join(missing)}, which the installed reconciler came without",
             mend="install it with its extra: pip install 'reconciler[sandbox]'",
         )
+
+
+def start_sandbox(folder: Path) -> Sandbox:
+    """Start a sandbox; the first one tells of the Debian it makes, with a bar where a person watches."""
+    if not sys.stderr.isatty():
+        return launch.start(folder, tell=lambda line: click.echo(line, err=True))
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as progress:
+        steps: list[TaskID] = []
+
+        def tell(line: str) -> None:
+            if steps:
+                progress.update(steps[0], advance=1, description=line)
+                return
+            console.print(line, highlight=False, markup=False)
+            steps.append(progress.add_task("starting", total=system.STEPS + 1))
+
+        return launch.start(folder, tell=tell)
 
 
 def _print_environment(sandbox: Sandbox) -> None:

@@ -8,7 +8,8 @@ From the outside in:
   sandbox's own levers.
 - `traffic` counts and disturbs calls; `ec2`, `images`, `describe`, `console`, `catalogue` and `permissions` are where
   moto ends and AWS as people know it begins.
-- `instances`, `machine`, `storage`, `ground`, `kernel` and `programs` make an instance a place where commands
+- `system` is the Debian that they all stand on, and `published` what an upstream image adds to it.
+- `instances`, `machine`, `storage`, `cloud_init`, `kernel` and `programs` make an instance a place where commands
   run; `addresses`, `block`, `redirect`, `ssh`, `session` and `logins` let people in.
 
 Nothing here is imported by the rest of the reconciler, and only the server's process imports moto.

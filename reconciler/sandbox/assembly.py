@@ -7,32 +7,31 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
-from reconciler.sandbox import catalogue, console, ec2, ground, images, permissions
+from reconciler.sandbox import catalogue, console, ec2, images, permissions, published
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.control import Control
 from reconciler.sandbox.endpoint import Endpoint
 from reconciler.sandbox.instances import Instances
 from reconciler.sandbox.proxy import Proxy
 from reconciler.sandbox.ssh import SecureShell
-from reconciler.sandbox.storage import Storage
+from reconciler.sandbox.storage import Chain, Storage
 from reconciler.sandbox.traffic import Traffic
 
 
-def assemble(directory: Path, loop: asyncio.AbstractEventLoop, parts: ExitStack) -> dict[str, object]:
+def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, parts: ExitStack) -> dict[str, object]:
     """Start every part; return what a client needs to know. `parts` takes them apart again, last first."""
     addresses = Addresses()
     parts.callback(addresses.close)
     addresses.claim()
-    storage = Storage(directory)
+    storage = Storage(directory, system=system)
     parts.callback(storage.close)
-    base, layer = storage.new_layer()
-    ground.lay(layer)
+    bases = {user: _base(storage, user) for user in {publisher.user for publisher in catalogue.PUBLISHERS}}
     instances = Instances(storage=storage, addresses=addresses, ssh=SecureShell(loop))
     parts.callback(instances.close)
 
-    published = catalogue.Catalogue()
-    catalogue.install_parameters(published)
-    ec2.install(ec2.Ground(addresses, instances, storage, published, base=(base,)))
+    upstream = catalogue.Catalogue()
+    catalogue.install_parameters(upstream)
+    ec2.install(ec2.Ground(addresses, instances, storage, upstream, bases=bases))
     images.install()
     console.install()
     permissions.install()
@@ -45,7 +44,7 @@ def assemble(directory: Path, loop: asyncio.AbstractEventLoop, parts: ExitStack)
     endpoint = Endpoint()
     endpoint.start()
     parts.callback(endpoint.stop)
-    control = Control(catalogue=published, instances=instances, storage=storage, traffic=traffic, base=(base,))
+    control = Control(catalogue=upstream, instances=instances, storage=storage, traffic=traffic, bases=bases)
     control.start()
     parts.callback(control.stop)
     return {
@@ -54,6 +53,15 @@ def assemble(directory: Path, loop: asyncio.AbstractEventLoop, parts: ExitStack)
         "endpoint": endpoint.url,
         "control": control.url,
     }
+
+
+def _base(storage: Storage, user: str) -> Chain:
+    """What every image holds whose publisher has it log in as `user`."""
+    name, layer = storage.new_layer()
+    published.lay(layer, user=user)
+    place = f"base/{user}"
+    storage.keep_image(place, (name,))  # so that the layer outlives images that stand on it
+    return storage.chain_of(place)
 
 
 def _environment(proxy: Proxy) -> dict[str, str]:
@@ -71,4 +79,5 @@ def _environment(proxy: Proxy) -> dict[str, str]:
         "AWS_POLL_DELAY_SECONDS": "1",
         "AWS_SECRET_ACCESS_KEY": "sandbox",
         "CHECKPOINT_DISABLE": "1",
+        "SSL_CERT_FILE": str(proxy.authorities),  # for what Packer asks AWS without its SDK
     }

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox import ec2, permissions
-from reconciler.sandbox.catalogue import Catalogue
+from reconciler.sandbox.catalogue import Catalogue, Publisher
 from reconciler.sandbox.endpoint import POLL_SECONDS
 from reconciler.sandbox.instances import Instances
 from reconciler.sandbox.storage import Chain, Storage
@@ -28,10 +27,16 @@ class Control(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(
-        self, *, catalogue: Catalogue, instances: Instances, storage: Storage, traffic: Traffic, base: Chain
+        self,
+        *,
+        catalogue: Catalogue,
+        instances: Instances,
+        storage: Storage,
+        traffic: Traffic,
+        bases: Mapping[str, Chain],
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self._base = base
+        self._bases = bases
         self._catalogue = catalogue
         self._instances = instances
         self._traffic = traffic
@@ -65,7 +70,11 @@ class Control(ThreadingHTTPServer):
     def _publish(self, asked: dict[str, Any]) -> object:
         created = datetime.fromisoformat(asked["creation_date"]) if asked.get("creation_date") else None
         name, command = asked["name"], asked.get("run")
-        prepare = partial(self._instances.prepare, name, base=self._base, command=command) if command else None
+
+        def prepare(publisher: Publisher) -> Chain | None:
+            base = self._bases[publisher.user]
+            return self._instances.prepare(name, base=base, command=command) if command else None
+
         with self._traffic.turn():
             image = self._catalogue.publish(name, created=created, prepare=prepare)
         return {region: image.id_in(region) for region in asked["regions"]}

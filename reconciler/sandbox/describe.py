@@ -138,6 +138,7 @@ def _fields(image: Any) -> dict[str, str | None]:
         "imageOwnerAlias": image.owner_alias,
         "isPublic": "true" if image.is_public else "false",
         "architecture": image.architecture,
+        "bootMode": image.boot_mode,
         "imageType": image.image_type,
         "platform": image.platform,
         "platformDetails": "Linux/UNIX",

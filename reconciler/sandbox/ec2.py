@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +34,8 @@ class Ground:
     instances: Instances
     storage: Storage
     catalogue: Catalogue
-    base: Chain
+    bases: Mapping[str, Chain]
+    """What an upstream image holds, by the user that it makes at boot."""
 
 
 def install(ground: Ground) -> None:
@@ -176,7 +178,11 @@ class Region(EC2Backend):
         self._refuse_duplicate(name)
         image = super().create_image(instance_id, name, *args, **kwargs)
         image.root_device_type = "ebs"  # moto says "standard"
-        image.root_device_name = self.get_instance(instance_id).root_device_name
+        instance = self.get_instance(instance_id)
+        image.root_device_name = instance.root_device_name
+        source = self.amis.get(instance.image_id)
+        if source is not None:  # it may have been deregistered meanwhile
+            image.boot_mode = source.boot_mode
         self.ground_.instances.make_image(instance_id, image.id)
         return image
 
@@ -191,15 +197,16 @@ class Region(EC2Backend):
         image = super().copy_image(source_image_id, source_region, name, description)
         image.root_device_type = source.root_device_type
         image.root_device_name = source.root_device_name
+        image.boot_mode = source.boot_mode
         self.ground_.storage.keep_image(image.id, self.ground_.storage.chain_of(source.id))
         return image
 
     def register_image(self, name: str | None = None, description: str | None = None) -> Any:
-        """Make an image of nothing in particular: it holds what an upstream image holds."""
+        """Make an image of nothing in particular: it holds what an upstream image of Debian's holds."""
         self._refuse_duplicate(name)
         image = super().register_image(name, description)
         image.root_device_type = "ebs"
-        self.ground_.storage.keep_image(image.id, self.ground_.base)
+        self.ground_.storage.keep_image(image.id, self.ground_.bases["admin"])
         return image
 
     def deregister_image(self, ami_id: str) -> None:
@@ -215,19 +222,21 @@ class Region(EC2Backend):
 
     def _publish(self, upstream: Upstream) -> None:
         image_id = upstream.id_in(self.region_name)
-        self.ground_.storage.keep_image(image_id, upstream.layers or self.ground_.base)
+        self.ground_.storage.keep_image(image_id, upstream.layers or self.ground_.bases[upstream.publisher.user])
         self.amis[image_id] = Ami(
             self,
             image_id,
             name=upstream.name,
             description=upstream.name,
             owner_id=upstream.publisher.owner,
+            owner_alias=upstream.publisher.alias,
             public=True,
             architecture="x86_64",
             virtualization_type="hvm",
             hypervisor="xen",
             root_device_type="ebs",
             root_device_name=upstream.publisher.root_device,
+            boot_mode="uefi-preferred",
             creation_date=upstream.created,
             region_name=f"{self.region_name}a",
         )

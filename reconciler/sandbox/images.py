@@ -22,6 +22,7 @@ def install() -> None:
         describe_image_attribute,
         disable_image_deprecation,
         enable_image_deprecation,
+        register_image,
     ):
         setattr(AmisResponse, handler.__name__, handler)
     AmisResponse.describe_images = describe.describe_images  # type: ignore[method-assign, assignment]  # as above
@@ -75,6 +76,19 @@ def deregister_image(self: EC2Response) -> ActionResult:
     if self._get_param("DeleteAssociatedSnapshots") and image is not None:
         self.ec2_backend.delete_snapshot(image.ebs_snapshot.id)
     return ActionResult({"Return": True})
+
+
+def register_image(self: EC2Response) -> ActionResult:
+    """RegisterImage; moto takes a name and a description only, and forgets what kind of machine the image is for."""
+    self.error_on_dryrun()
+    image = self.ec2_backend.register_image(self._get_param("Name"), self._get_param("Description", ""))
+    # EC2's own defaults: https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_RegisterImage.html
+    image.architecture = self._get_param("Architecture") or "i386"
+    image.virtualization_type = self._get_param("VirtualizationType") or "paravirtual"
+    image.root_device_name = self._get_param("RootDeviceName") or image.root_device_name
+    image.boot_mode = self._get_param("BootMode")  # absent: the default of the instance type
+    _tag_at_birth(self, image)
+    return ActionResult({"ImageId": image.id})
 
 
 def describe_image_attribute(self: EC2Response) -> ActionResult:

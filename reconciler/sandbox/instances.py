@@ -6,7 +6,9 @@ import subprocess
 from dataclasses import dataclass
 
 from reconciler.model.errors import UserError
+from reconciler.sandbox import cloud_init
 from reconciler.sandbox.addresses import Addresses
+from reconciler.sandbox.logins import Logins
 from reconciler.sandbox.machine import Machine
 from reconciler.sandbox.ssh import SecureShell
 from reconciler.sandbox.storage import Chain, Storage
@@ -19,6 +21,7 @@ _ROOTS_OWN = ("HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/
 class _Running:
     machine: Machine
     address: str | None
+    logins: Logins
 
 
 class Instances:
@@ -36,7 +39,7 @@ class Instances:
         """Give a new instance a disk made from the image, and start it.
 
         It lets in whoever has `public_key`, even after the key pair was deleted, as EC2 does. That is a line of
-        `authorized_keys`, and the first user to log in finds it in there.
+        `authorized_keys`, which the user whom the image's cloud-init makes has from boot.
         """
         self._keys[instance_id] = public_key
         self._storage.add_disk(instance_id, image_id)
@@ -46,10 +49,14 @@ class Instances:
         """Start an instance; an SSH client can connect when this returns."""
         machine = Machine(self._storage.mount_disk(instance_id))
         machine.say(f"sandbox: {instance_id} starts")
-        self._running[instance_id] = _Running(machine, address)
+        logins = Logins(machine, public_key=self._keys[instance_id])
+        self._running[instance_id] = _Running(machine, address, logins)
+        user = cloud_init.default_user(machine)
+        if user is not None:
+            logins.become(user)
+        cloud_init.record_boot(machine, instance_id)
         if address is not None:
-            port = self._addresses.port_of(address)
-            self._ssh.open(address, machine, port=port, public_key=self._keys[instance_id])
+            self._ssh.open(address, machine, logins, port=self._addresses.port_of(address))
             machine.say(f"sandbox: SSH answers on {address}")
 
     def prepare(self, name: str, *, base: Chain, command: str) -> Chain:
@@ -111,9 +118,7 @@ class Instances:
             raise UserError(f"{instance_id} does not run here, so it has no host key", mend="start it first")
         self._ssh.close(running.address)
         port = self._addresses.port_of(running.address)
-        self._ssh.open(
-            running.address, running.machine, port=port, public_key=self._keys[instance_id], impostor=True
-        )  # fmt: skip
+        self._ssh.open(running.address, running.machine, running.logins, port=port, impostor=True)
 
     def reboot(self, instance_id: str) -> None:
         """Stop and start an instance at the same address."""

@@ -33,13 +33,18 @@ def own_mounts() -> None:
         UserError: the kernel refuses, as it does without root and in most containers.
     """
     if os.geteuid() != 0:
-        raise UserError(
-            "the sandbox needs root: it mounts a file system for each instance and listens on port 22 of loopback",
-            mend="run it with sudo",
-        )
+        raise root_needed()
     if _libc.unshare(_CLONE_NEWNS) != 0:
         raise _refused("a mount namespace of its own", ctypes.get_errno())
     mount(None, "/", flags=MS_REC | MS_PRIVATE)
+
+
+def root_needed() -> UserError:
+    """The error for a sandbox without root."""
+    return UserError(
+        "the sandbox needs root: it mounts a file system for each instance and listens on port 22 of loopback",
+        mend="run it with sudo",
+    )
 
 
 def mount(

@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.model.errors import UserError
+from reconciler.sandbox import system
 from reconciler.sandbox.handle import Sandbox
+from reconciler.sandbox.system import Tell
 
 READY = "sandbox.json"
 FAILED = "failure.json"
@@ -24,12 +26,18 @@ LOG = "sandbox.log"
 _POLL_SECONDS = 0.02
 
 
-def start(directory: Path, *, timeout: float = 30) -> Sandbox:
+def _say_nothing(_line: str) -> None:
+    """For callers that nobody watches."""
+
+
+def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) -> Sandbox:
     """Start a sandbox that keeps its files in `directory`; return when it answers. It outlives its launcher.
 
+    The first one of a user makes the Debian that instances stand on (see `system`), and `tell` hears of that.
+
     Raises:
-        UserError: it can't run here (no root, no port 22, no overlay), one runs there already, or it is not
-            ready within `timeout` seconds.
+        UserError: it can't run here (no root, no port 22, no overlay, no Debian to be had), one runs there already,
+            or it is not ready within `timeout` seconds after that.
     """
     directory = directory.absolute()
     directory.mkdir(parents=True, exist_ok=True)
@@ -41,13 +49,14 @@ def start(directory: Path, *, timeout: float = 30) -> Sandbox:
             )
     for stale in (READY, FAILED):
         (directory / stale).unlink(missing_ok=True)
-    with (directory / LOG).open("wb") as log:
+    with system.held(tell) as (root, lock), (directory / LOG).open("wb") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler.sandbox", "--directory", str(directory)],
+            [sys.executable, "-m", "reconciler.sandbox", "--directory", str(directory), "--system", str(root)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
+            pass_fds=[lock],  # held for as long as it runs
         )
     deadline = time.monotonic() + timeout
     while (ready := _read(directory / READY)) is None:
@@ -74,9 +83,9 @@ def attach(directory: Path) -> Sandbox:
 
 
 @contextmanager
-def running(directory: Path, *, timeout: float = 30) -> Iterator[Sandbox]:
-    """Run a sandbox for the length of a `with` block."""
-    sandbox = start(directory, timeout=timeout)
+def running(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) -> Iterator[Sandbox]:
+    """Run a sandbox for the length of a `with` block; otherwise as `start`."""
+    sandbox = start(directory, timeout=timeout, tell=tell)
     try:
         yield sandbox
     finally:

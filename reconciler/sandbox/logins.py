@@ -1,17 +1,15 @@
 """Whom a login becomes inside an instance.
 
-An AMI has one user that its maker chose (`admin`, `ubuntu`, `ec2-user`), created by cloud-init with the right to
-sudo and with the public key of the instance's key pair. A sandbox image is no maker's, so whoever logs in with the
-right key gets that user.
+An AMI has one user that its maker chose (`admin`, `ubuntu`, `ec2-user`), created by cloud-init at boot, with the right
+to sudo and with the public key of the instance's key pair. Here whoever logs in with that key under another name gets
+such a user too: a template may be rehearsed on an image that is not the one it will be built on.
 """
 
 from __future__ import annotations
 
-import stat
 import subprocess
 import threading
 from dataclasses import dataclass
-from pathlib import Path
 
 from reconciler.sandbox.machine import Machine
 
@@ -59,14 +57,12 @@ class Login:
 class Logins:
     """The logins of one machine."""
 
-    def __init__(self, machine: Machine, *, public_key: str | None) -> None:
+    def __init__(self, machine: Machine, *, public_key: bytes | None) -> None:
         """`public_key` is a line as it stands in `authorized_keys`, of the key pair that the machine has."""
         self._machine = machine
-        self._public_key = public_key
+        self.public_key = public_key
         self._lock = threading.Lock()
         self._ready: set[str] = set()
-        # Decided once, at boot: a provisioner that installs sudo must not lose the files it made before.
-        self._sudo_works = _is_setuid(machine.root / "usr/bin/sudo")
 
     def find(self, name: str) -> Login | None:
         """Return the user, or None when the instance has none of that name."""
@@ -74,9 +70,6 @@ class Logins:
             fields = line.split(":")
             if fields[0] == name and len(fields) == 7:
                 uid, gid = int(fields[2]), int(fields[3])
-                if not self._sudo_works:
-                    # Without sudo an unprivileged user could install nothing, and every template would fail.
-                    uid, gid = 0, 0
                 return Login(name=name, uid=uid, gid=gid, home=fields[5], shell=fields[6] or "/bin/sh")
         return None
 
@@ -95,7 +88,7 @@ class Logins:
         return login
 
     def _make_ready(self, login: Login) -> None:
-        # A user of the host is there, and its home, like all of /home, is not.
+        # A user that a package made has no home yet.
         if not (self._machine.root / login.home.lstrip("/")).exists():
             self._run("mkdir", "--parents", "--", login.home)
             self._run("chown", f"{login.name}:", "--", login.home)
@@ -107,8 +100,8 @@ class Logins:
             if line not in granted:
                 grant.write_text(granted + line)
                 grant.chmod(0o440)
-        if self._public_key is not None:
-            self._authorize(login, self._public_key)
+        if self.public_key is not None:
+            self._authorize(login, self.public_key.decode())
 
     def _authorize(self, login: Login, key: str) -> None:
         files = [login.name, login.home, key]
@@ -124,10 +117,3 @@ class Logins:
     def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         command = self._machine.command(arguments)
         return subprocess.run(command, cwd="/", env={"PATH": _ROOT_PATH}, check=check, capture_output=True)
-
-
-def _is_setuid(path: Path) -> bool:
-    try:
-        return bool(path.stat().st_mode & stat.S_ISUID)
-    except FileNotFoundError:
-        return False

@@ -24,6 +24,8 @@ from reconciler.sandbox.endpoint import POLL_SECONDS
 logging.getLogger("MOTO_PROXY").setLevel(logging.ERROR)
 
 _AWS = re.compile(r"(^|\.)(amazonaws\.com(\.cn)?|api\.aws)$")
+_CHECK_IP = "checkip.amazonaws.com"
+"""Where Packer asks for its own address (`temporary_security_group_source_public_ip`)."""
 _CHUNK = 64 * 1024
 
 
@@ -34,7 +36,10 @@ class Proxy(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, directory: Path) -> None:
-        """Keep certificates in `directory`. The openssl command signs them."""
+        """Keep certificates in `directory`. The openssl command signs them.
+
+        `ca_bundle` is the sandbox's authority, for those that speak to AWS alone; `authorities` holds the system's too.
+        """
         self._certificates = directory / "certificates"
         self._certificates.mkdir(exist_ok=True)
         shipped = Path(CertificateCreator.certdir)
@@ -42,6 +47,8 @@ class Proxy(ThreadingHTTPServer):
         CertificateCreator.certdir = f"{self._certificates}/"
         self.ca_bundle = directory / "ca.crt"
         shutil.copy(CertificateCreator.cacert, self.ca_bundle)
+        self.authorities = directory / "authorities.crt"
+        self.authorities.write_bytes(_system_authorities() + self.ca_bundle.read_bytes())
         super().__init__(("127.0.0.1", 0), _Handler)
         self._thread = threading.Thread(target=self.serve_forever, args=(POLL_SECONDS,), daemon=True)
 
@@ -59,7 +66,8 @@ class Proxy(ThreadingHTTPServer):
         self.shutdown()
         self.server_close()
         shutil.rmtree(self._certificates, ignore_errors=True)
-        self.ca_bundle.unlink(missing_ok=True)
+        for bundle in (self.ca_bundle, self.authorities):
+            bundle.unlink(missing_ok=True)
 
 
 class _Handler(ProxyRequestHandler):
@@ -69,6 +77,17 @@ class _Handler(ProxyRequestHandler):
             super().do_CONNECT()
         else:
             self._pass_through(host.strip("[]"), int(port))
+
+    def do_GET(self) -> None:  # noqa: N802  http.server's name for it
+        if self.headers.get("Host") == _CHECK_IP:
+            # Every client of the sandbox is on loopback.
+            body = b"127.0.0.1\n"
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+            return
+        super().do_GET()
 
     def end_headers(self) -> None:
         # moto closes the connection after each answer and does not say so; a client that kept it would then,
@@ -97,6 +116,12 @@ class _Handler(ProxyRequestHandler):
         _pour(here, there)
         back.join()
         there.close()
+
+
+def _system_authorities() -> bytes:
+    """The certificates that programs of this machine trust, which the one of the sandbox is added to."""
+    path = ssl.get_default_verify_paths().cafile
+    return Path(path).read_bytes().rstrip(b"\n") + b"\n" if path else b""
 
 
 def _pour(source: socket.socket, target: socket.socket) -> None:

@@ -29,7 +29,9 @@ def main() -> int:
     """Run a sandbox until SIGTERM or SIGINT; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m reconciler.sandbox", description=__doc__)
     parser.add_argument("--directory", type=Path, required=True, help="where it says what to export, and keeps files")
-    directory: Path = parser.parse_args().directory.absolute()
+    parser.add_argument("--system", type=Path, required=True, help="the root that every instance stands on")
+    arguments = parser.parse_args()
+    directory: Path = arguments.directory.absolute()
     logging.basicConfig(level=logging.WARNING)
     # Client errors that tests provoke, and one line per call, are no news.
     for noisy in ("asyncssh", "werkzeug"):
@@ -39,7 +41,7 @@ def main() -> int:
         programs.make_findable()
         programs.require()
         os.environ.update(_MOTO_SETTINGS)
-        asyncio.run(_serve(directory))
+        asyncio.run(_serve(directory, system=arguments.system))
     except UserError as error:
         print(error, file=sys.stderr)
         with contextlib.suppress(OSError):  # the launcher has the log too
@@ -48,7 +50,7 @@ def main() -> int:
     return 0
 
 
-async def _serve(directory: Path) -> None:
+async def _serve(directory: Path, *, system: Path) -> None:
     # Here, as root and a mount table of one's own come first: they are what most often fails.
     from reconciler.sandbox import assembly  # noqa: PLC0415  imports moto
 
@@ -57,7 +59,7 @@ async def _serve(directory: Path) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end.set)
     with ExitStack() as parts:
-        ready = await asyncio.to_thread(assembly.assemble, directory, loop, parts)
+        ready = await asyncio.to_thread(assembly.assemble, directory, system, loop, parts)
         _write(directory / READY, ready)
         parts.callback((directory / READY).unlink, missing_ok=True)
         await end.wait()

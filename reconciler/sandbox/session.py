@@ -10,7 +10,6 @@ import pty
 import shlex
 import signal
 import struct
-import sys
 import termios
 
 import asyncssh
@@ -83,9 +82,6 @@ async def _until_the_end(
 
 def _arguments(process: asyncssh.SSHServerProcess[bytes], machine: Machine, login: Login) -> list[str]:
     if process.subsystem == "sftp":
-        if not (machine.root / _SFTP_SERVER.lstrip("/")).exists():
-            who = [str(login.uid), str(login.gid), login.home]
-            return [sys.executable, "-m", "reconciler.sandbox.sftp", str(machine.root), *who]
         command = [login.shell, "-c", _SFTP_SERVER]
     elif process.command is None:
         command = [login.shell, "-l"]

@@ -25,21 +25,20 @@ class SecureShell:
         self._host_key = asyncssh.generate_private_key("ssh-ed25519")
         self._doors: dict[str, asyncssh.SSHAcceptor] = {}
         self._inside: dict[str, set[asyncssh.SSHServerConnection]] = {}
+        self._entering: dict[str, set[asyncio.Future[Login]]] = {}
 
-    def open(
-        self, address: str, machine: Machine, *, port: int, public_key: bytes | None, impostor: bool = False
-    ) -> None:
+    def open(self, address: str, machine: Machine, logins: Logins, *, port: int, impostor: bool = False) -> None:
         """Listen on `address` for `machine`; return once a client can connect. An impostor has another host key."""
         host_key = asyncssh.generate_private_key("ssh-ed25519") if impostor else self._host_key
-        key = asyncssh.import_public_key(public_key) if public_key else None
-        logins = Logins(machine, public_key=public_key.decode() if public_key else None)
+        key = asyncssh.import_public_key(logins.public_key) if logins.public_key else None
         inside = self._inside[address] = set()
+        entering = self._entering[address] = set()
 
         async def listen() -> asyncssh.SSHAcceptor:
             return await asyncssh.listen(
                 address,
                 port,
-                server_factory=lambda: _Door(machine, logins, key, inside),
+                server_factory=lambda: _Door(machine, logins, key, inside, entering),
                 server_host_keys=[host_key],
                 encoding=None,
                 line_editor=False,
@@ -59,6 +58,8 @@ class SecureShell:
 
         async def shut() -> None:
             door.close()
+            # Whoever has logged in is made ready first: Packer's key is in an image also if it ran nothing there.
+            await asyncio.gather(*self._entering.pop(address), return_exceptions=True)
             for connection in list(self._inside.pop(address)):
                 connection.abort()
             await door.wait_closed()
@@ -78,12 +79,15 @@ class _Door(asyncssh.SSHServer):
         logins: Logins,
         key: asyncssh.SSHKey | None,
         inside: set[asyncssh.SSHServerConnection],
+        entering: set[asyncio.Future[Login]],
     ) -> None:
         self._machine = machine
         self._logins = logins
         self._key = key
         self._name = ""
         self._inside = inside
+        self._entering = entering
+        self._login: asyncio.Future[Login] | None = None
         self._connection: asyncssh.SSHServerConnection | None = None
 
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
@@ -108,12 +112,18 @@ class _Door(asyncssh.SSHServer):
         login = self._logins.find(username)
         return login is not None and offered in _authorized(self._machine, login)
 
+    def auth_completed(self) -> None:
+        self._login = asyncio.ensure_future(asyncio.to_thread(self._logins.become, self._name))
+        self._entering.add(self._login)
+        self._login.add_done_callback(self._entering.discard)
+
     def session_requested(self) -> asyncssh.SSHServerProcess[bytes]:
         return _Session(self._run)
 
     async def _run(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
-        login = await asyncio.to_thread(self._logins.become, self._name)
-        await session.run(process, self._machine, login)
+        if self._login is None:  # nobody asks for a session before that
+            raise AssertionError
+        await session.run(process, self._machine, await asyncio.shield(self._login))
 
 
 class _Session(asyncssh.SSHServerProcess[bytes]):

@@ -1,4 +1,4 @@
-"""What is on the disks: layers of files, stacked on the host's own file system, which is only ever read.
+"""What is on the disks: layers of files, stacked on the sandbox's own Debian (`system`), which is only ever read.
 
 An image is a chain of layers, oldest first. An instance adds one writable layer on top of its image's chain;
 an image made from the instance keeps that layer. All of it lives on a tmpfs that only the sandbox sees and that
@@ -18,6 +18,7 @@ from reconciler.sandbox import kernel
 
 Chain = tuple[str, ...]
 
+_SYSTEM = Path("s")
 _LAYERS = Path("l")
 _INSTANCES = Path("i")
 
@@ -25,12 +26,15 @@ _INSTANCES = Path("i")
 class Storage:
     """Keeps layers, and forgets those that no image and no instance stands on."""
 
-    def __init__(self, directory: Path) -> None:
-        """Mount the tmpfs on `directory`/disks, and work from inside it."""
+    def __init__(self, directory: Path, *, system: Path) -> None:
+        """Mount the tmpfs on `directory`/disks, and work from inside it. `system` is the root that all stand on."""
         self._mounted_on = directory / "disks"
         self._mounted_on.mkdir(exist_ok=True)
         kernel.mount("sandbox", self._mounted_on, kind="tmpfs", options="mode=0755")
         os.chdir(self._mounted_on)
+        _SYSTEM.mkdir()
+        kernel.mount(str(system), _SYSTEM, flags=kernel.MS_BIND)
+        kernel.mount(None, _SYSTEM, flags=kernel.MS_REMOUNT | kernel.MS_BIND | kernel.MS_RDONLY)
         _LAYERS.mkdir()
         _INSTANCES.mkdir()
         self._numbers = itertools.count()
@@ -78,7 +82,7 @@ class Storage:
     def mount_disk(self, instance_id: str) -> Path:
         """Mount an instance's disk; return the folder that is its root."""
         chain = self._disks[instance_id]
-        lower = ":".join([*(f"{_LAYERS / name}" for name in reversed(chain)), "/"])
+        lower = ":".join([*(f"{_LAYERS / name}" for name in reversed(chain)), f"{_SYSTEM}"])
         disk = _INSTANCES / instance_id
         # Folders that come with the image can be renamed inside the instance, as on a disk (redirect_dir).
         options = f"lowerdir={lower},upperdir={disk / 'upper'},workdir={disk / 'work'}"

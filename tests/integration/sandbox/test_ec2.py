@@ -13,7 +13,7 @@ from reconciler.sandbox.handle import REGIONS, Sandbox
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import ImageTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef
 
     from tests.integration.sandbox.conftest import Client
 
@@ -116,7 +116,7 @@ def test_images_come_in_pages(region: Client) -> None:
         ("name", ["debian-12-amd64-20261101-*"], 1),
         ("name", ["debian-12-amd64-2026110?-1234"], 1),
         ("name", ["nothing-[12]"], 0),
-        ("root-device-type", ["ebs", "instance-store"], 2),
+        ("root-device-type", ["ebs", "instance-store"], 10),
         ("architecture", ["arm64"], 0),
         ("tag:none", ["*"], 0),
     ],
@@ -152,6 +152,31 @@ def test_an_image_can_be_shared_and_deprecated(ec2: EC2Client) -> None:
     permissions = ec2.describe_image_attribute(ImageId=image, Attribute="launchPermission")
     assert permissions["LaunchPermissions"] == [{"UserId": "111122223333"}]
     assert image_of(ec2, image)["DeprecationTime"] == "2027-01-01T00:00:00.000Z"
+
+
+def test_a_registered_image_is_for_the_machines_that_it_was_registered_for(ec2: EC2Client, region: Client) -> None:
+    image = ec2.register_image(
+        Name="registered",
+        Architecture="arm64",
+        BootMode="uefi",
+        RootDeviceName="/dev/xvda",
+        VirtualizationType="hvm",
+        TagSpecifications=[{"ResourceType": "image", "Tags": [{"Key": "born", "Value": "tagged"}]}],
+    )["ImageId"]
+    there = region("eu-west-1")
+    copy = there.copy_image(Name="copied", SourceImageId=image, SourceRegion="us-east-1")["ImageId"]
+
+    for found in (image_of(ec2, image), image_of(there, copy)):
+        assert (found["Architecture"], found["BootMode"]) == ("arm64", "uefi")
+        assert (found["RootDeviceName"], found["VirtualizationType"]) == ("/dev/xvda", "hvm")
+    assert image_of(ec2, image)["Tags"] == [{"Key": "born", "Value": "tagged"}]
+
+
+def test_amazons_images_are_found_by_their_owners_alias(ec2: EC2Client) -> None:
+    named: FilterTypeDef = {"Name": "name", "Values": ["al2023-ami-2023.*"]}
+    found = ec2.describe_images(Owners=["amazon"], Filters=[named])["Images"]
+
+    assert [(image["OwnerId"], image["ImageOwnerAlias"]) for image in found] == [("137112412989", "amazon")]
 
 
 def test_an_image_takes_its_snapshots_along_when_asked(ec2: EC2Client) -> None:

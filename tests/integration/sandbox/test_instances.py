@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +14,7 @@ import pytest
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox.handle import Sandbox
+from reconciler.sandbox.system import cache_folder
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -124,11 +126,11 @@ def test_an_image_without_a_place_for_the_key_can_be_logged_in_to(launched: Star
 
 
 def test_what_is_written_inside_is_invisible_on_the_host(instance: Instance) -> None:
-    instance.says("sudo touch /etc/written-inside && sudo rm /usr/bin/git", user="root")
+    instance.says("sudo touch /etc/written-inside && sudo rm /usr/bin/less", user="root")
 
     assert not Path("/etc/written-inside").exists()
-    assert Path("/usr/bin/git").exists()
-    assert instance.run("test -e /usr/bin/git").returncode == 1
+    assert instance.run("test -e /usr/bin/less").returncode == 1
+    assert all((root / "usr/bin/less").exists() for root in cache_folder().glob("debian-*-????????????"))
 
 
 def test_the_hosts_people_and_work_are_not_inside(instance: Instance, tmp_path: Path) -> None:
@@ -136,6 +138,93 @@ def test_the_hosts_people_and_work_are_not_inside(instance: Instance, tmp_path: 
 
     assert instance.run(f"sudo cat {tmp_path}/secret").returncode != 0
     assert instance.says("sudo ls /root /mnt /srv", user="root").split() == ["/mnt:", "/root:", "/srv:"]
+
+
+def test_nothing_that_the_host_has_or_gets_shows_inside(
+    instance: Instance, launched: Start, planted: dict[str, Path]
+) -> None:
+    later = launched()
+
+    for machine in (instance, later):
+        packages = machine.says("dpkg-query --show --showformat '${Package}\\n'").splitlines()
+        users = machine.says("cut -d: -f1 /etc/passwd").splitlines()
+        assert "planted-on-the-host" not in packages
+        assert "planted" not in users
+        assert {"cloud-init", "openssh-server", "python3", "sudo", "systemd-sysv"} <= set(packages)
+        for path in planted.values():
+            assert machine.run(f"test -e {path}", user="root").returncode == 1, path
+        assert machine.says("cat /etc/hostname /etc/machine-id") == "instance"
+
+
+@pytest.fixture
+def planted(tmp_path: Path) -> Iterator[dict[str, Path]]:
+    """What a host has of its own: a package, a user with a key, a program, a host key, files."""
+    package = tmp_path / "package"
+    (package / "DEBIAN").mkdir(parents=True)
+    (package / "DEBIAN/control").write_text(
+        "Package: planted-on-the-host\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\n"
+        "Description: of the host\n"
+    )
+    subprocess.run(["dpkg-deb", "--build", package, tmp_path / "planted.deb"], check=True, capture_output=True)
+    subprocess.run(["dpkg", "--install", tmp_path / "planted.deb"], check=True, capture_output=True)
+    subprocess.run(["useradd", "--create-home", "planted"], check=True)
+    files = {
+        "key": Path("/home/planted/.ssh/authorized_keys"),
+        "program": Path("/usr/local/bin/planted-on-the-host"),
+        "host key": Path("/etc/ssh/ssh_host_planted_key"),
+        "file": Path("/opt/planted-on-the-host"),
+        "apt": Path("/etc/apt/sources.list.d/planted-on-the-host.list.disabled"),
+    }
+    for path in files.values():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("of the host")
+    yield files
+    for path in files.values():
+        path.unlink()
+    subprocess.run(["userdel", "--remove", "planted"], check=True, capture_output=True)
+    subprocess.run(["dpkg", "--purge", "planted-on-the-host"], check=True, capture_output=True)
+
+
+def test_a_boot_leaves_what_provisioners_wait_for(instance: Instance, launched: Start, ec2: EC2Client) -> None:
+    assert instance.says("cloud-init status --wait").splitlines()[-1] == "status: done"
+    assert instance.says("cat /var/lib/cloud/data/instance-id") == instance.id
+    assert instance.run("test -s /var/lib/cloud/instance/boot-finished").returncode == 0
+
+    image = ec2.create_image(InstanceId=instance.id, Name="booted-once")["ImageId"]
+    child = launched(image=image)
+
+    assert child.says("readlink /var/lib/cloud/instance") == f"/var/lib/cloud/instances/{child.id}"
+    assert child.says("ls /var/lib/cloud/instances").split() == sorted([instance.id, child.id])
+
+
+def test_an_image_without_cloud_init_has_none_of_its_traces(launched: Start, ec2: EC2Client) -> None:
+    parent = launched()
+    parent.says("sudo rm -r /usr/bin/cloud-init /var/lib/cloud /etc/cloud")
+
+    child = launched(image=ec2.create_image(InstanceId=parent.id, Name="without-cloud-init")["ImageId"])
+
+    assert child.run("test -e /var/lib/cloud || test -e /run/cloud-init").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("publisher", "user"),
+    [
+        ("debian-12-amd64-*", "admin"),
+        ("ubuntu/images/hvm-ssd/ubuntu-jammy-22.04-amd64-server-*", "ubuntu"),
+        ("al2023-ami-2023.*-x86_64", "ec2-user"),
+    ],
+)
+def test_the_login_user_of_an_image_has_the_key_from_boot_on(
+    publisher: str, user: str, launched: Start, ec2: EC2Client
+) -> None:
+    image, *_ = ec2.describe_images(Filters=[{"Name": "name", "Values": [publisher]}])["Images"]
+    parent = launched(image=image["ImageId"])  # nobody logs in
+    ec2.stop_instances(InstanceIds=[parent.id])
+
+    child = launched(image=ec2.create_image(InstanceId=parent.id, Name=f"untouched by {user}")["ImageId"])
+
+    keys = child.says(f"sudo cat /home/{user}/.ssh/authorized_keys", user="root").splitlines()
+    assert keys[0].endswith(parent.key.name)
 
 
 @pytest.mark.parametrize("user", ["admin", "ubuntu", "ec2-user", "root"])

@@ -43,7 +43,10 @@ def test_without_root_it_says_what_to_do() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can become nobody")
     done = subprocess.run(
-        [sys.executable, "-c", _AS_NOBODY, "--directory", "/nowhere"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", _AS_NOBODY, "--directory", "/nowhere", "--system", "/"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
     assert done.returncode == 1
@@ -160,3 +163,18 @@ def test_what_is_not_aws_passes_through_the_proxy(sandbox: Sandbox) -> None:
     server.server_close()
 
     assert answer == b"not AWS"
+
+
+def test_packer_is_told_its_own_address(sandbox: Sandbox) -> None:
+    # As a program without AWS's SDK asks: by the proxy and the authorities that the environment names.
+    asks = "import urllib.request as u; print(u.urlopen('https://checkip.amazonaws.com/').read().decode(), end='')"
+
+    asked = subprocess.run(
+        [sys.executable, "-c", asks],
+        env={**os.environ, **sandbox.environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert asked.stdout == "127.0.0.1\n", asked.stderr

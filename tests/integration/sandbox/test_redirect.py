@@ -228,7 +228,7 @@ def test_iptables_does_where_nft_does_not(sshd: bytes, tmp_path: Path, monkeypat
 def test_where_neither_may_it_says_what_would_do(sshd: bytes, tmp_path: Path) -> None:
     # As in a container without the right to change its network.
     weaker = ["setpriv", "--bounding-set", "-net_admin", "--inh-caps", "-net_admin"]
-    command = [*weaker, sys.executable, "-m", "reconciler.sandbox", "--directory", str(tmp_path)]
+    command = [*weaker, sys.executable, "-m", "reconciler.sandbox", "--directory", str(tmp_path), "--system", "/"]
 
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
 

@@ -1,0 +1,287 @@
+"""The Debian that every instance stands on: made once by mmdebstrap, kept in the user's cache, never written again.
+
+It has what a cloud image has, and nothing of the machine that made it. A root is kept under a name that says what is
+in it: suite, architecture, and a digest of packages, archive and recipe. So another version of the sandbox that wants
+other packages makes another one. Whoever uses or makes a root holds its lock; one that nobody has used for a month
+goes when the next is made.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from reconciler.model.errors import UserError
+from reconciler.sandbox import kernel, programs
+
+Tell = Callable[[str], None]
+
+SUITE = "bookworm"
+MIRROR = "RECONCILER_SANDBOX_MIRROR"
+"""The variable that names another Debian archive, for a machine that reaches no public one."""
+
+# What Debian's own cloud images have and provisioners count on. The Python is Ansible's, the rest is for people.
+_PACKAGES = (
+    "apt-utils", "ca-certificates", "cloud-init", "curl", "dbus", "gpg", "iproute2", "less", "netbase",
+    "openssh-server", "procps", "python3", "python3-apt", "sudo", "systemd-sysv", "wget",
+)  # fmt: skip
+# mmdebstrap copies the first three from its host, and package scripts make host keys, which a published image has not.
+_NOT_PUBLISHED = (
+    "etc/hostname",
+    "etc/hosts",
+    "etc/resolv.conf",
+    "etc/apt/apt.conf.d/99mmdebstrap",
+    "etc/dpkg/dpkg.cfg.d/99mmdebstrap",
+    "etc/ssh/ssh_host_*",
+)
+_RECIPE = 1
+"""Raised when a root that was made before would differ in another way than by its packages."""
+
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+_NEEDED_BYTES = 900 * 1024**2  # 330 MB stay, and the packages lie beside them while they are unpacked
+_UNUSED_SECONDS = 30 * 24 * 3600
+_STEPS = (
+    ("running apt-get update", "reading the archive's lists"),
+    ("downloading packages", "downloading packages"),
+    ("extracting archives", "unpacking the essential ones"),
+    ("installing essential", "installing the essential ones"),
+    ("installing remaining", "installing the others"),
+    ("cleaning package lists", "tidying up"),
+)
+STEPS = len(_STEPS)
+"""How many steps a making tells of, after its first line."""
+
+_UNREACHABLE = re.compile(
+    r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|Cannot initiate the connection"
+    r"|Connection (?:failed|timed out|refused)|Network is unreachable|Could not wait for server"
+)
+_FULL = re.compile(r"No space left on device|not enough free space", re.IGNORECASE)
+
+
+def cache_folder() -> Path:
+    """Where roots are kept, as the XDG base directory specification has it."""
+    named = os.environ.get("XDG_CACHE_HOME", "")
+    base = Path(named) if named.startswith("/") else Path.home() / ".cache"
+    return base / "reconciler" / "sandbox"
+
+
+@contextmanager
+def held(tell: Tell) -> Iterator[tuple[Path, int]]:
+    """Hold the root, made first where there is none: its folder, and the open lock for a process that goes on using it.
+
+    `tell` hears what is made and how long it takes, then one line a step; nothing where the root is there.
+
+    Raises:
+        UserError: no root can be made: not root, no mmdebstrap, no room, no permission, or the archive can't be
+            reached or failed in the middle.
+    """
+    if os.geteuid() != 0:
+        raise kernel.root_needed()
+    archive = _archive()
+    root = cache_folder() / _name(archive)
+    _make_folder(root.parent)
+    with _locked(root.with_name(f"{root.name}.lock"), tell=tell) as lock:
+        if not root.exists():
+            _lock(lock, fcntl.LOCK_EX, tell=tell)
+            if not root.exists():  # somebody else may have made it in between
+                _make(root, archive=archive, lock=lock, tell=tell)
+            fcntl.flock(lock, fcntl.LOCK_SH)
+        _require_own(root)
+        os.utime(root.with_name(f"{root.name}.lock"))
+        yield root, lock
+
+
+def _name(archive: Sequence[str]) -> str:
+    machine = platform.machine()
+    if machine not in _ARCHITECTURES:
+        raise UserError(
+            f"the sandbox has no Debian for {machine}", mend="run it on one of: " + ", ".join(sorted(_ARCHITECTURES))
+        )
+    content = json.dumps([_RECIPE, SUITE, _PACKAGES, _NOT_PUBLISHED, list(archive)])
+    return f"debian-{SUITE}-{_ARCHITECTURES[machine]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
+
+
+def _archive() -> list[str]:
+    """The lines of sources.list: a person's mirror, else this machine's own for the suite, else mmdebstrap's default.
+
+    The machine's own, as a company's machines may reach that one only.
+    """
+    if named := os.environ.get(MIRROR):
+        if not re.fullmatch(r"(?:https?|file|copy)://[^\s\"']+", named):
+            raise UserError(f"{MIRROR} is {named!r}", mend="set it to an address, such as http://deb.debian.org/debian")
+        return [f"deb {named} {SUITE} main"]
+    if shutil.which("apt-get") is None:
+        return []
+    told = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    known = {SUITE, f"{SUITE}-updates", f"{SUITE}-security"}
+    wanted = [line.split() for line in told.stdout.splitlines()]
+    lines = [f"deb {uri} {suite} main" for uri, suite, component in wanted if suite in known and component == "main"]
+    return list(dict.fromkeys(lines)) if any(line.split()[2] == SUITE for line in lines) else []
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise UserError(
+            f"{folder} can't be made: {error.strerror}", mend="name another folder for caches: XDG_CACHE_HOME"
+        ) from error
+    _require_own(folder)
+
+
+def _require_own(folder: Path) -> None:
+    """Programs in it run as root, so it has to be root's, and nobody else's to write."""
+    found = folder.lstat()
+    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        raise UserError(
+            f"{folder} is not this user's alone (owner {found.st_uid}, mode {found.st_mode & 0o7777:o}), and its "
+            "programs would run as root",
+            mend=("remove it, and it is made anew", "or name another folder for caches: XDG_CACHE_HOME"),
+        )
+
+
+@contextmanager
+def _locked(path: Path, *, tell: Tell) -> Iterator[int]:
+    """Hold a lock file shared with others. One that was removed while it was waited for is taken anew."""
+    while True:
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        try:
+            _lock(lock, fcntl.LOCK_SH, tell=tell)
+            with suppress(FileNotFoundError):
+                if path.stat().st_ino == os.fstat(lock).st_ino:
+                    yield lock
+                    return
+        finally:
+            os.close(lock)
+
+
+def _lock(lock: int, how: int, *, tell: Tell) -> None:
+    try:
+        fcntl.flock(lock, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        tell("Another process is making the sandbox's Debian; waiting for it.")
+        fcntl.flock(lock, how)
+
+
+def _make(root: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
+    """Make the root whole, or not at all."""
+    programs.require_for_making()
+    draft = root.with_name(f"{root.name}.draft")
+    _remove(draft)  # of a maker that was killed
+    _remove_unused(root.parent)
+    free = shutil.disk_usage(root.parent).free
+    if free < _NEEDED_BYTES:
+        raise _no_room(root.parent, f"{free // 1024**2} MB are free")
+    tell(
+        f"Making the sandbox's Debian 12, once: half a minute to three, 330 MB in {root.parent}. "
+        "Later runs find it there."
+    )
+    try:
+        _run_mmdebstrap(draft, archive=archive, lock=lock, tell=tell)
+        draft.rename(root)
+    finally:
+        _remove(draft)
+
+
+def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
+    hidden = " ".join(f'"$1"/{path}' for path in _NOT_PUBLISHED)
+    process = subprocess.Popen(
+        [
+            *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
+            f"--include={','.join(_PACKAGES)}",
+            *("--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 30", "--dpkgopt=force-unsafe-io"),
+            f"--customize-hook=rm -f -- {hidden}",
+            *(SUITE, str(draft), *archive),
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+        cwd="/",
+        env=_environment(),
+        start_new_session=True,
+        pass_fds=[lock],  # so that the draft of one who was killed is not swept while it is still written
+    )
+    said: deque[str] = deque(maxlen=200)
+    with process:
+        try:
+            for line in process.stderr or ():
+                said.append(line.strip())
+                for sign, step in _STEPS:
+                    if line.startswith(f"I: {sign}"):
+                        tell(step)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGTERM)  # it is not reaped yet, so its group is still its own
+            raise
+    if process.returncode != 0:
+        raise _failure(list(said), draft.parent)
+
+
+def _environment() -> dict[str, str]:
+    """What mmdebstrap and the scripts of packages start with: of the caller's, only the way to the archive."""
+    proxies = {name: value for name, value in os.environ.items() if name.lower() in {"http_proxy", "https_proxy"}}
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *programs.ROOTS])
+    return {**proxies, "PATH": path, "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
+
+
+def _failure(said: Sequence[str], folder: Path) -> UserError:
+    text = "\n".join(said)
+    if _FULL.search(text):
+        return _no_room(folder, "it was full in the middle")
+    causes = [line for line in said if re.match(r"E: |Err:|dpkg: error", line)]
+    reachable = [line for line in said if _UNREACHABLE.search(line)]
+    if reachable:
+        return UserError(
+            f"the sandbox's Debian could not be made: its archive can't be reached ({reachable[0][:200]})",
+            mend=("it needs the network, this once; nothing half-made was kept", f"another archive: {MIRROR}=http://…"),
+        )
+    cause = next((line for line in causes if "mmdebstrap" not in line and "apt-get" not in line), "")
+    cause = cause or next(iter(causes), "") or "".join(said[-1:])
+    return UserError(
+        f"the sandbox's Debian could not be made: {cause[:300]}",
+        mend=("nothing half-made was kept: try again", f"another archive: {MIRROR}=http://…"),
+    )
+
+
+def _no_room(folder: Path, found: str) -> UserError:
+    return UserError(
+        f"the sandbox's Debian does not fit in {folder}: {found}, {_NEEDED_BYTES // 1024**2} MB are needed",
+        mend="make room, or name another folder for caches: XDG_CACHE_HOME",
+    )
+
+
+def _remove_unused(folder: Path) -> None:
+    for path in folder.glob("*.lock"):
+        root = path.with_suffix("")
+        with path.open("rb") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue  # in use, or our own
+            if time.time() - path.stat().st_mtime > _UNUSED_SECONDS:
+                _remove(root)
+                path.unlink()
+
+
+def _remove(tree: Path) -> None:
+    if tree.exists():
+        shutil.rmtree(tree)
