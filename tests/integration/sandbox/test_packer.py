@@ -101,3 +101,54 @@ def test_an_unmodified_template_builds_an_image_that_boots(
     assert launched(image=image["ImageId"]).says("cat /srv/www/page.html") == "it works"
     left = ec2.describe_instances(Filters=[{"Name": "tag:Name", "Values": ["Packer Builder"]}])["Reservations"]
     assert {i["State"]["Name"] for r in left for i in r["Instances"]} == {"terminated"}
+
+
+SURROGATE = """
+source "amazon-ebssurrogate" "web" {
+  region                  = "us-east-1"
+  instance_type           = "t3.micro"
+  ami_name                = "surrogate"
+  ami_virtualization_type = "hvm"
+  ssh_username            = "admin"
+  source_ami_filter {
+    filters     = { name = "debian-12-amd64-*" }
+    owners      = ["136693071363"]
+    most_recent = true
+  }
+  launch_block_device_mappings {
+    device_name           = "/dev/xvdf"
+    volume_size           = 8
+    delete_on_termination = true
+  }
+  ami_root_device {
+    source_device_name    = "/dev/xvdf"
+    device_name           = "/dev/xvda"
+    volume_size           = 8
+    delete_on_termination = true
+  }
+}
+
+build {
+  sources = ["source.amazon-ebssurrogate.web"]
+}
+"""
+
+
+def test_an_image_registered_from_a_volume_is_for_the_machine_it_was_made_on(
+    sandbox: Sandbox, ec2: EC2Client, launched: Start, tmp_path: Path
+) -> None:
+    (tmp_path / "surrogate.pkr.hcl").write_text(SURROGATE)
+
+    built = subprocess.run(
+        ["packer", "build", "-color=false", "surrogate.pkr.hcl"],
+        cwd=tmp_path,
+        env={**os.environ, **sandbox.environment, "PACKER_CACHE_DIR": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert built.returncode == 0, built.stdout + built.stderr
+    (image,) = ec2.describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": ["surrogate"]}])["Images"]
+    assert (image["Architecture"], image["VirtualizationType"]) == ("x86_64", "hvm")
+    assert launched(image=image["ImageId"]).says("id -un") == "admin"
