@@ -70,6 +70,11 @@ class Template:
     required_version: str = ""
 
     @property
+    def makers(self) -> tuple[Builder, ...]:
+        """The builders that leave an artifact. Of a valid image it is one; Packer's `null` builder leaves none."""
+        return tuple(builder for builder in self.builders if builder.type != "null")
+
+    @property
     def place(self) -> Place:
         """Where to point a reader who asks for the template as a whole."""
         return Place(self.files[0])

@@ -86,7 +86,7 @@ def smoke_test(run: Run, image: Image, build: Build) -> Examined:
 def _not_bootable(image: Image) -> str | None:
     if not image.declaration.smoke_test.boot:
         return "smoke_test.boot is false"
-    return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.builders
+    return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.makers
                  if one.communicator != "ssh"), None)  # fmt: skip
 
 
@@ -162,7 +162,7 @@ def _boot_request(run: Run, image: Image, build: Build, *, artifact: Artifact, f
 
 def _login(image: Image) -> str:
     """Who Packer logged in as; where the template does not say it in so many words, what EC2's own images take."""
-    return next((one.ssh_username for one in image.template.builders if one.ssh_username), "ec2-user")
+    return next((one.ssh_username for one in image.template.makers if one.ssh_username), "ec2-user")
 
 
 def _with_console(tested: Tested, instances: Instances, instance: Instance) -> Tested:
