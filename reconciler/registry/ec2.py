@@ -61,13 +61,17 @@ class Ec2Registry:
         """Report one AMI, or None. See `Registry.find`."""
         return lookup.find(self._clients, location, artifact_id, patience=patience, clock=self._clock)
 
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report the account's own AMIs of a name. See `Registry.named`."""
+        return lookup.named(self._clients, location, name)
+
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set tags on an AMI and its snapshots. See `Registry.tag`."""
-        write.tag(self._clients, artifact, tags)
+        write.tag(self._clients, artifact, tags, clock=self._clock)
 
     def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
         """Set the same tags on many AMIs and their snapshots. See `Registry.tag_all`."""
-        write.tag_all(self._clients, location, artifacts, tags)
+        write.tag_all(self._clients, location, artifacts, tags, clock=self._clock)
 
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin a copy in another region and return its id. See `Registry.copy`."""

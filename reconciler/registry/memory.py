@@ -106,6 +106,12 @@ class MemoryRegistry:
         with self._asked("find", location):
             return self._artifacts.get((location, artifact_id))
 
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report the artifacts of a name. See `Registry.named`."""
+        with self._asked("named", location):
+            found = [one for one in self._artifacts.values() if (one.location, one.name) == (location, name)]
+            return tuple(sorted(found, key=lambda one: one.id))
+
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set tags. See `Registry.tag`."""
         with self._asked("tag", artifact.location):

@@ -50,8 +50,14 @@ class Registry(Protocol):
                 an artifact was made.
         """
 
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report the account's own artifacts of exactly this name, whatever tags they carry, in order of id."""
+
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
-        """Set tags on an artifact and its snapshots, in one call. Tags not named stay. Idempotent."""
+        """Set tags on an artifact and its snapshots, in one call. Tags not named stay. Idempotent.
+
+        What was made moments ago may not be known yet: "there is none" is believed only after a while.
+        """
 
     def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
         """Set the same tags on many artifacts of one location and their snapshots, in as few calls as there may be."""

@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
+from tenacity import retry_if_exception
 
 from reconciler.model.errors import Terminal
 from reconciler.model.observation import TAG_PREFIX
+from reconciler.registry.clock import SETTLING, Clock, asking_again
 from reconciler.registry.errors import code_of, translated
 from reconciler.registry.images import GONE, describe, seen
 from reconciler.registry.observe import FLEET_TAG
@@ -25,20 +27,32 @@ _MOST_RESOURCES = 1000  # in one CreateTags (EC2 API reference)
 _IMAGE_TAG = f"{TAG_PREFIX}image"
 
 
-def tag(clients: Clients, artifact: Located, tags: Mapping[str, str]) -> None:
+def tag(clients: Clients, artifact: Located, tags: Mapping[str, str], *, clock: Clock) -> None:
     """Set tags with one CreateTags. See `Registry.tag`."""
-    tag_all(clients, artifact.location, [artifact], tags)
+    tag_all(clients, artifact.location, [artifact], tags, clock=clock)
 
 
-def tag_all(clients: Clients, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+def tag_all(
+    clients: Clients, location: str, artifacts: Sequence[Located], tags: Mapping[str, str], *, clock: Clock
+) -> None:
     """Set tags with one CreateTags for every thousand resources. See `Registry.tag_all`."""
     resources = [one for artifact in artifacts for one in (artifact.id, *artifact.snapshots)]
     named = artifacts[0].id if len(artifacts) == 1 else f"{len(artifacts)} artifacts"
+    retrying = asking_again(retry_if_exception(_is_not_found), patience=SETTLING, clock=clock)
     for start in range(0, len(resources) if tags else 0, _MOST_RESOURCES):
         with translated(f"tagging {named} in {location}"):
-            clients.ec2(location).create_tags(
-                Resources=resources[start : start + _MOST_RESOURCES], Tags=_as_list(tags)
+            retrying(
+                clients.ec2(location).create_tags,
+                Resources=resources[start : start + _MOST_RESOURCES], Tags=_as_list(tags),
             )  # fmt: skip
+
+
+def _is_not_found(error: BaseException) -> bool:
+    """Whether it may be too early: what was made moments ago, or its snapshot, is not known to CreateTags yet.
+
+    `InvalidID` is what CreateTags says of resources of several kinds (EC2 API reference, error codes).
+    """
+    return isinstance(error, ClientError) and code_of(error) in {*GONE, "InvalidSnapshot.NotFound", "InvalidID"}
 
 
 def copy(clients: Clients, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:

@@ -129,6 +129,9 @@ class _Registry:
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         return self.registry.find(location, artifact_id, patience=patience)
 
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        return self.registry.named(location, name)
+
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         with self.around(f"tag {artifact.location}"):
             self.registry.tag(artifact, tags)

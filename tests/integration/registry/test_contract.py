@@ -204,6 +204,17 @@ def test_an_artifact_that_is_gone_is_not_found(bench: Bench) -> None:
     assert bench.registry.observe([HOME]).artifacts == ()
 
 
+def test_artifacts_are_found_by_their_whole_name_whatever_tags_they_carry(bench: Bench) -> None:
+    untagged = bench.seed(HOME, "web-20261122T101530Z-1a2b3c4", {})
+    tagged = bench.seed(HOME, "web-20261122T101530Z-1a2b3c5", WHOLE)
+    bench.seed(HOME, "web-20261122T101530Z-1a2b3c4-old", {})
+    bench.seed(AWAY, "web-20261122T101530Z-1a2b3c4", {})
+
+    assert bench.registry.named(HOME, "web-20261122T101530Z-1a2b3c4") == (untagged,)
+    assert bench.registry.named(HOME, "web-20261122T101530Z-1a2b3c5") == (tagged,)
+    assert bench.registry.named(HOME, "web-*") == ()
+
+
 def test_a_copy_becomes_available_with_its_tags(bench: Bench) -> None:
     source = bench.seed(HOME, "web-1", WHOLE)
 
