@@ -175,7 +175,12 @@ class Failure(Model):
     retry_after: Instant
     what: str
     smoke_test: SmokeTestResult | None = Field(None, description="Where it was built, and did not pass.")
-    artifacts: tuple[Artifact, ...] = Field((), description="What it left, tagged as rejected.")
+    artifacts: tuple[Artifact, ...] = Field(
+        (), description="What it left and is still there; what did not pass its smoke test is tagged as rejected."
+    )
+    made: Build | None = Field(
+        None, description="What was built as asked for and could not be tagged as complete: the next run takes it up."
+    )
 
 
 class Undelivered(Model):

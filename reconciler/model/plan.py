@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Lockfile, Reason, Verdict
+from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
 from reconciler.model.values import Model
@@ -95,6 +95,8 @@ class Decision:
     wanted: Wanted | None
     adopt: tuple[Seen, ...] = ()
     """The artifacts of the build to adopt, at most one per region."""
+    take_up: Build | None = None
+    """What an earlier attempt built as it is wanted, and could not mark as complete: to be marked, and adopted."""
     missing_regions: tuple[str, ...] = ()
     copy_from: Seen | None = None
     """What the missing regions are copied from, when no build or adoption is due."""
@@ -103,7 +105,7 @@ class Decision:
     verdicts: tuple[tuple[str, Verdict], ...] = ()
     """Verdicts that the registry shows and state/ does not have yet, by build id."""
     old_previews: tuple[Seen, ...] = ()
-    """Artifacts of pull requests that nobody needs any more."""
+    """What nobody needs any more: artifacts of pull requests, and what attempts left."""
 
     @property
     def name(self) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from reconciler.model.lockfile import Reason
+from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Action, Decision, Health, PlannedImage, Wanted
 from reconciler.model.source import AmiPin, Pin
@@ -78,6 +78,10 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
         # The artifact may well exist where we could not look.
         return _decision(situation, wanted, _Outcome(reasons=reasons, unknown=unknown))
     wanted, adopted = _adopted(situation, wanted)
+    made = _made(situation, wanted)
+    if made is not None and all(one.own("build") == made.id for one in adopted):
+        adopting = _decision(situation, wanted, _Outcome(actions=("adopt",), reasons=reasons))
+        return replace(adopting, take_up=made, missing_regions=_not_in(situation.image.regions, made.artifacts))
     if adopted:
         return replace(
             _decision(
@@ -90,6 +94,12 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
     if why is not None:
         return _decision(situation, wanted, _Outcome(reasons=reasons, waits_for=why))
     return _decision(situation, wanted, _Outcome(actions=("build",), reasons=reasons))
+
+
+def _made(situation: Situation, wanted: Wanted) -> Build | None:
+    """The wanted build, if an attempt made it and could not mark it. A preview records nothing that tells of it."""
+    failure = situation.lock.failure
+    return failure.made if failure is not None and failure.key == wanted.key and not situation.options.preview else None
 
 
 def _merged(situation: Situation, adopted: Sequence[Seen]) -> tuple[Reason, ...]:
@@ -226,7 +236,7 @@ def _unreadable(situation: Situation) -> tuple[str, ...]:
     )
 
 
-def _not_in(regions: Sequence[str], adopted: Sequence[Seen]) -> tuple[str, ...]:
+def _not_in(regions: Sequence[str], adopted: Sequence[Seen | Artifact]) -> tuple[str, ...]:
     there = {one.location for one in adopted}
     return tuple(region for region in regions if region not in there)
 

@@ -12,9 +12,9 @@ from reconciler.plan.key import inputs_of
 _LONGEST_VALUE = 256  # EC2's limit for a tag's value
 
 
-def at_birth(*, fleet: str, image: Image, build_id: str, run_id: str) -> dict[str, str]:
+def at_birth(*, fleet: str, image: str, build_id: str, run_id: str) -> dict[str, str]:
     """Whose it is: what a template that takes `run_tags` puts on everything it makes, from its first second."""
-    return _own(fleet=fleet, image=image.name, build=build_id, run=run_id)
+    return _own(fleet=fleet, image=image, build=build_id, run=run_id)
 
 
 def when_complete(

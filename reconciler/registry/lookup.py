@@ -24,7 +24,6 @@ def find(clients: Clients, location: str, artifact_id: str, *, patience: float, 
     botocore retries throttling and broken connections, but "not found" is an answer to it. Right after an image was
     made that answer may be wrong for some seconds, so it is asked again here, by tenacity, for `patience` seconds.
     """
-
     retrying = asking_again(retry_if_result(lambda found: found is None), patience=patience, clock=clock)
     with translated(f"describing {artifact_id} in {location}"):
         image: ImageTypeDef | None = retrying(describe, clients.ec2(location), artifact_id)
@@ -34,13 +33,19 @@ def find(clients: Clients, location: str, artifact_id: str, *, patience: float, 
 def named(clients: Clients, location: str, name: str) -> tuple[Seen, ...]:
     """Report the account's own images by name. See `Registry.named`."""
     with translated(f"looking for {name} in {location}"):
-        pages = clients.ec2(location).get_paginator("describe_images").paginate(
-            Owners=["self"],
-            Filters=[{"Name": "name", "Values": [literal(name)]}],
-            IncludeDisabled=True,
-            PaginationConfig={"PageSize": PAGE},
+        pages = (
+            clients.ec2(location)
+            .get_paginator("describe_images")
+            .paginate(
+                Owners=["self"],
+                Filters=[{"Name": "name", "Values": [literal(name)]}],
+                IncludeDisabled=True,
+                PaginationConfig={"PageSize": PAGE},
+            )
         )
-        found = [seen(image, location) for page in pages for image in page["Images"] if image["State"] != "deregistered"]
+        found = [
+            seen(image, location) for page in pages for image in page["Images"] if image["State"] != "deregistered"
+        ]
     return tuple(sorted((one for one in found if one.name == name), key=lambda one: one.id))
 
 

@@ -56,7 +56,9 @@ class MemoryRegistry:
     _made: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def seed(self, location: str, name: str, *, tags: Mapping[str, str], state: State = "available") -> Seen:
+    def seed(
+        self, location: str, name: str, *, tags: Mapping[str, str], state: State = "available", created: str = _CREATED
+    ) -> Seen:
         """Put an artifact there, with one snapshot, as a build would leave it."""
         with self._lock:
             self._made += 1
@@ -66,7 +68,7 @@ class MemoryRegistry:
                 id=f"ami-{self._made:017x}",
                 name=name,
                 state=state,
-                created=_CREATED,
+                created=created,
                 tags=dict(tags),
                 snapshots=(f"snap-{self._made:017x}",),
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.model import events
@@ -11,7 +11,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.values import digest
-from reconciler.plan.tags import at_birth, of_recorded
+from reconciler.plan.tags import at_birth, of_preview, of_recorded
 from reconciler.plan.verdicts import NO_VERDICT
 from reconciler.steps.run import Run
 
@@ -34,6 +34,16 @@ def with_copies(build: Build, copies: Copies) -> Build:
     """The build with the copies that are complete, in order of region."""
     artifacts = sorted([*build.artifacts, *copies.done], key=lambda one: (one.location, one.id))
     return build.model_copy(update={"artifacts": tuple(artifacts)})
+
+
+def complete_tags(run: Run, image: Image, build: Build) -> Mapping[str, str]:
+    """The tags of a build's complete artifacts; of a preview, with whose it is."""
+    if run.branch is None:
+        return of_recorded(fleet=run.known.fleet_name, image=image, build=build)
+    return of_preview(
+        fleet=run.known.fleet_name, image=image, build=build, branch=run.branch.name,
+        pull_request=run.branch.pull_request,
+    )  # fmt: skip
 
 
 def tag_complete(
@@ -126,7 +136,7 @@ def _begin_copy(run: Run, image: Image, build: Build, *, source: Artifact, regio
             source,
             to=region,
             name=source.name or f"{image.name}-{build.id}",
-            tags=at_birth(fleet=run.known.fleet_name, image=image, build_id=build.id, run_id=build.id),
+            tags=at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build.id, run_id=build.id),
             token=token.removeprefix("sha256:"),
         )
         seen = run.registry.find(region, begun, patience=SETTLING)

@@ -31,12 +31,10 @@ from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
 
 
 def finish_built(run: Run, decision: Decision, build: Build, *, image: Image) -> Result:
-    """Finish a build of this run. Raises SmokeTestFailed, and whatever else stands in the way.
+    """Finish a build of this run, which is marked as complete. Raises SmokeTestFailed, and whatever is in the way.
 
-    It counts as complete before it is tested, and as nobody's: a run that is killed meanwhile leaves it to the next,
-    which adopts it and tests it then.
+    A run that is killed before it is tested leaves it to the next, which adopts it and tests it then.
     """
-    tag_complete(run, image, build.model_copy(update={"phase": "preliminary"}), build.artifacts)
     examined = tested_anew(run, image, build)
     return _finish(run, decision, examined, image=image, status="built")
 

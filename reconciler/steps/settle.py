@@ -8,10 +8,11 @@ from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile, Verdict
-from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.plan import Action, Decision
 from reconciler.plan.adoption import NEVER_AGAIN
 from reconciler.plan.parents import REPLACING
+from reconciler.steps.leftovers import claim_and_retire
 from reconciler.steps.record import record_verdict
 from reconciler.steps.run import Run
 
@@ -39,19 +40,23 @@ def settle(run: Run, image: Image, decision: Decision) -> Settled:
                 commit = recording.commit
         _tag_phases(run, build_id, before=lock, after=recording.lock)
         lock = recording.lock
-    retire_previews(run, image.name, decision.old_previews)
+    retire_useless(run, decision)
     return Settled(_left(decision, lock), commit, tags)
 
 
-def retire_previews(run: Run, image: str, previews: tuple[Seen, ...]) -> None:
-    """Retire what pull requests left behind. What can't be retired now stays for the next run, and holds up nothing."""
-    for seen in previews:
+def retire_useless(run: Run, decision: Decision) -> None:
+    """Retire what pull requests and attempts left. What can't be retired now is told, and left to the next run."""
+    failure = decision.lock.failure
+    for seen in decision.old_previews:
         try:
-            run.registry.retire(seen, image=image)
+            # Of what says nothing of itself, the lockfile does: an attempt left it that is recorded.
+            build_id = seen.own("build") or (failure.build if failure is not None else "")
+            claim_and_retire(run, decision.name, seen, build_id=build_id)
         except ReconcilerError as error:
-            run.listener(events.Warned(image=image, what=f"an old preview stays: {error.what}"))
+            what = f"{seen.id} in {seen.location}, which nobody needs, stays: {error.what}"
+            run.listener(events.Warned(image=decision.name, what=what))
         else:
-            run.listener(events.Retired(image=image, location=seen.location, artifact=seen.id))
+            run.listener(events.Retired(image=decision.name, location=seen.location, artifact=seen.id))
 
 
 def _left(decision: Decision, lock: Lockfile) -> Decision:

@@ -154,7 +154,7 @@ def _boot_request(run: Run, image: Image, build: Build, *, artifact: Artifact, f
         instance_types=declared.instance_type,
         subnets=declared.subnets,
         allow_from=declared.allow_from,
-        tags=at_birth(fleet=run.known.fleet_name, image=image, build_id=build.id, run_id=run.run_id),
+        tags=at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build.id, run_id=run.run_id),
         timeout=_BOOT_SECONDS,
         private_key=keys / "id_ed25519",
     )

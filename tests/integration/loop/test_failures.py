@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.build.failure import BuildFailed
+from reconciler.build.protocol import BuildRequest
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.events import Skipped, Warned
 from tests.integration.loop.effects import failing, surround
@@ -53,8 +54,12 @@ def test_a_name_that_a_run_of_the_same_second_took_is_no_failure(settled: World)
     named = 'variable "image_name" { type = string }\n'
     head = settled.commit({"desired/web/more.pkr.hcl": named})
     controller = settled.controller()
-    taken = failure("InvalidAMIName.Duplicate: AMI name web-20261122T101530Z-1a2b3c4 is already in use by AMI ami-0abc")
-    controller.builder.failures = {"web": taken}
+
+    def taken(request: BuildRequest) -> None:
+        name = f"web-{request.build_id}"
+        raise failure(f"InvalidAMIName.Duplicate: AMI name {name} is already in use by AMI ami-0abc")
+
+    controller.builder.during = taken
     report = controller.reconcile()
     assert (statuses(report), report.exit_code) == ({"web": "superseded"}, 0)
     assert (settled.head(), settled.lock("web").failure) == (head, None)
