@@ -77,8 +77,12 @@ def _may_be_wanted(failure: Failure, situation: Situation, decision: Decision) -
 
 
 def _is_left_over(seen: Seen, *, now: datetime, limit: timedelta) -> bool:
-    """Whether an artifact was never finished, by its age: neither its build nor its copy can be under way still."""
-    if seen.own("key") is not None or seen.state == "pending" or seen.began is None or not seen.created:
+    """Whether an artifact was never finished, by its age: neither its build nor its copy can be under way still.
+
+    It carries none of the tags that come with the key: where somebody took only that one off, it was whole once.
+    """
+    whole = any(seen.own(name) is not None for name in ("key", "commit", "phase"))
+    if whole or seen.state == "pending" or seen.began is None or not seen.created:
         return False
     return now - max(seen.began, parse_instant(seen.created)) > limit
 

@@ -9,28 +9,27 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+from reconciler.model.declaration import LONGEST_TAG_VALUE
 from reconciler.model.lockfile import Build, Reason, Verdict
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.plan import Action, Decision, Health
 from reconciler.model.printable import visible
 from reconciler.model.values import parse_instant
 from reconciler.plan.situation import Situation, finished_at
-
-LONGEST_VALUE = 256
-"""Characters in a tag's value (EC2, "Tag restrictions")."""
+from reconciler.plan.tags import own
 
 News = tuple[str, Verdict]
 """A build's id, and a verdict on it."""
 
 
-NO_VERDICT: Mapping[str, str] = {f"{TAG_PREFIX}verdict": "pending"}
+NO_VERDICT: Mapping[str, str] = own(verdict="pending")
 """What says that nobody has judged a build yet, whatever its template or its builder wrote there."""
 
 
 def verdict_tags(verdict: Verdict) -> Mapping[str, str]:
     """The tags that carry a verdict."""
     values = {"verdict": verdict.status, "verdict-by": verdict.by, "verdict-evidence": verdict.evidence}
-    return {TAG_PREFIX + name: value[:LONGEST_VALUE] for name, value in values.items()}
+    return own(**{name: value[:LONGEST_TAG_VALUE] for name, value in values.items()})
 
 
 def verdict_on(build: Build, seen: Iterable[Seen]) -> Verdict | None:

@@ -11,7 +11,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.values import digest
-from reconciler.plan.tags import at_birth, of_preview, of_recorded
+from reconciler.plan.tags import at_birth, of_preview, of_recorded, own
 from reconciler.plan.verdicts import NO_VERDICT
 from reconciler.steps.run import Run
 
@@ -67,7 +67,7 @@ def tag_recorded_phase(run: Run, image: Image, build: Build, *, recorded: Build)
         if (artifact.location, artifact.id) not in places:
             continue
         try:
-            run.registry.tag(artifact, {f"{TAG_PREFIX}phase": recorded.phase})
+            run.registry.tag(artifact, own(phase=recorded.phase))
         except ReconcilerError as error:
             what = f"{artifact.id} is not tagged {recorded.phase}: {error.what}"
             run.listener(events.Warned(image=image.name, what=what))

@@ -9,9 +9,9 @@ from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Failure, Lockfile
-from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.plan import Decision
 from reconciler.plan.backoff import declared, next_failure
+from reconciler.plan.tags import own
 from reconciler.steps.leftovers import Left, retire_left
 from reconciler.steps.record import record_failure
 from reconciler.steps.result import Result
@@ -96,9 +96,9 @@ def reject(run: Run, failed: Failed, *, lock: Lockfile) -> None:
     """
     if not isinstance(failed, SmokeTestFailed):
         return
-    phase = {} if lock.build(failed.build.id) is not None else {f"{TAG_PREFIX}phase": "rejected"}
+    phase = {} if lock.build(failed.build.id) is not None else own(phase="rejected")
     for artifact in failed.build.artifacts:
-        run.registry.tag(artifact, {**phase, f"{TAG_PREFIX}smoke": "failed"})
+        run.registry.tag(artifact, {**phase, **own(smoke="failed")})
 
 
 def interrupted(decision: Decision, failed: ReconcilerError) -> Result:

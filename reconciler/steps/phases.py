@@ -16,7 +16,7 @@ from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import Artifact, Phase
-from reconciler.model.observation import TAG_PREFIX
+from reconciler.plan.tags import own
 from reconciler.registry.protocol import Registry
 
 
@@ -39,7 +39,7 @@ class LatePhases:
         """Tag them. What fails is told: the next plan sees it, and sets it right."""
         for (location, phase), waiting in sorted(self._waiting.items()):
             try:
-                registry.tag_all(location, [artifact for _, artifact in waiting], {f"{TAG_PREFIX}phase": phase})
+                registry.tag_all(location, [artifact for _, artifact in waiting], own(phase=phase))
             except ReconcilerError as error:
                 for image, artifact in waiting:
                     listener(events.Warned(image=image, what=f"{artifact.id} is not tagged {phase}: {error.what}"))

@@ -14,14 +14,13 @@ from reconciler.git.request import Commit, TagRequest
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.plan import Decision, Wanted
 from reconciler.plan import messages
 from reconciler.plan.adoption import adoptable
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan
-from reconciler.plan.tags import branch_value, branches_value
+from reconciler.plan.tags import branch_value, branches_value, own
 from reconciler.steps.adopt import adopted_build
 from reconciler.steps.artifacts import complete_tags, copy_missing, with_copies
 from reconciler.steps.attempts import stopped
@@ -131,7 +130,7 @@ def _complete(run: Run, decision: Decision, examined: Examined, *, image: Image,
     tags = complete_tags(run, image, build)
     if examined.booted:
         for artifact in build.artifacts:
-            run.registry.tag(artifact, {f"{TAG_PREFIX}smoke": "passed"})
+            run.registry.tag(artifact, own(smoke="passed"))
     missing = [region for region in _branch(run).needed.get(image.name, ()) if build.artifact_in(region) is None]
     copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
     for artifact in copies.done:
@@ -162,7 +161,7 @@ def _share(run: Run, decision: Decision, branch: str) -> None:
     for seen in decision.adopt:
         before = seen.own("branch")
         if seen.own("phase") == "preliminary" and branch_value(branch) not in (before or "").split():
-            run.registry.tag(seen, {f"{TAG_PREFIX}branch": branches_value(before, branch)})
+            run.registry.tag(seen, own(branch=branches_value(before, branch)))
 
 
 def _on_commit(run: Run, name: str, message: str, *, commit: str | None = None) -> TagRequest:

@@ -8,10 +8,10 @@ from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile, Verdict
-from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.plan import Action, Decision
 from reconciler.plan.adoption import NEVER_AGAIN
 from reconciler.plan.parents import REPLACING
+from reconciler.plan.tags import own
 from reconciler.steps.leftovers import claim_and_retire
 from reconciler.steps.record import record_verdict
 from reconciler.steps.run import Run
@@ -101,7 +101,7 @@ def _tag_phases(run: Run, settled: str, *, before: Lockfile, after: Lockfile) ->
 def _tag_phase(run: Run, build: Build) -> None:
     for artifact in build.artifacts:
         if run.registry.find(artifact.location, artifact.id) is not None:
-            run.registry.tag(artifact, {f"{TAG_PREFIX}phase": build.phase})
+            run.registry.tag(artifact, own(phase=build.phase))
 
 
 def _said(image: Image, build_id: str, verdict: Verdict, lock: Lockfile) -> events.Event:
