@@ -85,6 +85,14 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Restated:
+    """An artifact that says wrongly how far its build has come, or in which channel it is, with the right tags."""
+
+    seen: Seen
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Decision:
     """A planned image with all that is needed to act on it."""
 
@@ -102,8 +110,14 @@ class Decision:
     """What the missing regions are copied from, when no build or adoption is due."""
     retag: tuple[Seen, ...] = ()
     retire: tuple[Artifact, ...] = ()
+    restate: tuple[Restated, ...] = ()
+    """Artifacts of any build of the image, whose phase or channel is to be tagged anew."""
     verdicts: tuple[tuple[str, Verdict], ...] = ()
     """Verdicts that the registry shows and state/ does not have yet, by build id."""
+    settled: Lockfile | None = None
+    """The lockfile once these are recorded, where there are some: what is to be done is decided by it."""
+    own: PlannedImage | None = None
+    """What is to be done about the image itself, without what is settled first: verdicts, tags, what nobody needs."""
     old_previews: tuple[Seen, ...] = ()
     """What nobody needs any more: artifacts of pull requests, and what attempts left."""
 

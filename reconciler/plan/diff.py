@@ -13,6 +13,7 @@ from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.adoption import NEVER_AGAIN, adoptable, adoptable_by_inputs
 from reconciler.plan.backoff import counts, declared, rests
+from reconciler.plan.channels import as_settled, moves, with_restated
 from reconciler.plan.estimate import seconds_until_tested
 from reconciler.plan.key import REFRESH_OF
 from reconciler.plan.key import wanted as want
@@ -22,16 +23,35 @@ from reconciler.plan.reasons import content_reasons, renewal_reasons, request_te
 from reconciler.plan.renewal import due, refreshes
 from reconciler.plan.situation import Situation
 from reconciler.plan.stale_previews import with_old_previews
-from reconciler.plan.transitions import promotes
-from reconciler.plan.verdicts import awaiting, with_verdicts
+from reconciler.plan.transitions import promotes, with_verdict
+from reconciler.plan.verdicts import awaiting, news_of, with_verdicts
 
 _NONE: tuple[Action, ...] = ("none",)
 
 
 def decide(situation: Situation) -> Decision:
     """Choose the cheapest actions that remove the image's drift. Pure: the same situation, the same decision."""
-    decision = with_verdicts(situation, _drift(situation))
-    return _suspended(situation, with_old_previews(situation, decision))
+    return _suspended(situation, with_old_previews(situation, with_restated(situation, _settled(situation))))
+
+
+def _settled(situation: Situation) -> Decision:
+    """What is to be done once every verdict that is new is recorded, which comes first; in one run, and in one plan."""
+    news = news_of(situation)
+    after = situation.lock
+    for build_id, verdict in news:
+        after = with_verdict(after, build_id, verdict)
+    seen = tuple(as_settled(one, situation.lock, after) for one in situation.seen) if news else situation.seen
+    decision = _drift(replace(situation, lock=after, seen=seen))
+    if not news:
+        return replace(decision, own=decision.planned)
+    before = _drift(situation)
+    if before.planned.unknown or decision.planned.unknown:
+        return replace(before, own=before.planned)
+    own, moved = decision.planned, moves(situation.lock, after)
+    first = decision.planned.model_copy(update={"reasons": (), "health": before.planned.health})
+    told = with_verdicts(replace(decision, lock=situation.lock, planned=first), news, settled=after)
+    planned = told.planned.model_copy(update={"reasons": (*told.planned.reasons, *moved, *own.reasons)})
+    return replace(told, planned=planned, own=own)
 
 
 def _drift(situation: Situation) -> Decision:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from reconciler.model.declaration import LONGEST_TAG_VALUE
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, Phase
-from reconciler.model.observation import TAG_PREFIX
+from reconciler.model.lockfile import Build, Lockfile, Phase
+from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.plan import Wanted
 from reconciler.model.source import Pin
 from reconciler.plan.key import inputs_of
+from reconciler.plan.transitions import as_it_stands
 
 _OWN = (
-    "fleet", "image", "build", "run", "key", "inputs", "commit", "source", "phase", "smoke", "branch", "pull-request",
-    "verdict", "verdict-by", "verdict-evidence",
+    "fleet", "image", "build", "run", "key", "inputs", "commit", "source", "phase", "channel", "smoke", "branch",
+    "pull-request", "verdict", "verdict-by", "verdict-evidence",
 )  # fmt: skip
 """All that this program writes, beside what it remembers of announcements. `own` writes no other."""
-_ALWAYS = frozenset({"fleet", "image", "build", "key", "inputs", "commit", "phase"})
+_ALWAYS = frozenset({"fleet", "image", "build", "key", "inputs", "commit", "phase", "channel"})
+NO_CHANNEL = "none"
+"""What the tag of the channel says once no channel points to the build any more. It is not taken off: that would take
+one more right than to set it."""
 _TOLD = "told-"
 TOLD = TAG_PREFIX + _TOLD
 """The beginning of the tags that remember what was announced; an announcer's name follows."""
@@ -78,6 +82,32 @@ def of_recorded(*, fleet: str, image: Image, build: Build) -> dict[str, str]:
     )
     tested = build.smoke_test
     return {**complete, **(own(smoke=tested.status) if tested is not None and tested.status != "skipped" else {})}
+
+
+def standing(lock: Lockfile, build: Build) -> dict[str, str]:
+    """The tags that change as builds come and go: how far a recorded build has come, and the channel it is in."""
+    return own(phase=as_it_stands(lock, build).phase, channel=lock.channel_of(build.id) or NO_CHANNEL)
+
+
+def in_no_channel(phase: Phase) -> dict[str, str]:
+    """The same of a build that is not recorded any more."""
+    return own(phase=phase, channel=NO_CHANNEL)
+
+
+def differing(tags: Mapping[str, str], seen: Seen) -> dict[str, str]:
+    """Those of these tags that an artifact carries otherwise. To say nothing of a channel is to be in none."""
+    unsaid = {TAG_PREFIX + "channel": NO_CHANNEL}
+    return {name: value for name, value in tags.items() if seen.tags.get(name, unsaid.get(name)) != value}
+
+
+def as_text(tags: Mapping[str, str]) -> str:
+    """Tags for people: `reconciler:channel=stable, reconciler:phase=stable`."""
+    return ", ".join(f"{name}={tags[name]}" for name in sorted(tags))
+
+
+def as_they_were(tags: Mapping[str, str], seen: Seen) -> str:
+    """What an artifact carries under these names, for people: `CostCenter=41, no reconciler:phase`."""
+    return ", ".join(f"{name}={seen.tags[name]}" if name in seen.tags else f"no {name}" for name in sorted(tags))
 
 
 def of_preview(*, fleet: str, image: Image, build: Build, branch: str, pull_request: int | None) -> dict[str, str]:

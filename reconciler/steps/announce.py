@@ -125,7 +125,7 @@ def _states(lock: Lockfile) -> Iterator[tuple[AnnouncedEvent, Build]]:
 
 def _previous(lock: Lockfile, build: Build) -> str | None:
     older = lock.builds[lock.builds.index(build) + 1 :]
-    return next((one.id for one in older if one.phase == "stable"), None)
+    return next((one.id for one in older if one.stood), None)
 
 
 def _told(tags: Iterable[Mapping[str, str]]) -> Mapping[str, frozenset[str]]:

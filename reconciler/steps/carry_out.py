@@ -20,7 +20,7 @@ from reconciler.plan.parents import REPLACING, pin_to_recorded
 from reconciler.plan.planning import lock_of
 from reconciler.plan.situation import Situation
 from reconciler.steps import attempts
-from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_with_new_name
+from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_moved, tag_with_new_name
 from reconciler.steps.failed_attempt import interrupted
 from reconciler.steps.finish import result_of
 from reconciler.steps.preview import preview_image
@@ -156,9 +156,10 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     copies = Copies()
     if decision.copy_from is not None:
         source = decision.copy_from.as_artifact(builder)
-        copies = copy_missing(run, image, build, source=source, regions=decision.missing_regions)
+        copies = copy_missing(
+            run, image, build, source=source, regions=decision.missing_regions, lock=decision.lock
+        )  # fmt: skip
         added.extend(copies.done)
-    tag_complete(run, image, build, decision.retag)
     # What a failed copy is to be made from may stand only where the image is no longer declared.
     gone = decision.retire if not copies.failed else ()
     for artifact in gone:
@@ -167,6 +168,10 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     if recording.superseded:
         return Result(image.name, "superseded", recording.lock, why=recording.why)
     build = recording.lock.build(build.id) or build
+    # What is only proposed is no channel's yet.
+    lock = decision.lock if run.proposes else recording.lock
+    tag_complete(run, image, build, decision.retag, lock=lock)
+    tag_moved(run, image, before=decision.lock, after=lock)
     return result_of(run, decision, recording, build=build, copies=copies, status="changed")
 
 

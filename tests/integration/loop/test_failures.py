@@ -206,7 +206,7 @@ def test_a_phase_that_cannot_be_tagged_is_told_and_set_right_by_the_next_run(set
 
     assert results(surround(controller, around).reconcile("base"))["base"].status == "built"
     newest = settled.lock("base").builds[0]
-    told = f"{newest.artifacts[0].id} is not tagged stable: throttled"
+    told = f"{newest.artifacts[0].id} is not tagged reconciler:channel=stable, reconciler:phase=stable: throttled"
     assert Warned("base", told) in controller.told(Warned, "base")
     assert settled.controller().reconcile("base").exit_code == 0
     assert {one.own("phase") for one in settled.artifacts("base") if one.own("build") == newest.id} == {"stable"}

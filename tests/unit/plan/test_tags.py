@@ -17,6 +17,7 @@ from reconciler.plan.tags import (
     of_recorded,
     own,
     source_text,
+    standing,
     told_tags,
     when_complete,
 )
@@ -57,8 +58,9 @@ def test_what_is_complete_carries_all_that_is_needed_to_adopt_it(an_image: Make,
 
 def test_the_tags_follow_from_the_record_alone(built: Make, an_image: Make) -> None:
     situation = built(an_image(tags={"CostCenter": "42"}))
-    expected = of_recorded(fleet="acme/images", image=situation.image, build=situation.lock.builds[0])
-    assert situation.seen[0].tags == expected
+    (build,) = situation.lock.builds
+    expected = of_recorded(fleet="acme/images", image=situation.image, build=build)
+    assert situation.seen[0].tags == {**expected, **standing(situation.lock, build)}
 
 
 @pytest.mark.parametrize(("status", "tag"), [("passed", "passed"), ("failed", "failed"), ("skipped", None)])
@@ -89,7 +91,8 @@ def test_every_tag_that_is_written_counts(built: Make, an_image: Make) -> None:
         *verdict_tags(Verdict(status="passed", by="qa", evidence="none")), *told_tags("sns", ["stable"]),
     }  # fmt: skip
     assert written - {"CostCenter"} <= ever_written(["sns"])
-    assert always_written(image) <= of_recorded(fleet="acme/images", image=image, build=build).keys()
+    recorded = {**of_recorded(fleet="acme/images", image=image, build=build), **standing(situation.lock, build)}
+    assert always_written(image) <= recorded.keys()
     assert len(always_written(image)) + MAX_DECLARED_TAGS <= MOST_TAGS
 
 
