@@ -9,7 +9,7 @@ from datetime import datetime
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.registry import lookup, observe, sources, write
+from reconciler.registry import copies, lookup, observe, sources, write
 from reconciler.registry.clock import Clock, Polling
 from reconciler.registry.protocol import Located
 from reconciler.registry.server_time import server_time
@@ -75,7 +75,11 @@ class Ec2Registry:
 
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin a copy in another region and return its id. See `Registry.copy`."""
-        return write.copy(self._clients, source, to=to, name=name, tags=tags, token=token)
+        return copies.copy(self._clients, source, to=to, name=name, tags=tags, token=token)
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        """Give a copy what CopyImage left out. See `Registry.complete_copy`."""
+        copies.complete_copy(self._clients, made, of=of)
 
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
         """Wait for an AMI. See `Registry.wait_available`."""

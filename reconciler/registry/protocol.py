@@ -65,8 +65,9 @@ class Registry(Protocol):
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin to copy an artifact to another location and return the copy's id; it is not yet available.
 
-        The tags are on the copy and its snapshots from birth. Idempotent by `token`: asked again with the same
-        arguments, the id of the first copy is returned. Tags must therefore not differ from one try to the next.
+        It has the source's description, its tags but ours (on snapshots those that all of them have), and the given
+        ones, from birth. Idempotent by `token`: asked again with the same arguments for a source that is the same, the
+        id of the first copy is returned. Tags must therefore not differ from one try to the next.
 
         Args:
             source: What is copied.
@@ -74,6 +75,12 @@ class Registry(Protocol):
             name: The copy's name, unique in that region.
             tags: The copy's tags.
             token: Any text that is the same whenever this very copy is meant.
+        """
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        """Give an available copy what its source has and no copy is born with: who may launch it, its deprecation.
+
+        Idempotent. What somebody gave to the copy stays.
         """
 
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:

@@ -183,6 +183,7 @@ def copy_missing(
     for region, artifact_id in begun:
         try:
             seen = run.registry.wait_available(region, artifact_id, timeout=COPY_TIMEOUT)
+            run.registry.complete_copy(seen, of=source)
             tag_complete(run, image, build, [seen], lock=lock)
         except ReconcilerError as error:
             failed.append((region, error))

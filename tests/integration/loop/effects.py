@@ -144,6 +144,10 @@ class _Registry:
         with self.around(f"copy {to}"):
             return self.registry.copy(source, to=to, name=name, tags=tags, token=token)
 
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        with self.around(f"complete {made.location}"):
+            self.registry.complete_copy(made, of=of)
+
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
         with self.around(f"wait {location}"):
             return self.registry.wait_available(location, artifact_id, timeout=timeout)

@@ -3,13 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import Stubber
 
 from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import Artifact
 from reconciler.registry.clock import Clock
 from reconciler.registry.session import Clients
-from reconciler.registry.write import copy, retire, tag
+from reconciler.registry.write import retire, tag
 
 REGION, AMI = "us-east-1", "ami-00000001"
 ARTIFACT = Artifact(kind="ami", builder="b", location=REGION, id=AMI, name="web", snapshots=("snap-1", "snap-2"))
@@ -71,28 +71,6 @@ def test_a_refusal_is_no_reason_to_ask_again(clients: Clients, ec2: Stubber) -> 
 
 def test_no_tags_are_no_call(clients: Clients, ec2: Stubber) -> None:
     tag(clients, ARTIFACT, {}, clock=Clock())
-
-
-def test_a_copy_carries_our_tags_from_birth_and_none_of_the_source_s(clients: Clients, ec2: Stubber) -> None:
-    source = ARTIFACT.model_copy(update={"location": "eu-west-1"})
-    tags = [{"Key": "reconciler:image", "Value": "web"}]
-    ec2.add_response(
-        "copy_image",
-        {"ImageId": "ami-2"},
-        {
-            "SourceImageId": AMI,
-            "SourceRegion": "eu-west-1",
-            "Name": "web-1",
-            "ClientToken": ANY,
-            "CopyImageTags": False,
-            "TagSpecifications": [
-                {"ResourceType": "image", "Tags": tags},
-                {"ResourceType": "snapshot", "Tags": tags},
-            ],
-        },
-    )
-
-    assert copy(clients, source, to=REGION, name="web-1", tags={"reconciler:image": "web"}, token="t") == "ami-2"
 
 
 def test_an_image_is_deregistered_before_its_snapshots_are_deleted(clients: Clients, ec2: Stubber) -> None:
