@@ -127,7 +127,7 @@ def _request(
         export=export,
         run_folder=folder / PACKERS,
         log=run.folder / "logs" / f"{image.name}-{build_id}.log",
-        environment=aws_environment(run.known.fleet.settings.aws, os.environ, folder=folder),
+        environment=aws_environment(run.known.fleet.settings.aws, os.environ, folder=folder, region=image.build_region),
         timeout=image.declaration.packer.timeout,
         region=image.build_region,
         source_ami=_source_ami(image, wanted.pin),
