@@ -26,7 +26,7 @@ from reconciler.plan.tags import at_birth
 from reconciler.plan.transitions import first_phase
 from reconciler.steps.artifacts import SETTLING, complete_tags
 from reconciler.steps.run import Run
-from reconciler.steps.work_folder import PACKERS, refuse_while_building, work_folder
+from reconciler.steps.work_folder import PACKERS, below, refuse_while_building, work_folder
 
 
 def new_build_id(run: Run, key: str) -> str:
@@ -47,9 +47,9 @@ def build_image(
     """
     if run.builder is None:
         raise Terminal(f"{image.name} is to be built, and this run was begun without Packer")
-    refuse_while_building(run.folder / "work", image.name)
+    refuse_while_building(below(run.folder), image.name)
     started = run.now()
-    with work_folder(run.folder / "work", f"{image.name}-{build_id}") as folder:
+    with work_folder(below(run.folder), f"{image.name}-{build_id}") as folder:
         export = folder / "export"
         exported = run.repository.export(run.known.head, export)
         for submodule in exported.submodules:

@@ -22,7 +22,7 @@ from reconciler.plan.tags import at_birth
 from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance, Instances
 from reconciler.state.sbom import inventory_record
 from reconciler.steps.run import Run, Testbed
-from reconciler.steps.work_folder import work_folder
+from reconciler.steps.work_folder import for_tests, work_folder
 
 _BOOT_SECONDS = 300.0
 """For an instance to be running with an address: EC2 takes some seconds, a large image a minute or two."""
@@ -93,7 +93,7 @@ def _not_bootable(image: Image) -> str | None:
 def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
     declared = image.declaration.smoke_test
     artifact = build.artifact_in(image.build_region) or build.artifacts[0]
-    with work_folder(run.folder / "work", f"{image.name}-{build.id}-test") as folder:
+    with work_folder(for_tests(run.folder), f"{image.name}-{build.id}-test") as folder:
         export = folder / "export"
         run.repository.export(run.known.head, export)
         suite = _suite(image)
