@@ -10,6 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from reconciler.build.protocol import BuildRequest
+from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Image
 from reconciler.model.template import Builder
@@ -72,7 +73,7 @@ def given_variables(request: BuildRequest) -> dict[str, Value]:
         "run_id": request.run_id,
     }
     if request.source_ami is not None:
-        ours["source_ami"] = request.source_ami
+        ours[SOURCE_AMI] = ours[image.declaration.source_variable] = request.source_ami
     if template.format == "hcl2":  # a JSON template's variables are strings
         ours["image_tags"] = dict(request.image_tags)
         ours["run_tags"] = dict(request.run_tags)

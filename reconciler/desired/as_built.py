@@ -36,14 +36,14 @@ def image_as_built(
     if problems or any(unlisted_targets(inputs, declared, contents)):
         return None
     found = input_files(inputs, contents.paths, folder=folder.path)
-    components = unmoved(last, of_inputs(declaration.packer, found))
+    components = unmoved(last, of_inputs(declaration, found))
     if components is None or not _reads_its_own_folder_alone(declared, files, contents):
         return None
     return UnreadImage(
         name=folder.name,
         folder=folder.path,
         declaration=declaration,
-        source=declaration.source,
+        source=declaration.source.request if declaration.source is not None else None,
         regions=declaration.regions,
         inputs=found,
         components=components,
@@ -59,7 +59,9 @@ def _asks_the_same(declaration: Declaration, recorded: Lockfile, last: Build) ->
     """
     source = recorded.source
     pin = last.source.ami if last.source is not None else None
-    if source is None or pin is None or declaration.source != source.requested:
+    if source is None or pin is None or declaration.source is None:
+        return False
+    if declaration.source.request != source.requested:
         return False
     return declaration.regions[:1] == (pin.region,)
 

@@ -11,8 +11,10 @@ from reconciler.desired.packer.names import folder_of, may_be_legacy
 from reconciler.desired.packer.syntax import SourceFile
 from reconciler.desired.packer.template import ReadTemplate, Setting, read_template
 from reconciler.desired.packer.unfit import misfit
+from reconciler.desired.packer.value import UNKNOWN
 from reconciler.desired.packer.variables import GIVEN_BY_US
 from reconciler.desired.templates import TemplateFiles
+from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import UserError
 
 
@@ -37,7 +39,7 @@ def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tupl
         folder=folder_of(files.template[0]),
         working_dir=files.working_dir,
         only={pattern: declared.place("packer", "only", index) for index, pattern in enumerate(packer.only)},
-        variables=packer.variables,
+        variables={**packer.variables, **_given_as(declared)},
         var_files=tuple(variables),
     )
     is_json = may_be_legacy(files.template[0])
@@ -47,12 +49,26 @@ def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tupl
         return None, [error]
 
 
+def _given_as(declared: Declared) -> dict[str, object]:
+    """The variable that image.yaml names for the source: its value is ours to give, when the source is pinned."""
+    source = declared.declaration.source
+    return {source.variable: UNKNOWN} if source is not None and source.variable is not None else {}
+
+
 def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
     """Packer refuses a value for a variable that the template does not declare; and some are ours to give."""
     problems = []
+    source = declared.declaration.source
+    if source is not None and source.variable in GIVEN_BY_US - {SOURCE_AMI}:
+        what = f"source.variable: {source.variable} is given something else by the reconciler"
+        where = declared.place("source", "variable")
+        problems.append(UserError(what, where=where, mend="name the variable that `source_ami` is taken from"))
     for name, value in declared.declaration.packer.variables.items():
         where = declared.place("packer", "variables", name)
-        if name in GIVEN_BY_US:
+        if name in _given_as(declared):
+            what = f"packer.variables: {name} is given by the reconciler, as `source.variable` says"
+            problems.append(UserError(what, where=where, mend="remove it here, or there"))
+        elif name in GIVEN_BY_US:
             mend = "declare `source:` instead" if name == "source_ami" else "remove it"
             problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, mend=mend))
         elif not facts.template.declares(name):

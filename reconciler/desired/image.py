@@ -57,7 +57,7 @@ def read_image(
         notes=(
             *facts.notes,
             *notes_on_inputs(facts.mentions, inputs, contents.paths),
-            *notes_on_origin(template, source),
+            *notes_on_origin(declared, template, source),
             *notes_on_boot(declared, template),
             *declared.unacted(),
         ),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from reconciler.desired.complaints import did_you_mean
 from reconciler.desired.declared import Declared
+from reconciler.desired.located import shorten
 from reconciler.desired.packer.builders import AMAZON_TYPES, AMI_TYPES
 from reconciler.desired.paths import resolve
 from reconciler.model.errors import Place, UserError
@@ -47,13 +49,21 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
     """
     source = declared.declaration.source
     if source is not None:
-        if source.image is not None and not template.declares("source_ami"):
+        variable = declared.declaration.source_variable
+        if source.variable is not None and not template.declares(variable):
+            mend = did_you_mean(variable, template.variables.keys(), none="the template declares none")
+            what = f'source.variable: the template declares no variable "{shorten(variable)}"'
+            raise UserError(what, where=declared.place("source", "variable"), mend=mend)
+        if source.image is not None and not template.declares(variable):
             raise UserError(
                 f"the template declares no variable source_ami, so that it would not be built on {source.image}",
                 where=declared.place("source"),
-                mend=f'in {template.place}: variable "source_ami" {{ type = string }}, and source_ami = var.source_ami',
+                mend=(
+                    f"if it takes the AMI from another: source: {{image: {source.image}, variable: …}}",
+                    f"else in {template.place}: {_takes_source(template)}",
+                ),
             )
-        return source
+        return source.request
     for builder in _amazon(template):
         if builder.source is not None:
             return builder.source
@@ -63,6 +73,15 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
             mend=f'add to {declared.folder.image_file}: source: {{ami: {{name: "…", owners: ["…"]}}}}',
         )
     return None
+
+
+def _takes_source(template: Template) -> str:
+    """How a template takes its source from us, in its own syntax."""
+    if template.format == "json":
+        return '"variables": {"source_ami": ""}, and "source_ami": "{{user `source_ami`}}" in the builder'
+    if template.place.path.endswith(".json"):
+        return '"variable": {"source_ami": {"type": "string"}}, and "source_ami": "${var.source_ami}"'
+    return 'variable "source_ami" { type = string }, and source_ami = var.source_ami'
 
 
 def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
@@ -87,9 +106,9 @@ def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
     return found
 
 
-def notes_on_origin(template: Template, source: SourceRequest | None) -> Iterator[str]:
+def notes_on_origin(declared: Declared, template: Template, source: SourceRequest | None) -> Iterator[str]:
     """What stops nothing: a pin that Packer is free to ignore."""
-    if source is not None and _amazon(template) and not template.declares("source_ami"):
+    if source is not None and _amazon(template) and not template.declares(declared.declaration.source_variable):
         yield (
             "the template declares no variable source_ami: Packer looks the source up by itself, and may find "
             "another one than what is pinned"

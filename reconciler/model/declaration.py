@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 
 from reconciler.model.receivers import AnnounceSettings
-from reconciler.model.source import SourceRequest
+from reconciler.model.source import DeclaredSource
 from reconciler.model.values import Duration, Model
 from reconciler.model.window import Window
 
@@ -22,6 +22,7 @@ LONGEST_TAG_VALUE = 256
 AWS_PREFIX = "aws:"
 """What EC2 accepts of one resource's tags, in characters; the prefix, in any case, is AWS's own ("Tag restrictions" in
 the user guide, Using_Tags.html)."""
+SOURCE_AMI = "source_ami"
 MAX_DECLARED_TAGS = 40
 """Those that every artifact carries leave room for so many."""
 
@@ -173,7 +174,7 @@ class Declaration(Model):
     description: str = ""
     labels: dict[str, str] = Field({})
     packer: PackerSettings = PackerSettings()
-    source: SourceRequest | None = Field(None, description="Absent: read from the template.")
+    source: DeclaredSource | None = Field(None, description="Absent: read from the template.")
     regions: tuple[Region, ...] = Field((), description="The first is where Packer builds; absent: the template's.")
     refresh: Refresh = Refresh()
     smoke_test: SmokeTest = SmokeTest()
@@ -188,6 +189,11 @@ class Declaration(Model):
     suspend: Suspend | None = None
     revoke: tuple[Revocation, ...] = ()
     moved_from: str | None = Field(None, description="The name this image had before.", pattern=IMAGE_NAME_PATTERN)
+
+    @property
+    def source_variable(self) -> str:
+        """The template's variable that is given the source AMI's id."""
+        return self.source.variable if self.source is not None and self.source.variable is not None else SOURCE_AMI
 
     @field_validator("regions")
     @classmethod

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from reconciler.model.declaration import PackerSettings
+from reconciler.model.declaration import SOURCE_AMI, Declaration
 from reconciler.model.fleet import Image, InputFile, UnreadImage
 from reconciler.model.lockfile import Build
 from reconciler.model.plan import Wanted
@@ -56,11 +56,13 @@ def short(key: str) -> str:
     return key.removeprefix("sha256:")[:7]
 
 
-def of_inputs(packer: PackerSettings, inputs: Iterable[InputFile]) -> dict[str, str]:
-    """The components that are known before the template is read. `packer` and `inputs` are those of one image."""
+def of_inputs(declaration: Declaration, inputs: Iterable[InputFile]) -> dict[str, str]:
+    """The components that are known before the template is read, of one image's declaration and inputs."""
+    packer, variable = declaration.packer, declaration.source_variable
+    passed = {"source": variable} if variable != SOURCE_AMI else {}
     return {
         "files": digest([[file.path, file.mode, file.oid] for file in sorted(inputs)]),
-        "variables": digest({"values": packer.variables, "files": list(packer.var_files)}),
+        "variables": digest({"values": packer.variables, "files": list(packer.var_files), **passed}),
         "builds": digest({"template": packer.template, "working_dir": packer.working_dir, "only": sorted(packer.only)}),
     }
 
@@ -82,4 +84,4 @@ def _components(image: Image) -> dict[str, str]:
     if isinstance(image, UnreadImage):
         return dict(image.components)
     tooling = {"packer": image.template.required_version, "plugins": dict(image.template.plugins)}
-    return {**of_inputs(image.declaration.packer, image.inputs), _TOOLING: digest(tooling)}
+    return {**of_inputs(image.declaration, image.inputs), _TOOLING: digest(tooling)}

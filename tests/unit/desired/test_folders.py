@@ -153,7 +153,9 @@ def test_a_child_s_template_has_to_take_the_source(read: Read, hcl: str) -> None
             (
                 "desired/web/image.yaml:1:1: the template declares no variable source_ami, so that it would not be "
                 "built "
-                'on base\n  in desired/web/t.pkr.hcl: variable "source_ami" { type = string }, and '
+                "on base\n"
+                "  if it takes the AMI from another: source: {image: base, variable: …}\n"
+                '  else in desired/web/t.pkr.hcl: variable "source_ami" { type = string }, and '
                 "source_ami = var.source_ami"
             )
         ]
