@@ -129,13 +129,13 @@ def check_target(patient: Patient) -> Finding:
     return Finding("branch", "ok", f"state is recorded to {target.branch}, at {target.head[:12]}")
 
 
-def check_signing(patient: Patient) -> Finding:
-    """Whether what is recorded can be signed, where that is asked for."""
+def check_recording(patient: Patient) -> Finding:
+    """Whether commits can be made as the settings ask for them: by whom, and signed or not."""
     settings = patient.known.fleet.settings.git
+    patient.workspace.repository.check_recording(settings, now=now())
     if not settings.sign:
-        return Finding("signing", "ok", "not asked for (git.sign)")
-    patient.workspace.repository.check_signing(settings, now=now())
-    return Finding("signing", "ok", "commits, tags and provenance can be signed")
+        return Finding("recording", "ok", f"commits and tags are made by {settings.author}, unsigned (git.sign)")
+    return Finding("recording", "ok", f"commits, tags and provenance are made by {settings.author} and can be signed")
 
 
 def check_registry(patient: Patient) -> Finding:
@@ -182,7 +182,7 @@ CHECKS = (
     _guarded("desired", check_desired),
     _guarded("state", check_state),
     _guarded("branch", check_target),
-    _guarded("signing", check_signing),
+    _guarded("recording", check_recording),
     _guarded("packer", check_packer),
     _guarded("ssh", check_ssh),
     _guarded("aws", check_registry),

@@ -108,9 +108,9 @@ class Conductor:
             note(f"removed what a killed run left: {left.name}")
         builds = any("build" in image.actions for image in planned.plan.images)
         boots = any(not REPLACING.isdisjoint(image.actions) for image in planned.plan.images)
-        if known.fleet.settings.git.sign and boots:
+        if boots:
             # Found out now, and not after Packer and the smoke test were at it for an hour.
-            self.workspace.repository.check_signing(known.fleet.settings.git, now=now())
+            self.workspace.repository.check_recording(known.fleet.settings.git, now=now())
         return Run(
             known=known,
             repository=self.workspace.repository,

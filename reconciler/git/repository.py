@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from reconciler.git.attributes import Filter, filters
 from reconciler.git.command import Finished, Git, failed
 from reconciler.git.export import Export, export
 from reconciler.git.history import (
@@ -99,9 +100,16 @@ class Repository:
         """Files that differ from HEAD or are not tracked, at or below `paths` (absent: everywhere)."""
         return dirty_paths(self.git, paths)
 
-    def export(self, commit: str, directory: Path) -> Export:
-        """Write a commit's files to a folder, exactly as committed. Raises as `reconciler.git.export.export` does."""
-        return export(self.git, commit, directory)
+    def export(self, commit: str, directory: Path, *, used: Collection[str] = ()) -> Export:
+        """Write a commit's files to a folder, exactly as committed. Raises as `reconciler.git.export.export` does.
+
+        `used` are the paths whose content in Git LFS is needed.
+        """
+        return export(self.git, commit, directory, used=used)
+
+    def filters(self, revision: str, paths: Iterable[str]) -> Mapping[str, Filter]:
+        """The files among `paths` that go through a filter, by what is committed. Costs nothing where there is none."""
+        return filters(self.tree(revision), paths)
 
     def commits_between(self, older: str, newer: str) -> tuple[LoggedCommit, ...]:
         """The commits that `newer` has and `older` has not, newest first."""
@@ -140,11 +148,16 @@ class Repository:
         """The file that an annotated tag stands on, fetched as `annotated_tag` does; None where there is none."""
         return tag_content(self.git, name) if self.annotated_tag(name, remote=remote) is not None else None
 
-    def check_signing(self, settings: GitSettings, *, now: datetime) -> None:
-        """Sign a commit that nobody will see. Raises UserError where that cannot be done."""
-        author = Author(settings.author, now, sign=True)
+    def check_recording(self, settings: GitSettings, *, now: datetime) -> None:
+        """Make a commit that nobody will see: as the author in the settings, signed where they ask for it.
+
+        Raises:
+            UserError: git takes no commit of that author, or it can't be signed.
+            ReconcilerError: nothing can be written to this clone.
+        """
+        author = Author(settings.author, now, sign=settings.sign)
         tree = self.git.run("rev-parse", "HEAD^{tree}").text
-        commit_tree(self.git, tree, parent=self.head, message="Can a commit be signed?", author=author)
+        commit_tree(self.git, tree, parent=self.head, message="Can a commit be made?", author=author)
 
     def tags(self, prefix: str) -> tuple[AnnotatedTag, ...]:
         """The annotated tags of this clone below a path such as `image/web`; by name."""
