@@ -20,7 +20,7 @@ from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.repository import Repository
 from reconciler.git.target import Target
 from reconciler.model.declaration import Settings
-from reconciler.model.errors import Contention, ReconcilerError, Transient, UserError
+from reconciler.model.errors import Contention, Locked, ReconcilerError, Transient, UserError
 from reconciler.model.plan import PlanOptions
 from reconciler.model.printable import visible_lines
 from reconciler.model.tree import Tree, content_at
@@ -89,7 +89,7 @@ class Workspace:
         import tenacity  # noqa: PLC0415 - 70 ms that plan need not pay
 
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Contention),
+            retry=tenacity.retry_if_exception_type((Contention, Locked)),
             stop=tenacity.stop_after_attempt(10),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
             reraise=True,

@@ -31,6 +31,9 @@ from reconciler.steps.inventories import sbom_tag
 from reconciler.steps.run import Run
 from reconciler.steps.still_wanted import Unwanted, changed, declared_at, pin_moved, recorded_by_others
 
+_KEPT = "the builds are kept and will be adopted, nothing is lost"
+"""Said where something was built, and nowhere else."""
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -100,7 +103,8 @@ def record_build(
     except ReconcilerError as error:
         # Nothing could be pushed: leave the exact record where a person finds it.
         kept = write_unsaved(run.repository.root, image.name, build=build, inventory=contents.inventory)
-        error.mend = (*error.mend, f"its record is kept in {kept}; the image is adopted by the next run that can push")
+        record = f"its record is kept in {kept}; the image is adopted by the next run that can push"
+        error.mend = (_KEPT, *error.mend, record)
         raise
     forget_unsaved(run.repository.root, image.name)
     return recording
@@ -270,12 +274,16 @@ def _record(
         return Recording(latest[-1], superseded=True, why=unwanted[-1].why, instead=unwanted[-1].instead)
     if recorded.left_behind is not None:
         run.listener(events.Warned(image=name, what=f"the checkout was left as it is: {recorded.left_behind}"))
+    if recorded.owed_tags:
+        what = f"recorded, but without the tag {', '.join(recorded.owed_tags)}: {recorded.why_owed}"
+        run.listener(events.Warned(image=name, what=what))
     if recorded.changed:
         run.listener(
             events.Recorded(image=name, commit=recorded.commit, branch=recorded.branch, pushed=recorded.pushed)
         )
     commit = recorded.commit if recorded.changed else None
-    return Recording(latest[-1], commit=commit, tags=tuple(tag.name for tag in tags))
+    made = tuple(tag.name for tag in tags if tag.name not in recorded.owed_tags)
+    return Recording(latest[-1], commit=commit, tags=made)
 
 
 def _build_tag(
