@@ -94,7 +94,9 @@ def check_repository(patient: Patient) -> Finding:
 
 
 def check_desired(patient: Patient) -> Finding:
-    """The declarations at HEAD."""
+    """The declarations at HEAD, and whether what they keep in Git LFS can be had."""
+    from reconciler.git.attributes import filters  # noqa: PLC0415 - as above
+
     fleet = patient.known.fleet
     if fleet.problems:
         return Finding(
@@ -103,6 +105,12 @@ def check_desired(patient: Patient) -> Finding:
         )  # fmt: skip
     if not fleet.images:
         return Finding("desired", "note", "declares no image", ("add a folder with a Packer template under desired/",))
+    used = (path for image in fleet.images.values() for path in image.input_paths)
+    large = sorted(path for path, one in filters(patient.known.tree, used).items() if one.name == "lfs")
+    if large and not patient.workspace.repository.has_lfs:
+        more = f" and {len(large) - 1} more are" if len(large) > 1 else " is"
+        what = f"{large[0]}{more} kept in Git LFS, and git-lfs is not here"
+        return Finding("desired", "trouble", what, ("install git-lfs where reconciler runs",))
     return Finding("desired", "ok", f"{len(fleet.images)} images, fleet {patient.known.fleet_name}")
 
 

@@ -43,6 +43,11 @@ def pointer_in(content: bytes) -> Pointer | None:
     return Pointer(content, match["digest"].decode(), int(match["size"])) if match else None
 
 
+def installed(git: Git) -> bool:
+    """Whether git-lfs is here."""
+    return git.attempt("lfs", "version").status == 0
+
+
 def fetch(git: Git, pointers: Mapping[str, Pointer], *, below: Path) -> None:
     """Put the content of each pointer (by path) in its place below a folder, by git-lfs.
 
@@ -55,7 +60,7 @@ def fetch(git: Git, pointers: Mapping[str, Pointer], *, below: Path) -> None:
     """
     if not pointers:
         return
-    if git.attempt("lfs", "version").status != 0:
+    if not installed(git):
         raise _not_installed(sorted(pointers))
     for path, pointer in pointers.items():
         target = below / path
@@ -78,9 +83,9 @@ def _is(path: Path, pointer: Pointer) -> bool:
 
 
 def _not_installed(paths: list[str]) -> UserError:
-    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    more = f" and {len(paths) - 1} more are" if len(paths) > 1 else " is"
     return UserError(
-        f"{paths[0]}{more} is kept in Git LFS, and git-lfs is not here: the build would get a pointer of 130 bytes",
+        f"{paths[0]}{more} kept in Git LFS, and git-lfs is not here: the build would get a pointer of 130 bytes",
         mend=(
             "install git-lfs where reconciler runs (most systems have a package git-lfs)",
             "or leave the file out of the image's folder and of packer.inputs",

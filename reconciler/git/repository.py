@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.git.attributes import Filter, filters
 from reconciler.git.command import Finished, Git, failed
 from reconciler.git.export import Export, export
 from reconciler.git.history import (
@@ -21,6 +20,7 @@ from reconciler.git.history import (
     newest,
     resolve,
 )
+from reconciler.git.lfs import installed
 from reconciler.git.objects import Author, commit_tree
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
@@ -28,7 +28,7 @@ from reconciler.git.remote import Remote
 from reconciler.git.tags import AnnotatedTag, tag_content, tag_message, tags_below
 from reconciler.git.target import Target, current_branch, find_destination, look_at
 from reconciler.git.tree import GitTree, read_tree
-from reconciler.git.urls import fleet_name
+from reconciler.git.urls import fleet_name, repository_name
 from reconciler.git.worktree import dirty_paths, write_worktree
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, UserError
@@ -79,6 +79,11 @@ class Repository:
         """The remote of that name, or None."""
         return Remote(self.git, name) if name in self.git.run("remote").text.splitlines() else None
 
+    def name(self, remote: str = "origin") -> str:
+        """`owner/name` of the remote, as this clone spells it; without a remote, the folder's name."""
+        found = self.remote(remote)
+        return (repository_name(found.url) if found else "") or self.root.name
+
     def fleet_name(self, remote: str = "origin") -> str:
         """`owner/name` of the remote, the same for everyone who clones it; without a remote, the folder's name."""
         found = self.remote(remote)
@@ -107,9 +112,10 @@ class Repository:
         """
         return export(self.git, commit, directory, used=used)
 
-    def filters(self, revision: str, paths: Iterable[str]) -> Mapping[str, Filter]:
-        """The files among `paths` that go through a filter, by what is committed. Costs nothing where there is none."""
-        return filters(self.tree(revision), paths)
+    @property
+    def has_lfs(self) -> bool:
+        """Whether git-lfs is installed."""
+        return installed(self.git)
 
     def commits_between(self, older: str, newer: str) -> tuple[LoggedCommit, ...]:
         """The commits that `newer` has and `older` has not, newest first."""

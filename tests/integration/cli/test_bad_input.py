@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,39 @@ def test_a_sandbox_that_is_elsewhere_is_named(fleet: Fleet, tmp_path: Path, monk
     monkeypatch.setenv("AWS_CA_BUNDLE", str(elsewhere / "ca.crt"))
     ended: subprocess.CompletedProcess[str] = fleet.shell("", "sandbox", "publish", "debian-12-amd64-20261122")
     assert f"this shell is inside another one: --folder {elsewhere}" in ended.stderr
+
+
+@pytest.mark.parametrize("verb", [("validate",), ("plan", "--offline")])
+def test_an_input_that_goes_through_a_filter_is_refused_where_it_is_decided(
+    fleet: Fleet, verb: tuple[str, ...]
+) -> None:
+    fleet.commit(
+        {
+            "desired/web/secret.yml": "cipher",
+            "desired/web/disk.iso": "in LFS",
+            ".gitattributes": "*.iso filter=lfs\n*.yml filter=git-crypt diff=git-crypt\n",
+        }
+    )
+
+    ended = fleet.shell("", *verb)
+
+    assert ended.returncode == 1
+    said = " ".join((ended.stdout + ended.stderr).split())
+    assert '.gitattributes:2: desired/web/secret.yml goes through the filter "git-crypt"' in said
+    assert "disk.iso" not in said
+
+
+def test_doctor_looks_for_git_lfs_where_an_input_is_kept_there(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.commit({"desired/web/disk.iso": "in LFS", ".gitattributes": "*.iso filter=lfs\n"})
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("git", "sh", "env"):
+        programs.joinpath(name).symlink_to(Path("/usr/bin") / name)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "reconciler", "doctor"], cwd=fleet.root, env={**os.environ, "PATH": str(programs)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    said = " ".join(ended.stdout.split())
+    assert "trouble desired: desired/web/disk.iso is kept in Git LFS, and git-lfs is not here" in said

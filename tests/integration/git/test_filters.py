@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.git.attributes import filters
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.model.errors import Place, ReconcilerError, Terminal, Transient, UserError
@@ -98,7 +99,7 @@ def test_without_git_lfs_a_pointer_is_refused_and_not_built(
 
     assert isinstance(error, UserError)
     assert error.what == (
-        "desired/web/disk.iso and 1 more is kept in Git LFS, and git-lfs is not here: "
+        "desired/web/disk.iso and 1 more are kept in Git LFS, and git-lfs is not here: "
         "the build would get a pointer of 130 bytes"
     )
     assert "install git-lfs" in error.mend[0]
@@ -252,7 +253,7 @@ def test_a_persons_own_filters_are_their_own(where: str, clone: Path, tmp_path: 
 def test_where_a_filter_is_set_is_known_without_a_checkout(clone: Path) -> None:
     commit(clone, {"a.yml": "1", "b.yml": "1", "c.iso": "1", ".gitattributes": "*.iso filter=lfs\nb.yml filter=x\n"})
 
-    found = Repository.open(clone).filters("HEAD", ["a.yml", "b.yml", "c.iso", "gone"])
+    found = filters(Repository.open(clone).tree(), ["a.yml", "b.yml", "c.iso", "gone"])
 
     assert {path: (one.name, one.place) for path, one in found.items()} == {
         "b.yml": ("x", Place(".gitattributes", 2)),
