@@ -55,7 +55,7 @@ class Conductor:
         run = self._run(known, planned, registry)
         report = act(run, planned)
         if settings.git.push == "pull-request":
-            repository = self.workspace.repository.fleet_name(settings.git.remote)
+            repository = self.workspace.repository.name(settings.git.remote)
             propose(report, settings.announce.github, repository=repository, base=self.target.branch)
         announce(run, report, self.workspace.announcers(known), branch=self.target.branch)
         return report
@@ -97,7 +97,7 @@ class Conductor:
         remark: str = "",
     ) -> None:
         settings = known.fleet.settings
-        repository = self.workspace.repository.fleet_name(settings.git.remote)
+        repository = self.workspace.repository.name(settings.git.remote)
         show(origin, settings.announce.github, report, repository=repository, tails=tails or {}, remark=remark)
 
     def _run(self, known: Known, planned: FleetPlan, registry: Registry) -> Run:

@@ -25,6 +25,8 @@ from reconciler.model.plan import PlanOptions
 from reconciler.model.printable import visible_lines
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.planning import Known
+from reconciler.plan.presence import same_fleet
+from reconciler.state.lockfiles import recorded_fleet
 from reconciler.steps.observe import read_repository
 
 if TYPE_CHECKING:
@@ -46,7 +48,8 @@ class Workspace:
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision."""
-        return read_repository(tree, fleet_name=self._fleet_name(tree), now=now(), options=options)
+        declared = self.settings(tree).fleet
+        return read_repository(tree, fleet_name=declared or self._fleet_name(tree), now=now(), options=options)
 
     def settings(self, tree: Tree) -> Settings:
         """The controller's own settings at a revision."""
@@ -143,7 +146,17 @@ class Workspace:
         return folder
 
     def _fleet_name(self, tree: Tree) -> str:
-        return self.repository.fleet_name(self.settings(tree).git.remote)
+        """The fleet's name where none is declared: the remote's, as it is recorded.
+
+        A fleet that was recorded under one spelling keeps it, however it is cloned.
+        """
+        remote = self.settings(tree).git.remote
+        name, spelt = self.repository.fleet_name(remote), self.repository.name(remote)
+        recorded = recorded_fleet(tree)
+        if recorded is not None:
+            return recorded if same_fleet(recorded, name) or same_fleet(recorded, spelt) else name
+        # One that was recorded before there were statements goes by what its clones say.
+        return spelt if any(path.startswith("state/") for path in tree.entries) else name
 
 
 def _ec2(settings: Settings, fleet_name: str, cancelled: threading.Event | None = None) -> Ec2Registry:

@@ -145,6 +145,7 @@ def _decide(
         lock=lock,
         now=known.now,
         fleet=known.fleet_name,
+        fleet_is_declared=known.fleet.settings.fleet is not None,
         head=known.head,
         options=known.options,
         seen=(*seen.get(name, ()), *known.unlisted.get(name, ())),

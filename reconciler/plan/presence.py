@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import unquote
 
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
@@ -57,6 +58,46 @@ def presence(situation: Situation, build: Build) -> Presence:
         found.unknown.extend(_unknown_elsewhere(found, situation, build=build, by_id=by_id))
     _settle(found, build)
     return found
+
+
+def of_another_fleet(situation: Situation) -> tuple[str, ...]:
+    """Why nothing is done about an image: what is recorded of it carries the name of another fleet.
+
+    Another clone may call this fleet so, or the repository was renamed or forked. That nobody can tell but a person,
+    who says it by `fleet:`; then the artifacts are tagged as that says.
+    """
+    if situation.fleet_is_declared:
+        return ()
+    recorded = {(artifact.location, artifact.id) for build in situation.lock.builds for artifact in build.artifacts}
+    others: dict[str, list[Seen]] = {}
+    for one in situation.seen:
+        theirs = one.own("fleet")
+        if (one.location, one.id) in recorded and theirs is not None and not same_fleet(theirs, situation.fleet):
+            others.setdefault(theirs, []).append(one)
+    return tuple(_called_otherwise(found, theirs, ours=situation.fleet) for theirs, found in sorted(others.items()))
+
+
+def _called_otherwise(found: Sequence[Seen], theirs: str, *, ours: str) -> str:
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    return (
+        f"{found[0].location}: {found[0].id}{more} carries the fleet {theirs}, and this clone's remote makes it "
+        f"{ours}: `fleet: {theirs}` in desired/reconciler.yaml keeps it so"
+    )
+
+
+def same_fleet(one: str, other: str) -> bool:
+    """Whether two names may be one fleet's, reached in two ways: by case, escapes, or what hosts add to a path."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(name: str) -> list[str]:
+    parts = unquote(name).lower().split("/")
+    while len(parts) > 1 and parts[0] in _ADDED:
+        parts = parts[1:]
+    return [part for part in parts if part and part != "_git"]
+
+
+_ADDED = frozenset({"scm", "a", "v3", "defaultcollection"})
 
 
 def _unrecorded(situation: Situation, build: Build, by_id: Mapping[tuple[str, str], Seen]) -> Mapping[str, Seen]:
