@@ -68,6 +68,14 @@ class Remote:
             raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
         return frozenset(line.partition("\trefs/heads/")[2] for line in asked.text.splitlines())
 
+    def tags(self, below: Iterable[str]) -> frozenset[str]:
+        """The names of the tags that the remote has now below paths such as `image`. Raises as `fetch` does."""
+        patterns = (f"refs/tags/{path}/*" for path in below)
+        asked = self._over_the_network("ls-remote", "--tags", "--refs", "--", self.name, *patterns)
+        if asked.status != 0:
+            raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
+        return frozenset(line.partition("\trefs/tags/")[2] for line in asked.text.splitlines())
+
     def fetch(self, branch: str) -> str:
         """Fetch one branch and return its head. A shallow clone stays shallow.
 

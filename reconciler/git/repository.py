@@ -93,6 +93,10 @@ class Repository:
         """The id of a commit or tree. Raises UserError if this clone has none such."""
         return resolve(self.git, revision)
 
+    def has(self, commit: str) -> bool:
+        """Whether this clone has a commit."""
+        return find_commit(self.git, commit) is not None
+
     def tree(self, revision: str = "HEAD") -> GitTree:
         """The files of a revision. Raises UserError if this clone has none such."""
         return read_tree(self.git, resolve(self.git, revision))
