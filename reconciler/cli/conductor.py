@@ -18,6 +18,7 @@ from reconciler.git.target import Target
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan
+from reconciler.plan import words
 from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.registry.faults import NoCredentials
@@ -52,6 +53,7 @@ class Conductor:
         settings = known.fleet.settings
         known, planned = look(known, registry, branches=partial(self.workspace.branches, settings))
         refuse_unsafe(planned.plan, known, expected=expected, allowed=allowed)
+        _say(planned.plan)
         run = self._run(known, planned, registry)
         report = act(run, planned)
         if settings.git.push == "pull-request":
@@ -71,6 +73,7 @@ class Conductor:
             return self._look_only(known, origin, why="There are no AWS credentials here")
         planned = for_preview(planned, overtaken=known.overtaken)
         refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
+        _say(planned.plan)
         branch = branch_for(origin.branch, pull_request=origin.number, decisions=planned.decisions)
         tails = Tails(self.listener)
         report = act(replace(self._run(known, planned, registry), listener=tails, branch=branch), planned)
@@ -129,6 +132,12 @@ class Conductor:
             ci=_ci_run(),
             cancelled=self.cancelled,
         )
+
+
+def _say(plan: Plan) -> None:
+    """Say what is to be known before anything is built, and paid for."""
+    for line in words.notes(plan):
+        note(f"note: {line}")
 
 
 def _ci_run() -> CiRun | None:

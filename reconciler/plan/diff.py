@@ -259,6 +259,7 @@ def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) ->
         key=wanted.key if wanted else None,
         due=_due(situation),
         unknown=outcome.unknown,
+        notes=situation.image.notes if building else (),
     )
     return Decision(planned=planned, image=situation.image, lock=situation.lock, wanted=wanted)
 
