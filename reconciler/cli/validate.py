@@ -48,8 +48,12 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
 
 
 def _print(fleet: Fleet, problems: list[UserError]) -> None:
+    given: tuple[str, ...] = ()
     for problem in problems:
-        click.echo(f"error: {problem}", err=True)
+        # A hint that stands right above is not said once more.
+        text = str(problem) if problem.mend != given else str(UserError(problem.what, where=problem.where))
+        click.echo(f"error: {text}", err=True)
+        given = problem.mend
     for warning in fleet.warnings:
         note(f"note: {warning}")
     for remark in grouped_notes(image for _, image in sorted(fleet.images.items())):

@@ -132,3 +132,34 @@ def test_doctor_looks_for_git_lfs_where_an_input_is_kept_there(fleet: Fleet, tmp
 
     said = " ".join(ended.stdout.split())
     assert "trouble desired: desired/web/disk.iso is kept in Git LFS, and git-lfs is not here" in said
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("verfy", "verify"), ("reconsile", "reconcile"), ("valdate", "validate")])
+def test_a_verb_that_is_mistyped_gets_the_one_that_is_near(fleet: Fleet, typed: str, meant: str) -> None:
+    ended = fleet.shell("", typed)
+
+    assert ended.returncode == 1
+    assert f"No such command '{typed}'. Did you mean {meant}?" in ended.stderr
+    assert "Did you mean" not in fleet.shell("", "xyzzy").stderr
+
+
+def test_a_hint_that_stands_above_is_not_repeated(fleet: Fleet) -> None:
+    wrong = {"template": "gone.pkr.hcl"}
+    fleet.commit({f"desired/{name}/image.yaml": json.dumps({"packer": wrong}) for name in ("base", "web")})
+
+    said = fleet.shell("", "validate").stderr.splitlines()
+
+    hints = [line for line in said if line.startswith("  ")]
+    assert len([line for line in said if line.startswith("error:")]) == 2
+    assert len(hints) == len(set(hints))
+
+
+def test_a_plan_says_what_will_fail_before_it_is_built(fleet: Fleet) -> None:
+    fleet.commit({"desired/reconciler.yaml": "defaults: { regions: [us-east-1] }\n"})
+
+    noted = [line for line in fleet.shell("", "validate").stderr.splitlines() if "temporary key stays" in line]
+    planned = fleet.shell("", "plan", "--offline").stderr
+
+    assert noted
+    assert "Packer's temporary key stays in the image" in planned
+    assert all(image["notes"] for image in fleet.json("plan", "--offline")["images"])
