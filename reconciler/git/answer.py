@@ -104,7 +104,7 @@ _HELD = (
     r"cannot lock ref|unable to lock|failed to lock|failed to update ref|incorrect old value|reference already exists"
 )
 _BROKEN = (
-    r"returned error: (?:429|5\d\d)|HTTP (?:429|5\d\d)|Internal Server Error|Internal API (?:error|unreachable)|"
+    r"(?:returned error:|HTTP) (?:429|5\d\d)\b|Internal Server Error|Internal API (?:error|unreachable)|"
     r"fatal error in commit_refs"  # GitHub's storage
 )
 
@@ -126,18 +126,21 @@ _FREE = frozenset({Answer.FORBIDDEN, Answer.UNREACHABLE})
 """What is read from any line. The rest is git's to say: a hook may quote what it likes."""
 
 _UNANSWERED: tuple[tuple[str, Answer], ...] = (
+    # A status before any words that came with it.
+    (r"(?:returned error:|HTTP) 40[13]\b", Answer.DENIED),
+    (r"(?:returned error:|HTTP) 404\b|^fatal: repository .{0,200} not found", Answer.NO_REPOSITORY),
+    (_BROKEN, Answer.UNREACHABLE),
     (_IN_THE_WAY, Answer.IN_THE_WAY),
     (_LOCKED, Answer.LOCKED),
     (_HELD, Answer.LOST),
     (r"does not support --atomic", Answer.NOT_ATOMIC),
     (r"marked as read only|archived so it is read|service not enabled|access denied", Answer.DENIED),
     (r"Permission to \S{1,200} denied|not granted|not allowed to (?:push|download|upload)", Answer.DENIED),
-    (r"returned error: 40[13]|HTTP 40[13]|Authentication failed|could not read (?:Username|Password)", Answer.DENIED),
+    (r"Authentication failed|could not read (?:Username|Password)", Answer.DENIED),
     (r"Permission denied|Host key verification failed|terminal prompts disabled|SAML SSO", Answer.DENIED),
     (r"couldn't find remote ref", Answer.NO_BRANCH),
     (r"repository .{0,200}not found|not appear to be a git repository|No such remote", Answer.NO_REPOSITORY),
-    (r"returned error: 404|\bTF401019\b", Answer.NO_REPOSITORY),
-    (_BROKEN, Answer.UNREACHABLE),
+    (r"\bTF401019\b", Answer.NO_REPOSITORY),
     (r"(?:does not|doesn't|can't|cannot) support|support push options|unsupported|not supported", Answer.UNUSABLE),
     (r"mismatched algorithms|(?:transport|protocol) '[^']{0,40}' (?:is )?not allowed", Answer.UNUSABLE),
     (r"unable to find remote helper|is not a git command|cannot run [^:]{1,200}: No such file", Answer.UNUSABLE),

@@ -6,8 +6,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from reconciler.git.answer import Answer, read_answer
 from reconciler.git.command import Finished, Git, failed
 from reconciler.git.message import scrub
+from reconciler.git.refusal import as_error
 from reconciler.git.request import Change, TagRequest
 from reconciler.model.errors import Terminal, UserError
 
@@ -118,6 +120,9 @@ def _signed(verb: str, made: Finished, author: Author) -> str:
             f"git takes no commit by {author.identity} ({cause.what})",
             mend='name somebody as `git.author` in desired/reconciler.yaml: "Name <address>"',
         )
+    reply = read_answer(made)
+    if reply.answer is Answer.IN_THE_WAY:  # `git tag` makes the ref here as well
+        raise as_error(reply, remote="this clone", branch="")
     if author.sign and type(cause) is Terminal and not cause.mend:
         mend = (
             "check `git config user.signingkey` and `gpg.format`, or set `git.sign: false` in desired/reconciler.yaml"
