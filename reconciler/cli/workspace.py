@@ -48,8 +48,7 @@ class Workspace:
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision."""
-        declared = self.settings(tree).fleet
-        return read_repository(tree, fleet_name=declared or self._fleet_name(tree), now=now(), options=options)
+        return read_repository(tree, fleet_name=self._fleet_name(tree, self.settings(tree)), now=now(), options=options)
 
     def settings(self, tree: Tree) -> Settings:
         """The controller's own settings at a revision."""
@@ -65,7 +64,7 @@ class Workspace:
         Reading a thousand declarations and listing their artifacts take about as long; so they are done at once.
         """
         settings = self.settings(tree)
-        registry = _ec2(settings, settings.fleet or self._fleet_name(tree))
+        registry = _ec2(settings, self._fleet_name(tree, settings))
         regions = settings.defaults.get("regions")
         if isinstance(regions, list) and regions:
             registry.expect(sorted(map(str, regions)))
@@ -145,13 +144,11 @@ class Workspace:
             ) from error
         return folder
 
-    def _fleet_name(self, tree: Tree) -> str:
-        """The fleet's name where none is declared: the remote's, as it is recorded.
-
-        A fleet that was recorded under one spelling keeps it, however it is cloned.
-        """
-        remote = self.settings(tree).git.remote
-        name, spelt = self.repository.fleet_name(remote), self.repository.name(remote)
+    def _fleet_name(self, tree: Tree, settings: Settings) -> str:
+        """The fleet's name: as declared, else the remote's, in the spelling in which it is recorded."""
+        if settings.fleet is not None:
+            return settings.fleet
+        spelt, name = self.repository.names(settings.git.remote)
         recorded = recorded_fleet(tree)
         if recorded is not None:
             return recorded if same_fleet(recorded, name) or same_fleet(recorded, spelt) else name

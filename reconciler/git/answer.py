@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum, auto
 
 from reconciler.git.command import Finished, left_lock
+from reconciler.git.urls import without_userinfo
 from reconciler.model.printable import visible
 
 _HEARD = 32_768
@@ -141,9 +142,10 @@ _UNANSWERED: tuple[tuple[str, Answer], ...] = (
     (r"couldn't find remote ref", Answer.NO_BRANCH),
     (r"repository .{0,200}not found|not appear to be a git repository|No such remote", Answer.NO_REPOSITORY),
     (r"\bTF401019\b", Answer.NO_REPOSITORY),
-    (r"(?:does not|doesn't|can't|cannot) support|support push options|unsupported|not supported", Answer.UNUSABLE),
-    (r"mismatched algorithms|(?:transport|protocol) '[^']{0,40}' (?:is )?not allowed", Answer.UNUSABLE),
-    (r"unable to find remote helper|is not a git command|cannot run [^:]{1,200}: No such file", Answer.UNUSABLE),
+    # Git's own words alone: a host may greet with anything.
+    (r"^(?:fatal|error): .{0,300}(?:(?:not|n't|cannot) support|unsupported|mismatched algorithms)", Answer.UNUSABLE),
+    (r"^fatal: (?:transport|protocol) '[^']{0,40}' (?:is )?not allowed|unable to find remote helper", Answer.UNUSABLE),
+    (r"^git: '[^']{1,100}' is not a git command|^error: cannot run [^:]{1,200}: No such file", Answer.UNUSABLE),
     (r"^[^:]{1,200}: (?:line )?\d{1,4}: [^:]{1,200}: (?:command )?not found$", Answer.UNUSABLE),  # core.sshCommand
     (r"certificate (?:problem|verification failed)|combined with refspecs", Answer.UNUSABLE),
 )
@@ -231,7 +233,9 @@ def _rejected(finished: Finished) -> dict[str, str]:
     """The refs that `push --porcelain` shows as rejected, with why: `!<TAB>from:to<TAB>summary (reason)`."""
     fields = (line.split("\t") for line in finished.text.splitlines())
     return {
-        line[1].rpartition(":")[2]: visible(line[2][:_LINE]) for line in fields if len(line) == 3 and line[0] == "!"
+        line[1].rpartition(":")[2]: visible(without_userinfo(line[2][:_LINE]))
+        for line in fields
+        if len(line) == 3 and line[0] == "!"
     }
 
 

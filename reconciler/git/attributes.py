@@ -38,7 +38,8 @@ def filters(tree: Tree, paths: Iterable[str]) -> Mapping[str, Filter]:
     Costs nothing where no .gitattributes lies above one of the paths, and one read where none of those sets a filter.
     """
     entries = tree.entries
-    wanted = tuple(path for path in dict.fromkeys(paths) if path in entries and entries[path].mode in REGULAR_MODES)
+    regular = (path for path in dict.fromkeys(paths) if path in entries and entries[path].mode in REGULAR_MODES)
+    wanted = tuple(path for path in regular if stays_below(path))
     folders = {folder for path in wanted for folder in _above(path)}
     there = [
         entry
@@ -55,6 +56,11 @@ def filters(tree: Tree, paths: Iterable[str]) -> Mapping[str, Filter]:
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(_marked(contents[entry.oid], entry.path, places))
         return {path: Filter(name, places[int(number)]) for path, name, number in _asked(Path(folder), wanted)}
+
+
+def stays_below(path: str) -> bool:
+    """Whether a path leads to a file below the folder that it is seen from. A tree may hold any name, also `..`."""
+    return not any(part in ("", ".", "..") or part.lower() == ".git" for part in path.split("/"))
 
 
 def _above(path: str) -> Iterable[str]:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.git.attributes import Filter, filters
+from reconciler.git.attributes import Filter, filters, stays_below
 from reconciler.git.command import Git
 from reconciler.git.lfs import Pointer, fetch, pointer_in
 from reconciler.git.tree import SUBMODULE, GitTree, read_tree
@@ -56,10 +56,9 @@ def export(git: Git, commit: str, directory: Path, *, used: Collection[str] = ()
             raise filtered(path, one)
     entries = tuple(_entries(git, commit))
     try:
-        pointers = _written(git, tree, entries, directory, used=frozenset(used))
+        fetch(git, _written(git, tree, entries, directory, used=frozenset(used)), below=directory)
     except (OSError, ValueError) as error:  # a link may lead to what is no path
         raise Terminal(f"{commit[:12]} can't be exported: {visible(str(error))}") from error
-    fetch(git, pointers, below=directory)
     return Export(directory, tree.submodules)
 
 
@@ -96,7 +95,7 @@ def _entries(git: Git, commit: str) -> Iterator[_Entry]:
             continue
         facts, path = os.fsdecode(line).split("\t", 1)
         mode, _, oid, size = facts.split()
-        if any(part in ("", ".", "..") or part.lower() == ".git" for part in path.split("/")):
+        if not stays_below(path):
             raise Terminal(f"{commit[:12]} holds the path {visible(path)}, which leads elsewhere")
         yield _Entry(path, mode, oid, int(size) if size.isdecimal() else 0)
 

@@ -79,15 +79,22 @@ class Repository:
         """The remote of that name, or None."""
         return Remote(self.git, name) if name in self.git.run("remote").text.splitlines() else None
 
+    def names(self, remote: str = "origin") -> tuple[str, str]:
+        """`owner/name` of the remote as this clone spells it, and the same for everyone who clones it.
+
+        Without a remote, both are the folder's name.
+        """
+        found = self.remote(remote)
+        url = found.url if found is not None else ""
+        return repository_name(url) or self.root.name, fleet_name(url) or self.root.name
+
     def name(self, remote: str = "origin") -> str:
         """`owner/name` of the remote, as this clone spells it; without a remote, the folder's name."""
-        found = self.remote(remote)
-        return (repository_name(found.url) if found else "") or self.root.name
+        return self.names(remote)[0]
 
     def fleet_name(self, remote: str = "origin") -> str:
         """`owner/name` of the remote, the same for everyone who clones it; without a remote, the folder's name."""
-        found = self.remote(remote)
-        return (fleet_name(found.url) if found else "") or self.root.name
+        return self.names(remote)[1]
 
     def resolve(self, revision: str) -> str:
         """The id of a commit or tree. Raises UserError if this clone has none such."""

@@ -142,7 +142,7 @@ def test_nothing_is_written_through_a_link_of_the_commit(clone: Path, tmp_path: 
     """A tree with one name twice: a link, and a folder."""
     link = _hashed(clone, "../outside")
     below = _tree(clone, "file")
-    listing = f"120000 blob {link}\ta\0040000 tree {below}\ta\0"
+    listing = f"120000 blob {link}\ta\x00" + f"040000 tree {below}\ta\x00"
     tree = subprocess.run(
         ["git", "mktree", "-z", "--missing"], cwd=clone, input=listing, capture_output=True, text=True, check=True
     ).stdout.strip()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from reconciler.git.attributes import filters
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.model.errors import Place, ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.tree import TreeEntry
 from tests.integration.git.conftest import Origin, commit, git, writing
 
 CONTENT = b"\x00ISO 9660\xff" * 1000
@@ -259,6 +260,26 @@ def test_where_a_filter_is_set_is_known_without_a_checkout(clone: Path) -> None:
         "b.yml": ("x", Place(".gitattributes", 2)),
         "c.iso": ("lfs", Place(".gitattributes", 1)),
     }
+
+
+def test_attributes_of_a_tree_that_leads_elsewhere_are_written_nowhere(tmp_path: Path) -> None:
+    tree = Leading({"a/../../../out/.gitattributes": b"* filter=x\n", "a/../../../out/file": b"1"})
+
+    assert filters(tree, tree.entries) == {}
+    assert not tmp_path.parent.joinpath("out").exists()
+
+
+class Leading:
+    """A tree with names that no checkout would make."""
+
+    oid = "0" * 40
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self.files = files
+        self.entries = {path: TreeEntry(path, "100644", path) for path in files}
+
+    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
+        return {oid: self.files[oid] for oid in oids}
 
 
 def test_a_checkout_whose_filter_is_missing_says_which_program(
