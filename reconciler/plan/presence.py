@@ -69,19 +69,13 @@ def of_another_fleet(situation: Situation) -> tuple[str, ...]:
     if situation.fleet_is_declared:
         return ()
     recorded = {(artifact.location, artifact.id) for build in situation.lock.builds for artifact in build.artifacts}
-    others: dict[str, list[Seen]] = {}
-    for one in situation.seen:
-        theirs = one.own("fleet")
-        if (one.location, one.id) in recorded and theirs is not None and not same_fleet(theirs, situation.fleet):
-            others.setdefault(theirs, []).append(one)
-    return tuple(_called_otherwise(found, theirs, ours=situation.fleet) for theirs, found in sorted(others.items()))
-
-
-def _called_otherwise(found: Sequence[Seen], theirs: str, *, ours: str) -> str:
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
-    return (
-        f"{found[0].location}: {found[0].id}{more} carries the fleet {theirs}, and this clone's remote makes it "
-        f"{ours}: `fleet: {theirs}` in desired/reconciler.yaml keeps it so"
+    fleets = ((one.location, one.own("fleet")) for one in situation.seen if (one.location, one.id) in recorded)
+    others = {(place, theirs) for place, theirs in fleets if theirs and not same_fleet(theirs, situation.fleet)}
+    # The same words for every image, so that a plan tells them once.
+    return tuple(
+        f"{place}: what is recorded carries the fleet {theirs}, and this clone's remote makes it {situation.fleet}: "
+        f"`fleet: {theirs}` in desired/reconciler.yaml keeps it so"
+        for place, theirs in sorted(others)
     )
 
 

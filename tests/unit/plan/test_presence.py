@@ -246,15 +246,14 @@ def test_offline_nothing_is_said_of_the_registry(web: Situation) -> None:
 @pytest.mark.parametrize("pinned", [True, False])
 def test_what_carries_another_fleets_name_is_said_and_left_alone(web: Situation, *, pinned: bool) -> None:
     theirs = retagged(web, {"reconciler:fleet": "newcorp/images", "reconciler:phase": "rejected"})
-    seen = theirs.seen[0]
 
     planned = decide(theirs if pinned else replace(theirs, pin=None, pin_missing="throttled")).planned
 
     assert (planned.sync, planned.actions, planned.reasons) == ("unknown", ("none",), ())
     (why,) = planned.unknown
     assert why == (
-        f"{seen.location}: {seen.id} carries the fleet newcorp/images, and this clone's remote makes it acme/images: "
-        "`fleet: newcorp/images` in desired/reconciler.yaml keeps it so"
+        f"{theirs.seen[0].location}: what is recorded carries the fleet newcorp/images, and this clone's remote makes "
+        "it acme/images: `fleet: newcorp/images` in desired/reconciler.yaml keeps it so"
     )
 
 
