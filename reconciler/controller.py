@@ -34,7 +34,7 @@ def act(run: Run, fleet_plan: FleetPlan) -> Report:
             run.listener(events.Waiting(image=name, on=parents))
     make_owed_tags(run)
     run_graph(waits, work, parallel=run.known.fleet.settings.limits.parallel_builds)
-    run.phases.write(run.registry, run.listener)
+    run.late_tags.write(run.registry, run.listener)
     return Report(results=tuple(done[name] for name in decisions), plan=fleet_plan.plan)
 
 

@@ -121,6 +121,7 @@ def _failed(
         tail=(outcome.tail or outcome.general) if tail is None else tail,
         provisioner=provisioner,
         artifacts=[produced.as_artifact() for produced in outcome.artifacts],
+        mentioned=outcome.amis,
         cleaned_up=not ended.killed and outcome.exit_code >= 0,
         where=where,
         mend=mend,

@@ -28,7 +28,7 @@ from reconciler.steps.look import look
 from reconciler.steps.preview import for_preview
 from reconciler.steps.result import Report
 from reconciler.steps.run import Run
-from reconciler.steps.work_folder import sweep
+from reconciler.steps.work_folder import below, for_tests, sweep
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,9 @@ class Conductor:
         folder = self.workspace.run_folder()
         # The plan that is carried out, for whoever keeps a CI job's artifacts: a comment may have to be cut.
         write_file(folder / "plan.json", planned.plan.model_dump_json(indent=2, exclude_none=True) + "\n")
-        for left in sweep(folder / "work"):
-            note(f"removed what a killed run left: {left.name}")
+        for root in {below(folder), for_tests(folder)}:
+            for left in sweep(root):
+                note(f"removed what a killed run left: {left.name}")
         builds = any("build" in image.actions for image in planned.plan.images)
         boots = any(not REPLACING.isdisjoint(image.actions) for image in planned.plan.images)
         if boots:

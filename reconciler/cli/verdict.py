@@ -13,10 +13,10 @@ import click
 from reconciler.cli import options
 from reconciler.cli.workspace import Workspace, note
 from reconciler.model.announcement import Announcement
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import LONGEST_TAG_VALUE, AwsSettings
 from reconciler.model.errors import DONE, PARTIAL, ReconcilerError, UserError
 from reconciler.model.lockfile import Artifact, Verdict
-from reconciler.plan.verdicts import LONGEST_VALUE, overrules, verdict_tags
+from reconciler.plan.verdicts import overrules, verdict_tags
 from reconciler.state.lockfiles import read_lockfile
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ def _refuse_too_long(verdict: Verdict) -> None:
     if not verdict.evidence.strip():
         raise UserError("--evidence is empty", mend="say where the proof can be read: an address, a ticket")
     for option, value in (("--by", verdict.by), ("--evidence", verdict.evidence)):
-        if len(value) > LONGEST_VALUE:
+        if len(value) > LONGEST_TAG_VALUE:
             raise UserError(
-                f"{option} has {len(value)} characters, and a tag's value takes {LONGEST_VALUE}",
+                f"{option} has {len(value)} characters, and a tag's value takes {LONGEST_TAG_VALUE}",
                 mend="give the address of a page that leads there",
             )
 

@@ -30,7 +30,7 @@ def image_as_built(
     """The image, if it is as it was built last; None if it has to be read. The template's files have to be loaded."""
     last = recorded.builds[0] if recorded.builds else None
     declaration, folder = declared.declaration, declared.folder
-    if last is None or not _asks_the_same(declaration, recorded, last):
+    if last is None or not _asks_the_same(declaration, recorded, last) or _left_several(last):
         return None
     inputs, problems = input_paths(declared, contents.paths, read=files.all)
     if problems or any(unlisted_targets(inputs, declared, contents)):
@@ -62,6 +62,11 @@ def _asks_the_same(declaration: Declaration, recorded: Lockfile, last: Build) ->
     if source is None or pin is None or declaration.source != source.requested:
         return False
     return declaration.regions[:1] == (pin.region,)
+
+
+def _left_several(last: Build) -> bool:
+    """Whether several builders ran: before each became an image of its own, that was not refused."""
+    return len({artifact.builder for artifact in last.artifacts}) > 1
 
 
 def _reads_its_own_folder_alone(declared: Declared, files: TemplateFiles, contents: Contents) -> bool:

@@ -13,6 +13,7 @@ from reconciler.desired.located import Located
 from reconciler.desired.packer.names import may_be_legacy, why_not_legacy
 from reconciler.desired.paths import resolve
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
+from reconciler.desired.tags import with_notes_on_tags, wrong_tags
 from reconciler.desired.templates import TemplateFiles, locate
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Fleet, Image
@@ -49,7 +50,9 @@ def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) ->
     orphans = dict(wrong_parents(declared, names=names))
     problems |= {name: [problem] for name, problem in orphans.items()}
     images = _images(declared, contents, problems=problems, orphans=orphans, recorded=recorded or {})
-    for name, problem in (*wrong_regions(declared, images), *wrong_moves(declared, names=names)):
+    images = dict(with_notes_on_tags(images, announcers=settings.settings.announce.names))
+    wrong = (*wrong_regions(declared, images), *wrong_moves(declared, names=names), *wrong_tags(declared, images))
+    for name, problem in wrong:
         problems.setdefault(name, []).append(problem)
         images.pop(name, None)
     shared = [folder for folder in every if folder.name not in names]

@@ -9,7 +9,7 @@ from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared
 from reconciler.desired.facts import read
 from reconciler.desired.inputs import input_files, input_paths, notes_on_inputs, unlisted_reads, unlisted_targets
-from reconciler.desired.origin import notes_on_boot, notes_on_origin, regions_of, source_of
+from reconciler.desired.origin import notes_on_boot, notes_on_origin, one_artifact, regions_of, source_of
 from reconciler.desired.smoke_suite import wrong_suite
 from reconciler.desired.templates import TemplateFiles
 from reconciler.model.errors import UserError
@@ -38,6 +38,10 @@ def read_image(
         return None, tuple(problems)
     template = facts.template
     problems += unlisted_reads(facts.reads, inputs, declared, contents.paths)
+    several = one_artifact(declared, template)
+    if several is not None:
+        # Where they build and on what is for each of them to say, once it is an image.
+        return None, (*problems, several)
     source = _try(lambda: source_of(declared, template), problems) if has_parent else None
     regions = _try(lambda: regions_of(declared, template), problems)
     if problems:

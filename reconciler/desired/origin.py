@@ -5,18 +5,45 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.desired.declared import Declared
-from reconciler.desired.packer.builders import AMAZON_TYPES
+from reconciler.desired.packer.builders import AMAZON_TYPES, AMI_TYPES
+from reconciler.desired.paths import resolve
 from reconciler.model.errors import Place, UserError
 from reconciler.model.source import SourceRequest
 from reconciler.model.template import Builder, Region, Template
 
 
+def one_artifact(declared: Declared, template: Template) -> UserError | None:
+    """What is wrong where several builders run: each leaves an artifact of its own, and an image is one.
+
+    One would be tested, copied and built upon, and its result stand for all of them.
+    """
+    if len(template.makers) < 2:
+        return None
+    amis_first = sorted(template.makers, key=lambda builder: builder.type not in AMI_TYPES)
+    first, second, *more = amis_first
+    packer = declared.declaration.packer
+    others = f"{second.name} and {len(more)} more run" if more else f"{second.name} runs"
+    path = "/" + (resolve(packer.template, declared.folder.path) or "")
+    each = (
+        "for both, make each an image: another folder, whose image.yaml says "
+        f"packer: {{template: {path}, only: [{second.name}]}}"
+    )
+    return UserError(
+        f"{others} beside {first.name}, and an image is one artifact: each builder leaves its own",
+        where=declared.place("packer", "only") if packer.only else second.place,
+        mend=(
+            f"choose one in {declared.folder.image_file}: packer: {{only: [{first.name}]}}",
+            *([each] if second.type in AMI_TYPES else []),
+        ),
+    )
+
+
 def source_of(declared: Declared, template: Template) -> SourceRequest | None:
-    """The declared source, else the one that the template's builders agree on; None where nothing can be pinned.
+    """The declared source, else the one that the template's builder names; None where nothing can be pinned.
 
     Raises:
-        UserError: the template leaves the choice to us and none is declared, builders disagree, or a child would
-            not be built on its parent.
+        UserError: the template leaves the choice to us and none is declared, or a child would not be built on its
+            parent.
     """
     source = declared.declaration.source
     if source is not None:
@@ -27,18 +54,9 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
                 mend=f'in {template.place}: variable "source_ami" {{ type = string }}, and source_ami = var.source_ami',
             )
         return source
-    builders = _amazon(template)
-    stated = {builder.source.model_dump_json(): builder for builder in builders if builder.source is not None}
-    if len(stated) > 1:
-        first, second, *_ = stated.values()
-        raise UserError(
-            f"{first.name} and {second.name} are built on different sources, and an image has one",
-            where=second.source_place,
-            mend="choose one with packer.only, declare `source:`, or make two images of it",
-        )
-    for builder in stated.values():
-        return builder.source
-    for builder in builders:
+    for builder in _amazon(template):
+        if builder.source is not None:
+            return builder.source
         raise UserError(
             f"it can't be known what {builder.name} is built on, and no source is declared",
             where=builder.source_place or builder.place,
@@ -48,7 +66,7 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
 
 
 def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
-    """The declared regions, else the one that the template's builders agree on; the first is where Packer builds.
+    """The declared regions, else the one that the template's builder names; the first is where Packer builds.
 
     Raises:
         UserError: there is none, or the template insists on another one.
@@ -58,22 +76,15 @@ def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
     if regions:
         _agree_with(declared, template, regions[0])
         return regions
-    found = {builder.region.value: builder for builder in builders if builder.region and builder.region.value}
-    if len(found) > 1:
-        first, second, *_ = found.values()
-        raise UserError(
-            f"{first.name} and {second.name} build in different regions, and Packer is to build in one",
-            where=_place(second),
-            mend="choose one with packer.only, or declare `regions:`; the image is copied to all but the first",
-        )
+    found = tuple(builder.region.value for builder in builders if builder.region and builder.region.value)
     if not found:
-        unknown = (*builders, *template.builders)[0]
+        unknown = (*builders, *template.makers)[0]
         raise UserError(
             f"it can't be known in which region {unknown.name} builds",
             where=_place(unknown),
             mend=f"add to {declared.folder.image_file}: regions: [us-east-1]",
         )
-    return tuple(region for region in found if region is not None)
+    return found
 
 
 def notes_on_origin(template: Template, source: SourceRequest | None) -> Iterator[str]:

@@ -16,8 +16,14 @@ from reconciler.model.window import Window
 
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 BUILD_ID_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}$"
-MAX_TAGS = 40
-"""An AMI takes 50, and up to 10 are ours."""
+MOST_TAGS = 50
+LONGEST_TAG_KEY = 128
+LONGEST_TAG_VALUE = 256
+AWS_PREFIX = "aws:"
+"""What EC2 accepts of one resource's tags, in characters; the prefix, in any case, is AWS's own ("Tag restrictions" in
+the user guide, Using_Tags.html)."""
+MAX_DECLARED_TAGS = 40
+"""Those that every artifact carries leave room for so many."""
 
 
 def _takes_time(seconds: int) -> int:
@@ -29,9 +35,8 @@ def _takes_time(seconds: int) -> int:
 Timeout = Annotated[Duration, AfterValidator(_takes_time)]
 """A duration that is not nothing."""
 
-# What EC2 accepts of a tag: "Tag restrictions" in the user guide, Using_Tags.html.
-TagKey = Annotated[str, Field(min_length=1, max_length=128)]
-TagValue = Annotated[str, Field(max_length=256)]
+TagKey = Annotated[str, Field(min_length=1, max_length=LONGEST_TAG_KEY)]
+TagValue = Annotated[str, Field(max_length=LONGEST_TAG_VALUE)]
 
 
 def _checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
@@ -174,7 +179,9 @@ class Declaration(Model):
     smoke_test: SmokeTest = SmokeTest()
     validation: Validation = Validation()
     share_with: ShareWith = ShareWith()
-    tags: dict[TagKey, TagValue] = Field({}, max_length=MAX_TAGS, description="Further tags on every artifact.")
+    tags: dict[TagKey, TagValue] = Field(
+        {}, max_length=MAX_DECLARED_TAGS, description="Further tags on every artifact."
+    )
     deprecate_after: Duration | None = None
     retain: Retain = Retain()
     hold: Hold | None = None
@@ -193,7 +200,7 @@ class Declaration(Model):
     @field_validator("tags")
     @classmethod
     def _our_tags_are_ours(cls, tags: dict[str, str]) -> dict[str, str]:
-        taken = sorted(key for key in tags if key.startswith("reconciler:") or key.lower().startswith("aws:"))
+        taken = sorted(key for key in tags if key.startswith("reconciler:") or key.lower().startswith(AWS_PREFIX))
         if taken:
             raise ValueError(f"the prefixes reconciler: and aws: are taken: {', '.join(taken)}")
         return tags
@@ -232,7 +239,7 @@ class Limits(Model):
 class Settings(Model):
     """`desired/reconciler.yaml`: defaults for every image, and the controller's own settings."""
 
-    fleet: str | None = Field(None, description="Owner of the artifacts; absent: owner/name of the remote.")
+    fleet: TagValue | None = Field(None, description="Owner of the artifacts; absent: owner/name of the remote.")
     defaults: dict[str, Any] = Field({}, description="Merged under each image.yaml.")
     git: GitSettings = GitSettings()
     aws: AwsSettings = AwsSettings()

@@ -15,7 +15,7 @@ from reconciler.model.values import Instant, Model
 SCHEMA: Literal[1] = 1
 SCHEMA_URL = "../docs/schema/lockfile-1.json"
 
-Phase = Literal["preliminary", "candidate", "stable", "rejected", "revoked"]
+Phase = Literal["preliminary", "candidate", "stable", "superseded", "rejected", "revoked"]
 ReasonCode = Literal[
     "new", "inputs-changed", "source-changed", "parent-rebuilt", "expired", "tooling-changed", "preview-merged",
     "artifact-missing", "region-missing", "region-extra", "tags-changed", "sharing-changed", "verdict-pending-record",
@@ -141,6 +141,7 @@ class Build(Model):
     provenance: str | None = Field(None, description="Path of the in-toto statement, relative to state/.")
     verdict: Verdict | None = None
     phase: Phase
+    was_stable: bool = Field(False, description="Of a superseded build: that `stable` may fall back to it.")
     recorded: Instant | None = Field(None, description="When it was recorded on the branch and became the candidate.")
     ci: CiRun | None = None
 
@@ -149,6 +150,11 @@ class Build(Model):
     def _begins_with_a_time(cls, build_id: str) -> str:
         began_at(build_id)
         return build_id
+
+    @property
+    def stood(self) -> bool:
+        """Whether it is stable, or was until another took its place: what `stable` may fall back to."""
+        return self.phase == "stable" or (self.phase == "superseded" and self.was_stable)
 
     def artifact_in(self, location: str) -> Artifact | None:
         """The artifact in a region, or None."""
@@ -175,7 +181,12 @@ class Failure(Model):
     retry_after: Instant
     what: str
     smoke_test: SmokeTestResult | None = Field(None, description="Where it was built, and did not pass.")
-    artifacts: tuple[Artifact, ...] = Field((), description="What it left, tagged as rejected.")
+    artifacts: tuple[Artifact, ...] = Field(
+        (), description="What it left and is still there; what did not pass its smoke test is tagged as rejected."
+    )
+    made: Build | None = Field(
+        None, description="What was built as asked for and could not be tagged as complete: the next run takes it up."
+    )
 
 
 class Undelivered(Model):
@@ -220,6 +231,12 @@ class Lockfile(Model):
     def build(self, build_id: str | None) -> Build | None:
         """The recorded build with this id, or None."""
         return next((build for build in self.builds if build.id == build_id), None)
+
+    def channel_of(self, build_id: str) -> str | None:
+        """The channel that a build's artifacts say they are in: `stable` where both channels point to it."""
+        if build_id == self.channels.stable:
+            return "stable"
+        return "candidate" if build_id == self.channels.candidate else None
 
     @property
     def kept(self) -> Build | None:

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Lockfile, Reason, Verdict
+from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
 from reconciler.model.values import Model, is_empty
@@ -88,6 +88,14 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Restated:
+    """An artifact that says wrongly how far its build has come, or in which channel it is, with the right tags."""
+
+    seen: Seen
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Decision:
     """A planned image with all that is needed to act on it."""
 
@@ -98,15 +106,23 @@ class Decision:
     wanted: Wanted | None
     adopt: tuple[Seen, ...] = ()
     """The artifacts of the build to adopt, at most one per region."""
+    take_up: Build | None = None
+    """What an earlier attempt built as it is wanted, and could not mark as complete: to be marked, and adopted."""
     missing_regions: tuple[str, ...] = ()
     copy_from: Seen | None = None
     """What the missing regions are copied from, when no build or adoption is due."""
     retag: tuple[Seen, ...] = ()
     retire: tuple[Artifact, ...] = ()
+    restate: tuple[Restated, ...] = ()
+    """Artifacts of any build of the image, whose phase or channel is to be tagged anew."""
     verdicts: tuple[tuple[str, Verdict], ...] = ()
     """Verdicts that the registry shows and state/ does not have yet, by build id."""
+    settled: Lockfile | None = None
+    """The lockfile once these are recorded, where there are some: what is to be done is decided by it."""
+    own: PlannedImage | None = None
+    """What is to be done about the image itself, without what is settled first: verdicts, tags, what nobody needs."""
     old_previews: tuple[Seen, ...] = ()
-    """Artifacts of pull requests that nobody needs any more."""
+    """What nobody needs any more: artifacts of pull requests, and what attempts left."""
 
     @property
     def name(self) -> str:

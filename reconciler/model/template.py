@@ -44,6 +44,9 @@ class Builder:
     ssh_username: str | None = None
     """Who Packer logs in as, where the template says it in so many words."""
     communicator: str = "ssh"
+    tags: Mapping[str, str | None] = field(default_factory=dict)
+    """Those that it puts on the AMI, as far as their names are known; None for a value that is not."""
+    snapshot_tags: Mapping[str, str | None] = field(default_factory=dict)
     clears_keys: bool = False
     """Whether Packer takes its temporary key off the image again (`ssh_clear_authorized_keys`)."""
 
@@ -68,6 +71,11 @@ class Template:
     plugins: Mapping[str, str] = field(default_factory=dict)
     """Required plugins: name to `source constraint`."""
     required_version: str = ""
+
+    @property
+    def makers(self) -> tuple[Builder, ...]:
+        """The builders that leave an artifact. Of a valid image it is one; Packer's `null` builder leaves none."""
+        return tuple(builder for builder in self.builders if builder.type != "null")
 
     @property
     def place(self) -> Place:

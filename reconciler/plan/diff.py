@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from reconciler.model.lockfile import Reason
+from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Action, Decision, Health, PlannedImage, Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.adoption import NEVER_AGAIN, adoptable, adoptable_by_inputs
 from reconciler.plan.backoff import counts, declared, rests
+from reconciler.plan.channels import as_settled, moves, with_restated
 from reconciler.plan.estimate import seconds_until_tested
 from reconciler.plan.key import REFRESH_OF
 from reconciler.plan.key import wanted as want
@@ -22,8 +23,8 @@ from reconciler.plan.reasons import content_reasons, renewal_reasons, request_te
 from reconciler.plan.renewal import due, refreshes
 from reconciler.plan.situation import Situation
 from reconciler.plan.stale_previews import with_old_previews
-from reconciler.plan.transitions import promotes
-from reconciler.plan.verdicts import awaiting, with_verdicts
+from reconciler.plan.transitions import promotes, with_verdict
+from reconciler.plan.verdicts import awaiting, news_of, with_verdicts
 
 _NONE: tuple[Action, ...] = ("none",)
 
@@ -32,9 +33,29 @@ def decide(situation: Situation) -> Decision:
     """Choose the cheapest actions that remove the image's drift. Pure: the same situation, the same decision."""
     elsewhere = of_another_fleet(situation)
     if elsewhere:
-        return _decision(situation, None, _Outcome(unknown=elsewhere))
-    decision = with_verdicts(situation, _drift(situation))
-    return _suspended(situation, with_old_previews(situation, decision))
+        decision = _decision(situation, None, _Outcome(unknown=elsewhere))
+        return replace(decision, own=decision.planned)
+    return _suspended(situation, with_old_previews(situation, with_restated(situation, _settled(situation))))
+
+
+def _settled(situation: Situation) -> Decision:
+    """What is to be done once every verdict that is new is recorded, which comes first; in one run, and in one plan."""
+    news = news_of(situation)
+    after = situation.lock
+    for build_id, verdict in news:
+        after = with_verdict(after, build_id, verdict)
+    seen = tuple(as_settled(one, situation.lock, after) for one in situation.seen) if news else situation.seen
+    decision = _drift(replace(situation, lock=after, seen=seen))
+    if not news:
+        return replace(decision, own=decision.planned)
+    before = _drift(situation)
+    if before.planned.unknown or decision.planned.unknown:
+        return replace(before, own=before.planned)
+    own, moved = decision.planned, moves(situation.lock, after)
+    first = decision.planned.model_copy(update={"reasons": (), "health": before.planned.health})
+    told = with_verdicts(replace(decision, lock=situation.lock, planned=first), news, settled=after)
+    planned = told.planned.model_copy(update={"reasons": (*told.planned.reasons, *moved, *own.reasons)})
+    return replace(told, planned=planned, own=own)
 
 
 def _drift(situation: Situation) -> Decision:
@@ -81,6 +102,10 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
         # The artifact may well exist where we could not look.
         return _decision(situation, wanted, _Outcome(reasons=reasons, unknown=unknown))
     wanted, adopted = _adopted(situation, wanted)
+    made = _made(situation, wanted)
+    if made is not None and all(one.own("build") == made.id for one in adopted):
+        adopting = _decision(situation, wanted, _Outcome(actions=("adopt",), reasons=reasons))
+        return replace(adopting, take_up=made, missing_regions=_not_in(situation.image.regions, made.artifacts))
     if adopted:
         return replace(
             _decision(
@@ -93,6 +118,12 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
     if why is not None:
         return _decision(situation, wanted, _Outcome(reasons=reasons, waits_for=why))
     return _decision(situation, wanted, _Outcome(actions=("build",), reasons=reasons))
+
+
+def _made(situation: Situation, wanted: Wanted) -> Build | None:
+    """The wanted build, if an attempt made it and could not mark it. A preview records nothing that tells of it."""
+    failure = situation.lock.failure
+    return failure.made if failure is not None and failure.key == wanted.key and not situation.options.preview else None
 
 
 def _merged(situation: Situation, adopted: Sequence[Seen]) -> tuple[Reason, ...]:
@@ -229,7 +260,7 @@ def _unreadable(situation: Situation) -> tuple[str, ...]:
     )
 
 
-def _not_in(regions: Sequence[str], adopted: Sequence[Seen]) -> tuple[str, ...]:
+def _not_in(regions: Sequence[str], adopted: Sequence[Seen | Artifact]) -> tuple[str, ...]:
     there = {one.location for one in adopted}
     return tuple(region for region in regions if region not in there)
 

@@ -12,7 +12,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.values import format_duration
 from reconciler.plan.adoption import adoptable
 from reconciler.plan.situation import Situation, recorded_at
-from reconciler.plan.tags import of_recorded
+from reconciler.plan.tags import as_text, as_they_were, differing, of_recorded, standing
 
 
 @dataclass
@@ -38,7 +38,9 @@ def presence(situation: Situation, build: Build) -> Presence:
     found = Presence()
     by_id = {(one.location, one.id): one for one in situation.seen}
     complete = _unrecorded(situation, build, by_id)
-    tags = of_recorded(fleet=situation.fleet, image=situation.image, build=build)
+    tags = {
+        **of_recorded(fleet=situation.fleet, image=situation.image, build=build), **standing(situation.lock, build)
+    }  # fmt: skip
     recorded_in = {artifact.location: artifact for artifact in build.artifacts}
     for region in situation.image.regions:
         recorded = recorded_in.get(region)
@@ -158,12 +160,11 @@ def _note_seen(found: Presence, seen: Seen, *, tags: Mapping[str, str], is_recor
         found.reasons.append(
             Reason(code="region-missing", was=f"{seen.location} not recorded", now=f"{seen.location} {seen.id}")
         )
-    differing = sorted(name for name, _ in tags.items() - seen.tags.items())
-    if differing:
+    differs = differing(tags, seen)
+    if differs:
         found.retag.append(seen)
-        was = ", ".join(f"{name}={seen.tags[name]}" if name in seen.tags else f"no {name}" for name in differing)
-        now = ", ".join(f"{name}={tags[name]}" for name in differing)
-        found.reasons.append(Reason(code="tags-changed", was=f"{seen.location}: {was}", now=now))
+        was = f"{seen.location}: {as_they_were(differs, seen)}"
+        found.reasons.append(Reason(code="tags-changed", was=was, now=as_text(differs)))
 
 
 def _note_extra(found: Presence, *, build: Build, regions: Sequence[str]) -> None:

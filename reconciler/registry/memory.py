@@ -7,15 +7,17 @@ be read, upstream AMIs, copies that take a while or fail. Ids are counted, so th
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
+from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal, Transient, UserError
-from reconciler.model.observation import Observation, Seen, State
+from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
 from reconciler.model.source import AmiPin, Pin, SourceRequest
+from reconciler.model.values import digest
 from reconciler.registry.protocol import Located
 
 _CREATED = "2026-01-01T00:00:00Z"
@@ -31,6 +33,15 @@ class Upstream:
     created: str
     owners: tuple[str, ...]
     architecture: str = "x86_64"
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What an artifact has beside what is seen of it. `launched_by` are those who may launch it beside its owner."""
+
+    description: str = ""
+    launched_by: frozenset[str] = frozenset()
+    deprecated: str | None = None
 
 
 @dataclass
@@ -49,6 +60,8 @@ class MemoryRegistry:
     """The state in which a copy is found by the first look after it was begun."""
     in_use: set[str] = field(default_factory=set)
     """Snapshots that something else uses."""
+    traits: defaultdict[tuple[str, str], Traits] = field(default_factory=lambda: defaultdict(Traits))
+    """By location and id. What a template put on an AMI a test puts here."""
     calls: Counter[str] = field(default_factory=Counter)
     """How often each method was called."""
     _artifacts: dict[tuple[str, str], Seen] = field(default_factory=dict)
@@ -56,7 +69,9 @@ class MemoryRegistry:
     _made: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def seed(self, location: str, name: str, *, tags: Mapping[str, str], state: State = "available") -> Seen:
+    def seed(
+        self, location: str, name: str, *, tags: Mapping[str, str], state: State = "available", created: str = _CREATED
+    ) -> Seen:
         """Put an artifact there, with one snapshot, as a build would leave it."""
         with self._lock:
             self._made += 1
@@ -66,7 +81,7 @@ class MemoryRegistry:
                 id=f"ami-{self._made:017x}",
                 name=name,
                 state=state,
-                created=_CREATED,
+                created=created,
                 tags=dict(tags),
                 snapshots=(f"snap-{self._made:017x}",),
             )
@@ -106,6 +121,12 @@ class MemoryRegistry:
         with self._asked("find", location):
             return self._artifacts.get((location, artifact_id))
 
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report the artifacts of a name. See `Registry.named`."""
+        with self._asked("named", location):
+            found = [one for one in self._artifacts.values() if (one.location, one.name) == (location, name)]
+            return tuple(sorted(found, key=lambda one: one.id))
+
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set tags. See `Registry.tag`."""
         with self._asked("tag", artifact.location):
@@ -122,11 +143,25 @@ class MemoryRegistry:
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin a copy. See `Registry.copy`."""
         with self._asked("copy", to):
-            self._known(source.location, source.id)
-            same = (token, source.location, source.id, to, name)
+            found = self._known(source.location, source.id)
+            foreign = {key: value for key, value in found.tags.items() if not key.startswith((TAG_PREFIX, AWS_PREFIX))}
+            traits = self.traits[source.location, source.id]
+            given = digest([foreign | dict(tags), traits.description])
+            same = (token, source.location, source.id, to, name, given)
             if same not in self._copies:
-                self._copies[same] = self.seed(to, name, tags=tags, state="pending").id
+                self._copies[same] = self.seed(to, name, tags={**foreign, **tags}, state="pending").id
+                self.traits[to, self._copies[same]] = Traits(description=traits.description)
             return self._copies[same]
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        """Give a copy what it is not born with. See `Registry.complete_copy`."""
+        with self._asked("complete_copy", made.location):
+            original, copy = self.traits[of.location, of.id], self.traits[made.location, made.id]
+            self._known(made.location, made.id)
+            self.traits[made.location, made.id] = replace(
+                copy, launched_by=copy.launched_by | original.launched_by,
+                deprecated=original.deprecated or copy.deprecated,
+            )  # fmt: skip
 
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
         """Report a copy in the state that `copies_become`. See `Registry.wait_available`."""

@@ -27,7 +27,7 @@ def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | 
     first = decision.adopt[0]
     build_id = first.own("build") or ""
     tagged = _tagged(run, image.name, build_id, key=wanted.key)
-    builder = tagged.artifacts[0].builder if tagged and tagged.artifacts else image.template.builders[0].name
+    builder = tagged.artifacts[0].builder if tagged and tagged.artifacts else image.template.makers[0].name
     unsaved = read_unsaved(run.repository.root, image.name)
     kept = unsaved if unsaved is not None and (unsaved.id, unsaved.key) == (build_id, wanted.key) else None
     # The lockfile first: a build that comes back by a revert has its verdict there, and none in its tag.

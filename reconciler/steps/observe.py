@@ -90,13 +90,19 @@ def _locations(known: Known) -> tuple[str, ...]:
 
 
 def _recorded(known: Known, names: Iterable[str]) -> Iterable[tuple[str, Artifact]]:
-    """The artifacts that the plan compares with the registry: of the newest build, and of the one that is kept."""
+    """The artifacts that the plan compares with the registry: of the newest build, and of the one that is kept.
+
+    And those that an attempt left which failed: they are taken up, or retired.
+    """
     for name in names:
         if name in known.fleet.images:
             lock, _ = lock_of(known, known.fleet.images[name])
             compared = {build.id: build for build in (*lock.builds[:1], lock.kept) if build is not None}
             for build in compared.values():
                 yield from ((name, artifact) for artifact in build.artifacts)
+            if lock.failure is not None and lock.failure.smoke_test is None:
+                # Nothing may be on it yet that says whose it is.
+                yield from ((name, artifact) for artifact in lock.failure.artifacts)
 
 
 def _with_unlisted(known: Known, registry: Registry) -> Known:

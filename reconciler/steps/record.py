@@ -221,8 +221,10 @@ def record_failure(run: Run, image: Image, failure: Failure, decision: Decision)
         target=run.known.head,
         message=messages.failure_tag(image.name, failure),
     )
+    # What is to be taken up gets its tag then, as the build that it is: tags are never moved.
+    tags = (tag,) if failure.made is None else ()
     message = messages.failure_commit(image.name, failure, decision.planned.reasons)
-    return _record(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
+    return _record(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
 
 
 def _record(

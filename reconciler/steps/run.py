@@ -18,7 +18,7 @@ from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.registry.instances.protocol import Instances
 from reconciler.registry.protocol import Registry
-from reconciler.steps.phases import LatePhases
+from reconciler.steps.late_tags import LateTags
 
 
 @dataclass(frozen=True)
@@ -65,5 +65,10 @@ class Run:
     ci: CiRun | None = None
     branch: Branch | None = None
     """Set for a preview, which records in tags alone."""
-    phases: LatePhases = field(default_factory=LatePhases)
+    late_tags: LateTags = field(default_factory=LateTags)
     cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def proposes(self) -> bool:
+        """Whether what is recorded is only proposed: until it is merged, the lockfiles that count do not have it."""
+        return self.known.fleet.settings.git.push == "pull-request"

@@ -22,7 +22,7 @@ from reconciler.plan.tags import at_birth
 from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance, Instances
 from reconciler.state.sbom import inventory_record
 from reconciler.steps.run import Run, Testbed
-from reconciler.steps.work_folder import work_folder
+from reconciler.steps.work_folder import for_tests, work_folder
 
 _BOOT_SECONDS = 300.0
 """For an instance to be running with an address: EC2 takes some seconds, a large image a minute or two."""
@@ -86,14 +86,14 @@ def smoke_test(run: Run, image: Image, build: Build) -> Examined:
 def _not_bootable(image: Image) -> str | None:
     if not image.declaration.smoke_test.boot:
         return "smoke_test.boot is false"
-    return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.builders
+    return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.makers
                  if one.communicator != "ssh"), None)  # fmt: skip
 
 
 def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
     declared = image.declaration.smoke_test
     artifact = build.artifact_in(image.build_region) or build.artifacts[0]
-    with work_folder(run.folder / "work", f"{image.name}-{build.id}-test") as folder:
+    with work_folder(for_tests(run.folder), f"{image.name}-{build.id}-test") as folder:
         export = folder / "export"
         suite = _suite(image)
         run.repository.export(run.known.head, export, used=_used(run, image, suite=suite))
@@ -161,7 +161,7 @@ def _boot_request(run: Run, image: Image, build: Build, *, artifact: Artifact, f
         instance_types=declared.instance_type,
         subnets=declared.subnets,
         allow_from=declared.allow_from,
-        tags=at_birth(fleet=run.known.fleet_name, image=image, build_id=build.id, run_id=run.run_id),
+        tags=at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build.id, run_id=run.run_id),
         timeout=_BOOT_SECONDS,
         private_key=keys / "id_ed25519",
     )
@@ -169,7 +169,7 @@ def _boot_request(run: Run, image: Image, build: Build, *, artifact: Artifact, f
 
 def _login(image: Image) -> str:
     """Who Packer logged in as; where the template does not say it in so many words, what EC2's own images take."""
-    return next((one.ssh_username for one in image.template.builders if one.ssh_username), "ec2-user")
+    return next((one.ssh_username for one in image.template.makers if one.ssh_username), "ec2-user")
 
 
 def _with_console(tested: Tested, instances: Instances, instance: Instance) -> Tested:

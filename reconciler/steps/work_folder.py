@@ -6,6 +6,7 @@ import fcntl
 import os
 import re
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
@@ -13,14 +14,43 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from reconciler.build.process import outlived
+from reconciler.build.smoke.client_config import is_plain, plain_folder
 from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import Terminal, Transient
+from reconciler.model.values import digest
 
 PACKERS = "run"
 """What Packer writes lies here, in the work folder."""
 _LOCK = ".in-use"
 _BEGINNING_SECONDS = 60
 """A folder without a lock is one that is being made, or whose run was killed while it made it."""
+
+
+def below(run_folder: Path) -> Path:
+    """Where work folders are made, in the folder of runs."""
+    return run_folder / "work"
+
+
+def for_tests(run_folder: Path) -> Path:
+    """Where those of tests are made: there as well, if ssh and pytest read its path as it stands.
+
+    Else in a folder of this checkout's own among the temporary ones, which only we can read. An image must not fail
+    its test for the name of the folder in which it is tested.
+
+    Raises Terminal where somebody else has a folder of that name.
+    """
+    if is_plain(str(run_folder.absolute())):
+        return below(run_folder)
+    checkout = digest(str(run_folder.absolute())).removeprefix("sha256:")[:12]
+    own = Path(plain_folder(), f"reconciler-{os.getuid()}-{checkout}")
+    try:
+        own.mkdir(mode=0o700, exist_ok=True)
+        found = own.lstat()
+    except OSError as error:
+        raise Terminal(f"{own} cannot be used for tests: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise Terminal(f"{own} is not a folder that only this user can read", mend="remove it")
+    return below(own)
 
 
 @contextmanager

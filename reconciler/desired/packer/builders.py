@@ -12,6 +12,7 @@ from reconciler.desired.located import shorten
 from reconciler.desired.packer.evaluate import Scope, evaluate
 from reconciler.desired.packer.source_request import DataSources, read_region, read_source
 from reconciler.desired.packer.syntax import Attribute, Block, Body, Listing, Traversal
+from reconciler.desired.packer.tags import read_tags
 from reconciler.desired.packer.value import as_text
 from reconciler.model.errors import Place, UserError
 from reconciler.model.template import Builder
@@ -66,6 +67,8 @@ def _builder(name: str, type_: str, place: Place, body: Body, *, scope: Scope, d
         name, type_, place, read_region(body, scope=scope), source, source_place,
         ssh_username=_text(body, "ssh_username", scope), communicator=_text(body, "communicator", scope) or "ssh",
         clears_keys=_text(body, "ssh_clear_authorized_keys", scope) == "true",
+        tags=read_tags(body, "tags", "tag", scope),
+        snapshot_tags=read_tags(body, "snapshot_tags", "snapshot_tag", scope),
     )  # fmt: skip
 
 

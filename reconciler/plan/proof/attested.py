@@ -162,7 +162,7 @@ def _made_together(evidence: Evidence) -> bool:
 
 def _fields(build: Build) -> dict[str, Any]:
     """A record without what is only known when it lands on the branch, after the tag was written."""
-    later = {"recorded", "provenance", "phase", "verified"}
+    later = {"recorded", "provenance", "phase", "was_stable", "verified"}
     return build.model_dump(mode="json", exclude_defaults=True, exclude=later)
 
 

@@ -28,7 +28,7 @@ def judge(evidence: Evidence) -> Verification:
         *check_smoke_test(evidence),
         *check_sbom(evidence),
         *check_tag(evidence),
-        *judge_source(evidence.build, evidence.parent),
+        *judge_source(evidence.build, evidence.parent, first=evidence.first),
         *judge_registry(evidence.build, evidence.looks),
     )
     return verdict(evidence.image, evidence.build.id, findings, parent=evidence.parent.found)
@@ -177,11 +177,21 @@ def _signatures(evidence: Evidence) -> Iterator[Finding]:
         yield judge_signature("commit-signature", one.signature, f"the commit {one.short}", needed=one.needed)
 
 
-def judge_source(build: Build, parent: Parent) -> Iterator[Finding]:
-    """What is known of what a build stands on: an image from outside, or a parent's build and its recorded key."""
+def judge_source(build: Build, parent: Parent, *, first: Build | None = None) -> Iterator[Finding]:
+    """What is known of what a build stands on: an image from outside, or a parent's build and its recorded key.
+
+    `first` is the record as it was first written, with the artifact that Packer left; the same as now if absent.
+    """
     pin = build.source
+    left = (first or build).artifacts if pin is not None and (pin.ami is not None or pin.artifacts) else ()
     if pin is None:
         yield finding("source", "not proven", "on a source that nobody pinned: its template chose", required=False)
+    elif left and all(pin.artifact_in(artifact.location) is None for artifact in left):
+        where = join(sorted({artifact.location for artifact in left}))
+        what = (
+            f"on {pin}: it was recorded in {where} alone, where that source is not, and EC2 builds where the source is"
+        )
+        yield finding("source", "not proven", what, required=pin.ami is None)
     elif pin.ami is not None:
         keyed = SOURCE in build.components
         what = f"on {pin} ({pin.ami.id} in {pin.ami.region}), an image from outside of this repository"

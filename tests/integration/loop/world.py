@@ -27,8 +27,9 @@ from reconciler.git.target import find_destination
 from reconciler.model.events import Event
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Lockfile, Verdict
-from reconciler.model.observation import Seen
+from reconciler.model.observation import Seen, State
 from reconciler.model.plan import Plan, PlannedImage, PlanOptions
+from reconciler.model.values import format_instant
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.plan.verdicts import verdict_tags
 from reconciler.registry.instances.memory import MemoryInstances
@@ -284,9 +285,18 @@ class World:
 
     def leave(self, request: BuildRequest) -> tuple[Artifact, ...]:
         """What a build leaves: an AMI in its region, with the tags that it was given."""
-        assert request.region is not None
-        name = f"{request.image.name}-{request.build_id}"
-        return (self.registry.seed(request.region, name, tags=request.image_tags).as_artifact("amazon-ebs.image"),)
+        assert request.region == US
+        return (self.make(request).as_artifact("amazon-ebs.image"),)
+
+    def make(
+        self, request: BuildRequest, *, region: str = US, tagged: bool = True, name: str | None = None,
+        state: State = "available",
+    ) -> Seen:  # fmt: skip
+        """An AMI that Packer makes now. Without tags it is as one of a template that takes none."""
+        return self.registry.seed(
+            region, name or f"{request.image.name}-{request.build_id}", state=state,
+            tags=request.image_tags if tagged else {}, created=format_instant(self.clock.moment),
+        )  # fmt: skip
 
     def note_waste(self, request: BuildRequest) -> None:
         """Note a build that need not have been run."""

@@ -299,3 +299,15 @@ def test_only_the_lockfiles_of_the_branch_that_state_is_recorded_to_spare_a_temp
 
     assert known.locks == {"web": lock}
     assert isinstance(known.fleet.images["web"], UnreadImage) is spared
+
+
+def test_what_two_builders_left_is_read_and_refused_although_nothing_changed(tree: MakeTree, files: Files) -> None:
+    """It was built when two builders in one image were not refused yet."""
+    lock = recorded(read_fleet(tree(files)))["web"]
+    (build,) = lock.builds
+    other = build.artifacts[0].model_copy(update={"builder": "amazon-ebs.other", "id": "ami-0fff"})
+    both = build.model_copy(update={"artifacts": (*build.artifacts, other)})
+
+    fleet = read_fleet(tree(files), recorded={"web": lock.model_copy(update={"builds": (both,)})})
+
+    assert not isinstance(fleet.images["web"], UnreadImage)

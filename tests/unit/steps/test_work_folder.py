@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import select
 import signal
 import subprocess
 import sys
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from reconciler.model.errors import Terminal, Transient
-from reconciler.steps.work_folder import refuse_while_building, sweep, work_folder
+from reconciler.steps.work_folder import for_tests, refuse_while_building, sweep, work_folder
 
 HOLD = """
 import sys, pathlib
@@ -127,3 +129,36 @@ def test_a_disk_that_refuses_is_said(tmp_path: Path) -> None:
         work_folder(tmp_path / "work", "web"),
     ):
         pass
+
+
+@pytest.mark.parametrize("name", ["café", "with blanks", "a[1]", "a::b", "${HOME}", "100%"])
+def test_tests_of_a_checkout_with_an_odd_name_work_where_every_program_reads_the_path(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    root = for_tests(tmp_path / name / ".reconciler")
+    assert root.parent.parent == tmp_path
+    assert re.fullmatch(r"reconciler-[0-9]+-[0-9a-f]{12}", root.parent.name)
+    assert root.parent.stat().st_mode & 0o777 == 0o700
+    assert for_tests(tmp_path / name / ".reconciler") == root, "the next run sweeps it"
+    assert for_tests(tmp_path / f"{name}2" / ".reconciler") != root
+    with work_folder(root, "web") as folder:
+        assert folder.parent == root
+
+
+def test_tests_of_any_other_checkout_work_in_it(tmp_path: Path) -> None:
+    assert for_tests(tmp_path / ".reconciler") == tmp_path / ".reconciler" / "work"
+
+
+def test_a_folder_that_others_may_read_or_lead_elsewhere_is_not_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    own = for_tests(tmp_path / "é").parent
+    own.chmod(0o755)
+    with pytest.raises(Terminal, match="is not a folder that only this user can read"):
+        for_tests(tmp_path / "é")
+    own.rmdir()
+    own.symlink_to(tmp_path)
+    with pytest.raises(Terminal, match="is not a folder that only this user can read"):
+        for_tests(tmp_path / "é")
