@@ -21,6 +21,8 @@ from typing import Any
 
 import yaml
 
+from reconciler.git.urls import shareable
+
 ROOT = Path(__file__).resolve().parents[1]
 ORB = ROOT / ".circleci" / "orb"
 CONFIG = ROOT / ".circleci" / "config.yml"
@@ -103,7 +105,8 @@ def source_of(clone: Path) -> str:
         raise Unfit(f"{clone}: {error.stderr.strip()}") from error
     if not held:
         raise Unfit(f"{commit} is on no branch of origin: push it first, or nobody could install it")
-    return f"git+{address}@{commit}"
+    # A published orb is read by many: what a clone's own address has of credentials stays out of it.
+    return f"git+{shareable(address)}@{commit}"
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 import reconciler
-from reconciler.git.urls import without_userinfo
+from reconciler.git.urls import shareable
 
 _NAME = "reconciler"
 
@@ -75,13 +75,12 @@ def find_origin() -> Origin | None:
 def _read(noted: str) -> Origin | None:
     try:
         found = json.loads(noted)
-    except ValueError:
+        url = found.get("url") if isinstance(found, Mapping) else None
+        if not isinstance(url, str) or not urlsplit(url).scheme:
+            return None
+    except ValueError:  # no JSON, or no URL
         return None
-    url = found.get("url") if isinstance(found, Mapping) else None
-    if not isinstance(url, str) or not urlsplit(url).scheme:
-        return None
-    if urlsplit(url).netloc.rpartition("@")[0] != "git":  # the user of every git host's SSH, and no secret
-        url = without_userinfo(url)
+    url = shareable(url)
     if isinstance(folder := found.get("dir_info"), Mapping):
         origin = Origin(url, editable=folder.get("editable") is True)
         return origin if origin.path is not None else None
@@ -91,8 +90,8 @@ def _read(noted: str) -> Origin | None:
 def _address(url: str, found: Mapping[str, Any]) -> str:
     """The address that pip takes after `@`. It names the commit that was installed, not what its branch is by now."""
     vcs = found.get("vcs_info")
-    if isinstance(vcs, Mapping):
-        url = f"{vcs.get('vcs', 'git')}+{url}@{vcs.get('commit_id', '')}"
+    if isinstance(vcs, Mapping) and vcs.get("commit_id"):
+        url = f"{vcs.get('vcs', 'git')}+{url}@{vcs['commit_id']}"
     subdirectory = found.get("subdirectory")
     return f"{url}#subdirectory={quote(subdirectory)}" if isinstance(subdirectory, str) and subdirectory else url
 

@@ -17,6 +17,11 @@ def without_userinfo(text: str) -> str:
     return _USERINFO.sub("", text)
 
 
+def shareable(url: str) -> str:
+    """A URL as others may see and use it: without `user:password@`, but for `git@`, which every host's SSH asks for."""
+    return url if re.match(r"[a-z0-9+.-]*://git@[^/@]*(?:/|$)", url, re.IGNORECASE) else without_userinfo(url)
+
+
 def fleet_name(url: str) -> str:
     """The path of the remote repository: `owner/name`, whichever way it is reached; a local path's last folder.
 

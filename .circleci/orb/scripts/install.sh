@@ -3,6 +3,13 @@
 if ! command -v reconciler > /dev/null; then
   # Of this very project it is the default branch's, never the checkout's: what a stranger sends is read, and not run.
   from=${RECONCILER_FROM:-git+${CIRCLE_REPOSITORY_URL:-$(git remote get-url origin)}@HEAD}
+  case ${from##*@} in
+    "$from" | "" | *:*)
+      echo "error: 'from' names no commit: $from" >&2
+      echo "  from: git+ADDRESS@COMMIT" >&2
+      exit 1
+      ;;
+  esac
   address=${from#git+}
   source=$HOME/reconciler-source
   git init --quiet "$source"

@@ -188,6 +188,16 @@ def test_a_repository_that_is_no_reconciler_says_what_to_do(source: Source, runn
     assert "from: git+ADDRESS@COMMIT" in job.output
 
 
+@pytest.mark.parametrize(
+    "address", ["git+https://git.example.org/reconciler.git", "git+git@git.example.org:reconciler", "x@"]
+)
+def test_an_address_without_a_commit_is_refused(runner: Runner, address: str) -> None:
+    job = install(runner, **{"from": address})
+
+    assert job.failed
+    assert f"error: 'from' names no commit: {address}" in job.output
+
+
 def test_what_is_there_is_not_installed_again(source: Source, runner: Runner, tmp_path: Path) -> None:
     program = tmp_path / "programs" / "reconciler"
     program.write_text("#!/bin/sh\necho from the image $*\n")

@@ -86,6 +86,15 @@ def test_each_version_of_it_installs_one_commit(clone: Path) -> None:
     assert orb["commands"]["install"]["parameters"]["from"]["default"] == source
 
 
+def test_no_credentials_are_packed(clone: Path) -> None:
+    git(clone, "remote", "set-url", "origin", "https://bot:s3cr3t@git.example.org/reconciler.git")
+
+    packed = pack(clone)
+
+    assert "default: git+https://git.example.org/reconciler.git@" in packed.stdout
+    assert "s3cr3t" not in packed.stdout
+
+
 def test_a_commit_that_nobody_could_install_is_not_packed(clone: Path) -> None:
     git(clone, "commit", "--quiet", "--allow-empty", "--message", "Not pushed")
 

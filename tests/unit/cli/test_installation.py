@@ -132,7 +132,16 @@ def test_what_is_gone_is_not_offered(noted: Noted, tmp_path: Path, note: Callabl
 
 @pytest.mark.parametrize(
     "note",
-    [None, "{", "[]", "{}", '{"url": 7}', '{"url": "reconciler"}', '{"url": "https://example.org/", "dir_info": {}}'],
+    [
+        None,
+        "{",
+        "[]",
+        "{}",
+        '{"url": "https://[example.org"}',
+        '{"url": 7}',
+        '{"url": "reconciler"}',
+        '{"url": "https://example.org/", "dir_info": {}}',
+    ],
 )
 def test_what_nobody_noted_is_not_guessed(noted: Noted, monkeypatch: pytest.MonkeyPatch, note: str | None) -> None:
     noted(note)
