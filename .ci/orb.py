@@ -32,21 +32,21 @@ _PARTS = ("commands", "executors", "jobs", "examples")
 _INCLUDE = re.compile(r"<<\s*include\(([\w./-]+)\)\s*>>")
 
 
-class Unfit(Exception):
+class OrbError(Exception):
     """The orb can't be packed, or the config can't hold it. The message names the file."""
 
 
 def pack(folder: Path) -> dict[str, Any]:
-    """The orb in a folder as one document. Raises Unfit."""
+    """The orb in a folder as one document. Raises OrbError."""
     root = folder / "@orb.yml"
     if not root.is_file():
-        raise Unfit(f"{folder} is no orb: it has no @orb.yml")
+        raise OrbError(f"{folder} is no orb: it has no @orb.yml")
     orb = _read(root)
     for part in _PARTS:
         entries = dict(orb.get(part, {}))
         for file in sorted(file for suffix in ("*.yml", "*.yaml") for file in (folder / part).glob(suffix)):
             if file.stem in entries:
-                raise Unfit(f"{file}: there are two {part} named {file.stem}")
+                raise OrbError(f"{file}: there are two {part} named {file.stem}")
             entry = _read(file)
             entries[file.stem] = entry if part == "examples" else _with_includes(entry, folder)
         if entries:
@@ -57,7 +57,7 @@ def pack(folder: Path) -> dict[str, Any]:
 def published(orb: dict[str, Any], clone: Path) -> dict[str, Any]:
     """The orb with the clone's origin and commit as the default of every `from`: each version installs one commit.
 
-    Raises Unfit where others could not have that commit.
+    Raises OrbError where others could not have that commit.
     """
     entries = [entry for part in ("commands", "jobs") for entry in orb.get(part, {}).values()]
     asked = [entry["parameters"]["from"] for entry in entries if "from" in entry.get("parameters", {})]
@@ -71,14 +71,14 @@ def published(orb: dict[str, Any], clone: Path) -> dict[str, Any]:
 def inlined(config: str, orb: Mapping[str, Any]) -> str:
     """A config's text with the orb in place of what its orb `reconciler` was. All else stays as it is written.
 
-    Raises Unfit where the config names no such orb.
+    Raises OrbError where the config names no such orb.
     """
     lines = config.splitlines(keepends=True)
     orbs = next((at for at, line in enumerate(lines) if re.match(r"orbs:\s*(#.*)?$", line)), len(lines))
     within = itertools.takewhile(lambda at: re.match(r"\s|#", lines[at]), range(orbs + 1, len(lines)))
     first = next((at for at in within if re.match(rf" +{NAME}:", lines[at])), None)
     if first is None:
-        raise Unfit(f"the config has no `orbs:` with a `{NAME}:` in a line below")
+        raise OrbError(f"the config has no `orbs:` with a `{NAME}:` in a line below")
     depth = len(lines[first]) - len(lines[first].lstrip())
     after = first + 1
     while after < len(lines) and (not lines[after].strip() or len(lines[after]) - len(lines[after].lstrip()) > depth):
@@ -93,7 +93,7 @@ def inlined(config: str, orb: Mapping[str, Any]) -> str:
 
 
 def source_of(clone: Path) -> str:
-    """Where a clone's HEAD can be had by others: git+ADDRESS@COMMIT. Raises Unfit where it can't."""
+    """Where a clone's HEAD can be had by others: git+ADDRESS@COMMIT. Raises OrbError where it can't."""
 
     def git(*words: str) -> str:
         return subprocess.run(["git", *words], cwd=clone, capture_output=True, text=True, check=True).stdout.strip()
@@ -101,10 +101,13 @@ def source_of(clone: Path) -> str:
     try:
         address, commit = git("remote", "get-url", "origin"), git("rev-parse", "HEAD")
         held = git("branch", "--remotes", "--contains", commit)
+        changed = git("status", "--porcelain", "--", ".circleci/orb")
     except subprocess.CalledProcessError as error:
-        raise Unfit(f"{clone}: {error.stderr.strip()}") from error
+        raise OrbError(f"{clone}: {error.stderr.strip()}") from error
     if not held:
-        raise Unfit(f"{commit} is on no branch of origin: push it first, or nobody could install it")
+        raise OrbError(f"{commit} is on no branch of origin: push it first, or nobody could install it")
+    if changed:
+        raise OrbError(f"{clone}/.circleci/orb is not as {commit} has it: commit and push it first")
     # A published orb is read by many: what a clone's own address has of credentials stays out of it.
     return f"git+{shareable(address)}@{commit}"
 
@@ -113,9 +116,9 @@ def _read(file: Path) -> dict[str, Any]:
     try:
         found = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise Unfit(f"{file}: {error}") from error
+        raise OrbError(f"{file}: {error}") from error
     if not isinstance(found, dict):
-        raise Unfit(f"{file}: a mapping is expected")
+        raise OrbError(f"{file}: a mapping is expected")
     return found
 
 
@@ -127,10 +130,10 @@ def _with_includes(value: Any, folder: Path) -> Any:
     if not isinstance(value, str) or not (found := _INCLUDE.search(value)):
         return value
     if found[0] != value:
-        raise Unfit(f"an include has to be all of its text: {value!r}")
+        raise OrbError(f"an include has to be all of its text: {value!r}")
     file = (folder / found[1]).resolve()
     if not file.is_relative_to(folder.resolve()) or not file.is_file():
-        raise Unfit(f"{found[1]} is no file of {folder}")
+        raise OrbError(f"{found[1]} is no file of {folder}")
     return file.read_text(encoding="utf-8").replace("<<", "\\<<")
 
 
@@ -168,7 +171,7 @@ def main() -> int:
         # In this very project the checkout says where the reconciler is, and a commit could not name itself.
         before = asked.config.read_text(encoding="utf-8")
         after = inlined(before, orb if asked.config.resolve() == CONFIG else published(orb, ROOT))
-    except (Unfit, OSError) as error:
+    except (OrbError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     if asked.check and after != before:

@@ -98,9 +98,7 @@ class Pipeline:
                 found.setdefault(name, []).append(options)
         return found
 
-    def _definition(
-        self, kind: str, name: str, scope: Mapping[str, Any]
-    ) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    def _definition(self, kind: str, name: str, scope: _Scope) -> tuple[Mapping[str, Any], _Scope]:
         """What a name stands for, and where the names in it are looked up: in the config, or in the orb that has it."""
         orb, slash, local = name.rpartition("/")
         if slash:

@@ -105,6 +105,16 @@ def test_a_commit_that_nobody_could_install_is_not_packed(clone: Path) -> None:
     assert "is on no branch of origin: push it first" in packed.stderr
 
 
+def test_what_no_commit_has_is_not_packed(clone: Path) -> None:
+    (clone / ".circleci" / "orb" / "jobs" / "another.yml").write_text("steps: [checkout]\n")
+
+    packed = pack(clone)
+
+    assert packed.returncode == 1
+    assert packed.stdout == ""
+    assert "commit and push it first" in packed.stderr
+
+
 def test_but_for_that_it_is_what_the_config_holds(clone: Path) -> None:
     """And so the commands that the other tests run are those that are published."""
     orb = yaml.safe_load(pack(clone).stdout)
