@@ -33,6 +33,11 @@ def repository_name(url: str) -> str:
     return _bare(PurePosixPath(url).name if address is None else address.path)
 
 
+def shareable(url: str) -> str:
+    """A URL as others may see and use it: without `user:password@`, but for `git@`, which every host's SSH asks for."""
+    return url if re.match(r"[a-z0-9+.-]*://git@[^/@]*(?:/|$)", url, re.IGNORECASE) else without_userinfo(url)
+
+
 def fleet_name(url: str) -> str:
     """The path of the remote repository, the same in whichever way and spelling it is reached.
 

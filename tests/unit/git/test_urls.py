@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.git.urls import fleet_name, repository_name, without_userinfo
+from reconciler.git.urls import fleet_name, repository_name, shareable, without_userinfo
 
 
 @pytest.mark.parametrize(
@@ -114,3 +114,20 @@ def test_two_fleets_have_two_names(urls: tuple[str, str]) -> None:
 )
 def test_credentials_are_taken_out_of_urls(text: str, safe: str) -> None:
     assert without_userinfo(text) == safe
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://git.example.org/a.git", "https://git.example.org/a.git"),
+        ("https://bot:s3cr3t@git.example.org/a.git", "https://git.example.org/a.git"),
+        ("https://s3cr3t@git.example.org/a.git", "https://git.example.org/a.git"),
+        ("https://git:s3cr3t@git.example.org/a.git", "https://git.example.org/a.git"),
+        ("ssh://git@git.example.org/a.git", "ssh://git@git.example.org/a.git"),
+        ("ssh://git@s3cr3t@git.example.org/a.git", "ssh://git.example.org/a.git"),
+        ("git@git.example.org:a.git", "git@git.example.org:a.git"),
+        ("/srv/a.git", "/srv/a.git"),
+    ],
+)
+def test_what_is_shared_of_a_url_is_no_secret_and_can_be_used(url: str, shown: str) -> None:
+    assert shareable(url) == shown
