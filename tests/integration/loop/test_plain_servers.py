@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import stat
+from dataclasses import replace
 
 import pytest
 
+from reconciler.build.failure import BuildFailed
 from reconciler.model import events
+from reconciler.model.errors import Locked
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.world import ON_BASE, Controller, World, git, image_files, statuses
+from tests.integration.loop.world import ON_BASE, Controller, World, git, image_files, results, statuses
 
 
 @pytest.fixture
@@ -104,3 +107,36 @@ def test_tags_that_stay_refused_stop_nothing(plain: World) -> None:
     told = warnings(controller)
     assert any("of an earlier run is there: origin refuses the tag" in line for line in told)
     assert any(line.startswith("recorded, but without the tag image/web/") for line in told)
+
+
+def test_what_is_kept_is_promised_where_something_was_built_and_nowhere_else(settled: World) -> None:
+    """A host that refuses pushes: after a build, after a build that failed, and before anything was begun."""
+    settled.commit({"desired/web/setup.sh": "changed\n", "desired/tools/setup.sh": "changed\n"})
+    hook(settled, 'echo "policy: nobody pushes on Sundays" >&2; exit 1')
+    controller = settled.controller()
+    broken = BuildFailed("no", cause="failed", seconds=1, log=controller.root / "log")
+    controller.builder = replace(controller.builder, failures={"tools": broken})
+
+    report = controller.reconcile()
+
+    failures = {name: str(result.error) for name, result in results(report).items()}
+    assert statuses(report) == {"web": "failed", "tools": "failed"}
+    assert "the builds are kept and will be adopted, nothing is lost" in failures["web"]
+    assert "kept" not in failures["tools"]
+    for text in failures.values():
+        assert text.startswith("the branch main refuses pushes (policy: nobody pushes on Sundays)")
+
+
+def test_a_lock_that_a_killed_git_left_promises_nothing(settled: World) -> None:
+    settled.commit({"desired/web/setup.sh": "changed\n"})
+    controller = settled.controller()
+    lock = controller.root / ".git/refs/reconciler/remotes/origin/main.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    lock.touch()
+
+    with pytest.raises(Locked) as raised:
+        controller.reconcile()
+
+    assert str(lock) in str(raised.value)
+    assert "kept" not in str(raised.value)
+    assert controller.built == []
