@@ -4,7 +4,7 @@
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check bench lock schema clean
+.PHONY: help demo test check bench lock schema config orb picture clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,6 +25,7 @@ check: .venv/installed ## Lint, types, and the architecture
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/check-jsonschema --builtin-schema vendor.circle-ci .circleci/config.yml
+	$(PYTHON) .ci/orb.py inline --check
 
 bench: .venv/installed ## Measure speed and memory against stated floors
 	.ci/as-root $(PYTHON) -m tests.bench
@@ -36,6 +37,15 @@ lock: .venv/installed ## Resolve the dependencies anew
 
 schema: .venv/installed ## Write docs/schema/ from the models
 	$(PYTHON) -m reconciler.state.schema
+
+config: .venv/installed ## Write the orb of .circleci/orb/ into .circleci/config.yml
+	$(PYTHON) .ci/orb.py inline
+
+orb: .venv/installed ## Print the CircleCI orb as it is published; it installs this commit
+	@$(PYTHON) .ci/orb.py pack
+
+picture: .venv/installed ## Take the picture of the demo that the README shows
+	.ci/as-root $(PYTHON) -m tests.integration.story.picture
 
 clean: ## Remove the virtual environment, caches and test results
 	.ci/as-root rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .reconciler/junit

@@ -14,6 +14,7 @@ from reconciler.model.plan import Decision, Plan
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.steps.carry_out import carry_out
 from reconciler.steps.graph import run_graph
+from reconciler.steps.owed_tags import make_owed_tags
 from reconciler.steps.result import Report, Result
 from reconciler.steps.run import Run
 
@@ -31,6 +32,7 @@ def act(run: Run, fleet_plan: FleetPlan) -> Report:
     for name, parents in waits.items():
         if parents:
             run.listener(events.Waiting(image=name, on=parents))
+    make_owed_tags(run)
     run_graph(waits, work, parallel=run.known.fleet.settings.limits.parallel_builds)
     run.late_tags.write(run.registry, run.listener)
     return Report(results=tuple(done[name] for name in decisions), plan=fleet_plan.plan)

@@ -94,7 +94,9 @@ def check_repository(patient: Patient) -> Finding:
 
 
 def check_desired(patient: Patient) -> Finding:
-    """The declarations at HEAD."""
+    """The declarations at HEAD, and whether what they keep in Git LFS can be had."""
+    from reconciler.git.attributes import filters  # noqa: PLC0415 - as above
+
     fleet = patient.known.fleet
     if fleet.problems:
         return Finding(
@@ -103,6 +105,12 @@ def check_desired(patient: Patient) -> Finding:
         )  # fmt: skip
     if not fleet.images:
         return Finding("desired", "note", "declares no image", ("add a folder with a Packer template under desired/",))
+    used = (path for image in fleet.images.values() for path in image.input_paths)
+    large = sorted(path for path, one in filters(patient.known.tree, used).items() if one.name == "lfs")
+    if large and not patient.workspace.repository.has_lfs:
+        more = f" and {len(large) - 1} more are" if len(large) > 1 else " is"
+        what = f"{large[0]}{more} kept in Git LFS, and git-lfs is not here"
+        return Finding("desired", "trouble", what, ("install git-lfs where reconciler runs",))
     return Finding("desired", "ok", f"{len(fleet.images)} images, fleet {patient.known.fleet_name}")
 
 
@@ -129,13 +137,13 @@ def check_target(patient: Patient) -> Finding:
     return Finding("branch", "ok", f"state is recorded to {target.branch}, at {target.head[:12]}")
 
 
-def check_signing(patient: Patient) -> Finding:
-    """Whether what is recorded can be signed, where that is asked for."""
+def check_recording(patient: Patient) -> Finding:
+    """Whether commits can be made as the settings ask for them: by whom, and signed or not."""
     settings = patient.known.fleet.settings.git
+    patient.workspace.repository.check_recording(settings, now=now())
     if not settings.sign:
-        return Finding("signing", "ok", "not asked for (git.sign)")
-    patient.workspace.repository.check_signing(settings, now=now())
-    return Finding("signing", "ok", "commits, tags and provenance can be signed")
+        return Finding("recording", "ok", f"commits and tags are made by {settings.author}, unsigned (git.sign)")
+    return Finding("recording", "ok", f"commits, tags and provenance are made by {settings.author} and can be signed")
 
 
 def check_registry(patient: Patient) -> Finding:
@@ -182,7 +190,7 @@ CHECKS = (
     _guarded("desired", check_desired),
     _guarded("state", check_state),
     _guarded("branch", check_target),
-    _guarded("signing", check_signing),
+    _guarded("recording", check_recording),
     _guarded("packer", check_packer),
     _guarded("ssh", check_ssh),
     _guarded("aws", check_registry),

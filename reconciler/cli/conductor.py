@@ -18,6 +18,7 @@ from reconciler.git.target import Target
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan
+from reconciler.plan import words
 from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.registry.faults import NoCredentials
@@ -52,10 +53,11 @@ class Conductor:
         settings = known.fleet.settings
         known, planned = look(known, registry, branches=partial(self.workspace.branches, settings))
         refuse_unsafe(planned.plan, known, expected=expected, allowed=allowed)
+        _say(planned.plan)
         run = self._run(known, planned, registry)
         report = act(run, planned)
         if settings.git.push == "pull-request":
-            repository = self.workspace.repository.fleet_name(settings.git.remote)
+            repository = self.workspace.repository.name(settings.git.remote)
             propose(report, settings.announce.github, repository=repository, base=self.target.branch)
         announce(run, report, self.workspace.announcers(known), branch=self.target.branch)
         return report
@@ -71,6 +73,7 @@ class Conductor:
             return self._look_only(known, origin, why="There are no AWS credentials here")
         planned = for_preview(planned, overtaken=known.overtaken)
         refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
+        _say(planned.plan)
         branch = branch_for(origin.branch, pull_request=origin.number, decisions=planned.decisions)
         tails = Tails(self.listener)
         report = act(replace(self._run(known, planned, registry), listener=tails, branch=branch), planned)
@@ -97,7 +100,7 @@ class Conductor:
         remark: str = "",
     ) -> None:
         settings = known.fleet.settings
-        repository = self.workspace.repository.fleet_name(settings.git.remote)
+        repository = self.workspace.repository.name(settings.git.remote)
         show(origin, settings.announce.github, report, repository=repository, tails=tails or {}, remark=remark)
 
     def _run(self, known: Known, planned: FleetPlan, registry: Registry) -> Run:
@@ -109,9 +112,9 @@ class Conductor:
                 note(f"removed what a killed run left: {left.name}")
         builds = any("build" in image.actions for image in planned.plan.images)
         boots = any(not REPLACING.isdisjoint(image.actions) for image in planned.plan.images)
-        if known.fleet.settings.git.sign and boots:
+        if boots:
             # Found out now, and not after Packer and the smoke test were at it for an hour.
-            self.workspace.repository.check_signing(known.fleet.settings.git, now=now())
+            self.workspace.repository.check_recording(known.fleet.settings.git, now=now())
         return Run(
             known=known,
             repository=self.workspace.repository,
@@ -130,6 +133,12 @@ class Conductor:
             ci=_ci_run(),
             cancelled=self.cancelled,
         )
+
+
+def _say(plan: Plan) -> None:
+    """Say what is to be known before anything is built, and paid for."""
+    for line in words.notes(plan):
+        note(f"note: {line}")
 
 
 def _ci_run() -> CiRun | None:

@@ -118,6 +118,8 @@ def _print(plan: Plan, known: Known, *, seconds: float, before: str) -> None:
     show_table(table.render(plan))
     for line in table.footer(plan, before=before).splitlines():
         show_text(line)
+    for line in words.notes(plan):
+        note(f"note: {line}")
     if plan.options.offline:
         note(f"planned {where}")
 

@@ -32,7 +32,8 @@ class Stage:
         clone = clone_with_origin(source, folder, name="images")
         # The images' own programs (ansible-playbook) are installed beside ours, and sudo's PATH does not lead there.
         path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
-        return cls(clone, {**os.environ, **environment, "PATH": path})
+        # A pager would wait for a key on a low terminal.
+        return cls(clone, {**os.environ, **environment, "PATH": path, "GIT_PAGER": "cat"})
 
     def say(self, text: str) -> None:
         """Tell what happens next."""

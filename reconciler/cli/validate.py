@@ -15,6 +15,7 @@ from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.state.lockfiles import read_lockfiles
+from reconciler.steps.observe import without_filtered
 
 
 @click.command("validate")
@@ -31,7 +32,7 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
     workspace = Workspace(directory)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
     try:
-        fleet = read_fleet(tree)
+        fleet = without_filtered(read_fleet(tree), tree)
     except UserError as error:
         if as_json:
             _print_json({}, [error], [])
@@ -47,8 +48,12 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
 
 
 def _print(fleet: Fleet, problems: list[UserError]) -> None:
+    given: tuple[str, ...] = ()
     for problem in problems:
-        click.echo(f"error: {problem}", err=True)
+        # A hint that stands right above is not said once more.
+        text = str(problem) if problem.mend != given else str(UserError(problem.what, where=problem.where))
+        click.echo(f"error: {text}", err=True)
+        given = problem.mend
     for warning in fleet.warnings:
         note(f"note: {warning}")
     for remark in grouped_notes(image for _, image in sorted(fleet.images.items())):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import singledispatch
 
 from reconciler.model import events
@@ -12,6 +13,22 @@ from reconciler.plan.words import duration
 def describe(event: events.Event) -> tuple[str, ...]:
     """An event in words, a fact a line, without the image's name. What a build or a test printed steers no terminal."""
     return tuple(map(visible, _told(event)))
+
+
+class Wording:
+    """Puts the events of one run into words. A hint that was given is not given again, whichever image it was for."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def __call__(self, event: events.Event) -> tuple[str, ...]:
+        """An event as `describe` has it, but for hints that stand above."""
+        if not isinstance(event, events.Failed):
+            return describe(event)
+        what, *hints = event.what.split("\n")
+        new = [hint for hint in hints if hint not in self._given]
+        self._given.update(hints)
+        return describe(dataclasses.replace(event, what="\n".join([what, *new])))
 
 
 @singledispatch

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.git.answer import Answer, Reply, as_error, read_answer
+from reconciler.git.answer import Answer, Reply, read_answer
 from reconciler.git.command import Git, failed
 from reconciler.git.history import find_commit
+from reconciler.git.refusal import as_error
 from reconciler.model.errors import ReconcilerError, UserError
 
 
@@ -30,7 +31,8 @@ class LocalBranch:
         """Move the branch and make the tags in one transaction of refs, expecting the branch at `onto`."""
         existing = tuple(name for name in tags if self._exists(f"refs/tags/{name}"))
         if existing:
-            return Reply(Answer.TAG_EXISTS, f"the tag {existing[0]} exists", existing)
+            refs = tuple(f"refs/tags/{name}" for name in existing)
+            return Reply(Answer.TAG_EXISTS, f"the tag {existing[0]} exists", refs=refs)
         edits = [f"update refs/heads/{self.branch}\0{commit}\0{onto}\0"] if commit != onto else []
         edits += [f"create refs/tags/{name}\0{oid}\0" for name, oid in tags.items()]
         # -m: what `git reflog` shows as the cause.

@@ -6,10 +6,12 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from reconciler.git.answer import Answer, read_answer
 from reconciler.git.command import Finished, Git, failed
 from reconciler.git.message import scrub
+from reconciler.git.refusal import as_error
 from reconciler.git.request import Change, TagRequest
-from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.errors import Terminal, UserError
 
 
 @dataclass(frozen=True)
@@ -111,10 +113,19 @@ def _write_blob(git: Git, content: bytes | None) -> str | None:
 def _signed(verb: str, made: Finished, author: Author) -> str:
     if made.status == 0:
         return made.text
-    cause: ReconcilerError = failed(verb, made)
-    if author.sign:
+    cause = failed(verb, made)
+    # git's ident.c; nothing else that we give it can be wrong with an identity.
+    if "disallowed characters" in made.stderr or "empty ident name" in made.stderr:
+        raise UserError(
+            f"git takes no commit by {author.identity} ({cause.what})",
+            mend='name somebody as `git.author` in desired/reconciler.yaml: "Name <address>"',
+        )
+    reply = read_answer(made)
+    if reply.answer is Answer.IN_THE_WAY:  # `git tag` makes the ref here as well
+        raise as_error(reply, remote="this clone", branch="")
+    if author.sign and type(cause) is Terminal and not cause.mend:
         mend = (
             "check `git config user.signingkey` and `gpg.format`, or set `git.sign: false` in desired/reconciler.yaml"
         )
-        cause = UserError(f"a commit or tag could not be signed ({cause.what})", mend=mend)
+        raise UserError(f"a commit or tag could not be signed ({cause.what})", mend=mend)
     raise cause

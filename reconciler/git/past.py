@@ -14,7 +14,7 @@ from reconciler.model.errors import UserError
 
 _PULL_REQUEST = re.compile(
     # GitHub's merge, Bitbucket's merge, GitHub's squash
-    r"^Merge pull request #(\d+) |\(pull request #(\d+)\)|\(#(\d+)\)$"
+    r"^Merge pull request #(\d{1,9}) |\(pull request #(\d{1,9})\)|\(#(\d{1,9})\)$"
 )
 
 _LATEST = int(datetime(2999, 12, 31, tzinfo=UTC).timestamp())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ from reconciler.git.history import (
     newest,
     resolve,
 )
+from reconciler.git.lfs import installed
 from reconciler.git.objects import Author, commit_tree
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
@@ -27,7 +28,7 @@ from reconciler.git.remote import Remote
 from reconciler.git.tags import AnnotatedTag, tag_content, tag_message, tags_below
 from reconciler.git.target import Target, current_branch, find_destination, look_at
 from reconciler.git.tree import GitTree, read_tree
-from reconciler.git.urls import fleet_name
+from reconciler.git.urls import fleet_name, repository_name
 from reconciler.git.worktree import dirty_paths, write_worktree
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, UserError
@@ -78,14 +79,30 @@ class Repository:
         """The remote of that name, or None."""
         return Remote(self.git, name) if name in self.git.run("remote").text.splitlines() else None
 
+    def names(self, remote: str = "origin") -> tuple[str, str]:
+        """`owner/name` of the remote as this clone spells it, and the same for everyone who clones it.
+
+        Without a remote, both are the folder's name.
+        """
+        found = self.remote(remote)
+        url = found.url if found is not None else ""
+        return repository_name(url) or self.root.name, fleet_name(url) or self.root.name
+
+    def name(self, remote: str = "origin") -> str:
+        """`owner/name` of the remote, as this clone spells it; without a remote, the folder's name."""
+        return self.names(remote)[0]
+
     def fleet_name(self, remote: str = "origin") -> str:
         """`owner/name` of the remote, the same for everyone who clones it; without a remote, the folder's name."""
-        found = self.remote(remote)
-        return (fleet_name(found.url) if found else "") or self.root.name
+        return self.names(remote)[1]
 
     def resolve(self, revision: str) -> str:
         """The id of a commit or tree. Raises UserError if this clone has none such."""
         return resolve(self.git, revision)
+
+    def has(self, commit: str) -> bool:
+        """Whether this clone has a commit."""
+        return find_commit(self.git, commit) is not None
 
     def tree(self, revision: str = "HEAD") -> GitTree:
         """The files of a revision. Raises UserError if this clone has none such."""
@@ -99,9 +116,17 @@ class Repository:
         """Files that differ from HEAD or are not tracked, at or below `paths` (absent: everywhere)."""
         return dirty_paths(self.git, paths)
 
-    def export(self, commit: str, directory: Path) -> Export:
-        """Write a commit's files to a folder, exactly as committed. Raises as `reconciler.git.export.export` does."""
-        return export(self.git, commit, directory)
+    def export(self, commit: str, directory: Path, *, used: Collection[str] = ()) -> Export:
+        """Write a commit's files to a folder, exactly as committed. Raises as `reconciler.git.export.export` does.
+
+        `used` are the paths whose content in Git LFS is needed.
+        """
+        return export(self.git, commit, directory, used=used)
+
+    @property
+    def has_lfs(self) -> bool:
+        """Whether git-lfs is installed."""
+        return installed(self.git)
 
     def commits_between(self, older: str, newer: str) -> tuple[LoggedCommit, ...]:
         """The commits that `newer` has and `older` has not, newest first."""
@@ -140,11 +165,16 @@ class Repository:
         """The file that an annotated tag stands on, fetched as `annotated_tag` does; None where there is none."""
         return tag_content(self.git, name) if self.annotated_tag(name, remote=remote) is not None else None
 
-    def check_signing(self, settings: GitSettings, *, now: datetime) -> None:
-        """Sign a commit that nobody will see. Raises UserError where that cannot be done."""
-        author = Author(settings.author, now, sign=True)
+    def check_recording(self, settings: GitSettings, *, now: datetime) -> None:
+        """Make a commit that nobody will see: as the author in the settings, signed where they ask for it.
+
+        Raises:
+            UserError: git takes no commit of that author, or it can't be signed.
+            ReconcilerError: nothing can be written to this clone.
+        """
+        author = Author(settings.author, now, sign=settings.sign)
         tree = self.git.run("rev-parse", "HEAD^{tree}").text
-        commit_tree(self.git, tree, parent=self.head, message="Can a commit be signed?", author=author)
+        commit_tree(self.git, tree, parent=self.head, message="Can a commit be made?", author=author)
 
     def tags(self, prefix: str) -> tuple[AnnotatedTag, ...]:
         """The annotated tags of this clone below a path such as `image/web`; by name."""

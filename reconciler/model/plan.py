@@ -12,7 +12,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
-from reconciler.model.values import Model
+from reconciler.model.values import Model, is_empty
 
 FORMAT_VERSION: Literal["1.0"] = "1.0"
 
@@ -36,6 +36,9 @@ class PlannedImage(Model):
     due: str | None = Field(None, description="When `--refresh` turns to it next, UTC: too old, or its window opens.")
     unknown: tuple[str, ...] = Field((), description="What could not be read.")
     errors: tuple[str, ...] = Field((), description="Why the image cannot be planned, one message each.")
+    notes: tuple[str, ...] = Field(
+        (), description="What to know before it is built: what `validate` notes of it.", exclude_if=is_empty
+    )
 
     @property
     def resting(self) -> bool:

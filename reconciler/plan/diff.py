@@ -18,7 +18,7 @@ from reconciler.plan.estimate import seconds_until_tested
 from reconciler.plan.key import REFRESH_OF
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING
-from reconciler.plan.presence import Presence, presence
+from reconciler.plan.presence import Presence, of_another_fleet, presence
 from reconciler.plan.reasons import content_reasons, renewal_reasons, request_text
 from reconciler.plan.renewal import due, refreshes
 from reconciler.plan.situation import Situation
@@ -31,6 +31,10 @@ _NONE: tuple[Action, ...] = ("none",)
 
 def decide(situation: Situation) -> Decision:
     """Choose the cheapest actions that remove the image's drift. Pure: the same situation, the same decision."""
+    elsewhere = of_another_fleet(situation)
+    if elsewhere:
+        decision = _decision(situation, None, _Outcome(unknown=elsewhere))
+        return replace(decision, own=decision.planned)
     return _suspended(situation, with_old_previews(situation, with_restated(situation, _settled(situation))))
 
 
@@ -286,6 +290,7 @@ def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) ->
         key=wanted.key if wanted else None,
         due=_due(situation),
         unknown=outcome.unknown,
+        notes=situation.image.notes if building else (),
     )
     return Decision(planned=planned, image=situation.image, lock=situation.lock, wanted=wanted)
 

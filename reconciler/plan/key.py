@@ -41,8 +41,12 @@ def inputs_of(components: Mapping[str, str], request: SourceRequest | None) -> s
     The request stands in for the pin. Without it a build on the source that the image had before, or on one that
     another pull request asks for, would have the same inputs, and would be adopted with its pin.
     """
-    reviewed = {name: value for name, value in components.items() if name not in (SOURCE, REFRESH_OF)}
-    return digest([reviewed, request.model_dump(mode="json") if request else None])
+    return digest([reviewed(components), request.model_dump(mode="json") if request else None])
+
+
+def reviewed(components: Mapping[str, str]) -> dict[str, str]:
+    """The components that a person can review: what the image is made of but its source, whatever it renews."""
+    return {name: value for name, value in components.items() if name not in (SOURCE, REFRESH_OF)}
 
 
 def moved(recorded: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
@@ -73,7 +77,7 @@ def unmoved(build: Build, inputs: Mapping[str, str]) -> dict[str, str] | None:
     What the template says of tooling comes of the same files, so that it is as it was. A record whose key is not that
     of its components was not written by us, and tells nothing.
     """
-    made_of = {name: value for name, value in build.components.items() if name not in (SOURCE, REFRESH_OF)}
+    made_of = reviewed(build.components)
     if made_of.keys() != {*inputs, _TOOLING} or any(made_of[name] != value for name, value in inputs.items()):
         return None
     return made_of if digest(build.components) == build.key else None

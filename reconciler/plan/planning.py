@@ -17,6 +17,8 @@ from reconciler.model.source import Pin
 from reconciler.model.tree import Tree
 from reconciler.model.values import digest
 from reconciler.plan.diff import decide
+from reconciler.plan.key import reviewed
+from reconciler.plan.key import wanted as want
 from reconciler.plan.order import graph, in_order, with_ancestors
 from reconciler.plan.parents import ParentPin, awaited_keys, pin_to_parent, pin_to_recorded
 from reconciler.plan.situation import Situation
@@ -78,7 +80,7 @@ def make_plan(known: Known) -> FleetPlan:
     if not known.options.images:
         for decision in _abandoned(known):
             decisions.setdefault(decision.name, decision)
-    ordered = tuple(decisions.values())
+    ordered = tuple(_as_renamed(known, decision) for decision in decisions.values())
     return FleetPlan(plan=_assemble(known, ordered), decisions=ordered)
 
 
@@ -145,6 +147,7 @@ def _decide(
         lock=lock,
         now=known.now,
         fleet=known.fleet_name,
+        fleet_is_declared=known.fleet.settings.fleet is not None,
         head=known.head,
         options=known.options,
         seen=(*seen.get(name, ()), *known.unlisted.get(name, ())),
@@ -198,6 +201,24 @@ def _removal(known: Known, name: str) -> Decision:
     )
     retire = artifacts if known.options.prune else ()
     return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
+
+
+def _as_renamed(known: Known, decision: Decision) -> Decision:
+    """The decision; of a new image that is just what a removed one was built of, with what would keep its builds."""
+    gone = removed(known) if decision.image is not None and not decision.lock.builds else ()
+    if decision.image is None or not gone:
+        return decision
+    made_of = reviewed(want(decision.image, None).components)
+    for name in gone:
+        lock = known.locks.get(name)
+        if lock is not None and lock.builds and reviewed(lock.builds[0].components) == made_of:
+            note = (
+                f"this is what {name} was built of, which is declared no more: if it was renamed, "
+                f"`moved_from: {name}` in {decision.image.folder}/image.yaml keeps its builds, and nothing is built"
+            )
+            planned = decision.planned.model_copy(update={"notes": (*decision.planned.notes, note)})
+            return replace(decision, planned=planned)
+    return decision
 
 
 def _abandoned(known: Known) -> Iterator[Decision]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import unquote
 
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
@@ -59,6 +60,40 @@ def presence(situation: Situation, build: Build) -> Presence:
         found.unknown.extend(_unknown_elsewhere(found, situation, build=build, by_id=by_id))
     _settle(found, build)
     return found
+
+
+def of_another_fleet(situation: Situation) -> tuple[str, ...]:
+    """Why nothing is done about an image: what is recorded of it carries the name of another fleet.
+
+    Another clone may call this fleet so, or the repository was renamed or forked. That nobody can tell but a person,
+    who says it by `fleet:`; then the artifacts are tagged as that says.
+    """
+    if situation.fleet_is_declared:
+        return ()
+    recorded = {(artifact.location, artifact.id) for build in situation.lock.builds for artifact in build.artifacts}
+    fleets = ((one.location, one.own("fleet")) for one in situation.seen if (one.location, one.id) in recorded)
+    others = {(place, theirs) for place, theirs in fleets if theirs and not same_fleet(theirs, situation.fleet)}
+    # The same words for every image, so that a plan tells them once.
+    return tuple(
+        f"{place}: what is recorded carries the fleet {theirs}, and this clone's remote makes it {situation.fleet}: "
+        f"`fleet: {theirs}` in desired/reconciler.yaml keeps it so"
+        for place, theirs in sorted(others)
+    )
+
+
+def same_fleet(one: str, other: str) -> bool:
+    """Whether two names may be one fleet's, reached in two ways: by case, escapes, or what hosts add to a path."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(name: str) -> list[str]:
+    parts = unquote(name).lower().split("/")
+    while len(parts) > 1 and parts[0] in _ADDED:
+        parts = parts[1:]
+    return [part for part in parts if part and part != "_git"]
+
+
+_ADDED = frozenset({"scm", "a", "v3", "defaultcollection"})
 
 
 def _unrecorded(situation: Situation, build: Build, by_id: Mapping[tuple[str, str], Seen]) -> Mapping[str, Seen]:

@@ -32,6 +32,8 @@ class Situation:
     parent_pending: bool = False
     awaited_parents: tuple[str, ...] = ()
     """Keys of the parent's builds that the image will be built on once a verdict says so."""
+    fleet_is_declared: bool = False
+    """Whether a person gave the fleet its name; else it is the remote's."""
     renamed_from: str | None = None
     grace_seconds: int = 120
     live_branches: frozenset[str] | None = None

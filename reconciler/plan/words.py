@@ -113,7 +113,9 @@ def due(plan: Plan) -> str | None:
 
 
 def duration(seconds: int) -> str:
-    """Seconds for people: `38 s`, `6 min`, `1 h 20 min`."""
+    """Seconds for people: `38 s`, `6 min`, `1 h 20 min`; what took none, as it was counted, took `less than 1 s`."""
+    if seconds < 1:
+        return "less than 1 s"
     if seconds < 90:
         return f"{seconds} s"
     minutes = round(seconds / 60)
@@ -121,6 +123,15 @@ def duration(seconds: int) -> str:
         return f"{minutes} min"
     hours, rest = divmod(minutes, 60)
     return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def notes(plan: Plan) -> tuple[str, ...]:
+    """What to know before anything is built: `web, api: …`, each thing once."""
+    said: dict[str, list[PlannedImage]] = {}
+    for image in plan.images:
+        for one in image.notes:
+            said.setdefault(one, []).append(image)
+    return tuple(visible(f"{_names(images)}: {one}") for one, images in said.items())
 
 
 def _reason_lines(reason: Reason) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def _sbom(image: str, build: Build, inventory: Inventory | None, tree: Tree) -> 
 def _origin(run: Run, image: str) -> Origin:
     settings = run.known.fleet.settings.git
     remote = run.repository.remote(settings.remote)
-    repository = run.repository.fleet_name(settings.remote) if remote is not None else None
+    repository = run.repository.name(settings.remote) if remote is not None else None
     return Origin(fleet=run.known.fleet_name, image=image, repository=repository, branch=run.recorded_branch)
 
 

@@ -51,7 +51,7 @@ def build_image(
     started = run.now()
     with work_folder(below(run.folder), f"{image.name}-{build_id}") as folder:
         export = folder / "export"
-        exported = run.repository.export(run.known.head, export)
+        exported = run.repository.export(run.known.head, export, used=image.input_paths)
         for submodule in exported.submodules:
             what = f"the submodule {submodule} is not exported: what the build reads from it is missing"
             run.listener(events.Warned(image=image.name, what=what))

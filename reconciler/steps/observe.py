@@ -9,7 +9,10 @@ from datetime import datetime
 from difflib import get_close_matches
 
 from reconciler.desired.fleet import read_fleet
+from reconciler.git.attributes import filters
+from reconciler.git.export import LFS, filtered
 from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.fleet import Fleet
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
 from reconciler.model.plan import PlanOptions
@@ -30,7 +33,7 @@ def read_repository(tree: Tree, *, fleet_name: str, now: datetime, options: Plan
     Raises UserError for a broken reconciler.yaml, and for an image that was asked for and does not exist.
     """
     locks, broken = read_lockfiles(tree)
-    fleet = read_fleet(tree, recorded=None if options.preview else locks)
+    fleet = without_filtered(read_fleet(tree, recorded=None if options.preview else locks), tree)
     known = Known(
         tree=tree,
         fleet_name=fleet.settings.fleet or fleet_name,
@@ -42,6 +45,22 @@ def read_repository(tree: Tree, *, fleet_name: str, now: datetime, options: Plan
     )
     _refuse_unknown_names(known)
     return known
+
+
+def without_filtered(fleet: Fleet, tree: Tree) -> Fleet:
+    """The fleet, with a problem instead of each image an input of which goes through a filter that we can't stand for.
+
+    What people see of such a file is not what git keeps, and so what they review is not what would be built.
+    """
+    used = {name: image.input_paths for name, image in fleet.images.items()}
+    found = filters(tree, (path for paths in used.values() for path in paths))
+    wrong = {path: filtered(path, one) for path, one in found.items() if one.name != LFS}
+    if not wrong:
+        return fleet
+    problems = {name: tuple(wrong[path] for path in paths if path in wrong) for name, paths in used.items()}
+    problems = {name: errors for name, errors in problems.items() if errors}
+    images = {name: image for name, image in fleet.images.items() if name not in problems}
+    return replace(fleet, images=images, problems=dict(sorted({**fleet.problems, **problems}.items())))
 
 
 def observe(known: Known, registry: Registry) -> Known:

@@ -14,7 +14,7 @@ from typing import Literal
 from reconciler.git.request import Change, Commit, TagRequest
 from reconciler.model import events
 from reconciler.model.difference import Difference
-from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile, Undelivered, Verdict, Verified
@@ -30,6 +30,9 @@ from reconciler.steps.attachments import attach, detach
 from reconciler.steps.inventories import sbom_tag
 from reconciler.steps.run import Run
 from reconciler.steps.still_wanted import Unwanted, changed, declared_at, pin_moved, recorded_by_others
+
+_KEPT = "the builds are kept and will be adopted, nothing is lost"
+"""Said where something was built, and nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,8 @@ def record_build(
     except ReconcilerError as error:
         # Nothing could be pushed: leave the exact record where a person finds it.
         kept = write_unsaved(run.repository.root, image.name, build=build, inventory=contents.inventory)
-        error.mend = (*error.mend, f"its record is kept in {kept}; the image is adopted by the next run that can push")
+        record = f"its record is kept in {kept}; the image is adopted by the next run that can push"
+        error.mend = (_KEPT, *error.mend, record)
         raise
     forget_unsaved(run.repository.root, image.name)
     return recording
@@ -159,7 +163,7 @@ def record_verified(run: Run, image: Image, *, kept: Build, verified: Verified, 
     message = messages.verified_commit(image.name, kept.id, verified, build.reasons)
     tag = TagRequest(
         name=messages.tag_name(image.name, build.id),
-        target=build.commit if _has(run, build.commit) else run.known.head,
+        target=build.commit if run.repository.has(build.commit) else run.known.head,
         message=messages.verified_tag(image.name, kept.id, build),
     )
     return _record(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
@@ -171,7 +175,7 @@ def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> R
     before = built.verdict if built is not None and built.verdict != verdict else None
     tag = TagRequest(
         name=messages.verdict_tag_name(image.name, build_id, overruled=before),
-        target=built.commit if built is not None and _has(run, built.commit) else run.known.head,
+        target=built.commit if built is not None and run.repository.has(built.commit) else run.known.head,
         message=messages.verdict_tag(image.name, build_id, verdict),
     )
 
@@ -197,14 +201,6 @@ def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, .
 
     message = messages.undelivered_commit(image.name, undelivered)
     return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
-
-
-def _has(run: Run, commit: str) -> bool:
-    try:
-        run.repository.resolve(commit)
-    except UserError:
-        return False
-    return True
 
 
 def _deleted(lock: Lockfile, tree: Tree) -> None:
@@ -272,12 +268,16 @@ def _record(
         return Recording(latest[-1], superseded=True, why=unwanted[-1].why, instead=unwanted[-1].instead)
     if recorded.left_behind is not None:
         run.listener(events.Warned(image=name, what=f"the checkout was left as it is: {recorded.left_behind}"))
+    if recorded.owed_tags:
+        what = f"recorded, but without the tag {', '.join(recorded.owed_tags)}: {recorded.why_owed}"
+        run.listener(events.Warned(image=name, what=what))
     if recorded.changed:
         run.listener(
             events.Recorded(image=name, commit=recorded.commit, branch=recorded.branch, pushed=recorded.pushed)
         )
     commit = recorded.commit if recorded.changed else None
-    return Recording(latest[-1], commit=commit, tags=tuple(tag.name for tag in tags))
+    made = tuple(tag.name for tag in tags if tag.name not in recorded.owed_tags)
+    return Recording(latest[-1], commit=commit, tags=made)
 
 
 def _build_tag(
@@ -288,7 +288,7 @@ def _build_tag(
     if verb == "adopt":
         if run.repository.annotated_tag(name) is not None:
             return ()
-        if not _has(run, build.commit):
+        if not run.repository.has(build.commit):
             what = f"{build.id} gets no tag: its commit {build.commit[:12]} is not in this repository any more"
             run.listener(events.Warned(image=image.name, what=what))
             return ()

@@ -95,8 +95,8 @@ def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
     artifact = build.artifact_in(image.build_region) or build.artifacts[0]
     with work_folder(for_tests(run.folder), f"{image.name}-{build.id}-test") as folder:
         export = folder / "export"
-        run.repository.export(run.known.head, export)
         suite = _suite(image)
+        run.repository.export(run.known.head, export, used=_used(run, image, suite=suite))
         _sweep(run, image, testbed.instances, location=artifact.location)
         run.listener(
             events.Booting(
@@ -135,6 +135,13 @@ def _suite(image: Image) -> str | None:
     """The path of the image's own tests from the repository's root, or None where it has none."""
     written = image.declaration.smoke_test.suite
     return resolve(written, image.folder) if written is not None else None
+
+
+def _used(run: Run, image: Image, *, suite: str | None) -> tuple[str, ...]:
+    """The files that a test reads: its suite, and what the build was given, which may hold secrets."""
+    under = (path for path in run.known.tree.entries if suite and (path == suite or path.startswith(f"{suite}/")))
+    given = {resolve(written, image.folder) for written in image.declaration.packer.var_files}
+    return (*under, *(path for path in image.input_paths if path in given or ".pkrvars." in path))
 
 
 def _secrets(image: Image, export: Path) -> frozenset[str]:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.git.answer import Answer, Reply, as_error, read_answer
+from reconciler.git.answer import Answer, Reply, read_answer
 from reconciler.git.command import Finished
+from reconciler.git.refusal import as_error
 from reconciler.model.errors import Contention, Terminal, Transient, UserError
 
 BRANCH = "!\tabc:refs/heads/main\t{}\n"
@@ -24,7 +25,7 @@ SAID = [
     ),
     (BRANCH.format("[remote rejected] (cannot lock ref: reference already exists)"), ADVICE, Answer.LOST),
     ("", "error: cannot lock ref 'refs/reconciler/remotes/origin/main': is at a1 but expected b2\n", Answer.LOST),
-    ("", "fatal: Unable to create '/r/.git/shallow.lock': File exists.\n", Answer.LOST),
+    ("", "fatal: Unable to create '/r/.git/shallow.lock': File exists.\n", Answer.LOCKED),
     (
         BRANCH.format("[remote rejected] (protected branch hook declined)"),
         "remote: error: GH006: Protected branch update failed for refs/heads/main.        \n" + ADVICE,
@@ -124,6 +125,76 @@ def test_a_forbidden_push_reads_as_documented() -> None:
 
     assert str(as_error(reply, remote="origin", branch="main")).splitlines() == [
         "the branch main refuses pushes (GH006: protected branch)",
-        "  the builds are kept and will be adopted, nothing is lost",
         "  set `git.push: pull-request` in desired/reconciler.yaml, or let the bot bypass the rule",
     ]
+
+
+@pytest.mark.parametrize(
+    ("summary", "answer"),
+    [
+        ("[remote rejected] (TF402455: Pushes to this branch are not permitted; use a pull request)", "FORBIDDEN"),
+        ("[remote rejected] (prohibited by Gerrit: not permitted: update)", "FORBIDDEN"),
+        ("[remote rejected] (permission denied)", "FORBIDDEN"),
+        ("[remote rejected] (refname conflict)", "IN_THE_WAY"),
+        ("[remote rejected] (failure)", "REFUSED"),
+        # Nobody knows whether it was done.
+        ("[remote failure] (remote failed to report status)", "UNREACHABLE"),
+    ],
+)  # fmt: skip
+def test_the_reason_of_a_ref_is_read_before_anything_else(summary: str, answer: str) -> None:
+    reply = read_answer(Finished(1, BRANCH.format(summary).encode(), HANG_UP + ADVICE))
+
+    assert reply.answer is Answer[answer]
+    assert "[remote" not in reply.why
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "rejected: the message says (fetch first)",
+        "rejected: HEAD of 'Unable to create 'x.lock': File exists' fails the linter",
+        "rejected: repository not found in the allow list",
+        "rejected: cannot lock ref is a forbidden phrase",
+    ],
+)
+def test_what_a_hook_quotes_is_not_taken_for_git_itself(quoted: str) -> None:
+    stdout = BRANCH.format("[remote rejected] (pre-receive hook declined)")
+
+    reply = read_answer(Finished(1, stdout.encode(), f"remote: {quoted}\n{ADVICE}"))
+
+    assert (reply.answer, reply.why, reply.said) == (Answer.FORBIDDEN, quoted, (quoted,))
+
+
+@pytest.mark.parametrize(
+    ("stderr", "answer"),
+    [
+        ("fatal: the receiving end does not support --signed push\n" + HANG_UP, Answer.UNUSABLE),
+        ("fatal: the receiving end does not support push options\n" + HANG_UP, Answer.UNUSABLE),
+        ("fatal: the receiving end does not support --atomic push\n" + HANG_UP, Answer.NOT_ATOMIC),
+        ("fatal: helper hg does not support --atomic\n", Answer.NOT_ATOMIC),
+        ("fatal: mismatched algorithms: client sha1; server sha256\n", Answer.UNUSABLE),
+        ("fatal: transport 'http' not allowed\n", Answer.UNUSABLE),
+        ("fatal: unable to find remote helper for 'codecommit'\n", Answer.UNUSABLE),
+        ("error: cannot run plink: No such file or directory\nfatal: unable to fork\n", Answer.UNUSABLE),
+        ("vault-ssh -q: 1: vault-ssh: not found\nfatal: Could not read from remote repository.\n", Answer.UNUSABLE),
+        ("fatal: unable to access 'https://x/': SSL certificate problem: self-signed certificate\n", Answer.UNUSABLE),
+        ("fatal: remote error: access denied or repository not exported: /o/n.git\n", Answer.DENIED),
+        ("fatal: remote error: service not enabled: /o/n.git\n", Answer.DENIED),
+        ("remote: TF401019: The Git repository with name or identifier x does not exist\n", Answer.NO_REPOSITORY),
+    ],
+)
+def test_what_is_the_same_the_next_time_is_not_taken_for_a_network_failure(stderr: str, answer: Answer) -> None:
+    assert read_answer(Finished(128, b"", stderr)).answer is answer
+
+
+@pytest.mark.parametrize("unit", ["repository ", "Permission to x ", "a://", "error: ", "'refs/x' exists; cannot "])
+@pytest.mark.parametrize("end", ["\n", " "])
+def test_the_length_of_a_message_is_no_burden(unit: str, end: str) -> None:
+    # Unbounded patterns go over such text once for each of its words: more than anybody waits for.
+    endless = "remote: " + (unit * 40 + end) * (2_000_000 // (len(unit) * 40))
+
+    reply = read_answer(Finished(1, b"", endless + "\nfatal: early EOF\n"))
+
+    assert reply.answer is not Answer.DONE
+    assert len(reply.why) <= 201
+    assert sum(map(len, reply.said)) < 2000

@@ -123,6 +123,26 @@ def test_no_name_of_a_folder_becomes_a_command(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "orb", ["acme/reconciler@1.0.0", {"jobs": {"reconcile": CONFIG["jobs"]["reconcile"]}}], ids=["published", "inline"]
+)
+def test_the_job_may_be_an_orbs(a_plan: MakePlan, planned: MakePlanned, orb: Any) -> None:
+    config = {"version": 2.1, "orbs": {"reconciler": orb}, "workflows": {}}
+    plan = a_plan(planned("base", reasons=[Reason(code="new")]))
+
+    made = continuation(config, plan, job="reconciler/reconcile")
+
+    assert [next(iter(job)) for job in jobs(made)] == ["reconciler/reconcile"]
+    assert made["orbs"] == config["orbs"]
+    assert "jobs" not in made
+
+
+@pytest.mark.parametrize("orbs", [{}, {"other": "acme/reconciler@1"}, {"reconciler": {}}, {"reconciler": None}, None])
+def test_an_orb_that_has_no_such_job_is_said(a_plan: MakePlan, orbs: Any) -> None:
+    with pytest.raises(UserError, match="has no job 'reconciler/reconcile'"):
+        continuation({"orbs": orbs}, a_plan(), job="reconciler/reconcile")
+
+
+@pytest.mark.parametrize(
     ("config", "says"),
     [
         ({}, "has no job 'reconcile'"),

@@ -35,7 +35,8 @@ def test_six_images_are_named_and_the_others_counted(a_plan: MakePlan, planned: 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0 s"), (38, "38 s"), (89, "89 s"), (90, "2 min"), (360, "6 min"), (5369, "89 min"), (5370, "1 h 30 min"),
+        (0, "less than 1 s"), (1, "1 s"),
+        (38, "38 s"), (89, "89 s"), (90, "2 min"), (360, "6 min"), (5369, "89 min"), (5370, "1 h 30 min"),
         (7200, "2 h"), (7260, "2 h 1 min"), (7229, "2 h"),
     ],
 )  # fmt: skip
