@@ -247,7 +247,7 @@ def test_a_faulty_lockfile_is_refused_with_the_place_and_a_way_out(fault: str) -
 LATER: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
     "key": (lambda lock: lock["builds"][0].update(waves=[]), 'unknown key "waves"'),
     "part": (lambda lock: lock.update(delivery={"to": "x"}), 'unknown key "delivery"'),
-    "phase": (lambda lock: lock["builds"][0].update(phase="superseded"), "phase: input should be "),
+    "phase": (lambda lock: lock["builds"][0].update(phase="archived"), "phase: input should be "),
     "schema": (lambda lock: lock.update(schema=2), "schema 2, and this one knows 1"),
 }
 
