@@ -50,6 +50,8 @@ class Answer(Enum):
     NO_BRANCH = auto()
     UNUSABLE = auto()
     """The server, or git here, can't do what was asked: it is the same the next time."""
+    UNWRITABLE = auto()
+    """This clone can't be written to."""
     REFUSED = auto()
     """The server said no, for a reason that we don't know."""
     UNREACHABLE = auto()
@@ -87,8 +89,8 @@ class Reply:
 
 
 _TAGS = "refs/tags/"
-_COLLATERAL = re.compile(r"\(atomic (?:push|transaction) fail(?:ed|ure)\)")
-"""Said of a ref that was refused only because another one was."""
+_COLLATERAL = re.compile(r"\(atomic (?:push|transaction) fail(?:ed|ure)\)|\(transaction aborted\)")
+"""Said of a ref that was refused only because another one was, by git and by JGit (Gerrit)."""
 _MOVED = re.compile(
     r"\b(?:fetch first|non-fast-forward|stale info|needs force|remote ref updated since checkout|"
     r"but expected [0-9a-f]{7})"
@@ -108,6 +110,8 @@ _BROKEN = (
     r"(?:returned error:|HTTP) (?:429|5\d\d)\b|Internal Server Error|Internal API (?:error|unreachable)|"
     r"fatal error in commit_refs"  # GitHub's storage
 )
+
+_UNWRITABLE = "No space left|Read-only file system|insufficient permission|Disk quota exceeded"
 
 # In order: the first that matches any line wins. A host's own words (GH006) go before the status that git gives every
 # hook ("pre-receive hook declined"), and a lost race that a hook reports before that too.
@@ -131,6 +135,7 @@ _UNANSWERED: tuple[tuple[str, Answer], ...] = (
     (r"(?:returned error:|HTTP) 40[13]\b", Answer.DENIED),
     (r"(?:returned error:|HTTP) 404\b|^fatal: repository .{0,200} not found", Answer.NO_REPOSITORY),
     (_BROKEN, Answer.UNREACHABLE),
+    (rf"^(?:fatal|error): .{{0,300}}(?:{_UNWRITABLE})", Answer.UNWRITABLE),
     (_IN_THE_WAY, Answer.IN_THE_WAY),
     (_LOCKED, Answer.LOCKED),
     (_HELD, Answer.LOST),
@@ -147,7 +152,8 @@ _UNANSWERED: tuple[tuple[str, Answer], ...] = (
     (r"^fatal: (?:transport|protocol) '[^']{0,40}' (?:is )?not allowed|unable to find remote helper", Answer.UNUSABLE),
     (r"^git: '[^']{1,100}' is not a git command|^error: cannot run [^:]{1,200}: No such file", Answer.UNUSABLE),
     (r"^[^:]{1,200}: (?:line )?\d{1,4}: [^:]{1,200}: (?:command )?not found$", Answer.UNUSABLE),  # core.sshCommand
-    (r"certificate (?:problem|verification failed)|combined with refspecs", Answer.UNUSABLE),
+    (r"certificate (?:problem|verification failed)|uses plaintext credentials", Answer.UNUSABLE),
+    (r"^(?:fatal|error): .{0,300}(?:fsck error|dubious ownership)", Answer.UNUSABLE),
 )
 
 

@@ -53,6 +53,11 @@ _WORDINGS: Mapping[Answer, _Wording] = {
     ),
     Answer.UNUSABLE: _UNUSABLE,
     Answer.NOT_ATOMIC: _UNUSABLE,
+    Answer.UNWRITABLE: _Wording(
+        Terminal,
+        "git can't write to this clone ({why})",
+        ("make room, or run as whoever owns its .git; nothing is wrong with {remote}",),
+    ),
     Answer.REFUSED: _Wording(
         Terminal, "{remote} refused the push to {branch} ({why})", ("whoever runs {remote} can say why",)
     ),

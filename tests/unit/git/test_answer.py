@@ -5,7 +5,7 @@ import pytest
 from reconciler.git.answer import Answer, Reply, read_answer
 from reconciler.git.command import Finished
 from reconciler.git.refusal import as_error
-from reconciler.model.errors import Contention, Terminal, Transient, UserError
+from reconciler.model.errors import Contention, Locked, Terminal, Transient, UserError
 
 BRANCH = "!\tabc:refs/heads/main\t{}\n"
 ADVICE = "error: failed to push some refs to 'https://example.org/o/n.git'\n"
@@ -107,6 +107,10 @@ def test_an_existing_tag_is_named_although_the_branch_was_rejected_with_it() -> 
         (Answer.FORBIDDEN, Terminal),
         (Answer.DENIED, Terminal),
         (Answer.REFUSED, Terminal),
+        (Answer.UNUSABLE, Terminal),
+        (Answer.UNWRITABLE, Terminal),
+        (Answer.IN_THE_WAY, Terminal),
+        (Answer.LOCKED, Locked),
         (Answer.NO_REPOSITORY, UserError),
         (Answer.NO_BRANCH, UserError),
         (Answer.UNREACHABLE, Transient),
@@ -178,6 +182,16 @@ def test_what_a_hook_quotes_is_not_taken_for_git_itself(quoted: str) -> None:
         ("error: cannot run plink: No such file or directory\nfatal: unable to fork\n", Answer.UNUSABLE),
         ("vault-ssh -q: 1: vault-ssh: not found\nfatal: Could not read from remote repository.\n", Answer.UNUSABLE),
         ("fatal: unable to access 'https://x/': SSL certificate problem: self-signed certificate\n", Answer.UNUSABLE),
+        ("fatal: URL 'https://bot:<redacted>@x/' uses plaintext credentials\n", Answer.UNUSABLE),
+        ("fatal: detected dubious ownership in repository at '/srv/x.git'\n", Answer.UNUSABLE),
+        ("fatal: fsck error in packed object\nfatal: fetch-pack: invalid index-pack output\n", Answer.UNUSABLE),
+        ("fatal: write error: No space left on device\nfatal: index-pack failed\n", Answer.UNWRITABLE),
+        (
+            "error: insufficient permission for adding an object to repository database .git/objects\n",
+            Answer.UNWRITABLE,
+        ),
+        ("remote: fatal: No space left on device\nfatal: early EOF\n", Answer.UNREACHABLE),
+        ("** this machine is not supported at night **\nfatal: early EOF\n", Answer.UNREACHABLE),
         ("fatal: remote error: access denied or repository not exported: /o/n.git\n", Answer.DENIED),
         ("fatal: remote error: service not enabled: /o/n.git\n", Answer.DENIED),
         ("remote: TF401019: The Git repository with name or identifier x does not exist\n", Answer.NO_REPOSITORY),
@@ -198,3 +212,14 @@ def test_the_length_of_a_message_is_no_burden(unit: str, end: str) -> None:
     assert reply.answer is not Answer.DONE
     assert len(reply.why) <= 201
     assert sum(map(len, reply.said)) < 2000
+
+
+def test_gerrits_word_for_what_fell_with_another_ref_is_known() -> None:
+    stdout = (
+        BRANCH.format("[remote rejected] (transaction aborted)")
+        + "!\tdef:refs/tags/image/web/1\t[remote rejected] (prohibited by Gerrit: not permitted: create)\n"
+    )
+
+    reply = read_answer(Finished(1, stdout.encode(), ADVICE))
+
+    assert (reply.answer, reply.tags) == (Answer.FORBIDDEN, ("image/web/1",))
