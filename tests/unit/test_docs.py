@@ -167,7 +167,7 @@ def test_every_make_target_that_is_shown_exists() -> None:
         (name_of(page), target)
         for page in PAGES
         for code in code_in(page.read_text())
-        for words in re.findall(r"^(?:\s*|.* )make((?: +[a-z]+)+)", code)
+        for words in re.findall(r"^\s*make((?: +[a-z]+)+)\s*(?:[#>].*)?$", code)
         for target in words.split()
     }
 
