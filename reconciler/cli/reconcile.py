@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -161,7 +163,8 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
         show_text(f"{words.headline(report.plan)}: {nothing}.", hang=2)
     width = max((len(result.image) for result in report.results), default=0)
     for result in report.results:
-        show_text(_line(result, width), hang=width + 14)
+        for line in _lines(result, width):
+            show_text(line, hang=width + 14)
     commits = [result.commit for result in report.results if result.commit]
     tags = sum(len(result.tags) for result in report.results)
     if commits:
@@ -173,6 +176,14 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
         if image.image not in acted_on and image.sync != "in-sync":
             for line in words.details(image):
                 note(f"{image.image}: {line}")
+
+
+def _lines(result: Result, width: int) -> Iterator[str]:
+    """What became of an image, and each thing that was done beside it. What was changed is said by these alone."""
+    if result.status != "changed" or not result.did:
+        yield _line(result, width)
+    for deed in result.did:
+        yield f"{result.image:<{width}}  {deed.verb:<10}  {visible(deed.what)}"
 
 
 def _line(result: Result, width: int) -> str:
@@ -212,7 +223,7 @@ def _told(result: Result) -> tuple[str, ...]:
 
 def _as_json(report: Report, target: Target) -> dict[str, Any]:
     return {
-        "format_version": "1.0",
+        "format_version": "1.1",
         "branch": target.branch,
         "exit_code": report.exit_code,
         "plan": report.plan.model_dump(mode="json", exclude_none=True),
@@ -221,6 +232,7 @@ def _as_json(report: Report, target: Target) -> dict[str, Any]:
                 "image": result.image,
                 "status": result.status,
                 "why": result.why or None,
+                "did": [asdict(deed) for deed in result.did],
                 "build": _plain(result.build),
                 "smoke_test": _plain(result.tested),
                 "difference": _plain(result.difference),
