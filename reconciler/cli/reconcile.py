@@ -171,11 +171,14 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
         pushed_to = "pushed to" if repository.remote(remote) is not None else "on"
         where = f"{_count(len(commits), 'commit')} {pushed_to} {branch}"
         show_text(f"Recorded in state/: {where} ({repository.newest(commits)[:7]}), {_count(tags, 'tag')}.", hang=2)
-    acted_on = {result.image for result in report.results}
+    acted_on = {result.image: result for result in report.results}
     for image in report.plan.images:
-        if image.image not in acted_on and image.sync != "in-sync":
+        done = acted_on.get(image.image)
+        if done is None and image.sync != "in-sync":
             for line in words.details(image):
                 note(f"{image.image}: {line}")
+        elif done is not None and done.stands and image.waits_for:
+            note(f"{image.image}: {image.waits_for}")  # what was not done, beside what was
 
 
 def _lines(result: Result, width: int) -> Iterator[str]:
