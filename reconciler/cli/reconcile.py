@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -161,18 +163,30 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
         show_text(f"{words.headline(report.plan)}: {nothing}.", hang=2)
     width = max((len(result.image) for result in report.results), default=0)
     for result in report.results:
-        show_text(_line(result, width), hang=width + 14)
+        for line in _lines(result, width):
+            show_text(line, hang=width + 14)
     commits = [result.commit for result in report.results if result.commit]
     tags = sum(len(result.tags) for result in report.results)
     if commits:
         pushed_to = "pushed to" if repository.remote(remote) is not None else "on"
         where = f"{_count(len(commits), 'commit')} {pushed_to} {branch}"
         show_text(f"Recorded in state/: {where} ({repository.newest(commits)[:7]}), {_count(tags, 'tag')}.", hang=2)
-    acted_on = {result.image for result in report.results}
+    acted_on = {result.image: result for result in report.results}
     for image in report.plan.images:
-        if image.image not in acted_on and image.sync != "in-sync":
+        done = acted_on.get(image.image)
+        if done is None and image.sync != "in-sync":
             for line in words.details(image):
                 note(f"{image.image}: {line}")
+        elif done is not None and done.stands and image.waits_for:
+            note(f"{image.image}: {image.waits_for}")  # what was not done, beside what was
+
+
+def _lines(result: Result, width: int) -> Iterator[str]:
+    """What became of an image, and each thing that was done beside it. What was changed is said by these alone."""
+    if result.status != "changed" or not result.did:
+        yield _line(result, width)
+    for deed in result.did:
+        yield f"{result.image:<{width}}  {deed.verb:<10}  {visible(deed.what)}"
 
 
 def _line(result: Result, width: int) -> str:
@@ -212,7 +226,7 @@ def _told(result: Result) -> tuple[str, ...]:
 
 def _as_json(report: Report, target: Target) -> dict[str, Any]:
     return {
-        "format_version": "1.0",
+        "format_version": "1.1",
         "branch": target.branch,
         "exit_code": report.exit_code,
         "plan": report.plan.model_dump(mode="json", exclude_none=True),
@@ -221,6 +235,7 @@ def _as_json(report: Report, target: Target) -> dict[str, Any]:
                 "image": result.image,
                 "status": result.status,
                 "why": result.why or None,
+                "did": [asdict(deed) for deed in result.did],
                 "build": _plain(result.build),
                 "smoke_test": _plain(result.tested),
                 "difference": _plain(result.difference),

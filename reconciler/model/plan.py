@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,11 +14,24 @@ from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
 from reconciler.model.values import Model, is_empty
 
-FORMAT_VERSION: Literal["1.0"] = "1.0"
+FORMAT_VERSION: Literal["1.1"] = "1.1"
 
 Sync = Literal["in-sync", "drifted", "unknown"]
 Health = Literal["healthy", "building", "awaiting-verdict", "degraded", "suspended", "unknown"]
 Action = Literal["build", "adopt", "copy", "retag", "share", "promote", "retire", "record", "none"]
+
+
+class Retirement(Model):
+    """An artifact that goes, with what it is stored in."""
+
+    location: str
+    id: str
+
+    @staticmethod
+    def of(artifacts: Iterable[Artifact | Seen]) -> tuple[Retirement, ...]:
+        """Artifacts as a plan has them, in order of place."""
+        places = sorted({(one.location, one.id) for one in artifacts})
+        return tuple(Retirement(location=location, id=artifact_id) for location, artifact_id in places)
 
 
 class PlannedImage(Model):
@@ -29,6 +42,7 @@ class PlannedImage(Model):
     health: Health
     actions: tuple[Action, ...]
     reasons: tuple[Reason, ...] = ()
+    retires: tuple[Retirement, ...] = Field((), description="What will be deleted, each with its snapshots.")
     blocked_by: tuple[str, ...] = Field((), description="Parents in this plan that must be done first.")
     waits_for: str | None = Field(None, description="Why nothing is done although the image has drifted.")
     estimate_seconds: int | None = Field(None, description="From earlier builds; absent where there are none.")
@@ -60,7 +74,7 @@ class PlanOptions(Model):
 class Plan(Model):
     """The drift of a fleet at one commit."""
 
-    format_version: Literal["1.0"] = FORMAT_VERSION
+    format_version: Literal["1.1"] = FORMAT_VERSION
     plan_id: str = Field(description="Binds the plan to its head, wanted keys, lockfiles and actions.")
     head: str = Field(description="The commit (or, with --worktree, the tree) that was planned.")
     options: PlanOptions = PlanOptions()

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
-from reconciler.model.plan import Action, Decision, Health, PlannedImage, Wanted
+from reconciler.model.plan import Action, Decision, Health, PlannedImage, Retirement, Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.adoption import NEVER_AGAIN, adoptable, adoptable_by_inputs
@@ -25,6 +25,7 @@ from reconciler.plan.situation import Situation
 from reconciler.plan.stale_previews import with_old_previews
 from reconciler.plan.transitions import promotes, with_verdict
 from reconciler.plan.verdicts import awaiting, news_of, with_verdicts
+from reconciler.plan.words import counted
 
 _NONE: tuple[Action, ...] = ("none",)
 
@@ -185,7 +186,10 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
         actions=_cheapest(situation, found, worded),
         reasons=reasons,
         unknown=tuple(found.unknown),
-        waits_for="asks for --prune" if found.extra and not situation.options.prune else None,
+        waits_for=f"kept; `--prune` deletes {counted(Retirement.of(found.extra))}"
+        if found.extra and not situation.options.prune
+        else None,
+        retires=Retirement.of(found.extra) if situation.options.prune else (),
     )
     return replace(
         _decision(situation, wanted, outcome),
@@ -273,6 +277,7 @@ class _Outcome:
     reasons: tuple[Reason, ...] = ()
     unknown: tuple[str, ...] = ()
     waits_for: str | None = None
+    retires: tuple[Retirement, ...] = ()
 
 
 def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) -> Decision:
@@ -284,6 +289,7 @@ def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) ->
         health=_health(situation, wanted, outcome),
         actions=outcome.actions,
         reasons=outcome.reasons,
+        retires=outcome.retires if "retire" in outcome.actions else (),
         blocked_by=(situation.image.parent or "",) if waits else (),
         waits_for=outcome.waits_for,
         estimate_seconds=seconds_until_tested(situation.lock) if building else None,
@@ -323,6 +329,7 @@ def _suspended(situation: Situation, decision: Decision) -> Decision:
         update={
             "health": "suspended",
             "actions": _NONE,
+            "retires": (),
             "blocked_by": (),
             "estimate_seconds": None,
             "waits_for": f"suspended{until}: {suspend.reason}",

@@ -29,12 +29,18 @@ def build_commit(image: str, build: Build, *, verb: str = "build", difference: D
     return _message(f"{image}: {verb} {build.id} ({codes})", body, trailers)
 
 
-def change_commit(image: str, what: str, reasons: Iterable[Reason], *, added: Iterable[Artifact] = ()) -> str:
+def change_commit(
+    image: str, what: str, reasons: Iterable[Reason], *, added: Iterable[Artifact] = (), gone: Iterable[Artifact] = ()
+) -> str:
     """The message of a commit that records anything else: a copy, new tags, a retired artifact."""
     reasons = tuple(reasons)
     codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
     trailers = [f"Reconciler-Image: {image}", *_reason_trailers(reasons)]
-    body = [*map(sentence, reasons), *(f"Now {one.location} {one.id}." for one in added)]
+    body = [
+        *map(sentence, reasons),
+        *(f"Now {one.location} {one.id}." for one in added),
+        *(f"Retired {one.location} {one.id}." for one in gone),
+    ]
     return _message(f"{image}: {what} ({codes})", body, trailers)
 
 

@@ -12,7 +12,7 @@ from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Observation, Seen
-from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions
+from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions, Retirement
 from reconciler.model.source import Pin
 from reconciler.model.tree import Tree
 from reconciler.model.values import digest
@@ -23,6 +23,7 @@ from reconciler.plan.order import graph, in_order, with_ancestors
 from reconciler.plan.parents import ParentPin, awaited_keys, pin_to_parent, pin_to_recorded
 from reconciler.plan.situation import Situation
 from reconciler.plan.stale_previews import abandoned
+from reconciler.plan.words import counted
 
 
 @dataclass(frozen=True)
@@ -191,15 +192,17 @@ def _removal(known: Known, name: str) -> Decision:
         return _broken(known, name, (known.broken_locks[name],))
     lock = known.locks[name]
     artifacts = tuple(artifact for build in lock.builds for artifact in build.artifacts)
+    retire = artifacts if known.options.prune else ()
+    recorded = "1 recorded build" if len(lock.builds) == 1 else f"{len(lock.builds)} recorded builds"
     planned = PlannedImage(
         image=name,
         sync="drifted",
         health="healthy",
         actions=("retire",) if known.options.prune else ("none",),
-        reasons=(Reason(code="removed", was=f"{len(lock.builds)} recorded builds", now="not declared"),),
-        waits_for=None if known.options.prune else "retired only when asked: --prune",
+        reasons=(Reason(code="removed", was=recorded, now="not declared"),),
+        retires=Retirement.of(retire),
+        waits_for=None if known.options.prune else f"kept; `--prune` deletes {counted(Retirement.of(artifacts))}",
     )
-    retire = artifacts if known.options.prune else ()
     return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
 
 

@@ -12,7 +12,7 @@ from reconciler.model.declaration import IMAGE_NAME_PATTERN, Retain
 from reconciler.model.fleet import Fleet
 from reconciler.model.lockfile import Failure, Lockfile, Reason
 from reconciler.model.observation import Seen
-from reconciler.model.plan import Decision, PlannedImage
+from reconciler.model.plan import Decision, PlannedImage, Retirement
 from reconciler.model.source import Pin
 from reconciler.model.values import parse_instant
 from reconciler.plan.key import wanted as want
@@ -52,7 +52,11 @@ def with_old_previews(situation: Situation, decision: Decision) -> Decision:
     useless = tuple(_useless(others, live=situation.live_branches, now=situation.now, limit=limit))
     awaited = _awaited(situation) if useless else frozenset()
     old = (*(one for one in useless if one.own("key") not in awaited and one not in left), *left)
-    return replace(with_action(decision, "retire", *map(_reason, old)), old_previews=old) if old else decision
+    if not old:
+        return decision
+    acting = with_action(decision, "retire", *map(_reason, old))
+    retires = (*acting.planned.retires, *Retirement.of(old))
+    return replace(acting, old_previews=old, planned=acting.planned.model_copy(update={"retires": retires}))
 
 
 def _left(situation: Situation, decision: Decision, seen: Iterable[Seen]) -> Iterator[Seen]:
@@ -102,8 +106,9 @@ def abandoned(
         old = (*_useless(artifacts, live=live, now=now, limit=kept_for(fleet, name)), *left)
         if old:
             planned = PlannedImage(
-                image=name, sync="drifted", health="healthy", actions=("retire",), reasons=tuple(map(_reason, old))
-            )
+                image=name, sync="drifted", health="healthy", actions=("retire",), reasons=tuple(map(_reason, old)),
+                retires=Retirement.of(old),
+            )  # fmt: skip
             yield Decision(planned=planned, image=None, lock=Lockfile(image=name), wanted=None, old_previews=old)
 
 

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Sequence
 
 from reconciler.model.lockfile import Reason
-from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.plan import Plan, PlannedImage, Retirement
 from reconciler.model.printable import visible
 from reconciler.plan.estimate import longest_chain
 
 MOST_FILES = 8
 _MOST_DUE = 3
+_MOST_GONE = 8
 _AT_A_REGION = re.compile(r"([a-z0-9-]+): ")
 NOT_BUILT = "not built yet"
 """What is said of a new image."""
@@ -75,6 +78,9 @@ def facts(image: PlannedImage) -> tuple[str, ...]:
 
 def _after_reasons(image: PlannedImage) -> list[str]:
     lines = [line.strip() for what in _by_reason(image.unknown) for line in what.splitlines()]
+    told = " ".join(reason.was or "" for reason in image.reasons)
+    if any(one.id not in told for one in image.retires):
+        lines.append(f"deletes {listed(image.retires)}")
     if image.blocked_by:
         lines.append(f"waits for {', '.join(image.blocked_by)}")
     if image.waits_for:
@@ -110,6 +116,22 @@ def due(plan: Plan) -> str | None:
     named = ", ".join(f"{visible(name)} {moment[:10]} {moment[11:16]}" for moment, name in coming[:_MOST_DUE])
     more = f" and {len(coming) - _MOST_DUE} more" if len(coming) > _MOST_DUE else ""
     return f"Refresh due (UTC): {named}{more}."
+
+
+def counted(gone: Sequence[Retirement]) -> str:
+    """How many artifacts go, and where: `5 AMIs in 3 regions`."""
+    places = len({one.location for one in gone})
+    return f"{len(gone)} AMI{'' if len(gone) == 1 else 's'} in {places} region{'' if places == 1 else 's'}"
+
+
+def listed(gone: Sequence[Retirement]) -> str:
+    """The same with each: `2 AMIs in 1 region: us-east-1 ami-0… ami-0…`; of many, the first and how many more."""
+    by_place: defaultdict[str, list[str]] = defaultdict(list)
+    for one in gone[:_MOST_GONE]:
+        by_place[one.location].append(one.id)
+    named = "  ".join(" ".join([place, *ids]) for place, ids in by_place.items())
+    more = f" (+{len(gone) - _MOST_GONE} more)" if len(gone) > _MOST_GONE else ""
+    return f"{counted(gone)}: {named}{more}"
 
 
 def duration(seconds: int) -> str:

@@ -2,30 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact
-from reconciler.model.plan import Decision, Wanted
+from reconciler.model.lockfile import Artifact, Lockfile
+from reconciler.model.plan import Decision, Retirement, Wanted
 from reconciler.model.source import Pin
 from reconciler.plan import transitions
 from reconciler.plan.adoption import adoptable
+from reconciler.plan.channels import moves
 from reconciler.plan.diff import renewal
 from reconciler.plan.key import moved
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING, pin_to_recorded
 from reconciler.plan.planning import lock_of
+from reconciler.plan.reasons import request_text
 from reconciler.plan.situation import Situation
+from reconciler.plan.words import listed
 from reconciler.steps import attempts
 from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_moved, tag_with_new_name
 from reconciler.steps.failed_attempt import interrupted
 from reconciler.steps.finish import result_of
 from reconciler.steps.preview import preview_image
 from reconciler.steps.record import record_change
-from reconciler.steps.result import Result, Status
+from reconciler.steps.result import Deed, Result, Status
 from reconciler.steps.run import Run
 from reconciler.steps.settle import retire_useless, settle
 
@@ -71,11 +74,16 @@ def _act(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
         return preview_image(run, decision, parents)
     if image is None:
         return _end(run, decision)
-    if lock_of(run.known, image)[1] is not None:
+    former = lock_of(run.known, image)[1]
+    if former is not None:
         tag_with_new_name(run, image, decision.lock)
     settled = settle(run, image, decision)
     result = _carry_out(run, settled.decision, image, parents)
-    return replace(result, commit=result.commit or settled.commit, tags=(*settled.tags, *result.tags))
+    renamed = (Deed("renamed", f"from {former}"),) if former is not None and result.commit is not None else ()
+    return replace(
+        result, commit=result.commit or settled.commit, tags=(*settled.tags, *result.tags),
+        did=(*renamed, *settled.did, *result.did),
+    )  # fmt: skip
 
 
 def _carry_out(run: Run, decision: Decision, image: Image, parents: Mapping[str, Result]) -> Result:
@@ -162,8 +170,7 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
         added.extend(copies.done)
     # What a failed copy is to be made from may stand only where the image is no longer declared.
     gone = decision.retire if not copies.failed else ()
-    for artifact in gone:
-        run.registry.retire(artifact, image=image.name)
+    _retire(run, image.name, gone)
     recording = record_change(run, decision, image, added=added, gone=gone)
     if recording.superseded:
         return Result(image.name, "superseded", recording.lock, why=recording.why)
@@ -172,15 +179,41 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     lock = decision.lock if run.proposes else recording.lock
     tag_complete(run, image, build, decision.retag, lock=lock)
     tag_moved(run, image, before=decision.lock, after=lock)
-    return result_of(run, decision, recording, build=build, copies=copies, status="changed")
+    result = result_of(run, decision, recording, build=build, copies=copies, status="changed")
+    return replace(result, did=tuple(_deeds(decision, copies=copies, gone=gone, after=recording.lock)))
+
+
+def _deeds(decision: Decision, *, copies: Copies, gone: Sequence[Artifact], after: Lockfile) -> Iterator[Deed]:
+    """What was done without a build, one thing a row."""
+    for copied in copies.done:
+        yield Deed("copied", f"to {copied.location} {copied.id}")
+    if decision.adopt:
+        yield Deed("recorded", "  ".join(f"{seen.location} {seen.id}, which was there" for seen in decision.adopt))
+    for one in moves(decision.lock, after):
+        yield Deed("promoted", f"{one.was} → {(one.now or '').partition(' ')[2]}")
+    if "retag" in decision.planned.actions:
+        yield Deed("retagged", "  ".join(f"{seen.location} {seen.id}" for seen in decision.retag))
+    asked = after.source.requested if after.source is not None else None
+    before = decision.lock.source.requested if decision.lock.source is not None else None
+    if asked != before:
+        yield Deed("recorded", f"its source: {request_text(before)} → {request_text(asked)}")
+    if gone:
+        yield Deed("retired", listed(Retirement.of(gone)))
+
+
+def _retire(run: Run, image: str, artifacts: Iterable[Artifact]) -> None:
+    for artifact in artifacts:
+        run.registry.retire(artifact, image=image)
+        run.listener(events.Retired(image=image, location=artifact.location, artifact=artifact.id))
 
 
 def _end(run: Run, decision: Decision) -> Result:
     """An image that is no longer declared, and whose end was asked for: its artifacts and its lockfile go."""
     if decision.old_previews:
-        retire_useless(run, decision)
-        return Result(decision.name, "changed", decision.lock)  # it never was declared here, and has no lockfile
-    for artifact in decision.retire:
-        run.registry.retire(artifact, image=decision.name)
-    recording = record_change(run, decision, None)
-    return result_of(run, decision, recording, build=None, copies=Copies(), status="changed")
+        # It never was declared here, and has no lockfile.
+        return Result(decision.name, "changed", decision.lock, did=retire_useless(run, decision))
+    _retire(run, decision.name, decision.retire)
+    recording = record_change(run, decision, None, gone=decision.retire)
+    result = result_of(run, decision, recording, build=None, copies=Copies(), status="changed")
+    gone = f"{listed(Retirement.of(decision.retire))}, and its record" if decision.retire else "its record"
+    return replace(result, did=(Deed("retired", gone),))

@@ -100,7 +100,7 @@ def for_preview(fleet_plan: FleetPlan, *, overtaken: Collection[str] = ()) -> Fl
         planned = decision.planned
         if not left.isdisjoint(planned.blocked_by):
             left.add(decision.name)
-        idle = planned.model_copy(update={"actions": ("none",), "blocked_by": ()})
+        idle = planned.model_copy(update={"actions": ("none",), "blocked_by": (), "retires": ()})
         builds = decision.name not in left and not REPLACING.isdisjoint(planned.actions)
         kept.append(decision if builds else replace(decision, planned=idle))
     return replace(fleet_plan, decisions=tuple(kept))

@@ -116,7 +116,7 @@ def record_change(
     """Record what changed about a build that stays; with no image, that it is declared and recorded no more."""
     reasons = decision.planned.reasons
     what = ", ".join(decision.planned.actions)
-    message = messages.change_commit(decision.name, what, reasons, added=added)
+    message = messages.change_commit(decision.name, what, reasons, added=added, gone=gone)
     if image is None:
         return _record(run, decision.name, _deleted, message=message)
     kept = decision.lock.kept

@@ -110,7 +110,11 @@ def test_a_region_that_is_taken_out_is_reported_and_retired_only_when_asked(sett
     head = settled.commit({"desired/web/image.yaml": f"{ON_BASE}regions: [{US}]\n"})
     controller = settled.controller()
     planned = controller.plan()["web"]
-    assert (codes(planned), planned.actions, planned.waits_for) == (["region-extra"], ("none",), "asks for --prune")
+    assert (codes(planned), planned.actions, planned.waits_for) == (
+        ["region-extra"],
+        ("none",),
+        "kept; `--prune` deletes 1 AMI in 1 region",
+    )
     assert controller.reconcile().results == ()
     assert set(settled.complete("web")) == {US, EU}
     assert statuses(controller.reconcile(prune=True)) == {"web": "changed"}

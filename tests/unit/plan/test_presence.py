@@ -220,7 +220,7 @@ def test_a_region_that_is_no_longer_declared_is_told_and_kept_until_asked(
     assert (told.planned.sync, told.planned.actions, told.planned.waits_for) == (
         "drifted",
         ("none",),
-        "asks for --prune",
+        "kept; `--prune` deletes 1 AMI in 1 region",
     )
     assert asked.planned.actions == ("retire",)
     assert [artifact.location for artifact in asked.retire] == ["eu-west-1"]
