@@ -17,6 +17,7 @@ from reconciler.model.history import History, PastBuild, PastFailure
 from reconciler.model.printable import visible
 from reconciler.model.values import format_instant
 from reconciler.plan.history import stable_seconds, tell
+from reconciler.plan.smoke_words import counted
 from reconciler.plan.standing import age_text
 from reconciler.steps.past_locks import past_of
 
@@ -105,6 +106,9 @@ def _facts(build: PastBuild) -> Iterator[str]:
         yield "smoke test failed"
     if build.smoke_test is not None and build.smoke_test.status == "skipped":
         yield "not tested"
+    if build.smoke_test is not None and build.smoke_test.findings:
+        codes = dict.fromkeys(one.code for one in build.smoke_test.findings)
+        yield f"{counted(build.smoke_test.findings)}: {', '.join(codes)}"
     if build.verdict is not None:
         yield f"{build.verdict.status} by {build.verdict.by}"
     if build.verified:

@@ -25,7 +25,7 @@ from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.printable import visible
 from reconciler.plan import words
-from reconciler.plan.smoke_words import outcome
+from reconciler.plan.smoke_words import outcome, texts, with_hints
 from reconciler.steps.result import Report, Result
 
 _KEPT_SECONDS = 3600
@@ -160,8 +160,11 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
         nothing = "nothing to do" if all(image.sync == "in-sync" for image in report.plan.images) else "nothing is done"
         show_text(f"{words.headline(report.plan)}: {nothing}.", hang=2)
     width = max((len(result.image) for result in report.results), default=0)
+    hints: set[str] = set()
     for result in report.results:
         show_text(_line(result, width), hang=width + 14)
+        for line in with_hints(result.tested.findings if result.tested is not None else (), given=hints):
+            show_text(f"  {line}", hang=4)
     commits = [result.commit for result in report.results if result.commit]
     tags = sum(len(result.tags) for result in report.results)
     if commits:
@@ -194,13 +197,14 @@ def _count(number: int, noun: str) -> str:
 def _as_junit(report: Report) -> str:
     from reconciler.plan.junit import Outcome, of_run  # noqa: PLC0415 - needed only here
 
-    return of_run(
-        report.plan,
-        [
-            Outcome(one.image, one.status, one.seconds, one.why, _told(one), one.tested.seconds if one.tested else 0)
-            for one in report.results
-        ],
-    )
+    def outcome_of(result: Result) -> Outcome:
+        seconds, findings = (result.tested.seconds, texts(result.tested.findings)) if result.tested else (0, ())
+        return Outcome(
+            result.image, result.status, result.seconds, result.why, _told(result), test_seconds=seconds,
+            findings=findings,
+        )  # fmt: skip
+
+    return of_run(report.plan, map(outcome_of, report.results))
 
 
 def _told(result: Result) -> tuple[str, ...]:

@@ -9,7 +9,7 @@ from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
 from reconciler.plan.difference.words import commit_lines
 from reconciler.plan.smoke_words import lines as smoke_lines
-from reconciler.plan.smoke_words import outcome
+from reconciler.plan.smoke_words import outcome, texts
 from reconciler.plan.words import duration
 
 _MOST_FILES = 8
@@ -164,6 +164,7 @@ def _inside(build: Build, difference: Difference | None) -> list[str]:
         told.append(
             f"{result[0].upper()}{result[1:]}." if build.smoke_test.status == "skipped" else f"Smoke test: {result}."
         )
+        told += [f"F{line[1:]}." for line in texts(build.smoke_test.findings)]
     return told
 
 
