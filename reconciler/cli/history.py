@@ -99,7 +99,10 @@ def _stable(build: PastBuild, at: str) -> str:
 
 
 def _facts(build: PastBuild) -> Iterator[str]:
-    yield ", ".join(dict.fromkeys(reason.code for reason in build.reasons)) or "unknown"
+    if build.adopted is not None:
+        yield f"adopted as it was {build.adopted.at[:10]}"
+    else:
+        yield ", ".join(dict.fromkeys(reason.code for reason in build.reasons)) or "unknown"
     if build.cut_off and build.pull_request is None:
         yield "pull request unknown"
     if build.smoke_test is not None and build.smoke_test.status == "failed":

@@ -10,7 +10,7 @@ import click
 from pydantic import BaseModel, ValidationError
 
 from reconciler.cli import options
-from reconciler.cli.conductor import Conductor
+from reconciler.cli.conductor import Conductor, refuse_elsewhere
 from reconciler.cli.preview import branch_of
 from reconciler.cli.preview import read as read_preview
 from reconciler.cli.printing import TIE, show_text, write_file
@@ -105,7 +105,7 @@ def command(
         known = read_preview(workspace, target, asked)
     else:
         origin = None
-        _refuse_elsewhere(target)
+        refuse_elsewhere(target)
         known = workspace.read(workspace.repository.tree(target.head), expected.options if expected else asked)
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
         conductor = Conductor(
@@ -120,21 +120,6 @@ def command(
         branch = PROPOSAL if settings.git.push == "pull-request" else target.branch
         _print(report, branch, workspace.repository, remote=settings.git.remote)
     return report.exit_code
-
-
-def _refuse_elsewhere(target: Target) -> None:
-    if target.elsewhere is not None:
-        raise UserError(
-            f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
-            mend=(
-                f"`git switch {target.branch}`",
-                "to build what this branch would change: `reconciler reconcile --preview`",
-            ),
-        )
-    if target.unpushed:
-        named = ", ".join(f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed[:3])
-        more = f" and {len(target.unpushed) - 3} more" if len(target.unpushed) > 3 else ""
-        note(f"not pushed to {target.branch}, so not considered: {named}{more}")
 
 
 def _read_plan(path: Path, asked: PlanOptions) -> Plan:

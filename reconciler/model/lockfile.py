@@ -131,6 +131,17 @@ class CiRun(Model):
     job: str | None = Field(None, description="The job's name in its configuration.")
 
 
+class TakenAsFound(Model):
+    """An artifact that was there before, and that a person took into state/. Nobody here knows what it was made of.
+
+    `key`, `components`, `files` and `commit` of such a build are those that were wanted when it was taken, so that a
+    later change of them builds anew; `source` is the pin that a later refresh is measured against.
+    """
+
+    at: Instant
+    made: Instant | None = Field(None, description="When it was made, by the registry's own word.")
+
+
 class Build(Model):
     """One result of running Packer, recorded. What could not be known (after an adoption) is absent."""
 
@@ -156,6 +167,9 @@ class Build(Model):
     was_stable: bool = Field(False, description="Of a superseded build: that `stable` may fall back to it.")
     recorded: Instant | None = Field(None, description="When it was recorded on the branch and became the candidate.")
     ci: CiRun | None = None
+    adopted: TakenAsFound | None = Field(
+        None, description="It was not built here, but taken as it was (`reconciler adopt`).", exclude_if=is_empty
+    )
 
     @field_validator("id")
     @classmethod
