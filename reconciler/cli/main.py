@@ -22,6 +22,7 @@ from reconciler import __version__
 from reconciler.model.errors import FAILED, INTERRUPTED, ReconcilerError
 
 VERBS = {
+    "init": "Propose declarations for the Packer templates of a repository.",
     "validate": "Check every declaration and template, without the registry.",
     "plan": "Show what has drifted, why, and what would be done.",
     "reconcile": "Build, adopt, copy and record until nothing has drifted.",

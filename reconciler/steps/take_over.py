@@ -189,6 +189,8 @@ def _refuse_taken(run: Run, image: Image, seen: Seen, *, build: Build) -> None:
             f"{where} was built here: it is {seen.own('build')} of {name}",
             mend=f"`reconciler reconcile {image.name}` takes up what was built and is wanted",
         )
+    if build.source is not None and build.source.artifact_in(seen.location) == seen.id:
+        raise UserError(f"{where} is what {image.name} is built on", mend="name what was built on it")
     for broken in run.known.broken_locks.values():
         raise UserError(f"whether {where} is another image's is not known: {broken}")
     elsewhere = recorded_elsewhere(run.known.tree, build, image=image.name)

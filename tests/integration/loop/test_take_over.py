@@ -222,6 +222,12 @@ def _where_it_is_not_declared(world: World) -> list[str]:
     return [f"{AP}:{ap.id}"]
 
 
+def _its_own_source(world: World) -> list[str]:
+    (us,) = by_hand(world, US)
+    world.commit({"desired/base/image.yaml": f"source: {{ami: {{id: {us.id}}}}}\n"})
+    return [us.id]
+
+
 def _full_of_tags(world: World) -> list[str]:
     return ids(*by_hand(world, US, tags={f"tag-{number}": "" for number in range(45)}))
 
@@ -249,6 +255,7 @@ def _in_sync_already(world: World) -> list[str]:
         (_nowhere, "there is no ami-0123456789abcdef0 in us-east-1, eu-west-1"),
         (_in_another_region, r"there is no ami-[0-9a-f]+ in us-east-1\n"),
         (_where_it_is_not_declared, "ap-south-1 is not among the regions of base"),
+        (_its_own_source, "ami-[0-9a-f]+ in us-east-1 is what base is built on"),
         (_full_of_tags, "would have 5[0-9] tags, and EC2 takes 50"),
         (_with_a_lockfile_that_cannot_be_read, "whether ami-[0-9a-f]+ in us-east-1 is another image's is not known"),
         (_in_sync_already, "base is recorded as [0-9TZ]+-[0-9a-f]{7}, which is what is declared"),
