@@ -95,7 +95,9 @@ class Packer:
         )
         request.log.parent.mkdir(parents=True, exist_ok=True)
         with request.log.open("w", encoding="utf-8", errors="backslashreplace") as log:
-            journal = Journal(log, redact, version=self.binary.version, on_step=on_step)
+            journal = Journal(
+                log, redact, version=self.binary.version, on_step=on_step, on_key_pair=request.on_key_pair
+            )
             ended = follow(
                 Command(arguments, place.folder, place.environment),
                 journal.feed,

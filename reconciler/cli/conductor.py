@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,6 +15,7 @@ from reconciler.cli.pull_request import Origin, Tails, propose, show
 from reconciler.cli.workspace import Workspace, note, now
 from reconciler.controller import act, refuse_unsafe
 from reconciler.git.target import Target
+from reconciler.model.errors import UserError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan
@@ -28,6 +29,7 @@ from reconciler.steps.look import look
 from reconciler.steps.preview import for_preview
 from reconciler.steps.result import Report
 from reconciler.steps.run import Run
+from reconciler.steps.take_over import Named, take_over
 from reconciler.steps.work_folder import below, for_tests, sweep
 
 
@@ -56,11 +58,32 @@ class Conductor:
         _say(planned.plan)
         run = self._run(known, planned, registry)
         report = act(run, planned)
+        self._tell(known, run, report)
+        return report
+
+    def adopt(self, known: Known, name: str, named: Sequence[Named], *, test: bool) -> Report:
+        """Take artifacts over as an image's build, and tell the world of it. Raises what `take_over` raises."""
+        registry = self.workspace.registry(known, cancelled=self.cancelled)
+        known, planned = look(known, registry)
+        decision = next((one for one in planned.decisions if one.name == name), None)
+        if decision is None or decision.image is None:
+            errors = decision.planned.errors if decision is not None else ()
+            why = errors[0] if errors else f"desired/ declares no {name}"
+            raise UserError(f"{name} can't have a build: {why}", mend="`reconciler validate` shows what is declared")
+        # Nothing of the plan is carried out, so nothing of it counts for how this ends.
+        idle = planned.plan.model_copy(update={"images": (), "complete": True, "errored": False})
+        run = self._run(known, replace(planned, plan=idle), registry, boots=test)
+        report = Report(results=(take_over(run, decision.image, decision, named, test=test),), plan=idle)
+        self._tell(known, run, report)
+        return report
+
+    def _tell(self, known: Known, run: Run, report: Report) -> None:
+        """Tell the announcers, or propose what was recorded."""
+        settings = known.fleet.settings
         if settings.git.push == "pull-request":
             repository = self.workspace.repository.name(settings.git.remote)
             propose(report, settings.announce.github, repository=repository, base=self.target.branch)
         announce(run, report, self.workspace.announcers(known), branch=self.target.branch)
-        return report
 
     def _preview(self, known: Known, origin: Origin, *, allowed: int | None) -> Report:
         """Build what a branch would change, and show it on its pull request."""
@@ -103,7 +126,7 @@ class Conductor:
         repository = self.workspace.repository.name(settings.git.remote)
         show(origin, settings.announce.github, report, repository=repository, tails=tails or {}, remark=remark)
 
-    def _run(self, known: Known, planned: FleetPlan, registry: Registry) -> Run:
+    def _run(self, known: Known, planned: FleetPlan, registry: Registry, *, boots: bool = False) -> Run:
         folder = self.workspace.run_folder()
         # The plan that is carried out, for whoever keeps a CI job's artifacts: a comment may have to be cut.
         write_file(folder / "plan.json", planned.plan.model_dump_json(indent=2, exclude_none=True) + "\n")
@@ -111,7 +134,7 @@ class Conductor:
             for left in sweep(root):
                 note(f"removed what a killed run left: {left.name}")
         builds = any("build" in image.actions for image in planned.plan.images)
-        boots = any(not REPLACING.isdisjoint(image.actions) for image in planned.plan.images)
+        boots = boots or any(not REPLACING.isdisjoint(image.actions) for image in planned.plan.images)
         if boots:
             # Found out now, and not after Packer and the smoke test were at it for an hour.
             self.workspace.repository.check_recording(known.fleet.settings.git, now=now())
@@ -139,6 +162,22 @@ def _say(plan: Plan) -> None:
     """Say what is to be known before anything is built, and paid for."""
     for line in words.notes(plan):
         note(f"note: {line}")
+
+
+def refuse_elsewhere(target: Target) -> None:
+    """Raise UserError on another branch than the one that state is recorded to; say what is not pushed there yet."""
+    if target.elsewhere is not None:
+        raise UserError(
+            f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
+            mend=(
+                f"`git switch {target.branch}`",
+                "to build what this branch would change: `reconciler reconcile --preview`",
+            ),
+        )
+    if target.unpushed:
+        named = ", ".join(f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed[:3])
+        more = f" and {len(target.unpushed) - 3} more" if len(target.unpushed) > 3 else ""
+        note(f"not pushed to {target.branch}, so not considered: {named}{more}")
 
 
 def _ci_run() -> CiRun | None:

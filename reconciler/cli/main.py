@@ -22,9 +22,11 @@ from reconciler import __version__
 from reconciler.model.errors import FAILED, INTERRUPTED, ReconcilerError
 
 VERBS = {
+    "init": "Propose declarations for the Packer templates of a repository.",
     "validate": "Check every declaration and template, without the registry.",
     "plan": "Show what has drifted, why, and what would be done.",
     "reconcile": "Build, adopt, copy and record until nothing has drifted.",
+    "adopt": "Take an AMI that exists into state/, as it is.",
     "verdict": "Vote on a candidate: the validation repository's part.",
     "status": "Show what is recorded of each image.",
     "diff": "Show what differs inside two builds of an image.",

@@ -109,8 +109,8 @@ def _print(plan: Plan, known: Known, *, seconds: float, before: str) -> None:
         where = f"{len(regions)} region{'' if len(regions) == 1 else 's'}, checked in {seconds:.1f} s"
     if all(image.sync == "in-sync" for image in plan.images):
         show_text(f"{words.headline(plan)} ({where}).", hang=2)
-        if due := words.due(plan):
-            show_text(due, hang=2)
+        for line in filter(None, (words.due(plan), words.findings(plan))):
+            show_text(line, hang=2)
         return
     from reconciler.plan import table  # noqa: PLC0415 - rich costs 80 ms, and only what has drifted needs a table
 

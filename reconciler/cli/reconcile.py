@@ -12,7 +12,7 @@ import click
 from pydantic import BaseModel, ValidationError
 
 from reconciler.cli import options
-from reconciler.cli.conductor import Conductor
+from reconciler.cli.conductor import Conductor, refuse_elsewhere
 from reconciler.cli.preview import branch_of
 from reconciler.cli.preview import read as read_preview
 from reconciler.cli.printing import TIE, show_text, write_file
@@ -27,7 +27,7 @@ from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.printable import visible
 from reconciler.plan import words
-from reconciler.plan.smoke_words import outcome
+from reconciler.plan.smoke_words import outcome, texts, with_hints
 from reconciler.steps.result import Report, Result
 
 _KEPT_SECONDS = 3600
@@ -107,7 +107,7 @@ def command(
         known = read_preview(workspace, target, asked)
     else:
         origin = None
-        _refuse_elsewhere(target)
+        refuse_elsewhere(target)
         known = workspace.read(workspace.repository.tree(target.head), expected.options if expected else asked)
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
         conductor = Conductor(
@@ -122,21 +122,6 @@ def command(
         branch = PROPOSAL if settings.git.push == "pull-request" else target.branch
         _print(report, branch, workspace.repository, remote=settings.git.remote)
     return report.exit_code
-
-
-def _refuse_elsewhere(target: Target) -> None:
-    if target.elsewhere is not None:
-        raise UserError(
-            f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
-            mend=(
-                f"`git switch {target.branch}`",
-                "to build what this branch would change: `reconciler reconcile --preview`",
-            ),
-        )
-    if target.unpushed:
-        named = ", ".join(f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed[:3])
-        more = f" and {len(target.unpushed) - 3} more" if len(target.unpushed) > 3 else ""
-        note(f"not pushed to {target.branch}, so not considered: {named}{more}")
 
 
 def _read_plan(path: Path, asked: PlanOptions) -> Plan:
@@ -162,9 +147,12 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
         nothing = "nothing to do" if all(image.sync == "in-sync" for image in report.plan.images) else "nothing is done"
         show_text(f"{words.headline(report.plan)}: {nothing}.", hang=2)
     width = max((len(result.image) for result in report.results), default=0)
+    hints: set[str] = set()
     for result in report.results:
         for line in _lines(result, width):
             show_text(line, hang=width + 14)
+        for line in with_hints(result.tested.findings if result.tested is not None else (), given=hints):
+            show_text(f"  {line}", hang=4)
     commits = [result.commit for result in report.results if result.commit]
     tags = sum(len(result.tags) for result in report.results)
     if commits:
@@ -208,13 +196,14 @@ def _count(number: int, noun: str) -> str:
 def _as_junit(report: Report) -> str:
     from reconciler.plan.junit import Outcome, of_run  # noqa: PLC0415 - needed only here
 
-    return of_run(
-        report.plan,
-        [
-            Outcome(one.image, one.status, one.seconds, one.why, _told(one), one.tested.seconds if one.tested else 0)
-            for one in report.results
-        ],
-    )
+    def outcome_of(result: Result) -> Outcome:
+        seconds, findings = (result.tested.seconds, texts(result.tested.findings)) if result.tested else (0, ())
+        return Outcome(
+            result.image, result.status, result.seconds, result.why, _told(result), test_seconds=seconds,
+            findings=findings,
+        )  # fmt: skip
+
+    return of_run(report.plan, map(outcome_of, report.results))
 
 
 def _told(result: Result) -> tuple[str, ...]:

@@ -71,7 +71,8 @@ def _(event: events.Testing) -> tuple[str, ...]:
 @_told.register
 def _(event: events.Tested) -> tuple[str, ...]:
     if event.status == "passed":
-        return (f"smoke test: {event.tests} passed in {duration(event.seconds)}",)
+        found = f", {len(event.findings)} found" if event.findings else ""
+        return (f"smoke test: {event.tests} passed{found} in {duration(event.seconds)}", *event.findings)
     if event.status == "skipped":
         return (f"not tested: {event.why}",)
     return (f"smoke test: failed after {duration(event.seconds)}",)

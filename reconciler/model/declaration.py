@@ -98,6 +98,10 @@ SubnetId = Annotated[
 UserName = Annotated[str, *_checked(r"[A-Za-z0-9_][A-Za-z0-9_.@+\\-]*\$?", what="a user's name such as admin")]
 
 
+def _warns(hygiene: object) -> bool:
+    return hygiene == "warn"
+
+
 class SmokeTest(Model):
     """How the built image is booted and tested, before anybody gets it."""
 
@@ -114,6 +118,12 @@ class SmokeTest(Model):
         ("0.0.0.0/0",), min_length=1, description="Who may reach the instance's SSH port while it is tested."
     )
     timeout: Timeout = 600
+    # What is recorded of a failure is bound to the digest of the declaration, so what is not said leaves no trace.
+    hygiene: Literal["warn", "fail"] = Field(
+        "warn",
+        description="Whether what a build leaves behind (keys, histories, logs) is a finding or a failure.",
+        exclude_if=_warns,
+    )
 
     @field_validator("allow_from")
     @classmethod

@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
 from reconciler.model.source import Pin, PinnedSource
-from reconciler.model.values import Instant, Model
+from reconciler.model.values import Instant, Model, is_empty
 
 SCHEMA: Literal[1] = 1
 SCHEMA_URL = "../docs/schema/lockfile-1.json"
@@ -69,6 +69,15 @@ class FailedTest(Model):
     what: str
 
 
+class HygieneFinding(Model):
+    """Something of the build that stays in the image, and breaks nothing. `hint` says how to get rid of it."""
+
+    code: str = Field(pattern=r"^[a-z][a-z-]*$", description="What it is, such as packer-key (docs/smoke-test.md).")
+    text: str
+    hint: str
+    keys: tuple[str, ...] = Field((), description="Fingerprints of the keys it is about, `SHA256:…`.")
+
+
 class SmokeTestResult(Model):
     """What the booted image was found to be. `skipped` is an image that was not booted, and `why` says so."""
 
@@ -77,6 +86,9 @@ class SmokeTestResult(Model):
     seconds: int = Field(0, ge=0, description="From the request for an instance to the last test's end.")
     failed: tuple[FailedTest, ...] = ()
     why: str | None = None
+    findings: tuple[HygieneFinding, ...] = Field(
+        (), description="What of the build stays in the image and breaks nothing.", exclude_if=is_empty
+    )
 
 
 class InventoryRecord(Model):
@@ -119,6 +131,17 @@ class CiRun(Model):
     job: str | None = Field(None, description="The job's name in its configuration.")
 
 
+class TakenAsFound(Model):
+    """An artifact that was there before, and that a person took into state/. Nobody here knows what it was made of.
+
+    `key`, `components`, `files` and `commit` of such a build are those that were wanted when it was taken, so that a
+    later change of them builds anew; `source` is the pin that a later refresh is measured against.
+    """
+
+    at: Instant
+    made: Instant | None = Field(None, description="When it was made, by the registry's own word.")
+
+
 class Build(Model):
     """One result of running Packer, recorded. What could not be known (after an adoption) is absent."""
 
@@ -144,6 +167,9 @@ class Build(Model):
     was_stable: bool = Field(False, description="Of a superseded build: that `stable` may fall back to it.")
     recorded: Instant | None = Field(None, description="When it was recorded on the branch and became the candidate.")
     ci: CiRun | None = None
+    adopted: TakenAsFound | None = Field(
+        None, description="It was not built here, but taken as it was (`reconciler adopt`).", exclude_if=is_empty
+    )
 
     @field_validator("id")
     @classmethod
@@ -243,6 +269,12 @@ class Lockfile(Model):
         """The build that is to be there in every region: the newest, or what the channels fell back to from it."""
         newest = self.builds[0] if self.builds else None
         return self.current if newest is not None and newest.phase in ("rejected", "revoked") else newest
+
+    @property
+    def findings(self) -> tuple[HygieneFinding, ...]:
+        """What the smoke test of the current build found, and let pass."""
+        tested = self.current.smoke_test if self.current is not None else None
+        return tested.findings if tested is not None else ()
 
     @property
     def current(self) -> Build | None:

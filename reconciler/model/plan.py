@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Lockfile, Reason, Verdict
+from reconciler.model.lockfile import Artifact, Build, HygieneFinding, Lockfile, Reason, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
 from reconciler.model.values import Model, is_empty
@@ -52,6 +52,9 @@ class PlannedImage(Model):
     errors: tuple[str, ...] = Field((), description="Why the image cannot be planned, one message each.")
     notes: tuple[str, ...] = Field(
         (), description="What to know before it is built: what `validate` notes of it.", exclude_if=is_empty
+    )
+    findings: tuple[HygieneFinding, ...] = Field(
+        (), description="What stays of a build in the one that is recorded, and breaks nothing.", exclude_if=is_empty
     )
 
     @property

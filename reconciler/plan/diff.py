@@ -297,6 +297,7 @@ def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) ->
         due=_due(situation),
         unknown=outcome.unknown,
         notes=situation.image.notes if building else (),
+        findings=situation.lock.findings,
     )
     return Decision(planned=planned, image=situation.image, lock=situation.lock, wanted=wanted)
 

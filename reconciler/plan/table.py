@@ -46,6 +46,7 @@ def footer(plan: Plan, *, before: str = "") -> str:
         parts.append(estimate)
     lines = [" ".join(parts)] if parts else []
     lines += [due] if (due := words.due(plan)) else []
+    lines += [found] if (found := words.findings(plan)) else []
     if plan.applyable:
         run = f"un `reconciler reconcile{_flags(plan)}` to {_verbs(plan)}."
         lines.append(f"{before}, then r{run}" if before else f"R{run}")

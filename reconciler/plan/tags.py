@@ -81,7 +81,8 @@ def of_recorded(*, fleet: str, image: Image, build: Build) -> dict[str, str]:
         fleet=fleet, image=image, build_id=build.id, wanted=wanted, commit=build.commit, phase=build.phase
     )
     tested = build.smoke_test
-    return {**complete, **(own(smoke=tested.status) if tested is not None and tested.status != "skipped" else {})}
+    smoke = own(smoke=tested.status) if tested is not None and tested.status != "skipped" else {}
+    return {**complete, **smoke, **(own(adopted=build.adopted.at) if build.adopted is not None else {})}
 
 
 def standing(lock: Lockfile, build: Build) -> dict[str, str]:

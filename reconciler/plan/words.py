@@ -14,6 +14,7 @@ from reconciler.plan.estimate import longest_chain
 MOST_FILES = 8
 _MOST_DUE = 3
 _MOST_GONE = 8
+_MOST_WITH_FINDINGS = 6
 _AT_A_REGION = re.compile(r"([a-z0-9-]+): ")
 NOT_BUILT = "not built yet"
 """What is said of a new image."""
@@ -132,6 +133,21 @@ def listed(gone: Sequence[Retirement]) -> str:
     named = "  ".join(" ".join([place, *ids]) for place, ids in by_place.items())
     more = f" (+{len(gone) - _MOST_GONE} more)" if len(gone) > _MOST_GONE else ""
     return f"{counted(gone)}: {named}{more}"
+
+
+def findings(plan: Plan) -> str | None:
+    """What smoke tests found and let pass: `1 finding of smoke tests: base (packer-key); …`."""
+    found = [image for image in plan.images if image.findings]
+    if not found:
+        return None
+    named = ", ".join(f"{visible(one.image)} ({', '.join(_finding_codes(one))})" for one in found[:_MOST_WITH_FINDINGS])
+    more = f" and {len(found) - _MOST_WITH_FINDINGS} more" if len(found) > _MOST_WITH_FINDINGS else ""
+    total = sum(len(image.findings) for image in found)
+    return f"{total} finding{'' if total == 1 else 's'} of smoke tests: {named}{more}; `reconciler status` has them."
+
+
+def _finding_codes(image: PlannedImage) -> list[str]:
+    return list(dict.fromkeys(finding.code for finding in image.findings))
 
 
 def duration(seconds: int) -> str:

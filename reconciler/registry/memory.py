@@ -58,6 +58,8 @@ class MemoryRegistry:
     """SSM parameters: (region, name) to value."""
     copies_become: State = "available"
     """The state in which a copy is found by the first look after it was begun."""
+    of_others: set[str] = field(default_factory=set)
+    """Artifacts that are another account's, and that this one sees."""
     in_use: set[str] = field(default_factory=set)
     """Snapshots that something else uses."""
     traits: defaultdict[tuple[str, str], Traits] = field(default_factory=lambda: defaultdict(Traits))
@@ -124,7 +126,11 @@ class MemoryRegistry:
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
         """Report the artifacts of a name. See `Registry.named`."""
         with self._asked("named", location):
-            found = [one for one in self._artifacts.values() if (one.location, one.name) == (location, name)]
+            found = [
+                one
+                for one in self._artifacts.values()
+                if (one.location, one.name) == (location, name) and one.id not in self.of_others
+            ]
             return tuple(sorted(found, key=lambda one: one.id))
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:

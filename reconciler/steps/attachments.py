@@ -53,7 +53,12 @@ def detach(before: Lockfile, after: Lockfile | None, *, tree: Tree) -> tuple[Cha
 
 
 def _is_new(build: Build, before: Build | None) -> bool:
-    """Whether a build's provenance is to be written. One that was recorded without stays without."""
+    """Whether a build's provenance is to be written. One that was recorded without stays without.
+
+    What was taken as it was found has none: nobody here saw it being made.
+    """
+    if build.adopted is not None:
+        return False
     if before is None or before.provenance is None:
         return before is None
     return before.artifacts != build.artifacts or record_digest(before) != record_digest(build)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 from reconciler.build.aws_environment import aws_environment
@@ -25,7 +26,9 @@ from reconciler.plan.reasons import as_done
 from reconciler.plan.tags import at_birth
 from reconciler.plan.transitions import first_phase
 from reconciler.steps.artifacts import SETTLING, complete_tags
+from reconciler.steps.packer_keys import KeyWatch, may_stay
 from reconciler.steps.run import Run
+from reconciler.steps.smoke_test import not_bootable
 from reconciler.steps.work_folder import PACKERS, below, refuse_while_building, work_folder
 
 
@@ -49,6 +52,7 @@ def build_image(
         raise Terminal(f"{image.name} is to be built, and this run was begun without Packer")
     refuse_while_building(below(run.folder), image.name)
     started = run.now()
+    watch = _key_watch(run, image, since=started)
     with work_folder(below(run.folder), f"{image.name}-{build_id}") as folder:
         export = folder / "export"
         exported = run.repository.export(run.known.head, export, used=image.input_paths)
@@ -56,10 +60,13 @@ def build_image(
             what = f"the submodule {submodule} is not exported: what the build reads from it is missing"
             run.listener(events.Warned(image=image.name, what=what))
         result = run.builder.build(
-            _request(run, image, wanted, build_id=build_id, folder=folder, export=export, decision=decision),
+            _request(
+                run, image, wanted, build_id=build_id, folder=folder, export=export, decision=decision, watch=watch
+            ),
             listener=run.listener,
             cancelled=run.cancelled,
         )
+    run.packer_keys.add(build_id, watch.keys())
     artifacts = _amis(run, image, result)
     wanted = _as_built(run, image, wanted, result=result)
     build = Build(
@@ -115,8 +122,25 @@ def mark_complete(run: Run, image: Image, build: Build, *, log: Path, source_ami
     return build
 
 
+def _key_watch(run: Run, image: Image, *, since: datetime) -> KeyWatch:
+    """A watch on the key that stays in the image; one that asks nothing where that matters to nobody."""
+    matters = run.testbed is not None and not_bootable(image) is None and may_stay(image)
+    return KeyWatch(
+        run.testbed.instances if run.testbed is not None and matters else None, image, since=since,
+        listener=run.listener,
+    )  # fmt: skip
+
+
 def _request(
-    run: Run, image: Image, wanted: Wanted, *, build_id: str, folder: Path, export: Path, decision: Decision
+    run: Run,
+    image: Image,
+    wanted: Wanted,
+    *,
+    build_id: str,
+    folder: Path,
+    export: Path,
+    decision: Decision,
+    watch: KeyWatch,
 ) -> BuildRequest:
     birth = at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build_id, run_id=run.run_id)
     return BuildRequest(
@@ -134,6 +158,7 @@ def _request(
         image_tags={**image.declaration.tags, **birth},
         run_tags=birth,
         estimate_seconds=build_seconds(decision.lock),
+        on_key_pair=watch.ask,
     )
 
 

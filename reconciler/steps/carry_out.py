@@ -49,6 +49,8 @@ def carry_out(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Re
     if stopped is not None:
         run.listener(events.Skipped(image=decision.name, why=stopped.why))
         return stopped
+    for parent in parents.values():
+        run.packer_keys.note_all(parent.lock)
     try:
         return _act(run, decision, parents)
     except ReconcilerError as error:

@@ -24,6 +24,7 @@ from reconciler.steps.artifacts import (
     with_copies,
 )
 from reconciler.steps.inventories import difference_made, previewed_inventory, recorded_inventory, unsaved_inventory
+from reconciler.steps.packer_keys import keep
 from reconciler.steps.record import Contents, Recording, record_build, record_verified
 from reconciler.steps.result import Result, Status
 from reconciler.steps.run import Run
@@ -49,6 +50,7 @@ def tested_anew(run: Run, image: Image, build: Build) -> Examined:
     except SmokeTestFailed:
         raise
     except ReconcilerError as error:
+        keep(run.registry, build, run.packer_keys.of(build.id))
         kept = write_unsaved(run.repository.root, image.name, build=build)
         error.mend = (*error.mend, f"the build is kept, and tested by the next run; its record is in {kept}")
         raise
@@ -69,6 +71,9 @@ def tested_before(run: Run, decision: Decision, build: Build, *, image: Image) -
     tagged = all(seen.own("smoke") == "passed" for seen in decision.adopt)
     if not tagged or recorded is None or recorded.status != "passed":
         return None
+    if recorded.findings and image.declaration.smoke_test.hygiene == "fail":
+        return None  # what it was tested by was less strict
+    run.packer_keys.note(build)
     inventory = recorded_inventory(run, build)
     if inventory is not None:
         return Examined(build, inventory, booted=False)

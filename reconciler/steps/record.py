@@ -29,7 +29,14 @@ from reconciler.state.unsaved import forget_unsaved, write_unsaved
 from reconciler.steps.attachments import attach, detach
 from reconciler.steps.inventories import sbom_tag
 from reconciler.steps.run import Run
-from reconciler.steps.still_wanted import Unwanted, changed, declared_at, pin_moved, recorded_by_others
+from reconciler.steps.still_wanted import (
+    Unwanted,
+    changed,
+    declared_at,
+    pin_moved,
+    recorded_by_others,
+    recorded_elsewhere,
+)
 
 _KEPT = "the builds are kept and will be adopted, nothing is lost"
 """Said where something was built, and nowhere else."""
@@ -76,6 +83,7 @@ def record_build(
             recorded_by_others(lock, build.key, before=decision.lock, mine=build)
             or changed(tree, declared, build=build)
             or pin_moved(lock, build=build, since=decision.lock)
+            or (recorded_elsewhere(tree, build, image=image.name) if build.adopted is not None else None)
         )
         if unwanted is not None:
             return unwanted
@@ -101,6 +109,10 @@ def record_build(
     try:
         recording = _record(run, image.name, change, message=message, tags=tags, former=former, inventories=inside)
     except ReconcilerError as error:
+        if build.adopted is not None:
+            # No run finds it by itself: it was named by a person, or has its tags.
+            error.mend = (*error.mend, "nothing was recorded of it: run it again once the branch takes pushes")
+            raise
         # Nothing could be pushed: leave the exact record where a person finds it.
         kept = write_unsaved(run.repository.root, image.name, build=build, inventory=contents.inventory)
         record = f"its record is kept in {kept}; the image is adopted by the next run that can push"

@@ -19,6 +19,7 @@ from reconciler.plan.planning import Known
 from reconciler.registry.instances.protocol import Instances
 from reconciler.registry.protocol import Registry
 from reconciler.steps.late_tags import LateTags
+from reconciler.steps.packer_keys import PackerKeys
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ class Run:
     branch: Branch | None = None
     """Set for a preview, which records in tags alone."""
     late_tags: LateTags = field(default_factory=LateTags)
+    packer_keys: PackerKeys = field(default_factory=PackerKeys)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     @property

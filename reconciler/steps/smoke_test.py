@@ -17,10 +17,11 @@ from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
 from reconciler.plan.estimate import smoke_test_seconds
 from reconciler.plan.planning import lock_of
-from reconciler.plan.smoke_words import outcome
+from reconciler.plan.smoke_words import outcome, texts
 from reconciler.plan.tags import at_birth
 from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance, Instances
 from reconciler.state.sbom import inventory_record
+from reconciler.steps.packer_keys import KEY_TAG, may_stay
 from reconciler.steps.run import Run, Testbed
 from reconciler.steps.work_folder import for_tests, work_folder
 
@@ -58,7 +59,7 @@ def smoke_test(run: Run, image: Image, build: Build) -> Examined:
         SmokeTestFailed: it did not pass.
         ReconcilerError: it could not be booted; the build stays, and is adopted and tested by the next run.
     """
-    why = _not_bootable(image)
+    why = not_bootable(image)
     if why is not None:
         run.listener(events.Tested(image=image.name, build=build.id, status="skipped", tests=0, seconds=0, why=why))
         skipped = SmokeTestResult(status="skipped", why=why)
@@ -72,18 +73,20 @@ def smoke_test(run: Run, image: Image, build: Build) -> Examined:
     run.listener(
         events.Tested(
             image=image.name, build=build.id, status=result.status, tests=result.tests, seconds=seconds,
-            why="" if result.status == "passed" else outcome(result),
+            why="" if result.status == "passed" else outcome(result), findings=texts(result.findings),
         )
     )  # fmt: skip
     found = tested.inventory
     record = inventory_record(image.name, build.id, found) if found is not None else None
     build = build.model_copy(update={"smoke_test": result, "inventory": record})
+    run.packer_keys.note(build)
     if result.status == "failed":
         raise SmokeTestFailed(build, tested)
     return Examined(build, found)
 
 
-def _not_bootable(image: Image) -> str | None:
+def not_bootable(image: Image) -> str | None:
+    """Why an image is not booted to be tested; None where it is."""
     if not image.declaration.smoke_test.boot:
         return "smoke_test.boot is false"
     return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.makers
@@ -113,6 +116,7 @@ def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
                     image=image.name, build_id=build.id, address=instance.address, user=instance.user,
                     private_key=instance.private_key, suite=export / suite if suite else None, suite_name=suite or "",
                     timeout=declared.timeout, secrets=_secrets(image, export),
+                    hygiene=declared.hygiene, packer_keys=_packer_keys(run, image, build),
                     folder=folder, log=run.folder / "logs" / f"{image.name}-{build.id}.smoke.log",
                     alive=lambda: testbed.instances.state(instance),
                 ),
@@ -129,6 +133,23 @@ def _outlive_sweeps(run: Run, instances: Instances, instance: Instance, *, timeo
     longest = timedelta(seconds=timeout + _BOOT_SECONDS)
     if longest > LIFE:
         instances.keep(instance, until=run.now() + longest)
+
+
+def _packer_keys(run: Run, image: Image, build: Build) -> frozenset[str]:
+    """The temporary keys of Packer that may be in a build: its own, and those of the parent that it was built on."""
+    parent = run.known.fleet.images.get(image.parent or "")
+    if parent is not None:
+        run.packer_keys.note_all(lock_of(run.known, parent)[0])
+    on = build.source.build if build.source is not None else None
+    return run.packer_keys.of(build.id) | _tagged_keys(run, image, build) | run.packer_keys.of(on)
+
+
+def _tagged_keys(run: Run, image: Image, build: Build) -> frozenset[str]:
+    """What an earlier run, which could not test it, wrote on the artifact."""
+    if run.packer_keys.of(build.id) or not may_stay(image):
+        return frozenset()
+    seen = run.registry.find(build.artifacts[0].location, build.artifacts[0].id)
+    return frozenset((seen.own(KEY_TAG) or "").split() if seen is not None else ())
 
 
 def _suite(image: Image) -> str | None:

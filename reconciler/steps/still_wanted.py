@@ -11,6 +11,7 @@ from reconciler.model.tree import Tree
 from reconciler.plan.key import moved
 from reconciler.plan.key import wanted as want
 from reconciler.plan.reasons import repository_path
+from reconciler.state.lockfiles import read_lockfiles
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,18 @@ def recorded_by_others(lock: Lockfile, key: str, *, before: Lockfile, mine: Buil
     for build in lock.builds:
         if build.key == key and before.build(build.id) is None and not (mine and _shares_artifacts(build, mine)):
             return Unwanted(f"another run recorded {build.id}, which has the same key", instead=build)
+    return None
+
+
+def recorded_elsewhere(tree: Tree, build: Build, *, image: str) -> Unwanted | None:
+    """Whether an artifact of a build is in another image's lockfile: each belongs to one."""
+    places = {(artifact.location, artifact.id) for artifact in build.artifacts}
+    locks, _ = read_lockfiles(tree)
+    for name, lock in locks.items():
+        for one in lock.builds if name != image else ():
+            taken = places & {(artifact.location, artifact.id) for artifact in one.artifacts}
+            for location, artifact_id in sorted(taken):
+                return Unwanted(f"{artifact_id} in {location} is {one.id} of {name}")
     return None
 
 

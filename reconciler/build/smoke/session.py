@@ -76,6 +76,7 @@ class Session:
             "RECONCILER_BUILD": self.request.build_id,
             "RECONCILER_PUBLIC_KEY": _public_key(self.config.key, self.environment),
             "RECONCILER_HOST_KEY": _host_key(self.config.known_hosts),
+            "RECONCILER_PACKER_KEYS": " ".join(sorted(self.request.packer_keys)),
         }
 
 

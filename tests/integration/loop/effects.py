@@ -196,6 +196,9 @@ class _Instances:
         with self.around(f"terminate {instance.location}"):
             self.instances.terminate(instance)
 
+    def public_key(self, location: str, key_pair: str, *, since: datetime) -> str | None:
+        return self.instances.public_key(location, key_pair, since=since)
+
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
         return self.instances.sweep(location, now=now)
 

@@ -42,6 +42,7 @@ from reconciler.steps.observe import read_repository
 from reconciler.steps.preview import for_preview, regions_for_children
 from reconciler.steps.result import Report, Result
 from reconciler.steps.run import Branch, Run, Testbed
+from reconciler.steps.take_over import Named, take_over
 from tests.integration.loop.surroundings import Clock
 
 FLEET = "acme/images"
@@ -354,6 +355,16 @@ class Controller:
         known, planned = look(known, registry, branches=self.world.branches)
         refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
         return act(self._run(repository, known, registry), planned)
+
+    def adopt(self, image: str, *named: str, test: bool = False) -> Result:
+        """Take artifacts over as `reconciler adopt` does. Each is named `ami-…` or `region:ami-…`."""
+        repository = Repository.open(self.root)
+        registry = self.on_registry(self.world.registry)
+        known, planned = look(self._read(repository, PlanOptions(images=(image,))), registry)
+        decision = next(one for one in planned.decisions if one.name == image)
+        assert decision.image is not None
+        asked = [Named(*reversed(one.split(":"))) for one in named]
+        return take_over(self._run(repository, known, registry), decision.image, decision, asked, test=test)
 
     def preview(self, branch: str) -> Report:
         """Build what the checked out branch would change, as `reconciler reconcile --preview` does."""

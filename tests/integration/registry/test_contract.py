@@ -37,6 +37,7 @@ class Bench(Protocol):
     def parameter(self, name: str, value: str) -> None: ...
     def delete(self, artifact: Seen) -> None: ...
     def block(self, location: str) -> None: ...
+    def give_away(self, artifact: Seen) -> None: ...
     def hold(self, location: str, artifact_id: str, state: str) -> None: ...
     def dress(self, artifact: Seen, *, description: str, launched_by: Sequence[str]) -> None: ...
     def traits(self, location: str, artifact_id: str) -> tuple[str, frozenset[str]]: ...
@@ -58,6 +59,9 @@ class MemoryBench:
 
     def delete(self, artifact: Seen) -> None:
         self.memory.delete(artifact)
+
+    def give_away(self, artifact: Seen) -> None:
+        self.memory.of_others.add(artifact.id)
 
     def block(self, location: str) -> None:
         self.memory.unreadable[location] = "RequestLimitExceeded after 8 tries"
@@ -110,6 +114,9 @@ class Ec2Bench:
     def delete(self, artifact: Seen) -> None:
         boto3.client("ec2", region_name=artifact.location).deregister_image(ImageId=artifact.id)
 
+    def give_away(self, artifact: Seen) -> None:
+        ec2_backends[ACCOUNT][artifact.location].amis[artifact.id].owner_id = "999999999999"
+
     def block(self, location: str) -> None:
         clients = self.registry._clients  # type: ignore[attr-defined] # only a Registry by its declared type
         clients.ec2(location).meta.events.register("before-send.ec2", _no_answer)
@@ -161,6 +168,14 @@ def _found(bench: Bench, location: str, artifact_id: str) -> Seen:
 
 def _copy_begun(bench: Bench, source: Seen, again: str = "one") -> str:
     return bench.registry.copy(_artifact(source), to=AWAY, name="web-1", tags=WHOLE, token=again)
+
+
+def test_an_artifact_of_a_name_is_the_accounts_own(bench: Bench) -> None:
+    ours, theirs = bench.seed(HOME, "golden", {}), bench.seed(HOME, "golden", {})
+    bench.give_away(theirs)
+
+    assert [one.id for one in bench.registry.named(HOME, "golden")] == [ours.id]
+    assert bench.registry.find(HOME, theirs.id) is not None
 
 
 def test_an_observation_holds_the_own_fleet_in_the_regions_asked(bench: Bench) -> None:

@@ -211,8 +211,8 @@ def test_notes_say_what_a_template_leaves_open(read: Read) -> None:
             "one than what is pinned"
         ),
         (
-            "web.amazon-ebs.web: Packer's temporary key stays in the image, which fails its smoke test "
-            "(ssh_clear_authorized_keys = true)"
+            "web.amazon-ebs.web: Packer's temporary key stays in the image, a finding of its smoke test, which stops "
+            "nothing (ssh_clear_authorized_keys = true)"
         ),
     )
 
@@ -238,6 +238,15 @@ def test_it_says_who_logs_in_and_what_stays_of_that(
     template = hcl.replace("ssh_clear_authorized_keys = true", line)
     (builder,) = image(web(ON_AN_AMI, template)).template.builders
     assert (builder.ssh_username, builder.communicator, builder.clears_keys) == expected
+
+
+def test_where_hygiene_is_asked_for_a_key_that_may_stay_is_said_to_fail(web: Read, hcl: str) -> None:
+    kept = hcl.replace("ssh_clear_authorized_keys = true", "")
+    (note,) = image(web(f"{ON_AN_AMI}smoke_test: {{hygiene: fail}}\n", kept)).notes
+    assert note == (
+        "amazon-ebs.web: Packer's temporary key stays in the image, unless a provisioner removes it, and then the "
+        "smoke test fails, as smoke_test.hygiene says (ssh_clear_authorized_keys = true)"
+    )
 
 
 def test_what_cannot_be_booted_to_be_tested_is_said(web: Read, hcl: str) -> None:

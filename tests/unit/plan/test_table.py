@@ -204,3 +204,15 @@ def test_no_line_is_ever_wider_than_the_terminal(
         name, actions=("copy", "retag", "promote"), reasons=[Reason(code="source-changed", was=t, now=t) for t in texts]
     )
     assert all(cell_len(line) <= 80 for line in printed(a_plan(web)).split("\n"))
+
+
+def test_findings_are_counted_and_named_below(a_plan: MakePlan, planned: MakePlanned) -> None:
+    finding = {"code": "packer-key", "text": "a key stays", "hint": "clear it"}
+    web = planned("web", reasons=[Reason(code="new")], findings=[finding, {**finding, "code": "logs"}])
+    base = planned("base", sync="in-sync", actions=("none",), findings=[finding])
+
+    assert table.footer(a_plan(web, base)) == (
+        "1 in sync.\n"
+        "3 findings of smoke tests: web (packer-key, logs), base (packer-key); `reconciler status` has them.\n"
+        "Run `reconciler reconcile` to build it."
+    )
