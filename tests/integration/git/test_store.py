@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.command import Git, read_line
+from reconciler.git.batch import read_line
+from reconciler.git.command import Git
 from reconciler.git.history import find_commit
 from reconciler.git.objects import Author, write_commit
 from reconciler.git.repository import Repository
@@ -228,9 +229,9 @@ def test_any_number_of_objects_of_any_size_is_read_in_one_go(clone: Path) -> Non
 
 def process_of(one: Git) -> int:
     """The process that reads objects."""
-    running = one.batch("cat-file", "--batch")._running
-    assert running is not None
-    return running.pid
+    pid = one.batch("cat-file", "--batch").pid
+    assert pid is not None
+    return pid
 
 
 def test_a_process_that_is_killed_is_an_error_once(clone: Path) -> None:
