@@ -1,7 +1,8 @@
 """One git command: run in a cleaned environment, ended as a value or as an error of ours.
 
 GitPython starts the process. Only its `Git.execute` is used: the porcelain above it (`Remote.push`) does not raise when
-a push is rejected and loses the server's reason.
+a push is rejected and loses the server's reason. What git answers again and again is asked of one process (`Batch`): to
+start one costs 4 ms, and a run asks hundreds of times.
 """
 
 from __future__ import annotations
@@ -10,16 +11,18 @@ import os
 import re
 import shlex
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
+from reconciler.git.batch import Batch
 from reconciler.git.environment import CONFIGURATION, OURS, removed
 from reconciler.git.urls import without_userinfo
 from reconciler.model.errors import Locked, ReconcilerError, Terminal, UserError
+from reconciler.model.tree import TreeEntry
 
 if TYPE_CHECKING:
     from git.cmd import Git as GitPython
@@ -82,7 +85,6 @@ class Git:
         gitpython = _gitpython()
         from git.exc import GitCommandNotFound  # noqa: PLC0415 - see _gitpython
 
-        options = [part for setting in CONFIGURATION for part in ("-c", setting)]
         given_environment = {**OURS, **self.environment, **(environment or {})}
         # GitPython can add to the environment and not take away, so `env` does, and it does so last: of what is given,
         # nothing may be taken away. Most runs have nothing to take away.
@@ -92,7 +94,7 @@ class Git:
             given.seek(0)
             try:
                 status, stdout, stderr = gitpython(self.directory).execute(
-                    [*(["env", *removals] if removals else []), _executable(), *options, *arguments],
+                    [*(["env", *removals] if removals else []), *_command(arguments)],
                     istream=given,
                     env=given_environment,
                     with_extended_output=True,
@@ -136,6 +138,42 @@ class Git:
         if finished.status not in (0, 1):
             raise failed(arguments[0], finished)
         return finished.status == 0
+
+    def once(self, *arguments: str) -> Finished:
+        """The same for what does not change during a run, such as configuration: asked the first time alone."""
+        if arguments not in self._answered:
+            self._answered[arguments] = self.attempt(*arguments)
+        return self._answered[arguments]
+
+    def batch(self, *arguments: str) -> Batch:
+        """The process that answers `git <arguments>` question by question: the same one each time.
+
+        Raises UserError where git is not installed. Asked, it raises as `run` does.
+        """
+        if arguments not in self._batches:
+            given = {"LANGUAGE": "C", "LC_ALL": "C", **OURS, **self.environment}
+            hidden = removed(os.environ, given=given)
+            inherited = {name: value for name, value in os.environ.items() if name not in hidden}
+            self._batches[arguments] = Batch(
+                _command(arguments),
+                directory=self.directory,
+                environment={**inherited, **given},
+                error=lambda status, said: failed(arguments[0], Finished(status, b"", without_userinfo(said))),
+            )
+        return self._batches[arguments]
+
+    @cached_property
+    def _answered(self) -> dict[tuple[str, ...], Finished]:
+        return {}
+
+    @cached_property
+    def _batches(self) -> dict[tuple[str, ...], Batch]:
+        return {}
+
+    @cached_property
+    def listings(self) -> dict[tuple[str, str], tuple[TreeEntry, ...]]:
+        """What `tree.py` listed: the files of a tree by its id and the path that leads to it. Trees never change."""
+        return {}
 
     @contextmanager
     def with_own_index(self, start_from: Path | None = None) -> Iterator[Git]:
@@ -217,6 +255,10 @@ def _gitpython() -> type[GitPython]:
     except ImportError as error:  # GitPython looks for the executable when it is imported
         raise _not_installed() from error
     return GitPython
+
+
+def _command(arguments: Iterable[str]) -> list[str]:
+    return [_executable(), *(part for setting in CONFIGURATION for part in ("-c", setting)), *arguments]
 
 
 def _executable() -> str:

@@ -16,7 +16,8 @@ from pathlib import Path
 from reconciler.git.attributes import Filter, filters, stays_below
 from reconciler.git.command import Git
 from reconciler.git.lfs import Pointer, fetch, pointer_in
-from reconciler.git.tree import SUBMODULE, GitTree, read_tree
+from reconciler.git.store import SUBMODULE
+from reconciler.git.tree import GitTree, read_tree
 from reconciler.model.errors import Terminal, UserError
 from reconciler.model.printable import visible
 

@@ -1,4 +1,4 @@
-"""The past of one file: every version of it, by one `log` and one `cat-file`, however many commits there are."""
+"""The past of one file: every version of it, by one `git log`, however many commits there are."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from reconciler.git.command import Git
 from reconciler.git.history import find_commit, merge_base, resolve
+from reconciler.git.store import find_all
 from reconciler.model.errors import UserError
 
 _PULL_REQUEST = re.compile(
@@ -212,23 +213,9 @@ def _brought(parents: Mapping[str, Sequence[str]], head: str) -> Iterable[tuple[
         yield one, brought
 
 
-def _contents(git: Git, names: Sequence[str]) -> list[bytes | None]:
-    if not names:
-        return []
-    asked = "".join(f"{name}\n" for name in names)
-    output = git.run("cat-file", "--batch", "--buffer", stdin=os.fsencode(asked)).stdout
-    found: list[bytes | None] = []
-    position = 0
-    for _ in names:
-        end = output.index(b"\n", position)
-        facts = output[position:end].split(b" ")
-        position = end + 1
-        if len(facts) != 3 or facts[1] != b"blob":  # `<name> missing`
-            found.append(None)
-            continue
-        found.append(output[position : position + int(facts[2])])
-        position += int(facts[2]) + 1
-    return found
+def _contents(git: Git, names: Iterable[str]) -> list[bytes | None]:
+    """The files that names such as `<commit>:<path>` stand for; None for what is no file, or not there."""
+    return [one.content if one is not None and one.kind == "blob" else None for one in find_all(git, names)]
 
 
 def _moment(seconds: str) -> datetime:

@@ -8,10 +8,10 @@ from dataclasses import dataclass, field, replace
 from reconciler.git.answer import Answer, Reply, read_answer
 from reconciler.git.command import NETWORK_LIMIT_SECONDS, Finished, Git, failed
 from reconciler.git.environment import of_remote
-from reconciler.git.history import find_commit, is_ancestor
+from reconciler.git.history import find_commit, is_ancestor, resolve
 from reconciler.git.refusal import as_error
 from reconciler.git.urls import without_userinfo
-from reconciler.git.worktree import has_changes
+from reconciler.git.worktree import checked_out
 from reconciler.model.errors import ReconcilerError, UserError
 
 PRIVATE_REFS = "refs/reconciler/remotes"
@@ -26,6 +26,11 @@ class _Learnt:
     """Whether it takes several refs together. CodeCommit and older Azure DevOps don't; no listing says so."""
 
 
+def remotes(git: Git) -> tuple[str, ...]:
+    """The names of the clone's remotes."""
+    return tuple(git.once("remote").text.splitlines())
+
+
 @dataclass(frozen=True)
 class Remote:
     """A configured remote."""
@@ -37,7 +42,10 @@ class Remote:
     @property
     def url(self) -> str:
         """Where it is, without credentials. For people: git itself is given the name."""
-        return without_userinfo(self.git.run("remote", "get-url", "--", self.name).text)
+        found = self.git.once("remote", "get-url", "--", self.name)
+        if found.status != 0:
+            raise failed("remote", found)
+        return without_userinfo(found.text)
 
     def default_branch(self) -> str:
         """The branch that the remote's HEAD names, as the clone remembers it, else as the remote says.
@@ -46,7 +54,7 @@ class Remote:
             UserError: the remote has no commit yet, or no HEAD.
             ReconcilerError: it could not be asked.
         """
-        known = self.git.attempt("symbolic-ref", "--quiet", f"refs/remotes/{self.name}/HEAD")
+        known = self.git.once("symbolic-ref", "--quiet", f"refs/remotes/{self.name}/HEAD")
         if known.status == 0:
             return known.text.removeprefix(f"refs/remotes/{self.name}/")
         asked = self._over_the_network("ls-remote", "--symref", "--", self.name, "HEAD")
@@ -94,7 +102,7 @@ class Remote:
             reply = read_answer(self._fetch(specification))
         if reply.answer is not Answer.DONE:
             raise as_error(reply, remote=self.name, branch=branch)
-        return self.git.run("rev-parse", "--verify", ref).text
+        return resolve(self.git, ref)
 
     def known(self, branch: str) -> str | None:
         """The head of a branch as it was last fetched; None if it never was."""
@@ -228,14 +236,15 @@ class RemoteBranch:
         moved = {branch: commit} if commit != onto else {}
         return self.remote.publish(moved, expected=dict.fromkeys(moved, onto), tags=tags)
 
-    def bring_along(self, commit: str, *, onto: str) -> str | None:  # noqa: ARG002 - a remote's checkout may be older
+    def bring_along(self, commit: str, *, onto: str) -> str | None:
         """Fast-forward the checkout, if it is on this branch and has nothing of its own."""
-        if self.git.attempt("symbolic-ref", "--quiet", "HEAD").text != f"refs/heads/{self.branch}":
+        checkout = checked_out(self.git)
+        if checkout.branch != self.branch:
             return None
-        head = find_commit(self.git, "HEAD")
-        if head is not None and not is_ancestor(self.git, head, commit):
+        # Mostly it is where the branch was.
+        if checkout.head not in (None, onto) and not is_ancestor(self.git, checkout.head, commit):
             return "it has commits that are not pushed"
-        if has_changes(self.git):
+        if checkout.changed:
             return "it has local changes"
         merged = self.git.attempt("merge", "--ff-only", "--quiet", "--no-verify-signatures", commit)
         return None if merged.status == 0 else failed("merge", merged).what

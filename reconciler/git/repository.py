@@ -24,7 +24,8 @@ from reconciler.git.lfs import installed
 from reconciler.git.objects import Author, commit_tree
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
-from reconciler.git.remote import Remote
+from reconciler.git.remote import Remote, remotes
+from reconciler.git.store import find_id
 from reconciler.git.tags import AnnotatedTag, tag_content, tag_message, tags_below
 from reconciler.git.target import Target, current_branch, find_destination, look_at
 from reconciler.git.tree import GitTree, read_tree
@@ -36,7 +37,7 @@ from reconciler.model.errors import ReconcilerError, UserError
 
 @dataclass(frozen=True)
 class Repository:
-    """A checkout. Facts that change (head, branch) are read when they are asked for."""
+    """A checkout. What changes (head, branch) is read when it is asked for; what is configured (remotes), once."""
 
     root: Path
     git: Git
@@ -77,7 +78,7 @@ class Repository:
 
     def remote(self, name: str = "origin") -> Remote | None:
         """The remote of that name, or None."""
-        return Remote(self.git, name) if name in self.git.run("remote").text.splitlines() else None
+        return Remote(self.git, name) if name in remotes(self.git) else None
 
     def names(self, remote: str = "origin") -> tuple[str, str]:
         """`owner/name` of the remote as this clone spells it, and the same for everyone who clones it.
@@ -159,7 +160,12 @@ class Repository:
 
     def tag_object(self, name: str) -> str:
         """The id of an annotated tag of this clone: of the tag itself, which is what is signed, not of its target."""
-        return self.git.run("rev-parse", f"refs/tags/{name}").text
+        found = find_id(self.git, f"refs/tags/{name}")
+        if found is None:
+            raise UserError(
+                f"there is no tag {name}", mend="`git fetch --tags` gets what was pushed since the last one"
+            )
+        return found
 
     def tagged_content(self, name: str, *, remote: str = "origin") -> bytes | None:
         """The file that an annotated tag stands on, fetched as `annotated_tag` does; None where there is none."""
@@ -173,7 +179,7 @@ class Repository:
             ReconcilerError: nothing can be written to this clone.
         """
         author = Author(settings.author, now, sign=settings.sign)
-        tree = self.git.run("rev-parse", "HEAD^{tree}").text
+        tree = resolve(self.git, "HEAD^{tree}")
         commit_tree(self.git, tree, parent=self.head, message="Can a commit be made?", author=author)
 
     def tags(self, prefix: str) -> tuple[AnnotatedTag, ...]:

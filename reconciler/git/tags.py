@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from reconciler.git.command import Git
+from reconciler.git.store import find
 
 _SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
 
@@ -21,18 +22,18 @@ class AnnotatedTag:
 
 def tag_message(git: Git, name: str) -> str | None:
     """The message of an annotated tag in this clone, without its signature; None where there is no such tag."""
-    found = git.attempt("cat-file", "tag", f"refs/tags/{name}")
-    if found.status != 0:
+    found = find(git, f"refs/tags/{name}^{{tag}}")
+    if found is None:
         return None
-    _headers, _blank, message = found.stdout.partition(b"\n\n")
+    _headers, _blank, message = found.content.partition(b"\n\n")
     signature = _SIGNATURE.search(message)
     return os.fsdecode(message[: signature.start()] if signature else message)
 
 
 def tag_content(git: Git, name: str) -> bytes | None:
     """The file that an annotated tag in this clone stands on; None where there is no such tag, or it is on no file."""
-    found = git.attempt("cat-file", "blob", f"refs/tags/{name}^{{}}")
-    return found.stdout if found.status == 0 else None
+    found = find(git, f"refs/tags/{name}^{{}}")
+    return found.content if found is not None and found.kind == "blob" else None
 
 
 def tags_below(git: Git, prefix: str) -> tuple[AnnotatedTag, ...]:

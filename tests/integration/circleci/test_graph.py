@@ -22,7 +22,7 @@ from tests.integration.circleci.orb import documented, pipeline
 if TYPE_CHECKING:
     from tests.integration.circleci.conftest import Images, NewImages, NewRunner
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("circleci-graph")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / ".circleci" / "config.yml"

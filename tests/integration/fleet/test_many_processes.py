@@ -22,7 +22,7 @@ from reconciler.sandbox import launch
 from reconciler.sandbox.handle import Sandbox
 from reconciler.steps.graph import run_graph
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("fleet")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 CONFIG = Path(__file__).parents[3] / ".circleci" / "config.yml"
 LEVELS = (2, 4, 6, 8)

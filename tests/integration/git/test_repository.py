@@ -275,10 +275,11 @@ def test_the_fleet_is_named_after_the_remote_else_after_the_folder(clone: Path) 
     assert repository.fleet_name() == "fleet"
 
     git(clone, "remote", "set-url", "origin", "https://bot:hunter2@example.org/owner/images.git")
+    repository = Repository.open(clone)
     assert repository.fleet_name() == "owner/images"
     remote = repository.remote()
     assert remote is not None
     assert remote.url == "https://example.org/owner/images.git"
 
     git(clone, "remote", "remove", "origin")
-    assert repository.fleet_name() == "clone"
+    assert Repository.open(clone).fleet_name() == "clone"

@@ -31,7 +31,7 @@ class Built:
 Boot = Callable[[str], Machine]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
@@ -41,12 +41,12 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def base(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return _build(sandbox, "base", upstream(client(sandbox)), tmp_path_factory.mktemp("base"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def web(sandbox: Sandbox, base: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return _build(sandbox, "web", base.image, tmp_path_factory.mktemp("web"))
 

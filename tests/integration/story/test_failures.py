@@ -15,7 +15,7 @@ from reconciler.sandbox.handle import Sandbox
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud, Ended, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("story-failures")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 BROKEN_SETUP = """#!/bin/sh
 echo "installing nginx-fulll"

@@ -19,7 +19,7 @@ from tests.integration.story.debs import provisioner
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud, Ended, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("story-inside")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 REGION = "us-east-1"
 ON_GITHUB = "announce: { github: {} }\n"

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Ended, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("story-packers-key")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 LINE = "  ssh_clear_authorized_keys = true\n"
 TIDY = "#!/bin/sh -e\nsudo cloud-init clean --logs\n"

@@ -15,7 +15,7 @@ from reconciler.model.errors import Terminal
 if TYPE_CHECKING:
     from tests.integration.announce.github.conftest import Forge
 
-pytestmark = [pytest.mark.github, pytest.mark.xdist_group("github")]
+pytestmark = [pytest.mark.github]
 
 SHA = "9c0d1e2f" * 5
 SET = f"POST /repos/acme/images/statuses/{SHA}"
