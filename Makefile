@@ -4,7 +4,7 @@
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test quick check bench lock schema config orb picture clean
+.PHONY: help demo packers test quick check bench lock schema config orb picture clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -16,7 +16,11 @@ help: ## Show this list
 demo: .venv/installed ## Run the whole story in the sandbox, with the real Packer
 	.ci/as-root $(PYTHON) -m reconciler demo
 
-test: .venv/installed ## Run the tests
+packers: .venv/installed ## Get the Packers that the tests run on: the archive's, and the current one (minutes, once)
+	.ci/as-root $(PYTHON) -m reconciler packer
+	.ci/as-root $(PYTHON) -m reconciler packer --current --plugin amazon --plugin ansible || [ -z "$$CI" ]
+
+test: .venv/installed packers ## Run the tests, those that run Packer on each
 	.ci/as-root $(PYTHON) -m pytest -n auto --dist loadfile --junitxml=.reconciler/junit/tests.xml
 
 quick: .venv/installed ## Run the tests that need neither root nor Packer

@@ -13,7 +13,7 @@ from reconciler.build.protocol import BuildRequest
 from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Image
-from reconciler.model.template import Builder
+from reconciler.model.template import Builder, Template
 
 Value = str | int | bool | Mapping[str, str]
 
@@ -57,6 +57,16 @@ def selected(image: Image) -> tuple[Builder, ...]:
             mend=f"the template has {', '.join(b.name for b in builders) or 'none'}",
         )
     return matching
+
+
+def name_in_template(build: str, template: Template) -> str:
+    """What a build that Packer names is called in the template: of JSON some call it by its type, too.
+
+    So what is recorded is the same whichever Packer built it (`packer.versions.TYPED_NAMES`).
+    """
+    if template.format == "json":
+        return next((one.name for one in template.builders if build == f"{one.type}.{one.name}"), build)
+    return build
 
 
 def given_variables(request: BuildRequest) -> dict[str, Value]:

@@ -10,9 +10,9 @@ from typing import BinaryIO, TextIO
 from reconciler.build.lines import RawLine, Splitter
 from reconciler.build.machine_readable import Line, Reader
 from reconciler.build.outcome import Outcome, Shown, Transcript, brief
-from reconciler.build.packer import Version
 from reconciler.build.provisioner import is_step, provisioner_of
 from reconciler.build.redact import LineRedactor, Redactor
+from reconciler.model.constraint import Version
 from reconciler.model.values import format_instant
 
 _NO_TIME = " " * len("2026-11-22T10:15:30Z")

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Sequence
 
 from reconciler.build.failure import BuildFailed, Cause
 from reconciler.build.inputs import inside
 from reconciler.build.outcome import TAIL, Failing, Outcome
+from reconciler.build.packer.diagnosis import cause, place_of
 from reconciler.build.process import Exit
 from reconciler.build.protocol import BuildRequest
 from reconciler.build.provisioner import Provisioner
 from reconciler.model.errors import Place
 from reconciler.model.values import format_duration
-
-# HCL diagnostics: `  on web.pkr.hcl line 12, in build:`
-_HCL_PLACE = re.compile(r"\s*on (\S+) line ([0-9]{1,7})\b.*")
 
 
 def built(outcome: Outcome) -> bool:
@@ -76,7 +73,7 @@ def _in_a_build(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFa
     chosen = next((one for one in outcome.failures if one.provisioner), outcome.failures[0])
     provisioner = _in_repository(request, chosen.provisioner)
     if provisioner is None:
-        what = f"build failed, {clock_time(ended.seconds)} in: {_summary(chosen.error)}"
+        what = f"build failed, {clock_time(ended.seconds)} in: {cause([chosen.error])}"
     else:
         script = f" ({provisioner.script})" if provisioner.script else ""
         what = f'build failed in provisioner "{provisioner.type}"{script}, {clock_time(ended.seconds)} in'
@@ -87,18 +84,11 @@ def _in_a_build(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFa
 
 def _before_any_build(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
     """The template or the flags are wrong. HCL diagnostics name the place."""
-    place = next(
-        (
-            Place(_from_root(request, match[1]), int(match[2]))
-            for line in outcome.general
-            if (match := _HCL_PLACE.fullmatch(line))
-        ),
-        request.image.template.place,
-    )
-    said = next((line for line in outcome.general if line.startswith("Error: ")), None)
-    what = _summary(said or next(iter(outcome.general), f"exit code {outcome.exit_code}"))
-    what = f"Packer cannot build it: {what}"
-    return _failed(request, ended, outcome, cause="failed", what=what, where=place, tail=outcome.general)
+    texts = outcome.errors or ["\n".join(outcome.general)]
+    place = place_of(texts)
+    where = Place(_from_root(request, place.path), place.line) if place else request.image.template.place
+    what = f"Packer cannot build it: {cause(texts) or f'exit code {outcome.exit_code}'}"
+    return _failed(request, ended, outcome, cause="failed", what=what, where=where, tail=outcome.general)
 
 
 def _failed(
@@ -135,12 +125,6 @@ def _tail(failing: Failing) -> tuple[str, ...]:
     told = set(failing.tail)
     error = [line for line in failing.error.splitlines() if line.strip() and line not in told]
     return (*failing.tail, *error)[-TAIL:]
-
-
-def _summary(error: str) -> str:
-    """The first line that says something, of a length that fits one."""
-    first = next((line for line in error.splitlines() if line.strip()), "").removeprefix("Error: ").strip()
-    return first if len(first) <= 160 else f"{first[:159]}…"
 
 
 def _in_repository(request: BuildRequest, provisioner: Provisioner | None) -> Provisioner | None:

@@ -85,6 +85,8 @@ class Outcome:
     amis: tuple[str, ...] = ()
     tail: tuple[str, ...] = ()
     general: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    """The first errors that belong to no build, each as Packer laid it out: of the template, of the flags."""
 
 
 @dataclass
@@ -126,6 +128,7 @@ class Transcript:
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._general: deque[str] = deque(maxlen=TAIL)
         self._amis: dict[str, None] = {}
+        self._wrong: list[str] = []
         self._cancelled = self._nothing = self._spoke = False
 
     def take(self, line: Line) -> tuple[Shown, ...]:
@@ -133,7 +136,11 @@ class Transcript:
         self._spoke = self._spoke or not isinstance(line, Noise)
         match line:
             case Say(timestamp=timestamp, kind=kind, text=text, left_out=left_out):
-                lines = self._redact.shortened(text, left_out=left_out).split("\n")
+                text = self._redact.shortened(text, left_out=left_out)
+                told = text.lstrip("\n")
+                if kind == "error" and len(self._wrong) < _ERRORS and not told.startswith(_FRAME):
+                    self._wrong.append(self._redact(told))
+                lines = text.split("\n")
                 return tuple(self._take_text(timestamp, one, error=kind == "error") for one in lines)
             case Noise(text=text, left_out=left_out):
                 return (self._take_general(None, self._redact.shortened(text, left_out=left_out)),)
@@ -158,6 +165,7 @@ class Transcript:
             sources={name: build.source for name, build in self._builds.items() if build.source},
             tail=tuple(self._tail),
             general=tuple(self._general),
+            errors=tuple(self._wrong),
         )
 
     def _watched(self, build: str) -> _Watched:

@@ -10,9 +10,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from reconciler.cli.wording import to_fetch
 from reconciler.cli.workspace import Workspace, now, plan_options
 from reconciler.model.errors import ReconcilerError
 from reconciler.plan.planning import Known
+
+_TOLD = 8
+"""Errors of one kind that are told; `validate` has them all."""
 
 _TOLERATED_SKEW_SECONDS = 240
 """AWS refuses requests signed more than five minutes off."""
@@ -55,21 +59,27 @@ class Patient:
 
 
 def check_packer(patient: Patient) -> Finding:
-    """Packer, its version, and what that version means for the templates here."""
-    from reconciler.build.packer import find  # noqa: PLC0415 - each check imports what it looks at
+    """Packer and its plugins, and whether they are what the templates here ask for."""
+    # Each check imports what it looks at.
+    from reconciler.build.packer.binary import find  # noqa: PLC0415 - as above
+    from reconciler.build.packer.plugins import survey  # noqa: PLC0415 - as above
 
     binary = find(os.environ)
-    plugins = sorted({name for image in patient.known.fleet.images.values() for name in image.template.plugins})
-    if binary.version >= (1, 10, 0):
-        needs = "plugins come through `packer init`" + (f": {', '.join(plugins)}" if plugins else "")
-        missing = [image.name for image in patient.known.fleet.images.values() if not image.template.plugins]
-        if missing:
-            return Finding(
-                "packer", "note", f"{binary.version_text}; {needs}",
-                (f"no required_plugins in {', '.join(missing)}: Packer 1.10 and later bundle none",),
-            )  # fmt: skip
-        return Finding("packer", "ok", f"{binary.version_text}; {needs}")
-    return Finding("packer", "ok", f"{binary.version_text} at {binary.path}; its plugins are built in")
+    found = survey(binary, patient.known.fleet.images.values(), os.environ)
+    plugins = ", ".join(f"{plugin.name} {plugin.version}" for plugin in found.installed)
+    what = f"{binary.version_text} at {binary.path}" + (f"; plugins: {plugins}" if plugins else "")
+    passed_over = tuple(f"passed over: {one}" for one in binary.passed_over)
+    errors = [*(one for several in found.refused.values() for one in several), *found.lacking.values()]
+    if errors:
+        told = dict.fromkeys(f"{error.where}: {error.what}" if error.where else error.what for error in errors)
+        more = (f"and {len(told) - _TOLD} more",) if len(told) > _TOLD else ()
+        hints = dict.fromkeys(line for error in errors for line in error.mend)
+        return Finding("packer", "trouble", what, (*list(told)[:_TOLD], *more, *hints, *passed_over))
+    notes = (
+        *passed_over,
+        *(to_fetch(one, images) for one, images in found.to_fetch.items()),
+    )
+    return Finding("packer", "note" if notes else "ok", what, notes)
 
 
 def check_ssh(patient: Patient) -> Finding:

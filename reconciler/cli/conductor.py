@@ -17,6 +17,7 @@ from reconciler.controller import act, refuse_unsafe
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.events import Listener
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan
 from reconciler.plan import words
@@ -138,12 +139,14 @@ class Conductor:
         if boots:
             # Found out now, and not after Packer and the smoke test were at it for an hour.
             self.workspace.repository.check_recording(known.fleet.settings.git, now=now())
+        builder = self.workspace.builder() if builds else None  # a copy needs no Packer
         return Run(
             known=known,
             repository=self.workspace.repository,
             recorder=self.workspace.recorder(known.fleet.settings),
             registry=registry,
-            builder=self.workspace.builder() if builds else None,  # a copy needs no Packer
+            builder=builder,
+            refused=builder.refused(_built(planned), os.environ) if builder is not None else {},
             folder=folder,
             run_id=f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}",
             now=now,
@@ -178,6 +181,11 @@ def refuse_elsewhere(target: Target) -> None:
         named = ", ".join(f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed[:3])
         more = f" and {len(target.unpushed) - 3} more" if len(target.unpushed) > 3 else ""
         note(f"not pushed to {target.branch}, so not considered: {named}{more}")
+
+
+def _built(planned: FleetPlan) -> list[Image]:
+    decisions = planned.decisions
+    return [one.image for one in decisions if one.image is not None and "build" in one.planned.actions]
 
 
 def _ci_run() -> CiRun | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import click
 
+from reconciler.build.packer.obtain import obtain
 from reconciler.cli import options
 from reconciler.cli.sandbox import require_sandbox, start_sandbox
 from reconciler.cli.stage import Stage
+from reconciler.cli.workspace import note
 from reconciler.git.repository import Repository
 from reconciler.model.errors import DONE, DRIFT, UserError
 from reconciler.plan.words import duration
@@ -27,7 +30,8 @@ _NEEDED = ("desired/base/base.pkr.hcl", "desired/web/setup.sh")
 def command(*, keep: bool, directory: Path) -> int:
     """Tell the whole story with the images of this repository: build, record, rebuild, refresh.
 
-    Works in a throwaway clone with a bare origin beside it; your checkout and your AWS account are never touched.
+    Works in a throwaway clone with a bare origin beside it; your checkout and your AWS account are never touched. Takes
+    the Packer on the PATH; where there is none, gets one as `reconciler packer` does.
     """
     begun = time.monotonic()
     require_sandbox()
@@ -35,6 +39,7 @@ def command(*, keep: bool, directory: Path) -> int:
     for path in _NEEDED:
         if not (root / path).is_file():
             raise UserError(f"{root} has no {path}", mend="run the demo in a clone of the reconciler's own repository")
+    packer = obtain(os.environ, tell=note)
     with ExitStack() as stack:
         folder = Path(
             tempfile.mkdtemp(prefix="reconciler-demo-")
@@ -44,7 +49,7 @@ def command(*, keep: bool, directory: Path) -> int:
         sandbox = start_sandbox(folder / "sandbox")
         if not keep:
             stack.callback(sandbox.stop)
-        stage = Stage.set_up(folder, source=root, environment=sandbox.environment)
+        stage = Stage.set_up(folder, source=root, environment={**sandbox.environment, **packer.environment})
         for scene in STORY:
             scene(stage, sandbox)
         stage.say(f"The story took {duration(round(time.monotonic() - begun))}.")

@@ -34,6 +34,7 @@ VERBS = {
     "verify": "Say what of a build is proven, and what is not.",
     "graph": "Show what is built on what, or print it as a CircleCI pipeline.",
     "doctor": "Check that Packer, git, credentials and the clock are as they should be.",
+    "packer": "Find the Packer that builds here, or get one where there is none.",
     "sandbox": "Run an AWS that fits on this machine, for rehearsal.",
     "demo": "Tell the whole story in the sandbox, with the real Packer.",
     "completion": "Print the completion script of a shell.",

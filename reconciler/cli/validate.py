@@ -1,15 +1,18 @@
-"""`reconciler validate`: every declaration and template, without the registry and without Packer."""
+"""`reconciler validate`: every declaration and template, without the registry, and against the Packer that is here."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from reconciler.cli import options
 from reconciler.cli.printing import named
+from reconciler.cli.wording import to_fetch
 from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
@@ -26,7 +29,8 @@ from reconciler.steps.observe import without_filtered
 def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
     """Check every declaration, template and lockfile.
 
-    Reads git alone: no registry, no Packer, no credentials. Exit codes: 0 all valid, 1 something is not.
+    Reads git alone: no registry, no credentials, and no Packer runs a template. Where Packer is installed, its version
+    is compared with what the templates require. Exit codes: 0 all valid, 1 something is not.
     """
     options.refuse_two_revisions(rev, worktree=worktree)
     workspace = Workspace(directory)
@@ -39,12 +43,33 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
             return FAILED
         raise
     _, broken = read_lockfiles(tree)
+    refused, warnings = _against_packer(fleet)
+    fleet = replace(
+        fleet,
+        images={name: image for name, image in fleet.images.items() if name not in refused},
+        problems={**fleet.problems, **refused},
+        warnings=(*fleet.warnings, *warnings),
+    )
     problems = [*(problem for found in fleet.problems.values() for problem in found), *broken.values()]
     if as_json:
         _print_json(fleet.images, problems, fleet.warnings)
     else:
         _print(fleet, problems)
     return FAILED if problems else DONE
+
+
+def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], list[str]]:
+    """The images that the Packer which is here refuses, and what is to be said besides. Not asked where none asks."""
+    if not any(image.template.required_version or image.template.plugins for image in fleet.images.values()):
+        return {}, []
+    from reconciler.build.packer.binary import find  # noqa: PLC0415 - most fleets ask for nothing
+    from reconciler.build.packer.plugins import survey  # noqa: PLC0415 - as above
+
+    try:
+        found = survey(find(os.environ), fleet.images.values(), os.environ)
+    except UserError as error:
+        return {}, [f"what the templates require was not compared with Packer: {error.what}"]
+    return found.refused, [to_fetch(one, images) for one, images in found.to_fetch.items()]
 
 
 def _print(fleet: Fleet, problems: list[UserError]) -> None:

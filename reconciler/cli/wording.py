@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from functools import singledispatch
 
+from reconciler.cli.printing import named
 from reconciler.model import events
 from reconciler.model.printable import visible
 from reconciler.plan.words import duration
@@ -29,6 +31,11 @@ class Wording:
         new = [hint for hint in hints if hint not in self._given]
         self._given.update(hints)
         return describe(dataclasses.replace(event, what="\n".join([what, *new])))
+
+
+def to_fetch(requirement: str, images: Sequence[str]) -> str:
+    """A plugin that templates require and that is not installed yet."""
+    return f"`packer init` fetches {requirement} at the next build of {named(images)}"
 
 
 @singledispatch

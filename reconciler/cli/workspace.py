@@ -31,7 +31,7 @@ from reconciler.steps.observe import read_repository
 
 if TYPE_CHECKING:
     from reconciler.announce.protocol import Announcer
-    from reconciler.build.protocol import Builder
+    from reconciler.build.build import Packer
     from reconciler.git.recorder import Recorder
     from reconciler.registry.ec2 import Ec2Registry
     from reconciler.registry.protocol import Registry
@@ -102,12 +102,15 @@ class Workspace:
         """Whoever records to the branch that the settings name."""
         return self.repository.recorder(settings.git, now=now, sleep=time.sleep, random=random.random)
 
-    def builder(self) -> Builder:
+    def builder(self) -> Packer:
         """The Packer that is installed. Raises UserError where there is none that can be used."""
         from reconciler.build.build import Packer  # noqa: PLC0415 - plan never builds
-        from reconciler.build.packer import find  # noqa: PLC0415 - as above
+        from reconciler.build.packer.binary import find  # noqa: PLC0415 - as above
 
-        return Packer(find(os.environ))
+        binary = find(os.environ)
+        for passed_over in binary.passed_over:
+            note(f"passed over: {passed_over}")
+        return Packer(binary)
 
     def testbed(self, known: Known, *, cancelled: threading.Event, keep_failed: int) -> Testbed:
         """What boots and tests what was built. Raises UserError where there is no SSH to test it through."""

@@ -70,7 +70,12 @@ class Template:
     references: tuple[Reference, ...] = ()
     plugins: Mapping[str, str] = field(default_factory=dict)
     """Required plugins: name to `source constraint`."""
+    plugin_places: Mapping[str, Place] = field(default_factory=dict)
+    """Where each of them is required."""
     required_version: str = ""
+    required_version_place: Place | None = None
+    components: tuple[str, ...] = ()
+    """Types of the builders, provisioners, post-processors and data sources that Packer has to know to build this."""
 
     @property
     def makers(self) -> tuple[Builder, ...]:

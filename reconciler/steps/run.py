@@ -12,6 +12,7 @@ from reconciler.build.protocol import Builder
 from reconciler.build.tester import Tester
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
+from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.model.tree import Tree
@@ -57,6 +58,8 @@ class Run:
     run_id: str
     now: Callable[[], datetime]
     listener: Listener
+    refused: Mapping[str, ReconcilerError] = field(default_factory=dict)
+    """Images that are to be built, and that the builder is sure to refuse: found out before anything is started."""
     testbed: Testbed | None = None
     """None where nothing is booted: a plan that neither builds nor adopts."""
     recorded_branch: str = "main"

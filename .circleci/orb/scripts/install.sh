@@ -24,8 +24,6 @@ if ! command -v reconciler > /dev/null; then
   export PATH="$HOME/reconciler/bin:$PATH"
   echo "export PATH=\"$HOME/reconciler/bin:\$PATH\"" >> "$BASH_ENV"
 fi
-command -v packer > /dev/null || {
-  sudo apt-get update -q
-  sudo apt-get install -q -y --no-install-recommends packer
-}
+# The machine's own Packer, else the archive's or HashiCorp's, with the plugins that a newer one does not bring.
+reconciler packer --plugin amazon --plugin ansible
 reconciler --version

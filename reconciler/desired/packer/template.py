@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from reconciler.desired.complaints import as_one
 from reconciler.desired.packer.artifacts import check_for_amis
 from reconciler.desired.packer.builders import Format, read_builds
-from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
+from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
 from reconciler.desired.packer.named_files import named_files, paths_in_commands
 from reconciler.desired.packer.notes import notes_on_builds
+from reconciler.desired.packer.requirements import read_requirements
 from reconciler.desired.packer.syntax import Block, SourceFile
 from reconciler.desired.packer.top_level import (
     builders_named_twice,
@@ -21,7 +22,6 @@ from reconciler.desired.packer.top_level import (
 )
 from reconciler.desired.packer.undeclared import circular, undeclared
 from reconciler.desired.packer.unfit import notes_on_unset, unfit, without_value
-from reconciler.desired.packer.value import as_text
 from reconciler.desired.packer.variables import read_variables, variable_values
 from reconciler.model.errors import Place, UserError
 from reconciler.model.template import Reference, Template
@@ -74,14 +74,18 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     named = tuple(named_files(files, builds, scope=scope))
     reads = read_references(named)
     variables = read_variables(blocks)
+    required = read_requirements(blocks, builds, scope=scope, syntax=syntax)
     template = Template(
         format=syntax,
         files=tuple(file.path for file in files),
         builders=tuple(build.builder for build in builds),
         variables=variables,
         references=tuple(Reference(one.path, one.place) for one in reads),
-        plugins=_plugins(blocks, scope),
-        required_version=_required_version(blocks, scope),
+        plugins={name: asked.text for name, asked in required.plugins.items()},
+        plugin_places={name: asked.place for name, asked in required.plugins.items()},
+        required_version=required.version.text if required.version else "",
+        required_version_place=required.version.place if required.version else None,
+        components=required.components,
     )
     missing = without_value(blocks, builds, setting.var_files, declared=setting.variables, syntax=syntax)
     notes = (
@@ -94,6 +98,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         *unfit(variables, setting.var_files, missing=missing, syntax=syntax),
         *undeclared(files, builds, variables=variables.keys(), local_values=local_values),
         *circular(local_values),
+        *required.problems,
     )
     mentions = read_references(paths_in_commands(files, scope=scope))
     return ReadTemplate(template, reads, notes, mentions, problems)
@@ -108,23 +113,3 @@ def _refuse_wrong_blocks(files: Sequence[SourceFile], blocks: Sequence[Block], s
 
 def _in_checkout(path: str) -> str:
     return CHECKOUT if path == "." else f"{CHECKOUT}/{path}"
-
-
-def _plugins(blocks: Sequence[Block], scope: Scope) -> dict[str, str]:
-    """Required plugins: name to `source constraint`."""
-    found: dict[str, str] = {}
-    for block in (inner for outer in blocks if outer.type == "packer" for inner in outer.body.blocks):
-        if block.type != "required_plugins":
-            continue
-        for name, attribute in block.body.attributes.items():
-            value = evaluate(attribute.expression, scope)
-            if isinstance(value, dict):
-                parts = (as_text(value.get("source")), as_text(value.get("version")))
-                found[name] = " ".join(part for part in parts if part)
-    return dict(sorted(found.items()))
-
-
-def _required_version(blocks: Sequence[Block], scope: Scope) -> str:
-    wanted = [block.body.attributes.get("required_version") for block in blocks if block.type == "packer"]
-    texts = [as_text(evaluate(one.expression, scope)) for one in wanted if one is not None]
-    return ", ".join(text for text in texts if text)

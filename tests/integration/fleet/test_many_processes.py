@@ -64,8 +64,6 @@ def parents() -> dict[str, str | None]:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    if shutil.which("packer") is None:
-        pytest.skip("needs packer")
     with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 

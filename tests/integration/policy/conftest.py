@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -32,11 +31,11 @@ Boot = Callable[[str], Machine]
 
 
 @pytest.fixture(scope="package")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def sandbox(packer_on_path: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One for each Packer: what is built in it, and shared, is that Packer's."""
+    assert packer_on_path, "mark the test `packer`"
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    if shutil.which("packer") is None:
-        pytest.skip("needs packer")
     with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,11 +68,9 @@ class Held:
             for thread in Path(f"/proc/{self.process.pid}/task").iterdir()
             for child in (thread / "children").read_text().split()
         ]
-        (packer,) = (child for child in children if Path(f"/proc/{child}/cmdline").read_bytes().startswith(PACKER))
+        started = os.fsencode(shutil.which("packer") or "")
+        (packer,) = (child for child in children if Path(f"/proc/{child}/cmdline").read_bytes().startswith(started))
         return packer
-
-
-PACKER = subprocess.run(["sh", "-c", "command -v packer || true"], capture_output=True, check=True).stdout.strip()
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from io import StringIO
 import pytest
 
 from reconciler.build.journal import Journal
-from reconciler.build.packer import Version
 from reconciler.build.redact import redactor
+from reconciler.model.constraint import Version
 
 OLD, NEW = (1, 6, 6), (1, 16, 0)
 PAIR = "packer_6929f0a1-7c11-94cc-aa1e-1e2a3b4c5d6e"
