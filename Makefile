@@ -4,7 +4,7 @@
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check bench lock schema config orb picture clean
+.PHONY: help demo test soak check bench lock schema config orb picture clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -18,6 +18,9 @@ demo: .venv/installed ## Run the whole story in the sandbox, with the real Packe
 
 test: .venv/installed ## Run the tests
 	.ci/as-root $(PYTHON) -m pytest -n auto --dist loadfile --junitxml=.reconciler/junit/tests.xml
+
+soak: .venv/installed ## Compare ten thousand random expressions with `packer console`
+	$(PYTHON) -m tests.soak
 
 check: .venv/installed ## Lint, types, and the architecture
 	.venv/bin/ruff check .

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from reconciler.desired.packer.evaluate import Scope, evaluate
-from reconciler.desired.packer.syntax import Block, Expression, SourceFile
+from reconciler.desired.packer.evaluate import Scope, evaluate, value_of
+from reconciler.desired.packer.language.convert import convert
+from reconciler.desired.packer.language.outcome import Refused, Undecided
+from reconciler.desired.packer.language.type_words import read_type
+from reconciler.desired.packer.language.types import DYNAMIC, Type, object_of, tuple_of
+from reconciler.desired.packer.language.values import Unknown, Value, from_plain, type_of
+from reconciler.desired.packer.syntax import EXPRESSIONS, Block, Expression, SourceFile
 from reconciler.desired.packer.value import UNKNOWN
 from reconciler.model.template import Variable
 
@@ -44,23 +49,50 @@ def variable_values(
 ) -> dict[str, object]:
     """What each variable is worth: declared in image.yaml, else by the last var file, else its default.
 
-    What the controller passes at build time is UNKNOWN, but for `source_ami`: its default is a source of its own
-    that the template names.
+    Each is converted to the variable's type, as Packer does. What the controller passes at build time is UNKNOWN, but
+    for `source_ami`: its default is a source of its own that the template names.
     """
-    values: dict[str, object] = {}
+    defaults: dict[str, tuple[Expression | None, Expression | None]] = {}
     for block in blocks:
-        if block.type == "variable" and block.labels and "default" in block.body.attributes:
-            values[block.labels[0]] = evaluate(block.body.attributes["default"].expression, _NOTHING)
+        if block.type == "variable" and block.labels:
+            attributes = block.body.attributes
+            type_, default = attributes.get("type"), attributes.get("default")
+            defaults[block.labels[0]] = (type_.expression if type_ else None, default.expression if default else None)
         elif block.type == "variables":
-            values.update({name: evaluate(one.expression, _NOTHING) for name, one in block.body.attributes.items()})
+            defaults.update({name: (None, one.expression) for name, one in block.body.attributes.items()})
+    given: dict[str, Expression | object] = {}
     for file in var_files:
-        values.update({name: evaluate(one.expression, _NOTHING) for name, one in file.body.attributes.items()})
-    values.update(declared)
+        given.update({name: one.expression for name, one in file.body.attributes.items()})
+    given.update(declared)
     return {
-        name: UNKNOWN if name in GIVEN_BY_US and name != "source_ami" else value
-        for name, value in values.items()
-        if value is not None
+        name: UNKNOWN if name in GIVEN_BY_US and name != "source_ami" else _worth(type_, default, given.get(name))
+        for name, (type_, default) in defaults.items()
+        if default is not None or name in given
     }
+
+
+def _worth(type_: Expression | None, default: Expression | None, given: object) -> Value:
+    """The value of a variable; Unknown where it can't be had, or does not fit."""
+    try:
+        found = _given(default) if given is None else _given(given)
+        wanted = read_type(type_) if type_ is not None else _type_of_default(default)
+        return convert(found, wanted)
+    except (Refused, Undecided) as error:
+        return Unknown(str(error))
+
+
+def _given(value: object) -> Value:
+    if isinstance(value, EXPRESSIONS):
+        return value_of(value, _NOTHING)
+    return from_plain(value)
+
+
+def _type_of_default(default: Expression | None) -> Type:
+    """What a variable without a type takes: the type of its default, unless that is null or empty."""
+    if default is None:
+        return DYNAMIC
+    found = type_of(_given(default))
+    return DYNAMIC if found.has_dynamic or found in (tuple_of(()), object_of({})) else found
 
 
 def _value(expression: Expression) -> object:
