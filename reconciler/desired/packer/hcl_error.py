@@ -11,6 +11,8 @@ from reconciler.model.errors import Place, UserError
 _REPORT = re.compile(r"tmp\.hcl:(\d+),(\d+)-[\d,]+: (.*?)(?=, tmp\.hcl:\d|\Z)", re.DOTALL)
 # HashiCorp's parser recurses, and Go ends the whole process when its stack is full: not for us to risk.
 _MAX_OPENERS = 5_000
+# It takes minutes for a heredoc of a megabyte.
+_MAX_LENGTH = 100_000
 
 
 def syntax_error(text: str, error: Wrong, place: Place) -> UserError:
@@ -18,13 +20,15 @@ def syntax_error(text: str, error: Wrong, place: Place) -> UserError:
 
     Where that one reads the file, our own is given.
     """
-    return _by_pygohcl(text, place.path) or UserError(
+    # It is asked about what leads up to the mistake alone: what follows may be nested without end.
+    end = text.find("\n", error.at) + 1 or len(text)
+    return (None if error.too_deep else _by_pygohcl(text[:end], place.path)) or UserError(
         f"not valid HCL: {error.what}", where=place, mend="run `packer fmt` on it"
     )
 
 
 def _by_pygohcl(text: str, path: str) -> UserError | None:
-    if sum(text.count(opener) for opener in "([{") > _MAX_OPENERS or "\0" in text:
+    if len(text) > _MAX_LENGTH or sum(map(text.count, "([{")) > _MAX_OPENERS or "\0" in text:
         return None
     import pygohcl  # noqa: PLC0415 - 15 MB of Go, wanted only when there is an error to word
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from reconciler.desired.packer.language.numbers import Number
 from reconciler.model.errors import Place
+
+if TYPE_CHECKING:
+    from reconciler.desired.packer.language.values import Value
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +125,14 @@ class Joined:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """An expression of a `dynamic` block's content, with what its iterators stand for."""
+
+    expression: Expression
+    names: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
 class Opaque:
     """Anything that is not evaluated here; `parts` are kept, as they may call functions that read files."""
 
@@ -130,11 +141,11 @@ class Opaque:
 
 Expression: TypeAlias = (
     "Constant | Traversal | Interpolation | Listing | Pairs | Call | Operation | Conditional | Index | Member | Splat "
-    "| Item | For | Joined | Opaque"
+    "| Item | For | Joined | Bound | Opaque"
 )
 EXPRESSIONS = (
     Constant, Traversal, Interpolation, Listing, Pairs, Call, Operation, Conditional, Index, Member, Splat, Item, For,
-    Joined, Opaque,
+    Joined, Bound, Opaque,
 )  # fmt: skip
 
 
@@ -228,7 +239,7 @@ def parts_of(expression: Expression) -> tuple[Expression, ...]:
             parts = (condition, yes, no)
         case Index(base, key):
             parts = (base, key)
-        case Member(base) | Joined(base):
+        case Member(base) | Joined(base) | Bound(base):
             parts = (base,)
         case Splat(base, each):
             parts = (base, each)

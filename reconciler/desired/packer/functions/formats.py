@@ -167,11 +167,19 @@ def _in_base(value: int, base: int) -> str:
     return format(value, {2: "b", 8: "o", 16: "x"}[base])
 
 
+def _refuse_untyped(values: Sequence[Value]) -> None:
+    """go-cty tells no value of a format where one of the values is a null without a type."""
+    if any(isinstance(one, Null) and one.type == DYNAMIC for one in values):
+        raise Undecided("null without a type in a format")
+
+
 def _format(run: Interpreter, arguments: Sequence[Value]) -> Value:
+    _refuse_untyped(arguments)
     return text(formatted(run, string(arguments[0]), arguments[1:]))
 
 
 def _formatlist(run: Interpreter, arguments: Sequence[Value]) -> Value:
+    _refuse_untyped(arguments)
     pattern, values = string(arguments[0]), arguments[1:]
     if not values:
         return list_value([text(formatted(run, pattern, ()))], STRING)

@@ -33,6 +33,9 @@ class Files(Protocol):
     def below(self, folder: str) -> Sequence[str]:
         """The paths of all files below a folder, at any depth."""
 
+    def hides(self, path: str) -> bool:
+        """Whether it can't be told what is at a path or below it."""
+
 
 class NoFiles:
     """A repository of which nothing is known."""
@@ -46,6 +49,11 @@ class NoFiles:
         """Nothing."""
         del folder
         return ()
+
+    def hides(self, path: str) -> bool:
+        """Everything."""
+        del path
+        return True
 
 
 def clean(path: str) -> str:
@@ -114,6 +122,8 @@ class _Paths:
 
     def exists(self, path: str) -> Value:
         found = self._in_repository(path)
+        if self._files.hides(found):
+            raise Undecided("a file that git does not show")
         if self._files.below(found):
             raise Refused("this is a folder")
         return self._files.content(found) is not None
@@ -123,6 +133,8 @@ class _Paths:
         base = self._in_repository(folder)
         if ".." in pattern.split("/") or pattern.startswith("/"):
             raise Undecided("a pattern that leads out of its folder")
+        if self._files.hides(base):
+            raise Undecided("a folder that git does not show")
         glob = _glob(clean(pattern))
         below = self._files.below(base)
         run.spend(len(below))

@@ -53,8 +53,10 @@ def call(call_: Call, names: Names, run: Interpreter, *, files: Mapping[str, Fun
     arguments = [run.value(one, names) for one in call_.arguments]
     if call_.spread:
         arguments = _spread(arguments)
-    if function.is_newer and run.is_forgiving:
-        raise Undecided(f"whether Packer has the function {name}")
+    if function.is_newer:
+        run.newer_calls += 1
+        if run.is_forgiving:
+            raise Undecided(f"whether Packer has the function {name}")
     if run.has_paths and name not in _TAKES_PATHS and any(_is_path(one) for value in arguments for one in walk(value)):
         raise Undecided("a path whose beginning is only known at the build")
     try:

@@ -47,6 +47,8 @@ class Interpreter:
         self.world = world
         self.doubts = 0
         """How often something was not known so far: what `try` succeeds with has to be free of doubt."""
+        self.newer_calls = 0
+        """How many functions were called so far that Packer 1.6 lacks: there, what calls one fails."""
         self.has_paths = False
         """Whether a path was asked for that has no real beginning yet."""
         self.is_forgiving = False

@@ -18,7 +18,9 @@ class Later(Undecided):
 class Wrong(Exception):
     """The text is not HCL, seen at an offset."""
 
-    def __init__(self, at: int, what: str) -> None:
+    def __init__(self, at: int, what: str, *, too_deep: bool = False) -> None:
         super().__init__(what)
         self.at = at
         self.what = what
+        self.too_deep = too_deep
+        """Whether it may be HCL, nested deeper than is read."""

@@ -36,6 +36,9 @@ from reconciler.model.errors import Place
 MAX_DEPTH = 60
 """Brackets within each other. Deeper ones are no mistake, but nobody's template either, and Python's stack ends."""
 
+MAX_CHAIN = 150
+"""Operators, or steps to a member, in a row. What goes on for longer is read, and not evaluated."""
+
 _COMMENT = r"/\*[\s\S]*?\*/"
 _SYMBOLS = r"==|!=|>=|<=|&&|\|\||\.\.\.|=>|::|~\}|<<-?|[\[\](){}.,*/%+\-=<>!?:\"]"
 # What comes next, after blanks: the end of a line or of the text, a symbol, a word, or a number's first digit.
@@ -71,7 +74,7 @@ class Parser:
             Wrong: there is none, or it has a mistake.
         """
         if self._depth >= MAX_DEPTH:
-            raise Wrong(self.at, f"more than {MAX_DEPTH} levels of nesting")
+            raise Wrong(self.at, f"more than {MAX_DEPTH} levels of nesting", too_deep=True)
         self._depth += 1
         found = self._operation(1)
         if self.peek() == "?":
@@ -124,17 +127,24 @@ class Parser:
 
     def _operation(self, weakest: int) -> Expression:
         left = self._operand()
+        further: list[Expression] = []
+        count = 0
         while (strength := _STRENGTH.get(operator := self.peek(), 0)) >= weakest:
             self.take(operator)
-            left = Operation(operator, (left, self._operation(strength + 1)))
-        return left
+            right = self._operation(strength + 1)
+            count += 1
+            if count > MAX_CHAIN:
+                further.append(right)
+            else:
+                left = Operation(operator, (left, right))
+        return Opaque((left, *further)) if further else left
 
     def _operand(self) -> Expression:
         symbol = self.peek()
         if symbol in ("-", "!"):
             self.take(symbol)
             if self._depth >= MAX_DEPTH:
-                raise Wrong(self.at, f"more than {MAX_DEPTH} levels of nesting")
+                raise Wrong(self.at, f"more than {MAX_DEPTH} levels of nesting", too_deep=True)
             self._depth += 1
             operand = self._operand()
             self._depth -= 1
@@ -290,14 +300,13 @@ class Parser:
             raise Wrong(start, f'expected "{wanted}"')
 
     def _steps(self, found: Expression) -> Expression:
-        while True:
-            symbol = self.peek()
-            if symbol == ".":
-                found = self._dotted(found)
-            elif symbol == "[":
-                found = self._indexed(found)
-            else:
-                return found
+        count = 0
+        while (symbol := self.peek()) in (".", "["):
+            step = self._dotted if symbol == "." else self._indexed
+            made = step(found if count < MAX_CHAIN else Opaque())
+            found = made if count < MAX_CHAIN else Opaque((found,)) if count == MAX_CHAIN else found
+            count += 1
+        return found
 
     def _dotted(self, base: Expression) -> Expression:
         self.take(".")

@@ -27,6 +27,7 @@ from reconciler.desired.packer.language.values import (
     type_of,
 )
 from reconciler.desired.packer.syntax import (
+    Bound,
     Call,
     Conditional,
     Constant,
@@ -172,39 +173,48 @@ def _conditional(run: Interpreter, expression: Conditional, names: Names) -> Val
     condition = run.value(expression.condition, names)
     if isinstance(condition, Null):
         raise Refused("the condition is null")
-    types = [one.type if isinstance(one, _Failed) else type_of(one) for one in (yes, no)]
     condition = convert(condition, BOOL)
     if isinstance(condition, Unknown):
-        return Unknown(condition.reason, types[0] if types[0] == types[1] else DYNAMIC)
+        return Unknown(condition.reason, yes.type if yes.type == no.type else DYNAMIC)
     chosen, other = (yes, no) if condition is True else (no, yes)
-    if isinstance(chosen, _Failed):
-        raise chosen.error
-    if isinstance(other, _Failed) and other.type == DYNAMIC:
-        return chosen
-    if isinstance(other, Null) and other.type == DYNAMIC:
-        return chosen
-    if isinstance(chosen, Null) and chosen.type == DYNAMIC:
-        return Null(other.type if isinstance(other, _Failed) else type_of(other))
-    common = unify(types)
+    if isinstance(chosen.outcome, Refused):
+        raise chosen.outcome
+    found = _of_common_type(chosen, other)
+    if other.calls_newer and type_of(found) != chosen.type:
+        raise Undecided("a type that depends on a function which one version of Packer lacks")
+    return found
+
+
+def _of_common_type(chosen: _Branch, other: _Branch) -> Value:
+    """The chosen result as what both have in common. A result that fails, or a bare null, has no type to ask for."""
+    if isinstance(chosen.outcome, Refused):
+        raise chosen.outcome
+    if other.type == DYNAMIC and isinstance(other.outcome, Refused | Null):
+        return chosen.outcome
+    if isinstance(chosen.outcome, Null) and chosen.type == DYNAMIC:
+        return Null(other.type)
+    common = unify([chosen.type, other.type])
     if common is None:
         raise Refused("the two results have no type in common")
-    return convert(chosen, common)
+    return convert(chosen.outcome, common)
 
 
 @dataclass(frozen=True, slots=True)
-class _Failed:
-    """A branch that fails, and the type that HCL gives it all the same."""
+class _Branch:
+    """A branch's value, or its error, which counts only if the branch is taken; and the type of either."""
 
-    error: Refused
+    outcome: Value | Refused
     type: Type
+    calls_newer: bool
 
 
-def _branch(run: Interpreter, expression: Expression, names: Names) -> Value | _Failed:
-    """The value of a branch, or its error, which counts only if the branch is taken."""
+def _branch(run: Interpreter, expression: Expression, names: Names) -> _Branch:
+    before = run.newer_calls
     try:
-        return run.value(expression, names)
+        found = run.value(expression, names)
     except Refused as error:
-        return _Failed(error, _type_of_failed(expression))
+        return _Branch(error, _type_of_failed(expression), run.newer_calls != before)
+    return _Branch(found, type_of(found), run.newer_calls != before)
 
 
 def _type_of_failed(expression: Expression) -> Type:
@@ -328,6 +338,10 @@ def _check_condition(run: Interpreter, expression: For, names: Names) -> None:
         raise Undecided("a condition that fails, over nothing")
 
 
+def _bound(run: Interpreter, expression: Bound, names: Names) -> Value:
+    return run.run(expression.expression, {**names, **expression.names})
+
+
 def opaque(_run: Interpreter, _expression: Expression, _names: Names) -> Value:
     """What is not evaluated."""
     raise Undecided("an expression that is not read here")
@@ -348,5 +362,6 @@ RULES: Mapping[type, Callable[[Interpreter, Any, Names], Value]] = {
     Splat: _splat,
     For: _for,
     Joined: _joined,
+    Bound: _bound,
 }
 """How each kind of expression is evaluated."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
@@ -88,11 +89,10 @@ def assembled(parts: list[Part]) -> Expression:
         ValueError: directives don't match each other.
     """
     melded: list[Part] = []
-    for part in parts:
-        if isinstance(part, str) and melded and isinstance(melded[-1], str):
-            melded[-1] += part
-        else:
-            melded.append(part)
+    for _, run in itertools.groupby(parts, lambda part: isinstance(part, str)):
+        pieces = list(run)
+        # Joined at once: one piece after another would copy a long text for each of its lines.
+        melded += ["".join(map(str, pieces))] if isinstance(pieces[0], str) else pieces
     match melded:
         case []:
             return Constant("")
