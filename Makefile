@@ -4,7 +4,7 @@
 PYTHON := .venv/bin/python
 .DEFAULT_GOAL := help
 
-.PHONY: help demo packers test quick check bench lock schema config orb picture clean
+.PHONY: help demo packers test quick soak check bench lock schema config orb picture clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -25,6 +25,9 @@ test: .venv/installed packers ## Run the tests, those that run Packer on each
 
 quick: .venv/installed ## Run the tests that need neither root nor Packer
 	$(PYTHON) -m pytest -n auto --dist loadfile -m "not sandbox and not packer and not github"
+
+soak: .venv/installed ## Compare ten thousand random expressions with `packer console`
+	$(PYTHON) -m tests.soak
 
 check: .venv/installed ## Lint, types, and the architecture
 	.venv/bin/ruff check .

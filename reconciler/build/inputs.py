@@ -10,12 +10,12 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from reconciler.build.protocol import BuildRequest
-from reconciler.model.declaration import SOURCE_AMI
+from reconciler.model.declaration import SOURCE_AMI, VariableValue
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Image
 from reconciler.model.template import Builder, Template
 
-Value = str | int | bool | Mapping[str, str]
+Value = VariableValue | Mapping[str, str]
 
 
 def inside(image: Image, path: str) -> str:
@@ -91,7 +91,7 @@ def given_variables(request: BuildRequest) -> dict[str, Value]:
     if request.region is not None and len(regions) == 1 and (variable := regions.pop()) is not None:
         ours[variable] = request.region
     values: dict[str, Value] = dict(image.declaration.packer.variables)
-    values |= {name: value for name, value in ours.items() if template.declares(name)}
+    values |= {name: value for name, value in ours.items() if template.takes(name)}
     return values if template.format == "hcl2" else {name: _text(value) for name, value in values.items()}
 
 
@@ -104,4 +104,4 @@ def write_var_file(path: Path, values: Mapping[str, Value]) -> None:
 
 
 def _text(value: Value) -> str:
-    return json.dumps(value) if isinstance(value, (bool, Mapping)) else str(value)
+    return json.dumps(value) if isinstance(value, (bool, list, Mapping)) else str(value)

@@ -18,7 +18,7 @@ from reconciler.desired.templates import TemplateFiles, locate
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile
-from reconciler.model.tree import REGULAR_MODES, Tree
+from reconciler.model.tree import Tree
 
 
 def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) -> Fleet:
@@ -137,7 +137,7 @@ def _warnings(contents: Contents, *, names: Container[str]) -> Iterable[str]:
 
 
 def _is_json(path: str, contents: Contents) -> bool:
-    return may_be_legacy(path) and contents.paths.entries[path].mode in REGULAR_MODES
+    return may_be_legacy(path) and contents.followed(path) is not None
 
 
 def _mistaken_for_images(contents: Contents) -> Iterable[str]:

@@ -9,9 +9,12 @@ from reconciler.desired.declared import Declared
 from reconciler.desired.located import shorten
 from reconciler.desired.packer.builders import AMAZON_TYPES, AMI_TYPES
 from reconciler.desired.paths import resolve
+from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import Place, UserError
 from reconciler.model.source import SourceRequest
 from reconciler.model.template import Builder, Region, Template
+
+_SOURCE = 'source: {ami: {name: "…", owners: ["…"]}}'
 
 
 def one_artifact(declared: Declared, template: Template) -> UserError | None:
@@ -41,7 +44,10 @@ def one_artifact(declared: Declared, template: Template) -> UserError | None:
 
 
 def source_of(declared: Declared, template: Template) -> SourceRequest | None:
-    """The declared source, else the one that the template's builder names; None where nothing can be pinned.
+    """The declared source, else the one that the template's builder names.
+
+    Returns:
+        None where nothing can be pinned: the template is built on nothing, or chooses while it is built.
 
     Raises:
         UserError: the template leaves the choice to us and none is declared, or a child would not be built on its
@@ -54,7 +60,7 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
             mend = did_you_mean(variable, template.variables.keys(), none="the template declares none")
             what = f'source.variable: the template declares no variable "{shorten(variable)}"'
             raise UserError(what, where=declared.place("source", "variable"), mend=mend)
-        if source.image is not None and not template.declares(variable):
+        if source.image is not None and not template.takes(variable):
             raise UserError(
                 f"the template declares no variable source_ami, so that it would not be built on {source.image}",
                 where=declared.place("source"),
@@ -64,14 +70,17 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
                 ),
             )
         return source.request
+    given = template.variables.get(SOURCE_AMI)
+    leaves_it_to_us = given is not None and template.takes(SOURCE_AMI) and not given.has_default
     for builder in _amazon(template):
         if builder.source is not None:
             return builder.source
-        raise UserError(
-            f"it can't be known what {builder.name} is built on, and no source is declared",
-            where=builder.source_place or builder.place,
-            mend=f'add to {declared.folder.image_file}: source: {{ami: {{name: "…", owners: ["…"]}}}}',
-        )
+        if builder.unpinned is not None and leaves_it_to_us:
+            raise UserError(
+                f"it can't be known what {builder.name} is built on, and no source is declared",
+                where=builder.source_place or builder.place,
+                mend=f"add to {declared.folder.image_file}: {_SOURCE}",
+            )
     return None
 
 
@@ -107,8 +116,17 @@ def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
 
 
 def notes_on_origin(declared: Declared, template: Template, source: SourceRequest | None) -> Iterator[str]:
-    """What stops nothing: a pin that Packer is free to ignore."""
-    if source is not None and _amazon(template) and not template.declares(declared.declaration.source_variable):
+    """What stops nothing: a pin that Packer is free to ignore, or a source that only Packer knows."""
+    if source is None:
+        take = "" if template.takes(SOURCE_AMI) else f", and take it: {_takes_source(template)}"
+        for builder in _amazon(template):
+            if builder.unpinned is not None:
+                yield (
+                    f"{builder.source_place or builder.place}: {builder.name} is built on the template's own source, "
+                    f"which is not pinned ({builder.unpinned}). To pin it, add to {declared.folder.image_file}: "
+                    f"{_SOURCE}{take}"
+                )
+    if source is not None and _amazon(template) and not template.takes(declared.declaration.source_variable):
         yield (
             "the template declares no variable source_ami: Packer looks the source up by itself, and may find "
             "another one than what is pinned"

@@ -10,7 +10,6 @@ from reconciler.desired.located import shorten
 from reconciler.desired.packer.names import (
     AUTO_VARIABLES,
     FOLDER_SUFFIXES,
-    folder_of,
     is_hcl2,
     is_legacy,
     may_be_legacy,
@@ -45,8 +44,8 @@ def locate(declared: Declared, contents: Contents) -> TemplateFiles:
     folder = _path(declared, packer.template, "template")
     paths = contents.paths
     if folder in paths.entries:
-        template, folder = [folder], folder_of(folder)
-        auto = [path for path in paths.directly_in(folder) if path.endswith(AUTO_VARIABLES)]
+        template = [folder]
+        auto = []  # Pointed at a file, Packer reads that one alone.
     else:
         files = paths.directly_in(folder)
         template = [path for path in files if path.endswith(FOLDER_SUFFIXES)]
@@ -86,7 +85,7 @@ def _path(declared: Declared, written: str, *key: str | int) -> str:
 
 def _only_legacy(declared: Declared, files: list[str], contents: Contents) -> list[str]:
     contents.load(path for path in files if may_be_legacy(path))
-    candidates = [path for path in files if may_be_legacy(path) and contents.paths.entries[path].mode.startswith("100")]
+    candidates = [path for path in files if may_be_legacy(path) and contents.followed(path) is not None]
     found = [path for path in candidates if is_legacy(contents.read(path), path)]
     written = declared.declaration.packer.template
     where = declared.place("packer", "template")

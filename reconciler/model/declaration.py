@@ -8,6 +8,7 @@ from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from typing_extensions import TypeAliasType
 
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import DeclaredSource
@@ -55,13 +56,17 @@ def _checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
 Region = Annotated[str, *_checked(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", what="a region's name such as us-east-1")]
 
 
+VariableValue = TypeAliasType("VariableValue", "str | int | bool | list[VariableValue] | dict[str, VariableValue]")
+"""A value that is passed to Packer: a text, a whole number, a truth, or a list or mapping of such."""
+
+
 class PackerSettings(Model):
     """How Packer is run for an image. Paths are relative to the image's folder; `/` is the repository's root."""
 
     template: str = Field(".", description="A file, or a folder of .pkr.hcl files.")
     working_dir: str = Field(".", description="Where Packer runs.")
     only: tuple[str, ...] = Field((), description="Builds to run, as `packer build -only` takes them; absent: all.")
-    variables: dict[str, str | int | bool] = Field({}, description="Values for the template's variables.")
+    variables: dict[str, VariableValue] = Field({}, description="Values for the template's variables.")
     var_files: tuple[str, ...] = ()
     inputs: tuple[str, ...] = Field((), description="Files and folders outside the image's folder that feed the build.")
     timeout: Timeout = 3600

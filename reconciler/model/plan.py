@@ -16,6 +16,9 @@ from reconciler.model.values import Model, is_empty
 
 FORMAT_VERSION: Literal["1.1"] = "1.1"
 
+OWN_SOURCE = "the template's own"
+"""What an image is built on whose template chooses while it is built."""
+
 Sync = Literal["in-sync", "drifted", "unknown"]
 Health = Literal["healthy", "building", "awaiting-verdict", "degraded", "suspended", "unknown"]
 Action = Literal["build", "adopt", "copy", "retag", "share", "promote", "retire", "record", "none"]
@@ -47,6 +50,7 @@ class PlannedImage(Model):
     waits_for: str | None = Field(None, description="Why nothing is done although the image has drifted.")
     estimate_seconds: int | None = Field(None, description="From earlier builds; absent where there are none.")
     key: str | None = Field(None, description="The wanted key; absent where the source is unknown.")
+    source: str | None = Field(None, description='"the template\'s own", where only Packer knows what is built on.')
     due: str | None = Field(None, description="When `--refresh` turns to it next, UTC: too old, or its window opens.")
     unknown: tuple[str, ...] = Field((), description="What could not be read.")
     errors: tuple[str, ...] = Field((), description="Why the image cannot be planned, one message each.")

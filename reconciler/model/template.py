@@ -9,6 +9,10 @@ from typing import Literal
 from reconciler.model.errors import Place
 from reconciler.model.source import SourceRequest
 
+GIVEN_TEXTS = frozenset({"source_ami", "image_name", "build_id", "build_key", "run_id"})
+GIVEN_TAGS = frozenset({"image_tags", "run_tags"})
+"""Variables that the controller gives values to, where the template declares them."""
+
 
 @dataclass(frozen=True)
 class Variable:
@@ -19,6 +23,26 @@ class Variable:
     place: Place
     default: object = None
     sensitive: bool = False
+    has_default: bool = False
+    """Whether it has one at all, known or not."""
+
+    @property
+    def holds_texts(self) -> bool:
+        """Whether any text can be its value. Without a type, it has that of its default."""
+        if not self._type:
+            return self.default is None or isinstance(self.default, str)
+        return self._type in ("string", "any")
+
+    @property
+    def holds_tags(self) -> bool:
+        """Whether any mapping of texts can be its value."""
+        if not self._type:
+            return self.default is None or isinstance(self.default, dict)
+        return self._type in ("map(string)", "map(any)", "any")
+
+    @property
+    def _type(self) -> str:
+        return "".join(self.type.split()).strip('"')
 
 
 @dataclass(frozen=True)
@@ -41,6 +65,8 @@ class Builder:
     source: SourceRequest | None = None
     """The template's own source_ami, source_ami_filter or data "amazon-ami"; None where it is a variable."""
     source_place: Place | None = None
+    unpinned: str | None = None
+    """Why it can't be known what it is built on, in words; None where it can, or where it is built on nothing."""
     ssh_username: str | None = None
     """Who Packer logs in as, where the template says it in so many words."""
     communicator: str = "ssh"
@@ -87,6 +113,21 @@ class Template:
         """Where to point a reader who asks for the template as a whole."""
         return Place(self.files[0])
 
+    @property
+    def chooses_source(self) -> bool:
+        """Whether one of its builders is built on something that only Packer knows."""
+        return any(builder.unpinned is not None for builder in self.builders)
+
     def declares(self, variable: str) -> bool:
         """Whether a value may be passed for this variable; Packer refuses undeclared ones."""
         return variable in self.variables
+
+    def takes(self, variable: str) -> bool:
+        """Whether it declares this variable so that what the controller gives can be its value.
+
+        A template may have had a `build_id` of its own, a number, before the controller came.
+        """
+        declared = self.variables.get(variable)
+        if declared is None:
+            return False
+        return declared.holds_tags if variable in GIVEN_TAGS else declared.holds_texts

@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
-from reconciler.model.plan import Action, Decision, Health, PlannedImage, Retirement, Wanted
+from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedImage, Retirement, Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.adoption import NEVER_AGAIN, adoptable, adoptable_by_inputs
@@ -282,24 +282,27 @@ class _Outcome:
 
 def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) -> Decision:
     building = "build" in outcome.actions
+    image = situation.image
+    own = building and image.source is None and image.template.chooses_source
     waits = situation.parent_pending and not REPLACING.isdisjoint(outcome.actions)
     planned = PlannedImage(
-        image=situation.image.name,
+        image=image.name,
         sync="unknown" if outcome.unknown else "drifted" if outcome.reasons else "in-sync",
         health=_health(situation, wanted, outcome),
         actions=outcome.actions,
         reasons=outcome.reasons,
         retires=outcome.retires if "retire" in outcome.actions else (),
-        blocked_by=(situation.image.parent or "",) if waits else (),
+        blocked_by=(image.parent or "",) if waits else (),
         waits_for=outcome.waits_for,
         estimate_seconds=seconds_until_tested(situation.lock) if building else None,
         key=wanted.key if wanted else None,
+        source=OWN_SOURCE if own else None,
         due=_due(situation),
         unknown=outcome.unknown,
         notes=situation.image.notes if building else (),
         findings=situation.lock.findings,
     )
-    return Decision(planned=planned, image=situation.image, lock=situation.lock, wanted=wanted)
+    return Decision(planned=planned, image=image, lock=situation.lock, wanted=wanted)
 
 
 def _due(situation: Situation) -> str | None:

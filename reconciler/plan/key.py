@@ -25,10 +25,13 @@ def wanted(image: Image, pin: Pin | None, *, refresh_of: str | None = None) -> W
 
     `refresh_of` is the build id that a refresh replaces: without it the build that is to be replaced would be
     adopted at once; with it a refresh that crashed is adopted by the next run, which derives the same key.
+
+    The source that Packer found for an image that leaves it to its template is recorded, and is in no key: before a
+    build nobody can say what it will be.
     """
     components = _components(image)
     inputs = inputs_of(components, image.source)
-    if pin is not None:
+    if pin is not None and image.source is not None:
         components[SOURCE] = digest(pin.identity)
     if refresh_of is not None:
         components[REFRESH_OF] = digest(refresh_of)

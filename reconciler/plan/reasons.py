@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Reason
-from reconciler.model.plan import Wanted
+from reconciler.model.plan import OWN_SOURCE, Wanted
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import format_duration
 from reconciler.plan.key import SOURCE, moved
@@ -112,7 +112,8 @@ def _source_changed(last: Build, pin: Pin | None, *, image: Image) -> Iterator[R
     if pin is not None and pin.image is not None and was is not None and was.image == pin.image:
         yield Reason(code="parent-rebuilt", was=str(was), now=f"{pin.image} {pin.build or THIS_RUN}")
     else:
-        yield Reason(code="source-changed", was=with_id(was), now=with_id(pin))
+        own = pin is None and image.template.chooses_source
+        yield Reason(code="source-changed", was=with_id(was), now=OWN_SOURCE if own else with_id(pin))
 
 
 def with_id(pin: Pin | None) -> str:

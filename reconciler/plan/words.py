@@ -86,6 +86,8 @@ def _after_reasons(image: PlannedImage) -> list[str]:
         lines.append(f"waits for {', '.join(image.blocked_by)}")
     if image.waits_for:
         lines.append(image.waits_for)
+    if image.source:
+        lines.append(f"source: {image.source}")
     return lines
 
 

@@ -242,16 +242,19 @@ def _failed(
 def _as_built(run: Run, image: Image, wanted: Wanted, *, result: BuildResult) -> Wanted:
     """What was really built: a template that takes no `source_ami` resolves its source itself, inside the build."""
     used, pin = result.source_ami, wanted.pin
-    if used is None or pin is None or used == pin.artifact_in(image.build_region):
+    if used is None or (pin is not None and used == pin.artifact_in(image.build_region)):
         return wanted
-    if pin.image is not None:
-        what = f"{image.name} was built on {used}, which is not of {pin.image} {pin.build}"
-        raise BuildFailed(
-            what, cause="not-wanted", seconds=result.seconds, log=result.log, artifacts=result.artifacts
-        )  # fmt: skip
-    what = f"Packer built on {used}, not on the pin {pin}: the template does not take the variable source_ami"
-    run.listener(events.Warned(image=image.name, what=what))
+    if pin is not None:
+        if pin.image is not None:
+            what = f"{image.name} was built on {used}, which is not of {pin.image} {pin.build}"
+            raise BuildFailed(
+                what, cause="not-wanted", seconds=result.seconds, log=result.log, artifacts=result.artifacts
+            )  # fmt: skip
+        what = f"Packer built on {used}, not on the pin {pin}: the template does not take the variable source_ami"
+        run.listener(events.Warned(image=image.name, what=what))
     actual = Pin(ami=AmiPin(region=image.build_region, id=used, **_described(run, image.build_region, used)))
+    if pin is None:
+        return replace(wanted, pin=actual)  # It is in no key: nobody could say before the build what it would be.
     return replace(want(image, actual), pin=actual)
 
 

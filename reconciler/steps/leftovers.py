@@ -107,7 +107,7 @@ def _in(run: Run, image: Image, region: str, *, ids: Iterable[str], build_id: st
     if region in observation.unreadable:
         raise Transient(observation.unreadable[region])
     yield from (seen for seen in observation.of(image.name) if seen.own("build") == build_id)
-    if image.template.declares("image_name"):
+    if image.template.takes("image_name"):
         yield from run.registry.named(region, f"{image.name}-{build_id}")
     for artifact_id in ids:
         seen = run.registry.find(region, artifact_id)
@@ -120,7 +120,7 @@ def _is_its_own(run: Run, image: Image, seen: Seen, *, build_id: str) -> bool:
     ours = (run.known.fleet_name, image.name, build_id)
     if (seen.own("fleet"), seen.own("image"), seen.own("build")) == ours:
         return True
-    named = image.template.declares("image_name") and seen.name == f"{image.name}-{build_id}"
+    named = image.template.takes("image_name") and seen.name == f"{image.name}-{build_id}"
     return named and seen.own("fleet") is None
 
 

@@ -8,8 +8,10 @@ from dataclasses import dataclass, field
 from reconciler.desired.complaints import as_one
 from reconciler.desired.packer.artifacts import check_for_amis
 from reconciler.desired.packer.builders import Format, read_builds
+from reconciler.desired.packer.dynamic import expanded
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
+from reconciler.desired.packer.functions.paths import Files, NoFiles
 from reconciler.desired.packer.named_files import named_files, paths_in_commands
 from reconciler.desired.packer.notes import notes_on_builds
 from reconciler.desired.packer.requirements import read_requirements
@@ -21,10 +23,10 @@ from reconciler.desired.packer.top_level import (
     wrong_blocks,
 )
 from reconciler.desired.packer.undeclared import circular, undeclared
-from reconciler.desired.packer.unfit import notes_on_unset, unfit, without_value
-from reconciler.desired.packer.variables import read_variables, variable_values
+from reconciler.desired.packer.unfit import invalid, notes_on_unset, unfit, without_value
+from reconciler.desired.packer.variables import given_to, notes_on_own, read_variables, variable_values
 from reconciler.model.errors import Place, UserError
-from reconciler.model.template import Reference, Template
+from reconciler.model.template import GIVEN_TAGS, Reference, Template
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,8 @@ class Setting:
     variables: Mapping[str, object] = field(default_factory=dict)
     var_files: tuple[SourceFile, ...] = ()
     """In the order in which Packer reads them; the last one counts."""
+    files: Files = field(default_factory=NoFiles)
+    """What functions may read: the files of the repository at the commit in hand."""
 
 
 @dataclass(frozen=True)
@@ -63,17 +67,22 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     _refuse_wrong_blocks(files, blocks, syntax)
     attributes = tuple(local_attributes(blocks))
     local_values = dict(attributes)
+    variables = read_variables(blocks)
+    ours = given_to(variables)
+    values = variable_values(blocks, setting.var_files, setting.variables, ours=ours, syntax=syntax)
     scope = Scope(
-        variable_values(blocks, setting.var_files, setting.variables),
+        values,
         {name: attribute.expression for name, attribute in local_values.items()},
         path_root=_in_checkout(setting.folder),
         path_cwd=_in_checkout(setting.working_dir),
+        files=setting.files,
     )
+    files = expanded(files, scope)
+    blocks = tuple(block for file in files for block in file.body.blocks)
     builds = read_builds(blocks, scope=scope, syntax=syntax, only=setting.only, template=Place(files[0].path))
-    check_for_amis(builds)
+    check_for_amis(builds, scope)
     named = tuple(named_files(files, builds, scope=scope))
     reads = read_references(named)
-    variables = read_variables(blocks)
     required = read_requirements(blocks, builds, scope=scope, syntax=syntax)
     template = Template(
         format=syntax,
@@ -87,15 +96,19 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         required_version_place=required.version.place if required.version else None,
         components=required.components,
     )
-    missing = without_value(blocks, builds, setting.var_files, declared=setting.variables, syntax=syntax)
+    if syntax == "json":
+        ours -= GIVEN_TAGS  # Its variables are strings.
+    missing = without_value(blocks, builds, setting.var_files, given=ours, declared=setting.variables)
     notes = (
-        *notes_on_builds(builds, scope=scope, declares_run_tags="run_tags" in variables),
+        *notes_on_builds(builds, scope=scope, declares_run_tags=template.takes("run_tags")),
         *notes_on_references(named),
         *notes_on_locals(attributes),
         *notes_on_unset(missing, syntax=syntax),
+        *notes_on_own(variables),
     )
     problems = (
         *unfit(variables, setting.var_files, missing=missing, syntax=syntax),
+        *invalid(blocks, values),
         *undeclared(files, builds, variables=variables.keys(), local_values=local_values),
         *circular(local_values),
         *required.problems,

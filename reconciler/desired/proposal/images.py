@@ -24,7 +24,7 @@ from reconciler.desired.folders import DESIRED, IMAGE_FILE
 from reconciler.desired.packer.builders import AMI_TYPES
 from reconciler.desired.packer.names import folder_of
 from reconciler.desired.packer.template import ReadTemplate
-from reconciler.desired.packer.variables import GIVEN_BY_US
+from reconciler.desired.packer.variables import given_to
 from reconciler.desired.paths import ROOT
 from reconciler.desired.proposal.invocations import Invocation
 from reconciler.desired.proposal.templates import Templates
@@ -188,7 +188,7 @@ def _ways(
     packer = _as_run(templates, path, run)
     packer |= {"only": list(only), "var_files": [_from_root(file) for file in var_files]}
     # Packer refuses a value for a variable that there is not; and some are the controller's to give.
-    taken = facts.template.variables.keys() - GIVEN_BY_US
+    taken = facts.template.variables.keys() - given_to(facts.template.variables)
     packer["variables"] = {name: value for name, value in packer["variables"].items() if name in taken}
     for folder in templates.folders_to_run_in(path, run):
         there = {key: value for key, value in {**packer, "working_dir": _from_root(folder)}.items() if value}

@@ -12,11 +12,11 @@ from reconciler.desired.folders import DESIRED
 from reconciler.desired.packer.files import parse_template, parse_variables
 from reconciler.desired.packer.names import AUTO_VARIABLES, FOLDER_SUFFIXES, folder_of, is_legacy, may_be_legacy
 from reconciler.desired.packer.template import ReadTemplate, Setting, read_template
-from reconciler.desired.packer.variables import GIVEN_BY_US
 from reconciler.desired.paths import ROOT, Paths, resolve
 from reconciler.desired.proposal.invocations import Invocation, files_to_search, invocations
 from reconciler.model.declaration import PackerSettings
 from reconciler.model.errors import Place, UserError
+from reconciler.model.template import GIVEN_TAGS, GIVEN_TEXTS
 from reconciler.model.tree import REGULAR_MODES, Tree
 
 _NOT_OURS = frozenset({"node_modules", "vendor", ".terraform", "packer_cache", DESIRED})
@@ -86,7 +86,7 @@ class Templates:
         each other in several: what there is but one of first, so that the choice has the last word.
         """
         variables = facts.template.variables.values()
-        missing = {one.name for one in variables if one.default is None} - GIVEN_BY_US
+        missing = {one.name for one in variables if not one.has_default} - GIVEN_TEXTS - GIVEN_TAGS
         alike: defaultdict[frozenset[str], list[str]] = defaultdict(list)
         for file in self._near(path) if missing else ():
             given = self._given_by(file) & missing

@@ -236,7 +236,7 @@ def test_folders_whose_names_begin_alike_are_kept_apart(read: Read) -> None:
     "line",
     [
         'provisioner "shell" { scripts = concat(["../shared/x.sh"], var.more) }',
-        'provisioner "shell" { scripts = tolist(["../shared/x.sh"]) }',
+        'provisioner "shell" { scripts = convert(["../shared/x.sh"], list(string)) }',
         'provisioner "shell" { scripts = flatten([["../shared/x.sh"]]) }',
         'provisioner "shell" { script = join("/", ["..", "shared", "x.sh"]) }',
         'provisioner "shell" { script = format("../shared/%s", "x.sh") }',
@@ -271,7 +271,7 @@ UNKNOWN_FILES = "is only known to Packer: files outside packer.inputs would not 
     ("line", "expected"),
     [
         (
-            'provisioner "shell" { scripts = [for s in ["x.sh"] : "../shared/${s}"] }',
+            'provisioner "shell" { scripts = ["../shared/${uuidv4()}.sh"] }',
             f"4:25: what scripts names {UNKNOWN_FILES}",
         ),
         (
