@@ -89,8 +89,8 @@ def _takes_source(template: Template) -> str:
     if template.format == "json":
         return '"variables": {"source_ami": ""}, and "source_ami": "{{user `source_ami`}}" in the builder'
     if template.place.path.endswith(".json"):
-        return '"variable": {"source_ami": {"type": "string"}}, and "source_ami": "${var.source_ami}"'
-    return 'variable "source_ami" { type = string }, and source_ami = var.source_ami'
+        return '"variable": {"source_ami": {"default": ""}}, and "source_ami": "${var.source_ami}"'
+    return 'variable "source_ami" { default = "" }, and source_ami = var.source_ami'
 
 
 def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:

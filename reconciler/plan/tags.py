@@ -15,7 +15,7 @@ from reconciler.plan.transitions import as_it_stands
 
 _OWN = (
     "fleet", "image", "build", "run", "key", "inputs", "commit", "source", "phase", "channel", "smoke", "branch",
-    "pull-request", "verdict", "verdict-by", "verdict-evidence",
+    "pull-request", "verdict", "verdict-by", "verdict-evidence", "adopted", "packer-key",
 )  # fmt: skip
 """All that this program writes, beside what it remembers of announcements. `own` writes no other."""
 _ALWAYS = frozenset({"fleet", "image", "build", "key", "inputs", "commit", "phase", "channel"})

@@ -19,8 +19,8 @@ from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile
-from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.public_key import fingerprints
+from reconciler.plan.tags import own
 from reconciler.registry.instances.protocol import Instances
 from reconciler.registry.protocol import Registry
 
@@ -69,7 +69,7 @@ def keep(registry: Registry, build: Build, keys: frozenset[str]) -> None:
     """Write a build's keys on its artifacts, for the run that tests it; where that fails, they will be anybody's."""
     for artifact in build.artifacts if keys else ():
         with suppress(ReconcilerError):
-            registry.tag(artifact, {f"{TAG_PREFIX}{KEY_TAG}": " ".join(sorted(keys))})
+            registry.tag(artifact, own(**{KEY_TAG: " ".join(sorted(keys))}))
 
 
 class KeyWatch:

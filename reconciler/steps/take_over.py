@@ -10,17 +10,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.model import events
+from reconciler.model.declaration import AWS_PREFIX, MOST_TAGS
 from reconciler.model.errors import Contention, ReconcilerError, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, SmokeTestResult, TakenAsFound
+from reconciler.model.lockfile import Build, Lockfile, SmokeTestResult, TakenAsFound
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, Wanted
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.adoption import NEVER_AGAIN
 from reconciler.plan.key import short
-from reconciler.plan.tags import of_recorded
+from reconciler.plan.tags import always_written, of_recorded
 from reconciler.plan.transitions import first_phase
-from reconciler.steps.artifacts import tag_complete
+from reconciler.steps.artifacts import tag_complete, tag_recorded
 from reconciler.steps.record import Contents, record_build
 from reconciler.steps.result import Result
 from reconciler.steps.run import Run
@@ -30,7 +31,6 @@ from reconciler.steps.still_wanted import recorded_elsewhere
 NOT_TESTED = "taken as it was found"
 _BUILDER = "adopted"
 """What stands for the builder of such an artifact: no template made it."""
-_MOST_TAGS = 50  # on a resource (EC2 user guide, Using_Tags.html); those of AWS's own do not count
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ def take_over(run: Run, image: Image, decision: Decision, named: Sequence[Named]
     found = _found(run, image, named)
     recorded = _recorded(decision, found)
     if recorded is not None and not (test and _to_be_tested(recorded)):
-        _tag(run, image, recorded)
+        _tag(run, image, recorded, lock=None if run.proposes else decision.lock)
         return Result(image.name, "unchanged", decision.lock, build=recorded)
     build = recorded or _as_build(run, image, _wanted(image, decision), found)
     for seen in found:
@@ -87,6 +87,7 @@ def take_over(run: Run, image: Image, decision: Decision, named: Sequence[Named]
     now = recording.lock.build(build.id)
     if now is not None:
         _tag(run, image, now, begins=recorded is None and now.phase == "candidate")
+        tag_recorded(run, image, before=decision.lock, after=recording.lock, build_id=now.id)
     return Result(
         image.name, "adopted", recording.lock, build=now, commit=recording.commit, tags=recording.tags,
         tested=examined.build.smoke_test,
@@ -196,10 +197,11 @@ def _refuse_taken(run: Run, image: Image, seen: Seen, *, build: Build) -> None:
     elsewhere = recorded_elsewhere(run.known.tree, build, image=image.name)
     if elsewhere is not None:
         raise UserError(elsewhere.why, mend="each artifact belongs to one image: name another, or copy it")
-    tags = {**seen.tags, **of_recorded(fleet=run.known.fleet_name, image=image, build=build)}
-    if len(tags) > _MOST_TAGS:
+    tags = {*seen.tags, *of_recorded(fleet=run.known.fleet_name, image=image, build=build), *always_written(image)}
+    own = [name for name in tags if not name.startswith(AWS_PREFIX)]  # those of AWS itself do not count
+    if len(own) > MOST_TAGS:
         raise UserError(
-            f"{where} would have {len(tags)} tags, and EC2 takes {_MOST_TAGS}",
+            f"{where} would have {len(own)} tags, and EC2 takes {MOST_TAGS}",
             mend=f"take some of its own off, or name fewer under `tags` in {image.folder}/image.yaml",
         )
 
@@ -225,11 +227,14 @@ def _as_build(run: Run, image: Image, wanted: Wanted, found: Sequence[Seen]) -> 
     )
 
 
-def _tag(run: Run, image: Image, build: Build, *, begins: bool = False) -> None:
-    """Write what is recorded on the artifacts. What fails is told, and set right by the next run."""
+def _tag(run: Run, image: Image, build: Build, *, lock: Lockfile | None = None, begins: bool = False) -> None:
+    """Write what is recorded on the artifacts; with the `lock`, also where they stand.
+
+    What fails is told, and set right by the next run.
+    """
     for artifact in build.artifacts:
         try:
-            tag_complete(run, image, build, [artifact], begins=begins)
+            tag_complete(run, image, build, [artifact], lock=lock, begins=begins)
         except ReconcilerError as error:
             what = f"{artifact.id} in {artifact.location} is recorded, and not tagged yet: {error.what}"
             run.listener(events.Warned(image=image.name, what=what))

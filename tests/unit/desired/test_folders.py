@@ -159,7 +159,7 @@ def test_a_child_s_template_has_to_take_the_source(read: Read, hcl: str) -> None
                 "built "
                 "on base\n"
                 "  if it takes the AMI from another: source: {image: base, variable: …}\n"
-                '  else in desired/web/t.pkr.hcl: variable "source_ami" { type = string }, and '
+                '  else in desired/web/t.pkr.hcl: variable "source_ami" { default = "" }, and '
                 "source_ami = var.source_ami"
             )
         ]
