@@ -24,6 +24,6 @@ if ! command -v reconciler > /dev/null; then
   export PATH="$HOME/reconciler/bin:$PATH"
   echo "export PATH=\"$HOME/reconciler/bin:\$PATH\"" >> "$BASH_ENV"
 fi
-# The machine's own Packer, else the archive's or HashiCorp's, with the plugins that a newer one does not bring.
-reconciler packer --plugin amazon --plugin ansible
 reconciler --version
+# The machine's own Packer, else the archive's or HashiCorp's, with the plugins that a newer one does not bring.
+reconciler packer --plugin amazon --plugin ansible --export >> "$BASH_ENV"

@@ -55,8 +55,12 @@ class Source:
         return git(self.clone, "rev-parse", "HEAD")
 
     def says(self, version: str) -> None:
-        run = f'import needed\ndef run():\n    print("{version}", needed.NAME)\n'
-        (self.clone / "reconciler" / "__init__.py").write_text(run)
+        got = "export GOT=packer" if version == "reviewed" else "exit 1"
+        (self.clone / "reconciler" / "__init__.py").write_text(
+            "import sys, needed\n"
+            "def run():\n"
+            f"    print('{got}' if 'packer' in sys.argv and '--export' in sys.argv else '{version} ' + needed.NAME)\n"
+        )
 
 
 def git(clone: Path, *words: str) -> str:
@@ -117,12 +121,10 @@ def source(tmp_path: Path) -> Source:
 
 @pytest.fixture
 def runner(source: Source, tmp_path: Path) -> Runner:
-    """A machine with Python, git and a packer, and no reconciler."""
+    """A machine with Python and git, and no reconciler."""
     programs = tmp_path / "programs"
     programs.mkdir()
     (programs / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
-    (programs / "packer").write_text("#!/bin/sh\n")
-    (programs / "packer").chmod(0o755)
     folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if not Path(folder, "reconciler").exists()]
     environment = {
         "PATH": os.pathsep.join([str(programs), *folders]),
@@ -135,7 +137,8 @@ def runner(source: Source, tmp_path: Path) -> Runner:
 def install(runner: Runner, *, branch: str = "main", revision: str | None = None, **arguments: Any) -> Finished:
     """Install as a job of the config does, then say what is there."""
     config = yaml.safe_load(CONFIG.read_text())
-    config["jobs"]["one"] = {"steps": ["checkout", {"reconciler/install": arguments}, {"run": "reconciler"}]}
+    look = 'reconciler; echo "got ${GOT:-nothing}"'
+    config["jobs"]["one"] = {"steps": ["checkout", {"reconciler/install": arguments}, {"run": look}]}
     return runner.run(Pipeline(config, {}).steps("one"), branch=branch, revision=revision)
 
 
@@ -150,6 +153,7 @@ def test_it_is_installed_from_an_address_at_a_commit(source: Source, runner: Run
 
     assert not job.failed, job.output
     assert "reviewed as locked" in job.output.splitlines()
+    assert "got packer" in job.output.splitlines()
     assert not (job.home / ".cache").exists(), "no cache is left for another job"
 
 
@@ -200,9 +204,9 @@ def test_an_address_without_a_commit_is_refused(runner: Runner, address: str) ->
 
 def test_what_is_there_is_not_installed_again(source: Source, runner: Runner, tmp_path: Path) -> None:
     program = tmp_path / "programs" / "reconciler"
-    program.write_text("#!/bin/sh\necho from the image $*\n")
+    program.write_text('#!/bin/sh\necho "# from the image $*"\n')
     program.chmod(0o755)
 
     job = install(runner, **{"from": "git+https://nowhere.invalid/reconciler@main"})
 
-    assert job.output.splitlines() == ["from the image --version", "from the image"]
+    assert job.output.splitlines() == ["# from the image --version", "# from the image ", "got nothing"]
