@@ -112,7 +112,15 @@ def _source_changed(last: Build, pin: Pin | None, *, image: Image) -> Iterator[R
     if pin is not None and pin.image is not None and was is not None and was.image == pin.image:
         yield Reason(code="parent-rebuilt", was=str(was), now=f"{pin.image} {pin.build or THIS_RUN}")
     else:
-        yield Reason(code="source-changed", was=with_id(was), now=with_id(pin))
+        older = " (older)" if _is_older(pin, was) else ""
+        yield Reason(code="source-changed", was=with_id(was), now=f"{with_id(pin)}{older}")
+
+
+def _is_older(pin: Pin | None, was: Pin | None) -> bool:
+    """Whether a source goes back: what it was is withdrawn, or another one is asked for."""
+    if pin is None or was is None or pin.ami is None or was.ami is None:
+        return False
+    return pin.ami.created is not None and was.ami.created is not None and pin.ami.created < was.ami.created
 
 
 def with_id(pin: Pin | None) -> str:
