@@ -9,6 +9,7 @@ from reconciler.desired.declared import Declared
 from reconciler.desired.located import shorten
 from reconciler.desired.packer.builders import AMAZON_TYPES, AMI_TYPES
 from reconciler.desired.paths import resolve
+from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import Place, UserError
 from reconciler.model.source import SourceRequest
 from reconciler.model.template import Builder, Region, Template
@@ -77,11 +78,12 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
 
 def _takes_source(template: Template) -> str:
     """How a template takes its source from us, in its own syntax."""
+    taking = template.taking(SOURCE_AMI, SOURCE_AMI)
     if template.format == "json":
-        return '"variables": {"source_ami": ""}, and "source_ami": "{{user `source_ami`}}" in the builder'
-    if template.place.path.endswith(".json"):
-        return '"variable": {"source_ami": {"type": "string"}}, and "source_ami": "${var.source_ami}"'
-    return 'variable "source_ami" { type = string }, and source_ami = var.source_ami'
+        return f'"variables": {{"{SOURCE_AMI}": ""}}, and {taking} in the builder'
+    if template.files[0].endswith(".json"):
+        return f'"variable": {{"{SOURCE_AMI}": {{"type": "string"}}}}, and {taking}'
+    return f'variable "{SOURCE_AMI}" {{ type = string }}, and {taking}'
 
 
 def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:

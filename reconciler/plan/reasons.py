@@ -14,6 +14,7 @@ from reconciler.plan.renewal import current_since, is_expired, refreshes
 from reconciler.plan.situation import Situation
 
 THIS_RUN = "(this run)"
+_MOST_INPUTS = 3
 
 
 def content_reasons(situation: Situation, wanted: Wanted) -> tuple[Reason, ...]:
@@ -130,6 +131,22 @@ def with_id(pin: Pin | None) -> str:
     if pin.ami is not None:
         return f"{pin.ami.name} {pin.ami.id}" if pin.ami.name else pin.ami.id
     return f"{pin.image} {pin.build or THIS_RUN}"
+
+
+def inputs_named(image: Image) -> str:
+    """What feeds an image, for people: its folder, and the files and folders elsewhere; of many, the first."""
+    elsewhere = {_named(repository_path(image.folder, file.path), image.folder) for file in image.inputs}
+    named = [f"{image.folder}/", *sorted(elsewhere - {f"{image.folder}/"})]
+    more = f" (+{len(named) - _MOST_INPUTS} more)" if len(named) > _MOST_INPUTS else ""
+    return ", ".join(named[:_MOST_INPUTS]) + more
+
+
+def _named(path: str, folder: str) -> str:
+    """The folder that an input is in; a file at the repository's root as it is."""
+    if path.startswith(f"{folder}/"):
+        return f"{folder}/"
+    above = path.rpartition("/")[0]
+    return f"{above}/" if above else path
 
 
 def repository_path(folder: str, path: str) -> str:
