@@ -86,11 +86,12 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
 
 def _takes_source(template: Template) -> str:
     """How a template takes its source from us, in its own syntax."""
+    taking = template.taking(SOURCE_AMI, SOURCE_AMI)
     if template.format == "json":
-        return '"variables": {"source_ami": ""}, and "source_ami": "{{user `source_ami`}}" in the builder'
+        return f'"variables": {{"{SOURCE_AMI}": ""}}, and {taking} in the builder'
     if template.place.path.endswith(".json"):
-        return '"variable": {"source_ami": {"default": ""}}, and "source_ami": "${var.source_ami}"'
-    return 'variable "source_ami" { default = "" }, and source_ami = var.source_ami'
+        return f'"variable": {{"{SOURCE_AMI}": {{"default": ""}}}}, and {taking}'
+    return f'variable "{SOURCE_AMI}" {{ default = "" }}, and {taking}'
 
 
 def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:

@@ -47,6 +47,11 @@ class Remote:
             raise failed("remote", found)
         return without_userinfo(found.text)
 
+    def remembered_branch(self) -> str | None:
+        """The branch that the remote's HEAD named when it was cloned; None where the clone does not remember."""
+        known = self.git.once("symbolic-ref", "--quiet", f"refs/remotes/{self.name}/HEAD")
+        return known.text.removeprefix(f"refs/remotes/{self.name}/") if known.status == 0 else None
+
     def default_branch(self) -> str:
         """The branch that the remote's HEAD names, as the clone remembers it, else as the remote says.
 
@@ -54,9 +59,9 @@ class Remote:
             UserError: the remote has no commit yet, or no HEAD.
             ReconcilerError: it could not be asked.
         """
-        known = self.git.once("symbolic-ref", "--quiet", f"refs/remotes/{self.name}/HEAD")
-        if known.status == 0:
-            return known.text.removeprefix(f"refs/remotes/{self.name}/")
+        known = self.remembered_branch()
+        if known is not None:
+            return known
         asked = self._over_the_network("ls-remote", "--symref", "--", self.name, "HEAD")
         if asked.status != 0:
             raise as_error(read_answer(asked), remote=self.name, branch="HEAD")

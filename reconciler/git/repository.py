@@ -194,6 +194,15 @@ class Repository:
         ahead, behind = counted.text.split()
         return int(ahead), int(behind)
 
+    def on_another_branch(self, settings: GitSettings) -> str | None:
+        """The branch that state is recorded to, where another one is checked out; None where this one is.
+
+        Nobody is asked: where the clone does not remember the remote's default branch, this one counts as it.
+        """
+        remote = self.remote(settings.remote)
+        recorded = settings.branch or (remote.remembered_branch() if remote is not None else None)
+        return recorded if recorded is not None and self.branch not in (None, recorded) else None
+
     def target(self, settings: GitSettings) -> Target:
         """The branch that state is recorded to, fetched, and how the checkout stands to it.
 

@@ -118,6 +118,14 @@ class Template:
         """Whether one of its builders is built on something that only Packer knows."""
         return any(builder.unpinned is not None for builder in self.builders)
 
+    def taking(self, attribute: str, variable: str) -> str:
+        """How an attribute takes its value from a variable, in the template's own syntax."""
+        if self.format == "json":
+            return f'"{attribute}": "{{{{user `{variable}`}}}}"'
+        if self.files[0].endswith(".json"):
+            return f'"{attribute}": "${{var.{variable}}}"'
+        return f"{attribute} = var.{variable}"
+
     def declares(self, variable: str) -> bool:
         """Whether a value may be passed for this variable; Packer refuses undeclared ones."""
         return variable in self.variables

@@ -118,6 +118,10 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
     why = _left_alone(situation, wanted)
     if why is not None:
         return _decision(situation, wanted, _Outcome(reasons=reasons, waits_for=why))
+    if situation.withdrawn is not None:
+        waiting = _decision(situation, wanted, _Outcome(reasons=reasons, waits_for=situation.withdrawn))
+        # It is not as declared, and does not come to be so by itself.
+        return replace(waiting, planned=waiting.planned.model_copy(update={"health": "degraded"}))
     return _decision(situation, wanted, _Outcome(actions=("build",), reasons=reasons))
 
 

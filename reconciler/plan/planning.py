@@ -45,6 +45,8 @@ class Known:
     """Upstream pins by image: as locked, or resolved anew."""
     unresolved: Mapping[str, str] = field(default_factory=dict)
     """Why an upstream source has no pin, by image."""
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
+    """What became of the source that an image is pinned to and would be built on, by image, where it can't be."""
     broken_locks: Mapping[str, UserError] = field(default_factory=dict)
     overtaken: frozenset[str] = frozenset()
     """Images of a preview that are as the default branch has them, which its own commit does not hold."""
@@ -155,6 +157,7 @@ def _decide(
         unreadable=known.observation.unreadable,
         pin=known.pins.get(name),
         pin_missing=known.unresolved.get(name),
+        withdrawn=known.withdrawn.get(name),
         renamed_from=former,
         grace_seconds=known.fleet.settings.aws.visibility_grace,
         live_branches=known.live_branches,

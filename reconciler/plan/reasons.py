@@ -14,6 +14,7 @@ from reconciler.plan.renewal import current_since, is_expired, refreshes
 from reconciler.plan.situation import Situation
 
 THIS_RUN = "(this run)"
+_MOST_INPUTS = 3
 
 
 def content_reasons(situation: Situation, wanted: Wanted) -> tuple[Reason, ...]:
@@ -113,7 +114,16 @@ def _source_changed(last: Build, pin: Pin | None, *, image: Image) -> Iterator[R
         yield Reason(code="parent-rebuilt", was=str(was), now=f"{pin.image} {pin.build or THIS_RUN}")
     else:
         own = pin is None and image.template.chooses_source
-        yield Reason(code="source-changed", was=with_id(was), now=OWN_SOURCE if own else with_id(pin))
+        older = " (older)" if _is_older(pin, was) else ""
+        now = OWN_SOURCE if own else f"{with_id(pin)}{older}"
+        yield Reason(code="source-changed", was=with_id(was), now=now)
+
+
+def _is_older(pin: Pin | None, was: Pin | None) -> bool:
+    """Whether a source goes back: what it was is withdrawn, or another one is asked for."""
+    if pin is None or was is None or pin.ami is None or was.ami is None:
+        return False
+    return pin.ami.created is not None and was.ami.created is not None and pin.ami.created < was.ami.created
 
 
 def with_id(pin: Pin | None) -> str:
@@ -123,6 +133,22 @@ def with_id(pin: Pin | None) -> str:
     if pin.ami is not None:
         return f"{pin.ami.name} {pin.ami.id}" if pin.ami.name else pin.ami.id
     return f"{pin.image} {pin.build or THIS_RUN}"
+
+
+def inputs_named(image: Image) -> str:
+    """What feeds an image, for people: its folder, and the files and folders elsewhere; of many, the first."""
+    elsewhere = {_named(repository_path(image.folder, file.path), image.folder) for file in image.inputs}
+    named = [f"{image.folder}/", *sorted(elsewhere - {f"{image.folder}/"})]
+    more = f" (+{len(named) - _MOST_INPUTS} more)" if len(named) > _MOST_INPUTS else ""
+    return ", ".join(named[:_MOST_INPUTS]) + more
+
+
+def _named(path: str, folder: str) -> str:
+    """The folder that an input is in; a file at the repository's root as it is."""
+    if path.startswith(f"{folder}/"):
+        return f"{folder}/"
+    above = path.rpartition("/")[0]
+    return f"{above}/" if above else path
 
 
 def repository_path(folder: str, path: str) -> str:

@@ -14,6 +14,7 @@ from reconciler.model.printable import visible
 from reconciler.plan import words
 
 _MOST_VERBS = 3
+_NOTHING_BEFORE = words.Steps()
 _COLOURS = {"build": "yellow", "adopt": "green", "copy": "cyan", "retire": "red", "none": "dim"}
 
 
@@ -35,8 +36,8 @@ def render(plan: Plan) -> RenderableType:
     return Group(Text(""), Padding(table, (0, 0, 0, 2)), Text(""), *errors, *([Text("")] if errors else []))
 
 
-def footer(plan: Plan, *, before: str = "") -> str:
-    """What is in sync, how long it will take, and what to do next; `before` says what has to be done before that."""
+def footer(plan: Plan, steps: words.Steps = _NOTHING_BEFORE) -> str:
+    """What is in sync, how long it will take, and what to do next."""
     parts = []
     in_sync = words.in_sync_count(plan)
     if 0 < in_sync < len(plan.images):
@@ -48,9 +49,19 @@ def footer(plan: Plan, *, before: str = "") -> str:
     lines += [due] if (due := words.due(plan)) else []
     lines += [found] if (found := words.findings(plan)) else []
     if plan.applyable:
-        run = f"un `reconciler reconcile{_flags(plan)}` to {_verbs(plan)}."
-        lines.append(f"{before}, then r{run}" if before else f"R{run}")
+        lines.append(_next(plan, steps))
     return "\n".join(lines)
+
+
+def _next(plan: Plan, steps: words.Steps) -> str:
+    run = f"`reconciler reconcile{_flags(plan)}` to {_verbs(plan)}."
+    if steps.elsewhere is None:
+        return f"{steps.before}, then run {run}" if steps.before else f"Run {run}"
+    if plan.options.refresh or plan.options.force or plan.options.prune:
+        # A preview takes none of these.
+        return f"`git switch {steps.elsewhere}`, then run {run}"
+    first = "Commit it, then run" if steps.before.startswith("Commit") else "Run"
+    return f"{first} `reconciler reconcile --preview` to build what this branch would change."
 
 
 def _told_once(images: Iterable[PlannedImage]) -> Iterator[PlannedImage]:

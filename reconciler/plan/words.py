@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from reconciler.model.lockfile import Reason
 from reconciler.model.plan import Plan, PlannedImage, Retirement
@@ -18,6 +19,17 @@ _MOST_WITH_FINDINGS = 6
 _AT_A_REGION = re.compile(r"([a-z0-9-]+): ")
 NOT_BUILT = "not built yet"
 """What is said of a new image."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What has to be done before a plan can be carried out.
+
+    `elsewhere` is the branch that state is recorded to, where another one is checked out: there `reconcile` refuses.
+    """
+
+    before: str = ""
+    elsewhere: str | None = None
 
 
 def headline(plan: Plan) -> str:

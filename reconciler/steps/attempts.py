@@ -101,7 +101,8 @@ def _frees_the_name(run: Run, decision: Decision, failed: BuildFailed) -> bool:
     and the error says what to do.
     """
     image = _declared(decision)
-    own = "take the variable `image_name`, which is another for each build: ami_name = var.image_name"
+    takes = image.template.taking("ami_name", "image_name")
+    own = f"take the variable `image_name`, which is another for each build: {takes}"
     failed.mend = (*failed.mend, f"the template gives its AMIs a name that is taken; {own}")
     try:
         named = [run.registry.find(image.build_region, ami) for ami in failed.name_holders]

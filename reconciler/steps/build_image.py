@@ -203,9 +203,13 @@ def _amis(run: Run, image: Image, result: BuildResult) -> tuple[Artifact, ...]:
         named = ", ".join(f"{artifact.id} in {artifact.location}" for artifact in amis)
         raise refused(
             f"{image.name} is to be built in {image.build_region}, and Packer left {named}",
-            "have the template take its region from a variable, which is then passed: region = var.region",
+            f"have the template take its region from a variable, which is then passed: {_takes_region(image)}",
         )
     return amis
+
+
+def _takes_region(image: Image) -> str:
+    return image.template.taking("region", "region")
 
 
 def _found(run: Run, artifact: Artifact) -> Seen:

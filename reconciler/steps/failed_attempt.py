@@ -11,6 +11,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Failure, Lockfile
 from reconciler.model.plan import Decision
 from reconciler.plan.backoff import declared, next_failure
+from reconciler.plan.reasons import inputs_named
 from reconciler.plan.tags import own
 from reconciler.steps.leftovers import Left, retire_left
 from reconciler.steps.record import record_failure
@@ -110,5 +111,5 @@ def _after(decision: Decision, image: Image, failure: Failure, *, left: Left) ->
     stable = decision.lock.channels.stable
     still = f"stable is still {stable}" if stable else ""
     unchanged = still if left.told else f"nothing was changed: {still}".removesuffix(": ")
-    again = f"next try not before {failure.retry_after}, or at once when {image.folder}/ changes"
+    again = f"next try not before {failure.retry_after}, or at once when one of these changes: {inputs_named(image)}"
     return tuple(note for note in (unchanged, again if failure.made is None else "") if note)

@@ -431,6 +431,17 @@ def test_an_id_is_pinned_as_it_is(bench: Bench) -> None:
     assert (pin.ami.id, pin.ami.name, pin.ami.owner) == (OLD.id, OLD.name, DEBIAN)
 
 
+def test_an_ami_of_somebody_else_is_found_by_its_id_and_is_none_of_ours(bench: Bench) -> None:
+    bench.publish(OLD)
+
+    found = bench.registry.find(HOME, OLD.id)
+
+    assert found is not None
+    assert (found.id, found.name, found.state, found.tags) == (OLD.id, OLD.name, "available", {})
+    assert bench.registry.find(AWAY, OLD.id) is None
+    assert bench.registry.named(HOME, OLD.name) == ()
+
+
 def test_an_id_that_is_not_in_the_region_is_the_person_s_to_mend(bench: Bench) -> None:
     bench.publish(ELSEWHERE)
 
