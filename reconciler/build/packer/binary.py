@@ -111,7 +111,7 @@ def examine(path: str, environment: Mapping[str, str]) -> Binary:
     """
     path = str(Path(path).absolute())
     # Two arguments: cracklib's packer takes one for the name of a dictionary that it then writes.
-    answer = ask((path, "-machine-readable", "version"), environment)
+    answer = ask((path, "-machine-readable", "version"), environment, errors=subprocess.STDOUT)
     version = _version(answer)
     if version is None:
         raise UserError(
@@ -124,15 +124,18 @@ def examine(path: str, environment: Mapping[str, str]) -> Binary:
     return Binary(path, version)
 
 
-def ask(arguments: Sequence[str], environment: Mapping[str, str]) -> bytes:
-    """Run a command that answers at once and return its stdout. Raises UserError if it cannot be run or hangs."""
+def ask(arguments: Sequence[str], environment: Mapping[str, str], *, errors: int = subprocess.DEVNULL) -> bytes:
+    """Run a command that answers at once and return its stdout. Raises UserError if it cannot be run or hangs.
+
+    `errors` says what becomes of its stderr, as in `subprocess`.
+    """
     try:
         return subprocess.run(
             arguments,
             env={**environment, "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=errors,
             timeout=_ANSWER_SECONDS,
             check=False,
         ).stdout

@@ -230,15 +230,22 @@ def plugin_folder(binary: Binary, environment: Mapping[str, str]) -> Path | None
 
 
 def with_plugins(binary: Binary, environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment in which Packer finds its plugins.
+    """The environment in which Packer finds its plugins, from whichever folder it is run.
 
     Raises:
-        UserError: the shared folder cannot be made, or is somebody else's.
+        UserError: PACKER_PLUGIN_PATH is a list for a Packer that takes one folder, or the shared folder cannot be made,
+            or is somebody else's.
     """
-    folder = plugin_folder(binary, environment)
-    if binary.version < REQUIRED_PLUGINS or folder is None or environment.get("PACKER_PLUGIN_PATH"):
-        return dict(environment)
-    if folder == _packers_own(environment):
+    folder, given = plugin_folder(binary, environment), environment.get("PACKER_PLUGIN_PATH")
+    if given and binary.version >= CHECKED_PLUGINS and os.pathsep in given:
+        raise UserError(
+            f"PACKER_PLUGIN_PATH names several folders, and Packer {binary.version_text} takes one",
+            mend="set it to one of them, or unset it: Packer has a folder of its own",
+        )
+    if given:
+        absolute = os.pathsep.join(str(Path(part).absolute()) for part in given.split(os.pathsep) if part)
+        return {**environment, "PACKER_PLUGIN_PATH": absolute}
+    if binary.version < REQUIRED_PLUGINS or folder is None or folder == _packers_own(environment):
         return dict(environment)
     return {**environment, "PACKER_PLUGIN_PATH": str(made_folder(folder))}
 

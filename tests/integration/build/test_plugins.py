@@ -299,6 +299,26 @@ def test_the_folder_is_the_one_that_packer_looks_into(
     assert found == (Path(folder.replace("HOME", str(home))) if folder else None)
 
 
+def test_a_list_of_folders_is_refused_where_packer_takes_one(run: Any, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "1.11.0")
+    machine.environment["PACKER_PLUGIN_PATH"] = f"{tmp_path}/a:{tmp_path}/b"
+
+    with pytest.raises(UserError, match=r"^PACKER_PLUGIN_PATH names several folders, and Packer 1\.11\.0 takes one"):
+        run(machine)
+
+
+def test_a_folder_that_is_named_from_here_is_found_from_where_packer_runs(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    machine = Machine(tmp_path, "1.16.0")
+    machine.environment["PACKER_PLUGIN_PATH"] = "mine"
+    monkeypatch.chdir(tmp_path)
+
+    run(machine)
+
+    assert machine.ran.read_text() == f"plugins {tmp_path}/mine\nbuild {tmp_path}/mine\n"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
 def test_a_shared_folder_of_somebody_else_is_refused(run: Any, tmp_path: Path) -> None:
     machine = Machine(tmp_path, "1.16.0")

@@ -104,7 +104,7 @@ def test_the_one_on_the_path_is_taken_and_nobody_is_asked(machine: Machine) -> N
 @pytest.mark.parametrize(
     ("script", "told"),
     [
-        (CRACKLIB, "is not Packer: asked for its version it printed nothing"),
+        (CRACKLIB, 'is not Packer: asked for its version it printed "Usage: packer [dbname]"'),
         ("exit 127", "is not Packer: asked for its version it printed nothing"),
         (speaks("1.5.6"), "is Packer 1.5.6; 1.6.0 or later is needed"),
     ],
