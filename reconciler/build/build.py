@@ -29,6 +29,7 @@ from reconciler.build.packer.plugins import (
     survey,
     used_plugins,
     with_plugins,
+    without_mistakes,
 )
 from reconciler.build.process import GRACE, Clock, Command, Exit, follow
 from reconciler.build.protocol import BuildRequest, BuildResult
@@ -75,7 +76,7 @@ class Packer:
                 request, place, private=private, redact=redact, listener=listener, cancelled=cancelled
             )
         if not judge.built(outcome):
-            if absent := unknown(outcome.errors):
+            if absent := without_mistakes(self.binary, unknown(outcome.errors), image.template, plugins):
                 raise missing(self.binary, absent, place.environment, where=image.template.place)
             raise judge.failure(request, ended, outcome)
         sources = set(outcome.sources.values())

@@ -129,6 +129,13 @@ def lacking(binary: Binary, template: Template, installed: Iterable[Plugin]) -> 
     )
 
 
+def without_mistakes(binary: Binary, what: Unknown, template: Template, installed: Iterable[Plugin]) -> Unknown:
+    """What Packer looked for in vain, less the components whose plugin is there: those the template names wrongly."""
+    there = {*template.plugins, *(plugin.name for plugin in installed)}
+    there |= ONCE_BUNDLED if binary.version < PLUGINS_APART else frozenset()
+    return replace(what, components=tuple(one for one in what.components if _plugin_of(one, there) is None))
+
+
 def init_command(binary: Binary, template: str) -> tuple[str, ...]:
     """The command line that installs the plugins which a template requires."""
     return (binary.path, "init", template)

@@ -173,6 +173,19 @@ def test_a_slip_of_the_pen_is_a_failure_of_the_image(run: Any, tmp_path: Path) -
         run(machine, components=("amazon-ebs", "shel"))
 
 
+@pytest.mark.parametrize(("version", "plugins"), [("1.16.0", ("amazon 1.8.2",)), ("1.9.5", ())])
+def test_a_component_that_its_plugin_does_not_have_is_a_failure_of_the_image(
+    run: Any, tmp_path: Path, version: str, plugins: tuple[str, ...]
+) -> None:
+    machine = Machine(tmp_path, version, *plugins)
+    machine.build = says(
+        f"Error: Unknown source type amazon-nonsense\\n\\n{UNKNOWN}\\n\\n".replace("goss", "amazon-nonsense")
+    )
+
+    with pytest.raises(BuildFailed, match="Packer cannot build it: Unknown source type amazon-nonsense"):
+        run(machine, components=("amazon-nonsense",))
+
+
 def test_a_plugin_that_cannot_be_fetched_is_told_with_why_and_with_the_command(
     run: Any, heard: Any, tmp_path: Path
 ) -> None:
