@@ -35,8 +35,8 @@ _USUAL_PLACES = ("/usr/local/go/bin", "/usr/lib/go/bin", "/snap/bin")
 _PATIENCE = 900.0
 """After so many seconds Go is taken to wait for a mirror that is down. Linking Packer takes a minute, or five."""
 
-_JSON_ERROR = re.compile(r'\s*"Error": "(.*?)",?$')
-_ROOM = "no space left on device"
+_JSON_ERROR = re.compile(r'\s*"Error": ("(?:[^"\\]|\\.)*"),?$')
+_NO_ROOM = re.compile(r"\S*:? no space left on device")
 _TENTHS = 10
 
 
@@ -207,11 +207,11 @@ def _read(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> Non
 def _failed(said: Iterable[str], what: str) -> ReconcilerError:
     """One sentence for a command of Go that failed. `said` are its last lines."""
     said = tuple(said)
-    full = next((line for line in said if _ROOM in line), None)
+    full = next(filter(None, map(_NO_ROOM.search, said)), None)
     if full is not None:
-        return UserError(f"there is no room to build Packer: {full.strip()[-160:]}", mend="Go needs 4 GB in its caches")
+        return UserError(f"there is no room to build Packer: {full[0]}", mend="Go needs 4 GB in its caches")
     telling = [line for line in said if line.strip(" \t{}") and not line.startswith("go: downloading ")]
     wrong = next((line for line in said if "checksum mismatch" in line or "SECURITY ERROR" in line), None)
-    wrong = wrong or next((match[1] for match in map(_JSON_ERROR.match, said) if match), None)
+    wrong = wrong or next((json.loads(match[1]) for match in map(_JSON_ERROR.match, said) if match), None)
     line = wrong or (telling[-1] if telling else "it said nothing")
     return Transient(f"Go could not {'fetch or list' if what != 'build' else 'build'} it: {line.strip()[-300:]}")
