@@ -52,13 +52,14 @@ def without_filtered(fleet: Fleet, tree: Tree) -> Fleet:
 
     What people see of such a file is not what git keeps, and so what they review is not what would be built.
     """
-    used = {name: image.input_paths for name, image in fleet.images.items()}
-    found = filters(tree, (path for paths in used.values() for path in paths))
+    found = filters(tree, (path for image in fleet.images.values() for path in image.input_paths))
     wrong = {path: filtered(path, one) for path, one in found.items() if one.name != LFS}
     if not wrong:
         return fleet
-    problems = {name: tuple(wrong[path] for path in paths if path in wrong) for name, paths in used.items()}
-    problems = {name: errors for name, errors in problems.items() if errors}
+    every = {
+        name: tuple(wrong[path] for path in image.input_paths if path in wrong) for name, image in fleet.images.items()
+    }
+    problems = {name: errors for name, errors in every.items() if errors}
     images = {name: image for name, image in fleet.images.items() if name not in problems}
     return replace(fleet, images=images, problems=dict(sorted({**fleet.problems, **problems}.items())))
 

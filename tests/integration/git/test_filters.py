@@ -197,6 +197,9 @@ FILTERED = {
     "a/b/.gitattributes:1": {
         "a/.gitattributes": "* filter=one\n", "a/b/.gitattributes": '"secre\\164.yml" filter=git-crypt',
     },
+    ".gitattributes:4": {
+        ".gitattributes": "x filter=x\n*.yml reconciler-place=0\n# filter=z\n*.yml\t-text\rfilter=git-crypt\r\n",
+    },
     ".gitattributes:2": {".gitattributes": "*.txt text\n[attr]crypt filter=git-crypt\n*.yml crypt\n"},
 }  # fmt: skip
 
