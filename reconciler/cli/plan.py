@@ -102,6 +102,10 @@ def _before(workspace: Workspace, rev: str, *, worktree: bool) -> str:
 
 
 def _print(plan: Plan, known: Known, *, seconds: float, before: str) -> None:
+    if not known.fleet.names:
+        # Somebody looks for an image here: what may be meant for one is worth a line.
+        for warning in known.fleet.warnings:
+            note(f"note: {warning}")
     if plan.options.offline:
         where = "from state/ alone; the registry was not read"
     else:

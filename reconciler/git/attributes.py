@@ -16,7 +16,7 @@ from pathlib import Path
 
 from reconciler.git.command import Git
 from reconciler.model.errors import Place
-from reconciler.model.tree import REGULAR_MODES, Tree
+from reconciler.model.tree import REGULAR_MODES, Tree, inside, outside
 
 _FILE = ".gitattributes"
 _MARK = "reconciler-place"
@@ -37,14 +37,15 @@ def filters(tree: Tree, paths: Iterable[str]) -> Mapping[str, Filter]:
 
     Costs nothing where no .gitattributes lies above one of the paths, and one read where none of those sets a filter.
     """
-    entries = tree.entries
+    entries, below = tree.entries, tree.below
     regular = (path for path in dict.fromkeys(paths) if path in entries and entries[path].mode in REGULAR_MODES)
-    wanted = tuple(path for path in regular if stays_below(path))
+    # As git has them: a fleet that is below the root has the attributes of the folders above it as well.
+    wanted = {named: path for path in regular if stays_below(named := inside(path, below))}
     folders = {folder for path in wanted for folder in _above(path)}
     there = [
         entry
         for folder in sorted(folders)
-        if (entry := entries.get(f"{folder}{_FILE}")) is not None and entry.mode in REGULAR_MODES
+        if (entry := entries.get(outside(f"{folder}{_FILE}", below))) is not None and entry.mode in REGULAR_MODES
     ]
     contents = tree.read(entry.oid for entry in there) if there else {}
     if not any(b"filter" in contents[entry.oid] for entry in there):
@@ -52,10 +53,11 @@ def filters(tree: Tree, paths: Iterable[str]) -> Mapping[str, Filter]:
     places: list[Place] = []
     with tempfile.TemporaryDirectory(prefix="reconciler-attributes-") as folder:
         for entry in there:
-            copy = Path(folder, entry.path)
+            copy = Path(folder, inside(entry.path, below))
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(_marked(contents[entry.oid], entry.path, places))
-        return {path: Filter(name, places[int(number)]) for path, name, number in _asked(Path(folder), wanted)}
+        asked = _asked(Path(folder), wanted)
+        return {wanted[path]: Filter(name, places[int(number)]) for path, name, number in asked}
 
 
 def stays_below(path: str) -> bool:

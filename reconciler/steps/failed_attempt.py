@@ -110,5 +110,14 @@ def _after(decision: Decision, image: Image, failure: Failure, *, left: Left) ->
     stable = decision.lock.channels.stable
     still = f"stable is still {stable}" if stable else ""
     unchanged = still if left.told else f"nothing was changed: {still}".removesuffix(": ")
-    again = f"next try not before {failure.retry_after}, or at once when {image.folder}/ changes"
+    again = f"next try not before {failure.retry_after}, or at once when {made_of(image)} changes"
     return tuple(note for note in (unchanged, again if failure.made is None else "") if note)
+
+
+def made_of(image: Image) -> str:
+    """What an image is made of, in few words: its folder, and the template that is elsewhere, or other inputs."""
+    template = image.template.files[0]
+    elsewhere = any(file.path.startswith("../") for file in image.inputs)
+    if not template.startswith(f"{image.folder}/"):
+        return f"{template}, {image.folder}/ or another of its {len(image.inputs)} inputs"
+    return f"{image.folder}/ or another of its {len(image.inputs)} inputs" if elsewhere else f"{image.folder}/"

@@ -12,6 +12,11 @@ import re
 # written as a code; `dirname`, the one function that `evaluate` knows and that goes up; or `<`, which begins heredocs,
 # whose texts end without a quote, and CHECKOUT.
 _MAY_LEAD_OUT = re.compile(rb'\.\.|\.["$%\\]|\\[uU]|dirname|<')
+# What reads other files than those that it names: playbooks, scripts that run here, templates of texts, and blocks of
+# which only the evaluated template tells what they are. And the regions of copies, which `regions` has not.
+_MAY_DRAW_ON_MORE = re.compile(
+    rb"ansible|shell-local|templatefile|dynamic|external|mount_commands|command_wrapper|ami_regions"
+)
 
 
 def is_confined(content: bytes, path: str) -> bool:
@@ -20,6 +25,14 @@ def is_confined(content: bytes, path: str) -> bool:
     False means only that it is not known without reading the file; JSON always has to be read.
     """
     return not path.endswith(".json") and _MAY_LEAD_OUT.search(content) is None
+
+
+def names_all(content: bytes) -> bool:
+    """Whether a file of HCL itself names all that is read: no file that it names can name another one.
+
+    False means only that it is not known without reading those files.
+    """
+    return _MAY_DRAW_ON_MORE.search(content) is None
 
 
 def is_confined_value(value: object) -> bool:

@@ -126,19 +126,3 @@ class SourceFile:
     """Whether a function that reads files may be called in it; decided on its text, to spare the walk."""
     names: frozenset[tuple[str, str]] = frozenset()
     """What its text may use of variables and locals, as ("var", "region"); comments and constants count too."""
-
-
-def calls(expression: Expression) -> Iterator[Call]:
-    """Every function call within an expression, outermost first."""
-    waiting = [expression]
-    while waiting:
-        match waiting.pop():
-            case Call() as call:
-                yield call
-                waiting.extend(call.arguments)
-            case Interpolation(parts) | Opaque(parts) | Listing(parts):
-                waiting.extend(parts)
-            case Pairs(members):
-                waiting.extend(one for member in members for one in member)
-            case _:
-                pass
