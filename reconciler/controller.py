@@ -46,7 +46,10 @@ def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: i
     if not known.fleet.names:
         raise UserError(
             "desired/ declares no image, so there is nothing to reconcile",
-            mend="add a folder with a Packer template under desired/; state/ was left as it is",
+            mend=(
+                "add a folder with a Packer template under desired/; state/ was left as it is",
+                *known.fleet.warnings,
+            ),
         )
     if expected is not None and expected.plan_id != plan.plan_id:
         raise UserError(

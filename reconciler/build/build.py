@@ -65,7 +65,7 @@ class Packer:
         place = workplace(request)
         place = replace(place, environment=with_plugins(self.binary, place.environment))
         variables = given_variables(request)
-        redact = redactor(secret_values(image, place.environment, var_files=place.var_files, export=request.export))
+        redact = redactor(secret_values(image, place.environment, var_files=place.var_files, export=request.root))
         if cancelled.is_set():
             raise BuildFailed("build was cancelled before it began", cause="cancelled", seconds=0, log=request.log)
         with private_files(request) as private:

@@ -18,25 +18,27 @@ from reconciler.model.template import Builder, Template
 Value = VariableValue | Mapping[str, str]
 
 
-def inside(image: Image, path: str) -> str:
-    """A path of the declaration as one relative to the repository's root; `/` begins there.
+def inside(image: Image, path: str, *, below: str = "") -> str:
+    """A path of the declaration as one relative to the fleet's folder; `/` begins there.
+
+    `below` is that folder as seen from the repository's root.
 
     Raises:
         UserError: it leads out of the repository.
     """
     joined = path.lstrip("/") if path.startswith("/") else posixpath.join(image.folder, path)
-    normal = posixpath.normpath(joined or ".")
-    if normal == ".." or normal.startswith("../"):
+    from_root = posixpath.normpath(posixpath.join(below, joined) or ".")
+    if from_root == ".." or from_root.startswith("../"):
         raise UserError(f"{image.name}: {path} leads out of the repository", where=image.template.place)
-    return normal
+    return posixpath.relpath(from_root, below or ".")
 
 
-def template_path(image: Image) -> str:
-    """What `packer build` is pointed at, from the root: a file, or the folder of HCL files that are one template."""
+def template_path(image: Image, *, below: str = "") -> str:
+    """What `packer build` is pointed at: a file, or the folder of HCL files that are one template. See `inside`."""
     if image.template.format == "json":
         # Pointed at a folder Packer looks for HCL2 only.
         return image.template.files[0]
-    return inside(image, image.declaration.packer.template)
+    return inside(image, image.declaration.packer.template, below=below)
 
 
 def selected(image: Image) -> tuple[Builder, ...]:

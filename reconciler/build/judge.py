@@ -134,9 +134,9 @@ def _in_repository(request: BuildRequest, provisioner: Provisioner | None) -> Pr
 
 
 def _from_root(request: BuildRequest, path: str) -> str:
-    """A path as Packer printed it, from the repository's root if it is a file in there; else as printed."""
-    working_dir = inside(request.image, request.image.declaration.packer.working_dir)
+    """A path as Packer printed it, from the fleet's folder if it is a file of the repository; else as printed."""
+    working_dir = inside(request.image, request.image.declaration.packer.working_dir, below=request.below)
     if path.startswith(f"{request.export}/"):
-        return path.removeprefix(f"{request.export}/")
+        return posixpath.relpath(path, request.export / request.below)
     normal = posixpath.normpath(posixpath.join(working_dir, path))
-    return normal if not path.startswith("/") and (request.export / normal).exists() else path
+    return normal if not path.startswith("/") and (request.root / normal).exists() else path

@@ -17,7 +17,8 @@ from reconciler.model.lockfile import Artifact, PackerVersions
 class BuildRequest:
     """One build of one image.
 
-    `export` is the root of a clean checkout of the commit that is built. `run_folder` is for what is gone after the
+    `export` is the root of a clean checkout of the commit that is built, `below` the fleet's folder in it, from which
+    all paths of the declaration are counted; empty where that is the root. `run_folder` is for what is gone after the
     build, `log` for what is kept. `region` is where to build, None for builders that know no regions. `timeout` is in
     seconds. `environment` is the whole environment that Packer inherits. Tags are by key. `on_key_pair` is told the
     name of the temporary key pair that the build logs in with, once it is there; it must return at once, and not raise.
@@ -38,6 +39,12 @@ class BuildRequest:
     run_tags: Mapping[str, str] = field(default_factory=dict)
     estimate_seconds: int | None = None
     on_key_pair: Callable[[str], None] = lambda _: None
+    below: str = ""
+
+    @property
+    def root(self) -> Path:
+        """The fleet's folder in the export; absolute."""
+        return self.export.absolute() / self.below
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from reconciler.cli.printing import write_file
 from reconciler.cli.pull_request import Origin, Tails, propose, show
 from reconciler.cli.workspace import Workspace, note, now
 from reconciler.controller import act, refuse_unsafe
+from reconciler.git.proposal import proposal_branch
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.events import Listener
@@ -82,8 +83,11 @@ class Conductor:
         """Tell the announcers, or propose what was recorded."""
         settings = known.fleet.settings
         if settings.git.push == "pull-request":
-            repository = self.workspace.repository.name(settings.git.remote)
-            propose(report, settings.announce.github, repository=repository, base=self.target.branch)
+            ours = self.workspace.repository
+            propose(
+                report, settings.announce.github, repository=ours.name(settings.git.remote),
+                branch=proposal_branch(ours.git), base=self.target.branch,
+            )  # fmt: skip
         announce(run, report, self.workspace.announcers(known), branch=self.target.branch)
 
     def _preview(self, known: Known, origin: Origin, *, allowed: int | None) -> Report:
@@ -124,8 +128,11 @@ class Conductor:
         remark: str = "",
     ) -> None:
         settings = known.fleet.settings
-        repository = self.workspace.repository.name(settings.git.remote)
-        show(origin, settings.announce.github, report, repository=repository, tails=tails or {}, remark=remark)
+        ours = self.workspace.repository
+        show(
+            origin, settings.announce.github, report, repository=ours.name(settings.git.remote),
+            folder=ours.git.below, tails=tails or {}, remark=remark,
+        )  # fmt: skip
 
     def _run(self, known: Known, planned: FleetPlan, registry: Registry, *, boots: bool = False) -> Run:
         folder = self.workspace.run_folder()

@@ -106,6 +106,10 @@ def _before(workspace: Workspace, rev: str, *, worktree: bool) -> str:
 
 
 def _print(plan: Plan, known: Known, *, seconds: float, steps: Steps) -> None:
+    if not known.fleet.names:
+        # Somebody looks for an image here: what may be meant for one is worth a line.
+        for warning in known.fleet.warnings:
+            note(f"note: {warning}")
     if plan.options.offline:
         where = "from state/ alone; the registry was not read"
     else:

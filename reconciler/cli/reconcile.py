@@ -20,7 +20,8 @@ from reconciler.cli.progress import LogForm, watching
 from reconciler.cli.pull_request import Origin, is_fork, pull_request_number
 from reconciler.cli.signals import cancelled_by_signal
 from reconciler.cli.workspace import Workspace, note, plan_options
-from reconciler.git.proposal import PROPOSAL
+from reconciler.git.command import Git
+from reconciler.git.proposal import proposal_branch
 from reconciler.git.repository import Repository
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
@@ -117,9 +118,10 @@ def command(
     if junit is not None:
         write_file(junit, _as_junit(report))
     if as_json:
-        click.echo(json.dumps(_as_json(report, target), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_as_json(report, target, workspace.repository.git), indent=2, ensure_ascii=False))
     else:
-        branch = PROPOSAL if settings.git.push == "pull-request" else target.branch
+        proposed = proposal_branch(workspace.repository.git)
+        branch = proposed if settings.git.push == "pull-request" else target.branch
         _print(report, branch, workspace.repository, remote=settings.git.remote)
     return report.exit_code
 
@@ -213,7 +215,7 @@ def _told(result: Result) -> tuple[str, ...]:
     return (str(result.error), *getattr(result.error, "tail", ()))
 
 
-def _as_json(report: Report, target: Target) -> dict[str, Any]:
+def _as_json(report: Report, target: Target, git: Git) -> dict[str, Any]:
     return {
         "format_version": "1.1",
         "branch": target.branch,
@@ -229,7 +231,7 @@ def _as_json(report: Report, target: Target) -> dict[str, Any]:
                 "smoke_test": _plain(result.tested),
                 "difference": _plain(result.difference),
                 "commit": result.commit,
-                "tags": result.tags,
+                "tags": [git.tag(name) for name in result.tags],
             }
             for result in report.results
         ],

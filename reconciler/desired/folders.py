@@ -70,7 +70,7 @@ def is_image(folder: Folder, contents: Contents) -> bool:
 def legacy_templates(folder: Folder, contents: Contents) -> list[str]:
     """The JSON templates from before HCL2 that are directly in a folder."""
     candidates = [path for path in folder.files if may_be_legacy(path)]
-    return [path for path in candidates if contents.followed(path) and is_legacy(contents.read(path), path)]
+    return [path for path in candidates if contents.is_file(path) and is_legacy(contents.read(path), path)]
 
 
 def problems_of(folder: Folder) -> tuple[UserError, ...]:

@@ -97,14 +97,17 @@ def _takes_source(template: Template) -> str:
 def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
     """The declared regions, else the one that the template's builder names; the first is where Packer builds.
 
+    Then come those that the template itself copies to: an AMI that it asks for is one that is wanted.
+
     Raises:
         UserError: there is none, or the template insists on another one.
     """
     regions = declared.declaration.regions
     builders = _amazon(template)
+    copies = [region for builder in builders if builder.copies for region in builder.copies.regions]
     if regions:
         _agree_with(declared, template, regions[0])
-        return regions
+        return tuple(dict.fromkeys([*regions, *copies]))
     found = tuple(builder.region.value for builder in builders if builder.region and builder.region.value)
     if not found:
         unknown = (*builders, *template.makers)[0]
@@ -113,7 +116,26 @@ def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
             where=_place(unknown),
             mend=f"add to {declared.folder.image_file}: regions: [us-east-1]",
         )
-    return found
+    return tuple(dict.fromkeys([*found, *copies]))
+
+
+def copies_elsewhere(template: Template) -> bool:
+    """Whether a builder copies to regions that can't be known."""
+    return any(builder.copies is not None and not builder.copies.all_known for builder in template.builders)
+
+
+def notes_on_regions(declared: Declared, template: Template) -> Iterator[str]:
+    """What stops nothing: copies that Packer makes, in the build, where the reconciler would make them after it."""
+    wanted = declared.declaration.regions
+    for builder in _amazon(template):
+        copies = builder.copies
+        if copies is None:
+            continue
+        if not copies.all_known:
+            yield f"{copies.place}: ami_regions is only known to Packer: what it copies to counts as wanted"
+        more = [region for region in copies.regions if wanted and region not in wanted]
+        if more:
+            yield f"{copies.place}: ami_regions adds {', '.join(more)} to the regions of {declared.folder.image_file}"
 
 
 def notes_on_origin(declared: Declared, template: Template, source: SourceRequest | None) -> Iterator[str]:

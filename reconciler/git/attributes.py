@@ -17,7 +17,7 @@ from pathlib import Path
 
 from reconciler.git.command import Git
 from reconciler.model.errors import Place
-from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry
+from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, inside
 
 _FILE = ".gitattributes"
 _SETS_FILTER = re.compile(rb"[ \t\r][-!]?filter(?:=[^ \t\r\n]*)?[ \t\r]*(?=[ \t\r]|$)")
@@ -35,34 +35,36 @@ class Filter:
 def filters(tree: Tree, paths: Iterable[str]) -> Mapping[str, Filter]:
     """The files among `paths` that a filter is set for by the .gitattributes of a tree, and by nobody's settings.
 
-    The paths are not looked at where no .gitattributes sets a filter: then it costs one read, or none.
+    The paths are not looked at where no .gitattributes sets a filter: then it costs one read, or none. A fleet that is
+    below the root has the attributes of the folders above it as well, as git has them.
     """
-    entries = tree.entries
+    entries, below = tree.entries, tree.below
     there = [
         entry
         for path, entry in entries.items()
-        if path.endswith(_FILE) and path.rpartition("/")[2] == _FILE and _is_plain(entry)
+        if path.endswith(_FILE) and path.rpartition("/")[2] == _FILE and _is_plain(entry, below)
     ]
     contents = tree.read(entry.oid for entry in there) if there else {}
     there = [entry for entry in there if b"filter" in contents[entry.oid]]
     if not there:
         return {}
-    wanted = [path for path in dict.fromkeys(paths) if path in entries and _is_plain(entries[path])]
+    regular = (path for path in dict.fromkeys(paths) if path in entries and _is_plain(entries[path], below))
+    wanted = {inside(path, below): path for path in regular}
     # Nobody can set it: it is another one each time.
     mark, places = f"reconciler-{secrets.token_hex(8)}", list[Place]()
     with tempfile.TemporaryDirectory(prefix="reconciler-attributes-") as folder:
         for entry in there:
-            copy = Path(folder, entry.path)
+            copy = Path(folder, inside(entry.path, below))
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(_marked(contents[entry.oid], entry.path, mark=mark, places=places))
         return {
-            path: Filter(name, places[int(number)] if number.isdecimal() else Place(_FILE))
+            wanted[path]: Filter(name, places[int(number)] if number.isdecimal() else Place(_FILE))
             for path, name, number in _asked(Path(folder), wanted, mark=mark)
         }
 
 
-def _is_plain(entry: TreeEntry) -> bool:
-    return entry.mode in REGULAR_MODES and stays_below(entry.path)
+def _is_plain(entry: TreeEntry, below: str) -> bool:
+    return entry.mode in REGULAR_MODES and stays_below(inside(entry.path, below))
 
 
 def stays_below(path: str) -> bool:

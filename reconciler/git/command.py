@@ -13,7 +13,7 @@ import shlex
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
@@ -22,7 +22,7 @@ from reconciler.git.batch import Batch
 from reconciler.git.environment import CONFIGURATION, OURS, removed
 from reconciler.git.urls import without_userinfo
 from reconciler.model.errors import Locked, ReconcilerError, Terminal, UserError
-from reconciler.model.tree import TreeEntry
+from reconciler.model.tree import TreeEntry, inside, outside
 
 if TYPE_CHECKING:
     from git.cmd import Git as GitPython
@@ -64,10 +64,27 @@ class Finished:
 
 @dataclass(frozen=True)
 class Git:
-    """Git in one directory. `environment` is added to each call's (a temporary index, a work tree)."""
+    """Git in one directory. `environment` is added to each call's (a temporary index, a work tree).
+
+    A fleet may live in a folder `below` the repository's root. Git counts its paths from the root and has one space
+    of tags for all; whoever asks counts from the fleet's folder, and names tags as if there were no other fleet.
+    """
 
     directory: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    below: str = ""
+
+    def inside(self, path: str) -> str:
+        """A path of the fleet's as git has it: from the repository's root."""
+        return inside(path, self.below)
+
+    def outside(self, path: str) -> str:
+        """A path of git's as it is seen from the fleet's folder; what lies beside that begins with `../`."""
+        return outside(path, self.below)
+
+    def tag(self, name: str) -> str:
+        """A fleet's tag as git has it: that of a fleet in a folder begins with the folder."""
+        return f"{self.below}/{name}" if self.below else name
 
     def attempt(
         self,
@@ -182,7 +199,7 @@ class Git:
             index = Path(folder, "index")
             if start_from is not None and start_from.exists():
                 copy_with_times(start_from, index)
-            yield Git(self.directory, {**self.environment, "GIT_INDEX_FILE": str(index)})
+            yield replace(self, environment={**self.environment, "GIT_INDEX_FILE": str(index)})
 
 
 def copy_with_times(source: Path, target: Path) -> None:

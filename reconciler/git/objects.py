@@ -57,7 +57,7 @@ def write_commit(git: Git, parent: str, *, changes: Iterable[Change], message: s
     Raises:
         UserError: it can't be signed.
     """
-    contents = {change.path: change.content for change in changes}
+    contents = {git.inside(change.path): change.content for change in changes}
     written = {path: content for path, content in contents.items() if content is not None}
     blobs = dict(zip(written, _write_blobs(git, list(written.values())), strict=True))
     edits = {tuple(os.fsencode(path).split(b"/")): blobs.get(path) for path in contents}
@@ -89,7 +89,8 @@ def write_tag(git: Git, request: TagRequest, *, author: Author) -> str:
         UserError: it can't be signed.
         Terminal: its target is not a commit in this clone.
     """
-    known = find_id(git, f"refs/tags/{request.name}")
+    name = git.tag(request.name)
+    known = find_id(git, f"refs/tags/{name}")
     if known is not None:
         return known
     message = f"{request.message.strip()}\n"
@@ -97,16 +98,16 @@ def write_tag(git: Git, request: TagRequest, *, author: Author) -> str:
     if request.content is not None:
         (target,), kind = _write_blobs(git, [request.content]), "blob"
     if not author.sign:
-        head = f"object {target}\ntype {kind}\ntag {request.name}\ntagger {author.line}\n\n"
+        head = f"object {target}\ntype {kind}\ntag {name}\ntagger {author.line}\n\n"
         return git.run("mktag", stdin=(head + message).encode()).text
     # Only `git tag` signs, and it makes the ref as well: taken away again, since the push may yet fail.
     made = git.attempt(
-        *("tag", "--sign", "--cleanup=verbatim", "-F", "-", "--", request.name, target),
+        *("tag", "--sign", "--cleanup=verbatim", "-F", "-", "--", name, target),
         stdin=message.encode(),
         environment=author.environment,
     )
     _signed("tag", made, author)
-    ref = f"refs/tags/{request.name}"
+    ref = f"refs/tags/{name}"
     oid = read(git, [ref])[ref].oid
     git.run("update-ref", "-d", ref, oid)
     return oid

@@ -121,9 +121,9 @@ class Recorder:
 
     def _publish(self, wanted: Commit, head: str, progress: _Progress) -> Recorded | _Missed:
         commit = write_commit(self._git, head, changes=wanted.changes, message=wanted.message, author=progress.author)
-        requested = [tag for tag in wanted.tags if tag.name not in progress.taken]
-        tags = {tag.name: write_tag(self._git, tag, author=progress.author) for tag in requested}
-        kept = tuple(tag.name for tag in wanted.tags if tag.name in progress.taken)
+        requested = [tag for tag in wanted.tags if self._git.tag(tag.name) not in progress.taken]
+        tags = {self._git.tag(tag.name): write_tag(self._git, tag, author=progress.author) for tag in requested}
+        kept = tuple(tag.name for tag in wanted.tags if self._git.tag(tag.name) in progress.taken)
         if commit == head and not tags:
             return self._recorded(head, progress, changed=False, kept=kept)
         reply = self._destination.publish(commit, onto=head, tags=tags)

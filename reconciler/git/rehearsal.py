@@ -21,9 +21,10 @@ def clone_with_origin(source: Path, folder: Path, *, name: str) -> Path:
     Git(folder).run("init", "--quiet", "--template=", "--bare", "--initial-branch=main", str(origin))
     Git(folder).run("init", "--quiet", "--template=", "--initial-branch=main", str(clone))
     export(Git(source), "HEAD", exported)
+    fleet = exported / Git(source).run("rev-parse", "--show-prefix").text
     for part in _CARRIED:
-        if (exported / part).is_dir():
-            shutil.copytree(exported / part, clone / part, symlinks=True)
+        if (fleet / part).is_dir():
+            shutil.copytree(fleet / part, clone / part, symlinks=True)
     shutil.rmtree(exported)
     git = Git(clone)
     git.run("config", "user.name", "A platform engineer")

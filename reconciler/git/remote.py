@@ -124,7 +124,7 @@ class Remote:
             Transient: the remote does not answer.
             Terminal: the credentials are refused.
         """
-        ref = f"refs/tags/{name}"
+        ref = f"refs/tags/{self.git.tag(name)}"
         fetched = self._fetch(f"{ref}:{ref}")
         if fetched.status == 0:
             return True
@@ -140,7 +140,8 @@ class Remote:
             Transient: the remote does not answer.
             Terminal: the credentials are refused.
         """
-        fetched = self._fetch(f"refs/tags/{prefix}/*:refs/tags/{prefix}/*")
+        below = f"refs/tags/{self.git.tag(prefix)}/*"
+        fetched = self._fetch(f"{below}:{below}")
         # A tag that differs here and there is left alone, and git calls that a failure.
         if fetched.status != 0 and "would clobber existing tag" not in fetched.stderr:
             raise as_error(read_answer(fetched), remote=self.name, branch=prefix)

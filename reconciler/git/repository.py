@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 from collections.abc import Callable, Collection, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -34,17 +35,24 @@ from reconciler.git.worktree import dirty_paths, write_worktree
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, UserError
 
+_DESIRED = "desired"
+
 
 @dataclass(frozen=True)
 class Repository:
-    """A checkout. What changes (head, branch) is read when it is asked for; what is configured (remotes), once."""
+    """A checkout. What changes (head, branch) is read when it is asked for; what is configured (remotes), once.
+
+    `root` is the fleet's folder in it: the one that holds `desired/`.
+    """
 
     root: Path
     git: Git
 
     @classmethod
     def open(cls, directory: Path) -> Repository:
-        """Find the repository that a folder is in.
+        """Find the repository that a folder is in, and the fleet: the nearest folder above with a `desired/` in it.
+
+        Without one it is the repository's root.
 
         Raises:
             UserError: it is in none, the repository is bare, has no commit or belongs to somebody else, or git is not
@@ -56,10 +64,11 @@ class Repository:
         found = git.attempt("rev-parse", "--show-toplevel")
         if found.status != 0:
             raise _unusable(directory, found)
-        repository = cls(Path(found.text), Git(Path(found.text)))
-        if find_commit(repository.git, "HEAD") is None:
+        top = Path(found.text)
+        if find_commit(git, "HEAD") is None:
             raise UserError(f"{found.text} has no commit yet", mend='make the first: `git commit -m "Begin"`')
-        return repository
+        below = _fleet_folder(top, git.run("rev-parse", "--show-prefix").text)
+        return cls(top / below, Git(top, below=below))
 
     @property
     def head(self) -> str:
@@ -81,20 +90,23 @@ class Repository:
         return Remote(self.git, name) if name in remotes(self.git) else None
 
     def names(self, remote: str = "origin") -> tuple[str, str]:
-        """`owner/name` of the remote as this clone spells it, and the same for everyone who clones it.
+        """`owner/name` of the remote as this clone spells it, and the fleet's name, which is that of everyone's clone.
 
-        Without a remote, both are the folder's name.
+        A fleet below the root has its folder in its name: two in one repository are two. Without a remote, both are
+        named after the repository's folder.
         """
         found = self.remote(remote)
         url = found.url if found is not None else ""
-        return repository_name(url) or self.root.name, fleet_name(url) or self.root.name
+        folder = self.git.directory.name
+        fleet = posixpath.join(fleet_name(url) or folder, self.git.below).rstrip("/")
+        return repository_name(url) or folder, fleet
 
     def name(self, remote: str = "origin") -> str:
         """`owner/name` of the remote, as this clone spells it; without a remote, the folder's name."""
         return self.names(remote)[0]
 
     def fleet_name(self, remote: str = "origin") -> str:
-        """`owner/name` of the remote, the same for everyone who clones it; without a remote, the folder's name."""
+        """The name of the fleet, the same for everyone who clones it."""
         return self.names(remote)[1]
 
     def resolve(self, revision: str) -> str:
@@ -120,9 +132,12 @@ class Repository:
     def export(self, commit: str, directory: Path, *, used: Collection[str] = ()) -> Export:
         """Write a commit's files to a folder, exactly as committed. Raises as `reconciler.git.export.export` does.
 
-        `used` are the paths whose content in Git LFS is needed.
+        The folder is as the repository, also where the fleet is below its root. `used` are the paths, as seen from the
+        fleet's folder, whose content in Git LFS is needed.
         """
-        return export(self.git, commit, directory, used=used)
+        # One that counts from the root, as whoever writes all of it does.
+        git = replace(self.git, below="") if self.git.below else self.git
+        return export(git, commit, directory, used=[self.git.inside(path) for path in used])
 
     @property
     def has_lfs(self) -> bool:
@@ -160,12 +175,16 @@ class Repository:
 
     def tag_object(self, name: str) -> str:
         """The id of an annotated tag of this clone: of the tag itself, which is what is signed, not of its target."""
-        found = find_id(self.git, f"refs/tags/{name}")
+        found = find_id(self.git, f"refs/tags/{self.git.tag(name)}")
         if found is None:
             raise UserError(
                 f"there is no tag {name}", mend="`git fetch --tags` gets what was pushed since the last one"
             )
         return found
+
+    def tagged_commit(self, name: str) -> str:
+        """The commit that a tag of this clone stands on. Raises UserError if there is no such tag."""
+        return resolve(self.git, f"refs/tags/{self.git.tag(name)}")
 
     def tagged_content(self, name: str, *, remote: str = "origin") -> bytes | None:
         """The file that an annotated tag stands on, fetched as `annotated_tag` does; None where there is none."""
@@ -228,6 +247,20 @@ class Repository:
         return Recorder(
             self.git, destination, author=settings.author, sign=settings.sign, now=now, sleep=sleep, random=random
         )
+
+
+def _fleet_folder(top: Path, prefix: str) -> str:
+    """The nearest folder with a `desired/` in it, from one below the repository's root upwards; empty for the root.
+
+    Not one within a `desired/`: an image may have any name, and may be a whole repository.
+    """
+    parts = prefix.rstrip("/").split("/")
+    parts = parts[: parts.index(_DESIRED)] if _DESIRED in parts else parts
+    for depth in range(len(parts), 0, -1):
+        folder = "/".join(parts[:depth])
+        if folder and (top / folder / _DESIRED).is_dir():
+            return folder
+    return ""
 
 
 def _unusable(directory: Path, found: Finished) -> ReconcilerError:

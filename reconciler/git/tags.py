@@ -22,7 +22,7 @@ class AnnotatedTag:
 
 def tag_message(git: Git, name: str) -> str | None:
     """The message of an annotated tag in this clone, without its signature; None where there is no such tag."""
-    found = find(git, f"refs/tags/{name}^{{tag}}")
+    found = find(git, f"refs/tags/{git.tag(name)}^{{tag}}")
     if found is None:
         return None
     _headers, _blank, message = found.content.partition(b"\n\n")
@@ -32,12 +32,14 @@ def tag_message(git: Git, name: str) -> str | None:
 
 def tag_content(git: Git, name: str) -> bytes | None:
     """The file that an annotated tag in this clone stands on; None where there is no such tag, or it is on no file."""
-    found = find(git, f"refs/tags/{name}^{{}}")
+    found = find(git, f"refs/tags/{git.tag(name)}^{{}}")
     return found.content if found is not None and found.kind == "blob" else None
 
 
 def tags_below(git: Git, prefix: str) -> tuple[AnnotatedTag, ...]:
     """The annotated tags of this clone whose name starts with `prefix`, a path such as `image/web`; by name."""
-    listing = git.run("for-each-ref", "--format=%(refname:strip=2)%00%(*objectname)", f"refs/tags/{prefix}").text
+    below = f"refs/tags/{git.tag(prefix)}"
+    listing = git.run("for-each-ref", "--format=%(refname:strip=2)%00%(*objectname)", below).text
     pairs = (line.split("\0") for line in listing.splitlines())
-    return tuple(AnnotatedTag(name, target) for name, target in pairs if target)
+    own = len(git.tag(""))
+    return tuple(AnnotatedTag(name[own:], target) for name, target in pairs if target)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from reconciler.git.command import Git
@@ -18,6 +18,11 @@ class GitTree:
     oid: str
     entries: Mapping[str, TreeEntry]
     git: Git = field(repr=False, compare=False)
+
+    @property
+    def below(self) -> str:
+        """The fleet's folder as seen from the repository's root."""
+        return self.git.below
 
     def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
         """The contents of blobs by object id, asked for in one go. Raises Terminal if one is not there."""
@@ -52,7 +57,12 @@ def read_tree(git: Git, oid: str) -> GitTree:
         ]
     for folder in reversed(new):  # what is in a folder comes after it
         git.listings[folder] = tuple(_files(git, folders[folder[0]], folder[1]))
-    return GitTree(oid, MappingProxyType({entry.path: entry for entry in git.listings[root.oid, ""]}), git)
+    return GitTree(oid, MappingProxyType({entry.path: entry for entry in _seen(git, git.listings[root.oid, ""])}), git)
+
+
+def _seen(git: Git, files: Iterable[TreeEntry]) -> Iterable[TreeEntry]:
+    """Files of the repository's root as they are seen from the fleet's folder."""
+    return (replace(file, path=git.outside(file.path)) for file in files) if git.below else files
 
 
 def _files(git: Git, folder: Iterable[Entry], prefix: str) -> Iterator[TreeEntry]:

@@ -12,9 +12,10 @@ from reconciler.git.command import Git
 
 def dirty_paths(git: Git, paths: Iterable[str] = ()) -> tuple[str, ...]:
     """Files that differ from HEAD or are not tracked, at or below `paths` (absent: everywhere); ignored ones aside."""
-    status = git.run("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *paths)
+    at = map(git.inside, paths)
+    status = git.run("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *at)
     # `XY path`: two letters and a blank (git-status(1), "Porcelain Format Version 1").
-    return tuple(os.fsdecode(entry[3:]) for entry in status.stdout.split(b"\0") if entry)
+    return tuple(git.outside(os.fsdecode(entry[3:])) for entry in status.stdout.split(b"\0") if entry)
 
 
 @dataclass(frozen=True)

@@ -68,7 +68,9 @@ class PackerSettings(Model):
     only: tuple[str, ...] = Field((), description="Builds to run, as `packer build -only` takes them; absent: all.")
     variables: dict[str, VariableValue] = Field({}, description="Values for the template's variables.")
     var_files: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = Field((), description="Files and folders outside the image's folder that feed the build.")
+    inputs: tuple[str, ...] = Field(
+        (), description="Files and folders that feed the build and that the template does not name."
+    )
     timeout: Timeout = 3600
 
     @field_validator("only", mode="before")

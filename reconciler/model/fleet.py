@@ -36,6 +36,8 @@ class Image:
     inputs: tuple[InputFile, ...]
     notes: tuple[str, ...] = ()
     """What `validate` has to say that stops nothing."""
+    copied_elsewhere: bool = False
+    """Whether the template copies to regions that only Packer knows: no region is then one too many."""
 
     @property
     def build_region(self) -> str:

@@ -55,6 +55,15 @@ class Region:
 
 
 @dataclass(frozen=True)
+class Copies:
+    """The regions of a builder's own `ami_regions`. `all_known` is False where there may be more."""
+
+    regions: tuple[str, ...]
+    all_known: bool
+    place: Place
+
+
+@dataclass(frozen=True)
 class Builder:
     """One build that `packer build` would run. `name` is as `-only` takes it."""
 
@@ -75,6 +84,8 @@ class Builder:
     snapshot_tags: Mapping[str, str | None] = field(default_factory=dict)
     clears_keys: bool = False
     """Whether Packer takes its temporary key off the image again (`ssh_clear_authorized_keys`)."""
+    copies: Copies | None = None
+    """Where it copies the AMI to by itself; None where it does not."""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,9 @@ _NOTHING = "nothing-to-do"
 _WORKFLOW = "images"
 
 
-def continuation(config: Mapping[str, Any], plan: Plan, *, job: str, contexts: Sequence[str] = ()) -> dict[str, Any]:
+def continuation(
+    config: Mapping[str, Any], plan: Plan, *, job: str, contexts: Sequence[str] = (), folder: str = ""
+) -> dict[str, Any]:
     """The config with one workflow in place of its own: `job` for each image of the plan that a run would look at.
 
     That is every image with an action, and every one that is invalid or could not be read: its job says so, in red.
@@ -33,6 +35,7 @@ def continuation(config: Mapping[str, Any], plan: Plan, *, job: str, contexts: S
         plan: The plan. Images whose names are invalid are left out (see `without_job`).
         job: The name of the job to invoke: the config's own, or with a slash an orb's.
         contexts: The CircleCI contexts that each of the jobs gets.
+        folder: That of a fleet below the repository's root, where each job works.
 
     Raises:
         UserError: the config has no such job, or the job does not take the parameter `arguments`.
@@ -41,7 +44,10 @@ def continuation(config: Mapping[str, Any], plan: Plan, *, job: str, contexts: S
     jobs = dict(_mapping(config.get("jobs")))
     named = {image.image: image for image in plan.images if _is_due(image) and _is_safe(image)}
     invocations: list[Any] = [
-        {job: _invocation(image, named, plan.options) | ({"context": list(contexts)} if contexts else {})}
+        {
+            job: _invocation(image, named, plan.options, folder=folder)
+            | ({"context": list(contexts)} if contexts else {})
+        }
         for image in named.values()
     ]
     if not invocations:
@@ -95,13 +101,15 @@ def _is_safe(image: PlannedImage) -> bool:
     return re.match(IMAGE_NAME_PATTERN, image.image) is not None and "\n" not in image.image
 
 
-def _invocation(image: PlannedImage, named: Mapping[str, PlannedImage], options: PlanOptions) -> dict[str, Any]:
+def _invocation(
+    image: PlannedImage, named: Mapping[str, PlannedImage], options: PlanOptions, *, folder: str
+) -> dict[str, Any]:
     requires = [job_name(parent) for parent in image.blocked_by if parent in named]
     return {
         "name": job_name(image.image),
-        PARAMETER: shlex.join(_arguments(image, options)),
+        PARAMETER: shlex.join([*_arguments(image, options), *(["-C", folder] if folder else [])]),
         # A group for each image: one for all would let a newer pipeline's job of one image push out every other's.
-        "serial-group": f"<< pipeline.project.slug >>/reconcile/{image.image}",
+        "serial-group": f"<< pipeline.project.slug >>/reconcile/{f'{folder}/' if folder else ''}{image.image}",
         **({"requires": requires} if requires else {}),
     }
 

@@ -52,7 +52,8 @@ def presence(situation: Situation, build: Build) -> Presence:
             _note_missing(found, situation, build=build, region=region, recorded=recorded)
         else:
             _note_seen(found, seen, tags=tags, is_recorded=recorded is not None and recorded.id == seen.id)
-    _note_extra(found, build=build, regions=situation.image.regions)
+    if not situation.image.copied_elsewhere:
+        _note_extra(found, build=build, regions=situation.image.regions)
     recorded_ids = {(artifact.location, artifact.id) for artifact in build.artifacts}
     usable = [one for place, one in by_id.items() if place in recorded_ids and one.state == "available"]
     found.sources = [*found.present, *(one for one in usable if one not in found.present)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator
 
 from reconciler.model.fleet import Image
@@ -153,10 +154,4 @@ def _named(path: str, folder: str) -> str:
 
 def repository_path(folder: str, path: str) -> str:
     """A path relative to an image's folder, as seen from the repository's root."""
-    parts = folder.split("/")
-    for part in path.split("/"):
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return "/".join(parts)
+    return posixpath.normpath(posixpath.join(folder, path))

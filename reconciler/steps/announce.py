@@ -108,7 +108,8 @@ def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News
 def _worded(run: Run, one: _News, *, branch: str) -> Announcement:
     return announcement(
         one.event, one.build, fleet=run.known.fleet_name, image=one.image, branch=branch,
-        repository=run.repository.name(run.known.fleet.settings.git.remote), lockfile=path_of(one.image),
+        repository=run.repository.name(run.known.fleet.settings.git.remote),
+        lockfile=run.repository.git.inside(path_of(one.image)),
         previous=one.previous,
     )  # fmt: skip
 

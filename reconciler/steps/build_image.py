@@ -149,6 +149,7 @@ def _request(
         key=wanted.key,
         run_id=run.run_id,
         export=export,
+        below=run.repository.git.below,
         run_folder=folder / PACKERS,
         log=run.folder / "logs" / f"{image.name}-{build_id}.log",
         environment=aws_environment(run.known.fleet.settings.aws, os.environ, folder=folder, region=image.build_region),

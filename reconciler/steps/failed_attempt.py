@@ -111,5 +111,7 @@ def _after(decision: Decision, image: Image, failure: Failure, *, left: Left) ->
     stable = decision.lock.channels.stable
     still = f"stable is still {stable}" if stable else ""
     unchanged = still if left.told else f"nothing was changed: {still}".removesuffix(": ")
-    again = f"next try not before {failure.retry_after}, or at once when one of these changes: {inputs_named(image)}"
+    inputs = inputs_named(image)
+    changed = f"one of these changes: {inputs}" if ", " in inputs else f"{inputs} changes"
+    again = f"next try not before {failure.retry_after}, or at once when {changed}"
     return tuple(note for note in (unchanged, again if failure.made is None else "") if note)

@@ -97,9 +97,10 @@ def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
     declared = image.declaration.smoke_test
     artifact = build.artifact_in(image.build_region) or build.artifacts[0]
     with work_folder(for_tests(run.folder), f"{image.name}-{build.id}-test") as folder:
-        export = folder / "export"
-        suite = _suite(image)
-        run.repository.export(run.known.head, export, used=_used(run, image, suite=suite))
+        below = run.repository.git.below
+        suite = _suite(image, below=below)
+        run.repository.export(run.known.head, folder / "export", used=_used(run, image, suite=suite, below=below))
+        export = folder / "export" / below
         _sweep(run, image, testbed.instances, location=artifact.location)
         run.listener(
             events.Booting(
@@ -115,7 +116,7 @@ def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
                 TestRequest(
                     image=image.name, build_id=build.id, address=instance.address, user=instance.user,
                     private_key=instance.private_key, suite=export / suite if suite else None, suite_name=suite or "",
-                    timeout=declared.timeout, secrets=_secrets(image, export),
+                    timeout=declared.timeout, secrets=_secrets(image, export, below=below),
                     hygiene=declared.hygiene, packer_keys=_packer_keys(run, image, build),
                     folder=folder, log=run.folder / "logs" / f"{image.name}-{build.id}.smoke.log",
                     alive=lambda: testbed.instances.state(instance),
@@ -152,22 +153,22 @@ def _tagged_keys(run: Run, image: Image, build: Build) -> frozenset[str]:
     return frozenset((seen.own(KEY_TAG) or "").split() if seen is not None else ())
 
 
-def _suite(image: Image) -> str | None:
-    """The path of the image's own tests from the repository's root, or None where it has none."""
+def _suite(image: Image, *, below: str) -> str | None:
+    """The path of the image's own tests from the fleet's folder, or None where it has none."""
     written = image.declaration.smoke_test.suite
-    return resolve(written, image.folder) if written is not None else None
+    return resolve(written, image.folder, below=below) if written is not None else None
 
 
-def _used(run: Run, image: Image, *, suite: str | None) -> tuple[str, ...]:
+def _used(run: Run, image: Image, *, suite: str | None, below: str) -> tuple[str, ...]:
     """The files that a test reads: its suite, and what the build was given, which may hold secrets."""
     under = (path for path in run.known.tree.entries if suite and (path == suite or path.startswith(f"{suite}/")))
-    given = {resolve(written, image.folder) for written in image.declaration.packer.var_files}
+    given = {resolve(written, image.folder, below=below) for written in image.declaration.packer.var_files}
     return (*under, *(path for path in image.input_paths if path in given or ".pkrvars." in path))
 
 
-def _secrets(image: Image, export: Path) -> frozenset[str]:
+def _secrets(image: Image, export: Path, *, below: str) -> frozenset[str]:
     """What the build was given and must not be shown: it may be in the image, and so in what a test prints."""
-    named = (resolve(written, image.folder) for written in image.declaration.packer.var_files)
+    named = (resolve(written, image.folder, below=below) for written in image.declaration.packer.var_files)
     return secret_values(image, os.environ, var_files=[export / path for path in named if path], export=export)
 
 

@@ -10,7 +10,7 @@ from typing import Literal
 
 from reconciler.desired.located import shorten
 from reconciler.desired.packer.evaluate import Scope, evaluate, why_unknown
-from reconciler.desired.packer.source_request import DataSources, read_region, read_source
+from reconciler.desired.packer.source_request import DataSources, read_copies, read_region, read_source
 from reconciler.desired.packer.syntax import Attribute, Block, Body, Listing, Traversal
 from reconciler.desired.packer.tags import read_tags
 from reconciler.desired.packer.value import as_text
@@ -69,6 +69,7 @@ def _builder(name: str, type_: str, place: Place, body: Body, *, scope: Scope, d
         clears_keys=_text(body, "ssh_clear_authorized_keys", scope) == "true",
         tags=read_tags(body, "tags", "tag", scope),
         snapshot_tags=read_tags(body, "snapshot_tags", "snapshot_tag", scope),
+        copies=read_copies(body, scope=scope),
     )  # fmt: skip
 
 

@@ -27,6 +27,11 @@ _KEEPS_TEXTS_WHOLE = frozenset(
 )
 """Functions, and words of types, that make no text but of whole ones. Others may join two dots that were apart, go up
 as `dirname` does, or read a path from a file."""
+# What reads other files than those that it names: playbooks, scripts that run here, templates of texts, and blocks of
+# which only the evaluated template tells what they are. And the regions of copies, which `regions` has not.
+_MAY_DRAW_ON_MORE = re.compile(
+    rb"ansible|shell-local|templatefile|dynamic|external|mount_commands|command_wrapper|ami_regions"
+)
 
 
 def is_confined(content: bytes, path: str) -> bool:
@@ -38,6 +43,14 @@ def is_confined(content: bytes, path: str) -> bool:
         return False
     calls = _CALL.findall(_OF_THE_BUILD.sub(b"timestamp(", content))
     return _KEEPS_TEXTS_WHOLE.issuperset(calls)
+
+
+def names_all(content: bytes) -> bool:
+    """Whether a file of HCL itself names all that is read: no file that it names can name another one.
+
+    False means only that it is not known without reading those files.
+    """
+    return _MAY_DRAW_ON_MORE.search(content) is None
 
 
 def is_confined_value(value: object) -> bool:

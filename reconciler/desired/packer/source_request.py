@@ -12,7 +12,7 @@ from reconciler.desired.packer.syntax import Attribute, Block, Body, Expression,
 from reconciler.desired.packer.value import as_text
 from reconciler.model.errors import Place, UserError
 from reconciler.model.source import SourceRequest
-from reconciler.model.template import Region
+from reconciler.model.template import Copies, Region
 
 DataSources = Mapping[tuple[str, ...], Block]
 """The template's `data` blocks by (type, name)."""
@@ -31,6 +31,20 @@ def read_region(body: Body, *, scope: Scope) -> Region | None:
             return Region(value, name, attribute.place)
         case _:
             return Region(value, None, attribute.place)
+
+
+def read_copies(body: Body, *, scope: Scope) -> Copies | None:
+    """The regions that a builder copies its AMI to, or None where it copies to none."""
+    attribute = body.attributes.get("ami_regions")
+    if attribute is None:
+        return None
+    value = evaluate(attribute.expression, scope)
+    listed = [] if value is None else value if isinstance(value, list) else [value]
+    texts = [as_text(one) for one in listed]
+    # A text is split where the plugin takes a list, which is what the variables of a JSON template can hold.
+    regions = [region.strip() for text in texts if text is not None for region in text.split(",")]
+    found = Copies(tuple(filter(None, dict.fromkeys(regions))), None not in texts, attribute.place)
+    return found if found.regions or not found.all_known else None
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ from reconciler.desired.packer.dynamic import expanded
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
 from reconciler.desired.packer.functions.paths import Files, NoFiles
-from reconciler.desired.packer.named_files import named_files, paths_in_commands
+from reconciler.desired.packer.named_files import named_files
 from reconciler.desired.packer.notes import notes_on_builds
 from reconciler.desired.packer.requirements import read_requirements
+from reconciler.desired.packer.steps import steps_that_run
 from reconciler.desired.packer.syntax import Block, SourceFile
 from reconciler.desired.packer.top_level import (
     builders_named_twice,
@@ -51,8 +52,6 @@ class ReadTemplate:
     template: Template
     reads: tuple[Read, ...]
     notes: tuple[str, ...]
-    mentions: tuple[Read, ...] = ()
-    """Paths that a command of the template names, and may read."""
     problems: tuple[UserError, ...] = ()
     """What Packer is sure to refuse, although all that is asked here of the template could be read."""
 
@@ -81,7 +80,8 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     blocks = tuple(block for file in files for block in file.body.blocks)
     builds = read_builds(blocks, scope=scope, syntax=syntax, only=setting.only, template=Place(files[0].path))
     check_for_amis(builds, scope)
-    named = tuple(named_files(files, builds, scope=scope))
+    steps = tuple(steps_that_run(builds, scope=scope, syntax=syntax))
+    named = tuple(named_files(files, builds, steps, scope=scope))
     reads = read_references(named)
     required = read_requirements(blocks, builds, scope=scope, syntax=syntax)
     template = Template(
@@ -89,7 +89,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         files=tuple(file.path for file in files),
         builders=tuple(build.builder for build in builds),
         variables=variables,
-        references=tuple(Reference(one.path, one.place) for one in reads),
+        references=tuple(Reference(one.path, one.place) for one in reads if one.weight != "mentioned"),
         plugins={name: asked.text for name, asked in required.plugins.items()},
         plugin_places={name: asked.place for name, asked in required.plugins.items()},
         required_version=required.version.text if required.version else "",
@@ -113,8 +113,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         *circular(local_values),
         *required.problems,
     )
-    mentions = read_references(paths_in_commands(files, scope=scope))
-    return ReadTemplate(template, reads, notes, mentions, problems)
+    return ReadTemplate(template, reads, notes, problems)
 
 
 def _refuse_wrong_blocks(files: Sequence[SourceFile], blocks: Sequence[Block], syntax: Format) -> None:

@@ -180,7 +180,7 @@ def _drafts(
 def _ways(
     templates: Templates, path: str, run: Invocation | None, *, facts: ReadTemplate, only: tuple[str, ...]
 ) -> Iterator[_Way]:
-    """The ways to declare a builder, differing in where Packer runs and in the inputs that have to be named."""
+    """The ways to declare a builder, differing in where Packer runs."""
     var_files, is_open = (run.var_files, _unknown(run)) if run is not None else ((), ())
     if run is None or run.absent:
         beside, asked = _var_files(templates, path, facts)
@@ -193,9 +193,6 @@ def _ways(
     for folder in templates.folders_to_run_in(path, run):
         there = {key: value for key, value in {**packer, "working_dir": _from_root(folder)}.items() if value}
         yield _Way(there, is_open)
-        inputs = templates.reads(path, PackerSettings.model_validate(there))
-        if inputs:
-            yield _Way({**there, "inputs": [_from_root(one) for one in inputs]}, is_open)
 
 
 def _as_run(templates: Templates, path: str, run: Invocation | None) -> dict[str, Any]:
@@ -337,6 +334,11 @@ class _With:
     def oid(self) -> str:
         """The tree's own: what is added has no place in it yet."""
         return self.tree.oid
+
+    @property
+    def below(self) -> str:
+        """The fleet's folder in the repository."""
+        return self.tree.below
 
     @cached_property
     def entries(self) -> Mapping[str, TreeEntry]:

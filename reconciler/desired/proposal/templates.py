@@ -19,7 +19,7 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.template import GIVEN_TAGS, GIVEN_TEXTS
 from reconciler.model.tree import REGULAR_MODES, Tree
 
-_NOT_OURS = frozenset({"node_modules", "vendor", ".terraform", "packer_cache", DESIRED})
+_NOT_OURS = frozenset({"node_modules", "vendor", ".terraform", "packer_cache", "..", DESIRED})
 _HAS_BUILD = re.compile(rb"^\s*build\s*\{", re.MULTILINE)
 _AT_ONCE = 500
 """Files that are held in memory at once, where only few of them matter."""
@@ -69,15 +69,6 @@ class Templates:
             var_files=tuple(self._contents.parsed(file, parse_variables) for file in (*auto, *named)),
         )
         return read_template(files, "json" if may_be_legacy(files[0].path) else "hcl2", setting=setting)
-
-    def reads(self, path: str, packer: PackerSettings) -> list[str]:
-        """What a template reads beyond its own files, that is there. Empty where it can't be read."""
-        try:
-            facts = self.read(path, packer)
-        except UserError:
-            return []
-        known = {*self.files(path), *(resolve(file, ROOT) for file in packer.var_files), ROOT}
-        return sorted({one.path for one in facts.reads if self._paths.at(one.path)} - known)
 
     def var_files_for(self, path: str, facts: ReadTemplate) -> list[list[str]]:
         """The files near a template that give values to its variables which have none.

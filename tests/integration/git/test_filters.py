@@ -276,6 +276,7 @@ class Leading:
     """A tree with names that no checkout would make."""
 
     oid = "0" * 40
+    below = ""
 
     def __init__(self, files: Mapping[str, bytes]) -> None:
         self.files = files

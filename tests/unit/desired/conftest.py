@@ -48,6 +48,7 @@ class MemoryTree:
 
     def __init__(self, files: Mapping[str, str | bytes], modes: Mapping[str, str]) -> None:
         self.oid = "0" * 40
+        self.below = ""
         self.entries: dict[str, TreeEntry] = {}
         self.reads = 0
         self._blobs: dict[str, bytes] = {}

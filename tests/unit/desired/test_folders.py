@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
 from tests.unit.desired.conftest import COMPLETE
 
@@ -193,6 +194,46 @@ def test_files_that_nobody_reads_are_warned_of(read: Read) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("files", "path", "template"),
+    [
+        ({"packer/linux/a.pkr.hcl": COMPLETE, "packer/linux/b.pkr.hcl": ""}, "packer/linux/a.pkr.hcl", "packer/linux"),
+        ({"ami/a.pkr.json": "{}"}, "ami/a.pkr.json", "ami"),
+        ({"ami/a.json": '{"builders": []}', "ami/vars.json": "{}"}, "ami/a.json", "ami/a.json"),
+        ({"ami/image.yaml": ""}, "ami/image.yaml", "ami"),
+    ],
+)
+def test_a_template_below_a_folder_that_is_no_image_is_named_with_what_makes_it_one(
+    read: Read, files: Any, path: str, template: str
+) -> None:
+    copied = {f"desired/x/{name}": text for name, text in {**files, "README.md": ""}.items()}
+    (warning,) = read(copied).warnings
+    assert warning == (
+        f"desired/x/{path} is not read; an image is a folder directly in desired/. "
+        f"To make x one: desired/x/image.yaml with `packer: {{template: {template}}}`"
+    )
+    if not path.endswith("image.yaml"):
+        made = read({**copied, "desired/x/image.yaml": f"packer: {{template: {template}}}"})
+        assert (made.names, made.warnings) == (("x",), ())
+
+
+def test_a_template_in_a_shared_folder_that_an_image_uses_is_not_warned_of(read: Read) -> None:
+    files = {
+        "desired/web/image.yaml": "packer: {template: ../shared/packer/web.pkr.hcl}",
+        "desired/shared/packer/web.pkr.hcl": COMPLETE,
+    }
+    assert not read(files).warnings
+
+
+@pytest.mark.parametrize("source", ["../shared", "../shared/a.json"])
+def test_json_that_a_template_names_is_not_warned_of(read: Read, source: str) -> None:
+    step = f'provisioner "file" {{\n source = "{source}"\n}}\n'
+    template = COMPLETE.replace('["source.amazon-ebs.a"] }', f'["source.amazon-ebs.a"]\n{step}}}').replace(
+        "{ s", "{\n s"
+    )
+    assert not read({"desired/web/t.pkr.hcl": template, "desired/shared/a.json": "{}"}).warnings
+
+
 def test_a_folder_with_nothing_but_json_that_is_no_template_is_warned_of(read: Read) -> None:
     fleet = read({"desired/web/template.json": '{"builder": []}', "desired/web/setup.sh": ""})
     assert fleet.warnings == ('desired/web/template.json is not read: it has no "builders"',)
@@ -222,3 +263,11 @@ def test_a_link_to_an_image_and_a_folder_called_image_yaml_are_warned_of(read: R
 def test_json_that_is_no_template_is_told_why(read: Read, content: str, why: str) -> None:
     (problem,) = read({"desired/a/image.yaml": "", "desired/a/a.json": content}).problems["a"]
     assert problem.mend[1].startswith(f"desired/a/a.json is none: {why}")
+
+
+def test_a_fleet_that_lives_elsewhere_in_the_repository_is_pointed_to(read: Read) -> None:
+    with pytest.raises(UserError) as refused:
+        read({"infra/desired/web/t.pkr.hcl": COMPLETE, "README.md": ""})
+    assert str(refused.value) == (
+        "desired: there is no folder desired/ at this commit\n  there is infra/desired/: work on it with -C infra"
+    )

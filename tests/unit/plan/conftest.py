@@ -38,6 +38,7 @@ class EmptyTree:
 
     oid: str
     entries: Mapping[str, TreeEntry] = field(default_factory=dict)
+    below: str = ""
 
     def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
         assert not list(oids), "a plan reads no contents"

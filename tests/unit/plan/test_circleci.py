@@ -63,6 +63,15 @@ def test_each_job_gets_the_contexts(a_plan: MakePlan, planned: MakePlanned) -> N
     assert job["reconcile"]["context"] == ["builds", "push"]
 
 
+def test_the_jobs_of_a_fleet_in_a_folder_work_there_and_wait_for_no_other_fleet(
+    a_plan: MakePlan, planned: MakePlanned
+) -> None:
+    (job,) = jobs(continuation(CONFIG, a_plan(planned("web")), job="reconcile", folder="infra/images"))
+
+    assert job["reconcile"]["arguments"] == "web -C infra/images"
+    assert job["reconcile"]["serial-group"].endswith("/reconcile/infra/images/web")
+
+
 def test_a_parent_that_has_no_job_is_not_waited_for(a_plan: MakePlan, planned: MakePlanned) -> None:
     plan = a_plan(planned("web", reasons=[Reason(code="new")], blocked_by=["base"]), quiet=1)
 

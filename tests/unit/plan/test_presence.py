@@ -117,6 +117,15 @@ def test_a_region_that_is_left_and_could_not_be_read_may_still_hold_what_is_copi
     assert codes(without(moved, *TWO)) == ["artifact-missing", "region-extra", "region-extra"]
 
 
+def test_what_a_template_may_have_asked_for_is_never_one_too_many(
+    web: Situation, an_image: Callable[..., Image]
+) -> None:
+    fewer = replace(web, image=an_image(regions=["us-east-1"]))
+    assert codes(fewer) == ["region-extra"]
+
+    assert codes(replace(fewer, image=replace(fewer.image, copied_elsewhere=True))) == []
+
+
 @pytest.mark.parametrize("state", ["pending", "absent and young"])
 def test_what_is_still_coming_in_a_region_that_is_left_is_waited_for(
     web: Situation, an_image: Callable[..., Image], state: str

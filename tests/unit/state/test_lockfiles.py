@@ -294,6 +294,7 @@ class FolderTree:
     contents: Mapping[str, bytes]
     mode: str = "100644"
     oid: str = "tree"
+    below: str = ""
 
     @property
     def entries(self) -> Mapping[str, TreeEntry]:

@@ -114,6 +114,19 @@ def test_the_comment_is_written_once_and_then_edited_in_place(
     assert forge.bodies() == [f"{MARKER}\ntwo images will change"]
 
 
+def test_two_fleets_of_a_repository_have_statuses_and_comments_of_their_own(
+    forge: Forge, pull_request: PullRequest, github: GitHub
+) -> None:
+    other, number = PullRequest("acme/images", github, folder="infra"), forge.open_pull()
+    for ours, text in ((pull_request, "one"), (other, "another"), (pull_request, "one more"), (other, "the last")):
+        ours.comment(number, text)
+        ours.set_status(SHA, "web", state="success", description=text)
+
+    assert forge.bodies() == [f"{MARKER}\none more", "<!-- reconciler infra -->\nthe last"]
+    newest = {status["context"]: status["description"] for status in forge.statuses[SHA]}
+    assert newest == {"reconciler/web": "one more", "reconciler/infra/web": "the last"}
+
+
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])
 def test_a_comment_that_reads_the_same_is_left_alone(line_end: str, forge: Forge, pull_request: PullRequest) -> None:
     number = forge.open_pull()

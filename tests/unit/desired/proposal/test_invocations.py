@@ -24,6 +24,7 @@ class Files:
 
     texts: Mapping[str, str]
     oid: str = "tree"
+    below: str = ""
 
     @property
     def entries(self) -> Mapping[str, TreeEntry]:
