@@ -345,7 +345,7 @@ def test_folders_whose_names_begin_alike_are_kept_apart(read: Read) -> None:
         'post-processor "vagrant" { vagrantfile_template = "../shared/x.sh" }',
         'provisioner "shell" { script = var.x ? "../shared/x.sh" : "../shared/gone.sh" }',
         'provisioner "shell" { script = var.x == "" ? "../shared/x.sh" : var.x }',
-        'provisioner "shell" { scripts = fileset("..", "shared/x.*") }',
+        'provisioner "shell" { scripts = [for one in fileset("..", "shared/x.*") : "../${one}"] }',
         'provisioner "file" { content = templatefile("../shared/x.sh", { a = 1 }) }',
         'provisioner "file" { content = filebase64("${path.root}/../shared/x.sh") }',
         'provisioner "shell" { inline = [try(file("../shared/x.sh"), "")] }',
