@@ -2,6 +2,10 @@
 # On a machine where you are not root they ask for sudo: the sandbox needs it (see docs/sandbox.md).
 
 PYTHON := .venv/bin/python
+# The tests of one fixture on one worker, and the longest first (tests/sharing.py).
+PYTEST := $(PYTHON) -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+# Some machines are set up to keep no bytecode. The tests start Python a thousand times.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
 .PHONY: help demo packers test quick soak check bench lock schema config orb picture clean
@@ -13,6 +17,10 @@ help: ## Show this list
 	.ci/install
 	@touch $@
 
+.venv/quick: requirements.lock pyproject.toml .ci/install
+	.ci/install quick
+	@touch $@
+
 demo: .venv/installed ## Run the whole story in the sandbox, with the real Packer
 	.ci/as-root $(PYTHON) -m reconciler demo
 
@@ -21,10 +29,10 @@ packers: .venv/installed ## Get the Packers that the tests run on: the archive's
 	.ci/as-root $(PYTHON) -m reconciler packer --current --plugin amazon --plugin ansible || [ -z "$$CI" ]
 
 test: .venv/installed packers ## Run the tests, those that run Packer on each
-	.ci/as-root $(PYTHON) -m pytest -n auto --dist loadfile --junitxml=.reconciler/junit/tests.xml
+	.ci/as-root $(PYTEST) --junitxml=.reconciler/junit/tests.xml
 
-quick: .venv/installed ## Run the tests that need neither root nor Packer
-	$(PYTHON) -m pytest -n auto --dist loadfile -m "not sandbox and not packer and not github"
+quick: .venv/quick ## Run the tests that need neither root nor Packer nor npm
+	$(PYTEST) -p no:cacheprovider -m "not sandbox and not packer and not github"
 
 soak: .venv/installed ## Compare ten thousand random expressions with `packer console`
 	$(PYTHON) -m tests.soak

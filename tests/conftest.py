@@ -11,12 +11,21 @@ import pytest
 from reconciler.build.packer.versions import OLDEST
 from tests.needs import MARKS, Watch
 from tests.packers import GET, NONE, installed_packers, put_on_path
-from tests.sharing import arrange
+from tests.sharing import arrange, groups_in_ids
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tell xdist which tests belong together, and begin with the longest."""
+    """Begin with the longest tests."""
     arrange(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_finish(session: pytest.Session) -> Iterator[None]:
+    """Tell xdist, which reads the ids here, which tests belong together."""
+    if session.config.getoption("loadgroup", default=False):
+        with groups_in_ids(session.items):
+            return (yield)
+    return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """What a test needs of the machine, and that its marks say so: `make quick` goes by them.
 
-A mark that is missing would let a test in among the quick ones that fails where there is no Packer, root or npm.
-So what every test begins is watched: the processes of its own; and for Packer, which a command that it runs may begin,
+A mark that is missing would let a test in among the quick ones that fails where there is no Packer, root or npm. So
+what every test begins is watched: the processes of its own; and for Packer, which a command that it runs may begin,
 whoever looks for one on the PATH, where one of ours comes first.
 """
 
