@@ -11,13 +11,14 @@ from functools import partial
 
 from reconciler.cli.preview import branch_for
 from reconciler.cli.printing import write_file
+from reconciler.cli.progress import JsonLines
 from reconciler.cli.pull_request import Origin, Tails, propose, show
 from reconciler.cli.workspace import Workspace, note, now
 from reconciler.controller import act, refuse_unsafe
 from reconciler.git.proposal import proposal_branch
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
-from reconciler.model.events import Listener
+from reconciler.model.events import Listener, Warned
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan
@@ -57,7 +58,7 @@ class Conductor:
         settings = known.fleet.settings
         known, planned = look(known, registry, branches=partial(self.workspace.branches, settings))
         refuse_unsafe(planned.plan, known, expected=expected, allowed=allowed)
-        _say(planned.plan)
+        _say(planned.plan, self.listener)
         run = self._run(known, planned, registry)
         report = act(run, planned)
         self._tell(known, run, report)
@@ -101,7 +102,7 @@ class Conductor:
             return self._look_only(known, origin, why="There are no AWS credentials here")
         planned = for_preview(planned, overtaken=known.overtaken)
         refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
-        _say(planned.plan)
+        _say(planned.plan, self.listener)
         branch = branch_for(origin.branch, pull_request=origin.number, decisions=planned.decisions)
         tails = Tails(self.listener)
         report = act(replace(self._run(known, planned, registry), listener=tails, branch=branch), planned)
@@ -168,8 +169,13 @@ class Conductor:
         )
 
 
-def _say(plan: Plan) -> None:
-    """Say what is to be known before anything is built, and paid for."""
+def _say(plan: Plan, listener: Listener) -> None:
+    """Say what is to be known before anything is built, and paid for; in a log of objects, as one a note."""
+    if isinstance(listener, JsonLines):
+        for image in plan.images:
+            for remark in image.notes:
+                listener(Warned(image.image, remark))
+        return
     for line in words.notes(plan):
         note(f"note: {line}")
 

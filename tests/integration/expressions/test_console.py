@@ -47,7 +47,7 @@ def test_what_templates_write_comes_to_what_packer_says(consoles: dict[str, str]
 def test_random_expressions_come_to_what_packer_says(consoles: dict[str, str], tmp_path: Path) -> None:
     outcome = compare(drawn(300, FIXED), consoles, folder=tmp_path)
     assert not outcome.differences, "\n".join(outcome.differences)
-    assert outcome.told > outcome.could_be_told * 0.8  # An evaluator that knows nothing would differ in nothing.
+    assert outcome.told > outcome.could_be_told * 0.6  # An evaluator that knows nothing would differ in nothing.
 
 
 def test_other_expressions_each_time_do_so_as_well(consoles: dict[str, str], tmp_path: Path) -> None:

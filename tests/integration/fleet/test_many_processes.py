@@ -101,7 +101,9 @@ def test_twenty_images_built_by_as_many_processes_are_all_recorded_and_each_buil
     ):  # fmt: skip
         run(clone, environment, "git", *arguments)
 
-    config = yaml.safe_load(run(clone, environment, *reconciler, "graph", "--circleci"))
+    config = yaml.safe_load(
+        run(clone, environment, *reconciler, "graph", "--circleci", "--job", "reconciler/reconcile")
+    )
     jobs = {job["reconcile"]["name"]: job["reconcile"] for job in config["workflows"]["images"]["jobs"]}
     sandbox.forget_calls()
 

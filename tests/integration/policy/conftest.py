@@ -68,7 +68,7 @@ def boot(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def _build(sandbox: Sandbox, image: str, source: str, folder: Path) -> Built:
     variables = folder / "variables.pkrvars.json"
-    asked = {"source_ami": source, "image_name": image, "build_id": "1", "run_tags": {}, "image_tags": {}}
+    asked = {"source_ami": source, "image_name": f"{image}-1", "build_id": "1", "run_tags": {}, "image_tags": {}}
     variables.write_text(json.dumps(asked))
     built = subprocess.run(
         ["packer", "build", "-color=false", f"-var-file={variables}", "."],
@@ -81,5 +81,7 @@ def _build(sandbox: Sandbox, image: str, source: str, folder: Path) -> Built:
     if any(sign in built.stdout + built.stderr for sign in _ARCHIVE_IS_AWAY):
         pytest.skip("apt reaches no archive")
     assert built.returncode == 0, built.stdout + built.stderr
-    (made,) = client(sandbox).describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [image]}])["Images"]
+    (made,) = client(sandbox).describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [f"{image}-1"]}])[
+        "Images"
+    ]
     return Built(made["ImageId"], built.stdout)
