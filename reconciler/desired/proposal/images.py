@@ -142,7 +142,7 @@ def propose(tree: Tree, *, repository: str, region: str) -> Proposal:
 
 def as_yaml(declaration: Mapping[str, Any]) -> str:
     """A declaration as a person would write it."""
-    text = yaml.safe_dump(dict(declaration), sort_keys=False, default_flow_style=None, width=100, allow_unicode=True)
+    text = yaml.safe_dump(dict(declaration), sort_keys=False, default_flow_style=None, width=76, allow_unicode=True)
     return str(text)
 
 
