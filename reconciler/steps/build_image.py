@@ -29,7 +29,7 @@ from reconciler.steps.artifacts import SETTLING, complete_tags
 from reconciler.steps.packer_keys import KeyWatch, may_stay
 from reconciler.steps.run import Run
 from reconciler.steps.smoke_test import not_bootable
-from reconciler.steps.work_folder import PACKERS, below, refuse_while_building, work_folder
+from reconciler.steps.work_folder import PACKERS, below, refuse_while_building, temporary, work_folder
 
 
 def new_build_id(run: Run, key: str) -> str:
@@ -152,7 +152,7 @@ def _request(
         below=run.repository.git.below,
         run_folder=folder / PACKERS,
         log=run.folder / "logs" / f"{image.name}-{build_id}.log",
-        environment=aws_environment(run.known.fleet.settings.aws, os.environ, folder=folder, region=image.build_region),
+        environment=_environment(run, image, folder=folder),
         timeout=image.declaration.packer.timeout,
         region=image.build_region,
         source_ami=_source_ami(image, wanted.pin),
@@ -161,6 +161,13 @@ def _request(
         estimate_seconds=build_seconds(decision.lock),
         on_key_pair=watch.ask,
     )
+
+
+def _environment(run: Run, image: Image, *, folder: Path) -> dict[str, str]:
+    """What Packer inherits. What it and its provisioners leave among temporary files, such as Ansible's key, goes."""
+    own = str(temporary(folder))
+    given = aws_environment(run.known.fleet.settings.aws, os.environ, folder=folder, region=image.build_region)
+    return {**given, "TMPDIR": own, "PACKER_TMP_DIR": own}
 
 
 def _source_ami(image: Image, pin: Pin | None) -> str | None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import secrets
 import shutil
 import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.build.process import outlived
@@ -21,6 +22,11 @@ from reconciler.model.values import digest
 
 PACKERS = "run"
 """What Packer writes lies here, in the work folder."""
+_TEMPORARY = "tmp"
+"""Leads, from the work folder, to where everything that a build starts writes what is temporary."""
+_OWN_TEMPORARY = re.compile(r"rec-[0-9a-f]{16}")
+_LONGEST_TEMPORARY = 50
+"""Characters of the folder that it lies in. Packer's plugins make sockets in it, whose paths may have 107 (unix(7))."""
 _LOCK = ".in-use"
 _BEGINNING_SECONDS = 60
 """A folder without a lock is one that is being made, or whose run was killed while it made it."""
@@ -71,8 +77,23 @@ def work_folder(root: Path, name: str) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(lock)
+
+
+def temporary(folder: Path) -> Path:
+    """A new folder for what a build's programs leave in TMPDIR, keys among it; it goes with the work folder.
+
+    Raises Terminal when the disk refuses.
+    """
+    own = Path(plain_folder(longest=_LONGEST_TEMPORARY), f"rec-{secrets.token_hex(8)}")
+    try:
+        # The link is first: of what a killed run made, there is always one that leads there.
+        folder.joinpath(_TEMPORARY).symlink_to(own)
+        own.mkdir(mode=0o700)
+    except OSError as error:
+        raise Terminal(f"{own} cannot be made, for what a build writes to TMPDIR ({error.strerror})") from error
+    return own
 
 
 def sweep(root: Path) -> tuple[Path, ...]:
@@ -83,7 +104,7 @@ def sweep(root: Path) -> tuple[Path, ...]:
     """
     abandoned = tuple(folder for folder in _abandoned(root) if outlived(folder / PACKERS) is None)
     for folder in abandoned:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     return abandoned
 
 
@@ -102,6 +123,16 @@ def refuse_while_building(root: Path, image: str) -> None:
                     f"to stop it, and let it clean up: `kill -TERM -{pid}`" if pid else f"it works in {folder}",
                 ),
             )
+
+
+def _remove(folder: Path) -> None:
+    """Remove a work folder, and what is temporary of it before: without the link nobody would find that again."""
+    with suppress(OSError):
+        own = folder.joinpath(_TEMPORARY).readlink()
+        found = own.lstat()
+        if _OWN_TEMPORARY.fullmatch(own.name) and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+            shutil.rmtree(own, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _abandoned(root: Path, *, named: str = ".*") -> Iterator[Path]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.build.protocol import BuildRequest
 from reconciler.model.observation import Seen
 from tests.integration.loop.world import EU, US, World, git, statuses
 
@@ -92,6 +93,22 @@ def test_work_folders_go_and_the_export_is_the_commit(world: World) -> None:
     controller.reconcile()
     assert found == ["true\n"] * 4
     assert not any((controller.root / ".reconciler" / "work").iterdir())
+
+
+def test_what_packer_leaves_among_temporary_files_goes(world: World) -> None:
+    controller = world.controller()
+    left: list[Path] = []
+
+    def leave_a_key(request: BuildRequest) -> None:
+        assert request.environment["PACKER_TMP_DIR"] == request.environment["TMPDIR"]
+        key = Path(request.environment["TMPDIR"], "ansible-key1234")
+        key.write_text("secret")
+        left.append(key)
+
+    controller.builder.during = leave_a_key
+    controller.reconcile()
+    assert len({key.parent for key in left}) == 4
+    assert not any(key.parent.exists() for key in left)
 
 
 def test_every_artifact_says_whose_it_is_and_what_it_is(settled: World) -> None:
