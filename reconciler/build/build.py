@@ -13,6 +13,7 @@ from reconciler.build.digests import program_digest
 from reconciler.build.failure import BuildFailed
 from reconciler.build.inputs import given_variables, name_in_template, write_var_file
 from reconciler.build.journal import Journal
+from reconciler.build.machine import absent
 from reconciler.build.outcome import Outcome
 from reconciler.build.packer.binary import Binary, build_command
 from reconciler.build.packer.cache import locked
@@ -76,8 +77,8 @@ class Packer:
                 request, place, private=private, redact=redact, listener=listener, cancelled=cancelled
             )
         if not judge.built(outcome):
-            if absent := without_mistakes(self.binary, unknown(outcome.errors), image.template, plugins):
-                raise missing(self.binary, absent, place.environment, where=image.template.place)
+            if lacks := without_mistakes(self.binary, unknown(outcome.errors), image.template, plugins):
+                raise missing(self.binary, lacks, place.environment, where=image.template.place)
             raise judge.failure(request, ended, outcome)
         sources = set(outcome.sources.values())
         return BuildResult(
@@ -92,20 +93,26 @@ class Packer:
         )
 
     def refused(self, images: Iterable[Image], environment: Mapping[str, str]) -> dict[str, ReconcilerError]:
-        """The images that this Packer is sure not to build, by name, and why. Asked before anything is started.
+        """The images that this Packer is sure not to build here, by name, and why. Asked before anything is started.
 
         A plugin that a template requires may still be fetched, and is no reason.
         """
+        images = tuple(images)
         found = survey(self.binary, images, environment)
-        return {**{image: errors[0] for image, errors in found.refused.items()}, **found.lacking}
+        readable = (image for image in images if image.name not in found.refused)
+        return {
+            **{name: one.error() for one in absent(readable, environment) for name in one.images},
+            **{image: errors[0] for image, errors in found.refused.items()},
+            **found.lacking,
+        }
 
     def _refuse_without_plugins(
         self, template: Template, installed: Iterable[Plugin], environment: Mapping[str, str]
     ) -> None:
         """Raise Transient for a component whose plugin is not there, and that `packer init` will not fetch."""
-        absent = replace(lacking(self.binary, template, installed), requirements=())
-        if absent:
-            raise missing(self.binary, absent, environment, where=template.place)
+        lacks = replace(lacking(self.binary, template, installed), requirements=())
+        if lacks:
+            raise missing(self.binary, lacks, environment, where=template.place)
 
     def _versions(self, plugins: Mapping[str, Plugin]) -> PackerVersions:
         programs = {"packer": self.binary.path, **{name: plugin.path for name, plugin in plugins.items()}}

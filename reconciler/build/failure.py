@@ -12,7 +12,7 @@ from reconciler.model.errors import Place, Terminal
 from reconciler.model.lockfile import Artifact, Build
 
 Cause = Literal[
-    "failed", "timed-out", "cancelled", "killed", "no-artifact", "not-packer", "not-wanted", "unmarked"
+    "failed", "timed-out", "cancelled", "killed", "no-artifact", "not-packer", "machine", "not-wanted", "unmarked"
 ]  # fmt: skip
 
 
@@ -30,6 +30,7 @@ class BuildFailed(Terminal):
         killed: Packer died by a signal of somebody else, without cleaning up.
         no-artifact: it ended well and left nothing.
         not-packer: what was printed is not what Packer prints.
+        machine: what Packer runs on lacks something: a program, room on a disk, credentials.
         not-wanted: it ended well, and what it left is not what was asked for.
         unmarked: it ended well, and what it left could not be marked as complete. `made` is its record.
 
@@ -65,6 +66,11 @@ class BuildFailed(Terminal):
         self.mentioned = tuple(mentioned)
         self.made = made
         self.cleaned_up = cleaned_up
+
+    @property
+    def counts(self) -> bool:
+        """Whether the image failed: not where somebody stopped it, nor where the same is built well elsewhere."""
+        return self.cause not in ("cancelled", "machine", "not-packer")
 
     @property
     def name_taken(self) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from reconciler.build.failure import BuildFailed, Cause
 from reconciler.build.inputs import inside
+from reconciler.build.machine import fault
 from reconciler.build.outcome import TAIL, Failing, Outcome
 from reconciler.build.packer.diagnosis import cause, place_of
 from reconciler.build.process import Exit
@@ -34,9 +35,8 @@ def failure(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed
         )
     if outcome.exit_code == 0:
         return _nothing(request, ended, outcome)
-    if outcome.failures:
-        return _in_a_build(request, ended, outcome)
-    return _before_any_build(request, ended, outcome)
+    of_the_image = _in_a_build if outcome.failures else _before_any_build
+    return _of_the_machine(request, ended, outcome) or of_the_image(request, ended, outcome)
 
 
 def clock_time(seconds: float) -> str:
@@ -67,6 +67,15 @@ def _nothing(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFaile
     )
     what = "Packer ended well, but left no artifact"
     return _failed(request, ended, outcome, cause="no-artifact", what=what, mend=mend)
+
+
+def _of_the_machine(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed | None:
+    errors = (*(failing.error for failing in outcome.failures), *outcome.errors)
+    hints = fault(errors, export=request.export)
+    if hints is None:
+        return None
+    what = f"this machine could not build it, {clock_time(ended.seconds)} in: {cause(errors)}"
+    return _failed(request, ended, outcome, cause="machine", what=what, mend=hints)
 
 
 def _in_a_build(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:

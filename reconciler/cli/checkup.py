@@ -10,9 +10,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from reconciler.cli.printing import named
 from reconciler.cli.wording import to_fetch
 from reconciler.cli.workspace import Workspace, now, plan_options
 from reconciler.model.errors import ReconcilerError
+from reconciler.model.fleet import Image
 from reconciler.plan.planning import Known
 
 _TOLD = 8
@@ -80,6 +82,29 @@ def check_packer(patient: Patient) -> Finding:
         *(to_fetch(one, images) for one, images in found.to_fetch.items()),
     )
     return Finding("packer", "note" if notes else "ok", what, notes)
+
+
+def check_programs(patient: Patient) -> Finding:
+    """The programs that templates need beside Packer, such as Ansible's."""
+    from reconciler.build.machine import absent, found  # noqa: PLC0415 - as above
+
+    images = [image for image in patient.known.fleet.images.values() if _is_readable(image)]
+    missing = absent(images, os.environ)
+    if missing:
+        told = [f"{one.program.name}: {named(list(one.images))} (at {one.program.place})" for one in missing]
+        what = f"{', '.join(one.program.name for one in missing)} not on PATH, and templates need it"
+        hints = dict.fromkeys(line for one in missing for line in one.error().mend)
+        return Finding("programs", "trouble", what, (*told, *hints))
+    there = found((program for image in images for program in image.template.programs), os.environ)
+    return Finding("programs", "ok", ", ".join(map(str, there.values())) or "no template needs any beside Packer")
+
+
+def _is_readable(image: Image) -> bool:
+    """Whether its template can be read, which may be done only now. The check of Packer tells where it can't."""
+    try:
+        return bool(image.template.builders)
+    except ReconcilerError:
+        return False
 
 
 def check_ssh(patient: Patient) -> Finding:
@@ -202,6 +227,7 @@ CHECKS = (
     _guarded("branch", check_target),
     _guarded("recording", check_recording),
     _guarded("packer", check_packer),
+    _guarded("programs", check_programs),
     _guarded("ssh", check_ssh),
     _guarded("aws", check_registry),
     _guarded("clock", check_clock),

@@ -46,6 +46,15 @@ class Variable:
 
 
 @dataclass(frozen=True)
+class Program:
+    """A program that Packer runs where it is run itself. `user` is what needs it: `provisioner "ansible"`."""
+
+    name: str
+    user: str
+    place: Place
+
+
+@dataclass(frozen=True)
 class Region:
     """Where a builder builds: a literal, or the variable that it is taken from with that variable's value."""
 
@@ -113,6 +122,8 @@ class Template:
     required_version_place: Place | None = None
     components: tuple[str, ...] = ()
     """Types of the builders, provisioners, post-processors and data sources that Packer has to know to build this."""
+    programs: tuple[Program, ...] = ()
+    """What has to be on the machine that Packer is run on, each once."""
 
     @property
     def makers(self) -> tuple[Builder, ...]:

@@ -31,8 +31,8 @@ def build(run: Run, decision: Decision, wanted: Wanted, *, again: bool = False) 
         made = build_image(run, image, wanted, build_id=build_id, decision=decision)
         return finish_built(run, decision, made, image=image)
     except BuildFailed as failed:
-        if failed.cause == "cancelled":
-            return stopped(run, decision, failed, build_id=build_id)
+        if not failed.counts:
+            return uncounted(run, decision, failed, build_id=build_id)
         if failed.name_taken and f"{image.name}-{build_id}" in failed.name_taken:
             why = f"another run that began in the same second is building {build_id}"
             run.listener(events.Skipped(image=image.name, why=why))
@@ -76,11 +76,20 @@ def take_up(run: Run, decision: Decision, wanted: Wanted, *, made: Build) -> Res
         return failed_attempt(run, image, decision, failed, build_id=made.id, key=wanted.key)
 
 
-def stopped(run: Run, decision: Decision, failed: BuildFailed, *, build_id: str) -> Result:
-    """What somebody stopped did not fail. What Packer had made by then is retired, or told."""
-    for what in retire_left(run, _declared(decision), failed, build_id=build_id).told:
-        run.listener(events.Warned(image=decision.name, what=what))
-    return interrupted(decision, failed)
+def uncounted(run: Run, decision: Decision, failed: BuildFailed, *, build_id: str) -> Result:
+    """A try that says nothing of the image: somebody stopped it, or this machine lacks something.
+
+    Nothing is recorded, and the next run tries it at once. What Packer had made by then is retired, or told.
+    """
+    image = _declared(decision)
+    left = retire_left(run, image, failed, build_id=build_id).told
+    if failed.cause == "cancelled":
+        for what in left:
+            run.listener(events.Warned(image=image.name, what=what))
+        return interrupted(decision, failed)
+    notes = (*failed.mend, *left, "this is no failure of the image: the next run tries it again")
+    run.listener(events.Failed(image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), notes=notes))
+    return Result(image.name, "failed", decision.lock, why=failed.what, error=failed)
 
 
 def _is_recorded_already(run: Run, decision: Decision, failed: BuildFailed, *, wanted: Wanted) -> bool:

@@ -23,7 +23,7 @@ from reconciler.plan.planning import FleetPlan
 from reconciler.plan.tags import branch_value, branches_value, own
 from reconciler.steps.adopt import adopted_build
 from reconciler.steps.artifacts import complete_tags, copy_missing, with_copies
-from reconciler.steps.attempts import stopped
+from reconciler.steps.attempts import uncounted
 from reconciler.steps.build_image import build_image, new_build_id
 from reconciler.steps.failed_attempt import Failed, failed_in, failure_of, left_by, reject
 from reconciler.steps.finish import tested_anew, tested_before
@@ -51,8 +51,8 @@ def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -
         build = build_image(run, image, wanted, build_id=build_id, decision=decision, phase="preliminary")
         return _complete(run, decision, tested_anew(run, image, build), image=image, status="built")
     except BuildFailed as failed:
-        if failed.cause == "cancelled":
-            return stopped(run, decision, failed, build_id=build_id)
+        if not failed.counts:
+            return uncounted(run, decision, failed, build_id=build_id)
         return _failed(run, image, decision, failed, build_id=build_id, key=wanted.key)
     except SmokeTestFailed as failed:
         return _failed(run, image, decision, failed, build_id=build_id, key=wanted.key)

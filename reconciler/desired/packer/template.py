@@ -14,6 +14,7 @@ from reconciler.desired.packer.file_references import Read, notes_on_references,
 from reconciler.desired.packer.functions.paths import Files, NoFiles
 from reconciler.desired.packer.named_files import named_files
 from reconciler.desired.packer.notes import notes_on_builds
+from reconciler.desired.packer.programs import read_programs
 from reconciler.desired.packer.requirements import read_requirements
 from reconciler.desired.packer.steps import steps_that_run
 from reconciler.desired.packer.syntax import Block, SourceFile
@@ -95,6 +96,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         required_version=required.version.text if required.version else "",
         required_version_place=required.version.place if required.version else None,
         components=required.components,
+        programs=tuple(read_programs(builds, steps, scope=scope)),
     )
     if syntax == "json":
         ours -= GIVEN_TAGS  # Its variables are strings.

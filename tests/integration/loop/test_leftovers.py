@@ -300,6 +300,32 @@ class TestBroken:
         assert controller.reconcile("web").exit_code == 130
         assert (new(settled), settled.lock("web").failure) == ([], None)
 
+    def test_a_fault_of_the_machine_leaves_nothing_and_is_on_no_record(self, settled: World) -> None:
+        change(settled)
+        head, refs = settled.head(), git(settled.origin, "for-each-ref")
+        lacking = "this machine could not build it, 0:07 in: write /tmp/x: no space left on device"
+        controller = breaking(
+            settled.controller(), settled.make, lambda made: broken(lacking, cause="machine", mentioned=[made.id])
+        )
+        report = controller.reconcile("web")
+        assert (report.exit_code, statuses(report)) == (3, {"web": "failed"})
+        assert "this is no failure of the image" in notes(controller)
+        assert (new(settled), settled.lock("web").failure) == ([], None)
+        assert (settled.head(), git(settled.origin, "for-each-ref")) == (head, refs)
+        assert statuses(settled.controller().reconcile("web")) == {"web": "built"}, "it does not rest"
+
+    def test_a_fault_of_the_machine_is_on_no_record_of_a_preview_either(self, settled: World) -> None:
+        change(settled)
+        git(settled.root / "person", "push", "--quiet", "origin", "HEAD:more")
+        controller = breaking(
+            settled.controller(), settled.make, lambda one: broken("full", cause="machine", mentioned=[one.id])
+        )
+        git(settled.root / "ci", "fetch", "--quiet", "origin")
+        git(settled.root / "ci", "checkout", "--quiet", "origin/more")
+        refs = git(settled.origin, "for-each-ref", "refs/tags")
+        assert statuses(controller.preview("more")) == {"web": "failed"}
+        assert (new(settled), git(settled.origin, "for-each-ref", "refs/tags")) == ([], refs)
+
     def test_what_a_stopped_packer_was_making_is_retired_once_it_is_whole(self, settled: World) -> None:
         change(settled, named=True, tagged=False)
         controller = settled.controller()

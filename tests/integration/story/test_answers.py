@@ -175,7 +175,7 @@ def test_doctor_checks_what_a_run_needs(built: Checkout) -> None:
     answer = built.reconciler("doctor")
     assert answer.code == 0, answer
     marks = [line.split(":")[0].split() for line in answer.out.splitlines() if not line.startswith(" ")]
-    subjects = ["repository", "desired", "state", "branch", "recording", "packer", "ssh", "aws", "clock"]
+    subjects = ["repository", "desired", "state", "branch", "recording", "packer", "programs", "ssh", "aws", "clock"]
     assert marks == [["ok", subject] for subject in subjects]
     assert "4 artifacts of this fleet in eu-west-1, us-east-1" in answer.out
 
