@@ -29,6 +29,7 @@ from reconciler.desired.packer.language.values import (
     leaves,
     object_value,
     tuple_value,
+    unknown_list,
 )
 from reconciler.desired.packer.syntax import Call, Expression, Listing, Pairs
 from reconciler.desired.packer.value import UNKNOWN
@@ -95,7 +96,7 @@ def _by_itself(expression: Expression, run: Interpreter) -> Value:
                     return object_value({str(key): one for key, one in zip(keys, values, strict=True)})
             case Call("concat" | "flatten", arguments) if not is_refused:
                 found = [_by_itself(one, run) for one in arguments]
-                return Unknown(reason, holds=tuple(item for one in found for item in leaves(one) if is_known(item)))
+                return unknown_list(reason, (item for one in found for item in leaves(one) if is_known(item)))
             case _:
                 pass
     except (Refused, Undecided):

@@ -48,6 +48,7 @@ from reconciler.desired.packer.language.values import (
     set_value,
     tuple_value,
     type_of,
+    unknown_list,
 )
 
 _MAX_RANGE = 1024
@@ -105,7 +106,7 @@ def _concat(_run: Interpreter, arguments: Sequence[Value]) -> Value:
     unknown = next((one for one in arguments if isinstance(one, Unknown)), None)
     if unknown is not None:
         known = [one for one in arguments if isinstance(one, Sequence_)]
-        return Unknown(unknown.reason, holds=tuple(item for one in known for item in one.items))
+        return unknown_list(unknown.reason, (item for one in known for item in one.items))
     if any(type_of(one).kind not in ("list", "tuple") for one in arguments):
         raise Refused("a list or a tuple is required")
     if all(type_of(one).kind == "list" for one in arguments):
@@ -149,7 +150,7 @@ def _flatten(run: Interpreter, arguments: Sequence[Value]) -> Value:
     doubts: list[Unknown] = []
     _flatten_into(run, found, doubts, sequence(of, "list", "set", "tuple"))
     if doubts:
-        return Unknown(doubts[0].reason, holds=tuple(found))
+        return unknown_list(doubts[0].reason, found)
     return tuple_value(found)
 
 

@@ -135,5 +135,5 @@ def integer(value: Value) -> int:
 
 def _size(value: Value) -> int:
     if isinstance(value, Sequence_ | Mapping_):
-        return value.size * 8
+        return value.size * 16
     return len(value) if isinstance(value, str) else 1

@@ -73,9 +73,7 @@ class Parser:
         Raises:
             Wrong: there is none, or it has a mistake.
         """
-        if self._depth >= MAX_DEPTH:
-            raise Wrong(self.at, f"more than {MAX_DEPTH} levels of nesting", too_deep=True)
-        self._depth += 1
+        self._enter()
         found = self._operation(1)
         if self.peek() == "?":
             self.take("?")
@@ -84,6 +82,11 @@ class Parser:
             found = Conditional(found, yes, self.expression())
         self._depth -= 1
         return found
+
+    def _enter(self) -> None:
+        if self._depth >= MAX_DEPTH:
+            raise Wrong(self.at, f"more than {MAX_DEPTH} levels of nesting", too_deep=True)
+        self._depth += 1
 
     def peek(self) -> str:
         """The symbol that comes next; `a` for a word, `0` for a number, a line's end, or the empty text at the end."""
@@ -143,9 +146,7 @@ class Parser:
         symbol = self.peek()
         if symbol in ("-", "!"):
             self.take(symbol)
-            if self._depth >= MAX_DEPTH:
-                raise Wrong(self.at, f"more than {MAX_DEPTH} levels of nesting", too_deep=True)
-            self._depth += 1
+            self._enter()
             operand = self._operand()
             self._depth -= 1
             return Operation(symbol, (operand,))
@@ -237,10 +238,7 @@ class Parser:
 
     def _pairs(self) -> Expression:
         members: list[tuple[Expression, Expression]] = []
-        while True:
-            self._skip_lines()
-            if self.peek() == "}":
-                break
+        while self._next_line() != "}":
             members.append(self._pair())
             symbol = self.peek()
             if symbol == ",":
@@ -295,9 +293,8 @@ class Parser:
         return tuple(names)
 
     def _keyword(self, wanted: str) -> None:
-        start = self.at
         if self.word() != wanted:
-            raise Wrong(start, f'expected "{wanted}"')
+            raise Wrong(self.at - len(self._word), f'expected "{wanted}"')
 
     def _steps(self, found: Expression) -> Expression:
         count = 0
@@ -349,11 +346,10 @@ class Parser:
         return key
 
     def _template(self, parts: list[Part]) -> Expression:
-        start = self.at
         try:
             return template_text.assembled(parts)
         except ValueError as error:
-            raise Wrong(start, str(error)) from error
+            raise Wrong(self.at, str(error)) from error
 
     def directive(self) -> Part:
         """Read what stands in `%{ … }`, up to its end."""
@@ -370,10 +366,12 @@ class Parser:
             case _:
                 raise Wrong(self.at, "expected if, else, endif, for or endfor")
 
-    def _skip_lines(self) -> None:
+    def _next_line(self) -> str:
+        """The symbol that comes next, on whichever line."""
         before, self.lines_count = self.lines_count, False
         self.peek()
         self.lines_count = before
+        return self.peek()
 
     _TERMS: ClassVar[Mapping[str, Callable[[Parser], Expression]]] = {
         "a": _named, "0": _number, '"': _quoted, "<<": _heredoc, "<<-": _heredoc, "(": _parentheses, "[": _brackets,

@@ -23,6 +23,7 @@ from reconciler.desired.packer.language.values import (
     is_known,
     list_value,
     object_value,
+    size_of,
     tuple_value,
     type_of,
 )
@@ -131,6 +132,7 @@ def _operation(run: Interpreter, expression: Operation, names: Names) -> Value:
     if operator in ("&&", "||"):
         return _logic(run, expression, names)
     values = [run.value(one, names) for one in expression.operands]
+    run.spend(sum(map(size_of, values)))
     if operator in ("==", "!="):
         for one in values:
             if isinstance(one, Unknown):
@@ -179,13 +181,13 @@ def _conditional(run: Interpreter, expression: Conditional, names: Names) -> Val
     chosen, other = (yes, no) if condition is True else (no, yes)
     if isinstance(chosen.outcome, Refused):
         raise chosen.outcome
-    found = _of_common_type(chosen, other)
+    found = _of_common_type(run, chosen, other)
     if other.calls_newer and type_of(found) != chosen.type:
         raise Undecided("a type that depends on a function which one version of Packer lacks")
     return found
 
 
-def _of_common_type(chosen: _Branch, other: _Branch) -> Value:
+def _of_common_type(run: Interpreter, chosen: _Branch, other: _Branch) -> Value:
     """The chosen result as what both have in common. A result that fails, or a bare null, has no type to ask for."""
     if isinstance(chosen.outcome, Refused):
         raise chosen.outcome
@@ -193,6 +195,9 @@ def _of_common_type(chosen: _Branch, other: _Branch) -> Value:
         return chosen.outcome
     if isinstance(chosen.outcome, Null) and chosen.type == DYNAMIC:
         return Null(other.type)
+    run.spend(size_of(chosen.outcome))
+    if not isinstance(other.outcome, Refused):
+        run.spend(size_of(other.outcome))
     common = unify([chosen.type, other.type])
     if common is None:
         raise Refused("the two results have no type in common")

@@ -5,6 +5,7 @@ Texts are normalized (NFC), as go-cty does with each. What is not known has a re
 
 from __future__ import annotations
 
+import itertools
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,9 @@ from reconciler.desired.packer.language.types import (
 MAX_SIZE = 50_000
 """Values within a value. Thirty locals that each name the one before twice would be a billion."""
 MAX_NESTING = 40
+_MAX_HELD = 5_000
+_SHORT_BITS = 50
+"""A whole number of so few bits is spelled with all of its digits, whatever it is kept with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +110,11 @@ def is_null(value: Value) -> bool:
     return isinstance(value, Null)
 
 
+def size_of(value: Value) -> int:
+    """How many values there are in a value, with itself."""
+    return value.size if isinstance(value, Sequence_ | Mapping_) else 1
+
+
 def tuple_value(items: Iterable[Value]) -> Sequence_:
     """A tuple of these."""
     members = tuple(items)
@@ -158,7 +167,9 @@ def identity(value: Value) -> object:
         case bool():
             return ("bool", value)
         case Number():
-            return ("number", str(value))
+            whole = value.whole
+            is_short = whole is not None and abs(whole).bit_length() <= _SHORT_BITS
+            return ("number", whole if is_short else str(value))
         case Sequence_():
             return (value.type.kind, tuple(identity(one) for one in value.items))
         case Mapping_():
@@ -199,6 +210,12 @@ def walk(value: Value) -> Iterator[Value]:
     yield value
     for one in elements(value):
         yield from walk(one)
+
+
+def unknown_list(reason: str, holds: Iterable[Value]) -> Unknown:
+    """A list that is not known, of which some members are. Of very many none is told."""
+    found = tuple(itertools.islice(holds, _MAX_HELD + 1))
+    return Unknown(reason, holds=found if len(found) <= _MAX_HELD else ())
 
 
 def leaves(value: Value) -> Iterator[Value]:
