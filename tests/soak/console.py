@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import os
-import re
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from tests.packers import installed_packers
 
 _OLDEST_WITH_ALL = (1, 15)
 """Packer has had all the functions that we know since this version."""
@@ -83,18 +83,13 @@ locals {
 
 
 def packers() -> Mapping[str, str]:
-    """The Packers of this machine by version: the one on the PATH, and the one that PACKER_NEW names."""
-    found = {}
-    for path in (shutil.which("packer"), os.environ.get("PACKER_NEW")):
-        if path and Path(path).exists():
-            told = subprocess.run([path, "version"], capture_output=True, text=True, check=True).stdout
-            found[re.findall(r"v(\d+\.\d+)", told)[0]] = path
-    return found
+    """The Packers of this machine by version: the oldest and the current one."""
+    return {packer.version_text: str(packer.path) for packer in installed_packers()}
 
 
 def lacks_functions(version: str) -> bool:
     """Whether a Packer of this version lacks functions that later ones have."""
-    return tuple(map(int, version.split("."))) < _OLDEST_WITH_ALL
+    return tuple(map(int, version.split(".")[:2])) < _OLDEST_WITH_ALL
 
 
 def answers(packer: str, expressions: Sequence[str], *, folder: Path) -> list[str | None]:

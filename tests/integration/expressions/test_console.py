@@ -31,11 +31,9 @@ WRITTEN = (
 
 
 @pytest.fixture(scope="module")
-def consoles() -> dict[str, str]:
-    found = packers()
-    if not found:
-        pytest.skip("needs packer")
-    return dict(found)
+def consoles(packer_on_path: str) -> dict[str, str]:
+    """The console of the Packer that the test is run on."""
+    return {packer_on_path: packers()[packer_on_path]}
 
 
 def test_what_templates_write_comes_to_what_packer_says(consoles: dict[str, str], tmp_path: Path) -> None:

@@ -230,6 +230,8 @@ def _type_of_failed(expression: Expression) -> Type:
             return DYNAMIC
         case Operation(operator, _):
             return NUMBER if operator in ARITHMETIC else BOOL
+        case Interpolation(parts):
+            return _type_of_failed(parts[0]) if len(parts) == 1 else STRING
         case _:
             raise Undecided("the type of an expression that fails")
 
