@@ -8,10 +8,11 @@ whoever looks for one on the PATH, where one of ours comes first.
 from __future__ import annotations
 
 import os
-import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
+
+from tests.packers import installed_packers
 
 MARKS = {
     "packer": "runs Packer",
@@ -35,7 +36,7 @@ class Watch:
         self.folder = folder
         self._ran = folder / "ran"
         self._begun: set[str] = set()
-        self._packer = shutil.which("packer")
+        self._packers = frozenset(str(packer.path) for packer in installed_packers())
         stand_in = folder / "packer"
         stand_in.write_text(_STAND_IN)
         stand_in.chmod(0o755)
@@ -52,13 +53,13 @@ class Watch:
 
     def _hear(self, event: str, facts: tuple[object, ...]) -> None:
         if event == "subprocess.Popen":
-            needed = _mark(_words(facts[1]), packer=self._packer)
+            needed = _mark(_words(facts[1]), packers=self._packers)
             self._begun |= {needed} if needed else set()
 
 
-def _mark(command: Sequence[str], *, packer: str | None) -> str | None:
-    """The mark that a test needs to run a command; `packer` is the one that is installed."""
-    if command[:1] == [packer]:  # not one that a test made up
+def _mark(command: Sequence[str], *, packers: Collection[str]) -> str | None:
+    """The mark that a test needs to run a command; `packers` are the real ones, which no test made up."""
+    if command and command[0] in packers:
         return "packer"
     if command[:1] == ["npm"]:
         return "github"

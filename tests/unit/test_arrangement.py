@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,12 +18,14 @@ Run = Callable[..., str]
 
 @pytest.fixture
 def run(tmp_path: Path) -> Run:
-    """Run pytest on a file with our `tests/conftest.py` above it, on a machine whose Packer and npm do nothing."""
+    """Run pytest on a file with our `tests/conftest.py` above it, where Packer and npm do nothing."""
     programs = tmp_path / "bin"
     programs.mkdir()
     for name in ("packer", "npm"):
-        (programs / name).write_text("#!/bin/sh\n")
+        (programs / name).write_text("#!/bin/sh\necho 1700000000,,version,1.6.6\n")
         (programs / name).chmod(0o755)
+    for name in ("sh", "true", "dirname"):
+        (programs / name).symlink_to(str(shutil.which(name)))
     settings = tmp_path / "pytest.ini"
     settings.write_text("[pytest]\nmarkers =\n    packer\n    sandbox\n    github\n")
 
@@ -32,7 +35,7 @@ def run(tmp_path: Path) -> Run:
         ended = subprocess.run(
             [*command, "--rootdir", str(tmp_path), "-c", str(settings), str(tmp_path)],
             cwd=ROOT,
-            env={**os.environ, "PATH": f"{programs}:{os.environ['PATH']}"},
+            env={**os.environ, "PATH": str(programs), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
             capture_output=True,
             text=True,
             check=False,
@@ -47,11 +50,15 @@ def run(tmp_path: Path) -> Run:
     [
         ("packer", ["packer", "version"], "runs Packer"),
         ("packer", ["sh", "-c", "packer version"], "runs Packer"),
+        ("packer", ["{bin}/packer", "version"], "runs Packer"),
         ("sandbox", ["true", "-m", "reconciler.sandbox"], "starts a sandbox"),
         ("github", ["npm", "ci"], "runs npm"),
     ],
 )
-def test_a_test_that_needs_more_than_its_marks_say_fails(run: Run, mark: str, command: list[str], does: str) -> None:
+def test_a_test_that_needs_more_than_its_marks_say_fails(
+    run: Run, tmp_path: Path, *, mark: str, command: list[str], does: str
+) -> None:
+    command = [word.format(bin=tmp_path / "bin") for word in command]
     said = run(
         "import pytest, subprocess\n"
         f"@pytest.mark.{mark}\n"
