@@ -61,14 +61,17 @@ class Repository:
         if not directory.is_dir():
             raise UserError(f"there is no folder {directory}")
         git = Git(directory)
-        found = git.attempt("rev-parse", "--show-toplevel")
+        found = git.attempt("rev-parse", "--show-toplevel", "--show-prefix")
         if found.status != 0:
             raise _unusable(directory, found)
-        top = Path(found.text)
-        if find_commit(git, "HEAD") is None:
-            raise UserError(f"{found.text} has no commit yet", mend='make the first: `git commit -m "Begin"`')
-        below = _fleet_folder(top, git.run("rev-parse", "--show-prefix").text)
-        return cls(top / below, Git(top, below=below))
+        top, _, prefix = found.text.partition("\n")
+        if "\n" in prefix:  # a folder's name has one in it
+            top, prefix = (git.run("rev-parse", one).text for one in ("--show-toplevel", "--show-prefix"))
+        below = _fleet_folder(Path(top), prefix)
+        repository = cls(Path(top, below), Git(Path(top), below=below))
+        if find_commit(repository.git, "HEAD") is None:
+            raise UserError(f"{top} has no commit yet", mend='make the first: `git commit -m "Begin"`')
+        return repository
 
     @property
     def head(self) -> str:
@@ -201,9 +204,9 @@ class Repository:
         tree = resolve(self.git, "HEAD^{tree}")
         commit_tree(self.git, tree, parent=self.head, message="Can a commit be made?", author=author)
 
-    def tags(self, prefix: str) -> tuple[AnnotatedTag, ...]:
-        """The annotated tags of this clone below a path such as `image/web`; by name."""
-        return tags_below(self.git, prefix)
+    def tags(self, *prefixes: str) -> tuple[AnnotatedTag, ...]:
+        """The annotated tags of this clone below paths such as `image/web`; by name."""
+        return tags_below(self.git, *prefixes)
 
     def beside_upstream(self) -> tuple[int, int]:
         """How many commits the checkout is ahead of and behind its upstream, as last fetched; none without one."""

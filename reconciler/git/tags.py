@@ -36,10 +36,10 @@ def tag_content(git: Git, name: str) -> bytes | None:
     return found.content if found is not None and found.kind == "blob" else None
 
 
-def tags_below(git: Git, prefix: str) -> tuple[AnnotatedTag, ...]:
-    """The annotated tags of this clone whose name starts with `prefix`, a path such as `image/web`; by name."""
-    below = f"refs/tags/{git.tag(prefix)}"
-    listing = git.run("for-each-ref", "--format=%(refname:strip=2)%00%(*objectname)", below).text
+def tags_below(git: Git, *prefixes: str) -> tuple[AnnotatedTag, ...]:
+    """The annotated tags of this clone whose name starts with one of `prefixes`, paths such as `image/web`; by name."""
+    below = [f"refs/tags/{git.tag(prefix)}" for prefix in prefixes]
+    listing = git.run("for-each-ref", "--format=%(refname:strip=2)%00%(*objectname)", *below).text
     pairs = (line.split("\0") for line in listing.splitlines())
     own = len(git.tag(""))
     return tuple(AnnotatedTag(name[own:], target) for name, target in pairs if target)

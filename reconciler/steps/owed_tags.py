@@ -28,7 +28,7 @@ def make_owed_tags(run: Run) -> None:
     recent = {tag.name: (name, tag) for name, lock in run.known.locks.items() for tag in _recent(run, lock)}
     if not recent or run.branch is not None:
         return  # a preview has no record on a branch
-    owed = _lacking(recent, (tag.name for below in _BELOW for tag in run.repository.tags(below)))
+    owed = _lacking(recent, (tag.name for tag in run.repository.tags(*_BELOW)))
     remote = run.repository.remote(run.known.fleet.settings.git.remote) if owed else None
     if remote is None:
         return  # without a remote, branch and tags are one transaction

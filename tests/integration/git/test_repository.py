@@ -318,3 +318,13 @@ def test_the_fleet_is_named_after_the_remote_else_after_the_folder(clone: Path) 
 
     git(clone, "remote", "remove", "origin")
     assert Repository.open(clone).fleet_name() == "clone"
+
+
+def test_a_folder_whose_name_has_a_line_end_in_it_is_a_folder(clone: Path) -> None:
+    odd = clone / "two\nlines" / "desired"
+    odd.mkdir(parents=True)
+    moved = clone.rename(clone.parent / "of two\nlines")
+
+    repository = Repository.open(moved / "two\nlines")
+
+    assert (repository.root, repository.git.directory) == (moved / "two\nlines", moved)
