@@ -26,7 +26,7 @@ from reconciler.model.printable import visible_lines
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
-from reconciler.state.lockfiles import recorded_fleet
+from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.steps.observe import read_repository
 
 if TYPE_CHECKING:
@@ -151,12 +151,12 @@ class Workspace:
         """The fleet's name: as declared, else the remote's, in the spelling in which it is recorded."""
         if settings.fleet is not None:
             return settings.fleet
-        spelt, name = self.repository.names(settings.git.remote)
+        spelt, name = self.repository.fleet_names(settings.git.remote)
         recorded = recorded_fleet(tree)
         if recorded is not None:
             return recorded if same_fleet(recorded, name) or same_fleet(recorded, spelt) else name
         # One that was recorded before there were statements goes by what its clones say.
-        return spelt if any(path.startswith("state/") for path in tree.entries) else name
+        return spelt if name != spelt and holds_builds(tree) else name
 
 
 def _ec2(settings: Settings, fleet_name: str, cancelled: threading.Event | None = None) -> Ec2Registry:

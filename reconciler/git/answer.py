@@ -235,6 +235,11 @@ def _in_detail(reply: Reply, line: str) -> Reply:
     return reply
 
 
+def rejected_refs(finished: Finished) -> frozenset[str]:
+    """The refs that a push did not move, as far as git says; of one that broke off it may say nothing."""
+    return frozenset(_rejected(finished))
+
+
 def _rejected(finished: Finished) -> dict[str, str]:
     """The refs that `push --porcelain` shows as rejected, with why: `!<TAB>from:to<TAB>summary (reason)`."""
     fields = (line.split("\t") for line in finished.text.splitlines())

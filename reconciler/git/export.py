@@ -39,8 +39,8 @@ class Export:
 def export(git: Git, commit: str, directory: Path, *, used: Collection[str] = ()) -> Export:
     """Write every file of a commit below `directory`, which is made if need be: its bytes, its mode, its links.
 
-    Of the files that are `used` (paths from the root), those that are kept in Git LFS are fetched; all other pointers
-    stay what they are. Of modes git knows whether a file can be executed, and nobody's umask adds to that.
+    Of the files that are `used` (paths as the fleet sees them), those that are kept in Git LFS are fetched; all other
+    pointers stay what they are. Of modes git knows whether a file can be executed, and nobody's umask adds to that.
 
     Raises:
         Terminal: the directory is not empty, or the commit holds what can't be written.
@@ -57,7 +57,7 @@ def export(git: Git, commit: str, directory: Path, *, used: Collection[str] = ()
             raise filtered(path, one)
     entries = tuple(_entries(git, commit))
     try:
-        fetch(git, _written(git, tree, entries, directory, used=frozenset(used)), below=directory)
+        fetch(git, _written(git, tree, entries, directory, used=frozenset(map(git.inside, used))), below=directory)
     except (OSError, ValueError) as error:  # a link may lead to what is no path
         raise Terminal(f"{commit[:12]} can't be exported: {visible(str(error))}") from error
     return Export(directory, tree.submodules)

@@ -7,7 +7,7 @@ each new head, and may say that it is not wanted any more.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -153,7 +153,7 @@ class Recorder:
             if not is_ancestor(self._git, commit, head):
                 continue
             owed = {name: oid for name, oid in sent.owed.items() if name not in progress.taken}
-            kept = (*sent.kept, *(name for name in sent.owed if name in progress.taken))
+            kept = (*sent.kept, *self._asked_for(name for name in sent.owed if name in progress.taken))
             reply = self._destination.publish(head, onto=head, tags=owed) if owed else Reply(Answer.DONE)
             if reply.answer is Answer.TAG_EXISTS:
                 progress.taken.update(reply.tags)
@@ -163,7 +163,9 @@ class Recorder:
                 return _Missed(error)
             behind = self._bring_along(head, onto=commit)
             recorded = self._recorded(commit, progress, changed=True, kept=kept, left_behind=behind)
-            return replace(recorded, owed_tags=tuple(owed), why_owed=error.what) if error is not None else recorded
+            if error is not None:
+                return replace(recorded, owed_tags=self._asked_for(owed), why_owed=error.what)
+            return recorded
         return None
 
     def _landed_after_all(self, progress: _Progress) -> Recorded | None:
@@ -172,6 +174,10 @@ class Recorder:
         except (Contention, Transient):
             return None  # not known, and the last try's own error says why
         return landed if isinstance(landed, Recorded) else None
+
+    def _asked_for(self, tags: Iterable[str]) -> tuple[str, ...]:
+        """Tags as they were requested, by their names in git."""
+        return tuple(name.removeprefix(self._git.tag("")) for name in tags)
 
     def _bring_along(self, commit: str, *, onto: str) -> str | None:
         """Let the checkout follow. What is recorded is recorded, whatever goes wrong with that."""

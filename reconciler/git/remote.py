@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from reconciler.git.answer import Answer, Reply, read_answer
+from reconciler.git.answer import Answer, Reply, read_answer, rejected_refs
 from reconciler.git.command import NETWORK_LIMIT_SECONDS, Finished, Git, failed
 from reconciler.git.environment import of_remote
 from reconciler.git.history import find_commit, is_ancestor, resolve
@@ -82,12 +82,13 @@ class Remote:
         return frozenset(line.partition("\trefs/heads/")[2] for line in asked.text.splitlines())
 
     def tags(self, below: Iterable[str]) -> frozenset[str]:
-        """The names of the tags that the remote has now below paths such as `image`. Raises as `fetch` does."""
-        patterns = (f"refs/tags/{path}/*" for path in below)
+        """The names of the fleet's tags that the remote has now below paths such as `image`. Raises as `fetch` does."""
+        patterns = (f"refs/tags/{self.git.tag(path)}/*" for path in below)
         asked = self._over_the_network("ls-remote", "--tags", "--refs", "--", self.name, *patterns)
         if asked.status != 0:
             raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
-        return frozenset(line.partition("\trefs/tags/")[2] for line in asked.text.splitlines())
+        own = f"\trefs/tags/{self.git.tag('')}"
+        return frozenset(line.partition(own)[2] for line in asked.text.splitlines())
 
     def fetch(self, branch: str) -> str:
         """Fetch one branch and return its head. A shallow clone stays shallow.
@@ -178,10 +179,13 @@ class Remote:
                 return replace(moved, owed=tags)
             if moved.answer is not Answer.DONE or not tags:
                 return moved
-        made = read_answer(
-            self._push({f"refs/tags/{name}": oid for name, oid in tags.items()}, expected={}, atomic=False)
-        )
-        return made if made.answer is Answer.DONE or not branch else replace(made, owed=tags)
+        pushed = self._push({f"refs/tags/{name}": oid for name, oid in tags.items()}, expected={}, atomic=False)
+        made = read_answer(pushed)
+        if made.answer is Answer.DONE or not branch:
+            return made
+        refused = rejected_refs(pushed)
+        left = {name: oid for name, oid in tags.items() if not refused or f"refs/tags/{name}" in refused}
+        return replace(made, owed=left)
 
     def _push(self, refs: Mapping[str, str], *, expected: Mapping[str, str], atomic: bool = True) -> Finished:
         leases = [f"--force-with-lease={ref}:{oid}" for ref, oid in expected.items()]

@@ -92,25 +92,28 @@ class Repository:
         """The remote of that name, or None."""
         return Remote(self.git, name) if name in remotes(self.git) else None
 
-    def names(self, remote: str = "origin") -> tuple[str, str]:
-        """`owner/name` of the remote as this clone spells it, and the fleet's name, which is that of everyone's clone.
+    def name(self, remote: str = "origin") -> str:
+        """`owner/name` of the remote, as this clone spells it; without a remote, the folder's name."""
+        return repository_name(self._url(remote)) or self.git.directory.name
+
+    def fleet_names(self, remote: str = "origin") -> tuple[str, str]:
+        """The fleet's name as this clone spells its remote, and that which is the same for everyone who clones it.
 
         A fleet below the root has its folder in its name: two in one repository are two. Without a remote, both are
         named after the repository's folder.
         """
-        found = self.remote(remote)
-        url = found.url if found is not None else ""
-        folder = self.git.directory.name
-        fleet = posixpath.join(fleet_name(url) or folder, self.git.below).rstrip("/")
-        return repository_name(url) or folder, fleet
-
-    def name(self, remote: str = "origin") -> str:
-        """`owner/name` of the remote, as this clone spells it; without a remote, the folder's name."""
-        return self.names(remote)[0]
+        url, folder = self._url(remote), self.git.directory.name
+        names = repository_name(url) or folder, fleet_name(url) or folder
+        spelt, shared = (posixpath.join(name, self.git.below).rstrip("/") for name in names)
+        return spelt, shared
 
     def fleet_name(self, remote: str = "origin") -> str:
         """The name of the fleet, the same for everyone who clones it."""
-        return self.names(remote)[1]
+        return self.fleet_names(remote)[1]
+
+    def _url(self, remote: str) -> str:
+        found = self.remote(remote)
+        return found.url if found is not None else ""
 
     def resolve(self, revision: str) -> str:
         """The id of a commit or tree. Raises UserError if this clone has none such."""

@@ -74,6 +74,12 @@ def recorded_fleet(tree: Tree) -> str | None:
     return fleet if isinstance(fleet, str) else None
 
 
+def holds_builds(tree: Tree) -> bool:
+    """Whether a build is recorded in any lockfile, as far as its text tells: not only failures."""
+    entries = [entry for path, entry in tree.entries.items() if _PATH.fullmatch(path) and entry.mode in REGULAR_MODES]
+    return any(b'"builds": [' in content for content in tree.read(entry.oid for entry in entries).values())
+
+
 def parse(content: bytes, path: str) -> Lockfile:
     """Read a lockfile, canonical or not.
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reconciler.cli.workspace import Workspace, plan_options
-from tests.integration.cli.conftest import Fleet
+from tests.integration.cli.conftest import TEMPLATE, Fleet
 
 SPELLINGS = [
     "git@github.com:Acme/Images.git",
@@ -68,9 +68,31 @@ def test_another_repository_with_the_same_state_is_another_fleet(fleet: Fleet) -
     "content", ["", "[]", "{", '{"predicate": {"buildDefinition": {"internalParameters": {"fleet": 1}}}}']
 )
 def test_a_fleet_whose_record_says_nothing_is_called_as_its_clone_spells_it(fleet: Fleet, content: str) -> None:
-    fleet.commit({"state/provenance/a/20261122T101530Z-1a2b3c4.intoto.json": content})
+    fleet.commit(
+        {
+            "state/provenance/a/20261122T101530Z-1a2b3c4.intoto.json": content,
+            "state/web.lock.json": '{"builds": [{}], "image": "web"}',
+        }
+    )
 
     assert name_of(fleet, SPELLINGS[0]) == "Acme/Images"
+
+
+def test_a_failure_that_is_recorded_names_no_fleet(fleet: Fleet) -> None:
+    fleet.commit({"state/web.lock.json": '{"failure": {"what": "no"}, "image": "web"}'})
+
+    assert name_of(fleet, SPELLINGS[0]) == "acme/images"
+
+
+def test_a_fleet_in_a_folder_has_the_folder_in_its_name(fleet: Fleet) -> None:
+    fleet.commit({"infra/desired/web/web.pkr.hcl": TEMPLATE})
+    below = Fleet(fleet.root / "infra")
+
+    assert name_of(below, SPELLINGS[0]) == "acme/images/infra"
+    fleet.commit({"infra/state/web.lock.json": '{"builds": [{}], "image": "web"}'})
+    assert name_of(below, SPELLINGS[0]) == "Acme/Images/infra"
+    record(below, "Acme/images/infra")
+    assert name_of(below, SPELLINGS[1]) == "Acme/images/infra"
 
 
 def test_a_fleet_that_a_person_named_is_called_so(fleet: Fleet) -> None:

@@ -51,6 +51,20 @@ def test_what_is_used_is_fetched_and_other_pointers_stay(large: Path, tmp_path: 
     assert large.joinpath("desired/web/disk.iso").read_text() == pointer_to(CONTENT)
 
 
+@pytest.mark.usefixtures("large")
+def test_a_fleet_in_a_folder_gets_the_content_of_what_it_uses(origin: Origin, clone: Path, tmp_path: Path) -> None:
+    commit(clone, {"infra/desired/web/web.pkr.hcl": "source {}\n", "infra/desired/web/own.iso": CONTENT + b"3"})
+    git(clone, "lfs", "push", "--all", "origin")
+    git(clone, "push", "--quiet", "--no-verify", "origin", "HEAD:main")
+    fleet = Repository.open(origin.clone("nested") / "infra")
+
+    export = fleet.export("HEAD", tmp_path / "tree", used=["desired/web/own.iso", "../desired/web/disk.iso"])
+
+    assert export.directory.joinpath("infra/desired/web/own.iso").read_bytes() == CONTENT + b"3"
+    assert export.directory.joinpath("desired/web/disk.iso").read_bytes() == CONTENT
+    assert export.directory.joinpath("elsewhere/disk.iso").read_text() == pointer_to(CONTENT + b"2")
+
+
 @pytest.mark.parametrize(
     "habit",
     [

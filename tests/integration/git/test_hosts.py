@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.git.recorder import Recorder
+from reconciler.git.repository import Repository
 from reconciler.git.request import Commit, Recorded, TagRequest
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Terminal, Transient
@@ -377,3 +378,20 @@ def test_a_lock_that_stays_on_the_server_is_told_as_one(
 
     assert "whoever runs origin removes the lock" in str(raised.value)
     assert "others were faster" not in str(raised.value)
+
+
+def test_a_fleet_in_a_folder_is_told_of_its_tags_by_its_own_names(
+    one_by_one: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    commit(clone, {"infra/desired/web/web.pkr.hcl": "source {}\n"})
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+    one_by_one.hook("update", 'case "$1" in */sbom/*) echo "GH006: Protected tag update failed" >&2; exit 1;; esac')
+
+    result = recorded(recorder_in(clone / "infra").record(tagged(clone, "image/web/1", "sbom/web/1")))
+
+    assert result.owed_tags == ("sbom/web/1",)
+    assert "the tag infra/sbom/web/1" in result.why_owed
+    assert git(one_by_one.path, "tag", "--list") == "infra/image/web/1"
+    remote = Repository.open(clone / "infra").remote()
+    assert remote is not None
+    assert remote.tags(["image", "verdict"]) == {"image/web/1"}
