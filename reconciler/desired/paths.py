@@ -33,6 +33,11 @@ class Paths:
         self.below = below
         self._sorted = sorted(entries)
 
+    @property
+    def top(self) -> str:
+        """The repository's root as seen from the fleet's folder."""
+        return posixpath.relpath(ROOT, self.below or ROOT)
+
     def resolve(self, written: str, folder: str) -> str | None:
         """Where a path leads that was written in a folder, as `resolve` below."""
         return resolve(written, folder, below=self.below)

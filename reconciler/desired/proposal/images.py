@@ -25,7 +25,7 @@ from reconciler.desired.packer.builders import AMI_TYPES
 from reconciler.desired.packer.names import folder_of
 from reconciler.desired.packer.template import ReadTemplate
 from reconciler.desired.packer.variables import given_to
-from reconciler.desired.paths import ROOT
+from reconciler.desired.paths import ROOT, contains
 from reconciler.desired.proposal.invocations import Invocation
 from reconciler.desired.proposal.templates import Templates
 from reconciler.model.declaration import IMAGE_NAME_PATTERN, PackerSettings
@@ -86,6 +86,8 @@ class _Way:
     """One way to declare a draft: `packer` of its image.yaml, and what is left open by it."""
 
     packer: Mapping[str, Any]
+    folder: str
+    """Where Packer runs by it."""
     open: tuple[str, ...] = ()
 
 
@@ -192,7 +194,7 @@ def _ways(
     packer["variables"] = {name: value for name, value in packer["variables"].items() if name in taken}
     for folder in templates.folders_to_run_in(path, run):
         there = {key: value for key, value in {**packer, "working_dir": _from_root(folder)}.items() if value}
-        yield _Way(there, is_open)
+        yield _Way(there, folder, is_open)
 
 
 def _as_run(templates: Templates, path: str, run: Invocation | None) -> dict[str, Any]:
@@ -219,25 +221,40 @@ def _var_files(templates: Templates, path: str, facts: ReadTemplate) -> tuple[tu
 
 
 def _accepted(tree: Tree, drafts: list[_Draft], *, region: str) -> list[Proposed]:
-    """The drafts that `validate` accepts, each by the first way that it does. The others get their problem."""
-    found: list[Proposed] = []
-    left = list(drafts)
+    """The drafts that `validate` accepts, each by the best way of those that it does. The others get their problem."""
+    best: dict[str, Proposed] = {}
     for regions in ((), (region,)):
-        for number in range(max((len(one.ways) for one in left), default=0)):
-            trying = {one.name: (one, one.ways[number]) for one in left if number < len(one.ways)}
-            if not trying:
+        trying = [one for one in drafts if one.name not in best]
+        for number in range(max((len(one.ways) for one in trying), default=0)):
+            # Where a command says how it is run, that is how, if it can be.
+            left = [one for one in trying if one.name not in best or one.found_in is None]
+            ways = {one.name: (one, one.ways[number]) for one in left if number < len(one.ways)}
+            if not ways:
                 break
-            written = {name: _declaration(way, regions) for name, (_, way) in trying.items()}
+            written = {name: _declaration(way, regions) for name, (_, way) in ways.items()}
             fleet = read_fleet(_With(tree, {_path(name): as_yaml(one).encode() for name, one in written.items()}))
-            for name, (draft, way) in trying.items():
+            for name, (draft, way) in ways.items():
                 image = fleet.images.get(name)
                 if image is None:
                     draft.tried(fleet.problems[name])
-                    continue
-                draft.problems = ()
-                found.append(Proposed(image, written[name], draft.found_in, (*_guessed(regions), *way.open)))
-                left.remove(draft)
-    return sorted(found, key=lambda one: one.image.name)
+                elif name not in best or _finds_more(image, best[name].image, tree, way.folder):
+                    asked = (*_guessed(regions), *way.open)
+                    best[name] = Proposed(image, written[name], draft.found_in, asked)
+    for draft in drafts:
+        if draft.name in best:
+            draft.problems = ()
+    return [best[name] for name in sorted(best)]
+
+
+def _finds_more(image: Image, other: Image, tree: Tree, folder: str) -> bool:
+    """Whether a template, run in a folder, finds all that it does elsewhere, and more.
+
+    What it may do without is no error of `validate`. One that takes whatever is where it runs would find the most at
+    the root, which is not what is meant by it.
+    """
+    found = set(image.input_paths)
+    everything = (path for path in tree.entries if contains(folder, path) and not contains(DESIRED, path))
+    return found > set(other.input_paths) and not found.issuperset(everything)
 
 
 def _guessed(regions: tuple[str, ...]) -> tuple[str, ...]:
@@ -307,6 +324,9 @@ def _as_name(text: str) -> str:
 
 
 def _from_root(path: str) -> str:
+    """A path as a declaration has it: from the fleet's folder. What is outside of that is seen from the image's."""
+    if path == ".." or path.startswith("../"):
+        return f"../../{path}"
     return "/" if path == ROOT else f"/{path}"
 
 

@@ -7,6 +7,7 @@ the files that there are.
 from __future__ import annotations
 
 import fnmatch
+import posixpath
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -17,14 +18,14 @@ import yaml
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.packer.names import folder_of, is_hcl2, may_be_legacy
-from reconciler.desired.paths import ROOT, Paths, resolve
+from reconciler.desired.paths import ROOT, Paths
 from reconciler.model.errors import Place
 from reconciler.model.tree import REGULAR_MODES
 
 _MAKEFILES = re.compile(r"(?:.*/)?(?:GNUm|M|m)akefile|.*\.mk|(?:.*/)?[Jj]ustfile")
 _SCRIPTS = re.compile(r".*\.(?:sh|bash|zsh)|(?:.*/)?Jenkinsfile[^/]*")
 _YAML = re.compile(
-    r"\.github/workflows/[^/]+\.ya?ml|\.circleci/[^/]+\.ya?ml|(?:.*/)?\.gitlab-ci\.ya?ml|(?:.*/)?azure-pipelines[^/]*"
+    r"(?:\.\./)*\.(?:github/workflows|circleci)/[^/]+\.ya?ml|(?:.*/)?\.gitlab-ci\.ya?ml|(?:.*/)?azure-pipelines[^/]*"
     r"\.ya?ml|(?:.*/)?(?:buildspec|cloudbuild|bitbucket-pipelines|[Tt]askfile|\.travis|\.drone)[^/]*\.ya?ml"
 )
 _LARGEST = 512 * 1024  # bytes: a file that people run Packer from is written by hand
@@ -68,7 +69,7 @@ class _Command:
     before: str
     arguments: str
     folders: tuple[str, ...]
-    """Where it may run, the likeliest first."""
+    """Where it may run, as it is written, the likeliest first."""
     place: Place
 
 
@@ -85,22 +86,23 @@ def invocations(contents: Contents) -> tuple[Invocation, ...]:
     """Every way in which the repository runs Packer on a template that is there. The files have to be loaded."""
     found: dict[tuple[object, ...], Invocation] = {}
     for path in files_to_search(contents.paths):
-        for command in _commands(path, contents.read(path)):
+        for command in _commands(path, contents.read(path), contents.paths.top):
             for one in _understood(command, contents.paths):
                 found.setdefault((one.template, one.folder, one.var_files, tuple(one.variables.items()), one.only), one)
     return tuple(found.values())
 
 
-def _commands(path: str, content: bytes) -> Iterator[_Command]:
+def _commands(path: str, content: bytes, top: str) -> Iterator[_Command]:
+    """The commands in a file. `top` is the repository's root, as seen from the fleet's folder."""
     if len(content) > _LARGEST or b"packer" not in content.lower():
         return
     text = content.decode(errors="replace")
     beside = folder_of(path)
     if _YAML.fullmatch(path):
-        yield from _in_yaml(path, text)
+        yield from _in_yaml(path, text, top)
         return
     # A script is mostly called from the root, and make runs where its Makefile is.
-    folders = (beside, ROOT) if _MAKEFILES.fullmatch(path) else (ROOT, beside)
+    folders = (beside, ROOT, top) if _MAKEFILES.fullmatch(path) else (ROOT, top, beside)
     yield from _in_shell(text, Place(path), folders, make=bool(_MAKEFILES.fullmatch(path)))
 
 
@@ -126,16 +128,16 @@ def _in_shell(text: str, place: Place, folders: tuple[str, ...], *, make: bool =
             inside = _replaced(moved[-1], known).strip("\"'")
 
 
-def _in_yaml(path: str, text: str) -> Iterator[_Command]:
+def _in_yaml(path: str, text: str, top: str) -> Iterator[_Command]:
     """The commands in the texts of a CI file, each in the folder that its step names."""
     try:
         document = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError):
-        yield from _in_shell(text, Place(path), (ROOT,))
+        yield from _in_shell(text, Place(path), (top,))
         return
     for step in _mappings(document):
         folder = step.get("working-directory") or step.get("working_directory") or step.get("dir")
-        folders = _within((ROOT,), folder if isinstance(folder, str) else None)
+        folders = _within((top,), folder if isinstance(folder, str) else None)
         for script in _scripts(step):
             yield from _in_shell(script, Place(path, _line_of(script, text)), folders)
         given = _given_to_action(step)
@@ -143,7 +145,7 @@ def _in_yaml(path: str, text: str) -> Iterator[_Command]:
             file = f"-var-file={given['var_file']}" if given.get("var_file") else ""
             arguments = " ".join(str(one) for one in (file, given.get("arguments"), given.get("target")) if one)
             where = given.get("working_directory")
-            within = _within((ROOT,), where if isinstance(where, str) else None)
+            within = _within((top,), where if isinstance(where, str) else None)
             yield _Command("", _replaced(arguments, {}), within, Place(path))
 
 
@@ -210,8 +212,8 @@ def _replaced(text: str, known: Mapping[str, str]) -> str:
 def _within(folders: tuple[str, ...], inner: str | None) -> tuple[str, ...]:
     """The folders, each with one inside of it; that one alone where it is certain."""
     if inner is None or "*" in inner:
-        return folders
-    return tuple(dict.fromkeys(found for folder in folders if (found := resolve(inner, folder)) is not None))
+        return tuple(dict.fromkeys(folders))
+    return tuple(dict.fromkeys(posixpath.join(folder, inner.lstrip("/")) for folder in folders))
 
 
 def _understood(command: _Command, paths: Paths) -> Iterator[Invocation]:
@@ -223,7 +225,10 @@ def _understood(command: _Command, paths: Paths) -> Iterator[Invocation]:
     given = dict(one.split("=", 1) for one in flags.get("var", []) if "=" in one)
     known = {name: value for name, value in given.items() if "*" not in value}
     only = tuple(name for text in flags.get("only", []) for name in text.split(",") if name and "*" not in name)
-    for folder in _within(command.folders, inner[-1].strip("\"'") if inner else None):
+    for written in _within(command.folders, inner[-1].strip("\"'") if inner else None):
+        folder = paths.resolve(ROOT, written)
+        if folder is None:
+            continue
         found = [
             Invocation(path, folder, command.place, var_files, absent, known, tuple(given.keys() - known.keys()), only)
             for path, stem in _matching(template, folder, paths)
@@ -262,7 +267,7 @@ def _arguments(text: str) -> tuple[dict[str, list[str]], str | None]:
 
 def _matching(written: str, folder: str, paths: Paths) -> Iterator[tuple[str, str]]:
     """The templates that a written path is, or may be, with what stands for its unknown part."""
-    path = resolve(written, folder)
+    path = paths.resolve(written, folder)
     if path is None or path == "*":
         return
     if "*" not in path:
@@ -295,7 +300,7 @@ def _var_files(
     absent: list[str] = []
     choices: list[str] = []
     for one in written:
-        path = resolve(one, folder) or ""
+        path = paths.resolve(one, folder) or ""
         same = path.replace("*", stem) if stem else path
         if same in paths.entries:
             certain.append(same)

@@ -12,7 +12,7 @@ from reconciler.desired.folders import DESIRED
 from reconciler.desired.packer.files import parse_template, parse_variables
 from reconciler.desired.packer.names import AUTO_VARIABLES, FOLDER_SUFFIXES, folder_of, is_legacy, may_be_legacy
 from reconciler.desired.packer.template import ReadTemplate, Setting, read_template
-from reconciler.desired.paths import ROOT, Paths, resolve
+from reconciler.desired.paths import ROOT, Paths
 from reconciler.desired.proposal.invocations import Invocation, files_to_search, invocations
 from reconciler.model.declaration import PackerSettings
 from reconciler.model.errors import Place, UserError
@@ -23,6 +23,8 @@ _NOT_OURS = frozenset({"node_modules", "vendor", ".terraform", "packer_cache", "
 _HAS_BUILD = re.compile(rb"^\s*build\s*\{", re.MULTILINE)
 _AT_ONCE = 500
 """Files that are held in memory at once, where only few of them matter."""
+_DECLARED = f"{DESIRED}/image"
+"""Where paths of a declaration are seen from: any image's folder."""
 _NEAR = 2
 """Levels below a template's folder at which files of variables are looked for: beside it, and in folders there."""
 
@@ -56,14 +58,14 @@ class Templates:
         return [path] if path in self._paths.entries else self._of_folder(path, FOLDER_SUFFIXES)
 
     def read(self, path: str, packer: PackerSettings) -> ReadTemplate:
-        """The facts of a template, run as declared; paths of files begin at the root. Raises UserError."""
-        files = [self._contents.parsed(file, parse_template) for file in self.files(path)]
+        """The facts of a template, run as an image declares it. Raises UserError."""
         auto = self._of_folder(path, AUTO_VARIABLES) if path not in self._paths.entries else []
-        named = [resolve(file, ROOT) or file for file in packer.var_files]
-        self._contents.load(named)
+        named = [self._paths.resolve(file, _DECLARED) or file for file in packer.var_files]
+        self._contents.load([*self.files(path), *auto, *named])
+        files = [self._contents.parsed(file, parse_template) for file in self.files(path)]
         setting = Setting(
             folder=folder_of(files[0].path),
-            working_dir=resolve(packer.working_dir, ROOT) or ROOT,
+            working_dir=self._paths.resolve(packer.working_dir, _DECLARED) or ROOT,
             only=dict.fromkeys(packer.only, Place(path)),
             variables=packer.variables,
             var_files=tuple(self._contents.parsed(file, parse_variables) for file in (*auto, *named)),
@@ -126,7 +128,8 @@ class Templates:
         above = [beside]
         while above[-1] != ROOT:
             above.append(folder_of(above[-1]))
-        return list(dict.fromkeys([*([run.folder] if run is not None else []), beside, ROOT, *above]))
+        top = self._paths.top
+        return list(dict.fromkeys([*([run.folder] if run is not None else []), beside, ROOT, *above, top]))
 
     @cached_property
     def _invocations(self) -> tuple[Invocation, ...]:

@@ -234,3 +234,32 @@ def test_what_a_person_declared_stays_and_the_rest_is_proposed(checkout: Checkou
 
     assert list(checkout.declared()) == ["db", "www"]
     assert (checkout.root / "desired/www/image.yaml").read_text() == mine
+
+
+def test_a_fleet_below_the_root_has_its_own_templates_built_as_the_whole_repository_says(checkout: Checkout) -> None:
+    size = 'variable "size" { type = string }\n'
+    by_script = 'build {\n  sources = ["source.amazon-ebs.db"]\n  provisioner "shell" { script = "infra/db/up.sh" }\n}\n'
+    checkout.write("infra/packer/web.pkr.hcl", size + AMI.format(label="web", region=IN_US))
+    checkout.write("infra/db/db.pkr.hcl", AMI.format(label="db", region=IN_US).rpartition("build {")[0] + by_script)
+    checkout.write("infra/db/up.sh", "true\n")
+    checkout.write("app/other.pkr.hcl", AMI.format(label="other", region=IN_US))
+    checkout.write("env/live.pkrvars.hcl", 'size = "big"\n')
+    step = "{ working-directory: infra, run: packer build -var-file=../env/live.pkrvars.hcl packer/web.pkr.hcl }"
+    checkout.write(".github/workflows/images.yml", f"jobs: {{ web: {{ steps: [{step}] }} }}\n")
+    checkout.write("Makefile", "db:\n\tpacker build infra/db/db.pkr.hcl\n")
+    (checkout.root / "infra" / "desired").mkdir()
+
+    written = checkout.run("-C", "infra", "init", "--write")
+
+    assert written.returncode == 0, written.stderr
+    below = Checkout(checkout.root / "infra")
+    assert below.declared() == {
+        "db": {"template": "/db/db.pkr.hcl", "working_dir": "../../.."},
+        "web": {
+            "template": "/packer/web.pkr.hcl",
+            "working_dir": "/",
+            "var_files": ["../../../env/live.pkrvars.hcl"],
+        },
+    }
+    valid = below.run("validate", "--worktree")
+    assert (valid.returncode, valid.stdout) == (0, "2 images valid\n"), valid.stderr
