@@ -24,6 +24,7 @@ from reconciler.steps.graph import run_graph
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
+JOB = "reconciler/reconcile"
 CONFIG = Path(__file__).parents[3] / ".circleci" / "config.yml"
 LEVELS = (2, 4, 6, 8)
 # No provisioner and no SSH: what counts here is who builds what, and when, not what is inside.
@@ -101,10 +102,8 @@ def test_twenty_images_built_by_as_many_processes_are_all_recorded_and_each_buil
     ):  # fmt: skip
         run(clone, environment, "git", *arguments)
 
-    config = yaml.safe_load(
-        run(clone, environment, *reconciler, "graph", "--circleci", "--job", "reconciler/reconcile")
-    )
-    jobs = {job["reconcile"]["name"]: job["reconcile"] for job in config["workflows"]["images"]["jobs"]}
+    config = yaml.safe_load(run(clone, environment, *reconciler, "graph", "--circleci", "--job", JOB))
+    jobs = {job[JOB]["name"]: job[JOB] for job in config["workflows"]["images"]["jobs"]}
     sandbox.forget_calls()
 
     def reconcile(job: str) -> str:
