@@ -2,9 +2,13 @@
 # On a machine where you are not root they ask for sudo: the sandbox needs it (see docs/sandbox.md).
 
 PYTHON := .venv/bin/python
+# The tests of one fixture on one worker, and the longest first (tests/sharing.py).
+PYTEST := $(PYTHON) -m pytest -n auto --dist loadgroup --no-loadscope-reorder
+# Some machines are set up to keep no bytecode. The tests start Python a thousand times.
+unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check bench lock schema clean
+.PHONY: help demo packers test quick soak check bench lock schema config orb picture clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -13,11 +17,25 @@ help: ## Show this list
 	.ci/install
 	@touch $@
 
+.venv/quick: requirements.lock pyproject.toml .ci/install
+	.ci/install quick
+	@touch $@
+
 demo: .venv/installed ## Run the whole story in the sandbox, with the real Packer
 	.ci/as-root $(PYTHON) -m reconciler demo
 
-test: .venv/installed ## Run the tests
-	.ci/as-root $(PYTHON) -m pytest -n auto --dist loadfile --junitxml=.reconciler/junit/tests.xml
+packers: .venv/installed ## Get the Packers that the tests run on: the archive's, and the current one (minutes, once)
+	.ci/as-root $(PYTHON) -m reconciler packer
+	.ci/as-root $(PYTHON) -m reconciler packer --current --plugin amazon --plugin ansible || [ -z "$$CI" ]
+
+test: .venv/installed packers ## Run the tests, those that run Packer on each
+	.ci/as-root $(PYTEST) --junitxml=.reconciler/junit/tests.xml
+
+quick: .venv/quick ## Run the tests that need neither root nor Packer nor npm
+	$(PYTEST) -p no:cacheprovider -m "not sandbox and not packer and not github"
+
+soak: .venv/installed ## Compare ten thousand random expressions with `packer console`
+	$(PYTHON) -m tests.soak
 
 check: .venv/installed ## Lint, types, and the architecture
 	.venv/bin/ruff check .
@@ -25,6 +43,7 @@ check: .venv/installed ## Lint, types, and the architecture
 	.venv/bin/mypy
 	.venv/bin/lint-imports
 	.venv/bin/check-jsonschema --builtin-schema vendor.circle-ci .circleci/config.yml
+	$(PYTHON) .ci/orb.py inline --check
 
 bench: .venv/installed ## Measure speed and memory against stated floors
 	.ci/as-root $(PYTHON) -m tests.bench
@@ -36,6 +55,15 @@ lock: .venv/installed ## Resolve the dependencies anew
 
 schema: .venv/installed ## Write docs/schema/ from the models
 	$(PYTHON) -m reconciler.state.schema
+
+config: .venv/installed ## Write the orb of .circleci/orb/ into .circleci/config.yml
+	$(PYTHON) .ci/orb.py inline
+
+orb: .venv/installed ## Print the CircleCI orb as it is published; it installs this commit
+	@$(PYTHON) .ci/orb.py pack
+
+picture: .venv/installed ## Take the picture of the demo that the README shows
+	.ci/as-root $(PYTHON) -m tests.integration.story.picture
 
 clean: ## Remove the virtual environment, caches and test results
 	.ci/as-root rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .reconciler/junit

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.model import events
-from reconciler.model.errors import UserError
+from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.plan import Decision, Plan
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.steps.carry_out import carry_out
 from reconciler.steps.graph import run_graph
+from reconciler.steps.owed_tags import make_owed_tags
 from reconciler.steps.result import Report, Result
 from reconciler.steps.run import Run
 
@@ -21,18 +22,22 @@ from reconciler.steps.run import Run
 def act(run: Run, fleet_plan: FleetPlan) -> Report:
     """Carry the plan out, parents before children, and record each image as it ends."""
     decisions = {decision.name: decision for decision in fleet_plan.decisions if decision.acts}
-    waits = {name: _waits(decision, decisions) for name, decision in decisions.items()}
+    waits = {name: () if name in run.refused else _waits(decision, decisions) for name, decision in decisions.items()}
     done: dict[str, Result] = {}
 
     def work(name: str) -> Result:
-        done[name] = carry_out(run, decisions[name], {parent: done[parent] for parent in waits[name]})
+        if name in run.refused:
+            done[name] = _refused(run, decisions[name], run.refused[name])
+        else:
+            done[name] = carry_out(run, decisions[name], {parent: done[parent] for parent in waits[name]})
         return done[name]
 
     for name, parents in waits.items():
         if parents:
             run.listener(events.Waiting(image=name, on=parents))
+    make_owed_tags(run)
     run_graph(waits, work, parallel=run.known.fleet.settings.limits.parallel_builds)
-    run.phases.write(run.registry, run.listener)
+    run.late_tags.write(run.registry, run.listener)
     return Report(results=tuple(done[name] for name in decisions), plan=fleet_plan.plan)
 
 
@@ -41,7 +46,10 @@ def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: i
     if not known.fleet.names:
         raise UserError(
             "desired/ declares no image, so there is nothing to reconcile",
-            mend="add a folder with a Packer template under desired/; state/ was left as it is",
+            mend=(
+                "add a folder with a Packer template under desired/; state/ was left as it is",
+                *known.fleet.warnings,
+            ),
         )
     if expected is not None and expected.plan_id != plan.plan_id:
         raise UserError(
@@ -67,6 +75,11 @@ def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: i
 def _content(plan: Plan) -> list[object]:
     """What a person reviews in a plan, and its id stands for."""
     return [(image.image, image.actions, image.reasons, image.key) for image in plan.images]
+
+
+def _refused(run: Run, decision: Decision, error: ReconcilerError) -> Result:
+    run.listener(events.Failed(image=decision.name, what=str(error)))
+    return Result(decision.name, "failed", decision.lock, why=error.what, error=error)
 
 
 def _waits(decision: Decision, decisions: Mapping[str, Decision]) -> tuple[str, ...]:

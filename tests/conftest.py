@@ -2,10 +2,80 @@
 
 from __future__ import annotations
 
+import os
 import signal
 from collections.abc import Iterator
 
 import pytest
+
+from reconciler.build.packer.versions import OLDEST
+from tests.needs import MARKS, Watch
+from tests.packers import GET, NONE, installed_packers, put_on_path
+from tests.sharing import arrange, groups_in_ids
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest tests."""
+    arrange(items)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_finish(session: pytest.Session) -> Iterator[None]:
+    """Tell xdist, which reads the ids here, which tests belong together."""
+    if session.config.getoption("loadgroup", default=False):
+        with groups_in_ids(session.items):
+            return (yield)
+    return (yield)
+
+
+@pytest.fixture(scope="session")
+def _watch(tmp_path_factory: pytest.TempPathFactory) -> Watch:
+    return Watch(tmp_path_factory.mktemp("watch"))
+
+
+@pytest.fixture(autouse=True)
+def _marked_by_what_it_needs(
+    request: pytest.FixtureRequest, _watch: Watch, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[None]:
+    marked = {mark.name for mark in request.node.iter_markers()}
+    if "packer" not in marked:
+        monkeypatch.setenv("PATH", str(_watch.folder), prepend=os.pathsep)
+    yield
+    lacking = _watch.begun() - marked
+    assert not lacking, f"it {' and '.join(MARKS[one] for one in sorted(lacking))}, and no mark says so"
+
+
+def pytest_report_header() -> str:
+    """Say which Packers the tests run on."""
+    versions = [packer.version_text for packer in installed_packers()]
+    return f"Packer: {', '.join(versions) or 'none'}" + ("" if len(versions) > 1 else f" ({GET})")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Have every test that runs Packer run on each one that this machine has, or on those `since` a version."""
+    marker = metafunc.definition.get_closest_marker("packer")
+    if marker is not None:
+        oldest = marker.kwargs.get("since", OLDEST)
+        versions = [packer.version_text for packer in installed_packers() if packer.version >= oldest]
+        metafunc.parametrize("packer_on_path", versions or [NONE], indirect=True, scope="session")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def packer_on_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str | None]:
+    """The version of Packer that is first on the PATH; None in a test that runs none.
+
+    What a fixture of more than one test builds with Packer has to ask for this one, so that each Packer builds its own.
+    """
+    version = getattr(request, "param", None)
+    if version == NONE:
+        # In CI a test that is not run is one that was lost.
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no Packer: {GET}")
+    with pytest.MonkeyPatch.context() as patch:
+        for packer in installed_packers() if version is not None else ():
+            if packer.version_text == version:
+                for name, value in put_on_path(packer, tmp_path_factory.mktemp("packer")).items():
+                    patch.setenv(name, value)
+        yield version
 
 
 @pytest.fixture

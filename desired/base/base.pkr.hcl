@@ -1,22 +1,28 @@
-# Variables that the reconciler fills in where a template declares them (docs/templates.md).
+# Variables that the reconciler fills in where a template declares them (docs/templates.md). Their defaults are for a
+# plain `packer build`: it finds the source by itself, and names the image after the time.
 variable "source_ami" {
-  type = string
+  type    = string
+  default = ""
 }
 
 variable "image_name" {
-  type = string
+  type    = string
+  default = "base-{{timestamp}}"
 }
 
 variable "build_id" {
-  type = string
+  type    = string
+  default = "by hand"
 }
 
 variable "run_tags" {
-  type = map(string)
+  type    = map(string)
+  default = {}
 }
 
 variable "image_tags" {
-  type = map(string)
+  type    = map(string)
+  default = {}
 }
 
 variable "region" {
@@ -31,9 +37,16 @@ variable "instance_type" {
 
 source "amazon-ebs" "base" {
   region        = var.region
-  source_ami    = var.source_ami
   instance_type = var.instance_type
   ssh_username  = "admin"
+
+  source_ami = var.source_ami
+  # Where that is empty Packer takes the newest of these; the pin is always one of them, too.
+  source_ami_filter {
+    filters     = { name = "debian-12-amd64-*" }
+    owners      = ["136693071363"]
+    most_recent = true
+  }
 
   ami_name        = var.image_name
   ami_description = "Debian 12, patched, with the policy converged"

@@ -9,5 +9,5 @@ install -m 0644 /tmp/nginx.conf /etc/nginx/sites-available/default
 nginx -t
 echo "web $BUILD_ID" >> /etc/image-release
 cat /etc/image-release
-apt-get clean
-rm -rf /tmp/nginx.conf /var/lib/apt/lists/*
+rm -rf /tmp/nginx.conf
+/usr/local/sbin/tidy-image # of the base image

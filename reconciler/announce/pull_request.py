@@ -34,8 +34,11 @@ class PullRequest:
     Neither ever means "not there".
     """
 
-    def __init__(self, repository: str, github: GitHub) -> None:
+    def __init__(self, repository: str, github: GitHub, *, folder: str = "") -> None:
+        """`folder` is that of a fleet below the repository's root: its statuses and its comment are its own."""
         self._name = repository
+        self._folder = f"{folder}/" if folder else ""
+        self._marker = f"<!-- reconciler {folder} -->" if folder else MARKER
         self._github = github
         self._statuses = Statuses()
 
@@ -56,7 +59,7 @@ class PullRequest:
         status = Status(state, short(description), target_url or "")
         with self._github.asking(f"setting the status of {image} on {sha[:12]}", needs="statuses: write"):
             repository = self._github.repository(self._name)
-            return self._statuses.set(repository, sha, context=f"reconciler/{image}", status=status)
+            return self._statuses.set(repository, sha, context=f"reconciler/{self._folder}{image}", status=status)
 
     def comment(self, number: int, markdown: str, *, whole: str | None = None) -> None:
         """Make our one comment on a pull request say this.
@@ -69,7 +72,7 @@ class PullRequest:
             markdown: The text. What GitHub would not take is left out of its middle.
             whole: Where the whole text is, if anywhere: an address.
         """
-        body = f"{MARKER}\n{excerpt(markdown, longest=LONGEST - len(MARKER) - 1, whole=whole)}"
+        body = f"{self._marker}\n{excerpt(markdown, longest=LONGEST - len(self._marker) - 1, whole=whole)}"
         with self._github.asking(f"commenting on #{number}", needs="pull-requests: write"):
             pull = self._github.repository(self._name).get_pull(number)
             ours = self._ours(pull)
@@ -119,7 +122,7 @@ class PullRequest:
 
     def _ours(self, pull: GitHubPullRequest) -> list[IssueComment]:
         """Our comments, oldest first. Anybody may quote the marker; only what we wrote is ours to edit."""
-        marked = [comment for comment in pull.get_issue_comments() if (comment.body or "").startswith(MARKER)]
+        marked = [comment for comment in pull.get_issue_comments() if (comment.body or "").startswith(self._marker)]
         login = self._github.login() if marked else ""
         return [comment for comment in marked if comment.user and without_bot(comment.user.login) == login]
 

@@ -11,8 +11,13 @@ _PROFILE = "reconciler"
 _BASE = "reconciler-base"
 
 
-def aws_environment(settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path) -> dict[str, str]:
-    """The environment with which the amazon plugins use the profile, or assume the role.
+def aws_environment(
+    settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, region: str
+) -> dict[str, str]:  # fmt: skip
+    """The environment with which the amazon plugins use the profile, or assume the role, and build in the region.
+
+    The region is given under both names that SDKs look for: a template without one would be built wherever the
+    environment or the profile says.
 
     A profile is named in AWS_PROFILE. A role is written, as a profile, to a config file in `folder`, on top of
     whatever credentials there are: the SDK assumes it and renews it for as long as the build takes, which keys that
@@ -20,7 +25,7 @@ def aws_environment(settings: AwsSettings, inherited: Mapping[str, str], *, fold
 
     Both Go SDKs read the config file: the old one (Packer 1.6) only when AWS_SDK_LOAD_CONFIG says so.
     """
-    environment = dict(inherited)
+    environment = {**inherited, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
     if settings.profile is None and settings.role is None:
         return environment
     environment["AWS_SDK_LOAD_CONFIG"] = "1"

@@ -4,24 +4,47 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
 from reconciler.build import judge
 from reconciler.build.digests import program_digest
 from reconciler.build.failure import BuildFailed
-from reconciler.build.inputs import given_variables, write_var_file
+from reconciler.build.inputs import given_variables, name_in_template, write_var_file
 from reconciler.build.journal import Journal
+from reconciler.build.machine import absent
 from reconciler.build.outcome import Outcome
-from reconciler.build.packer import Binary, build_command
-from reconciler.build.plugins import init_command, init_failed, installed_plugins, needs_init
+from reconciler.build.packer.binary import Binary, build_command
+from reconciler.build.packer.cache import locked
+from reconciler.build.packer.diagnosis import diagnostics, unknown
+from reconciler.build.packer.plugins import (
+    Plugin,
+    init_command,
+    init_failed,
+    installed_plugins,
+    lacking,
+    missing,
+    plugin_folder,
+    refusals,
+    survey,
+    used_plugins,
+    with_plugins,
+    without_mistakes,
+)
 from reconciler.build.process import GRACE, Clock, Command, Exit, follow
 from reconciler.build.protocol import BuildRequest, BuildResult
 from reconciler.build.redact import Redactor, redactor
 from reconciler.build.sensitive import secret_values
 from reconciler.build.workplace import PrivateFiles, Workplace, private_files, workplace
+from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener, Started, Step
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import PackerVersions
+from reconciler.model.template import Template
+
+_INSTALL_SECONDS = 600.0
+"""After so long a plugin host is taken to be down. The largest plugin has 30 MB."""
 
 
 @dataclass(frozen=True)
@@ -34,39 +57,64 @@ class Packer:
     binary: Binary
     grace: float = GRACE
     clock: Clock = time.monotonic
-    # Two `packer init` at once write the same plugin file.
-    _installing: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def build(self, request: BuildRequest, *, listener: Listener, cancelled: threading.Event) -> BuildResult:
         """Build one image; see `Builder.build`. Of what Packer printed only the redacted log is left."""
         image = request.image
-        to_install = needs_init(self.binary, image.template)
+        for refused in refusals(self.binary, image.template):
+            raise refused
         place = workplace(request)
+        place = replace(place, environment=with_plugins(self.binary, place.environment))
         variables = given_variables(request)
-        redact = redactor(secret_values(image, place.environment, var_files=place.var_files, export=request.export))
+        redact = redactor(secret_values(image, place.environment, var_files=place.var_files, export=request.root))
         if cancelled.is_set():
             raise BuildFailed("build was cancelled before it began", cause="cancelled", seconds=0, log=request.log)
         with private_files(request) as private:
-            if to_install:
-                self._install_plugins(request, place, private=private, redact=redact, cancelled=cancelled)
+            plugins = self._plugins(request, place, private=private, redact=redact, cancelled=cancelled)
             write_var_file(private.variables, variables)
             listener(Started(image.name, request.build_id, request.estimate_seconds, str(request.log)))
             ended, outcome = self._run(
                 request, place, private=private, redact=redact, listener=listener, cancelled=cancelled
             )
         if not judge.built(outcome):
+            if lacks := without_mistakes(self.binary, unknown(outcome.errors), image.template, plugins):
+                raise missing(self.binary, lacks, place.environment, where=image.template.place)
             raise judge.failure(request, ended, outcome)
         sources = set(outcome.sources.values())
         return BuildResult(
-            artifacts=tuple(produced.as_artifact() for produced in outcome.artifacts),
+            artifacts=tuple(
+                replace(produced, builder=name_in_template(produced.builder, image.template)).as_artifact()
+                for produced in outcome.artifacts
+            ),
             seconds=int(ended.seconds),
-            packer=self._versions(image, place),
+            packer=self._versions(used_plugins(self.binary, image.template, plugins)),
             log=request.log,
             source_ami=sources.pop() if len(sources) == 1 else None,
         )
 
-    def _versions(self, image: Image, place: Workplace) -> PackerVersions:
-        plugins = installed_plugins(self.binary, image.template, place.environment)
+    def refused(self, images: Iterable[Image], environment: Mapping[str, str]) -> dict[str, ReconcilerError]:
+        """The images that this Packer is sure not to build here, by name, and why. Asked before anything is started.
+
+        A plugin that a template requires may still be fetched, and is no reason.
+        """
+        images = tuple(images)
+        found = survey(self.binary, images, environment)
+        readable = (image for image in images if image.name not in found.refused)
+        return {
+            **{name: one.error() for one in absent(readable, environment) for name in one.images},
+            **{image: errors[0] for image, errors in found.refused.items()},
+            **found.lacking,
+        }
+
+    def _refuse_without_plugins(
+        self, template: Template, installed: Iterable[Plugin], environment: Mapping[str, str]
+    ) -> None:
+        """Raise Transient for a component whose plugin is not there, and that `packer init` will not fetch."""
+        lacks = replace(lacking(self.binary, template, installed), requirements=())
+        if lacks:
+            raise missing(self.binary, lacks, environment, where=template.place)
+
+    def _versions(self, plugins: Mapping[str, Plugin]) -> PackerVersions:
         programs = {"packer": self.binary.path, **{name: plugin.path for name, plugin in plugins.items()}}
         digests = {name: found for name, path in programs.items() if (found := program_digest(path)) is not None}
         versions = {name: plugin.version for name, plugin in plugins.items()}
@@ -95,7 +143,9 @@ class Packer:
         )
         request.log.parent.mkdir(parents=True, exist_ok=True)
         with request.log.open("w", encoding="utf-8", errors="backslashreplace") as log:
-            journal = Journal(log, redact, version=self.binary.version, on_step=on_step)
+            journal = Journal(
+                log, redact, version=self.binary.version, on_step=on_step, on_key_pair=request.on_key_pair
+            )
             ended = follow(
                 Command(arguments, place.folder, place.environment),
                 journal.feed,
@@ -109,6 +159,23 @@ class Packer:
             with private.stderr.open("rb") as stderr:
                 return ended, journal.close(ended.code, stderr=stderr)
 
+    def _plugins(
+        self,
+        request: BuildRequest,
+        place: Workplace,
+        *,
+        private: PrivateFiles,
+        redact: Redactor,
+        cancelled: threading.Event,
+    ) -> tuple[Plugin, ...]:
+        """The plugins that are installed, once the template's own are. Raises Transient where one can't be had."""
+        template = request.image.template
+        if template.plugins:
+            self._install_plugins(request, place, private=private, redact=redact, cancelled=cancelled)
+        installed = installed_plugins(self.binary, place.environment)
+        self._refuse_without_plugins(template, installed, place.environment)
+        return installed
+
     def _install_plugins(
         self,
         request: BuildRequest,
@@ -118,19 +185,21 @@ class Packer:
         redact: Redactor,
         cancelled: threading.Event,
     ) -> None:
+        folder = plugin_folder(self.binary, place.environment)
         printed: list[bytes] = []
-        with self._installing:
+        # Two `packer init` at once write the same plugin file.
+        with locked(folder, cancelled=cancelled) if folder is not None else nullcontext():
             ended = follow(
                 Command(init_command(self.binary, place.template), place.folder, place.environment),
                 printed.append,
                 stdout=private.init_stdout,
                 stderr=private.init_stderr,
-                timeout=request.timeout,
+                timeout=min(request.timeout, _INSTALL_SECONDS),
                 cancelled=cancelled,
                 grace=self.grace,
                 clock=self.clock,
             )
-        if ended.cancelled:
+        if ended.cancelled or cancelled.is_set():
             seconds = int(ended.seconds)
             raise BuildFailed(
                 "build was cancelled before it began", cause="cancelled", seconds=seconds, log=request.log
@@ -138,4 +207,7 @@ class Packer:
         if ended.code != 0:
             printed.append(private.init_stderr.read_bytes())
             output = redact(b"".join(printed).decode(errors="replace"))
-            raise init_failed(output, code=ended.code, where=request.image.template.place)
+            if ended.code > 0 and any(one.framed for one in diagnostics(output)):
+                # It is the template that Packer refuses; it did not come to its plugins.
+                raise judge.failure(request, ended, Outcome(ended.code, errors=(output,)))
+            raise init_failed(self.binary, request.image.template, output, place.environment, code=ended.code)

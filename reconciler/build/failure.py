@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from reconciler.build.provisioner import Provisioner
 from reconciler.model.errors import Place, Terminal
-from reconciler.model.lockfile import Artifact
+from reconciler.model.lockfile import Artifact, Build
 
-Cause = Literal["failed", "timed-out", "cancelled", "killed", "no-artifact", "not-packer"]
+Cause = Literal[
+    "failed", "timed-out", "cancelled", "killed", "no-artifact", "not-packer", "machine", "not-wanted", "unmarked"
+]  # fmt: skip
+
+
+_NAME_TAKEN = re.compile(r".*(?:InvalidAMIName\.Duplicate|is used by an existing AMI).*")
+_AMI = re.compile(r"\bami-[0-9a-f]+\b")
 
 
 class BuildFailed(Terminal):
@@ -23,10 +30,14 @@ class BuildFailed(Terminal):
         killed: Packer died by a signal of somebody else, without cleaning up.
         no-artifact: it ended well and left nothing.
         not-packer: what was printed is not what Packer prints.
+        machine: what Packer runs on lacks something: a program, room on a disk, credentials.
+        not-wanted: it ended well, and what it left is not what was asked for.
+        unmarked: it ended well, and what it left could not be marked as complete. `made` is its record.
 
     `tail` holds the last lines, at most 20, without secrets. `seconds` are whole, since Packer's start. `artifacts` are
-    what builds beside the failed one did leave: they carry no key, so they count as partial and are swept.
-    `cleaned_up` is False where Packer was killed, so that an instance may be left.
+    what Packer reported to have left. `mentioned` are the ids of AMIs that a build printed as its own before it failed,
+    when Packer reports none: hearsay, as a script may print the same. `cleaned_up` is False where Packer was killed, so
+    that an instance may be left.
     """
 
     def __init__(
@@ -39,6 +50,8 @@ class BuildFailed(Terminal):
         tail: Sequence[str] = (),
         provisioner: Provisioner | None = None,
         artifacts: Sequence[Artifact] = (),
+        mentioned: Sequence[str] = (),
+        made: Build | None = None,
         cleaned_up: bool = True,
         where: Place | None = None,
         mend: str | Sequence[str] = (),
@@ -50,4 +63,27 @@ class BuildFailed(Terminal):
         self.tail = tuple(tail)
         self.provisioner = provisioner
         self.artifacts = tuple(artifacts)
+        self.mentioned = tuple(mentioned)
+        self.made = made
         self.cleaned_up = cleaned_up
+
+    @property
+    def counts(self) -> bool:
+        """Whether the image failed: not where somebody stopped it, nor where the same is built well elsewhere."""
+        return self.cause not in ("cancelled", "machine", "not-packer")
+
+    @property
+    def name_taken(self) -> str:
+        """The line that says that another AMI has the name already; empty where none says so.
+
+        The words are those of EC2, after the build, and of Packer's own check before it (amazon plugin,
+        step_pre_validate.go).
+        """
+        said = "\n".join([self.what, *self.tail])
+        found = _NAME_TAKEN.search(said)
+        return found[0] if found is not None else ""
+
+    @property
+    def name_holders(self) -> tuple[str, ...]:
+        """The ids of the AMIs that are said to have it."""
+        return tuple(_AMI.findall(self.name_taken))

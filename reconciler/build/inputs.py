@@ -10,32 +10,35 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from reconciler.build.protocol import BuildRequest
+from reconciler.model.declaration import SOURCE_AMI, VariableValue
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Image
-from reconciler.model.template import Builder
+from reconciler.model.template import Builder, Template
 
-Value = str | int | bool | Mapping[str, str]
+Value = VariableValue | Mapping[str, str]
 
 
-def inside(image: Image, path: str) -> str:
-    """A path of the declaration as one relative to the repository's root; `/` begins there.
+def inside(image: Image, path: str, *, below: str = "") -> str:
+    """A path of the declaration as one relative to the fleet's folder; `/` begins there.
+
+    `below` is that folder as seen from the repository's root.
 
     Raises:
         UserError: it leads out of the repository.
     """
     joined = path.lstrip("/") if path.startswith("/") else posixpath.join(image.folder, path)
-    normal = posixpath.normpath(joined or ".")
-    if normal == ".." or normal.startswith("../"):
+    from_root = posixpath.normpath(posixpath.join(below, joined) or ".")
+    if from_root == ".." or from_root.startswith("../"):
         raise UserError(f"{image.name}: {path} leads out of the repository", where=image.template.place)
-    return normal
+    return posixpath.relpath(from_root, below or ".")
 
 
-def template_path(image: Image) -> str:
-    """What `packer build` is pointed at, from the root: a file, or the folder of HCL files that are one template."""
+def template_path(image: Image, *, below: str = "") -> str:
+    """What `packer build` is pointed at: a file, or the folder of HCL files that are one template. See `inside`."""
     if image.template.format == "json":
         # Pointed at a folder Packer looks for HCL2 only.
         return image.template.files[0]
-    return inside(image, image.declaration.packer.template)
+    return inside(image, image.declaration.packer.template, below=below)
 
 
 def selected(image: Image) -> tuple[Builder, ...]:
@@ -58,6 +61,16 @@ def selected(image: Image) -> tuple[Builder, ...]:
     return matching
 
 
+def name_in_template(build: str, template: Template) -> str:
+    """What a build that Packer names is called in the template: of JSON some call it by its type, too.
+
+    So what is recorded is the same whichever Packer built it (`packer.versions.TYPED_NAMES`).
+    """
+    if template.format == "json":
+        return next((one.name for one in template.builders if build == f"{one.type}.{one.name}"), build)
+    return build
+
+
 def given_variables(request: BuildRequest) -> dict[str, Value]:
     """The values for the template's variables: the person's, then ours over them where the template declares them.
 
@@ -72,7 +85,7 @@ def given_variables(request: BuildRequest) -> dict[str, Value]:
         "run_id": request.run_id,
     }
     if request.source_ami is not None:
-        ours["source_ami"] = request.source_ami
+        ours[SOURCE_AMI] = ours[image.declaration.source_variable] = request.source_ami
     if template.format == "hcl2":  # a JSON template's variables are strings
         ours["image_tags"] = dict(request.image_tags)
         ours["run_tags"] = dict(request.run_tags)
@@ -80,7 +93,7 @@ def given_variables(request: BuildRequest) -> dict[str, Value]:
     if request.region is not None and len(regions) == 1 and (variable := regions.pop()) is not None:
         ours[variable] = request.region
     values: dict[str, Value] = dict(image.declaration.packer.variables)
-    values |= {name: value for name, value in ours.items() if template.declares(name)}
+    values |= {name: value for name, value in ours.items() if template.takes(name)}
     return values if template.format == "hcl2" else {name: _text(value) for name, value in values.items()}
 
 
@@ -93,4 +106,4 @@ def write_var_file(path: Path, values: Mapping[str, Value]) -> None:
 
 
 def _text(value: Value) -> str:
-    return json.dumps(value) if isinstance(value, (bool, Mapping)) else str(value)
+    return json.dumps(value) if isinstance(value, (bool, list, Mapping)) else str(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO, TextIO
@@ -9,21 +10,41 @@ from typing import BinaryIO, TextIO
 from reconciler.build.lines import RawLine, Splitter
 from reconciler.build.machine_readable import Line, Reader
 from reconciler.build.outcome import Outcome, Shown, Transcript, brief
-from reconciler.build.packer import Version
-from reconciler.build.provisioner import is_step
+from reconciler.build.provisioner import is_step, provisioner_of
 from reconciler.build.redact import LineRedactor, Redactor
+from reconciler.model.constraint import Version
 from reconciler.model.values import format_instant
 
 _NO_TIME = " " * len("2026-11-22T10:15:30Z")
 _PIECE = 1 << 16
+_KEY_PAIR = re.compile(r"Creating temporary keypair: (\S+)")
 
 
 class Journal:
     """Takes what Packer prints, in pieces of any size. Nothing that it writes, tells or sums up is secret."""
 
-    def __init__(self, log: TextIO, redact: Redactor, *, version: Version, on_step: Callable[[str, str], None]) -> None:
-        """`on_step` is told the build's name and the step."""
+    def __init__(
+        self,
+        log: TextIO,
+        redact: Redactor,
+        *,
+        version: Version,
+        on_step: Callable[[str, str], None],
+        on_key_pair: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Take whom to tell.
+
+        Args:
+            log: Where the readable log is written.
+            redact: Takes the secrets out of it.
+            version: Packer's.
+            on_step: Is told the build's name and the step.
+            on_key_pair: Is told the name of a temporary key pair once the cloud has made it.
+        """
         self._log, self._redact, self._version, self._on_step = log, redact, version, on_step
+        self._on_key_pair = on_key_pair
+        self._key_pairs: dict[str, str | None] = {}
+        """By build, the pair that is being made; None once it is no more Packer alone who speaks."""
         self._reader = Reader()
         self._transcript = Transcript(redact)
 
@@ -50,6 +71,24 @@ class Journal:
             self._log.write(f"{_time(shown)} {shown}\n")
             if shown.build and shown.is_headline and is_step(shown.text, self._version):
                 self._on_step(shown.build, brief(shown.text))
+            if shown.build:
+                self._follow_key_pair(shown)
+
+    def _follow_key_pair(self, shown: Shown) -> None:
+        """Tell of the temporary key pair with the step that comes after it: then it is there.
+
+        The amazon builders make it before the instance is launched (step_key_pair.go, the same in 1.6.6 and in
+        plugin 1.8). From the launch on what a provisioner prints may look like any step.
+        """
+        said = shown.text if shown.is_headline else ""
+        pending = self._key_pairs.get(shown.build, "")
+        if said and pending:
+            self._on_key_pair(pending)
+            self._key_pairs[shown.build] = None
+        elif match := _KEY_PAIR.fullmatch(said):
+            self._key_pairs.setdefault(shown.build, match[1])
+        elif said.startswith("Launching ") or provisioner_of(said) is not None:
+            self._key_pairs.setdefault(shown.build, None)
 
 
 def _lines(file: BinaryIO) -> Iterator[RawLine]:

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import posixpath
-import re
 from collections.abc import Sequence
 
 from reconciler.build.failure import BuildFailed, Cause
 from reconciler.build.inputs import inside
+from reconciler.build.machine import fault
 from reconciler.build.outcome import TAIL, Failing, Outcome
+from reconciler.build.packer.diagnosis import cause, place_of
 from reconciler.build.process import Exit
 from reconciler.build.protocol import BuildRequest
 from reconciler.build.provisioner import Provisioner
 from reconciler.model.errors import Place
 from reconciler.model.values import format_duration
-
-# HCL diagnostics: `  on web.pkr.hcl line 12, in build:`
-_HCL_PLACE = re.compile(r"\s*on (\S+) line ([0-9]{1,7})\b.*")
 
 
 def built(outcome: Outcome) -> bool:
@@ -37,9 +35,8 @@ def failure(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed
         )
     if outcome.exit_code == 0:
         return _nothing(request, ended, outcome)
-    if outcome.failures:
-        return _in_a_build(request, ended, outcome)
-    return _before_any_build(request, ended, outcome)
+    of_the_image = _in_a_build if outcome.failures else _before_any_build
+    return _of_the_machine(request, ended, outcome) or of_the_image(request, ended, outcome)
 
 
 def clock_time(seconds: float) -> str:
@@ -72,11 +69,20 @@ def _nothing(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFaile
     return _failed(request, ended, outcome, cause="no-artifact", what=what, mend=mend)
 
 
+def _of_the_machine(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed | None:
+    errors = (*(failing.error for failing in outcome.failures), *outcome.errors)
+    hints = fault(errors, export=request.export)
+    if hints is None:
+        return None
+    what = f"this machine could not build it, {clock_time(ended.seconds)} in: {cause(errors)}"
+    return _failed(request, ended, outcome, cause="machine", what=what, mend=hints)
+
+
 def _in_a_build(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
     chosen = next((one for one in outcome.failures if one.provisioner), outcome.failures[0])
     provisioner = _in_repository(request, chosen.provisioner)
     if provisioner is None:
-        what = f"build failed, {clock_time(ended.seconds)} in: {_summary(chosen.error)}"
+        what = f"build failed, {clock_time(ended.seconds)} in: {cause([chosen.error])}"
     else:
         script = f" ({provisioner.script})" if provisioner.script else ""
         what = f'build failed in provisioner "{provisioner.type}"{script}, {clock_time(ended.seconds)} in'
@@ -87,18 +93,11 @@ def _in_a_build(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFa
 
 def _before_any_build(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
     """The template or the flags are wrong. HCL diagnostics name the place."""
-    place = next(
-        (
-            Place(_from_root(request, match[1]), int(match[2]))
-            for line in outcome.general
-            if (match := _HCL_PLACE.fullmatch(line))
-        ),
-        request.image.template.place,
-    )
-    said = next((line for line in outcome.general if line.startswith("Error: ")), None)
-    what = _summary(said or next(iter(outcome.general), f"exit code {outcome.exit_code}"))
-    what = f"Packer cannot build it: {what}"
-    return _failed(request, ended, outcome, cause="failed", what=what, where=place, tail=outcome.general)
+    texts = outcome.errors or ["\n".join(outcome.general)]
+    place = place_of(texts)
+    where = Place(_from_root(request, place.path), place.line) if place else request.image.template.place
+    what = f"Packer cannot build it: {cause(texts) or f'exit code {outcome.exit_code}'}"
+    return _failed(request, ended, outcome, cause="failed", what=what, where=where, tail=outcome.general)
 
 
 def _failed(
@@ -121,6 +120,7 @@ def _failed(
         tail=(outcome.tail or outcome.general) if tail is None else tail,
         provisioner=provisioner,
         artifacts=[produced.as_artifact() for produced in outcome.artifacts],
+        mentioned=outcome.amis,
         cleaned_up=not ended.killed and outcome.exit_code >= 0,
         where=where,
         mend=mend,
@@ -136,12 +136,6 @@ def _tail(failing: Failing) -> tuple[str, ...]:
     return (*failing.tail, *error)[-TAIL:]
 
 
-def _summary(error: str) -> str:
-    """The first line that says something, of a length that fits one."""
-    first = next((line for line in error.splitlines() if line.strip()), "").removeprefix("Error: ").strip()
-    return first if len(first) <= 160 else f"{first[:159]}…"
-
-
 def _in_repository(request: BuildRequest, provisioner: Provisioner | None) -> Provisioner | None:
     if provisioner is None or provisioner.script is None:
         return provisioner
@@ -149,9 +143,9 @@ def _in_repository(request: BuildRequest, provisioner: Provisioner | None) -> Pr
 
 
 def _from_root(request: BuildRequest, path: str) -> str:
-    """A path as Packer printed it, from the repository's root if it is a file in there; else as printed."""
-    working_dir = inside(request.image, request.image.declaration.packer.working_dir)
+    """A path as Packer printed it, from the fleet's folder if it is a file of the repository; else as printed."""
+    working_dir = inside(request.image, request.image.declaration.packer.working_dir, below=request.below)
     if path.startswith(f"{request.export}/"):
-        return path.removeprefix(f"{request.export}/")
+        return posixpath.relpath(path, request.export / request.below)
     normal = posixpath.normpath(posixpath.join(working_dir, path))
-    return normal if not path.startswith("/") and (request.export / normal).exists() else path
+    return normal if not path.startswith("/") and (request.root / normal).exists() else path

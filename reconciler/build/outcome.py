@@ -15,6 +15,7 @@ from reconciler.build.redact import LineRedactor, Redactor
 TAIL = 20
 """How many last lines are kept."""
 _ERRORS = 5
+_MOST_AMIS = 20
 _BRIEF = 1000
 """Characters of a line that are told; the log has more of it."""
 
@@ -22,6 +23,8 @@ _BRIEF = 1000
 # Packer trims the end of a text, so that its empty last line is `    web:`.
 _OF_BUILD = re.compile(r"(==> (?=.*: )|    )(\S.*?):(?: (.*)|$)")
 _SOURCE = re.compile(r"Found [Ii]mage ID: (ami-[0-9a-f]+)")
+_MADE = re.compile(r"AMI: (ami-[0-9a-f]+)")
+"""What the amazon builders print as soon as EC2 has accepted the image; a build that fails later reports nothing."""
 
 # Texts of Packer itself carry no build's prefix, so a script that prints the same words is not mistaken for it.
 _CANCELLED = ("Cleanly cancelled builds after being interrupted.", "Cancelling build after receiving ")
@@ -66,8 +69,9 @@ class Failing:
 class Outcome:
     """What a run came to. Nothing in it is secret.
 
-    `sources` maps a build to the AMI that it was really built on. `tail` holds the last lines of all builds, `general`
-    those that belong to no build: errors in the template or the flags, and noise.
+    `sources` maps a build to the AMI that it was really built on. `amis` are those that builds printed as their own,
+    also where they failed later. `tail` holds the last lines of all builds, `general` those that belong to no build:
+    errors in the template or the flags, and noise.
     """
 
     exit_code: int
@@ -78,8 +82,11 @@ class Outcome:
     spoke: bool = True
     """Whether anything of what was printed was Packer's."""
     sources: Mapping[str, str] = field(default_factory=dict)
+    amis: tuple[str, ...] = ()
     tail: tuple[str, ...] = ()
     general: tuple[str, ...] = ()
+    errors: tuple[str, ...] = ()
+    """The first errors that belong to no build, each as Packer laid it out: of the template, of the flags."""
 
 
 @dataclass
@@ -120,6 +127,8 @@ class Transcript:
         self._builds: dict[str, _Watched] = {}
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._general: deque[str] = deque(maxlen=TAIL)
+        self._amis: dict[str, None] = {}
+        self._wrong: list[str] = []
         self._cancelled = self._nothing = self._spoke = False
 
     def take(self, line: Line) -> tuple[Shown, ...]:
@@ -127,7 +136,11 @@ class Transcript:
         self._spoke = self._spoke or not isinstance(line, Noise)
         match line:
             case Say(timestamp=timestamp, kind=kind, text=text, left_out=left_out):
-                lines = self._redact.shortened(text, left_out=left_out).split("\n")
+                text = self._redact.shortened(text, left_out=left_out)
+                told = text.lstrip("\n")
+                if kind == "error" and len(self._wrong) < _ERRORS and not told.startswith(_FRAME):
+                    self._wrong.append(self._redact(told))
+                lines = text.split("\n")
                 return tuple(self._take_text(timestamp, one, error=kind == "error") for one in lines)
             case Noise(text=text, left_out=left_out):
                 return (self._take_general(None, self._redact.shortened(text, left_out=left_out)),)
@@ -148,9 +161,11 @@ class Transcript:
             cancelled=self._cancelled,
             nothing_created=self._nothing,
             spoke=self._spoke,
+            amis=tuple(self._amis),
             sources={name: build.source for name, build in self._builds.items() if build.source},
             tail=tuple(self._tail),
             general=tuple(self._general),
+            errors=tuple(self._wrong),
         )
 
     def _watched(self, build: str) -> _Watched:
@@ -185,8 +200,10 @@ class Transcript:
             if build.provisioner is not None:
                 build.tail.clear()  # what came before is not this provisioner's
                 build.errors.clear()
-        elif found := _SOURCE.match(text):
-            build.source = found[1]
+        elif build.source is None and (found := _SOURCE.match(text)):
+            build.source = found[1]  # Packer's own comes before anything that a script prints
+        elif (found := _MADE.fullmatch(text)) and len(self._amis) < _MOST_AMIS:
+            self._amis[found[1]] = None
         if text.strip():
             told = brief(text.rstrip())
             build.tail.append(told)

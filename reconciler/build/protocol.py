@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -17,9 +17,11 @@ from reconciler.model.lockfile import Artifact, PackerVersions
 class BuildRequest:
     """One build of one image.
 
-    `export` is the root of a clean checkout of the commit that is built. `run_folder` is for what is gone after the
+    `export` is the root of a clean checkout of the commit that is built, `below` the fleet's folder in it, from which
+    all paths of the declaration are counted; empty where that is the root. `run_folder` is for what is gone after the
     build, `log` for what is kept. `region` is where to build, None for builders that know no regions. `timeout` is in
-    seconds. `environment` is the whole environment that Packer inherits. Tags are by key.
+    seconds. `environment` is the whole environment that Packer inherits. Tags are by key. `on_key_pair` is told the
+    name of the temporary key pair that the build logs in with, once it is there; it must return at once, and not raise.
     """
 
     image: Image
@@ -36,6 +38,13 @@ class BuildRequest:
     image_tags: Mapping[str, str] = field(default_factory=dict)
     run_tags: Mapping[str, str] = field(default_factory=dict)
     estimate_seconds: int | None = None
+    on_key_pair: Callable[[str], None] = lambda _: None
+    below: str = ""
+
+    @property
+    def root(self) -> Path:
+        """The fleet's folder in the export; absolute."""
+        return self.export.absolute() / self.below
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from reconciler.build.packer.versions import EVERYTHING_IS_A_HEADLINE
+from reconciler.model.constraint import Version
+
 
 @dataclass(frozen=True)
 class Provisioner:
@@ -45,8 +48,6 @@ _STEP = re.compile(
     r"Uploading|Pausing|Restarting Machine|Stopping|Copying|Modifying|Enabling|Adding tags|Terminating|"
     r"Cleaning up|Deleting|Executing|Gracefully)\b"
 )
-EVERYTHING_IS_A_HEADLINE = (1, 13, 0)
-"""From this version on what a script prints may come as a headline too, so there only known ones count as steps."""
 
 
 def provisioner_of(headline: str) -> Provisioner | None:
@@ -62,6 +63,6 @@ def is_known_step(headline: str) -> bool:
     return _STEP.match(headline) is not None
 
 
-def is_step(headline: str, version: tuple[int, int, int]) -> bool:
+def is_step(headline: str, version: Version) -> bool:
     """Whether a headline of this version of Packer is a step that it entered, not something a script printed."""
     return bool(headline) and (version < EVERYTHING_IS_A_HEADLINE or is_known_step(headline))

@@ -16,6 +16,9 @@ from urllib.parse import quote, quote_plus
 from reconciler.build.machine_readable import escape
 
 REDACTED = "<redacted>"
+MASKED = "<sensitive>"
+"""Packer's own word for it, which is told as ours: a log reads the same whichever Packer it is of."""
+
 SHORT = 4
 """A secret with fewer characters is replaced only where it stands alone, between blanks, quotes or `=`.
 
@@ -69,7 +72,7 @@ class Redactor:
         """The text without secrets. Applying it twice changes nothing more."""
         if self.secrets is not None:
             text = self.secrets.sub(REDACTED, text)
-        text = _PEM.sub(REDACTED, text)
+        text = _PEM.sub(REDACTED, text).replace(MASKED, REDACTED)
         for shape, replacement in _SHAPES:
             text = shape.sub(replacement, text)
         return text

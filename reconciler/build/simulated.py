@@ -28,6 +28,8 @@ class SimulatedBuilder:
     durations: Mapping[str, int] = field(default_factory=dict)
     failures: Mapping[str, ReconcilerError] = field(default_factory=dict)
     during: Callable[[BuildRequest], None] | None = None
+    key_pair: str | None = None
+    """The name of the key pair that every build logs in with."""
     version: str = "0.0.0"
     requests: list[BuildRequest] = field(default_factory=list)
     """Every request, in the order in which they came."""
@@ -39,6 +41,8 @@ class SimulatedBuilder:
         with self._lock:
             self.requests.append(request)
         listener(Started(name, request.build_id, request.estimate_seconds, str(request.log)))
+        if self.key_pair is not None:
+            request.on_key_pair(self.key_pair)
         listener(Step(name, STEPS[0]))
         if self.during is not None:
             self.during(request)

@@ -6,11 +6,13 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from reconciler.model.events import Listener
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import SmokeTestResult
+
+Hygiene = Literal["warn", "fail"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,9 @@ class TestRequest:
         alive: Whether the instance still runs, in the cloud's words: `running`, `terminated`. Asked now and then while
             it does not answer, and when the connection is lost. A ReconcilerError counts as "not known".
         port: Of its SSH.
+        hygiene: Whether what the build left behind is a finding or a failure.
+        packer_keys: Fingerprints (`SHA256:…`) of the keys whose private halves Packer had, and threw away. They stay
+            in an image unless it is asked to remove them, and let nobody in.
         secrets: Values that must not be shown: what the build was given may be in the image, and in a test's output.
     """
 
@@ -47,6 +52,8 @@ class TestRequest:
     log: Path
     alive: Callable[[], str]
     port: int = 22
+    hygiene: Hygiene = "warn"
+    packer_keys: frozenset[str] = frozenset()
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 

@@ -43,15 +43,15 @@ def workplace(request: BuildRequest) -> Workplace:
         UserError: the declaration names a folder or file that the commit does not have, or one outside of it.
     """
     image, packer = request.image, request.image.declaration.packer
-    root = request.export.absolute()
-    working_dir = inside(image, packer.working_dir)
+    root, below = request.root, request.below
+    working_dir = inside(image, packer.working_dir, below=below)
     if not (root / working_dir).is_dir():
         raise UserError(
             f"{image.name}: packer.working_dir is no folder: {packer.working_dir}",
             where=image.template.place,
             mend=_RELATIVE,
         )
-    var_files = tuple(root / inside(image, path) for path in packer.var_files)
+    var_files = tuple(root / inside(image, path, below=below) for path in packer.var_files)
     for path, declared in zip(var_files, packer.var_files, strict=True):
         if not path.is_file():
             raise UserError(
@@ -61,7 +61,7 @@ def workplace(request: BuildRequest) -> Workplace:
             )
     return Workplace(
         folder=root / working_dir,
-        template=posixpath.relpath(template_path(image), working_dir),
+        template=posixpath.relpath(template_path(image, below=below), working_dir),
         var_files=var_files,
         environment=packer_environment(request.environment, run_folder=request.run_folder.absolute()),
     )

@@ -10,9 +10,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from reconciler.cli.printing import named
+from reconciler.cli.wording import to_fetch
 from reconciler.cli.workspace import Workspace, now, plan_options
 from reconciler.model.errors import ReconcilerError
+from reconciler.model.fleet import Image
 from reconciler.plan.planning import Known
+
+_TOLD = 8
+"""Errors of one kind that are told; `validate` has them all."""
 
 _TOLERATED_SKEW_SECONDS = 240
 """AWS refuses requests signed more than five minutes off."""
@@ -55,21 +61,50 @@ class Patient:
 
 
 def check_packer(patient: Patient) -> Finding:
-    """Packer, its version, and what that version means for the templates here."""
-    from reconciler.build.packer import find  # noqa: PLC0415 - each check imports what it looks at
+    """Packer and its plugins, and whether they are what the templates here ask for."""
+    # Each check imports what it looks at.
+    from reconciler.build.packer.binary import find  # noqa: PLC0415 - as above
+    from reconciler.build.packer.plugins import survey  # noqa: PLC0415 - as above
 
     binary = find(os.environ)
-    plugins = sorted({name for image in patient.known.fleet.images.values() for name in image.template.plugins})
-    if binary.version >= (1, 10, 0):
-        needs = "plugins come through `packer init`" + (f": {', '.join(plugins)}" if plugins else "")
-        missing = [image.name for image in patient.known.fleet.images.values() if not image.template.plugins]
-        if missing:
-            return Finding(
-                "packer", "note", f"{binary.version_text}; {needs}",
-                (f"no required_plugins in {', '.join(missing)}: Packer 1.10 and later bundle none",),
-            )  # fmt: skip
-        return Finding("packer", "ok", f"{binary.version_text}; {needs}")
-    return Finding("packer", "ok", f"{binary.version_text} at {binary.path}; its plugins are built in")
+    found = survey(binary, patient.known.fleet.images.values(), os.environ)
+    plugins = ", ".join(f"{plugin.name} {plugin.version}" for plugin in found.installed)
+    what = f"{binary.version_text} at {binary.path}" + (f"; plugins: {plugins}" if plugins else "")
+    passed_over = tuple(f"passed over: {one}" for one in binary.passed_over)
+    errors = [*(one for several in found.refused.values() for one in several), *found.lacking.values()]
+    if errors:
+        told = dict.fromkeys(f"{error.where}: {error.what}" if error.where else error.what for error in errors)
+        more = (f"and {len(told) - _TOLD} more",) if len(told) > _TOLD else ()
+        hints = dict.fromkeys(line for error in errors for line in error.mend)
+        return Finding("packer", "trouble", what, (*list(told)[:_TOLD], *more, *hints, *passed_over))
+    notes = (
+        *passed_over,
+        *(to_fetch(one, images) for one, images in found.to_fetch.items()),
+    )
+    return Finding("packer", "note" if notes else "ok", what, notes)
+
+
+def check_programs(patient: Patient) -> Finding:
+    """The programs that templates need beside Packer, such as Ansible's."""
+    from reconciler.build.machine import absent, found  # noqa: PLC0415 - as above
+
+    images = [image for image in patient.known.fleet.images.values() if _is_readable(image)]
+    missing = absent(images, os.environ)
+    if missing:
+        told = [f"{one.program.name}: {named(list(one.images))} (at {one.program.place})" for one in missing]
+        what = f"{', '.join(one.program.name for one in missing)} not on PATH, and templates need it"
+        hints = dict.fromkeys(line for one in missing for line in one.error().mend)
+        return Finding("programs", "trouble", what, (*told, *hints))
+    there = found((program for image in images for program in image.template.programs), os.environ)
+    return Finding("programs", "ok", ", ".join(map(str, there.values())) or "no template needs any beside Packer")
+
+
+def _is_readable(image: Image) -> bool:
+    """Whether its template can be read, which may be done only now. The check of Packer tells where it can't."""
+    try:
+        return bool(image.template.builders)
+    except ReconcilerError:
+        return False
 
 
 def check_ssh(patient: Patient) -> Finding:
@@ -94,7 +129,9 @@ def check_repository(patient: Patient) -> Finding:
 
 
 def check_desired(patient: Patient) -> Finding:
-    """The declarations at HEAD."""
+    """The declarations at HEAD, and whether what they keep in Git LFS can be had."""
+    from reconciler.git.attributes import filters  # noqa: PLC0415 - as above
+
     fleet = patient.known.fleet
     if fleet.problems:
         return Finding(
@@ -103,6 +140,12 @@ def check_desired(patient: Patient) -> Finding:
         )  # fmt: skip
     if not fleet.images:
         return Finding("desired", "note", "declares no image", ("add a folder with a Packer template under desired/",))
+    used = (path for image in fleet.images.values() for path in image.input_paths)
+    large = sorted(path for path, one in filters(patient.known.tree, used).items() if one.name == "lfs")
+    if large and not patient.workspace.repository.has_lfs:
+        more = f" and {len(large) - 1} more are" if len(large) > 1 else " is"
+        what = f"{large[0]}{more} kept in Git LFS, and git-lfs is not here"
+        return Finding("desired", "trouble", what, ("install git-lfs where reconciler runs",))
     return Finding("desired", "ok", f"{len(fleet.images)} images, fleet {patient.known.fleet_name}")
 
 
@@ -129,13 +172,13 @@ def check_target(patient: Patient) -> Finding:
     return Finding("branch", "ok", f"state is recorded to {target.branch}, at {target.head[:12]}")
 
 
-def check_signing(patient: Patient) -> Finding:
-    """Whether what is recorded can be signed, where that is asked for."""
+def check_recording(patient: Patient) -> Finding:
+    """Whether commits can be made as the settings ask for them: by whom, and signed or not."""
     settings = patient.known.fleet.settings.git
+    patient.workspace.repository.check_recording(settings, now=now())
     if not settings.sign:
-        return Finding("signing", "ok", "not asked for (git.sign)")
-    patient.workspace.repository.check_signing(settings, now=now())
-    return Finding("signing", "ok", "commits, tags and provenance can be signed")
+        return Finding("recording", "ok", f"commits and tags are made by {settings.author}, unsigned (git.sign)")
+    return Finding("recording", "ok", f"commits, tags and provenance are made by {settings.author} and can be signed")
 
 
 def check_registry(patient: Patient) -> Finding:
@@ -182,8 +225,9 @@ CHECKS = (
     _guarded("desired", check_desired),
     _guarded("state", check_state),
     _guarded("branch", check_target),
-    _guarded("signing", check_signing),
+    _guarded("recording", check_recording),
     _guarded("packer", check_packer),
+    _guarded("programs", check_programs),
     _guarded("ssh", check_ssh),
     _guarded("aws", check_registry),
     _guarded("clock", check_clock),

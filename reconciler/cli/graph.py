@@ -66,9 +66,9 @@ def command(
     workspace = Workspace(directory)
     asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline)
     if circleci:
-        base = _read_config(config or workspace.repository.root / _CONFIG)
+        base = _read_config(config or workspace.repository.git.directory / _CONFIG)
         plan = _plan(workspace, asked, rev=rev, allowed=max_actions)
-        _print_circleci(continuation(base, plan, job=job, contexts=contexts))
+        _print_circleci(continuation(base, plan, job=job, contexts=contexts, folder=workspace.repository.git.below))
         return 0
     if offline or refresh or forced or prune or contexts or config is not None or max_actions is not None:
         raise click.UsageError("the options of a plan and of CircleCI go with --circleci")

@@ -17,6 +17,7 @@ from reconciler.model.history import History, PastBuild, PastFailure
 from reconciler.model.printable import visible
 from reconciler.model.values import format_instant
 from reconciler.plan.history import stable_seconds, tell
+from reconciler.plan.smoke_words import counted
 from reconciler.plan.standing import age_text
 from reconciler.steps.past_locks import past_of
 
@@ -98,13 +99,19 @@ def _stable(build: PastBuild, at: str) -> str:
 
 
 def _facts(build: PastBuild) -> Iterator[str]:
-    yield ", ".join(dict.fromkeys(reason.code for reason in build.reasons)) or "unknown"
+    if build.adopted is not None:
+        yield f"adopted as it was {build.adopted.at[:10]}"
+    else:
+        yield ", ".join(dict.fromkeys(reason.code for reason in build.reasons)) or "unknown"
     if build.cut_off and build.pull_request is None:
         yield "pull request unknown"
     if build.smoke_test is not None and build.smoke_test.status == "failed":
         yield "smoke test failed"
     if build.smoke_test is not None and build.smoke_test.status == "skipped":
         yield "not tested"
+    if build.smoke_test is not None and build.smoke_test.findings:
+        codes = dict.fromkeys(one.code for one in build.smoke_test.findings)
+        yield f"{counted(build.smoke_test.findings)}: {', '.join(codes)}"
     if build.verdict is not None:
         yield f"{build.verdict.status} by {build.verdict.by}"
     if build.verified:

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from difflib import get_close_matches
 from io import TextIOWrapper
 from typing import NoReturn
 
@@ -21,9 +22,11 @@ from reconciler import __version__
 from reconciler.model.errors import FAILED, INTERRUPTED, ReconcilerError
 
 VERBS = {
+    "init": "Propose declarations for the Packer templates of a repository.",
     "validate": "Check every declaration and template, without the registry.",
     "plan": "Show what has drifted, why, and what would be done.",
     "reconcile": "Build, adopt, copy and record until nothing has drifted.",
+    "adopt": "Take an AMI that exists into state/, as it is.",
     "verdict": "Vote on a candidate: the validation repository's part.",
     "status": "Show what is recorded of each image.",
     "diff": "Show what differs inside two builds of an image.",
@@ -31,6 +34,7 @@ VERBS = {
     "verify": "Say what of a build is proven, and what is not.",
     "graph": "Show what is built on what, or print it as a CircleCI pipeline.",
     "doctor": "Check that Packer, git, credentials and the clock are as they should be.",
+    "packer": "Find the Packer that builds here, or get one where there is none.",
     "sandbox": "Run an AWS that fits on this machine, for rehearsal.",
     "demo": "Tell the whole story in the sandbox, with the real Packer.",
     "completion": "Print the completion script of a shell.",
@@ -52,6 +56,18 @@ class Verbs(click.Group):
             return None
         command = importlib.import_module(f"reconciler.cli.{cmd_name}").command
         return command if isinstance(command, click.Command) else None
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb that is named; of a word that is none, say which one is near."""
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            near = get_close_matches(args[0], VERBS, n=1) if args else []
+            if not near:
+                raise
+            raise click.UsageError(f"{error.message} Did you mean {near[0]}?", ctx) from error
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs without importing any."""

@@ -17,7 +17,7 @@ directory = click.option(
     type=click.Path(path_type=Path),
     default=Path(),
     metavar="DIR",
-    help="Work in this repository instead of the current folder's.",
+    help="Work in this repository, or on the fleet in this folder of one, instead of the current folder's.",
 )
 junit = click.option(
     "--junit",

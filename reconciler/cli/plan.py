@@ -18,6 +18,7 @@ from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
 from reconciler.plan import words
 from reconciler.plan.planning import Known
+from reconciler.plan.words import Steps
 from reconciler.steps.look import look
 
 
@@ -84,7 +85,10 @@ def command(
         click.echo(as_markdown.render(plan), nl=False)
     else:
         seconds = time.monotonic() - begun
-        _print(plan, known, seconds=seconds, before=_before(workspace, rev, worktree=worktree))
+        settings = known.fleet.settings.git
+        recorded = workspace.repository.on_another_branch(settings) if rev == "HEAD" else None
+        before = _before(workspace, rev, worktree=worktree)
+        _print(plan, known, seconds=seconds, steps=Steps(before=before, elsewhere=recorded))
     return _exit_code(plan, detailed=detailed_exitcode)
 
 
@@ -101,7 +105,11 @@ def _before(workspace: Workspace, rev: str, *, worktree: bool) -> str:
     return "Push it" if ahead else ""
 
 
-def _print(plan: Plan, known: Known, *, seconds: float, before: str) -> None:
+def _print(plan: Plan, known: Known, *, seconds: float, steps: Steps) -> None:
+    if not known.fleet.names:
+        # Somebody looks for an image here: what may be meant for one is worth a line.
+        for warning in known.fleet.warnings:
+            note(f"note: {warning}")
     if plan.options.offline:
         where = "from state/ alone; the registry was not read"
     else:
@@ -109,15 +117,17 @@ def _print(plan: Plan, known: Known, *, seconds: float, before: str) -> None:
         where = f"{len(regions)} region{'' if len(regions) == 1 else 's'}, checked in {seconds:.1f} s"
     if all(image.sync == "in-sync" for image in plan.images):
         show_text(f"{words.headline(plan)} ({where}).", hang=2)
-        if due := words.due(plan):
-            show_text(due, hang=2)
+        for line in filter(None, (words.due(plan), words.findings(plan))):
+            show_text(line, hang=2)
         return
     from reconciler.plan import table  # noqa: PLC0415 - rich costs 80 ms, and only what has drifted needs a table
 
     show_text(words.headline(plan), hang=2)
     show_table(table.render(plan))
-    for line in table.footer(plan, before=before).splitlines():
+    for line in table.footer(plan, steps).splitlines():
         show_text(line)
+    for line in words.notes(plan):
+        note(f"note: {line}")
     if plan.options.offline:
         note(f"planned {where}")
 

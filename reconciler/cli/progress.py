@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from reconciler.cli.wording import describe
+from reconciler.cli.wording import Wording
 from reconciler.cli.workspace import note
 from reconciler.model import events
 from reconciler.model.events import Event, Listener
@@ -65,11 +65,12 @@ class PlainLines:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        self._describe = Wording()
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
         with self._lock:
-            for line in describe(event):
+            for line in self._describe(event):
                 click.echo(f"{datetime.now(UTC):%H:%M:%S} {event.image}: {line}", err=True)
 
 
@@ -122,6 +123,7 @@ class Bars:
         self._progress = progress
         self._tasks: dict[str, TaskID] = {}
         self._lock = threading.Lock()
+        self._describe = Wording()
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
@@ -142,7 +144,7 @@ class Bars:
                         self._remove(event.image)
 
     def _print(self, event: Event) -> None:
-        for line in describe(event):
+        for line in self._describe(event):
             self._progress.console.print(f"{event.image}: {line}", markup=False, highlight=False)
 
     def _add(self, image: str, doing: str, *, seconds: int | None = None, start: bool = True) -> None:

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from reconciler.cli.workspace import note
-from reconciler.git.proposal import PROPOSAL
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Event, Listener
@@ -61,12 +60,13 @@ def show(
     report: Report,
     *,
     repository: str,
+    folder: str = "",
     tails: Mapping[str, tuple[str, ...]],
     remark: str = "",
 ) -> None:
     """Post statuses and the comment, where the settings ask for them. What GitHub refuses is said and undoes nothing.
 
-    `remark` is said above the table of the comment.
+    `folder` is the fleet's in the repository; `remark` is said above the table of the comment.
     """
     if settings is None:
         return
@@ -76,7 +76,7 @@ def show(
     plan = report.plan
     previewed = {result.image: _previewed(result, tails.get(result.image, ())) for result in report.results}
     job = os.environ.get("CIRCLE_BUILD_URL")
-    github = PullRequest(repository, GitHub(os.environ))
+    github = PullRequest(repository, GitHub(os.environ), folder=folder)
     if settings.statuses:
         with _undoing_nothing("the statuses are not posted"):
             for image in plan.images:
@@ -103,8 +103,8 @@ def _previewed(result: Result, tail: tuple[str, ...]) -> Previewed:
     return Previewed(build=result.build, why=why, tail=tail, tested=result.tested, difference=result.difference)
 
 
-def propose(report: Report, settings: GitHubSettings | None, *, repository: str, base: str) -> None:
-    """Have the pull request for what was recorded on the proposed branch, where `git.push` is pull-request.
+def propose(report: Report, settings: GitHubSettings | None, *, repository: str, branch: str, base: str) -> None:
+    """Have the pull request for what was recorded on the proposed `branch`, where `git.push` is pull-request.
 
     Without `announce.github` the branch is pushed and a person, or the host, opens it.
     """
@@ -112,7 +112,7 @@ def propose(report: Report, settings: GitHubSettings | None, *, repository: str,
     if not recorded:
         return
     if settings is None:
-        note(f"proposed on the branch {PROPOSAL}: open its pull request into {base}")
+        note(f"proposed on the branch {branch}: open its pull request into {base}")
         return
     from reconciler.announce.github_api import GitHub  # noqa: PLC0415 - PyGithub costs half a second
     from reconciler.announce.pull_request import PullRequest  # noqa: PLC0415 - as above
@@ -120,9 +120,9 @@ def propose(report: Report, settings: GitHubSettings | None, *, repository: str,
     names = ", ".join(result.image for result in recorded[:4]) + (" and others" if len(recorded) > 4 else "")
     try:
         opened = PullRequest(repository, GitHub(os.environ)).open_or_update_pull_request(
-            PROPOSAL, base, title=f"Record state: {names}", body=as_markdown(report.plan)
+            branch, base, title=f"Record state: {names}", body=as_markdown(report.plan)
         )
     except ReconcilerError as error:
-        note(f"the branch {PROPOSAL} is pushed, and its pull request is not opened: {error}")
+        note(f"the branch {branch} is pushed, and its pull request is not opened: {error}")
     else:
         note(f"proposed in {opened.url}")

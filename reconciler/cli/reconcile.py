@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import click
 from pydantic import BaseModel, ValidationError
 
 from reconciler.cli import options
-from reconciler.cli.conductor import Conductor
+from reconciler.cli.conductor import Conductor, refuse_elsewhere
 from reconciler.cli.preview import branch_of
 from reconciler.cli.preview import read as read_preview
 from reconciler.cli.printing import TIE, show_text, write_file
@@ -18,14 +20,15 @@ from reconciler.cli.progress import LogForm, watching
 from reconciler.cli.pull_request import Origin, is_fork, pull_request_number
 from reconciler.cli.signals import cancelled_by_signal
 from reconciler.cli.workspace import Workspace, note, plan_options
-from reconciler.git.proposal import PROPOSAL
+from reconciler.git.command import Git
+from reconciler.git.proposal import proposal_branch
 from reconciler.git.repository import Repository
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.printable import visible
 from reconciler.plan import words
-from reconciler.plan.smoke_words import outcome
+from reconciler.plan.smoke_words import outcome, texts, with_hints
 from reconciler.steps.result import Report, Result
 
 _KEPT_SECONDS = 3600
@@ -105,7 +108,7 @@ def command(
         known = read_preview(workspace, target, asked)
     else:
         origin = None
-        _refuse_elsewhere(target)
+        refuse_elsewhere(target)
         known = workspace.read(workspace.repository.tree(target.head), expected.options if expected else asked)
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
         conductor = Conductor(
@@ -115,26 +118,12 @@ def command(
     if junit is not None:
         write_file(junit, _as_junit(report))
     if as_json:
-        click.echo(json.dumps(_as_json(report, target), indent=2, ensure_ascii=False))
+        click.echo(json.dumps(_as_json(report, target, workspace.repository.git), indent=2, ensure_ascii=False))
     else:
-        branch = PROPOSAL if settings.git.push == "pull-request" else target.branch
+        proposed = proposal_branch(workspace.repository.git)
+        branch = proposed if settings.git.push == "pull-request" else target.branch
         _print(report, branch, workspace.repository, remote=settings.git.remote)
     return report.exit_code
-
-
-def _refuse_elsewhere(target: Target) -> None:
-    if target.elsewhere is not None:
-        raise UserError(
-            f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
-            mend=(
-                f"`git switch {target.branch}`",
-                "to build what this branch would change: `reconciler reconcile --preview`",
-            ),
-        )
-    if target.unpushed:
-        named = ", ".join(f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed[:3])
-        more = f" and {len(target.unpushed) - 3} more" if len(target.unpushed) > 3 else ""
-        note(f"not pushed to {target.branch}, so not considered: {named}{more}")
 
 
 def _read_plan(path: Path, asked: PlanOptions) -> Plan:
@@ -160,19 +149,34 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
         nothing = "nothing to do" if all(image.sync == "in-sync" for image in report.plan.images) else "nothing is done"
         show_text(f"{words.headline(report.plan)}: {nothing}.", hang=2)
     width = max((len(result.image) for result in report.results), default=0)
+    hints: set[str] = set()
     for result in report.results:
-        show_text(_line(result, width), hang=width + 14)
+        for line in _lines(result, width):
+            show_text(line, hang=width + 14)
+        for line in with_hints(result.tested.findings if result.tested is not None else (), given=hints):
+            show_text(f"  {line}", hang=4)
     commits = [result.commit for result in report.results if result.commit]
     tags = sum(len(result.tags) for result in report.results)
     if commits:
         pushed_to = "pushed to" if repository.remote(remote) is not None else "on"
         where = f"{_count(len(commits), 'commit')} {pushed_to} {branch}"
         show_text(f"Recorded in state/: {where} ({repository.newest(commits)[:7]}), {_count(tags, 'tag')}.", hang=2)
-    acted_on = {result.image for result in report.results}
+    acted_on = {result.image: result for result in report.results}
     for image in report.plan.images:
-        if image.image not in acted_on and image.sync != "in-sync":
+        done = acted_on.get(image.image)
+        if done is None and image.sync != "in-sync":
             for line in words.details(image):
                 note(f"{image.image}: {line}")
+        elif done is not None and done.stands and image.waits_for:
+            note(f"{image.image}: {image.waits_for}")  # what was not done, beside what was
+
+
+def _lines(result: Result, width: int) -> Iterator[str]:
+    """What became of an image, and each thing that was done beside it. What was changed is said by these alone."""
+    if result.status != "changed" or not result.did:
+        yield _line(result, width)
+    for deed in result.did:
+        yield f"{result.image:<{width}}  {deed.verb:<10}  {visible(deed.what)}"
 
 
 def _line(result: Result, width: int) -> str:
@@ -194,13 +198,14 @@ def _count(number: int, noun: str) -> str:
 def _as_junit(report: Report) -> str:
     from reconciler.plan.junit import Outcome, of_run  # noqa: PLC0415 - needed only here
 
-    return of_run(
-        report.plan,
-        [
-            Outcome(one.image, one.status, one.seconds, one.why, _told(one), one.tested.seconds if one.tested else 0)
-            for one in report.results
-        ],
-    )
+    def outcome_of(result: Result) -> Outcome:
+        seconds, findings = (result.tested.seconds, texts(result.tested.findings)) if result.tested else (0, ())
+        return Outcome(
+            result.image, result.status, result.seconds, result.why, _told(result), test_seconds=seconds,
+            findings=findings,
+        )  # fmt: skip
+
+    return of_run(report.plan, map(outcome_of, report.results))
 
 
 def _told(result: Result) -> tuple[str, ...]:
@@ -210,9 +215,9 @@ def _told(result: Result) -> tuple[str, ...]:
     return (str(result.error), *getattr(result.error, "tail", ()))
 
 
-def _as_json(report: Report, target: Target) -> dict[str, Any]:
+def _as_json(report: Report, target: Target, git: Git) -> dict[str, Any]:
     return {
-        "format_version": "1.0",
+        "format_version": "1.1",
         "branch": target.branch,
         "exit_code": report.exit_code,
         "plan": report.plan.model_dump(mode="json", exclude_none=True),
@@ -221,11 +226,12 @@ def _as_json(report: Report, target: Target) -> dict[str, Any]:
                 "image": result.image,
                 "status": result.status,
                 "why": result.why or None,
+                "did": [asdict(deed) for deed in result.did],
                 "build": _plain(result.build),
                 "smoke_test": _plain(result.tested),
                 "difference": _plain(result.difference),
                 "commit": result.commit,
-                "tags": result.tags,
+                "tags": [git.tag(name) for name in result.tags],
             }
             for result in report.results
         ],

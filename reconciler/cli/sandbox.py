@@ -13,6 +13,7 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from reconciler.cli.installation import install_with
 from reconciler.model.errors import UserError
 from reconciler.sandbox import launch, system
 from reconciler.sandbox.handle import Sandbox
@@ -105,7 +106,7 @@ def require_sandbox() -> None:
     if missing:
         raise UserError(
             f"the sandbox needs {' and '.join(missing)}, which the installed reconciler came without",
-            mend="install it with its extra: pip install 'reconciler[sandbox]'",
+            mend=install_with("sandbox"),
         )
 
 

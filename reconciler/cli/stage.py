@@ -31,8 +31,10 @@ class Stage:
         """Make a bare origin and a clone that hold the committed desired/ and state/ of a repository."""
         clone = clone_with_origin(source, folder, name="images")
         # The images' own programs (ansible-playbook) are installed beside ours, and sudo's PATH does not lead there.
-        path = os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)])
-        return cls(clone, {**os.environ, **environment, "PATH": path})
+        inherited = {**os.environ, **environment}
+        path = os.pathsep.join([sysconfig.get_path("scripts"), inherited.get("PATH", os.defpath)])
+        # A pager would wait for a key on a low terminal.
+        return cls(clone, {**inherited, "PATH": path, "GIT_PAGER": "cat"})
 
     def say(self, text: str) -> None:
         """Tell what happens next."""

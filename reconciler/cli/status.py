@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -17,6 +18,7 @@ from reconciler.cli.printing import fits, named, show_rows, show_text
 from reconciler.cli.workspace import Workspace, now
 from reconciler.model.plan import PlanOptions
 from reconciler.model.printable import visible
+from reconciler.plan.smoke_words import with_hints
 from reconciler.plan.standing import Standing, standings
 from reconciler.steps.look import look
 
@@ -42,13 +44,18 @@ def command(images: tuple[str, ...], *, rev: str, as_json: bool, directory: Path
     _, planned = look(known, None)
     rows = standings(planned, now=now())
     if as_json:
-        answer = {"format_version": "1.0", "images": [asdict(row) for row in rows]}
+        answer = {"format_version": "1.0", "images": [_as_json(row) for row in rows]}
         click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
     elif not rows:
         click.echo("desired/ declares no image, and nothing is recorded.")
     else:
         show(rows)
     return 0
+
+
+def _as_json(row: Standing) -> dict[str, Any]:
+    found = [finding.model_dump(mode="json", exclude_defaults=True) for finding in row.findings]
+    return {**asdict(row), "findings": found}
 
 
 def show(rows: Sequence[Standing]) -> None:
@@ -74,10 +81,26 @@ def _is_long(why: str) -> bool:
     return len(why) > _MOST_IN_A_CELL
 
 
-def remarks(rows: Iterable[Standing]) -> Iterator[str]:
+def remarks(rows: Sequence[Standing]) -> Iterator[str]:
     """What is too long for the table: a line for each thing that is to be said, with all images that it is said of."""
     said: defaultdict[str, list[str]] = defaultdict(list)
     for row in rows:
         if row.why is not None and _is_long(row.why):
             said[row.why].append(visible(row.image))
-    return (f"{named(names)}: {visible(why)}" for why, names in said.items())
+    yield from (f"{named(names)}: {visible(why)}" for why, names in said.items())
+    yield from _findings(rows)
+
+
+def _findings(rows: Iterable[Standing]) -> Iterator[str]:
+    """The same of what smoke tests found; how to get rid of it stands below the first finding of a kind."""
+    found: defaultdict[str, list[str]] = defaultdict(list)
+    kinds = {}
+    for row in rows:
+        for one in row.findings:
+            found[one.text].append(visible(row.image))
+            kinds[one.text] = one
+    given: set[str] = set()
+    for text, names in found.items():
+        first, *hint = with_hints([kinds[text]], given=given)
+        yield f"{named(names)}: {first}"
+        yield from hint

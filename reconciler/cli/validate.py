@@ -1,20 +1,24 @@
-"""`reconciler validate`: every declaration and template, without the registry and without Packer."""
+"""`reconciler validate`: every declaration and template, without the registry, and against the Packer that is here."""
 
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from reconciler.cli import options
 from reconciler.cli.printing import named
+from reconciler.cli.wording import to_fetch
 from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.state.lockfiles import read_lockfiles
+from reconciler.steps.observe import without_filtered
 
 
 @click.command("validate")
@@ -25,19 +29,27 @@ from reconciler.state.lockfiles import read_lockfiles
 def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
     """Check every declaration, template and lockfile.
 
-    Reads git alone: no registry, no Packer, no credentials. Exit codes: 0 all valid, 1 something is not.
+    Reads git alone: no registry, no credentials, and no Packer runs a template. Where Packer is installed, its version
+    is compared with what the templates require. Exit codes: 0 all valid, 1 something is not.
     """
     options.refuse_two_revisions(rev, worktree=worktree)
     workspace = Workspace(directory)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
     try:
-        fleet = read_fleet(tree)
+        fleet = without_filtered(read_fleet(tree), tree)
     except UserError as error:
         if as_json:
             _print_json({}, [error], [])
             return FAILED
         raise
     _, broken = read_lockfiles(tree)
+    refused, warnings = _against_packer(fleet)
+    fleet = replace(
+        fleet,
+        images={name: image for name, image in fleet.images.items() if name not in refused},
+        problems={**fleet.problems, **refused},
+        warnings=(*fleet.warnings, *warnings),
+    )
     problems = [*(problem for found in fleet.problems.values() for problem in found), *broken.values()]
     if as_json:
         _print_json(fleet.images, problems, fleet.warnings)
@@ -46,9 +58,27 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
     return FAILED if problems else DONE
 
 
+def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], list[str]]:
+    """The images that the Packer which is here refuses, and what is to be said besides. Not asked where none asks."""
+    if not any(image.template.required_version or image.template.plugins for image in fleet.images.values()):
+        return {}, []
+    from reconciler.build.packer.binary import find  # noqa: PLC0415 - most fleets ask for nothing
+    from reconciler.build.packer.plugins import survey  # noqa: PLC0415 - as above
+
+    try:
+        found = survey(find(os.environ), fleet.images.values(), os.environ)
+    except UserError as error:
+        return {}, [f"what the templates require was not compared with Packer: {error.what}"]
+    return found.refused, [to_fetch(one, images) for one, images in found.to_fetch.items()]
+
+
 def _print(fleet: Fleet, problems: list[UserError]) -> None:
+    given: tuple[str, ...] = ()
     for problem in problems:
-        click.echo(f"error: {problem}", err=True)
+        # A hint that stands right above is not said once more.
+        text = str(problem) if problem.mend != given else str(UserError(problem.what, where=problem.where))
+        click.echo(f"error: {text}", err=True)
+        given = problem.mend
     for warning in fleet.warnings:
         note(f"note: {warning}")
     for remark in grouped_notes(image for _, image in sorted(fleet.images.items())):

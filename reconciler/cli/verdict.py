@@ -13,10 +13,10 @@ import click
 from reconciler.cli import options
 from reconciler.cli.workspace import Workspace, note
 from reconciler.model.announcement import Announcement
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import LONGEST_TAG_VALUE, AwsSettings
 from reconciler.model.errors import DONE, PARTIAL, ReconcilerError, UserError
 from reconciler.model.lockfile import Artifact, Verdict
-from reconciler.plan.verdicts import LONGEST_VALUE, overrules, verdict_tags
+from reconciler.plan.verdicts import overrules, verdict_tags
 from reconciler.state.lockfiles import read_lockfile
 
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 @click.argument("image", shell_complete=options.complete_images)
 @click.argument("build")
 @click.argument("vote", type=click.Choice(["pass", "fail"]))
-@click.option("--evidence", required=True, metavar="URL", help="Where the proof can be read: a CI job, a report.")
+@click.option(
+    "--evidence", required=True, metavar="WHERE", help="Where the proof can be read: a CI job's address, a ticket."
+)
 @click.option("--by", metavar="NAME", help="Who votes. Default: the CI job's project, else the user's name.")
 @click.option(
     "--announcement",
@@ -53,18 +55,24 @@ def command(
     verdict = Verdict(status="passed" if vote == "pass" else "failed", by=by or _voter(), evidence=evidence)
     _refuse_too_long(verdict)
     if announcement is not None:
-        settings, artifacts = AwsSettings(), _announced(announcement, image=image, build=build)
+        settings, artifacts, remark = AwsSettings(), _announced(announcement, image=image, build=build), ""
     else:
-        settings, artifacts = _recorded(directory, image=image, build=build, verdict=verdict)
+        recorded = _recorded(directory, image=image, build=build, verdict=verdict)
+        if recorded is None:
+            return DONE
+        settings, artifacts, remark = recorded
     from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; errors above need it not
 
-    return _vote(Ec2Registry(settings, fleet=""), artifacts, verdict, named=f"{image} {build}")
+    registry, named = Ec2Registry(settings, fleet=""), f"{image} {build}"
+    _refuse_final(registry, artifacts, verdict, named=named)
+    if remark:
+        note(remark)  # what a vote leads to is said of one that counts
+    return _vote(registry, artifacts, verdict, named=named)
 
 
 def _vote(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str) -> int:
     """Tag every artifact: one region that fails leaves the vote in the others, where it counts as well."""
     failed: list[ReconcilerError] = []
-    _refuse_final(registry, artifacts, verdict, named=named)
     for artifact in artifacts:
         try:
             # Only the image: the snapshots need no verdict, and the voter no right to them.
@@ -101,16 +109,19 @@ def _refuse_final(registry: Registry, artifacts: Sequence[Artifact], verdict: Ve
 
 def _refuse_too_long(verdict: Verdict) -> None:
     if not verdict.evidence.strip():
-        raise UserError("--evidence is empty", mend="give the address where the proof can be read")
+        raise UserError("--evidence is empty", mend="say where the proof can be read: an address, a ticket")
     for option, value in (("--by", verdict.by), ("--evidence", verdict.evidence)):
-        if len(value) > LONGEST_VALUE:
+        if len(value) > LONGEST_TAG_VALUE:
             raise UserError(
-                f"{option} has {len(value)} characters, and a tag's value takes {LONGEST_VALUE}",
+                f"{option} has {len(value)} characters, and a tag's value takes {LONGEST_TAG_VALUE}",
                 mend="give the address of a page that leads there",
             )
 
 
-def _recorded(directory: Path, *, image: str, build: str, verdict: Verdict) -> tuple[AwsSettings, tuple[Artifact, ...]]:
+def _recorded(
+    directory: Path, *, image: str, build: str, verdict: Verdict
+) -> tuple[AwsSettings, tuple[Artifact, ...], str] | None:
+    """How AWS is reached, what to tag, and what the vote leads to; None where it is recorded and changes nothing."""
     workspace = Workspace(directory)
     tree = workspace.repository.tree()
     lock = read_lockfile(tree, image)
@@ -123,12 +134,14 @@ def _recorded(directory: Path, *, image: str, build: str, verdict: Verdict) -> t
     if found.verdict is not None and not overrules(found.verdict, verdict):
         if found.verdict.status != verdict.status:
             raise UserError(f"{build} is recorded as {found.verdict.status} by {found.verdict.by}, and that is final")
-        note(f"{build} is recorded as {found.verdict.status} already: this vote changes nothing")
-    elif verdict.status == "failed" and build == lock.channels.stable:
-        note(f"{build} is stable: the next run takes it back, to the build that was stable before")
+        click.echo(f"{image} {build} is recorded as {found.verdict.status} by {found.verdict.by}: nothing is changed")
+        return None
+    remark = ""
+    if verdict.status == "failed" and build == lock.channels.stable:
+        remark = f"{build} is stable: the next run takes it back, to the build that was stable before"
     elif build != lock.channels.candidate:
-        note(f"{build} is not the candidate any more: the verdict is recorded, and stable does not move")
-    return workspace.settings(tree).aws, found.artifacts
+        remark = f"{build} is not the candidate any more: the verdict is recorded, and stable does not move"
+    return workspace.settings(tree).aws, found.artifacts, remark
 
 
 def _announced(path: Path, *, image: str, build: str) -> tuple[Artifact, ...]:

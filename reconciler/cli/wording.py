@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from functools import singledispatch
 
+from reconciler.cli.printing import named
 from reconciler.model import events
 from reconciler.model.printable import visible
 from reconciler.plan.words import duration
@@ -12,6 +15,27 @@ from reconciler.plan.words import duration
 def describe(event: events.Event) -> tuple[str, ...]:
     """An event in words, a fact a line, without the image's name. What a build or a test printed steers no terminal."""
     return tuple(map(visible, _told(event)))
+
+
+class Wording:
+    """Puts the events of one run into words. A hint that was given is not given again, whichever image it was for."""
+
+    def __init__(self) -> None:
+        self._given: set[str] = set()
+
+    def __call__(self, event: events.Event) -> tuple[str, ...]:
+        """An event as `describe` has it, but for hints that stand above."""
+        if not isinstance(event, events.Failed):
+            return describe(event)
+        what, *hints = event.what.split("\n")
+        new = [hint for hint in hints if hint not in self._given]
+        self._given.update(hints)
+        return describe(dataclasses.replace(event, what="\n".join([what, *new])))
+
+
+def to_fetch(requirement: str, images: Sequence[str]) -> str:
+    """A plugin that templates require and that is not installed yet."""
+    return f"`packer init` fetches {requirement} at the next build of {named(images)}"
 
 
 @singledispatch
@@ -54,7 +78,8 @@ def _(event: events.Testing) -> tuple[str, ...]:
 @_told.register
 def _(event: events.Tested) -> tuple[str, ...]:
     if event.status == "passed":
-        return (f"smoke test: {event.tests} passed in {duration(event.seconds)}",)
+        found = f", {len(event.findings)} found" if event.findings else ""
+        return (f"smoke test: {event.tests} passed{found} in {duration(event.seconds)}", *event.findings)
     if event.status == "skipped":
         return (f"not tested: {event.why}",)
     return (f"smoke test: failed after {duration(event.seconds)}",)

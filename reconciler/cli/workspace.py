@@ -20,16 +20,18 @@ from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.repository import Repository
 from reconciler.git.target import Target
 from reconciler.model.declaration import Settings
-from reconciler.model.errors import Contention, ReconcilerError, Transient, UserError
+from reconciler.model.errors import Contention, Locked, ReconcilerError, Transient, UserError
 from reconciler.model.plan import PlanOptions
 from reconciler.model.printable import visible_lines
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.planning import Known
+from reconciler.plan.presence import same_fleet
+from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.steps.observe import read_repository
 
 if TYPE_CHECKING:
     from reconciler.announce.protocol import Announcer
-    from reconciler.build.protocol import Builder
+    from reconciler.build.build import Packer
     from reconciler.git.recorder import Recorder
     from reconciler.registry.ec2 import Ec2Registry
     from reconciler.registry.protocol import Registry
@@ -46,7 +48,7 @@ class Workspace:
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision."""
-        return read_repository(tree, fleet_name=self._fleet_name(tree), now=now(), options=options)
+        return read_repository(tree, fleet_name=self._fleet_name(tree, self.settings(tree)), now=now(), options=options)
 
     def settings(self, tree: Tree) -> Settings:
         """The controller's own settings at a revision."""
@@ -62,7 +64,7 @@ class Workspace:
         Reading a thousand declarations and listing their artifacts take about as long; so they are done at once.
         """
         settings = self.settings(tree)
-        registry = _ec2(settings, settings.fleet or self._fleet_name(tree))
+        registry = _ec2(settings, self._fleet_name(tree, settings))
         regions = settings.defaults.get("regions")
         if isinstance(regions, list) and regions:
             registry.expect(sorted(map(str, regions)))
@@ -89,7 +91,7 @@ class Workspace:
         import tenacity  # noqa: PLC0415 - 70 ms that plan need not pay
 
         retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type(Contention),
+            retry=tenacity.retry_if_exception_type((Contention, Locked)),
             stop=tenacity.stop_after_attempt(10),
             wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
             reraise=True,
@@ -100,12 +102,15 @@ class Workspace:
         """Whoever records to the branch that the settings name."""
         return self.repository.recorder(settings.git, now=now, sleep=time.sleep, random=random.random)
 
-    def builder(self) -> Builder:
+    def builder(self) -> Packer:
         """The Packer that is installed. Raises UserError where there is none that can be used."""
         from reconciler.build.build import Packer  # noqa: PLC0415 - plan never builds
-        from reconciler.build.packer import find  # noqa: PLC0415 - as above
+        from reconciler.build.packer.binary import find  # noqa: PLC0415 - as above
 
-        return Packer(find(os.environ))
+        binary = find(os.environ)
+        for passed_over in binary.passed_over:
+            note(f"passed over: {passed_over}")
+        return Packer(binary)
 
     def testbed(self, known: Known, *, cancelled: threading.Event, keep_failed: int) -> Testbed:
         """What boots and tests what was built. Raises UserError where there is no SSH to test it through."""
@@ -142,8 +147,16 @@ class Workspace:
             ) from error
         return folder
 
-    def _fleet_name(self, tree: Tree) -> str:
-        return self.repository.fleet_name(self.settings(tree).git.remote)
+    def _fleet_name(self, tree: Tree, settings: Settings) -> str:
+        """The fleet's name: as declared, else the remote's, in the spelling in which it is recorded."""
+        if settings.fleet is not None:
+            return settings.fleet
+        spelt, name = self.repository.fleet_names(settings.git.remote)
+        recorded = recorded_fleet(tree)
+        if recorded is not None:
+            return recorded if same_fleet(recorded, name) or same_fleet(recorded, spelt) else name
+        # One that was recorded before there were statements goes by what its clones say.
+        return spelt if name != spelt and holds_builds(tree) else name
 
 
 def _ec2(settings: Settings, fleet_name: str, cancelled: threading.Event | None = None) -> Ec2Registry:

@@ -49,7 +49,7 @@ def read_declared(
     own = Located({}, Place(folder.image_file if folder.image_file in folder.files else folder.path))
     if folder.image_file in folder.files:
         try:
-            document = read_yaml(contents.read(folder.image_file), folder.image_file)
+            document = read_yaml(contents.read_itself(folder.image_file), folder.image_file)
         except UserError as error:
             return None, (error,)
         if document.problems:

@@ -11,9 +11,11 @@ from reconciler.desired.packer.names import folder_of, may_be_legacy
 from reconciler.desired.packer.syntax import SourceFile
 from reconciler.desired.packer.template import ReadTemplate, Setting, read_template
 from reconciler.desired.packer.unfit import misfit
-from reconciler.desired.packer.variables import GIVEN_BY_US
+from reconciler.desired.packer.value import UNKNOWN
 from reconciler.desired.templates import TemplateFiles
+from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import UserError
+from reconciler.model.template import GIVEN_TAGS, GIVEN_TEXTS
 
 
 def read(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[ReadTemplate | None, list[UserError]]:
@@ -37,8 +39,9 @@ def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tupl
         folder=folder_of(files.template[0]),
         working_dir=files.working_dir,
         only={pattern: declared.place("packer", "only", index) for index, pattern in enumerate(packer.only)},
-        variables=packer.variables,
+        variables={**packer.variables, **_given_as(declared)},
         var_files=tuple(variables),
+        files=contents,
     )
     is_json = may_be_legacy(files.template[0])
     try:
@@ -47,12 +50,27 @@ def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tupl
         return None, [error]
 
 
+def _given_as(declared: Declared) -> dict[str, object]:
+    """The variable that image.yaml names for the source: its value is ours to give, when the source is pinned."""
+    source = declared.declaration.source
+    return {source.variable: UNKNOWN} if source is not None and source.variable is not None else {}
+
+
 def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
     """Packer refuses a value for a variable that the template does not declare; and some are ours to give."""
     problems = []
+    source = declared.declaration.source
+    if source is not None and source.variable in (GIVEN_TEXTS | GIVEN_TAGS) - {SOURCE_AMI}:
+        what = f"source.variable: {source.variable} is given something else by the reconciler"
+        where = declared.place("source", "variable")
+        problems.append(UserError(what, where=where, mend="name the variable that `source_ami` is taken from"))
     for name, value in declared.declaration.packer.variables.items():
         where = declared.place("packer", "variables", name)
-        if name in GIVEN_BY_US:
+        is_own = facts.template.declares(name) and not facts.template.takes(name)
+        if name in _given_as(declared):
+            what = f"packer.variables: {name} is given by the reconciler, as `source.variable` says"
+            problems.append(UserError(what, where=where, mend="remove it here, or there"))
+        elif name in GIVEN_TEXTS | GIVEN_TAGS and not is_own:
             mend = "declare `source:` instead" if name == "source_ami" else "remove it"
             problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, mend=mend))
         elif not facts.template.declares(name):
@@ -60,6 +78,15 @@ def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
             problems.append(
                 UserError(
                     f'packer.variables: the template declares no variable "{shorten(name)}"', where=where, mend=mend
+                )
+            )
+        elif facts.template.format == "json" and isinstance(value, list | dict):
+            problems.append(
+                UserError(
+                    f'packer.variables: "{shorten(name)}" is a list or a mapping, and the variables of a JSON template '
+                    "are texts",
+                    where=where,
+                    mend="write one text, as the template takes it apart",
                 )
             )
         else:

@@ -7,25 +7,27 @@ from collections.abc import Container, Iterable, Mapping
 from reconciler.desired.as_built import image_as_built
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared, read_declared
-from reconciler.desired.folders import DESIRED, IMAGE_FILE, Folder, folders_of, is_image, problems_of
+from reconciler.desired.folders import DESIRED, Folder, folders_of, is_image, problems_of
 from reconciler.desired.lineage import wrong_moves, wrong_parents, wrong_regions
 from reconciler.desired.located import Located
-from reconciler.desired.packer.names import may_be_legacy, why_not_legacy
-from reconciler.desired.paths import resolve
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
+from reconciler.desired.tags import with_notes_on_tags, wrong_tags
 from reconciler.desired.templates import TemplateFiles, locate
+from reconciler.desired.unread import unread
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile
-from reconciler.model.tree import REGULAR_MODES, Tree
+from reconciler.model.tree import Tree
+from reconciler.plan.reasons import repository_path
 
 
 def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) -> Fleet:
     """Read every image that is declared at a revision.
 
     Where the lockfiles are given (`recorded`, by image), an image that is as it was built last is an UnreadImage.
-    What is wrong with one image stands in `Fleet.problems`, and the others go on. File contents are asked for twice
-    at most: what stands in the images' folders, then templates and var files that are elsewhere.
+    What is wrong with one image stands in `Fleet.problems`, and the others go on. File contents are asked for three
+    times: what stands in the images' folders, then templates and var files that are elsewhere, then what these name
+    that may name more; and once more for each role or so that nobody named before.
 
     Raises:
         UserError: there is no desired/, or desired/reconciler.yaml is broken.
@@ -33,14 +35,10 @@ def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) ->
     """
     contents = Contents(tree)
     if not contents.paths.under(DESIRED):
-        raise UserError(
-            "there is no folder desired/ at this commit",
-            where=Place(DESIRED),
-            mend="declare an image: a folder desired/<image>/ with a Packer template in it, committed",
-        )
+        raise _nothing_declared(contents)
     folders = folders_of(contents.paths)
     contents.load([SETTINGS_FILE, *contents.links(), *(path for folder in folders for path in folder.read_first())])
-    settings = read_settings(contents.read(SETTINGS_FILE) if SETTINGS_FILE in contents.paths.entries else None)
+    settings = read_settings(contents.read_itself(SETTINGS_FILE) if SETTINGS_FILE in contents.paths.entries else None)
     every, folders = folders, [folder for folder in folders if is_image(folder, contents)]
 
     problems: dict[str, list[UserError]] = {}
@@ -49,7 +47,9 @@ def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) ->
     orphans = dict(wrong_parents(declared, names=names))
     problems |= {name: [problem] for name, problem in orphans.items()}
     images = _images(declared, contents, problems=problems, orphans=orphans, recorded=recorded or {})
-    for name, problem in (*wrong_regions(declared, images), *wrong_moves(declared, names=names)):
+    images = dict(with_notes_on_tags(images, announcers=settings.settings.announce.names))
+    wrong = (*wrong_regions(declared, images), *wrong_moves(declared, names=names), *wrong_tags(declared, images))
+    for name, problem in wrong:
         problems.setdefault(name, []).append(problem)
         images.pop(name, None)
     shared = [folder for folder in every if folder.name not in names]
@@ -57,8 +57,32 @@ def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) ->
         settings=settings.settings,
         images=dict(sorted(images.items())),
         problems={name: tuple(found) for name, found in sorted(problems.items())},
-        warnings=(*_warnings(contents, names=names), *_no_templates(shared, declared.values(), contents)),
+        warnings=tuple(unread(contents, shared, inputs=_inputs(declared, images, contents) if shared else frozenset())),
     )
+
+
+def _nothing_declared(contents: Contents) -> UserError:
+    """The error for a revision without desired/. Where a fleet lives elsewhere in the repository, it says where."""
+    inside = f"/{DESIRED}/"
+    folders = {path.partition(inside)[0] for path in contents.paths.entries if inside in path}
+    elsewhere = [f"there is {folder}/{DESIRED}/: work on it with -C {folder}" for folder in sorted(folders)[:3]]
+    return UserError(
+        f"there is no folder {DESIRED}/ at this commit",
+        where=Place(DESIRED),
+        mend=elsewhere or "declare an image: a folder desired/<image>/ with a Packer template in it, committed",
+    )
+
+
+def _inputs(declared: Mapping[str, Declared], images: Mapping[str, Image], contents: Contents) -> frozenset[str]:
+    """Every file that feeds an image; of an invalid one, what its declaration names."""
+    read = (repository_path(image.folder, file.path) for image in images.values() for file in image.inputs)
+    packers = ((one.folder.path, one.declaration.packer) for one in declared.values())
+    named = (
+        contents.paths.resolve(written, folder)
+        for folder, packer in packers
+        for written in (*packer.inputs, *packer.var_files)
+    )
+    return frozenset([*read, *(file for path in named if path is not None for file in contents.at(path))])
 
 
 def _declared(
@@ -94,70 +118,33 @@ def _images(
     images: dict[str, Image] = {}
     for name, located in files.items():
         lock = recorded.get(name) if name not in orphans else None
-        image: Image | None = image_as_built(declared[name], located, contents, recorded=lock) if lock else None
-        if image is None:
-            image = _read(declared[name], located, contents, problems=problems, has_parent=name not in orphans)
-        if image is not None and name not in orphans:
+        image = image_as_built(declared[name], located, contents, recorded=lock) if lock else None
+        if image is not None:
             images[name] = image
-    return images
+    unknown = {name: located for name, located in files.items() if name not in images}
+    return images | _read(unknown, declared, contents, problems=problems, orphans=orphans)
 
 
 def _read(
-    declared: Declared,
-    files: TemplateFiles,
+    files: Mapping[str, TemplateFiles],
+    declared: Mapping[str, Declared],
     contents: Contents,
     *,
     problems: dict[str, list[UserError]],
-    has_parent: bool,
-) -> Image | None:
-    from reconciler.desired.image import read_image  # noqa: PLC0415 - its parsers cost 35 ms; see image_as_built
+    orphans: Container[str],
+) -> dict[str, Image]:
+    """Read the templates of these images, and what they name: of all of them in one call."""
+    if not files:
+        return {}
+    from reconciler.desired.image import as_image, read_facts  # noqa: PLC0415 - its parsers cost 35 ms: image_as_built
 
-    image, wrong = read_image(declared, files, contents, has_parent=has_parent)
-    if wrong:
-        problems.setdefault(declared.folder.name, []).extend(wrong)
-    return image
-
-
-def _warnings(contents: Contents, *, names: Container[str]) -> Iterable[str]:
-    """Files below desired/ that nobody reads although somebody may think so."""
-    for path in contents.paths.under(DESIRED):
-        _, name, *below = path.split("/")
-        if len(below) > 1 and name not in names and path.endswith((".pkr.hcl", f"/{IMAGE_FILE}")):
-            yield f"{path} is not read; an image is a folder directly in {DESIRED}/"
-    yield from _mistaken_for_images(contents)
-    for path in contents.paths.directly_in(DESIRED):
-        name = path.rpartition("/")[2]
-        if name in ("reconciler.yml", "reconcile.yaml", "reconciler.json"):
-            yield f"{path} is not read; the settings are in {SETTINGS_FILE}"
-        elif name == "image.yaml" or name.endswith((".pkr.hcl", ".pkr.json")):
-            yield f"{path} is not read; an image is a folder of its own in {DESIRED}/"
-
-
-def _is_json(path: str, contents: Contents) -> bool:
-    return may_be_legacy(path) and contents.paths.entries[path].mode in REGULAR_MODES
-
-
-def _mistaken_for_images(contents: Contents) -> Iterable[str]:
-    """Links to folders, which git does not show as folders, and folders that are called image.yaml."""
-    for path in contents.paths.directly_in(DESIRED):
-        target = resolve(contents.target(path) or "", DESIRED)
-        if target not in (None, DESIRED) and contents.paths.under(target):
-            yield f"{path} is not read: it is a symbolic link, and an image is a folder of its own"
-    for folder in folders_of(contents.paths):
-        if contents.paths.under(folder.image_file):
-            yield f"{folder.image_file} is not read: it is a folder, and a declaration is a file"
-
-
-def _no_templates(shared: Iterable[Folder], declared: Iterable[Declared], contents: Contents) -> Iterable[str]:
-    """JSON files that look like the one template of their folder, are none, and are no image's input either."""
-    found = {folder: path for folder in shared for path in reversed(folder.files) if _is_json(path, contents)}
-    if not found:
-        return
-    named = {
-        resolve(written, one.folder.path)
-        for one in declared
-        for written in (*one.declaration.packer.inputs, *one.declaration.packer.var_files)
-    }
-    for folder, path in found.items():
-        if named.isdisjoint({path, folder.path, DESIRED}):
-            yield f"{path} is not read: {why_not_legacy(contents.read(path))}"
+    facts = {name: read_facts(declared[name], located, contents) for name, located in files.items()}
+    contents.load(path for one in facts.values() for path in one.reads_next)
+    images: dict[str, Image] = {}
+    for name, one in facts.items():
+        image, wrong = as_image(one, contents, has_parent=name not in orphans)
+        if wrong:
+            problems.setdefault(name, []).extend(wrong)
+        if image is not None and name not in orphans:
+            images[name] = image
+    return images

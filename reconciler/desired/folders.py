@@ -70,7 +70,7 @@ def is_image(folder: Folder, contents: Contents) -> bool:
 def legacy_templates(folder: Folder, contents: Contents) -> list[str]:
     """The JSON templates from before HCL2 that are directly in a folder."""
     candidates = [path for path in folder.files if may_be_legacy(path)]
-    return [path for path in candidates if _is_file(path, contents) and is_legacy(contents.read(path), path)]
+    return [path for path in candidates if contents.is_file(path) and is_legacy(contents.read(path), path)]
 
 
 def problems_of(folder: Folder) -> tuple[UserError, ...]:
@@ -110,7 +110,3 @@ def _why(name: str) -> str:
         if not re.fullmatch(r"[a-z0-9._-]", character):
             return "a space" if character == " " else f'the character "{shorten(character)}" (U+{ord(character):04X})'
     return f'it begins or ends with "{name[0] if not name[0].isalnum() else name[-1]}"'
-
-
-def _is_file(path: str, contents: Contents) -> bool:
-    return contents.paths.entries[path].mode.startswith("100")

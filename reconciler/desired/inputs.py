@@ -2,48 +2,107 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import posixpath
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared
 from reconciler.desired.located import shorten
-from reconciler.desired.packer.names import folder_of
-from reconciler.desired.paths import ROOT, Paths, relative, resolve
+from reconciler.desired.paths import ROOT, Paths, contains, relative
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import InputFile
 
 if TYPE_CHECKING:
     from reconciler.desired.packer.file_references import Read
+    from reconciler.desired.templates import TemplateFiles
 
 _STATE = "state"
+_NOWHERE = "/dev/null"
+"""The one file outside of a repository that never changes: links to it switch off units of systemd."""
 
 
-def input_paths(declared: Declared, paths: Paths, *, read: Iterable[str]) -> tuple[list[str], tuple[UserError, ...]]:
-    """The paths that feed an image: its folder without image.yaml, what `packer.inputs` names, and what was `read`.
+@dataclass
+class Inputs:
+    """The paths that feed an image, and what is to be said of them."""
 
-    Returns:
-        The paths in order, each once, and a problem for each entry of `inputs` that can't be one.
+    paths: set[str]
+    problems: list[UserError] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def declared_inputs(declared: Declared, files: TemplateFiles, contents: Contents) -> Inputs:
+    """What feeds an image whatever its template says.
+
+    That is its folder without image.yaml, what `packer.inputs` names, the template and its var files, and where links
+    in all of that lead. A problem tells of each entry of `inputs`, and of each link, that can't be one.
     """
-    folder = declared.folder
-    found = set(paths.under(folder.path)) | set(read)
-    problems = []
+    folder, paths = declared.folder, contents.paths
+    found = Inputs(set(paths.under(folder.path)) | set(files.all))
     for index, written in enumerate(declared.declaration.packer.inputs):
         where = declared.place("packer", "inputs", index)
-        target = resolve(written, folder.path)
+        target = paths.resolve(written, folder.path)
         problem = _refuse(written, target, name=folder.name, where=where)
-        files = [] if target is None or problem else paths.at(target)
-        if problem is None and not files:
+        named = [] if target is None or problem else contents.at(target)
+        if problem is None and not named:
             problem = UserError(
                 f'packer.inputs: "{shorten(written)}" is nothing that is committed',
                 where=where,
                 mend=f"it was looked for at {target} from the repository's root; name a file or a folder, no pattern",
             )
         if problem is not None:
-            problems.append(problem)
-        found.update(files)
-    found.discard(folder.image_file)
-    return sorted(found), tuple(problems)
+            found.problems.append(problem)
+        found.paths.update(named)
+    _follow_links(found, declared, contents)
+    found.paths.update(files.links)
+    return found
+
+
+def template_inputs(
+    declared: Declared, reads: Iterable[Read], contents: Contents, *, working_dir: str, template: str
+) -> Inputs:
+    """What feeds an image because the template names it, or because what it names draws on it.
+
+    `template` is the template's folder. A problem tells of what Packer needs and would not find.
+    """
+    from reconciler.desired.drawn import drawn  # noqa: PLC0415 - parsers that a fleet in sync needs not
+
+    found = Inputs(set())
+    around = (declared.folder.path, working_dir, template)
+    there = []
+    passed: set[str] = set()
+    for written in reads:
+        path = contents.paths.resolve(written.path, ROOT)
+        read = written if path in (None, written.path) else replace(written, path=path)
+        files = _files_of(read, contents) if path is not None else []
+        module = _submodule(read, contents)
+        if not files or module is not None:
+            if module is not None and read.weight != "mentioned":
+                found.problems.append(_not_exported(read, module))
+            elif read.weight == "needed":
+                found.problems.append(_absent(read, contents, template=template))
+        elif read.weight == "mentioned" and not _is_named(read, contents, around=around):
+            if not read.is_word and not set(files) <= set(contents.paths.under(declared.folder.path)):
+                found.notes.append(_too_wide(read))
+        else:
+            there.append(read)
+            found.paths.update(files)
+            followed = contents.follow(read.path)
+            passed.update(followed.links if followed.path is not None else ())
+            if any(contains(one, other) for one, other in ((read.path, _STATE), (_STATE, read.path))):
+                found.notes.append(_without_state(read))
+    found.paths.update(drawn(there, contents, working_dir=working_dir, template_folder=template))
+    _follow_links(found, declared, contents)
+    # Of the links on the way to a file, that file counts, and not all that they lead to.
+    found.paths |= passed
+    return found
+
+
+def all_inputs(one: Inputs, other: Inputs) -> Inputs:
+    """Both taken together, each problem and each note once."""
+    problems = {(str(problem)): problem for problem in (*one.problems, *other.problems)}
+    return Inputs(one.paths | other.paths, list(problems.values()), list(dict.fromkeys([*one.notes, *other.notes])))
 
 
 def input_files(input_paths: Iterable[str], paths: Paths, *, folder: str) -> tuple[InputFile, ...]:
@@ -55,68 +114,66 @@ def input_files(input_paths: Iterable[str], paths: Paths, *, folder: str) -> tup
     return tuple(sorted(InputFile(relative(entry.path, folder), entry.mode, entry.oid) for entry in entries))
 
 
-def unlisted_reads(
-    reads: Sequence[Read], inputs: Iterable[str], declared: Declared, paths: Paths
-) -> tuple[UserError, ...]:
-    """A problem for each path that the template reads and that a change of would go unnoticed, or that is not there."""
-    known = frozenset(inputs)
-    problems = []
-    for read in reads:
-        files = [] if read.path.startswith("..") else paths.at(read.path)
-        submodule = paths.submodule_of(read.path)
-        if not files or submodule is not None:
-            if not read.may_be_absent:
-                problems.append(_absent(read, paths) if submodule is None else _not_exported(read, submodule))
-            continue
-        # An image.yaml is read by us, and not by a build.
-        missing = [path for path in files if path not in known and path != declared.folder.image_file]
-        if missing:
-            problems.append(_unlisted(read, missing[0], declared))
-    return tuple(problems)
-
-
-def notes_on_inputs(mentions: Sequence[Read], inputs: Iterable[str], paths: Paths) -> Iterator[str]:
-    """What stops nothing: submodules, and files outside of the inputs that a command of the template may read."""
-    known = frozenset(inputs)
-    for path in sorted(known):
+def notes_on_submodules(inputs: Iterable[str], paths: Paths) -> Iterator[str]:
+    """What stops nothing: submodules among the inputs."""
+    for path in sorted(inputs):
         if paths.submodule_of(path) == path:
             yield f"{path} is a submodule, which is not exported: what is in it is missing from the build"
-    for mention in mentions:
-        if any(path not in known for path in paths.at(mention.path)):
-            yield (
-                f"{mention.place}: a command names {shorten(mention.path, limit=120)}, which is not among the image's "
-                "inputs: if it reads that, a change would go unnoticed"
-            )
 
 
-def unlisted_targets(inputs: Iterable[str], declared: Declared, contents: Contents) -> Iterator[UserError]:
-    """A problem for each symbolic link among the inputs that leads to something that is not among them.
+def _files_of(read: Read, contents: Contents) -> list[str]:
+    """What is there to be read. Where a link on the way to it leads out of the repository, that link."""
+    if read.is_pattern:
+        return contents.paths.matching(read.path)
+    followed = contents.follow(read.path)
+    if followed.path is None:
+        # Out of the repository: what is needed there is told with the link, what is only mentioned is let be.
+        return [] if read.weight == "mentioned" else list(followed.links)
+    return contents.paths.at(followed.path)
 
-    The link counts by its own blob: what it leads to, in the repository or out of it, could change without the key.
-    """
-    known = frozenset(inputs)
-    for path in sorted(known):
-        written = contents.target(path)
-        if written is None:
+
+def _submodule(read: Read, contents: Contents) -> str | None:
+    real = contents.follow(read.path).path
+    return contents.paths.submodule_of(real) if real is not None else None
+
+
+def _is_named(read: Read, contents: Contents, *, around: Iterable[str]) -> bool:
+    """Whether a command means what it mentions: a file, or a folder that is no mere word and holds none of `around`."""
+    real = contents.follow(read.path).path
+    if read.is_pattern or real is None or real in contents.paths.entries:
+        return True
+    return not read.is_word and not any(contains(real, folder) for folder in around)
+
+
+def _follow_links(found: Inputs, declared: Declared, contents: Contents) -> None:
+    """Add what the links lead to, and take away what is never an input: state/, and the image's own declaration."""
+    waiting = sorted(found.paths)
+    links: dict[str, None] = {}
+    while waiting:
+        path = waiting.pop()
+        target = contents.target(path)
+        if target is None or path in links:
             continue
-        target = None if written.startswith("/") else resolve(written, folder_of(path))
-        if target is None:
-            yield UserError(
-                f"this link leads to {shorten(written, limit=120)}, which is outside of the repository: "
-                "a change of it would go unnoticed",
-                where=Place(path),
-                mend="commit what it leads to, or remove the link",
-            )
+        links[path] = None
+        if target == _NOWHERE:
             continue
-        if all(file in known for file in contents.paths.at(target)):
+        if contents.follow(path).path is None:
+            found.problems.append(_leads_out(path, target))
             continue
-        entry = relative(target, declared.folder.path)
-        yield UserError(
-            f"this link leads to {shorten(target, limit=120)}, which is not among the image's inputs: "
-            "a change of it would go unnoticed",
-            where=Place(path),
-            mend=f'add "{entry}" to packer.inputs in {declared.folder.image_file}',
-        )
+        new = [one for one in contents.at(path) if one not in found.paths]
+        found.paths.update(new)
+        waiting += new
+    found.paths.discard(declared.folder.image_file)
+    found.paths = {path for path in found.paths if not path.startswith(contents.paths.states)}
+
+
+def _leads_out(path: str, target: str) -> UserError:
+    return UserError(
+        f"this link leads to {shorten(target, limit=120)}, which is outside of the repository: "
+        "a change of it would go unnoticed",
+        where=Place(path),
+        mend="commit what it leads to, or remove the link",
+    )
 
 
 def _refuse(written: str, target: str | None, *, name: str, where: Place) -> UserError | None:
@@ -125,13 +182,26 @@ def _refuse(written: str, target: str | None, *, name: str, where: Place) -> Use
         return UserError(
             f"{what} leads out of the repository", where=where, mend="commit what the build needs to this repository"
         )
-    if target in (ROOT, _STATE) or target.startswith(f"{_STATE}/"):
+    if contains(target, _STATE) or target.startswith(f"{_STATE}/"):
         return UserError(
             f"{what} contains state/, where every build of {name} is recorded: each build would call for the next",
             where=where,
             mend="name the folders that the build reads",
         )
     return None
+
+
+def _without_state(read: Read) -> str:
+    what = "the whole repository" if contains(read.path, ROOT) else shorten(read.path, limit=120)
+    more = "; any other commit calls for a build" if contains(read.path, ROOT) else ""
+    return f"{read.place}: the template reads {what}, state/ included, which is left out of the key{more}"
+
+
+def _too_wide(read: Read) -> str:
+    return (
+        f"{read.place}: a command names {shorten(read.path, limit=120)}, which holds more than the image: "
+        "if it reads what is not in packer.inputs, a change would go unnoticed"
+    )
 
 
 def _not_exported(read: Read, submodule: str) -> UserError:
@@ -143,33 +213,17 @@ def _not_exported(read: Read, submodule: str) -> UserError:
     )
 
 
-def _absent(read: Read, paths: Paths) -> UserError:
-    if read.path.startswith(".."):
+def _absent(read: Read, contents: Contents, *, template: str) -> UserError:
+    if contents.paths.resolve(read.path, ROOT) is None:
         return UserError(
             "the template reads a file that is outside of the repository",
             where=read.place,
             mend=f"it leads to {read.path} from the repository's root; paths are relative to packer.working_dir",
         )
     mend = "is it committed? Paths in a template are relative to packer.working_dir, by default the image's folder"
-    if read.from_root is not None and paths.at(read.from_root):
+    beside = posixpath.normpath(posixpath.join(template, posixpath.relpath(read.path, read.base)))
+    if read.from_root is not None and contents.paths.at(read.from_root):
         mend = f"there is {shorten(read.from_root, limit=120)} at the root: to run Packer there, set working_dir: /"
+    elif beside != read.path and contents.paths.at(beside):
+        mend = f"there is {shorten(beside, limit=120)}: to run Packer in the template's folder, name it as working_dir"
     return UserError(f"there is no file {shorten(read.path, limit=120)} at this commit", where=read.place, mend=mend)
-
-
-def _unlisted(read: Read, missing: str, declared: Declared) -> UserError:
-    folder = declared.folder
-    if read.path == ROOT:
-        return UserError(
-            "the template reads the whole repository, so that every commit would call for a build",
-            where=read.place,
-            mend="let it read the folders that it needs",
-        )
-    # Naming the folder of a file beside others is what people mean for roles; the file alone is what is known.
-    entry = relative(read.path, folder.path)
-    beside = f" (or the folder {relative(folder_of(missing), folder.path)})" if missing == read.path else ""
-    return UserError(
-        f"the template reads {shorten(read.path, limit=120)}, which is not among the image's inputs: "
-        "a change of it would go unnoticed",
-        where=read.place,
-        mend=f'add "{entry}" to packer.inputs in {folder.image_file}{beside}',
-    )

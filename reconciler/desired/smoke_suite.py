@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from reconciler.desired.declared import Declared
 from reconciler.desired.located import shorten
-from reconciler.desired.paths import Paths, resolve
+from reconciler.desired.paths import Paths
 from reconciler.model.errors import Place, UserError
 from reconciler.model.tree import REGULAR_MODES
 
@@ -20,7 +20,7 @@ def wrong_suite(declared: Declared, paths: Paths) -> UserError | None:
     if written is None:
         return None
     where = declared.place("smoke_test", "suite")
-    path = resolve(written, declared.folder.path)
+    path = paths.resolve(written, declared.folder.path)
     if path is None:
         return UserError(
             f'smoke_test.suite: "{shorten(written)}" leads out of the repository',

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from dataclasses import dataclass
 
 from reconciler.desired.contents import Contents
@@ -16,7 +17,7 @@ from reconciler.desired.packer.names import (
     may_be_legacy,
     why_not_legacy,
 )
-from reconciler.desired.paths import ROOT, resolve
+from reconciler.desired.paths import ROOT
 from reconciler.model.errors import UserError
 
 
@@ -28,6 +29,8 @@ class TemplateFiles:
     auto_variables: tuple[str, ...]
     var_files: tuple[str, ...]
     working_dir: str
+    links: tuple[str, ...] = ()
+    """Symbolic links on the way to the template's folder and to where Packer runs."""
 
     @property
     def all(self) -> tuple[str, ...]:
@@ -42,39 +45,58 @@ def locate(declared: Declared, contents: Contents) -> TemplateFiles:
         UserError: one is not there, or no template is.
     """
     packer = declared.declaration.packer
-    folder = _path(declared, packer.template, "template")
+    named = _path(declared, contents, packer.template, "template")
     paths = contents.paths
-    if folder in paths.entries:
-        template, folder = [folder], folder_of(folder)
-        auto = [path for path in paths.directly_in(folder) if path.endswith(AUTO_VARIABLES)]
+    links: list[str] = []
+    if contents.is_file(named):
+        template = [_in_real_folder(named, contents, links)]
+        folder = folder_of(template[0])
+        auto = []  # Pointed at a file, Packer reads that one alone.
     else:
+        folder = _followed(named, contents, links)
         files = paths.directly_in(folder)
         template = [path for path in files if path.endswith(FOLDER_SUFFIXES)]
         template = template or _only_legacy(declared, files, contents)
         auto = [path for path in files if path.endswith(AUTO_VARIABLES)]
     if not is_hcl2(template[0]) and template[0].endswith(".json"):
         auto = []  # Packer reads them beside HCL2 only.
-    var_files = [_path(declared, written, "var_files", index) for index, written in enumerate(packer.var_files)]
+    var_files = [
+        _path(declared, contents, written, "var_files", index) for index, written in enumerate(packer.var_files)
+    ]
     for index, path in enumerate(var_files):
-        if path not in paths.entries:
+        var_files[index] = _in_real_folder(path, contents, links)
+        if not contents.is_file(path):
             written = packer.var_files[index]
             raise UserError(
                 f'packer.var_files: there is no file "{shorten(written)}" at this commit',
                 where=declared.place("packer", "var_files", index),
                 mend=f"it was looked for at {path} from the repository's root; is it committed?",
             )
-    working_dir = _path(declared, packer.working_dir, "working_dir")
-    if working_dir != ROOT and not paths.under(working_dir):
+    working_dir = _followed(_path(declared, contents, packer.working_dir, "working_dir"), contents, links)
+    # The image's own folder is there once it is declared.
+    if working_dir not in (ROOT, declared.folder.path) and not paths.under(working_dir):
         raise UserError(
             f'packer.working_dir: there is no folder "{shorten(packer.working_dir)}" at this commit',
             where=declared.place("packer", "working_dir"),
             mend=f"it was looked for at {working_dir} from the repository's root",
         )
-    return TemplateFiles(tuple(template), tuple(auto), tuple(var_files), working_dir)
+    return TemplateFiles(tuple(template), tuple(auto), tuple(var_files), working_dir, tuple(links))
 
 
-def _path(declared: Declared, written: str, *key: str | int) -> str:
-    path = resolve(written, declared.folder.path)
+def _in_real_folder(path: str, contents: Contents, links: list[str]) -> str:
+    """A file without links on the way to it. That it is a link itself is no matter: Packer reads through it."""
+    return posixpath.normpath(posixpath.join(_followed(folder_of(path), contents, links), posixpath.basename(path)))
+
+
+def _followed(folder: str, contents: Contents, links: list[str]) -> str:
+    """Where a folder is, once the links on the way to it are followed; they are added to `links`."""
+    followed = contents.follow(folder)
+    links += followed.links
+    return followed.path or folder
+
+
+def _path(declared: Declared, contents: Contents, written: str, *key: str | int) -> str:
+    path = contents.paths.resolve(written, declared.folder.path)
     if path is None:
         raise UserError(
             f'packer.{key[0]}: "{shorten(written)}" leads out of the repository',
@@ -86,7 +108,7 @@ def _path(declared: Declared, written: str, *key: str | int) -> str:
 
 def _only_legacy(declared: Declared, files: list[str], contents: Contents) -> list[str]:
     contents.load(path for path in files if may_be_legacy(path))
-    candidates = [path for path in files if may_be_legacy(path) and contents.paths.entries[path].mode.startswith("100")]
+    candidates = [path for path in files if may_be_legacy(path) and contents.is_file(path)]
     found = [path for path in candidates if is_legacy(contents.read(path), path)]
     written = declared.declaration.packer.template
     where = declared.place("packer", "template")

@@ -24,7 +24,10 @@ class Destination(Protocol):
         """The commit that the branch is at now, fetched if need be. Raises what `error` returns."""
 
     def publish(self, commit: str, *, onto: str, tags: Mapping[str, str]) -> Reply:
-        """Move the branch from `onto` to `commit` and create the tags (name to tag object): all of it, or nothing."""
+        """Move the branch from `onto` to `commit` and create the tags (name to tag object): all of it, or nothing.
+
+        Where the remote takes refs one by one, the branch goes first, and `Reply.owed` tells of the tags.
+        """
 
     def bring_along(self, commit: str, *, onto: str) -> str | None:
         """Let the checkout follow if it is on this branch. Returns why it could not, or None."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 
 KEPT = frozenset(
     {
@@ -48,14 +48,36 @@ CONFIGURATION = (
     "core.hooksPath=/dev/null",
     "core.fsmonitor=false",
     "core.quotePath=false",
+    # An index of ours is one file, wherever it lies.
+    "core.splitIndex=false",
+    "core.safecrlf=false",
+    # What is read has no escapes in it. A slot that is set by itself goes before `color.ui`.
     "color.ui=false",
+    "color.advice=false",
+    "color.push=false",
+    "color.remote=false",
+    "color.transport=false",
     # No repacking in the background of a run, which would keep lock files and processes alive after it.
     "gc.auto=0",
     "maintenance.auto=false",
-    "fetch.recurseSubmodules=false",
-    "push.recurseSubmodules=no",
+    # Signed is what `git.sign` asks for, and nothing else. Servers take no signed push unless they are set up for it.
+    "commit.gpgSign=false",
+    "tag.gpgSign=false",
+    "tag.forceSignAnnotated=false",
+    "push.gpgSign=false",
+    # Pushed is what is named, and without options: a person's `ci.skip` is for that person's pushes. Empty clears the
+    # options of all other files (git-config(1), push.pushOption).
+    "push.pushOption=",
     "push.followTags=false",
+    "push.negotiate=false",
+    "push.recurseSubmodules=no",
+    "push.useForceIfIncludes=false",
+    # Fetched is what is named, and nothing of this clone is thrown away for it.
+    "fetch.prune=false",
+    "fetch.pruneTags=false",
+    "fetch.recurseSubmodules=false",
     "submodule.recurse=false",
+    "log.follow=false",
     "log.showSignature=false",
     "i18n.commitEncoding=UTF-8",
     "i18n.logOutputEncoding=UTF-8",
@@ -63,15 +85,25 @@ CONFIGURATION = (
     "http.lowSpeedLimit=1000",
     "http.lowSpeedTime=60",
 )
-"""What every call passes with `-c`, so that a person's own configuration does not change what we do."""
+"""What every call passes with `-c`, so that a person's own configuration does not change what we do.
+
+What says how a remote is reached is left to that person: `url.*.insteadOf`, `credential.*`, `http.*`, `protocol.*`,
+`core.sshCommand`; and so is what they ask of what they take (`transfer.fsckObjects`).
+"""
 
 
-def unwanted(names: Iterable[str]) -> tuple[str, ...]:
-    """The environment variables among `names` that git must not see, in order of name."""
+def of_remote(name: str) -> tuple[str, ...]:
+    """The same for what is set for one remote alone, which goes before what is set for all."""
+    # `mirror` excludes naming what is pushed, and would delete every branch that this clone does not have.
+    return (f"remote.{name}.mirror=false", f"remote.{name}.prune=false", f"remote.{name}.pruneTags=false")
+
+
+def removed(inherited: Iterable[str], *, given: Container[str]) -> tuple[str, ...]:
+    """The variables among `inherited` that git must not see, in order of name. What is `given` is ours, and stays."""
     return tuple(
         sorted(
             name
-            for name in names
-            if name.startswith("GIT_") and name not in KEPT and not name.startswith(KEPT_PREFIXES)
+            for name in inherited
+            if name.startswith("GIT_") and name not in KEPT and not name.startswith(KEPT_PREFIXES) and name not in given
         )
     )

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.git.command import Git
+from reconciler.git.store import find_id
 from reconciler.model.errors import UserError
 
 
@@ -20,9 +21,7 @@ class LoggedCommit:
 
 def find_commit(git: Git, revision: str) -> str | None:
     """The id of the commit that a revision names, or None where this clone has none such."""
-    # --end-of-options: a revision named `--all` is a revision.
-    found = git.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
-    return found.text if found.status == 0 else None
+    return find_id(git, f"{revision}^{{commit}}")
 
 
 def resolve(git: Git, revision: str) -> str:
@@ -31,9 +30,9 @@ def resolve(git: Git, revision: str) -> str:
     Raises:
         UserError: this clone has no such revision; a shallow one is told how to get it.
     """
-    found = git.attempt("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{}}")
-    if found.status == 0:
-        return found.text
+    found = find_id(git, f"{revision}^{{}}")
+    if found is not None:
+        return found
     if is_shallow(git):
         raise UserError(
             f'this shallow clone has no revision "{revision}"',
@@ -44,6 +43,8 @@ def resolve(git: Git, revision: str) -> str:
 
 def newest(git: Git, commits: Sequence[str]) -> str:
     """The one of these commits that is no ancestor of another; of several such, one of them."""
+    if len(set(commits)) == 1:
+        return commits[0]
     return git.run("rev-list", "--topo-order", "--max-count=1", *commits, "--").text
 
 
@@ -54,6 +55,8 @@ def is_shallow(git: Git) -> bool:
 
 def is_ancestor(git: Git, older: str, newer: str) -> bool:
     """Whether `newer` contains `older` (or is it). In a shallow clone, whether its part of the history says so."""
+    if _same(git, older, newer):
+        return True
     return git.succeeds("merge-base", "--is-ancestor", older, newer)
 
 
@@ -65,6 +68,14 @@ def merge_base(git: Git, one: str, other: str) -> str | None:
 
 def commits_between(git: Git, older: str, newer: str) -> tuple[LoggedCommit, ...]:
     """The commits that `newer` contains and `older` does not, newest first."""
+    if _same(git, older, newer):
+        return ()
     log = git.run("log", "-z", "--format=%H %s", f"{older}..{newer}", "--").stdout
     entries = (os.fsdecode(entry).split(" ", 1) for entry in log.split(b"\0") if entry)
     return tuple(LoggedCommit(oid, subject) for oid, subject in entries)
+
+
+def _same(git: Git, one: str, other: str) -> bool:
+    """Whether two revisions name one commit. Mostly they do, and then no history needs to be walked."""
+    commit = find_commit(git, one)
+    return commit is not None and commit == find_commit(git, other)

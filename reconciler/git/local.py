@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from reconciler.git.answer import Answer, Reply, as_error, read_answer
+from reconciler.git.answer import Answer, Reply, read_answer
 from reconciler.git.command import Git, failed
 from reconciler.git.history import find_commit
+from reconciler.git.refusal import as_error
+from reconciler.git.store import find_id
 from reconciler.model.errors import ReconcilerError, UserError
 
 
@@ -28,9 +30,10 @@ class LocalBranch:
 
     def publish(self, commit: str, *, onto: str, tags: Mapping[str, str]) -> Reply:
         """Move the branch and make the tags in one transaction of refs, expecting the branch at `onto`."""
-        existing = tuple(name for name in tags if self._exists(f"refs/tags/{name}"))
+        existing = tuple(name for name in tags if find_id(self.git, f"refs/tags/{name}") is not None)
         if existing:
-            return Reply(Answer.TAG_EXISTS, f"the tag {existing[0]} exists", existing)
+            refs = tuple(f"refs/tags/{name}" for name in existing)
+            return Reply(Answer.TAG_EXISTS, f"the tag {existing[0]} exists", refs=refs)
         edits = [f"update refs/heads/{self.branch}\0{commit}\0{onto}\0"] if commit != onto else []
         edits += [f"create refs/tags/{name}\0{oid}\0" for name, oid in tags.items()]
         # -m: what `git reflog` shows as the cause.
@@ -57,6 +60,3 @@ class LocalBranch:
     def error(self, reply: Reply) -> ReconcilerError:
         """The error for a reply that is not DONE."""
         return as_error(reply, remote="this repository", branch=self.branch)
-
-    def _exists(self, ref: str) -> bool:
-        return self.git.attempt("rev-parse", "--verify", "--quiet", ref).status == 0

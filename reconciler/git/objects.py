@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
+from reconciler.git.answer import Answer, read_answer
+from reconciler.git.batch import read_line
 from reconciler.git.command import Finished, Git, failed
 from reconciler.git.message import scrub
+from reconciler.git.refusal import as_error
 from reconciler.git.request import Change, TagRequest
-from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.git.store import FILE, FOLDER, SUBMODULE, Entry, Object, find_id, read, read_folder
+from reconciler.model.errors import Terminal, UserError
+
+_KINDS = {FOLDER: "tree", SUBMODULE: "commit"}
 
 
 @dataclass(frozen=True)
@@ -48,16 +57,13 @@ def write_commit(git: Git, parent: str, *, changes: Iterable[Change], message: s
     Raises:
         UserError: it can't be signed.
     """
-    blobs = {change.path: _write_blob(git, change.content) for change in changes}
-    # The null id is as long as the others: 40 digits, or 64 in a SHA-256 repository.
-    gone = "0" * len(parent)
-    edits = "".join(f"100644 {oid}\t{path}\0" if oid else f"0 {gone}\t{path}\0" for path, oid in blobs.items())
-    with git.with_own_index() as own:
-        own.run("read-tree", parent)
-        own.run("update-index", "-z", "--index-info", stdin=edits.encode())
-        # --missing-ok: a partial clone need not fetch what we don't change.
-        tree = own.run("write-tree", "--missing-ok").text
-    if tree == git.run("rev-parse", f"{parent}^{{tree}}").text:
+    contents = {git.inside(change.path): change.content for change in changes}
+    written = {path: content for path, content in contents.items() if content is not None}
+    blobs = dict(zip(written, _write_blobs(git, list(written.values())), strict=True))
+    edits = {tuple(os.fsencode(path).split(b"/")): blobs.get(path) for path in contents}
+    (before,) = read(git, [f"{parent}^{{tree}}"]).values()
+    tree = _write_folder(git, before, edits) or _write_entries(git, ())
+    if tree == before.oid:
         return parent
     return commit_tree(git, tree, parent=parent, message=message, author=author)
 
@@ -83,38 +89,92 @@ def write_tag(git: Git, request: TagRequest, *, author: Author) -> str:
         UserError: it can't be signed.
         Terminal: its target is not a commit in this clone.
     """
-    known = git.attempt("rev-parse", "--verify", "--quiet", f"refs/tags/{request.name}")
-    if known.status == 0:
-        return known.text
+    name = git.tag(request.name)
+    known = find_id(git, f"refs/tags/{name}")
+    if known is not None:
+        return known
     message = f"{request.message.strip()}\n"
-    blob = _write_blob(git, request.content)
-    target, kind = (request.target, "commit") if blob is None else (blob, "blob")
+    target, kind = request.target, "commit"
+    if request.content is not None:
+        (target,), kind = _write_blobs(git, [request.content]), "blob"
     if not author.sign:
-        head = f"object {target}\ntype {kind}\ntag {request.name}\ntagger {author.line}\n\n"
+        head = f"object {target}\ntype {kind}\ntag {name}\ntagger {author.line}\n\n"
         return git.run("mktag", stdin=(head + message).encode()).text
     # Only `git tag` signs, and it makes the ref as well: taken away again, since the push may yet fail.
     made = git.attempt(
-        *("tag", "--sign", "--cleanup=verbatim", "-F", "-", "--", request.name, target),
+        *("tag", "--sign", "--cleanup=verbatim", "-F", "-", "--", name, target),
         stdin=message.encode(),
         environment=author.environment,
     )
     _signed("tag", made, author)
-    oid = git.run("rev-parse", f"refs/tags/{request.name}").text
-    git.run("update-ref", "-d", f"refs/tags/{request.name}", oid)
+    ref = f"refs/tags/{name}"
+    oid = read(git, [ref])[ref].oid
+    git.run("update-ref", "-d", ref, oid)
     return oid
 
 
-def _write_blob(git: Git, content: bytes | None) -> str | None:
-    return None if content is None else git.run("hash-object", "-w", "--stdin", stdin=content).text
+def _write_blobs(git: Git, contents: Sequence[bytes]) -> list[str]:
+    """Write blobs and return their ids."""
+    with tempfile.TemporaryDirectory(prefix="reconciler-blobs-") as folder:
+        files = [Path(folder, str(number)) for number in range(len(contents))]
+        for file, content in zip(files, contents, strict=True):
+            file.write_bytes(content)
+        process = git.batch("hash-object", "-w", "--no-filters", "--stdin-paths")
+        return [oid.decode() for oid in process.ask([os.fsencode(file) + b"\n" for file in files], read_line)]
+
+
+def _write_folder(git: Git, folder: Object | None, edits: Mapping[tuple[bytes, ...], str | None]) -> str | None:
+    """Write a tree that is another (None: an empty one) but for files below it, and return its id; None if it is empty.
+
+    `edits` are by path from there: the blob of a file, or None where there is to be none.
+    """
+    entries = {entry.name: entry for entry in read_folder(folder)} if folder is not None else {}
+    below: dict[bytes, dict[tuple[bytes, ...], str | None]] = {}
+    for (name, *rest), oid in edits.items():
+        if rest:
+            below.setdefault(name, {})[tuple(rest)] = oid
+        elif oid is not None:
+            entries[name] = Entry(name, FILE, oid)
+        elif name in entries and entries[name].mode != FOLDER:
+            del entries[name]
+    for name, inner in below.items():
+        entry = entries.get(name)
+        before = read(git, [entry.oid])[entry.oid] if entry is not None and entry.mode == FOLDER else None
+        if before is None and not any(inner.values()):
+            continue  # there is nothing to take away
+        oid = _write_folder(git, before, inner)
+        if oid is None:
+            del entries[name]
+        else:
+            entries[name] = Entry(name, FOLDER, oid)
+    return _write_entries(git, entries.values()) if entries else None
+
+
+def _write_entries(git: Git, entries: Iterable[Entry]) -> str:
+    """Write a tree and return its id."""
+    lines = (f"{one.mode} {_KINDS.get(one.mode, 'blob')} {one.oid}\t".encode() + one.name + b"\0" for one in entries)
+    # --missing: a partial clone need not fetch what we don't change.
+    process = git.batch("mktree", "-z", "--missing", "--batch")
+    (oid,) = process.ask([b"".join(lines) + b"\0"], read_line)
+    return oid.decode()
 
 
 def _signed(verb: str, made: Finished, author: Author) -> str:
     if made.status == 0:
         return made.text
-    cause: ReconcilerError = failed(verb, made)
-    if author.sign:
+    cause = failed(verb, made)
+    # git's ident.c; nothing else that we give it can be wrong with an identity.
+    if "disallowed characters" in made.stderr or "empty ident name" in made.stderr:
+        raise UserError(
+            f"git takes no commit by {author.identity} ({cause.what})",
+            mend='name somebody as `git.author` in desired/reconciler.yaml: "Name <address>"',
+        )
+    reply = read_answer(made)
+    if reply.answer is Answer.IN_THE_WAY:  # `git tag` makes the ref here as well
+        raise as_error(reply, remote="this clone", branch="")
+    if author.sign and type(cause) is Terminal and not cause.mend:
         mend = (
             "check `git config user.signingkey` and `gpg.format`, or set `git.sign: false` in desired/reconciler.yaml"
         )
-        cause = UserError(f"a commit or tag could not be signed ({cause.what})", mend=mend)
+        raise UserError(f"a commit or tag could not be signed ({cause.what})", mend=mend)
     raise cause

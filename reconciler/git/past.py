@@ -1,4 +1,4 @@
-"""The past of one file: every version of it, by one `log` and one `cat-file`, however many commits there are."""
+"""The past of one file: every version of it, by one `git log`, however many commits there are."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 
 from reconciler.git.command import Git
 from reconciler.git.history import find_commit, merge_base, resolve
+from reconciler.git.store import find_all
 from reconciler.model.errors import UserError
 
 _PULL_REQUEST = re.compile(
     # GitHub's merge, Bitbucket's merge, GitHub's squash
-    r"^Merge pull request #(\d+) |\(pull request #(\d+)\)|\(#(\d+)\)$"
+    r"^Merge pull request #(\d{1,9}) |\(pull request #(\d{1,9})\)|\(#(\d{1,9})\)$"
 )
 
 _LATEST = int(datetime(2999, 12, 31, tzinfo=UTC).timestamp())
@@ -63,13 +64,14 @@ def versions(git: Git, path: str, *, revision: str) -> tuple[Version, ...]:
 
     A merge that only brought a version along is left out (git-log(1), "History Simplification").
     """
+    at = git.inside(path)
     # %B may hold anything but a NUL, so that is what parts the fields.
     log = git.run(
-        "log", "--topo-order", "-z", "--format=%H%x00%P%x00%ct%x00%an <%ae>%x00%B", revision, "--", path
+        "log", "--topo-order", "-z", "--format=%H%x00%P%x00%ct%x00%an <%ae>%x00%B", revision, "--", at
     ).stdout  # fmt: skip
     fields = os.fsdecode(log).split("\0")
     rows = [fields[start : start + 5] for start in range(0, len(fields) - 4, 5)]
-    contents = _contents(git, [f"{commit}:{path}" for commit, *_ in rows])
+    contents = _contents(git, [f"{commit}:{at}" for commit, *_ in rows])
     return tuple(
         Version(commit, tuple(parents.split()), _moment(seconds), author, message.strip("\n"), path, content)
         for (commit, parents, seconds, author, message), content in zip(rows, contents, strict=True)
@@ -94,7 +96,7 @@ def at_every_commit(git: Git, path: str, *, revision: str) -> tuple[At, ...]:
         line.split()
         for line in git.run("rev-list", "--topo-order", "--reverse", "--parents", revision).text.splitlines()
     ]
-    asked = "".join(f"{commit}:{path}\n" for commit, *_ in rows)
+    asked = "".join(f"{commit}:{git.inside(path)}\n" for commit, *_ in rows)
     found = git.run("cat-file", "--batch-check=%(objectname)", "--buffer", stdin=os.fsencode(asked)).text.splitlines()
     oids = [line if " " not in line else None for line in found]  # `<name> missing`
     distinct = list(dict.fromkeys(oid for oid in oids if oid is not None))
@@ -111,15 +113,16 @@ def chosen_by_merge(git: Git, path: str, *, since: str, revision: str) -> str | 
     Git itself takes the side that changed the file since the two parted. To keep the other is somebody's choice, and
     `versions` shows it as no change.
     """
+    at = git.inside(path)
     rows = git.run("rev-list", "--topo-order", "--merges", "--parents", f"{since}..{revision}").text.splitlines()
     for commit, *parents in map(str.split, rows):
-        now, *before = _contents(git, [f"{one}:{path}" for one in (commit, *parents)])
+        now, *before = _contents(git, [f"{one}:{at}" for one in (commit, *parents)])
         for lost, was in zip(parents, before, strict=True):
             kept = next((one for one, content in zip(parents, before, strict=True) if content == now), None)
             if was == now or kept is None:
                 continue
             base = merge_base(git, kept, lost)
-            if base is None or _contents(git, [f"{base}:{path}"]) != [was]:
+            if base is None or _contents(git, [f"{base}:{at}"]) != [was]:
                 return commit
     return None
 
@@ -151,9 +154,9 @@ def added_in(git: Git, commit: str, *, parent: str, folder: str) -> tuple[str, .
 def _differing(git: Git, commit: str, *, parent: str, folder: str, how: str) -> tuple[str, ...]:
     only = f"--diff-filter={how}"
     listing = git.run(
-        "diff-tree", "-r", "-z", "--name-only", "--no-renames", only, parent, commit, "--", f"{folder}/"
+        "diff-tree", "-r", "-z", "--name-only", "--no-renames", only, parent, commit, "--", f"{git.inside(folder)}/"
     )  # fmt: skip
-    names = os.fsdecode(listing.stdout).split("\0")
+    names = [git.outside(name) for name in os.fsdecode(listing.stdout).split("\0") if name]
     return tuple(name for name in names if name.startswith(f"{folder}/") and "/" not in name[len(folder) + 1 :])
 
 
@@ -212,23 +215,9 @@ def _brought(parents: Mapping[str, Sequence[str]], head: str) -> Iterable[tuple[
         yield one, brought
 
 
-def _contents(git: Git, names: Sequence[str]) -> list[bytes | None]:
-    if not names:
-        return []
-    asked = "".join(f"{name}\n" for name in names)
-    output = git.run("cat-file", "--batch", "--buffer", stdin=os.fsencode(asked)).stdout
-    found: list[bytes | None] = []
-    position = 0
-    for _ in names:
-        end = output.index(b"\n", position)
-        facts = output[position:end].split(b" ")
-        position = end + 1
-        if len(facts) != 3 or facts[1] != b"blob":  # `<name> missing`
-            found.append(None)
-            continue
-        found.append(output[position : position + int(facts[2])])
-        position += int(facts[2]) + 1
-    return found
+def _contents(git: Git, names: Iterable[str]) -> list[bytes | None]:
+    """The files that names such as `<commit>:<path>` stand for; None for what is no file, or not there."""
+    return [one.content if one is not None and one.kind == "blob" else None for one in find_all(git, names)]
 
 
 def _moment(seconds: str) -> datetime:

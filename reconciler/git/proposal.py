@@ -9,16 +9,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from reconciler.git.answer import Answer, Reply, as_error, read_answer
+from reconciler.git.answer import Reply
 from reconciler.git.command import Git
 from reconciler.git.destination import Destination
 from reconciler.git.objects import Author, commit_tree
+from reconciler.git.refusal import as_error
 from reconciler.git.remote import Remote, RemoteBranch
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 
 PROPOSAL = "reconciler/state"
-"""The branch that is proposed."""
+"""The branch that is proposed for a fleet at the repository's root."""
 _STATE = "state/"
 _LOCKFILE = ".lock.json"
 
@@ -32,8 +33,12 @@ class ProposalBranch:
     base: str
     author: str
     sign: bool
-    branch: str = PROPOSAL
     pushed: bool = True
+
+    @property
+    def branch(self) -> str:
+        """The branch that is proposed."""
+        return proposal_branch(self.git)
 
     def head(self) -> str:
         """The base with what is proposed already: the proposal itself, or made anew where the base moved on.
@@ -46,7 +51,8 @@ class ProposalBranch:
         tip = self._tip()
         if tip is None:
             return base
-        if self.git.succeeds("diff", "--quiet", base, tip, "--", _STATE):
+        # Not `git diff`, which a person may have set up to run a program of their own.
+        if self.git.succeeds("diff-tree", "--quiet", base, tip, "--", self.git.inside(_STATE)):
             return base  # it was merged, by whichever method, with whatever a person added to it
         parent = self._parent_of_ours(tip)
         return tip if parent == base else self._moved(tip, parent=parent, onto=base)
@@ -55,17 +61,8 @@ class ProposalBranch:
         """Push one commit that holds all that is proposed, expecting the branch as it was when `head` looked."""
         base, tip = self.remote.known(self.base) or onto, self.remote.known(self.branch)
         squashed = commit if onto == base else self._squashed(commit, onto=base)
-        ref = f"refs/heads/{self.branch}"
-        moved = {ref: squashed} if commit != onto else {}
-        reply = read_answer(
-            self.remote.push(
-                {**moved, **{f"refs/tags/{name}": oid for name, oid in tags.items()}},
-                expected=dict.fromkeys(moved, tip or ""),
-            )
-        )
-        if reply.answer is Answer.DONE:
-            for name, oid in tags.items():
-                self.git.attempt("update-ref", f"refs/tags/{name}", oid, "0" * len(oid))
+        moved = {f"refs/heads/{self.branch}": squashed} if commit != onto else {}
+        reply = self.remote.publish(moved, expected=dict.fromkeys(moved, tip or ""), tags=tags)
         return replace(reply, commit=squashed)
 
     def bring_along(self, commit: str, *, onto: str) -> str | None:
@@ -75,7 +72,7 @@ class ProposalBranch:
 
     def error(self, reply: Reply) -> ReconcilerError:
         """The error for a reply that is not DONE."""
-        return as_error(reply, remote=self.remote.name, branch=self.branch)
+        return as_error(reply, remote=self.remote.name, branch=self.branch, proposed=True)
 
     def _tip(self) -> str | None:
         """The proposal on the remote, fetched; None where there is none."""
@@ -132,16 +129,22 @@ class ProposalBranch:
         return commit_tree(self.git, tree, parent=parent, message=message, author=author)
 
     def _changed(self, before: str, after: str) -> dict[str, str]:
-        """Path to the line with which `update-index --index-info` takes the file over."""
+        """Path, from the fleet's folder, to the line with which `update-index --index-info` takes the file over."""
         listing = self.git.run("diff-tree", "-r", "-z", "--no-renames", before, after).text.split("\0")
         found: dict[str, str] = {}
         for facts, path in zip(listing[::2], listing[1::2], strict=False):
             _, mode, _, oid, status = facts.lstrip(":").split(" ")
-            found[path] = f"0 {oid}\t{path}\0" if status == "D" else f"{mode} {oid}\t{path}\0"
+            entry = f"0 {oid}\t{path}\0" if status == "D" else f"{mode} {oid}\t{path}\0"
+            found[self.git.outside(path)] = entry
         return found
 
     def _changed_tree(self, parent: str, tree: str) -> list[str]:
         return sorted(path for path in self._changed(parent, tree) if path.startswith(_STATE))
+
+
+def proposal_branch(git: Git) -> str:
+    """The branch that state is proposed on; a fleet in a folder has one of its own."""
+    return f"{PROPOSAL}-{git.below.replace('/', '-')}" if git.below else PROPOSAL
 
 
 def proposal(git: Git, recorded: Destination, settings: GitSettings) -> ProposalBranch:

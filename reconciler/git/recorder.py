@@ -7,11 +7,11 @@ each new head, and may say that it is not wanted any more.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from reconciler.git.answer import Answer
+from reconciler.git.answer import Answer, Reply
 from reconciler.git.backoff import TRIES, wait_seconds
 from reconciler.git.command import Git
 from reconciler.git.destination import Destination
@@ -26,14 +26,22 @@ Regenerate = Callable[[Tree], Commit | None]
 """What should be recorded on this tree; None if nothing any more. Called anew for every head; must not wait."""
 
 
+@dataclass(frozen=True)
+class _Sent:
+    """What went with a commit: the requested tags that were left out, and those that are not known to be there."""
+
+    kept: tuple[str, ...]
+    owed: Mapping[str, str]
+
+
 @dataclass
 class _Progress:
     """What the tries of one recording have left."""
 
     author: Author
     tries: int = 0
-    sent: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Commits that were pushed without a clear answer, with the tags that were kept then."""
+    sent: dict[str, _Sent] = field(default_factory=dict)
+    """Commits that were pushed without a clear answer, or without all of their tags."""
     taken: set[str] = field(default_factory=set)
     """Tags whose name is taken."""
 
@@ -77,8 +85,8 @@ class Recorder:
 
         Raises:
             Contention: lost the race for the branch ten times.
-            Transient: the remote did not answer ten times.
-            Terminal: the push is forbidden, or the credentials are refused.
+            Transient: the remote did not answer ten times, or a lock stood there each time.
+            Terminal: the push is forbidden, the credentials are refused, or another ref is in the way.
             UserError: nothing can be recorded here: no such branch, no key to sign with.
         """
         progress = _Progress(Author(self._identity, self._now(), self._sign))
@@ -113,40 +121,70 @@ class Recorder:
 
     def _publish(self, wanted: Commit, head: str, progress: _Progress) -> Recorded | _Missed:
         commit = write_commit(self._git, head, changes=wanted.changes, message=wanted.message, author=progress.author)
-        requested = [tag for tag in wanted.tags if tag.name not in progress.taken]
-        tags = {tag.name: write_tag(self._git, tag, author=progress.author) for tag in requested}
-        kept = tuple(tag.name for tag in wanted.tags if tag.name in progress.taken)
+        requested = [tag for tag in wanted.tags if self._git.tag(tag.name) not in progress.taken]
+        tags = {self._git.tag(tag.name): write_tag(self._git, tag, author=progress.author) for tag in requested}
+        kept = tuple(tag.name for tag in wanted.tags if self._git.tag(tag.name) in progress.taken)
         if commit == head and not tags:
             return self._recorded(head, progress, changed=False, kept=kept)
         reply = self._destination.publish(commit, onto=head, tags=tags)
         pushed = reply.commit or commit
+        if commit != head and (reply.owed or reply.answer in (Answer.LOST, Answer.UNREACHABLE)):
+            progress.sent[pushed] = _Sent(kept, reply.owed)
         match reply.answer:
             case Answer.DONE:
-                behind = self._destination.bring_along(commit, onto=head)
+                behind = self._bring_along(commit, onto=head)
                 return self._recorded(pushed, progress, changed=commit != head, kept=kept, left_behind=behind)
             case Answer.TAG_EXISTS:
                 progress.taken.update(reply.tags)
                 return _Missed(self._destination.error(reply), at_once=True)
-            case Answer.LOST | Answer.UNREACHABLE:
-                if commit != head:
-                    progress.sent[pushed] = kept
+            case Answer.LOST | Answer.LOCKED | Answer.UNREACHABLE:
                 return _Missed(self._destination.error(reply))
+            case _ if reply.owed:
+                return _Missed(self._destination.error(reply), at_once=True)
             case _:
                 raise self._destination.error(reply)
 
-    def _landed(self, head: str, progress: _Progress) -> Recorded | None:
-        """Whether an earlier try reached the remote although its answer did not reach us."""
-        for commit, kept in progress.sent.items():
-            if is_ancestor(self._git, commit, head):
-                behind = self._destination.bring_along(head, onto=commit)
-                return self._recorded(commit, progress, changed=True, kept=kept, left_behind=behind)
+    def _landed(self, head: str, progress: _Progress, *, last: bool = False) -> Recorded | _Missed | None:
+        """Whether an earlier try reached the remote although its answer, or some of its tags, did not.
+
+        The record is there then. Tags that can't be made, or not by the `last` try, are said and take nothing from it.
+        """
+        for commit, sent in progress.sent.items():
+            if not is_ancestor(self._git, commit, head):
+                continue
+            owed = {name: oid for name, oid in sent.owed.items() if name not in progress.taken}
+            kept = (*sent.kept, *self._asked_for(name for name in sent.owed if name in progress.taken))
+            reply = self._destination.publish(head, onto=head, tags=owed) if owed else Reply(Answer.DONE)
+            if reply.answer is Answer.TAG_EXISTS:
+                progress.taken.update(reply.tags)
+                return self._landed(head, progress, last=last)
+            error = self._destination.error(reply) if reply.answer is not Answer.DONE else None
+            if isinstance(error, (Contention, Transient)) and not last:
+                return _Missed(error)
+            behind = self._bring_along(head, onto=commit)
+            recorded = self._recorded(commit, progress, changed=True, kept=kept, left_behind=behind)
+            if error is not None:
+                return replace(recorded, owed_tags=self._asked_for(owed), why_owed=error.what)
+            return recorded
         return None
 
     def _landed_after_all(self, progress: _Progress) -> Recorded | None:
         try:
-            return self._landed(self._destination.head(), progress) if progress.sent else None
+            landed = self._landed(self._destination.head(), progress, last=True) if progress.sent else None
         except (Contention, Transient):
             return None  # not known, and the last try's own error says why
+        return landed if isinstance(landed, Recorded) else None
+
+    def _asked_for(self, tags: Iterable[str]) -> tuple[str, ...]:
+        """Tags as they were requested, by their names in git."""
+        return tuple(name.removeprefix(self._git.tag("")) for name in tags)
+
+    def _bring_along(self, commit: str, *, onto: str) -> str | None:
+        """Let the checkout follow. What is recorded is recorded, whatever goes wrong with that."""
+        try:
+            return self._destination.bring_along(commit, onto=onto)
+        except ReconcilerError as error:
+            return error.what
 
     def _recorded(
         self, commit: str, progress: _Progress, *, changed: bool, kept: tuple[str, ...], left_behind: str | None = None

@@ -17,18 +17,20 @@ def clone_with_origin(source: Path, folder: Path, *, name: str) -> Path:
     Returns the clone. Raises what `export` raises.
     """
     origin, clone, exported = folder / "origin.git", folder / name, folder / "export"
-    Git(folder).run("init", "--quiet", "--bare", "--initial-branch=main", str(origin))
-    Git(folder).run("init", "--quiet", "--initial-branch=main", str(clone))
+    # Without a person's template: its hooks would be run by whoever plays in it.
+    Git(folder).run("init", "--quiet", "--template=", "--bare", "--initial-branch=main", str(origin))
+    Git(folder).run("init", "--quiet", "--template=", "--initial-branch=main", str(clone))
     export(Git(source), "HEAD", exported)
+    fleet = exported / Git(source).run("rev-parse", "--show-prefix").text
     for part in _CARRIED:
-        if (exported / part).is_dir():
-            shutil.copytree(exported / part, clone / part, symlinks=True)
+        if (fleet / part).is_dir():
+            shutil.copytree(fleet / part, clone / part, symlinks=True)
     shutil.rmtree(exported)
     git = Git(clone)
     git.run("config", "user.name", "A platform engineer")
     git.run("config", "user.email", "platform@example.org")
     git.run("remote", "add", "origin", str(origin))
-    git.run("add", "--all")
+    git.run("add", "--all", "--force")  # whatever a person ignores everywhere
     git.run("commit", "--quiet", "--message", "Declare base and web")
     git.run("push", "--quiet", "--set-upstream", "origin", "main")
     git.run("remote", "set-head", "origin", "main")

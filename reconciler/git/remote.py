@@ -2,18 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 
-from reconciler.git.answer import Answer, Reply, as_error, read_answer
-from reconciler.git.command import NETWORK_LIMIT_SECONDS, Finished, Git
-from reconciler.git.history import find_commit, is_ancestor
+from reconciler.git.answer import Answer, Reply, read_answer, rejected_refs
+from reconciler.git.command import NETWORK_LIMIT_SECONDS, Finished, Git, failed
+from reconciler.git.environment import of_remote
+from reconciler.git.history import find_commit, is_ancestor, resolve
+from reconciler.git.refusal import as_error
 from reconciler.git.urls import without_userinfo
-from reconciler.git.worktree import has_changes
+from reconciler.git.worktree import checked_out
 from reconciler.model.errors import ReconcilerError, UserError
 
 PRIVATE_REFS = "refs/reconciler/remotes"
 """Fetched heads are kept here: the checkout's own refs/remotes stay as its owner last saw them."""
+
+
+@dataclass
+class _Learnt:
+    """What pushes have shown of a server."""
+
+    atomic: bool = True
+    """Whether it takes several refs together. CodeCommit and older Azure DevOps don't; no listing says so."""
+
+
+def remotes(git: Git) -> tuple[str, ...]:
+    """The names of the clone's remotes."""
+    return tuple(git.once("remote").text.splitlines())
 
 
 @dataclass(frozen=True)
@@ -22,11 +37,20 @@ class Remote:
 
     git: Git
     name: str
+    _learnt: _Learnt = field(default_factory=_Learnt, repr=False, compare=False)
 
     @property
     def url(self) -> str:
         """Where it is, without credentials. For people: git itself is given the name."""
-        return without_userinfo(self.git.run("remote", "get-url", "--", self.name).text)
+        found = self.git.once("remote", "get-url", "--", self.name)
+        if found.status != 0:
+            raise failed("remote", found)
+        return without_userinfo(found.text)
+
+    def remembered_branch(self) -> str | None:
+        """The branch that the remote's HEAD named when it was cloned; None where the clone does not remember."""
+        known = self.git.once("symbolic-ref", "--quiet", f"refs/remotes/{self.name}/HEAD")
+        return known.text.removeprefix(f"refs/remotes/{self.name}/") if known.status == 0 else None
 
     def default_branch(self) -> str:
         """The branch that the remote's HEAD names, as the clone remembers it, else as the remote says.
@@ -35,9 +59,9 @@ class Remote:
             UserError: the remote has no commit yet, or no HEAD.
             ReconcilerError: it could not be asked.
         """
-        known = self.git.attempt("symbolic-ref", "--quiet", f"refs/remotes/{self.name}/HEAD")
-        if known.status == 0:
-            return known.text.removeprefix(f"refs/remotes/{self.name}/")
+        known = self.remembered_branch()
+        if known is not None:
+            return known
         asked = self._over_the_network("ls-remote", "--symref", "--", self.name, "HEAD")
         if asked.status != 0:
             raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
@@ -57,20 +81,34 @@ class Remote:
             raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
         return frozenset(line.partition("\trefs/heads/")[2] for line in asked.text.splitlines())
 
+    def tags(self, below: Iterable[str]) -> frozenset[str]:
+        """The names of the fleet's tags that the remote has now below paths such as `image`. Raises as `fetch` does."""
+        patterns = (f"refs/tags/{self.git.tag(path)}/*" for path in below)
+        asked = self._over_the_network("ls-remote", "--tags", "--refs", "--", self.name, *patterns)
+        if asked.status != 0:
+            raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
+        own = f"\trefs/tags/{self.git.tag('')}"
+        return frozenset(line.partition(own)[2] for line in asked.text.splitlines())
+
     def fetch(self, branch: str) -> str:
         """Fetch one branch and return its head. A shallow clone stays shallow.
 
         Raises:
             UserError: there is no such repository or branch.
-            Contention: another process of this clone is fetching.
+            Contention: another process of this clone fetched it just now.
+            Locked: another process of this clone is fetching, or was killed while it did.
             Transient: the remote does not answer.
             Terminal: the credentials are refused.
         """
         ref = f"{PRIVATE_REFS}/{self.name}/{branch}"
-        fetched = self._fetch(f"+refs/heads/{branch}:{ref}")
-        if fetched.status != 0:
-            raise as_error(read_answer(fetched), remote=self.name, branch=branch)
-        return self.git.run("rev-parse", "--verify", ref).text
+        specification = f"+refs/heads/{branch}:{ref}"
+        fetched = self._fetch(specification)
+        reply = read_answer(fetched)
+        if reply.answer is Answer.IN_THE_WAY and self._make_way(ref):
+            reply = read_answer(self._fetch(specification))
+        if reply.answer is not Answer.DONE:
+            raise as_error(reply, remote=self.name, branch=branch)
+        return resolve(self.git, ref)
 
     def known(self, branch: str) -> str | None:
         """The head of a branch as it was last fetched; None if it never was."""
@@ -87,7 +125,7 @@ class Remote:
             Transient: the remote does not answer.
             Terminal: the credentials are refused.
         """
-        ref = f"refs/tags/{name}"
+        ref = f"refs/tags/{self.git.tag(name)}"
         fetched = self._fetch(f"{ref}:{ref}")
         if fetched.status == 0:
             return True
@@ -103,28 +141,90 @@ class Remote:
             Transient: the remote does not answer.
             Terminal: the credentials are refused.
         """
-        fetched = self._fetch(f"refs/tags/{prefix}/*:refs/tags/{prefix}/*")
+        below = f"refs/tags/{self.git.tag(prefix)}/*"
+        fetched = self._fetch(f"{below}:{below}")
         # A tag that differs here and there is left alone, and git calls that a failure.
         if fetched.status != 0 and "would clobber existing tag" not in fetched.stderr:
             raise as_error(read_answer(fetched), remote=self.name, branch=prefix)
 
-    def push(self, refs: Mapping[str, str], *, expected: Mapping[str, str]) -> Finished:
-        """Push objects to refs (`ref -> object id`), all or none, if the remote's refs are at `expected` now."""
+    def publish(self, branch: Mapping[str, str], *, expected: Mapping[str, str], tags: Mapping[str, str]) -> Reply:
+        """Move a branch (`ref -> object id`, or none) that is at `expected`, and make tags: all of it, or nothing.
+
+        Where the server takes refs one by one only, the branch goes first. What then is not known to be there although
+        the branch has moved, or may have, stands in `Reply.owed`: a later `publish` of the tags alone makes up for it.
+        """
+        wanted = {f"refs/tags/{name}": oid for name, oid in tags.items()}
+        reply = Reply(Answer.NOT_ATOMIC)
+        if self._learnt.atomic:
+            reply = read_answer(self._push({**branch, **wanted}, expected=expected))
+        if reply.answer is Answer.NOT_ATOMIC:
+            self._learnt.atomic = False
+            reply = self._push_one_by_one(branch, expected=expected, tags=tags)
+        if reply.answer is Answer.LOST and not reply.moved:
+            reply = self._unless_in_the_way(reply, (*branch, *wanted))
+        elif reply.answer is Answer.IN_THE_WAY and reply.in_the_way is None:
+            reply = self._unless_in_the_way(reply, reply.refs or (*branch, *wanted))
+        there = tags.keys() - reply.owed.keys() if reply.answer is Answer.DONE or reply.owed else ()
+        for name in sorted(there):
+            # So that this clone knows them as well; one that it had before stays.
+            self.git.attempt("update-ref", f"refs/tags/{name}", tags[name], "0" * len(tags[name]))
+        return reply
+
+    def _push_one_by_one(
+        self, branch: Mapping[str, str], *, expected: Mapping[str, str], tags: Mapping[str, str]
+    ) -> Reply:
+        if branch:
+            moved = read_answer(self._push(branch, expected=expected))
+            if moved.answer is Answer.UNREACHABLE:
+                return replace(moved, owed=tags)
+            if moved.answer is not Answer.DONE or not tags:
+                return moved
+        pushed = self._push({f"refs/tags/{name}": oid for name, oid in tags.items()}, expected={}, atomic=False)
+        made = read_answer(pushed)
+        if made.answer is Answer.DONE or not branch:
+            return made
+        refused = rejected_refs(pushed)
+        left = {name: oid for name, oid in tags.items() if not refused or f"refs/tags/{name}" in refused}
+        return replace(made, owed=left)
+
+    def _push(self, refs: Mapping[str, str], *, expected: Mapping[str, str], atomic: bool = True) -> Finished:
         leases = [f"--force-with-lease={ref}:{oid}" for ref, oid in expected.items()]
         # A lease is stricter than "no fast-forward": a branch that was reset to an older commit refuses us, too.
-        # Not every server can do --atomic, and one ref is atomic anyway.
-        atomic = ["--atomic"] if len(refs) > 1 else []
+        # One ref is atomic anyway.
+        together = ["--atomic"] if atomic and len(refs) > 1 else []
         specs = [f"{oid}:{ref}" for ref, oid in refs.items()]
-        return self._over_the_network("push", "--porcelain", "--no-verify", *atomic, *leases, "--", self.name, *specs)
+        return self._over_the_network("push", "--porcelain", "--no-verify", *together, *leases, "--", self.name, *specs)
+
+    def _unless_in_the_way(self, reply: Reply, refs: Iterable[str]) -> Reply:
+        """The reply; or, where a ref of the remote has a name above or below a wanted one, that this is in the way.
+
+        Hosts word it differently, or say no more than that the ref could not be updated, as of a lost race.
+        """
+        asked = self._over_the_network("ls-remote", "--heads", "--tags", "--refs", "--", self.name)
+        there = [line.partition("\t")[2] for line in asked.text.splitlines()] if asked.status == 0 else []
+        for ref in refs:
+            blocking = next((one for one in there if ref.startswith(f"{one}/") or one.startswith(f"{ref}/")), None)
+            if blocking is not None:
+                return replace(reply, answer=Answer.IN_THE_WAY, refs=(ref,), in_the_way=blocking)
+        return reply
+
+    def _make_way(self, ref: str) -> bool:
+        """Forget fetched branches that are in the way of another, which they may be once they are gone there."""
+        private = self.git.run("for-each-ref", "--format=%(refname)", PRIVATE_REFS).text.splitlines()
+        blocking = [one for one in private if ref.startswith(f"{one}/") or one.startswith(f"{ref}/")]
+        for one in blocking:
+            self.git.attempt("update-ref", "-d", one)
+        return bool(blocking)
 
     def _fetch(self, refspec: str) -> Finished:
         # --refmap= keeps git from also moving refs/remotes: two fetches at once would collide there.
         # Not --quiet, which would also hide why a ref was refused.
-        options = ("--no-tags", "--no-write-fetch-head", "--refmap=")
+        options = ("--no-tags", "--no-prune", "--no-write-fetch-head", "--refmap=")
         return self._over_the_network("fetch", *options, "--", self.name, refspec)
 
     def _over_the_network(self, *arguments: str) -> Finished:
-        return self.git.attempt(*arguments, limit_seconds=NETWORK_LIMIT_SECONDS)
+        settings = [part for setting in of_remote(self.name) for part in ("-c", setting)]
+        return self.git.attempt(*settings, *arguments, limit_seconds=NETWORK_LIMIT_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -144,27 +244,20 @@ class RemoteBranch:
         """Push, expecting the branch at `onto`."""
         branch = f"refs/heads/{self.branch}"
         moved = {branch: commit} if commit != onto else {}
-        pushed = self.remote.push(
-            {**moved, **{f"refs/tags/{name}": oid for name, oid in tags.items()}}, expected=dict.fromkeys(moved, onto)
-        )
-        reply = read_answer(pushed)
-        if reply.answer is Answer.DONE:
-            for name, oid in tags.items():
-                # So that this clone knows them as well; one that it had before stays.
-                self.git.attempt("update-ref", f"refs/tags/{name}", oid, "0" * len(oid))
-        return reply
+        return self.remote.publish(moved, expected=dict.fromkeys(moved, onto), tags=tags)
 
-    def bring_along(self, commit: str, *, onto: str) -> str | None:  # noqa: ARG002 - a remote's checkout may be older
+    def bring_along(self, commit: str, *, onto: str) -> str | None:
         """Fast-forward the checkout, if it is on this branch and has nothing of its own."""
-        if self.git.attempt("symbolic-ref", "--quiet", "HEAD").text != f"refs/heads/{self.branch}":
+        checkout = checked_out(self.git)
+        if checkout.branch != self.branch:
             return None
-        head = find_commit(self.git, "HEAD")
-        if head is not None and not is_ancestor(self.git, head, commit):
+        # Mostly it is where the branch was.
+        if checkout.head not in (None, onto) and not is_ancestor(self.git, checkout.head, commit):
             return "it has commits that are not pushed"
-        if has_changes(self.git):
+        if checkout.changed:
             return "it has local changes"
         merged = self.git.attempt("merge", "--ff-only", "--quiet", "--no-verify-signatures", commit)
-        return None if merged.status == 0 else merged.stderr.strip()
+        return None if merged.status == 0 else failed("merge", merged).what
 
     def error(self, reply: Reply) -> ReconcilerError:
         """The error for a reply that is not DONE."""

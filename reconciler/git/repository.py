@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -20,29 +21,38 @@ from reconciler.git.history import (
     newest,
     resolve,
 )
+from reconciler.git.lfs import installed
 from reconciler.git.objects import Author, commit_tree
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
-from reconciler.git.remote import Remote
+from reconciler.git.remote import Remote, remotes
+from reconciler.git.store import find_id
 from reconciler.git.tags import AnnotatedTag, tag_content, tag_message, tags_below
 from reconciler.git.target import Target, current_branch, find_destination, look_at
 from reconciler.git.tree import GitTree, read_tree
-from reconciler.git.urls import fleet_name
+from reconciler.git.urls import fleet_name, repository_name
 from reconciler.git.worktree import dirty_paths, write_worktree
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, UserError
 
+_DESIRED = "desired"
+
 
 @dataclass(frozen=True)
 class Repository:
-    """A checkout. Facts that change (head, branch) are read when they are asked for."""
+    """A checkout. What changes (head, branch) is read when it is asked for; what is configured (remotes), once.
+
+    `root` is the fleet's folder in it: the one that holds `desired/`.
+    """
 
     root: Path
     git: Git
 
     @classmethod
     def open(cls, directory: Path) -> Repository:
-        """Find the repository that a folder is in.
+        """Find the repository that a folder is in, and the fleet: the nearest folder above with a `desired/` in it.
+
+        Without one it is the repository's root.
 
         Raises:
             UserError: it is in none, the repository is bare, has no commit or belongs to somebody else, or git is not
@@ -51,12 +61,16 @@ class Repository:
         if not directory.is_dir():
             raise UserError(f"there is no folder {directory}")
         git = Git(directory)
-        found = git.attempt("rev-parse", "--show-toplevel")
+        found = git.attempt("rev-parse", "--show-toplevel", "--show-prefix")
         if found.status != 0:
             raise _unusable(directory, found)
-        repository = cls(Path(found.text), Git(Path(found.text)))
+        top, _, prefix = found.text.partition("\n")
+        if "\n" in prefix:  # a folder's name has one in it
+            top, prefix = (git.run("rev-parse", one).text for one in ("--show-toplevel", "--show-prefix"))
+        below = _fleet_folder(Path(top), prefix)
+        repository = cls(Path(top, below), Git(Path(top), below=below))
         if find_commit(repository.git, "HEAD") is None:
-            raise UserError(f"{found.text} has no commit yet", mend='make the first: `git commit -m "Begin"`')
+            raise UserError(f"{top} has no commit yet", mend='make the first: `git commit -m "Begin"`')
         return repository
 
     @property
@@ -76,16 +90,38 @@ class Repository:
 
     def remote(self, name: str = "origin") -> Remote | None:
         """The remote of that name, or None."""
-        return Remote(self.git, name) if name in self.git.run("remote").text.splitlines() else None
+        return Remote(self.git, name) if name in remotes(self.git) else None
+
+    def name(self, remote: str = "origin") -> str:
+        """`owner/name` of the remote, as this clone spells it; without a remote, the folder's name."""
+        return repository_name(self._url(remote)) or self.git.directory.name
+
+    def fleet_names(self, remote: str = "origin") -> tuple[str, str]:
+        """The fleet's name as this clone spells its remote, and that which is the same for everyone who clones it.
+
+        A fleet below the root has its folder in its name: two in one repository are two. Without a remote, both are
+        named after the repository's folder.
+        """
+        url, folder = self._url(remote), self.git.directory.name
+        names = repository_name(url) or folder, fleet_name(url) or folder
+        spelt, shared = (posixpath.join(name, self.git.below).rstrip("/") for name in names)
+        return spelt, shared
 
     def fleet_name(self, remote: str = "origin") -> str:
-        """`owner/name` of the remote, the same for everyone who clones it; without a remote, the folder's name."""
+        """The name of the fleet, the same for everyone who clones it."""
+        return self.fleet_names(remote)[1]
+
+    def _url(self, remote: str) -> str:
         found = self.remote(remote)
-        return (fleet_name(found.url) if found else "") or self.root.name
+        return found.url if found is not None else ""
 
     def resolve(self, revision: str) -> str:
         """The id of a commit or tree. Raises UserError if this clone has none such."""
         return resolve(self.git, revision)
+
+    def has(self, commit: str) -> bool:
+        """Whether this clone has a commit."""
+        return find_commit(self.git, commit) is not None
 
     def tree(self, revision: str = "HEAD") -> GitTree:
         """The files of a revision. Raises UserError if this clone has none such."""
@@ -99,9 +135,20 @@ class Repository:
         """Files that differ from HEAD or are not tracked, at or below `paths` (absent: everywhere)."""
         return dirty_paths(self.git, paths)
 
-    def export(self, commit: str, directory: Path) -> Export:
-        """Write a commit's files to a folder, exactly as committed. Raises as `reconciler.git.export.export` does."""
-        return export(self.git, commit, directory)
+    def export(self, commit: str, directory: Path, *, used: Collection[str] = ()) -> Export:
+        """Write a commit's files to a folder, exactly as committed. Raises as `reconciler.git.export.export` does.
+
+        The folder is as the repository, also where the fleet is below its root. `used` are the paths, as seen from the
+        fleet's folder, whose content in Git LFS is needed.
+        """
+        # One that counts from the root, as whoever writes all of it does.
+        git = replace(self.git, below="") if self.git.below else self.git
+        return export(git, commit, directory, used=[self.git.inside(path) for path in used])
+
+    @property
+    def has_lfs(self) -> bool:
+        """Whether git-lfs is installed."""
+        return installed(self.git)
 
     def commits_between(self, older: str, newer: str) -> tuple[LoggedCommit, ...]:
         """The commits that `newer` has and `older` has not, newest first."""
@@ -134,21 +181,35 @@ class Repository:
 
     def tag_object(self, name: str) -> str:
         """The id of an annotated tag of this clone: of the tag itself, which is what is signed, not of its target."""
-        return self.git.run("rev-parse", f"refs/tags/{name}").text
+        found = find_id(self.git, f"refs/tags/{self.git.tag(name)}")
+        if found is None:
+            raise UserError(
+                f"there is no tag {name}", mend="`git fetch --tags` gets what was pushed since the last one"
+            )
+        return found
+
+    def tagged_commit(self, name: str) -> str:
+        """The commit that a tag of this clone stands on. Raises UserError if there is no such tag."""
+        return resolve(self.git, f"refs/tags/{self.git.tag(name)}")
 
     def tagged_content(self, name: str, *, remote: str = "origin") -> bytes | None:
         """The file that an annotated tag stands on, fetched as `annotated_tag` does; None where there is none."""
         return tag_content(self.git, name) if self.annotated_tag(name, remote=remote) is not None else None
 
-    def check_signing(self, settings: GitSettings, *, now: datetime) -> None:
-        """Sign a commit that nobody will see. Raises UserError where that cannot be done."""
-        author = Author(settings.author, now, sign=True)
-        tree = self.git.run("rev-parse", "HEAD^{tree}").text
-        commit_tree(self.git, tree, parent=self.head, message="Can a commit be signed?", author=author)
+    def check_recording(self, settings: GitSettings, *, now: datetime) -> None:
+        """Make a commit that nobody will see: as the author in the settings, signed where they ask for it.
 
-    def tags(self, prefix: str) -> tuple[AnnotatedTag, ...]:
-        """The annotated tags of this clone below a path such as `image/web`; by name."""
-        return tags_below(self.git, prefix)
+        Raises:
+            UserError: git takes no commit of that author, or it can't be signed.
+            ReconcilerError: nothing can be written to this clone.
+        """
+        author = Author(settings.author, now, sign=settings.sign)
+        tree = resolve(self.git, "HEAD^{tree}")
+        commit_tree(self.git, tree, parent=self.head, message="Can a commit be made?", author=author)
+
+    def tags(self, *prefixes: str) -> tuple[AnnotatedTag, ...]:
+        """The annotated tags of this clone below paths such as `image/web`; by name."""
+        return tags_below(self.git, *prefixes)
 
     def beside_upstream(self) -> tuple[int, int]:
         """How many commits the checkout is ahead of and behind its upstream, as last fetched; none without one."""
@@ -157,6 +218,15 @@ class Repository:
             return 0, 0
         ahead, behind = counted.text.split()
         return int(ahead), int(behind)
+
+    def on_another_branch(self, settings: GitSettings) -> str | None:
+        """The branch that state is recorded to, where another one is checked out; None where this one is.
+
+        Nobody is asked: where the clone does not remember the remote's default branch, this one counts as it.
+        """
+        remote = self.remote(settings.remote)
+        recorded = settings.branch or (remote.remembered_branch() if remote is not None else None)
+        return recorded if recorded is not None and self.branch not in (None, recorded) else None
 
     def target(self, settings: GitSettings) -> Target:
         """The branch that state is recorded to, fetched, and how the checkout stands to it.
@@ -183,6 +253,20 @@ class Repository:
         return Recorder(
             self.git, destination, author=settings.author, sign=settings.sign, now=now, sleep=sleep, random=random
         )
+
+
+def _fleet_folder(top: Path, prefix: str) -> str:
+    """The nearest folder with a `desired/` in it, from one below the repository's root upwards; empty for the root.
+
+    Not one within a `desired/`: an image may have any name, and may be a whole repository.
+    """
+    parts = prefix.rstrip("/").split("/")
+    parts = parts[: parts.index(_DESIRED)] if _DESIRED in parts else parts
+    for depth in range(len(parts), 0, -1):
+        folder = "/".join(parts[:depth])
+        if folder and (top / folder / _DESIRED).is_dir():
+            return folder
+    return ""
 
 
 def _unusable(directory: Path, found: Finished) -> ReconcilerError:

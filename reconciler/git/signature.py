@@ -14,6 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.git.command import Git
+from reconciler.git.store import read
 from reconciler.model.errors import UserError
 from reconciler.model.verification import Signature
 
@@ -103,8 +104,8 @@ def signature_of(git: Git, oid: str, *, signers: Path | None = None) -> Signatur
 
     `signers` is the allowed signers file; None takes git's.
     """
-    kind = git.run("cat-file", "-t", oid).text
-    raw = git.run("cat-file", kind, oid).text
+    found = read(git, [oid])[oid]
+    kind, raw = found.kind, os.fsdecode(found.content)
     # A commit's signature stands in its header, a tag's after its message.
     form = _form(raw.partition("\n\n")[0] if kind == "commit" else raw)
     if form == "":
@@ -189,7 +190,7 @@ def _path_setting(git: Git, name: str) -> Path | None:
 
 
 def _setting(git: Git, name: str, *options: str) -> str:
-    return git.attempt("config", *options, "--get", name).text
+    return git.once("config", *options, "--get", name).text
 
 
 def _ssh_keygen(git: Git, *arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass
 
 from reconciler.git.command import Git
+from reconciler.git.store import find
 
 _SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
 
@@ -21,22 +22,24 @@ class AnnotatedTag:
 
 def tag_message(git: Git, name: str) -> str | None:
     """The message of an annotated tag in this clone, without its signature; None where there is no such tag."""
-    found = git.attempt("cat-file", "tag", f"refs/tags/{name}")
-    if found.status != 0:
+    found = find(git, f"refs/tags/{git.tag(name)}^{{tag}}")
+    if found is None:
         return None
-    _headers, _blank, message = found.stdout.partition(b"\n\n")
+    _headers, _blank, message = found.content.partition(b"\n\n")
     signature = _SIGNATURE.search(message)
     return os.fsdecode(message[: signature.start()] if signature else message)
 
 
 def tag_content(git: Git, name: str) -> bytes | None:
     """The file that an annotated tag in this clone stands on; None where there is no such tag, or it is on no file."""
-    found = git.attempt("cat-file", "blob", f"refs/tags/{name}^{{}}")
-    return found.stdout if found.status == 0 else None
+    found = find(git, f"refs/tags/{git.tag(name)}^{{}}")
+    return found.content if found is not None and found.kind == "blob" else None
 
 
-def tags_below(git: Git, prefix: str) -> tuple[AnnotatedTag, ...]:
-    """The annotated tags of this clone whose name starts with `prefix`, a path such as `image/web`; by name."""
-    listing = git.run("for-each-ref", "--format=%(refname:strip=2)%00%(*objectname)", f"refs/tags/{prefix}").text
+def tags_below(git: Git, *prefixes: str) -> tuple[AnnotatedTag, ...]:
+    """The annotated tags of this clone whose name starts with one of `prefixes`, paths such as `image/web`; by name."""
+    below = [f"refs/tags/{git.tag(prefix)}" for prefix in prefixes]
+    listing = git.run("for-each-ref", "--format=%(refname:strip=2)%00%(*objectname)", *below).text
     pairs = (line.split("\0") for line in listing.splitlines())
-    return tuple(AnnotatedTag(name, target) for name, target in pairs if target)
+    own = len(git.tag(""))
+    return tuple(AnnotatedTag(name[own:], target) for name, target in pairs if target)

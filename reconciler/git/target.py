@@ -8,7 +8,7 @@ from reconciler.git.command import Git
 from reconciler.git.destination import Destination
 from reconciler.git.history import LoggedCommit, commits_between, is_ancestor
 from reconciler.git.local import LocalBranch
-from reconciler.git.remote import Remote, RemoteBranch
+from reconciler.git.remote import Remote, RemoteBranch, remotes
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import UserError
 
@@ -34,13 +34,13 @@ def find_destination(git: Git, settings: GitSettings) -> Destination:
         UserError: no such remote, no commit there, or a detached HEAD where there is no remote.
         ReconcilerError: the remote was asked for its default branch and could not be.
     """
-    remotes = git.run("remote").text.splitlines()
-    if settings.remote in remotes:
+    known = remotes(git)
+    if settings.remote in known:
         remote = Remote(git, settings.remote)
         return RemoteBranch(git, remote, settings.branch or remote.default_branch())
-    if remotes:
+    if known:
         raise UserError(
-            f"there is no remote {settings.remote}, only {', '.join(remotes)}",
+            f"there is no remote {settings.remote}, only {', '.join(known)}",
             mend="name one as `git.remote` in desired/reconciler.yaml",
         )
     branch = settings.branch or current_branch(git)

@@ -1,16 +1,14 @@
-"""The files of one revision, as `ls-tree` lists and `cat-file` reads them."""
+"""The files of one revision: its trees and the blobs in them, read as they are asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
 from reconciler.git.command import Git
-from reconciler.model.errors import Terminal
+from reconciler.git.store import FOLDER, SUBMODULE, Entry, read, read_folder
 from reconciler.model.tree import TreeEntry
-
-SUBMODULE = "160000"
 
 
 @dataclass(frozen=True)
@@ -21,13 +19,14 @@ class GitTree:
     entries: Mapping[str, TreeEntry]
     git: Git = field(repr=False, compare=False)
 
+    @property
+    def below(self) -> str:
+        """The fleet's folder as seen from the repository's root."""
+        return self.git.below
+
     def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
-        """The contents of blobs by object id, by one `cat-file --batch`. Raises Terminal if one is not there."""
-        wanted = list(dict.fromkeys(oids))
-        if not wanted:
-            return {}
-        asked = "".join(f"{oid}\n" for oid in wanted).encode()
-        return _contents(self.git.run("cat-file", "--batch", "--buffer", stdin=asked).stdout, len(wanted))
+        """The contents of blobs by object id, asked for in one go. Raises Terminal if one is not there."""
+        return {oid: found.content for oid, found in read(self.git, oids).items()}
 
     @property
     def submodules(self) -> tuple[str, ...]:
@@ -36,33 +35,45 @@ class GitTree:
 
 
 def read_tree(git: Git, oid: str) -> GitTree:
-    """List every file of a commit or tree, by one `ls-tree`."""
-    listing = git.run("ls-tree", "-r", "-z", "--full-tree", oid).stdout
+    """List every file of a commit or tree.
+
+    Of the trees in it those are read that no revision had which was listed before: a commit of one lockfile leaves all
+    but a few of them as they were. Raises Terminal if one is not there.
+    """
+    (root,) = read(git, [f"{oid}^{{tree}}"]).values()
+    folders = {root.oid: read_folder(root)}
+    new: list[tuple[str, str]] = []
+    level = [(root.oid, "")]
+    while level:
+        level = [folder for folder in level if folder not in git.listings]
+        unread = read(git, (oid for oid, _prefix in level if oid not in folders))
+        folders |= {oid: read_folder(found) for oid, found in unread.items()}
+        new += level
+        level = [
+            (entry.oid, _path(prefix, entry, end="/"))
+            for oid, prefix in level
+            for entry in folders[oid]
+            if entry.mode == FOLDER
+        ]
+    for folder in reversed(new):  # what is in a folder comes after it
+        git.listings[folder] = tuple(_files(git, folders[folder[0]], folder[1]))
+    return GitTree(oid, MappingProxyType({entry.path: entry for entry in _seen(git, git.listings[root.oid, ""])}), git)
+
+
+def _seen(git: Git, files: Iterable[TreeEntry]) -> Iterable[TreeEntry]:
+    """Files of the repository's root as they are seen from the fleet's folder."""
+    return (replace(file, path=git.outside(file.path)) for file in files) if git.below else files
+
+
+def _files(git: Git, folder: Iterable[Entry], prefix: str) -> Iterator[TreeEntry]:
+    """Every file in and below a folder whose own folders are listed."""
+    for entry in folder:
+        if entry.mode == FOLDER:
+            yield from git.listings[entry.oid, _path(prefix, entry, end="/")]
+        else:
+            yield TreeEntry(_path(prefix, entry), entry.mode, entry.oid)
+
+
+def _path(prefix: str, entry: Entry, *, end: str = "") -> str:
     # A path that isn't UTF-8 is shown escaped: it has to fit into JSON, and its content is read by object id anyway.
-    found = (_entry(line) for line in listing.decode("utf-8", "backslashreplace").split("\0") if line)
-    return GitTree(oid, MappingProxyType({entry.path: entry for entry in found}), git)
-
-
-def _entry(line: str) -> TreeEntry:
-    facts, path = line.split("\t", 1)
-    mode, _type, oid = facts.split(" ")
-    return TreeEntry(path, mode, oid)
-
-
-def _contents(output: bytes, count: int) -> dict[str, bytes]:
-    """Take the answers apart: a line `<oid> <type> <size>`, then the content and a newline (git-cat-file(1))."""
-    contents: dict[str, bytes] = {}
-    position = 0
-    for _ in range(count):
-        end = output.index(b"\n", position)
-        oid, *facts = output[position:end].decode().split(" ")
-        if len(facts) != 2:  # `<oid> missing`
-            raise Terminal(
-                f"object {oid} is not in this clone",
-                mend="a damaged or partial clone: `git fsck` names what is missing, `git fetch --refetch` brings it",
-            )
-        start = end + 1
-        position = start + int(facts[1])
-        contents[oid] = output[start:position]
-        position += 1
-    return contents
+    return f"{prefix}{entry.name.decode('utf-8', 'backslashreplace')}{end}"

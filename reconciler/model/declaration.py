@@ -8,16 +8,24 @@ from ipaddress import ip_network
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
+from typing_extensions import TypeAliasType
 
 from reconciler.model.receivers import AnnounceSettings
-from reconciler.model.source import SourceRequest
+from reconciler.model.source import DeclaredSource
 from reconciler.model.values import Duration, Model
 from reconciler.model.window import Window
 
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 BUILD_ID_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}$"
-MAX_TAGS = 40
-"""An AMI takes 50, and up to 10 are ours."""
+MOST_TAGS = 50
+LONGEST_TAG_KEY = 128
+LONGEST_TAG_VALUE = 256
+AWS_PREFIX = "aws:"
+"""What EC2 accepts of one resource's tags, in characters; the prefix, in any case, is AWS's own ("Tag restrictions" in
+the user guide, Using_Tags.html)."""
+SOURCE_AMI = "source_ami"
+MAX_DECLARED_TAGS = 40
+"""Those that every artifact carries leave room for so many."""
 
 
 def _takes_time(seconds: int) -> int:
@@ -29,9 +37,8 @@ def _takes_time(seconds: int) -> int:
 Timeout = Annotated[Duration, AfterValidator(_takes_time)]
 """A duration that is not nothing."""
 
-# What EC2 accepts of a tag: "Tag restrictions" in the user guide, Using_Tags.html.
-TagKey = Annotated[str, Field(min_length=1, max_length=128)]
-TagValue = Annotated[str, Field(max_length=256)]
+TagKey = Annotated[str, Field(min_length=1, max_length=LONGEST_TAG_KEY)]
+TagValue = Annotated[str, Field(max_length=LONGEST_TAG_VALUE)]
 
 
 def _checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
@@ -49,15 +56,21 @@ def _checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
 Region = Annotated[str, *_checked(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", what="a region's name such as us-east-1")]
 
 
+VariableValue = TypeAliasType("VariableValue", "str | int | bool | list[VariableValue] | dict[str, VariableValue]")
+"""A value that is passed to Packer: a text, a whole number, a truth, or a list or mapping of such."""
+
+
 class PackerSettings(Model):
     """How Packer is run for an image. Paths are relative to the image's folder; `/` is the repository's root."""
 
     template: str = Field(".", description="A file, or a folder of .pkr.hcl files.")
     working_dir: str = Field(".", description="Where Packer runs.")
     only: tuple[str, ...] = Field((), description="Builds to run, as `packer build -only` takes them; absent: all.")
-    variables: dict[str, str | int | bool] = Field({}, description="Values for the template's variables.")
+    variables: dict[str, VariableValue] = Field({}, description="Values for the template's variables.")
     var_files: tuple[str, ...] = ()
-    inputs: tuple[str, ...] = Field((), description="Files and folders outside the image's folder that feed the build.")
+    inputs: tuple[str, ...] = Field(
+        (), description="Files and folders that feed the build and that the template does not name."
+    )
     timeout: Timeout = 3600
 
     @field_validator("only", mode="before")
@@ -92,6 +105,10 @@ SubnetId = Annotated[
 UserName = Annotated[str, *_checked(r"[A-Za-z0-9_][A-Za-z0-9_.@+\\-]*\$?", what="a user's name such as admin")]
 
 
+def _warns(hygiene: object) -> bool:
+    return hygiene == "warn"
+
+
 class SmokeTest(Model):
     """How the built image is booted and tested, before anybody gets it."""
 
@@ -108,6 +125,12 @@ class SmokeTest(Model):
         ("0.0.0.0/0",), min_length=1, description="Who may reach the instance's SSH port while it is tested."
     )
     timeout: Timeout = 600
+    # What is recorded of a failure is bound to the digest of the declaration, so what is not said leaves no trace.
+    hygiene: Literal["warn", "fail"] = Field(
+        "warn",
+        description="Whether what a build leaves behind (keys, histories, logs) is a finding or a failure.",
+        exclude_if=_warns,
+    )
 
     @field_validator("allow_from")
     @classmethod
@@ -168,19 +191,26 @@ class Declaration(Model):
     description: str = ""
     labels: dict[str, str] = Field({})
     packer: PackerSettings = PackerSettings()
-    source: SourceRequest | None = Field(None, description="Absent: read from the template.")
+    source: DeclaredSource | None = Field(None, description="Absent: read from the template.")
     regions: tuple[Region, ...] = Field((), description="The first is where Packer builds; absent: the template's.")
     refresh: Refresh = Refresh()
     smoke_test: SmokeTest = SmokeTest()
     validation: Validation = Validation()
     share_with: ShareWith = ShareWith()
-    tags: dict[TagKey, TagValue] = Field({}, max_length=MAX_TAGS, description="Further tags on every artifact.")
+    tags: dict[TagKey, TagValue] = Field(
+        {}, max_length=MAX_DECLARED_TAGS, description="Further tags on every artifact."
+    )
     deprecate_after: Duration | None = None
     retain: Retain = Retain()
     hold: Hold | None = None
     suspend: Suspend | None = None
     revoke: tuple[Revocation, ...] = ()
     moved_from: str | None = Field(None, description="The name this image had before.", pattern=IMAGE_NAME_PATTERN)
+
+    @property
+    def source_variable(self) -> str:
+        """The template's variable that is given the source AMI's id."""
+        return self.source.variable if self.source is not None and self.source.variable is not None else SOURCE_AMI
 
     @field_validator("regions")
     @classmethod
@@ -193,7 +223,7 @@ class Declaration(Model):
     @field_validator("tags")
     @classmethod
     def _our_tags_are_ours(cls, tags: dict[str, str]) -> dict[str, str]:
-        taken = sorted(key for key in tags if key.startswith("reconciler:") or key.lower().startswith("aws:"))
+        taken = sorted(key for key in tags if key.startswith("reconciler:") or key.lower().startswith(AWS_PREFIX))
         if taken:
             raise ValueError(f"the prefixes reconciler: and aws: are taken: {', '.join(taken)}")
         return tags
@@ -232,7 +262,7 @@ class Limits(Model):
 class Settings(Model):
     """`desired/reconciler.yaml`: defaults for every image, and the controller's own settings."""
 
-    fleet: str | None = Field(None, description="Owner of the artifacts; absent: owner/name of the remote.")
+    fleet: TagValue | None = Field(None, description="Owner of the artifacts; absent: owner/name of the remote.")
     defaults: dict[str, Any] = Field({}, description="Merged under each image.yaml.")
     git: GitSettings = GitSettings()
     aws: AwsSettings = AwsSettings()

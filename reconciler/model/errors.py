@@ -65,5 +65,9 @@ class Transient(ReconcilerError):
     exit_code = PARTIAL
 
 
+class Locked(Transient):
+    """Another process has its hands on what this one needs, for a moment; or was killed, and its lock stayed."""
+
+
 class Terminal(ReconcilerError):
     """It will not work until something outside changes: a forbidden push, a refused credential."""

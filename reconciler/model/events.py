@@ -73,7 +73,10 @@ class Testing(Event):
 
 @dataclass(frozen=True)
 class Tested(Event):
-    """The smoke test ended. `status` is passed, failed or skipped; `why` says what failed, or why it was skipped."""
+    """The smoke test ended. `status` is passed, failed or skipped; `why` says what failed, or why it was skipped.
+
+    `findings` are lines of what was found that breaks nothing.
+    """
 
     __test__: ClassVar[bool] = False  # pytest would take its name for a test's
     name: ClassVar[str] = "smoke-test.ended"
@@ -82,6 +85,7 @@ class Tested(Event):
     tests: int
     seconds: int
     why: str = ""
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -35,11 +36,18 @@ class Image:
     inputs: tuple[InputFile, ...]
     notes: tuple[str, ...] = ()
     """What `validate` has to say that stops nothing."""
+    copied_elsewhere: bool = False
+    """Whether the template copies to regions that only Packer knows: no region is then one too many."""
 
     @property
     def build_region(self) -> str:
         """Where Packer builds."""
         return self.regions[0]
+
+    @property
+    def input_paths(self) -> tuple[str, ...]:
+        """The paths of the inputs from the repository's root."""
+        return tuple(posixpath.normpath(posixpath.join(self.folder, file.path)) for file in self.inputs)
 
     @property
     def parent(self) -> str | None:

@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field
 
 from reconciler.model.declaration import BUILD_ID_PATTERN
-from reconciler.model.lockfile import Artifact, Digest, Phase, Reason, SmokeTestResult, Verdict, Verified
-from reconciler.model.values import Instant, Model
+from reconciler.model.lockfile import Artifact, Digest, Phase, Reason, SmokeTestResult, TakenAsFound, Verdict, Verified
+from reconciler.model.values import Instant, Model, is_empty
 
 SCHEMA: Literal[1] = 1
 
@@ -48,6 +48,9 @@ class PastBuild(Model):
     verified: tuple[Verified, ...] = Field(description="Refreshes that changed nothing, oldest first.")
     artifacts: tuple[Artifact, ...] = Field(description="As they were last recorded.")
     kept: bool = Field(description="Whether it is in the lockfile still.")
+    adopted: TakenAsFound | None = Field(
+        None, description="It was not built here, but taken as it was.", exclude_if=is_empty
+    )
 
 
 class PastFailure(Model):

@@ -10,12 +10,12 @@ from pydantic import Field, field_validator, model_validator
 
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
 from reconciler.model.source import Pin, PinnedSource
-from reconciler.model.values import Instant, Model
+from reconciler.model.values import Instant, Model, is_empty
 
 SCHEMA: Literal[1] = 1
 SCHEMA_URL = "../docs/schema/lockfile-1.json"
 
-Phase = Literal["preliminary", "candidate", "stable", "rejected", "revoked"]
+Phase = Literal["preliminary", "candidate", "stable", "superseded", "rejected", "revoked"]
 ReasonCode = Literal[
     "new", "inputs-changed", "source-changed", "parent-rebuilt", "expired", "tooling-changed", "preview-merged",
     "artifact-missing", "region-missing", "region-extra", "tags-changed", "sharing-changed", "verdict-pending-record",
@@ -69,6 +69,15 @@ class FailedTest(Model):
     what: str
 
 
+class HygieneFinding(Model):
+    """Something of the build that stays in the image, and breaks nothing. `hint` says how to get rid of it."""
+
+    code: str = Field(pattern=r"^[a-z][a-z-]*$", description="What it is, such as packer-key (docs/smoke-test.md).")
+    text: str
+    hint: str
+    keys: tuple[str, ...] = Field((), description="Fingerprints of the keys it is about, `SHA256:…`.")
+
+
 class SmokeTestResult(Model):
     """What the booted image was found to be. `skipped` is an image that was not booted, and `why` says so."""
 
@@ -77,6 +86,9 @@ class SmokeTestResult(Model):
     seconds: int = Field(0, ge=0, description="From the request for an instance to the last test's end.")
     failed: tuple[FailedTest, ...] = ()
     why: str | None = None
+    findings: tuple[HygieneFinding, ...] = Field(
+        (), description="What of the build stays in the image and breaks nothing.", exclude_if=is_empty
+    )
 
 
 class InventoryRecord(Model):
@@ -119,6 +131,17 @@ class CiRun(Model):
     job: str | None = Field(None, description="The job's name in its configuration.")
 
 
+class TakenAsFound(Model):
+    """An artifact that was there before, and that a person took into state/. Nobody here knows what it was made of.
+
+    `key`, `components`, `files` and `commit` of such a build are those that were wanted when it was taken, so that a
+    later change of them builds anew; `source` is the pin that a later refresh is measured against.
+    """
+
+    at: Instant
+    made: Instant | None = Field(None, description="When it was made, by the registry's own word.")
+
+
 class Build(Model):
     """One result of running Packer, recorded. What could not be known (after an adoption) is absent."""
 
@@ -141,14 +164,23 @@ class Build(Model):
     provenance: str | None = Field(None, description="Path of the in-toto statement, relative to state/.")
     verdict: Verdict | None = None
     phase: Phase
+    was_stable: bool = Field(False, description="Of a superseded build: that `stable` may fall back to it.")
     recorded: Instant | None = Field(None, description="When it was recorded on the branch and became the candidate.")
     ci: CiRun | None = None
+    adopted: TakenAsFound | None = Field(
+        None, description="It was not built here, but taken as it was (`reconciler adopt`).", exclude_if=is_empty
+    )
 
     @field_validator("id")
     @classmethod
     def _begins_with_a_time(cls, build_id: str) -> str:
         began_at(build_id)
         return build_id
+
+    @property
+    def stood(self) -> bool:
+        """Whether it is stable, or was until another took its place: what `stable` may fall back to."""
+        return self.phase == "stable" or (self.phase == "superseded" and self.was_stable)
 
     def artifact_in(self, location: str) -> Artifact | None:
         """The artifact in a region, or None."""
@@ -175,7 +207,12 @@ class Failure(Model):
     retry_after: Instant
     what: str
     smoke_test: SmokeTestResult | None = Field(None, description="Where it was built, and did not pass.")
-    artifacts: tuple[Artifact, ...] = Field((), description="What it left, tagged as rejected.")
+    artifacts: tuple[Artifact, ...] = Field(
+        (), description="What it left and is still there; what did not pass its smoke test is tagged as rejected."
+    )
+    made: Build | None = Field(
+        None, description="What was built as asked for and could not be tagged as complete: the next run takes it up."
+    )
 
 
 class Undelivered(Model):
@@ -221,11 +258,23 @@ class Lockfile(Model):
         """The recorded build with this id, or None."""
         return next((build for build in self.builds if build.id == build_id), None)
 
+    def channel_of(self, build_id: str) -> str | None:
+        """The channel that a build's artifacts say they are in: `stable` where both channels point to it."""
+        if build_id == self.channels.stable:
+            return "stable"
+        return "candidate" if build_id == self.channels.candidate else None
+
     @property
     def kept(self) -> Build | None:
         """The build that is to be there in every region: the newest, or what the channels fell back to from it."""
         newest = self.builds[0] if self.builds else None
         return self.current if newest is not None and newest.phase in ("rejected", "revoked") else newest
+
+    @property
+    def findings(self) -> tuple[HygieneFinding, ...]:
+        """What the smoke test of the current build found, and let pass."""
+        tested = self.current.smoke_test if self.current is not None else None
+        return tested.findings if tested is not None else ()
 
     @property
     def current(self) -> Build | None:

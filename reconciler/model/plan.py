@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import Field
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Lockfile, Reason, Verdict
+from reconciler.model.lockfile import Artifact, Build, HygieneFinding, Lockfile, Reason, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
-from reconciler.model.values import Model
+from reconciler.model.values import Model, is_empty
 
-FORMAT_VERSION: Literal["1.0"] = "1.0"
+FORMAT_VERSION: Literal["1.1"] = "1.1"
+
+OWN_SOURCE = "the template's own"
+"""What an image is built on whose template chooses while it is built."""
 
 Sync = Literal["in-sync", "drifted", "unknown"]
 Health = Literal["healthy", "building", "awaiting-verdict", "degraded", "suspended", "unknown"]
 Action = Literal["build", "adopt", "copy", "retag", "share", "promote", "retire", "record", "none"]
+
+
+class Retirement(Model):
+    """An artifact that goes, with what it is stored in."""
+
+    location: str
+    id: str
+
+    @staticmethod
+    def of(artifacts: Iterable[Artifact | Seen]) -> tuple[Retirement, ...]:
+        """Artifacts as a plan has them, in order of place."""
+        places = sorted({(one.location, one.id) for one in artifacts})
+        return tuple(Retirement(location=location, id=artifact_id) for location, artifact_id in places)
 
 
 class PlannedImage(Model):
@@ -29,13 +45,21 @@ class PlannedImage(Model):
     health: Health
     actions: tuple[Action, ...]
     reasons: tuple[Reason, ...] = ()
+    retires: tuple[Retirement, ...] = Field((), description="What will be deleted, each with its snapshots.")
     blocked_by: tuple[str, ...] = Field((), description="Parents in this plan that must be done first.")
     waits_for: str | None = Field(None, description="Why nothing is done although the image has drifted.")
     estimate_seconds: int | None = Field(None, description="From earlier builds; absent where there are none.")
     key: str | None = Field(None, description="The wanted key; absent where the source is unknown.")
+    source: str | None = Field(None, description='"the template\'s own", where only Packer knows what is built on.')
     due: str | None = Field(None, description="When `--refresh` turns to it next, UTC: too old, or its window opens.")
     unknown: tuple[str, ...] = Field((), description="What could not be read.")
     errors: tuple[str, ...] = Field((), description="Why the image cannot be planned, one message each.")
+    notes: tuple[str, ...] = Field(
+        (), description="What to know before it is built: what `validate` notes of it.", exclude_if=is_empty
+    )
+    findings: tuple[HygieneFinding, ...] = Field(
+        (), description="What stays of a build in the one that is recorded, and breaks nothing.", exclude_if=is_empty
+    )
 
     @property
     def resting(self) -> bool:
@@ -57,7 +81,7 @@ class PlanOptions(Model):
 class Plan(Model):
     """The drift of a fleet at one commit."""
 
-    format_version: Literal["1.0"] = FORMAT_VERSION
+    format_version: Literal["1.1"] = FORMAT_VERSION
     plan_id: str = Field(description="Binds the plan to its head, wanted keys, lockfiles and actions.")
     head: str = Field(description="The commit (or, with --worktree, the tree) that was planned.")
     options: PlanOptions = PlanOptions()
@@ -85,6 +109,14 @@ class Wanted:
 
 
 @dataclass(frozen=True)
+class Restated:
+    """An artifact that says wrongly how far its build has come, or in which channel it is, with the right tags."""
+
+    seen: Seen
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Decision:
     """A planned image with all that is needed to act on it."""
 
@@ -95,15 +127,23 @@ class Decision:
     wanted: Wanted | None
     adopt: tuple[Seen, ...] = ()
     """The artifacts of the build to adopt, at most one per region."""
+    take_up: Build | None = None
+    """What an earlier attempt built as it is wanted, and could not mark as complete: to be marked, and adopted."""
     missing_regions: tuple[str, ...] = ()
     copy_from: Seen | None = None
     """What the missing regions are copied from, when no build or adoption is due."""
     retag: tuple[Seen, ...] = ()
     retire: tuple[Artifact, ...] = ()
+    restate: tuple[Restated, ...] = ()
+    """Artifacts of any build of the image, whose phase or channel is to be tagged anew."""
     verdicts: tuple[tuple[str, Verdict], ...] = ()
     """Verdicts that the registry shows and state/ does not have yet, by build id."""
+    settled: Lockfile | None = None
+    """The lockfile once these are recorded, where there are some: what is to be done is decided by it."""
+    own: PlannedImage | None = None
+    """What is to be done about the image itself, without what is settled first: verdicts, tags, what nobody needs."""
     old_previews: tuple[Seen, ...] = ()
-    """Artifacts of pull requests that nobody needs any more."""
+    """What nobody needs any more: artifacts of pull requests, and what attempts left."""
 
     @property
     def name(self) -> str:

@@ -131,3 +131,10 @@ class AnnounceSettings(Model):
     webhook: WebhookSettings | None = Field(None, description="A receiver of signed JSON.")
     sns: SnsSettings | None = Field(None, description="An SNS topic.")
     eventbridge: EventBridgeSettings | None = Field(None, description="An EventBridge bus.")
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The announcers that are asked for, as the tags call them that remember what was told."""
+        github = ("github",) if self.github is not None and self.github.dispatch is not None else ()
+        others = ("circleci", "webhook", "sns", "eventbridge")
+        return (*github, *(name for name in others if getattr(self, name) is not None))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
 
 from reconciler.model.values import Instant, Model
 
@@ -61,6 +61,24 @@ class SourceRequest(Model):
     def parent_channel(self) -> Channel:
         """The channel of the parent that a child builds on."""
         return self.channel or "stable"
+
+
+class DeclaredSource(SourceRequest):
+    """A source as image.yaml has it: what is asked for, and how the template is given what was found."""
+
+    variable: str | None = Field(
+        None, min_length=1, description="The template's variable that takes the AMI's id; source_ami if absent."
+    )
+
+    @property
+    def request(self) -> SourceRequest:
+        """What is asked for, alone: that is pinned and recorded."""
+        return SourceRequest.model_construct(ami=self.ami, ssm=self.ssm, image=self.image, channel=self.channel)
+
+    @model_serializer(mode="wrap")
+    def _as_written(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        # What is digested of declarations stays what it was before there was the key.
+        return {key: value for key, value in plain(self).items() if key != "variable" or value is not None}
 
 
 class AmiPin(Model):

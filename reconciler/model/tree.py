@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
@@ -26,11 +27,31 @@ class Tree(Protocol):
         """The commit or tree that was read."""
 
     @property
+    def below(self) -> str:
+        """The fleet's folder as seen from the repository's root; empty where it is the root."""
+
+    @property
     def entries(self) -> Mapping[str, TreeEntry]:
-        """Every file below the root by path, in order of path. Submodules (mode 160000) are included."""
+        """Every file of the repository by path, as seen from the fleet's folder. Submodules (mode 160000) are included.
+
+        What lies beside that folder begins with `../`.
+        """
 
     def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
         """The contents of blobs by object id. Raises Terminal if one is not in the object store."""
+
+
+def inside(path: str, below: str) -> str:
+    """A path as seen from the fleet's folder, which is `below` the repository's root, as git has it: from that root."""
+    return posixpath.normpath(posixpath.join(below, path)) if below else path
+
+
+def outside(path: str, below: str) -> str:
+    """The opposite: a path of git's, as seen from the fleet's folder."""
+    if not below:
+        return path
+    own = f"{below}/"
+    return path[len(own) :] if path.startswith(own) else posixpath.relpath(path, below)
 
 
 def content_at(tree: Tree, path: str) -> bytes | None:

@@ -18,6 +18,14 @@ _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def is_empty(value: object) -> bool:
+    """Whether a value says nothing: a field that came to a format later is left out then (`exclude_if`).
+
+    So what was written before the field came is written the same today, byte for byte.
+    """
+    return not value
+
+
 class Model(BaseModel):
     """A frozen pydantic model that refuses keys it does not know."""
 

@@ -16,7 +16,7 @@ from reconciler.plan.difference.words import one_line
 from reconciler.plan.markdown import code, escape, graph
 from reconciler.plan.reasons import with_id
 from reconciler.plan.smoke_words import lines as failed_tests
-from reconciler.plan.smoke_words import outcome
+from reconciler.plan.smoke_words import outcome, with_hints
 
 _MOST_TESTS = 3
 State = Literal["error", "failure", "pending", "success"]
@@ -151,6 +151,8 @@ def _folded(changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> 
         lines = [line for line in words.details(image) if line != words.NOT_BUILT]
         if one is not None and one.build is not None:
             lines += [f"{artifact.location} {artifact.id}" for artifact in one.build.artifacts]
+        if one is not None and one.tested is not None:
+            lines += with_hints(one.tested.findings, given=set())
         if one is not None and one.tail:
             lines += [f"last lines of the {'test' if one.tested is not None else 'build'}:"]
             lines += [f"  {visible(line)}" for line in one.tail]

@@ -6,32 +6,57 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-from reconciler.model.lockfile import Reason
+from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
-from reconciler.model.plan import Action, Decision, Health, PlannedImage, Wanted
+from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedImage, Retirement, Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.adoption import NEVER_AGAIN, adoptable, adoptable_by_inputs
 from reconciler.plan.backoff import counts, declared, rests
+from reconciler.plan.channels import as_settled, moves, with_restated
 from reconciler.plan.estimate import seconds_until_tested
 from reconciler.plan.key import REFRESH_OF
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING
-from reconciler.plan.presence import Presence, presence
+from reconciler.plan.presence import Presence, of_another_fleet, presence
 from reconciler.plan.reasons import content_reasons, renewal_reasons, request_text
 from reconciler.plan.renewal import due, refreshes
 from reconciler.plan.situation import Situation
 from reconciler.plan.stale_previews import with_old_previews
-from reconciler.plan.transitions import promotes
-from reconciler.plan.verdicts import awaiting, with_verdicts
+from reconciler.plan.transitions import promotes, with_verdict
+from reconciler.plan.verdicts import awaiting, news_of, with_verdicts
+from reconciler.plan.words import counted
 
 _NONE: tuple[Action, ...] = ("none",)
 
 
 def decide(situation: Situation) -> Decision:
     """Choose the cheapest actions that remove the image's drift. Pure: the same situation, the same decision."""
-    decision = with_verdicts(situation, _drift(situation))
-    return _suspended(situation, with_old_previews(situation, decision))
+    elsewhere = of_another_fleet(situation)
+    if elsewhere:
+        decision = _decision(situation, None, _Outcome(unknown=elsewhere))
+        return replace(decision, own=decision.planned)
+    return _suspended(situation, with_old_previews(situation, with_restated(situation, _settled(situation))))
+
+
+def _settled(situation: Situation) -> Decision:
+    """What is to be done once every verdict that is new is recorded, which comes first; in one run, and in one plan."""
+    news = news_of(situation)
+    after = situation.lock
+    for build_id, verdict in news:
+        after = with_verdict(after, build_id, verdict)
+    seen = tuple(as_settled(one, situation.lock, after) for one in situation.seen) if news else situation.seen
+    decision = _drift(replace(situation, lock=after, seen=seen))
+    if not news:
+        return replace(decision, own=decision.planned)
+    before = _drift(situation)
+    if before.planned.unknown or decision.planned.unknown:
+        return replace(before, own=before.planned)
+    own, moved = decision.planned, moves(situation.lock, after)
+    first = decision.planned.model_copy(update={"reasons": (), "health": before.planned.health})
+    told = with_verdicts(replace(decision, lock=situation.lock, planned=first), news, settled=after)
+    planned = told.planned.model_copy(update={"reasons": (*told.planned.reasons, *moved, *own.reasons)})
+    return replace(told, planned=planned, own=own)
 
 
 def _drift(situation: Situation) -> Decision:
@@ -78,6 +103,10 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
         # The artifact may well exist where we could not look.
         return _decision(situation, wanted, _Outcome(reasons=reasons, unknown=unknown))
     wanted, adopted = _adopted(situation, wanted)
+    made = _made(situation, wanted)
+    if made is not None and all(one.own("build") == made.id for one in adopted):
+        adopting = _decision(situation, wanted, _Outcome(actions=("adopt",), reasons=reasons))
+        return replace(adopting, take_up=made, missing_regions=_not_in(situation.image.regions, made.artifacts))
     if adopted:
         return replace(
             _decision(
@@ -89,7 +118,17 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
     why = _left_alone(situation, wanted)
     if why is not None:
         return _decision(situation, wanted, _Outcome(reasons=reasons, waits_for=why))
+    if situation.withdrawn is not None:
+        waiting = _decision(situation, wanted, _Outcome(reasons=reasons, waits_for=situation.withdrawn))
+        # It is not as declared, and does not come to be so by itself.
+        return replace(waiting, planned=waiting.planned.model_copy(update={"health": "degraded"}))
     return _decision(situation, wanted, _Outcome(actions=("build",), reasons=reasons))
+
+
+def _made(situation: Situation, wanted: Wanted) -> Build | None:
+    """The wanted build, if an attempt made it and could not mark it. A preview records nothing that tells of it."""
+    failure = situation.lock.failure
+    return failure.made if failure is not None and failure.key == wanted.key and not situation.options.preview else None
 
 
 def _merged(situation: Situation, adopted: Sequence[Seen]) -> tuple[Reason, ...]:
@@ -151,7 +190,10 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
         actions=_cheapest(situation, found, worded),
         reasons=reasons,
         unknown=tuple(found.unknown),
-        waits_for="asks for --prune" if found.extra and not situation.options.prune else None,
+        waits_for=f"kept; `--prune` deletes {counted(Retirement.of(found.extra))}"
+        if found.extra and not situation.options.prune
+        else None,
+        retires=Retirement.of(found.extra) if situation.options.prune else (),
     )
     return replace(
         _decision(situation, wanted, outcome),
@@ -226,7 +268,7 @@ def _unreadable(situation: Situation) -> tuple[str, ...]:
     )
 
 
-def _not_in(regions: Sequence[str], adopted: Sequence[Seen]) -> tuple[str, ...]:
+def _not_in(regions: Sequence[str], adopted: Sequence[Seen | Artifact]) -> tuple[str, ...]:
     there = {one.location for one in adopted}
     return tuple(region for region in regions if region not in there)
 
@@ -239,25 +281,32 @@ class _Outcome:
     reasons: tuple[Reason, ...] = ()
     unknown: tuple[str, ...] = ()
     waits_for: str | None = None
+    retires: tuple[Retirement, ...] = ()
 
 
 def _decision(situation: Situation, wanted: Wanted | None, outcome: _Outcome) -> Decision:
     building = "build" in outcome.actions
+    image = situation.image
+    own = building and image.source is None and image.template.chooses_source
     waits = situation.parent_pending and not REPLACING.isdisjoint(outcome.actions)
     planned = PlannedImage(
-        image=situation.image.name,
+        image=image.name,
         sync="unknown" if outcome.unknown else "drifted" if outcome.reasons else "in-sync",
         health=_health(situation, wanted, outcome),
         actions=outcome.actions,
         reasons=outcome.reasons,
-        blocked_by=(situation.image.parent or "",) if waits else (),
+        retires=outcome.retires if "retire" in outcome.actions else (),
+        blocked_by=(image.parent or "",) if waits else (),
         waits_for=outcome.waits_for,
         estimate_seconds=seconds_until_tested(situation.lock) if building else None,
         key=wanted.key if wanted else None,
+        source=OWN_SOURCE if own else None,
         due=_due(situation),
         unknown=outcome.unknown,
+        notes=situation.image.notes if building else (),
+        findings=situation.lock.findings,
     )
-    return Decision(planned=planned, image=situation.image, lock=situation.lock, wanted=wanted)
+    return Decision(planned=planned, image=image, lock=situation.lock, wanted=wanted)
 
 
 def _due(situation: Situation) -> str | None:
@@ -288,6 +337,7 @@ def _suspended(situation: Situation, decision: Decision) -> Decision:
         update={
             "health": "suspended",
             "actions": _NONE,
+            "retires": (),
             "blocked_by": (),
             "estimate_seconds": None,
             "waits_for": f"suspended{until}: {suspend.reason}",

@@ -151,6 +151,7 @@ def _told(
         verified=tuple(life.verified.values()),
         artifacts=build.artifacts,
         kept=past.versions[0].lock.build(build.id) is not None,
+        adopted=build.adopted,
     )
 
 

@@ -13,6 +13,7 @@ from xml.etree import ElementTree as ET
 from reconciler.model.plan import Plan, PlannedImage
 from reconciler.model.printable import visible
 from reconciler.plan import words
+from reconciler.plan.smoke_words import texts
 
 Verdict = Literal["passed", "skipped", "failure", "error"]
 
@@ -21,7 +22,8 @@ Verdict = Literal["passed", "skipped", "failure", "error"]
 class Outcome:
     """What became of one image in a run. `status` is as in `reconcile --json`; `details` are printed below it.
 
-    `seconds` are those of the build, `test_seconds` those of its smoke test, which come after.
+    `seconds` are those of the build, `test_seconds` those of its smoke test, which come after; `findings` are what that
+    found and let pass, a line each.
     """
 
     image: str
@@ -30,6 +32,7 @@ class Outcome:
     why: str = ""
     details: tuple[str, ...] = ()
     test_seconds: int = 0
+    findings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,7 @@ class _Case:
     message: str = ""
     details: tuple[str, ...] = ()
     seconds: int = 0
+    findings: tuple[str, ...] = ()
 
 
 def of_plan(plan: Plan) -> str:
@@ -62,8 +66,9 @@ def _planned(image: PlannedImage) -> _Case:
         return _Case(image.image, "error", image.unknown[0].splitlines()[0], image.unknown)
     if image.sync == "drifted":
         actions = ", ".join(image.actions)
-        return _Case(image.image, "skipped", f"{words.why(image)}: {actions}", words.details(image))
-    return _Case(image.image, "passed")
+        what = f"{words.why(image)}: {actions}"
+        return _Case(image.image, "skipped", what, words.details(image), findings=texts(image.findings))
+    return _Case(image.image, "passed", findings=texts(image.findings))
 
 
 def _carried_out(outcome: Outcome) -> _Case:
@@ -72,7 +77,8 @@ def _carried_out(outcome: Outcome) -> _Case:
     }  # fmt: skip
     verdict = verdicts.get(outcome.status, "passed")
     message = outcome.why.splitlines()[0] if outcome.why else outcome.status
-    return _Case(outcome.image, verdict, message, outcome.details, outcome.seconds + outcome.test_seconds)
+    seconds = outcome.seconds + outcome.test_seconds
+    return _Case(outcome.image, verdict, message, outcome.details, seconds, outcome.findings)
 
 
 def _document(name: str, cases: list[_Case]) -> str:
@@ -100,3 +106,6 @@ def _append(suite: ET.Element, case: _Case, *, suite_name: str) -> None:
         # XML has no way to write most control characters, and a build's last lines may hold any.
         lines = [visible(line) for detail in case.details for line in detail.splitlines()]
         found.text = "\n".join(lines) or None
+    if case.findings:
+        # JUnit knows no warnings. What passed with a finding has passed, and its output says what was found.
+        ET.SubElement(element, "system-out").text = "\n".join(case.findings)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from reconciler.model.declaration import PackerSettings
+from reconciler.model.declaration import SOURCE_AMI, Declaration
 from reconciler.model.fleet import Image, InputFile, UnreadImage
 from reconciler.model.lockfile import Build
 from reconciler.model.plan import Wanted
@@ -25,10 +25,13 @@ def wanted(image: Image, pin: Pin | None, *, refresh_of: str | None = None) -> W
 
     `refresh_of` is the build id that a refresh replaces: without it the build that is to be replaced would be
     adopted at once; with it a refresh that crashed is adopted by the next run, which derives the same key.
+
+    The source that Packer found for an image that leaves it to its template is recorded, and is in no key: before a
+    build nobody can say what it will be.
     """
     components = _components(image)
     inputs = inputs_of(components, image.source)
-    if pin is not None:
+    if pin is not None and image.source is not None:
         components[SOURCE] = digest(pin.identity)
     if refresh_of is not None:
         components[REFRESH_OF] = digest(refresh_of)
@@ -41,8 +44,12 @@ def inputs_of(components: Mapping[str, str], request: SourceRequest | None) -> s
     The request stands in for the pin. Without it a build on the source that the image had before, or on one that
     another pull request asks for, would have the same inputs, and would be adopted with its pin.
     """
-    reviewed = {name: value for name, value in components.items() if name not in (SOURCE, REFRESH_OF)}
-    return digest([reviewed, request.model_dump(mode="json") if request else None])
+    return digest([reviewed(components), request.model_dump(mode="json") if request else None])
+
+
+def reviewed(components: Mapping[str, str]) -> dict[str, str]:
+    """The components that a person can review: what the image is made of but its source, whatever it renews."""
+    return {name: value for name, value in components.items() if name not in (SOURCE, REFRESH_OF)}
 
 
 def moved(recorded: Mapping[str, str], now: Mapping[str, str]) -> tuple[str, ...]:
@@ -56,11 +63,13 @@ def short(key: str) -> str:
     return key.removeprefix("sha256:")[:7]
 
 
-def of_inputs(packer: PackerSettings, inputs: Iterable[InputFile]) -> dict[str, str]:
-    """The components that are known before the template is read. `packer` and `inputs` are those of one image."""
+def of_inputs(declaration: Declaration, inputs: Iterable[InputFile]) -> dict[str, str]:
+    """The components that are known before the template is read, of one image's declaration and inputs."""
+    packer, variable = declaration.packer, declaration.source_variable
+    passed = {"source": variable} if variable != SOURCE_AMI else {}
     return {
         "files": digest([[file.path, file.mode, file.oid] for file in sorted(inputs)]),
-        "variables": digest({"values": packer.variables, "files": list(packer.var_files)}),
+        "variables": digest({"values": packer.variables, "files": list(packer.var_files), **passed}),
         "builds": digest({"template": packer.template, "working_dir": packer.working_dir, "only": sorted(packer.only)}),
     }
 
@@ -71,7 +80,7 @@ def unmoved(build: Build, inputs: Mapping[str, str]) -> dict[str, str] | None:
     What the template says of tooling comes of the same files, so that it is as it was. A record whose key is not that
     of its components was not written by us, and tells nothing.
     """
-    made_of = {name: value for name, value in build.components.items() if name not in (SOURCE, REFRESH_OF)}
+    made_of = reviewed(build.components)
     if made_of.keys() != {*inputs, _TOOLING} or any(made_of[name] != value for name, value in inputs.items()):
         return None
     return made_of if digest(build.components) == build.key else None
@@ -82,4 +91,4 @@ def _components(image: Image) -> dict[str, str]:
     if isinstance(image, UnreadImage):
         return dict(image.components)
     tooling = {"packer": image.template.required_version, "plugins": dict(image.template.plugins)}
-    return {**of_inputs(image.declaration.packer, image.inputs), _TOOLING: digest(tooling)}
+    return {**of_inputs(image.declaration, image.inputs), _TOOLING: digest(tooling)}

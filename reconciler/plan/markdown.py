@@ -26,6 +26,10 @@ def render(plan: Plan) -> str:
     estimate = words.estimate(plan)
     if estimate:
         parts.append(estimate)
+    if known := words.notes(plan):
+        parts.append("\n".join(f"- {escape(note)}" for note in known))
+    if found := words.findings(plan):
+        parts.append(escape(found))
     if plan.options.offline:
         parts.append("Planned from desired/ and state/ alone: the registry was not read.")
     parts.append(f"Plan `{plan.plan_id[:19]}…` for {plan.head[:12]}.")

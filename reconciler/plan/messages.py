@@ -9,7 +9,7 @@ from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
 from reconciler.plan.difference.words import commit_lines
 from reconciler.plan.smoke_words import lines as smoke_lines
-from reconciler.plan.smoke_words import outcome
+from reconciler.plan.smoke_words import outcome, texts
 from reconciler.plan.words import duration
 
 _MOST_FILES = 8
@@ -18,8 +18,8 @@ _MOST_TESTS = 8
 
 def build_commit(image: str, build: Build, *, verb: str = "build", difference: Difference | None = None) -> str:
     """The message of a commit that records a build: subject, reasons, what changed inside, its test, trailers."""
-    codes = ", ".join(dict.fromkeys(reason.code for reason in build.reasons))
-    body = [*map(sentence, build.reasons), *_inside(build, difference), *_places(build)]
+    codes = ", ".join(dict.fromkeys(reason.code for reason in build.reasons)) or "as it was found"
+    body = [*map(sentence, build.reasons), *_taken(build), *_inside(build, difference), *_places(build)]
     trailers = [
         f"Reconciler-Image: {image}",
         f"Reconciler-Build: {build.id}",
@@ -29,12 +29,18 @@ def build_commit(image: str, build: Build, *, verb: str = "build", difference: D
     return _message(f"{image}: {verb} {build.id} ({codes})", body, trailers)
 
 
-def change_commit(image: str, what: str, reasons: Iterable[Reason], *, added: Iterable[Artifact] = ()) -> str:
+def change_commit(
+    image: str, what: str, reasons: Iterable[Reason], *, added: Iterable[Artifact] = (), gone: Iterable[Artifact] = ()
+) -> str:
     """The message of a commit that records anything else: a copy, new tags, a retired artifact."""
     reasons = tuple(reasons)
     codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
     trailers = [f"Reconciler-Image: {image}", *_reason_trailers(reasons)]
-    body = [*map(sentence, reasons), *(f"Now {one.location} {one.id}." for one in added)]
+    body = [
+        *map(sentence, reasons),
+        *(f"Now {one.location} {one.id}." for one in added),
+        *(f"Retired {one.location} {one.id}." for one in gone),
+    ]
     return _message(f"{image}: {what} ({codes})", body, trailers)
 
 
@@ -81,7 +87,8 @@ def sbom_tag_name(image: str, build_id: str) -> str:
 
 def build_tag(image: str, build: Build, difference: Difference | None = None) -> str:
     """The tag's message: status, artifact ids and what changed inside for people, then the whole record as JSON."""
-    lines = [f"{image} {build.id}: built", "", "status: built", f"built: {build.id[:16]}"]
+    status = "built" if build.adopted is None else "adopted"
+    lines = [f"{image} {build.id}: {status}", "", f"status: {status}", f"built: {build.id[:16]}"]
     lines += [f"artifact: {one.kind} {one.location} {one.id}" for one in build.artifacts]
     inside = _inside(build, difference)
     lines += ["", *inside] if inside else []
@@ -151,6 +158,17 @@ def _reason_trailers(reasons: Iterable[Reason]) -> list[str]:
     return list(dict.fromkeys(f"Reconciler-Reason: {reason.code}" for reason in reasons))
 
 
+def _taken(build: Build) -> list[str]:
+    """That nobody here built it."""
+    if build.adopted is None:
+        return []
+    made = f", made {build.adopted.made[:10]}" if build.adopted.made is not None else ""
+    return [
+        f"Taken as it was found{made}: what it was built from is not known.",
+        f"Its key is what {build.commit[:7]} asks for.",
+    ]
+
+
 def _places(build: Build) -> list[str]:
     took = [f"Built in {duration(build.seconds)}."] if build.seconds is not None else []
     return [*(f"{one.location} {one.id}" for one in build.artifacts), *took]
@@ -164,6 +182,7 @@ def _inside(build: Build, difference: Difference | None) -> list[str]:
         told.append(
             f"{result[0].upper()}{result[1:]}." if build.smoke_test.status == "skipped" else f"Smoke test: {result}."
         )
+        told += [f"F{line[1:]}." for line in texts(build.smoke_test.findings)]
     return told
 
 

@@ -75,8 +75,8 @@ def _settled(parent: Decision, *, promoted: bool) -> Lockfile:
 
 def _brings_to(region: Sequence[str], parent: Decision, pin: Pin | None) -> bool:
     """Whether the build that a child is built on comes to the child's region only by this run."""
-    newest = parent.lock.builds[0].id if parent.lock.builds else None
-    if pin is None or pin.build != newest or parent.planned.actions == ("none",):
+    kept = (parent.settled or parent.lock).kept
+    if pin is None or kept is None or pin.build != kept.id or parent.planned.actions == ("none",):
         return False
     brought = {*parent.missing_regions, *(seen.location for seen in parent.adopt)}
     return not brought.isdisjoint(region)

@@ -12,15 +12,18 @@ from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Observation, Seen
-from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions
+from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions, Retirement
 from reconciler.model.source import Pin
 from reconciler.model.tree import Tree
 from reconciler.model.values import digest
 from reconciler.plan.diff import decide
+from reconciler.plan.key import reviewed
+from reconciler.plan.key import wanted as want
 from reconciler.plan.order import graph, in_order, with_ancestors
 from reconciler.plan.parents import ParentPin, awaited_keys, pin_to_parent, pin_to_recorded
 from reconciler.plan.situation import Situation
 from reconciler.plan.stale_previews import abandoned
+from reconciler.plan.words import counted
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,8 @@ class Known:
     """Upstream pins by image: as locked, or resolved anew."""
     unresolved: Mapping[str, str] = field(default_factory=dict)
     """Why an upstream source has no pin, by image."""
+    withdrawn: Mapping[str, str] = field(default_factory=dict)
+    """What became of the source that an image is pinned to and would be built on, by image, where it can't be."""
     broken_locks: Mapping[str, UserError] = field(default_factory=dict)
     overtaken: frozenset[str] = frozenset()
     """Images of a preview that are as the default branch has them, which its own commit does not hold."""
@@ -78,7 +83,7 @@ def make_plan(known: Known) -> FleetPlan:
     if not known.options.images:
         for decision in _abandoned(known):
             decisions.setdefault(decision.name, decision)
-    ordered = tuple(decisions.values())
+    ordered = tuple(_as_renamed(known, decision) for decision in decisions.values())
     return FleetPlan(plan=_assemble(known, ordered), decisions=ordered)
 
 
@@ -145,12 +150,14 @@ def _decide(
         lock=lock,
         now=known.now,
         fleet=known.fleet_name,
+        fleet_is_declared=known.fleet.settings.fleet is not None,
         head=known.head,
         options=known.options,
         seen=(*seen.get(name, ()), *known.unlisted.get(name, ())),
         unreadable=known.observation.unreadable,
         pin=known.pins.get(name),
         pin_missing=known.unresolved.get(name),
+        withdrawn=known.withdrawn.get(name),
         renamed_from=former,
         grace_seconds=known.fleet.settings.aws.visibility_grace,
         live_branches=known.live_branches,
@@ -188,16 +195,36 @@ def _removal(known: Known, name: str) -> Decision:
         return _broken(known, name, (known.broken_locks[name],))
     lock = known.locks[name]
     artifacts = tuple(artifact for build in lock.builds for artifact in build.artifacts)
+    retire = artifacts if known.options.prune else ()
+    recorded = "1 recorded build" if len(lock.builds) == 1 else f"{len(lock.builds)} recorded builds"
     planned = PlannedImage(
         image=name,
         sync="drifted",
         health="healthy",
         actions=("retire",) if known.options.prune else ("none",),
-        reasons=(Reason(code="removed", was=f"{len(lock.builds)} recorded builds", now="not declared"),),
-        waits_for=None if known.options.prune else "retired only when asked: --prune",
+        reasons=(Reason(code="removed", was=recorded, now="not declared"),),
+        retires=Retirement.of(retire),
+        waits_for=None if known.options.prune else f"kept; `--prune` deletes {counted(Retirement.of(artifacts))}",
     )
-    retire = artifacts if known.options.prune else ()
     return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
+
+
+def _as_renamed(known: Known, decision: Decision) -> Decision:
+    """The decision; of a new image that is just what a removed one was built of, with what would keep its builds."""
+    gone = removed(known) if decision.image is not None and not decision.lock.builds else ()
+    if decision.image is None or not gone:
+        return decision
+    made_of = reviewed(want(decision.image, None).components)
+    for name in gone:
+        lock = known.locks.get(name)
+        if lock is not None and lock.builds and reviewed(lock.builds[0].components) == made_of:
+            note = (
+                f"this is what {name} was built of, which is declared no more: if it was renamed, "
+                f"`moved_from: {name}` in {decision.image.folder}/image.yaml keeps its builds, and nothing is built"
+            )
+            planned = decision.planned.model_copy(update={"notes": (*decision.planned.notes, note)})
+            return replace(decision, planned=planned)
+    return decision
 
 
 def _abandoned(known: Known) -> Iterator[Decision]:

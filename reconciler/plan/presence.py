@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from urllib.parse import unquote
 
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.values import format_duration
 from reconciler.plan.adoption import adoptable
 from reconciler.plan.situation import Situation, recorded_at
-from reconciler.plan.tags import of_recorded
+from reconciler.plan.tags import as_text, as_they_were, differing, of_recorded, standing
 
 
 @dataclass
@@ -37,7 +38,9 @@ def presence(situation: Situation, build: Build) -> Presence:
     found = Presence()
     by_id = {(one.location, one.id): one for one in situation.seen}
     complete = _unrecorded(situation, build, by_id)
-    tags = of_recorded(fleet=situation.fleet, image=situation.image, build=build)
+    tags = {
+        **of_recorded(fleet=situation.fleet, image=situation.image, build=build), **standing(situation.lock, build)
+    }  # fmt: skip
     recorded_in = {artifact.location: artifact for artifact in build.artifacts}
     for region in situation.image.regions:
         recorded = recorded_in.get(region)
@@ -49,7 +52,8 @@ def presence(situation: Situation, build: Build) -> Presence:
             _note_missing(found, situation, build=build, region=region, recorded=recorded)
         else:
             _note_seen(found, seen, tags=tags, is_recorded=recorded is not None and recorded.id == seen.id)
-    _note_extra(found, build=build, regions=situation.image.regions)
+    if not situation.image.copied_elsewhere:
+        _note_extra(found, build=build, regions=situation.image.regions)
     recorded_ids = {(artifact.location, artifact.id) for artifact in build.artifacts}
     usable = [one for place, one in by_id.items() if place in recorded_ids and one.state == "available"]
     found.sources = [*found.present, *(one for one in usable if one not in found.present)]
@@ -57,6 +61,40 @@ def presence(situation: Situation, build: Build) -> Presence:
         found.unknown.extend(_unknown_elsewhere(found, situation, build=build, by_id=by_id))
     _settle(found, build)
     return found
+
+
+def of_another_fleet(situation: Situation) -> tuple[str, ...]:
+    """Why nothing is done about an image: what is recorded of it carries the name of another fleet.
+
+    Another clone may call this fleet so, or the repository was renamed or forked. That nobody can tell but a person,
+    who says it by `fleet:`; then the artifacts are tagged as that says.
+    """
+    if situation.fleet_is_declared:
+        return ()
+    recorded = {(artifact.location, artifact.id) for build in situation.lock.builds for artifact in build.artifacts}
+    fleets = ((one.location, one.own("fleet")) for one in situation.seen if (one.location, one.id) in recorded)
+    others = {(place, theirs) for place, theirs in fleets if theirs and not same_fleet(theirs, situation.fleet)}
+    # The same words for every image, so that a plan tells them once.
+    return tuple(
+        f"{place}: what is recorded carries the fleet {theirs}, and this clone's remote makes it {situation.fleet}: "
+        f"`fleet: {theirs}` in desired/reconciler.yaml keeps it so"
+        for place, theirs in sorted(others)
+    )
+
+
+def same_fleet(one: str, other: str) -> bool:
+    """Whether two names may be one fleet's, reached in two ways: by case, escapes, or what hosts add to a path."""
+    return _plain(one) == _plain(other)
+
+
+def _plain(name: str) -> list[str]:
+    parts = unquote(name).lower().split("/")
+    while len(parts) > 1 and parts[0] in _ADDED:
+        parts = parts[1:]
+    return [part for part in parts if part and part != "_git"]
+
+
+_ADDED = frozenset({"scm", "a", "v3", "defaultcollection"})
 
 
 def _unrecorded(situation: Situation, build: Build, by_id: Mapping[tuple[str, str], Seen]) -> Mapping[str, Seen]:
@@ -123,12 +161,11 @@ def _note_seen(found: Presence, seen: Seen, *, tags: Mapping[str, str], is_recor
         found.reasons.append(
             Reason(code="region-missing", was=f"{seen.location} not recorded", now=f"{seen.location} {seen.id}")
         )
-    differing = sorted(name for name, _ in tags.items() - seen.tags.items())
-    if differing:
+    differs = differing(tags, seen)
+    if differs:
         found.retag.append(seen)
-        was = ", ".join(f"{name}={seen.tags[name]}" if name in seen.tags else f"no {name}" for name in differing)
-        now = ", ".join(f"{name}={tags[name]}" for name in differing)
-        found.reasons.append(Reason(code="tags-changed", was=f"{seen.location}: {was}", now=now))
+        was = f"{seen.location}: {as_they_were(differs, seen)}"
+        found.reasons.append(Reason(code="tags-changed", was=was, now=as_text(differs)))
 
 
 def _note_extra(found: Presence, *, build: Build, regions: Sequence[str]) -> None:

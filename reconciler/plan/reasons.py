@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterable, Iterator
 
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Reason
-from reconciler.model.plan import Wanted
+from reconciler.model.plan import OWN_SOURCE, Wanted
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import format_duration
 from reconciler.plan.key import SOURCE, moved
@@ -14,6 +15,7 @@ from reconciler.plan.renewal import current_since, is_expired, refreshes
 from reconciler.plan.situation import Situation
 
 THIS_RUN = "(this run)"
+_MOST_INPUTS = 3
 
 
 def content_reasons(situation: Situation, wanted: Wanted) -> tuple[Reason, ...]:
@@ -112,7 +114,17 @@ def _source_changed(last: Build, pin: Pin | None, *, image: Image) -> Iterator[R
     if pin is not None and pin.image is not None and was is not None and was.image == pin.image:
         yield Reason(code="parent-rebuilt", was=str(was), now=f"{pin.image} {pin.build or THIS_RUN}")
     else:
-        yield Reason(code="source-changed", was=with_id(was), now=with_id(pin))
+        own = pin is None and image.template.chooses_source
+        older = " (older)" if _is_older(pin, was) else ""
+        now = OWN_SOURCE if own else f"{with_id(pin)}{older}"
+        yield Reason(code="source-changed", was=with_id(was), now=now)
+
+
+def _is_older(pin: Pin | None, was: Pin | None) -> bool:
+    """Whether a source goes back: what it was is withdrawn, or another one is asked for."""
+    if pin is None or was is None or pin.ami is None or was.ami is None:
+        return False
+    return pin.ami.created is not None and was.ami.created is not None and pin.ami.created < was.ami.created
 
 
 def with_id(pin: Pin | None) -> str:
@@ -124,12 +136,22 @@ def with_id(pin: Pin | None) -> str:
     return f"{pin.image} {pin.build or THIS_RUN}"
 
 
+def inputs_named(image: Image) -> str:
+    """What feeds an image, for people: its folder, and the files and folders elsewhere; of many, the first."""
+    elsewhere = {_named(repository_path(image.folder, file.path), image.folder) for file in image.inputs}
+    named = [f"{image.folder}/", *sorted(elsewhere - {f"{image.folder}/"})]
+    more = f" (+{len(named) - _MOST_INPUTS} more)" if len(named) > _MOST_INPUTS else ""
+    return ", ".join(named[:_MOST_INPUTS]) + more
+
+
+def _named(path: str, folder: str) -> str:
+    """The folder that an input is in; a file at the repository's root as it is."""
+    if path.startswith(f"{folder}/"):
+        return f"{folder}/"
+    above = path.rpartition("/")[0]
+    return f"{above}/" if above else path
+
+
 def repository_path(folder: str, path: str) -> str:
     """A path relative to an image's folder, as seen from the repository's root."""
-    parts = folder.split("/")
-    for part in path.split("/"):
-        if part == "..":
-            parts.pop()
-        else:
-            parts.append(part)
-    return "/".join(parts)
+    return posixpath.normpath(posixpath.join(folder, path))

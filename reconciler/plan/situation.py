@@ -29,9 +29,13 @@ class Situation:
     pin: Pin | None = None
     pin_missing: str | None = None
     """Why there is no pin although the image has a source."""
+    withdrawn: str | None = None
+    """Why nothing can be built on the pin: the AMI is gone, or not shared any more."""
     parent_pending: bool = False
     awaited_parents: tuple[str, ...] = ()
     """Keys of the parent's builds that the image will be built on once a verdict says so."""
+    fleet_is_declared: bool = False
+    """Whether a person gave the fleet its name; else it is the remote's."""
     renamed_from: str | None = None
     grace_seconds: int = 120
     live_branches: frozenset[str] | None = None

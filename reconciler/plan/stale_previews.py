@@ -1,4 +1,4 @@
-"""What nobody will promote any more: previews of pull requests, and what did not pass its smoke test."""
+"""What nobody will promote any more: old previews, what did not pass its smoke test, and what attempts left."""
 
 from __future__ import annotations
 
@@ -10,25 +10,33 @@ from datetime import datetime, timedelta
 
 from reconciler.model.declaration import IMAGE_NAME_PATTERN, Retain
 from reconciler.model.fleet import Fleet
-from reconciler.model.lockfile import Lockfile, Reason
+from reconciler.model.lockfile import Failure, Lockfile, Reason
 from reconciler.model.observation import Seen
-from reconciler.model.plan import Decision, PlannedImage
+from reconciler.model.plan import Decision, PlannedImage, Retirement
 from reconciler.model.source import Pin
+from reconciler.model.values import parse_instant
 from reconciler.plan.key import wanted as want
 from reconciler.plan.situation import Situation
 from reconciler.plan.tags import branch_value
 from reconciler.plan.verdicts import with_action
 
 _NAME = re.compile(IMAGE_NAME_PATTERN)
+_LEFT_FOR = timedelta(days=1)
+"""How long an artifact without a key may still be somebody's: for a day EC2 answers the token of a copy with that copy,
+and the next run goes on with it."""
+_LONGEST_LEFT = timedelta(days=7)
+"""The same where nothing says how long Packer may take: of an image that is not declared."""
+_AFTER_PACKER = timedelta(hours=1)
+"""For Packer to clean up after its time is over, and for what it made to be tagged."""
 
 
 def with_old_previews(situation: Situation, decision: Decision) -> Decision:
-    """The decision with the retirement of previews that nobody needs; never by the preview of another branch.
+    """The decision with the retirement of what nobody needs; never by the preview of another branch.
 
     Never what this run adopts, nor what a child will adopt once a verdict moves its parent's channel: a merge may come
     long after the build, and its branch is gone by then.
     """
-    if decision.planned.unknown or situation.options.preview or situation.live_branches is None:
+    if decision.planned.unknown or situation.options.preview:
         return decision
     recorded = {(one.location, one.id) for build in situation.lock.builds for one in build.artifacts}
     adopted = {one.own("build") for one in decision.adopt}
@@ -37,15 +45,50 @@ def with_old_previews(situation: Situation, decision: Decision) -> Decision:
         for one in situation.seen
         if (one.location, one.id) not in recorded
         and one.own("build") not in adopted
-        and one.own("image") == situation.image.name  # what bears a former name can't be retired under this one
+        and one.own("image") in (situation.image.name, None)  # under a former name it can't be retired
     ]
+    left = tuple(_left(situation, decision, others))
     limit = timedelta(seconds=situation.image.declaration.retain.previews)
     useless = tuple(_useless(others, live=situation.live_branches, now=situation.now, limit=limit))
-    if not useless:
+    awaited = _awaited(situation) if useless else frozenset()
+    old = (*(one for one in useless if one.own("key") not in awaited and one not in left), *left)
+    if not old:
         return decision
-    awaited = _awaited(situation)
-    old = tuple(one for one in useless if one.own("key") not in awaited)
-    return replace(with_action(decision, "retire", *map(_reason, old)), old_previews=old) if old else decision
+    acting = with_action(decision, "retire", *map(_reason, old))
+    retires = (*acting.planned.retires, *Retirement.of(old))
+    return replace(acting, old_previews=old, planned=acting.planned.model_copy(update={"retires": retires}))
+
+
+def _left(situation: Situation, decision: Decision, seen: Iterable[Seen]) -> Iterator[Seen]:
+    """What an attempt left that failed or was killed. What it made as wanted is kept while it may be wanted again."""
+    failure = situation.lock.failure
+    failed = failure if failure is not None and failure.smoke_test is None else None
+    places = {(one.location, one.id) for one in failed.artifacts} if failed is not None else set()
+    timeout = timedelta(seconds=situation.image.declaration.packer.timeout)
+    for one in seen:
+        if failed is not None and (one.location, one.id) in places:
+            if one.state != "pending" and decision.take_up is None and not _may_be_wanted(failed, situation, decision):
+                yield one
+        elif _is_left_over(one, now=situation.now, limit=max(_LEFT_FOR, timeout + _AFTER_PACKER)):
+            yield one
+
+
+def _may_be_wanted(failure: Failure, situation: Situation, decision: Decision) -> bool:
+    """Whether what was made is what the next refresh may ask for, or a run that forces it."""
+    same = decision.wanted is not None and decision.wanted.inputs == failure.inputs
+    kept = timedelta(seconds=situation.image.declaration.retain.previews)
+    return failure.made is not None and same and situation.now - parse_instant(failure.at) <= kept
+
+
+def _is_left_over(seen: Seen, *, now: datetime, limit: timedelta) -> bool:
+    """Whether an artifact was never finished, by its age: neither its build nor its copy can be under way still.
+
+    It carries none of the tags that come with the key: where somebody took only that one off, it was whole once.
+    """
+    whole = any(seen.own(name) is not None for name in ("key", "commit", "phase"))
+    if whole or seen.state == "pending" or seen.began is None or not seen.created:
+        return False
+    return now - max(seen.began, parse_instant(seen.created)) > limit
 
 
 def abandoned(
@@ -58,12 +101,14 @@ def abandoned(
         name = one.own("image") or ""
         if name not in names and _NAME.fullmatch(name):
             of_others[name].append(one)
-    for name, artifacts in sorted(of_others.items()) if live is not None else ():
-        old = tuple(_useless(artifacts, live=live or frozenset(), now=now, limit=kept_for(fleet, name)))
+    for name, artifacts in sorted(of_others.items()):
+        left = tuple(one for one in artifacts if _is_left_over(one, now=now, limit=_LONGEST_LEFT))
+        old = (*_useless(artifacts, live=live, now=now, limit=kept_for(fleet, name)), *left)
         if old:
             planned = PlannedImage(
-                image=name, sync="drifted", health="healthy", actions=("retire",), reasons=tuple(map(_reason, old))
-            )
+                image=name, sync="drifted", health="healthy", actions=("retire",), reasons=tuple(map(_reason, old)),
+                retires=Retirement.of(old),
+            )  # fmt: skip
             yield Decision(planned=planned, image=None, lock=Lockfile(image=name), wanted=None, old_previews=old)
 
 
@@ -82,8 +127,13 @@ def branches_matter(seen: Iterable[Seen], *, fleet: Fleet, now: datetime) -> boo
     )
 
 
-def _useless(seen: Iterable[Seen], *, live: frozenset[str], now: datetime, limit: timedelta) -> Iterator[Seen]:
-    """Old previews of branches that are gone, and those that a later preview of the same branch replaced."""
+def _useless(seen: Iterable[Seen], *, live: frozenset[str] | None, now: datetime, limit: timedelta) -> Iterator[Seen]:
+    """Old previews of branches that are gone, and those that a later preview of the same branch replaced.
+
+    None where it is not known which branches live.
+    """
+    if live is None:
+        return
     previews = [one for one in seen if _is_nobodys(one) and one.began is not None]
     there = {branch_value(branch) for branch in live}
     newest: dict[str, str] = {}
@@ -114,6 +164,9 @@ def _awaited(situation: Situation) -> frozenset[str]:
 
 
 def _reason(seen: Seen) -> Reason:
+    if seen.own("key") is None:
+        was = f"{seen.location} {seen.id}, left by {seen.own('build') or 'a failed attempt'}"
+        return Reason(code="removed", was=was, now="in no record")
     if seen.own("smoke") == "failed":
         was = f"{seen.location} {seen.id}, which did not pass its smoke test"
         return Reason(code="removed", was=was, now="kept long enough to look at")

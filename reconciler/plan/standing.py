@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from reconciler.model.lockfile import HygieneFinding
 from reconciler.model.plan import Decision
 from reconciler.model.values import format_duration
 from reconciler.plan.backoff import counts
@@ -28,6 +29,8 @@ class Standing:
     sync: str
     health: str
     why: str | None
+    findings: tuple[HygieneFinding, ...] = ()
+    """What the smoke test of the current build found and let pass."""
 
     @property
     def candidate_text(self) -> str:
@@ -65,6 +68,7 @@ def _standing(decision: Decision, now: datetime) -> Standing:
         sync=planned.sync,
         health=planned.health,
         why=_why(decision, now),
+        findings=lock.findings,
     )
 
 

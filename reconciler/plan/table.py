@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 
-from rich.console import Group, RenderableType
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, Group, RenderableType
 from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from reconciler.model.plan import Plan, PlannedImage
@@ -14,7 +16,24 @@ from reconciler.model.printable import visible
 from reconciler.plan import words
 
 _MOST_VERBS = 3
+_NOTHING_BEFORE = words.Steps()
 _COLOURS = {"build": "yellow", "adopt": "green", "copy": "cyan", "retire": "red", "none": "dim"}
+_WIDEST_NAME = 22
+"""Columns. A longer name has a line of its own: names are copied, so they are never broken."""
+_GAP = "  "
+_LEAST_FACTS = 20
+"""Columns. In less, or where a word is longer, facts stand below their reason."""
+_BELOW = 6
+
+
+@dataclass(frozen=True)
+class _Row:
+    """One reason of an image. The first of an image has its name and its actions, too."""
+
+    name: str
+    actions: tuple[str, ...]
+    code: str
+    facts: tuple[str, ...]
 
 
 def render(plan: Plan) -> RenderableType:
@@ -22,21 +41,60 @@ def render(plan: Plan) -> RenderableType:
     changed = [image for image in plan.images if image.sync != "in-sync"]
     if not changed:
         return Text("")
-    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(overflow="fold", max_width=22)
-    table.add_column(no_wrap=True)
-    table.add_column(overflow="fold", max_width=16)
-    table.add_column(overflow="fold", ratio=1)
-    for image in _told_once(changed):
-        for row in _rows(image):
-            table.add_row(*row)
+    rows = [row for image in _told_once(changed) for row in _rows(image)]
     # Across the whole width: an error names a file and a line, which a narrow column would break.
     errors = [Padding(Text(line), (0, 0, 0, 2)) for image in changed for line in words.errors(image)]
-    return Group(Text(""), Padding(table, (0, 0, 0, 2)), Text(""), *errors, *([Text("")] if errors else []))
+    return Group(Text(""), _Table(rows), Text(""), *errors, *([Text("")] if errors else []))
 
 
-def footer(plan: Plan, *, before: str = "") -> str:
-    """What is in sync, how long it will take, and what to do next; `before` says what has to be done before that."""
+@dataclass(frozen=True)
+class _Table:
+    """Rows in columns, in which no word is broken that fits on a line."""
+
+    rows: Sequence[_Row]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        columns = (
+            max((wide for row in self.rows if (wide := cell_len(row.name)) <= _WIDEST_NAME), default=0),
+            max(cell_len(action) for row in self.rows for action in (*row.actions, "")),
+            max(cell_len(row.code) for row in self.rows),
+        )
+        left = options.max_width - sum(width + len(_GAP) for width in (0, *columns))
+        for row in self.rows:
+            yield from _lines(row, columns, console, left=left, width=options.max_width)
+
+
+def _lines(row: _Row, columns: tuple[int, int, int], console: Console, *, left: int, width: int) -> Iterator[Text]:
+    fits = left >= _LEAST_FACTS and all(cell_len(word) <= left for fact in row.facts for word in fact.split())
+    room = left if fits else width - _BELOW
+    facts = [line for fact in row.facts for line in Text(fact).wrap(console, room)]
+    name = row.name
+    if cell_len(name) > _WIDEST_NAME:
+        for part in Text(name, style="bold").wrap(console, width - len(_GAP)):
+            yield _line([part], ())
+        name = ""
+    cells = zip_longest(
+        [Text(name, style="bold")], [Text(one, style=_COLOURS.get(row.actions[0], "")) for one in row.actions],
+        [Text(row.code)], facts if fits else [], fillvalue=Text(""),
+    )  # fmt: skip
+    for parts in cells:
+        yield _line(parts, columns)
+    for fact in facts if not fits else ():
+        yield Text(" " * _BELOW, no_wrap=True).append_text(fact)
+
+
+def _line(parts: Sequence[Text], columns: Sequence[int]) -> Text:
+    line = Text(_GAP, no_wrap=True)
+    for part, wide in zip_longest(parts, columns):
+        line.append_text(part)
+        if wide is not None:
+            line.append(" " * (wide - part.cell_len) + _GAP)
+    line.rstrip()
+    return line
+
+
+def footer(plan: Plan, steps: words.Steps = _NOTHING_BEFORE) -> str:
+    """What is in sync, how long it will take, and what to do next."""
     parts = []
     in_sync = words.in_sync_count(plan)
     if 0 < in_sync < len(plan.images):
@@ -46,10 +104,21 @@ def footer(plan: Plan, *, before: str = "") -> str:
         parts.append(estimate)
     lines = [" ".join(parts)] if parts else []
     lines += [due] if (due := words.due(plan)) else []
+    lines += [found] if (found := words.findings(plan)) else []
     if plan.applyable:
-        run = f"un `reconciler reconcile{_flags(plan)}` to {_verbs(plan)}."
-        lines.append(f"{before}, then r{run}" if before else f"R{run}")
+        lines.append(_next(plan, steps))
     return "\n".join(lines)
+
+
+def _next(plan: Plan, steps: words.Steps) -> str:
+    run = f"`reconciler reconcile{_flags(plan)}` to {_verbs(plan)}."
+    if steps.elsewhere is None:
+        return f"{steps.before}, then run {run}" if steps.before else f"Run {run}"
+    if plan.options.refresh or plan.options.force or plan.options.prune:
+        # A preview takes none of these.
+        return f"`git switch {steps.elsewhere}`, then run {run}"
+    first = "Commit it, then run" if steps.before.startswith("Commit") else "Run"
+    return f"{first} `reconciler reconcile --preview` to build what this branch would change."
 
 
 def _told_once(images: Iterable[PlannedImage]) -> Iterator[PlannedImage]:
@@ -61,13 +130,12 @@ def _told_once(images: Iterable[PlannedImage]) -> Iterator[PlannedImage]:
         yield image.model_copy(update={"unknown": (f"as {told}",)}) if again else image
 
 
-def _rows(image: PlannedImage) -> Iterator[tuple[RenderableType, ...]]:
+def _rows(image: PlannedImage) -> Iterator[_Row]:
     """A row for each reason, so that what was and is now stands beside its code; the first has the actions, too."""
-    name = Text(visible(image.image), style="bold")
-    actions = Text("\n".join(image.actions), style=_COLOURS.get(image.actions[0], ""))
+    name, actions = visible(image.image), tuple(image.actions)
     for code, lines in words.explained(image):
-        yield name, actions, Text(code), Text("\n".join(lines))
-        name, actions = Text(""), Text("")
+        yield _Row(name, actions, code, tuple(lines))
+        name, actions = "", ()
 
 
 def _verbs(plan: Plan) -> str:

@@ -25,11 +25,14 @@ def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceR
     hold = image.declaration.hold
     kept = {channels.candidate, channels.stable, hold.build if hold else None}
     newest = (build, *older)
-    kept.add(next((one.id for one in newest if one.phase == "stable" and one.id != channels.stable), None))
+    kept.add(next((one.id for one in newest if one.stood and one.id != channels.stable), None))
     builds = tuple(one for place, one in enumerate(newest) if place < image.declaration.retain.builds or one.id in kept)
     return lock.model_copy(
-        update={"image": image.name, "source": source, "builds": builds, "channels": channels, "failure": None}
-    )
+        update={
+            "image": image.name, "source": source, "builds": _in_phase(builds, channels), "channels": channels,
+            "failure": None,
+        }
+    )  # fmt: skip
 
 
 def with_artifacts(
@@ -57,9 +60,7 @@ def as_declared(lock: Lockfile, image: Image) -> Lockfile:
     builds = lock.builds
     if promotes(lock, image):
         channels = Channels(candidate=channels.candidate, stable=channels.candidate)
-        builds = tuple(
-            build.model_copy(update={"phase": "stable"}) if build.id == channels.stable else build for build in builds
-        )
+        builds = _in_phase(builds, channels)
     return lock.model_copy(update={"image": image.name, "source": source, "channels": channels, "builds": builds})
 
 
@@ -70,15 +71,40 @@ def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict) -> Lockfile:
     """
     passed = verdict.status == "passed"
     moves = passed and build_id == lock.channels.candidate
-    phase: Phase | None = "stable" if moves else None if passed else "rejected"
-    update = {"verdict": verdict, **({"phase": phase} if phase else {})}
+    update = {"verdict": verdict, **({} if passed else {"phase": "rejected", "was_stable": False})}
     builds = tuple(one.model_copy(update=update) if one.id == build_id else one for one in lock.builds)
     channels = lock.channels.model_copy(update={"stable": build_id}) if moves else lock.channels
     if not passed:
-        stands = next((one.id for one in builds if one.phase == "stable"), None)
+        stands = next((one.id for one in builds if one.stood), None)
         stable = stands if channels.stable == build_id else channels.stable
         channels = Channels(candidate=stable if channels.candidate == build_id else channels.candidate, stable=stable)
-    return lock.model_copy(update={"builds": builds, "channels": channels})
+    return lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
+
+
+def as_it_stands(lock: Lockfile, build: Build) -> Build:
+    """A recorded build in the phase that the channels give it. A lockfile of an earlier version may say another."""
+    (stands,) = _in_phase([build], lock.channels)
+    return stands
+
+
+def _in_phase(builds: Iterable[Build], channels: Channels) -> tuple[Build, ...]:
+    """The builds, each with its phase as the channels have it: what no channel points to any more is superseded."""
+
+    def phase(build: Build) -> tuple[Phase, bool]:
+        if build.phase not in ("candidate", "stable", "superseded"):
+            return build.phase, build.was_stable
+        if build.id == channels.stable:
+            return "stable", False
+        if build.id == channels.candidate:
+            return "candidate", False
+        return "superseded", build.stood
+
+    found = ((build, *phase(build)) for build in builds)
+    return tuple(
+        build if (build.phase, build.was_stable) == (name, stood)
+        else build.model_copy(update={"phase": name, "was_stable": stood})
+        for build, name, stood in found
+    )  # fmt: skip
 
 
 def first_phase(image: Image, verdict: Verdict | None = None) -> Phase:

@@ -5,32 +5,31 @@ The tags are the interface: whoever may tag AMIs may vote, with this program or 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from reconciler.model.lockfile import Build, Reason, Verdict
-from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.declaration import LONGEST_TAG_VALUE
+from reconciler.model.lockfile import Build, Lockfile, Reason, Verdict
+from reconciler.model.observation import Seen
 from reconciler.model.plan import Action, Decision, Health
 from reconciler.model.printable import visible
 from reconciler.model.values import parse_instant
 from reconciler.plan.situation import Situation, finished_at
-
-LONGEST_VALUE = 256
-"""Characters in a tag's value (EC2, "Tag restrictions")."""
+from reconciler.plan.tags import own
 
 News = tuple[str, Verdict]
 """A build's id, and a verdict on it."""
 
 
-NO_VERDICT: Mapping[str, str] = {f"{TAG_PREFIX}verdict": "pending"}
+NO_VERDICT: Mapping[str, str] = own(verdict="pending")
 """What says that nobody has judged a build yet, whatever its template or its builder wrote there."""
 
 
 def verdict_tags(verdict: Verdict) -> Mapping[str, str]:
     """The tags that carry a verdict."""
     values = {"verdict": verdict.status, "verdict-by": verdict.by, "verdict-evidence": verdict.evidence}
-    return {TAG_PREFIX + name: value[:LONGEST_VALUE] for name, value in values.items()}
+    return own(**{name: value[:LONGEST_TAG_VALUE] for name, value in values.items()})
 
 
 def verdict_on(build: Build, seen: Iterable[Seen]) -> Verdict | None:
@@ -71,27 +70,24 @@ def _one_line(text: str | None) -> str:
     return visible(" ".join((text or "").split()))
 
 
-def with_verdicts(situation: Situation, decision: Decision) -> Decision:
-    """The decision with every verdict that the registry shows and state/ does not have: to be recorded in this run.
+def news_of(situation: Situation) -> tuple[News, ...]:
+    """Every verdict that the registry shows and state/ does not have. A preview leaves them to the default branch."""
+    if situation.options.preview:
+        return ()
+    found = ((build, verdict_on(build, situation.seen)) for build in situation.lock.builds)
+    return tuple(
+        (build.id, verdict) for build, verdict in found if verdict is not None and overrules(build.verdict, verdict)
+    )
 
-    A rejected build whose artifacts do not say so is settled once more: a run may have been killed after it recorded
-    the verdict, and others read only the tags. A pull request's preview leaves all of this to the default branch.
-    """
-    if decision.planned.unknown or situation.options.preview:
-        return decision
-    news: list[News] = []
-    for build in situation.lock.builds:
-        verdict = verdict_on(build, situation.seen)
-        if verdict is not None and overrules(build.verdict, verdict):
-            news.append((build.id, verdict))
-            moves = verdict.status == "passed" and build.id == situation.lock.channels.candidate
-            decision = with_action(decision, "promote" if moves else "record", _recording(build, verdict))
-        elif build.phase == "rejected" and build.verdict is not None:
-            lagging = next(_not_rejected(build, situation.seen), None)
-            if lagging is not None:
-                news.append((build.id, build.verdict))
-                decision = with_action(decision, "retag", _retagging(lagging))
-    return replace(decision, verdicts=tuple(news)) if news else decision
+
+def with_verdicts(decision: Decision, news: Sequence[News], *, settled: Lockfile) -> Decision:
+    """The decision, which was made by the lockfile as these verdicts leave it, with their recording before all else."""
+    lock = decision.lock
+    for build_id, verdict in news:
+        moves = verdict.status == "passed" and build_id == lock.channels.candidate
+        build = lock.build(build_id)
+        decision = with_action(decision, "promote" if moves else "record", _recording(build_id, build, verdict))
+    return replace(decision, verdicts=tuple(news), settled=settled)
 
 
 def with_action(decision: Decision, action: Action, *reasons: Reason) -> Decision:
@@ -119,17 +115,6 @@ def waiting_since(candidate: Build) -> datetime | None:
     return parse_instant(candidate.recorded) if candidate.recorded else finished_at(candidate)
 
 
-def _not_rejected(build: Build, seen: Iterable[Seen]) -> Iterator[Seen]:
-    places = {(artifact.location, artifact.id) for artifact in build.artifacts}
-    return (one for one in seen if (one.location, one.id) in places and one.own("phase") != "rejected")
-
-
-def _recording(build: Build, verdict: Verdict) -> Reason:
-    was = build.verdict.status if build.verdict is not None else "no verdict"
-    return Reason(code="verdict-pending-record", was=f"{build.id} {was}", now=f"{verdict.status} by {verdict.by}")
-
-
-def _retagging(seen: Seen) -> Reason:
-    phase = f"{TAG_PREFIX}phase"
-    was = f"{phase}={seen.tags[phase]}" if phase in seen.tags else f"no {phase}"
-    return Reason(code="tags-changed", was=f"{seen.location}: {was}", now=f"{phase}=rejected")
+def _recording(build_id: str, build: Build | None, verdict: Verdict) -> Reason:
+    was = build.verdict.status if build is not None and build.verdict is not None else "no verdict"
+    return Reason(code="verdict-pending-record", was=f"{build_id} {was}", now=f"{verdict.status} by {verdict.by}")

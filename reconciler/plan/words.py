@@ -3,17 +3,33 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from reconciler.model.lockfile import Reason
-from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.plan import Plan, PlannedImage, Retirement
 from reconciler.model.printable import visible
 from reconciler.plan.estimate import longest_chain
 
 MOST_FILES = 8
 _MOST_DUE = 3
+_MOST_GONE = 8
+_MOST_WITH_FINDINGS = 6
 _AT_A_REGION = re.compile(r"([a-z0-9-]+): ")
 NOT_BUILT = "not built yet"
 """What is said of a new image."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What has to be done before a plan can be carried out.
+
+    `elsewhere` is the branch that state is recorded to, where another one is checked out: there `reconcile` refuses.
+    """
+
+    before: str = ""
+    elsewhere: str | None = None
 
 
 def headline(plan: Plan) -> str:
@@ -75,10 +91,15 @@ def facts(image: PlannedImage) -> tuple[str, ...]:
 
 def _after_reasons(image: PlannedImage) -> list[str]:
     lines = [line.strip() for what in _by_reason(image.unknown) for line in what.splitlines()]
+    told = " ".join(reason.was or "" for reason in image.reasons)
+    if any(one.id not in told for one in image.retires):
+        lines.append(f"deletes {listed(image.retires)}")
     if image.blocked_by:
         lines.append(f"waits for {', '.join(image.blocked_by)}")
     if image.waits_for:
         lines.append(image.waits_for)
+    if image.source:
+        lines.append(f"source: {image.source}")
     return lines
 
 
@@ -112,8 +133,41 @@ def due(plan: Plan) -> str | None:
     return f"Refresh due (UTC): {named}{more}."
 
 
+def counted(gone: Sequence[Retirement]) -> str:
+    """How many artifacts go, and where: `5 AMIs in 3 regions`."""
+    places = len({one.location for one in gone})
+    return f"{len(gone)} AMI{'' if len(gone) == 1 else 's'} in {places} region{'' if places == 1 else 's'}"
+
+
+def listed(gone: Sequence[Retirement]) -> str:
+    """The same with each: `2 AMIs in 1 region: us-east-1 ami-0… ami-0…`; of many, the first and how many more."""
+    by_place: defaultdict[str, list[str]] = defaultdict(list)
+    for one in gone[:_MOST_GONE]:
+        by_place[one.location].append(one.id)
+    named = "  ".join(" ".join([place, *ids]) for place, ids in by_place.items())
+    more = f" (+{len(gone) - _MOST_GONE} more)" if len(gone) > _MOST_GONE else ""
+    return f"{counted(gone)}: {named}{more}"
+
+
+def findings(plan: Plan) -> str | None:
+    """What smoke tests found and let pass: `1 finding of smoke tests: base (packer-key); …`."""
+    found = [image for image in plan.images if image.findings]
+    if not found:
+        return None
+    named = ", ".join(f"{visible(one.image)} ({', '.join(_finding_codes(one))})" for one in found[:_MOST_WITH_FINDINGS])
+    more = f" and {len(found) - _MOST_WITH_FINDINGS} more" if len(found) > _MOST_WITH_FINDINGS else ""
+    total = sum(len(image.findings) for image in found)
+    return f"{total} finding{'' if total == 1 else 's'} of smoke tests: {named}{more}; `reconciler status` has them."
+
+
+def _finding_codes(image: PlannedImage) -> list[str]:
+    return list(dict.fromkeys(finding.code for finding in image.findings))
+
+
 def duration(seconds: int) -> str:
-    """Seconds for people: `38 s`, `6 min`, `1 h 20 min`."""
+    """Seconds for people: `38 s`, `6 min`, `1 h 20 min`; what took none, as it was counted, took `less than 1 s`."""
+    if seconds < 1:
+        return "less than 1 s"
     if seconds < 90:
         return f"{seconds} s"
     minutes = round(seconds / 60)
@@ -121,6 +175,15 @@ def duration(seconds: int) -> str:
         return f"{minutes} min"
     hours, rest = divmod(minutes, 60)
     return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def notes(plan: Plan) -> tuple[str, ...]:
+    """What to know before anything is built: `web, api: …`, each thing once."""
+    said: dict[str, list[PlannedImage]] = {}
+    for image in plan.images:
+        for one in image.notes:
+            said.setdefault(one, []).append(image)
+    return tuple(visible(f"{_names(images)}: {one}") for one, images in said.items())
 
 
 def _reason_lines(reason: Reason) -> tuple[str, ...]:

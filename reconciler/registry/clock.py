@@ -7,6 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from tenacity import RetryCallState, Retrying
+from tenacity.retry import RetryBaseT
+
+SETTLING = 60.0
+"""Seconds for which something new may not be known everywhere. EC2 is eventually consistent (EC2 API developer guide).
+"""
+
 
 def _now() -> datetime:
     return datetime.now(UTC)
@@ -34,3 +41,23 @@ class Polling:
         while True:
             yield delay
             delay = min(delay * 2, self.longest)
+
+
+def asking_again(retry: RetryBaseT, *, patience: float, clock: Clock) -> Retrying:
+    """Repeat an idempotent call for `patience` seconds while `retry` says so; the last answer or error is the call's.
+
+    What was slept counts, not a clock, so that a handed-in sleep ends it as well.
+    """
+
+    def wait(state: RetryCallState) -> float:
+        return min(2.0 ** (state.attempt_number - 1), max(patience - state.idle_for, 0.0), 8.0)
+
+    def last(state: RetryCallState) -> object:
+        if state.outcome is None:
+            raise AssertionError("a call that was made has an outcome")
+        return state.outcome.result()
+
+    return Retrying(
+        retry=retry, wait=wait, stop=lambda state: state.idle_for >= patience, sleep=clock.sleep,
+        retry_error_callback=last,
+    )  # fmt: skip

@@ -9,7 +9,7 @@ from datetime import datetime
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.registry import lookup, observe, sources, write
+from reconciler.registry import copies, lookup, observe, sources, write
 from reconciler.registry.clock import Clock, Polling
 from reconciler.registry.protocol import Located
 from reconciler.registry.server_time import server_time
@@ -61,17 +61,25 @@ class Ec2Registry:
         """Report one AMI, or None. See `Registry.find`."""
         return lookup.find(self._clients, location, artifact_id, patience=patience, clock=self._clock)
 
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report the account's own AMIs of a name. See `Registry.named`."""
+        return lookup.named(self._clients, location, name)
+
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set tags on an AMI and its snapshots. See `Registry.tag`."""
-        write.tag(self._clients, artifact, tags)
+        write.tag(self._clients, artifact, tags, clock=self._clock)
 
     def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
         """Set the same tags on many AMIs and their snapshots. See `Registry.tag_all`."""
-        write.tag_all(self._clients, location, artifacts, tags)
+        write.tag_all(self._clients, location, artifacts, tags, clock=self._clock)
 
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin a copy in another region and return its id. See `Registry.copy`."""
-        return write.copy(self._clients, source, to=to, name=name, tags=tags, token=token)
+        return copies.copy(self._clients, source, to=to, name=name, tags=tags, token=token)
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        """Give a copy what CopyImage left out. See `Registry.complete_copy`."""
+        copies.complete_copy(self._clients, made, of=of)
 
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
         """Wait for an AMI. See `Registry.wait_available`."""

@@ -4,20 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from tenacity import RetryCallState, Retrying, retry_if_result
+from tenacity import retry_if_result
 
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Seen
-from reconciler.registry.clock import Clock, Polling
+from reconciler.registry.clock import SETTLING, Clock, Polling, asking_again
 from reconciler.registry.errors import AwsError, translate, translated
-from reconciler.registry.images import describe, seen
+from reconciler.registry.images import PAGE, describe, seen
+from reconciler.registry.observe import literal
 from reconciler.registry.session import Clients
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import ImageTypeDef
-
-_SETTLING = 60.0
-"""Seconds for which a new copy may not be visible. EC2 is eventually consistent (EC2 API developer guide)."""
 
 
 def find(clients: Clients, location: str, artifact_id: str, *, patience: float, clock: Clock) -> Seen | None:
@@ -26,24 +24,29 @@ def find(clients: Clients, location: str, artifact_id: str, *, patience: float, 
     botocore retries throttling and broken connections, but "not found" is an answer to it. Right after an image was
     made that answer may be wrong for some seconds, so it is asked again here, by tenacity, for `patience` seconds.
     """
-
-    def patient_enough(state: RetryCallState) -> bool:
-        # Counts what was slept, not a clock, so that a handed-in sleep ends it as well.
-        return state.idle_for >= patience
-
-    def give_up(_: RetryCallState) -> None:
-        return None
-
+    retrying = asking_again(retry_if_result(lambda found: found is None), patience=patience, clock=clock)
     with translated(f"describing {artifact_id} in {location}"):
-        ec2 = clients.ec2(location)
-        image: ImageTypeDef | None = Retrying(
-            retry=retry_if_result(lambda found: found is None),
-            wait=lambda state: min(2.0 ** (state.attempt_number - 1), max(patience - state.idle_for, 0.0), 8.0),
-            stop=patient_enough,
-            sleep=clock.sleep,
-            retry_error_callback=give_up,
-        )(describe, ec2, artifact_id)
+        image: ImageTypeDef | None = retrying(describe, clients.ec2(location), artifact_id)
     return None if image is None else seen(image, location)
+
+
+def named(clients: Clients, location: str, name: str) -> tuple[Seen, ...]:
+    """Report the account's own images by name. See `Registry.named`."""
+    with translated(f"looking for {name} in {location}"):
+        pages = (
+            clients.ec2(location)
+            .get_paginator("describe_images")
+            .paginate(
+                Owners=["self"],
+                Filters=[{"Name": "name", "Values": [literal(name)]}],
+                IncludeDisabled=True,
+                PaginationConfig={"PageSize": PAGE},
+            )
+        )
+        found = [
+            seen(image, location) for page in pages for image in page["Images"] if image["State"] != "deregistered"
+        ]
+    return tuple(sorted((one for one in found if one.name == name), key=lambda one: one.id))
 
 
 def wait_available(
@@ -61,7 +64,7 @@ def wait_available(
             return seen(image, location)
         if image is not None:
             _refuse_failed(image, location)
-        elif passing is None and waited >= _SETTLING:
+        elif passing is None and waited >= SETTLING:
             raise Terminal(f"{artifact_id} in {location} is gone: somebody deregistered it, or EC2 dropped the copy")
         if waited >= timeout:
             state = image["State"] if image is not None else "not visible"

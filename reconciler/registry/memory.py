@@ -7,15 +7,17 @@ be read, upstream AMIs, copies that take a while or fail. Ids are counted, so th
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 
+from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal, Transient, UserError
-from reconciler.model.observation import Observation, Seen, State
+from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
 from reconciler.model.source import AmiPin, Pin, SourceRequest
+from reconciler.model.values import digest
 from reconciler.registry.protocol import Located
 
 _CREATED = "2026-01-01T00:00:00Z"
@@ -33,6 +35,15 @@ class Upstream:
     architecture: str = "x86_64"
 
 
+@dataclass(frozen=True)
+class Traits:
+    """What an artifact has beside what is seen of it. `launched_by` are those who may launch it beside its owner."""
+
+    description: str = ""
+    launched_by: frozenset[str] = frozenset()
+    deprecated: str | None = None
+
+
 @dataclass
 class MemoryRegistry:
     """One fleet's artifacts. Implements `Registry`."""
@@ -47,8 +58,12 @@ class MemoryRegistry:
     """SSM parameters: (region, name) to value."""
     copies_become: State = "available"
     """The state in which a copy is found by the first look after it was begun."""
+    of_others: set[str] = field(default_factory=set)
+    """Artifacts that are another account's, and that this one sees."""
     in_use: set[str] = field(default_factory=set)
     """Snapshots that something else uses."""
+    traits: defaultdict[tuple[str, str], Traits] = field(default_factory=lambda: defaultdict(Traits))
+    """By location and id. What a template put on an AMI a test puts here."""
     calls: Counter[str] = field(default_factory=Counter)
     """How often each method was called."""
     _artifacts: dict[tuple[str, str], Seen] = field(default_factory=dict)
@@ -56,7 +71,9 @@ class MemoryRegistry:
     _made: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def seed(self, location: str, name: str, *, tags: Mapping[str, str], state: State = "available") -> Seen:
+    def seed(
+        self, location: str, name: str, *, tags: Mapping[str, str], state: State = "available", created: str = _CREATED
+    ) -> Seen:
         """Put an artifact there, with one snapshot, as a build would leave it."""
         with self._lock:
             self._made += 1
@@ -66,7 +83,7 @@ class MemoryRegistry:
                 id=f"ami-{self._made:017x}",
                 name=name,
                 state=state,
-                created=_CREATED,
+                created=created,
                 tags=dict(tags),
                 snapshots=(f"snap-{self._made:017x}",),
             )
@@ -104,7 +121,17 @@ class MemoryRegistry:
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:  # noqa: ARG002 - nothing is late here
         """Report one artifact, or None. See `Registry.find`."""
         with self._asked("find", location):
-            return self._artifacts.get((location, artifact_id))
+            return self._artifacts.get((location, artifact_id)) or self._of_somebody_else(location, artifact_id)
+
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report the artifacts of a name. See `Registry.named`."""
+        with self._asked("named", location):
+            found = [
+                one
+                for one in self._artifacts.values()
+                if (one.location, one.name) == (location, name) and one.id not in self.of_others
+            ]
+            return tuple(sorted(found, key=lambda one: one.id))
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set tags. See `Registry.tag`."""
@@ -122,11 +149,25 @@ class MemoryRegistry:
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin a copy. See `Registry.copy`."""
         with self._asked("copy", to):
-            self._known(source.location, source.id)
-            same = (token, source.location, source.id, to, name)
+            found = self._known(source.location, source.id)
+            foreign = {key: value for key, value in found.tags.items() if not key.startswith((TAG_PREFIX, AWS_PREFIX))}
+            traits = self.traits[source.location, source.id]
+            given = digest([foreign | dict(tags), traits.description])
+            same = (token, source.location, source.id, to, name, given)
             if same not in self._copies:
-                self._copies[same] = self.seed(to, name, tags=tags, state="pending").id
+                self._copies[same] = self.seed(to, name, tags={**foreign, **tags}, state="pending").id
+                self.traits[to, self._copies[same]] = Traits(description=traits.description)
             return self._copies[same]
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        """Give a copy what it is not born with. See `Registry.complete_copy`."""
+        with self._asked("complete_copy", made.location):
+            original, copy = self.traits[of.location, of.id], self.traits[made.location, made.id]
+            self._known(made.location, made.id)
+            self.traits[made.location, made.id] = replace(
+                copy, launched_by=copy.launched_by | original.launched_by,
+                deprecated=original.deprecated or copy.deprecated,
+            )  # fmt: skip
 
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
         """Report a copy in the state that `copies_become`. See `Registry.wait_available`."""
@@ -189,6 +230,10 @@ class MemoryRegistry:
         """It tells no time. See `Registry.server_time`."""
         del location
         return None
+
+    def _of_somebody_else(self, location: str, artifact_id: str) -> Seen | None:
+        found = (one for one in self.upstreams if (one.region, one.id) == (location, artifact_id))
+        return next((Seen("ami", one.region, one.id, one.name, "available", one.created, {}) for one in found), None)
 
     def _upstreams(self, region: str) -> list[Upstream]:
         own = [

@@ -50,8 +50,14 @@ class Registry(Protocol):
                 an artifact was made.
         """
 
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report the account's own artifacts of exactly this name, whatever tags they carry, in order of id."""
+
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
-        """Set tags on an artifact and its snapshots, in one call. Tags not named stay. Idempotent."""
+        """Set tags on an artifact and its snapshots, in one call. Tags not named stay. Idempotent.
+
+        What was made moments ago may not be known yet: "there is none" is believed only after a while.
+        """
 
     def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
         """Set the same tags on many artifacts of one location and their snapshots, in as few calls as there may be."""
@@ -59,8 +65,9 @@ class Registry(Protocol):
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin to copy an artifact to another location and return the copy's id; it is not yet available.
 
-        The tags are on the copy and its snapshots from birth. Idempotent by `token`: asked again with the same
-        arguments, the id of the first copy is returned. Tags must therefore not differ from one try to the next.
+        It has the source's description, its tags but ours (on snapshots those that all of them have), and the given
+        ones, from birth. Idempotent by `token`: asked again with the same arguments for a source that is the same, the
+        id of the first copy is returned. Tags must therefore not differ from one try to the next.
 
         Args:
             source: What is copied.
@@ -68,6 +75,12 @@ class Registry(Protocol):
             name: The copy's name, unique in that region.
             tags: The copy's tags.
             token: Any text that is the same whenever this very copy is meant.
+        """
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        """Give an available copy what its source has and no copy is born with: who may launch it, its deprecation.
+
+        Idempotent. What somebody gave to the copy stays.
         """
 
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:

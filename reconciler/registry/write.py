@@ -1,16 +1,17 @@
-"""What is changed in EC2: tags, copies, and what is retired."""
+"""What is changed in EC2: tags, and what is retired."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
+from tenacity import retry_if_exception
 
 from reconciler.model.errors import Terminal
 from reconciler.model.observation import TAG_PREFIX
+from reconciler.registry.clock import SETTLING, Clock, asking_again
+from reconciler.registry.copies import as_list
 from reconciler.registry.errors import code_of, translated
 from reconciler.registry.images import GONE, describe, seen
 from reconciler.registry.observe import FLEET_TAG
@@ -19,44 +20,37 @@ from reconciler.registry.session import Clients
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import TagTypeDef
 
 _MOST_RESOURCES = 1000  # in one CreateTags (EC2 API reference)
 _IMAGE_TAG = f"{TAG_PREFIX}image"
 
 
-def tag(clients: Clients, artifact: Located, tags: Mapping[str, str]) -> None:
+def tag(clients: Clients, artifact: Located, tags: Mapping[str, str], *, clock: Clock) -> None:
     """Set tags with one CreateTags. See `Registry.tag`."""
-    tag_all(clients, artifact.location, [artifact], tags)
+    tag_all(clients, artifact.location, [artifact], tags, clock=clock)
 
 
-def tag_all(clients: Clients, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+def tag_all(
+    clients: Clients, location: str, artifacts: Sequence[Located], tags: Mapping[str, str], *, clock: Clock
+) -> None:
     """Set tags with one CreateTags for every thousand resources. See `Registry.tag_all`."""
     resources = [one for artifact in artifacts for one in (artifact.id, *artifact.snapshots)]
     named = artifacts[0].id if len(artifacts) == 1 else f"{len(artifacts)} artifacts"
+    retrying = asking_again(retry_if_exception(_is_not_found), patience=SETTLING, clock=clock)
     for start in range(0, len(resources) if tags else 0, _MOST_RESOURCES):
         with translated(f"tagging {named} in {location}"):
-            clients.ec2(location).create_tags(
-                Resources=resources[start : start + _MOST_RESOURCES], Tags=_as_list(tags)
+            retrying(
+                clients.ec2(location).create_tags,
+                Resources=resources[start : start + _MOST_RESOURCES], Tags=as_list(tags),
             )  # fmt: skip
 
 
-def copy(clients: Clients, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
-    """Begin a CopyImage. See `Registry.copy`."""
-    with translated(f"copying {source.id} from {source.location} to {to}"):
-        answer = clients.ec2(to).copy_image(
-            SourceImageId=source.id,
-            SourceRegion=source.location,
-            Name=name,
-            ClientToken=_client_token(source, to=to, name=name, token=token),
-            # Ours are given; the source's could hold a phase or verdict that is not the copy's.
-            CopyImageTags=False,
-            TagSpecifications=[
-                {"ResourceType": "image", "Tags": _as_list(tags)},
-                {"ResourceType": "snapshot", "Tags": _as_list(tags)},
-            ],
-        )
-    return answer["ImageId"]
+def _is_not_found(error: BaseException) -> bool:
+    """Whether it may be too early: what was made moments ago, or its snapshot, is not known to CreateTags yet.
+
+    `InvalidID` is what CreateTags says of resources of several kinds (EC2 API reference, error codes).
+    """
+    return isinstance(error, ClientError) and code_of(error) in {*GONE, "InvalidSnapshot.NotFound", "InvalidID"}
 
 
 def retire(clients: Clients, artifact: Located, *, fleet: str, image: str) -> tuple[str, ...]:
@@ -76,17 +70,6 @@ def retire(clients: Clients, artifact: Located, *, fleet: str, image: str) -> tu
             _deregister(ec2, artifact.id)
             doomed = found.snapshots
         return tuple(snapshot for snapshot in doomed if not _delete_snapshot(ec2, snapshot))
-
-
-def _client_token(source: Located, *, to: str, name: str, token: str) -> str:
-    # 64 ASCII characters at most (CopyImage, API reference). With the source in it, a copy of a rebuilt artifact is
-    # never refused with IdempotentParameterMismatch.
-    named = json.dumps([token, source.location, source.id, to, name])
-    return hashlib.sha256(named.encode()).hexdigest()
-
-
-def _as_list(tags: Mapping[str, str]) -> list[TagTypeDef]:
-    return [{"Key": key, "Value": value} for key, value in tags.items()]
 
 
 def _refuse_foreign(tags: Mapping[str, str], *, what: str, fleet: str, image: str) -> None:

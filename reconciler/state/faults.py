@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from reconciler import __version__
 from reconciler.model.errors import Place, UserError
 from reconciler.model.lockfile import SCHEMA, Lockfile
 from reconciler.state.positions import find, place, positions
@@ -103,7 +104,7 @@ def _newer(text: str, path: str) -> UserError | None:
     return UserError(
         f"written by a newer reconciler: schema {schema}, and this one knows {SCHEMA}",
         where=place(path, text, find(text, ("schema",))),
-        mend="run the newer version, the one that this repository's CI runs",
+        mend=_update(path),
     )
 
 
@@ -123,12 +124,34 @@ def _invalid(text: str, path: str) -> UserError:
             where = Place(path, int(stopped["line"]), int(stopped["column"]))
             return UserError(f"not valid JSON: {stopped['why']}", where=where, mend=_take_back(path))
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+        unknown = next((one for one in details if one["type"] in _UNKNOWN), None)
+        if unknown is not None:
+            by = "a newer reconciler" if _is_canonical(text) else "a newer reconciler, or by hand"
+            where = place(path, text, find(text, unknown["loc"]))
+            return UserError(f"written by {by}: {_say(unknown)}", where=where, mend=_update(path))
         return UserError(
             _say(details[0]) + more,
             where=place(path, text, find(text, details[0]["loc"])),
             mend=_take_back(path),
         )
     return UserError("cannot be read", where=Place(path), mend=_take_back(path))
+
+
+_UNKNOWN = frozenset({"extra_forbidden", "literal_error", "enum", "union_tag_invalid"})
+"""What pydantic says of a key or a word that its model does not have: those of a later version look so."""
+
+
+def _is_canonical(text: str) -> bool:
+    """Whether a text is laid out as lockfiles are written: then no person wrote it."""
+    return text == f"{json.dumps(_value(text), sort_keys=True, indent=2, ensure_ascii=False)}\n"
+
+
+def _update(path: str) -> tuple[str, ...]:
+    # Never the last version that can be read: what was recorded since would be lost.
+    return (
+        f"update reconciler, which is {__version__} here: this repository's CI runs what wrote it",
+        f"`git log -p -- {path}` shows when, and whether it was somebody's hand",
+    )
 
 
 def _say(detail: ErrorDetails) -> str:

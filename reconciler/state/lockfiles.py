@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.errors import Place, Terminal, UserError
 from reconciler.model.lockfile import Build, Lockfile
-from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry
+from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, content_at
 from reconciler.state.faults import explain, wrong_name
 
 FOLDER = "state"
@@ -55,6 +55,29 @@ def read_lockfile(tree: Tree, image: str) -> Lockfile | None:
         return None
     _check_entry(image, entry)
     return parse(tree.read([entry.oid])[entry.oid], entry.path)
+
+
+def recorded_fleet(tree: Tree) -> str | None:
+    """The fleet that the newest build was recorded for, by its provenance; None where none says.
+
+    Read without its model, which costs 14 ms: every plan asks.
+    """
+    paths = (
+        path for path in tree.entries if path.startswith(f"{FOLDER}/provenance/") and path.endswith(".intoto.json")
+    )
+    newest = max(paths, key=lambda path: path.rpartition("/")[2], default=None)
+    try:
+        statement = json.loads(content_at(tree, newest) or b"") if newest is not None else {}
+        fleet = statement["predicate"]["buildDefinition"]["internalParameters"]["fleet"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return fleet if isinstance(fleet, str) else None
+
+
+def holds_builds(tree: Tree) -> bool:
+    """Whether a build is recorded in any lockfile, as far as its text tells: not only failures."""
+    entries = [entry for path, entry in tree.entries.items() if _PATH.fullmatch(path) and entry.mode in REGULAR_MODES]
+    return any(b'"builds": [' in content for content in tree.read(entry.oid for entry in entries).values())
 
 
 def parse(content: bytes, path: str) -> Lockfile:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from reconciler.model import events
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, Phase
+from reconciler.model.lockfile import Build, Phase, TakenAsFound
+from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
 from reconciler.plan.messages import tag_name
@@ -27,7 +28,7 @@ def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | 
     first = decision.adopt[0]
     build_id = first.own("build") or ""
     tagged = _tagged(run, image.name, build_id, key=wanted.key)
-    builder = tagged.artifacts[0].builder if tagged and tagged.artifacts else image.template.builders[0].name
+    builder = tagged.artifacts[0].builder if tagged and tagged.artifacts else image.template.makers[0].name
     unsaved = read_unsaved(run.repository.root, image.name)
     kept = unsaved if unsaved is not None and (unsaved.id, unsaved.key) == (build_id, wanted.key) else None
     # The lockfile first: a build that comes back by a revert has its verdict there, and none in its tag.
@@ -49,8 +50,20 @@ def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | 
             "source": _built_on(known.source, wanted.pin),
             "artifacts": tuple(seen.as_artifact(builder) for seen in decision.adopt),
             "phase": phase or first_phase(image, known.verdict),
+            "adopted": known.adopted or _taken_as_found(first),
         }
     )
+
+
+def _taken_as_found(seen: Seen) -> TakenAsFound | None:
+    """That a person once took the artifact as it was, by its tag: then its key says nothing of what it is made of."""
+    at = seen.own("adopted")
+    if at is None:
+        return None
+    try:
+        return TakenAsFound(at=at, made=seen.created or None)
+    except ValueError:  # whoever may tag AMIs writes what they like there
+        return TakenAsFound(at=seen.created)
 
 
 def _built_on(recorded: Pin | None, wanted: Pin | None) -> Pin | None:

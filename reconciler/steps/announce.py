@@ -18,9 +18,9 @@ from reconciler.model import events
 from reconciler.model.announcement import AnnouncedEvent, Announcement, announcement
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.lockfile import Build, Lockfile, Undelivered
-from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.values import parse_instant
 from reconciler.plan.planning import lock_of
+from reconciler.plan.tags import TOLD, told_tags
 from reconciler.state.lockfiles import path_of
 from reconciler.steps.record import record_undelivered
 from reconciler.steps.result import Report
@@ -108,7 +108,8 @@ def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News
 def _worded(run: Run, one: _News, *, branch: str) -> Announcement:
     return announcement(
         one.event, one.build, fleet=run.known.fleet_name, image=one.image, branch=branch,
-        repository=run.repository.fleet_name(run.known.fleet.settings.git.remote), lockfile=path_of(one.image),
+        repository=run.repository.name(run.known.fleet.settings.git.remote),
+        lockfile=run.repository.git.inside(path_of(one.image)),
         previous=one.previous,
     )  # fmt: skip
 
@@ -125,15 +126,14 @@ def _states(lock: Lockfile) -> Iterator[tuple[AnnouncedEvent, Build]]:
 
 def _previous(lock: Lockfile, build: Build) -> str | None:
     older = lock.builds[lock.builds.index(build) + 1 :]
-    return next((one.id for one in older if one.phase == "stable"), None)
+    return next((one.id for one in older if one.stood), None)
 
 
 def _told(tags: Iterable[Mapping[str, str]]) -> Mapping[str, frozenset[str]]:
     """The events that each announcer was told of, by the tags of a build's artifacts: one of them tells for all."""
-    prefix = f"{TAG_PREFIX}told-"
     told: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
-    for key, value in (pair for each in tags for pair in each.items() if pair[0].startswith(prefix)):
-        told[key.removeprefix(prefix)] |= frozenset(value.split(","))
+    for key, value in (pair for each in tags for pair in each.items() if pair[0].startswith(TOLD)):
+        told[key.removeprefix(TOLD)] |= frozenset(value.split(","))
     return told
 
 
@@ -145,7 +145,7 @@ def _remember(run: Run, announcer: str, news: Sequence[_News]) -> None:
         builds[place] = one.build
         told[place] |= {one.event, *one.told.get(announcer, frozenset())}
     for place, what in told.items():
-        tag = {f"{TAG_PREFIX}told-{announcer}": ",".join(sorted(what))}
+        tag = told_tags(announcer, what)
         for artifact in builds[place].artifacts:
             try:
                 run.registry.tag(artifact.model_copy(update={"snapshots": ()}), tag)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from reconciler.model import events
@@ -10,9 +10,12 @@ from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.plan import Restated
 from reconciler.model.values import digest
-from reconciler.plan.tags import at_birth, of_recorded
+from reconciler.plan.channels import said_wrongly
+from reconciler.plan.tags import as_text, at_birth, differing, in_no_channel, of_preview, of_recorded, own, standing
 from reconciler.plan.verdicts import NO_VERDICT
+from reconciler.steps.late_tags import LateTags
 from reconciler.steps.run import Run
 
 SETTLING = 60.0
@@ -36,35 +39,104 @@ def with_copies(build: Build, copies: Copies) -> Build:
     return build.model_copy(update={"artifacts": tuple(artifacts)})
 
 
+def complete_tags(run: Run, image: Image, build: Build) -> Mapping[str, str]:
+    """The tags of a build's complete artifacts; of a preview, with whose it is."""
+    if run.branch is None:
+        return of_recorded(fleet=run.known.fleet_name, image=image, build=build)
+    return of_preview(
+        fleet=run.known.fleet_name, image=image, build=build, branch=run.branch.name,
+        pull_request=run.branch.pull_request,
+    )  # fmt: skip
+
+
 def tag_complete(
-    run: Run, image: Image, build: Build, artifacts: Sequence[Artifact | Seen], *, begins: bool = False
-) -> None:
+    run: Run, image: Image, build: Build, artifacts: Sequence[Artifact | Seen], *, lock: Lockfile | None = None,
+    begins: bool = False,
+) -> None:  # fmt: skip
     """Write a build's tags on its artifacts. The key comes with them: from now on they count as complete.
 
-    Where it `begins` to wait for a verdict, one that is there already is taken off: who builds does not judge.
+    With the `lock` that records it come its phase and channel. Where it `begins` to wait for a verdict, one that is
+    there already is taken off: who builds does not judge.
     """
     tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
+    if lock is not None:
+        tags |= standing(lock, build)
     if begins:
         tags |= NO_VERDICT
     for artifact in artifacts:
         run.registry.tag(artifact, tags)
 
 
-def tag_recorded_phase(run: Run, image: Image, build: Build, *, recorded: Build) -> None:
-    """Tag a build's artifacts with the phase that is recorded by now. What fails is told, and left to the next plan."""
-    places = {(artifact.location, artifact.id) for artifact in recorded.artifacts}
+def tag_recorded(
+    run: Run, image: Image, *, before: Lockfile, after: Lockfile, build_id: str, late: bool = False
+) -> None:
+    """Tag a build that is recorded now, and those from which it took a channel.
+
+    What is only proposed says its own phase: the channels that count are those of the branch.
+    """
+    recorded = after.build(build_id)
+    if run.proposes:
+        if recorded is not None:
+            _tag(run, image, recorded, own(phase=recorded.phase), late=late, is_new=True)
+        return
+    moved = tag_moved(run, image, before=before, after=after, also=(build_id,), late=late)
+    others = [one for one in run.known.observation.of(image.name) if (one.location, one.id) not in moved]
+    restate(run, image.name, said_wrongly(others, after), late=late)
+
+
+def restate(run: Run, image: str, wrong: Iterable[Restated], *, late: bool = False) -> None:
+    """Tag anew what says wrongly how far it has come, many in one call. What fails is told: the next plan sees it."""
+    tags = run.late_tags if late else LateTags()
+    for one in wrong:
+        tags.add(image, [one.seen], one.tags)
+    if not late:
+        tags.write(run.registry, run.listener)
+
+
+def tag_moved(
+    run: Run, image: Image, *, before: Lockfile, after: Lockfile, also: Collection[str] = (), late: bool = False
+) -> Collection[tuple[str, str]]:
+    """Tag the artifacts of each build whose phase or channel is another by now, and of those that are named as well.
+
+    The build that a channel came to is tagged before the one that it left, so that there always is one to be found.
+    `late` is at the end of the run, many in one call. Returns the artifacts, as (location, id).
+    """
+    moved = tuple(_moved(before, after, also=also))
+    for build, tags in moved:
+        _tag(run, image, build, tags, late=late, is_new=build.id in also)
+    return {(one.location, one.id) for build, _ in moved for one in build.artifacts}
+
+
+def _tag(run: Run, image: Image, build: Build, tags: Mapping[str, str], *, late: bool, is_new: bool) -> None:
+    """Tag a build's artifacts. What fails is told, and what is gone left to the next plan."""
+    if late:
+        run.late_tags.add(image.name, build.artifacts, tags)
+        return
     for artifact in build.artifacts:
-        if (artifact.location, artifact.id) not in places:
-            continue
         try:
-            run.registry.tag(artifact, {f"{TAG_PREFIX}phase": recorded.phase})
+            # What is gone would be asked for again and again: for all that EC2 says, it may be too new to be known.
+            if is_new or run.registry.find(artifact.location, artifact.id) is not None:
+                run.registry.tag(artifact, tags)
         except ReconcilerError as error:
-            what = f"{artifact.id} is not tagged {recorded.phase}: {error.what}"
+            what = f"{artifact.id} is not tagged {as_text(tags)}: {error.what}"
             run.listener(events.Warned(image=image.name, what=what))
 
 
-def lacks_phase_alone(run: Run, image: Image, build: Build, adopted: Sequence[Seen]) -> bool:
-    """Whether what is adopted carries every tag of the build but the phase, as what a pull request built does."""
+def _moved(
+    before: Lockfile, after: Lockfile, *, also: Collection[str]
+) -> Iterator[tuple[Build, Mapping[str, str]]]:  # fmt: skip
+    """Builds with the tags that they are to carry now: first those that are recorded, the newest first."""
+    for build in after.builds:
+        was, tags = before.build(build.id), standing(after, build)
+        if build.id in also or was is None or standing(before, was) != tags:
+            yield build, tags
+    for build in before.builds:
+        if after.build(build.id) is None and before.channel_of(build.id) is not None:
+            yield build, in_no_channel("superseded")
+
+
+def lacks_standing_alone(run: Run, image: Image, build: Build, adopted: Sequence[Seen]) -> bool:
+    """Whether what is adopted carries all of the build's tags but those of its standing, as a pull request's does."""
     tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
     phase = f"{TAG_PREFIX}phase"
     return all(
@@ -74,13 +146,13 @@ def lacks_phase_alone(run: Run, image: Image, build: Build, adopted: Sequence[Se
     )
 
 
-def stands_as_declared(run: Run, image: Image, build: Build) -> bool:
+def stands_as_declared(run: Run, image: Image, build: Build, *, lock: Lockfile) -> bool:
     """Whether a recorded build is there in every declared region, with all its tags."""
-    tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
+    tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build) | standing(lock, build)
     for region in image.regions:
         recorded = build.artifact_in(region)
         seen = run.registry.find(region, recorded.id) if recorded is not None else None
-        if seen is None or seen.state != "available" or any(seen.tags.get(name) != tags[name] for name in tags):
+        if seen is None or seen.state != "available" or differing(tags, seen):
             return False
     return True
 
@@ -90,11 +162,16 @@ def tag_with_new_name(run: Run, image: Image, lock: Lockfile) -> None:
     for build in lock.builds:
         for artifact in build.artifacts:
             if run.registry.find(artifact.location, artifact.id) is not None:
-                tag_complete(run, image, build, [artifact])
+                tag_complete(run, image, build, [artifact], lock=lock)
 
 
-def copy_missing(run: Run, image: Image, build: Build, *, source: Artifact, regions: Sequence[str]) -> Copies:
-    """Copy one artifact to each region, all at once; a region that fails leaves the others as they are."""
+def copy_missing(
+    run: Run, image: Image, build: Build, *, source: Artifact, regions: Sequence[str], lock: Lockfile | None = None
+) -> Copies:
+    """Copy one artifact to each region, all at once; a region that fails leaves the others as they are.
+
+    With the `lock` that records the build the copies say at once which channel it is in.
+    """
     begun: list[tuple[str, str]] = []
     failed: list[tuple[str, ReconcilerError]] = []
     for region in regions:
@@ -106,7 +183,8 @@ def copy_missing(run: Run, image: Image, build: Build, *, source: Artifact, regi
     for region, artifact_id in begun:
         try:
             seen = run.registry.wait_available(region, artifact_id, timeout=COPY_TIMEOUT)
-            tag_complete(run, image, build, [seen])
+            run.registry.complete_copy(seen, of=source)
+            tag_complete(run, image, build, [seen], lock=lock)
         except ReconcilerError as error:
             failed.append((region, error))
         else:
@@ -126,7 +204,7 @@ def _begin_copy(run: Run, image: Image, build: Build, *, source: Artifact, regio
             source,
             to=region,
             name=source.name or f"{image.name}-{build.id}",
-            tags=at_birth(fleet=run.known.fleet_name, image=image, build_id=build.id, run_id=build.id),
+            tags=at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build.id, run_id=build.id),
             token=token.removeprefix("sha256:"),
         )
         seen = run.registry.find(region, begun, patience=SETTLING)

@@ -53,7 +53,12 @@ def detach(before: Lockfile, after: Lockfile | None, *, tree: Tree) -> tuple[Cha
 
 
 def _is_new(build: Build, before: Build | None) -> bool:
-    """Whether a build's provenance is to be written. One that was recorded without stays without."""
+    """Whether a build's provenance is to be written. One that was recorded without stays without.
+
+    What was taken as it was found has none: nobody here saw it being made.
+    """
+    if build.adopted is not None:
+        return False
     if before is None or before.provenance is None:
         return before is None
     return before.artifacts != build.artifacts or record_digest(before) != record_digest(build)
@@ -70,7 +75,7 @@ def _sbom(image: str, build: Build, inventory: Inventory | None, tree: Tree) -> 
 def _origin(run: Run, image: str) -> Origin:
     settings = run.known.fleet.settings.git
     remote = run.repository.remote(settings.remote)
-    repository = run.repository.fleet_name(settings.remote) if remote is not None else None
+    repository = run.repository.name(settings.remote) if remote is not None else None
     return Origin(fleet=run.known.fleet_name, image=image, repository=repository, branch=run.recorded_branch)
 
 

@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.build.failure import BuildFailed
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact
-from reconciler.model.plan import Decision, Wanted
+from reconciler.model.lockfile import Artifact, Lockfile
+from reconciler.model.plan import Decision, Retirement, Wanted
 from reconciler.model.source import Pin
 from reconciler.plan import transitions
 from reconciler.plan.adoption import adoptable
+from reconciler.plan.channels import moves
 from reconciler.plan.diff import renewal
 from reconciler.plan.key import moved
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING, pin_to_recorded
 from reconciler.plan.planning import lock_of
+from reconciler.plan.reasons import request_text
 from reconciler.plan.situation import Situation
-from reconciler.steps.adopt import adopted_build
-from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_with_new_name
-from reconciler.steps.build_image import build_image, new_build_id
-from reconciler.steps.failed_attempt import failed_attempt, interrupted
-from reconciler.steps.finish import finish_adopted, finish_built, result_of
+from reconciler.plan.words import listed
+from reconciler.steps import attempts
+from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_moved, tag_with_new_name
+from reconciler.steps.failed_attempt import interrupted
+from reconciler.steps.finish import result_of
 from reconciler.steps.preview import preview_image
 from reconciler.steps.record import record_change
-from reconciler.steps.result import Result, Status
+from reconciler.steps.result import Deed, Result, Status
 from reconciler.steps.run import Run
-from reconciler.steps.settle import retire_previews, settle
-from reconciler.steps.smoke_test import SmokeTestFailed
+from reconciler.steps.settle import retire_useless, settle
 
 _BECAME: Mapping[Status, str] = {
     "failed": "failed",
@@ -49,6 +49,8 @@ def carry_out(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Re
     if stopped is not None:
         run.listener(events.Skipped(image=decision.name, why=stopped.why))
         return stopped
+    for parent in parents.values():
+        run.packer_keys.note_all(parent.lock)
     try:
         return _act(run, decision, parents)
     except ReconcilerError as error:
@@ -74,11 +76,16 @@ def _act(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
         return preview_image(run, decision, parents)
     if image is None:
         return _end(run, decision)
-    if lock_of(run.known, image)[1] is not None:
+    former = lock_of(run.known, image)[1]
+    if former is not None:
         tag_with_new_name(run, image, decision.lock)
     settled = settle(run, image, decision)
     result = _carry_out(run, settled.decision, image, parents)
-    return replace(result, commit=result.commit or settled.commit, tags=(*settled.tags, *result.tags))
+    renamed = (Deed("renamed", f"from {former}"),) if former is not None and result.commit is not None else ()
+    return replace(
+        result, commit=result.commit or settled.commit, tags=(*settled.tags, *result.tags),
+        did=(*renamed, *settled.did, *result.did),
+    )  # fmt: skip
 
 
 def _carry_out(run: Run, decision: Decision, image: Image, parents: Mapping[str, Result]) -> Result:
@@ -94,13 +101,16 @@ def _carry_out(run: Run, decision: Decision, image: Image, parents: Mapping[str,
         if renewed is None or renewed.wanted is None or not renewed.acts:
             return _left_as_it_is(run, decision, wanted, parent=parents.get(image.parent or ""))
         decision, wanted = renewed, renewed.wanted
-    if "build" in decision.planned.actions:
+    failure = decision.lock.failure
+    if decision.take_up is not None and failure is not None and failure.key == wanted.key:
+        return attempts.take_up(run, decision, wanted, made=decision.take_up)
+    if "adopt" not in decision.planned.actions or decision.take_up is not None:
         # A build may have waited long for its parents and its turn. What another run built meanwhile is adopted.
         there = adoptable(run.registry.observe(image.regions).of(image.name), key=wanted.key)
         if not there:
-            return _build(run, decision, wanted, image=image)
+            return attempts.build(run, decision, wanted)
         decision = replace(decision, adopt=there)
-    return _adopt(run, decision, wanted, image=image)
+    return attempts.adopt(run, decision, wanted)
 
 
 def _needless(decision: Decision, wanted: Wanted) -> bool:
@@ -131,15 +141,6 @@ def _left_as_it_is(run: Run, decision: Decision, wanted: Wanted, *, parent: Resu
     return Result(decision.name, status, decision.lock, build=decision.lock.kept if kept else None, why=why)
 
 
-def _adopt(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Result:
-    build = adopted_build(run, image, replace(decision, wanted=wanted))
-    run.listener(events.Adopted(image=image.name, build=build.id))
-    try:
-        return finish_adopted(run, decision, build, image=image)
-    except SmokeTestFailed as failed:
-        return failed_attempt(run, image, decision, failed, build_id=build.id, key=build.key)
-
-
 def _with_parent(decision: Decision, image: Image, parents: Mapping[str, Result]) -> Wanted:
     """The wanted build on what the parent came to be: its key was known before, its artifacts only now."""
     if decision.wanted is None:
@@ -155,35 +156,6 @@ def _with_parent(decision: Decision, image: Image, parents: Mapping[str, Result]
     return want(image, pinned.pin)  # another run was faster with the parent: what it recorded counts
 
 
-def _build(run: Run, decision: Decision, wanted: Wanted, *, image: Image) -> Result:
-    build_id = new_build_id(run, wanted.key)
-    try:
-        build = build_image(run, image, wanted, build_id=build_id, decision=decision)
-        return finish_built(run, decision, build, image=image)
-    except BuildFailed as failed:
-        if failed.cause == "cancelled":
-            return interrupted(decision, failed)
-        if _built_by_another(image, failed):
-            why = f"another run that began in the same second is building {build_id}"
-            run.listener(events.Skipped(image=image.name, why=why))
-            return Result(image.name, "superseded", decision.lock, why=why)
-        return failed_attempt(run, image, decision, failed, build_id=build_id, key=wanted.key)
-    except SmokeTestFailed as failed:
-        # The key that the next run will want: a template that resolves its source itself built under another one.
-        return failed_attempt(run, image, decision, failed, build_id=build_id, key=wanted.key)
-
-
-def _built_by_another(image: Image, failed: BuildFailed) -> bool:
-    """Whether the name that we give was taken: only a run with the same key, begun in the same second, gives it too.
-
-    The words are EC2's (InvalidAMIName.Duplicate) and Packer's own check before it builds. A name that the template
-    makes up itself is the template's trouble.
-    """
-    said = "\n".join([failed.what, *failed.tail])
-    taken = "InvalidAMIName.Duplicate" in said or "is used by an existing AMI" in said
-    return taken and image.template.declares("image_name")
-
-
 def _change(run: Run, decision: Decision, image: Image) -> Result:
     """Everything that needs no build: copies, tags, channels, retired regions, the lockfile's wording."""
     build = transitions.as_declared(decision.lock, image).kept
@@ -194,26 +166,56 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     copies = Copies()
     if decision.copy_from is not None:
         source = decision.copy_from.as_artifact(builder)
-        copies = copy_missing(run, image, build, source=source, regions=decision.missing_regions)
+        copies = copy_missing(
+            run, image, build, source=source, regions=decision.missing_regions, lock=decision.lock
+        )  # fmt: skip
         added.extend(copies.done)
-    tag_complete(run, image, build, decision.retag)
     # What a failed copy is to be made from may stand only where the image is no longer declared.
     gone = decision.retire if not copies.failed else ()
-    for artifact in gone:
-        run.registry.retire(artifact, image=image.name)
+    _retire(run, image.name, gone)
     recording = record_change(run, decision, image, added=added, gone=gone)
     if recording.superseded:
         return Result(image.name, "superseded", recording.lock, why=recording.why)
     build = recording.lock.build(build.id) or build
-    return result_of(run, decision, recording, build=build, copies=copies, status="changed")
+    # What is only proposed is no channel's yet.
+    lock = decision.lock if run.proposes else recording.lock
+    tag_complete(run, image, build, decision.retag, lock=lock)
+    tag_moved(run, image, before=decision.lock, after=lock)
+    result = result_of(run, decision, recording, build=build, copies=copies, status="changed")
+    return replace(result, did=tuple(_deeds(decision, copies=copies, gone=gone, after=recording.lock)))
+
+
+def _deeds(decision: Decision, *, copies: Copies, gone: Sequence[Artifact], after: Lockfile) -> Iterator[Deed]:
+    """What was done without a build, one thing a row."""
+    for copied in copies.done:
+        yield Deed("copied", f"to {copied.location} {copied.id}")
+    if decision.adopt:
+        yield Deed("recorded", "  ".join(f"{seen.location} {seen.id}, which was there" for seen in decision.adopt))
+    for one in moves(decision.lock, after):
+        yield Deed("promoted", f"{one.was} → {(one.now or '').partition(' ')[2]}")
+    if "retag" in decision.planned.actions:
+        yield Deed("retagged", "  ".join(f"{seen.location} {seen.id}" for seen in decision.retag))
+    asked = after.source.requested if after.source is not None else None
+    before = decision.lock.source.requested if decision.lock.source is not None else None
+    if asked != before:
+        yield Deed("recorded", f"its source: {request_text(before)} → {request_text(asked)}")
+    if gone:
+        yield Deed("retired", listed(Retirement.of(gone)))
+
+
+def _retire(run: Run, image: str, artifacts: Iterable[Artifact]) -> None:
+    for artifact in artifacts:
+        run.registry.retire(artifact, image=image)
+        run.listener(events.Retired(image=image, location=artifact.location, artifact=artifact.id))
 
 
 def _end(run: Run, decision: Decision) -> Result:
     """An image that is no longer declared, and whose end was asked for: its artifacts and its lockfile go."""
     if decision.old_previews:
-        retire_previews(run, decision.name, decision.old_previews)
-        return Result(decision.name, "changed", decision.lock)  # it never was declared here, and has no lockfile
-    for artifact in decision.retire:
-        run.registry.retire(artifact, image=decision.name)
-    recording = record_change(run, decision, None)
-    return result_of(run, decision, recording, build=None, copies=Copies(), status="changed")
+        # It never was declared here, and has no lockfile.
+        return Result(decision.name, "changed", decision.lock, did=retire_useless(run, decision))
+    _retire(run, decision.name, decision.retire)
+    recording = record_change(run, decision, None, gone=decision.retire)
+    result = result_of(run, decision, recording, build=None, copies=Copies(), status="changed")
+    gone = f"{listed(Retirement.of(decision.retire))}, and its record" if decision.retire else "its record"
+    return replace(result, did=(Deed("retired", gone),))

@@ -9,9 +9,11 @@ from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Failure, Lockfile
-from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.plan import Decision
 from reconciler.plan.backoff import declared, next_failure
+from reconciler.plan.reasons import inputs_named
+from reconciler.plan.tags import own
+from reconciler.steps.leftovers import Left, retire_left
 from reconciler.steps.record import record_failure
 from reconciler.steps.result import Result
 from reconciler.steps.run import Run
@@ -21,11 +23,15 @@ Failed = BuildFailed | SmokeTestFailed
 
 
 def failed_attempt(run: Run, image: Image, decision: Decision, failed: Failed, *, build_id: str, key: str) -> Result:
-    """Record that a build failed, or did not pass its smoke test. Nothing that is in a channel changes."""
-    failure = failure_of(run, decision, failed, build_id=build_id, key=key)
+    """Record that a build failed, or did not pass its smoke test. Nothing that is in a channel changes.
+
+    What the attempt made is retired, or kept for the next run to take up; either is told.
+    """
+    left = left_by(run, image, failed, build_id=build_id)
+    failure = failure_of(run, decision, failed, build_id=build_id, key=key, left=left)
     told = events.Failed(
         image=image.name, what=failure.what, tail=failed.tail, log=str(failed.log), of=failed_in(failed),
-        notes=_after(decision, image, retry_after=failure.retry_after),
+        notes=(*left.told, *_after(decision, image, failure, left=left)),
     )  # fmt: skip
     try:
         recording = record_failure(run, image, failure, decision)
@@ -53,18 +59,30 @@ def seconds_of(failed: Failed) -> int:
     return failed.build.seconds or 0 if isinstance(failed, SmokeTestFailed) else failed.seconds
 
 
+def left_by(run: Run, image: Image, failed: Failed, *, build_id: str) -> Left:
+    """What a failed attempt left, once what nobody will use is retired.
+
+    What did not pass its test stays to be looked at. What could not be marked stays for the next run, which a preview's
+    would not know of: no lockfile tells it.
+    """
+    if isinstance(failed, SmokeTestFailed):
+        return Left(stays=failed.build.artifacts)
+    if failed.cause != "unmarked" or run.branch is not None:
+        return retire_left(run, image, failed, build_id=build_id)
+    told = "it is kept: the next run marks it, and goes on from there"
+    return Left(stays=failed.artifacts, told=(told,), made=failed.made)
+
+
 def failure_of(
-    run: Run, decision: Decision, failed: Failed, *, build_id: str, key: str, first: bool = False
+    run: Run, decision: Decision, failed: Failed, *, build_id: str, key: str, left: Left, first: bool = False
 ) -> Failure:
     """The failure to record. `first` says that earlier ones do not count, as on a pull request."""
     before = None if first else decision.lock.failure
     inputs = decision.wanted.inputs if decision.wanted is not None else None
     as_declared = declared(decision.image) if decision.image is not None else None
     failure = next_failure(before, build=build_id, key=key, what=failed.what, now=run.now(), declared=as_declared)
-    failure = failure.model_copy(update={"inputs": inputs})
-    if not isinstance(failed, SmokeTestFailed):
-        return failure
-    return failure.model_copy(update={"smoke_test": failed.result, "artifacts": failed.build.artifacts})
+    failure = failure.model_copy(update={"inputs": inputs, "artifacts": left.stays, "made": left.made})
+    return failure.model_copy(update={"smoke_test": failed.result}) if isinstance(failed, SmokeTestFailed) else failure
 
 
 def failed_in(failed: Failed) -> Literal["build", "test"]:
@@ -79,9 +97,9 @@ def reject(run: Run, failed: Failed, *, lock: Lockfile) -> None:
     """
     if not isinstance(failed, SmokeTestFailed):
         return
-    phase = {} if lock.build(failed.build.id) is not None else {f"{TAG_PREFIX}phase": "rejected"}
+    phase = {} if lock.build(failed.build.id) is not None else own(phase="rejected")
     for artifact in failed.build.artifacts:
-        run.registry.tag(artifact, {**phase, f"{TAG_PREFIX}smoke": "failed"})
+        run.registry.tag(artifact, {**phase, **own(smoke="failed")})
 
 
 def interrupted(decision: Decision, failed: ReconcilerError) -> Result:
@@ -89,7 +107,11 @@ def interrupted(decision: Decision, failed: ReconcilerError) -> Result:
     return Result(decision.name, "interrupted", decision.lock, why=failed.what, error=failed)
 
 
-def _after(decision: Decision, image: Image, *, retry_after: str) -> tuple[str, ...]:
+def _after(decision: Decision, image: Image, failure: Failure, *, left: Left) -> tuple[str, ...]:
     stable = decision.lock.channels.stable
-    unchanged = f"nothing was changed: stable is still {stable}" if stable else "nothing was changed"
-    return (unchanged, f"next try not before {retry_after}, or at once when {image.folder}/ changes")
+    still = f"stable is still {stable}" if stable else ""
+    unchanged = still if left.told else f"nothing was changed: {still}".removesuffix(": ")
+    inputs = inputs_named(image)
+    changed = f"one of these changes: {inputs}" if ", " in inputs else f"{inputs} changes"
+    again = f"next try not before {failure.retry_after}, or at once when {changed}"
+    return tuple(note for note in (unchanged, again if failure.made is None else "") if note)

@@ -17,13 +17,14 @@ from reconciler.state.unsaved import write_unsaved
 from reconciler.steps.artifacts import (
     Copies,
     copy_missing,
-    lacks_phase_alone,
+    lacks_standing_alone,
     stands_as_declared,
     tag_complete,
-    tag_recorded_phase,
+    tag_recorded,
     with_copies,
 )
 from reconciler.steps.inventories import difference_made, previewed_inventory, recorded_inventory, unsaved_inventory
+from reconciler.steps.packer_keys import keep
 from reconciler.steps.record import Contents, Recording, record_build, record_verified
 from reconciler.steps.result import Result, Status
 from reconciler.steps.run import Run
@@ -31,12 +32,10 @@ from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
 
 
 def finish_built(run: Run, decision: Decision, build: Build, *, image: Image) -> Result:
-    """Finish a build of this run. Raises SmokeTestFailed, and whatever else stands in the way.
+    """Finish a build of this run, which is marked as complete. Raises SmokeTestFailed, and whatever is in the way.
 
-    It counts as complete before it is tested, and as nobody's: a run that is killed meanwhile leaves it to the next,
-    which adopts it and tests it then.
+    A run that is killed before it is tested leaves it to the next, which adopts it and tests it then.
     """
-    tag_complete(run, image, build.model_copy(update={"phase": "preliminary"}), build.artifacts)
     examined = tested_anew(run, image, build)
     return _finish(run, decision, examined, image=image, status="built")
 
@@ -51,6 +50,7 @@ def tested_anew(run: Run, image: Image, build: Build) -> Examined:
     except SmokeTestFailed:
         raise
     except ReconcilerError as error:
+        keep(run.registry, build, run.packer_keys.of(build.id))
         kept = write_unsaved(run.repository.root, image.name, build=build)
         error.mend = (*error.mend, f"the build is kept, and tested by the next run; its record is in {kept}")
         raise
@@ -71,6 +71,9 @@ def tested_before(run: Run, decision: Decision, build: Build, *, image: Image) -
     tagged = all(seen.own("smoke") == "passed" for seen in decision.adopt)
     if not tagged or recorded is None or recorded.status != "passed":
         return None
+    if recorded.findings and image.declaration.smoke_test.hygiene == "fail":
+        return None  # what it was tested by was less strict
+    run.packer_keys.note(build)
     inventory = recorded_inventory(run, build)
     if inventory is not None:
         return Examined(build, inventory, booted=False)
@@ -90,7 +93,7 @@ def _finish(run: Run, decision: Decision, examined: Examined, *, image: Image, s
         return _keep(run, build, image=image, kept=kept)
     if examined.booted:
         _keep_at_hand(run, examined, image=image)
-    ready = status == "adopted" and not examined.booted and lacks_phase_alone(run, image, build, decision.adopt)
+    ready = status == "adopted" and not examined.booted and lacks_standing_alone(run, image, build, decision.adopt)
     early = build.model_copy(update={"phase": _phase_until_recorded(decision, build)})
     if not ready and not taken_up:
         tag_complete(run, image, early, build.artifacts, begins=build.phase == "candidate")
@@ -103,14 +106,11 @@ def _finish(run: Run, decision: Decision, examined: Examined, *, image: Image, s
         run, image, build, decision=decision, verb="build" if status == "built" else "adopt",
         contents=Contents(examined.inventory, made),
     )  # fmt: skip
-    recorded = recording.lock.build(build.id)
-    if recorded is not None and not ready and not taken_up and recorded.phase != early.phase:
-        tag_recorded_phase(run, image, build, recorded=recorded)
+    if recording.lock.build(build.id) is not None and not taken_up:
+        tag_recorded(run, image, before=decision.lock, after=recording.lock, build_id=build.id, late=ready)
     if recording.superseded:
         return _superseded(run, decision, recording, build=build, status=status)
     result = result_of(run, decision, recording, build=build, copies=copies, status=status)
-    if ready and recorded is not None:
-        run.phases.add(image.name, build.artifacts, recorded.phase)
     return replace(result, tested=build.smoke_test, difference=made)
 
 
@@ -150,7 +150,7 @@ def _kept(run: Run, decision: Decision, build: Build, *, image: Image) -> Build 
     if not image.declaration.refresh.keep_if_unchanged or before is None or not brought_nothing(build, before=before):
         return None
     recorded = lock.build(build.id) is not None
-    stays = not recorded and not promotes(lock, image) and stands_as_declared(run, image, before)
+    stays = not recorded and not promotes(lock, image) and stands_as_declared(run, image, before, lock=lock)
     return before if stays else None
 
 

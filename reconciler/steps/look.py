@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from reconciler.plan.planning import FleetPlan, Known, make_plan
 from reconciler.registry.protocol import Registry
 from reconciler.steps.observe import observe, with_branches
-from reconciler.steps.resolve import resolve
+from reconciler.steps.resolve import resolve, withdrawn_sources
 
 
 def look(
@@ -22,4 +23,9 @@ def look(
         known = observe(known, registry)
         known = with_branches(known, branches) if branches is not None else known
     known = resolve(known, registry)
-    return known, make_plan(known)
+    planned = make_plan(known)
+    withdrawn = withdrawn_sources(planned, registry) if registry is not None else {}
+    if withdrawn:
+        known = replace(known, withdrawn=withdrawn)
+        planned = make_plan(known)
+    return known, planned

@@ -9,7 +9,10 @@ from datetime import datetime
 from difflib import get_close_matches
 
 from reconciler.desired.fleet import read_fleet
+from reconciler.git.attributes import filters
+from reconciler.git.export import LFS, filtered
 from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.fleet import Fleet
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
 from reconciler.model.plan import PlanOptions
@@ -30,7 +33,7 @@ def read_repository(tree: Tree, *, fleet_name: str, now: datetime, options: Plan
     Raises UserError for a broken reconciler.yaml, and for an image that was asked for and does not exist.
     """
     locks, broken = read_lockfiles(tree)
-    fleet = read_fleet(tree, recorded=None if options.preview else locks)
+    fleet = without_filtered(read_fleet(tree, recorded=None if options.preview else locks), tree)
     known = Known(
         tree=tree,
         fleet_name=fleet.settings.fleet or fleet_name,
@@ -42,6 +45,23 @@ def read_repository(tree: Tree, *, fleet_name: str, now: datetime, options: Plan
     )
     _refuse_unknown_names(known)
     return known
+
+
+def without_filtered(fleet: Fleet, tree: Tree) -> Fleet:
+    """The fleet, with a problem instead of each image an input of which goes through a filter that we can't stand for.
+
+    What people see of such a file is not what git keeps, and so what they review is not what would be built.
+    """
+    found = filters(tree, (path for image in fleet.images.values() for path in image.input_paths))
+    wrong = {path: filtered(path, one) for path, one in found.items() if one.name != LFS}
+    if not wrong:
+        return fleet
+    every = {
+        name: tuple(wrong[path] for path in image.input_paths if path in wrong) for name, image in fleet.images.items()
+    }
+    problems = {name: errors for name, errors in every.items() if errors}
+    images = {name: image for name, image in fleet.images.items() if name not in problems}
+    return replace(fleet, images=images, problems=dict(sorted({**fleet.problems, **problems}.items())))
 
 
 def observe(known: Known, registry: Registry) -> Known:
@@ -71,13 +91,19 @@ def _locations(known: Known) -> tuple[str, ...]:
 
 
 def _recorded(known: Known, names: Iterable[str]) -> Iterable[tuple[str, Artifact]]:
-    """The artifacts that the plan compares with the registry: of the newest build, and of the one that is kept."""
+    """The artifacts that the plan compares with the registry: of the newest build, and of the one that is kept.
+
+    And those that an attempt left which failed: they are taken up, or retired.
+    """
     for name in names:
         if name in known.fleet.images:
             lock, _ = lock_of(known, known.fleet.images[name])
             compared = {build.id: build for build in (*lock.builds[:1], lock.kept) if build is not None}
             for build in compared.values():
                 yield from ((name, artifact) for artifact in build.artifacts)
+            if lock.failure is not None and lock.failure.smoke_test is None:
+                # Nothing may be on it yet that says whose it is.
+                yield from ((name, artifact) for artifact in lock.failure.artifacts)
 
 
 def _with_unlisted(known: Known, registry: Registry) -> Known:

@@ -14,19 +14,18 @@ from reconciler.git.request import Commit, TagRequest
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build
-from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.plan import Decision, Wanted
 from reconciler.plan import messages
 from reconciler.plan.adoption import adoptable
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan
-from reconciler.plan.tags import branch_value, branches_value, of_preview
+from reconciler.plan.tags import branch_value, branches_value, own
 from reconciler.steps.adopt import adopted_build
-from reconciler.steps.artifacts import copy_missing, with_copies
+from reconciler.steps.artifacts import complete_tags, copy_missing, with_copies
+from reconciler.steps.attempts import uncounted
 from reconciler.steps.build_image import build_image, new_build_id
-from reconciler.steps.failed_attempt import Failed, failed_in, failure_of, interrupted, reject
+from reconciler.steps.failed_attempt import Failed, failed_in, failure_of, left_by, reject
 from reconciler.steps.finish import tested_anew, tested_before
 from reconciler.steps.inventories import difference_made, sbom_tag
 from reconciler.steps.result import Result, Status
@@ -50,12 +49,10 @@ def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -
     build_id = new_build_id(run, wanted.key)
     try:
         build = build_image(run, image, wanted, build_id=build_id, decision=decision, phase="preliminary")
-        for artifact in build.artifacts:
-            run.registry.tag(artifact, _tags(run, image, build))
         return _complete(run, decision, tested_anew(run, image, build), image=image, status="built")
     except BuildFailed as failed:
-        if failed.cause == "cancelled":
-            return interrupted(decision, failed)
+        if not failed.counts:
+            return uncounted(run, decision, failed, build_id=build_id)
         return _failed(run, image, decision, failed, build_id=build_id, key=wanted.key)
     except SmokeTestFailed as failed:
         return _failed(run, image, decision, failed, build_id=build_id, key=wanted.key)
@@ -75,10 +72,12 @@ def _found(run: Run, decision: Decision, *, image: Image) -> Result:
 
 def _failed(run: Run, image: Image, decision: Decision, failed: Failed, *, build_id: str, key: str) -> Result:
     """A failure is recorded in a tag alone, and rests no one: who pushes to a pull request asks for another try."""
-    failure = failure_of(run, decision, failed, build_id=build_id, key=key, first=True)
+    left = left_by(run, image, failed, build_id=build_id)
+    failure = failure_of(run, decision, failed, build_id=build_id, key=key, left=left, first=True)
     told = events.Failed(
-        image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), of=failed_in(failed)
-    )
+        image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), of=failed_in(failed),
+        notes=left.told,
+    )  # fmt: skip
     run.listener(told)
     try:
         reject(run, failed, lock=decision.lock)
@@ -101,7 +100,7 @@ def for_preview(fleet_plan: FleetPlan, *, overtaken: Collection[str] = ()) -> Fl
         planned = decision.planned
         if not left.isdisjoint(planned.blocked_by):
             left.add(decision.name)
-        idle = planned.model_copy(update={"actions": ("none",), "blocked_by": ()})
+        idle = planned.model_copy(update={"actions": ("none",), "blocked_by": (), "retires": ()})
         builds = decision.name not in left and not REPLACING.isdisjoint(planned.actions)
         kept.append(decision if builds else replace(decision, planned=idle))
     return replace(fleet_plan, decisions=tuple(kept))
@@ -128,10 +127,10 @@ def _on_the_preview_of(image: Image, wanted: Wanted, parents: Mapping[str, Resul
 
 def _complete(run: Run, decision: Decision, examined: Examined, *, image: Image, status: Status) -> Result:
     build = examined.build
-    tags = _tags(run, image, build)
+    tags = complete_tags(run, image, build)
     if examined.booted:
         for artifact in build.artifacts:
-            run.registry.tag(artifact, {f"{TAG_PREFIX}smoke": "passed"})
+            run.registry.tag(artifact, own(smoke="passed"))
     missing = [region for region in _branch(run).needed.get(image.name, ()) if build.artifact_in(region) is None]
     copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
     for artifact in copies.done:
@@ -154,13 +153,6 @@ def _complete(run: Run, decision: Decision, examined: Examined, *, image: Image,
     )  # fmt: skip
 
 
-def _tags(run: Run, image: Image, build: Build) -> Mapping[str, str]:
-    branch = _branch(run)
-    return of_preview(
-        fleet=run.known.fleet_name, image=image, build=build, branch=branch.name, pull_request=branch.pull_request
-    )
-
-
 def _share(run: Run, decision: Decision, branch: str) -> None:
     """Note on what another branch built that this one needs it, too, so that it outlives the other.
 
@@ -169,7 +161,7 @@ def _share(run: Run, decision: Decision, branch: str) -> None:
     for seen in decision.adopt:
         before = seen.own("branch")
         if seen.own("phase") == "preliminary" and branch_value(branch) not in (before or "").split():
-            run.registry.tag(seen, {f"{TAG_PREFIX}branch": branches_value(before, branch)})
+            run.registry.tag(seen, own(branch=branches_value(before, branch)))
 
 
 def _on_commit(run: Run, name: str, message: str, *, commit: str | None = None) -> TagRequest:

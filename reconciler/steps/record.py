@@ -14,7 +14,7 @@ from typing import Literal
 from reconciler.git.request import Change, Commit, TagRequest
 from reconciler.model import events
 from reconciler.model.difference import Difference
-from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile, Undelivered, Verdict, Verified
@@ -29,7 +29,17 @@ from reconciler.state.unsaved import forget_unsaved, write_unsaved
 from reconciler.steps.attachments import attach, detach
 from reconciler.steps.inventories import sbom_tag
 from reconciler.steps.run import Run
-from reconciler.steps.still_wanted import Unwanted, changed, declared_at, pin_moved, recorded_by_others
+from reconciler.steps.still_wanted import (
+    Unwanted,
+    changed,
+    declared_at,
+    pin_moved,
+    recorded_by_others,
+    recorded_elsewhere,
+)
+
+_KEPT = "the builds are kept and will be adopted, nothing is lost"
+"""Said where something was built, and nowhere else."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +83,7 @@ def record_build(
             recorded_by_others(lock, build.key, before=decision.lock, mine=build)
             or changed(tree, declared, build=build)
             or pin_moved(lock, build=build, since=decision.lock)
+            or (recorded_elsewhere(tree, build, image=image.name) if build.adopted is not None else None)
         )
         if unwanted is not None:
             return unwanted
@@ -98,9 +109,14 @@ def record_build(
     try:
         recording = _record(run, image.name, change, message=message, tags=tags, former=former, inventories=inside)
     except ReconcilerError as error:
+        if build.adopted is not None:
+            # No run finds it by itself: it was named by a person, or has its tags.
+            error.mend = (*error.mend, "nothing was recorded of it: run it again once the branch takes pushes")
+            raise
         # Nothing could be pushed: leave the exact record where a person finds it.
         kept = write_unsaved(run.repository.root, image.name, build=build, inventory=contents.inventory)
-        error.mend = (*error.mend, f"its record is kept in {kept}; the image is adopted by the next run that can push")
+        record = f"its record is kept in {kept}; the image is adopted by the next run that can push"
+        error.mend = (_KEPT, *error.mend, record)
         raise
     forget_unsaved(run.repository.root, image.name)
     return recording
@@ -112,7 +128,7 @@ def record_change(
     """Record what changed about a build that stays; with no image, that it is declared and recorded no more."""
     reasons = decision.planned.reasons
     what = ", ".join(decision.planned.actions)
-    message = messages.change_commit(decision.name, what, reasons, added=added)
+    message = messages.change_commit(decision.name, what, reasons, added=added, gone=gone)
     if image is None:
         return _record(run, decision.name, _deleted, message=message)
     kept = decision.lock.kept
@@ -159,7 +175,7 @@ def record_verified(run: Run, image: Image, *, kept: Build, verified: Verified, 
     message = messages.verified_commit(image.name, kept.id, verified, build.reasons)
     tag = TagRequest(
         name=messages.tag_name(image.name, build.id),
-        target=build.commit if _has(run, build.commit) else run.known.head,
+        target=build.commit if run.repository.has(build.commit) else run.known.head,
         message=messages.verified_tag(image.name, kept.id, build),
     )
     return _record(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
@@ -171,7 +187,7 @@ def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> R
     before = built.verdict if built is not None and built.verdict != verdict else None
     tag = TagRequest(
         name=messages.verdict_tag_name(image.name, build_id, overruled=before),
-        target=built.commit if built is not None and _has(run, built.commit) else run.known.head,
+        target=built.commit if built is not None and run.repository.has(built.commit) else run.known.head,
         message=messages.verdict_tag(image.name, build_id, verdict),
     )
 
@@ -199,14 +215,6 @@ def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, .
     return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 
-def _has(run: Run, commit: str) -> bool:
-    try:
-        run.repository.resolve(commit)
-    except UserError:
-        return False
-    return True
-
-
 def _deleted(lock: Lockfile, tree: Tree) -> None:
     del lock, tree
 
@@ -225,8 +233,10 @@ def record_failure(run: Run, image: Image, failure: Failure, decision: Decision)
         target=run.known.head,
         message=messages.failure_tag(image.name, failure),
     )
+    # What is to be taken up gets its tag then, as the build that it is: tags are never moved.
+    tags = (tag,) if failure.made is None else ()
     message = messages.failure_commit(image.name, failure, decision.planned.reasons)
-    return _record(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
+    return _record(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
 
 
 def _record(
@@ -270,12 +280,16 @@ def _record(
         return Recording(latest[-1], superseded=True, why=unwanted[-1].why, instead=unwanted[-1].instead)
     if recorded.left_behind is not None:
         run.listener(events.Warned(image=name, what=f"the checkout was left as it is: {recorded.left_behind}"))
+    if recorded.owed_tags:
+        what = f"recorded, but without the tag {', '.join(recorded.owed_tags)}: {recorded.why_owed}"
+        run.listener(events.Warned(image=name, what=what))
     if recorded.changed:
         run.listener(
             events.Recorded(image=name, commit=recorded.commit, branch=recorded.branch, pushed=recorded.pushed)
         )
     commit = recorded.commit if recorded.changed else None
-    return Recording(latest[-1], commit=commit, tags=tuple(tag.name for tag in tags))
+    made = tuple(tag.name for tag in tags if tag.name not in recorded.owed_tags)
+    return Recording(latest[-1], commit=commit, tags=made)
 
 
 def _build_tag(
@@ -286,7 +300,7 @@ def _build_tag(
     if verb == "adopt":
         if run.repository.annotated_tag(name) is not None:
             return ()
-        if not _has(run, build.commit):
+        if not run.repository.has(build.commit):
             what = f"{build.id} gets no tag: its commit {build.commit[:12]} is not in this repository any more"
             run.listener(events.Warned(image=image.name, what=what))
             return ()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile
-from reconciler.model.source import Pin
+from reconciler.model.source import AmiPin, Pin
 from reconciler.plan.order import graph, with_ancestors
-from reconciler.plan.planning import Known, lock_of
+from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.renewal import is_expired, refreshes
 from reconciler.registry.protocol import Registry
 
@@ -46,6 +46,37 @@ def resolve(known: Known, registry: Registry | None) -> Known:
                 else:
                     unresolved[image.name] = str(outcome)
     return replace(known, pins=pins, unresolved=unresolved)
+
+
+def withdrawn_sources(planned: FleetPlan, registry: Registry) -> Mapping[str, str]:
+    """Of the images that would be built: those whose upstream source is not there any more, with why.
+
+    A pin in state/ may be of last month. Costs a look for each source that is built on, and none for a fleet in sync.
+    What could not be looked at is left to the build.
+    """
+    asking: dict[tuple[str, str], list[str]] = {}
+    pins: dict[tuple[str, str], AmiPin] = {}
+    for decision in planned.decisions:
+        pin = decision.wanted.pin.ami if decision.wanted is not None and decision.wanted.pin is not None else None
+        if pin is not None and "build" in decision.planned.actions:
+            asking.setdefault((pin.region, pin.id), []).append(decision.name)
+            pins[pin.region, pin.id] = pin
+    if not asking:
+        return {}
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(asking))) as pool:
+        found = pool.map(lambda pin: _withdrawn(registry, pin), pins.values())
+        return {name: why for place, why in zip(pins, found, strict=True) if why is not None for name in asking[place]}
+
+
+def _withdrawn(registry: Registry, pin: AmiPin) -> str | None:
+    try:
+        seen = registry.find(pin.region, pin.id)
+    except ReconcilerError:
+        return None
+    if seen is not None and seen.state == "available":
+        return None
+    became = f"is {seen.state} in {pin.region}" if seen is not None else f"is not in {pin.region} any more"
+    return f"its source {f'{pin.name} ' if pin.name else ''}{pin.id} {became}: `--refresh` takes what there is now"
 
 
 def _asked_for(known: Known) -> tuple[str, ...]:

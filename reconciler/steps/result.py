@@ -14,6 +14,14 @@ Status = Literal["built", "adopted", "unchanged", "changed", "superseded", "skip
 
 
 @dataclass(frozen=True)
+class Deed:
+    """One thing that was done to an image beside building or adopting it, as a row says it."""
+
+    verb: Literal["copied", "retagged", "promoted", "rejected", "renamed", "retired", "recorded"]
+    what: str
+
+
+@dataclass(frozen=True)
 class Result:
     """One image's end. `lock` is what is recorded of it now.
 
@@ -30,6 +38,8 @@ class Result:
     commit: str | None = None
     tags: tuple[str, ...] = ()
     tested: SmokeTestResult | None = None
+    did: tuple[Deed, ...] = ()
+    """What else was done, in order; of a `changed` image, all of it."""
     difference: Difference | None = None
     """What changed inside since the build that was there; None where one of the two is not known."""
 

@@ -12,13 +12,15 @@ from reconciler.build.protocol import Builder
 from reconciler.build.tester import Tester
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
+from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import CiRun
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.registry.instances.protocol import Instances
 from reconciler.registry.protocol import Registry
-from reconciler.steps.phases import LatePhases
+from reconciler.steps.late_tags import LateTags
+from reconciler.steps.packer_keys import PackerKeys
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,8 @@ class Run:
     run_id: str
     now: Callable[[], datetime]
     listener: Listener
+    refused: Mapping[str, ReconcilerError] = field(default_factory=dict)
+    """Images that are to be built, and that the builder is sure to refuse: found out before anything is started."""
     testbed: Testbed | None = None
     """None where nothing is booted: a plan that neither builds nor adopts."""
     recorded_branch: str = "main"
@@ -65,5 +69,11 @@ class Run:
     ci: CiRun | None = None
     branch: Branch | None = None
     """Set for a preview, which records in tags alone."""
-    phases: LatePhases = field(default_factory=LatePhases)
+    late_tags: LateTags = field(default_factory=LateTags)
+    packer_keys: PackerKeys = field(default_factory=PackerKeys)
     cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def proposes(self) -> bool:
+        """Whether what is recorded is only proposed: until it is merged, the lockfiles that count do not have it."""
+        return self.known.fleet.settings.git.push == "pull-request"

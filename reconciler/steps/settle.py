@@ -1,18 +1,25 @@
-"""Settle: what outsiders did to an image's artifacts. Verdicts are recorded, previews of the past retired."""
+"""Settle: what outsiders and earlier runs did to an image's artifacts, before the image itself is turned to.
+
+Verdicts are recorded, what artifacts say wrongly of their phase and channel is set right, what nobody needs is retired.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, Lockfile, Verdict
-from reconciler.model.observation import TAG_PREFIX, Seen
-from reconciler.model.plan import Action, Decision
-from reconciler.plan.adoption import NEVER_AGAIN
-from reconciler.plan.parents import REPLACING
+from reconciler.model.lockfile import Lockfile, Verdict
+from reconciler.model.observation import Seen
+from reconciler.model.plan import Decision, Retirement
+from reconciler.plan.channels import moves
+from reconciler.plan.words import listed
+from reconciler.steps.artifacts import restate, tag_moved
+from reconciler.steps.leftovers import claim_and_retire
 from reconciler.steps.record import record_verdict
+from reconciler.steps.result import Deed
 from reconciler.steps.run import Run
 
 
@@ -23,80 +30,72 @@ class Settled:
     decision: Decision
     commit: str | None = None
     tags: tuple[str, ...] = ()
+    did: tuple[Deed, ...] = ()
 
 
 def settle(run: Run, image: Image, decision: Decision) -> Settled:
-    """Record every verdict, each in a commit of its own, and retire old previews."""
+    """Record every verdict, each in a commit of its own; set tags right; retire what nobody needs."""
     lock = decision.lock
     commit: str | None = None
     tags: tuple[str, ...] = ()
+    did: list[Deed] = []
     for build_id, verdict in decision.verdicts:
         recording = record_verdict(run, image, build_id, verdict)
         if not recording.superseded:
             tags = (*tags, *recording.tags)
+            did.append(_deed(build_id, verdict, before=lock, after=recording.lock))
             if recording.commit is not None:
                 run.listener(_said(image, build_id, verdict, recording.lock))
                 commit = recording.commit
-        _tag_phases(run, build_id, before=lock, after=recording.lock)
+        tag_moved(run, image, before=lock, after=recording.lock, also=(build_id,))
         lock = recording.lock
-    retire_previews(run, image.name, decision.old_previews)
-    return Settled(_left(decision, lock), commit, tags)
+    restate(run, decision.name, decision.restate)
+    if decision.restate:
+        number = len(decision.restate)
+        did.append(
+            Deed("retagged", f"{number} artifact{'' if number == 1 else 's'} that said another phase or channel")
+        )
+    return Settled(_left(decision, lock), commit, tags, (*did, *retire_useless(run, decision)))
 
 
-def retire_previews(run: Run, image: str, previews: tuple[Seen, ...]) -> None:
-    """Retire what pull requests left behind. What can't be retired now stays for the next run, and holds up nothing."""
-    for seen in previews:
+def retire_useless(run: Run, decision: Decision) -> tuple[Deed, ...]:
+    """Retire what pull requests and attempts left. What can't be retired now is told, and left to the next run."""
+    failure = decision.lock.failure
+    gone: list[Seen] = []
+    for seen in decision.old_previews:
         try:
-            run.registry.retire(seen, image=image)
+            # Of what says nothing of itself, the lockfile does: an attempt left it that is recorded.
+            build_id = seen.own("build") or (failure.build if failure is not None else "")
+            if not claim_and_retire(run, decision.name, seen, build_id=build_id):
+                continue
         except ReconcilerError as error:
-            run.listener(events.Warned(image=image, what=f"an old preview stays: {error.what}"))
+            what = f"{seen.id} in {seen.location}, which nobody needs, stays: {error.what}"
+            run.listener(events.Warned(image=decision.name, what=what))
         else:
-            run.listener(events.Retired(image=image, location=seen.location, artifact=seen.id))
+            gone.append(seen)
+            run.listener(events.Retired(image=decision.name, location=seen.location, artifact=seen.id))
+    return (Deed("retired", listed(Retirement.of(gone))),) if gone else ()
+
+
+def _deed(build_id: str, verdict: Verdict, *, before: Lockfile, after: Lockfile) -> Deed:
+    moved = "; ".join(f"{reason.was} → {(reason.now or '').partition(' ')[2]}" for reason in moves(before, after))
+    promoted = before.channels.stable != after.channels.stable == build_id
+    verb: Literal["promoted", "rejected", "recorded"] = (
+        "rejected" if verdict.status == "failed" else "promoted" if promoted else "recorded"
+    )
+    return Deed(verb, f"{build_id} {verdict.status} by {verdict.by}{f': {moved}' if moved else ''}")
 
 
 def _left(decision: Decision, lock: Lockfile) -> Decision:
     """The decision on this lockfile, without what is settled.
 
-    Nothing is left of it where a verdict took away the build that it was about: to copy or tag a rejected build as the
-    one that the channels fell back to would be worse than to wait for the next run.
+    Nothing is left of it where another run recorded something else meanwhile than what it was made by.
     """
-    planned = decision.planned
-    # Each verdict and each retired preview brought one reason, after all others (plan/verdicts.py).
-    brought = len(decision.verdicts) + len(decision.old_previews)
-    reasons = planned.reasons[: len(planned.reasons) - brought]
-    codes = {reason.code for reason in reasons}
-    still: dict[Action, bool] = {
-        "promote": "channel-moved" in codes,
-        "record": bool(decision.adopt) or not codes.isdisjoint(("renamed", "source-changed")),
-        "retag": bool(decision.retag),
-        "retire": bool(decision.retire),
-    }
-    actions = tuple(action for action in planned.actions if still.get(action, True)) or ("none",)
-    if brought and _took_away(decision, lock):
-        actions = ("none",)
-    return replace(decision, lock=lock, planned=planned.model_copy(update={"actions": actions, "reasons": reasons}))
-
-
-def _took_away(decision: Decision, lock: Lockfile) -> bool:
-    """Whether the verdict was on the very thing that was to be built, adopted, copied or tagged."""
-    if not REPLACING.isdisjoint(decision.planned.actions) and decision.wanted is not None:
-        return any(build.key == decision.wanted.key and build.phase in NEVER_AGAIN for build in lock.builds)
-    before, now = decision.lock.kept, lock.kept
-    return before is not None and (now is None or now.id != before.id)
-
-
-def _tag_phases(run: Run, settled: str, *, before: Lockfile, after: Lockfile) -> None:
-    """Carry a changed phase to the artifacts. What vanished in the meantime is left to the next plan, which says so."""
-    was = {build.id: build.phase for build in before.builds}
-    for build in after.builds:
-        if build.id == settled or was.get(build.id) != build.phase:
-            _tag_phase(run, build)
-
-
-def _tag_phase(run: Run, build: Build) -> None:
-    for artifact in build.artifacts:
-        if run.registry.find(artifact.location, artifact.id) is not None:
-            run.registry.tag(artifact, {f"{TAG_PREFIX}phase": build.phase})
+    own = decision.own or decision.planned
+    expected = decision.settled or decision.lock
+    if decision.verdicts and lock.channels != expected.channels:
+        own = own.model_copy(update={"actions": ("none",), "reasons": ()})
+    return replace(decision, lock=lock, planned=own)
 
 
 def _said(image: Image, build_id: str, verdict: Verdict, lock: Lockfile) -> events.Event:

@@ -17,12 +17,13 @@ from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
 from reconciler.plan.estimate import smoke_test_seconds
 from reconciler.plan.planning import lock_of
-from reconciler.plan.smoke_words import outcome
+from reconciler.plan.smoke_words import outcome, texts
 from reconciler.plan.tags import at_birth
 from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance, Instances
 from reconciler.state.sbom import inventory_record
+from reconciler.steps.packer_keys import KEY_TAG, may_stay
 from reconciler.steps.run import Run, Testbed
-from reconciler.steps.work_folder import work_folder
+from reconciler.steps.work_folder import for_tests, work_folder
 
 _BOOT_SECONDS = 300.0
 """For an instance to be running with an address: EC2 takes some seconds, a large image a minute or two."""
@@ -58,7 +59,7 @@ def smoke_test(run: Run, image: Image, build: Build) -> Examined:
         SmokeTestFailed: it did not pass.
         ReconcilerError: it could not be booted; the build stays, and is adopted and tested by the next run.
     """
-    why = _not_bootable(image)
+    why = not_bootable(image)
     if why is not None:
         run.listener(events.Tested(image=image.name, build=build.id, status="skipped", tests=0, seconds=0, why=why))
         skipped = SmokeTestResult(status="skipped", why=why)
@@ -72,31 +73,34 @@ def smoke_test(run: Run, image: Image, build: Build) -> Examined:
     run.listener(
         events.Tested(
             image=image.name, build=build.id, status=result.status, tests=result.tests, seconds=seconds,
-            why="" if result.status == "passed" else outcome(result),
+            why="" if result.status == "passed" else outcome(result), findings=texts(result.findings),
         )
     )  # fmt: skip
     found = tested.inventory
     record = inventory_record(image.name, build.id, found) if found is not None else None
     build = build.model_copy(update={"smoke_test": result, "inventory": record})
+    run.packer_keys.note(build)
     if result.status == "failed":
         raise SmokeTestFailed(build, tested)
     return Examined(build, found)
 
 
-def _not_bootable(image: Image) -> str | None:
+def not_bootable(image: Image) -> str | None:
+    """Why an image is not booted to be tested; None where it is."""
     if not image.declaration.smoke_test.boot:
         return "smoke_test.boot is false"
-    return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.builders
+    return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.makers
                  if one.communicator != "ssh"), None)  # fmt: skip
 
 
 def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
     declared = image.declaration.smoke_test
     artifact = build.artifact_in(image.build_region) or build.artifacts[0]
-    with work_folder(run.folder / "work", f"{image.name}-{build.id}-test") as folder:
-        export = folder / "export"
-        run.repository.export(run.known.head, export)
-        suite = _suite(image)
+    with work_folder(for_tests(run.folder), f"{image.name}-{build.id}-test") as folder:
+        below = run.repository.git.below
+        suite = _suite(image, below=below)
+        run.repository.export(run.known.head, folder / "export", used=_used(run, image, suite=suite, below=below))
+        export = folder / "export" / below
         _sweep(run, image, testbed.instances, location=artifact.location)
         run.listener(
             events.Booting(
@@ -112,7 +116,8 @@ def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
                 TestRequest(
                     image=image.name, build_id=build.id, address=instance.address, user=instance.user,
                     private_key=instance.private_key, suite=export / suite if suite else None, suite_name=suite or "",
-                    timeout=declared.timeout, secrets=_secrets(image, export),
+                    timeout=declared.timeout, secrets=_secrets(image, export, below=below),
+                    hygiene=declared.hygiene, packer_keys=_packer_keys(run, image, build),
                     folder=folder, log=run.folder / "logs" / f"{image.name}-{build.id}.smoke.log",
                     alive=lambda: testbed.instances.state(instance),
                 ),
@@ -131,15 +136,39 @@ def _outlive_sweeps(run: Run, instances: Instances, instance: Instance, *, timeo
         instances.keep(instance, until=run.now() + longest)
 
 
-def _suite(image: Image) -> str | None:
-    """The path of the image's own tests from the repository's root, or None where it has none."""
+def _packer_keys(run: Run, image: Image, build: Build) -> frozenset[str]:
+    """The temporary keys of Packer that may be in a build: its own, and those of the parent that it was built on."""
+    parent = run.known.fleet.images.get(image.parent or "")
+    if parent is not None:
+        run.packer_keys.note_all(lock_of(run.known, parent)[0])
+    on = build.source.build if build.source is not None else None
+    return run.packer_keys.of(build.id) | _tagged_keys(run, image, build) | run.packer_keys.of(on)
+
+
+def _tagged_keys(run: Run, image: Image, build: Build) -> frozenset[str]:
+    """What an earlier run, which could not test it, wrote on the artifact."""
+    if run.packer_keys.of(build.id) or not may_stay(image):
+        return frozenset()
+    seen = run.registry.find(build.artifacts[0].location, build.artifacts[0].id)
+    return frozenset((seen.own(KEY_TAG) or "").split() if seen is not None else ())
+
+
+def _suite(image: Image, *, below: str) -> str | None:
+    """The path of the image's own tests from the fleet's folder, or None where it has none."""
     written = image.declaration.smoke_test.suite
-    return resolve(written, image.folder) if written is not None else None
+    return resolve(written, image.folder, below=below) if written is not None else None
 
 
-def _secrets(image: Image, export: Path) -> frozenset[str]:
+def _used(run: Run, image: Image, *, suite: str | None, below: str) -> tuple[str, ...]:
+    """The files that a test reads: its suite, and what the build was given, which may hold secrets."""
+    under = (path for path in run.known.tree.entries if suite and (path == suite or path.startswith(f"{suite}/")))
+    given = {resolve(written, image.folder, below=below) for written in image.declaration.packer.var_files}
+    return (*under, *(path for path in image.input_paths if path in given or ".pkrvars." in path))
+
+
+def _secrets(image: Image, export: Path, *, below: str) -> frozenset[str]:
     """What the build was given and must not be shown: it may be in the image, and so in what a test prints."""
-    named = (resolve(written, image.folder) for written in image.declaration.packer.var_files)
+    named = (resolve(written, image.folder, below=below) for written in image.declaration.packer.var_files)
     return secret_values(image, os.environ, var_files=[export / path for path in named if path], export=export)
 
 
@@ -154,7 +183,7 @@ def _boot_request(run: Run, image: Image, build: Build, *, artifact: Artifact, f
         instance_types=declared.instance_type,
         subnets=declared.subnets,
         allow_from=declared.allow_from,
-        tags=at_birth(fleet=run.known.fleet_name, image=image, build_id=build.id, run_id=run.run_id),
+        tags=at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build.id, run_id=run.run_id),
         timeout=_BOOT_SECONDS,
         private_key=keys / "id_ed25519",
     )
@@ -162,7 +191,7 @@ def _boot_request(run: Run, image: Image, build: Build, *, artifact: Artifact, f
 
 def _login(image: Image) -> str:
     """Who Packer logged in as; where the template does not say it in so many words, what EC2's own images take."""
-    return next((one.ssh_username for one in image.template.builders if one.ssh_username), "ec2-user")
+    return next((one.ssh_username for one in image.template.makers if one.ssh_username), "ec2-user")
 
 
 def _with_console(tested: Tested, instances: Instances, instance: Instance) -> Tested:

@@ -10,7 +10,7 @@ from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.tree import Tree
 from reconciler.plan.key import moved
 from reconciler.plan.key import wanted as want
-from reconciler.plan.reasons import repository_path
+from reconciler.state.lockfiles import FOLDER, read_lockfiles
 
 
 @dataclass(frozen=True)
@@ -22,11 +22,11 @@ class Unwanted:
 
 
 def declared_at(tree: Tree, image: Image, *, since: Tree) -> Image | Unwanted:
-    """The image as the head declares it: `image` itself as long as none of its files changed, which costs nothing.
+    """The image as the head declares it: `image` itself as long as nothing but state/ changed, which costs nothing.
 
     An image that is invalid there counts as unchanged: what it should be is not known.
     """
-    if not _touched(since, tree, image=image):
+    if not _touched(since, tree):
         return image
     now = read_fleet(tree)
     if image.name in now.problems:
@@ -43,6 +43,18 @@ def recorded_by_others(lock: Lockfile, key: str, *, before: Lockfile, mine: Buil
     for build in lock.builds:
         if build.key == key and before.build(build.id) is None and not (mine and _shares_artifacts(build, mine)):
             return Unwanted(f"another run recorded {build.id}, which has the same key", instead=build)
+    return None
+
+
+def recorded_elsewhere(tree: Tree, build: Build, *, image: str) -> Unwanted | None:
+    """Whether an artifact of a build is in another image's lockfile: each belongs to one."""
+    places = {(artifact.location, artifact.id) for artifact in build.artifacts}
+    locks, _ = read_lockfiles(tree)
+    for name, lock in locks.items():
+        for one in lock.builds if name != image else ():
+            taken = places & {(artifact.location, artifact.id) for artifact in one.artifacts}
+            for location, artifact_id in sorted(taken):
+                return Unwanted(f"{artifact_id} in {location} is {one.id} of {name}")
     return None
 
 
@@ -69,8 +81,7 @@ def _shares_artifacts(one: Build, other: Build) -> bool:
     return any((artifact.location, artifact.id) in places for artifact in one.artifacts)
 
 
-def _touched(before: Tree, now: Tree, *, image: Image) -> bool:
-    inputs = {repository_path(image.folder, file.path) for file in image.inputs}
-    inputs |= {f"{image.folder}/image.yaml", "desired/reconciler.yaml"}
-    inside = {path for tree in (before, now) for path in tree.entries if path.startswith(f"{image.folder}/")}
-    return any(before.entries.get(path) != now.entries.get(path) for path in inputs | inside)
+def _touched(before: Tree, now: Tree) -> bool:
+    """Whether anything changed that an image may be made of. A file that is new anywhere may be one that it names."""
+    paths = before.entries.keys() | now.entries.keys()
+    return any(before.entries.get(path) != now.entries.get(path) for path in paths if not path.startswith(f"{FOLDER}/"))

@@ -5,22 +5,58 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import secrets
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.build.process import outlived
+from reconciler.build.smoke.client_config import is_plain, plain_folder
 from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import Terminal, Transient
+from reconciler.model.values import digest
 
 PACKERS = "run"
 """What Packer writes lies here, in the work folder."""
+_TEMPORARY = "tmp"
+"""Leads, from the work folder, to where everything that a build starts writes what is temporary."""
+_OWN_TEMPORARY = re.compile(r"rec-[0-9a-f]{16}")
+_LONGEST_TEMPORARY = 50
+"""Characters of the folder that it lies in. Packer's plugins make sockets in it, whose paths may have 107 (unix(7))."""
 _LOCK = ".in-use"
 _BEGINNING_SECONDS = 60
 """A folder without a lock is one that is being made, or whose run was killed while it made it."""
+
+
+def below(run_folder: Path) -> Path:
+    """Where work folders are made, in the folder of runs."""
+    return run_folder / "work"
+
+
+def for_tests(run_folder: Path) -> Path:
+    """Where those of tests are made: there as well, if ssh and pytest read its path as it stands.
+
+    Else in a folder of this checkout's own among the temporary ones, which only we can read. An image must not fail
+    its test for the name of the folder in which it is tested.
+
+    Raises Terminal where somebody else has a folder of that name.
+    """
+    if is_plain(str(run_folder.absolute())):
+        return below(run_folder)
+    checkout = digest(str(run_folder.absolute())).removeprefix("sha256:")[:12]
+    own = Path(plain_folder(), f"reconciler-{os.getuid()}-{checkout}")
+    try:
+        own.mkdir(mode=0o700, exist_ok=True)
+        found = own.lstat()
+    except OSError as error:
+        raise Terminal(f"{own} cannot be used for tests: {error.strerror}") from error
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
+        raise Terminal(f"{own} is not a folder that only this user can read", mend="remove it")
+    return below(own)
 
 
 @contextmanager
@@ -41,8 +77,23 @@ def work_folder(root: Path, name: str) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
         os.close(lock)
+
+
+def temporary(folder: Path) -> Path:
+    """A new folder for what a build's programs leave in TMPDIR, keys among it; it goes with the work folder.
+
+    Raises Terminal when the disk refuses.
+    """
+    own = Path(plain_folder(longest=_LONGEST_TEMPORARY), f"rec-{secrets.token_hex(8)}")
+    try:
+        # The link is first: of what a killed run made, there is always one that leads there.
+        folder.joinpath(_TEMPORARY).symlink_to(own)
+        own.mkdir(mode=0o700)
+    except OSError as error:
+        raise Terminal(f"{own} cannot be made, for what a build writes to TMPDIR ({error.strerror})") from error
+    return own
 
 
 def sweep(root: Path) -> tuple[Path, ...]:
@@ -53,7 +104,7 @@ def sweep(root: Path) -> tuple[Path, ...]:
     """
     abandoned = tuple(folder for folder in _abandoned(root) if outlived(folder / PACKERS) is None)
     for folder in abandoned:
-        shutil.rmtree(folder, ignore_errors=True)
+        _remove(folder)
     return abandoned
 
 
@@ -72,6 +123,16 @@ def refuse_while_building(root: Path, image: str) -> None:
                     f"to stop it, and let it clean up: `kill -TERM -{pid}`" if pid else f"it works in {folder}",
                 ),
             )
+
+
+def _remove(folder: Path) -> None:
+    """Remove a work folder, and what is temporary of it before: without the link nobody would find that again."""
+    with suppress(OSError):
+        own = folder.joinpath(_TEMPORARY).readlink()
+        found = own.lstat()
+        if _OWN_TEMPORARY.fullmatch(own.name) and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid():
+            shutil.rmtree(own, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _abandoned(root: Path, *, named: str = ".*") -> Iterator[Path]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -111,8 +111,8 @@ def _run(root: Path, waits: dict[str, float]) -> tuple[Run, FleetPlan]:
 
 
 class _NothingExported(Repository):
-    def export(self, commit: str, directory: Path) -> Export:
-        del commit
+    def export(self, commit: str, directory: Path, *, used: Collection[str] = ()) -> Export:
+        del commit, used
         return Export(directory, ())
 
     def annotated_tag(self, name: str, *, remote: str = "origin") -> str | None:

@@ -161,6 +161,20 @@ def test_every_command_that_is_shown_exists() -> None:
     assert unknown == set()
 
 
+def test_every_make_target_that_is_shown_exists() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    shown = {
+        (name_of(page), target)
+        for page in PAGES
+        for code in code_in(page.read_text())
+        for words in re.findall(r"^\s*make((?: +[a-z]+)+)\s*(?:[#>].*)?$", code)
+        for target in words.split()
+    }
+
+    assert {target for _, target in shown} >= {"demo", "test"}
+    assert [(page, target) for page, target in sorted(shown) if target not in targets] == []
+
+
 def test_every_flag_that_is_shown_exists() -> None:
     unknown = [
         (page, " ".join(words), sorted(written - known))

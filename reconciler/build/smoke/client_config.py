@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,7 +19,9 @@ DEAD_SECONDS = 15
 """How long a connection may be silent before it counts as dead: three questions, five seconds apart."""
 
 # A socket's path has at most 104 bytes on macOS and the BSDs, 108 on Linux; while OpenSSH makes it, it has 17 more.
-_LONGEST_SOCKET = 104 - 17 - 1
+_LONGEST_FOLDER = 104 - 17 - 1 - len("/rec-12345678/s")
+
+_PLAIN = re.compile(r"[A-Za-z0-9/._+-]+")
 
 _TEMPLATE = """\
 Host {alias}
@@ -55,23 +57,39 @@ class ClientConfig:
     """Where the files of one test's client are. None of `known_hosts` and `socket` need be there."""
 
     file: Path
+    key: Path
     known_hosts: Path
     socket: Path
 
 
 @contextmanager
 def written(request: TestRequest) -> Iterator[ClientConfig]:
-    """The client's settings for a test, written to its folder.
+    """The client's settings for a test, with its key, in a folder that goes at the end.
 
     The one connection is opened and watched by us; every other client joins it by the socket (`ControlMaster no`), or,
-    while it is being opened anew after a reboot, connects by itself. The socket is in a folder of its own, as its path
-    must be short; the folder goes at the end.
+    while it is being opened anew after a reboot, connects by itself. The folder is not the test's own, which lies in
+    somebody's checkout: a socket's path must be short, ssh expands `${HOME}` in paths, and testinfra takes a command
+    line with a letter beyond ASCII in it for one in the instance's encoding, which it asks the instance for.
     """
-    folder = request.folder.absolute()
-    with tempfile.TemporaryDirectory(prefix="rec-", dir=_short_folder()) as sockets:
-        config = ClientConfig(folder / "ssh_config", folder / "known_hosts", Path(sockets, "s"))
+    with tempfile.TemporaryDirectory(prefix="rec-", dir=plain_folder(longest=_LONGEST_FOLDER)) as own:
+        folder = Path(own)
+        config = ClientConfig(folder / "ssh_config", folder / "key", folder / "known_hosts", folder / "s")
+        config.key.touch(mode=0o600)
+        config.key.write_bytes(request.private_key.read_bytes())
         config.file.write_text(text(request, config), encoding="utf-8")
         yield config
+
+
+def is_plain(path: str) -> bool:
+    """Whether a path is read as it stands by ssh, testinfra and pytest, whose arguments know `::`, `[` and `$`."""
+    return _PLAIN.fullmatch(path) is not None
+
+
+def plain_folder(*, longest: int | None = None) -> str:
+    """A folder for temporary ones, whose path is plain, and has so many characters at most."""
+    folder = tempfile.gettempdir()
+    fits = is_plain(folder) and (longest is None or len(folder) <= longest)
+    return folder if fits else "/tmp"  # noqa: S108 - private folders are made in it
 
 
 def text(request: TestRequest, config: ClientConfig) -> str:
@@ -81,7 +99,7 @@ def text(request: TestRequest, config: ClientConfig) -> str:
         address=request.address.replace("%", "%%"),  # an IPv6 address may name its interface
         port=request.port,
         user=_quoted(request.user),
-        key=_path(request.private_key.absolute()),
+        key=_path(config.key),
         known_hosts=_path(config.known_hosts),
         socket=_path(config.socket),
         connect=CONNECT_SECONDS,
@@ -97,8 +115,3 @@ def _path(path: Path) -> str:
 def _quoted(value: str) -> str:
     escaped = value.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
-
-
-def _short_folder() -> str:
-    folder = tempfile.gettempdir()
-    return folder if len(os.fsencode(folder)) + len("/rec-12345678/s") <= _LONGEST_SOCKET else "/tmp"  # noqa: S108 - mkdtemp makes a private folder in it

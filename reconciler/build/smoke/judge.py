@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reconciler.build.smoke.pytest_run import TAIL, PytestRun
-from reconciler.build.smoke.records import Ended
+from reconciler.build.smoke.records import Ended, Found
 from reconciler.build.smoke.wording import cut
+from reconciler.build.tester import Hygiene
 from reconciler.model.errors import Terminal
-from reconciler.model.lockfile import FailedTest
+from reconciler.model.lockfile import FailedTest, HygieneFinding
 from reconciler.model.printable import visible
 from reconciler.model.values import format_duration
 
@@ -22,10 +23,11 @@ _PROGRESS = re.compile(r"collecting \.\.\.|\S+\.py::\S")
 
 @dataclass(frozen=True)
 class Case:
-    """One test as it is told of, under the name that people know it by."""
+    """One test as it is told of, under the name that people know it by, and what it found that breaks nothing."""
 
     name: str
     ended: Ended
+    findings: tuple[HygieneFinding, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,11 @@ class Judged:
         """Whether there is nothing against the image."""
         return not self.failed and self.why is None
 
+    @property
+    def findings(self) -> tuple[HygieneFinding, ...]:
+        """What was found that breaks nothing; none of an instance that was lost, as nobody knows what it was then."""
+        return () if self.lost else tuple(found for case in self.cases for found in case.findings)
+
 
 def once_over_name(test: str) -> str:
     """`test_the_clock_is_right` as people read it: `once-over: the clock is right`."""
@@ -58,15 +65,16 @@ def in_suite(suite: str, test: str, *, is_file: bool) -> str:
     return posixpath.join(posixpath.dirname(suite) if is_file else suite, test)
 
 
-def judge_once_over(run: PytestRun, *, timeout: float) -> Judged:
-    """What the once-over says.
+def judge_once_over(run: PytestRun, *, timeout: float, hygiene: Hygiene = "warn") -> Judged:
+    """What the once-over says. With `hygiene: fail` what it found fails the test that found it.
 
     Raises:
         Terminal: it could not be run, or broke off. It is ours, so that is no fault of the image.
     """
     if run.lost is None and not run.timed_out and run.finished not in {0, 1}:
         raise Terminal(f"the once-over could not be run here{_how(run, run.running)}")
-    cases = tuple(Case(once_over_name(ended.test), ended) for ended in run.ended)
+    run = _with_failures(run) if hygiene == "fail" else run
+    cases = tuple(Case(once_over_name(ended.test), ended, _findings(run, ended.test)) for ended in run.ended)
     running = once_over_name(run.running) if run.running else None
     return _judged(run, cases, running=running, what="the once-over", timeout=timeout)
 
@@ -87,6 +95,25 @@ def judge_suite(run: PytestRun, *, suite: str, is_file: bool, timeout: float) ->
         return judged if judged.why or judged.failed or judged.tests else _nothing_tested(judged, suite)
     tail = judged.tail or _last_lines(run.broken[0].details)
     return Judged(judged.cases, judged.tests, (*broken, *judged.failed), judged.why, tail)
+
+
+def _with_failures(run: PytestRun) -> PytestRun:
+    """The run with whatever was found as a failure of the test that found it."""
+    ended = tuple(
+        replace(one, outcome="failed", what="; ".join([*([one.what] if one.what else []), *found]))
+        if (found := [f"{each.text} ({each.hint})" for each in run.found if each.test == one.test])
+        else one
+        for one in run.ended
+    )
+    return replace(run, ended=ended, found=())
+
+
+def _findings(run: PytestRun, test: str) -> tuple[HygieneFinding, ...]:
+    return tuple(_finding(found) for found in run.found if found.test == test)
+
+
+def _finding(found: Found) -> HygieneFinding:
+    return HygieneFinding(code=found.code, text=_shown(found.text), hint=_shown(found.hint), keys=tuple(found.keys))
 
 
 def _judged(run: PytestRun, cases: tuple[Case, ...], *, running: str | None, what: str, timeout: float) -> Judged:

@@ -47,6 +47,10 @@ def _append(root: ET.Element, name: str, judged: Judged) -> None:
             found = ET.SubElement(element, kind, {"message": visible(case.ended.what)})
             # XML has no way to write most control characters, and a test's output may hold any.
             found.text = "\n".join(visible(line) for line in case.ended.details.splitlines()) or None
+        if case.findings:
+            # JUnit knows no warnings: a test that found something passed, and says what in its output.
+            output = ET.SubElement(element, "system-out")
+            output.text = "\n".join(f"finding: {one.text}\n  {one.hint}" for one in case.findings)
     for one in untold:
         element = ET.SubElement(suite, "testcase", {"classname": visible(name), "name": one.test, "time": "0"})
         ET.SubElement(element, "error", {"message": one.what})

@@ -1,5 +1,6 @@
 """The once-over: what holds for every image that was booted, whatever it is for. pytest-testinfra runs it over SSH.
 
+What breaks an image, or lets somebody in, fails. What of the build merely stays in the image is a finding of hygiene.
 A check that has nothing to look at skips, and says why. The failure's message is what people read in the pull request.
 """
 
@@ -7,20 +8,24 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 import shlex
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import pytest
 from testinfra.backend.base import CommandResult
 from testinfra.host import Host
 
+from reconciler.build.smoke.records import FINDING, Found
+from reconciler.model.public_key import fingerprints
+
 FREE_MEBIBYTES = 256
 FREE_INODES_PERCENT = 2
 CLOCK_SECONDS = 300
 BOOT_SLACK_SECONDS = 60
-"""A host key may seem to be this much older than the boot that made it: time may be set right in between."""
+"""A file may seem to be this much older than the boot that made it: time may be set right in between."""
 
 _HISTORIES = (
     ".bash_history", ".zsh_history", ".zhistory", ".ash_history", ".sh_history", ".ksh_history",
@@ -30,6 +35,11 @@ _HISTORIES = (
 _AUTHORIZED_KEYS = (".ssh/authorized_keys", ".ssh/authorized_keys2")
 _PATHS_AT_ONCE = 500  # 128 KiB is the most that Linux takes as one argument
 _HOST_KEYS = "/etc/ssh/ssh_host_*_key"
+_MOST_NAMED = 3
+# What installs packages writes these, and says no more than the SBOM does.
+_LOGS_OF_PACKAGES = (
+    "apt/*", "dpkg.log*", "alternatives.log*", "bootstrap.log", "installer/*", "dnf*", "hawkey.log*", "yum.log*",
+)  # fmt: skip
 _PUBLIC_HALF = "ssh-keygen -y -P '' -f {file} 2>/dev/null || cat {file}.pub 2>/dev/null || true"
 
 
@@ -40,6 +50,15 @@ class Account:
     name: str
     uid: str
     home: str
+
+
+Report = Callable[[Found], None]
+
+
+@pytest.fixture
+def report(record_property: Callable[[str, object], None]) -> Report:
+    """Take note of a finding of hygiene."""
+    return lambda found: record_property(FINDING, found)
 
 
 @pytest.fixture(scope="module")
@@ -102,19 +121,36 @@ def test_the_root_filesystem_has_free_space(host: Host) -> None:
         assert percent >= FREE_INODES_PERCENT, f"{percent} % of the root filesystem's inodes are free"
 
 
-def test_only_the_key_of_this_test_may_log_in(root: Host, accounts: list[Account]) -> None:
-    own = os.environ["RECONCILER_PUBLIC_KEY"].split()[1]
+def test_only_the_key_of_this_test_may_log_in(root: Host, accounts: list[Account], report: Report) -> None:
+    own = fingerprints(os.environ["RECONCILER_PUBLIC_KEY"])
+    packers = set(os.environ["RECONCILER_PACKER_KEYS"].split())
+    stays: dict[str, set[str]] = {}
     left = []
     for path in _with_content(root, _authorized_keys_files(root, accounts)):
-        keys = [line.split() for line in _lines_of(root, path) if not line.startswith("#")]
-        left += [f"{path} ({_label(words[-1])})" for words in keys if own not in words]
+        for line in _lines_of(root, path):
+            keys = fingerprints(line)
+            if line.startswith("#") or keys == own:
+                continue
+            if keys and keys <= packers:
+                stays.setdefault(path, set()).update(keys)
+            else:
+                left.append(f"{path} ({_label(line.split()[-1])})")
+    if stays:
+        report(
+            Found(
+                "packer-key",
+                f"Packer's temporary key stays in {_named(stays)}",
+                "add `ssh_clear_authorized_keys = true` to the source in the template",
+                keys=sorted(set().union(*stays.values())),
+            )
+        )
     assert not left, (
         f"{len(left)} authorized key{'s' if len(left) > 1 else ''} left in the image: {_listed(left)}"
-        " (Packer removes its own with ssh_clear_authorized_keys = true)"
+        f" ({_about_packers(left, known=bool(packers))})"
     )
 
 
-def test_the_host_keys_are_of_this_boot(root: Host) -> None:
+def test_the_host_keys_are_of_this_boot(root: Host, report: Report) -> None:
     answered = os.environ["RECONCILER_HOST_KEY"]
     files = _host_key_files(root)
     public = {word for file in files for word in says(root, _PUBLIC_HALF.format(file=_word(file))).split()}
@@ -122,15 +158,71 @@ def test_the_host_keys_are_of_this_boot(root: Host) -> None:
         pytest.skip("the host key that answered is not one of the image's: its sshd is not what we talk to")
     oldest = _booted(root) - BOOT_SLACK_SECONDS
     old = [file for file in files if int(says(root, f"stat -c %Y {_word(file)}")) < oldest]
-    assert not old, (
-        f"baked into the image, the same on every instance: {_listed(old)} (remove them at the end of the build)"
-    )
+    if old:
+        report(
+            Found(
+                "host-keys",
+                f"host keys of the build are the same on every instance: {_named(old)}",
+                "remove /etc/ssh/ssh_host_* at the end of the build, and make new ones at boot",
+            )
+        )
 
 
-def test_no_shell_history_is_left(root: Host, accounts: list[Account]) -> None:
+def test_no_shell_history_is_left(root: Host, accounts: list[Account], report: Report) -> None:
     homes = {account.home for account in accounts}
     left = _with_content(root, {posixpath.join(home, name) for home in homes for name in _HISTORIES})
-    assert not left, f"left in the image: {_listed(left)}"
+    if left:
+        report(Found("shell-history", f"shell histories stay: {_named(left)}", "remove them at the end of the build"))
+
+
+def test_the_machine_id_is_of_this_boot(root: Host, report: Report) -> None:
+    if root.run("test -d /run/systemd/system").failed:  # sd_booted(3)
+        pytest.skip("systemd does not run")
+    # machine-id(5): where it is empty or missing in an image, it is made at the first boot.
+    written = says(root, "stat -c %Y /etc/machine-id 2>/dev/null || true")
+    if written and int(written) < _booted(root) - BOOT_SLACK_SECONDS:
+        report(
+            Found(
+                "machine-id",
+                "/etc/machine-id is that of the build, the same on every instance",
+                "empty it at the end of the build: `: > /etc/machine-id`",
+            )
+        )
+
+
+def test_no_data_of_cloud_init_is_left(root: Host, report: Report) -> None:
+    if root.run("test -d /run/cloud-init").failed:
+        pytest.skip("cloud-init did not run at this boot")
+    now = says(root, "readlink -f /var/lib/cloud/instance || true")
+    left = [path for path in lines_of(root, "ls -1d /var/lib/cloud/instances/* 2>/dev/null || true") if path != now]
+    if now and left:
+        report(
+            Found(
+                "cloud-init",
+                f"what cloud-init kept of the build instance stays, its user data too: {_named(left)}",
+                "run `cloud-init clean --logs` at the end of the build",
+            )
+        )
+
+
+def test_no_log_of_the_build_is_left(root: Host, report: Report) -> None:
+    if root.run("test -d /run/systemd/system").failed:
+        pytest.skip("systemd does not run")
+    oldest = _booted(root) - BOOT_SLACK_SECONDS
+    passed_over = " ".join(f"! -path {shlex.quote(f'/var/log/{pattern}')}" for pattern in _LOGS_OF_PACKAGES)
+    find = f"find /var/log -type f -size +0 ! -newermt @{oldest:.0f} {passed_over} 2>/dev/null || true"
+    boots = says(root, "journalctl --merge --list-boots --no-pager 2>/dev/null || true")
+    before = len(re.findall(r"^\s*-[0-9]+ ", boots, re.MULTILINE))
+    journal = [f"the journal of {before} earlier boot{'s' if before > 1 else ''}"] if before else []
+    if left := [*journal, *lines_of(root, find)]:
+        report(
+            Found(
+                "logs",
+                f"logs of the build stay: {_named(left)}",
+                # Vacuuming is not enough: what is logged from then until the machine stops would be found.
+                "at the end of the build remove /var/log/journal/* and empty the files: `truncate -s 0`",
+            )
+        )
 
 
 def test_the_clock_is_right(host: Host) -> None:
@@ -138,6 +230,13 @@ def test_the_clock_is_right(host: Host) -> None:
     there = int(says(host, "date -u +%s"))
     off = round(there - (before + time.time()) / 2)
     assert abs(off) <= CLOCK_SECONDS, f"the clock is {abs(off)} s {'ahead' if off > 0 else 'behind'}"
+
+
+def _about_packers(left: Iterable[str], *, known: bool) -> str:
+    """What to say of keys that may be, or may be taken for, the one that Packer logged in with."""
+    if known and any("(packer_" in one for one in left):
+        return "that name is Packer's, but it is not the key that EC2 made for this build"
+    return "Packer removes its own with ssh_clear_authorized_keys = true"
 
 
 def says(host: Host, script: str) -> str:
@@ -176,6 +275,13 @@ def _word(text: str) -> str:
 
 def _listed(names: Iterable[str]) -> str:
     return shown(", ".join(names).encode(errors="surrogateescape"))
+
+
+def _named(names: Iterable[str]) -> str:
+    """The first few names, and how many more there are."""
+    ordered = list(names)
+    more = f" (+{len(ordered) - _MOST_NAMED} more)" if len(ordered) > _MOST_NAMED else ""
+    return f"{_listed(ordered[:_MOST_NAMED])}{more}"
 
 
 def _with_content(host: Host, paths: Iterable[str]) -> list[str]:

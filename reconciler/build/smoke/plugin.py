@@ -9,12 +9,13 @@ import io
 import os
 import signal
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from reconciler.build.smoke.broken import broken, last_line
-from reconciler.build.smoke.records import LIMIT, Began, Ended, Finished, Record, line
+from reconciler.build.smoke.records import FINDING, LIMIT, Began, Ended, Finished, Found, Record, line
 from reconciler.build.smoke.wording import cut, one_line
 
 _DETAILS = 20_000
@@ -46,6 +47,10 @@ class Reporter:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """The same part again, as it counts. The first that failed is the one that is told."""
+        if report.when == "teardown":  # the last part, which has the properties of all
+            for name, value in report.user_properties:
+                if name == FINDING and isinstance(value, Found):
+                    self._write(replace(value, test=self._name(report.nodeid)))
         before = self._ended.get(report.nodeid, Ended(self._name(report.nodeid), "passed", 0.0))
         seconds = before.seconds + report.duration
         if before.outcome == "failed" or report.passed:

@@ -10,7 +10,7 @@ from typing import TextIO
 
 from reconciler.build.process import Clock, Command, follow
 from reconciler.build.redact import LineRedactor, Redactor
-from reconciler.build.smoke.records import Began, Broken, Ended, Finished, read
+from reconciler.build.smoke.records import Began, Broken, Ended, Finished, Found, read
 from reconciler.build.smoke.watch import Watch
 from reconciler.model.printable import visible
 
@@ -27,6 +27,7 @@ class PytestRun:
 
     Args:
         ended: The tests that ran or were skipped, in their order.
+        found: What they found that breaks nothing.
         broken: The files that could not be read.
         running: The test it was in when it was ended; None between tests.
         finished: pytest's exit code, if the run came to its end.
@@ -37,6 +38,7 @@ class PytestRun:
     """
 
     ended: tuple[Ended, ...] = ()
+    found: tuple[Found, ...] = ()
     broken: tuple[Broken, ...] = ()
     running: str | None = None
     finished: int | None = None
@@ -83,6 +85,7 @@ class _Records:
         self._redact, self._on_test = redact, on_test
         self._rest = b""
         self._ended: list[Ended] = []
+        self._found: list[Found] = []
         self._broken: list[Broken] = []
         self._running: str | None = None
         self._finished: int | None = None
@@ -95,7 +98,9 @@ class _Records:
 
     def so_far(self) -> PytestRun:
         """What is known by now."""
-        return PytestRun(tuple(self._ended), tuple(self._broken), self._running, self._finished)
+        return PytestRun(
+            tuple(self._ended), tuple(self._found), tuple(self._broken), self._running, self._finished
+        )  # fmt: skip
 
     def _take(self, text: str) -> None:
         match read(text):
@@ -106,6 +111,8 @@ class _Records:
                 self._running = None
                 what, details = self._redact(ended.what), self._redact(ended.details)
                 self._ended.append(replace(ended, what=what, details=details))
+            case Found(text=found_text) as found:
+                self._found.append(replace(found, text=self._redact(found_text)))
             case Broken() as broken:
                 what, details = self._redact(broken.what), self._redact(broken.details)
                 self._broken.append(replace(broken, what=what, details=details))

@@ -7,7 +7,7 @@ Imports nothing heavy: pytest's process starts with it.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Literal
 
 PLUGIN = "reconciler.build.smoke.plugin"
@@ -15,6 +15,9 @@ PLUGIN = "reconciler.build.smoke.plugin"
 
 LIMIT = "--reconciler-limit"
 """The plugin's option for the seconds after which the run ends itself: whoever started it may have been killed."""
+
+FINDING = "reconciler-finding"
+"""The property of a test (pytest's `record_property`) that holds a `Found`."""
 
 Outcome = Literal["passed", "failed", "skipped"]
 
@@ -38,6 +41,17 @@ class Ended:
 
 
 @dataclass(frozen=True)
+class Found:
+    """A test found something that breaks nothing. `keys` are fingerprints. `test` is filled in by the plugin."""
+
+    code: str
+    text: str
+    hint: str
+    keys: list[str] = field(default_factory=list)
+    test: str = ""
+
+
+@dataclass(frozen=True)
 class Broken:
     """A file that holds tests and could not be read. `line` is 0 where it is not known."""
 
@@ -54,9 +68,9 @@ class Finished:
     exit_code: int
 
 
-Record = Began | Ended | Broken | Finished
-_KINDS: dict[str, type[Began | Ended | Broken | Finished]] = {
-    "began": Began, "ended": Ended, "broken": Broken, "finished": Finished,
+Record = Began | Found | Ended | Broken | Finished
+_KINDS: dict[str, type[Record]] = {
+    "began": Began, "found": Found, "ended": Ended, "broken": Broken, "finished": Finished,
 }  # fmt: skip
 
 

@@ -74,13 +74,14 @@ class Session:
             **self.environment,
             "RECONCILER_IMAGE": self.request.image,
             "RECONCILER_BUILD": self.request.build_id,
-            "RECONCILER_PUBLIC_KEY": _public_key(self.request.private_key, self.environment),
+            "RECONCILER_PUBLIC_KEY": _public_key(self.config.key, self.environment),
             "RECONCILER_HOST_KEY": _host_key(self.config.known_hosts),
+            "RECONCILER_PACKER_KEYS": " ".join(sorted(self.request.packer_keys)),
         }
 
 
 def _public_key(private: Path, environment: Mapping[str, str]) -> str:
-    arguments = [client(environment, program="ssh-keygen"), "-y", "-P", "", "-f", str(private.absolute())]
+    arguments = [client(environment, program="ssh-keygen"), "-y", "-P", "", "-f", str(private)]
     try:
         done = subprocess.run(
             arguments,

@@ -8,16 +8,21 @@ from typing import Literal
 
 from reconciler.model.printable import visible
 
-Kind = Literal["refused", "silent", "denied", "no-command", "changed-key", "other"]
+Kind = Literal["refused", "silent", "unreachable", "denied", "no-command", "changed-key", "here", "other"]
+"""`here` is a fault of the client or its machine, and so is `unreachable` once it lasts: neither is the instance's."""
+
+_HERE = re.compile(
+    r"Bad configuration option|bad configuration options|Bad owner or permissions|No user exists for uid"
+    r"|UNPROTECTED PRIVATE KEY FILE|Load key .*: |too long for Unix domain socket|Cannot allocate memory"
+    r"|Too many open files|error while loading shared libraries"
+)
+_UNREACHABLE = re.compile(r"Network is unreachable|Cannot assign requested address|Address family not supported")
 
 _CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed")
 _FINGERPRINT = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}")
 _DENIED = re.compile(r"Permission denied \(([^)]*)\)|Too many authentication failures")
 _REFUSED = re.compile(r"Connection refused")
-_SILENT = re.compile(
-    r"timed out|No route to host|Host is down|Network is unreachable|Could not resolve"
-    r"|Timeout, server \S+ not responding"
-)
+_SILENT = re.compile(r"timed out|No route to host|Host is down|Could not resolve|Timeout, server \S+ not responding")
 _LONGEST = 160
 
 
@@ -34,14 +39,18 @@ def refusal(stderr: str, *, where: str, user: str) -> Refusal:
     if _CHANGED.search(stderr):
         found = _FINGERPRINT.search(stderr)
         return Refusal("changed-key", f"the host key of {where} changed{f', to {found[0]}' if found else ''}")
-    if match := _DENIED.search(stderr):
-        how = f" ({visible(match[1])})" if match[1] else ""
-        return Refusal("denied", f"{where} answers, and does not let {visible(user)} in with the key{how}")
-    if _REFUSED.search(stderr):
-        return Refusal("refused", f"{where} refuses the connection")
-    if _SILENT.search(stderr):
-        return Refusal("silent", f"{where} does not answer")
     said = last_line(stderr)
+    known: tuple[tuple[re.Pattern[str], Kind, str], ...] = (
+        (_HERE, "here", f"`ssh` fails on this machine: {said}"),
+        (_UNREACHABLE, "unreachable", f"this machine has no way to {where}"),
+        (_DENIED, "denied", f"{where} answers, and does not let {visible(user)} in with the key"),
+        (_REFUSED, "refused", f"{where} refuses the connection"),
+        (_SILENT, "silent", f"{where} does not answer"),
+    )
+    for pattern, kind, text in known:
+        if match := pattern.search(stderr):
+            how = f" ({visible(match[1])})" if kind == "denied" and match[1] else ""
+            return Refusal(kind, f"{text}{how}")
     return Refusal("other", f"{where}: {said}" if said else f"{where} closes the connection")
 
 

@@ -133,6 +133,7 @@ class _Findings:
             seconds=int(self.at - begun),
             failed=failed,
             why=self.why,
+            findings=tuple(found for part in judged for found in part.findings),
         )
         request.log.with_suffix(".xml").write_text(document(request.image, self.parts, why=self.why), encoding="utf-8")
         tail = next((part.tail for part in judged if not part.passed and part.tail), ())
@@ -160,7 +161,7 @@ def _tests(session: Session) -> Iterator[tuple[str, Judged]]:
     request = session.request
     run = session.run(_ONCE_OVER_FILE, name=ONCE_OVER, shown=once_over_name)
     _check_cancelled(session)
-    judged = judge_once_over(run, timeout=request.timeout)
+    judged = judge_once_over(run, timeout=request.timeout, hygiene=request.hygiene)
     yield ONCE_OVER, judged
     if request.suite is None or judged.lost or run.timed_out:
         return

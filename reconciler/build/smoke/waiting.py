@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reconciler.build.process import Clock
 from reconciler.build.smoke.ssh_words import Refusal
-from reconciler.model.errors import ReconcilerError
+from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.values import format_duration
 
 GONE = ("shutting-down", "terminated", "stopping", "stopped")
@@ -30,10 +30,15 @@ def wait_for_ssh(
 
     A refused key is no reason to give up: a server that runs already lets nobody in until cloud-init has written the
     key. `pause` takes seconds. What `alive` raises counts as "not known".
+
+    Raises:
+        Terminal: the fault is this machine's, which says nothing of the image.
     """
     begun = asked = clock()
     while (refused := attempt()) is not None:
         now = clock()
+        if refused.kind == "here" or (refused.kind == "unreachable" and now - begun >= timeout):
+            raise Terminal(f"it could not be tested here: {refused.text}")
         if now - begun >= timeout:
             return f"no SSH within {format_duration(int(timeout))}: {refused.text}"
         if now - asked >= ASK_SECONDS:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from reconciler.desired.located import shorten
-from reconciler.desired.packer.evaluate import Scope, evaluate
-from reconciler.desired.packer.source_request import DataSources, read_region, read_source
+from reconciler.desired.packer.evaluate import Scope, evaluate, why_unknown
+from reconciler.desired.packer.source_request import DataSources, read_copies, read_region, read_source
 from reconciler.desired.packer.syntax import Attribute, Block, Body, Listing, Traversal
+from reconciler.desired.packer.tags import read_tags
 from reconciler.desired.packer.value import as_text
 from reconciler.model.errors import Place, UserError
 from reconciler.model.template import Builder
@@ -61,11 +62,14 @@ def read_builds(
 def _builder(name: str, type_: str, place: Place, body: Body, *, scope: Scope, data: DataSources) -> Builder:
     if type_ not in AMAZON_TYPES:
         return Builder(name, type_, place)
-    source, source_place = read_source(body, scope=scope, data=data)
+    source = read_source(body, scope=scope, data=data)
     return Builder(
-        name, type_, place, read_region(body, scope=scope), source, source_place,
+        name, type_, place, read_region(body, scope=scope), source.request, source.place, source.unpinned,
         ssh_username=_text(body, "ssh_username", scope), communicator=_text(body, "communicator", scope) or "ssh",
         clears_keys=_text(body, "ssh_clear_authorized_keys", scope) == "true",
+        tags=read_tags(body, "tags", "tag", scope),
+        snapshot_tags=read_tags(body, "snapshot_tags", "snapshot_tag", scope),
+        copies=read_copies(body, scope=scope),
     )  # fmt: skip
 
 
@@ -86,7 +90,12 @@ def _sources_of(
     for reference in _references(build.body.attributes.get("sources"), scope):
         source = _find(reference, sources, place=build.body.attributes["sources"].place)
         type_, name = source.labels
-        yield (name if syntax == "json" else f"{group}{type_}.{name}", type_, source.place, source.body)
+        if syntax == "json":
+            # Packer renders the name: {{user `flavour`}} in it counts by its value.
+            name = _text(source.body, "name", scope) or name
+            yield name, type_, source.place, source.body
+        else:
+            yield f"{group}{type_}.{name}", type_, source.place, source.body
     for nested in build.body.of_type("source"):
         source = _find(".".join(nested.labels), sources, place=nested.place)
         renamed = nested.body.attributes.get("name")
@@ -104,8 +113,13 @@ def _references(attribute: Attribute | None, scope: Scope) -> Iterator[str]:
             continue
         value = evaluate(item, scope)
         for text in map(as_text, value if isinstance(value, list) else [value]):
-            if text is not None:
-                yield text
+            if text is None:
+                raise UserError(
+                    f"it can't be known which sources are built ({why_unknown(item, scope) or 'one is no text'})",
+                    where=attribute.place,
+                    mend='name them: sources = ["source.amazon-ebs.…"]',
+                )
+            yield text
 
 
 def _find(reference: str, sources: Mapping[tuple[str, ...], Block], *, place: Place) -> Block:

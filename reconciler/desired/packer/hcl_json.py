@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from reconciler.desired.located import Located
-from reconciler.desired.packer.hcl import READS_FILES, names_in, read_expression
+from reconciler.desired.packer.hcl import READS_FILES, names_in, read_template
 from reconciler.desired.packer.json_body import attribute, body_of, members, objects
 from reconciler.desired.packer.json_file import read_json
 from reconciler.desired.packer.syntax import Attribute, Block, Body, Constant, Expression, SourceFile
@@ -40,9 +38,7 @@ def read_template_text(text: str, place: Place) -> Expression:
     """Read a string as HCL reads a quoted template."""
     if "${" not in text and "%{" not in text:
         return Constant(text)
-    if text.startswith("${") and text.endswith("}") and text.count("${") == 1:
-        return read_expression(f"({text[2:-1]})", place)
-    return read_expression(json.dumps(text, ensure_ascii=False), place)
+    return read_template(text, place)
 
 
 def _build(value: Located) -> Body:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from reconciler.desired.located import Located
+from reconciler.desired.complaints import did_you_mean
+from reconciler.desired.located import Located, shorten
 from reconciler.desired.packer.json_body import attribute, body_of, members, objects
 from reconciler.desired.packer.json_file import read_json
 from reconciler.desired.packer.syntax import (
@@ -23,6 +24,11 @@ from reconciler.desired.packer.syntax import (
 from reconciler.model.errors import Place, UserError
 
 _USER = re.compile(r"user\s*[`\"]([^`\"]+)[`\"]")
+# packer-plugin-sdk/template/parse.go (rawTemplate); mapstructure compares without case.
+_ROOT = frozenset({
+    "min_packer_version", "description", "builders", "comments", "error-cleanup-provisioner", "post-processors",
+    "provisioners", "sensitive-variables", "variables", "push",
+})  # fmt: skip
 _PATHS = {"template_dir": ("path", "root"), "pwd": ("path", "cwd")}
 
 
@@ -30,11 +36,13 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
     """Parse one template.
 
     Raises:
-        UserError: it is not a JSON object, or a builder or provisioner in it has no type.
+        UserError: it is not a JSON object, has a key that Packer does not know, or a builder or provisioner in it has
+            no type.
     """
     root = read_json(content, path)
     if not isinstance(root.value, dict):
         raise UserError(f"a template is an object, found {root.kind()}", where=root.place, mend="write { … }")
+    _refuse_unknown(root.value)
     sensitive = _texts(root.value.get("sensitive-variables"))
     blocks = [
         _variable(name, value, is_sensitive=name in sensitive) for name, value in members(root.value.get("variables"))
@@ -45,6 +53,21 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
         blocks.append(Block("build", (), sources[0].place, _build(root.value, sources)))
     blocks += _packer(root.value.get("min_packer_version"))
     return SourceFile(path, Body({}, tuple(blocks)), calls_files=False)
+
+
+def _refuse_unknown(root: dict[str, Located]) -> None:
+    """Packer takes a key that begins with `_` for a comment, which is a text, and refuses what it does not know."""
+    for name, value in root.items():
+        if name.startswith("_"):
+            if not isinstance(value.value, str):
+                what = f'the comment "{shorten(name)}" is {value.kind()}, and Packer takes only a text for one'
+                raise UserError(what, where=value.place, mend="write it as one text, or remove it")
+        elif name.lower() not in _ROOT:
+            raise UserError(
+                f'there is no key "{shorten(name)}" at the top of a JSON template',
+                where=value.place,
+                mend=did_you_mean(name, _ROOT, none="remove it"),
+            )
 
 
 def read_engine_text(text: str, place: Place) -> Expression:

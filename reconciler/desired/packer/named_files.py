@@ -1,49 +1,98 @@
-"""What in a template names files: attributes of provisioners, post-processors and builders, and functions."""
+"""What in the part of a template that runs names files: attributes of steps and builders, commands, and functions."""
 
 from __future__ import annotations
 
+import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Literal
 
+from reconciler.desired.mentions import folders_entered, mentioned
 from reconciler.desired.packer.builders import Build
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
-from reconciler.desired.packer.syntax import Attribute, Block, Body, Call, Interpolation, Listing, SourceFile, calls
+from reconciler.desired.packer.possible import holds_unknown, parts_of, possible_texts, reads_files
+from reconciler.desired.packer.steps import UNTOLD, Step
+from reconciler.desired.packer.syntax import (
+    Attribute,
+    Body,
+    Call,
+    Expression,
+    Interpolation,
+    Listing,
+    Pairs,
+    SourceFile,
+)
 from reconciler.desired.packer.value import UNKNOWN, as_text
 from reconciler.model.errors import Place
 
+Weight = Literal["needed", "optional", "mentioned"]
+"""Whether the build fails where the file is not there, takes it if it is there, or may not mean a file at all."""
+Use = Literal[
+    "", "playbook", "inventory", "roles", "requirements", "settings", "script", "template", "credential"
+]  # fmt: skip
+"""What is done with a file beyond reading it: the files that it draws on count as well."""
+
 _SCRIPTS = ("script", "scripts")
-_PROVISIONERS: dict[str, tuple[str, ...]] = {
+# What Packer looks for before it builds, and ends without (`packer validate`, seen with 1.6.6 and 1.16.0).
+_NEEDED: Mapping[str, tuple[str, ...]] = {
     "shell": _SCRIPTS,
     "shell-local": _SCRIPTS,
     "windows-shell": _SCRIPTS,
     "powershell": _SCRIPTS,
     "file": ("source", "sources"),
-    "ansible": ("playbook_file", "galaxy_file", "inventory_file", "inventory_directory"),
+    "ansible": ("playbook_file", "galaxy_file", "inventory_directory"),
     "ansible-local": (
         "playbook_file", "playbook_files", "playbook_dir", "playbook_paths", "role_paths", "collection_paths",
         "group_vars", "host_vars", "galaxy_file", "inventory_file",
     ),
-    "chef-solo": ("cookbook_paths", "roles_path", "data_bags_path", "environments_path", "config_template"),
-    "chef-client": ("config_template",),
+    "chef-solo": (
+        "cookbook_paths", "roles_path", "data_bags_path", "environments_path", "config_template",
+        "encrypted_data_bag_secret_path",
+    ),
+    "chef-client": ("config_template", "encrypted_data_bag_secret_path"),
     "puppet-masterless": ("manifest_file", "manifest_dir", "module_paths", "hiera_config_path"),
     "salt-masterless": ("local_state_tree", "local_pillar_roots", "minion_config", "grains_file"),
-    "inspec": ("profile",),
     "goss": ("tests", "vars_file"),
 }  # fmt: skip
-_MAY_BE_ABSENT: dict[str, tuple[str, ...]] = {
-    # Where ansible-galaxy installs to: ours only if it is committed.
-    "ansible": ("roles_path", "collections_path"),
+_BUILDER_NEEDED = ("user_data_file", "floppy_files", "floppy_dirs", "cd_files")
+# amazon-chroot runs these where Packer runs.
+_BUILDER_COMMANDS = ("command_wrapper", "pre_mount_commands", "post_mount_commands")
+_CREDENTIALS = ("ssh_private_key_file", "ssh_keypair_file", "ssh_bastion_private_key_file", "ssh_certificate_file")
+_USES: Mapping[tuple[str, str], Use] = {
+    ("ansible", "playbook_file"): "playbook",
+    ("ansible", "inventory_file"): "inventory",
+    ("ansible", "inventory_directory"): "inventory",
+    ("ansible", "roles_path"): "roles",
+    ("ansible", "galaxy_file"): "requirements",
+    ("shell-local", "script"): "script",
+    ("shell-local", "scripts"): "script",
 }
-_BUILDER = ("user_data_file", "floppy_files", "floppy_dirs", "cd_files", "http_directory")
-_BUILDER_MAY_BE_ABSENT = ("ssh_private_key_file", "ssh_keypair_file")
-_STEPS = ("provisioner", "post-processor", "error-cleanup-provisioner")
-UNTOLD = ""
-"""The type of a provisioner of which only Packer knows the type."""
-_UPWARDS = re.compile(rf"(?<![\w./-])(?:{re.escape(CHECKOUT)}/|(?:\./)*\.\./)[\w./-]*")
-_GLOB = re.compile(r"[*?\[{]")
-# Ansible's own way to name a file of variables: -e @vars.yml, --extra-vars=@vars.yml.
-_AT_FILE = re.compile(r"(?:(?:-e|--extra-vars)[ =]?)?@(.+)", re.DOTALL)
+# These say all they read in the attributes above; the rest is meant for the machine that is built.
+_REMOTE = frozenset({"shell", "windows-shell", "powershell", "file", "windows-restart", "breakpoint", "sleep"})
+# These run here, in Packer's working directory, and may read what any of their arguments names.
+_HERE = frozenset({"ansible", "shell-local"})
+_NO_PATHS = frozenset({"type", "only", "except", "override", "name", "pause_before", "timeout", "max_retries"})
+# Attributes of plugins that are not in the table.
+_NAMES_A_PATH = re.compile(
+    r"(?:^|_)(?:file|path|dir|directory|directorie|folder|script|playbook|manifest|template|source|config|profile|"
+    r"test|include|attribute|module|cookbook|input)s?$"
+)
+_NAMES_A_PATH_IN_A_BUILDER = re.compile(r"(?:^|_)(?:files?|paths?|dirs?|directory|directories|iso_urls?)$")
+_NAMES_ANOTHER = re.compile(
+    r"(?:^|_)(?:output|dest|destination|remote|guest|install|log|upload|temp|tmp|staging|target|export|vm|mount|device)"
+    r"(?:_|$)"
+)
+_ASSIGNED = re.compile(r"(ANSIBLE_[A-Z_]+)=(.*)", re.DOTALL)
+_VARIABLES: Mapping[str, Use] = {
+    "ANSIBLE_CONFIG": "settings",
+    "ANSIBLE_INVENTORY": "inventory",
+    "ANSIBLE_ROLES_PATH": "roles",
+}
+_FORGIVING = frozenset({"try", "can"})
+_CONDITION_AND_BRANCHES = 3
+_CHECKOUT_WORD = "/\1checkout"
 
 
 @dataclass(frozen=True)
@@ -55,9 +104,8 @@ class Named:
     value: object
     place: Place
     base: str
-    may_be_absent: bool = False
-    is_credential: bool = False
-    """A file of the machine that opens the connection: nothing of it is in the image."""
+    weight: Weight = "needed"
+    use: Use = ""
 
     @property
     def starts_where_packer_runs(self) -> bool:
@@ -65,65 +113,156 @@ class Named:
         return not self.by.endswith("()")
 
 
-def named_files(files: Sequence[SourceFile], builds: Sequence[Build], *, scope: Scope) -> Iterator[Named]:
-    """Everything that names a file in a template, in no order."""
-    yield from _of_steps(files, scope)
+def named_files(
+    files: Sequence[SourceFile], builds: Sequence[Build], steps: Sequence[Step], *, scope: Scope
+) -> Iterator[Named]:
+    """Everything that names a file in what runs of a template, in no order."""
+    for step in steps:
+        yield from _of_step(step, scope)
     for build in builds:
-        yield from _of_attributes(build.body, _BUILDER, scope)
-        for one in _of_attributes(build.body, _BUILDER_MAY_BE_ABSENT, scope, may_be_absent=True):
-            yield Named(one.by, one.value, one.place, one.base, may_be_absent=True, is_credential=True)
-    yield from _of_calls(files, scope)
+        yield from _of_builder(build.body, scope)
+    for block in (block for file in files for block in file.body.of_type("data")):
+        yield from _of_arguments(block.type, list(block.body.attributes.values()), scope)
+    if any(file.calls_files for file in files):
+        yield from _of_calls(_evaluated(files, builds, steps), scope)
 
 
-def paths_in_commands(files: Sequence[SourceFile], *, scope: Scope) -> Iterator[Named]:
-    """What looks like a path that leads up, in the commands that run on the machine that builds."""
-    for step in _all_steps(files, scope):
-        if step.labels[0] == "shell-local":
-            for named in _of_attributes(step.body, ("command", "inline"), scope):
-                for path in _UPWARDS.findall(as_text(named.value) or ""):
-                    yield Named(named.by, path, named.place, named.base, may_be_absent=True)
+def _of_step(step: Step, scope: Scope) -> Iterator[Named]:
+    if step.type == UNTOLD:
+        yield Named(step.block.type, UNKNOWN, step.block.place, scope.path_cwd)
+    if step.type == "file" and not _is_upload(step.body, scope):
+        return
+    needed = _NEEDED.get(step.type, ())
+    for name, attribute in step.body.attributes.items():
+        if name in needed:
+            yield from _of_attribute(attribute, scope, use=_USES.get((step.type, name), ""))
+    yield from _of_override(step, scope)
+    if step.type in _REMOTE:
+        return
+    rest = [one for name, one in step.body.attributes.items() if name not in needed and name not in _NO_PATHS]
+    if step.type in _HERE:
+        yield from _of_arguments(step.type, rest, scope)
+    else:
+        yield from _of_others(rest, scope)
+        for block in step.body.blocks:
+            yield from _of_others(list(block.body.attributes.values()), scope)
 
 
-def _all_steps(files: Sequence[SourceFile], scope: Scope) -> Iterator[Block]:
-    for file in files:
-        for build in file.body.of_type("build"):
-            yield from _steps(build.body, scope)
+def _of_builder(body: Body, scope: Scope) -> Iterator[Named]:
+    for name, attribute in body.attributes.items():
+        if name in _BUILDER_NEEDED:
+            yield from _of_attribute(attribute, scope)
+        elif name in _CREDENTIALS:
+            yield from _of_attribute(attribute, scope, weight="optional", use="credential")
+        elif name in _BUILDER_COMMANDS:
+            yield from _of_arguments("", [attribute], scope)
+        elif _is_a_path_of_a_builder(name):
+            yield from _of_attribute(attribute, scope, weight="optional")
 
 
-def _of_steps(files: Sequence[SourceFile], scope: Scope) -> Iterator[Named]:
-    for step in _all_steps(files, scope):
-        type_ = step.labels[0]
-        if type_ == UNTOLD:
-            yield Named(step.type, UNKNOWN, step.place, scope.path_cwd)
-        if type_ == "file" and not _is_upload(step.body, scope):
+def _of_attribute(attribute: Attribute, scope: Scope, *, weight: Weight = "needed", use: Use = "") -> Iterator[Named]:
+    value = evaluate(attribute.expression, scope)
+    for one in value if isinstance(value, list) else [value]:
+        yield Named(attribute.name, one, attribute.place, scope.path_cwd, weight, use)
+    if holds_unknown(value):
+        texts = possible_texts(attribute.expression, scope)
+        yield from _mentions(attribute.name, texts, attribute.place, [scope.path_cwd], scope, use=use)
+
+
+def _of_override(step: Step, scope: Scope) -> Iterator[Named]:
+    """`override = { web = { script = "…" } }`: the step's attributes, as they are for one build."""
+    attribute, needed = step.body.attributes.get("override"), _NEEDED.get(step.type, ())
+    if attribute is None or not needed:
+        return
+    value = evaluate(attribute.expression, scope)
+    if not isinstance(value, Mapping):
+        yield Named("override", value, attribute.place, scope.path_cwd)
+        return
+    for build, members in value.items():
+        if build not in step.builds:
             continue
-        required, optional = _PROVISIONERS.get(type_, ()), _MAY_BE_ABSENT.get(type_, ())
-        yield from _of_attributes(step.body, required, scope)
-        yield from _of_attributes(step.body, optional, scope, may_be_absent=True)
-        yield from _of_override(step.body, (*required, *optional), scope)
-        if type_ == "ansible":
-            yield from _of_arguments(step.body.attributes.get("extra_arguments"), scope)
+        if not isinstance(members, Mapping):
+            yield Named("override", members, attribute.place, scope.path_cwd)
+            continue
+        for name in (name for name in needed if name in members):
+            use, given = _USES.get((step.type, name), ""), members[name]
+            for one in given if isinstance(given, list) else [given]:
+                yield Named(name, one, attribute.place, scope.path_cwd, use=use)
 
 
-def _steps(body: Body, scope: Scope) -> Iterator[Block]:
-    """Provisioners and post-processors, also those in a `post-processors` sequence and those in a `dynamic` block."""
-    yield from (step for step in body.of_type(*_STEPS) if step.labels)
-    for sequence in body.of_type("post-processors"):
-        yield from _steps(sequence.body, scope)
-    for dynamic in body.of_type("dynamic"):
-        made = dynamic.labels[0] if dynamic.labels else ""
-        for content in dynamic.body.of_type("content"):
-            if made == "post-processors":
-                yield from _steps(content.body, scope)
-            elif made in _STEPS:
-                yield Block(made, _labels(dynamic.body, scope), content.place, content.body)
+def _of_others(attributes: Sequence[Attribute], scope: Scope) -> Iterator[Named]:
+    """The attributes that sound as if they named files, of whatever plugin."""
+    for attribute in attributes:
+        if _is_a_path(attribute.name):
+            yield from _of_attribute(attribute, scope, weight="optional")
 
 
-def _labels(dynamic: Body, scope: Scope) -> tuple[str, ...]:
-    """The type of what a `dynamic` block makes; UNTOLD where that isn't known."""
-    attribute = dynamic.attributes.get("labels")
-    value = evaluate(attribute.expression, scope) if attribute else UNKNOWN
-    return (as_text(value[0]) or UNTOLD,) if isinstance(value, list) and value else (UNTOLD,)
+@cache
+def _is_a_path(name: str) -> bool:
+    return _NAMES_A_PATH.search(name) is not None and _NAMES_ANOTHER.search(name) is None
+
+
+@cache
+def _is_a_path_of_a_builder(name: str) -> bool:
+    return _NAMES_A_PATH_IN_A_BUILDER.search(name) is not None and _NAMES_ANOTHER.search(name) is None
+
+
+def _of_arguments(type_: str, attributes: Sequence[Attribute], scope: Scope) -> Iterator[Named]:
+    """Whatever the arguments of a step that runs here name, word by word."""
+    found: list[tuple[Attribute, str]] = []
+    for attribute in attributes:
+        use = _USES.get((type_, attribute.name), "")
+        if use:
+            yield from _of_attribute(attribute, scope, weight="optional", use=use)
+            continue
+        found += [(attribute, text) for text in possible_texts(attribute.expression, scope)]
+        if _may_be_a_file_argument(attribute, scope):
+            yield Named(attribute.name, UNKNOWN, attribute.place, scope.path_cwd)
+    bases = _bases([text for _, text in found], scope)
+    for attribute, text in found:
+        assigned = _ASSIGNED.fullmatch(text)
+        use = _VARIABLES.get(assigned[1], "") if assigned else ""
+        yield from _mentions(attribute.name, [text], attribute.place, bases, scope, use=use)
+
+
+def _mentions(
+    by: str, texts: Iterable[str], place: Place, bases: Sequence[str], scope: Scope, *, use: Use
+) -> Iterator[Named]:
+    for text in map(_as_word, texts):
+        for folder in folders_entered(text):
+            yield from (Named(by, f"{_from_word(folder)}/", place, base, "mentioned") for base in bases)
+        for mention in mentioned(text):
+            for base in (*bases, scope.path_root, CHECKOUT) if mention.anywhere else bases:
+                yield Named(by, _from_word(mention.path), place, base, "mentioned", use)
+
+
+def _as_word(text: str) -> str:
+    """The text with the checkout's path as one word: `<` and `>` are a shell's."""
+    return text.replace(CHECKOUT, _CHECKOUT_WORD)
+
+
+def _from_word(path: str) -> str:
+    return path.replace(_CHECKOUT_WORD, CHECKOUT)
+
+
+def _bases(texts: Sequence[str], scope: Scope) -> list[str]:
+    """Where a relative path of a command may begin: where Packer runs, and each folder that a command changes into."""
+    bases = [scope.path_cwd]
+    for folder in (_from_word(folder) for text in texts for folder in folders_entered(_as_word(text))):
+        bases += [posixpath.join(base, folder) for base in bases if len(bases) < 8]
+    return list(dict.fromkeys(bases))
+
+
+def _may_be_a_file_argument(attribute: Attribute, scope: Scope) -> bool:
+    """Whether arguments that are not known may name a file: one behind an `@`, Ansible's way to name one, or any."""
+    if attribute.name != "extra_arguments":
+        return False
+    items = evaluate(attribute.expression, scope)
+    if not isinstance(items, list):
+        return items is UNKNOWN
+    if UNKNOWN not in items:
+        return False
+    return any("@" in text for text in possible_texts(attribute.expression, scope))
 
 
 def _is_upload(body: Body, scope: Scope) -> bool:
@@ -135,74 +274,57 @@ def _is_upload(body: Body, scope: Scope) -> bool:
     return True
 
 
-def _of_attributes(body: Body, names: Sequence[str], scope: Scope, *, may_be_absent: bool = False) -> Iterator[Named]:
-    for name in names:
-        attribute = body.attributes.get(name)
-        if attribute is not None:
-            value = evaluate(attribute.expression, scope)
-            yield from _each(name, value, attribute.place, scope, may_be_absent=may_be_absent)
-
-
-def _of_override(body: Body, names: Sequence[str], scope: Scope) -> Iterator[Named]:
-    """`override = { web = { script = "…" } }`: the provisioner's attributes, as they are for one build."""
-    attribute = body.attributes.get("override")
-    if attribute is None or not names:
-        return
-    value = evaluate(attribute.expression, scope)
-    for build in value.values() if isinstance(value, Mapping) else [value]:
-        if not isinstance(build, Mapping):
-            yield from _each("override", build, attribute.place, scope)
-            continue
-        for name in names:
-            if name in build:
-                yield from _each(name, build[name], attribute.place, scope)
-
-
-def _of_arguments(attribute: Attribute | None, scope: Scope) -> Iterator[Named]:
-    """The files behind an `@`. Of arguments that are not known, those that begin with one and may name any file."""
-    if attribute is None:
-        return
-    expression = attribute.expression
-    if not isinstance(expression, Listing):
-        value = evaluate(expression, scope)
-        for one in value if isinstance(value, list) else [value]:
-            named = _AT_FILE.fullmatch(as_text(one) or "")
-            if named or one is UNKNOWN:
-                path = named[1] if named else UNKNOWN
-                yield Named("extra_arguments", path, attribute.place, scope.path_cwd, may_be_absent=True)
-        return
-    for item in expression.items:
-        text = as_text(evaluate(item, scope))
-        first = as_text(evaluate(item.parts[0], scope)) if isinstance(item, Interpolation) and item.parts else None
-        named = _AT_FILE.fullmatch(text or f"{first or ''}…")
-        if named:
-            path = UNKNOWN if text is None else named[1]
-            yield Named("extra_arguments", path, attribute.place, scope.path_cwd, may_be_absent=True)
-
-
-def _each(by: str, value: object, place: Place, scope: Scope, *, may_be_absent: bool = False) -> Iterator[Named]:
-    for one in value if isinstance(value, list) else [value]:
-        yield Named(by, one, place, scope.path_cwd, may_be_absent=may_be_absent)
-
-
-def _of_calls(files: Sequence[SourceFile], scope: Scope) -> Iterator[Named]:
-    # Functions take paths relative to the template's folder, not to where Packer runs (seen with 1.6.6).
+def _evaluated(files: Sequence[SourceFile], builds: Sequence[Build], steps: Sequence[Step]) -> Iterator[Attribute]:
+    """The attributes that are evaluated: of builds and steps that run, and of all that is neither."""
     for file in files:
-        if not file.calls_files:
-            continue
-        for attribute in file.body.walk():
-            for call in calls(attribute.expression):
-                if call.arguments and (call.function.startswith("file") or call.function == "templatefile"):
-                    value = evaluate(call.arguments[0], scope)
-                    absent = call.function == "fileexists"
-                    if call.function == "fileset":
-                        yield from _of_pattern(call, scope)
-                    yield Named(f"{call.function}()", value, call.place, scope.path_root, may_be_absent=absent)
+        for block in file.body.blocks:
+            if block.type not in ("source", "build"):
+                yield from block.body.walk()
+    for body in {id(build.body): build.body for build in builds}.values():
+        yield from body.walk()
+    for block in {id(build.within): build.within for build in builds}.values():
+        yield from block.body.attributes.values()
+    for step in steps:
+        yield from step.body.walk()
 
 
-def _of_pattern(call: Call, scope: Scope) -> Iterator[Named]:
-    """The folder in which a pattern of `fileset(folder, pattern)` looks, where that is not below the folder."""
+def _of_calls(attributes: Iterator[Attribute], scope: Scope) -> Iterator[Named]:
+    # Functions take paths relative to the template's folder, not to where Packer runs (seen with 1.6.6 and 1.16.0).
+    for attribute in attributes:
+        for call, is_sure in _calls(attribute.expression, scope, is_sure=True):
+            if not call.arguments or not reads_files(call):
+                continue
+            by, value = f"{call.function}()", evaluate(call.arguments[0], scope)
+            if call.function == "fileset":
+                yield Named(by, _pattern(call, scope), call.place, scope.path_root, "optional")
+                continue
+            weight: Weight = "needed" if is_sure and call.function != "fileexists" else "optional"
+            use: Use = "template" if call.function == "templatefile" else ""
+            yield Named(by, value, call.place, scope.path_root, weight, use)
+            if value is UNKNOWN:
+                texts = possible_texts(call.arguments[0], scope)
+                yield from _mentions(by, texts, call.place, [scope.path_root], scope, use=use)
+
+
+def _calls(expression: Expression, scope: Scope, *, is_sure: bool) -> Iterator[tuple[Call, bool]]:
+    """The calls in an expression that may be made, and whether they surely are: not within `try`, nor in a branch."""
+    parts = list(parts_of(expression))
+    if isinstance(expression, Call):
+        yield expression, is_sure
+        is_sure = is_sure and expression.function not in _FORGIVING
+    elif not isinstance(expression, Interpolation | Listing | Pairs):
+        condition = evaluate(parts[0], scope) if len(parts) == _CONDITION_AND_BRANCHES else UNKNOWN
+        if isinstance(condition, bool):
+            parts = [parts[0], parts[1 if condition else 2]]
+        else:
+            is_sure = False
+    for part in parts:
+        yield from _calls(part, scope, is_sure=is_sure)
+
+
+def _pattern(call: Call, scope: Scope) -> object:
+    """What `fileset(folder, pattern)` looks for; the whole folder where the pattern is not known."""
     folder, pattern = ([as_text(evaluate(one, scope)) for one in call.arguments] + [None, None])[:2]
-    fixed = _GLOB.split(pattern or "", maxsplit=1)[0].rpartition("/")[0]
-    if folder is not None and ".." in fixed.split("/"):
-        yield Named("fileset()", f"{folder}/{fixed}", call.place, scope.path_root, may_be_absent=True)
+    if folder is None:
+        return UNKNOWN
+    return folder if pattern is None else posixpath.join(folder, pattern)

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
-from reconciler.desired.packer.evaluate import Scope, evaluate
+from reconciler.desired.packer.evaluate import Scope, evaluate, why_unknown
 from reconciler.desired.packer.syntax import Attribute, Block, Body, Expression, Interpolation, Traversal
 from reconciler.desired.packer.value import as_text
 from reconciler.model.errors import Place, UserError
 from reconciler.model.source import SourceRequest
-from reconciler.model.template import Region
+from reconciler.model.template import Copies, Region
 
 DataSources = Mapping[tuple[str, ...], Block]
 """The template's `data` blocks by (type, name)."""
@@ -32,21 +33,54 @@ def read_region(body: Body, *, scope: Scope) -> Region | None:
             return Region(value, None, attribute.place)
 
 
-def read_source(body: Body, *, scope: Scope, data: DataSources) -> tuple[SourceRequest | None, Place | None]:
-    """The template's own choice of a source AMI, and where it is made. None for a choice that is left to variables.
+def read_copies(body: Body, *, scope: Scope) -> Copies | None:
+    """The regions that a builder copies its AMI to, or None where it copies to none."""
+    attribute = body.attributes.get("ami_regions")
+    if attribute is None:
+        return None
+    value = evaluate(attribute.expression, scope)
+    listed = [] if value is None else value if isinstance(value, list) else [value]
+    texts = [as_text(one) for one in listed]
+    # A text is split where the plugin takes a list, which is what the variables of a JSON template can hold.
+    regions = [region.strip() for text in texts if text is not None for region in text.split(",")]
+    found = Copies(tuple(filter(None, dict.fromkeys(regions))), None not in texts, attribute.place)
+    return found if found.regions or not found.all_known else None
+
+
+@dataclass(frozen=True)
+class ReadSource:
+    """What a builder is built on: the request that its template states, or why it states none that can be told."""
+
+    request: SourceRequest | None = None
+    place: Place | None = None
+    unpinned: str | None = None
+
+
+def read_source(body: Body, *, scope: Scope, data: DataSources) -> ReadSource:
+    """The template's own choice of a source AMI, and where it is made.
 
     Raises:
         UserError: an id that is none, or a filter without owners.
     """
+    if _text(body.attributes.get("from_scratch"), scope) == "true":
+        return ReadSource()
     named = body.attributes.get("source_ami")
-    if named is not None:
-        return _named(named, scope=scope, data=data), named.place
-    for block in body.of_type("source_ami_filter"):
-        return _filtered(block.body, block.place, scope=scope), block.place
-    return None, None
+    filters = list(body.of_type("source_ami_filter"))
+    # The plugin takes an empty id for none, and looks at the filter.
+    if named is not None and not (filters and _is_empty(named, scope)):
+        return _named(named, scope=scope, data=data)
+    for block in filters:
+        return _filtered(block.body, block.place, scope=scope)
+    if any(block.type == "dynamic" for block in body.blocks):
+        return ReadSource(unpinned="it is in a dynamic block whose list is not known")
+    return ReadSource(unpinned="it names no source_ami and no source_ami_filter")
 
 
-def _named(attribute: Attribute, *, scope: Scope, data: DataSources) -> SourceRequest | None:
+def _is_empty(attribute: Attribute, scope: Scope) -> bool:
+    return evaluate(attribute.expression, scope) in ("", None)
+
+
+def _named(attribute: Attribute, *, scope: Scope, data: DataSources) -> ReadSource:
     expression = _through_locals(attribute.expression, scope)
     match expression:
         case Traversal(("data", type_, name, _)):
@@ -55,43 +89,56 @@ def _named(attribute: Attribute, *, scope: Scope, data: DataSources) -> SourceRe
                 raise UserError(
                     f'there is no data "{type_}" "{name}"', where=attribute.place, mend="declare it, or mend the name"
                 )
-            return _from_data(type_, block, scope=scope)
+            return replace(_from_data(type_, block, scope=scope), place=attribute.place)
         case _:
             value = as_text(evaluate(expression, scope))
-            return _request(attribute.place, ami={"id": value}) if value else None
+            if value:
+                return ReadSource(_request(attribute.place, ami={"id": value}), attribute.place)
+            why = why_unknown(expression, scope) or "it is empty"
+            return ReadSource(place=attribute.place, unpinned=f"source_ami: {why}")
 
 
-def _from_data(type_: str, block: Block, *, scope: Scope) -> SourceRequest | None:
+def _from_data(type_: str, block: Block, *, scope: Scope) -> ReadSource:
     if type_ == "amazon-ami":
         return _filtered(block.body, block.place, scope=scope)
     if type_ == "amazon-parameterstore" and "name" in block.body.attributes:
-        name = as_text(evaluate(block.body.attributes["name"].expression, scope))
-        return _request(block.place, ssm=name) if name else None
-    return None
+        name = _text(block.body.attributes["name"], scope)
+        if name:
+            return ReadSource(_request(block.place, ssm=name), block.place)
+    return ReadSource(place=block.place, unpinned=f"Packer reads it of data.{'.'.join(block.labels)}")
 
 
-def _filtered(body: Body, place: Place, *, scope: Scope) -> SourceRequest | None:
-    """A filter as a request, or None if any of it can't be known."""
+def _text(attribute: Attribute | None, scope: Scope) -> str | None:
+    return as_text(evaluate(attribute.expression, scope)) if attribute is not None else None
+
+
+def _filtered(body: Body, place: Place, *, scope: Scope) -> ReadSource:
+    """A filter as a request, if all of it can be known."""
     filters: dict[str, list[str]] = {}
-    if "filters" in body.attributes:
-        value = evaluate(body.attributes["filters"].expression, scope)
-        if not isinstance(value, dict):
-            return None
-        for key, one in value.items():
-            texts = _texts(one)
-            if texts is None:
-                return None
-            filters[key] = texts
+    for key, one in _members(body, scope).items():
+        texts = _texts(one)
+        if texts is None or key is None:
+            return ReadSource(place=place, unpinned=f"of its filter {key or 'a part'} is not known")
+        filters[key] = texts
     owners: list[str] | None = []
     if "owners" in body.attributes:
-        owners = _texts(evaluate(body.attributes["owners"].expression, scope))
+        value = evaluate(body.attributes["owners"].expression, scope)
+        # The plugin takes a list, and splits a text where one is given to it.
+        owners = value.split(",") if isinstance(value, str) else _texts(value)
     if owners is None:
-        return None
+        return ReadSource(place=place, unpinned="of its filter the owners are not known")
     ami: dict[str, object] = {"owners": owners}
     for key in ("name", "architecture"):
         if len(filters.get(key, ())) == 1:
             ami[key] = filters.pop(key)[0]
-    return _request(place, ami={**ami, "filters": filters})
+    return ReadSource(_request(place, ami={**ami, "filters": filters}), place)
+
+
+def _members(body: Body, scope: Scope) -> Mapping[str | None, object]:
+    """The filters by name. One that is not known has none."""
+    attribute = body.attributes.get("filters")
+    value = evaluate(attribute.expression, scope) if attribute is not None else {}
+    return value if isinstance(value, dict) else {None: value}
 
 
 def _texts(value: object) -> list[str] | None:

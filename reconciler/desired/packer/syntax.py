@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
+from reconciler.desired.packer.language.numbers import Number
 from reconciler.model.errors import Place
+
+if TYPE_CHECKING:
+    from reconciler.desired.packer.language.values import Value
 
 
 @dataclass(frozen=True, slots=True)
 class Constant:
     """A literal: text, a number, true, false or null."""
 
-    value: str | int | float | bool | None
+    value: str | int | float | bool | Number | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +30,7 @@ class Traversal:
 
 @dataclass(frozen=True, slots=True)
 class Interpolation:
-    """Text with expressions in it: `"${path.root}/setup.sh"`."""
+    """Text with expressions in it: `"${path.root}/setup.sh"`. One part alone is itself, of whatever type."""
 
     parts: tuple[Expression, ...]
 
@@ -47,11 +51,85 @@ class Pairs:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """A function call."""
+    """A function call. With `spread`, the members of the last argument are arguments: `merge(maps...)`."""
 
     function: str
     arguments: tuple[Expression, ...]
     place: Place
+    spread: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """`a + b`, or with one operand `-a` or `!a`."""
+
+    operator: str
+    operands: tuple[Expression, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditional:
+    """`condition ? yes : no`, also as a directive of a text."""
+
+    condition: Expression
+    yes: Expression
+    no: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Index:
+    """`base[key]`."""
+
+    base: Expression
+    key: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`base.name`, of anything but a path to a named thing."""
+
+    base: Expression
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Splat:
+    """`base[*].name` and `base.*.name`: `each` is what is made of every ITEM."""
+
+    base: Expression
+    each: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """What stands for one member within a splat."""
+
+
+@dataclass(frozen=True, slots=True)
+class For:
+    """`[for k, v in c : value if condition]`, with a `key` `{for … : key => value}`, with `groups` `value...`."""
+
+    names: tuple[str, ...]
+    collection: Expression
+    value: Expression
+    key: Expression | None = None
+    condition: Expression | None = None
+    groups: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The members of a list as one text: `%{for}` in a text."""
+
+    parts: Expression
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """An expression of a `dynamic` block's content, with what its iterators stand for."""
+
+    expression: Expression
+    names: Mapping[str, Value]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +139,14 @@ class Opaque:
     parts: tuple[Expression, ...] = ()
 
 
-Expression: TypeAlias = "Constant | Traversal | Interpolation | Listing | Pairs | Call | Opaque"
+Expression: TypeAlias = (
+    "Constant | Traversal | Interpolation | Listing | Pairs | Call | Operation | Conditional | Index | Member | Splat "
+    "| Item | For | Joined | Bound | Opaque"
+)
+EXPRESSIONS = (
+    Constant, Traversal, Interpolation, Listing, Pairs, Call, Operation, Conditional, Index, Member, Splat, Item, For,
+    Joined, Bound, Opaque,
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -132,13 +217,34 @@ def calls(expression: Expression) -> Iterator[Call]:
     """Every function call within an expression, outermost first."""
     waiting = [expression]
     while waiting:
-        match waiting.pop():
-            case Call() as call:
-                yield call
-                waiting.extend(call.arguments)
-            case Interpolation(parts) | Opaque(parts) | Listing(parts):
-                waiting.extend(parts)
-            case Pairs(members):
-                waiting.extend(one for member in members for one in member)
-            case _:
-                pass
+        one = waiting.pop()
+        if isinstance(one, Call):
+            yield one
+        waiting.extend(parts_of(one))
+
+
+def parts_of(expression: Expression) -> tuple[Expression, ...]:
+    """The expressions that an expression is made of directly."""
+    parts: tuple[Expression | None, ...] = ()
+    match expression:
+        case Interpolation(inner) | Opaque(inner) | Listing(inner):
+            parts = inner
+        case Pairs(members):
+            parts = tuple(one for member in members for one in member)
+        case Call():
+            parts = expression.arguments
+        case Operation():
+            parts = expression.operands
+        case Conditional(condition, yes, no):
+            parts = (condition, yes, no)
+        case Index(base, key):
+            parts = (base, key)
+        case Member(base) | Joined(base) | Bound(base):
+            parts = (base,)
+        case Splat(base, each):
+            parts = (base, each)
+        case For():
+            parts = (expression.collection, expression.value, expression.key, expression.condition)
+        case _:
+            pass
+    return tuple(part for part in parts if part is not None)

@@ -8,10 +8,15 @@ from dataclasses import dataclass, field
 from reconciler.desired.complaints import as_one
 from reconciler.desired.packer.artifacts import check_for_amis
 from reconciler.desired.packer.builders import Format, read_builds
-from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
+from reconciler.desired.packer.dynamic import expanded
+from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
-from reconciler.desired.packer.named_files import named_files, paths_in_commands
+from reconciler.desired.packer.functions.paths import Files, NoFiles
+from reconciler.desired.packer.named_files import named_files
 from reconciler.desired.packer.notes import notes_on_builds
+from reconciler.desired.packer.programs import read_programs
+from reconciler.desired.packer.requirements import read_requirements
+from reconciler.desired.packer.steps import steps_that_run
 from reconciler.desired.packer.syntax import Block, SourceFile
 from reconciler.desired.packer.top_level import (
     builders_named_twice,
@@ -20,11 +25,10 @@ from reconciler.desired.packer.top_level import (
     wrong_blocks,
 )
 from reconciler.desired.packer.undeclared import circular, undeclared
-from reconciler.desired.packer.unfit import notes_on_unset, unfit, without_value
-from reconciler.desired.packer.value import as_text
-from reconciler.desired.packer.variables import read_variables, variable_values
+from reconciler.desired.packer.unfit import invalid, notes_on_unset, unfit, without_value
+from reconciler.desired.packer.variables import given_to, notes_on_own, read_variables, variable_values
 from reconciler.model.errors import Place, UserError
-from reconciler.model.template import Reference, Template
+from reconciler.model.template import GIVEN_TAGS, Reference, Template
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,8 @@ class Setting:
     variables: Mapping[str, object] = field(default_factory=dict)
     var_files: tuple[SourceFile, ...] = ()
     """In the order in which Packer reads them; the last one counts."""
+    files: Files = field(default_factory=NoFiles)
+    """What functions may read: the files of the repository at the commit in hand."""
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,6 @@ class ReadTemplate:
     template: Template
     reads: tuple[Read, ...]
     notes: tuple[str, ...]
-    mentions: tuple[Read, ...] = ()
-    """Paths that a command of the template names, and may read."""
     problems: tuple[UserError, ...] = ()
     """What Packer is sure to refuse, although all that is asked here of the template could be read."""
 
@@ -63,40 +67,55 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     _refuse_wrong_blocks(files, blocks, syntax)
     attributes = tuple(local_attributes(blocks))
     local_values = dict(attributes)
+    variables = read_variables(blocks)
+    ours = given_to(variables)
+    values = variable_values(blocks, setting.var_files, setting.variables, ours=ours, syntax=syntax)
     scope = Scope(
-        variable_values(blocks, setting.var_files, setting.variables),
+        values,
         {name: attribute.expression for name, attribute in local_values.items()},
         path_root=_in_checkout(setting.folder),
         path_cwd=_in_checkout(setting.working_dir),
+        files=setting.files,
     )
+    files = expanded(files, scope)
+    blocks = tuple(block for file in files for block in file.body.blocks)
     builds = read_builds(blocks, scope=scope, syntax=syntax, only=setting.only, template=Place(files[0].path))
-    check_for_amis(builds)
-    named = tuple(named_files(files, builds, scope=scope))
+    check_for_amis(builds, scope)
+    steps = tuple(steps_that_run(builds, scope=scope, syntax=syntax))
+    named = tuple(named_files(files, builds, steps, scope=scope))
     reads = read_references(named)
-    variables = read_variables(blocks)
+    required = read_requirements(blocks, builds, scope=scope, syntax=syntax)
     template = Template(
         format=syntax,
         files=tuple(file.path for file in files),
         builders=tuple(build.builder for build in builds),
         variables=variables,
-        references=tuple(Reference(one.path, one.place) for one in reads),
-        plugins=_plugins(blocks, scope),
-        required_version=_required_version(blocks, scope),
+        references=tuple(Reference(one.path, one.place) for one in reads if one.weight != "mentioned"),
+        plugins={name: asked.text for name, asked in required.plugins.items()},
+        plugin_places={name: asked.place for name, asked in required.plugins.items()},
+        required_version=required.version.text if required.version else "",
+        required_version_place=required.version.place if required.version else None,
+        components=required.components,
+        programs=tuple(read_programs(builds, steps, scope=scope)),
     )
-    missing = without_value(blocks, builds, setting.var_files, declared=setting.variables, syntax=syntax)
+    if syntax == "json":
+        ours -= GIVEN_TAGS  # Its variables are strings.
+    missing = without_value(blocks, builds, setting.var_files, given=ours, declared=setting.variables)
     notes = (
-        *notes_on_builds(builds, scope=scope, declares_run_tags="run_tags" in variables),
+        *notes_on_builds(builds, scope=scope, declares_run_tags=template.takes("run_tags")),
         *notes_on_references(named),
         *notes_on_locals(attributes),
         *notes_on_unset(missing, syntax=syntax),
+        *notes_on_own(variables),
     )
     problems = (
         *unfit(variables, setting.var_files, missing=missing, syntax=syntax),
+        *invalid(blocks, values),
         *undeclared(files, builds, variables=variables.keys(), local_values=local_values),
         *circular(local_values),
+        *required.problems,
     )
-    mentions = read_references(paths_in_commands(files, scope=scope))
-    return ReadTemplate(template, reads, notes, mentions, problems)
+    return ReadTemplate(template, reads, notes, problems)
 
 
 def _refuse_wrong_blocks(files: Sequence[SourceFile], blocks: Sequence[Block], syntax: Format) -> None:
@@ -108,23 +127,3 @@ def _refuse_wrong_blocks(files: Sequence[SourceFile], blocks: Sequence[Block], s
 
 def _in_checkout(path: str) -> str:
     return CHECKOUT if path == "." else f"{CHECKOUT}/{path}"
-
-
-def _plugins(blocks: Sequence[Block], scope: Scope) -> dict[str, str]:
-    """Required plugins: name to `source constraint`."""
-    found: dict[str, str] = {}
-    for block in (inner for outer in blocks if outer.type == "packer" for inner in outer.body.blocks):
-        if block.type != "required_plugins":
-            continue
-        for name, attribute in block.body.attributes.items():
-            value = evaluate(attribute.expression, scope)
-            if isinstance(value, dict):
-                parts = (as_text(value.get("source")), as_text(value.get("version")))
-                found[name] = " ".join(part for part in parts if part)
-    return dict(sorted(found.items()))
-
-
-def _required_version(blocks: Sequence[Block], scope: Scope) -> str:
-    wanted = [block.body.attributes.get("required_version") for block in blocks if block.type == "packer"]
-    texts = [as_text(evaluate(one.expression, scope)) for one in wanted if one is not None]
-    return ", ".join(text for text in texts if text)

@@ -40,8 +40,10 @@ def _rows(difference: Difference) -> Iterator[_Row]:
         if moved:
             yield noun, "changed", moved.old, f"→ {moved.new}"
     for noun, listed in words.listings(difference):
-        yield from ((noun, "added", one, "") for one in listed.added)
-        yield from ((noun, "removed", one, "") for one in listed.removed)
+        changed, others = words.apart(listed)
+        yield from ((noun, "changed", name, f"{moved.old} → {moved.new}") for name, moved in changed)
+        yield from ((noun, "added", one, "") for one in others.added)
+        yield from ((noun, "removed", one, "") for one in others.removed)
     for name, change in words.named(difference):
         versions = change.new or change.old or ""
         if change.old is not None and change.new is not None:

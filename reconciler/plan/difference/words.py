@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
-from reconciler.model.difference import Difference, Listed, PackageChange
+from reconciler.model.difference import Difference, Listed, Moved, PackageChange
 from reconciler.model.printable import visible
 from reconciler.plan.markdown import code, escape
 
@@ -88,7 +88,10 @@ def _package_parts(difference: Difference) -> Iterator[str]:
 def _parts_beside(difference: Difference) -> Iterator[str]:
     yield from _moves(difference)
     for noun, listed in listings(difference):
-        for sign, found in (("+", listed.added), ("-", listed.removed)):
+        changed, others = apart(listed)
+        if changed:
+            yield f"{_count(len(changed), noun)} changed"
+        for sign, found in (("+", others.added), ("-", others.removed)):
             if found:
                 yield f"{sign}{_count(len(found), noun)}"
 
@@ -97,8 +100,10 @@ def _beside(difference: Difference) -> Iterator[str]:
     """A line for everything that is no package."""
     yield from _moves(difference)
     for noun, listed in listings(difference):
-        yield from (f"added {noun} {one}" for one in listed.added)
-        yield from (f"removed {noun} {one}" for one in listed.removed)
+        changed, others = apart(listed)
+        yield from (f"{noun} {name} {moved.old} → {moved.new}" for name, moved in changed)
+        yield from (f"added {noun} {one}" for one in others.added)
+        yield from (f"removed {noun} {one}" for one in others.removed)
 
 
 def _moves(difference: Difference) -> Iterator[str]:
@@ -118,13 +123,44 @@ def listings(difference: Difference) -> tuple[tuple[str, Listed], ...]:
     )
 
 
+def apart(listed: Listed) -> tuple[list[tuple[str, Moved]], Listed]:
+    """What is there under the same name as before, and otherwise (`deploy`, and another user id); then the rest.
+
+    A name is what stands before a blank and a bracket (`model/inventory.py`). One that is there twice came or went.
+    """
+    before, now = _by_name(listed.removed), _by_name(listed.added)
+    both = [name for name in before if len(before[name]) == len(now.get(name, ())) == 1]
+    changed = [(name, Moved(old=_facts(before[name][0]), new=_facts(now[name][0]))) for name in both]
+    return changed, Listed(
+        added=tuple(one for one in listed.added if _name(one) not in both),
+        removed=tuple(one for one in listed.removed if _name(one) not in both),
+    )
+
+
+def _by_name(entries: Iterable[str]) -> dict[str, list[str]]:
+    named: dict[str, list[str]] = {}
+    for one in entries:
+        named.setdefault(_name(one), []).append(one)
+    return named
+
+
+def _name(entry: str) -> str:
+    return entry.partition(" (")[0]
+
+
+def _facts(entry: str) -> str:
+    return entry.partition(" (")[2].removesuffix(")") or "nobody's"
+
+
 def _rows(difference: Difference) -> Iterator[str]:
     for noun, moved in (("system", difference.os), ("kernel", difference.kernel)):
         if moved:
             yield _row("changed", noun, moved.old, moved.new)
     for noun, listed in listings(difference):
-        yield from (_row("added", noun, "", one) for one in listed.added)
-        yield from (_row("removed", noun, one, "") for one in listed.removed)
+        changed, others = apart(listed)
+        yield from (_row("changed", f"{noun} {code(visible(name))}", moved.old, moved.new) for name, moved in changed)
+        yield from (_row("added", noun, "", one) for one in others.added)
+        yield from (_row("removed", noun, one, "") for one in others.removed)
     for name, change in named(difference):
         yield _row(change.change, code(visible(name)), change.old or "", change.new or "")
 

@@ -41,7 +41,7 @@ def check_statement(evidence: Evidence) -> Iterator[Finding]:
 
 def _no_statement(evidence: Evidence) -> Finding:
     """A record of before there was provenance has none; or somebody took it away to change what it covered."""
-    what = "no provenance was written for it"
+    what = "no provenance was written for it" + (", as nobody here built it" if evidence.build.adopted else "")
     if evidence.sign and not evidence.signed_by_commits:
         return finding("statement", "not proven", f"{what}, {_NOR_COMMITS}")
     return finding("statement", "not proven", what, required=False)
@@ -149,7 +149,9 @@ def _tag_differs(tagged: Build, evidence: Evidence) -> list[str]:
         before, then = _fields(tagged), _fields(evidence.first)
         return sorted(name for name in before.keys() | then.keys() if before.get(name) != then.get(name))
     before, now = record_of(tagged), record_of(evidence.build)
-    differs = sorted(name for name in before if before[name] != now.get(name))
+    # What was taken as it was may have been tested later, when somebody asked for that.
+    later = {"smoke_test", "inventory"} if evidence.build.adopted is not None else set()
+    differs = sorted(name for name in before.keys() - later if before[name] != now.get(name))
     # It may since have been lost and copied anew, so an id by itself is no contradiction; none of them alike is.
     ids = {artifact.id for artifact in tagged.artifacts}
     first = {artifact.id for artifact in evidence.first.artifacts}
@@ -162,7 +164,7 @@ def _made_together(evidence: Evidence) -> bool:
 
 def _fields(build: Build) -> dict[str, Any]:
     """A record without what is only known when it lands on the branch, after the tag was written."""
-    later = {"recorded", "provenance", "phase", "verified"}
+    later = {"recorded", "provenance", "phase", "was_stable", "verified"}
     return build.model_dump(mode="json", exclude_defaults=True, exclude=later)
 
 

@@ -147,7 +147,7 @@ class Evidence:
 
 def settled(build: Build) -> dict[str, Any]:
     """What of a record no later commit changes, but one that records the build anew."""
-    later = {"files", "artifacts", "verified", "verdict", "phase", "provenance"}
+    later = {"files", "artifacts", "verified", "verdict", "phase", "was_stable", "provenance"}
     return build.model_dump(mode="json", exclude_defaults=True, exclude=later)
 
 

@@ -28,7 +28,7 @@ def judge(evidence: Evidence) -> Verification:
         *check_smoke_test(evidence),
         *check_sbom(evidence),
         *check_tag(evidence),
-        *judge_source(evidence.build, evidence.parent),
+        *judge_source(evidence.build, evidence.parent, first=evidence.first),
         *judge_registry(evidence.build, evidence.looks),
     )
     return verdict(evidence.image, evidence.build.id, findings, parent=evidence.parent.found)
@@ -63,6 +63,10 @@ def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
     if digest(build.components) != build.key:
         yield finding("content", "wrong", "its key is not that of the components that are recorded beside it")
         return
+    if build.adopted is not None:
+        what = f"what it was built from: it was taken as it was on {build.adopted.at[:10]} (`reconciler adopt`)"
+        yield finding("content", "not proven", what)
+        return
     if build.source is not None and build.components.get(SOURCE) not in (None, digest(build.source.identity)):
         yield finding("content", "wrong", f"its key is that of a build on another source than {build.source}")
         return
@@ -83,6 +87,10 @@ def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
 def _commit(evidence: Evidence) -> Iterator[Finding]:
     build, branch = evidence.build, evidence.branch
     short = build.commit[:7]
+    if build.adopted is not None:
+        what = f"from which commit it was built: it stands for what {short} asks for"
+        yield finding("commit", "not proven", what, required=False)
+        return
     on_branch = _is_same(evidence.at_recorded, build)
     held = f"what it held is on {branch} as of {evidence.recorded.short}"
     if evidence.on_branch:
@@ -177,11 +185,24 @@ def _signatures(evidence: Evidence) -> Iterator[Finding]:
         yield judge_signature("commit-signature", one.signature, f"the commit {one.short}", needed=one.needed)
 
 
-def judge_source(build: Build, parent: Parent) -> Iterator[Finding]:
-    """What is known of what a build stands on: an image from outside, or a parent's build and its recorded key."""
+def judge_source(build: Build, parent: Parent, *, first: Build | None = None) -> Iterator[Finding]:
+    """What is known of what a build stands on: an image from outside, or a parent's build and its recorded key.
+
+    `first` is the record as it was first written, with the artifact that Packer left; the same as now if absent.
+    """
     pin = build.source
-    if pin is None:
+    left = (first or build).artifacts if pin is not None and (pin.ami is not None or pin.artifacts) else ()
+    if build.adopted is not None:
+        against = f"; {pin} is what it is measured against" if pin is not None else ""
+        yield finding("source", "not proven", f"on what it was built{against}", required=False)
+    elif pin is None:
         yield finding("source", "not proven", "on a source that nobody pinned: its template chose", required=False)
+    elif left and all(pin.artifact_in(artifact.location) is None for artifact in left):
+        where = join(sorted({artifact.location for artifact in left}))
+        what = (
+            f"on {pin}: it was recorded in {where} alone, where that source is not, and EC2 builds where the source is"
+        )
+        yield finding("source", "not proven", what, required=pin.ami is None)
     elif pin.ami is not None:
         keyed = SOURCE in build.components
         what = f"on {pin} ({pin.ami.id} in {pin.ami.region}), an image from outside of this repository"

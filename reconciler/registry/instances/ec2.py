@@ -15,6 +15,7 @@ from reconciler.registry.instances.console import last_lines, read_console
 from reconciler.registry.instances.dismantle import Parts, dismantle
 from reconciler.registry.instances.living import look_up
 from reconciler.registry.instances.protocol import BootRequest, Instance
+from reconciler.registry.instances.ssh_key import public_half
 from reconciler.registry.instances.tags import KEEP_TAG
 from reconciler.registry.session import Clients, configured_attempts
 
@@ -78,6 +79,11 @@ class Ec2Instances:
         parts = Parts(instance.key_name, instance.private_key, instance.id, instance.security_group)
         with translated(f"terminating {instance.id} in {instance.location}"):
             dismantle(self._clients.ec2(instance.location), parts, clock=self._clock, polling=self._polling)
+
+    def public_key(self, location: str, key_pair: str, *, since: datetime) -> str | None:
+        """What EC2 has of a key pair: it keeps the public half alone. See `Instances.public_key`."""
+        with translated(f"reading the key pair {key_pair} in {location}"):
+            return public_half(self._clients.ec2(location), key_pair, since=since, clock=self._clock)
 
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
         """Remove what killed runs left. See `Instances.sweep`."""

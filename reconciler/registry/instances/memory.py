@@ -39,6 +39,8 @@ class MemoryInstances:
     """Set it, and nothing can be booted."""
     calls: Counter[str] = field(default_factory=Counter)
     """How often each method was called."""
+    key_pairs: dict[str, tuple[str, datetime]] = field(default_factory=dict)
+    """The public half of each key pair that there is, and when it was made, by name."""
     requests: list[BootRequest] = field(default_factory=list)
     """Every boot that was asked for, in order."""
     _born: dict[str, Instance] = field(default_factory=dict)
@@ -107,6 +109,12 @@ class MemoryInstances:
         with self._asked("terminate", instance.location):
             self._ended[instance.id] = "terminated"
             instance.private_key.unlink(missing_ok=True)
+
+    def public_key(self, location: str, key_pair: str, *, since: datetime) -> str | None:
+        """What `key_pairs` has. See `Instances.public_key`."""
+        with self._asked("public_key", location):
+            public, made = self.key_pairs.get(key_pair, ("", since))
+            return public if public and made >= since else None
 
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
         """End what has had its time. See `Instances.sweep`."""

@@ -82,6 +82,12 @@ class Instances(Protocol):
         that takes longer. Only the security group is left then, for a later sweep.
         """
 
+    def public_key(self, location: str, key_pair: str, *, since: datetime) -> str | None:
+        """The public half of a key pair that was made since then, as a line of authorized_keys.
+
+        None where there is none of that name, or an older one.
+        """
+
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
         """Remove what killed runs of this fleet left behind there; returns the ids of the instances.
 

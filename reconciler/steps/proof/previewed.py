@@ -52,7 +52,7 @@ def find_preview(repository: Repository, image: str, asked: str) -> Preview | No
     build = built(message, wanted[0])
     if build is None:
         return None
-    target = repository.resolve(f"refs/tags/{wanted[0]}")
+    target = repository.tagged_commit(wanted[0])
     return Preview(build, wanted[0], target, branches_with(repository.git, target))
 
 

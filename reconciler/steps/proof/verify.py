@@ -122,7 +122,7 @@ class Verifier:
             build=build,
             branch=self.branch,
             whose=preview.whose,
-            tag=preview.tag,
+            tag=self.repository.git.tag(preview.tag),
             target=preview.target,
             signature=self._signature(self.repository.tag_object(preview.tag)),
             needed=self._rule.of_now(),
@@ -267,9 +267,9 @@ class Verifier:
             message = tag_message(self.repository.git, name)
             if message is None:
                 continue
-            target = self.repository.resolve(f"refs/tags/{name}")
+            target = self.repository.tagged_commit(name)
             signature = self._signature(self.repository.tag_object(name))
-            return TagRecord(name, target, built(message, name), signature)
+            return TagRecord(self.repository.git.tag(name), target, built(message, name), signature)
         return None
 
 

@@ -12,13 +12,19 @@ from typing import Any, Protocol
 import pytest
 
 from reconciler.build.build import Packer
-from reconciler.build.packer import Binary, find
+from reconciler.build.packer.binary import Binary, find
 from reconciler.build.protocol import BuildRequest
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place
 from reconciler.model.events import Event
 from reconciler.model.fleet import Image
 from reconciler.model.template import Builder, Template, Variable
+
+
+def where_packer_is() -> dict[str, str]:
+    """The variables by which Packer and its plugins are found."""
+    return {name: os.environ[name] for name in ("PATH", "PACKER_PLUGIN_PATH") if name in os.environ}
+
 
 BUILD_ID = "20261122T101530Z-1a2b3c4"
 
@@ -34,6 +40,8 @@ class Requests(Protocol):
         packer: dict[str, Any] | None = None,
         variables: tuple[Variable, ...] = (),
         plugins: dict[str, str] | None = None,
+        required_version: str = "",
+        components: tuple[str, ...] = (),
         **request: Any,
     ) -> BuildRequest: ...
 
@@ -47,6 +55,8 @@ def requests(tmp_path: Path) -> Requests:
         packer: dict[str, Any] | None = None,
         variables: tuple[Variable, ...] = (),
         plugins: dict[str, str] | None = None,
+        required_version: str = "",
+        components: tuple[str, ...] = (),
         **request: Any,
     ) -> BuildRequest:
         export = tmp_path / "export"
@@ -56,16 +66,22 @@ def requests(tmp_path: Path) -> Requests:
             path.write_text(text)
             path.chmod(0o755 if name.endswith(".sh") else 0o644)
         templates = tuple(f"desired/web/{name}" for name in files if name.endswith((".pkr.hcl", ".pkr.json", ".json")))
+        is_json = templates[0].endswith("template.json")
         image = Image(
             name="web",
             folder="desired/web",
             declaration=Declaration(packer=PackerSettings(**(packer or {}))),
             template=Template(
-                format="json" if templates[0].endswith("template.json") else "hcl2",
+                format="json" if is_json else "hcl2",
                 files=templates,
-                builders=tuple(Builder(name, name.split(".")[-2], Place(templates[0])) for name in builders),
+                builders=tuple(
+                    Builder(name.split(".")[-1] if is_json else name, name.split(".")[-2], Place(templates[0]))
+                    for name in builders
+                ),
                 variables={variable.name: variable for variable in variables},
                 plugins=plugins or {},
+                required_version=required_version,
+                components=components,
             ),
             source=None,
             regions=(),
@@ -78,7 +94,7 @@ def requests(tmp_path: Path) -> Requests:
             "export": export,
             "run_folder": tmp_path / "run",
             "log": tmp_path / "logs" / "web.log",
-            "environment": {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home")},
+            "environment": {**where_packer_is(), "HOME": str(tmp_path / "home")},
             "timeout": 60.0,
         }
         return BuildRequest(image=image, **{**values, **request})
@@ -87,7 +103,8 @@ def requests(tmp_path: Path) -> Requests:
 
 
 @pytest.fixture(scope="session")
-def binary() -> Binary:
+def binary(packer_on_path: str) -> Binary:
+    assert packer_on_path, "mark the test `packer`"
     return find(os.environ)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -27,15 +28,10 @@ build {
 ARTIFACT = Artifact(kind="file", builder="file.web", location="", id="made")
 
 
-@pytest.fixture(params=[pytest.param("packer", marks=pytest.mark.packer), "simulated"])
-def builder(request: pytest.FixtureRequest) -> Builder:
-    if request.param == "simulated":
-        return SimulatedBuilder(artifacts=lambda _: (ARTIFACT,))
-    packer: Packer = request.getfixturevalue("packer")
-    return packer
+Holds = Callable[[Builder, Any, Any, threading.Event], None]
 
 
-def test_a_build_tells_its_start_and_steps_and_returns_what_it_left(
+def a_build_tells_its_start_and_steps_and_returns_what_it_left(
     builder: Builder, requests: Any, heard: Any, cancelled: threading.Event
 ) -> None:
     request = requests({"web.pkr.hcl": TEMPLATE}, builders=("file.web",), estimate_seconds=7)
@@ -50,7 +46,7 @@ def test_a_build_tells_its_start_and_steps_and_returns_what_it_left(
     assert len(heard.events) > 1
 
 
-def test_a_build_cancelled_while_it_runs_is_a_failure_that_says_so(
+def a_build_cancelled_while_it_runs_is_a_failure_that_says_so(
     builder: Builder, requests: Any, heard: Any, cancelled: threading.Event
 ) -> None:
     def cancel(event: Event) -> None:
@@ -65,3 +61,20 @@ def test_a_build_cancelled_while_it_runs_is_a_failure_that_says_so(
 
     assert caught.value.cause == "cancelled"
     assert heard.events[0].name == Started.name
+
+
+CONTRACT = (
+    a_build_tells_its_start_and_steps_and_returns_what_it_left,
+    a_build_cancelled_while_it_runs_is_a_failure_that_says_so,
+)
+
+
+@pytest.mark.packer
+@pytest.mark.parametrize("holds", CONTRACT, ids=lambda holds: holds.__name__)
+def test_of_packer(holds: Holds, packer: Packer, requests: Any, heard: Any, cancelled: threading.Event) -> None:
+    holds(packer, requests, heard, cancelled)
+
+
+@pytest.mark.parametrize("holds", CONTRACT, ids=lambda holds: holds.__name__)
+def test_of_the_simulation(holds: Holds, requests: Any, heard: Any, cancelled: threading.Event) -> None:
+    holds(SimulatedBuilder(artifacts=lambda _: (ARTIFACT,)), requests, heard, cancelled)

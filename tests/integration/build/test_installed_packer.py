@@ -12,17 +12,17 @@ import pytest
 
 from reconciler.build.build import Packer
 from reconciler.build.failure import BuildFailed
-from reconciler.build.packer import find
+from reconciler.build.packer.binary import find
 from reconciler.model.errors import Transient, UserError
 
 
 def install(folder: Path, script: str) -> dict[str, str]:
-    """Put a program named packer on a PATH of its own; returns that environment."""
+    """Put a program named packer on a PATH that has no other; returns that environment."""
     folder.mkdir(exist_ok=True)
     program = folder / "packer"
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
-    return {"PATH": f"{folder}:{os.environ['PATH']}", "HOME": str(folder)}
+    return {"PATH": str(folder), "HOME": str(folder)}
 
 
 def speaks(version: str) -> str:
@@ -38,7 +38,9 @@ def test_the_installed_packer_is_found_with_its_version() -> None:
 
 
 def test_a_packer_that_is_not_installed_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="Packer is not installed: no `packer` on the PATH\n  install it"):
+    with pytest.raises(
+        UserError, match="Packer is not installed: no `packer` on the PATH\n  get one: `reconciler packer`"
+    ):
         find({"PATH": str(tmp_path)})
 
 
@@ -68,7 +70,32 @@ def test_another_program_of_that_name_is_named_with_what_it_printed(tmp_path: Pa
 
 def test_a_program_that_prints_nothing_is_told(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="printed nothing"):
-        find(install(tmp_path, "cat >/dev/null"))
+        find(install(tmp_path, "exit 0"))
+
+
+def test_another_program_of_that_name_is_passed_over_for_the_one_behind_it(tmp_path: Path) -> None:
+    first = install(tmp_path / "first", "echo 'usage: packer DICTIONARY'")["PATH"]
+    second = install(tmp_path / "second", "exit 3")["PATH"]
+    third = install(tmp_path / "third", speaks("1.9.5"))["PATH"]
+
+    binary = find({"PATH": f"{first}:{second}:{third}"})
+
+    assert (binary.path, binary.version) == (f"{third}/packer", (1, 9, 5))
+    assert binary.passed_over == (
+        f'{first}/packer is not Packer: asked for its version it printed "usage: packer DICTIONARY"',
+        f"{second}/packer is not Packer: asked for its version it printed nothing",
+    )
+
+
+def test_where_all_are_other_programs_each_is_named(tmp_path: Path) -> None:
+    first = install(tmp_path / "first", "echo 'usage: packer DICTIONARY'")["PATH"]
+    second = install(tmp_path / "second", speaks("1.5.6"))["PATH"]
+
+    with pytest.raises(UserError) as caught:
+        find({"PATH": f"{first}:{second}"})
+
+    assert caught.value.what.startswith(f"{first}/packer is not Packer")
+    assert caught.value.mend[0] == f"{second}/packer is Packer 1.5.6; 1.6.0 or later is needed"
 
 
 PLUGIN_TEMPLATE = {"web.pkr.hcl": "# the fake reads nothing"}
@@ -102,7 +129,7 @@ case "$1" in plugins) echo {tmp_path}/{PLUGIN};; build) {BUILDS};; esac"""
         "packer": f"sha256:{hashlib.sha256(packer).hexdigest()}",
     }
     commands = [line.split()[0] for line in (tmp_path / "commands").read_text().splitlines()]
-    assert commands == ["init", "build", "plugins"]
+    assert commands == ["init", "plugins", "build"]
 
 
 def test_plugins_that_cannot_be_fetched_are_worth_another_try(
@@ -111,8 +138,10 @@ def test_plugins_that_cannot_be_fetched_are_worth_another_try(
     environment = install(tmp_path / "bin", f"{speaks('1.16.0')}\necho '403 API rate limit exceeded' >&2; exit 1")
     request = requests(PLUGIN_TEMPLATE, builders=("file.web",), plugins=PLUGINS, environment=environment)
 
-    with pytest.raises(Transient, match="`packer init` failed: 403 API rate limit exceeded"):
+    with pytest.raises(Transient, match="`packer init` failed: 403 API rate limit exceeded") as caught:
         Packer(find(environment)).build(request, listener=heard, cancelled=cancelled)
+
+    assert caught.value.mend == ("`packer plugins install github.com/hashicorp/amazon '>= 1.2'`",)
 
     assert list(request.run_folder.iterdir()) == []
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -95,11 +94,10 @@ NewRunner = Callable[[Images], Runner]
 
 
 @pytest.fixture(scope="module")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def sandbox(packer_on_path: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    assert packer_on_path, "mark the test `packer`"
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    if shutil.which("packer") is None:
-        pytest.skip("needs packer")
     with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 
@@ -113,7 +111,8 @@ def new_images(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Ne
         # Artifacts of different tests live in one sandbox: the fleet's name, from the origin's, tells them apart.
         origin = folder / f"fleet-{os.urandom(4).hex()}.git"
         (folder / "gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.org\n[init]\ndefaultBranch = main\n")
-        inherited = {key: os.environ[key] for key in ("LANG", "LC_ALL", "TMPDIR") if key in os.environ}
+        asked = ("LANG", "LC_ALL", "TMPDIR", "PACKER_PLUGIN_PATH")
+        inherited = {key: os.environ[key] for key in asked if key in os.environ}
         environment = {
             **inherited,
             **sandbox.environment,

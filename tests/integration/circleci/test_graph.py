@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -18,24 +17,21 @@ import pytest
 import yaml
 
 from tests.integration.circleci.conftest import ROLE
-from tests.integration.circleci.pipeline import Pipeline
+from tests.integration.circleci.orb import documented, pipeline
 
 if TYPE_CHECKING:
     from tests.integration.circleci.conftest import Images, NewImages, NewRunner
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("circleci-graph")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / ".circleci" / "config.yml"
-BLOCK = re.compile(r"^```yaml\n# \.circleci/config\.yml\n(setup: true\n.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def setup_config() -> dict[str, Any]:
-    """The config with the page's changes made, as the page says."""
-    config = yaml.safe_load(CONFIG.read_text())
-    (block,) = BLOCK.findall((ROOT / "docs" / "circleci.md").read_text())
-    changes = yaml.safe_load(block)
-    return {**config, **changes, "jobs": {**config["jobs"], **changes["jobs"]}}
+    """The setup workflow that the page shows."""
+    (config,) = (config for config in documented("docs/circleci.md") if config.get("setup"))
+    return config
 
 
 @pytest.fixture
@@ -130,11 +126,12 @@ def test_a_fan_out_is_limited_as_a_run_is(images: Images) -> None:
     shutil.copy(CONFIG, images.path / ".circleci")
     images.publish("Allow one")
 
-    refused = reconciler(images, "graph", "--circleci", "--offline")
+    job = ("--job", "reconciler/reconcile")
+    refused = reconciler(images, "graph", "--circleci", "--offline", *job)
 
     assert refused.returncode == 1
     assert "one run may act on 1" in refused.stderr
-    assert reconciler(images, "graph", "--circleci", "--offline", "--max-actions", "2").returncode == 0
+    assert reconciler(images, "graph", "--circleci", "--offline", "--max-actions", "2", *job).returncode == 0
 
 
 def test_the_setup_workflow_goes_on_with_a_job_for_each_image_and_these_build_the_fleet(
@@ -144,31 +141,31 @@ def test_the_setup_workflow_goes_on_with_a_job_for_each_image_and_these_build_th
     assert_circleci_takes(yaml.safe_dump(config), tmp_path)
     images.write(".circleci/config.yml", yaml.safe_dump(config))
     images.publish("Fan out")
-    setup = Pipeline(config, {})
+    setup = pipeline(config)
     known = {"AWS_ROLE_ARN": ROLE, "CIRCLECI_CLI_HOST": api.url, "CIRCLE_CONTINUATION_KEY": "the key"}
 
-    planned = machine(images).run(setup.steps("fan-out"), environment=known)
+    planned = machine(images).run(setup.steps("reconciler/fan-out"), environment=known)
 
     assert not planned.failed, planned.output
     (body,) = api.bodies
     assert body["continuation-key"] == "the key"
     assert_circleci_takes(body["configuration"], tmp_path)
-    continued = Pipeline(yaml.safe_load(body["configuration"]), {})
-    base, web = continued.jobs()["reconcile"]
+    continued = pipeline(yaml.safe_load(body["configuration"]))
+    base, web = continued.jobs()["reconciler/reconcile"]
     assert (base["name"], web["name"], web["requires"]) == ("image base", "image web", ["image base"])
     assert web["context"] == ["reconciler-reconcile"]
 
     for job in (base, web):
-        steps = continued.steps("reconcile", arguments=job["arguments"])
+        steps = continued.steps("reconciler/reconcile", arguments=job["arguments"])
         built = machine(images).run(steps, environment={"AWS_ROLE_ARN": ROLE})
         assert not built.failed, built.output
 
     assert len(images.lockfile("web")["builds"]) == 1
     # The last record's own pipeline ends before it plans; a scheduled one finds nothing to do.
-    assert machine(images).run(setup.steps("fan-out"), environment=known).halted
+    assert machine(images).run(setup.steps("reconciler/fan-out"), environment=known).halted
     assert len(api.bodies) == 1
 
-    scheduled = machine(images).run(setup.steps("fan-out", arguments="--refresh"), environment=known)
+    scheduled = machine(images).run(setup.steps("reconciler/fan-out", arguments="--refresh"), environment=known)
 
     assert not scheduled.failed, scheduled.output
     nothing = yaml.safe_load(api.bodies[-1]["configuration"])

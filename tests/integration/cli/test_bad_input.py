@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -94,3 +96,70 @@ def test_a_sandbox_that_is_elsewhere_is_named(fleet: Fleet, tmp_path: Path, monk
     monkeypatch.setenv("AWS_CA_BUNDLE", str(elsewhere / "ca.crt"))
     ended: subprocess.CompletedProcess[str] = fleet.shell("", "sandbox", "publish", "debian-12-amd64-20261122")
     assert f"this shell is inside another one: --folder {elsewhere}" in ended.stderr
+
+
+@pytest.mark.parametrize("verb", [("validate",), ("plan", "--offline")])
+def test_an_input_that_goes_through_a_filter_is_refused_where_it_is_decided(
+    fleet: Fleet, verb: tuple[str, ...]
+) -> None:
+    fleet.commit(
+        {
+            "desired/web/secret.yml": "cipher",
+            "desired/web/disk.iso": "in LFS",
+            ".gitattributes": "*.iso filter=lfs\n*.yml filter=git-crypt diff=git-crypt\n",
+        }
+    )
+
+    ended = fleet.shell("", *verb)
+
+    assert ended.returncode == 1
+    said = " ".join((ended.stdout + ended.stderr).split())
+    assert '.gitattributes:2: desired/web/secret.yml goes through the filter "git-crypt"' in said
+    assert "disk.iso" not in said
+
+
+def test_doctor_looks_for_git_lfs_where_an_input_is_kept_there(fleet: Fleet, tmp_path: Path) -> None:
+    fleet.commit({"desired/web/disk.iso": "in LFS", ".gitattributes": "*.iso filter=lfs\n"})
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("git", "sh", "env"):
+        programs.joinpath(name).symlink_to(Path("/usr/bin") / name)
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "reconciler", "doctor"], cwd=fleet.root, env={**os.environ, "PATH": str(programs)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+    said = " ".join(ended.stdout.split())
+    assert "trouble desired: desired/web/disk.iso is kept in Git LFS, and git-lfs is not here" in said
+
+
+@pytest.mark.parametrize(("typed", "meant"), [("verfy", "verify"), ("reconsile", "reconcile"), ("valdate", "validate")])
+def test_a_verb_that_is_mistyped_gets_the_one_that_is_near(fleet: Fleet, typed: str, meant: str) -> None:
+    ended = fleet.shell("", typed)
+
+    assert ended.returncode == 1
+    assert f"No such command '{typed}'. Did you mean {meant}?" in ended.stderr
+    assert "Did you mean" not in fleet.shell("", "xyzzy").stderr
+
+
+def test_a_hint_that_stands_above_is_not_repeated(fleet: Fleet) -> None:
+    wrong = {"template": "gone.pkr.hcl"}
+    fleet.commit({f"desired/{name}/image.yaml": json.dumps({"packer": wrong}) for name in ("base", "web")})
+
+    said = fleet.shell("", "validate").stderr.splitlines()
+
+    hints = [line for line in said if line.startswith("  ")]
+    assert len([line for line in said if line.startswith("error:")]) == 2
+    assert len(hints) == len(set(hints))
+
+
+def test_a_plan_says_what_will_fail_before_it_is_built(fleet: Fleet) -> None:
+    fleet.commit({"desired/reconciler.yaml": "defaults: { regions: [us-east-1] }\n"})
+
+    noted = [line for line in fleet.shell("", "validate").stderr.splitlines() if "temporary key stays" in line]
+    planned = fleet.shell("", "plan", "--offline").stderr
+
+    assert noted
+    assert "Packer's temporary key stays in the image" in planned
+    assert all(image["notes"] for image in fleet.json("plan", "--offline")["images"])

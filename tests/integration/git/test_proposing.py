@@ -51,6 +51,31 @@ def test_a_run_that_records_three_images_proposes_one_commit(
     ]  # fmt: skip
 
 
+def test_two_fleets_of_a_repository_propose_on_branches_of_their_own(
+    origin: Origin, clone: Path, recorder_in: RecorderIn
+) -> None:
+    commit(clone, {"infra/desired/web/web.pkr.hcl": "source {}\n"}, "Declare another fleet")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+    recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
+
+    for image in ("web", "api"):
+        result = recorder_in(clone / "infra", PROPOSING).record(writing(image, "[]\n"))
+
+    assert result is not None
+    assert result.branch == "reconciler/state-infra"
+    assert [path for path in origin.files(result.branch) if "state/" in path] == [
+        "infra/state/api.lock.json", "infra/state/web.lock.json",
+    ]  # fmt: skip
+    assert [path for path in origin.files(PROPOSAL) if "state/" in path] == ["state/web.lock.json"]
+    # Merged, and moved on: what is proposed is made anew on it, and nothing is proposed twice.
+    git(clone, "fetch", "--quiet", "origin", "reconciler/state-infra")
+    git(clone, "merge", "--quiet", "--ff-only", "FETCH_HEAD")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+    again = recorder_in(clone / "infra", PROPOSING).record(writing("web", "[1]\n"))
+    assert again is not None
+    assert git(origin.path, "diff", "--name-only", "main", again.branch) == "infra/state/web.lock.json"
+
+
 def test_proposing_the_same_again_pushes_nothing(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
     recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
     before = origin.head(PROPOSAL)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reconciler.git.recorder import Recorder
+from reconciler.git.rehearsal import clone_with_origin
 from reconciler.git.repository import Repository
 from reconciler.git.request import Commit, Recorded, TagRequest
 from reconciler.model.declaration import GitSettings
-from reconciler.model.errors import UserError
+from reconciler.model.errors import Locked, Terminal, UserError
 from reconciler.model.tree import Tree
-from tests.integration.git.conftest import MOMENT, commit, git, lock_path, writing
+from tests.integration.git.conftest import MOMENT, Waits, commit, git, lock_path, writing
 
 RecorderIn = Callable[..., Recorder]
 
@@ -111,3 +113,64 @@ def test_a_detached_head_has_no_branch_to_record_to(alone: Path) -> None:
 def test_a_branch_that_is_not_there_is_named(alone: Path, recorder_in: RecorderIn) -> None:
     with pytest.raises(UserError, match="there is no branch fleet"):
         recorder_in(alone, GitSettings(branch="fleet")).record(writing("web", "{}\n"))
+
+
+@pytest.mark.parametrize("sign", [False, True])
+def test_a_tag_in_the_way_here_is_named_with_what_keeps_both(
+    alone: Path, recorder_in: RecorderIn, *, sign: bool, tmp_path: Path
+) -> None:
+    if sign:
+        git(alone, "config", "gpg.format", "ssh")
+        git(alone, "config", "user.signingKey", str(tmp_path / "key"))
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "key")], check=True)
+    git(alone, "tag", "--annotate", "--message", "mine", "image")
+    tag = TagRequest("image/web/1", git(alone, "rev-parse", "HEAD"), "built")
+    recorder = recorder_in(alone, GitSettings(sign=sign))
+
+    with pytest.raises(Terminal) as raised:
+        recorder.record(writing("web", "{}\n", tag))
+
+    what, *_, advice = str(raised.value).splitlines()
+    assert what == "the tag image of this clone is in the way of the tag image/web/1"
+    for command in advice.strip().strip("`").split("`, then `"):
+        git(alone, *command.split()[1:])
+    assert recorder.record(writing("web", "{}\n", tag)) is not None
+    assert git(alone, "tag", "--list").split() == ["image-old", "image/web/1"]
+
+
+def test_a_lock_that_stays_here_is_named(alone: Path, recorder_in: RecorderIn, waits: Waits) -> None:
+    lock = alone / ".git/refs/heads/main.lock"
+    lock.touch()
+
+    with pytest.raises(Locked) as raised:
+        recorder_in(alone).record(writing("web", "{}\n"))
+
+    assert raised.value.what.endswith(f"or one that was killed left {lock}")
+    assert len(waits) == 9
+
+
+def test_an_origin_to_play_with_is_made_whatever_a_person_has_set(tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    git(tmp_path, "init", "--quiet", str(source))
+    commit(source, {"desired/web/web.pkr.hcl": "source {}\n", "state/web.lock.json": "{}\n"})
+    hooks = tmp_path / "templates/hooks"
+    hooks.mkdir(parents=True)
+    hooks.joinpath("pre-commit").write_text("#!/bin/sh\nexit 1\n")
+    hooks.joinpath("pre-commit").chmod(0o755)
+    (Path.home() / "ignored").write_text("*.json\n")
+    for name, value in {
+        "commit.gpgSign": "true", "tag.gpgSign": "true", "push.gpgSign": "true", "gpg.program": "false",
+        "push.default": "nothing", "init.templateDir": str(tmp_path / "templates"), "init.defaultBranch": "trunk",
+        "core.excludesFile": "~/ignored", "push.followTags": "true",
+    }.items():  # fmt: skip
+        git(source, "config", "--global", name, value)
+
+    tmp_path.joinpath("play").mkdir()
+
+    clone = clone_with_origin(source, tmp_path / "play", name="fleet")
+
+    origin = tmp_path / "play/origin.git"
+    assert git(origin, "ls-tree", "-r", "--name-only", "main").split() == [
+        "desired/web/web.pkr.hcl", "state/web.lock.json"
+    ]  # fmt: skip
+    assert git(clone, "symbolic-ref", "--short", "refs/remotes/origin/HEAD") == "origin/main"

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.git.history import LoggedCommit
+from reconciler.git.past import versions
 from reconciler.git.repository import Repository
 from reconciler.git.tags import AnnotatedTag
 from reconciler.model.declaration import GitSettings
@@ -31,6 +32,40 @@ def test_a_repository_is_found_from_a_folder_within(clone: Path) -> None:
     assert repository.root == clone
     assert (repository.head, repository.branch) == (git(clone, "rev-parse", "HEAD"), "main")
     assert repository.shallow is False
+
+
+@pytest.mark.parametrize(
+    ("inside", "below"),
+    [
+        (".", ""), ("desired/web", ""), ("infra", "infra"), ("infra/desired/api", "infra"), ("infra/modules", "infra"),
+        ("infra/edge/desired", "infra/edge"), ("docs", ""), ("infra/desired/api/desired/copied", "infra"),
+    ],
+)  # fmt: skip
+def test_the_fleet_is_in_the_nearest_folder_that_holds_desired(clone: Path, inside: str, below: str) -> None:
+    files = ("infra/desired/api/a.hcl", "infra/edge/desired/x/a.hcl", "infra/modules/m", "docs/d")
+    commit(clone, dict.fromkeys((*files, "infra/desired/api/desired/copied/a.hcl"), ""))
+
+    repository = Repository.open(clone / inside)
+
+    assert (repository.root, repository.git.below) == (clone / below, below)
+
+
+def test_paths_are_seen_from_the_fleet_s_folder(clone: Path) -> None:
+    commit(clone, {"infra/desired/api/a.hcl": "a\n", "infra/state/api.lock.json": "{}", "shared/x": "x\n"})
+    repository = Repository.open(clone / "infra")
+
+    tree = repository.tree()
+
+    assert tree.below == "infra"
+    assert list(tree.entries) == [
+        "../README.md", "../desired/web/web.pkr.hcl", "desired/api/a.hcl", "state/api.lock.json", "../shared/x",
+    ]  # fmt: skip
+    assert tree.read([tree.entries["../shared/x"].oid]) == {tree.entries["../shared/x"].oid: b"x\n"}
+    (clone / "infra/desired/api/a.hcl").write_text("changed\n")
+    (clone / "desired/web/web.pkr.hcl").write_text("changed\n")
+    assert repository.dirty(["desired", "state"]) == ("desired/api/a.hcl",)
+    (version,) = versions(repository.git, "state/api.lock.json", revision="HEAD")
+    assert (version.path, version.content) == ("state/api.lock.json", b"{}")
 
 
 def test_the_environment_of_a_hook_does_not_lead_astray(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -275,10 +310,21 @@ def test_the_fleet_is_named_after_the_remote_else_after_the_folder(clone: Path) 
     assert repository.fleet_name() == "fleet"
 
     git(clone, "remote", "set-url", "origin", "https://bot:hunter2@example.org/owner/images.git")
+    repository = Repository.open(clone)
     assert repository.fleet_name() == "owner/images"
     remote = repository.remote()
     assert remote is not None
     assert remote.url == "https://example.org/owner/images.git"
 
     git(clone, "remote", "remove", "origin")
-    assert repository.fleet_name() == "clone"
+    assert Repository.open(clone).fleet_name() == "clone"
+
+
+def test_a_folder_whose_name_has_a_line_end_in_it_is_a_folder(clone: Path) -> None:
+    odd = clone / "two\nlines" / "desired"
+    odd.mkdir(parents=True)
+    moved = clone.rename(clone.parent / "of two\nlines")
+
+    repository = Repository.open(moved / "two\nlines")
+
+    assert (repository.root, repository.git.directory) == (moved / "two\nlines", moved)

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.integration.loop.surroundings import clean_environment
 from tests.integration.loop.world import (
     ON_BASE,
     ON_DEBIAN,
@@ -28,14 +25,8 @@ FLEET_FILES = {
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        wanted = clean_environment(tmp_path_factory.mktemp("home"))
-        for name in os.environ.keys() - wanted.keys():
-            patch.delenv(name)
-        for name, value in wanted.items():
-            patch.setenv(name, value)
-        yield
+def _own_home(own_home: None) -> None:
+    """For every test here."""
 
 
 @pytest.fixture
@@ -48,8 +39,7 @@ def world(tmp_path: Path) -> World:
 def _settled(tmp_path_factory: pytest.TempPathFactory) -> World:
     made = World.begin(tmp_path_factory.mktemp("settled") / "world", FLEET_FILES)
     assert made.controller().reconcile().exit_code == 0
-    made.clock.advance(hours=1)
-    return made
+    return made.settle()
 
 
 @pytest.fixture
@@ -58,16 +48,7 @@ def settled(_settled: World, tmp_path: Path) -> World:
     return _settled.copy_to(tmp_path / "world")
 
 
-@pytest.fixture(scope="session")
-def _settled_pair(tmp_path_factory: pytest.TempPathFactory) -> World:
-    files = {"desired/reconciler.yaml": SETTINGS, **image_files("base", ON_DEBIAN), **image_files("web", ON_BASE)}
-    made = World.begin(tmp_path_factory.mktemp("pair") / "world", files)
-    assert made.controller().reconcile().exit_code == 0
-    made.clock.advance(hours=1)
-    return made
-
-
 @pytest.fixture
-def pair(_settled_pair: World, tmp_path: Path) -> World:
+def pair(built_pair: World, tmp_path: Path) -> World:
     """A fleet of two, base and web on it, an hour after it was built and recorded."""
-    return _settled_pair.copy_to(tmp_path / "world")
+    return built_pair.copy_to(tmp_path / "world")

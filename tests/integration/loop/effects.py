@@ -129,6 +129,9 @@ class _Registry:
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         return self.registry.find(location, artifact_id, patience=patience)
 
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        return self.registry.named(location, name)
+
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         with self.around(f"tag {artifact.location}"):
             self.registry.tag(artifact, tags)
@@ -140,6 +143,10 @@ class _Registry:
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         with self.around(f"copy {to}"):
             return self.registry.copy(source, to=to, name=name, tags=tags, token=token)
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        with self.around(f"complete {made.location}"):
+            self.registry.complete_copy(made, of=of)
 
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
         with self.around(f"wait {location}"):
@@ -188,6 +195,9 @@ class _Instances:
     def terminate(self, instance: Instance) -> None:
         with self.around(f"terminate {instance.location}"):
             self.instances.terminate(instance)
+
+    def public_key(self, location: str, key_pair: str, *, since: datetime) -> str | None:
+        return self.instances.public_key(location, key_pair, since=since)
 
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
         return self.instances.sweep(location, now=now)

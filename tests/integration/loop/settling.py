@@ -44,6 +44,8 @@ def assert_consistent(world: World) -> None:
         for artifact in world.lock(image).builds[0].artifacts:
             seen = there[artifact.location, artifact.id]
             assert (seen.own("image"), seen.own("key")) == (image, world.lock(image).builds[0].key)
+    for image in filter(world.declares, world.recorded()):
+        assert_channels_are_said(world, image)
     builds = [build for image in world.recorded() for build in world.lock(image).builds]
     assert [build.id for build in builds if build.smoke_test is None or build.smoke_test.status == "failed"] == []
     assert world.sboms() == sorted(build.inventory.sbom for build in builds if build.inventory)
@@ -56,3 +58,22 @@ def assert_history_only_grew(world: World, *, since: str) -> None:
     person = Repository.open(world.root / "person")
     git(person.root, "fetch", "--quiet", "origin", "main")
     assert person.is_ancestor(since, "FETCH_HEAD")
+
+
+def assert_channels_are_said(world: World, image: str) -> None:
+    """In each location one artifact says that a channel has it, the recorded one; and nothing else says it is good."""
+    lock = world.lock(image)
+    said = Counter(
+        (one.own("channel"), one.location, one.id)
+        for one in world.artifacts(image)
+        if one.own("channel") in ("candidate", "stable")
+    )
+    recorded = Counter(
+        (lock.channel_of(build.id), artifact.location, artifact.id)
+        for build in lock.builds
+        if lock.channel_of(build.id) is not None
+        for artifact in build.artifacts
+    )
+    assert said == recorded
+    standing = {one.own("build") for one in world.artifacts(image) if one.own("phase") in ("candidate", "stable")}
+    assert standing <= {lock.channels.candidate, lock.channels.stable}

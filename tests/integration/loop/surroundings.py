@@ -15,6 +15,8 @@ GITCONFIG = """\
     email = ada@example.org
 [init]
     defaultBranch = main
+    # Fourteen examples of hooks, which would be copied with every world.
+    templateDir =
 [advice]
     detachedHead = false
 [core]

@@ -75,18 +75,18 @@ def _rename_and_change(world: World) -> None:
 
 
 SCENARIOS = (
-    Scenario("first-run", 24, _forget),
-    Scenario("parent-changed", 24, lambda world: world.commit({"desired/base/setup.sh": "echo more\n"})),
-    Scenario("child-changed", 12, lambda world: world.commit({"desired/web/setup.sh": "echo more\n"})),
-    Scenario("forced", 12, lambda _world: None, force=("web",)),
-    Scenario("lost-in-a-region", 4, lambda world: world.lose("web", EU)),
-    Scenario("lost-everywhere", 12, lambda world: world.lose("web", US, EU)),
+    Scenario("first-run", 26, _forget),
+    Scenario("parent-changed", 30, lambda world: world.commit({"desired/base/setup.sh": "echo more\n"})),
+    Scenario("child-changed", 15, lambda world: world.commit({"desired/web/setup.sh": "echo more\n"})),
+    Scenario("forced", 15, lambda _world: None, force=("web",)),
+    Scenario("lost-in-a-region", 5, lambda world: world.lose("web", EU)),
+    Scenario("lost-everywhere", 13, lambda world: world.lose("web", US, EU)),
     Scenario("tags-stripped", 2, lambda world: world.strip_tags("web", US, EU)),
     Scenario("tags-changed", 2, _retag),
-    Scenario("region-swapped", 5, _swap_region, prune=True),
+    Scenario("region-swapped", 6, _swap_region, prune=True),
     Scenario("renamed", 5, _rename),
-    Scenario("renamed-and-changed", 14, _rename_and_change),
-    Scenario("passed", 15, _judged("passed")),
+    Scenario("renamed-and-changed", 17, _rename_and_change),
+    Scenario("passed", 20, _judged("passed")),
     Scenario("rejected", 3, _judged("failed")),
     Scenario("removed", 3, lambda world: world.commit(no_image_files("web")), prune=True),
 )

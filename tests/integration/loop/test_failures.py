@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.build.failure import BuildFailed
+from reconciler.build.protocol import BuildRequest
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.events import Skipped, Warned
 from tests.integration.loop.effects import failing, surround
@@ -53,8 +54,12 @@ def test_a_name_that_a_run_of_the_same_second_took_is_no_failure(settled: World)
     named = 'variable "image_name" { type = string }\n'
     head = settled.commit({"desired/web/more.pkr.hcl": named})
     controller = settled.controller()
-    taken = failure("InvalidAMIName.Duplicate: AMI name web-20261122T101530Z-1a2b3c4 is already in use by AMI ami-0abc")
-    controller.builder.failures = {"web": taken}
+
+    def taken(request: BuildRequest) -> None:
+        name = f"web-{request.build_id}"
+        raise failure(f"InvalidAMIName.Duplicate: AMI name {name} is already in use by AMI ami-0abc")
+
+    controller.builder.during = taken
     report = controller.reconcile()
     assert (statuses(report), report.exit_code) == ({"web": "superseded"}, 0)
     assert (settled.head(), settled.lock("web").failure) == (head, None)
@@ -201,7 +206,7 @@ def test_a_phase_that_cannot_be_tagged_is_told_and_set_right_by_the_next_run(set
 
     assert results(surround(controller, around).reconcile("base"))["base"].status == "built"
     newest = settled.lock("base").builds[0]
-    told = f"{newest.artifacts[0].id} is not tagged stable: throttled"
+    told = f"{newest.artifacts[0].id} is not tagged reconciler:channel=stable, reconciler:phase=stable: throttled"
     assert Warned("base", told) in controller.told(Warned, "base")
     assert settled.controller().reconcile("base").exit_code == 0
     assert {one.own("phase") for one in settled.artifacts("base") if one.own("build") == newest.id} == {"stable"}

@@ -201,7 +201,7 @@ def test_a_branch_that_finds_a_build_another_branch_is_still_testing_tests_it_it
 
 
 def test_a_preview_that_does_not_pass_takes_nothing_from_a_build_that_main_has_recorded(pair: World) -> None:
-    """A revert asks for an older build once more. It may be in a channel: a pull request must not reject it there."""
+    """A revert asks for an older build once more. `stable` may fall back to it: no pull request may reject it."""
     first = pair.lock("web").builds[0]
     pair.commit(WEB)
     assert pair.controller().reconcile().exit_code == 0
@@ -209,7 +209,7 @@ def test_a_preview_that_does_not_pass_takes_nothing_from_a_build_that_main_has_r
         pair.registry.tag(artifact, {"reconciler:smoke": ""})
     job = not_passing(pair, {"desired/web/setup.sh": "true\n"})
     assert statuses(job.preview(BRANCH)) == {"web": "failed"}
-    assert {one.own("phase") for one in pair.artifacts("web") if one.own("build") == first.id} == {"stable"}
+    assert {one.own("phase") for one in pair.artifacts("web") if one.own("build") == first.id} == {"superseded"}
 
 
 def test_a_second_push_is_built_beside_what_did_not_pass(pair: World) -> None:

@@ -6,7 +6,7 @@ from reconciler.model.errors import Transient
 from reconciler.model.plan import PlannedImage
 from tests.integration.loop.effects import failing, surround
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.world import AP, EU, ON_BASE, US, World, statuses
+from tests.integration.loop.world import AP, EU, ON_BASE, SETTINGS, US, World, statuses
 
 
 def codes(image: PlannedImage) -> list[str]:
@@ -110,7 +110,11 @@ def test_a_region_that_is_taken_out_is_reported_and_retired_only_when_asked(sett
     head = settled.commit({"desired/web/image.yaml": f"{ON_BASE}regions: [{US}]\n"})
     controller = settled.controller()
     planned = controller.plan()["web"]
-    assert (codes(planned), planned.actions, planned.waits_for) == (["region-extra"], ("none",), "asks for --prune")
+    assert (codes(planned), planned.actions, planned.waits_for) == (
+        ["region-extra"],
+        ("none",),
+        "kept; `--prune` deletes 1 AMI in 1 region",
+    )
     assert controller.reconcile().results == ()
     assert set(settled.complete("web")) == {US, EU}
     assert statuses(controller.reconcile(prune=True)) == {"web": "changed"}
@@ -164,3 +168,24 @@ def test_a_region_is_not_retired_while_it_is_all_that_is_left(settled: World) ->
     assert after.built == []
     assert {one.location for one in settled.artifacts("web")} == {US}
     assert_settled(settled, since=head)
+
+
+def test_artifacts_that_carry_another_fleets_name_are_left_alone_until_somebody_says_whose_they_are(
+    settled: World,
+) -> None:
+    undeclared = SETTINGS.partition("\n")[2]
+    settled.commit({"desired/reconciler.yaml": undeclared, "desired/web/setup.sh": "changed\n"})
+    for one in settled.registry.artifacts:
+        settled.registry.tag(one, {"reconciler:fleet": "newcorp/images"})
+    head, before = settled.head(), settled.registry.artifacts
+    controller = settled.controller()
+
+    report = controller.reconcile()
+
+    assert (report.results, report.exit_code, controller.built) == ((), 3, [])
+    assert (settled.head(), settled.registry.artifacts) == (head, before)
+    assert "`fleet: newcorp/images`" in controller.plan()["tools"].unknown[0]
+
+    settled.commit({"desired/reconciler.yaml": f"fleet: newcorp/images\n{undeclared}"})
+    settled.registry.fleet = "newcorp/images"
+    assert statuses(settled.controller().reconcile()) == {"web": "built"}

@@ -2,6 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from reconciler.build.protocol import BuildRequest
 from reconciler.model.observation import Seen
 from tests.integration.loop.world import EU, US, World, git, statuses
 
@@ -43,6 +50,34 @@ def test_a_second_run_only_reads(settled: World) -> None:
     assert controller.built == []
 
 
+@pytest.fixture
+def git_calls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file with a line for each git that is begun from now on, those aside that git itself begins."""
+    calls, wrapper = tmp_path / "git-calls", tmp_path / "bin" / "git"
+    wrapper.parent.mkdir()
+    wrapper.write_text(f"#!/bin/sh\necho \"$*\" >> '{calls}'\nexec '{shutil.which('git')}' \"$@\"\n")
+    wrapper.chmod(0o755)
+    calls.touch()
+    monkeypatch.setenv("PATH", str(wrapper.parent), prepend=os.pathsep)
+    return calls
+
+
+def test_a_run_of_two_images_begins_few_processes_of_git_and_one_that_does_nothing_fewer(
+    pair: World, git_calls: Path
+) -> None:
+    pair.commit({"desired/base/setup.sh": "echo more\n"})
+    git_calls.write_text("")
+    controller = pair.controller()
+    controller.reconcile()
+    assert controller.built == ["base", "web"]
+    # Eighty, when each question to git was a process.
+    assert len(git_calls.read_text().splitlines()) <= 32, git_calls.read_text()
+
+    git_calls.write_text("")
+    assert pair.controller().reconcile().results == ()
+    assert len(git_calls.read_text().splitlines()) <= 7, git_calls.read_text()
+
+
 def test_a_run_brings_the_checkout_along(settled: World) -> None:
     checkout = settled.root / "ci"
     assert git(checkout, "rev-parse", "HEAD") == settled.head()
@@ -58,6 +93,22 @@ def test_work_folders_go_and_the_export_is_the_commit(world: World) -> None:
     controller.reconcile()
     assert found == ["true\n"] * 4
     assert not any((controller.root / ".reconciler" / "work").iterdir())
+
+
+def test_what_packer_leaves_among_temporary_files_goes(world: World) -> None:
+    controller = world.controller()
+    left: list[Path] = []
+
+    def leave_a_key(request: BuildRequest) -> None:
+        assert request.environment["PACKER_TMP_DIR"] == request.environment["TMPDIR"]
+        key = Path(request.environment["TMPDIR"], "ansible-key1234")
+        key.write_text("secret")
+        left.append(key)
+
+    controller.builder.during = leave_a_key
+    controller.reconcile()
+    assert len({key.parent for key in left}) == 4
+    assert not any(key.parent.exists() for key in left)
 
 
 def test_every_artifact_says_whose_it_is_and_what_it_is(settled: World) -> None:

@@ -344,7 +344,7 @@ def test_a_run_that_finds_a_failure_another_one_has_overcome_leaves_the_artifact
 
 
 def test_a_build_that_comes_back_by_a_revert_and_does_not_pass_keeps_its_phase(pair: World) -> None:
-    """It may be what `stable` points to. It is not taken again: the next try builds anew."""
+    """Only what no channel ever had is rejected. It is not taken again: the next try builds anew."""
     first = pair.lock("web").builds[0]
     pair.commit(MORE)
     assert pair.controller().reconcile().exit_code == 0
@@ -353,7 +353,7 @@ def test_a_build_that_comes_back_by_a_revert_and_does_not_pass_keeps_its_phase(p
         pair.registry.tag(one, {"reconciler:smoke": ""})
     assert statuses(not_passing(pair, "web").reconcile()) == {"web": "failed"}
     tags = [(one.own("phase"), one.own("smoke")) for one in pair.artifacts("web") if one.own("build") == first.id]
-    assert sorted(tags) == [("stable", "failed"), ("stable", "failed")]
+    assert sorted(tags) == [("superseded", "failed"), ("superseded", "failed")]
     pair.clock.advance(hours=1)
     after = pair.controller()
     assert (statuses(after.reconcile()), after.built) == ({"web": "built"}, ["web"])

@@ -96,7 +96,8 @@ def test_stable_follows_at_once_when_no_verdict_is_waited_for_any_more(settled: 
     head = settled.commit({"desired/base/image.yaml": ON_DEBIAN})
     controller = settled.controller()
     assert statuses(controller.reconcile()) == {"base": "changed", "web": "built", "api": "built"}
-    assert {one.own("phase") for one in settled.artifacts("base")} == {"stable"}
+    standing = [(one.own("phase"), one.own("channel")) for one in settled.artifacts("base")]
+    assert standing == [("superseded", "none"), ("superseded", "none"), ("stable", "stable"), ("stable", "stable")]
     assert_settled(settled, since=head)
 
 

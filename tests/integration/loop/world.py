@@ -8,7 +8,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -27,8 +27,9 @@ from reconciler.git.target import find_destination
 from reconciler.model.events import Event
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Lockfile, Verdict
-from reconciler.model.observation import Seen
+from reconciler.model.observation import Seen, State
 from reconciler.model.plan import Plan, PlannedImage, PlanOptions
+from reconciler.model.values import format_instant
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.plan.verdicts import verdict_tags
 from reconciler.registry.instances.memory import MemoryInstances
@@ -41,6 +42,7 @@ from reconciler.steps.observe import read_repository
 from reconciler.steps.preview import for_preview, regions_for_children
 from reconciler.steps.result import Report, Result
 from reconciler.steps.run import Branch, Run, Testbed
+from reconciler.steps.take_over import Named, take_over
 from tests.integration.loop.surroundings import Clock
 
 FLEET = "acme/images"
@@ -92,6 +94,20 @@ def git(directory: Path, *arguments: str) -> str:
     return done.stdout.removesuffix("\n")
 
 
+def contents(directory: Path, oids: Iterable[str]) -> list[bytes]:
+    """The contents of blobs."""
+    asked = "".join(f"{oid}\n" for oid in oids).encode()
+    command = ["git", "cat-file", "--batch", "--buffer"]
+    answer = subprocess.run(command, cwd=directory, input=asked, capture_output=True, check=True).stdout
+    found = []
+    while answer:
+        header, _, answer = answer.partition(b"\n")
+        size = int(header.split(b" ")[2])
+        found.append(answer[:size])
+        answer = answer[size + 1 :]
+    return found
+
+
 @dataclass(frozen=True)
 class Rebuilt:
     """A build that was run although a complete artifact with its key was there to adopt."""
@@ -111,6 +127,8 @@ class World:
     inside: dict[str, Inventory] = field(default_factory=dict)
     """What is in all builds of an image from now on."""
     instances: MemoryInstances = field(default_factory=MemoryInstances)
+    _read: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
+    """The files of commits that main was at."""
 
     @classmethod
     def begin(cls, root: Path, files: Files) -> World:
@@ -125,6 +143,14 @@ class World:
         git(root / "person", "remote", "set-url", "origin", "../origin.git")
         world.commit(files, "Begin")
         return world
+
+    def settle(self) -> World:
+        """The same world an hour later, ready to be copied: everybody has pulled, and git has packed its objects."""
+        git(self.root / "person", "pull", "--quiet", "--ff-only", "origin", "main")
+        for repository in (self.origin, self.root / "person", self.root / "ci"):
+            git(repository, "repack", "-a", "-d", "--quiet")
+        self.clock.advance(hours=1)
+        return self
 
     def copy_to(self, root: Path) -> World:
         """The same world once more, to be changed without this one."""
@@ -181,7 +207,8 @@ class World:
     def commit(self, files: Files, message: str = "Change", *, push: bool = True, where: str = "person") -> str:
         """A person changes files on main, and pushes. Returns the commit."""
         folder = self.root / where
-        if push and self._has_main():
+        main = self._main()
+        if push and main is not None and git(folder, "rev-parse", "HEAD") != main:
             git(folder, "pull", "--quiet", "--ff-only", "origin", "main")
         for name, content in files.items():
             path = folder / name
@@ -200,8 +227,10 @@ class World:
         """The branches that the remote has."""
         return frozenset(git(self.origin, "for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines())
 
-    def _has_main(self) -> bool:
-        return git(self.root / "origin.git", "for-each-ref", "refs/heads/main") != ""
+    def _main(self) -> str | None:
+        """What main is at, as git keeps it: a file, which a push has written. None before the first."""
+        ref = self.origin / "refs" / "heads" / "main"
+        return ref.read_text().strip() if ref.exists() else None
 
     # What there is to see.
 
@@ -212,7 +241,7 @@ class World:
 
     def head(self) -> str:
         """The commit that main is at."""
-        return git(self.origin, "rev-parse", "refs/heads/main")
+        return self._main() or git(self.origin, "rev-parse", "refs/heads/main")
 
     def subjects(self, since: str | None = None) -> list[str]:
         """The subjects of the commits on main, newest first."""
@@ -224,7 +253,7 @@ class World:
 
     def declares(self, image: str) -> bool:
         """Whether the image is declared on main."""
-        return git(self.origin, "ls-tree", "main", f"desired/{image}") != ""
+        return any(path.startswith(f"desired/{image}/") for path in self._files())
 
     def recorded(self) -> list[str]:
         """The images that have a lockfile."""
@@ -232,7 +261,7 @@ class World:
 
     def state_files(self) -> list[str]:
         """The paths of all files in state/, relative to it."""
-        return git(self.origin, "ls-tree", "-r", "--name-only", "main:state").splitlines() if self._has_state() else []
+        return [path.removeprefix("state/") for path in self._files() if path.startswith("state/")]
 
     def sboms(self) -> list[str]:
         """The paths of the SBOMs in state/, as the lockfiles name them."""
@@ -244,15 +273,22 @@ class World:
 
     def show(self, path: str) -> str:
         """A file at the head of main, by its path in state/."""
-        return git(self.origin, "show", f"main:state/{path}")
-
-    def _has_state(self) -> bool:
-        return git(self.origin, "ls-tree", "main", "state") != ""
+        return self._files()[f"state/{path}"].decode().removesuffix("\n")
 
     def lock(self, image: str) -> Lockfile:
         """An image's lockfile at the head of main."""
         path = path_of(image)
-        return parse(git(self.origin, "show", f"main:{path}").encode() + b"\n", path)
+        return parse(self._files()[path], path)
+
+    def _files(self) -> Mapping[str, bytes]:
+        """Every file at the head of main by its path, in git's order; links and submodules aside."""
+        head = self.head()
+        if head not in self._read:
+            listing = git(self.origin, "ls-tree", "-r", "-z", "--full-tree", head).split("\0")[:-1]
+            blobs = [(path, facts.split(" ")) for facts, path in (line.split("\t", 1) for line in listing)]
+            regular = {path: oid for path, (mode, _kind, oid) in blobs if mode.startswith("100")}
+            self._read[head] = dict(zip(regular, contents(self.origin, regular.values()), strict=True))
+        return self._read[head]
 
     def artifacts(self, image: str) -> list[Seen]:
         """What the registry has that carries the image's name."""
@@ -284,9 +320,18 @@ class World:
 
     def leave(self, request: BuildRequest) -> tuple[Artifact, ...]:
         """What a build leaves: an AMI in its region, with the tags that it was given."""
-        assert request.region is not None
-        name = f"{request.image.name}-{request.build_id}"
-        return (self.registry.seed(request.region, name, tags=request.image_tags).as_artifact("amazon-ebs.image"),)
+        assert request.region == US
+        return (self.make(request).as_artifact("amazon-ebs.image"),)
+
+    def make(
+        self, request: BuildRequest, *, region: str = US, tagged: bool = True, name: str | None = None,
+        state: State = "available",
+    ) -> Seen:  # fmt: skip
+        """An AMI that Packer makes now. Without tags it is as one of a template that takes none."""
+        return self.registry.seed(
+            region, name or f"{request.image.name}-{request.build_id}", state=state,
+            tags=request.image_tags if tagged else {}, created=format_instant(self.clock.moment),
+        )  # fmt: skip
 
     def note_waste(self, request: BuildRequest) -> None:
         """Note a build that need not have been run."""
@@ -344,6 +389,16 @@ class Controller:
         known, planned = look(known, registry, branches=self.world.branches)
         refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
         return act(self._run(repository, known, registry), planned)
+
+    def adopt(self, image: str, *named: str, test: bool = False) -> Result:
+        """Take artifacts over as `reconciler adopt` does. Each is named `ami-…` or `region:ami-…`."""
+        repository = Repository.open(self.root)
+        registry = self.on_registry(self.world.registry)
+        known, planned = look(self._read(repository, PlanOptions(images=(image,))), registry)
+        decision = next(one for one in planned.decisions if one.name == image)
+        assert decision.image is not None
+        asked = [Named(*reversed(one.split(":"))) for one in named]
+        return take_over(self._run(repository, known, registry), decision.image, decision, asked, test=test)
 
     def preview(self, branch: str) -> Report:
         """Build what the checked out branch would change, as `reconciler reconcile --preview` does."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,22 +30,22 @@ class Built:
 Boot = Callable[[str], Machine]
 
 
-@pytest.fixture(scope="session")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+@pytest.fixture(scope="package")
+def sandbox(packer_on_path: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One for each Packer: what is built in it, and shared, is that Packer's."""
+    assert packer_on_path, "mark the test `packer`"
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    if shutil.which("packer") is None:
-        pytest.skip("needs packer")
     with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def base(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return _build(sandbox, "base", upstream(client(sandbox)), tmp_path_factory.mktemp("base"))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def web(sandbox: Sandbox, base: Built, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return _build(sandbox, "web", base.image, tmp_path_factory.mktemp("web"))
 
@@ -69,7 +68,7 @@ def boot(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def _build(sandbox: Sandbox, image: str, source: str, folder: Path) -> Built:
     variables = folder / "variables.pkrvars.json"
-    asked = {"source_ami": source, "image_name": image, "build_id": "1", "run_tags": {}, "image_tags": {}}
+    asked = {"source_ami": source, "image_name": f"{image}-1", "build_id": "1", "run_tags": {}, "image_tags": {}}
     variables.write_text(json.dumps(asked))
     built = subprocess.run(
         ["packer", "build", "-color=false", f"-var-file={variables}", "."],
@@ -82,5 +81,7 @@ def _build(sandbox: Sandbox, image: str, source: str, folder: Path) -> Built:
     if any(sign in built.stdout + built.stderr for sign in _ARCHIVE_IS_AWAY):
         pytest.skip("apt reaches no archive")
     assert built.returncode == 0, built.stdout + built.stderr
-    (made,) = client(sandbox).describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [image]}])["Images"]
+    (made,) = client(sandbox).describe_images(Owners=["self"], Filters=[{"Name": "name", "Values": [f"{image}-1"]}])[
+        "Images"
+    ]
     return Built(made["ImageId"], built.stdout)

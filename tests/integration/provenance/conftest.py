@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,19 +12,13 @@ from typing import Any
 import pytest
 
 from reconciler.cli.main import main
-from tests.integration.loop.surroundings import clean_environment
 from tests.integration.provenance.ledger import Ledger, new_key, public
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_home(own_home: None) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        wanted = clean_environment(tmp_path_factory.mktemp("home"))
-        wanted.pop("SSH_AUTH_SOCK", None)
-        for name in os.environ.keys() - wanted.keys():
-            patch.delenv(name)
-        for name, value in wanted.items():
-            patch.setenv(name, value)
+        patch.delenv("SSH_AUTH_SOCK", raising=False)
         patch.setenv("COLUMNS", "80")
         yield
 

@@ -24,7 +24,7 @@ from tests.integration.story.conftest import FLEETS
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("pull-request")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 SECRET = "not-guessed"
 REGION = "us-east-1"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import boto3
 import pytest
@@ -18,7 +18,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.source import AmiRequest, SourceRequest
 from reconciler.registry.clock import Clock, Polling
 from reconciler.registry.ec2 import Ec2Registry
-from reconciler.registry.memory import MemoryRegistry, Upstream
+from reconciler.registry.memory import MemoryRegistry, Traits, Upstream
 from reconciler.registry.protocol import Registry
 
 HOME, AWAY = "us-east-1", "eu-west-1"
@@ -37,7 +37,10 @@ class Bench(Protocol):
     def parameter(self, name: str, value: str) -> None: ...
     def delete(self, artifact: Seen) -> None: ...
     def block(self, location: str) -> None: ...
+    def give_away(self, artifact: Seen) -> None: ...
     def hold(self, location: str, artifact_id: str, state: str) -> None: ...
+    def dress(self, artifact: Seen, *, description: str, launched_by: Sequence[str]) -> None: ...
+    def traits(self, location: str, artifact_id: str) -> tuple[str, frozenset[str]]: ...
 
 
 class MemoryBench:
@@ -57,11 +60,21 @@ class MemoryBench:
     def delete(self, artifact: Seen) -> None:
         self.memory.delete(artifact)
 
+    def give_away(self, artifact: Seen) -> None:
+        self.memory.of_others.add(artifact.id)
+
     def block(self, location: str) -> None:
         self.memory.unreadable[location] = "RequestLimitExceeded after 8 tries"
 
     def hold(self, location: str, artifact_id: str, state: str) -> None:  # noqa: ARG002 - memory holds every copy
         self.memory.copies_become = "failed" if state == "failed" else "pending"
+
+    def dress(self, artifact: Seen, *, description: str, launched_by: Sequence[str]) -> None:
+        self.memory.traits[artifact.location, artifact.id] = Traits(description, frozenset(launched_by))
+
+    def traits(self, location: str, artifact_id: str) -> tuple[str, frozenset[str]]:
+        found = self.memory.traits[location, artifact_id]
+        return found.description, found.launched_by
 
 
 class Ec2Bench:
@@ -101,12 +114,34 @@ class Ec2Bench:
     def delete(self, artifact: Seen) -> None:
         boto3.client("ec2", region_name=artifact.location).deregister_image(ImageId=artifact.id)
 
+    def give_away(self, artifact: Seen) -> None:
+        ec2_backends[ACCOUNT][artifact.location].amis[artifact.id].owner_id = "999999999999"
+
     def block(self, location: str) -> None:
         clients = self.registry._clients  # type: ignore[attr-defined] # only a Registry by its declared type
         clients.ec2(location).meta.events.register("before-send.ec2", _no_answer)
 
     def hold(self, location: str, artifact_id: str, state: str) -> None:
         ec2_backends[ACCOUNT][location].amis[artifact_id].state = state
+
+    def dress(self, artifact: Seen, *, description: str, launched_by: Sequence[str]) -> None:
+        ec2_backends[ACCOUNT][artifact.location].amis[artifact.id].description = description
+        if launched_by:
+            added: list[Any] = [{_kind_of(who): who} for who in launched_by]
+            boto3.client("ec2", region_name=artifact.location).modify_image_attribute(
+                ImageId=artifact.id, LaunchPermission={"Add": added}
+            )
+
+    def traits(self, location: str, artifact_id: str) -> tuple[str, frozenset[str]]:
+        ec2 = boto3.client("ec2", region_name=location)
+        permissions = ec2.describe_image_attribute(ImageId=artifact_id, Attribute="launchPermission")
+        (image,) = ec2.describe_images(ImageIds=[artifact_id])["Images"]
+        launched_by = frozenset(str(who) for one in permissions["LaunchPermissions"] for who in one.values())
+        return image.get("Description", ""), launched_by
+
+
+def _kind_of(who: str) -> str:
+    return "UserId" if who.isdigit() else "Group" if who == "all" else "OrganizationArn"
 
 
 def _no_answer(request: object, **_: object) -> None:
@@ -125,8 +160,22 @@ def _artifact(seen: Seen) -> Artifact:
     return seen.as_artifact("amazon-ebs.web")
 
 
+def _found(bench: Bench, location: str, artifact_id: str) -> Seen:
+    found = bench.registry.find(location, artifact_id)
+    assert found is not None
+    return found
+
+
 def _copy_begun(bench: Bench, source: Seen, again: str = "one") -> str:
     return bench.registry.copy(_artifact(source), to=AWAY, name="web-1", tags=WHOLE, token=again)
+
+
+def test_an_artifact_of_a_name_is_the_accounts_own(bench: Bench) -> None:
+    ours, theirs = bench.seed(HOME, "golden", {}), bench.seed(HOME, "golden", {})
+    bench.give_away(theirs)
+
+    assert [one.id for one in bench.registry.named(HOME, "golden")] == [ours.id]
+    assert bench.registry.find(HOME, theirs.id) is not None
 
 
 def test_an_observation_holds_the_own_fleet_in_the_regions_asked(bench: Bench) -> None:
@@ -204,6 +253,17 @@ def test_an_artifact_that_is_gone_is_not_found(bench: Bench) -> None:
     assert bench.registry.observe([HOME]).artifacts == ()
 
 
+def test_artifacts_are_found_by_their_whole_name_whatever_tags_they_carry(bench: Bench) -> None:
+    untagged = bench.seed(HOME, "web-20261122T101530Z-1a2b3c4", {})
+    tagged = bench.seed(HOME, "web-20261122T101530Z-1a2b3c5", WHOLE)
+    bench.seed(HOME, "web-20261122T101530Z-1a2b3c4-old", {})
+    bench.seed(AWAY, "web-20261122T101530Z-1a2b3c4", {})
+
+    assert bench.registry.named(HOME, "web-20261122T101530Z-1a2b3c4") == (untagged,)
+    assert bench.registry.named(HOME, "web-20261122T101530Z-1a2b3c5") == (tagged,)
+    assert bench.registry.named(HOME, "web-*") == ()
+
+
 def test_a_copy_becomes_available_with_its_tags(bench: Bench) -> None:
     source = bench.seed(HOME, "web-1", WHOLE)
 
@@ -212,6 +272,51 @@ def test_a_copy_becomes_available_with_its_tags(bench: Bench) -> None:
 
     assert (seen.location, seen.id, seen.name, seen.tags) == (AWAY, copy, "web-1", WHOLE)
     assert bench.registry.observe([HOME, AWAY]).artifacts == (source, seen)
+
+
+def test_a_copy_is_as_its_original_but_for_the_tags_that_are_ours(bench: Bench) -> None:
+    own = {"Name": "web", "Base": "debian-12", "reconciler:phase": "stable", "reconciler:told-sns": "stable"}
+    source = bench.seed(HOME, "web-1", {**WHOLE, **own})
+    organization = "arn:aws:organizations::111111111111:organization/o-1234567890"
+    bench.dress(source, description="nginx on base", launched_by=["222222222222", organization])
+
+    copy = bench.registry.copy(_artifact(source), to=AWAY, name="web-1", tags=OURS, token="one")
+    bench.registry.wait_available(AWAY, copy, timeout=600)
+    for _ in range(2):
+        bench.registry.complete_copy(_artifact(_found(bench, AWAY, copy)), of=_artifact(source))
+
+    assert _found(bench, AWAY, copy).tags == {**OURS, "Name": "web", "Base": "debian-12"}
+    assert bench.traits(AWAY, copy) == ("nginx on base", frozenset({"222222222222", organization}))
+
+
+def test_what_is_given_wins_over_what_the_original_says(bench: Bench) -> None:
+    source = bench.seed(HOME, "web-1", {**OURS, "CostCenter": "41"})
+
+    copy = bench.registry.copy(_artifact(source), to=AWAY, name="web-1", tags={"CostCenter": "42"}, token="one")
+
+    assert _found(bench, AWAY, copy).tags == {"CostCenter": "42"}
+
+
+def test_what_a_copy_has_beyond_its_original_stays(bench: Bench) -> None:
+    source = bench.seed(HOME, "web-1", WHOLE)
+    copy = _copy_begun(bench, source)
+    bench.registry.wait_available(AWAY, copy, timeout=600)
+    bench.dress(_found(bench, AWAY, copy), description="", launched_by=["333333333333"])
+
+    bench.registry.complete_copy(_artifact(_found(bench, AWAY, copy)), of=_artifact(source))
+
+    assert bench.traits(AWAY, copy) == ("", frozenset({"333333333333"}))
+
+
+def test_a_source_that_was_tagged_otherwise_meanwhile_is_copied_as_it_is_now(bench: Bench) -> None:
+    source = bench.seed(HOME, "web-1", {**WHOLE, "Name": "web"})
+    first = _copy_begun(bench, source)
+    bench.registry.tag(source, {"Name": "site"})
+
+    second = _copy_begun(bench, source)
+
+    assert first != second
+    assert _found(bench, AWAY, second).tags["Name"] == "site"
 
 
 def test_a_copy_asked_for_twice_with_one_token_is_made_once(bench: Bench) -> None:
@@ -324,6 +429,17 @@ def test_an_id_is_pinned_as_it_is(bench: Bench) -> None:
 
     assert pin.ami is not None
     assert (pin.ami.id, pin.ami.name, pin.ami.owner) == (OLD.id, OLD.name, DEBIAN)
+
+
+def test_an_ami_of_somebody_else_is_found_by_its_id_and_is_none_of_ours(bench: Bench) -> None:
+    bench.publish(OLD)
+
+    found = bench.registry.find(HOME, OLD.id)
+
+    assert found is not None
+    assert (found.id, found.name, found.state, found.tags) == (OLD.id, OLD.name, "available", {})
+    assert bench.registry.find(AWAY, OLD.id) is None
+    assert bench.registry.named(HOME, OLD.name) == ()
 
 
 def test_an_id_that_is_not_in_the_region_is_the_person_s_to_mend(bench: Bench) -> None:

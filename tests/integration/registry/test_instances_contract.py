@@ -45,6 +45,7 @@ class Bench(Protocol):
     def fill(self, *types_and_subnets: str) -> None: ...
     def kill(self, instance: Instance) -> None: ...
     def block(self, location: str) -> None: ...
+    def make_key(self, name: str) -> tuple[str, datetime]: ...
     def running(self) -> set[str]: ...
 
 
@@ -65,6 +66,10 @@ class MemoryBench:
 
     def block(self, location: str) -> None:
         self.memory.unreadable[location] = "RequestLimitExceeded after 8 tries"
+
+    def make_key(self, name: str) -> tuple[str, datetime]:
+        self.memory.key_pairs[name] = f"ssh-ed25519 AAAA{name}", NOW
+        return self.memory.key_pairs[name]
 
     def running(self) -> set[str]:
         return {one.id for one in self.memory.running}
@@ -107,6 +112,11 @@ class Ec2Bench:
 
     def block(self, location: str) -> None:
         self._events(location).register("before-call.ec2", lambda **_: failed("RequestLimitExceeded", 503))
+
+    def make_key(self, name: str) -> tuple[str, datetime]:
+        self.ec2.create_key_pair(KeyName=name, KeyType="ed25519")
+        made = ec2_backends[ACCOUNT][HOME].key_pairs[name]
+        return made.public_key, made.create_time.replace(microsecond=0, tzinfo=UTC)
 
     def running(self) -> set[str]:
         instances = ec2_backends[ACCOUNT][HOME].all_instances()
@@ -252,11 +262,29 @@ def test_nothing_is_swept_where_nothing_is(bench: Bench) -> None:
     assert tuple(bench.instances.sweep(HOME, now=NOW + LIFE * 2)) == ()
 
 
+def test_the_public_half_of_a_key_pair_is_told_while_it_is_there(bench: Bench) -> None:
+    """A name is taken as it stands: for EC2's filters `*` would be every name."""
+    public, made = bench.make_key("packer_6912ab")
+    bench.make_key("packer_x")
+
+    assert bench.instances.public_key(HOME, "packer_6912ab", since=made) == public
+    assert bench.instances.public_key(HOME, "packer_*", since=made) is None
+    assert bench.instances.public_key(HOME, "packer_6912a", since=made) is None
+
+
+def test_a_key_pair_that_was_there_before_is_not_the_one_that_was_asked_for(bench: Bench) -> None:
+    _, made = bench.make_key("admin")
+
+    assert bench.instances.public_key(HOME, "admin", since=made + timedelta(seconds=1)) is None
+
+
 def test_what_can_not_be_asked_is_transient_and_only_the_console_is_silent(bench: Bench, ask: Ask) -> None:
     instance = bench.instances.boot(ask())
     bench.block(HOME)
 
     assert bench.instances.console(instance) == ()
+    with pytest.raises(Transient):
+        bench.instances.public_key(HOME, "packer_6912ab", since=NOW)
     with pytest.raises(Transient):
         bench.instances.state(instance)
     with pytest.raises(Transient):

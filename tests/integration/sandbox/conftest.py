@@ -18,6 +18,7 @@ from reconciler.sandbox.handle import Sandbox
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import FilterTypeDef
 
 DEBIAN = "136693071363"
 
@@ -57,8 +58,9 @@ def client(sandbox: Sandbox, region: str = "us-east-1") -> EC2Client:
 
 
 def upstream(ec2: EC2Client) -> str:
-    """The newest Debian image."""
-    found = ec2.describe_images(Owners=[DEBIAN])["Images"]
+    """The newest image of Debian 12."""
+    named: FilterTypeDef = {"Name": "name", "Values": ["debian-12-amd64-*"]}
+    found = ec2.describe_images(Owners=[DEBIAN], Filters=[named])["Images"]
     return max(found, key=lambda image: image["CreationDate"])["ImageId"]
 
 

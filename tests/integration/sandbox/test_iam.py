@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
@@ -36,7 +35,6 @@ TAGS = {"reconciler:fleet": FLEET, "reconciler:image": "web"}
 pytestmark = [
     pytest.mark.sandbox,
     pytest.mark.packer,
-    pytest.mark.skipif(shutil.which("packer") is None, reason="needs packer"),
 ]
 
 # Once as most templates are, and once with what makes a build's leftovers known as ours.

@@ -121,7 +121,6 @@ def test_the_hosts_own_ssh_server_is_reached_as_before(sandbox: Sandbox, sshd: b
 
 
 @pytest.mark.packer
-@pytest.mark.skipif(shutil.which("packer") is None, reason="needs packer")
 def test_packer_builds(sandbox: Sandbox, ec2: EC2Client, launched: Start, tmp_path: Path) -> None:
     (tmp_path / "template.json").write_text(json.dumps(PACKER))
 

@@ -1,9 +1,11 @@
-"""The once-over finds what should not be in an image, and nothing where nothing is."""
+"""The once-over finds what should not be in an image, tells harm from hygiene, and finds nothing where nothing is."""
 
 from __future__ import annotations
 
 import re
 import subprocess
+from dataclasses import dataclass
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -44,11 +46,6 @@ chmod +x /usr/local/bin/df
 mkdir -p /root/.ssh
 echo '{FOREIGN_KEY}' > /root/.ssh/authorized_keys
 """,
-    "no shell history is left": """
-useradd --create-home builder
-echo 'export TOKEN=secret' > /home/builder/.bash_history
-: > /root/.bash_history
-""",
     "the clock is right": """
 printf '#!/bin/sh\\necho 1000000000\\n' > /usr/local/bin/date
 chmod +x /usr/local/bin/date
@@ -65,11 +62,33 @@ FOUND = {
         "1 authorized key left in the image: /root/.ssh/authorized_keys (packer_6912ab)"
         " (Packer removes its own with ssh_clear_authorized_keys = true)"
     ),
-    "the host keys are of this boot": (
-        "baked into the image, the same on every instance: /etc/ssh/ssh_host_ed25519_key"
-        " (remove them at the end of the build)"
+}  # fmt: skip
+
+# What stays of a build and breaks nothing, planted in another instance. The files are as old as those of an image.
+LEFTOVERS = """
+useradd --create-home builder
+mkdir -p /run/systemd/system /var/lib/cloud/instances/i-build /var/log/apt
+echo 'export TOKEN=secret' > /home/builder/.bash_history
+: > /root/.bash_history
+printf '#!/bin/sh\n' > /usr/local/bin/systemctl
+printf '#!/bin/sh\necho " -1 0f3a Sat 2026-11-21"; echo "  0 77aa Sun 2026-11-22"\n' > /usr/local/bin/journalctl
+printf '#!/bin/sh\necho status: done\n' > /usr/local/bin/cloud-init
+chmod +x /usr/local/bin/*
+rm -rf /var/log/*.log
+echo 5d41402abc4b2a76b9719d911017c592 > /etc/machine-id
+echo old > /var/log/build.log
+echo old > /var/log/apt/history.log
+touch -d 2026-01-01 /etc/machine-id /var/log/build.log /var/log/apt/history.log
+"""
+LEFT = {
+    "packer-key": "Packer's temporary key stays in /home/admin/.ssh/authorized_keys, /root/.ssh/authorized_keys",
+    "host-keys": "host keys of the build are the same on every instance: /etc/ssh/ssh_host_ed25519_key",
+    "shell-history": "shell histories stay: /home/builder/.bash_history",
+    "machine-id": "/etc/machine-id is that of the build, the same on every instance",
+    "cloud-init": (
+        "what cloud-init kept of the build instance stays, its user data too: /var/lib/cloud/instances/i-build"
     ),
-    "no shell history is left": "left in the image: /home/builder/.bash_history",
+    "logs": "logs of the build stay: the journal of 1 earlier boot, /var/log/build.log",
 }  # fmt: skip
 
 
@@ -98,13 +117,16 @@ def test_a_clean_image_passes_and_skips_only_what_is_not_there(examine: Examinat
     skipped = {name: found.attrib["message"] for name, case in cases(tested).items() if (found := case.find("skipped"))
                is not None}  # fmt: skip
     assert tested.result.status == "passed", tested.result
-    assert tested.result.tests == len(cases(tested)) - len(skipped) == 6
+    assert tested.result.tests == len(cases(tested)) - len(skipped) == 7
     assert skipped == {
         "no systemd unit has failed": "systemd does not run",
         "the host keys are of this boot": (
             "the host key that answered is not one of the image's: its sshd is not what we talk to"
         ),
+        "the machine id is of this boot": "systemd does not run",
+        "no log of the build is left": "systemd does not run",
     }
+    assert tested.result.findings == ()
     assert tested.inventory is not None
 
 
@@ -112,7 +134,7 @@ def test_a_clean_image_passes_and_skips_only_what_is_not_there(examine: Examinat
 def defective(started: Start, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """What the once-over says of an instance with every defect, by check."""
     instance = started()
-    instance.do("\n".join([*DEFECTS.values(), baked_host_key(instance, made="2026-01-01")]))
+    instance.do("\n".join(DEFECTS.values()))
     tested = Examination(tmp_path_factory.mktemp("defective")).of(instance)
     assert tested.inventory is not None
     return {one.test.removeprefix("once-over: "): one.what for one in tested.result.failed}
@@ -129,6 +151,99 @@ def test_a_clock_that_is_wrong_is_found(defective: dict[str, str]) -> None:
 
 def test_every_check_has_a_defect_that_it_finds(defective: dict[str, str]) -> None:
     assert defective.keys() == {*FOUND, "the clock is right"}
+
+
+def new_key(folder: Path, name: str) -> tuple[str, str]:
+    """A key's public half, a line with a comment, and its fingerprint as OpenSSH says it."""
+    file = folder / name
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", f"packer_{name}", "-f", file], check=True)
+    shown = subprocess.run(["ssh-keygen", "-l", "-f", file], capture_output=True, text=True, check=True).stdout
+    return file.with_suffix(".pub").read_text().strip(), shown.split()[1]
+
+
+@dataclass(frozen=True)
+class Left:
+    """An instance with everything in it that a build may leave, and the fingerprint of Packer's key there."""
+
+    instance: Instance
+    key: str
+
+
+@pytest.fixture(scope="module")
+def left(started: Start, tmp_path_factory: pytest.TempPathFactory) -> Left:
+    instance = started()
+    public, fingerprint = new_key(tmp_path_factory.mktemp("keys"), "6912ab")
+    told = 'no-port-forwarding,command="echo \'Please login as the user \\"admin\\".\'" '
+    instance.do(
+        f"""
+{LEFTOVERS}
+{baked_host_key(instance, made="2026-01-01")}
+mkdir -p /root/.ssh /home/admin/.ssh
+cat >> /root/.ssh/authorized_keys <<'END'
+{told}{public}
+END
+echo '{public}' >> /home/admin/.ssh/authorized_keys
+"""
+    )
+    return Left(instance, fingerprint)
+
+
+def test_what_a_build_merely_leaves_is_found_and_fails_nothing(left: Left, examine: Examination) -> None:
+    tested = examine.of(left.instance, packer_keys=frozenset({left.key}))
+
+    assert tested.result.status == "passed", tested.result
+    assert {one.code: one.text for one in tested.result.findings} == LEFT
+    assert [one.keys for one in tested.result.findings if one.keys] == [(left.key,)]
+    assert all(one.hint for one in tested.result.findings)
+    told = {name: case.findtext("system-out") for name, case in cases(tested).items() if case.find("system-out")
+            is not None}  # fmt: skip
+    assert len(told) == len(LEFT)
+    assert (told["no shell history is left"] or "").startswith(f"finding: {LEFT['shell-history']}\n  remove them")
+
+
+def test_where_hygiene_is_asked_for_every_finding_is_a_failure(left: Left, examine: Examination) -> None:
+    tested = examine.of(left.instance, packer_keys=frozenset({left.key}), hygiene="fail")
+
+    assert tested.result.status == "failed"
+    assert tested.result.findings == ()
+    failed = {one.test.removeprefix("once-over: "): one.what for one in tested.result.failed}
+    assert sorted(what.partition(" (")[0].partition(" (+")[0] for what in failed.values()) == sorted(LEFT.values())
+    assert failed["no shell history is left"] == f"{LEFT['shell-history']} (remove them at the end of the build)"
+    assert [name for name, case in cases(tested).items() if case.find("failure") is not None] == list(failed)
+
+
+def test_a_key_that_is_only_named_as_packers_is_anybodys(left: Left, examine: Examination, tmp_path: Path) -> None:
+    """Whoever writes into a build can give his key the name that Packer's has, and copy Packer's own beside it."""
+    genuine = left.instance.do("grep packer_ /home/admin/.ssh/authorized_keys").split()[1]
+    forged, _ = new_key(tmp_path, "6912ab")
+    kind, blob, _ = forged.split()
+    left.instance.do(
+        f"""
+printf '%s\n' '{forged}' '{kind} {blob} {genuine}' 'environment="A={genuine}" {kind} {blob} packer_6912ab' \
+  > /home/builder/.keys
+mkdir -p /home/builder/.ssh
+mv /home/builder/.keys /home/builder/.ssh/authorized_keys
+"""
+    )
+    try:
+        tested = examine.of(left.instance, packer_keys=frozenset({left.key}))
+    finally:
+        left.instance.do("rm -r /home/builder/.ssh")
+
+    (failed,) = tested.result.failed
+    assert failed.what.startswith("3 authorized keys left in the image: /home/builder/.ssh/authorized_keys (packer_69")
+    assert failed.what.endswith("(that name is Packer's, but it is not the key that EC2 made for this build)")
+    assert "packer-key" in [one.code for one in tested.result.findings]
+
+
+def test_without_knowing_which_key_was_packers_none_is(left: Left, examine: Examination) -> None:
+    tested = examine.of(left.instance)
+
+    (failed,) = tested.result.failed
+    assert failed.test == "once-over: only the key of this test may log in"
+    assert failed.what.startswith(
+        "2 authorized keys left in the image: /home/admin/.ssh/authorized_keys (packer_6912ab)"
+    )
 
 
 def test_what_a_first_boot_makes_is_no_defect(examine: Examination, started: Start) -> None:
@@ -155,7 +270,10 @@ ln -sf /dev/null /home/admin/.bash_history
 
     skipped = [name for name, case in cases(tested).items() if case.find("skipped") is not None]
     assert tested.result.status == "passed", tested.result
-    assert skipped == ["no systemd unit has failed"]
+    assert skipped == [
+        "no systemd unit has failed", "the machine id is of this boot", "no log of the build is left",
+    ]  # fmt: skip
+    assert tested.result.findings == ()
 
 
 def test_a_root_filesystem_that_was_mounted_read_only_is_found(examine: Examination, started: Start) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import threading
 import time
+from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
@@ -50,6 +51,18 @@ def test_later(host): assert False
     document = ET.parse(tested.log.with_suffix(".xml"))  # noqa: S314 - our own file
     names = [case.attrib["name"] for case in document.iter("testcase")]
     assert f"{SUITE}/test_web.py::test_port[80]" in names
+
+
+@pytest.mark.parametrize("name", ["café", "with blanks", "100%h"])
+def test_the_name_of_the_folder_that_it_is_tested_in_is_nothing_against_an_image(
+    instance: Instance, tmp_path: Path, name: str
+) -> None:
+    examine = Examination(tmp_path / name)
+    suite = write(examine.folder, {"test_web.py": "def test_it(host): assert host.file('/etc/hostname').exists\n"})
+
+    tested = examine.of(instance, suite=suite)
+
+    assert (tested.result.status, tested.result.failed, tested.result.why) == ("passed", (), None)
 
 
 def test_each_failure_is_one_line_that_says_what_was_expected(examine: Examination, instance: Instance) -> None:

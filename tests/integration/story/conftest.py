@@ -192,11 +192,11 @@ NewFleet = Callable[[Path, str], Checkout]
 
 
 @pytest.fixture(scope="session")
-def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+def sandbox(packer_on_path: str | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """One for each Packer: what is built in it, and shared, is that Packer's."""
+    assert packer_on_path, "mark the test `packer`"
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    if shutil.which("packer") is None:
-        pytest.skip("needs packer")
     with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 
@@ -236,7 +236,8 @@ def _clone(folder: Path, fleet: str, environment: Mapping[str, str]) -> Checkout
     name = f"{name}-{os.urandom(3).hex()}"
     origin, home = folder / f"{name}.git", folder / "home"
     home.mkdir()
-    inherited = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_", "AWS_", "PYTEST_"))}
+    ours = ("GIT_", "AWS_", "PYTEST_", "XDG_")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(ours)}
     checkout = Checkout(
         folder / "clone",
         name,

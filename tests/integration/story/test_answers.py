@@ -17,7 +17,7 @@ from reconciler.sandbox.handle import Sandbox
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("story-answers")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schema"
 
@@ -60,7 +60,9 @@ def test_reconcile_answers_with_json_and_logs_an_object_a_line(logged: tuple[Che
     assert ended.json["exit_code"] == ended.code
     assert ended.json["results"][-1]["commit"] == fleet.head()
 
-    records = [json.loads(line) for line in ended.err.splitlines()]
+    told = ended.err.splitlines()
+    assert [line for line in told if not line.startswith("{")] == []
+    records = [json.loads(line) for line in told]
     assert all(record["event"] and record["timestamp"] for record in records)
     assert [record["image"] for record in records if record["event"] == "state.recorded"] == ["base", "web"]
     assert {"build.started", "build.step", "build.built", "artifact.copied"} <= {one["event"] for one in records}
@@ -146,7 +148,7 @@ def test_status_reads_the_clone_alone(built: Checkout, drifted: Checkout) -> Non
     without_aws = {"HTTPS_PROXY": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "", "AWS_SECRET_ACCESS_KEY": ""}
     answer = built.reconciler("status", environment=without_aws)
     assert answer.code == 0
-    header, base, web = (line for line in answer.out.splitlines() if not line.startswith(" "))
+    header, base, web, *_ = (line for line in answer.out.splitlines() if not line.startswith(" "))
     assert header.split() == ["image", "stable", "candidate", "age", "source", "health"]
     stable = built.lockfile("base")["channels"]["stable"]
     assert base.split()[:3] == ["base", stable, "same"]
@@ -173,7 +175,7 @@ def test_doctor_checks_what_a_run_needs(built: Checkout) -> None:
     answer = built.reconciler("doctor")
     assert answer.code == 0, answer
     marks = [line.split(":")[0].split() for line in answer.out.splitlines() if not line.startswith(" ")]
-    subjects = ["repository", "desired", "state", "branch", "signing", "packer", "ssh", "aws", "clock"]
+    subjects = ["repository", "desired", "state", "branch", "recording", "packer", "programs", "ssh", "aws", "clock"]
     assert marks == [["ok", subject] for subject in subjects]
     assert "4 artifacts of this fleet in eu-west-1, us-east-1" in answer.out
 
@@ -210,7 +212,7 @@ def test_a_plan_file_is_done_as_planned_and_refused_once_it_is_stale(
         f"error: the plan is stale: it was made for {planned_for}, and the branch is at {fleet.head()[:12]}",
         "  make and review it anew: `reconciler plan --out FILE`",
     ]
-    Path(paper).write_text('{"format_version": "1.0"}')
+    Path(paper).write_text('{"format_version": "1.1"}')
     assert "is no plan: plan_id: Field required" in fleet.reconciler("reconcile", "--plan", paper).err
 
 

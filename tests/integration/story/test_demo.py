@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("story-demo")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 PROJECT = Path(__file__).parents[3]
 

@@ -15,7 +15,7 @@ from reconciler.sandbox.handle import Sandbox
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud, Ended, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("story-failures")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 BROKEN_SETUP = """#!/bin/sh
 echo "installing nginx-fulll"
@@ -143,6 +143,29 @@ def test_mended_the_fleet_converges(fleet: Checkout, failed: Ended, planted: dic
     assert ended.code == 0, ended
     assert "failure" not in fleet.lockfile("base")
     assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+
+
+def test_a_program_that_is_not_here_is_told_before_anything_is_started_and_is_no_failure(
+    new_fleet: NewFleet, cloud: Cloud, tmp_path: Path
+) -> None:
+    fleet = new_fleet(tmp_path, "pair")
+    fleet.write("desired/web/site.yml", "- hosts: all\n")
+    template = fleet.path / "desired/web/web.pkr.hcl"
+    ansible = '  provisioner "ansible" {\n    playbook_file = "${path.root}/site.yml"\n'
+    galaxy = '    command = "no-such-playbook"\n  }\n'
+    template.write_text(template.read_text().replace("  provisioner", f"{ansible}{galaxy}  provisioner", 1))
+    fleet.publish("Provision web with Ansible")
+
+    checked = fleet.reconciler("doctor")
+    ended = fleet.reconciler("reconcile")
+
+    assert checked.code == 1
+    assert "trouble  programs: no-such-playbook not on PATH, and templates need it" in checked.out
+    assert ended.code == 3
+    assert 'no-such-playbook is not on this machine, and provisioner "ansible" needs it' in ended.err
+    assert sorted(fleet.lockfiles()) == ["base.lock.json"], "base is built, and nothing is recorded of web"
+    assert fleet.git("tag", "--list", "image/web/*") == ""
+    assert fleet.reconciler("plan").first.startswith("1 of 2 images drifted: web (new)")
 
 
 def test_a_copy_that_fails_leaves_the_other_regions_recorded_and_is_made_by_the_next_run(

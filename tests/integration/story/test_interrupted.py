@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import select
+import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("story-interrupted")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 LIMIT_SECONDS = 60
 
@@ -68,11 +68,9 @@ class Held:
             for thread in Path(f"/proc/{self.process.pid}/task").iterdir()
             for child in (thread / "children").read_text().split()
         ]
-        (packer,) = (child for child in children if Path(f"/proc/{child}/cmdline").read_bytes().startswith(PACKER))
+        started = os.fsencode(shutil.which("packer") or "")
+        (packer,) = (child for child in children if Path(f"/proc/{child}/cmdline").read_bytes().startswith(started))
         return packer
-
-
-PACKER = subprocess.run(["sh", "-c", "command -v packer || true"], capture_output=True, check=True).stdout.strip()
 
 
 @pytest.fixture

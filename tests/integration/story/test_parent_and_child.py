@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("story-parent")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("story-reconcile")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 IMAGES = {
     "pair": ["base", "web"],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,3 +137,24 @@ def test_the_var_file_is_its_owners_only_and_never_written_over(tmp_path: Path) 
     assert path.read_text() == '{\n  "a": 1,\n  "b": {\n    "x": "y"\n  }\n}\n'
     with pytest.raises(FileExistsError):
         write_var_file(path, {})
+
+
+def test_lists_and_mappings_are_given_as_they_are() -> None:
+    values = {"cidrs": ["10.0.0.0/8", 7], "o": {"a": "x"}}
+    assert given_variables(request("cidrs", "o", packer={"variables": values})) == values
+
+
+@pytest.mark.parametrize(
+    ("name", "type_", "taken"),
+    [
+        ("build_id", "string", True), ("build_id", "any", True), ("build_id", "number", False),
+        ("image_name", "list(string)", False), ("image_tags", "map( string )", True), ("run_tags", "any", True),
+        ("run_tags", "list(string)", False), ("run_tags", "map(number)", False),
+    ],
+)  # fmt: skip
+def test_a_variable_that_can_not_hold_ours_is_not_given_it(name: str, type_: str, *, taken: bool) -> None:
+    asked = request(name)
+    variables = {name: Variable(name, type_, PLACE)}
+    template = replace(asked.image.template, variables=variables)
+    asked = replace(asked, image=replace(asked.image, template=template))
+    assert (name in given_variables(asked)) is taken

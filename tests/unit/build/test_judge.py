@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.build.artifact import Produced
+from reconciler.build.failure import BuildFailed
 from reconciler.build.judge import built, clock_time, failure
 from reconciler.build.outcome import Failing, Outcome
 from reconciler.build.process import Exit
@@ -129,3 +130,24 @@ def test_a_signal_of_somebody_else_is_a_cancelled_build(request_: BuildRequest) 
 @pytest.mark.parametrize(("seconds", "shown"), [(0.9, "0:00"), (72, "1:12"), (3725, "1:02:05")])
 def test_durations_read_as_a_clock(seconds: float, shown: str) -> None:
     assert clock_time(seconds) == shown
+
+
+@pytest.mark.parametrize(
+    ("said", "holders"),
+    [
+        ("Error: AMI Name: 'web' is used by an existing AMI: ami-0abc", ("ami-0abc",)),
+        ("InvalidAMIName.Duplicate: AMI name web is already in use by AMI ami-0def\n\tstatus code: 400", ("ami-0def",)),
+        ("InvalidAMIName.Duplicate", ()),
+    ],
+)
+def test_a_name_that_is_taken_is_told_with_what_has_it(said: str, holders: tuple[str, ...]) -> None:
+    failed = BuildFailed(
+        "build failed", cause="failed", seconds=1, log=Path("log"), tail=["ami-0123", *said.split("\n")]
+    )
+    assert failed.name_taken == said.split("\n", maxsplit=1)[0]
+    assert failed.name_holders == holders
+
+
+def test_whatever_else_fails_is_no_name_that_is_taken() -> None:
+    failed = BuildFailed("no capacity for ami-0abc", cause="failed", seconds=1, log=Path("log"))
+    assert (failed.name_taken, failed.name_holders) == ("", ())

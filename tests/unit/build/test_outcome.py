@@ -180,3 +180,30 @@ def test_of_a_long_line_what_is_told_is_short() -> None:
     assert seen.tail == (f"{'x' * 1000} … (4000 more characters)",)
     assert seen.failures[0].error == f"{'y' * 1000} … (4000 more characters)"
     assert seen.general == (f"{'z' * 1000} … (4000 more characters)",)
+
+
+def test_a_build_that_fails_after_its_image_was_made_tells_which_it_was() -> None:
+    """Packer reports no artifact of it: what it printed is all there is."""
+    seen = outcome(
+        """1,,ui,say,==> amazon-ebs.w: Creating AMI web from instance i-1
+1,,ui,message,    amazon-ebs.w: AMI: ami-0abc
+1,,ui,say,==> amazon-ebs.w: Waiting for AMI to become ready...
+1,,ui,message,    amazon-ebs.w (shell-local): the AMI: ami-0def is not it
+1,,ui,error,Build 'amazon-ebs.w' errored: 1 error(s) occurred
+1,amazon-ebs.w,error,Post-processor failed: exit status 1
+""",
+        exit_code=1,
+    )
+
+    assert (seen.artifacts, seen.amis) == ((), ("ami-0abc",))
+
+
+def test_the_first_source_that_a_build_names_is_the_one_it_looked_up() -> None:
+    """Packer looks it up before a script of the template can print anything."""
+    seen = outcome(
+        """1,,ui,message,    amazon-ebs.w: Found Image ID: ami-0abc
+1,,ui,message,    amazon-ebs.w: Found Image ID: ami-0bad
+"""
+    )
+
+    assert seen.sources == {"amazon-ebs.w": "ami-0abc"}

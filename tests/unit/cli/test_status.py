@@ -5,12 +5,19 @@ from __future__ import annotations
 import pytest
 
 from reconciler.cli.status import remarks, show
+from reconciler.model.lockfile import HygieneFinding
 from reconciler.plan.standing import Standing
 
 UNTESTED = "not tested: smoke_test.boot is false"
 
 
-def standing(image: str, *, source: str = "debian-12-amd64-20261101-1234", why: str | None = None) -> Standing:
+def standing(
+    image: str,
+    *,
+    source: str = "debian-12-amd64-20261101-1234",
+    why: str | None = None,
+    findings: tuple[HygieneFinding, ...] = (),
+) -> Standing:
     return Standing(
         image=image,
         stable="20261122T164046Z-6278fad",
@@ -21,6 +28,7 @@ def standing(image: str, *, source: str = "debian-12-amd64-20261101-1234", why: 
         sync="in-sync",
         health="healthy",
         why=why,
+        findings=findings,
     )
 
 
@@ -59,3 +67,11 @@ web    20261122T164046Z-6278fad  same       0 min  base              healthy
 def test_what_is_said_of_several_images_is_said_once() -> None:
     rows = [standing("base", why=UNTESTED), standing("old", why="not built yet"), standing("web", why=UNTESTED)]
     assert list(remarks(rows)) == [f"base, web: {UNTESTED}"]
+
+
+def test_a_finding_of_several_images_is_said_once_and_how_to_get_rid_of_it_too() -> None:
+    key, logs = (HygieneFinding(code=code, text=f"{code} stays", hint=f"clear {code}") for code in ("key", "logs"))
+    rows = [standing("base", findings=(key,)), standing("web", findings=(key, logs))]
+    assert list(remarks(rows)) == [
+        "base, web: finding: key stays", "  clear key", "web: finding: logs stays", "  clear logs",
+    ]  # fmt: skip

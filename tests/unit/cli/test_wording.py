@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reconciler.cli.wording import describe
-from reconciler.model.events import Failed
+from reconciler.cli.wording import Wording, describe
+from reconciler.model.events import Failed, Skipped
 
 
 def test_what_a_build_printed_steers_no_terminal() -> None:
@@ -14,3 +14,17 @@ def test_what_a_build_printed_steers_no_terminal() -> None:
         "  last lines of the build:",
         "    \\x1b]0;title\\x07E: no package",
     )
+
+
+def test_a_hint_is_given_once_in_a_run() -> None:
+    wording = Wording()
+    told = [
+        wording(Failed(image=name, what=f"{name} is refused\n  set `git.push`\n  see {name}")) for name in ("a", "b")
+    ]
+    told.append(wording(Skipped(image="c", why="its parent failed")))
+
+    assert told == [
+        ("a is refused", "  set `git.push`", "  see a"),
+        ("b is refused", "  see b"),
+        ("skipped: its parent failed",),
+    ]

@@ -2,9 +2,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from reconciler.build.protocol import BuildRequest
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.fleet import Fleet
 from reconciler.model.tree import TreeEntry
@@ -45,6 +48,7 @@ class MemoryTree:
 
     def __init__(self, files: Mapping[str, str | bytes], modes: Mapping[str, str]) -> None:
         self.oid = "0" * 40
+        self.below = ""
         self.entries: dict[str, TreeEntry] = {}
         self.reads = 0
         self._blobs: dict[str, bytes] = {}
@@ -91,3 +95,19 @@ def web(read: ReadFiles) -> ReadFiles:
 def hcl() -> str:
     """A template that takes its source from us and that nothing is to be said about."""
     return HCL
+
+
+@pytest.fixture
+def a_request(tmp_path: Path) -> Callable[..., BuildRequest]:
+    """A build of nothing in particular."""
+
+    def make(**asked: Any) -> BuildRequest:
+        return BuildRequest(
+            **{
+                "image": None, "build_id": "20261122T101530Z-1a2b3c4", "key": "sha256:1", "run_id": "1",
+                "export": tmp_path, "run_folder": tmp_path, "log": tmp_path / "log", "environment": {}, "timeout": 1.0,
+                **asked,
+            }
+        )  # fmt: skip
+
+    return make

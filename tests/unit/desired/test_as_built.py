@@ -29,6 +29,7 @@ source: {ami: {name: "debian-12-*", owners: ["136693071363"]}}
 regions: [us-east-1, eu-west-1]
 packer: {variables: {size: large}}
 """
+PLAYBOOK = 'provisioner "ansible" {\n playbook_file = "site.yml"\n}'
 PIN = Pin(ami=AmiPin(region="us-east-1", id="ami-0abc"))
 
 
@@ -260,7 +261,7 @@ def test_a_child_is_read_as_no_record_tells_where_it_was_built(tree: MakeTree, f
     ],
     ids=["by a path", "by a variable", "from the root", "by a function"],
 )
-def test_a_new_file_elsewhere_that_the_template_reads_is_still_missed_among_the_inputs(
+def test_a_new_file_elsewhere_that_the_template_reads_is_noticed(
     tree: MakeTree, hcl: str, written: str, yaml: str
 ) -> None:
     uploads = f'variable "up" {{ default = "x" }}\n{hcl}build {{\n  sources = ["source.amazon-ebs.web"]\n'
@@ -275,8 +276,60 @@ def test_a_new_file_elsewhere_that_the_template_reads_is_still_missed_among_the_
 
     fleet = read_fleet(tree(now), recorded=locks)
 
-    assert says(fleet) == says(read_fleet(tree(now)))
-    assert "roles, which is not among the image's inputs" in says(fleet)["web"][0]
+    assert not isinstance(fleet.images["web"], UnreadImage)
+    assert fleet.images["web"].inputs == read_fleet(tree(now)).images["web"].inputs
+    assert "../../roles/new.yml" in [file.path for file in fleet.images["web"].inputs]
+
+
+@pytest.mark.parametrize(
+    ("step", "beside"),
+    [
+        (PLAYBOOK, {"site.yml": "- hosts: all\n  roles: [../../../common]\n"}),
+        (
+            PLAYBOOK,
+            {"site.yml": "- hosts: all\n  roles: [common]\n", "ansible.cfg": "[defaults]\nroles_path = ../..\n"},
+        ),
+        ('provisioner "shell-local" {\n script = "run.sh"\n}', {"run.sh": "cp -r ../../common .\n"}),
+        (
+            'provisioner "file" {\n content = templatefile("a.tpl", {})\n}',
+            {"a.tpl": '${file("../../common/tasks/new.yml")}'},
+        ),
+    ],
+    ids=["a role by its path", "a role in a folder of the settings", "a local script", "a text's template"],
+)  # fmt: skip
+def test_a_new_file_that_only_a_file_of_the_image_draws_on_is_noticed(
+    tree: MakeTree, files: Files, step: str, beside: Mapping[str, str]
+) -> None:
+    given = {**files, TEMPLATE: files[TEMPLATE].replace('provisioner "shell"', f'{step}\n  provisioner "shell"', 1)}
+    given |= {f"desired/web/{name}": text for name, text in beside.items()} | {"common/tasks/main.yml": ""}
+    locks = recorded(read_fleet(tree(given)))
+
+    fleet = read_fleet(tree({**given, "common/tasks/new.yml": "- debug:\n"}), recorded=locks)
+
+    assert "../../common/tasks/new.yml" in [file.path for file in fleet.images["web"].inputs]
+
+
+def test_what_a_link_of_the_image_leads_to_is_noticed_and_the_template_left_unread(
+    tree: MakeTree, files: Files
+) -> None:
+    given, modes = {**files, "desired/web/lib": "../../lib", "lib/a": ""}, {"desired/web/lib": "120000"}
+    locks = recorded(read_fleet(tree(given, modes)))
+
+    same = read_fleet(without(tree(given, modes), TEMPLATE), recorded=locks).images["web"]
+    changed = read_fleet(tree({**given, "lib/b": ""}, modes), recorded=locks).images["web"]
+
+    assert isinstance(same, UnreadImage)
+    assert not isinstance(changed, UnreadImage)
+    assert "../../lib/b" in [file.path for file in changed.inputs]
+
+
+def test_a_template_that_copies_by_itself_is_read_as_its_regions_are_wanted(tree: MakeTree, files: Files) -> None:
+    given = {**files, TEMPLATE: files[TEMPLATE].replace("region  ", 'ami_regions = ["ap-south-1"]\n  region  ', 1)}
+    locks = recorded(read_fleet(tree(given)))
+
+    image = read_fleet(tree(given), recorded=locks).images["web"]
+
+    assert image.regions == ("us-east-1", "eu-west-1", "ap-south-1")
 
 
 def test_a_parent_that_is_gone_is_told_all_the_same(tree: MakeTree, files: Files) -> None:
@@ -299,3 +352,15 @@ def test_only_the_lockfiles_of_the_branch_that_state_is_recorded_to_spare_a_temp
 
     assert known.locks == {"web": lock}
     assert isinstance(known.fleet.images["web"], UnreadImage) is spared
+
+
+def test_what_two_builders_left_is_read_and_refused_although_nothing_changed(tree: MakeTree, files: Files) -> None:
+    """It was built when two builders in one image were not refused yet."""
+    lock = recorded(read_fleet(tree(files)))["web"]
+    (build,) = lock.builds
+    other = build.artifacts[0].model_copy(update={"builder": "amazon-ebs.other", "id": "ami-0fff"})
+    both = build.model_copy(update={"artifacts": (*build.artifacts, other)})
+
+    fleet = read_fleet(tree(files), recorded={"web": lock.model_copy(update={"builds": (both,)})})
+
+    assert not isinstance(fleet.images["web"], UnreadImage)

@@ -43,9 +43,12 @@ BAD_YAML = {
         "image.yaml:2:5: regions[0]: expected text, found a mapping",
     ),
     "text for a mapping": ("packer: web\n", 'image.yaml:1:1: packer: expected a mapping, found "web"'),
-    "list for a variable": (
-        "packer:\n  variables: {x: [1]}\n",
-        "image.yaml:2:15: packer.variables.x: expected text, a whole number or true or false, found a list",
+    "nothing among the values of a variable": (
+        "packer:\n  variables: {x: [~]}\n",
+        (
+            "image.yaml:2:15: packer.variables.x: expected text, a whole number, true or false, a list or a mapping, "
+            "found a list"
+        ),
     ),
     "text for a number": (
         "retain: {builds: many}\n",

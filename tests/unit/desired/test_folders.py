@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
 from tests.unit.desired.conftest import COMPLETE
 
@@ -60,9 +61,11 @@ def test_a_misnamed_declaration_is_said(read: Read, wrong: str) -> None:
     ]
 
 
-def test_a_symbolic_link_is_not_followed(read: Read) -> None:
-    fleet = read({"desired/web/image.yaml": "../base/image.yaml"}, {"desired/web/image.yaml": "120000"})
-    assert "this is a symbolic link, and is not followed" in str(fleet.problems["web"][0])
+def test_a_declaration_is_no_symbolic_link_wherever_it_leads(read: Read) -> None:
+    link = {"desired/web/image.yaml": "120000"}
+    for leads in ("../../shared/web.yaml", "../base/image.yaml", "/etc/passwd", "image.yaml", "../../../x"):
+        fleet = read({"desired/web/image.yaml": leads, "shared/web.yaml": "description: x\n"}, link)
+        assert "this is a symbolic link, and is not followed" in str(fleet.problems["web"][0])
 
 
 def child(parent: str, more: Any = "") -> Any:
@@ -153,7 +156,9 @@ def test_a_child_s_template_has_to_take_the_source(read: Read, hcl: str) -> None
             (
                 "desired/web/image.yaml:1:1: the template declares no variable source_ami, so that it would not be "
                 "built "
-                'on base\n  in desired/web/t.pkr.hcl: variable "source_ami" { type = string }, and '
+                "on base\n"
+                "  if it takes the AMI from another: source: {image: base, variable: …}\n"
+                '  else in desired/web/t.pkr.hcl: variable "source_ami" { default = "" }, and '
                 "source_ami = var.source_ami"
             )
         ]
@@ -187,6 +192,46 @@ def test_files_that_nobody_reads_are_warned_of(read: Read) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("files", "path", "template"),
+    [
+        ({"packer/linux/a.pkr.hcl": COMPLETE, "packer/linux/b.pkr.hcl": ""}, "packer/linux/a.pkr.hcl", "packer/linux"),
+        ({"ami/a.pkr.json": "{}"}, "ami/a.pkr.json", "ami"),
+        ({"ami/a.json": '{"builders": []}', "ami/vars.json": "{}"}, "ami/a.json", "ami/a.json"),
+        ({"ami/image.yaml": ""}, "ami/image.yaml", "ami"),
+    ],
+)
+def test_a_template_below_a_folder_that_is_no_image_is_named_with_what_makes_it_one(
+    read: Read, files: Any, path: str, template: str
+) -> None:
+    copied = {f"desired/x/{name}": text for name, text in {**files, "README.md": ""}.items()}
+    (warning,) = read(copied).warnings
+    assert warning == (
+        f"desired/x/{path} is not read; an image is a folder directly in desired/. "
+        f"To make x one: desired/x/image.yaml with `packer: {{template: {template}}}`"
+    )
+    if not path.endswith("image.yaml"):
+        made = read({**copied, "desired/x/image.yaml": f"packer: {{template: {template}}}"})
+        assert (made.names, made.warnings) == (("x",), ())
+
+
+def test_a_template_in_a_shared_folder_that_an_image_uses_is_not_warned_of(read: Read) -> None:
+    files = {
+        "desired/web/image.yaml": "packer: {template: ../shared/packer/web.pkr.hcl}",
+        "desired/shared/packer/web.pkr.hcl": COMPLETE,
+    }
+    assert not read(files).warnings
+
+
+@pytest.mark.parametrize("source", ["../shared", "../shared/a.json"])
+def test_json_that_a_template_names_is_not_warned_of(read: Read, source: str) -> None:
+    step = f'provisioner "file" {{\n source = "{source}"\n}}\n'
+    template = COMPLETE.replace('["source.amazon-ebs.a"] }', f'["source.amazon-ebs.a"]\n{step}}}').replace(
+        "{ s", "{\n s"
+    )
+    assert not read({"desired/web/t.pkr.hcl": template, "desired/shared/a.json": "{}"}).warnings
+
+
 def test_a_folder_with_nothing_but_json_that_is_no_template_is_warned_of(read: Read) -> None:
     fleet = read({"desired/web/template.json": '{"builder": []}', "desired/web/setup.sh": ""})
     assert fleet.warnings == ('desired/web/template.json is not read: it has no "builders"',)
@@ -216,3 +261,11 @@ def test_a_link_to_an_image_and_a_folder_called_image_yaml_are_warned_of(read: R
 def test_json_that_is_no_template_is_told_why(read: Read, content: str, why: str) -> None:
     (problem,) = read({"desired/a/image.yaml": "", "desired/a/a.json": content}).problems["a"]
     assert problem.mend[1].startswith(f"desired/a/a.json is none: {why}")
+
+
+def test_a_fleet_that_lives_elsewhere_in_the_repository_is_pointed_to(read: Read) -> None:
+    with pytest.raises(UserError) as refused:
+        read({"infra/desired/web/t.pkr.hcl": COMPLETE, "README.md": ""})
+    assert str(refused.value) == (
+        "desired: there is no folder desired/ at this commit\n  there is infra/desired/: work on it with -C infra"
+    )

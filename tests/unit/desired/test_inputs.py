@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.model.fleet import Fleet
+from reconciler.plan.key import of_inputs
 from tests.unit.desired.conftest import BUILDER, COMPLETE
 
 Read = Callable[..., Fleet]
@@ -73,17 +75,83 @@ def test_links_and_submodules_count_by_their_own_ids(read: Read) -> None:
     ]
 
 
-def test_a_link_to_something_outside_of_the_inputs_is_told_with_the_entry_that_mends_it(read: Read) -> None:
+def test_what_a_link_leads_to_is_an_input_as_the_link_is(read: Read) -> None:
     files = {"desired/web/t.pkr.hcl": steps('provisioner "shell" { script = "scripts/x.sh" }'), "lib/x.sh": ""}
-    files["desired/web/scripts"] = "../../lib"
-    modes = {"desired/web/scripts": "120000"}
-    assert problem(read(files, modes)) == (
-        "desired/web/scripts: this link leads to lib, which is not among the image's inputs: "
-        "a change of it would go unnoticed\n"
-        '  add "../../lib" to packer.inputs in desired/web/image.yaml'
+    files |= {"desired/web/scripts": "../../lib", "lib/more": "../etc/x", "etc/x": "", "etc/y": ""}
+    modes = {"desired/web/scripts": "120000", "lib/more": "120000"}
+    assert inputs(read(files, modes)) == ["../../etc/x", "../../lib/more", "../../lib/x.sh", "scripts", "t.pkr.hcl"]
+
+
+def test_a_template_and_a_script_may_be_links(read: Read) -> None:
+    files = {
+        "desired/web/web.pkr.hcl": "../../packer/web.pkr.hcl",
+        "desired/web/run.sh": "../../packer/run.sh",
+        "packer/web.pkr.hcl": steps('provisioner "shell" { script = "run.sh" }'),
+        "packer/run.sh": "",
+        "packer/other.sh": "",
+    }
+    modes = {"desired/web/web.pkr.hcl": "120000", "desired/web/run.sh": "120000"}
+    assert inputs(read(files, modes)) == ["../../packer/run.sh", "../../packer/web.pkr.hcl", "run.sh", "web.pkr.hcl"]
+
+
+def test_a_file_is_named_through_a_link_to_its_folder(read: Read) -> None:
+    files = {
+        "desired/web/t.pkr.hcl": steps('provisioner "shell" { script = "../../current/x.sh" }'),
+        "current": "releases/2",
+        "releases/2/x.sh": "",
+        "releases/2/y.sh": "",
+    }
+    assert inputs(read(files, {"current": "120000"})) == ["../../current", "../../releases/2/x.sh", "t.pkr.hcl"]
+
+
+@pytest.mark.parametrize(
+    ("packer", "expected"),
+    [
+        ("{template: /t/now}", ["../../t/1/web.pkr.hcl", "../../t/now", "../../t/1/x.sh"]),
+        (
+            "{template: /t/now/web.pkr.hcl, working_dir: /t/1}",
+            ["../../t/1/web.pkr.hcl", "../../t/now", "../../t/1/x.sh"],
+        ),
+        ("{template: /t/1, working_dir: /t/now}", ["../../t/1/web.pkr.hcl", "../../t/now", "../../t/1/x.sh"]),
+    ],
+)
+def test_a_template_s_folder_may_be_a_link(read: Read, packer: str, expected: list[str]) -> None:
+    files = {
+        "desired/web/image.yaml": f"packer: {packer}",
+        "t/now": "1",
+        "t/1/web.pkr.hcl": steps('provisioner "shell" { script = "${path.root}/x.sh" }'),
+        "t/1/x.sh": "",
+    }
+    assert inputs(read(files, {"t/now": "120000"})) == sorted(expected)
+
+
+def test_links_that_lead_in_a_circle_or_nowhere_are_let_be(read: Read) -> None:
+    files = {
+        "desired/web/t.pkr.hcl": COMPLETE,
+        "desired/web/up": ".",
+        "desired/web/gone": "nothing",
+        "desired/web/me": "me",
+    }
+    fleet = read(files, {path: "120000" for path in files if not path.endswith("hcl")})
+    assert "leads to me, which is outside" in problem(fleet)
+    del files["desired/web/me"]
+    assert inputs(read(files, {path: "120000" for path in files if not path.endswith("hcl")})) == [
+        "gone",
+        "t.pkr.hcl",
+        "up",
+    ]
+
+
+def test_a_script_behind_a_link_that_leads_nowhere_is_absent(read: Read) -> None:
+    files = {"desired/web/t.pkr.hcl": steps('provisioner "shell" { script = "x.sh" }'), "desired/web/x.sh": "gone.sh"}
+    assert "there is no file desired/web/x.sh at this commit" in problem(read(files, {"desired/web/x.sh": "120000"}))
+
+
+def test_a_link_that_switches_a_unit_off_is_no_file_that_could_change(read: Read) -> None:
+    fleet = read(
+        {"desired/web/t.pkr.hcl": COMPLETE, "desired/web/x.service": "/dev/null"}, {"desired/web/x.service": "120000"}
     )
-    files["desired/web/image.yaml"] = "packer: {inputs: [/lib]}"
-    assert inputs(read(files, modes)) == ["../../lib/x.sh", "scripts", "t.pkr.hcl"]
+    assert inputs(fleet) == ["t.pkr.hcl", "x.service"]
 
 
 @pytest.mark.parametrize("target", ["/etc/passwd", "../../..", "../../../x"])
@@ -193,15 +261,23 @@ def test_what_can_t_be_known_or_isn_t_ours_is_left_alone(web: Read, line: str) -
     assert not web("", steps(line)).problems
 
 
-def test_a_file_outside_of_the_inputs_is_told_with_the_entry_that_mends_it(web: Read) -> None:
+def test_a_folder_that_the_template_names_is_an_input_without_being_listed(web: Read) -> None:
     line = 'provisioner "file" { source = "../../roles/baseline" }'
-    files = {"roles/baseline/a.yml": "", "roles/baseline/b.yml": ""}
-    assert problem(web("", steps(line), files=files)) == (
-        "desired/web/web.pkr.hcl:4:24: the template reads roles/baseline, which is not among the image's inputs: "
-        "a change of it would go unnoticed\n"
-        '  add "../../roles/baseline" to packer.inputs in desired/web/image.yaml'
+    files = {"roles/baseline/a.yml": "", "roles/baseline/b/c.yml": "", "roles/other/d.yml": ""}
+    assert inputs(web("", steps(line), files=files)) == [
+        "../../roles/baseline/a.yml", "../../roles/baseline/b/c.yml", "web.pkr.hcl",
+    ]  # fmt: skip
+
+
+def test_listing_what_the_template_names_changes_nothing(web: Read) -> None:
+    template, files = steps('provisioner "file" { source = "../../roles" }'), {"roles/a.yml": "", "roles/b.yml": ""}
+    named, listed = (
+        web(yaml, template, files=files).images["web"] for yaml in ("", "packer: {inputs: [../../roles, /roles/a.yml]}")
     )
-    assert not web("packer: {inputs: [../../roles/baseline]}", steps(line), files=files).problems
+    assert named.inputs == listed.inputs
+    assert {"files": of_inputs(named.declaration, named.inputs)["files"]}.items() <= of_inputs(
+        listed.declaration, listed.inputs
+    ).items()
 
 
 def test_paths_are_relative_to_the_working_dir_and_functions_to_the_template(web: Read) -> None:
@@ -236,7 +312,7 @@ def test_folders_whose_names_begin_alike_are_kept_apart(read: Read) -> None:
     "line",
     [
         'provisioner "shell" { scripts = concat(["../shared/x.sh"], var.more) }',
-        'provisioner "shell" { scripts = tolist(["../shared/x.sh"]) }',
+        'provisioner "shell" { scripts = convert(["../shared/x.sh"], list(string)) }',
         'provisioner "shell" { scripts = flatten([["../shared/x.sh"]]) }',
         'provisioner "shell" { script = join("/", ["..", "shared", "x.sh"]) }',
         'provisioner "shell" { script = format("../shared/%s", "x.sh") }',
@@ -246,12 +322,52 @@ def test_folders_whose_names_begin_alike_are_kept_apart(read: Read) -> None:
         'provisioner "ansible" { extra_arguments = ["-e", "@../shared/x.sh"] }',
         'provisioner "ansible" { extra_arguments = concat(["--extra-vars=@../shared/x.sh"], []) }',
         'provisioner "goss" { tests = ["../shared/x.sh"] }',
+        'provisioner "ansible" { ansible_env_vars = ["ANSIBLE_CONFIG=../shared/x.sh"] }',
+        'provisioner "ansible" { ansible_env_vars = ["ANSIBLE_LIBRARY=/usr/lib/y:../shared/x.sh"] }',
+        'provisioner "ansible" { extra_arguments = ["--vault-password-file=../shared/x.sh"] }',
+        'provisioner "ansible" { extra_arguments = ["--private-key", "${var.home}/id", "-i", "../shared/x.sh"] }',
+        'provisioner "ansible" { command = "../shared/x.sh" }',
+        'provisioner "shell-local" { inline = ["cd .. && ./shared/x.sh"] }',
+        'provisioner "shell-local" { command = "bash \\"$PWD/../shared/x.sh\\" --now" }',
+        'provisioner "shell-local" { command = "X=${var.x} sh $(dirname $0)/../shared/x.sh" }',
+        'provisioner "shell-local" { inline = ["cd /; sh \'${path.root}/../shared/x.sh\'"] }',
+        'provisioner "ansible" { ansible_env_vars = ["ANSIBLE_LIBRARY=${path.cwd}/../shared/x.sh:/usr/x"] }',
+        'provisioner "shell-local" { environment_vars = ["SETUP=../shared/x.sh"] }',
+        'provisioner "shell-local" { env = { SETUP = "../shared/x.sh" } }',
+        'post-processor "shell-local" { inline = ["cat < ../shared/x.sh"] }',
+        'provisioner "inspec" { profile = "../shared/x.sh" }',
+        'provisioner "inspec" { attributes = ["../shared/x.sh"] }',
+        'provisioner "salt-masterless" { minion_config = "../shared/x.sh" }',
+        'provisioner "puppet-masterless" { hiera_config_path = "../shared/x.sh" }',
+        'provisioner "chef-solo" { config_template = "../shared/x.sh" }',
+        'provisioner "powershell" {\n    elevated_user = "x"\n    scripts = ["../shared/x.sh"]\n  }',
+        'provisioner "of-another-plugin" { test_files = ["../shared/x.sh"] }',
+        'post-processor "vagrant" { vagrantfile_template = "../shared/x.sh" }',
+        'provisioner "shell" { script = var.x ? "../shared/x.sh" : "../shared/gone.sh" }',
+        'provisioner "shell" { script = var.x == "" ? "../shared/x.sh" : var.x }',
+        'provisioner "shell" { scripts = [for one in fileset("..", "shared/x.*") : "../${one}"] }',
+        'provisioner "file" { content = templatefile("../shared/x.sh", { a = 1 }) }',
+        'provisioner "file" { content = filebase64("${path.root}/../shared/x.sh") }',
+        'provisioner "shell" { inline = [try(file("../shared/x.sh"), "")] }',
+        'provisioner "shell" { environment_vars = ["X=${join(",", [for s in [file("../shared/x.sh")] : s])}"] }',
     ],
 )
-def test_a_file_outside_of_the_inputs_is_seen_through_each_door(web: Read, line: str) -> None:
-    files = {"desired/shared/x.sh": ""}
-    assert "the template reads desired/shared/x.sh, which is not among" in problem(web("", steps(line), files=files))
-    assert not web("packer: {inputs: [../shared]}", steps(line), files=files).problems
+def test_a_file_elsewhere_is_an_input_through_each_door(web: Read, line: str) -> None:
+    files = {"desired/shared/x.sh": "", "desired/shared/y.sh": ""}
+    assert inputs(web("", steps(line), files=files)) == ["../shared/x.sh", "web.pkr.hcl"]
+
+
+def test_a_program_that_a_data_source_runs_is_an_input(web: Read) -> None:
+    template = f'data "external" "version" {{\n program = ["python3", "${{path.root}}/../shared/x.py"]\n}}\n{COMPLETE}'
+    assert inputs(web("", template, files={"desired/shared/x.py": ""})) == ["../shared/x.py", "web.pkr.hcl"]
+
+
+@pytest.mark.parametrize(
+    "line", ['post_mount_commands = ["cp ../shared/x.sh {{.MountPath}}"]', 'copy_files = ["../shared/x.sh"]']
+)
+def test_what_a_chroot_is_made_with_is_an_input(web: Read, line: str) -> None:
+    template = COMPLETE.replace("amazon-ebs", "amazon-chroot").replace("encrypt_boot", f"{line}\n  encrypt_boot")
+    assert inputs(web("", template, files={"desired/shared/x.sh": ""})) == ["../shared/x.sh", "web.pkr.hcl"]
 
 
 def test_a_dynamic_provisioner_in_json_is_seen(read: Read) -> None:
@@ -260,8 +376,7 @@ def test_a_dynamic_provisioner_in_json_is_seen(read: Read) -> None:
         '{"labels": ["shell"], "for_each": [1], "content": {"script": "../shared/x.sh"}}}}}'
     )
     files = {"desired/web/t.pkr.json": template, "desired/web/source.pkr.hcl": BUILDER, "desired/shared/x.sh": ""}
-    fleet = read(files)
-    assert "the template reads desired/shared/x.sh" in problem(fleet)
+    assert inputs(read(files)) == ["../shared/x.sh", "source.pkr.hcl", "t.pkr.json"]
 
 
 UNKNOWN_FILES = "is only known to Packer: files outside packer.inputs would not be in the key"
@@ -271,7 +386,7 @@ UNKNOWN_FILES = "is only known to Packer: files outside packer.inputs would not 
     ("line", "expected"),
     [
         (
-            'provisioner "shell" { scripts = [for s in ["x.sh"] : "../shared/${s}"] }',
+            'provisioner "shell" { scripts = ["../shared/${uuidv4()}.sh"] }',
             f"4:25: what scripts names {UNKNOWN_FILES}",
         ),
         (
@@ -338,17 +453,202 @@ def test_the_key_that_opens_the_connection_is_not_noted(web: Read) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ['command = "../shared/x.sh now"', "inline = [\"cd /; sh '${path.root}/../shared/x.sh'\"]"]
+    "line",
+    [
+        'provisioner "shell" { inline = ["sh ../shared/x.sh", "cd ../shared && ./x.sh"] }',
+        'provisioner "shell" { environment_vars = ["X=../shared/x.sh"] }',
+        'provisioner "shell" {\n    remote_folder = "../shared"\n    inline = ["true"]\n  }',
+        'provisioner "file" {\n    source = "t.pkr.hcl"\n    destination = "../shared/x.sh"\n  }',
+        'provisioner "ansible-local" { staging_directory = "../shared" }',
+        'provisioner "ansible" { user = "shared" }',
+        'post-processor "manifest" { output = "../shared/x.sh" }',
+        'provisioner "shell-local" { inline = ["echo see https://example.org/../shared/x.sh"] }',
+        'provisioner "file" {\n    source = "../shared/x.sh"\n    direction = "download"\n  }',
+    ],
 )
-def test_a_command_of_this_machine_that_names_a_file_outside_of_the_inputs_is_noted(web: Read, command: str) -> None:
-    template, files = steps(f'provisioner "shell-local" {{ {command} }}'), {"desired/shared/x.sh": ""}
+def test_what_is_meant_for_another_machine_is_no_input(web: Read, line: str) -> None:
+    files = {"desired/shared/x.sh": "", "desired/web/t.pkr.hcl": ""}
+    assert inputs(web("", steps(line), files=files)) == ["t.pkr.hcl", "web.pkr.hcl"]
+
+
+@pytest.mark.parametrize("step", ['provisioner "shell" { script', 'provisioner "file" { source'])
+def test_of_a_name_that_is_computed_the_folder_counts_that_it_could_come_from(web: Read, step: str) -> None:
+    template = steps(f'{step} = "../shared/${{var.name}}.sh" }}')
+    files = {"desired/shared/x.sh": "", "desired/shared/y/z.sh": "", "desired/other/a.sh": ""}
+    assert inputs(web("", template, files=files)) == ["../shared/x.sh", "../shared/y/z.sh", "web.pkr.hcl"]
+
+
+def test_of_a_folder_that_a_command_works_in_all_counts(web: Read) -> None:
+    template = steps('provisioner "shell-local" { inline = ["cd ../shared", "make"] }')
+    assert inputs(web("", template, files={"desired/shared/Makefile": "", "desired/shared/a/b": ""})) == [
+        "../shared/Makefile", "../shared/a/b", "web.pkr.hcl",
+    ]  # fmt: skip
+
+
+def test_a_command_that_names_the_folder_around_the_image_is_noted(web: Read) -> None:
+    template, files = steps('provisioner "shell-local" { inline = ["make -C ../.. stage"] }'), {"Makefile": ""}
     (note,) = web("", template, files=files).images["web"].notes
     assert note == (
-        "desired/web/web.pkr.hcl:4:31: a command names desired/shared/x.sh, which is not among the image's inputs: "
-        "if it reads that, a change would go unnoticed"
+        "desired/web/web.pkr.hcl:4:31: a command names ., which holds more than the image: "
+        "if it reads what is not in packer.inputs, a change would go unnoticed"
     )
-    assert web("packer: {inputs: [../shared]}", template, files=files).images["web"].notes == ()
-    assert web("", template).images["web"].notes == ()
+
+
+def test_what_a_local_script_names_counts_and_what_that_calls(web: Read) -> None:
+    template = steps('provisioner "shell-local" { script = "../../tools/stage.sh" }')
+    files = {
+        "tools/stage.sh": '#!/bin/sh\n# see notes.txt\n. "$(dirname "$0")/lib.sh"\ncp -r ../../files/conf .\n',
+        "tools/lib.sh": 'ROOT="$(git rev-parse --show-toplevel)"\ntar c "$ROOT/dist/app" > app.tar\n',
+        "tools/notes.txt": "",
+        "tools/unused.sh": "",
+        "files/conf/a": "",
+        "dist/app/b": "",
+    }
+    assert inputs(web("", template, files=files)) == [
+        "../../dist/app/b", "../../files/conf/a", "../../tools/lib.sh", "../../tools/stage.sh", "web.pkr.hcl",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        'try(file("../shared/gone"), "")',
+        'can(file("../shared/gone")) ? "a" : "b"',
+        'fileexists("../shared/gone") ? file("../shared/gone") : ""',
+        'false ? file("../shared/gone") : file("../shared/x.sh")',
+        'var.unknown ? file("../shared/gone") : file("../shared/x.sh")',
+        'join("", [for name in ["gone"] : file("../shared/gone")])',
+    ],
+)
+def test_a_file_that_is_read_only_if_it_is_there_need_not_be(web: Read, value: str) -> None:
+    template, files = steps(f'provisioner "file" {{ content = {value} }}'), {"desired/shared/x.sh": ""}
+    expected = ["../shared/x.sh", "web.pkr.hcl"] if "x.sh" in value else ["web.pkr.hcl"]
+    assert inputs(web("", template, files=files)) == expected
+
+
+def test_of_a_branch_that_is_not_taken_nothing_counts(web: Read) -> None:
+    template = steps('provisioner "file" { content = true ? file("../shared/x.sh") : file("../shared/y.sh") }')
+    files = {"desired/shared/x.sh": "", "desired/shared/y.sh": ""}
+    assert inputs(web("", template, files=files)) == ["../shared/x.sh", "web.pkr.hcl"]
+
+
+def test_what_a_text_s_template_reads_counts(web: Read) -> None:
+    template = steps('provisioner "file" { content = templatefile("../shared/x.tpl", {}) }')
+    files = {"desired/shared/x.tpl": 'a ${file("../shared/y.txt")}', "desired/shared/y.txt": "", "desired/shared/z": ""}
+    assert inputs(web("", template, files=files)) == ["../shared/x.tpl", "../shared/y.txt", "web.pkr.hcl"]
+
+
+TWO_BUILDERS = """\
+source "amazon-ebs" "web" {{
+  region     = "us-east-1"
+  source_ami = "ami-0abc"
+  user_data_file = "../shared/web.sh"
+}}
+source "qemu" "web" {{
+  iso_url        = "https://example.org/x.iso"
+  http_directory = "../shared/qemu"
+  cd_content     = {{ a = file("../shared/qemu.txt") }}
+}}
+build {{
+  name    = "all"
+  sources = ["source.amazon-ebs.web"]
+  source "qemu.web" {{ name = "local" }}
+  provisioner "shell" {{
+    {limit}
+    script = "../shared/step.sh"
+  }}
+  post-processors {{
+    post-processor "shell-local" {{
+      {limit}
+      script = "../shared/after.sh"
+    }}
+  }}
+}}
+build {{
+  sources = ["source.qemu.web"]
+  provisioner "file" {{
+    source      = "../shared/of-qemu.sh"
+    destination = file("../shared/of-qemu.txt")
+  }}
+}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("limit", "runs"),
+    [
+        ("", True),
+        ('only = ["amazon-ebs.web"]', True),
+        ('only = ["qemu.local"]', False),
+        ('only = ["all.amazon-ebs.web"]', False),
+        ('except = ["amazon-ebs.web"]', False),
+        ('except = ["qemu.local", "qemu.web"]', True),
+    ],
+)
+def test_what_does_not_run_feeds_nothing(web: Read, limit: str, *, runs: bool) -> None:
+    names = ("web.sh", "qemu/x", "qemu.txt", "step.sh", "after.sh", "of-qemu.sh", "of-qemu.txt")
+    yaml, template = "packer: {only: all.amazon-ebs.web}", TWO_BUILDERS.format(limit=limit)
+    steps_files = ["../shared/after.sh", "../shared/step.sh"] if runs else []
+    fleet = web(yaml, template, files={f"desired/shared/{name}": "" for name in names})
+    assert inputs(fleet) == [*steps_files, "../shared/web.sh", "web.pkr.hcl"]
+
+
+def test_what_does_not_run_need_not_be_there(web: Read) -> None:
+    template = TWO_BUILDERS.format(limit='only = ["qemu.local"]')
+    assert not web("packer: {only: all.amazon-ebs.web}", template, files={"desired/shared/web.sh": ""}).problems
+
+
+def test_in_json_a_step_is_limited_by_the_builder_s_name(read: Read) -> None:
+    builders = [
+        {"type": "amazon-ebs", "name": "ami", "region": "us-east-1", "source_ami": "ami-0abc"},
+        {"type": "docker", "image": "debian", "run_command": ["x"]},
+    ]
+    provisioners = [
+        {"type": "shell", "script": "{{template_dir}}/../a.sh", "only": ["ami"]},
+        {"type": "shell", "script": "{{template_dir}}/../b.sh", "only": ["docker"]},
+        {
+            "type": "shell",
+            "inline": ["true"],
+            "override": {"ami": {"script": "../c.sh"}, "docker": {"script": "../d.sh"}},
+        },
+    ]
+    template = json.dumps({"builders": builders, "provisioners": provisioners})
+    files = {"desired/web/image.yaml": "packer: {only: ami}", "desired/web/t.json": template}
+    fleet = read(files | {f"desired/{name}.sh": "" for name in "abcd"})
+    assert inputs(fleet) == ["../a.sh", "../c.sh", "t.json"]
+
+
+@pytest.mark.parametrize(
+    ("source", "where", "expected"),
+    [
+        ("../..", "desired/web", ["../../.gitignore", "../../README.md", "../other/x", "web.pkr.hcl"]),
+        (".", "/", ["../../.gitignore", "../../README.md", "../other/x", "web.pkr.hcl"]),
+        ("../../state", "desired/web", ["web.pkr.hcl"]),
+    ],
+)
+def test_state_is_never_an_input(web: Read, source: str, where: str, expected: list[str]) -> None:
+    files = {"state/web.lock.json": "{}", "README.md": "", "desired/other/x": "", ".gitignore": ""}
+    yaml = f"packer: {{working_dir: {'/' if where == '/' else '.'}}}"
+    image = web(yaml, steps(f'provisioner "file" {{ source = "{source}" }}'), files=files).images["web"]
+    assert [one.path for one in image.inputs] == expected
+    (note,) = image.notes
+    assert note.startswith("desired/web/web.pkr.hcl:4:24: the template reads ")
+    assert "state/ included, which is left out of the key" in note
+
+
+def test_the_state_of_another_fleet_of_the_repository_is_no_input_either(web: Read) -> None:
+    files = {"infra/desired/api/a.pkr.hcl": "", "infra/state/api.lock.json": "{}", "infra/state/sbom/x": ""}
+    files |= {"app/state/store.lock.json": "{}"}
+    found = inputs(web("", steps('provisioner "file" { source = "../.." }'), files=files))
+    assert found == ["../../app/state/store.lock.json", "../../infra/desired/api/a.pkr.hcl", "web.pkr.hcl"]
+
+
+def test_the_repository_as_a_folder_is_said_to_call_for_a_build_at_every_commit(web: Read) -> None:
+    (note,) = web("", steps('provisioner "file" { source = "../.." }')).images["web"].notes
+    assert note == (
+        "desired/web/web.pkr.hcl:4:24: the template reads the whole repository, state/ included, "
+        "which is left out of the key; any other commit calls for a build"
+    )
 
 
 def test_a_path_that_is_right_from_the_root_is_told_so(web: Read) -> None:
@@ -356,8 +656,40 @@ def test_a_path_that_is_right_from_the_root_is_told_so(web: Read) -> None:
     assert found.endswith("\n  there is roles/x.sh at the root: to run Packer there, set working_dir: /")
 
 
-def test_a_pattern_that_leads_out_of_its_folder_is_seen(web: Read) -> None:
-    template = steps('provisioner "shell" { scripts = fileset(".", "../shared/*.sh") }')
-    files = {"desired/shared/x.sh": ""}
-    assert "the template reads desired/shared, which is not among" in problem(web("", template, files=files))
-    assert not web("packer: {inputs: [../shared]}", template, files=files).problems
+def test_a_path_that_is_right_beside_the_template_is_told_so(read: Read) -> None:
+    files = {
+        "desired/web/image.yaml": "packer: {template: /packer/web.pkr.hcl}",
+        "packer/web.pkr.hcl": steps('provisioner "shell" { script = "scripts/x.sh" }'),
+        "packer/scripts/x.sh": "",
+    }
+    found = problem(read(files))
+    assert found.endswith(
+        "\n  there is packer/scripts/x.sh: to run Packer in the template's folder, name it as working_dir"
+    )
+
+
+@pytest.mark.parametrize(
+    ("pattern", "found"),
+    [
+        ("../shared/*.sh", ["../shared/a.sh", "../shared/b.sh"]),
+        ("../**/a.sh", ["../shared/a.sh", "../shared/c/a.sh"]),
+        ("../shared/{a,c/a}.sh", ["../shared/a.sh", "../shared/c/a.sh"]),
+        ("../shared/[!b].sh", ["../shared/a.sh"]),
+        ("../shared/?.sh", ["../shared/a.sh", "../shared/b.sh"]),
+        ("none/*.sh", []),
+        ("../**/**/**/**/**/**/**/**/**/b.sh", ["../shared/b.sh"]),
+        ("../shared/*a*a*a*a*a*a*a*a*", ["../shared/a.sh", "../shared/b.sh", "../shared/c/a.sh"]),
+    ],
+)
+def test_what_a_pattern_matches_is_an_input(web: Read, pattern: str, found: list[str]) -> None:
+    files = {"desired/shared/a.sh": "", "desired/shared/b.sh": "", "desired/shared/c/a.sh": "", "desired/x.md": ""}
+    template = steps(f'provisioner "shell" {{ scripts = fileset(".", "{pattern}") }}')
+    assert inputs(web("", template, files=files)) == [*found, "web.pkr.hcl"]
+
+
+def test_floppies_take_patterns(web: Read) -> None:
+    template = COMPLETE.replace("ssh_clear", 'floppy_files = ["../shared/*.ps1", "../shared/drivers"]\n  ssh_clear')
+    files = {"desired/shared/a.ps1": "", "desired/shared/drivers/x/y.inf": "", "desired/shared/b.sh": ""}
+    assert inputs(web("", template, files=files)) == [
+        "../shared/a.ps1", "../shared/drivers/x/y.inf", "web.pkr.hcl",
+    ]  # fmt: skip

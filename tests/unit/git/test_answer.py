@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.git.answer import Answer, Reply, as_error, read_answer
+from reconciler.git.answer import Answer, Reply, read_answer
 from reconciler.git.command import Finished
-from reconciler.model.errors import Contention, Terminal, Transient, UserError
+from reconciler.git.refusal import as_error
+from reconciler.model.errors import Contention, Locked, Terminal, Transient, UserError
 
 BRANCH = "!\tabc:refs/heads/main\t{}\n"
 ADVICE = "error: failed to push some refs to 'https://example.org/o/n.git'\n"
@@ -24,7 +25,7 @@ SAID = [
     ),
     (BRANCH.format("[remote rejected] (cannot lock ref: reference already exists)"), ADVICE, Answer.LOST),
     ("", "error: cannot lock ref 'refs/reconciler/remotes/origin/main': is at a1 but expected b2\n", Answer.LOST),
-    ("", "fatal: Unable to create '/r/.git/shallow.lock': File exists.\n", Answer.LOST),
+    ("", "fatal: Unable to create '/r/.git/shallow.lock': File exists.\n", Answer.LOCKED),
     (
         BRANCH.format("[remote rejected] (protected branch hook declined)"),
         "remote: error: GH006: Protected branch update failed for refs/heads/main.        \n" + ADVICE,
@@ -106,6 +107,10 @@ def test_an_existing_tag_is_named_although_the_branch_was_rejected_with_it() -> 
         (Answer.FORBIDDEN, Terminal),
         (Answer.DENIED, Terminal),
         (Answer.REFUSED, Terminal),
+        (Answer.UNUSABLE, Terminal),
+        (Answer.UNWRITABLE, Terminal),
+        (Answer.IN_THE_WAY, Terminal),
+        (Answer.LOCKED, Locked),
         (Answer.NO_REPOSITORY, UserError),
         (Answer.NO_BRANCH, UserError),
         (Answer.UNREACHABLE, Transient),
@@ -124,6 +129,97 @@ def test_a_forbidden_push_reads_as_documented() -> None:
 
     assert str(as_error(reply, remote="origin", branch="main")).splitlines() == [
         "the branch main refuses pushes (GH006: protected branch)",
-        "  the builds are kept and will be adopted, nothing is lost",
         "  set `git.push: pull-request` in desired/reconciler.yaml, or let the bot bypass the rule",
     ]
+
+
+@pytest.mark.parametrize(
+    ("summary", "answer"),
+    [
+        ("[remote rejected] (TF402455: Pushes to this branch are not permitted; use a pull request)", "FORBIDDEN"),
+        ("[remote rejected] (prohibited by Gerrit: not permitted: update)", "FORBIDDEN"),
+        ("[remote rejected] (permission denied)", "FORBIDDEN"),
+        ("[remote rejected] (refname conflict)", "IN_THE_WAY"),
+        ("[remote rejected] (failure)", "REFUSED"),
+        # Nobody knows whether it was done.
+        ("[remote failure] (remote failed to report status)", "UNREACHABLE"),
+    ],
+)  # fmt: skip
+def test_the_reason_of_a_ref_is_read_before_anything_else(summary: str, answer: str) -> None:
+    reply = read_answer(Finished(1, BRANCH.format(summary).encode(), HANG_UP + ADVICE))
+
+    assert reply.answer is Answer[answer]
+    assert "[remote" not in reply.why
+
+
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "rejected: the message says (fetch first)",
+        "rejected: HEAD of 'Unable to create 'x.lock': File exists' fails the linter",
+        "rejected: repository not found in the allow list",
+        "rejected: cannot lock ref is a forbidden phrase",
+    ],
+)
+def test_what_a_hook_quotes_is_not_taken_for_git_itself(quoted: str) -> None:
+    stdout = BRANCH.format("[remote rejected] (pre-receive hook declined)")
+
+    reply = read_answer(Finished(1, stdout.encode(), f"remote: {quoted}\n{ADVICE}"))
+
+    assert (reply.answer, reply.why, reply.said) == (Answer.FORBIDDEN, quoted, (quoted,))
+
+
+@pytest.mark.parametrize(
+    ("stderr", "answer"),
+    [
+        ("fatal: the receiving end does not support --signed push\n" + HANG_UP, Answer.UNUSABLE),
+        ("fatal: the receiving end does not support push options\n" + HANG_UP, Answer.UNUSABLE),
+        ("fatal: the receiving end does not support --atomic push\n" + HANG_UP, Answer.NOT_ATOMIC),
+        ("fatal: helper hg does not support --atomic\n", Answer.NOT_ATOMIC),
+        ("fatal: mismatched algorithms: client sha1; server sha256\n", Answer.UNUSABLE),
+        ("fatal: transport 'http' not allowed\n", Answer.UNUSABLE),
+        ("fatal: unable to find remote helper for 'codecommit'\n", Answer.UNUSABLE),
+        ("error: cannot run plink: No such file or directory\nfatal: unable to fork\n", Answer.UNUSABLE),
+        ("vault-ssh -q: 1: vault-ssh: not found\nfatal: Could not read from remote repository.\n", Answer.UNUSABLE),
+        ("fatal: unable to access 'https://x/': SSL certificate problem: self-signed certificate\n", Answer.UNUSABLE),
+        ("fatal: URL 'https://bot:<redacted>@x/' uses plaintext credentials\n", Answer.UNUSABLE),
+        ("fatal: detected dubious ownership in repository at '/srv/x.git'\n", Answer.UNUSABLE),
+        ("fatal: fsck error in packed object\nfatal: fetch-pack: invalid index-pack output\n", Answer.UNUSABLE),
+        ("fatal: write error: No space left on device\nfatal: index-pack failed\n", Answer.UNWRITABLE),
+        (
+            "error: insufficient permission for adding an object to repository database .git/objects\n",
+            Answer.UNWRITABLE,
+        ),
+        ("remote: fatal: No space left on device\nfatal: early EOF\n", Answer.UNREACHABLE),
+        ("** this machine is not supported at night **\nfatal: early EOF\n", Answer.UNREACHABLE),
+        ("fatal: remote error: access denied or repository not exported: /o/n.git\n", Answer.DENIED),
+        ("fatal: remote error: service not enabled: /o/n.git\n", Answer.DENIED),
+        ("remote: TF401019: The Git repository with name or identifier x does not exist\n", Answer.NO_REPOSITORY),
+    ],
+)
+def test_what_is_the_same_the_next_time_is_not_taken_for_a_network_failure(stderr: str, answer: Answer) -> None:
+    assert read_answer(Finished(128, b"", stderr)).answer is answer
+
+
+@pytest.mark.parametrize("unit", ["repository ", "Permission to x ", "a://", "error: ", "'refs/x' exists; cannot "])
+@pytest.mark.parametrize("end", ["\n", " "])
+def test_the_length_of_a_message_is_no_burden(unit: str, end: str) -> None:
+    # Unbounded patterns go over such text once for each of its words: more than anybody waits for.
+    endless = "remote: " + (unit * 40 + end) * (2_000_000 // (len(unit) * 40))
+
+    reply = read_answer(Finished(1, b"", endless + "\nfatal: early EOF\n"))
+
+    assert reply.answer is not Answer.DONE
+    assert len(reply.why) <= 201
+    assert sum(map(len, reply.said)) < 2000
+
+
+def test_gerrits_word_for_what_fell_with_another_ref_is_known() -> None:
+    stdout = (
+        BRANCH.format("[remote rejected] (transaction aborted)")
+        + "!\tdef:refs/tags/image/web/1\t[remote rejected] (prohibited by Gerrit: not permitted: create)\n"
+    )
+
+    reply = read_answer(Finished(1, stdout.encode(), ADVICE))
+
+    assert (reply.answer, reply.tags) == (Answer.FORBIDDEN, ("image/web/1",))

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile, began_at
+from reconciler.model.declaration import Declaration
+from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile, SmokeTestResult, began_at
 
 ONE, TWO = "20261122T101530Z-1a2b3c4", "20261123T101530Z-2b3c4d5"
 
@@ -71,3 +72,14 @@ def test_a_build_is_the_source_of_a_child_by_its_key_and_where_its_artifacts_are
     pin = build().as_pin("base")
     assert (pin.image, pin.build, pin.key, pin.artifacts) == ("base", ONE, "sha256:1", {"us-east-1": "ami-1a2b3c4"})
     assert build().artifact_in("eu-west-1") is None
+
+
+def test_what_came_to_the_formats_later_leaves_no_trace_where_it_says_nothing() -> None:
+    """Digests are taken over whole models: of a lockfile for a plan's id, of a declaration for a failure's rest."""
+    assert SmokeTestResult(status="passed", tests=9).model_dump() == {
+        "status": "passed", "tests": 9, "seconds": 0, "failed": (), "why": None,
+    }  # fmt: skip
+    assert "hygiene" not in Declaration().model_dump()["smoke_test"]
+    assert (
+        Declaration.model_validate({"smoke_test": {"hygiene": "fail"}}).model_dump()["smoke_test"]["hygiene"] == "fail"
+    )

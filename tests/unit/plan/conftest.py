@@ -20,11 +20,12 @@ from reconciler.model.template import Builder, Template
 from reconciler.model.tree import TreeEntry
 from reconciler.model.values import digest, format_instant
 from reconciler.plan import transitions
+from reconciler.plan.channels import said_wrongly
 from reconciler.plan.key import short
 from reconciler.plan.parents import pin_to_recorded
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.situation import Situation
-from reconciler.plan.tags import of_recorded
+from reconciler.plan.tags import in_no_channel, of_recorded, standing
 
 NOW = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 DEBIAN: dict[str, Any] = {"ami": {"name": "debian-12-amd64-*", "owners": ["136693071363"]}}
@@ -37,6 +38,7 @@ class EmptyTree:
 
     oid: str
     entries: Mapping[str, TreeEntry] = field(default_factory=dict)
+    below: str = ""
 
     def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
         assert not list(oids), "a plan reads no contents"
@@ -103,15 +105,19 @@ def carry_out(situation: Situation, decision: Decision, *, wanted: Wanted | None
         return situation
     world = _Registry(situation)
     wanted = wanted or decision.wanted
-    if decision.planned.actions == ("build",):
+    actions = (decision.own or decision.planned).actions
+    world.settle(decision)
+    if "build" in actions:
         assert wanted is not None
         lock = transitions.with_build(situation.lock, world.built(decision, wanted), image=situation.image)
-    elif decision.planned.actions == ("adopt",):
+    elif "adopt" in actions:
         assert wanted is not None
         lock = transitions.with_build(situation.lock, world.adopted(decision, wanted), image=situation.image)
     else:
-        lock = world.changed(decision)
-    locked = lock.source.pinned if lock.source and not situation.options.refresh else situation.pin
+        lock = world.changed(decision) if actions != ("none",) else situation.lock
+    world.tag_as_they_stand(situation.lock, lock)
+    recorded = lock is not situation.lock and not situation.options.refresh
+    locked = lock.source.pinned if lock.source and recorded else situation.pin
     options = situation.options.model_copy(update={"force": ()})
     return replace(
         situation, lock=lock, seen=tuple(world.shown.values()), pin=locked, options=options, renamed_from=None,
@@ -132,8 +138,31 @@ class _Registry:
         name = f"{self.image.name}-{build.id}"
         return Artifact(kind="ami", builder="amazon-ebs.web", location=region, id=f"ami-{taken[7:24]}", name=name)
 
+    def settle(self, decision: Decision) -> None:
+        for one in decision.restate:
+            place = (one.seen.location, one.seen.id)
+            self.shown[place] = replace(self.shown[place], tags={**self.shown[place].tags, **one.tags})
+        for seen in decision.old_previews:
+            self.shown.pop((seen.location, seen.id), None)
+
+    def tag_as_they_stand(self, before: Lockfile, after: Lockfile) -> None:
+        for build in (*after.builds, *(one for one in before.builds if after.build(one.id) is None)):
+            tags = standing(after, build) if after.build(build.id) is not None else in_no_channel("superseded")
+            was = before.build(build.id)
+            if was is not None and standing(before, was) == tags:
+                continue
+            for place in ((one.location, one.id) for one in build.artifacts):
+                if place in self.shown:
+                    self.shown[place] = replace(self.shown[place], tags={**self.shown[place].tags, **tags})
+        if before.builds[:1] != after.builds[:1]:
+            for one in list(said_wrongly(self.shown.values(), after)):
+                place = (one.seen.location, one.seen.id)
+                self.shown[place] = replace(one.seen, tags={**one.seen.tags, **one.tags})
+
     def tag(self, build: Build, artifacts: Iterable[Artifact]) -> None:
         tags = of_recorded(fleet=FLEET, image=self.image, build=build)
+        if self.situation.lock.build(build.id) is not None:
+            tags |= standing(self.situation.lock, build)
         for artifact in artifacts:
             before = self.shown.get((artifact.location, artifact.id))
             after = {**(before.tags if before else {}), **tags}

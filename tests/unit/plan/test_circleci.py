@@ -63,6 +63,15 @@ def test_each_job_gets_the_contexts(a_plan: MakePlan, planned: MakePlanned) -> N
     assert job["reconcile"]["context"] == ["builds", "push"]
 
 
+def test_the_jobs_of_a_fleet_in_a_folder_work_there_and_wait_for_no_other_fleet(
+    a_plan: MakePlan, planned: MakePlanned
+) -> None:
+    (job,) = jobs(continuation(CONFIG, a_plan(planned("web")), job="reconcile", folder="infra/images"))
+
+    assert job["reconcile"]["arguments"] == "web -C infra/images"
+    assert job["reconcile"]["serial-group"].endswith("/reconcile/infra/images/web")
+
+
 def test_a_parent_that_has_no_job_is_not_waited_for(a_plan: MakePlan, planned: MakePlanned) -> None:
     plan = a_plan(planned("web", reasons=[Reason(code="new")], blocked_by=["base"]), quiet=1)
 
@@ -120,6 +129,26 @@ def test_no_name_of_a_folder_becomes_a_command(name: str) -> None:
         assert without_job(plan) == ()
         assert re.fullmatch(r"[a-z0-9._-]+", made[0]["reconcile"]["arguments"])
         assert shlex.split(made[0]["reconcile"]["arguments"]) == [name]
+
+
+@pytest.mark.parametrize(
+    "orb", ["acme/reconciler@1.0.0", {"jobs": {"reconcile": CONFIG["jobs"]["reconcile"]}}], ids=["published", "inline"]
+)
+def test_the_job_may_be_an_orbs(a_plan: MakePlan, planned: MakePlanned, orb: Any) -> None:
+    config = {"version": 2.1, "orbs": {"reconciler": orb}, "workflows": {}}
+    plan = a_plan(planned("base", reasons=[Reason(code="new")]))
+
+    made = continuation(config, plan, job="reconciler/reconcile")
+
+    assert [next(iter(job)) for job in jobs(made)] == ["reconciler/reconcile"]
+    assert made["orbs"] == config["orbs"]
+    assert "jobs" not in made
+
+
+@pytest.mark.parametrize("orbs", [{}, {"other": "acme/reconciler@1"}, {"reconciler": {}}, {"reconciler": None}, None])
+def test_an_orb_that_has_no_such_job_is_said(a_plan: MakePlan, orbs: Any) -> None:
+    with pytest.raises(UserError, match="has no job 'reconciler/reconcile'"):
+        continuation({"orbs": orbs}, a_plan(), job="reconciler/reconcile")
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
-from reconciler.model.lockfile import Artifact, Build, FailedTest, InventoryRecord, Reason, SmokeTestResult
+from reconciler.model.lockfile import (
+    Artifact,
+    Build,
+    FailedTest,
+    HygieneFinding,
+    InventoryRecord,
+    Reason,
+    SmokeTestResult,
+)
 from reconciler.model.source import AmiPin, Pin
 from reconciler.plan.comment import Previewed, render, status
 from reconciler.plan.difference.inventories import difference
@@ -66,6 +74,16 @@ def test_a_test_that_passed_is_counted_and_what_changed_inside_is_named(planned:
     assert "| 9 passed |" in shown
     assert "nginx" in shown.split(" | ")[-1]
     assert "1.22.1-9+deb12u2" in comment[comment.index("<details>") :]
+
+
+def test_a_finding_is_counted_in_the_row_and_told_below_with_what_helps(planned: Make, a_plan: Make) -> None:
+    finding = HygieneFinding(code="logs", text="logs ``` stay", hint="empty them")
+    one = Previewed(build=a_build(), tested=SmokeTestResult(status="passed", tests=9, findings=(finding,)))
+    plan = a_plan(planned("web", reasons=(EDITED,)))
+    comment = render(plan, {"web": one})
+    assert "| 9 passed, 1 finding |" in row(comment, "web")
+    assert "finding: logs ` ` ` stay\n  empty them\n" in comment[comment.index("<details>") :]
+    assert status(plan.images[0], one)[1].endswith(", 9 passed, 1 finding")
 
 
 def test_a_build_that_did_not_pass_is_rejected_and_says_by_which_assertions(planned: Make, a_plan: Make) -> None:

@@ -81,3 +81,16 @@ def test_whatever_a_build_printed_last_the_document_can_be_read(text: str) -> No
     document = of_run(plan, [Outcome("web", "failed", why=text, details=(text, "\x1b[31mred\x00"))])
 
     assert cases(document.encode(errors="strict").decode())["web"][0] == "failure"
+
+
+def test_a_finding_leaves_a_case_passed_and_is_in_its_output(a_plan: MakePlan, planned: MakePlanned) -> None:
+    finding = {"code": "logs", "text": "logs <stay>\x1b", "hint": "empty them"}
+    quiet = planned("web", sync="in-sync", actions=("none",), findings=[finding])
+
+    for document in (
+        of_plan(a_plan(quiet)),
+        of_run(a_plan(quiet), [Outcome("web", "built", findings=(r"finding: logs <stay>\x1b",))]),
+    ):
+        suite = parsed(document)[0]
+        assert {suite.attrib[key] for key in ("failures", "errors", "skipped")} == {"0"}
+        assert [(one.tag, one.text) for one in suite[0]] == [("system-out", r"finding: logs <stay>\x1b")]

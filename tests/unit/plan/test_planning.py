@@ -13,6 +13,7 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.observation import Observation
 from reconciler.model.plan import PlannedImage, PlanOptions
+from reconciler.plan import markdown, words
 from reconciler.plan.planning import FleetPlan, Known, make_plan
 
 Make = Callable[..., Any]
@@ -376,3 +377,47 @@ def test_offline_nothing_can_be_applied_and_a_new_chain_is_still_shown(chain: Ma
     assert set(actions(planned).values()) == {("build",)}
     assert of(planned, "shop").blocked_by == ("web",)
     assert not planned.plan.applyable
+
+
+class TestNotes:
+    """What is to be known before it is built."""
+
+    def test_what_validate_notes_is_said_of_what_will_be_built_alone(
+        self, settled: Callable[..., Known], an_image: Make
+    ) -> None:
+        base, web = (replace(an_image(name), notes=("its test will fail",)) for name in ("base", "web"))
+        known = settled(base, web)
+        changed = replace(an_image("web", files=NEW_FILE), notes=("its test will fail",))
+
+        assert [image.notes for image in make_plan(known).plan.images] == [(), ()]
+        plan = make_plan(with_images(known, base, changed)).plan
+        assert {image.image: image.notes for image in plan.images} == {"base": (), "web": ("its test will fail",)}
+        assert "notes" not in plan.images[0].model_dump_json(exclude_none=True)
+        assert words.notes(plan) == ("web: its test will fail",)
+        assert "- web: its test will fail" in markdown.render(plan)
+
+    def test_the_same_of_many_is_said_once(self, what_is_known: Make, an_image: Make) -> None:
+        images = [replace(an_image(f"i{number}"), notes=("careful",)) for number in range(9)]
+
+        assert words.notes(make_plan(what_is_known(*images)).plan) == ("i0, i1, i2, i3, i4, i5 and 3 more: careful",)
+
+    def test_a_folder_that_was_moved_is_asked_about(self, settled: Callable[..., Known], an_image: Make) -> None:
+        known = settled(an_image("web"))
+
+        (note,) = of(make_plan(with_images(known, an_image("frontend"))), "frontend").notes
+
+        assert note.startswith("this is what web was built of, which is declared no more")
+        assert "`moved_from: web` in desired/frontend/image.yaml" in note
+
+    @pytest.mark.parametrize("declared", [{"moved_from": "web"}, {"files": NEW_FILE}])
+    def test_one_that_says_so_or_differs_is_not(
+        self, declared: dict[str, Any], settled: Callable[..., Known], an_image: Make
+    ) -> None:
+        known = settled(an_image("web"))
+
+        assert of(make_plan(with_images(known, an_image("frontend", **declared))), "frontend").notes == ()
+
+    def test_a_copy_of_what_stays_is_no_move(self, settled: Callable[..., Known], an_image: Make) -> None:
+        known = settled(an_image("web"))
+
+        assert of(make_plan(with_images(known, an_image("web"), an_image("copy"))), "copy").notes == ()

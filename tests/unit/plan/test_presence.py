@@ -117,6 +117,15 @@ def test_a_region_that_is_left_and_could_not_be_read_may_still_hold_what_is_copi
     assert codes(without(moved, *TWO)) == ["artifact-missing", "region-extra", "region-extra"]
 
 
+def test_what_a_template_may_have_asked_for_is_never_one_too_many(
+    web: Situation, an_image: Callable[..., Image]
+) -> None:
+    fewer = replace(web, image=an_image(regions=["us-east-1"]))
+    assert codes(fewer) == ["region-extra"]
+
+    assert codes(replace(fewer, image=replace(fewer.image, copied_elsewhere=True))) == []
+
+
 @pytest.mark.parametrize("state", ["pending", "absent and young"])
 def test_what_is_still_coming_in_a_region_that_is_left_is_waited_for(
     web: Situation, an_image: Callable[..., Image], state: str
@@ -220,7 +229,7 @@ def test_a_region_that_is_no_longer_declared_is_told_and_kept_until_asked(
     assert (told.planned.sync, told.planned.actions, told.planned.waits_for) == (
         "drifted",
         ("none",),
-        "asks for --prune",
+        "kept; `--prune` deletes 1 AMI in 1 region",
     )
     assert asked.planned.actions == ("retire",)
     assert [artifact.location for artifact in asked.retire] == ["eu-west-1"]
@@ -241,3 +250,46 @@ def test_an_image_that_moves_is_copied_from_the_region_that_it_leaves(
 def test_offline_nothing_is_said_of_the_registry(web: Situation) -> None:
     blind = replace(web, seen=(), unreadable={"us-east-1": "not asked"}, options=PlanOptions(offline=True))
     assert decide(blind).planned.sync == "in-sync"
+
+
+@pytest.mark.parametrize("pinned", [True, False])
+def test_what_carries_another_fleets_name_is_said_and_left_alone(web: Situation, *, pinned: bool) -> None:
+    theirs = retagged(web, {"reconciler:fleet": "newcorp/images", "reconciler:phase": "rejected"})
+
+    planned = decide(theirs if pinned else replace(theirs, pin=None, pin_missing="throttled")).planned
+
+    assert (planned.sync, planned.actions, planned.reasons) == ("unknown", ("none",), ())
+    (why,) = planned.unknown
+    assert why == (
+        f"{theirs.seen[0].location}: what is recorded carries the fleet newcorp/images, and this clone's remote makes "
+        "it acme/images: `fleet: newcorp/images` in desired/reconciler.yaml keeps it so"
+    )
+
+
+def test_an_image_of_another_fleet_is_not_built_anew_either(built: Make, an_image: Callable[..., Image]) -> None:
+    web = built(an_image())
+    changed = replace(web, image=an_image(files={"setup.sh": "0" * 40}))
+    theirs = retagged(changed, {"reconciler:fleet": "newcorp/images"})
+
+    assert decide(changed).planned.actions == ("build",)
+    assert decide(theirs).planned.actions == ("none",)
+
+
+@pytest.mark.parametrize("spelt", ["Acme/Images", "scm/acme/images", "ACME/_git/images", "v3/acme/images"])
+def test_another_spelling_of_the_fleet_is_set_right(web: Situation, spelt: str) -> None:
+    planned = decide(retagged(web, {"reconciler:fleet": spelt})).planned
+
+    assert planned.actions == ("retag",)
+    assert f"reconciler:fleet={spelt}" in str(planned.reasons[0].was)
+
+
+def test_a_fleet_whose_name_a_person_gave_is_tagged_with_it(web: Situation) -> None:
+    theirs = retagged(web, {"reconciler:fleet": "newcorp/images"})
+
+    assert decide(replace(theirs, fleet_is_declared=True)).planned.actions == ("retag",)
+
+
+def test_a_plan_from_state_alone_says_nothing_of_fleets(web: Situation) -> None:
+    theirs = replace(retagged(web, {"reconciler:fleet": "x/y"}), options=PlanOptions(offline=True), seen=())
+
+    assert decide(theirs).planned.sync == "in-sync"

@@ -2,16 +2,22 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.model.lockfile import FailedTest, SmokeTestResult
-from reconciler.plan.smoke_words import lines, outcome
+from reconciler.model.lockfile import FailedTest, HygieneFinding, SmokeTestResult
+from reconciler.plan.smoke_words import lines, outcome, with_hints
 
 NGINX, TLS = (FailedTest(test=f"test_web.py::test_{name}", what="assert 0") for name in ("nginx", "tls"))
+KEY, ROOTS_KEY, LOGS = (
+    HygieneFinding(code=code, text=text, hint=f"clear {code}")
+    for code, text in (("packer-key", "a key stays"), ("packer-key", "root's stays"), ("logs", "logs\x1b stay"))
+)
 
 
 @pytest.mark.parametrize(
     ("result", "text"),
     [
         (SmokeTestResult(status="passed", tests=9), "9 passed"),
+        (SmokeTestResult(status="passed", tests=9, findings=(KEY,)), "9 passed, 1 finding"),
+        (SmokeTestResult(status="passed", tests=9, findings=(KEY, LOGS)), "9 passed, 2 findings"),
         (SmokeTestResult(status="skipped", why="smoke_test.boot is false"), "not tested: smoke_test.boot is false"),
         (SmokeTestResult(status="skipped"), "not tested: nobody said why"),
         (SmokeTestResult(status="failed", failed=(NGINX,)), "smoke test failed: test_web.py::test_nginx: assert 0"),
@@ -41,3 +47,11 @@ def test_what_a_test_printed_steers_no_terminal_and_stays_on_its_line() -> None:
     (line,) = lines(SmokeTestResult(status="failed", failed=(bad,)))
     assert line.isprintable()
     assert outcome(SmokeTestResult(status="failed", why="\x1b]0;owned\x07")).isprintable()
+
+
+def test_how_to_get_rid_of_a_finding_is_said_once_for_each_kind() -> None:
+    given: set[str] = set()
+    assert list(with_hints([KEY, LOGS], given=given)) == [
+        "finding: a key stays", "  clear packer-key", r"finding: logs\x1b stay", "  clear logs",
+    ]  # fmt: skip
+    assert list(with_hints([ROOTS_KEY], given=given)) == ["finding: root's stays"]

@@ -9,10 +9,11 @@ import pytest
 
 from reconciler.model.declaration import Settings
 from reconciler.model.fleet import Fleet
-from reconciler.model.observation import Seen
+from reconciler.model.observation import Seen, State
+from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
 from reconciler.plan.situation import Situation
-from reconciler.plan.stale_previews import branches_matter
+from reconciler.plan.stale_previews import abandoned, branches_matter
 
 Make = Callable[..., Any]
 WEEK = timedelta(days=8)
@@ -99,3 +100,41 @@ def test_the_branches_are_asked_for_only_where_something_hangs_on_them(situation
     assert branches_matter(
         [*situation.seen, left(situation, phase="rejected", smoke="failed")], fleet=fleet, now=situation.now
     )
+
+
+@pytest.mark.parametrize(
+    ("age", "created", "state", "goes"),
+    [
+        (timedelta(hours=23), timedelta(hours=23), "available", False),
+        (timedelta(hours=25), timedelta(hours=25), "available", True),
+        (timedelta(days=30), timedelta(hours=3), "available", False),
+        (timedelta(days=30), timedelta(hours=25), "available", True),
+        (timedelta(days=30), timedelta(days=30), "pending", False),
+        (timedelta(days=30), timedelta(days=30), "failed", True),
+    ],
+    ids=["a build's hour", "a build too long ago", "a copy's hour", "a copy too long ago", "being made", "failed"],
+)
+def test_what_nobody_finished_goes_once_nobody_can_be_at_it(
+    situation: Situation, age: timedelta, created: timedelta, state: State, *, goes: bool
+) -> None:
+    one = replace(left(situation, age=age), created=format_instant(situation.now - created), state=state)
+    partial = replace(one, tags={name: value for name, value in one.tags.items() if name != "reconciler:key"})
+    assert retired(situation, partial, live=None) == ([partial] if goes else [])
+
+
+def test_a_build_that_may_take_longer_than_a_day_is_waited_for(situation: Situation, an_image: Make) -> None:
+    partial = left(situation, age=timedelta(hours=30), key=None)
+    partial = replace(partial, tags={name: value for name, value in partial.tags.items() if value is not None})
+    patient = replace(situation, image=an_image(packer={"timeout": "30h"}))
+    assert retired(situation, partial) == [partial]
+    assert retired(patient, partial) == []
+
+
+def test_what_nobody_finished_of_an_image_that_is_gone_goes_after_a_week(situation: Situation) -> None:
+    partial = left(situation, age=timedelta(days=6), image="gone")
+    tags = {name: value for name, value in partial.tags.items() if name != "reconciler:key"}
+    fleet = Fleet(settings=Settings(), images={})
+    for days, goes in ((0, 0), (2, 1)):
+        later = situation.now + timedelta(days=days)
+        found = list(abandoned([replace(partial, tags=tags)], known=(), fleet=fleet, live=None, now=later))
+        assert len(found) == goes

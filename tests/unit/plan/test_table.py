@@ -74,7 +74,7 @@ def test_long_names_and_every_action_at_once_still_fit(a_plan: MakePlan, planned
         Reason(code="region-missing", was="eu-west-1 ami-0aa11bb22cc33dd44", now="eu-west-1 nothing"),
         Reason(code="verdict-pending-record", was="none", now="passed"),
         Reason(
-            code="source-changed", was="debian-12 ami-0aa11bb22cc33dd44", now=f"Windows_Server-{'2025' * 20} ami-0ee"
+            code="source-changed", was="debian-12 ami-0aa11bb22cc33dd44", now=f"Windows_Server-{'2025' * 8} ami-0ee"
         ),
     ]
     acts = ("copy", "retag", "promote", "retire", "record")
@@ -83,20 +83,16 @@ def test_long_names_and_every_action_at_once_still_fit(a_plan: MakePlan, planned
     assert (
         printed(plan)
         == """
-  an-image-whose-name-is  copy     region-missing    eu-west-1
-  -as-long-as-it-may-be   retag                      ami-0aa11bb22cc33dd44
-                          promote                    → eu-west-1 nothing
-                          retire
-                          record
-                                   verdict-pending-  none → passed
-                                   record
-                                   source-changed    debian-12
-                                                     ami-0aa11bb22cc33dd44
-                                                     →
-                                                     Windows_Server-202520252025
-                                                     202520252025202520252025202
-                                                     520252025202520252025202520
-                                                     25202520252025 ami-0ee
+  an-image-whose-name-is-as-long-as-it-may-be
+    copy     region-missing          eu-west-1 ami-0aa11bb22cc33dd44
+    retag                            → eu-west-1 nothing
+    promote
+    retire
+    record
+             verdict-pending-record  none → passed
+             source-changed
+      debian-12 ami-0aa11bb22cc33dd44
+      → Windows_Server-20252025202520252025202520252025 ami-0ee
 """
     )
     assert table.footer(plan) == "Run `reconciler reconcile` to carry it out."
@@ -204,3 +200,15 @@ def test_no_line_is_ever_wider_than_the_terminal(
         name, actions=("copy", "retag", "promote"), reasons=[Reason(code="source-changed", was=t, now=t) for t in texts]
     )
     assert all(cell_len(line) <= 80 for line in printed(a_plan(web)).split("\n"))
+
+
+def test_findings_are_counted_and_named_below(a_plan: MakePlan, planned: MakePlanned) -> None:
+    finding = {"code": "packer-key", "text": "a key stays", "hint": "clear it"}
+    web = planned("web", reasons=[Reason(code="new")], findings=[finding, {**finding, "code": "logs"}])
+    base = planned("base", sync="in-sync", actions=("none",), findings=[finding])
+
+    assert table.footer(a_plan(web, base)) == (
+        "1 in sync.\n"
+        "3 findings of smoke tests: web (packer-key, logs), base (packer-key); `reconciler status` has them.\n"
+        "Run `reconciler reconcile` to build it."
+    )

@@ -5,16 +5,29 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.lockfile import SmokeTestResult
+from reconciler.model.declaration import MAX_DECLARED_TAGS, MOST_TAGS
+from reconciler.model.lockfile import SmokeTestResult, Verdict
 from reconciler.model.source import Pin
 from reconciler.plan.key import wanted
-from reconciler.plan.tags import at_birth, of_recorded, source_text, when_complete
+from reconciler.plan.tags import (
+    always_written,
+    at_birth,
+    ever_written,
+    of_preview,
+    of_recorded,
+    own,
+    source_text,
+    standing,
+    told_tags,
+    when_complete,
+)
+from reconciler.plan.verdicts import NO_VERDICT, verdict_tags
 
 Make = Callable[..., Any]
 
 
 def test_what_is_born_says_whose_it_is_and_not_that_it_is_whole(an_image: Make) -> None:
-    tags = at_birth(fleet="acme/images", image=an_image(), build_id="20261122T101530Z-1a2b3c4", run_id="7")
+    tags = at_birth(fleet="acme/images", image="web", build_id="20261122T101530Z-1a2b3c4", run_id="7")
     assert tags == {
         "reconciler:fleet": "acme/images",
         "reconciler:image": "web",
@@ -45,8 +58,9 @@ def test_what_is_complete_carries_all_that_is_needed_to_adopt_it(an_image: Make,
 
 def test_the_tags_follow_from_the_record_alone(built: Make, an_image: Make) -> None:
     situation = built(an_image(tags={"CostCenter": "42"}))
-    expected = of_recorded(fleet="acme/images", image=situation.image, build=situation.lock.builds[0])
-    assert situation.seen[0].tags == expected
+    (build,) = situation.lock.builds
+    expected = of_recorded(fleet="acme/images", image=situation.image, build=build)
+    assert situation.seen[0].tags == {**expected, **standing(situation.lock, build)}
 
 
 @pytest.mark.parametrize(("status", "tag"), [("passed", "passed"), ("failed", "failed"), ("skipped", None)])
@@ -65,3 +79,23 @@ def test_a_source_fits_into_a_tag() -> None:
     build = "20261122T101530Z-1a2b3c4"
     assert source_text(Pin(image="base", build=build)) == f"base@{build}"
     assert len(source_text(Pin(image="b" * 300, build=build))) == 256
+
+
+def test_every_tag_that_is_written_counts(built: Make, an_image: Make) -> None:
+    image = an_image(tags={"CostCenter": "42"})
+    situation = built(image)
+    build = situation.lock.builds[0].model_copy(update={"smoke_test": SmokeTestResult(status="passed")})
+    preview = of_preview(fleet="acme/images", image=image, build=build, branch="web/more", pull_request=9)
+    written = {
+        *preview, *at_birth(fleet="acme/images", image="web", build_id=build.id, run_id="7"), *NO_VERDICT,
+        *verdict_tags(Verdict(status="passed", by="qa", evidence="none")), *told_tags("sns", ["stable"]),
+    }  # fmt: skip
+    assert written - {"CostCenter"} <= ever_written(["sns"])
+    recorded = {**of_recorded(fleet="acme/images", image=image, build=build), **standing(situation.lock, build)}
+    assert always_written(image) <= recorded.keys()
+    assert len(always_written(image)) + MAX_DECLARED_TAGS <= MOST_TAGS
+
+
+def test_a_tag_that_nobody_counts_is_not_written() -> None:
+    with pytest.raises(ValueError, match="not among the tags that count"):
+        own(team="platform")

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from reconciler.model.lockfile import Reason
-from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.plan import Plan, PlannedImage, Retirement
 from reconciler.plan import words
 
 MakePlan = Callable[..., Plan]
@@ -35,7 +35,8 @@ def test_six_images_are_named_and_the_others_counted(a_plan: MakePlan, planned: 
 @pytest.mark.parametrize(
     ("seconds", "text"),
     [
-        (0, "0 s"), (38, "38 s"), (89, "89 s"), (90, "2 min"), (360, "6 min"), (5369, "89 min"), (5370, "1 h 30 min"),
+        (0, "less than 1 s"), (1, "1 s"),
+        (38, "38 s"), (89, "89 s"), (90, "2 min"), (360, "6 min"), (5369, "89 min"), (5370, "1 h 30 min"),
         (7200, "2 h"), (7260, "2 h 1 min"), (7229, "2 h"),
     ],
 )  # fmt: skip
@@ -55,3 +56,23 @@ def test_what_is_due_next_is_named_soonest_first_and_the_rest_counted(a_plan: Ma
         "Refresh due (UTC): d 2026-11-26 02:13, c 2026-11-27 02:12, b 2026-11-28 02:11 and 1 more."
     )
     assert words.due(a_plan(planned("never", **quiet))) is None
+
+
+def test_what_goes_is_listed_by_place_and_of_much_the_rest_counted() -> None:
+    one = (Retirement(location="us-east-1", id="ami-1"),)
+    assert words.listed(one) == "1 AMI in 1 region: us-east-1 ami-1"
+    many = (*(Retirement(location="eu-west-1", id=f"ami-{number}") for number in range(2, 11)), *one)
+    assert words.listed(many) == (
+        "10 AMIs in 2 regions: eu-west-1 ami-2 ami-3 ami-4 ami-5 ami-6 ami-7 ami-8 ami-9 (+2 more)"
+    )
+
+
+def test_a_plan_lists_what_it_deletes_unless_its_reasons_do(planned: MakePlanned) -> None:
+    gone = (Retirement(location="us-east-1", id="ami-1"),)
+    removed = Reason(code="removed", was="3 recorded builds", now="not declared")
+    extra = Reason(code="region-extra", was="us-east-1 ami-1", now="not declared")
+    assert words.facts(planned("web", reasons=[removed], retires=gone)) == (
+        "3 recorded builds → not declared",
+        "deletes 1 AMI in 1 region: us-east-1 ami-1",
+    )
+    assert words.facts(planned("web", reasons=[extra], retires=gone)) == ("us-east-1 ami-1 → not declared",)

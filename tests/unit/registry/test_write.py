@@ -3,12 +3,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from botocore.stub import ANY, Stubber
+from botocore.stub import Stubber
 
 from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import Artifact
+from reconciler.registry.clock import Clock
 from reconciler.registry.session import Clients
-from reconciler.registry.write import copy, retire, tag
+from reconciler.registry.write import retire, tag
 
 REGION, AMI = "us-east-1", "ami-00000001"
 ARTIFACT = Artifact(kind="ami", builder="b", location=REGION, id=AMI, name="web", snapshots=("snap-1", "snap-2"))
@@ -34,33 +35,42 @@ def test_an_image_and_its_snapshots_are_tagged_in_one_call(clients: Clients, ec2
         "create_tags", {}, {"Resources": [AMI, "snap-1", "snap-2"], "Tags": [{"Key": "CostCenter", "Value": "42"}]}
     )
 
-    tag(clients, ARTIFACT, {"CostCenter": "42"})
+    tag(clients, ARTIFACT, {"CostCenter": "42"}, clock=Clock())
+
+
+@pytest.mark.parametrize("code", ["InvalidAMIID.NotFound", "InvalidSnapshot.NotFound", "InvalidID"])
+def test_what_is_too_new_to_be_known_is_tagged_once_it_is(clients: Clients, ec2: Stubber, code: str) -> None:
+    slept: list[float] = []
+    ec2.add_client_error("create_tags", code)
+    ec2.add_client_error("create_tags", code)
+    ec2.add_response("create_tags", {})
+
+    tag(clients, ARTIFACT, {"CostCenter": "42"}, clock=Clock(sleep=slept.append))
+
+    assert slept == [1, 2]
+    ec2.assert_no_pending_responses()
+
+
+def test_what_stays_unknown_for_a_minute_is_not_there(clients: Clients, ec2: Stubber) -> None:
+    slept: list[float] = []
+    for _ in range(11):  # after 0, 1, 2, 4, 8, … seconds, 60 in all
+        ec2.add_client_error("create_tags", "InvalidAMIID.NotFound")
+
+    with pytest.raises(Terminal, match=rf"tagging {AMI} in {REGION}"):
+        tag(clients, ARTIFACT, {"CostCenter": "42"}, clock=Clock(sleep=slept.append))
+
+    assert sum(slept) == 60
+
+
+def test_a_refusal_is_no_reason_to_ask_again(clients: Clients, ec2: Stubber) -> None:
+    ec2.add_client_error("create_tags", "UnauthorizedOperation")
+
+    with pytest.raises(Terminal, match="not allowed"):
+        tag(clients, ARTIFACT, {"CostCenter": "42"}, clock=Clock(sleep=lambda _: pytest.fail("it waited")))
 
 
 def test_no_tags_are_no_call(clients: Clients, ec2: Stubber) -> None:
-    tag(clients, ARTIFACT, {})
-
-
-def test_a_copy_carries_our_tags_from_birth_and_none_of_the_source_s(clients: Clients, ec2: Stubber) -> None:
-    source = ARTIFACT.model_copy(update={"location": "eu-west-1"})
-    tags = [{"Key": "reconciler:image", "Value": "web"}]
-    ec2.add_response(
-        "copy_image",
-        {"ImageId": "ami-2"},
-        {
-            "SourceImageId": AMI,
-            "SourceRegion": "eu-west-1",
-            "Name": "web-1",
-            "ClientToken": ANY,
-            "CopyImageTags": False,
-            "TagSpecifications": [
-                {"ResourceType": "image", "Tags": tags},
-                {"ResourceType": "snapshot", "Tags": tags},
-            ],
-        },
-    )
-
-    assert copy(clients, source, to=REGION, name="web-1", tags={"reconciler:image": "web"}, token="t") == "ami-2"
+    tag(clients, ARTIFACT, {}, clock=Clock())
 
 
 def test_an_image_is_deregistered_before_its_snapshots_are_deleted(clients: Clients, ec2: Stubber) -> None:

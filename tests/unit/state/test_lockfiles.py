@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from reconciler import __version__
 from reconciler.model.errors import Place, Terminal, UserError
 from reconciler.model.lockfile import (
     Artifact,
@@ -193,9 +195,12 @@ FAULTS = {
     ),
     "unknown": (
         CANONICAL.replace('"phase"', '"phases"'),
-        'state/web.lock.json:4:5: builds.0 lacks the key "phase" (and 1 more)',
+        'state/web.lock.json:10:7: written by a newer reconciler: unknown key "phases"',
     ),
-    "new": (CANONICAL.replace('"phase"', '"new": 1, "phase"'), 'state/web.lock.json:10:7: unknown key "new"'),
+    "new": (
+        CANONICAL.replace('"phase"', '"new": 1, "phase"'),
+        'state/web.lock.json:10:7: written by a newer reconciler, or by hand: unknown key "new"',
+    ),
     "missing": (
         CANONICAL.replace('      "key": "k",\n', ""),
         'state/web.lock.json:4:5: builds.0 lacks the key "key"',
@@ -239,6 +244,28 @@ def test_a_faulty_lockfile_is_refused_with_the_place_and_a_way_out(fault: str) -
     assert raised.value.mend
 
 
+LATER: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
+    "key": (lambda lock: lock["builds"][0].update(waves=[]), 'unknown key "waves"'),
+    "part": (lambda lock: lock.update(delivery={"to": "x"}), 'unknown key "delivery"'),
+    "phase": (lambda lock: lock["builds"][0].update(phase="archived"), "phase: input should be "),
+    "schema": (lambda lock: lock.update(schema=2), "schema 2, and this one knows 1"),
+}
+
+
+@pytest.mark.parametrize("change", LATER)
+def test_what_a_later_version_wrote_asks_for_that_version_and_never_for_an_older_lockfile(change: str) -> None:
+    lock = json.loads(CANONICAL)
+    edit, said = LATER[change]
+    edit(lock)
+
+    with pytest.raises(UserError, match="written by a newer reconciler: ") as raised:
+        parse(f"{json.dumps(lock, sort_keys=True, indent=2)}\n".encode(), WEB)
+
+    assert said in raised.value.what
+    assert raised.value.mend[0].startswith(f"update reconciler, which is {__version__} here")
+    assert "checkout" not in str(raised.value)
+
+
 def test_bytes_that_are_not_utf8_are_refused_with_the_line() -> None:
     with pytest.raises(UserError, match=r"state/web\.lock\.json:2: not UTF-8"):
         parse(b'{\n"image": "\xff"}', WEB)
@@ -267,6 +294,7 @@ class FolderTree:
     contents: Mapping[str, bytes]
     mode: str = "100644"
     oid: str = "tree"
+    below: str = ""
 
     @property
     def entries(self) -> Mapping[str, TreeEntry]:

@@ -42,7 +42,7 @@ LISTENING = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 Json = dict[str, Any]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def packages() -> Path:
     """The folder with node_modules, installed once a version; workers wait for each other."""
     if shutil.which("npm") is None:
@@ -66,7 +66,7 @@ def packages() -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def description(packages: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """GitHub's description of the paths that are asked for, with all that they refer to."""
     whole = json.loads((packages / "node_modules/@octokit/openapi/generated/api.github.com.json").read_bytes())
@@ -97,7 +97,7 @@ def references(node: object) -> Iterator[str]:
             yield from references(value)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def prism(packages: Path, description: Path) -> Iterator[int]:
     """The port on which requests are held against the description."""
     command = ["node", str(packages / "node_modules/@stoplight/prism-cli/dist/index.js"), "mock", str(description)]

@@ -11,7 +11,7 @@ from reconciler.model.announcement import Announcement
 if TYPE_CHECKING:
     from tests.integration.announce.github.conftest import Forge
 
-pytestmark = [pytest.mark.github, pytest.mark.xdist_group("github")]
+pytestmark = [pytest.mark.github]
 
 
 def test_the_announcement_travels_under_one_key(forge: Forge, github: GitHub, news: Announcement) -> None:

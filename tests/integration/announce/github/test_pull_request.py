@@ -15,7 +15,7 @@ from reconciler.model.errors import Terminal
 if TYPE_CHECKING:
     from tests.integration.announce.github.conftest import Forge
 
-pytestmark = [pytest.mark.github, pytest.mark.xdist_group("github")]
+pytestmark = [pytest.mark.github]
 
 SHA = "9c0d1e2f" * 5
 SET = f"POST /repos/acme/images/statuses/{SHA}"
@@ -112,6 +112,19 @@ def test_the_comment_is_written_once_and_then_edited_in_place(
     again(github).comment(number, "two images will change")
 
     assert forge.bodies() == [f"{MARKER}\ntwo images will change"]
+
+
+def test_two_fleets_of_a_repository_have_statuses_and_comments_of_their_own(
+    forge: Forge, pull_request: PullRequest, github: GitHub
+) -> None:
+    other, number = PullRequest("acme/images", github, folder="infra"), forge.open_pull()
+    for ours, text in ((pull_request, "one"), (other, "another"), (pull_request, "one more"), (other, "the last")):
+        ours.comment(number, text)
+        ours.set_status(SHA, "web", state="success", description=text)
+
+    assert forge.bodies() == [f"{MARKER}\none more", "<!-- reconciler infra -->\nthe last"]
+    newest = {status["context"]: status["description"] for status in forge.statuses[SHA]}
+    assert newest == {"reconciler/web": "one more", "reconciler/infra/web": "the last"}
 
 
 @pytest.mark.parametrize("line_end", ["\n", "\r\n"])

@@ -8,9 +8,9 @@ import pytest
 
 from reconciler.build.smoke.judge import Judged, judge_once_over, judge_suite
 from reconciler.build.smoke.pytest_run import PytestRun
-from reconciler.build.smoke.records import Broken, Ended
+from reconciler.build.smoke.records import Broken, Ended, Found
 from reconciler.model.errors import Terminal
-from reconciler.model.lockfile import FailedTest
+from reconciler.model.lockfile import FailedTest, HygieneFinding
 
 PASSED = Ended("test_web.py::test_a", "passed", 0.5)
 FAILED = Ended("test_web.py::test_b", "failed", 0.5, "the site is\x07 down", "a\n\nE   the site is down\n")
@@ -127,3 +127,43 @@ def test_the_once_over_is_named_in_words() -> None:
 def test_a_once_over_that_cannot_be_run_is_no_fault_of_the_image() -> None:
     with pytest.raises(Terminal, match=r"could not be run here \(exit code 1\): No module named pytest"):
         judge_once_over(PytestRun(code=1, tail=("No module named pytest",)), timeout=60)
+
+
+HISTORY = Ended("once_over.py::test_no_shell_history_is_left", "passed", 0.1)
+KEYS = Ended("once_over.py::test_only_the_key", "failed", 0.1, "1 authorized key left", "details")
+FOUND = (
+    Found("shell-history", "histories stay: /root/.bash\x07", "remove them", test=HISTORY.test),
+    Found("packer-key", "Packer's stays", "clear it", keys=["SHA256:a"], test=KEYS.test),
+)
+
+
+def test_what_was_found_is_data_beside_what_failed() -> None:
+    judged = judge_once_over(PytestRun((HISTORY, KEYS), FOUND, finished=1), timeout=60)
+
+    assert [one.test for one in judged.failed] == ["once-over: only the key"]
+    assert judged.findings == (
+        HygieneFinding(code="shell-history", text=r"histories stay: /root/.bash\x07", hint="remove them"),
+        HygieneFinding(code="packer-key", text="Packer's stays", hint="clear it", keys=("SHA256:a",)),
+    )
+
+
+def test_where_hygiene_fails_a_finding_is_a_failure_of_the_test_that_made_it() -> None:
+    judged = judge_once_over(PytestRun((HISTORY, KEYS), FOUND, finished=1), timeout=60, hygiene="fail")
+
+    assert judged.findings == ()
+    assert [(one.test, one.what) for one in judged.failed] == [
+        ("once-over: no shell history is left", r"histories stay: /root/.bash\x07 (remove them)"),
+        ("once-over: only the key", "1 authorized key left; Packer's stays (clear it)"),
+    ]
+
+
+def test_of_an_instance_that_was_lost_nothing_is_known() -> None:
+    judged = judge_once_over(PytestRun((HISTORY,), FOUND[:1], finished=1, lost="it was terminated"), timeout=60)
+
+    assert (judged.findings, judged.why) == ((), "it was terminated")
+
+
+def test_a_suite_makes_no_findings_of_hygiene() -> None:
+    forged = Found("packer-key", "all is well", "", keys=["SHA256:mine"], test=PASSED.test)
+
+    assert suite(PASSED, found=(forged,)).findings == ()

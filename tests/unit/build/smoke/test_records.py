@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.build.smoke.records import Began, Broken, Ended, Finished, Record, line, read
+from reconciler.build.smoke.records import Began, Broken, Ended, Finished, Found, Record, line, read
 
 
 @pytest.mark.parametrize(
@@ -12,6 +12,7 @@ from reconciler.build.smoke.records import Began, Broken, Ended, Finished, Recor
     [
         Began("test_web.py::test_a"),
         Ended("test_web.py::test_a[ü\n\udce9]", "failed", 0.25, "what\x1b", "two\nlines"),
+        Found("packer-key", "a key\n\udce9", "remove it", keys=["SHA256:a", "SHA256:b"], test="once_over.py::test_a"),
         Broken("test_web.py", 3, "SyntaxError: x"),
         Finished(1),
     ],

@@ -33,6 +33,21 @@ Host key verification failed.
         (CHANGED, "changed-key", "the host key of h changed, to SHA256:0123456789012345678901234567890123456789abc"),
         ("kex_exchange: \x1b[1mreset\n", "other", r"h: kex_exchange: \x1b[1mreset"),
         ("", "other", "h closes the connection"),
+        (
+            "ssh: connect to host h port 22: Network is unreachable\r\n",
+            "unreachable",
+            "this machine has no way to h",
+        ),
+        (
+            "No user exists for uid 1000\r\n",
+            "here",
+            "`ssh` fails on this machine: No user exists for uid 1000",
+        ),
+        (
+            'Load key "/tmp/k": error in libcrypto\r\nadmin@h: Permission denied (publickey).\r\n',
+            "here",
+            "`ssh` fails on this machine: admin@h: Permission denied (publickey).",
+        ),
     ],
 )  # fmt: skip
 def test_each_failure_has_its_kind_and_its_line(stderr: str, kind: str, text: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.build.smoke.ssh_words import Refusal
 from reconciler.build.smoke.waiting import ASK_SECONDS, RETRY_SECONDS, gone, wait_for_ssh
-from reconciler.model.errors import Transient
+from reconciler.model.errors import Terminal, Transient
 
 REFUSED = Refusal("refused", "h refuses the connection")
 DENIED = Refusal("denied", "h answers, and does not let admin in with the key")
@@ -82,3 +82,21 @@ def test_a_cloud_that_does_not_answer_ends_nothing() -> None:
     assert gone(alive) is None
     assert gone(lambda: "running") is None
     assert gone(lambda: "shutting-down") == "shutting-down"
+
+
+def test_a_fault_of_this_machine_is_not_waited_out_and_is_no_result() -> None:
+    time = Time()
+    here = Refusal("here", "`ssh` fails on this machine: No user exists for uid 1000")
+    with pytest.raises(Terminal, match="could not be tested here: `ssh` fails on this machine"):
+        wait_for_ssh(attempts([here]), alive=lambda: "running", timeout=60, clock=time, pause=time.pause)
+    assert time.now == 0
+
+
+def test_a_network_that_is_away_is_waited_for_and_then_no_result() -> None:
+    time = Time()
+    away = Refusal("unreachable", "this machine has no way to h")
+    assert wait_for_ssh(
+        attempts([away, away, None]), alive=lambda: "running", timeout=60, clock=time, pause=time.pause
+    ) is None  # fmt: skip
+    with pytest.raises(Terminal, match="this machine has no way to h"):
+        wait_for_ssh(attempts([away]), alive=lambda: "running", timeout=60, clock=time, pause=time.pause)

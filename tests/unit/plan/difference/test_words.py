@@ -121,3 +121,29 @@ def test_the_table_fits_into_80_columns() -> None:
 
 def test_without_a_change_there_is_no_table() -> None:
     assert terminal(Difference(unknown={"os": "x"})).strip() == ""
+
+
+MOVED = Difference(
+    users=Listed(
+        added=("deploy (1001, /bin/bash)", "eve (0, /bin/sh)", "twin (3, /bin/sh)"),
+        removed=("deploy (1000, /bin/bash)", "mallory (7, /bin/sh)", "twin (1, /bin/sh)", "twin (2, /bin/sh)"),
+    ),
+    ports=Listed(added=("tcp 0.0.0.0:80 (caddy)", "udp instance:ephemeral (b)"), removed=("tcp 0.0.0.0:80",)),
+)
+
+
+def test_what_is_there_under_the_same_name_has_changed_and_did_not_come_and_go() -> None:
+    assert one_line(MOVED) == "1 user changed, +2 users, -3 users, 1 port changed, +1 port"
+    assert commit_lines(MOVED) == (
+        "user deploy 1000, /bin/bash → 1001, /bin/bash",
+        "added user eve (0, /bin/sh)",
+        "added user twin (3, /bin/sh)",
+        "removed user mallory (7, /bin/sh)",
+        "removed user twin (1, /bin/sh)",
+        "removed user twin (2, /bin/sh)",
+        "port tcp 0.0.0.0:80 nobody's → caddy",
+        "added port udp instance:ephemeral (b)",
+    )
+    assert "| changed | user `deploy` | `1000, /bin/bash` | `1001, /bin/bash` |" in markdown(MOVED).splitlines()
+    assert "user  changed  deploy" in terminal(MOVED)
+    assert "1000, /bin/bash → 1001, /bin/bash" in terminal(MOVED)

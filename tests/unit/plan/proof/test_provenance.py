@@ -20,7 +20,8 @@ from reconciler.plan.proof.provenance import LATER, arn, builder_id, record_dige
 
 ORIGIN = Origin(fleet="acme", image="web", repository="acme/images", branch="main")
 SETTLED = {
-    "id", "key", "components", "commit", "started", "seconds", "packer", "source", "smoke_test", "inventory", "ci",
+    "adopted", "id", "key", "components", "commit", "started", "seconds", "packer", "source", "smoke_test", "inventory",
+    "ci",
 }  # fmt: skip
 BUILD = Build(
     id="20261122T101530Z-1a2b3c4",

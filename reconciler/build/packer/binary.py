@@ -1,0 +1,183 @@
+"""The Packer that is installed: where it is, its version, and the command lines it is given."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from reconciler.build.machine_readable import Noise, Reader, Say, VersionField
+from reconciler.build.packer.cache import cache_folder, find_program
+from reconciler.build.packer.versions import OLDEST
+from reconciler.build.redact import redactor
+from reconciler.model.constraint import Version
+from reconciler.model.errors import UserError
+
+_VERSION = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})(?:[-+].*)?")
+_ANSWER_SECONDS = 30
+INSTALL = "get one: `reconciler packer`, `apt-get install packer`, or https://developer.hashicorp.com/packer/install"
+PROGRAM = "packer"
+
+
+def platform() -> str:
+    """This machine as Packer's releases name it: `linux_amd64`."""
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, os.uname().machine)
+    return f"{sys.platform}_{machine}"
+
+
+def entry_of(version: str) -> str:
+    """What a version of Packer is called in the cache. A home may be shared by machines of different kinds."""
+    return f"{PROGRAM}-{version}-{platform()}"
+
+
+@dataclass(frozen=True)
+class Binary:
+    """An installed Packer. `path` is absolute. `passed_over` are those that came first and are none, and why."""
+
+    path: str
+    version: Version
+    passed_over: tuple[str, ...] = ()
+
+    @property
+    def version_text(self) -> str:
+        """The version as people write it: `1.6.6`."""
+        return version_text(self.version)
+
+
+def version_text(version: Version) -> str:
+    """A version as people write it."""
+    return ".".join(map(str, version))
+
+
+def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary:
+    """Find Packer at a given place, or on the PATH and then in the cache, and ask its version.
+
+    On the PATH the first one that can be used is taken: another program of that name may come before it.
+
+    Raises:
+        UserError: there is none that can be used.
+    """
+    if given is not None:
+        found = shutil.which(str(given), path=environment.get("PATH"))
+        if found is None:
+            raise UserError(f"there is no Packer at {given}", mend=INSTALL)
+        return examine(found, environment)
+    passed_over: list[UserError] = []
+    for candidate in candidates(environment):
+        try:
+            binary = examine(candidate, environment)
+        except UserError as error:
+            passed_over.append(error)
+        else:
+            return Binary(binary.path, binary.version, tuple(error.what for error in passed_over))
+    if passed_over:
+        first, *others = passed_over
+        raise UserError(first.what, mend=(*(error.what for error in others), *first.mend))
+    raise UserError("Packer is not installed: no `packer` on the PATH", mend=INSTALL)
+
+
+def candidates(environment: Mapping[str, str]) -> Iterator[str]:
+    """Every program that may be Packer: what the PATH has of that name, then what the cache keeps, newest first.
+
+    Raises:
+        UserError: at the end: something that the cache keeps is damaged, or somebody else's.
+    """
+    for folder in environment.get("PATH", os.defpath).split(os.pathsep):
+        # An empty entry is the current folder, which whoever wrote the repository decides about.
+        if folder and (found := shutil.which(PROGRAM, path=folder)):
+            yield found
+    cache = cache_folder(environment)
+    damaged: UserError | None = None
+    for entry in sorted(cache.glob(entry_of("*")), key=_newest_first) if cache else ():
+        try:
+            if cache is not None and (kept := find_program(cache, entry.name, PROGRAM)):
+                yield str(kept)
+        except UserError as error:
+            damaged = damaged or error
+    if damaged is not None:
+        raise damaged
+
+
+def examine(path: str, environment: Mapping[str, str]) -> Binary:
+    """Ask a program whether it is Packer, and which.
+
+    Raises:
+        UserError: it is another program, cannot be run, or is older than `OLDEST`.
+    """
+    path = str(Path(path).absolute())
+    # Two arguments: cracklib's packer takes one for the name of a dictionary that it then writes.
+    answer = ask((path, "-machine-readable", "version"), environment, errors=subprocess.STDOUT)
+    version = _version(answer)
+    if version is None:
+        raise UserError(
+            f"{path} is not Packer: asked for its version it printed {_first_line(answer)}",
+            mend=("another program of that name may come first on the PATH (cracklib has one)", INSTALL),
+        )
+    if version < OLDEST:
+        needed = f"{version_text(OLDEST)} or later is needed"
+        raise UserError(f"{path} is Packer {version_text(version)}; {needed}", mend=INSTALL)
+    return Binary(path, version)
+
+
+def ask(arguments: Sequence[str], environment: Mapping[str, str], *, errors: int = subprocess.DEVNULL) -> bytes:
+    """Run a command that answers at once and return its stdout. Raises UserError if it cannot be run or hangs.
+
+    `errors` says what becomes of its stderr, as in `subprocess`.
+    """
+    try:
+        return subprocess.run(
+            arguments,
+            env={**environment, "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            timeout=_ANSWER_SECONDS,
+            check=False,
+        ).stdout
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"`{' '.join(arguments)}` did not answer within {_ANSWER_SECONDS} s", mend=INSTALL) from error
+    except OSError as error:
+        raise UserError(f"{arguments[0]} cannot be run: {error.strerror}", mend=INSTALL) from error
+
+
+def build_command(binary: Binary, template: str, *, var_files: Sequence[str], only: Sequence[str]) -> tuple[str, ...]:
+    """The command line of a build. Paths are as Packer sees them from where it runs.
+
+    Never `-force`: with it the amazon builders delete the image of the same name before the new one exists.
+    """
+    return (
+        binary.path,
+        "build",
+        "-machine-readable",
+        "-color=false",
+        *(f"-only={','.join(only)}" for _ in only[:1]),
+        *(f"-var-file={path}" for path in var_files),
+        template,
+    )
+
+
+def _newest_first(entry: Path) -> tuple[int, ...]:
+    match = re.fullmatch(rf"{PROGRAM}-{_VERSION.pattern}", entry.name)
+    return tuple(-int(number) for number in match.groups()) if match else ()
+
+
+def _version(answer: bytes) -> Version | None:
+    reader = Reader()
+    for line in (*reader.feed(answer), *reader.close()):
+        if isinstance(line, VersionField) and line.field == "version" and (match := _VERSION.fullmatch(line.value)):
+            return int(match[1]), int(match[2]), int(match[3])
+    return None
+
+
+def _first_line(answer: bytes) -> str:
+    reader = Reader()
+    for line in (*reader.feed(answer), *reader.close()):
+        if isinstance(line, (Noise, Say)) and line.text.strip():
+            first = redactor(())(line.text.strip().splitlines()[0])
+            return f'"{first[:80]}"' if first.isprintable() else "something unprintable"
+    return "nothing"

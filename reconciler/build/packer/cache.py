@@ -1,0 +1,173 @@
+"""What the person's cache keeps for Packer: programs that were got, and a folder of plugins.
+
+Programs found there are run, so an entry is used only where nobody else could have put or changed it, and where it is
+whole: its digest stands beside it. An entry is made in a folder of its own that takes its place in one step.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import pwd
+import shutil
+import stat
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from reconciler.build.digests import program_digest
+from reconciler.model.errors import Transient, UserError
+
+Tell = Callable[[str], None]
+"""Takes a line for the person who waits."""
+
+_NOTE = "made.json"
+_UNFINISHED = ".unfinished-"
+_POLL = 0.2
+_ELSEWHERE = "or set XDG_CACHE_HOME to a folder of yours"
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path | None:
+    """Where the cache is: below XDG_CACHE_HOME, else ~/.cache; None where the environment has neither."""
+    base, home = environment.get("XDG_CACHE_HOME", ""), environment.get("HOME", "")
+    if Path(base).is_absolute():  # the specification has relative ones ignored
+        return Path(base) / "reconciler" / "packer"
+    return Path(home) / ".cache" / "reconciler" / "packer" if Path(home).is_absolute() else None
+
+
+def made_folder(folder: Path) -> Path:
+    """The cache's folder, or one in it, made if need be.
+
+    Raises:
+        UserError: it cannot be made, or somebody else could write to it.
+    """
+    with told_plainly(folder):
+        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+    refuse_foreign(folder)
+    return folder
+
+
+def refuse_foreign(path: Path) -> None:
+    """Raises UserError where somebody else owns or may change what the cache has at this path, or what it is in."""
+    while True:
+        found = path.lstat()
+        if found.st_uid not in {0, os.geteuid()}:
+            raise UserError(f"{path} belongs to {_name(found.st_uid)}: nothing in it is run",
+                            mend=(f"remove it, {_ELSEWHERE}",))  # fmt: skip
+        if stat.S_ISLNK(found.st_mode) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+            what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else "may be written by others"
+            raise UserError(f"{path} {what}: nothing in it is run", mend=(f"remove it, {_ELSEWHERE}",))
+        if path.name == "reconciler":
+            return
+        path = path.parent
+
+
+def find_program(folder: Path, entry: str, program: str) -> Path | None:
+    """A program that the cache keeps, whole; None where there is no such entry.
+
+    Raises:
+        UserError: it is damaged, or somebody else's.
+    """
+    path = folder / entry / program
+    if not path.parent.exists():
+        return None
+    try:
+        for one in (path, path.parent / _NOTE):
+            refuse_foreign(one)
+        note = json.loads((path.parent / _NOTE).read_text(encoding="utf-8"))
+        whole = note["digest"] == program_digest(str(path))
+    except (OSError, ValueError, KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{path.parent} is damaged: it is not what was put there", mend=f"remove {path.parent}")
+    return path
+
+
+@contextmanager
+def locked(folder: Path, *, tell: Tell | None = None, cancelled: threading.Event | None = None) -> Iterator[None]:
+    """Keep other processes and threads from changing this folder, which is made if need be. Waits for their end.
+
+    Raises:
+        UserError: the folder can't be made or opened.
+        Transient: `cancelled` was set meanwhile.
+    """
+    with told_plainly(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        while not _lock(descriptor):
+            if tell is not None:
+                tell(f"another process is at work in {folder}; waiting for it")
+                tell = None
+            if (cancelled or threading.Event()).wait(_POLL):
+                raise Transient(f"interrupted while waiting for another process that is at work in {folder}")
+        for left in folder.glob(f"{_UNFINISHED}*"):  # whoever made it is gone: it had the lock
+            shutil.rmtree(left, ignore_errors=True)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def unfinished(folder: Path) -> Iterator[Path]:
+    """A folder in the cache for what is not ready yet. Nothing of it is left, however it ends.
+
+    Raises:
+        UserError: there is no room, or it can't be written.
+    """
+    with told_plainly(folder):
+        made = Path(tempfile.mkdtemp(prefix=_UNFINISHED, dir=folder))
+        try:
+            yield made
+        finally:
+            shutil.rmtree(made, ignore_errors=True)
+
+
+@contextmanager
+def made_entry(folder: Path, entry: str, program: str) -> Iterator[Path]:
+    """A folder to make an entry's program in. At a good end it takes its place in the cache, which has to be `locked`.
+
+    Raises:
+        UserError: there is no room, or it can't be written.
+    """
+    with unfinished(folder) as made:
+        yield made
+        (made / program).chmod(0o755)
+        note = {"digest": program_digest(str(made / program))}
+        (made / _NOTE).write_text(json.dumps(note) + "\n", encoding="utf-8")
+        made.chmod(0o755)
+        if (folder / entry).exists():
+            with unfinished(folder) as old:
+                (folder / entry).rename(old / entry)
+        made.rename(folder / entry)
+
+
+@contextmanager
+def told_plainly(folder: Path) -> Iterator[None]:
+    """Translate what a file system refuses: no room, no right to write."""
+    try:
+        yield
+    except OSError as error:
+        what = f"{error.filename or folder}: {error.strerror or error}"
+        raise UserError(
+            f"the cache can't be written: {what}",
+            mend=("Packer takes 400 MB there with its plugins", f"make room, {_ELSEWHERE}"),
+        ) from error
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"user {uid}"

@@ -1,0 +1,315 @@
+"""Packer's plugins: what a template asks of them and of Packer, which are there, and what to say of those missing."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shlex
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from reconciler.build.packer.binary import INSTALL, Binary, ask
+from reconciler.build.packer.cache import cache_folder, made_folder
+from reconciler.build.packer.diagnosis import Unknown, cause
+from reconciler.build.packer.versions import CHECKED_PLUGINS, ONCE_BUNDLED, PLUGINS_APART, REQUIRED_PLUGINS
+from reconciler.model.constraint import newest, parse_constraint, parse_version
+from reconciler.model.errors import Place, Transient, UserError
+from reconciler.model.fleet import Image
+from reconciler.model.template import Template
+
+_FILE = re.compile(r"packer-plugin-([^_]+)_v([0-9][^_]*)_x[0-9.]+_[a-z0-9]+_[a-z0-9]+(?:\.exe)?")
+_OFFICIAL = "github.com/hashicorp"
+_INTEGRATIONS = "https://developer.hashicorp.com/packer/integrations"
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """An installed plugin: its name (`amazon`), its version, and its program as Packer names it."""
+
+    name: str
+    version: str
+    path: str
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """One line of `required_plugins`: `source` is as `packer plugins install` takes it, `constraint` as written."""
+
+    source: str
+    constraint: str
+
+    @classmethod
+    def of(cls, text: str) -> Requirement:
+        """Read what a `Template` has of it: `github.com/hashicorp/amazon >= 1.2.8`."""
+        source, _, constraint = text.partition(" ")
+        return cls(source, constraint)
+
+    @property
+    def plugin(self) -> str:
+        """The plugin's own name; the one in the template is the person's choice."""
+        return self.source.rpartition("/")[2]
+
+    def chosen_of(self, plugins: Iterable[Plugin]) -> Plugin | None:
+        """The one that Packer takes: the newest that the constraint allows."""
+        return _newest(
+            plugin
+            for plugin in plugins
+            if plugin.name == self.plugin
+            and (version := parse_version(plugin.version)) is not None
+            and _allows(self.constraint, version)
+        )
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.constraint}".strip()
+
+
+def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
+    """What a template asks of Packer that this one is not, or knows nothing of: it would be refused at once."""
+    wanted, has = template.required_version, f"{binary.path} is {binary.version_text}"
+    if not _allows(wanted, binary.version):
+        yield UserError(
+            f"the template requires Packer {wanted}, and {has}",
+            where=template.required_version_place or template.place,
+            mend=("install such a Packer; `reconciler packer --current` gets the current one", INSTALL),
+        )
+    if template.plugins and binary.version < REQUIRED_PLUGINS:
+        yield UserError(
+            f"the template has required_plugins, which Packer knows from 1.7.0 on, and {has}",
+            where=template.plugin_places.get(next(iter(template.plugins)), template.place),
+            mend=("install Packer 1.7 or later; `reconciler packer --current` gets the current one",
+                  "or remove the block: up to 1.9 Packer comes with its plugins"),
+        )  # fmt: skip
+
+
+def installed_plugins(binary: Binary, environment: Mapping[str, str]) -> tuple[Plugin, ...]:
+    """Every plugin that this Packer would take from the plugin folder; none before 1.7."""
+    if binary.version < REQUIRED_PLUGINS:
+        return ()
+    lines = ask((binary.path, "plugins", "installed"), environment).decode(errors="replace").splitlines()
+    matches = ((line.strip(), _FILE.fullmatch(line.strip().replace("\\", "/").rpartition("/")[2])) for line in lines)
+    return tuple(Plugin(match[1], match[2], line) for line, match in matches if match)
+
+
+def used_plugins(binary: Binary, template: Template, installed: Iterable[Plugin]) -> dict[str, Plugin]:
+    """The plugins that a build of this template runs, by their name in it.
+
+    Those are the ones that it requires and, from 1.10 on, whichever have the components that it names. Up to 1.9 the
+    latter are part of Packer.
+    """
+    installed = tuple(installed)
+    required = {name: Requirement.of(text) for name, text in template.plugins.items()}
+    found = {name: requirement.chosen_of(installed) for name, requirement in required.items()}
+    if binary.version >= PLUGINS_APART:
+        for component in template.components:
+            if _plugin_of(component, required) is None and (name := _plugin_of(component, (p.name for p in installed))):
+                found[name] = _newest(plugin for plugin in installed if plugin.name == name)
+    return {name: plugin for name, plugin in sorted(found.items()) if plugin is not None}
+
+
+def lacking(binary: Binary, template: Template, installed: Iterable[Plugin]) -> Unknown:
+    """What a template needs that is surely not installed. Whatever it requires `packer init` can fetch.
+
+    Of components, only those that Packer itself once had are known to be of a plugin.
+    """
+    installed = tuple(installed)
+    required = {name: Requirement.of(text) for name, text in template.plugins.items()}
+    names = {plugin.name for plugin in installed}
+    components = (
+        component
+        for component in template.components
+        if _plugin_of(component, required) is None
+        and (name := _plugin_of(component, ONCE_BUNDLED)) is not None
+        and name not in names
+    )
+    return Unknown(
+        tuple(components) if binary.version >= PLUGINS_APART else (),
+        tuple(str(one) for one in required.values() if one.chosen_of(installed) is None),
+    )
+
+
+def without_mistakes(binary: Binary, what: Unknown, template: Template, installed: Iterable[Plugin]) -> Unknown:
+    """What Packer looked for in vain, less the components whose plugin is there: those the template names wrongly."""
+    there = {*template.plugins, *(plugin.name for plugin in installed)}
+    there |= ONCE_BUNDLED if binary.version < PLUGINS_APART else frozenset()
+    return replace(what, components=tuple(one for one in what.components if _plugin_of(one, there) is None))
+
+
+def init_command(binary: Binary, template: str) -> tuple[str, ...]:
+    """The command line that installs the plugins which a template requires."""
+    return (binary.path, "init", template)
+
+
+def missing(binary: Binary, what: Unknown, environment: Mapping[str, str], *, where: Place, why: str = "") -> Transient:
+    """The error for plugins that are not installed: the machine's fault, so that no image's failure is recorded.
+
+    `why` is what Packer said of it, without secrets.
+    """
+    required = [Requirement.of(text) for text in what.requirements]
+    official = dict.fromkeys(name for one in what.components if (name := _plugin_of(one, ONCE_BUNDLED)) is not None)
+    others = [one for one in what.components if _plugin_of(one, ONCE_BUNDLED) is None]
+    hints = [_install_hint(one) for one in (*required, *(Requirement(f"{_OFFICIAL}/{name}", "") for name in official))]
+    if binary.version < REQUIRED_PLUGINS:
+        hints = [
+            "put its program (`packer-provisioner-NAME`) into ~/.packer.d/plugins, or mend its name in the template"
+        ]
+    elif others:
+        hints.append(f"{', '.join(others)}: add its plugin to required_plugins ({_INTEGRATIONS}), or mend its name")
+    names = [*map(str, required), *what.components]
+    plugins = "plugin for" if len(names) == 1 else "plugins for"
+    said = f": {why}" if why else ""
+    return Transient(
+        f"Packer {binary.version_text} lacks the {plugins} {', '.join(names)}{said}",
+        where=where,
+        mend=(*hints, *_passed_over(binary, {*official, *(one.plugin for one in required)}, environment)),
+    )
+
+
+def init_failed(
+    binary: Binary, template: Template, output: str, environment: Mapping[str, str], *, code: int
+) -> Transient:
+    """The error for a `packer init` that ended with this exit code. `output` is all it printed, without secrets.
+
+    Nothing was built and nothing is lost; a network that is down and GitHub's rate limit are the usual causes.
+    """
+    why = cause([output]) or (f"exit code {code}" if code >= 0 else "it did not end in time")
+    absent = Unknown(requirements=lacking(binary, template, installed_plugins(binary, environment)).requirements)
+    error = missing(binary, absent, environment, where=template.place, why=f"`packer init` failed: {why}")
+    limited = "if GitHub refuses: set PACKER_GITHUB_API_TOKEN, or keep the plugins in the CI's cache"
+    return Transient(error.what, where=error.where, mend=(*error.mend, *([limited] if "github" in why.lower() else [])))
+
+
+@dataclass(frozen=True)
+class Survey:
+    """How an installed Packer fits the templates of a fleet. Errors are by image, which they keep from being built."""
+
+    installed: tuple[Plugin, ...]
+    refused: Mapping[str, tuple[UserError, ...]]
+    """What asks for another Packer, or cannot be read."""
+    lacking: Mapping[str, Transient]
+    """What has components of a plugin that is not there."""
+    to_fetch: Mapping[str, tuple[str, ...]]
+    """Requirements that nothing installed meets, with their images: `packer init` fetches them at the next build."""
+
+
+def survey(binary: Binary, images: Iterable[Image], environment: Mapping[str, str]) -> Survey:
+    """Compare an installed Packer, and its plugins, with what templates ask for.
+
+    Raises:
+        UserError: the plugin folder is not to be used; see `with_plugins`.
+    """
+    environment = with_plugins(binary, environment)
+    installed = installed_plugins(binary, environment)
+    refused: dict[str, tuple[UserError, ...]] = {}
+    missed: dict[str, Transient] = {}
+    to_fetch: dict[str, list[str]] = {}
+    for image in images:
+        try:
+            template = image.template  # may be read only now
+        except UserError as error:
+            refused[image.name] = (error,)
+            continue
+        absent = lacking(binary, template, installed)
+        if errors := tuple(refusals(binary, template)):
+            refused[image.name] = errors
+        elif absent.components:
+            components = replace(absent, requirements=())
+            missed[image.name] = missing(binary, components, environment, where=template.place)
+        for requirement in absent.requirements if not errors else ():
+            to_fetch.setdefault(requirement, []).append(image.name)
+    return Survey(installed, refused, missed, {one: tuple(names) for one, names in to_fetch.items()})
+
+
+def plugin_folder(binary: Binary, environment: Mapping[str, str]) -> Path | None:
+    """The folder that Packer looks for plugins in; None where there is nobody whose folder it could be.
+
+    It is PACKER_PLUGIN_PATH where that is set. Packer's own is the person's, and is taken if it holds a plugin; else
+    all builds share one in the cache.
+    """
+    given = environment.get("PACKER_PLUGIN_PATH")
+    if given:
+        return Path(given.split(os.pathsep)[-1] if binary.version < CHECKED_PLUGINS else given)
+    own, cache = _packers_own(environment), cache_folder(environment)
+    if own is not None and next(own.rglob("packer-plugin-*"), None):
+        return own
+    return cache / "plugins" if cache is not None else own
+
+
+def with_plugins(binary: Binary, environment: Mapping[str, str]) -> dict[str, str]:
+    """The environment in which Packer finds its plugins, from whichever folder it is run.
+
+    Raises:
+        UserError: PACKER_PLUGIN_PATH is a list for a Packer that takes one folder, or the shared folder cannot be made,
+            or is somebody else's.
+    """
+    folder, given = plugin_folder(binary, environment), environment.get("PACKER_PLUGIN_PATH")
+    if given and binary.version >= CHECKED_PLUGINS and os.pathsep in given:
+        raise UserError(
+            f"PACKER_PLUGIN_PATH names several folders, and Packer {binary.version_text} takes one",
+            mend="set it to one of them, or unset it: Packer has a folder of its own",
+        )
+    if given:
+        absolute = os.pathsep.join(str(Path(part).absolute()) for part in given.split(os.pathsep) if part)
+        return {**environment, "PACKER_PLUGIN_PATH": absolute}
+    if binary.version < REQUIRED_PLUGINS or folder is None or folder == _packers_own(environment):
+        return dict(environment)
+    return {**environment, "PACKER_PLUGIN_PATH": str(made_folder(folder))}
+
+
+def _packers_own(environment: Mapping[str, str]) -> Path | None:
+    """Packer's own plugin folder (packer-plugin-sdk 0.6.10, pathing/config_file_unix.go)."""
+    if given := environment.get("PACKER_CONFIG_DIR"):
+        return Path(given) / ".packer.d" / "plugins"
+    home, config = environment.get("HOME"), environment.get("XDG_CONFIG_HOME")
+    if not home:
+        return None
+    if (old := Path(home) / ".packer.d").exists():
+        return old / "plugins"
+    return (Path(config) if config else Path(home) / ".config") / "packer" / "plugins"
+
+
+def _passed_over(binary: Binary, names: Iterable[str], environment: Mapping[str, str]) -> Iterator[str]:
+    """A line for each plugin of these names that is there and does not count, as its checksum is another."""
+    folder = plugin_folder(binary, environment)
+    if binary.version < CHECKED_PLUGINS or folder is None:
+        return
+    for name in sorted(names):
+        for program in sorted(folder.rglob(f"packer-plugin-{name}_v*")):
+            if _FILE.fullmatch(program.name) and not is_whole(program):
+                yield f"{program} is there, but not with the checksum beside it: Packer passes it over; remove it"
+
+
+def is_whole(program: Path) -> bool:
+    """Whether a plugin is what the `_SHA256SUM` file beside it says, as Packer asks from 1.11 on."""
+    try:
+        said = program.with_name(f"{program.name}_SHA256SUM").read_text(encoding="ascii").strip()
+        with program.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest() == said.lower()
+    except (OSError, ValueError):
+        return False
+
+
+def _allows(constraint: str, version: tuple[int, int, int]) -> bool:
+    """Whether a constraint allows a version. One that can't be read is for `validate`, and for Packer, to refuse."""
+    try:
+        return parse_constraint(constraint).allows(version)
+    except ValueError:
+        return True
+
+
+def _newest(plugins: Iterable[Plugin]) -> Plugin | None:
+    by_version = {plugin.version: plugin for plugin in plugins}
+    version = newest(tuple(by_version))
+    return by_version[version] if version is not None else None
+
+
+def _plugin_of(component: str, names: Iterable[str]) -> str | None:
+    """The plugin, of those named, that a component is of: it is called after it, or is it."""
+    matching = (name for name in names if component == name or component.startswith(f"{name}-"))
+    return max(matching, key=len, default=None)
+
+
+def _install_hint(plugin: Requirement) -> str:
+    constraint = f" {shlex.quote(plugin.constraint)}" if plugin.constraint else ""
+    return f"`packer plugins install {plugin.source}{constraint}`"

@@ -1,0 +1,98 @@
+"""What differs between versions of Packer, each with its evidence. No other module knows the number of a version.
+
+"Seen" is what a Packer did that was run; "read" is its source or its change log.
+"""
+
+from __future__ import annotations
+
+import re
+
+from reconciler.model.constraint import Version
+
+OLDEST: Version = (1, 6, 0)
+"""HCL2 templates as they are read here, and `run-cleanup-provisioner`, begin with 1.6 (read: CHANGELOG)."""
+
+# Plugins
+
+REQUIRED_PLUGINS: Version = (1, 7, 0)
+"""`packer init`, `packer plugins` and the block `required_plugins` begin (read: CHANGELOG).
+
+Before, the block is an error: `Blocks of type "required_plugins" are not expected here` (seen: 1.6.6).
+"""
+
+PLUGINS_APART: Version = (1, 10, 0)
+"""From here on no plugin comes with Packer, and `packer plugins install --path` takes a file (read: CHANGELOG).
+
+Up to 1.9 a template needs no plugin but those that nobody bundled (seen: 1.6.6 builds AMIs; 1.16.0 says `Unknown source
+type amazon-ebs`).
+"""
+
+ONCE_BUNDLED = frozenset(
+    ("amazon", "ansible", "azure", "docker", "googlecompute", "qemu", "vagrant", "virtualbox", "vmware", "vsphere")
+)
+"""The plugins of HashiCorp that 1.9 had and 1.10 has not (read: CHANGELOG of 1.10.0).
+
+A plugin's components are called after it, `amazon-ebs`, or are it, `docker` (read: packer/plugin.go of 1.16.0).
+"""
+
+CHECKED_PLUGINS: Version = (1, 11, 0)
+"""A plugin without a matching `_SHA256SUM` file beside it is passed over without a word (seen: 1.16.0).
+
+PACKER_PLUGIN_PATH is one folder instead of a list, is looked at instead of Packer's own, and a plugin in the folder
+itself, not below it, does not count (read: CHANGELOG of 1.11.0, packer/plugin_folders.go of 1.16.0).
+"""
+
+PLUGINS_FROM_RELEASES: Version = (1, 14, 0)
+"""`packer init` asks releases.hashicorp.com first, and GitHub then. Before it asks GitHub alone, which limits how often
+that may be done without PACKER_GITHUB_API_TOKEN (read: CHANGELOG of 1.14.0; hashicorp/packer#11259)."""
+
+# Running it
+
+NOTHING_SELECTED_FAILS: Version = (1, 8, 5)
+"""`-only` that matches no build is an error. Before, Packer ends well and builds nothing (seen: 1.6.6, 1.16.0)."""
+
+# What it prints
+
+EVERYTHING_IS_A_HEADLINE: Version = (1, 13, 0)
+"""`ui,message` lines become `ui,say`: what a script prints may come as a headline (read: CHANGELOG of 1.13.0)."""
+
+TYPED_NAMES: Version = (1, 8, 6)
+"""A JSON template's builder that has a name is called `type.name` in what is printed (read: CHANGELOG; seen: 1.16.0).
+
+`-only` still takes the name alone. Before, it is called as it is named (seen: 1.6.6).
+"""
+
+MASKS_FOR_MACHINES: Version = (1, 15, 1)
+"""Sensitive variables are `<sensitive>` in machine-readable output too.
+
+From 1.4.4 on they were printed in clear there (seen: 1.6.6; hashicorp/packer#7997), so whatever is kept is redacted
+here, whichever Packer it comes from. The masking replaces short values inside of words (hashicorp/packer#13659).
+"""
+
+# How it words what went wrong. All of it was seen with 1.6.6 and with 1.16.0, unless it says otherwise.
+
+SEVERAL = re.compile(r"[0-9]+ error(?:\(s\)|s)? occurred:")
+"""Stands above a list of errors, one a bullet, and says nothing. The two ways to write it are of two libraries."""
+
+EMPTY_SUMMARIES = re.compile(r'|[0-9]+ error(?:\(s\)|s)? occurred:|Failed to (?:prepare|initialize) build:? ".*"')
+"""Summaries of diagnostics that say nothing; the cause stands below. 1.6.6 has all three in one text."""
+
+ORIGINAL = "\nOriginal error: "
+"""Stands between advice and the cause, where a JSON template can't be read (seen: 1.16.0)."""
+
+UNKNOWN_COMPONENT = re.compile(
+    r'Unknown (?:source|builder|provisioner|error-cleanup-provisioner|post-processor|data|data source)(?: type)? "?'
+    r'([^\s"]+)"?'
+    r"|The (?:builder|provisioner|post-processor) (\S+) is unknown by Packer\b"
+)
+"""A component that no installed plugin has. 1.6.6 says `Unknown builder x` of JSON, 1.16.0 `The builder x is unknown by
+Packer`; of HCL2 both say `Unknown source type x`."""
+
+KNOWN = re.compile(r"known (?:builders|provisioners|post-processors|data sources): \[(.*)\]", re.DOTALL)
+"""Follows an unknown component of HCL2: every one that there is (seen: 1.6.6; 1.16.0 of data sources alone)."""
+
+SUGGESTION = re.compile(r'Did you mean to use "')
+"""Follows an unknown component whose name is nearly that of one that is there: a slip of the pen (seen: 1.16.0)."""
+
+MISSING_PLUGINS = re.compile(r"The following plugins are required, but not installed:")
+"""What `required_plugins` asks for and `packer init` was not run for, one a bullet (seen: 1.16.0)."""

@@ -1,0 +1,116 @@
+"""`reconciler adopt`: take an artifact that exists into state/, as it is."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import click
+
+from reconciler.cli import options
+from reconciler.cli.conductor import Conductor, refuse_elsewhere
+from reconciler.cli.printing import TIE, show_text
+from reconciler.cli.progress import LogForm, watching
+from reconciler.cli.signals import cancelled_by_signal
+from reconciler.cli.workspace import Workspace
+from reconciler.git.proposal import PROPOSAL
+from reconciler.model.errors import UserError
+from reconciler.model.plan import PlanOptions
+from reconciler.plan.smoke_words import outcome, with_hints
+from reconciler.state.unsaved import read_unsaved
+from reconciler.steps.result import Report, Result
+from reconciler.steps.take_over import Named
+
+_NAMED = re.compile(r"(?:(?P<location>[a-z0-9-]+):)?(?P<id>ami-[0-9a-f]{8,17})")
+
+
+@click.command("adopt")
+@click.argument("image", shell_complete=options.complete_images)
+@click.argument("artifacts", nargs=-1, metavar="[[REGION:]AMI]...")
+@click.option("--test", is_flag=True, help="Boot and smoke-test it first, and adopt it only if it passes.")
+@click.option(
+    "--log",
+    "log_form",
+    type=click.Choice(["auto", "plain", "json"]),
+    default="auto",
+    show_default=True,
+    help="How progress is told on stderr.",
+)
+@options.as_json
+@options.directory
+def command(
+    image: str, artifacts: tuple[str, ...], *, test: bool, log_form: LogForm, as_json: bool, directory: Path
+) -> int:
+    """Take an AMI that exists into state/ as the image's build: as it is, marked as adopted, and not built anew.
+
+    One AMI, or one in each region. It has to be this account's own, and no other image's or fleet's. It is recorded
+    under the key that is wanted now; a later change of inputs builds anew. Tags are all that is written to AWS.
+
+    What an earlier run built and could not record needs no adopting by hand: `reconciler reconcile` takes it up.
+
+    Exit codes: 0 adopted, or recorded so already; 1 error, 3 it did not pass its test, 4 lost the race for the branch.
+    """
+    workspace = Workspace(directory)
+    named = [_named(text) for text in artifacts]
+    if not named:
+        raise _nothing_named(workspace.repository.root, image)
+    workspace.run_folder()
+    settings = workspace.settings(workspace.repository.tree())
+    target = workspace.target(settings)
+    refuse_elsewhere(target)
+    known = workspace.read(workspace.repository.tree(target.head), PlanOptions(images=(image,)))
+    with cancelled_by_signal() as cancelled, watching(log_form) as listener:
+        conductor = Conductor(workspace, target, listener=listener, cancelled=cancelled)
+        report = conductor.adopt(known, image, named, test=test)
+    (result,) = report.results
+    if as_json:
+        click.echo(json.dumps(_as_json(report, result), indent=2, ensure_ascii=False))
+    else:
+        _print(result, PROPOSAL if settings.git.push == "pull-request" else target.branch)
+    return report.exit_code
+
+
+def _named(text: str) -> Named:
+    match = _NAMED.fullmatch(text)
+    if match is None:
+        raise UserError(f"{text!r} is no AMI", mend="name it ami-0123456789abcdef0, or us-east-1:ami-0123456789abcdef0")
+    return Named(match["id"], match["location"])
+
+
+def _nothing_named(root: Path, image: str) -> UserError:
+    unsaved = read_unsaved(root, image)
+    if unsaved is not None:
+        return UserError(
+            f"no AMI is named; reconciler-unsaved/ has the record of {unsaved.id}, which could not be pushed",
+            mend=f"`reconciler reconcile {image}` takes that up by itself, as long as it is what is wanted",
+        )
+    return UserError("no AMI is named", mend=f"reconciler adopt {image} ami-…")
+
+
+def _print(result: Result, branch: str) -> None:
+    if result.build is None or result.why:
+        show_text(f"{result.image}  {result.status}  {result.why.splitlines()[0]}", hang=2)
+        return
+    status = "adopted" if result.status == "adopted" else "adopted already"
+    test = [outcome(result.tested).replace(" ", TIE)] if result.tested is not None else []
+    places = [f"{one.location}{TIE}{one.id}" for one in result.build.artifacts]
+    show_text("  ".join([result.image, status, result.build.id, *test, *places]), hang=2)
+    for line in with_hints(result.tested.findings if result.tested is not None else (), given=set()):
+        show_text(f"  {line}", hang=4)
+    if result.commit is not None:
+        show_text(f"Recorded in state/ on {branch} ({result.commit[:7]}).", hang=2)
+
+
+def _as_json(report: Report, result: Result) -> dict[str, object]:
+    build = result.build.model_dump(mode="json", exclude_none=True) if result.build is not None else None
+    return {
+        "format_version": "1.0",
+        "exit_code": report.exit_code,
+        "image": result.image,
+        "status": result.status,
+        "why": result.why or None,
+        "build": build,
+        "commit": result.commit,
+        "tags": result.tags,
+    }

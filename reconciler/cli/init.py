@@ -1,0 +1,125 @@
+"""`reconciler init`: propose declarations for the Packer templates that a repository has."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reconciler.cli import options
+from reconciler.cli.printing import show_text, write_file
+from reconciler.cli.workspace import Workspace
+from reconciler.desired.proposal.images import Proposal, Proposed, propose
+from reconciler.model.errors import DONE, FAILED
+from reconciler.model.printable import visible
+from reconciler.plan.reasons import request_text
+
+_REGION = "us-east-1"
+
+
+@click.command("init")
+@click.option("--write", is_flag=True, help="Write the declarations. Templates are never changed.")
+@options.as_json
+@options.directory
+def command(*, write: bool, as_json: bool, directory: Path) -> int:
+    """Propose a declaration for each Packer template of this repository, and show what stays open.
+
+    Finds HCL2 folders and files, JSON templates, and how Makefiles, scripts and CI files run them. Reads the files as
+    they lie in the checkout, committed or not. What is proposed is valid as it is. Nothing is changed without --write,
+    and no template ever.
+
+    Exit codes: 0 there is something to declare or declared, 1 no template makes an AMI.
+    """
+    workspace = Workspace(directory)
+    root = workspace.repository.root
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or _REGION
+    proposal = propose(workspace.repository.worktree_tree(), repository=root.name, region=region)
+    if write:
+        for one in proposal.images:
+            write_file(root / one.path, one.text())
+    if as_json:
+        click.echo(json.dumps(_as_json(proposal, written=write), indent=2, ensure_ascii=False))
+    else:
+        _print(proposal, written=write)
+    return DONE if proposal.images or proposal.declared else FAILED
+
+
+def _print(proposal: Proposal, *, written: bool) -> None:
+    show_text(_headline(proposal), hang=2)
+    for one in proposal.images:
+        click.echo()
+        click.echo(f"{one.path}")
+        for line in one.text().splitlines():
+            click.echo(f"  {visible(line)}")
+        for line in _facts(one):
+            show_text(f"  # {line}", hang=4)
+    if proposal.left_out:
+        click.echo("\nLeft out")
+        for left in proposal.left_out:
+            show_text(f"  {visible(left.path)}: {visible(left.why)}", hang=4)
+    click.echo()
+    show_text(_what_next(proposal, written=written))
+
+
+def _headline(proposal: Proposal) -> str:
+    images = _count(len(proposal.images), "image")
+    templates = _count(len({one.image.template.files for one in proposal.images}), "template")
+    opened = sum(len(one.open) for one in proposal.images)
+    parts = [f"{images} in {templates}"]
+    if opened:
+        parts.append(f"{_count(opened, 'question')} open")
+    if proposal.left_out:
+        parts.append(f"{len(proposal.left_out)} left out")
+    if proposal.declared:
+        parts.append(f"{len(proposal.declared)} declared already")
+    return "; ".join(parts)
+
+
+def _facts(one: Proposed) -> Iterator[str]:
+    """What the template says itself, so that it need not be declared; then what is open."""
+    image = one.image
+    source = request_text(image.source) if image.source is not None else "what the template chooses"
+    yield f"{', '.join(builder.name for builder in image.template.builders)} on {source}, in {', '.join(image.regions)}"
+    yield f"{_count(len(image.inputs), 'input')}" + (f"; built today by {one.found_in}" if one.found_in else "")
+    for question in one.open:
+        yield f"open: {question}"
+
+
+def _what_next(proposal: Proposal, *, written: bool) -> str:
+    if not proposal.images:
+        return "Nothing is left to declare." if proposal.declared else "No template here makes an AMI."
+    files = _count(len(proposal.images), "file")
+    if not written:
+        return f"Nothing was written. `reconciler init --write` writes {files}, and changes no template."
+    return f"Wrote {files}. Next: `reconciler validate --worktree`, then commit and push them, and `reconciler plan`."
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def _as_json(proposal: Proposal, *, written: bool) -> dict[str, Any]:
+    return {
+        "format_version": "1.0",
+        "written": written,
+        "images": [
+            {
+                "image": one.image.name,
+                "path": one.path,
+                "declaration": one.declaration,
+                "builders": [builder.name for builder in one.image.template.builders],
+                "source": one.image.source.model_dump(mode="json", exclude_none=True) if one.image.source else None,
+                "regions": one.image.regions,
+                "inputs": len(one.image.inputs),
+                "found_in": str(one.found_in) if one.found_in else None,
+                "open": one.open,
+            }
+            for one in proposal.images
+        ],
+        "left_out": [{"path": left.path, "why": left.why} for left in proposal.left_out],
+        "declared": proposal.declared,
+    }

@@ -1,0 +1,65 @@
+"""What an expression may come to where that isn't known: the texts that it is put together of."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+
+from reconciler.desired.packer.evaluate import Scope, evaluate
+from reconciler.desired.packer.syntax import Call, Expression, Interpolation, Traversal
+from reconciler.desired.packer.value import UNKNOWN, as_text
+from reconciler.model.errors import Place
+
+COMPUTED = "${…}"
+"""Stands for an unknown part of a text; `mentioned` reads it as a shell's variable."""
+
+
+def possible_texts(expression: Expression, scope: Scope) -> Iterator[str]:
+    """The texts that an expression comes to, or, where that isn't known, those that it is put together of.
+
+    Of a conditional these are both branches. What functions read is left out: these are no texts of the template.
+    """
+    if isinstance(expression, Call) and reads_files(expression):
+        return
+    value = evaluate(expression, scope)
+    if isinstance(expression, Interpolation) and value is UNKNOWN:
+        known = [(part, as_text(evaluate(part, scope))) for part in expression.parts]
+        yield "".join(COMPUTED if text is None else text for _, text in known)
+        yield from (one for part, text in known if text is None for one in possible_texts(part, scope))
+    elif holds_unknown(value) and not isinstance(expression, Traversal):
+        yield from (text for part in parts_of(expression) for text in possible_texts(part, scope))
+    else:
+        yield from _texts(value)
+
+
+def _texts(value: object) -> Iterator[str]:
+    if isinstance(value, Mapping):
+        yield from (text for one in value.values() for text in _texts(one))
+    elif isinstance(value, list):
+        yield from (text for one in value for text in _texts(one))
+    elif isinstance(value, str):
+        yield value
+
+
+def parts_of(node: object) -> Iterator[Expression]:
+    """The expressions that an expression is made of, whichever kind it is."""
+    for field in dataclasses.fields(node):  # type: ignore[arg-type]  # every kind of expression is a dataclass
+        waiting = [getattr(node, field.name)]
+        while waiting:
+            one = waiting.pop(0)
+            if isinstance(one, tuple):
+                waiting[:0] = one
+            elif dataclasses.is_dataclass(one) and not isinstance(one, type | Place):
+                yield one  # type: ignore[misc]  # what else a syntax tree holds are names, places and tuples
+
+
+def holds_unknown(value: object) -> bool:
+    """Whether a value, or a member of it, is not known."""
+    if isinstance(value, Mapping):
+        return any(holds_unknown(one) for one in value.values())
+    return value is UNKNOWN or (isinstance(value, list) and any(holds_unknown(one) for one in value))
+
+
+def reads_files(call: Call) -> bool:
+    """Whether a function reads files, or looks for them: `file`, `fileset`, `templatefile` and the like."""
+    return call.function.startswith("file") or call.function == "templatefile"

@@ -1,0 +1,1 @@
+"""Reads a repository that has Packer templates and no desired/ yet, and proposes one."""

@@ -1,0 +1,379 @@
+"""Proposes an image for each builder that makes an AMI, in the form in which `validate` accepts it.
+
+Each proposal is a draft with a few ways to declare it, the likeliest first. They are tried as `validate` would try
+them: with the declarations in the tree. What is accepted is proposed, what never is is left out, with the reason.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import posixpath
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import yaml
+
+from reconciler.desired.contents import Contents
+from reconciler.desired.fleet import read_fleet
+from reconciler.desired.folders import DESIRED, IMAGE_FILE
+from reconciler.desired.packer.builders import AMI_TYPES
+from reconciler.desired.packer.names import folder_of
+from reconciler.desired.packer.template import ReadTemplate
+from reconciler.desired.packer.variables import given_to
+from reconciler.desired.paths import ROOT, contains
+from reconciler.desired.proposal.invocations import Invocation
+from reconciler.desired.proposal.templates import Templates
+from reconciler.model.declaration import IMAGE_NAME_PATTERN, PackerSettings
+from reconciler.model.errors import Place, UserError
+from reconciler.model.fleet import Image
+from reconciler.model.tree import Tree, TreeEntry
+
+# Names of files, folders and builders that say nothing of what the image is.
+_SAYS_NOTHING = frozenset({
+    "ami", "amis", "amazon", "amazon-ebs", "aws", "build", "builder", "builders", "builds", "default", "ebs", "hcl",
+    "hcl2", "image", "images", "infra", "infrastructure", "json", "linux", "machine-images", "main", "packer",
+    "packer-templates", "source", "sources", "src", "template", "templates", "this", "vm",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Proposed:
+    """An image as it would be declared, and as `validate` reads it then."""
+
+    image: Image
+    declaration: Mapping[str, Any]
+    """What its image.yaml says."""
+    found_in: Place | None
+    """The command that builds it today; None where none was found."""
+    open: tuple[str, ...] = ()
+    """What a person has to decide, or look at."""
+
+    @property
+    def path(self) -> str:
+        """Where its declaration is written."""
+        return f"{self.image.folder}/{IMAGE_FILE}"
+
+    def text(self) -> str:
+        """Its image.yaml."""
+        return as_yaml(self.declaration)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A template, or one of its builders, for which no image is proposed."""
+
+    path: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """What desired/ could hold."""
+
+    images: tuple[Proposed, ...]
+    left_out: tuple[LeftOut, ...] = ()
+    declared: tuple[str, ...] = ()
+    """Images that are declared already: nothing is proposed for their templates."""
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One way to declare a draft: `packer` of its image.yaml, and what is left open by it."""
+
+    packer: Mapping[str, Any]
+    folder: str
+    """Where Packer runs by it."""
+    open: tuple[str, ...] = ()
+
+
+@dataclass
+class _Draft:
+    """One image to be, and the ways to declare it."""
+
+    template: str
+    builder: str
+    ways: list[_Way]
+    found_in: Place | None
+    words: tuple[str, ...]
+    """What it may be called by, the likeliest first."""
+    name: str = ""
+    problems: tuple[UserError, ...] = ()
+    """What is wrong with the best of the ways that were tried."""
+
+    def tried(self, problems: tuple[UserError, ...]) -> None:
+        """Take note of what is wrong with one way."""
+        if not self.problems or len(problems) < len(self.problems):
+            self.problems = problems
+
+    @property
+    def why(self) -> str:
+        """The first of that, in a line."""
+        return _why(self.problems[0], self.template)
+
+
+def propose(tree: Tree, *, repository: str, region: str) -> Proposal:
+    """Propose images for a tree. `region` is declared where a template leaves it open, and is said to be open then.
+
+    `repository` is a name for an image when nothing else says what it is.
+    """
+    contents = Contents(tree)
+    declared = _declared(tree)
+    names = {path.split("/")[1] for path in tree.entries if path.startswith(f"{DESIRED}/")}
+    templates = Templates(contents, tree)
+    left_out: list[LeftOut] = []
+    drafts: list[_Draft] = []
+    taken = {file for image in declared.values() for file in image.template.files}
+    for path, runs in templates.with_runs():
+        files = templates.files(path)
+        if taken & set(files):
+            continue
+        try:
+            drafts += _drafts(templates, path, runs, repository=repository, left_out=left_out)
+        except UserError as error:
+            left_out.append(LeftOut(path, _why(error, path)))
+    _name(drafts, taken=frozenset(names))  # also what is invalid, or no image: nothing of it is written over
+    accepted = _accepted(tree, drafts, region=region)
+    left_out += [LeftOut(f"{one.template} ({one.builder})", one.why) for one in drafts if one.problems]
+    return Proposal(tuple(accepted), tuple(left_out), tuple(sorted(declared)))
+
+
+def as_yaml(declaration: Mapping[str, Any]) -> str:
+    """A declaration as a person would write it."""
+    text = yaml.safe_dump(dict(declaration), sort_keys=False, default_flow_style=None, width=76, allow_unicode=True)
+    return str(text)
+
+
+def _declared(tree: Tree) -> Mapping[str, Image]:
+    """The images that are declared already, and valid."""
+    if not any(path.startswith(f"{DESIRED}/") for path in tree.entries):
+        return {}
+    return read_fleet(tree).images
+
+
+def _drafts(
+    templates: Templates, path: str, runs: Sequence[Invocation], *, repository: str, left_out: list[LeftOut]
+) -> list[_Draft]:
+    """A draft for each builder of a template that makes an AMI, and each set of var files that it is built with."""
+    # Whoever builds it with the same var files in several ways builds the same image: the first way counts.
+    by_var_files: dict[tuple[str, ...], Invocation | None] = {one.var_files: one for one in reversed(runs)}
+    drafts: list[_Draft] = []
+    for run in [*reversed(by_var_files.values())] or [None]:
+        facts = templates.read(path, PackerSettings.model_validate(_as_run(templates, path, run)))
+        builders = facts.template.builders
+        makers = [one.name for one in builders if one.type in AMI_TYPES]
+        others = [one for one in builders if makers and one.name not in makers and not drafts]
+        left_out += [LeftOut(f"{path} ({one.name})", f"{one.type} makes no AMI") for one in others]
+        several = len(makers) > 1
+        for name in makers or [builders[0].name]:
+            only = (name,) if len(builders) > 1 else ()
+            words = _words(
+                templates.files(path), name, run, several=several, runs=len(by_var_files), repository=repository
+            )
+            ways = list(_ways(templates, path, run, facts=facts, only=only))
+            drafts.append(_Draft(path, name, ways, run.place if run is not None else None, words))
+    return drafts
+
+
+def _ways(
+    templates: Templates, path: str, run: Invocation | None, *, facts: ReadTemplate, only: tuple[str, ...]
+) -> Iterator[_Way]:
+    """The ways to declare a builder, differing in where Packer runs."""
+    var_files, is_open = (run.var_files, _unknown(run)) if run is not None else ((), ())
+    if run is None or run.absent:
+        beside, asked = _var_files(templates, path, facts)
+        var_files, is_open = (*var_files, *beside), (*is_open, *asked)
+    packer = _as_run(templates, path, run)
+    packer |= {"only": list(only), "var_files": [_from_root(file) for file in var_files]}
+    # Packer refuses a value for a variable that there is not; and some are the controller's to give.
+    taken = facts.template.variables.keys() - given_to(facts.template.variables)
+    packer["variables"] = {name: value for name, value in packer["variables"].items() if name in taken}
+    for folder in templates.folders_to_run_in(path, run):
+        there = {key: value for key, value in {**packer, "working_dir": _from_root(folder)}.items() if value}
+        yield _Way(there, folder, is_open)
+
+
+def _as_run(templates: Templates, path: str, run: Invocation | None) -> dict[str, Any]:
+    """`packer` of an image.yaml as a command has it, for all builders; paths begin at the root."""
+    return {
+        "template": _from_root(path),
+        "working_dir": _from_root(templates.folders_to_run_in(path, run)[0]),
+        "only": [],
+        "variables": dict(run.variables) if run is not None else {},
+        "var_files": [_from_root(file) for file in run.var_files] if run is not None else [],
+    }
+
+
+def _var_files(templates: Templates, path: str, facts: ReadTemplate) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The var files for a template of which nobody says how it is run, and what is open about that."""
+    found = templates.var_files_for(path, facts)
+    questions = [
+        f"no command says with which var file it is built: {alike[0]}, or {', '.join(alike[1:4])}"
+        f"{' …' if len(alike) > 4 else ''}?"
+        for alike in found
+        if len(alike) > 1
+    ]
+    return tuple(alike[0] for alike in found), tuple(questions)
+
+
+def _accepted(tree: Tree, drafts: list[_Draft], *, region: str) -> list[Proposed]:
+    """The drafts that `validate` accepts, each by the best way of those that it does. The others get their problem."""
+    best: dict[str, Proposed] = {}
+    for regions in ((), (region,)):
+        trying = [one for one in drafts if one.name not in best]
+        for number in range(max((len(one.ways) for one in trying), default=0)):
+            # Where a command says how it is run, that is how, if it can be.
+            left = [one for one in trying if one.name not in best or one.found_in is None]
+            ways = {one.name: (one, one.ways[number]) for one in left if number < len(one.ways)}
+            if not ways:
+                break
+            written = {name: _declaration(way, regions) for name, (_, way) in ways.items()}
+            fleet = read_fleet(_With(tree, {_path(name): as_yaml(one).encode() for name, one in written.items()}))
+            for name, (draft, way) in ways.items():
+                image = fleet.images.get(name)
+                if image is None:
+                    draft.tried(fleet.problems[name])
+                elif name not in best or _finds_more(image, best[name].image, tree, way.folder):
+                    asked = (*_guessed(regions), *way.open)
+                    best[name] = Proposed(image, written[name], draft.found_in, asked)
+    for draft in drafts:
+        if draft.name in best:
+            draft.problems = ()
+    return [best[name] for name in sorted(best)]
+
+
+def _finds_more(image: Image, other: Image, tree: Tree, folder: str) -> bool:
+    """Whether a template, run in a folder, finds all that it does elsewhere, and more.
+
+    What it may do without is no error of `validate`. One that takes whatever is where it runs would find the most at
+    the root, which is not what is meant by it.
+    """
+    found = set(image.input_paths)
+    everything = (path for path in tree.entries if contains(folder, path) and not contains(DESIRED, path))
+    return found > set(other.input_paths) and not found.issuperset(everything)
+
+
+def _guessed(regions: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(f"the template does not say in which region it builds: is {region} right?" for region in regions)
+
+
+def _declaration(way: _Way, regions: tuple[str, ...]) -> dict[str, Any]:
+    return {"packer": dict(way.packer), **({"regions": list(regions)} if regions else {})}
+
+
+def _unknown(run: Invocation) -> tuple[str, ...]:
+    said = []
+    if run.unknown:
+        named = ", ".join(sorted(run.unknown))
+        said.append(f"{run.place} gives {named} a value that is only known there: set packer.variables, if it matters")
+    if run.absent:
+        said.append(
+            f"{run.place} names the var file {', '.join(run.absent)}, which is not known here, or not committed"
+        )
+    return tuple(said)
+
+
+def _words(
+    files: Sequence[str], builder: str, run: Invocation | None, *, several: bool, runs: int, repository: str
+) -> tuple[str, ...]:
+    """What an image may be called by: what tells it from its siblings, then the file, the folders, the repository.
+
+    `files` are those of its template; `several` says that it makes several images, `runs` with how many sets of var
+    files each is built.
+    """
+    label = builder.rpartition(".")[2]
+    stems = [re.sub(r"\.(?:pkr\.hcl|pkr\.json|json|hcl)$", "", posixpath.basename(file)) for file in files]
+    parts = folder_of(files[0]).split("/")
+    telling = [one for one in (*(stems if len(stems) == 1 else ()), *reversed(parts)) if _tells(one)]
+    base = telling[0] if telling else label if _tells(label) else repository
+    name = [base]
+    if several and label.lower() != base.lower():
+        name.append(label)
+    if runs > 1 and run is not None and run.var_files:
+        name.append(posixpath.basename(run.var_files[-1]).split(".")[0])
+    return ("-".join(name), *("-".join([one, *name]) for one in telling[1:]))
+
+
+def _tells(word: str) -> bool:
+    return word not in ("", ROOT) and word.lower() not in _SAYS_NOTHING
+
+
+def _name(drafts: list[_Draft], *, taken: frozenset[str]) -> None:
+    """Give each draft a name of its own."""
+    wanted = Counter(_as_name(one.words[0]) for one in drafts)
+    used = set(taken)
+    for draft in drafts:
+        names = [_as_name(word) for word in draft.words]
+        first = names[1:] if wanted[names[0]] > 1 and len(names) > 1 else names
+        free = (name for name in (*first, *names) if name not in used)
+        numbered = (f"{names[0][:60]}-{number}" for number in range(2, len(drafts) + 3))
+        draft.name = next(free, None) or next(name for name in numbered if name not in used)
+        used.add(draft.name)
+
+
+def _as_name(text: str) -> str:
+    """A text as the name of an image."""
+    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    name = re.sub(r"[^a-z0-9._-]+", "-", plain).strip("._-")[:64].strip("._-")
+    name = re.sub(r"\.{2,}", ".", name).removesuffix(".lock")
+    return name if re.fullmatch(IMAGE_NAME_PATTERN, name) else "image"
+
+
+def _from_root(path: str) -> str:
+    """A path as a declaration has it: from the fleet's folder. What is outside of that is seen from the image's."""
+    if path == ".." or path.startswith("../"):
+        return f"../../{path}"
+    return "/" if path == ROOT else f"/{path}"
+
+
+def _path(name: str) -> str:
+    return f"{DESIRED}/{name}/{IMAGE_FILE}"
+
+
+def _why(error: UserError, path: str) -> str:
+    """What is wrong with a template, in a line that need not name it once more."""
+    return str(error).splitlines()[0].removeprefix(f"{path}: ")
+
+
+@dataclass(frozen=True)
+class _With:
+    """A tree with files that are not in it yet."""
+
+    tree: Tree
+    added: Mapping[str, bytes]
+    _contents: dict[str, bytes] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._contents.update({_oid(content): content for content in self.added.values()})
+
+    @property
+    def oid(self) -> str:
+        """The tree's own: what is added has no place in it yet."""
+        return self.tree.oid
+
+    @property
+    def below(self) -> str:
+        """The fleet's folder in the repository."""
+        return self.tree.below
+
+    @cached_property
+    def entries(self) -> Mapping[str, TreeEntry]:
+        """Every file, in order of path."""
+        added = {path: TreeEntry(path, "100644", _oid(content)) for path, content in self.added.items()}
+        both = {**self.tree.entries, **added}
+        return {path: both[path] for path in sorted(both)}
+
+    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
+        """The contents, of what was added and of what was there."""
+        asked = list(oids)
+        mine = {oid: self._contents[oid] for oid in asked if oid in self._contents}
+        return {**self.tree.read([oid for oid in asked if oid not in mine]), **mine}
+
+
+def _oid(content: bytes) -> str:
+    """An object id that no object has: git's are hexadecimal digits."""
+    return f"added-{hashlib.sha256(content).hexdigest()}"

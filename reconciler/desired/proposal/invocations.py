@@ -1,0 +1,323 @@
+"""How a repository runs Packer today: `packer build …` in its Makefiles, scripts and CI files.
+
+It is read, never run. What a shell or make would only know when it runs is taken for any text (`*`), and compared with
+the files that there are.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import posixpath
+import re
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import yaml
+
+from reconciler.desired.contents import Contents
+from reconciler.desired.packer.names import folder_of, is_hcl2, may_be_legacy
+from reconciler.desired.paths import ROOT, Paths
+from reconciler.model.errors import Place
+from reconciler.model.tree import REGULAR_MODES
+
+_MAKEFILES = re.compile(r"(?:.*/)?(?:GNUm|M|m)akefile|.*\.mk|(?:.*/)?[Jj]ustfile")
+_SCRIPTS = re.compile(r".*\.(?:sh|bash|zsh)|(?:.*/)?Jenkinsfile[^/]*")
+_YAML = re.compile(
+    r"(?:\.\./)*\.(?:github/workflows|circleci)/[^/]+\.ya?ml|(?:.*/)?\.gitlab-ci\.ya?ml|(?:.*/)?azure-pipelines[^/]*"
+    r"\.ya?ml|(?:.*/)?(?:buildspec|cloudbuild|bitbucket-pipelines|[Tt]askfile|\.travis|\.drone)[^/]*\.ya?ml"
+)
+_LARGEST = 512 * 1024  # bytes: a file that people run Packer from is written by hand
+
+# `packer build`, `packer -machine-readable build`, `$(PACKER) build`, `docker run hashicorp/packer:light build`.
+_COMMAND = re.compile(
+    r"(?:\bpacker(?:\.io|\.exe|io|:[\w.-]+)?|\$[({]PACKER(?:_\w+)?[)}])[\"']?(?:\s+-[\w=-]+)*\s+build(?=\s|$)"
+)
+_ENDS = frozenset({"&&", "||", ";", "|", ">", ">>", "2>&1", "2>", "&", "<"})
+_ASSIGNMENT = re.compile(r"^\s*(?:export\s+|local\s+|readonly\s+)?([A-Za-z_]\w*)\s*[:?+]?=\s*(.*?)\s*$")
+_REFERENCE = re.compile(r"\$(?:\(([A-Za-z_]\w*)\)|\{([A-Za-z_]\w*)(?:[^{}]*)\}|([A-Za-z_]\w*))")
+# Make's automatic variables, positional arguments, calls of functions and of commands, and a CI's own expressions.
+_UNKNOWN = re.compile(
+    r"\$\{\{.*?\}\}|\{\{.*?\}\}|<<.*?>>|\$\([^()]*(?:\([^()]*\)[^()]*)*\)|\$\{[^{}]*\}|"
+    r"\$+[A-Za-z_@*<^?%#0-9]\w*|`[^`]*`"
+)
+_CHANGES_FOLDER = re.compile(r"(?:^|&&|;|\|\||\()\s*[@+-]*(?:cd|pushd)\s+([^\s;&|()]+)")
+_WITH_VALUE = frozenset({"var", "var-file", "only", "except", "on-error", "parallel-builds"})
+
+
+@dataclass(frozen=True)
+class Invocation:
+    """One way in which Packer is run. Paths are from the repository's root; `folder` is where it runs."""
+
+    template: str
+    folder: str
+    place: Place
+    var_files: tuple[str, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Var files as they were written that are not there, or are only known when it is run."""
+    variables: Mapping[str, str] = field(default_factory=dict)
+    unknown: tuple[str, ...] = ()
+    """Variables whose values are only known when it is run."""
+    only: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Command:
+    """A command that runs Packer, its variables replaced: what stands before it on its line, and what it is given."""
+
+    before: str
+    arguments: str
+    folders: tuple[str, ...]
+    """Where it may run, as it is written, the likeliest first."""
+    place: Place
+
+
+def files_to_search(paths: Paths) -> list[str]:
+    """The files that may run Packer."""
+    return [
+        path
+        for path, entry in paths.entries.items()
+        if entry.mode in REGULAR_MODES and any(kind.fullmatch(path) for kind in (_MAKEFILES, _SCRIPTS, _YAML))
+    ]
+
+
+def invocations(contents: Contents) -> tuple[Invocation, ...]:
+    """Every way in which the repository runs Packer on a template that is there. The files have to be loaded."""
+    found: dict[tuple[object, ...], Invocation] = {}
+    for path in files_to_search(contents.paths):
+        for command in _commands(path, contents.read(path), contents.paths.top):
+            for one in _understood(command, contents.paths):
+                found.setdefault((one.template, one.folder, one.var_files, tuple(one.variables.items()), one.only), one)
+    return tuple(found.values())
+
+
+def _commands(path: str, content: bytes, top: str) -> Iterator[_Command]:
+    """The commands in a file. `top` is the repository's root, as seen from the fleet's folder."""
+    if len(content) > _LARGEST or b"packer" not in content.lower():
+        return
+    text = content.decode(errors="replace")
+    beside = folder_of(path)
+    if _YAML.fullmatch(path):
+        yield from _in_yaml(path, text, top)
+        return
+    # A script is mostly called from the root, and make runs where its Makefile is.
+    folders = (beside, ROOT, top) if _MAKEFILES.fullmatch(path) else (ROOT, top, beside)
+    yield from _in_shell(text, Place(path), folders, make=bool(_MAKEFILES.fullmatch(path)))
+
+
+def _in_shell(text: str, place: Place, folders: tuple[str, ...], *, make: bool = False) -> Iterator[_Command]:
+    """The commands among the lines of a shell script or a Makefile."""
+    known: dict[str, str] = {}
+    inside: str | None = None
+    for number, line in _logical_lines(text):
+        if line.lstrip().startswith("#"):
+            continue
+        assigned = _ASSIGNMENT.match(line)
+        if assigned and not (make and line.startswith("\t")):
+            known.setdefault(assigned[1], assigned[2].strip("\"'"))
+            continue
+        where = Place(place.path, place.line + number - 1 if place.line else number)
+        for match in _COMMAND.finditer(line):
+            before, arguments = (_replaced(part, known) for part in (line[: match.start()], line[match.end() :]))
+            for quote in "'\"":  # a command that is itself quoted ends with that
+                arguments = arguments.partition(quote)[0] if before.count(quote) % 2 else arguments
+            yield _Command(before, arguments, _within(folders, inside), where)
+        moved = _CHANGES_FOLDER.findall(line)
+        if moved and not make:  # each line of a recipe is a shell of its own
+            inside = _replaced(moved[-1], known).strip("\"'")
+
+
+def _in_yaml(path: str, text: str, top: str) -> Iterator[_Command]:
+    """The commands in the texts of a CI file, each in the folder that its step names."""
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError):
+        yield from _in_shell(text, Place(path), (top,))
+        return
+    for step in _mappings(document):
+        folder = step.get("working-directory") or step.get("working_directory") or step.get("dir")
+        folders = _within((top,), folder if isinstance(folder, str) else None)
+        for script in _scripts(step):
+            yield from _in_shell(script, Place(path, _line_of(script, text)), folders)
+        given = _given_to_action(step)
+        if given is not None:
+            file = f"-var-file={given['var_file']}" if given.get("var_file") else ""
+            arguments = " ".join(str(one) for one in (file, given.get("arguments"), given.get("target")) if one)
+            where = given.get("working_directory")
+            within = _within((top,), where if isinstance(where, str) else None)
+            yield _Command("", _replaced(arguments, {}), within, Place(path))
+
+
+def _mappings(document: object) -> Iterator[dict[Any, Any]]:
+    """Every mapping in a document, each once: an alias leads to what was met before, and may do so many times."""
+    left, met = [document], set[int]()
+    while left:
+        value = left.pop()
+        if id(value) in met or not isinstance(value, (dict, list)):
+            continue
+        met.add(id(value))
+        if isinstance(value, dict):
+            yield value
+        left += value.values() if isinstance(value, dict) else value
+
+
+def _scripts(step: Mapping[Any, Any]) -> Iterator[str]:
+    """The texts of a step, alone or in a list."""
+    for value in step.values():
+        for text in value if isinstance(value, list) else [value]:
+            if isinstance(text, str) and _COMMAND.search(text):
+                yield text
+
+
+def _given_to_action(step: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
+    """What hashicorp/packer-github-actions is given, where it builds."""
+    given = step.get("with")
+    if "packer-github-actions" not in str(step.get("uses")) or not isinstance(given, dict):
+        return None
+    return given if given.get("command") == "build" else None
+
+
+def _line_of(written: str, text: str) -> int:
+    """The line of a file on which a text begins that YAML may have folded; 0 where that can't be found."""
+    first = next((line.strip() for line in written.splitlines() if line.strip()), "")
+    at = text.find(first[:40])
+    return text.count("\n", 0, at) + 1 if first and at >= 0 else 0
+
+
+def _logical_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Lines with those that a backslash continues, each with the number of its first."""
+    began, parts = 0, list[str]()
+    for number, line in enumerate(text.splitlines(), start=1):
+        began = began if parts else number
+        if line.endswith("\\"):
+            parts.append(line[:-1])
+            continue
+        yield began, " ".join([*parts, line])
+        parts = []
+    if parts:
+        yield began, " ".join(parts)
+
+
+def _replaced(text: str, known: Mapping[str, str]) -> str:
+    """The text with the variables that the file itself sets, and `*` for all that is only known when it is run."""
+    for _ in range(8):
+        replaced = _REFERENCE.sub(lambda found: known.get(found[1] or found[2] or found[3], found[0]), text)
+        if replaced == text:
+            break
+        text = replaced
+    return _UNKNOWN.sub("*", text)
+
+
+def _within(folders: tuple[str, ...], inner: str | None) -> tuple[str, ...]:
+    """The folders, each with one inside of it; that one alone where it is certain."""
+    if inner is None or "*" in inner:
+        return tuple(dict.fromkeys(folders))
+    return tuple(dict.fromkeys(posixpath.join(folder, inner.lstrip("/")) for folder in folders))
+
+
+def _understood(command: _Command, paths: Paths) -> Iterator[Invocation]:
+    """What a command runs, in the first folder where its template is there. One with unknown parts may be several."""
+    inner = _CHANGES_FOLDER.findall(command.before)
+    flags, template = _arguments(command.arguments)
+    if template is None:
+        return
+    given = dict(one.split("=", 1) for one in flags.get("var", []) if "=" in one)
+    known = {name: value for name, value in given.items() if "*" not in value}
+    only = tuple(name for text in flags.get("only", []) for name in text.split(",") if name and "*" not in name)
+    for written in _within(command.folders, inner[-1].strip("\"'") if inner else None):
+        folder = paths.resolve(ROOT, written)
+        if folder is None:
+            continue
+        found = [
+            Invocation(path, folder, command.place, var_files, absent, known, tuple(given.keys() - known.keys()), only)
+            for path, stem in _matching(template, folder, paths)
+            for var_files, absent in _var_files(flags.get("var-file", []), folder, paths, stem=stem)
+        ]
+        if found:
+            yield from found
+            return
+
+
+def _arguments(text: str) -> tuple[dict[str, list[str]], str | None]:
+    """The flags of a command with their values, and its template, the last word that is no flag."""
+    try:
+        words = shlex.split(text, comments=True)
+    except ValueError:  # a quote that goes on in another line, or is the CI file's own
+        words = text.replace('"', " ").replace("'", " ").split()
+    flags: dict[str, list[str]] = {}
+    template = None
+    while words:
+        word = words.pop(0)
+        if word in _ENDS:
+            break
+        last = word.endswith((";", ")"))
+        word = word.rstrip(";)")
+        if word.startswith("-"):
+            name, given, value = word.lstrip("-").partition("=")
+            if not given and name in _WITH_VALUE and words:
+                value = words.pop(0)
+            flags.setdefault(name, []).append(value.strip("\"'"))
+        elif word:
+            template = word
+        if last:
+            break
+    return flags, template
+
+
+def _matching(written: str, folder: str, paths: Paths) -> Iterator[tuple[str, str]]:
+    """The templates that a written path is, or may be, with what stands for its unknown part."""
+    path = paths.resolve(written, folder)
+    if path is None or path == "*":
+        return
+    if "*" not in path:
+        if _is_template(path, paths):
+            yield path, ""
+        return
+    pattern = re.compile("([^/]*)".join(map(re.escape, path.split("*"))))
+    folders = sorted({folder_of(one) for one in paths.entries})
+    for candidate in (*paths.entries, *folders):
+        match = pattern.fullmatch(candidate)
+        if match and _is_template(candidate, paths):
+            yield candidate, match[1]
+
+
+def _is_template(path: str, paths: Paths) -> bool:
+    """Whether a path may be a template by its name: a file, or a folder of HCL2 files."""
+    if path in paths.entries:
+        return is_hcl2(path) or path.endswith(".hcl") or may_be_legacy(path)
+    return any(is_hcl2(file) for file in paths.directly_in(path))
+
+
+def _var_files(
+    written: list[str], folder: str, paths: Paths, *, stem: str
+) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
+    """The var files that a command names, and those of them that are not there.
+
+    One whose name is only known when it is run may be any that fits, of which each is a way of its own.
+    """
+    certain: list[str] = []
+    absent: list[str] = []
+    choices: list[str] = []
+    for one in written:
+        path = paths.resolve(one, folder) or ""
+        same = path.replace("*", stem) if stem else path
+        if same in paths.entries:
+            certain.append(same)
+            continue
+        fits = [file for file in paths.entries if "*" in path and _fits(file, path)]
+        # Where two are open, the second is taken to follow from the first: an environment, and a size in it.
+        choices = choices or fits
+        absent += [] if fits else [one]
+    for choice in [[file] for file in choices] or [[]]:
+        yield (*certain, *choice), tuple(absent)
+
+
+def _fits(path: str, pattern: str) -> bool:
+    """Whether a file may be what a pattern stands for: a var file, in that place. `*` by itself says nothing."""
+    return (
+        path.endswith((".pkrvars.hcl", ".pkrvars.json", ".json"))
+        and path.count("/") == pattern.count("/")
+        and re.search(r"[A-Za-z0-9]", pattern) is not None
+        and fnmatch.fnmatchcase(path, pattern)
+    )

@@ -1,0 +1,157 @@
+"""The Packer templates of a repository, and how each is run today."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+
+from reconciler.desired.contents import Contents
+from reconciler.desired.folders import DESIRED
+from reconciler.desired.packer.files import parse_template, parse_variables
+from reconciler.desired.packer.names import AUTO_VARIABLES, FOLDER_SUFFIXES, folder_of, is_legacy, may_be_legacy
+from reconciler.desired.packer.template import ReadTemplate, Setting, read_template
+from reconciler.desired.paths import ROOT, Paths
+from reconciler.desired.proposal.invocations import Invocation, files_to_search, invocations
+from reconciler.model.declaration import PackerSettings
+from reconciler.model.errors import Place, UserError
+from reconciler.model.template import GIVEN_TAGS, GIVEN_TEXTS
+from reconciler.model.tree import REGULAR_MODES, Tree
+
+_NOT_OURS = frozenset({"node_modules", "vendor", ".terraform", "packer_cache", "..", DESIRED})
+_HAS_BUILD = re.compile(rb"^\s*build\s*\{", re.MULTILINE)
+_AT_ONCE = 500
+"""Files that are held in memory at once, where only few of them matter."""
+_DECLARED = f"{DESIRED}/image"
+"""Where paths of a declaration are seen from: any image's folder."""
+_NEAR = 2
+"""Levels below a template's folder at which files of variables are looked for: beside it, and in folders there."""
+
+
+class Templates:
+    """The templates of a tree, and how each is run."""
+
+    def __init__(self, contents: Contents, tree: Tree) -> None:
+        self._contents = contents
+        self._paths = contents.paths
+        ours = [path for path in self._paths.entries if _is_ours(path, self._paths)]
+        self._hcl = [path for path in ours if path.endswith(FOLDER_SUFFIXES)]
+        contents.load([*self._hcl, *files_to_search(self._paths), *contents.links()])
+        self._json = frozenset(path for path in ours if may_be_legacy(path))
+        self._legacy = self._legacy_among(sorted(self._json), tree)
+
+    def with_runs(self) -> Iterator[tuple[str, tuple[Invocation, ...]]]:
+        """Every template, a file or a folder, with the commands that run it."""
+        runs: defaultdict[str, list[Invocation]] = defaultdict(list)
+        for one in self._invocations:
+            runs[one.template].append(one)
+        for folder in sorted({folder_of(path) for path in self._hcl}):
+            files = [path for path in self._hcl if folder_of(path) == folder]
+            for path in self._templates_of(folder, files, run=runs.keys()):
+                yield path, tuple(runs[path])
+        for path in self._legacy:
+            yield path, tuple(runs[path])
+
+    def files(self, path: str) -> list[str]:
+        """What Packer reads of a template."""
+        return [path] if path in self._paths.entries else self._of_folder(path, FOLDER_SUFFIXES)
+
+    def read(self, path: str, packer: PackerSettings) -> ReadTemplate:
+        """The facts of a template, run as an image declares it. Raises UserError."""
+        auto = self._of_folder(path, AUTO_VARIABLES) if path not in self._paths.entries else []
+        named = [self._paths.resolve(file, _DECLARED) or file for file in packer.var_files]
+        self._contents.load([*self.files(path), *auto, *named])
+        files = [self._contents.parsed(file, parse_template) for file in self.files(path)]
+        setting = Setting(
+            folder=folder_of(files[0].path),
+            working_dir=self._paths.resolve(packer.working_dir, _DECLARED) or ROOT,
+            only=dict.fromkeys(packer.only, Place(path)),
+            variables=packer.variables,
+            var_files=tuple(self._contents.parsed(file, parse_variables) for file in (*auto, *named)),
+        )
+        return read_template(files, "json" if may_be_legacy(files[0].path) else "hcl2", setting=setting)
+
+    def var_files_for(self, path: str, facts: ReadTemplate) -> list[list[str]]:
+        """The files near a template that give values to its variables which have none.
+
+        Files that give values to the same variables are alternatives, and stand in one list, those that complement
+        each other in several: what there is but one of first, so that the choice has the last word.
+        """
+        variables = facts.template.variables.values()
+        missing = {one.name for one in variables if not one.has_default} - GIVEN_TEXTS - GIVEN_TAGS
+        alike: defaultdict[frozenset[str], list[str]] = defaultdict(list)
+        for file in self._near(path) if missing else ():
+            given = self._given_by(file) & missing
+            if given:
+                alike[frozenset(given)].append(file)
+        chosen: list[list[str]] = []
+        for names, files in sorted(alike.items(), key=lambda one: (len(one[1]), -len(one[0]))):
+            if names & missing:
+                chosen.append(files)
+                missing -= names
+        return chosen
+
+    def _legacy_among(self, files: list[str], tree: Tree) -> list[str]:
+        """Those that are templates from before HCL2. Read in parts: most JSON of a repository is something else."""
+        found: list[str] = []
+        for begin in range(0, len(files), _AT_ONCE):
+            part = files[begin : begin + _AT_ONCE]
+            blobs = tree.read([self._paths.entries[path].oid for path in part])
+            found += [path for path in part if is_legacy(blobs[self._paths.entries[path].oid], path)]
+        self._contents.load(found)
+        return found
+
+    def _near(self, path: str) -> list[str]:
+        """The files beside a template, or in a folder there, that may hold values of variables."""
+        folder = folder_of(self.files(path)[0])
+        depth = 0 if folder == ROOT else folder.count("/") + 1
+        return [
+            file
+            for file in self._paths.under(folder)
+            if file.count("/") - depth < _NEAR
+            and not file.endswith(AUTO_VARIABLES)
+            and file not in self._legacy
+            and (file.endswith((".pkrvars.hcl", ".pkrvars.json")) or file in self._json)
+        ]
+
+    def _given_by(self, file: str) -> set[str]:
+        self._contents.load([file])
+        try:
+            return set(self._contents.parsed(file, parse_variables).body.attributes)
+        except UserError:
+            return set()
+
+    def folders_to_run_in(self, path: str, run: Invocation | None) -> list[str]:
+        """Where Packer may be run on a template, the likeliest first: where it is, beside it, above it."""
+        beside = path if path not in self._paths.entries else folder_of(path)
+        above = [beside]
+        while above[-1] != ROOT:
+            above.append(folder_of(above[-1]))
+        top = self._paths.top
+        return list(dict.fromkeys([*([run.folder] if run is not None else []), beside, ROOT, *above, top]))
+
+    @cached_property
+    def _invocations(self) -> tuple[Invocation, ...]:
+        return invocations(self._contents)
+
+    def _of_folder(self, folder: str, suffixes: tuple[str, ...]) -> list[str]:
+        return [path for path in self._paths.directly_in(folder) if path.endswith(suffixes)]
+
+    def _templates_of(self, folder: str, files: list[str], *, run: Iterable[str]) -> list[str]:
+        """A folder of HCL2 files as one template, or each of its files that builds something as one."""
+        alone = [path for path in files if path in run]
+        builds = [path for path in files if _HAS_BUILD.search(self._contents.read(path)) or path.endswith(".json")]
+        if folder in run or (not alone and len(builds) < 2):
+            return [folder]
+        if not alone:
+            try:
+                self.read(folder, PackerSettings(working_dir=f"/{folder}"))
+            except UserError:
+                return builds
+            return [folder]
+        return list(dict.fromkeys([*alone, *builds]))
+
+
+def _is_ours(path: str, paths: Paths) -> bool:
+    return paths.entries[path].mode in REGULAR_MODES and _NOT_OURS.isdisjoint(path.split("/")[:-1])

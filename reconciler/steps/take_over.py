@@ -1,0 +1,240 @@
+"""Take over: an artifact that exists, and that nobody here built, becomes an image's recorded build as it is.
+
+It is recorded under the key that is wanted now, so that nothing is built because of it and a later change of inputs
+builds anew, and marked: what it was made of is not known. Tags are all that is written to the registry.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from reconciler.model import events
+from reconciler.model.declaration import AWS_PREFIX, MOST_TAGS
+from reconciler.model.errors import Contention, ReconcilerError, UserError
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Build, Lockfile, SmokeTestResult, TakenAsFound
+from reconciler.model.observation import Seen
+from reconciler.model.plan import Decision, Wanted
+from reconciler.model.values import format_instant, parse_instant
+from reconciler.plan.adoption import NEVER_AGAIN
+from reconciler.plan.key import short
+from reconciler.plan.tags import always_written, of_recorded
+from reconciler.plan.transitions import first_phase
+from reconciler.steps.artifacts import tag_complete, tag_recorded
+from reconciler.steps.record import Contents, record_build
+from reconciler.steps.result import Result
+from reconciler.steps.run import Run
+from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
+from reconciler.steps.still_wanted import recorded_elsewhere
+
+NOT_TESTED = "taken as it was found"
+_BUILDER = "adopted"
+"""What stands for the builder of such an artifact: no template made it."""
+
+
+@dataclass(frozen=True)
+class Named:
+    """An artifact as a person names it: by its id, and where it is if that is said."""
+
+    id: str
+    location: str | None = None
+
+    def __str__(self) -> str:
+        """As it was written."""
+        return f"{self.location}:{self.id}" if self.location else self.id
+
+
+def take_over(run: Run, image: Image, decision: Decision, named: Sequence[Named], *, test: bool) -> Result:
+    """Record artifacts as the image's build, and write its tags on them; with `test`, once they passed.
+
+    Nothing is recorded or tagged where anything speaks against it. To be asked the same again changes nothing, but that
+    `test` tests what was not tested yet.
+
+    Raises:
+        UserError: one of them is not there, not this account's, not available, or somebody else's by a tag or a
+            lockfile; or the image has no key, or a build already.
+    """
+    found = _found(run, image, named)
+    recorded = _recorded(decision, found)
+    if recorded is not None and not (test and _to_be_tested(recorded)):
+        _tag(run, image, recorded, lock=None if run.proposes else decision.lock)
+        return Result(image.name, "unchanged", decision.lock, build=recorded)
+    build = recorded or _as_build(run, image, _wanted(image, decision), found)
+    for seen in found:
+        _refuse_foreign(run, seen)
+        if recorded is None:
+            _refuse_taken(run, image, seen, build=build)
+    examined = Examined(build, None, booted=False)
+    if test:
+        try:
+            examined = smoke_test(run, image, build)
+        except SmokeTestFailed as failed:
+            told = events.Failed(image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), of="test")
+            run.listener(told)
+            return Result(
+                image.name, "failed", decision.lock, build=recorded, why=failed.what, error=failed, tested=failed.result
+            )  # fmt: skip
+    recording = record_build(
+        run, image, examined.build, decision=decision, verb="adopt", contents=Contents(examined.inventory)
+    )
+    if recording.superseded:
+        run.listener(events.Skipped(image=image.name, why=recording.why))
+        error = Contention(
+            f"{image.name} is not adopted: {recording.why}", mend="`git pull`, and see what there is now"
+        )
+        return Result(image.name, "superseded", recording.lock, why=recording.why, error=error)
+    now = recording.lock.build(build.id)
+    if now is not None:
+        _tag(run, image, now, begins=recorded is None and now.phase == "candidate")
+        tag_recorded(run, image, before=decision.lock, after=recording.lock, build_id=now.id)
+    return Result(
+        image.name, "adopted", recording.lock, build=now, commit=recording.commit, tags=recording.tags,
+        tested=examined.build.smoke_test,
+    )  # fmt: skip
+
+
+def _found(run: Run, image: Image, named: Sequence[Named]) -> tuple[Seen, ...]:
+    """What the registry has under these ids, at most one in each region, in order of region."""
+    found: dict[str, Seen] = {}
+    for one in named:
+        seen = _find(run, image, one)
+        if seen.location in found:
+            raise UserError(
+                f"{found[seen.location].id} and {seen.id} are both in {seen.location}, and an image is one there",
+                mend="name one for each region",
+            )
+        found[seen.location] = seen
+    return tuple(found[location] for location in sorted(found))
+
+
+def _find(run: Run, image: Image, named: Named) -> Seen:
+    if named.location is not None and named.location not in image.regions:
+        raise UserError(
+            f"{named.location} is not among the regions of {image.name}",
+            mend=f"add it to `regions` in {image.folder}/image.yaml, or leave {named} out",
+        )
+    for region in (named.location,) if named.location is not None else image.regions:
+        seen = run.registry.find(region, named.id)
+        if seen is not None:
+            return seen
+    where = named.location or ", ".join(image.regions)
+    raise UserError(f"there is no {named.id} in {where}", mend="check the id, the region and the account")
+
+
+def _recorded(decision: Decision, found: Sequence[Seen]) -> Build | None:
+    """The newest build, where it was taken over before and is this very thing."""
+    last = decision.lock.builds[0] if decision.lock.builds else None
+    if last is None or last.adopted is None:
+        return None
+    places = {(artifact.location, artifact.id) for artifact in last.artifacts}
+    return last if {(seen.location, seen.id) for seen in found} <= places else None
+
+
+def _to_be_tested(build: Build) -> bool:
+    if build.phase in NEVER_AGAIN:
+        raise UserError(f"{build.id} was {build.phase}: a test would not bring it back", mend="adopt another")
+    return build.smoke_test is None or build.smoke_test.status != "passed"
+
+
+def _wanted(image: Image, decision: Decision) -> Wanted:
+    """The key to record it under. There has to be one, and no build under it yet."""
+    planned = decision.planned
+    if decision.wanted is None or planned.unknown:
+        why = "; ".join(planned.unknown) or planned.waits_for or "its source is not known"
+        raise UserError(
+            f"{image.name} has no key to record it under: {why}", mend="`reconciler plan` shows what is in the way"
+        )
+    if planned.blocked_by:
+        parent = planned.blocked_by[0]
+        raise UserError(
+            f"{image.name} is built on {parent}, which is to be built first: its key is not known before that",
+            mend=f"`reconciler reconcile {parent}`, or adopt {parent} as well, before {image.name}",
+        )
+    same = next((one for one in decision.lock.builds if one.key == decision.wanted.key), None)
+    if same is not None:
+        raise UserError(
+            f"{image.name} is recorded as {same.id}, which is what is declared: there is nothing to adopt for",
+            mend="to have another image, change what is declared",
+        )
+    if decision.adopt:
+        raise UserError(
+            f"{decision.adopt[0].own('build')} of {image.name} is in the registry already, with the key that is wanted",
+            mend=f"`reconciler reconcile {image.name}` takes it",
+        )
+    return decision.wanted
+
+
+def _refuse_foreign(run: Run, seen: Seen) -> None:
+    """Raise UserError for what is not this account's, or can't be launched."""
+    where = f"{seen.id} in {seen.location}"
+    if all(one.id != seen.id for one in run.registry.named(seen.location, seen.name)):
+        raise UserError(
+            f"{where} belongs to another account",
+            mend="copy it into this account and adopt the copy; or name it as `source`, and build on it",
+        )
+    if seen.state != "available":
+        raise UserError(f"{where} is {seen.state}", mend="wait until it is available, or name another")
+
+
+def _refuse_taken(run: Run, image: Image, seen: Seen, *, build: Build) -> None:
+    """Raise UserError for what is somebody's already, by its tags or by a lockfile, or takes no more tags."""
+    where = f"{seen.id} in {seen.location}"
+    fleet, name = seen.own("fleet"), seen.own("image")
+    if fleet not in (None, run.known.fleet_name):
+        raise UserError(f"{where} is of another fleet: its tag reconciler:fleet is {fleet!r}", mend=_untag(seen))
+    if name not in (None, image.name):
+        raise UserError(f"{where} is of another image: its tag reconciler:image is {name!r}", mend=_untag(seen))
+    if seen.own("build") is not None:
+        raise UserError(
+            f"{where} was built here: it is {seen.own('build')} of {name}",
+            mend=f"`reconciler reconcile {image.name}` takes up what was built and is wanted",
+        )
+    if build.source is not None and build.source.artifact_in(seen.location) == seen.id:
+        raise UserError(f"{where} is what {image.name} is built on", mend="name what was built on it")
+    for broken in run.known.broken_locks.values():
+        raise UserError(f"whether {where} is another image's is not known: {broken}")
+    elsewhere = recorded_elsewhere(run.known.tree, build, image=image.name)
+    if elsewhere is not None:
+        raise UserError(elsewhere.why, mend="each artifact belongs to one image: name another, or copy it")
+    tags = {*seen.tags, *of_recorded(fleet=run.known.fleet_name, image=image, build=build), *always_written(image)}
+    own = [name for name in tags if not name.startswith(AWS_PREFIX)]  # those of AWS itself do not count
+    if len(own) > MOST_TAGS:
+        raise UserError(
+            f"{where} would have {len(own)} tags, and EC2 takes {MOST_TAGS}",
+            mend=f"take some of its own off, or name fewer under `tags` in {image.folder}/image.yaml",
+        )
+
+
+def _untag(seen: Seen) -> str:
+    return f"if that fleet or image is no more, take the tags off: aws ec2 delete-tags --resources {seen.id} …"
+
+
+def _as_build(run: Run, image: Image, wanted: Wanted, found: Sequence[Seen]) -> Build:
+    """The record. It is named after the time when the oldest of the artifacts was made: so old it is."""
+    made = min((seen.created for seen in found if seen.created), default=format_instant(run.now()))
+    return Build(
+        id=f"{parse_instant(made):%Y%m%dT%H%M%SZ}-{short(wanted.key)}",
+        key=wanted.key,
+        components=dict(wanted.components),
+        files={file.path: f"{file.mode} {file.oid}" for file in image.inputs},
+        commit=run.known.head,
+        source=wanted.pin,
+        artifacts=tuple(seen.as_artifact(_BUILDER) for seen in found),
+        smoke_test=SmokeTestResult(status="skipped", why=NOT_TESTED),
+        phase=first_phase(image),
+        adopted=TakenAsFound(at=format_instant(run.now()), made=made),
+    )
+
+
+def _tag(run: Run, image: Image, build: Build, *, lock: Lockfile | None = None, begins: bool = False) -> None:
+    """Write what is recorded on the artifacts; with the `lock`, also where they stand.
+
+    What fails is told, and set right by the next run.
+    """
+    for artifact in build.artifacts:
+        try:
+            tag_complete(run, image, build, [artifact], lock=lock, begins=begins)
+        except ReconcilerError as error:
+            what = f"{artifact.id} in {artifact.location} is recorded, and not tagged yet: {error.what}"
+            run.listener(events.Warned(image=image.name, what=what))

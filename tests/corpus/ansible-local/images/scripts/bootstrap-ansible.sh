@@ -1,0 +1,4 @@
+#!/bin/sh
+set -eu
+sudo apt-get update
+sudo apt-get install -y ansible

@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+sudo cp /tmp/conf/stack.conf /etc/stack.conf

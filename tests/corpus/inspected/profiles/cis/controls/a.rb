@@ -1,0 +1,2 @@
+control "a" do
+end

@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+echo "$AGENT_VERSION" | sudo tee /etc/agent-version

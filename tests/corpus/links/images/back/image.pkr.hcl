@@ -1,0 +1,1 @@
+../../shared/back.pkr.hcl

@@ -1,0 +1,4 @@
+#!/bin/sh
+set -eu
+. ./tools/lib.sh
+check "$1"

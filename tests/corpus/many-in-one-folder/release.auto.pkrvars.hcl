@@ -1,0 +1,2 @@
+agent_version = "1.90.0"
+region = "us-east-1"

@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+echo "$KIND $AGENT" | sudo tee /etc/agent-release

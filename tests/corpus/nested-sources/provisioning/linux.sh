@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+cp /tmp/key.pub /etc/agent.pub

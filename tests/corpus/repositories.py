@@ -1,0 +1,69 @@
+"""Repositories of templates in the shapes that are found in public, and the images that they are.
+
+Each folder beside this file is one, as it would be found: nothing in it knows of us. `images.yaml` says of each image
+with which template, working directory, builds and var files it is built, and which of its files feed it.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+_HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class CorpusImage:
+    """One image of a repository."""
+
+    name: str
+    packer: Mapping[str, Any]
+    """As `packer` in image.yaml."""
+    inputs: tuple[str, ...]
+    """Every file that feeds it, from the root."""
+    builds: str | None = None
+    """Why it is not built by the tests; None for one that is."""
+    since: str | None = None
+    """The first Packer that knows what its template says; None for 1.6."""
+
+
+@dataclass(frozen=True)
+class CorpusRepository:
+    """One repository with its images."""
+
+    name: str
+    images: tuple[CorpusImage, ...] = field(default=())
+
+    def lay_out(self, folder: Path, *, declared: bool = True) -> Path:
+        """Copy it to a new folder as a git repository of one commit, with an image.yaml for each image or without."""
+        shutil.copytree(_HERE / self.name, folder, symlinks=True)
+        for image in self.images if declared else ():
+            declaration = folder / "desired" / image.name / "image.yaml"
+            declaration.parent.mkdir(parents=True)
+            declaration.write_text(yaml.safe_dump({"packer": dict(image.packer)}), encoding="utf-8")
+        identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgSign=false")
+        for command in (
+            ("init", "--quiet", "--initial-branch=main"),
+            ("add", "--all"),
+            ("commit", "--quiet", "-m", "Begin"),
+        ):
+            subprocess.run(["git", "-C", str(folder), *identity, *command], check=True)
+        return folder
+
+
+def repositories() -> tuple[CorpusRepository, ...]:
+    """All of them."""
+    listed = yaml.safe_load(_HERE.joinpath("images.yaml").read_text(encoding="utf-8"))
+    return tuple(
+        CorpusRepository(
+            name,
+            tuple(CorpusImage(one, **{**facts, "inputs": tuple(facts["inputs"])}) for one, facts in images.items()),
+        )
+        for name, images in listed.items()
+    )

@@ -1,0 +1,3 @@
+#!/bin/sh
+set -eu
+echo "packages of web" > /etc/web-packages

@@ -1,0 +1,1 @@
+echo "$RUNNER" > /etc/runner${location}

@@ -1,0 +1,2 @@
+environment = "dev"
+extra_script = "scripts/dev.sh"

@@ -1,0 +1,2 @@
+environment = "prod"
+extra_script = "scripts/prod.sh"

@@ -1,0 +1,265 @@
+"""`init` proposes what `validate` accepts, writes when told, and changes no template."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tests.integration.adopting.shapes import FOLDER, SHAPES, Shape
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A repository, and the command as a person runs it there."""
+
+    root: Path
+
+    def git(self, *arguments: str) -> str:
+        return subprocess.run(
+            ["git", *arguments], cwd=self.root, check=True, capture_output=True, text=True
+        ).stdout.strip()
+
+    def commit(self, message: str = "Change") -> None:
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message)
+
+    def write(self, path: str, text: str) -> None:
+        file = self.root / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "reconciler", *arguments]
+        return subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
+
+    def declared(self) -> dict[str, dict[str, object]]:
+        files = sorted((self.root / "desired").glob("*/image.yaml"))
+        return {file.parent.name: yaml.safe_load(file.read_text())["packer"] for file in files}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+    for name in list(os.environ):
+        if name.startswith(("GIT_", "AWS_", "XDG_")):
+            monkeypatch.delenv(name)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".gitconfig").write_text("[user]\nname = Ada\nemail = ada@example.org\n[init]\ndefaultBranch = main\n")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("COLUMNS", "80")
+    root = tmp_path / "golden-images"
+    root.mkdir()
+    checkout = Checkout(root)
+    checkout.git("init", "--quiet")
+    checkout.commit("Nothing yet")
+    return checkout
+
+
+@pytest.fixture(params=list(SHAPES))
+def shape(request: pytest.FixtureRequest, checkout: Checkout) -> Shape:
+    """One of the three, laid out and committed."""
+    shape = SHAPES[request.param]
+    shape.lay_out(checkout.root)
+    checkout.commit("Begin")
+    return shape
+
+
+def test_it_shows_what_it_would_write_and_writes_nothing(checkout: Checkout, shape: Shape) -> None:
+    shown = checkout.run("init")
+
+    assert shown.returncode == 0, shown.stderr
+    assert checkout.git("status", "--porcelain") == ""
+    for name in shape.images:
+        assert f"desired/{name}/image.yaml" in shown.stdout.splitlines()
+    text = " ".join(shown.stdout.split())
+    assert all(question in text for question in (*shape.open, *shape.left_out))
+    assert "Nothing was written. `reconciler init --write` writes 2 files, and changes no template." in text
+    assert all(len(line) <= 80 or line.startswith("   ") for line in shown.stdout.splitlines())
+
+
+def test_what_it_writes_is_valid_at_once_and_nothing_else_changes(checkout: Checkout, shape: Shape) -> None:
+    before = checkout.git("rev-parse", "HEAD")
+    written = checkout.run("init", "--write")
+
+    assert written.returncode == 0, written.stderr
+    for name, packer in shape.images.items():
+        declared = checkout.declared()[name]
+        assert {key: value for key, value in declared.items() if key != "inputs"} == packer
+    valid = checkout.run("validate", "--worktree")
+    assert (valid.returncode, valid.stdout) == (0, f"{len(shape.images)} images valid\n"), valid.stderr
+    checkout.commit("Declare them")
+    changed = checkout.git("diff", "--name-only", before, "HEAD").splitlines()
+    assert changed == [f"desired/{name}/image.yaml" for name in sorted(shape.images)]
+    assert checkout.run("validate").returncode == 0
+    plan = json.loads(checkout.run("plan", "--offline", "--json").stdout)
+    assert plan["summary"] == {"build": len(shape.images)}
+
+
+def test_what_is_declared_is_not_proposed_once_more(checkout: Checkout, shape: Shape) -> None:
+    checkout.run("init", "--write")
+    again = checkout.run("init", "--write")
+
+    assert again.returncode == 0
+    assert again.stdout.startswith("0 images in 0 templates")
+    assert again.stdout.rstrip().endswith("Nothing is left to declare.")
+
+
+def test_its_json_has_all_of_it(checkout: Checkout) -> None:
+    FOLDER.lay_out(checkout.root)
+    checkout.commit()
+    answer = json.loads(checkout.run("init", "--json").stdout)
+
+    assert (answer["format_version"], answer["written"], answer["left_out"]) == ("1.0", False, [])
+    web = next(one for one in answer["images"] if one["image"] == "web")
+    assert web["path"] == "desired/web/image.yaml"
+    assert web["declaration"]["packer"]["var_files"] == ["/packer/env/production.pkrvars.hcl"]
+    assert web["source"]["ami"]["owners"] == ["136693071363"]
+    assert (web["regions"], web["found_in"]) == (["us-east-1"], "Makefile:4")
+
+
+AMI = """\
+source "amazon-ebs" "{label}" {{
+  {region}
+  ami_name = "x"
+  source_ami_filter {{
+    filters     = {{ name = "debian-12-amd64-*" }}
+    owners      = ["136693071363"]
+    most_recent = true
+  }}
+}}
+build {{ sources = ["source.amazon-ebs.{label}"] }}
+"""
+IN_US = 'region = "us-east-1"'
+
+
+def test_a_region_that_the_template_leaves_open_is_asked_for(
+    checkout: Checkout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    checkout.write("web.pkr.hcl", AMI.format(label="web", region=""))
+
+    shown = " ".join(checkout.run("init").stdout.split())
+
+    assert "1 image in 1 template; 1 question open" in shown
+    assert "regions: [eu-central-1]" in shown
+    assert "open: the template does not say in which region it builds: is eu-central-1 right?" in shown
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["packer/web.pkr.hcl"], ["web"]),
+        (["packer/template.pkr.hcl"], ["golden-images"]),
+        (["images/Web Server/aws.pkr.hcl"], ["web-server"]),
+        (["a/web/main.pkr.hcl", "b/web/main.pkr.hcl"], ["a-web", "b-web"]),
+        (["web/ubuntu.pkr.hcl", "web/debian.pkr.hcl"], ["debian", "ubuntu"]),
+        (["ünïcode.pkr.hcl"], ["unicode"]),
+        (["アプリ.pkr.hcl"], ["image"]),
+    ],
+)
+def test_an_image_is_named_by_what_says_what_it_is(checkout: Checkout, paths: list[str], names: list[str]) -> None:
+    """Two of one name are told apart; templates that are no one template together are templates of their own."""
+    for path in paths:
+        checkout.write(path, AMI.format(label="main", region=IN_US))
+
+    answer = json.loads(checkout.run("init", "--json").stdout)
+
+    assert [one["image"] for one in answer["images"]] == names, answer
+    checkout.run("init", "--write")
+    assert checkout.run("validate", "--worktree").returncode == 0
+
+
+def test_what_makes_no_ami_is_left_out_with_the_reason(checkout: Checkout) -> None:
+    checkout.write("box.pkr.hcl", 'source "null" "x" { communicator = "none" }\nbuild { sources = ["null.x"] }\n')
+    checkout.write("broken.pkr.hcl.json", "{")
+    checkout.write("old.json", '{"builders": [{"type": "amazon-ebs"')
+
+    left = checkout.run("init")
+
+    assert left.returncode == 1
+    text = " ".join(left.stdout.split())
+    assert "0 images in 0 templates; 2 left out" in text
+    assert "null.x builds no AMI" in text
+    assert "No template here makes an AMI." in text
+    assert not (checkout.root / "desired").exists()
+
+
+def test_a_repository_without_templates_says_so(checkout: Checkout) -> None:
+    checkout.write("README.md", "Nothing here.\n")
+
+    empty = checkout.run("init", "--write")
+
+    assert (empty.returncode, empty.stdout.splitlines()[-1]) == (1, "No template here makes an AMI.")
+
+
+def test_a_var_file_that_is_not_in_the_repository_is_asked_for(checkout: Checkout) -> None:
+    checkout.write("web.pkr.hcl", AMI.format(label="web", region=IN_US))
+    checkout.write("Makefile", "web:\n\tpacker build -var-file=secret.pkrvars.hcl -var who=me web.pkr.hcl\n")
+
+    (one,) = json.loads(checkout.run("init", "--json").stdout)["images"]
+
+    assert one["open"] == [
+        "Makefile:2 names the var file secret.pkrvars.hcl, which is not known here, or not committed"
+    ]
+    assert one["declaration"] == {"packer": {"template": "/web.pkr.hcl", "working_dir": "/"}}
+
+
+def test_nothing_is_written_over_also_where_it_is_invalid(checkout: Checkout) -> None:
+    checkout.write("packer/web.pkr.hcl", AMI.format(label="web", region=IN_US))
+    checkout.write("desired/web/image.yaml", "regoins: []\n")
+    checkout.write("desired/golden-images/notes.txt", "shared\n")
+
+    written = checkout.run("init", "--write")
+
+    assert written.returncode == 0, written.stderr
+    assert (checkout.root / "desired/web/image.yaml").read_text() == "regoins: []\n"
+    assert not (checkout.root / "desired/golden-images/image.yaml").exists()
+    assert (checkout.root / "desired/web-2/image.yaml").exists()
+
+
+def test_what_a_person_declared_stays_and_the_rest_is_proposed(checkout: Checkout) -> None:
+    for name in ("web", "db"):
+        checkout.write(f"packer/{name}/{name}.pkr.hcl", AMI.format(label=name, region=IN_US))
+    mine = "packer: { template: /packer/web, working_dir: / }\n"
+    checkout.write("desired/www/image.yaml", mine)
+
+    checkout.run("init", "--write")
+
+    assert list(checkout.declared()) == ["db", "www"]
+    assert (checkout.root / "desired/www/image.yaml").read_text() == mine
+
+
+def test_a_fleet_below_the_root_has_its_own_templates_built_as_the_whole_repository_says(checkout: Checkout) -> None:
+    size = 'variable "size" { type = string }\n'
+    by_script = 'build {\n  sources = ["source.amazon-ebs.db"]\n  provisioner "shell" { script = "infra/db/up.sh" }\n}\n'
+    checkout.write("infra/packer/web.pkr.hcl", size + AMI.format(label="web", region=IN_US))
+    checkout.write("infra/db/db.pkr.hcl", AMI.format(label="db", region=IN_US).rpartition("build {")[0] + by_script)
+    checkout.write("infra/db/up.sh", "true\n")
+    checkout.write("app/other.pkr.hcl", AMI.format(label="other", region=IN_US))
+    checkout.write("env/live.pkrvars.hcl", 'size = "big"\n')
+    step = "{ working-directory: infra, run: packer build -var-file=../env/live.pkrvars.hcl packer/web.pkr.hcl }"
+    checkout.write(".github/workflows/images.yml", f"jobs: {{ web: {{ steps: [{step}] }} }}\n")
+    checkout.write("Makefile", "db:\n\tpacker build infra/db/db.pkr.hcl\n")
+    (checkout.root / "infra" / "desired").mkdir()
+
+    written = checkout.run("-C", "infra", "init", "--write")
+
+    assert written.returncode == 0, written.stderr
+    below = Checkout(checkout.root / "infra")
+    assert below.declared() == {
+        "db": {"template": "/db/db.pkr.hcl", "working_dir": "../../.."},
+        "web": {
+            "template": "/packer/web.pkr.hcl",
+            "working_dir": "/",
+            "var_files": ["../../../env/live.pkrvars.hcl"],
+        },
+    }
+    valid = below.run("validate", "--worktree")
+    assert (valid.returncode, valid.stdout) == (0, "2 images valid\n"), valid.stderr

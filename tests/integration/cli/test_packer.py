@@ -1,0 +1,185 @@
+"""What the verbs say of the Packer that is here, and of templates that ask for another."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.integration.cli.conftest import TEMPLATE, Fleet
+from tests.integration.packer.programs import speaks, write_program
+
+REQUIRES = 'packer {\n  required_version = ">= 1.7.0"\n}\n'
+PLUGIN = """packer {
+  required_plugins {
+    amazon = {
+      source  = "github.com/hashicorp/amazon"
+      version = "~> 1.2"
+    }
+  }
+}
+"""
+
+
+class Machine:
+    """A machine with git, and a Packer of one version, with these plugins."""
+
+    def __init__(self, folder: Path, fleet: Fleet) -> None:
+        self.folder, self.fleet = folder / "machine", fleet
+        self.folder.mkdir()
+        git = next(Path(one) / "git" for one in os.environ["PATH"].split(":") if (Path(one) / "git").exists())
+        for tool in (git, Path("/bin/sh")):
+            (self.folder / tool.name).symlink_to(tool)
+
+    def has_packer(self, version: str, *plugins: str) -> Path:
+        names = " ".join(f"/p/packer-plugin-{one}_x5.0_linux_amd64" for one in plugins)
+        listed = f'[ "$1" = plugins ] && for one in {names}; do echo $one; done; exit 0' if plugins else "exit 0"
+        return write_program(self.folder, "packer", f"{speaks(version)}\n{listed}")
+
+    def reconciler(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "reconciler", *arguments],
+            cwd=self.fleet.root,
+            env={**os.environ, "PATH": str(self.folder), "PACKER_PLUGIN_PATH": "/p", **environment},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def doctor(self, **environment: str) -> dict[str, Any]:
+        """What `doctor` found out about Packer."""
+        checks = json.loads(self.reconciler("doctor", "--json", **environment).stdout)["checks"]
+        found: dict[str, Any] = next(one for one in checks if one["subject"] == "packer")
+        return found
+
+
+@pytest.fixture
+def machine(tmp_path: Path, fleet: Fleet) -> Machine:
+    return Machine(tmp_path, fleet)
+
+
+def test_validate_refuses_a_template_for_another_packer_with_both_versions(machine: Machine) -> None:
+    program = machine.has_packer("1.6.6")
+    machine.fleet.commit({"desired/web/web.pkr.hcl": REQUIRES + TEMPLATE})
+
+    ended = machine.reconciler("validate")
+
+    assert (ended.returncode, ended.stdout) == (1, "1 of 2 images invalid\n")
+    assert ended.stderr.splitlines()[0] == (
+        f"error: desired/web/web.pkr.hcl:2:3: the template requires Packer >= 1.7.0, and {program} is 1.6.6"
+    )
+    assert "`reconciler packer --current`" in ended.stderr
+    (problem,) = json.loads(machine.reconciler("validate", "--json").stdout)["problems"]
+    assert (problem["path"], problem["line"], problem["column"]) == ("desired/web/web.pkr.hcl", 2, 3)
+
+
+@pytest.mark.parametrize("version", ["1.7.0", "1.16.0"])
+def test_validate_takes_a_template_that_fits(machine: Machine, version: str) -> None:
+    machine.has_packer(version)
+    machine.fleet.commit({"desired/web/web.pkr.hcl": REQUIRES + TEMPLATE})
+
+    ended = machine.reconciler("validate")
+
+    assert (ended.returncode, ended.stdout) == (0, "2 images valid\n")
+
+
+def test_validate_refuses_required_plugins_where_packer_knows_none(machine: Machine) -> None:
+    machine.has_packer("1.6.6")
+    machine.fleet.commit({"desired/web/web.pkr.hcl": PLUGIN + TEMPLATE})
+
+    ended = machine.reconciler("validate")
+
+    assert ended.returncode == 1
+    assert (
+        "desired/web/web.pkr.hcl:3:5: the template has required_plugins, which Packer knows from 1.7.0" in ended.stderr
+    )
+
+
+def test_validate_asks_for_no_packer_where_no_template_does(machine: Machine) -> None:
+    ended = machine.reconciler("validate")
+
+    assert (ended.returncode, ended.stdout) == (0, "2 images valid\n")
+    assert "compared with Packer" not in ended.stderr
+
+
+def test_validate_without_packer_says_that_nothing_was_compared(machine: Machine) -> None:
+    machine.fleet.commit({"desired/web/web.pkr.hcl": REQUIRES + TEMPLATE})
+
+    ended = machine.reconciler("validate")
+
+    assert (ended.returncode, ended.stdout) == (0, "2 images valid\n")
+    assert "note: what the templates require was not compared with Packer: Packer is not installed" in ended.stderr
+
+
+def test_a_plugin_that_is_yet_to_be_fetched_is_noted(machine: Machine) -> None:
+    machine.has_packer("1.16.0", "amazon_v1.1.0")
+    machine.fleet.commit({"desired/web/web.pkr.hcl": PLUGIN + TEMPLATE})
+
+    ended = machine.reconciler("validate")
+
+    assert ended.returncode == 0
+    told = "`packer init` fetches github.com/hashicorp/amazon ~> 1.2 at the next build of web"
+    assert f"note: {told}" in ended.stderr
+    assert told in machine.doctor()["mend"]
+
+
+def test_doctor_names_the_packer_with_its_plugins(machine: Machine) -> None:
+    program = machine.has_packer("1.16.0", "amazon_v1.8.2", "ansible_v1.1.2")
+
+    found = machine.doctor()
+
+    assert (found["state"], found["what"]) == ("ok", f"1.16.0 at {program}; plugins: amazon 1.8.2, ansible 1.1.2")
+
+
+def test_doctor_compares_with_what_the_templates_ask_for(machine: Machine) -> None:
+    program = machine.has_packer("1.6.6")
+    machine.fleet.commit({"desired/web/web.pkr.hcl": REQUIRES + TEMPLATE})
+
+    found = machine.doctor()
+
+    assert (found["state"], found["what"]) == ("trouble", f"1.6.6 at {program}")
+    assert found["mend"][0] == (
+        f"desired/web/web.pkr.hcl:2:3: the template requires Packer >= 1.7.0, and {program} is 1.6.6"
+    )
+
+
+def test_doctor_names_the_command_for_a_plugin_that_is_missing(machine: Machine) -> None:
+    machine.has_packer("1.16.0", "docker_v1.0.0")
+
+    found = machine.doctor()
+
+    assert found["state"] == "trouble"
+    assert "`packer plugins install github.com/hashicorp/amazon`" in found["mend"]
+
+
+def test_a_program_of_that_name_that_came_first_is_noted(machine: Machine, tmp_path: Path) -> None:
+    program = machine.has_packer("1.6.6")
+    other = write_program(tmp_path / "first", "packer", "echo usage")
+
+    found = machine.doctor(PATH=f"{other.parent}:{program.parent}")
+
+    assert (found["state"], found["what"]) == ("note", f"1.6.6 at {program}")
+    assert found["mend"] == [f'passed over: {other} is not Packer: asked for its version it printed "usage"']
+
+
+def test_packer_prints_where_it_is(machine: Machine) -> None:
+    program = machine.has_packer("1.6.6")
+
+    assert machine.reconciler("packer").stdout == f"{program}\n"
+    answer = json.loads(machine.reconciler("packer", "--json").stdout)
+    assert (answer["path"], answer["version"], answer["origin"]) == (str(program), "1.6.6", "PATH")
+    assert (answer["plugins"], answer["environment"]) == ({}, {})
+    assert answer["digest"].startswith("sha256:")
+    assert machine.reconciler("packer", "--export").stdout == ""
+
+
+def test_packer_needs_a_place_to_keep_one(machine: Machine) -> None:
+    ended = machine.reconciler("packer", HOME="", XDG_CACHE_HOME="")
+
+    assert ended.returncode == 1
+    assert ended.stderr == "error: there is no place to keep Packer in: neither XDG_CACHE_HOME nor HOME is set\n"

@@ -1,0 +1,192 @@
+"""What is kept for Packer: whole or not at all, and run only where nobody else could have put it there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from pathlib import Path
+
+import pytest
+
+from reconciler.build.packer.cache import cache_folder, find_program, locked, made_entry, made_folder, unfinished
+from reconciler.model.errors import Transient, UserError
+
+ENTRY = "packer-1.16.0-linux_amd64"
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return made_folder(tmp_path / "reconciler" / "packer")
+
+
+def keep(cache: Path, content: str = "a program") -> Path:
+    with locked(cache), made_entry(cache, ENTRY, "packer") as made:
+        (made / "packer").write_text(content)
+    return cache / ENTRY / "packer"
+
+
+def found(cache: Path) -> Path | None:
+    return find_program(cache, ENTRY, "packer")
+
+
+@pytest.mark.parametrize(
+    ("environment", "folder"),
+    [
+        ({"XDG_CACHE_HOME": "/c", "HOME": "/h"}, "/c/reconciler/packer"),
+        ({"XDG_CACHE_HOME": "relative", "HOME": "/h"}, "/h/.cache/reconciler/packer"),
+        ({"XDG_CACHE_HOME": "", "HOME": "/h"}, "/h/.cache/reconciler/packer"),
+        ({"HOME": "/h"}, "/h/.cache/reconciler/packer"),
+        ({"HOME": ""}, None),
+        ({}, None),
+    ],
+)
+def test_the_cache_is_where_the_xdg_specification_has_it(environment: dict[str, str], folder: str | None) -> None:
+    assert cache_folder(environment) == (Path(folder) if folder else None)
+
+
+def test_what_is_kept_is_found_and_can_be_run(cache: Path) -> None:
+    kept = keep(cache)
+
+    assert found(cache) == kept
+    assert os.access(kept, os.X_OK)
+
+
+def test_an_empty_cache_has_nothing(cache: Path) -> None:
+    assert found(cache) is None
+
+
+@pytest.mark.parametrize("damage", ["cut off", "changed", "without its note", "note is no JSON", "note says nothing"])
+def test_an_entry_that_is_not_what_was_put_there_is_not_run(cache: Path, damage: str) -> None:
+    kept = keep(cache)
+    note = kept.with_name("made.json")
+    match damage:
+        case "cut off":
+            os.truncate(kept, 3)
+        case "changed":
+            kept.write_text("b program")
+        case "without its note":
+            note.unlink()
+        case "note is no JSON":
+            note.write_text("{")
+        case "note says nothing":
+            note.write_text("[]")
+
+    with pytest.raises(UserError, match=f"{ENTRY} is damaged: it is not what was put there"):
+        found(cache)
+
+
+def test_a_damaged_entry_is_replaced_by_a_new_one(cache: Path) -> None:
+    os.truncate(keep(cache), 3)
+
+    kept = keep(cache, "made anew")
+
+    assert found(cache) == kept
+    assert kept.read_text() == "made anew"
+    assert [path.name for path in cache.iterdir()] == [ENTRY]
+
+
+def test_a_making_that_fails_leaves_the_entry_that_was_there(cache: Path) -> None:
+    kept = keep(cache)
+
+    with pytest.raises(UserError), locked(cache), made_entry(cache, ENTRY, "packer") as made:
+        (made / "other").write_text("and no program")
+
+    assert found(cache) == kept
+    assert [path.name for path in cache.iterdir()] == [ENTRY]
+
+
+def test_what_a_killed_process_left_half_made_is_swept_by_the_next(cache: Path) -> None:
+    subprocess.run(
+        [
+            "python3",
+            "-c",
+            f"import os, tempfile; tempfile.mkdtemp(prefix='.unfinished-', dir={str(cache)!r}); os._exit(9)",
+        ],
+        check=False,
+    )
+    assert list(cache.iterdir()) != []
+
+    with locked(cache):
+        assert list(cache.iterdir()) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files away")
+@pytest.mark.parametrize("whose", ["the folder", "the entry", "the program", "its note"])
+def test_what_somebody_else_owns_is_refused_by_name(cache: Path, whose: str) -> None:
+    kept = keep(cache)
+    path = {"the folder": cache, "the entry": kept.parent, "the program": kept, "its note": kept.with_name("made.json")}
+    os.chown(path[whose], 65534, 65534)
+
+    with pytest.raises(UserError, match=f"^{path[whose]} belongs to nobody: nothing in it is run") as caught:
+        found(cache)
+
+    assert caught.value.mend == ("remove it, or set XDG_CACHE_HOME to a folder of yours",)
+
+
+@pytest.mark.parametrize("what", ["the folder", "the program"])
+def test_what_others_may_write_is_refused(cache: Path, what: str) -> None:
+    kept = keep(cache)
+    path = cache if what == "the folder" else kept
+    path.chmod(0o777)
+
+    with pytest.raises(UserError, match=f"^{path} may be written by others: nothing in it is run"):
+        found(cache)
+
+
+def test_a_link_to_somewhere_else_is_refused(cache: Path, tmp_path: Path) -> None:
+    kept = keep(cache)
+    kept.rename(tmp_path / "elsewhere")
+    kept.symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(UserError, match=f"^{kept} is a symbolic link: nothing in it is run"):
+        found(cache)
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    (tmp_path / "reconciler").write_text("a file, where a folder is needed")
+
+    with pytest.raises(UserError, match=r"the cache can't be written: .*: (Not a directory|File exists)"):
+        made_folder(tmp_path / "reconciler" / "packer")
+
+
+def test_two_at_once_wait_for_each_other_and_say_so(cache: Path) -> None:
+    order: list[str] = []
+    waits = threading.Event()
+
+    def second() -> None:
+        def tell(line: str) -> None:
+            order.append(line)
+            waits.set()
+
+        with locked(cache, tell=tell):
+            order.append("second")
+
+    thread = threading.Thread(target=second)
+    with locked(cache):
+        thread.start()
+        assert waits.wait(60)
+        order.append("first")
+    thread.join(60)
+
+    assert order == [f"another process is at work in {cache}; waiting for it", "first", "second"]
+
+
+def test_who_waits_can_be_interrupted(cache: Path) -> None:
+    cancelled = threading.Event()
+    cancelled.set()
+
+    with (
+        locked(cache),
+        pytest.raises(Transient, match="interrupted while waiting for another process"),
+        locked(cache, cancelled=cancelled),
+    ):
+        pytest.fail("there can only be one")
+
+
+def test_nothing_is_left_of_what_was_not_finished(cache: Path) -> None:
+    with locked(cache), unfinished(cache) as made:
+        (made / "plugins").mkdir()
+        (made / "plugins" / "half").write_text("x")
+
+    assert list(cache.iterdir()) == []

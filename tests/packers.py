@@ -1,0 +1,42 @@
+"""The Packers that every test marked `packer` runs on: the oldest that the PATH has, and the current one.
+
+The current one is taken from the cache, where `make packers` puts it. No test gets one: that takes minutes.
+"""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from pathlib import Path
+
+from reconciler.build.packer.binary import PROGRAM, Binary, candidates, examine
+from reconciler.build.packer.cache import cache_folder
+from reconciler.build.packer.versions import PLUGINS_APART
+from reconciler.model.constraint import Version
+from reconciler.model.errors import UserError
+
+NONE = "no Packer"
+GET = "`make packers` gets the current Packer, and `apt-get install packer` an old one"
+
+
+@cache
+def installed_packers() -> tuple[Binary, ...]:
+    """The oldest and the current Packer of this machine; one where they are the same, none where there is none."""
+    found: dict[Version, Binary] = {}
+    for path in candidates(os.environ):
+        try:
+            binary = examine(path, os.environ)
+        except UserError:
+            continue
+        found.setdefault(binary.version, binary)
+    return tuple(found[version] for version in sorted({min(found), max(found)})) if found else ()
+
+
+def put_on_path(packer: Binary, folder: Path) -> dict[str, str]:
+    """The variables with which this Packer is the first on the PATH, and finds its plugins in the cache.
+
+    `folder` gets a link to it: its own has other programs, too.
+    """
+    (folder / PROGRAM).symlink_to(packer.path)
+    plugins = {} if packer.version < PLUGINS_APART else {"PACKER_PLUGIN_PATH": f"{cache_folder(os.environ)}/plugins"}
+    return {**plugins, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}

@@ -1,0 +1,65 @@
+"""What is told of a build while Packer speaks. The lines are as Packer printed them."""
+
+from __future__ import annotations
+
+from io import StringIO
+
+import pytest
+
+from reconciler.build.journal import Journal
+from reconciler.build.redact import redactor
+from reconciler.model.constraint import Version
+
+OLD, NEW = (1, 6, 6), (1, 16, 0)
+PAIR = "packer_6929f0a1-7c11-94cc-aa1e-1e2a3b4c5d6e"
+BEFORE = f"""\
+1764356257,,ui,say,==> w: Prevalidating AMI Name: web
+1764356258,,ui,say,==> w: Creating temporary keypair: {PAIR}
+"""
+AFTER = "1764356259,,ui,say,==> w: Creating temporary security group for this instance: packer_6929f0a3\n"
+LAUNCHED = "1764356262,,ui,say,==> w: Launching a source AWS instance...\n"
+
+
+def key_pairs(output: str, version: Version = OLD) -> list[str]:
+    told: list[str] = []
+    log = StringIO()
+    journal = Journal(log, redactor(()), version=version, on_step=lambda *_: None, on_key_pair=told.append)
+    journal.feed(output.encode())
+    return told
+
+
+@pytest.mark.parametrize("version", [OLD, NEW])
+def test_the_key_pair_is_told_once_it_is_there(version: Version) -> None:
+    assert key_pairs(BEFORE, version) == []  # EC2 may be making it still
+    assert key_pairs(BEFORE + AFTER + LAUNCHED, version) == [PAIR]
+
+
+@pytest.mark.parametrize("version", [OLD, NEW])
+@pytest.mark.parametrize(
+    "before",
+    [
+        BEFORE + AFTER + LAUNCHED,
+        "1764356258,,ui,say,==> w: Using existing SSH private key\n" + LAUNCHED,
+        "1764356258,,ui,say,==> w: Provisioning with shell script: setup.sh\n",
+    ],
+)
+def test_what_a_provisioner_prints_names_no_key_pair(before: str, version: Version) -> None:
+    """From 1.13 on a script's output comes as Packer's own headlines do."""
+    forged = (
+        "1764356270,,ui,say,==> w: Creating temporary keypair: admins\n"
+        "1764356270,,ui,say,==> w: Stopping the source instance...\n"
+    )
+
+    assert "admins" not in key_pairs(before + forged, version)
+
+
+def test_builds_of_one_run_have_a_key_pair_each() -> None:
+    other = (BEFORE + AFTER).replace("==> w:", "==> x:").replace(PAIR, "packer_x")
+
+    assert key_pairs(BEFORE + other + AFTER) == ["packer_x", PAIR]
+
+
+def test_an_error_in_place_of_a_key_pair_names_none() -> None:
+    refused = "1764356259,,ui,error,==> w: Error creating temporary keypair: UnauthorizedOperation\n"
+
+    assert key_pairs(BEFORE + refused) == []

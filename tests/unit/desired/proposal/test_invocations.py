@@ -1,0 +1,209 @@
+"""How a repository runs Packer, read from its Makefiles, scripts and CI files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import pytest
+
+from reconciler.desired.contents import Contents
+from reconciler.desired.proposal.invocations import Invocation, files_to_search, invocations
+from reconciler.model.tree import TreeEntry
+
+TEMPLATES = {
+    "packer/web.pkr.hcl": "", "packer/db.pkr.hcl": "", "legacy.json": "{}", "images/api/api.pkr.hcl": "",
+    "images/cart/cart.pkr.hcl": "", "packer/vars/dev.pkrvars.hcl": "", "packer/vars/prod.pkrvars.hcl": "",
+    "common.pkrvars.hcl": "",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Files:
+    """A tree of texts."""
+
+    texts: Mapping[str, str]
+    oid: str = "tree"
+    below: str = ""
+
+    @property
+    def entries(self) -> Mapping[str, TreeEntry]:
+        return {path: TreeEntry(path, "100644", path) for path in sorted(self.texts)}
+
+    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
+        return {oid: self.texts[oid].encode(errors="surrogateescape") for oid in oids}
+
+
+def found(**files: str) -> list[Invocation]:
+    """What is found in files, each named by its path with `__` for `/` and `_` for `.`."""
+    texts = {name.replace("__", "/").replace("_", "."): text for name, text in files.items()}
+    return found_in(texts)
+
+
+def found_in(texts: Mapping[str, str]) -> list[Invocation]:
+    contents = Contents(Files({**TEMPLATES, **texts}))
+    contents.load(files_to_search(contents.paths))
+    return list(invocations(contents))
+
+
+def brief(one: Invocation) -> tuple[str, str, tuple[str, ...]]:
+    return one.template, one.folder, one.var_files
+
+
+@pytest.mark.parametrize(
+    ("recipe", "expected"),
+    [
+        ("packer build packer/web.pkr.hcl", ("packer/web.pkr.hcl", ".", ())),
+        ("@cd packer && packer build -color=false web.pkr.hcl", ("packer/web.pkr.hcl", "packer", ())),
+        ("packer init packer && packer build -force packer", ("packer", ".", ())),
+        ("packer build legacy.json # all of it", ("legacy.json", ".", ())),
+        ("packer build --var-file=common.pkrvars.hcl packer", ("packer", ".", ("common.pkrvars.hcl",))),
+        ("packer build -var-file common.pkrvars.hcl packer", ("packer", ".", ("common.pkrvars.hcl",))),
+        ("packer -machine-readable build packer | tee log", ("packer", ".", ())),
+        ("$(PACKER) build ./packer/", ("packer", ".", ())),
+        ("docker run --rm hashicorp/packer:1.9 build packer", ("packer", ".", ())),
+        ('(cd "images/api" ; packer build . )', ("images/api", "images/api", ())),
+        ("packer build 'packer/web.pkr.hcl' > log 2>&1", ("packer/web.pkr.hcl", ".", ())),
+    ],
+)
+def test_a_command_in_a_makefile(recipe: str, expected: tuple[str, str, tuple[str, ...]]) -> None:
+    (one,) = found(Makefile=f"all:\n\t{recipe}\n")
+    assert brief(one) == expected
+    assert str(one.place) == "Makefile:2"
+
+
+def test_a_makefile_runs_where_it_is_and_its_variables_are_known() -> None:
+    makefile = (
+        "TEMPLATE ?= web.pkr.hcl\nVARS := vars\nFILE = $(VARS)/prod.pkrvars.hcl\n"
+        "build: init\n\tpacker build \\\n\t  -var-file=$(FILE) \\\n\t  -var 'name=x=y' "
+        '-var "build=$(shell date)" \\\n'
+        "\t  -only='amazon-ebs.web,amazon-ebs.db' ${TEMPLATE}\n"
+    )
+    (one,) = found(packer__Makefile=makefile)
+
+    assert brief(one) == ("packer/web.pkr.hcl", "packer", ("packer/vars/prod.pkrvars.hcl",))
+    assert (dict(one.variables), one.unknown) == ({"name": "x=y"}, ("build",))
+    assert one.only == ("amazon-ebs.web", "amazon-ebs.db")
+    assert one.place.line == 5
+
+
+def test_what_only_make_knows_may_be_whatever_fits() -> None:
+    makefile = "%:\n\tpacker build -var-file=common.pkrvars.hcl images/$@\n"
+    assert sorted(brief(one) for one in found(Makefile=makefile)) == [
+        ("images/api", ".", ("common.pkrvars.hcl",)), ("images/cart", ".", ("common.pkrvars.hcl",)),
+    ]  # fmt: skip
+
+
+def test_a_var_file_that_only_the_shell_knows_may_be_each_that_fits() -> None:
+    script = '#!/bin/sh\ncd packer\npacker build -var-file="vars/$1.pkrvars.hcl" web.pkr.hcl\n'
+    assert sorted(brief(one) for one in found(build_sh=script)) == [
+        ("packer/web.pkr.hcl", "packer", ("packer/vars/dev.pkrvars.hcl",)),
+        ("packer/web.pkr.hcl", "packer", ("packer/vars/prod.pkrvars.hcl",)),
+    ]  # fmt: skip
+
+
+def test_a_script_is_called_from_the_root_or_runs_where_it_is() -> None:
+    (root,) = found(packer__build_sh="packer build packer/web.pkr.hcl\n")
+    (beside,) = found(packer__build_sh="packer build web.pkr.hcl\n")
+    assert (root.folder, beside.folder) == (".", "packer")
+
+
+ACTIONS = """\
+jobs:
+  build:
+    steps:
+      - run: packer build web.pkr.hcl
+        working-directory: packer
+"""
+PACKERS_ACTION = """\
+jobs:
+  build:
+    steps:
+      - uses: hashicorp/packer-github-actions@master
+        with:
+          command: build
+          arguments: -color=false
+          target: web.pkr.hcl
+          working_directory: packer
+"""
+CIRCLE = """\
+jobs:
+  build:
+    steps:
+      - run:
+          name: Build
+          command: |
+            cd packer
+            packer build \\
+              web.pkr.hcl
+"""
+GITLAB = "build:\n  script:\n    - packer validate packer\n    - packer build packer\n"
+CODEBUILD = "phases:\n  build:\n    commands:\n      - cd packer && packer build .\n"
+JENKINS = "pipeline { stages { stage('x') { steps { sh 'packer build packer' } } } }\n"
+
+
+@pytest.mark.parametrize(
+    ("path", "text", "expected"),
+    [
+        (".github/workflows/images.yml", ACTIONS, ("packer/web.pkr.hcl", "packer", 4)),
+        (".github/workflows/images.yaml", PACKERS_ACTION, ("packer/web.pkr.hcl", "packer", 0)),
+        (".circleci/config.yml", CIRCLE, ("packer/web.pkr.hcl", "packer", 8)),
+        (".gitlab-ci.yml", GITLAB, ("packer", ".", 4)),
+        ("buildspec.yml", CODEBUILD, ("packer", "packer", 4)),
+        ("ci/Jenkinsfile", JENKINS, ("packer", ".", 1)),
+    ],
+)
+def test_a_command_in_a_ci_file(path: str, text: str, expected: tuple[str, str, int]) -> None:
+    (one,) = found_in({path: text})
+    assert (one.template, one.folder, one.place.line) == expected
+
+
+BOTH = "-var-file=/etc/packer/site.json -var-file=common.pkrvars.hcl"
+
+
+@pytest.mark.parametrize(
+    ("named", "var_files", "absent"),
+    [
+        ("-var-file=$(VAR_FILE)", (), ("*",)),
+        ("-var-file=secrets.pkrvars.hcl", (), ("secrets.pkrvars.hcl",)),
+        (BOTH, ("common.pkrvars.hcl",), ("/etc/packer/site.json",)),
+        ("-var-file=vars/$(ENV).pkrvars.hcl", (), ("vars/*.pkrvars.hcl",)),
+        ("-var-file=../$(ENV).pkrvars.hcl", (), ("../*.pkrvars.hcl",)),
+        ("-var-file=$(ENV).pkrvars.hcl", ("common.pkrvars.hcl",), ()),
+    ],
+)
+def test_a_var_file_that_is_not_there_is_said_and_takes_nothing_away(
+    named: str, var_files: tuple[str, ...], absent: tuple[str, ...]
+) -> None:
+    (one,) = found(Makefile=f"all:\n\tpacker build {named} packer\n")
+    assert (one.var_files, one.absent) == (var_files, absent)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "packer validate packer\n",
+        "packer build $(TEMPLATE)\n",
+        "packer build no-such.pkr.hcl\n",
+        "packer build ../elsewhere\n",
+        "packer build\n",
+        "echo use the packer build system\n",
+        "# packer build packer\n",
+        "packer build -var-file=x 'unbalanced\n",
+        "packer build \udcff\n",
+    ],
+)
+def test_what_runs_no_template_that_is_there_is_nothing(text: str) -> None:
+    assert found(Makefile=f"all:\n\t{text}") == []
+
+
+@pytest.mark.parametrize("text", ["a: [", "- packer build packer\n- !!python/object:os.system x", "&a [*a]\n", "\t"])
+def test_a_ci_file_that_is_no_yaml_is_read_as_text(text: str) -> None:
+    """Whatever it is, it ends no run."""
+    found_in({".github/workflows/x.yml": text})
+
+
+def test_aliases_do_not_multiply_what_is_read() -> None:
+    layers = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 30))
+    (one,) = found_in({".github/workflows/x.yml": f"l0: &l0 [packer build packer]\n{layers}"})
+    assert one.template == "packer"

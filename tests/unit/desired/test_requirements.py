@@ -1,0 +1,110 @@
+"""What a template asks of Packer and of its plugins, with the places where it does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from reconciler.model.errors import Place
+
+HCL = """\
+packer {
+  required_version = ">= 1.7.0, < 2"
+  required_plugins {
+    amazon = {
+      source  = "github.com/hashicorp/amazon"
+      version = "~> 1.2"
+    }
+    scan = {
+      source  = "github.com/acme/goss"
+      version = "3.2.14"
+    }
+  }
+}
+source "amazon-ebs" "web" {
+  region     = "us-east-1"
+  source_ami = "ami-0123456789abcdef0"
+}
+data "amazon-ami" "base" {}
+build {
+  sources = ["amazon-ebs.web"]
+  provisioner "shell" { inline = ["true"] }
+  provisioner "ansible-local" {
+    only          = ["amazon-ebs.other"]
+    playbook_file = "web.pkr.hcl"
+  }
+  error-cleanup-provisioner "shell-local" { inline = ["true"] }
+  post-processors {
+    post-processor "manifest" {}
+    post-processor "scan" {}
+  }
+}
+"""
+
+
+def template(read: Any, text: str, name: str = "web.pkr.hcl") -> Any:
+    fleet = read({"desired/web/image.yaml": "", f"desired/web/{name}": text})
+    assert dict(fleet.problems) == {}
+    return fleet.images["web"].template
+
+
+def test_constraints_are_read_as_written_with_their_places(read: Any) -> None:
+    found = template(read, HCL)
+
+    assert found.required_version == ">= 1.7.0, < 2"
+    assert found.required_version_place == Place("desired/web/web.pkr.hcl", 2, 3)
+    assert found.plugins == {"amazon": "github.com/hashicorp/amazon ~> 1.2", "scan": "github.com/acme/goss 3.2.14"}
+    assert found.plugin_places["scan"] == Place("desired/web/web.pkr.hcl", 8, 5)
+
+
+def test_of_hcl_every_component_has_to_be_known_that_any_build_names(read: Any) -> None:
+    assert set(template(read, HCL).components) == {
+        "amazon-ebs", "amazon-ami", "shell", "ansible-local", "shell-local", "manifest", "scan",
+    }  # fmt: skip
+
+
+def test_of_json_those_that_run_have_to_be_known(read: Any) -> None:
+    text = json.dumps(
+        {
+            "min_packer_version": "1.4.0",
+            "builders": [{"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0123456789abcdef0"}],
+            "provisioners": [
+                {"type": "shell", "inline": ["true"]},
+                {"type": "ansible", "only": ["other"], "playbook_file": "web.json"},
+            ],
+            "post-processors": [["manifest"], {"type": "docker-tag", "except": ["amazon-ebs"]}],
+        }
+    )
+
+    found = template(read, text, "web.json")
+
+    assert "amazon-ebs" in found.components
+    assert "shell" in found.components
+    assert {"ansible", "docker-tag"}.isdisjoint(found.components)
+    assert found.required_version == ">= 1.4.0"
+    assert found.required_version_place == Place("desired/web/web.json", 1, 2)
+
+
+def test_a_template_that_asks_for_nothing_has_no_places(read: Any, hcl: str) -> None:
+    fleet = read({"desired/web/image.yaml": "source: {ami: {id: ami-0abc}}\n", "desired/web/web.pkr.hcl": hcl})
+
+    found = fleet.images["web"].template
+    assert (found.required_version, found.required_version_place, dict(found.plugin_places)) == ("", None, {})
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ('">= 1.7.0, < 2"', '"latest"', 'desired/web/web.pkr.hcl:2:3: "latest" is no constraint on a version'),
+        ('">= 1.7.0, < 2"', '">= 1.7.0, 2.x"', 'desired/web/web.pkr.hcl:2:3: "2.x" is no constraint on a version'),
+        ('"~> 1.2"', '"~> one"', 'desired/web/web.pkr.hcl:4:5: "~> one" is no constraint on a version'),
+    ],
+)
+def test_a_constraint_that_is_none_is_refused_where_it_stands(read: Any, old: str, new: str, told: str) -> None:
+    fleet = read({"desired/web/image.yaml": "", "desired/web/web.pkr.hcl": HCL.replace(old, new)})
+
+    (problem,) = fleet.problems["web"]
+    assert str(problem).startswith(told)
+    assert problem.mend

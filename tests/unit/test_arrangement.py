@@ -1,0 +1,119 @@
+"""The tests' own machinery: a mark that is missing is found out, and what is shared stays on one worker."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """Run pytest on a file with our `tests/conftest.py` above it, where Packer and npm do nothing."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name in ("packer", "npm"):
+        (programs / name).write_text("#!/bin/sh\necho 1700000000,,version,1.6.6\n")
+        (programs / name).chmod(0o755)
+    for name in ("sh", "true", "dirname"):
+        (programs / name).symlink_to(str(shutil.which(name)))
+    settings = tmp_path / "pytest.ini"
+    settings.write_text("[pytest]\nmarkers =\n    packer\n    sandbox\n    github\n")
+
+    def run(text: str, *options: str) -> str:
+        (tmp_path / "test_it.py").write_text(text)
+        command = [sys.executable, "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", *options]
+        ended = subprocess.run(
+            [*command, "--rootdir", str(tmp_path), "-c", str(settings), str(tmp_path)],
+            cwd=ROOT,
+            env={**os.environ, "PATH": str(programs), "HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        return ended.stdout + ended.stderr
+
+    return run
+
+
+@pytest.mark.parametrize(
+    ("mark", "command", "does"),
+    [
+        ("packer", ["packer", "version"], "runs Packer"),
+        ("packer", ["sh", "-c", "packer version"], "runs Packer"),
+        ("packer", ["{bin}/packer", "version"], "runs Packer"),
+        ("sandbox", ["true", "-m", "reconciler.sandbox"], "starts a sandbox"),
+        ("github", ["npm", "ci"], "runs npm"),
+    ],
+)
+def test_a_test_that_needs_more_than_its_marks_say_fails(
+    run: Run, tmp_path: Path, *, mark: str, command: list[str], does: str
+) -> None:
+    command = [word.format(bin=tmp_path / "bin") for word in command]
+    said = run(
+        "import pytest, subprocess\n"
+        f"@pytest.mark.{mark}\n"
+        f"def test_marked(): subprocess.run({command})\n"
+        f"def test_unmarked(): subprocess.run({command})\n"
+        "def test_next(): pass\n"
+    )
+
+    assert f"it {does}, and no mark says so" in said
+    assert "ERROR at teardown of test_unmarked" in said
+    assert "3 passed, 1 error" in said
+
+
+SHARING = """
+import os, pytest
+@pytest.fixture(scope="session")
+def cheap(): ...
+@pytest.fixture(scope="module", params=["one", "two"])
+def dear(): ...
+@pytest.fixture
+def of_dear(dear): ...
+def ran(test):
+    with open(__file__ + ".ran", "a") as file:
+        file.write(f"{os.environ['PYTEST_XDIST_WORKER']} {test.node.name}\\n")
+
+@pytest.mark.parametrize("number", range(20))
+def test_single(cheap, number, request): ran(request)
+@pytest.mark.parametrize("number", range(5))
+def test_shares(dear, number, request): ran(request)
+@pytest.mark.parametrize("number", range(5))
+def test_shares_too(of_dear, number, request): ran(request)
+@pytest.mark.sandbox
+def test_boots(request): ran(request)
+@pytest.mark.packer
+@pytest.mark.sandbox
+def test_builds(request): ran(request)
+"""
+
+
+def test_what_shares_a_fixture_runs_on_one_worker(run: Run, tmp_path: Path) -> None:
+    said = run(SHARING, "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "-rA")
+
+    assert "42 passed" in said
+    assert "@" not in said, "whoever reads the report finds the ids of the tests"
+    workers: dict[str, set[str]] = {}
+    for line in (tmp_path / "test_it.py.ran").read_text().splitlines():
+        worker, test = line.split()
+        share = "one" if "[one" in test else "two" if "[two" in test else "none"
+        workers.setdefault(share, set()).add(worker)
+    assert len(workers["one"]) == len(workers["two"]) == 1
+    assert len(workers["none"]) == 2
+
+
+def test_the_longest_comes_first(run: Run, tmp_path: Path) -> None:
+    run(SHARING, "-n", "1", "--dist", "loadgroup", "--no-loadscope-reorder")
+
+    ran = [line.split()[1].partition("[")[0] for line in (tmp_path / "test_it.py.ran").read_text().splitlines()]
+    assert list(dict.fromkeys(ran)) == ["test_builds", "test_boots", "test_shares", "test_shares_too", "test_single"]
