@@ -238,7 +238,8 @@ def test_what_a_person_declared_stays_and_the_rest_is_proposed(checkout: Checkou
 
 def test_a_fleet_below_the_root_has_its_own_templates_built_as_the_whole_repository_says(checkout: Checkout) -> None:
     size = 'variable "size" { type = string }\n'
-    by_script = 'build {\n  sources = ["source.amazon-ebs.db"]\n  provisioner "shell" { script = "infra/db/up.sh" }\n}\n'
+    script = 'provisioner "shell" { script = "infra/db/up.sh" }'
+    by_script = f'build {{\n  sources = ["source.amazon-ebs.db"]\n  {script}\n}}\n'
     checkout.write("infra/packer/web.pkr.hcl", size + AMI.format(label="web", region=IN_US))
     checkout.write("infra/db/db.pkr.hcl", AMI.format(label="db", region=IN_US).rpartition("build {")[0] + by_script)
     checkout.write("infra/db/up.sh", "true\n")
