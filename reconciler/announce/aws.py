@@ -11,9 +11,11 @@ from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionError,  # noqa: A004 - botocore's own name for it
+    CredentialRetrievalError,
     HTTPClientError,
     NoCredentialsError,
 )
+from botocore.session import Session
 
 from reconciler import __version__
 from reconciler.announce.wording import first_line
@@ -49,7 +51,7 @@ def session(settings: AwsSettings) -> boto3.Session:
     Made for each announcement: they are few and may be hours apart, and so a role's credentials are never expired and
     no two threads share one. Endpoints (AWS_ENDPOINT_URL), proxies and certificates come from where boto3 looks.
     """
-    own = boto3.Session(profile_name=settings.profile)
+    own = boto3.Session(botocore_session=_never_asking(settings.profile))
     if settings.role is None:
         return own
     region = own.region_name or "us-east-1"
@@ -61,6 +63,20 @@ def session(settings: AwsSettings) -> boto3.Session:
         aws_session_token=given["SessionToken"],
         region_name=region,
     )
+
+
+def _never_asking(profile: str | None) -> Session:
+    """A session that never asks for the MFA code of a profile's role: threads make it, at the end of long runs."""
+
+    def refuse(prompt: str) -> str:
+        serial = prompt.rpartition(" for ")[2].rstrip(": ")
+        why = f"its role asks for an MFA code (mfa_serial = {serial}), and nobody is asked for one by now"
+        raise CredentialRetrievalError(provider=f"the profile {made.profile}", error_msg=why)
+
+    made = Session(profile=profile)
+    provider = made.get_component("credential_provider").get_provider("assume-role")
+    provider._prompter = refuse  # noqa: SLF001 - who is asked can be given to the provider alone, which botocore makes
+    return made
 
 
 @contextmanager

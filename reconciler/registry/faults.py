@@ -136,6 +136,11 @@ BY_EXCEPTION: dict[str, Rule] = {
     "ConfigParseError": Rule(Terminal, mend=("mend the file; AWS_CONFIG_FILE names it",), shared=True),
     "InvalidConfigError": Rule(
         Terminal, mend=("see AWS_ENDPOINT_URL, AWS_CA_BUNDLE and the profile in ~/.aws/config",), shared=True),
+    "MfaCodeNeededError": Rule(
+        Terminal, mend=("give it credentials that need no code: a role by OIDC, or a profile without mfa_serial",
+                        "or sign in at a terminal, and export what `aws configure export-credentials` prints"),
+        shared=True),
+    "RefreshWithMFAUnsupportedError": Rule(Terminal, "the credentials have expired", _SIGN_IN_AGAIN, shared=True),
     "InvalidRegionError": Rule(UserError, mend=("region names look like eu-west-1",)),
     "ParamValidationError": Rule(UserError),
     "SSLError": Rule(

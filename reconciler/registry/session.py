@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import ssl
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,10 @@ ATTEMPTS = 8
 """Tries per call, the first included, before a read counts as failed."""
 _PARALLEL_CALLS = 32
 """Connections kept per region; urllib3 would drop and warn about more than 10 by default."""
+
+
+class MfaCodeNeededError(CredentialRetrievalError):
+    """A role wants an MFA code, and nobody is there to type it."""
 
 
 def configured_attempts() -> int:
@@ -151,8 +156,11 @@ def _not_read(settings: AwsSettings, why: str) -> CredentialRetrievalError:
     token = os.environ.get("AWS_WEB_IDENTITY_TOKEN_FILE")
     # With a profile given, botocore looks at no variables.
     named = f"AWS_WEB_IDENTITY_TOKEN_FILE ({token})" if token and settings.profile is None else None
-    profile = settings.profile or os.environ.get("AWS_PROFILE") or "default"
-    return CredentialRetrievalError(provider=named or f"the profile {profile}", error_msg=why)
+    return CredentialRetrievalError(provider=named or f"the profile {_profile(settings)}", error_msg=why)
+
+
+def _profile(settings: AwsSettings) -> str:
+    return settings.profile or os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE") or "default"
 
 
 def _check_authorities(core: Session) -> None:
@@ -170,10 +178,28 @@ def _check_authorities(core: Session) -> None:
         raise InvalidConfigError(error_msg=what) from error
 
 
+def _ask_people_alone(core: Session, settings: AwsSettings) -> None:
+    """Refuse where botocore would ask for the MFA code of a profile's role, unless at a terminal of a person.
+
+    It would read from a terminal that a CI job has, and that nobody sits at, or from whatever stdin is.
+    """
+    if sys.stdin is not None and sys.stdin.isatty() and not os.environ.get("CI"):
+        return
+
+    def refuse(prompt: str) -> str:
+        serial = prompt.rpartition(" for ")[2].rstrip(": ")
+        why = f"its role asks for an MFA code (mfa_serial = {serial}), and there is no terminal to type one at"
+        raise MfaCodeNeededError(provider=f"the profile {_profile(settings)}", error_msg=why)
+
+    provider = core.get_component("credential_provider").get_provider("assume-role")
+    provider._prompter = refuse  # noqa: SLF001 - who is asked can be given to the provider alone, which botocore makes
+
+
 def _open(settings: AwsSettings, *, region: str, config: Config) -> Session:
     core = Session(profile=settings.profile)
     core.get_component("data_loader").file_loader = PlainModels()
     _check_authorities(core)
+    _ask_people_alone(core, settings)
     if settings.role is None:
         return core
     source = core.get_credentials()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -219,6 +220,19 @@ def test_a_profile_that_is_not_there_is_told(
 
     with pytest.raises(Terminal, match="nobody"):
         announcer.announce(news)
+
+
+def test_nobody_is_asked_for_an_mfa_code(news: Announcement, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile admin]\nrole_arn = arn:aws:iam::123456789012:role/ci\nsource_profile = person\n"
+        "mfa_serial = arn:aws:iam::123456789012:mfa/someone\n"
+        "[profile person]\naws_access_key_id = AKIA0123456789ABCDEF\naws_secret_access_key = secret\n"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+
+    with pytest.raises(Terminal, match=r"profile admin: its role asks for an MFA code \(mfa_serial = arn:.*someone\)"):
+        sns(MISSING, AwsSettings(profile="admin")).announce(news)
 
 
 def test_a_role_that_may_not_be_assumed_is_told_apart_from_the_right_to_publish(news: Announcement) -> None:

@@ -1,14 +1,17 @@
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
+from botocore.credentials import AssumeRoleProvider
 
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal
 from reconciler.registry.errors import translated
 from reconciler.registry.observe import observe
-from reconciler.registry.session import Clients
+from reconciler.registry.session import Clients, MfaCodeNeededError
 
 ROLE = "arn:aws:iam::123456789012:role/ci"
 US = "us-east-1"
@@ -76,3 +79,76 @@ def test_certificates_that_cannot_be_read_are_named_before_anything_is_asked(
     assert f"the certificates of AWS_CA_BUNDLE ({bundle}) can't be read: " in refused.what
     assert "AWS_CA_BUNDLE" in refused.mend[0]
     assert config.exists()
+
+
+WITH_MFA = f"""
+[profile person]
+aws_access_key_id = AKIA0123456789ABCDEF
+aws_secret_access_key = secret
+[profile admin]
+role_arn = {ROLE}
+source_profile = person
+mfa_serial = arn:aws:iam::123456789012:mfa/someone
+[profile chained]
+role_arn = {ROLE}
+source_profile = admin
+"""
+
+
+@pytest.fixture
+def no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("123456\n"))
+
+
+@pytest.mark.usefixtures("no_terminal")
+@pytest.mark.parametrize("settings", [{"profile": "admin"}, {"profile": "chained"}, {"profile": "admin", "role": ROLE}])
+def test_without_a_terminal_nobody_is_asked_for_the_code_that_a_role_wants(
+    config: Path, settings: dict[str, str]
+) -> None:
+    config.write_text(WITH_MFA)
+
+    refused = observe(Clients(AwsSettings(**settings)), [US], fleet="acme/images").refused
+
+    assert type(refused) is Terminal
+    assert (
+        f"from the profile {settings['profile']}: its role asks for an MFA code "
+        "(mfa_serial = arn:aws:iam::123456789012:mfa/someone), and there is no terminal to type one at" in refused.what
+    )
+    assert refused.mend
+    assert sys.stdin.read() == "123456\n", "what was not for us is not read"
+
+
+@pytest.mark.usefixtures("no_terminal")
+@pytest.mark.parametrize("ci", [None, "true"])
+def test_at_a_terminal_of_a_person_botocore_asks(config: Path, monkeypatch: pytest.MonkeyPatch, ci: str | None) -> None:
+    config.write_text(WITH_MFA)
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
+    monkeypatch.delenv("CI", raising=False)
+    if ci:
+        monkeypatch.setenv("CI", ci)
+    asked: list[str] = []
+
+    class Answered(Exception):
+        """Instead of a call of STS."""
+
+    def answer(prompt: str) -> str:
+        asked.append(prompt)
+        raise Answered
+
+    monkeypatch.setattr(AssumeRoleProvider.__init__, "__defaults__", (answer, None, None))
+    with pytest.raises(MfaCodeNeededError if ci else Answered):
+        Clients(AwsSettings(profile="admin")).sign_in(US)
+
+    assert len(asked) == (0 if ci else 1)
+
+
+@pytest.mark.usefixtures("no_terminal")
+def test_a_profile_that_wants_a_code_is_used_where_other_credentials_come_first(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text(WITH_MFA)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA0123456789ABCDEF")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+    monkeypatch.setenv("AWS_PROFILE", "admin")
+
+    Clients(AwsSettings()).sign_in(US)
