@@ -16,6 +16,8 @@ from reconciler.model.constraint import Version
 from reconciler.model.errors import UserError
 
 NONE = "no Packer"
+_MACHINE = dict(os.environ)
+"""The environment before any test gave itself a home: the cache is its owner's."""
 GET = "`make packers` gets the current Packer, and `apt-get install packer` an old one"
 
 
@@ -23,9 +25,9 @@ GET = "`make packers` gets the current Packer, and `apt-get install packer` an o
 def installed_packers() -> tuple[Binary, ...]:
     """The oldest and the current Packer of this machine; one where they are the same, none where there is none."""
     found: dict[Version, Binary] = {}
-    for path in candidates(os.environ):
+    for path in candidates(_MACHINE):
         try:
-            binary = examine(path, os.environ)
+            binary = examine(path, _MACHINE)
         except UserError:
             continue
         found.setdefault(binary.version, binary)
@@ -38,5 +40,5 @@ def put_on_path(packer: Binary, folder: Path) -> dict[str, str]:
     `folder` gets a link to it: its own has other programs, too.
     """
     (folder / PROGRAM).symlink_to(packer.path)
-    plugins = {} if packer.version < PLUGINS_APART else {"PACKER_PLUGIN_PATH": f"{cache_folder(os.environ)}/plugins"}
+    plugins = {} if packer.version < PLUGINS_APART else {"PACKER_PLUGIN_PATH": f"{cache_folder(_MACHINE)}/plugins"}
     return {**plugins, "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}"}

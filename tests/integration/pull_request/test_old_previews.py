@@ -99,8 +99,9 @@ def test_what_can_not_be_retired_holds_up_nothing(world: World, pull: PullReques
     controller = main(world)
     surround(controller, failing(f"retire {US}", Terminal("not allowed: ec2:DeregisterImage")))
     assert statuses(controller.go()) == {"web": "built"}
+    (old,) = (one for one in pull.artifacts("web") if one.own("phase") == "preliminary")
     assert [event.what for event in controller.told(Warned, "web") if isinstance(event, Warned)] == [
-        "an old preview stays: not allowed: ec2:DeregisterImage"
+        f"{old.id} in {US}, which nobody needs, stays: not allowed: ec2:DeregisterImage"
     ]
     codes = [reason.code for reason in newest(world, "web").reasons]
     assert codes == ["inputs-changed"], "what the previews were is no reason of the build"

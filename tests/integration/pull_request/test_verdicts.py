@@ -182,7 +182,7 @@ def test_a_verdict_on_a_superseded_build_is_recorded_and_moves_nothing(waiting: 
     assert channels(waiting) == (candidate, good)
     found = waiting.lock("web").build(older)
     assert found is not None
-    assert (found.verdict is not None, found.phase) == (True, "candidate")
+    assert (found.verdict is not None, found.phase) == (True, "superseded")
     assert_nothing_left(waiting)
 
 
