@@ -14,7 +14,7 @@ from reconciler.cli import options
 from reconciler.cli.workspace import Workspace, note
 from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import LONGEST_TAG_VALUE, AwsSettings
-from reconciler.model.errors import DONE, PARTIAL, ReconcilerError, UserError
+from reconciler.model.errors import DONE, PARTIAL, ReconcilerError, Terminal, UserError
 from reconciler.model.lockfile import Artifact, Verdict
 from reconciler.plan.verdicts import overrules, verdict_tags
 from reconciler.state.lockfiles import read_lockfile
@@ -64,16 +64,21 @@ def command(
     from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; errors above need it not
 
     registry, named = Ec2Registry(settings, fleet=""), f"{image} {build}"
-    _refuse_final(registry, artifacts, verdict, named=named)
+    gone = _refuse_final(registry, artifacts, verdict, named=named)
     if remark:
         note(remark)  # what a vote leads to is said of one that counts
-    return _vote(registry, artifacts, verdict, named=named)
+    return _vote(registry, artifacts, verdict, named=named, gone=gone)
 
 
-def _vote(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str) -> int:
+def _vote(
+    registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str, gone: frozenset[str]
+) -> int:
     """Tag every artifact: one region that fails leaves the vote in the others, where it counts as well."""
     failed: list[ReconcilerError] = []
     for artifact in artifacts:
+        if artifact.id in gone:
+            failed.append(Terminal(f"{artifact.id} in {artifact.location} is gone"))
+            continue
         try:
             # Only the image: the snapshots need no verdict, and the voter no right to them.
             registry.tag(artifact.model_copy(update={"snapshots": ()}), verdict_tags(verdict))
@@ -88,16 +93,16 @@ def _vote(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *
     return PARTIAL if failed else DONE
 
 
-def _refuse_final(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str) -> None:
-    """A failure is final, recorded or not yet; and what is gone can't be judged.
+def _refuse_final(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str) -> frozenset[str]:
+    """The ids of artifacts that are gone. A failure is final, recorded or not yet; and what is gone can't be judged.
 
     Looking needs the right to describe images. Where the voter has it not, the loop holds to the same rule.
     """
     try:
-        seen = [registry.find(artifact.location, artifact.id) for artifact in artifacts]
+        seen = {artifact.id: registry.find(artifact.location, artifact.id) for artifact in artifacts}
     except ReconcilerError:
-        return
-    there = [one for one in seen if one is not None]
+        return frozenset()
+    there = [one for one in seen.values() if one is not None]
     if not there:
         raise UserError(f"no artifact of {named} is there any more", mend="the next reconcile run builds it anew")
     if verdict.status == "passed" and any(one.own("verdict") == "failed" for one in there):
@@ -105,6 +110,7 @@ def _refuse_final(registry: Registry, artifacts: Sequence[Artifact], verdict: Ve
             f"{named} failed validation already, and a failure is final",
             mend="change what failed, or `reconciler reconcile --force IMAGE` for another build of the same",
         )
+    return frozenset(one for one, found in seen.items() if found is None)
 
 
 def _refuse_too_long(verdict: Verdict) -> None:
