@@ -214,6 +214,12 @@ class Region(EC2Backend):
         super().deregister_image(ami_id)
         self.ground_.storage.forget_image(ami_id)
 
+    def create_tags(self, resource_ids: list[str], tags: dict[str, str]) -> bool:
+        """Tag what is there; moto tags images that were deregistered."""
+        for gone in set(resource_ids).intersection(self.deleted_amis):
+            raise InvalidAMIIdError(gone)
+        return super().create_tags(resource_ids, tags)
+
     def _refuse_duplicate(self, name: str | None) -> None:
         """EC2 has no two images of one name in an account and region; moto has."""
         for image in self.amis.values():

@@ -56,7 +56,7 @@ def test_evidence_is_any_text(voted: Fleet) -> None:
     artifact = registry.seed("us-east-1", "web", tags={}).as_artifact("b")
     said = Verdict(status="failed", by="me", evidence="text, INC-42")
 
-    assert verdict._vote(registry, [artifact], said, named=f"web {BUILD}") == 0
+    assert verdict._vote(registry, [artifact], said, named=f"web {BUILD}", gone=frozenset()) == 0
 
     found = registry.find("us-east-1", artifact.id)
     assert found is not None

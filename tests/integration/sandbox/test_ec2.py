@@ -141,6 +141,8 @@ def test_an_unknown_image_is_not_found(ec2: EC2Client, debian: str, region: Clie
         region("eu-west-1").copy_image(SourceImageId=gone, SourceRegion="us-east-1", Name="nowhere")
     with pytest.raises(ClientError, match=r"InvalidAMIID\.NotFound"):
         ec2.run_instances(ImageId=gone, MinCount=1, MaxCount=1)
+    with pytest.raises(ClientError, match=r"InvalidAMIID\.NotFound"):
+        ec2.create_tags(Resources=[gone], Tags=[{"Key": "a", "Value": "b"}])
 
 
 def test_an_image_can_be_shared_and_deprecated(ec2: EC2Client) -> None:
