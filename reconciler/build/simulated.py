@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from reconciler.build.failure import BuildFailed
 from reconciler.build.protocol import BuildRequest, BuildResult
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener, Started, Step
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, PackerVersions
 
 ArtifactFactory = Callable[[BuildRequest], tuple[Artifact, ...]]
@@ -34,6 +35,10 @@ class SimulatedBuilder:
     requests: list[BuildRequest] = field(default_factory=list)
     """Every request, in the order in which they came."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
+
+    def refused(self, _images: Iterable[Image], _environment: Mapping[str, str]) -> dict[str, ReconcilerError]:
+        """Nothing: it needs nothing of the machine; see `Packer.refused`."""
+        return {}
 
     def build(self, request: BuildRequest, *, listener: Listener, cancelled: threading.Event) -> BuildResult:
         """Build nothing; see `Builder.build`."""

@@ -22,6 +22,7 @@ def plain(world: World) -> World:
 
 def hook(world: World, script: str) -> None:
     path = world.origin / "hooks" / "update"
+    path.parent.mkdir(exist_ok=True)
     path.write_text(f"#!/bin/sh\n{script}\n")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 

@@ -28,12 +28,13 @@ ROLE = "arn:aws:iam::123456789012:role/reconciler"
 ARTIFACT = Artifact(kind="ami", builder="amazon-ebs.web", location=HOME, id="ami-00000000000000001")
 
 _SCOPE = re.compile(r"Credential=[^/]+/\d+/(?P<region>[^/]+)/(?P<service>[^/]+)/")
-_EMPTY = "<DescribeImagesResponse><requestId>r</requestId><imagesSet/></DescribeImagesResponse>"
+_IMAGES = "<DescribeImagesResponse><requestId>r</requestId><imagesSet>{}</imagesSet></DescribeImagesResponse>"
+_EMPTY = _IMAGES.format("")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One error. `html` is what a proxy says in AWS's place."""
+    """One answer, an error unless it says otherwise. `html` is what a proxy says in AWS's place."""
 
     status: int
     code: str
@@ -41,6 +42,8 @@ class Answer:
     html: bool = False
 
     def body(self, service: str) -> str:
+        if self.status == 200:
+            return self.message
         if self.html:
             return f"<!doctype html><title>{self.status}</title><h1>{self.message}"
         if service == "ssm":
@@ -293,6 +296,8 @@ def test_reading_one_artifact_never_takes_a_failed_read_for_absence(
 
 
 def test_a_refused_copy_says_what_and_whither(aws: FaultyAws) -> None:
+    there = f"<item><imageId>{ARTIFACT.id}</imageId><imageState>available</imageState></item>"
+    aws.answers[HOME] = Answer(200, "", _IMAGES.format(there))
     aws.answers[AWAY] = Answer(400, "InvalidRequest", "The storage for the ami is not available in the source region.")
 
     with pytest.raises(Terminal, match=f"copying {ARTIFACT.id} from {HOME} to {AWAY}: The storage for the ami"):
