@@ -40,6 +40,9 @@ _SAYS_NOTHING = frozenset({
     "packer-templates", "source", "sources", "src", "template", "templates", "this", "vm",
 })  # fmt: skip
 
+_WIDTH = 76
+"""Of a line of a declaration: `init` shows it indented by four."""
+
 
 @dataclass(frozen=True)
 class Proposed:
@@ -143,9 +146,12 @@ def propose(tree: Tree, *, repository: str, region: str) -> Proposal:
 
 
 def as_yaml(declaration: Mapping[str, Any]) -> str:
-    """A declaration as a person would write it."""
-    text = yaml.safe_dump(dict(declaration), sort_keys=False, default_flow_style=None, width=76, allow_unicode=True)
-    return str(text)
+    """A declaration as a person would write it: its settings on one line while they fit."""
+    flow, block = (
+        yaml.safe_dump(dict(declaration), sort_keys=False, default_flow_style=style, width=_WIDTH, allow_unicode=True)
+        for style in (None, False)
+    )
+    return str(flow if all(len(line) <= _WIDTH for line in flow.splitlines()) else block)
 
 
 def _declared(tree: Tree) -> Mapping[str, Image]:

@@ -232,7 +232,7 @@ def _understood(command: _Command, paths: Paths) -> Iterator[Invocation]:
         found = [
             Invocation(path, folder, command.place, var_files, absent, known, tuple(given.keys() - known.keys()), only)
             for path, stem in _matching(template, folder, paths)
-            for var_files, absent in _var_files(flags.get("var-file", []), folder, paths, stem=stem)
+            for var_files, absent in _var_files(flags.get("var-file", []), folder, paths, stem=stem, template=path)
         ]
         if found:
             yield from found
@@ -290,7 +290,7 @@ def _is_template(path: str, paths: Paths) -> bool:
 
 
 def _var_files(
-    written: list[str], folder: str, paths: Paths, *, stem: str
+    written: list[str], folder: str, paths: Paths, *, stem: str, template: str
 ) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:
     """The var files that a command names, and those of them that are not there.
 
@@ -305,7 +305,7 @@ def _var_files(
         if same in paths.entries:
             certain.append(same)
             continue
-        fits = [file for file in paths.entries if "*" in path and _fits(file, path)]
+        fits = [file for file in paths.entries if "*" in path and file != template and _fits(file, path)]
         # Where two are open, the second is taken to follow from the first: an environment, and a size in it.
         choices = choices or fits
         absent += [] if fits else [one]

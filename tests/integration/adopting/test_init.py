@@ -250,7 +250,7 @@ def test_a_fleet_below_the_root_has_its_own_templates_built_as_the_whole_reposit
     checkout.write("Makefile", "db:\n\tpacker build infra/db/db.pkr.hcl\n")
     (checkout.root / "infra" / "desired").mkdir()
 
-    written = checkout.run("-C", "infra", "init", "--write")
+    written = checkout.run("init", "-C", "infra", "--write")
 
     assert written.returncode == 0, written.stderr
     below = Checkout(checkout.root / "infra")
