@@ -45,6 +45,8 @@ class Unheard:
 
     def __init__(self, listener: Listener) -> None:
         self._listener: Listener | None = listener
+        self.logs_objects = isinstance(listener, JsonLines)
+        """Whether what reads along wants an object a line, and no sentence between them."""
 
     def __call__(self, event: Event) -> None:
         """Tell of one event, if anybody is there."""

@@ -12,6 +12,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from reconciler.model.lockfile import SmokeTestResult
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.pull_request.hub import GitHub, serving
 from tests.integration.story.debs import provisioner
@@ -124,7 +125,8 @@ def test_the_merge_boots_nothing_and_promotes_the_very_ami_that_was_tested(
     assert amis[REGION] == tested
     assert sorted(amis) == ["eu-west-1", REGION]
     shown = installed.build["smoke_test"]
-    assert recorded["smoke_test"] == {name: shown[name] for name in recorded["smoke_test"]}
+    recorded_test, shown_test = (SmokeTestResult.model_validate(one) for one in (recorded["smoke_test"], shown))
+    assert recorded_test == shown_test
     assert recorded["smoke_test"]["status"] == "passed"
     for region, ami in amis.items():
         assert cloud.tags(region, ami)["reconciler:smoke"] == "passed"
