@@ -77,12 +77,20 @@ class Verbs(click.Group):
 
 
 @click.group(cls=Verbs, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("-C", "directory", metavar="DIR", help="Work there: as the verb's own -C.")
 @click.version_option(__version__, prog_name="reconciler")
-def cli() -> None:
+@click.pass_context
+def cli(ctx: click.Context, directory: str | None) -> None:
     """Keep a fleet of machine images as its repository declares it.
 
     desired/ holds Packer templates and what is wanted of them, state/ what was resolved, built, tested and promoted.
     """
+    if directory is None or ctx.invoked_subcommand is None:
+        return
+    verb = ctx.command.get_command(ctx, ctx.invoked_subcommand) if isinstance(ctx.command, click.Group) else None
+    if verb is None or all(parameter.name != "directory" for parameter in verb.params):
+        raise click.UsageError(f"{ctx.invoked_subcommand} works in no repository: -C has no meaning for it")
+    ctx.default_map = {ctx.invoked_subcommand: {"directory": directory}}
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -86,6 +86,7 @@ def publish(name: str, *, run: str | None, folder: Path) -> int:
     """Publish a newer upstream AMI in every region, as Debian does: `publish debian-12-amd64-20261122`."""
     for region, ami in sorted(_running(folder).publish(name, run=run).items()):
         click.echo(f"{region} {ami}")
+    click.echo(f"inside is {system.NAME}, as in every image here", err=True)
     return 0
 
 

@@ -19,7 +19,7 @@ import click
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.repository import Repository
 from reconciler.git.target import Target
-from reconciler.model.declaration import Settings
+from reconciler.model.declaration import AwsSettings, Settings
 from reconciler.model.errors import Contention, Locked, ReconcilerError, Transient, UserError
 from reconciler.model.plan import PlanOptions
 from reconciler.model.printable import visible_lines
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from reconciler.git.recorder import Recorder
     from reconciler.registry.ec2 import Ec2Registry
     from reconciler.registry.protocol import Registry
+    from reconciler.registry.session import Clients
     from reconciler.steps.run import Testbed
 
 RUN_FOLDER = ".reconciler"
@@ -45,6 +46,7 @@ class Workspace:
 
     def __init__(self, directory: Path) -> None:
         self.repository = Repository.open(directory)
+        self._clients: tuple[AwsSettings, Clients] | None = None
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision."""
@@ -56,7 +58,7 @@ class Workspace:
 
     def registry(self, known: Known, *, cancelled: threading.Event | None = None) -> Registry:
         """The registry where the fleet's artifacts live. Its waits end, with Transient, once `cancelled` is set."""
-        return _ec2(known.fleet.settings, known.fleet_name, cancelled)
+        return self._ec2(known.fleet.settings, known.fleet_name, cancelled)
 
     def registry_ahead(self, tree: Tree) -> Registry:
         """The same before the fleet is read: the regions that the defaults name are being listed from now on.
@@ -64,7 +66,7 @@ class Workspace:
         Reading a thousand declarations and listing their artifacts take about as long; so they are done at once.
         """
         settings = self.settings(tree)
-        registry = _ec2(settings, self._fleet_name(tree, settings))
+        registry = self._ec2(settings, self._fleet_name(tree, settings))
         regions = settings.defaults.get("regions")
         if isinstance(regions, list) and regions:
             registry.expect(sorted(map(str, regions)))
@@ -124,7 +126,8 @@ class Workspace:
         if any(image.declaration.smoke_test.boot for image in known.fleet.images.values()):
             client(os.environ)  # found out now, and not after Packer was at it for an hour
         clock = Clock(sleep=partial(_sleep, cancelled))
-        instances = Ec2Instances(known.fleet.settings.aws, fleet=known.fleet_name, clock=clock)
+        aws = known.fleet.settings.aws
+        instances = Ec2Instances(aws, fleet=known.fleet_name, clock=clock, clients=self._aws(aws))
         return Testbed(instances, SshTester(take_inventory=take_inventory), keep_failed)
 
     def say_dirty(self) -> None:
@@ -158,13 +161,23 @@ class Workspace:
         # One that was recorded before there were statements goes by what its clones say.
         return spelt if name != spelt and holds_builds(tree) else name
 
+    def _ec2(self, settings: Settings, fleet_name: str, cancelled: threading.Event | None = None) -> Ec2Registry:
+        from reconciler.registry.clock import Clock  # noqa: PLC0415 - as below
+        from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; offline verbs skip it
 
-def _ec2(settings: Settings, fleet_name: str, cancelled: threading.Event | None = None) -> Ec2Registry:
-    from reconciler.registry.clock import Clock  # noqa: PLC0415 - as below
-    from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; offline verbs skip it
+        clock = Clock(sleep=partial(_sleep, cancelled)) if cancelled else None
+        return Ec2Registry(settings.aws, fleet=fleet_name, clock=clock, clients=self._aws(settings.aws))
 
-    clock = Clock(sleep=partial(_sleep, cancelled)) if cancelled else None
-    return Ec2Registry(settings.aws, fleet=fleet_name, clock=clock)
+    def _aws(self, settings: AwsSettings) -> Clients:
+        """The clients of this process for an account. Making the first one takes up to a second on a busy machine.
+
+        Whoever asks for the key of a build has less than that, where the build is a short one.
+        """
+        from reconciler.registry.session import Clients, configured_attempts  # noqa: PLC0415 - as above
+
+        if self._clients is None or self._clients[0] != settings:
+            self._clients = settings, Clients(settings, attempts=configured_attempts())
+        return self._clients[1]
 
 
 def _sleep(cancelled: threading.Event, seconds: float) -> None:

@@ -27,6 +27,7 @@ class Ec2Registry:
         clock: Clock | None = None,
         polling: Polling | None = None,
         attempts: int | None = None,
+        clients: Clients | None = None,
     ) -> None:
         """Take the settings.
 
@@ -36,8 +37,9 @@ class Ec2Registry:
             clock: Time; the machine's if absent.
             polling: How often a copy is looked at; every 5 s, then more rarely, up to a minute, if absent.
             attempts: Tries per call before it counts as failed; if absent, AWS_MAX_ATTEMPTS or 8.
+            clients: Those of these settings that others of the run ask through; its own if absent.
         """
-        self._clients = Clients(settings, attempts=attempts or configured_attempts())
+        self._clients = clients or Clients(settings, attempts=attempts or configured_attempts())
         self._fleet = fleet
         self._clock = clock or Clock()
         self._polling = polling or Polling()

@@ -16,6 +16,7 @@ from moto.ec2.models.amis import Ami
 from moto.ec2.models.instances import StateReason
 
 from reconciler.model.errors import UserError
+from reconciler.sandbox import system
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.catalogue import Catalogue, Upstream
 from reconciler.sandbox.instances import Instances
@@ -233,7 +234,7 @@ class Region(EC2Backend):
             self,
             image_id,
             name=upstream.name,
-            description=upstream.name,
+            description=f"{upstream.name}: in this sandbox with {system.NAME} inside",
             owner_id=upstream.publisher.owner,
             owner_alias=upstream.publisher.alias,
             public=True,

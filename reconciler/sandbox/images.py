@@ -22,6 +22,7 @@ def install() -> None:
         describe_image_attribute,
         disable_image_deprecation,
         enable_image_deprecation,
+        modify_image_attribute,
         register_image,
     ):
         setattr(AmisResponse, handler.__name__, handler)
@@ -29,6 +30,7 @@ def install() -> None:
 
 
 _describe_image_attribute = AmisResponse.describe_image_attribute
+_modify_image_attribute = AmisResponse.modify_image_attribute
 
 
 def copy_image(self: EC2Response) -> ActionResult:
@@ -95,6 +97,21 @@ def describe_image_attribute(self: EC2Response) -> ActionResult:
     """DescribeImageAttribute; moto answers an unknown image with an internal error."""
     _image(self)
     return _describe_image_attribute(self)
+
+
+def modify_image_attribute(self: EC2Response) -> ActionResult:
+    """ModifyImageAttribute; moto answers a new description with success and forgets it.
+
+    It may be asked for as a structure, as Packer does, or by the attribute's name and value:
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyImageAttribute.html
+    """
+    answer = _modify_image_attribute(self)
+    new = self._get_param("Description")
+    by_name = self._get_param("Value") if self._get_param("Attribute") == "description" else None
+    description = new.get("Value") if new is not None else by_name
+    if description is not None:
+        _image(self).description = description
+    return answer
 
 
 def enable_image_deprecation(self: EC2Response) -> ActionResult:

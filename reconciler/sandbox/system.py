@@ -29,6 +29,8 @@ from reconciler.sandbox import kernel, programs
 Tell = Callable[[str], None]
 
 SUITE = "bookworm"
+NAME = "the sandbox's own Debian 12"
+"""What is inside of every published image, whoever publishes it, as people are told."""
 MIRROR = "RECONCILER_SANDBOX_MIRROR"
 """The variable that names another Debian archive, for a machine that reaches no public one."""
 

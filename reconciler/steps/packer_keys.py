@@ -101,7 +101,12 @@ class KeyWatch:
         try:
             public = instances.public_key(self._image.build_region, key_pair, since=self._since)
         except ReconcilerError as error:
-            what = f"Packer's temporary key is not known, so the test takes it for anybody's: {error.what}"
-            self._listener(events.Warned(image=self._image.name, what=what))
+            self._warn(error.what)
             return
+        if public is None:
+            self._warn(f"by the time it was asked for, there was no key pair {key_pair} of this build")
         self._found.update(fingerprints(public or ""))
+
+    def _warn(self, why: str) -> None:
+        what = f"Packer's temporary key is not known, so the test takes it for anybody's: {why}"
+        self._listener(events.Warned(image=self._image.name, what=what))

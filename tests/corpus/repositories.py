@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from reconciler.model.constraint import Version, parse_version
+
 _HERE = Path(__file__).parent
 
 
@@ -31,6 +33,13 @@ class CorpusImage:
     """Why it is not built by the tests; None for one that is."""
     since: str | None = None
     """The first Packer that knows what its template says; None for 1.6."""
+    until: str | None = None
+    """The first Packer that does not, as it has no plugin of the tests' for it; None for none."""
+
+    def is_known_to(self, packer: Version) -> bool:
+        """Whether a Packer of this version knows what its template says."""
+        since, until = (parse_version(text) if text else None for text in (self.since, self.until))
+        return (since is None or packer >= since) and (until is None or packer < until)
 
 
 @dataclass(frozen=True)
@@ -40,13 +49,17 @@ class CorpusRepository:
     name: str
     images: tuple[CorpusImage, ...] = field(default=())
 
-    def lay_out(self, folder: Path, *, declared: bool = True) -> Path:
-        """Copy it to a new folder as a git repository of one commit, with an image.yaml for each image or without."""
-        shutil.copytree(_HERE / self.name, folder, symlinks=True)
+    def copy_to(self, folder: Path, *, declared: bool = True) -> None:
+        """Copy its files to a folder, with an image.yaml for each image or without."""
+        shutil.copytree(_HERE / self.name, folder, symlinks=True, dirs_exist_ok=True)
         for image in self.images if declared else ():
             declaration = folder / "desired" / image.name / "image.yaml"
             declaration.parent.mkdir(parents=True)
             declaration.write_text(yaml.safe_dump({"packer": dict(image.packer)}), encoding="utf-8")
+
+    def lay_out(self, folder: Path, *, declared: bool = True) -> Path:
+        """Copy it to a new folder, which becomes a git repository of one commit."""
+        self.copy_to(folder, declared=declared)
         identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "commit.gpgSign=false")
         for command in (
             ("init", "--quiet", "--initial-branch=main"),

@@ -62,7 +62,7 @@ def read_builds(
 def _builder(name: str, type_: str, place: Place, body: Body, *, scope: Scope, data: DataSources) -> Builder:
     if type_ not in AMAZON_TYPES:
         return Builder(name, type_, place)
-    source = read_source(body, scope=scope, data=data)
+    source = read_source(name, body, scope=scope, data=data, place=place)
     return Builder(
         name, type_, place, read_region(body, scope=scope), source.request, source.place, source.unpinned,
         ssh_username=_text(body, "ssh_username", scope), communicator=_text(body, "communicator", scope) or "ssh",

@@ -56,11 +56,11 @@ class ReadSource:
     unpinned: str | None = None
 
 
-def read_source(body: Body, *, scope: Scope, data: DataSources) -> ReadSource:
-    """The template's own choice of a source AMI, and where it is made.
+def read_source(name: str, body: Body, *, scope: Scope, data: DataSources, place: Place) -> ReadSource:
+    """The template's own choice of a source AMI, and where it is made; `name` and `place` are the builder's.
 
     Raises:
-        UserError: an id that is none, or a filter without owners.
+        UserError: an id that is none, a filter without owners, or no choice at all, which no Packer takes.
     """
     if _text(body.attributes.get("from_scratch"), scope) == "true":
         return ReadSource()
@@ -73,7 +73,13 @@ def read_source(body: Body, *, scope: Scope, data: DataSources) -> ReadSource:
         return _filtered(block.body, block.place, scope=scope)
     if any(block.type == "dynamic" for block in body.blocks):
         return ReadSource(unpinned="it is in a dynamic block whose list is not known")
-    return ReadSource(unpinned="it names no source_ami and no source_ami_filter")
+    if "from_scratch" in body.attributes:
+        return ReadSource(unpinned="it is not known whether it is made from scratch")
+    raise UserError(
+        f"{name} is built on nothing: it names no source_ami and no source_ami_filter",
+        where=place,
+        mend='add one, such as source_ami_filter { filters = { name = "…" }, owners = ["…"], most_recent = true }',
+    )
 
 
 def _is_empty(attribute: Attribute, scope: Scope) -> bool:
@@ -118,7 +124,7 @@ def _filtered(body: Body, place: Place, *, scope: Scope) -> ReadSource:
     for key, one in _members(body, scope).items():
         texts = _texts(one)
         if texts is None or key is None:
-            return ReadSource(place=place, unpinned=f"of its filter {key or 'a part'} is not known")
+            return ReadSource(place=place, unpinned=f"{key or 'a part'} of its filter is not known")
         filters[key] = texts
     owners: list[str] | None = []
     if "owners" in body.attributes:
@@ -126,7 +132,7 @@ def _filtered(body: Body, place: Place, *, scope: Scope) -> ReadSource:
         # The plugin takes a list, and splits a text where one is given to it.
         owners = value.split(",") if isinstance(value, str) else _texts(value)
     if owners is None:
-        return ReadSource(place=place, unpinned="of its filter the owners are not known")
+        return ReadSource(place=place, unpinned="the owners of its filter are not known")
     ami: dict[str, object] = {"owners": owners}
     for key in ("name", "architecture"):
         if len(filters.get(key, ())) == 1:

@@ -34,6 +34,7 @@ class Ec2Instances:
         clock: Clock | None = None,
         polling: Polling | None = None,
         attempts: int | None = None,
+        clients: Clients | None = None,
     ) -> None:
         """Take the settings.
 
@@ -44,8 +45,9 @@ class Ec2Instances:
                 that is being ended then only the security group stays, for a later sweep.
             polling: How often an instance is looked at; after 2 s, then more rarely, up to 10 s, if absent.
             attempts: Tries per call before it counts as failed; if absent, AWS_MAX_ATTEMPTS or 8.
+            clients: Those of these settings that others of the run ask through; its own if absent.
         """
-        self._clients = Clients(settings, attempts=attempts or configured_attempts())
+        self._clients = clients or Clients(settings, attempts=attempts or configured_attempts())
         self._fleet = fleet
         self._clock = clock or Clock()
         self._polling = polling or _POLLING

@@ -65,7 +65,7 @@ def refused_by_packer(image: CorpusImage, root: Path) -> str | None:
     programs = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))  # ansible-playbook is among them
     environment = {**os.environ, "PATH": programs, "CHECKPOINT_DISABLE": "1", "AWS_REGION": "us-east-1"}
     packer = find(environment)
-    if image.since is not None and packer.version < tuple(map(int, f"{image.since}.0".split("."))):
+    if not image.is_known_to(packer.version):
         return None
 
     def here(path: str) -> str:

@@ -30,6 +30,13 @@ WRITTEN = (
 )  # fmt: skip
 
 
+# 1.6.6 does not know what they come to, and 1.16.0 says an empty list.
+DIFFERENT = (
+    "null[*]", "try(null[*][0], 1)", "length(null.*)", "try(local.anything.a[2][*][0], 1)",
+    'try(jsondecode("null")[*][0], 1)',
+)  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def consoles(packer_on_path: str) -> dict[str, str]:
     """The console of the Packer that the test is run on."""
@@ -40,6 +47,12 @@ def test_what_templates_write_comes_to_what_packer_says(consoles: dict[str, str]
     outcome = compare(WRITTEN, consoles, folder=tmp_path)
     assert not outcome.differences, "\n".join(outcome.differences)
     assert outcome.told >= len(WRITTEN) - 1, [text for text in WRITTEN if ours(text) is None]
+
+
+def test_what_packers_differ_in_is_not_told(consoles: dict[str, str], tmp_path: Path) -> None:
+    assert {text: ours(text) for text in DIFFERENT} == dict.fromkeys(DIFFERENT)
+    assert not compare(("var.nothing[*]", "try(var.nothing[*][0], 1)"), consoles, folder=tmp_path).differences
+    assert ours("try(var.nothing[*][0], 1)") == "[[]]"
 
 
 def test_random_expressions_come_to_what_packer_says(consoles: dict[str, str], tmp_path: Path) -> None:

@@ -120,6 +120,14 @@ def test_the_verbs_read_the_fleet_of_the_folder_that_they_are_run_in(
     assert lock.builds[0].id not in answer("history", "web", where=root.root)
 
 
+def test_the_folder_may_be_named_before_the_verb(below: Controller, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["-C", str(below.root), "validate", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["images"]["base"]["inputs"] == 3
+
+    assert main(["-C", str(below.root), "packer"]) == 1
+    assert "packer works in no repository" in capsys.readouterr().err
+
+
 def test_the_fleets_have_names_of_their_own_and_the_repository_one(root: Controller) -> None:
     git(root.root, "remote", "set-url", "origin", "https://git.example.org/acme/images.git")
     above = Repository.open(root.root)

@@ -113,6 +113,8 @@ def test_a_key_pair_that_was_there_before_the_build_is_not_packers(pair: World) 
     controller.reconcile()
 
     assert asked(controller) == {"web": frozenset()}
+    (said,) = [one.what for one in controller.told(Warned, "web") if isinstance(one, Warned) and "key" in one.what]
+    assert said.endswith("by the time it was asked for, there was no key pair packer_6912ab of this build")
 
 
 @pytest.mark.parametrize(

@@ -156,6 +156,24 @@ def test_an_image_can_be_shared_and_deprecated(ec2: EC2Client) -> None:
     assert image_of(ec2, image)["DeprecationTime"] == "2027-01-01T00:00:00.000Z"
 
 
+def test_an_image_may_be_described_anew(ec2: EC2Client) -> None:
+    image = ec2.register_image(Name="described", Description="at first")["ImageId"]
+
+    ec2.modify_image_attribute(ImageId=image, Description={"Value": "web, of nginx"})
+    assert image_of(ec2, image)["Description"] == "web, of nginx"
+
+    ec2.modify_image_attribute(ImageId=image, Attribute="description", Value="by its name")
+    assert image_of(ec2, image)["Description"] == "by its name"
+
+    ec2.modify_image_attribute(ImageId=image, LaunchPermission={"Add": [{"UserId": "111122223333"}]})
+    assert image_of(ec2, image)["Description"] == "by its name"
+
+
+def test_what_a_publishers_image_holds_is_in_its_description(ec2: EC2Client) -> None:
+    (amazons,) = ec2.describe_images(Owners=["amazon"], Filters=[{"Name": "name", "Values": ["al2023-*"]}])["Images"]
+    assert amazons["Description"] == f"{amazons['Name']}: in this sandbox with the sandbox's own Debian 12 inside"
+
+
 def test_a_registered_image_is_for_the_machines_that_it_was_registered_for(ec2: EC2Client, region: Client) -> None:
     image = ec2.register_image(
         Name="registered",

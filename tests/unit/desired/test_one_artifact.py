@@ -67,7 +67,7 @@ def test_more_than_two_are_counted(web: Read) -> None:
     [
         ("file", 'source "file" "a" { target = "out.txt" }'),
         ("docker", 'source "docker" "a" { image = "debian" }'),
-        ("amazon-ebsvolume", 'source "amazon-ebsvolume" "a" { region = "us-east-1" }'),
+        ("amazon-ebsvolume", 'source "amazon-ebsvolume" "a" { source_ami = "ami-00000001" }'),
         ("nobody-knows", 'source "nobody-knows" "a" {}'),
     ],
 )

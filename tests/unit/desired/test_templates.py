@@ -519,6 +519,13 @@ def test_a_source_that_can_t_be_right_is_told(web: Read, hcl: str, choice: str, 
     assert found == f"desired/web/{expected}"
 
 
+def test_a_builder_without_any_source_is_refused_as_every_packer_does(web: Read, hcl: str) -> None:
+    without = hcl.replace("source_ami   = var.source_ami", "")
+    for declared in ("", "source: {ssm: /aws/service/debian/release/12/latest/amd64}\n"):
+        found = problem(web(declared, without))
+        assert "amazon-ebs.web is built on nothing: it names no source_ami and no source_ami_filter" in found
+
+
 def test_an_ssm_parameter_read_by_the_template_is_a_source(web: Read, hcl: str) -> None:
     template = hcl.replace("var.source_ami", "local.ami") + (
         'data "amazon-parameterstore" "al" { name = "/aws/service/ami" }\n'

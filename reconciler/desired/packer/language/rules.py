@@ -257,6 +257,8 @@ def _splat(run: Interpreter, expression: Splat, names: Names) -> Value:
     if isinstance(base, Null):
         if is_sequence:
             raise Refused("a splat of null")
+        if base.type == DYNAMIC:
+            raise Undecided("a splat of a null without a type")  # Packer 1.6.6 does not know it either; 1.16.0: []
         return tuple_value(())
     items = elements(base) if is_sequence else (base,)
     made = [run.run(expression.each, {**names, _ITEM: item}) for item in items]

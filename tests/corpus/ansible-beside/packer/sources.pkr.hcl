@@ -1,5 +1,5 @@
 source "amazon-ebs" "builder" {
-  ami_name      = "base-{{timestamp}}"
+  ami_name      = "hardened-{{timestamp}}"
   instance_type = "t3.micro"
   region        = var.aws_region
   ssh_username  = "admin"

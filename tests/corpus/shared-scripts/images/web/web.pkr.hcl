@@ -2,7 +2,7 @@ locals {
   stamp = formatdate("YYYYMMDDhhmmss", timestamp())
 }
 source "amazon-ebs" "web" {
-  ami_name      = "web-${local.stamp}"
+  ami_name      = "shop-web-${local.stamp}"
   instance_type = "t3.micro"
   region        = "us-east-1"
   ssh_username  = "admin"
