@@ -141,13 +141,13 @@ def test_a_dynamic_block_whose_list_is_not_known_leaves_the_source_to_packer(web
 
 def test_files_that_loops_and_dynamic_blocks_name_are_read(web: Read) -> None:
     more = (
-        'build {\n  sources = ["source.amazon-ebs.web"]\n'
         '  provisioner "shell" { scripts = [for s in ["a", "b"] : "../shared/${s}.sh"] }\n'
         '  dynamic "provisioner" {\n    labels   = ["shell"]\n    for_each = ["c"]\n'
         '    content { script = "../shared/${provisioner.value}.sh" }\n  }\n}\n'
     )
     files = {f"desired/shared/{name}.sh": "" for name in "abc"}
-    fleet = web("packer: {inputs: [../shared]}\n", on('source_ami = "ami-0123"', more), files=files)
+    template = on('source_ami = "ami-0123"').removesuffix("}\n") + more
+    fleet = web("packer: {inputs: [../shared]}\n", template, files=files)
     read = {reference.path for reference in image(fleet).template.references}
     assert read == {f"desired/shared/{name}.sh" for name in "abc"}
 
