@@ -505,7 +505,7 @@ AT_THE_ROOT = "packer: {working_dir: /}\n"
 )
 @pytest.mark.parametrize("by_script", [False, True], ids=["written", "in a script"])
 def test_a_folder_that_is_called_by_a_mere_word_counts_where_a_command_means_one(
-    web: Read, command: str, by_script: bool
+    web: Read, command: str, *, by_script: bool
 ) -> None:
     step = 'script = "desired/web/run.sh"' if by_script else f"inline = [{json.dumps(command)}]"
     files = {"app/a/b": "", "desired/web/run.sh": f"#!/bin/sh\n{command}\n", "site.yml": "- hosts: all\n"}

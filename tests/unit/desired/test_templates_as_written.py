@@ -260,6 +260,20 @@ def test_a_key_that_packer_refuses_in_a_json_template_is_refused(
     assert expected in problem(read({"desired/web/t.json": text}))
 
 
+def test_keys_of_a_json_template_count_in_whatever_case_they_are_written(read: Read) -> None:
+    chosen = {"Filters": {"name": "Debian-*"}, "Owners": ["136693071363"], "Most_Recent": True}
+    builder = {"Type": "amazon-ebs", "Name": "Web", "Region": "us-east-1", "Source_AMI_Filter": chosen}
+    template = {
+        "Variables": {"Step": "setup"},
+        "Builders": [builder],
+        "Provisioners": [{"type": "shell", "Script": "../../{{user `Step`}}.sh"}],
+    }
+    found = image(read({"desired/web/t.json": json.dumps(template), "setup.sh": ""}))
+    assert [one.name for one in found.template.builders] == ["Web"]
+    assert found.source.ami.name == "Debian-*"
+    assert "setup.sh" in found.input_paths
+
+
 def test_the_value_of_a_builders_name_is_what_only_selects(read: Read) -> None:
     builder = {"type": "amazon-ebs", "name": "{{user `n`}}-x", "region": "us-east-1", "source_ami": "{{user `ami`}}"}
     template = {"variables": {"n": "web{{user `suffix`}}", "suffix": "-1", "ami": "ami-0123"}, "builders": [builder]}
