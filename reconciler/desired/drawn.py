@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.desired.ansible.playbooks import SETTINGS_FILE, YAML, Run, drawn_on, is_playbook
 from reconciler.desired.contents import Contents
-from reconciler.desired.mentions import MAX_LENGTH, folders_entered, is_a_word, mentioned
+from reconciler.desired.mentions import MAX_LENGTH, folders_entered, folders_taken, is_a_word, mentioned
 from reconciler.desired.packer.file_references import Read
 from reconciler.desired.packer.named_files import Use
 from reconciler.desired.packer.names import folder_of
@@ -100,6 +100,9 @@ def _named_by_script(path: str, contents: Contents, working_dir: str) -> Iterato
     bases = list(dict.fromkeys([working_dir, here]))
     for folder in folders_entered(text):
         bases += [posixpath.join(base, folder) for base in bases if len(bases) < 8]
+    for folder in folders_taken(text):
+        for base in bases:
+            yield from _existing(f"{folder}/", base, contents, around=(working_dir, here))
     for mention in mentioned(text):
         name = posixpath.basename(mention.path.rstrip("/"))
         if name not in contents.paths.names:

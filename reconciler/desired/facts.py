@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from reconciler.desired.complaints import did_you_mean
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared
 from reconciler.desired.located import shorten
+from reconciler.desired.packer.builders import Format
 from reconciler.desired.packer.files import parse_template, parse_variables
 from reconciler.desired.packer.names import folder_of, may_be_legacy
 from reconciler.desired.packer.syntax import SourceFile
@@ -43,11 +46,28 @@ def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tupl
         var_files=tuple(variables),
         files=contents,
     )
-    is_json = may_be_legacy(files.template[0])
+    syntax: Format = "json" if may_be_legacy(files.template[0]) else "hcl2"
     try:
-        return read_template(template, "json" if is_json else "hcl2", setting=setting), []
+        found = read_template(template, syntax, setting=setting)
+        region = _passed_region(declared, found)
+        if region:
+            found = read_template(template, syntax, setting=replace(setting, variables={**setting.variables, **region}))
     except UserError as error:
         return None, [error]
+    return found, []
+
+
+def _passed_region(declared: Declared, found: ReadTemplate) -> dict[str, object]:
+    """The region that image.yaml names, by the template's variable for it, where that is worth something else so far.
+
+    It is passed to the build, and whatever the template makes of it (a path, the source) is made of what is passed.
+    """
+    regions = [builder.region for builder in found.template.builders if builder.region is not None]
+    first = declared.declaration.regions[:1]
+    variables = {region.variable for region in regions}
+    if not first or len(variables) != 1 or all(region.value == first[0] for region in regions):
+        return {}
+    return {name: first[0] for name in variables if name and name not in declared.declaration.packer.variables}
 
 
 def _given_as(declared: Declared) -> dict[str, object]:

@@ -23,6 +23,25 @@ _ENTERED = re.compile(
     r"(?:^|[\s;&|(])(?:cd|pushd|-C|--directory|--chdir|--prefix|--project-directory)"
     r"[\s=]+['\"]?([^\s'\";&|()]+)"
 )
+# Where a command has the name of a folder although it is a word as any other: behind these options, in variables that
+# say so by their names, and among the arguments of programs that read whole folders.
+_OPTION = re.compile(
+    r"(?:^|[\s=])(?:-i|-M|--inventory(?:-file)?|--module-path|--roles-path|--collections-path)[\s=]+['\"]?([^\s'\";&|()]+)"
+)
+_VARIABLE = re.compile(
+    r"(?:^|[\s;&|('\"])[A-Z_]*(?:PATHS?|DIRS?|DIRECTORY|FOLDER|ROOT|SRC|INVENTORY|LIBRARY|PLUGINS|MODULE_UTILS)"
+    r"=['\"]?([^\s'\";&|()]+)",
+    re.IGNORECASE,
+)
+_COMMAND = re.compile(r"[;\n|&()`]+")
+_BEFORE_A_PROGRAM = re.compile(r"(?:\w+=\S*|sudo|env|exec|time|nice|do|then|else|if|while|!|-\S*)", re.ASCII)
+_READS_FOLDERS = frozenset(
+    (
+        "7z", "cp", "diff", "du", "find", "for", "genisoimage", "grep", "install", "ln", "ls", "mkisofs", "mv", "rsync",
+        "scp", "tar", "xorriso", "zip",
+    )
+)  # fmt: skip
+_READS_THE_LAST = {"docker": "build", "podman": "build", "buildah": "bud"}
 _LONGEST_PATH = 1024
 _NESTED = 8
 
@@ -65,6 +84,29 @@ def folders_entered(text: str) -> Iterator[str]:
         for folder in _ENTERED.findall(_HERE.sub(".", text)):
             if "$" not in folder and "`" not in folder:
                 yield folder
+
+
+def folders_taken(text: str) -> Iterator[str]:
+    """The words that name a folder where they are: an inventory, a path of roles, what is copied or packed.
+
+    Elsewhere a mere word is none: `echo web` means no folder `web`.
+    """
+    if len(text) > MAX_LENGTH:
+        return
+    found = [*_OPTION.findall(text), *_VARIABLE.findall(text)]
+    for command in _COMMAND.split(text):
+        words = command.replace("'", " ").replace('"', " ").split()
+        while words and _BEFORE_A_PROGRAM.fullmatch(words[0]):
+            del words[0]
+        program = posixpath.basename(words[0]) if words else ""
+        if program in _READS_FOLDERS:
+            found += words[1:]
+        elif _READS_THE_LAST.get(program) in words[1:]:
+            found += words[-1:]
+    for word in found:
+        for part in re.split("[:,]", word):
+            if part.strip(".") and not part.startswith(("-", "~")) and "$" not in part and is_a_word(part):
+                yield part
 
 
 def _in_words(text: str) -> Iterator[Mention]:

@@ -24,6 +24,10 @@ def one_artifact(declared: Declared, template: Template) -> UserError | None:
     """
     if len(template.makers) < 2:
         return None
+    names = [builder.name for builder in template.makers]
+    alike = next((builder for builder in template.makers if names.count(builder.name) > 1), None)
+    if alike is not None:
+        return _runs_twice(alike)
     amis_first = sorted(template.makers, key=lambda builder: builder.type not in AMI_TYPES)
     first, second, *more = amis_first
     packer = declared.declaration.packer
@@ -40,6 +44,15 @@ def one_artifact(declared: Declared, template: Template) -> UserError | None:
             f"choose one in {declared.folder.image_file}: packer: {{only: [{first.name}]}}",
             *([each] if second.type in AMI_TYPES else []),
         ),
+    )
+
+
+def _runs_twice(builder: Builder) -> UserError:
+    """`only` can't tell builds apart that are called the same, and Packer tells of one artifact for all of them."""
+    return UserError(
+        f"{builder.name} runs a second time, and an image is one artifact: each run leaves its own",
+        where=builder.place,
+        mend="remove one; or give each `build` block a `name`, which packer.only then takes, as in name.amazon-ebs.web",
     )
 
 

@@ -44,18 +44,22 @@ def read_builds(
     sources: dict[tuple[str, ...], Block] = {
         block.labels: block for block in blocks if block.type == "source" and len(block.labels) == 2
     }
-    found: dict[str, tuple[str, Place, Body, Block]] = {}
-    for build in (block for block in blocks if block.type == "build"):
-        for name, type_, place, body in _sources_of(build, sources, scope=scope, syntax=syntax):
-            found[name] = (type_, place, body, build)
+    # Not by name: Packer runs each of those that are called the same (seen with 1.6.6 and 1.16.0).
+    found = [
+        (*source, build)
+        for build in blocks
+        if build.type == "build"
+        for source in _sources_of(build, sources, scope=scope, syntax=syntax)
+    ]
     if not found:
         mend = 'add build { sources = ["source.…"] }' if syntax == "hcl2" else 'add one to "builders"'
         raise UserError("the template builds nothing", where=template, mend=mend)
     data = _data_sources(blocks)
+    selected = _selected([name for name, *_ in found], only, syntax=syntax)
     return [
         Build(_builder(name, type_, place, body, scope=scope, data=data), body, within)
-        for name in _selected(list(found), only, syntax=syntax)
-        for type_, place, body, within in [found[name]]
+        for name, type_, place, body, within in found
+        if name in selected
     ]
 
 
@@ -134,8 +138,9 @@ def _find(reference: str, sources: Mapping[tuple[str, ...], Block], *, place: Pl
     return source
 
 
-def _selected(names: list[str], only: Mapping[str, Place], *, syntax: Format) -> list[str]:
-    """The names that `-only` selects: globs in HCL2, exact names in JSON templates."""
+def _selected(every: Sequence[str], only: Mapping[str, Place], *, syntax: Format) -> list[str]:
+    """The names that `-only` selects, each once: globs in HCL2, exact names in JSON templates."""
+    names = list(dict.fromkeys(every))
     if not only:
         return names
     for pattern, place in only.items():

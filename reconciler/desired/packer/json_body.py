@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from reconciler.desired.located import Located
 from reconciler.desired.packer.syntax import Attribute, Block, Body, Constant, Expression, Listing, Pairs
@@ -12,20 +12,28 @@ ReadText = Callable[[str, Place], Expression]
 """How a syntax finds expressions within a JSON string."""
 
 
-def body_of(value: Located, read_text: ReadText) -> Body:
+def body_of(value: Located, read_text: ReadText, *, any_case: bool = False) -> Body:
     """Read an object both ways: each member is an attribute, and one that holds objects is a block as well.
 
-    JSON doesn't tell the two apart; whoever asks for a name knows which one it is.
+    JSON doesn't tell the two apart; whoever asks for a name knows which one it is. With `any_case` the names of both
+    count in whatever case they are written.
     """
     if not isinstance(value.value, dict):
         return Body()
-    attributes = {name: attribute(name, member, read_text) for name, member in value.value.items()}
+    named = in_lower_case(value.value) if any_case else value.value
+    attributes = {name: attribute(name, member, read_text) for name, member in named.items()}
     blocks = [
-        Block(name, (), member.place, body_of(one, read_text))
-        for name, member in value.value.items()
+        Block(name, (), member.place, body_of(one, read_text, any_case=any_case))
+        for name, member in named.items()
         for one in objects(member)
     ]
     return Body(attributes, tuple(blocks))
+
+
+def in_lower_case(named: Mapping[str, Located]) -> dict[str, Located]:
+    """The members by names in lower case; of two that differ in case alone the one that is written so."""
+    others = {name.lower(): member for name, member in named.items()}
+    return {**others, **{name: member for name, member in named.items() if name in others}}
 
 
 def attribute(name: str, value: Located, read_text: ReadText) -> Attribute:

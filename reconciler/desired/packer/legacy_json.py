@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from reconciler.desired.complaints import did_you_mean
 from reconciler.desired.located import Located, shorten
-from reconciler.desired.packer.json_body import attribute, body_of, members, objects
+from reconciler.desired.packer.json_body import attribute, body_of, in_lower_case, members, objects
 from reconciler.desired.packer.json_file import read_json
 from reconciler.desired.packer.syntax import (
     Attribute,
@@ -43,15 +43,14 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
     if not isinstance(root.value, dict):
         raise UserError(f"a template is an object, found {root.kind()}", where=root.place, mend="write { … }")
     _refuse_unknown(root.value)
-    sensitive = _texts(root.value.get("sensitive-variables"))
-    blocks = [
-        _variable(name, value, is_sensitive=name in sensitive) for name, value in members(root.value.get("variables"))
-    ]
-    sources = list(_typed("source", root.value.get("builders")))
+    top = in_lower_case(root.value)
+    sensitive = _texts(top.get("sensitive-variables"))
+    blocks = [_variable(name, value, is_sensitive=name in sensitive) for name, value in members(top.get("variables"))]
+    sources = list(_typed("source", top.get("builders")))
     blocks += sources
     if sources:
-        blocks.append(Block("build", (), sources[0].place, _build(root.value, sources)))
-    blocks += _packer(root.value.get("min_packer_version"))
+        blocks.append(Block("build", (), sources[0].place, _build(top, sources)))
+    blocks += _packer(top.get("min_packer_version"))
     return SourceFile(path, Body({}, tuple(blocks)), calls_files=False)
 
 
@@ -113,14 +112,14 @@ def _variable(name: str, value: Located, *, is_sensitive: bool) -> Block:
 def _typed(kind: str, value: Located | None) -> Iterator[Block]:
     """Objects with a `type`, as blocks labelled with it; sources have their name for a second label."""
     for one in objects(value):
-        inner = one.value if isinstance(one.value, dict) else {}
+        inner = in_lower_case(one.value) if isinstance(one.value, dict) else {}
         type_ = inner.get("type")
         if type_ is None or not isinstance(type_.value, str):
             raise UserError('"type" is missing', where=one.place, mend="name the type of this builder or provisioner")
         name = inner.get("name")
         named = name.value if name is not None and isinstance(name.value, str) else type_.value
         labels = (type_.value, named) if kind == "source" else (type_.value,)
-        yield Block(kind, labels, one.place, body_of(one, read_engine_text))
+        yield Block(kind, labels, one.place, body_of(one, read_engine_text, any_case=True))
 
 
 def _build(root: dict[str, Located], sources: list[Block]) -> Body:

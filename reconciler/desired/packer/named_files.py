@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from reconciler.desired.mentions import folders_entered, mentioned
+from reconciler.desired.mentions import folders_entered, folders_taken, mentioned
 from reconciler.desired.packer.builders import Build
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
 from reconciler.desired.packer.possible import holds_unknown, parts_of, possible_texts, reads_files
@@ -90,6 +90,7 @@ _VARIABLES: Mapping[str, Use] = {
     "ANSIBLE_INVENTORY": "inventory",
     "ANSIBLE_ROLES_PATH": "roles",
 }
+_ENVIRONMENTS = frozenset({"env", "environment"})
 _FORGIVING = frozenset({"try", "can"})
 _CONDITION_AND_BRANCHES = 3
 _CHECKOUT_WORD = "/\1checkout"
@@ -215,7 +216,11 @@ def _of_arguments(type_: str, attributes: Sequence[Attribute], scope: Scope) -> 
         if use:
             yield from _of_attribute(attribute, scope, weight="optional", use=use)
             continue
-        found += [(attribute, text) for text in possible_texts(attribute.expression, scope)]
+        texts = [*possible_texts(attribute.expression, scope), *_assigned(attribute, scope)]
+        found += [(attribute, text) for text in texts]
+        # As one line: a word is a folder behind its option, or in an attribute that is called so.
+        line = f"{attribute.name}={' '.join(texts)}"
+        yield from _folders(attribute.name, line, attribute.place, [scope.path_cwd])
         if _may_be_a_file_argument(attribute, scope):
             yield Named(attribute.name, UNKNOWN, attribute.place, scope.path_cwd)
     bases = _bases([text for _, text in found], scope)
@@ -231,9 +236,22 @@ def _mentions(
     for text in map(_as_word, texts):
         for folder in folders_entered(text):
             yield from (Named(by, f"{_from_word(folder)}/", place, base, "mentioned") for base in bases)
+        yield from _folders(by, text, place, bases, use=use)
         for mention in mentioned(text):
             for base in (*bases, scope.path_root, CHECKOUT) if mention.anywhere else bases:
                 yield Named(by, _from_word(mention.path), place, base, "mentioned", use)
+
+
+def _folders(by: str, text: str, place: Place, bases: Sequence[str], *, use: Use = "") -> Iterator[Named]:
+    for folder in folders_taken(text):
+        yield from (Named(by, f"{folder}/", place, base, "mentioned", use) for base in bases)
+
+
+def _assigned(attribute: Attribute, scope: Scope) -> Iterator[str]:
+    """What a mapping sets in the environment, as it is written where that is a list: `NAME=value`."""
+    value = evaluate(attribute.expression, scope) if attribute.name in _ENVIRONMENTS else None
+    if isinstance(value, Mapping):
+        yield from (f"{name}={text}" for name, text in value.items() if isinstance(text, str))
 
 
 def _as_word(text: str) -> str:

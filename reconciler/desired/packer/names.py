@@ -25,14 +25,14 @@ def may_be_legacy(path: str) -> bool:
 
 def is_legacy(content: bytes, path: str) -> bool:
     """Whether a JSON file has `builders` at its top. False for anything that can't be read."""
-    if b'"builders"' not in content or len(content) > MAX_BYTES:
+    if b'"builders"' not in content.lower() or len(content) > MAX_BYTES:
         return False
     try:
         root = read_json(content, path)
     except UserError:
         # It says that it is one; the reader of templates reports what is wrong with it.
         return True
-    return isinstance(root.value, dict) and "builders" in root.value
+    return isinstance(root.value, dict) and "builders" in map(str.lower, root.value)
 
 
 def why_not_legacy(content: bytes) -> str:

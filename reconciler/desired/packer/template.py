@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from reconciler.desired.complaints import as_one
 from reconciler.desired.packer.artifacts import check_for_amis
@@ -27,6 +27,7 @@ from reconciler.desired.packer.top_level import (
 from reconciler.desired.packer.undeclared import circular, undeclared
 from reconciler.desired.packer.unfit import invalid, notes_on_unset, unfit, without_value
 from reconciler.desired.packer.variables import given_to, notes_on_own, read_variables, variable_values
+from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import Place, UserError
 from reconciler.model.template import GIVEN_TAGS, Reference, Template
 
@@ -69,7 +70,10 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     local_values = dict(attributes)
     variables = read_variables(blocks)
     ours = given_to(variables)
-    values = variable_values(blocks, setting.var_files, setting.variables, ours=ours, syntax=syntax)
+    # What source_ami is by itself is a source that the template names; in a build it is the pin.
+    values = variable_values(
+        blocks, setting.var_files, setting.variables, unknown=ours - {SOURCE_AMI}, syntax=syntax
+    )  # fmt: skip
     scope = Scope(
         values,
         {name: attribute.expression for name, attribute in local_values.items()},
@@ -82,7 +86,11 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     builds = read_builds(blocks, scope=scope, syntax=syntax, only=setting.only, template=Place(files[0].path))
     check_for_amis(builds, scope)
     steps = tuple(steps_that_run(builds, scope=scope, syntax=syntax))
-    named = tuple(named_files(files, builds, steps, scope=scope))
+    if SOURCE_AMI in ours:
+        passed = variable_values(blocks, setting.var_files, setting.variables, unknown=ours, syntax=syntax)
+        named = tuple(named_files(files, builds, steps, scope=replace(scope, variables=passed)))
+    else:
+        named = tuple(named_files(files, builds, steps, scope=scope))
     reads = read_references(named)
     required = read_requirements(blocks, builds, scope=scope, syntax=syntax)
     template = Template(

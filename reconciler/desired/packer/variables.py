@@ -78,13 +78,12 @@ def variable_values(
     var_files: Sequence[SourceFile],
     declared: Mapping[str, object],
     *,
-    ours: Collection[str] = (),
+    unknown: Collection[str] = (),
     syntax: Format = "hcl2",
 ) -> Mapping[str, object]:
     """What each variable is worth: declared in image.yaml, else by the last var file, else its default.
 
-    Each is converted to the variable's type, as Packer does. `ours`, which the controller passes at build time, are
-    UNKNOWN, but for `source_ami`: its default is a source of its own that the template names.
+    Each is converted to the variable's type, as Packer does. `unknown` are passed values that only a build has.
     """
     types: dict[str, Expression | None] = {}
     defaults: dict[str, Expression] = {}
@@ -101,7 +100,6 @@ def variable_values(
     for file in var_files:
         given.update({name: one.expression for name, one in file.body.attributes.items()})
     given.update(declared)
-    unknown = [name for name in ours if name != "source_ami"]
     return _Worth(types, defaults, given, unknown=unknown, syntax=syntax)
 
 

@@ -259,3 +259,39 @@ def test_aliases_of_aliases_are_not_followed_for_ever() -> None:
     assert [(one.keys, one.words) for one in found] == [
         (("a",), ("x",)), (("b",), ("c",)), (("d", "e"), ("f",)), (("g",), ("c",)), ((), ("h",)),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        'ansible_env_vars = ["ANSIBLE_ROLES_PATH=shared"]',
+        'ansible_env_vars = ["ANSIBLE_ROLES_PATH=/etc/roles:shared"]',
+        'roles_path = "shared"',
+        'collections_path = "shared"',
+        'ansible_env_vars = ["ANSIBLE_COLLECTIONS_PATH=shared"]',
+        'ansible_env_vars = ["ANSIBLE_FILTER_PLUGINS=shared"]',
+        'extra_arguments = ["-i", "shared"]',
+        'extra_arguments = ["--module-path", "shared"]',
+        'extra_arguments = ["-M", "shared", "-v"]',
+    ],
+)
+def test_a_folder_of_roles_or_of_anything_else_may_be_called_by_one_word(web: Read, arguments: str) -> None:
+    step = f'provisioner "ansible" {{\n    playbook_file = "site.yml"\n    {arguments}\n  }}'
+    files = {
+        "site.yml": "- hosts: all\n  roles: [web]\n",
+        "shared/web/tasks/main.yml": TASKS,
+        "shared/group_vars/all.yml": "a: 1\n",
+    }
+    fleet = web("packer: {working_dir: /}\n", COMPLETE.replace(STEP, f"\n  {STEP}\n  {step}\n"), files=files)
+    assert not fleet.problems, [str(one) for one in fleet.problems["web"]]
+    assert "shared/web/tasks/main.yml" in fleet.images["web"].input_paths
+
+
+def test_roles_that_a_mapping_of_the_environment_names_are_found(web: Read) -> None:
+    step = (
+        'provisioner "shell-local" {\n    env    = { ANSIBLE_ROLES_PATH = "shared" }\n'
+        '    inline = ["ansible-playbook site.yml"]\n  }'
+    )
+    files = {"site.yml": "- hosts: all\n  roles: [web]\n", "shared/web/tasks/main.yml": TASKS, "shared/x/a": ""}
+    fleet = web("packer: {working_dir: /}\n", COMPLETE.replace(STEP, f"\n  {STEP}\n  {step}\n"), files=files)
+    assert "shared/web/tasks/main.yml" in fleet.images["web"].input_paths

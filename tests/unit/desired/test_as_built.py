@@ -264,8 +264,8 @@ def test_a_child_is_read_as_no_record_tells_where_it_was_built(tree: MakeTree, f
 def test_a_new_file_elsewhere_that_the_template_reads_is_noticed(
     tree: MakeTree, hcl: str, written: str, yaml: str
 ) -> None:
-    uploads = f'variable "up" {{ default = "x" }}\n{hcl}build {{\n  sources = ["source.amazon-ebs.web"]\n'
-    uploads += f'  provisioner "file" {{\n    source      = "{written}"\n    destination = "/tmp"\n  }}\n}}\n'
+    step = f'  provisioner "file" {{\n    source      = "{written}"\n    destination = "/tmp"\n  }}\n}}\n'
+    uploads = 'variable "up" { default = "x" }\n' + hcl.removesuffix("}\n") + step
     files = {
         YAML: f"{DECLARED.splitlines()[0]}\nregions: [us-east-1]\npacker:\n{yaml}",
         TEMPLATE: uploads,

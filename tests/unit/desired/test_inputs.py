@@ -485,6 +485,40 @@ def test_of_a_folder_that_a_command_works_in_all_counts(web: Read) -> None:
     ]  # fmt: skip
 
 
+AT_THE_ROOT = "packer: {working_dir: /}\n"
+"""Outside of the image's folder, so that a folder there is an input only where something means it."""
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "tar czf /tmp/app.tgz app",
+        "set -e; sudo tar -czf /tmp/app.tgz -- app",
+        "cp -r app /tmp/x && echo done",
+        "for one in app other; do scp -r $one host:; done",
+        "docker build -t web app",
+        "ansible-playbook -i app site.yml",
+        "ansible-playbook --inventory=app site.yml",
+        "ANSIBLE_LIBRARY=app ansible-playbook site.yml",
+        "export SOURCE_DIR=app",
+    ],
+)
+@pytest.mark.parametrize("by_script", [False, True], ids=["written", "in a script"])
+def test_a_folder_that_is_called_by_a_mere_word_counts_where_a_command_means_one(
+    web: Read, command: str, *, by_script: bool
+) -> None:
+    step = 'script = "desired/web/run.sh"' if by_script else f"inline = [{json.dumps(command)}]"
+    files = {"app/a/b": "", "desired/web/run.sh": f"#!/bin/sh\n{command}\n", "site.yml": "- hosts: all\n"}
+    template = steps(f'provisioner "shell-local" {{ {step} }}')
+    assert "../../app/a/b" in inputs(web(AT_THE_ROOT, template, files=files))
+
+
+@pytest.mark.parametrize("command", ["echo app", "systemctl restart app", "npm run app", "docker run app", "app -v x"])
+def test_a_word_that_happens_to_be_a_folders_name_is_a_word(web: Read, command: str) -> None:
+    template = steps(f'provisioner "shell-local" {{ inline = ["{command}"] }}')
+    assert inputs(web(AT_THE_ROOT, template, files={"app/a/b": ""})) == ["web.pkr.hcl"]
+
+
 def test_a_command_that_names_the_folder_around_the_image_is_noted(web: Read) -> None:
     template, files = steps('provisioner "shell-local" { inline = ["make -C ../.. stage"] }'), {"Makefile": ""}
     (note,) = web("", template, files=files).images["web"].notes

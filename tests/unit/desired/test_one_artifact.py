@@ -95,3 +95,33 @@ def test_builders_of_a_json_template_are_refused_alike(read: Read) -> None:
     )
     assert "b runs beside a, and an image is one artifact" in problem
     assert "packer: {template: /desired/web/t.json, only: [b]}" in problem
+
+
+TWICE = {
+    "named twice in one build": 'build { sources = ["source.amazon-ebs.a", "source.amazon-ebs.a"] }\n',
+    "in two builds without a name": 'build { sources = ["source.amazon-ebs.a"] }\n' * 2,
+    "another source under its name": (
+        'build {\n  sources = ["source.amazon-ebs.a"]\n  source "amazon-ebs.b" {\n    name = "a"\n  }\n}\n'
+    ),
+}
+
+
+@pytest.mark.parametrize("builds", TWICE.values(), ids=TWICE)
+def test_builds_of_one_name_are_as_many_artifacts_although_packer_tells_of_one(web: Read, builds: str) -> None:
+    (problem,) = problems(web("", builds + A + B))
+    assert "amazon-ebs.a runs a second time, and an image is one artifact" in problem
+
+
+def test_build_blocks_with_names_are_told_apart_as_the_hint_says(web: Read) -> None:
+    block = 'build {{\n  name    = "{0}"\n  sources = ["source.amazon-ebs.a"]\n}}\n'
+    blocks = block.format("x") + block.format("y")
+    assert problems(web("packer: {only: [x.amazon-ebs.a]}", blocks + A)) == []
+
+
+def test_the_steps_of_each_build_of_a_name_are_its_inputs(web: Read) -> None:
+    # A null builder leaves nothing, so that it may run as often as it likes.
+    null = 'source "null" "n" {\n  communicator = "none"\n}\nbuild { sources = ["source.amazon-ebs.a"] }\n'
+    build = 'build {{\n  sources = ["source.null.n"]\n  provisioner "shell-local" {{ script = "../../{0}.sh" }}\n}}\n'
+    files = {"first.sh": "", "second.sh": ""}
+    fleet = web("", A + null + build.format("first") + build.format("second"), files=files)
+    assert {"first.sh", "second.sh"} <= {*fleet.images["web"].input_paths}

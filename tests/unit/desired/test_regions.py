@@ -64,3 +64,47 @@ def test_in_json_the_regions_may_be_one_text(read: Read, value: str, regions: tu
     builder = {"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0abc", "ami_regions": "{{user `more`}}"}
     template = json.dumps({"variables": {"more": value}, "builders": [builder]})
     assert image(read({"desired/web/t.json": template})).regions == regions
+
+
+REGIONAL = """\
+variable "aws_region" {{ {default} }}
+variable "run_tags" {{ type = map(string) }}
+variable "source_ami" {{ default = "" }}
+locals {{
+  amis  = {{ us-east-1 = "ami-0aaa", eu-west-1 = "ami-0bbb" }}
+  place = var.aws_region
+}}
+source "amazon-ebs" "a" {{
+  region     = local.place
+  source_ami = {source}
+}}
+build {{
+  sources = ["source.amazon-ebs.a"]
+  provisioner "shell" {{ script = "../../regions/${{local.place}}.sh" }}
+  provisioner "shell" {{ script = var.source_ami == "" ? "../../without.sh" : "../../with.sh" }}
+}}
+"""
+SCRIPTS = {"regions/us-east-1.sh": "", "regions/eu-west-1.sh": "", "with.sh": "", "without.sh": ""}
+
+
+@pytest.mark.parametrize("default", ['default = "us-east-1"', "type = string"])
+def test_what_a_template_makes_of_its_region_is_made_of_the_one_that_is_passed(web: Read, default: str) -> None:
+    template = REGIONAL.format(default=default, source="local.amis[local.place]")
+    found = image(web("regions: [eu-west-1, us-east-1]", template, files=SCRIPTS))
+    assert "regions/eu-west-1.sh" in found.input_paths
+    assert "regions/us-east-1.sh" not in found.input_paths
+    assert found.source is not None
+    assert found.source.ami is not None
+    assert found.source.ami.id == "ami-0bbb"
+
+
+def test_a_region_that_is_set_in_image_yaml_is_the_one_that_counts(web: Read) -> None:
+    template = REGIONAL.format(default='default = "us-east-1"', source="local.amis[local.place]")
+    yaml = "regions: [eu-west-1]\npacker: {variables: {aws_region: eu-west-1}}"
+    assert "regions/eu-west-1.sh" in image(web(yaml, template, files=SCRIPTS)).input_paths
+
+
+def test_a_build_is_given_a_source_so_that_files_for_the_case_without_one_may_not_be_the_ones(web: Read) -> None:
+    found = image(web("", REGIONAL.format(default='default = "us-east-1"', source='"ami-0abc"'), files=SCRIPTS))
+    assert {"with.sh", "without.sh"} <= {*found.input_paths}
+    assert any("what script names is only known to Packer" in note for note in found.notes)

@@ -141,13 +141,13 @@ def test_a_dynamic_block_whose_list_is_not_known_leaves_the_source_to_packer(web
 
 def test_files_that_loops_and_dynamic_blocks_name_are_read(web: Read) -> None:
     more = (
-        'build {\n  sources = ["source.amazon-ebs.web"]\n'
         '  provisioner "shell" { scripts = [for s in ["a", "b"] : "../shared/${s}.sh"] }\n'
         '  dynamic "provisioner" {\n    labels   = ["shell"]\n    for_each = ["c"]\n'
         '    content { script = "../shared/${provisioner.value}.sh" }\n  }\n}\n'
     )
     files = {f"desired/shared/{name}.sh": "" for name in "abc"}
-    fleet = web("packer: {inputs: [../shared]}\n", on('source_ami = "ami-0123"', more), files=files)
+    template = on('source_ami = "ami-0123"').removesuffix("}\n") + more
+    fleet = web("packer: {inputs: [../shared]}\n", template, files=files)
     read = {reference.path for reference in image(fleet).template.references}
     assert read == {f"desired/shared/{name}.sh" for name in "abc"}
 
@@ -258,6 +258,20 @@ def test_a_key_that_packer_refuses_in_a_json_template_is_refused(
     builders = [{"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0123"}]
     text = json.dumps({"_why": "a comment", "description": "x", "builders": builders, **root})
     assert expected in problem(read({"desired/web/t.json": text}))
+
+
+def test_keys_of_a_json_template_count_in_whatever_case_they_are_written(read: Read) -> None:
+    chosen = {"Filters": {"name": "Debian-*"}, "Owners": ["136693071363"], "Most_Recent": True}
+    builder = {"Type": "amazon-ebs", "Name": "Web", "Region": "us-east-1", "Source_AMI_Filter": chosen}
+    template = {
+        "Variables": {"Step": "setup"},
+        "Builders": [builder],
+        "Provisioners": [{"type": "shell", "Script": "../../{{user `Step`}}.sh"}],
+    }
+    found = image(read({"desired/web/t.json": json.dumps(template), "setup.sh": ""}))
+    assert [one.name for one in found.template.builders] == ["Web"]
+    assert found.source.ami.name == "Debian-*"
+    assert "setup.sh" in found.input_paths
 
 
 def test_the_value_of_a_builders_name_is_what_only_selects(read: Read) -> None:
