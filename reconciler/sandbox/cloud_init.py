@@ -12,7 +12,7 @@ import time
 
 import yaml
 
-from reconciler.sandbox.machine import Machine
+from reconciler.sandbox.machine import HOST_ENVIRONMENT, Machine
 
 _STAGES = ("init-local", "init", "modules-config", "modules-final")
 _SOURCE = "DataSourceEc2Local"
@@ -66,4 +66,6 @@ def _inside(machine: Machine, script: str, *arguments: str) -> subprocess.Comple
     command = machine.command(
         ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-ec", script, "sh", *arguments]
     )
-    return subprocess.run(command, cwd="/", stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return subprocess.run(
+        command, cwd="/", env=HOST_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+    )

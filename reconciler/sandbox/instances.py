@@ -9,7 +9,7 @@ from reconciler.model.errors import UserError
 from reconciler.sandbox import cloud_init
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.logins import Logins
-from reconciler.sandbox.machine import Machine
+from reconciler.sandbox.machine import HOST_ENVIRONMENT, Machine
 from reconciler.sandbox.ssh import SecureShell
 from reconciler.sandbox.storage import Chain, Storage
 
@@ -47,7 +47,7 @@ class Instances:
 
     def start(self, instance_id: str, *, address: str | None) -> None:
         """Start an instance; an SSH client can connect when this returns."""
-        machine = Machine(self._storage.mount_disk(instance_id))
+        machine = Machine(self._storage.mount_disk(instance_id), system=self._storage.system)
         machine.say(f"sandbox: {instance_id} starts")
         logins = Logins(machine, public_key=self._keys[instance_id])
         self._running[instance_id] = _Running(machine, address, logins)
@@ -69,10 +69,12 @@ class Instances:
         self._storage.keep_image(place, base)
         self._storage.add_disk(place, place)
         try:
-            machine = Machine(self._storage.mount_disk(place))
+            machine = Machine(self._storage.mount_disk(place), system=self._storage.system)
             try:
                 inside = machine.command(["env", "-i", *_ROOTS_OWN, "/bin/sh", "-ec", command])
-                ran = subprocess.run(inside, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+                ran = subprocess.run(
+                    inside, env=HOST_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False
+                )
             finally:
                 machine.stop()
             if ran.returncode != 0:

@@ -2,6 +2,9 @@
 
 The instance has its own process, hostname and IPC namespaces. So `kill`, `pkill` and `reboot` inside it
 reach nothing on the host, and stopping it ends everything it ever started. The network is the host's: apt needs it.
+Nor does /proc tell of the host: every process starts with an environment of ours, and process 1 has the sandbox's own
+Debian as its root. Not the instance's root, as then it would not be a chroot to systemctl, which would try to start
+what it now leaves alone.
 """
 
 from __future__ import annotations
@@ -16,13 +19,15 @@ from pathlib import Path
 
 from reconciler.sandbox import kernel
 
+HOST_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+"""For finding nsenter and the like on the host. Whatever starts in an instance starts with it, and root can read it."""
+
 # Process 1 of the instance. It collects orphans, and ends, with the instance, when our end of its stdin closes,
 # even if we were killed. `mount -n`, as mount would note what it did in the host's /run.
 _INIT = """
 mount -n -t proc proc "$1/proc" && mount -n -o bind,ro "$1/proc/sys" "$1/proc/sys" && hostname instance && echo up
-exec 3<&0
-cat <&3 >/dev/null &
-wait $!
+exec 3>/dev/null
+exec chroot "$2" /usr/bin/env -i /bin/sh -c '/bin/cat >&3; exit'
 """
 
 # What would reach past the instance to the host: its clock, its kernel's modules, its network, its power button.
@@ -44,12 +49,16 @@ _LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "f
 class Machine:
     """A started instance."""
 
-    def __init__(self, root: Path) -> None:
-        """Start the instance whose disk is mounted on `root`."""
+    def __init__(self, root: Path, *, system: Path) -> None:
+        """Start the instance whose disk is mounted on `root`. `system` is the Debian that all stand on."""
         self.root = root
         _furnish(root)
         self._init = subprocess.Popen(
-            ["unshare", "--pid", "--uts", "--ipc", "--fork", "--kill-child", "sh", "-c", _INIT, "sh", str(root)],
+            [
+                *("unshare", "--pid", "--uts", "--ipc", "--fork", "--kill-child"),
+                *("sh", "-c", _INIT, "sh", str(root), str(system)),
+            ],
+            env=HOST_ENVIRONMENT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -15,12 +15,10 @@ import termios
 import asyncssh
 
 from reconciler.sandbox.logins import Login
-from reconciler.sandbox.machine import Machine
+from reconciler.sandbox.machine import HOST_ENVIRONMENT, Machine
 
 _SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 _CHUNK = 64 * 1024
-# For finding nsenter and the like on the host; the command inside starts with Login.environment.
-_HOST_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 # How long a command whose client has gone may take to end itself.
 _GRACE_SECONDS = 2.0
 
@@ -32,7 +30,7 @@ async def run(process: asyncssh.SSHServerProcess[bytes], machine: Machine, login
         child = await asyncio.create_subprocess_exec(
             *arguments,
             cwd="/",
-            env=_HOST_ENVIRONMENT,
+            env=HOST_ENVIRONMENT,
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -45,7 +43,7 @@ async def run(process: asyncssh.SSHServerProcess[bytes], machine: Machine, login
         _resize(ours, process.term_size)
         # setsid, as the command's session needs the terminal as its controlling one.
         child = await asyncio.create_subprocess_exec(
-            "setsid", "--ctty", *arguments, cwd="/", env=_HOST_ENVIRONMENT, stdin=theirs, stdout=theirs, stderr=theirs
+            "setsid", "--ctty", *arguments, cwd="/", env=HOST_ENVIRONMENT, stdin=theirs, stdout=theirs, stderr=theirs
         )
         os.close(theirs)
         pumps = [_from_terminal(ours, process.stdout)]

@@ -141,7 +141,11 @@ def _archive() -> list[str]:
 
 def _make_folder(folder: Path) -> None:
     try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        # For its owner alone to write, whatever the umask: Packer's part of the cache is beside it, and is run.
+        for parent in reversed(folder.parents):
+            if not parent.exists():
+                parent.mkdir(exist_ok=True, mode=0o755)
+        folder.mkdir(exist_ok=True, mode=0o700)
     except OSError as error:
         raise UserError(
             f"{folder} can't be made: {error.strerror}", mend="name another folder for caches: XDG_CACHE_HOME"
@@ -221,6 +225,7 @@ def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tel
         cwd="/",
         env=_environment(),
         start_new_session=True,
+        umask=0o022,  # what package scripts make is as on any Debian
         pass_fds=[lock],  # so that the draft of one who was killed is not swept while it is still written
     )
     said: deque[str] = deque(maxlen=200)

@@ -10,6 +10,7 @@ import fcntl
 import json
 import os
 import pwd
+import shlex
 import shutil
 import stat
 import tempfile
@@ -45,9 +46,21 @@ def made_folder(folder: Path) -> Path:
         UserError: it cannot be made, or somebody else could write to it.
     """
     with told_plainly(folder):
-        folder.mkdir(mode=0o755, parents=True, exist_ok=True)
+        make_folders(folder)
     refuse_foreign(folder)
     return folder
+
+
+def make_folders(folder: Path) -> None:
+    """Make a folder, and what it is in, for their owner alone to write: the umask of many systems lets a group, too.
+
+    Raises:
+        OSError: as `mkdir`.
+    """
+    missing = [one for one in (folder, *folder.parents) if not one.exists()]
+    for one in reversed(missing):
+        one.mkdir(mode=0o755, exist_ok=True)
+    folder.mkdir(exist_ok=True)  # for the error where a file is in its place
 
 
 def refuse_foreign(path: Path) -> None:
@@ -58,8 +71,10 @@ def refuse_foreign(path: Path) -> None:
             raise UserError(f"{path} belongs to {_name(found.st_uid)}: nothing in it is run",
                             mend=(f"remove it, {_ELSEWHERE}",))  # fmt: skip
         if stat.S_ISLNK(found.st_mode) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-            what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else "may be written by others"
-            raise UserError(f"{path} {what}: nothing in it is run", mend=(f"remove it, {_ELSEWHERE}",))
+            link = stat.S_ISLNK(found.st_mode)
+            what = "is a symbolic link" if link else "may be written by others"
+            hint = f"remove it, {_ELSEWHERE}" if link else f"`chmod go-w {shlex.quote(str(path))}`, {_ELSEWHERE}"
+            raise UserError(f"{path} {what}: nothing in it is run", mend=hint)
         if path.name == "reconciler":
             return
         path = path.parent
@@ -95,7 +110,7 @@ def locked(folder: Path, *, tell: Tell | None = None, cancelled: threading.Event
         Transient: `cancelled` was set meanwhile.
     """
     with told_plainly(folder):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folders(folder)
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         while not _lock(descriptor):
@@ -138,6 +153,7 @@ def made_entry(folder: Path, entry: str, program: str) -> Iterator[Path]:
         (made / program).chmod(0o755)
         note = {"digest": program_digest(str(made / program))}
         (made / _NOTE).write_text(json.dumps(note) + "\n", encoding="utf-8")
+        (made / _NOTE).chmod(0o644)
         made.chmod(0o755)
         if (folder / entry).exists():
             with unfinished(folder) as old:

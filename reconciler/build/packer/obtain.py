@@ -12,7 +12,16 @@ from typing import Literal
 
 from reconciler.build.packer.archive import archive_has, install
 from reconciler.build.packer.binary import PROGRAM, Binary, candidates, entry_of, examine, find
-from reconciler.build.packer.cache import Tell, cache_folder, locked, made_entry, made_folder, unfinished
+from reconciler.build.packer.cache import (
+    Tell,
+    cache_folder,
+    locked,
+    made_entry,
+    made_folder,
+    make_folders,
+    told_plainly,
+    unfinished,
+)
 from reconciler.build.packer.diagnosis import cause
 from reconciler.build.packer.modules import Module, build
 from reconciler.build.packer.plugins import Plugin, installed_plugins, plugin_folder
@@ -193,12 +202,13 @@ def _install_plugin(binary: Binary, name: str, folder: Path, environment: Mappin
 
 def _publish(laid_out: Path, folder: Path) -> None:
     """Move plugins to where they are looked for, each program before its checksum, without which it does not count."""
-    for file in sorted((one for one in laid_out.rglob("*") if one.is_file()), key=lambda one: len(one.name)):
-        target = folder / file.relative_to(laid_out)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        beside = target.with_name(f".{target.name}")  # the folder may be on another disk
-        shutil.copy2(file, beside)
-        beside.replace(target)
+    with told_plainly(folder):
+        for file in sorted((one for one in laid_out.rglob("*") if one.is_file()), key=lambda one: len(one.name)):
+            target = folder / file.relative_to(laid_out)
+            make_folders(target.parent)
+            beside = target.with_name(f".{target.name}")  # the folder may be on another disk
+            shutil.copy2(file, beside)
+            beside.replace(target)
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> str:

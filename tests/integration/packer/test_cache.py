@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,36 @@ def test_what_others_may_write_is_refused(cache: Path, what: str) -> None:
 
     with pytest.raises(UserError, match=f"^{path} may be written by others: nothing in it is run"):
         found(cache)
+
+
+@pytest.fixture
+def generous() -> Iterator[None]:
+    """The umask that users of Ubuntu have: what they make, their group may write."""
+    before = os.umask(0o002)
+    yield
+    os.umask(before)
+
+
+@pytest.mark.usefixtures("generous")
+def test_what_is_made_where_a_group_may_write_by_default_is_its_owners_alone(tmp_path: Path) -> None:
+    cache = cache_folder({"XDG_CACHE_HOME": str(tmp_path / "caches")})
+    assert cache is not None
+
+    kept = keep(made_folder(cache))
+    with locked(cache / "plugins"):
+        made_folder(cache / "plugins")
+
+    assert found(cache) == kept
+    assert not [path for path in (tmp_path / "caches").rglob("*") if path.stat().st_mode & 0o022]
+
+
+def test_a_folder_that_a_group_may_write_is_refused_with_the_command_that_mends_it(cache: Path) -> None:
+    cache.parent.chmod(0o775)
+
+    with pytest.raises(UserError, match=f"^{cache.parent} may be written by others") as caught:
+        made_folder(cache)
+
+    assert caught.value.mend == (f"`chmod go-w {cache.parent}`, or set XDG_CACHE_HOME to a folder of yours",)
 
 
 def test_a_link_to_somewhere_else_is_refused(cache: Path, tmp_path: Path) -> None:

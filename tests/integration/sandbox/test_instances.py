@@ -140,6 +140,23 @@ def test_the_hosts_people_and_work_are_not_inside(instance: Instance, tmp_path: 
     assert instance.says("sudo ls /root /mnt /srv", user="root").split() == ["/mnt:", "/root:", "/srv:"]
 
 
+def test_the_processes_inside_tell_nothing_of_the_host(instance: Instance, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("of the host")
+
+    told = instance.says("cat /proc/[0-9]*/environ | tr '\\0' '\\n'", user="root").splitlines()
+
+    ours = {"HOME", "LANG", "LOGNAME", "OLDPWD", "PATH", "PWD", "SHELL", "SHLVL", "USER", "_"}
+    assert {line.partition("=")[0] for line in told} <= ours
+    assert instance.says("cat /proc/1/environ", user="root") == ""
+    assert instance.run(f"ls /proc/[0-9]*/root{tmp_path}", user="root").returncode != 0
+    assert instance.says("cut -d ' ' -f 2 /proc/1/mounts", user="root") == "/"
+
+
+def test_a_service_is_left_alone_as_in_any_chroot(instance: Instance) -> None:
+    assert instance.run("systemctl start ssh", user="root").returncode == 0
+    assert instance.run("ischroot", user="root").returncode == 0
+
+
 def test_nothing_that_the_host_has_or_gets_shows_inside(
     instance: Instance, launched: Start, planted: dict[str, Path]
 ) -> None:

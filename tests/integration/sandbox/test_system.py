@@ -173,6 +173,20 @@ def test_a_root_that_others_can_write_is_not_run(cache: Path, tmp_path: Path, mo
         made()
 
 
+def test_no_group_may_write_what_is_made_whatever_the_umask(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(_MAKES, tmp_path, monkeypatch)
+    before = os.umask(0o002)
+
+    try:
+        made()
+    finally:
+        os.umask(before)
+
+    assert [folder.stat().st_mode & 0o022 for folder in (cache, cache.parent, cache.parent.parent)] == [0, 0, 0]
+
+
 def test_a_missing_mmdebstrap_is_named_with_its_package(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
