@@ -128,9 +128,7 @@ def _failed(
 
 
 def _tail(failing: Failing) -> tuple[str, ...]:
-    """The last lines with Packer's error at their end, unless the provisioner's own words say it."""
-    if failing.provisioner is not None and failing.tail:
-        return failing.tail
+    """The last lines with Packer's error at their end: a script may end without a word, or be cut off in the middle."""
     told = set(failing.tail)
     error = [line for line in failing.error.splitlines() if line.strip() and line not in told]
     return (*failing.tail, *error)[-TAIL:]

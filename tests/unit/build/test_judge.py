@@ -62,9 +62,27 @@ def test_a_failed_provisioner_is_named_with_its_script_from_the_root(request_: B
     error = failure(request_, Exit(1, 72.9), Outcome(1, failures=(failing,), artifacts=(AMI,)))
 
     assert str(error) == 'build failed in provisioner "shell" (desired/web/setup.sh), 1:12 in'
-    assert error.tail == ("a", "b")
+    assert error.tail == ("a", "b", "exit status 1")
     assert error.seconds == 72
     assert [artifact.id for artifact in error.artifacts] == ["ami-1"]
+
+
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        (("Provisioning with shell script: setup.sh",), "Script exited with non-zero exit status: 9."),
+        (("Uploading a.conf => /etc/a.conf",), "Upload failed: scp: /etc/a.conf: Permission denied"),
+        (("a", "b"), "Script disconnected unexpectedly. If you expected that, add expect_disconnect = true"),
+    ],
+)
+def test_what_packer_says_of_a_provisioner_stands_at_the_end(
+    request_: BuildRequest, last: tuple[str, ...], said: str
+) -> None:
+    failing = Failing("amazon-ebs.web", said, Provisioner("shell", None), last)
+    assert failure(request_, Exit(1, 1.0), Outcome(1, failures=(failing,))).tail == (*last, said)
+
+    told_already = Failing("amazon-ebs.web", said, Provisioner("shell", None), (*last, said))
+    assert failure(request_, Exit(1, 1.0), Outcome(1, failures=(told_already,))).tail == (*last, said)
 
 
 def test_a_path_into_the_export_is_one_of_the_repository(request_: BuildRequest) -> None:
