@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from reconciler.desired.packer.builders import Format
 from reconciler.desired.packer.evaluate import Scope, evaluate, value_of
@@ -11,9 +12,13 @@ from reconciler.desired.packer.language.outcome import Refused, Undecided
 from reconciler.desired.packer.language.type_words import read_type
 from reconciler.desired.packer.language.types import DYNAMIC, Type, object_of, tuple_of
 from reconciler.desired.packer.language.values import Unknown, Value, from_plain, type_of
+from reconciler.desired.packer.legacy_json import read_engine_text
 from reconciler.desired.packer.syntax import EXPRESSIONS, Attribute, Block, Constant, Expression, SourceFile
 from reconciler.desired.packer.value import UNKNOWN
+from reconciler.model.errors import Place
 from reconciler.model.template import GIVEN_TAGS, GIVEN_TEXTS, Variable
+
+_NOWHERE = Place("")
 
 
 def nothing() -> Scope:
@@ -80,10 +85,13 @@ def variable_values(
     *,
     unknown: Collection[str] = (),
     syntax: Format = "hcl2",
+    root: str = "",
+    cwd: str = "",
 ) -> Mapping[str, object]:
     """What each variable is worth: declared in image.yaml, else by the last var file, else its default.
 
-    Each is converted to the variable's type, as Packer does. `unknown` are passed values that only a build has.
+    Each is converted to the variable's type, as Packer does. `unknown` are passed values that only a build has. `root`
+    and `cwd` are the template's folder and Packer's, which those of a JSON template may name.
     """
     types: dict[str, Expression | None] = {}
     defaults: dict[str, Expression] = {}
@@ -100,7 +108,9 @@ def variable_values(
     for file in var_files:
         given.update({name: one.expression for name, one in file.body.attributes.items()})
     given.update(declared)
-    return _Worth(types, defaults, given, unknown=unknown, syntax=syntax)
+    # Variables of a JSON template may be made of each other and of the two paths; of those of HCL none knows another.
+    within = Scope({}, {}, path_root=root, path_cwd=cwd) if syntax == "json" else None
+    return _Worth(types, defaults, given, unknown=unknown, within=within)
 
 
 class _Worth(Mapping[str, object]):
@@ -113,14 +123,14 @@ class _Worth(Mapping[str, object]):
         given: Mapping[str, object],
         *,
         unknown: Iterable[str],
-        syntax: Format,
+        within: Scope | None,
     ) -> None:
         self._types = types
         self._defaults = defaults
         self._given = given
         self._known: dict[str, object] = dict.fromkeys(unknown, UNKNOWN)
-        # Variables of a JSON template may be made of each other; of those of HCL none knows another.
-        self._scope = nothing() if syntax == "hcl2" else Scope(self, {}, path_root="", path_cwd="")
+        self._scope = replace(within, variables=self) if within is not None else nothing()
+        self._renders = within is not None
 
     def __getitem__(self, name: str) -> object:
         if name not in self._known:
@@ -139,11 +149,16 @@ class _Worth(Mapping[str, object]):
     def _found(self, name: str) -> Value:
         type_, default, given = self._types[name], self._defaults.get(name), self._given.get(name)
         try:
-            found = _as_value(default if given is None else given, self._scope)
+            found = _as_value(default if given is None else self._rendered(given), self._scope)
             wanted = read_type(type_) if type_ is not None else _type_of_default(default, self._scope)
             return convert(found, wanted)
         except (Refused, Undecided) as error:
             return Unknown(str(error))
+
+    def _rendered(self, given: object) -> object:
+        """What is given to a variable of a JSON template is rendered, as its default is (seen: 1.6.6, 1.16.0)."""
+        text = given.value if isinstance(given, Constant) else given
+        return read_engine_text(text, _NOWHERE) if self._renders and isinstance(text, str) else given
 
 
 def _as_value(value: object, scope: Scope) -> Value:

@@ -652,6 +652,25 @@ def test_in_json_a_step_is_limited_by_the_builder_s_name(read: Read) -> None:
     assert inputs(fleet) == ["../a.sh", "../c.sh", "t.json"]
 
 
+def test_in_json_the_two_paths_may_be_in_a_variable_wherever_it_gets_its_value(read: Read) -> None:
+    template = {
+        "variables": {"own": "{{template_dir}}/../own", "more": "{{user `own`}}/more", "file": "?", "said": "?"},
+        "builders": [{"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0abc"}],
+        "provisioners": [
+            {"type": "shell", "scripts": [f"{{{{user `{name}`}}}}/x.sh" for name in ("own", "more", "file", "said")]}
+        ],
+    }
+    fleet = read({
+        "desired/web/image.yaml": (
+            "packer: {working_dir: /, var_files: [v.json], variables: {said: '{{pwd}}/desired/said'}}"
+        ),
+        "desired/web/t.json": json.dumps(template),
+        "desired/web/v.json": json.dumps({"file": "{{template_dir}}/../file"}),
+        **{f"desired/{folder}/x.sh": "" for folder in ("own", "own/more", "file", "said")},
+    })  # fmt: skip
+    assert inputs(fleet) == ["../file/x.sh", "../own/more/x.sh", "../own/x.sh", "../said/x.sh", "t.json", "v.json"]
+
+
 @pytest.mark.parametrize(
     ("source", "where", "expected"),
     [
