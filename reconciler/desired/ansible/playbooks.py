@@ -42,6 +42,9 @@ _NAMES_FILES = _INCLUDES_TASKS | {
     "with_first_found", "with_file", "with_filetree", "with_template", "paths",
 }  # fmt: skip
 _FOLDERS = frozenset({"src", "dir", "with_filetree", "paths"})
+_TEMPLATE = ".j2"
+_DRAWN_IN = re.compile(rb"\{%[-+ \t]*(?:include|import|from|extends)\b([^%\n]*)")
+_QUOTED = re.compile(rb"""'([^'"{}]+)'|"([^'"{}]+)\"""")
 _PATTERN = re.compile(r"[*?]|\[.+\]")
 _MOST_COMPUTED = 4
 """Computed parts of a name of which the rest still tells something."""
@@ -150,6 +153,9 @@ def _playbook(path: str, reading: _Reading) -> None:
 
 
 def _read(source: _Source, reading: _Reading) -> None:
+    if source.path.endswith(_TEMPLATE):
+        _template(source, reading)
+        return
     sayings = reading.contents.kept(source.path, sayings_of)
     if sayings is None:
         # What can't be read here is either no YAML, which Ansible refuses, or stranger than ours: all of it counts.
@@ -171,6 +177,16 @@ def _read(source: _Source, reading: _Reading) -> None:
                     _playbook(path, reading)
                 else:
                     _take(path, source, reading)
+
+
+def _template(source: _Source, reading: _Reading) -> None:
+    """What a template of Jinja includes, which is looked for where the template is, and where any other would be."""
+    bases = dict.fromkeys([folder_of(source.path), source.playbook_folder])
+    places = (one for base in bases for one in (base, posixpath.join(base, "templates")))
+    named = [name for tag in _DRAWN_IN.findall(reading.contents.read(source.path)) for name in _QUOTED.findall(tag)]
+    for place in places:
+        for name in named:
+            _take(posixpath.join(place, b"".join(name).decode(errors="replace")), source, reading)
 
 
 def _is_role(said: Said) -> bool:
@@ -226,6 +242,8 @@ def _take(path: str, source: _Source, reading: _Reading, *, read: bool = True) -
     real = _inside(path, reading)
     for file in reading.contents.at(posixpath.normpath(path)) if real is not None else ():
         reading.found[file] = None
+        if source.role is None and file.endswith(_TEMPLATE):
+            reading.waiting.append(_Source(file, source.playbook_folder))
         if not read or not file.endswith(YAML):
             continue
         if _NOT_READ.isdisjoint(file[len(real or "") :].split("/")[1:-1]):
