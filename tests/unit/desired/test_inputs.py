@@ -478,6 +478,14 @@ def test_of_a_name_that_is_computed_the_folder_counts_that_it_could_come_from(we
     assert inputs(web("", template, files=files)) == ["../shared/x.sh", "../shared/y/z.sh", "web.pkr.hcl"]
 
 
+def test_of_a_local_that_is_not_known_the_texts_count_that_it_is_made_of(web: Read) -> None:
+    made = 'locals {\n  folder = "../shared/${var.stage}"\n  script = "${local.folder}/x.sh"\n}\n'
+    stage = 'variable "stage" { default = env("X") }\n'
+    template = steps('provisioner "shell" { scripts = [local.script, "${local.folder}/y.sh"] }') + made + stage
+    files = {"desired/shared/prod/x.sh": "", "desired/other/a.sh": ""}
+    assert inputs(web("", template, files=files)) == ["../shared/prod/x.sh", "web.pkr.hcl"]
+
+
 def test_of_a_folder_that_a_command_works_in_all_counts(web: Read) -> None:
     template = steps('provisioner "shell-local" { inline = ["cd ../shared", "make"] }')
     assert inputs(web("", template, files={"desired/shared/Makefile": "", "desired/shared/a/b": ""})) == [
