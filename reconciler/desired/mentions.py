@@ -18,6 +18,7 @@ _HERE = re.compile(r"\$\((?:pwd|PWD)\)|`pwd`|\$PWD\b|\$\{PWD\}|%CD%")
 # The innermost first, so that `$(cd "$(dirname "$0")" && pwd)` is one computed beginning in the end.
 _COMPUTED = re.compile(r"\$\(([^()]*)\)|\$\{[^{}]*\}|`([^`]*)`|\$\w+|\$[@*#?!-]")
 _MARK = "\0"
+_QUOTED = re.compile(r"""'([^'\n]*[ \t][^'\n]*)'|"([^"\n]*[ \t][^"\n]*)\"""")
 _BETWEEN = re.compile(r"[\s'\"`;|&()<>,]+")
 _ENTERED = re.compile(
     r"(?:^|[\s;&|(])(?:cd|pushd|-C|--directory|--chdir|--prefix|--project-directory)"
@@ -113,6 +114,11 @@ def _in_words(text: str) -> Iterator[Mention]:
     for word in _BETWEEN.split(text):
         if "://" not in word:
             for part in re.split(r"[=:@]", word):
+                yield from _path(part)
+    # In quotes a path may have blanks in it.
+    for quoted in _QUOTED.findall(text):
+        for part in re.split(r"[=:@]", "".join(quoted)):
+            if "/" in part or not is_a_word(part):
                 yield from _path(part)
 
 

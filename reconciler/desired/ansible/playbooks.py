@@ -209,7 +209,7 @@ def _role(names: Sequence[str], source: _Source, reading: _Reading) -> None:
 
     The first that is there is taken, with all its files; where the name is computed, every role that it may be.
     """
-    folder = source.playbook_folder
+    folder, paths = source.playbook_folder, reading.contents.paths
     searched = [posixpath.join(folder, "roles"), *reading.role_folders]
     if source.role is not None:
         searched.append(folder_of(source.role))
@@ -222,7 +222,7 @@ def _role(names: Sequence[str], source: _Source, reading: _Reading) -> None:
         placed = _placed(name, source)
         for one in (ROOT,) if placed else (*searched, folder, reading.working_dir):
             path = _inside(posixpath.join(one, placed or name), reading)
-            if path is not None and reading.contents.paths.under(path):
+            if path is not None and (paths.under(path) or paths.submodule_of(path) is not None):
                 _take(path, _Source(path, folder, path), reading)
                 break
 

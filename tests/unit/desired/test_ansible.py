@@ -317,3 +317,16 @@ def test_what_a_template_of_jinja_draws_in_counts(web: Read, tag: str) -> None:
     }
     assert "ansible/templates/part.j2" in drawn(web, files)
     assert "ansible/templates/other.j2" not in drawn(web, files)
+
+
+def test_a_role_in_a_submodule_is_noted_as_what_a_build_will_miss(read: Read) -> None:
+    step = 'provisioner "ansible" {\n    playbook_file = "../../ansible/site.yml"\n  }'
+    files = {
+        "desired/web/web.pkr.hcl": COMPLETE.replace(STEP, f"\n  {STEP}\n  {step}\n"),
+        "ansible/site.yml": "- hosts: all\n  roles: [web]\n",
+        "ansible/roles/web": "",
+    }
+    found = read(files, {"ansible/roles/web": "160000"}).images["web"]
+    assert (
+        "ansible/roles/web is a submodule, which is not exported: what is in it is missing from the build"
+    ) in found.notes

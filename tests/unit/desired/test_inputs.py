@@ -521,6 +521,20 @@ def test_a_folder_that_is_called_by_a_mere_word_counts_where_a_command_means_one
     assert "../../app/a/b" in inputs(web(AT_THE_ROOT, template, files=files))
 
 
+@pytest.mark.parametrize(
+    "command", ["sh 'my tools/set up.sh'", 'sh -c "./my tools/set up.sh"', 'X="$Y/my tools/set up.sh"']
+)
+def test_a_path_with_blanks_counts_where_it_stands_in_quotes(web: Read, command: str) -> None:
+    template = steps(f'provisioner "shell-local" {{ inline = [{json.dumps(command)}] }}')
+    assert "../../my tools/set up.sh" in inputs(web(AT_THE_ROOT, template, files={"my tools/set up.sh": ""}))
+
+
+@pytest.mark.parametrize("name", ["[x].conf", "{a,b}.conf", "a*.conf"])
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(web: Read, name: str) -> None:
+    template = steps(f'provisioner "file" {{\n    source      = "../../{name}"\n    destination = "/x"\n  }}')
+    assert inputs(web("", template, files={name: "", "x.conf": "", "a.conf": ""})) == [f"../../{name}", "web.pkr.hcl"]
+
+
 @pytest.mark.parametrize("command", ["echo app", "systemctl restart app", "npm run app", "docker run app", "app -v x"])
 def test_a_word_that_happens_to_be_a_folders_name_is_a_word(web: Read, command: str) -> None:
     template = steps(f'provisioner "shell-local" {{ inline = ["{command}"] }}')
