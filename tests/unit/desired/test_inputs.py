@@ -749,3 +749,16 @@ def test_floppies_take_patterns(web: Read) -> None:
     assert inputs(web("", template, files=files)) == [
         "../shared/a.ps1", "../shared/drivers/x/y.inf", "web.pkr.hcl",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "expected"), [("file", "desired/web/x.txt"), ("filebase64", "x.txt")])
+def test_a_functions_path_begins_at_the_template_but_for_one_that_begins_where_packer_runs(
+    web: Read, function: str, expected: str
+) -> None:
+    content = "there" if function == "file" else "aGVyZQ=="  # here
+    told = f'provisioner "shell" {{ script = {function}("x.txt") == "{content}" ? "desired/web/yes.sh" : "no.sh" }}'
+    files = {"x.txt": "here", "desired/web/x.txt": "there", "desired/web/yes.sh": "", "no.sh": ""}
+    found = web(AT_THE_ROOT, steps(told), files=files)
+    assert not found.problems
+    read = {one.path for one in found.images["web"].template.references}
+    assert read == {expected, "desired/web/yes.sh"}
