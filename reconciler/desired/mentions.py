@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile
 
 MAX_LENGTH = 256 * 1024
 """Longer text is not looked at: it is data, and no command."""
@@ -43,6 +44,9 @@ _READS_FOLDERS = frozenset(
     )
 )  # fmt: skip
 _READS_THE_LAST = {"docker": "build", "podman": "build", "buildah": "bud"}
+MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
+"""What make reads without being told."""
+_MAKES = frozenset({"make", "gmake"})
 _LONGEST_PATH = 1024
 _NESTED = 8
 
@@ -77,6 +81,8 @@ def mentioned(text: str) -> Iterator[Mention]:
         if not count:
             break
     yield from _in_words(text)
+    if any(program in _MAKES for program, _ in _commands(text)):
+        yield from map(Mention, MAKEFILES)
 
 
 def folders_entered(text: str) -> Iterator[str]:
@@ -95,19 +101,24 @@ def folders_taken(text: str) -> Iterator[str]:
     if len(text) > MAX_LENGTH:
         return
     found = [*_OPTION.findall(text), *_VARIABLE.findall(text)]
-    for command in _COMMAND.split(text):
-        words = command.replace("'", " ").replace('"', " ").split()
-        while words and _BEFORE_A_PROGRAM.fullmatch(words[0]):
-            del words[0]
-        program = posixpath.basename(words[0]) if words else ""
+    for program, words in _commands(text):
         if program in _READS_FOLDERS:
-            found += words[1:]
-        elif _READS_THE_LAST.get(program) in words[1:]:
+            found += words
+        elif _READS_THE_LAST.get(program) in words:
             found += words[-1:]
     for word in found:
         for part in re.split("[:,]", word):
             if part.strip(".") and not part.startswith(("-", "~")) and "$" not in part and is_a_word(part):
                 yield part
+
+
+def _commands(text: str) -> Iterator[tuple[str, list[str]]]:
+    """The programs that a text calls, as far as they are named, with their arguments."""
+    for command in _COMMAND.split(text):
+        words = command.replace("'", " ").replace('"', " ").split()
+        called = list(dropwhile(_BEFORE_A_PROGRAM.fullmatch, words))
+        if called:
+            yield posixpath.basename(called[0]), called[1:]
 
 
 def _in_words(text: str) -> Iterator[Mention]:

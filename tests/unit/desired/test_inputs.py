@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -762,3 +763,24 @@ def test_a_functions_path_begins_at_the_template_but_for_one_that_begins_where_p
     assert not found.problems
     read = {one.path for one in found.images["web"].template.references}
     assert read == {expected, "desired/web/yes.sh"}
+
+
+@pytest.mark.parametrize("command", ["make rootfs", "cd tools && make", "sudo make -j2 rootfs", "sh build.sh"])
+def test_make_reads_its_makefile_and_what_that_names(web: Read, command: str) -> None:
+    template = steps(f'provisioner "shell-local" {{ inline = ["{command}"] }}')
+    makefile = "rootfs:\n\tcp -r overlay $@\n\t../scripts/pack.sh $@\n"
+    files = {
+        "tools/Makefile": makefile, "tools/overlay/a": "", "scripts/pack.sh": "", "scripts/other.sh": "",
+        "tools/build.sh": "make rootfs\n",
+    }  # fmt: skip
+    there = "/" if command.startswith("cd ") else "/tools"
+    found = inputs(web(f"packer: {{working_dir: {there}}}\n", template, files=files))
+    assert {"../../tools/Makefile", "../../tools/overlay/a", "../../scripts/pack.sh"} <= {*found}
+    assert "../../scripts/other.sh" not in found
+
+
+def test_a_long_command_is_looked_through_in_no_time(web: Read) -> None:
+    files = {"desired/web/run.sh": "#!/bin/sh\n" + "-x " * 80_000}
+    began = time.process_time()
+    inputs(web(AT_THE_ROOT, steps('provisioner "shell-local" { script = "desired/web/run.sh" }'), files=files))
+    assert time.process_time() - began < 5
