@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.desired.ansible.playbooks import SETTINGS_FILE, YAML, Run, drawn_on, is_playbook
 from reconciler.desired.contents import Contents
-from reconciler.desired.mentions import MAX_LENGTH, folders_entered, folders_taken, is_a_word, mentioned
+from reconciler.desired.mentions import MAKEFILES, MAX_LENGTH, folders_entered, folders_taken, is_a_word, mentioned
 from reconciler.desired.packer.file_references import Read
 from reconciler.desired.packer.named_files import Use
 from reconciler.desired.packer.names import folder_of
@@ -39,7 +39,7 @@ def files_to_read(reads: Sequence[Read], *, working_dir: str) -> Iterator[str]:
     """The files that `drawn` reads first; not all of them have to be there."""
     for read in reads:
         if not _MAY_NAME_MORE.isdisjoint(read.uses) or (
-            _is_command(read) and read.path.endswith((*YAML, *_SHELL_SUFFIXES))
+            _is_command(read) and read.path.endswith((*YAML, *_SHELL_SUFFIXES, *MAKEFILES))
         ):
             yield read.path
         if "playbook" in read.uses:
@@ -91,7 +91,7 @@ def _of_scripts(scripts: Sequence[str], contents: Contents, *, working_dir: str)
 
 def _named_by_script(path: str, contents: Contents, working_dir: str) -> Iterator[str]:
     content = contents.read(path)
-    if len(content) > MAX_LENGTH or not (path.endswith(_SHELL_SUFFIXES) or _SHELLS.match(content)):
+    if len(content) > MAX_LENGTH or not (path.endswith((*_SHELL_SUFFIXES, *MAKEFILES)) or _SHELLS.match(content)):
         return
     text = "\n".join(
         line for line in content.decode(errors="replace").splitlines() if not line.lstrip().startswith("#")

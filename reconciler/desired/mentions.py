@@ -10,6 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import dropwhile
 
 MAX_LENGTH = 256 * 1024
 """Longer text is not looked at: it is data, and no command."""
@@ -18,6 +19,7 @@ _HERE = re.compile(r"\$\((?:pwd|PWD)\)|`pwd`|\$PWD\b|\$\{PWD\}|%CD%")
 # The innermost first, so that `$(cd "$(dirname "$0")" && pwd)` is one computed beginning in the end.
 _COMPUTED = re.compile(r"\$\(([^()]*)\)|\$\{[^{}]*\}|`([^`]*)`|\$\w+|\$[@*#?!-]")
 _MARK = "\0"
+_QUOTED = re.compile(r"""'([^'\n]*[ \t][^'\n]*)'|"([^"\n]*[ \t][^"\n]*)\"""")
 _BETWEEN = re.compile(r"[\s'\"`;|&()<>,]+")
 _ENTERED = re.compile(
     r"(?:^|[\s;&|(])(?:cd|pushd|-C|--directory|--chdir|--prefix|--project-directory)"
@@ -42,6 +44,9 @@ _READS_FOLDERS = frozenset(
     )
 )  # fmt: skip
 _READS_THE_LAST = {"docker": "build", "podman": "build", "buildah": "bud"}
+MAKEFILES = ("GNUmakefile", "makefile", "Makefile")
+"""What make reads without being told."""
+_MAKES = frozenset({"make", "gmake"})
 _LONGEST_PATH = 1024
 _NESTED = 8
 
@@ -76,6 +81,8 @@ def mentioned(text: str) -> Iterator[Mention]:
         if not count:
             break
     yield from _in_words(text)
+    if any(program in _MAKES for program, _ in _commands(text)):
+        yield from map(Mention, MAKEFILES)
 
 
 def folders_entered(text: str) -> Iterator[str]:
@@ -94,14 +101,10 @@ def folders_taken(text: str) -> Iterator[str]:
     if len(text) > MAX_LENGTH:
         return
     found = [*_OPTION.findall(text), *_VARIABLE.findall(text)]
-    for command in _COMMAND.split(text):
-        words = command.replace("'", " ").replace('"', " ").split()
-        while words and _BEFORE_A_PROGRAM.fullmatch(words[0]):
-            del words[0]
-        program = posixpath.basename(words[0]) if words else ""
+    for program, words in _commands(text):
         if program in _READS_FOLDERS:
-            found += words[1:]
-        elif _READS_THE_LAST.get(program) in words[1:]:
+            found += words
+        elif _READS_THE_LAST.get(program) in words:
             found += words[-1:]
     for word in found:
         for part in re.split("[:,]", word):
@@ -109,10 +112,24 @@ def folders_taken(text: str) -> Iterator[str]:
                 yield part
 
 
+def _commands(text: str) -> Iterator[tuple[str, list[str]]]:
+    """The programs that a text calls, as far as they are named, with their arguments."""
+    for command in _COMMAND.split(text):
+        words = command.replace("'", " ").replace('"', " ").split()
+        called = list(dropwhile(_BEFORE_A_PROGRAM.fullmatch, words))
+        if called:
+            yield posixpath.basename(called[0]), called[1:]
+
+
 def _in_words(text: str) -> Iterator[Mention]:
     for word in _BETWEEN.split(text):
         if "://" not in word:
             for part in re.split(r"[=:@]", word):
+                yield from _path(part)
+    # In quotes a path may have blanks in it.
+    for quoted in _QUOTED.findall(text):
+        for part in re.split(r"[=:@]", "".join(quoted)):
+            if "/" in part or not is_a_word(part):
                 yield from _path(part)
 
 

@@ -57,7 +57,8 @@ def locate(declared: Declared, contents: Contents) -> TemplateFiles:
         files = paths.directly_in(folder)
         template = [path for path in files if path.endswith(FOLDER_SUFFIXES)]
         template = template or _only_legacy(declared, files, contents)
-        auto = [path for path in files if path.endswith(AUTO_VARIABLES)]
+        # Those of HCL first, and then those of JSON (seen with 1.6.6 and 1.16.0).
+        auto = sorted((path for path in files if path.endswith(AUTO_VARIABLES)), key=lambda path: path[-5:] == ".json")
     if not is_hcl2(template[0]) and template[0].endswith(".json"):
         auto = []  # Packer reads them beside HCL2 only.
     var_files = [

@@ -70,7 +70,7 @@ def flags_of(words: tuple[str, ...]) -> tuple[set[str], set[str]]:
         command = inner
         known = {"--help"}
     known |= {flag for parameter in command.params for flag in parameter.opts}
-    return {word for word in words if word.startswith("--")}, known
+    return {word for word in words if re.match("--?[A-Za-z]", word)}, known
 
 
 def keys_of(model: type[BaseModel], prefix: str = "") -> Iterator[str]:

@@ -42,6 +42,9 @@ _NAMES_FILES = _INCLUDES_TASKS | {
     "with_first_found", "with_file", "with_filetree", "with_template", "paths",
 }  # fmt: skip
 _FOLDERS = frozenset({"src", "dir", "with_filetree", "paths"})
+_TEMPLATE = ".j2"
+_DRAWN_IN = re.compile(rb"\{%[-+ \t]*(?:include|import|from|extends)\b([^%\n]*)")
+_QUOTED = re.compile(rb"""'([^'"{}]+)'|"([^'"{}]+)\"""")
 _PATTERN = re.compile(r"[*?]|\[.+\]")
 _MOST_COMPUTED = 4
 """Computed parts of a name of which the rest still tells something."""
@@ -150,6 +153,9 @@ def _playbook(path: str, reading: _Reading) -> None:
 
 
 def _read(source: _Source, reading: _Reading) -> None:
+    if source.path.endswith(_TEMPLATE):
+        _template(source, reading)
+        return
     sayings = reading.contents.kept(source.path, sayings_of)
     if sayings is None:
         # What can't be read here is either no YAML, which Ansible refuses, or stranger than ours: all of it counts.
@@ -173,6 +179,16 @@ def _read(source: _Source, reading: _Reading) -> None:
                     _take(path, source, reading)
 
 
+def _template(source: _Source, reading: _Reading) -> None:
+    """What a template of Jinja includes, which is looked for where the template is, and where any other would be."""
+    bases = dict.fromkeys([folder_of(source.path), source.playbook_folder])
+    places = (one for base in bases for one in (base, posixpath.join(base, "templates")))
+    named = [name for tag in _DRAWN_IN.findall(reading.contents.read(source.path)) for name in _QUOTED.findall(tag)]
+    for place in places:
+        for name in named:
+            _take(posixpath.join(place, b"".join(name).decode(errors="replace")), source, reading)
+
+
 def _is_role(said: Said) -> bool:
     """Whether a text names a role: in a play's `roles`, among a role's dependencies, or in a task that includes one."""
     match said.keys:
@@ -193,7 +209,7 @@ def _role(names: Sequence[str], source: _Source, reading: _Reading) -> None:
 
     The first that is there is taken, with all its files; where the name is computed, every role that it may be.
     """
-    folder = source.playbook_folder
+    folder, paths = source.playbook_folder, reading.contents.paths
     searched = [posixpath.join(folder, "roles"), *reading.role_folders]
     if source.role is not None:
         searched.append(folder_of(source.role))
@@ -206,7 +222,7 @@ def _role(names: Sequence[str], source: _Source, reading: _Reading) -> None:
         placed = _placed(name, source)
         for one in (ROOT,) if placed else (*searched, folder, reading.working_dir):
             path = _inside(posixpath.join(one, placed or name), reading)
-            if path is not None and reading.contents.paths.under(path):
+            if path is not None and (paths.under(path) or paths.submodule_of(path) is not None):
                 _take(path, _Source(path, folder, path), reading)
                 break
 
@@ -226,6 +242,8 @@ def _take(path: str, source: _Source, reading: _Reading, *, read: bool = True) -
     real = _inside(path, reading)
     for file in reading.contents.at(posixpath.normpath(path)) if real is not None else ():
         reading.found[file] = None
+        if source.role is None and file.endswith(_TEMPLATE):
+            reading.waiting.append(_Source(file, source.playbook_folder))
         if not read or not file.endswith(YAML):
             continue
         if _NOT_READ.isdisjoint(file[len(real or "") :].split("/")[1:-1]):

@@ -91,6 +91,7 @@ _VARIABLES: Mapping[str, Use] = {
     "ANSIBLE_ROLES_PATH": "roles",
 }
 _ENVIRONMENTS = frozenset({"env", "environment"})
+_FROM_WORKING_DIR = "filebase64()"
 _FORGIVING = frozenset({"try", "can"})
 _CONDITION_AND_BRANCHES = 3
 _CHECKOUT_WORD = "/\1checkout"
@@ -110,8 +111,8 @@ class Named:
 
     @property
     def starts_where_packer_runs(self) -> bool:
-        """Whether a relative path begins there; those of functions begin at the template."""
-        return not self.by.endswith("()")
+        """Whether a relative path begins there; those of functions begin at the template, but for one."""
+        return not self.by.endswith("()") or self.by == _FROM_WORKING_DIR
 
 
 def named_files(
@@ -307,21 +308,22 @@ def _evaluated(files: Sequence[SourceFile], builds: Sequence[Build], steps: Sequ
 
 
 def _of_calls(attributes: Iterator[Attribute], scope: Scope) -> Iterator[Named]:
-    # Functions take paths relative to the template's folder, not to where Packer runs (seen with 1.6.6 and 1.16.0).
+    # From the template's folder, not from where Packer runs, but for one function (seen with 1.6.6 and 1.16.0).
     for attribute in attributes:
         for call, is_sure in _calls(attribute.expression, scope, is_sure=True):
             if not call.arguments or not reads_files(call):
                 continue
             by, value = f"{call.function}()", evaluate(call.arguments[0], scope)
+            base = scope.path_cwd if by == _FROM_WORKING_DIR else scope.path_root
             if call.function == "fileset":
                 yield Named(by, _pattern(call, scope), call.place, scope.path_root, "optional")
                 continue
             weight: Weight = "needed" if is_sure and call.function != "fileexists" else "optional"
             use: Use = "template" if call.function == "templatefile" else ""
-            yield Named(by, value, call.place, scope.path_root, weight, use)
+            yield Named(by, value, call.place, base, weight, use)
             if value is UNKNOWN:
                 texts = possible_texts(call.arguments[0], scope)
-                yield from _mentions(by, texts, call.place, [scope.path_root], scope, use=use)
+                yield from _mentions(by, texts, call.place, [base], scope, use=use)
 
 
 def _calls(expression: Expression, scope: Scope, *, is_sure: bool) -> Iterator[tuple[Call, bool]]:

@@ -25,7 +25,7 @@ def may_be_legacy(path: str) -> bool:
 
 def is_legacy(content: bytes, path: str) -> bool:
     """Whether a JSON file has `builders` at its top. False for anything that can't be read."""
-    if b'"builders"' not in content.lower() or len(content) > MAX_BYTES:
+    if len(content) > MAX_BYTES or b'"builders"' not in content.lower():
         return False
     try:
         root = read_json(content, path)

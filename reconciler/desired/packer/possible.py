@@ -14,22 +14,38 @@ COMPUTED = "${…}"
 """Stands for an unknown part of a text; `mentioned` reads it as a shell's variable."""
 
 
-def possible_texts(expression: Expression, scope: Scope) -> Iterator[str]:
+def possible_texts(expression: Expression, scope: Scope, *, told: set[str] | None = None) -> Iterator[str]:
     """The texts that an expression comes to, or, where that isn't known, those that it is put together of.
 
-    Of a conditional these are both branches. What functions read is left out: these are no texts of the template.
+    Of a conditional these are both branches, of a local those of what it is. What functions read is left out: these
+    are no texts of the template. `told` are the locals of which that is told already.
     """
+    told = set() if told is None else told
     if isinstance(expression, Call) and reads_files(expression):
         return
     value = evaluate(expression, scope)
     if isinstance(expression, Interpolation) and value is UNKNOWN:
         known = [(part, as_text(evaluate(part, scope))) for part in expression.parts]
         yield "".join(COMPUTED if text is None else text for _, text in known)
-        yield from (one for part, text in known if text is None for one in possible_texts(part, scope))
-    elif holds_unknown(value) and not isinstance(expression, Traversal):
-        yield from (text for part in parts_of(expression) for text in possible_texts(part, scope))
+        yield from (one for part, text in known if text is None for one in possible_texts(part, scope, told=told))
+    elif holds_unknown(value):
+        parts = list(_made_of(expression, scope, told))
+        yield from (text for part in parts for text in possible_texts(part, scope, told=told))
+        yield from _texts(value) if isinstance(expression, Traversal) and not parts else ()
     else:
         yield from _texts(value)
+
+
+def _made_of(expression: Expression, scope: Scope, told: set[str]) -> Iterator[Expression]:
+    """What an expression is made of; of one that names a local what that is."""
+    match expression:
+        case Traversal(("local", name, *_)) if name in scope.locals and name not in told:
+            told.add(name)
+            yield scope.locals[name]
+        case Traversal():
+            pass
+        case _:
+            yield from parts_of(expression)
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -27,7 +27,7 @@ from reconciler.desired.packer.top_level import (
 )
 from reconciler.desired.packer.undeclared import circular, undeclared
 from reconciler.desired.packer.unfit import invalid, notes_on_unset, unfit, without_value
-from reconciler.desired.packer.variables import given_to, notes_on_own, read_variables, variable_values
+from reconciler.desired.packer.variables import given_to, notes_on_order, notes_on_own, read_variables, variable_values
 from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import Place, UserError
 from reconciler.model.template import GIVEN_TAGS, Reference, Template
@@ -118,6 +118,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         *notes_on_locals(attributes),
         *notes_on_unset(missing, syntax=syntax),
         *notes_on_own(variables),
+        *notes_on_order(setting.var_files, variables.keys(), given=setting.variables, syntax=syntax),
     )
     problems = (
         *unfit(variables, setting.var_files, missing=missing, syntax=syntax),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
 from reconciler.desired.packer.builders import Format
@@ -40,6 +41,25 @@ def notes_on_own(variables: Mapping[str, Variable]) -> Iterator[str]:
             f'{variables[name].place}: variable "{name}" is the template\'s own, as its type is not {wanted}: the '
             "reconciler gives it no value"
         )
+
+
+def notes_on_order(
+    var_files: Sequence[SourceFile], variables: AbstractSet[str], *, given: Collection[str], syntax: Format
+) -> Iterator[str]:
+    """A note for each variable whose value depends on Packer's version: 1.6 reads all of HCL before all of JSON.
+
+    Later ones read each where it is named (seen with 1.6.6 and 1.16.0). What is `given` goes before both.
+    """
+    if syntax == "json":
+        return
+    now, before = _said(var_files), _said(sorted(var_files, key=lambda file: file.path.endswith(".json")))
+    for name in sorted(now.keys() & variables - set(given)):
+        if before[name] is not now[name]:
+            other = before[name].place.path
+            yield (
+                f'{now[name].place}: variable "{name}" is set in {other}, too, which Packer 1.6 takes instead, as it '
+                "reads files of JSON last"
+            )
 
 
 def read_variables(blocks: Iterable[Block]) -> dict[str, Variable]:
@@ -104,13 +124,16 @@ def variable_values(
         elif block.type == "variables":
             for name, attribute in block.body.attributes.items():
                 types[name], defaults[name] = None, attribute.expression
-    given: dict[str, Expression | object] = {}
-    for file in var_files:
-        given.update({name: one.expression for name, one in file.body.attributes.items()})
+    given: dict[str, Expression | object] = {name: one.expression for name, one in _said(var_files).items()}
     given.update(declared)
     # Variables of a JSON template may be made of each other and of the two paths; of those of HCL none knows another.
     within = Scope({}, {}, path_root=root, path_cwd=cwd) if syntax == "json" else None
     return _Worth(types, defaults, given, unknown=unknown, within=within)
+
+
+def _said(var_files: Iterable[SourceFile]) -> Mapping[str, Attribute]:
+    """What files of variables give, in this order: the last one counts."""
+    return {name: one for file in var_files for name, one in file.body.attributes.items()}
 
 
 class _Worth(Mapping[str, object]):

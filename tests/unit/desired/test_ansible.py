@@ -295,3 +295,38 @@ def test_roles_that_a_mapping_of_the_environment_names_are_found(web: Read) -> N
     files = {"site.yml": "- hosts: all\n  roles: [web]\n", "shared/web/tasks/main.yml": TASKS, "shared/x/a": ""}
     fleet = web("packer: {working_dir: /}\n", COMPLETE.replace(STEP, f"\n  {STEP}\n  {step}\n"), files=files)
     assert "shared/web/tasks/main.yml" in fleet.images["web"].input_paths
+
+
+@pytest.mark.parametrize(
+    "tag",
+    [
+        '{% include "part.j2" %}',
+        "{%- import 'part.j2' as part -%}",
+        "{% from 'part.j2' import one, two with context %}",
+        "{% include ['none.j2', 'part.j2'] %}",
+        "{% include 'first.j2' %}",
+    ],
+)
+def test_what_a_template_of_jinja_draws_in_counts(web: Read, tag: str) -> None:
+    files = {
+        "ansible/site.yml": "- hosts: all\n  tasks: [{template: {src: app.conf.j2, dest: /x}}]\n",
+        "ansible/templates/app.conf.j2": f"a\n{tag}\n",
+        "ansible/templates/first.j2": "{% include 'part.j2' %}",
+        "ansible/templates/part.j2": "{{ x }}",
+        "ansible/templates/other.j2": "",
+    }
+    assert "ansible/templates/part.j2" in drawn(web, files)
+    assert "ansible/templates/other.j2" not in drawn(web, files)
+
+
+def test_a_role_in_a_submodule_is_noted_as_what_a_build_will_miss(read: Read) -> None:
+    step = 'provisioner "ansible" {\n    playbook_file = "../../ansible/site.yml"\n  }'
+    files = {
+        "desired/web/web.pkr.hcl": COMPLETE.replace(STEP, f"\n  {STEP}\n  {step}\n"),
+        "ansible/site.yml": "- hosts: all\n  roles: [web]\n",
+        "ansible/roles/web": "",
+    }
+    found = read(files, {"ansible/roles/web": "160000"}).images["web"]
+    assert (
+        "ansible/roles/web is a submodule, which is not exported: what is in it is missing from the build"
+    ) in found.notes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -478,6 +479,14 @@ def test_of_a_name_that_is_computed_the_folder_counts_that_it_could_come_from(we
     assert inputs(web("", template, files=files)) == ["../shared/x.sh", "../shared/y/z.sh", "web.pkr.hcl"]
 
 
+def test_of_a_local_that_is_not_known_the_texts_count_that_it_is_made_of(web: Read) -> None:
+    made = 'locals {\n  folder = "../shared/${var.stage}"\n  script = "${local.folder}/x.sh"\n}\n'
+    stage = 'variable "stage" { default = env("X") }\n'
+    template = steps('provisioner "shell" { scripts = [local.script, "${local.folder}/y.sh"] }') + made + stage
+    files = {"desired/shared/prod/x.sh": "", "desired/other/a.sh": ""}
+    assert inputs(web("", template, files=files)) == ["../shared/prod/x.sh", "web.pkr.hcl"]
+
+
 def test_of_a_folder_that_a_command_works_in_all_counts(web: Read) -> None:
     template = steps('provisioner "shell-local" { inline = ["cd ../shared", "make"] }')
     assert inputs(web("", template, files={"desired/shared/Makefile": "", "desired/shared/a/b": ""})) == [
@@ -511,6 +520,20 @@ def test_a_folder_that_is_called_by_a_mere_word_counts_where_a_command_means_one
     files = {"app/a/b": "", "desired/web/run.sh": f"#!/bin/sh\n{command}\n", "site.yml": "- hosts: all\n"}
     template = steps(f'provisioner "shell-local" {{ {step} }}')
     assert "../../app/a/b" in inputs(web(AT_THE_ROOT, template, files=files))
+
+
+@pytest.mark.parametrize(
+    "command", ["sh 'my tools/set up.sh'", 'sh -c "./my tools/set up.sh"', 'X="$Y/my tools/set up.sh"']
+)
+def test_a_path_with_blanks_counts_where_it_stands_in_quotes(web: Read, command: str) -> None:
+    template = steps(f'provisioner "shell-local" {{ inline = [{json.dumps(command)}] }}')
+    assert "../../my tools/set up.sh" in inputs(web(AT_THE_ROOT, template, files={"my tools/set up.sh": ""}))
+
+
+@pytest.mark.parametrize("name", ["[x].conf", "{a,b}.conf", "a*.conf"])
+def test_a_file_whose_name_looks_like_a_pattern_is_that_file(web: Read, name: str) -> None:
+    template = steps(f'provisioner "file" {{\n    source      = "../../{name}"\n    destination = "/x"\n  }}')
+    assert inputs(web("", template, files={name: "", "x.conf": "", "a.conf": ""})) == [f"../../{name}", "web.pkr.hcl"]
 
 
 @pytest.mark.parametrize("command", ["echo app", "systemctl restart app", "npm run app", "docker run app", "app -v x"])
@@ -746,3 +769,37 @@ def test_floppies_take_patterns(web: Read) -> None:
     assert inputs(web("", template, files=files)) == [
         "../shared/a.ps1", "../shared/drivers/x/y.inf", "web.pkr.hcl",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("function", "expected"), [("file", "desired/web/x.txt"), ("filebase64", "x.txt")])
+def test_a_functions_path_begins_at_the_template_but_for_one_that_begins_where_packer_runs(
+    web: Read, function: str, expected: str
+) -> None:
+    content = "there" if function == "file" else "aGVyZQ=="  # here
+    told = f'provisioner "shell" {{ script = {function}("x.txt") == "{content}" ? "desired/web/yes.sh" : "no.sh" }}'
+    files = {"x.txt": "here", "desired/web/x.txt": "there", "desired/web/yes.sh": "", "no.sh": ""}
+    found = web(AT_THE_ROOT, steps(told), files=files)
+    assert not found.problems
+    read = {one.path for one in found.images["web"].template.references}
+    assert read == {expected, "desired/web/yes.sh"}
+
+
+@pytest.mark.parametrize("command", ["make rootfs", "cd tools && make", "sudo make -j2 rootfs", "sh build.sh"])
+def test_make_reads_its_makefile_and_what_that_names(web: Read, command: str) -> None:
+    template = steps(f'provisioner "shell-local" {{ inline = ["{command}"] }}')
+    makefile = "rootfs:\n\tcp -r overlay $@\n\t../scripts/pack.sh $@\n"
+    files = {
+        "tools/Makefile": makefile, "tools/overlay/a": "", "scripts/pack.sh": "", "scripts/other.sh": "",
+        "tools/build.sh": "make rootfs\n",
+    }  # fmt: skip
+    there = "/" if command.startswith("cd ") else "/tools"
+    found = inputs(web(f"packer: {{working_dir: {there}}}\n", template, files=files))
+    assert {"../../tools/Makefile", "../../tools/overlay/a", "../../scripts/pack.sh"} <= {*found}
+    assert "../../scripts/other.sh" not in found
+
+
+def test_a_long_command_is_looked_through_in_no_time(web: Read) -> None:
+    files = {"desired/web/run.sh": "#!/bin/sh\n" + "-x " * 80_000}
+    began = time.process_time()
+    inputs(web(AT_THE_ROOT, steps('provisioner "shell-local" { script = "desired/web/run.sh" }'), files=files))
+    assert time.process_time() - began < 5

@@ -296,6 +296,37 @@ def test_a_builder_that_leaves_no_ami_is_refused_before_it_is_run(web: Read) -> 
     assert found.startswith("desired/web/web.pkr.hcl:5:3: amazon-ebs.web leaves no AMI after the whole build")
 
 
+FOLDER = 'variable "folder" { default = "../../none" }\n'
+UPLOAD = '  provisioner "file" {\n    source      = var.folder\n    destination = "/x"\n  }\n}\n'
+
+
+def test_var_files_that_are_read_unasked_count_by_name_and_those_of_json_after_all_of_hcl(web: Read) -> None:
+    template = FOLDER + on('source_ami = "ami-0123"').removesuffix("}\n") + UPLOAD
+    files = {
+        "desired/web/a.auto.pkrvars.json": '{"folder": "../../a"}',
+        "desired/web/z.auto.pkrvars.hcl": 'folder = "../../b"\n',
+        "a/x": "",
+        "b/x": "",
+    }
+    found = image(web("", template, files=files)).input_paths
+    assert "a/x" in found
+    assert "b/x" not in found
+
+
+def test_a_value_that_depends_on_packers_version_by_the_order_of_var_files_is_noted(web: Read) -> None:
+    template = FOLDER + on('source_ami = "ami-0123"').removesuffix("}\n") + UPLOAD
+    files = {"v.json": '{"folder": "../../a"}', "v.hcl": 'folder = "../../b"\n', "a/x": "", "b/x": ""}
+    noted = image(web("packer: {var_files: [/v.json, /v.hcl]}\n", template, files=files))
+    assert "b/x" in noted.input_paths
+    assert (
+        'v.hcl:1:1: variable "folder" is set in v.json, too, which Packer 1.6 takes instead, as it reads files of JSON '
+        "last"
+    ) in noted.notes
+    agreed = image(web("packer: {var_files: [/v.hcl, /v.json]}\n", template, files=files))
+    assert "a/x" in agreed.input_paths
+    assert not any("JSON last" in note for note in agreed.notes)
+
+
 def test_beside_a_template_that_is_one_file_packer_reads_no_var_files_unasked(web: Read) -> None:
     template = on('source_ami = "ami-0123"', 'variable "region" { default = "us-east-1" }', region="var.region")
     files = {"desired/web/a.auto.pkrvars.hcl": 'region = "eu-west-1"\n'}

@@ -65,6 +65,8 @@ def clean(path: str) -> str:
 def path_functions(files: Files, *, root: str, cwd: str) -> Mapping[str, Function]:
     """By name. Functions that read files take paths relative to the template's folder (seen with 1.6.6).
 
+    But for `filebase64`, which opens what it is given, and so begins where Packer runs (seen with 1.16.0).
+
     Args:
         files: What there is at the commit in hand.
         root: The template's folder, as it stands in evaluated paths.
@@ -83,7 +85,7 @@ def path_functions(files: Files, *, root: str, cwd: str) -> Mapping[str, Functio
         name: Function(_of_text(run), (STRING,), returns=BOOL if name == "fileexists" else STRING)
         for name, run in of_text.items()
     }
-    functions["filebase64"] = Function(_of_text(found.base64), (STRING,), returns=STRING, is_newer=True)
+    functions["filebase64"] = Function(_of_text(_Paths(files, cwd).base64), (STRING,), returns=STRING, is_newer=True)
     functions["fileset"] = Function(found.fileset, (STRING, STRING), returns=set_of(STRING))
     functions["templatefile"] = Function(found.templatefile, (STRING, DYNAMIC), takes_unknown=True, is_newer=True)
     return functions
