@@ -13,9 +13,11 @@ import hashlib
 import json
 import os
 import platform
+import pwd
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections import deque
@@ -72,9 +74,10 @@ _FULL = re.compile(r"No space left on device|not enough free space", re.IGNORECA
 
 def cache_folder() -> Path:
     """Where roots are kept, as the XDG base directory specification has it."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(named) if named.startswith("/") else Path.home() / ".cache"
-    return base / "reconciler" / "sandbox"
+    named, home = Path(os.environ.get("XDG_CACHE_HOME", "")), Path(os.environ.get("HOME", ""))
+    if not home.is_absolute():
+        home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    return (named if named.is_absolute() else home / ".cache") / "reconciler" / "sandbox"
 
 
 @contextmanager
@@ -138,35 +141,49 @@ def _archive() -> list[str]:
 
 
 def _make_folder(folder: Path) -> None:
-    try:
+    with _told_plainly(folder, "made"):
         # For its owner alone to write, whatever the umask: Packer's part of the cache is beside it, and is run.
         for parent in reversed(folder.parents):
             if not parent.exists():
                 parent.mkdir(exist_ok=True, mode=0o755)
         folder.mkdir(exist_ok=True, mode=0o700)
+    _require_own(folder)
+
+
+@contextmanager
+def _told_plainly(path: Path, what: str) -> Iterator[None]:
+    """Translate what a file system refuses: no room, no right, or something else in its place."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
-            f"{folder} can't be made: {error.strerror}", mend="name another folder for caches: XDG_CACHE_HOME"
+            f"{error.filename or path} can't be {what}: {error.strerror or error}",
+            mend="make room, or remove what is in the way, or name another folder for caches: XDG_CACHE_HOME",
         ) from error
-    _require_own(folder)
 
 
 def _require_own(folder: Path) -> None:
     """Programs in it run as root, so it has to be root's, and nobody else's to write."""
     found = folder.lstat()
-    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-        raise UserError(
-            f"{folder} is not this user's alone (owner {found.st_uid}, mode {found.st_mode & 0o7777:o}), and its "
-            "programs would run as root",
-            mend=("remove it, and it is made anew", "or name another folder for caches: XDG_CACHE_HOME"),
-        )
+    if not stat.S_ISDIR(found.st_mode):
+        what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else "is no folder"
+    elif found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        mode = f"owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}"
+        what = f"is not this user's alone ({mode}), and its programs would run as root"
+    else:
+        return
+    raise UserError(
+        f"{folder} {what}",
+        mend=("remove it, and it is made anew", "or name another folder for caches: XDG_CACHE_HOME"),
+    )
 
 
 @contextmanager
 def _locked(path: Path, *, tell: Tell) -> Iterator[int]:
     """Hold a lock file shared with others. One that was removed while it was waited for is taken anew."""
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with _told_plainly(path, "opened"):
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             _lock(lock, fcntl.LOCK_SH, tell=tell)
             with suppress(FileNotFoundError):
@@ -189,8 +206,9 @@ def _make(root: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
     """Make the root whole, or not at all."""
     programs.require_for_making()
     draft = root.with_name(f"{root.name}.draft")
-    _remove(draft)  # of a maker that was killed
-    _remove_unused(root.parent)
+    with _told_plainly(draft, "removed"):
+        _remove(draft)  # of a maker that was killed
+        _remove_unused(root.parent)
     free = shutil.disk_usage(root.parent).free
     if free < _NEEDED_BYTES:
         raise _no_room(root.parent, f"{free // 1024**2} MB are free")
@@ -200,7 +218,8 @@ def _make(root: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
     )
     try:
         _run_mmdebstrap(draft, archive=archive, lock=lock, tell=tell)
-        draft.rename(root)
+        with _told_plainly(root, "made"):
+            draft.rename(root)
     finally:
         _remove(draft)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
+import shutil
 import subprocess
 import sys
 import threading
@@ -200,6 +202,55 @@ def test_a_missing_mmdebstrap_is_named_with_its_package(
         made()
 
     assert caught.value.mend == ("apt-get install mmdebstrap",)
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("a folder for its lock", r"\.lock can't be opened: Is a directory"),
+        ("a link for its lock", r"\.lock can't be opened: Too many levels of symbolic links"),
+        ("a file for the root", r"debian-\S+ is no folder"),
+        ("a link for the root", r"debian-\S+ is a symbolic link"),
+        ("a link for the draft", r"debian-\S+ can't be removed: "),
+    ],
+)
+def test_what_lies_in_the_way_is_said_by_name(
+    what: str, said: str, *, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(_MAKES, tmp_path, monkeypatch)
+    root = made()
+    lock, draft = root.with_name(f"{root.name}.lock"), root.with_name(f"{root.name}.draft")
+    shutil.rmtree(root)
+    lock.unlink()
+    {
+        "a folder for its lock": lock.mkdir,
+        "a link for its lock": lambda: lock.symlink_to(tmp_path / "elsewhere"),
+        "a file for the root": root.touch,
+        "a link for the root": lambda: root.symlink_to(tmp_path),
+        "a link for the draft": lambda: draft.symlink_to(tmp_path),
+    }[what]()
+
+    with pytest.raises(UserError, match=said) as caught:
+        made()
+
+    assert "XDG_CACHE_HOME" in " ".join(caught.value.mend)
+
+
+def test_a_cache_that_can_only_be_read_is_said(small: Path) -> None:
+    kernel.mount(None, small, flags=kernel.MS_REMOUNT | kernel.MS_RDONLY, options="mode=0700")
+
+    with pytest.raises(UserError, match=r"\.lock can't be opened: Read-only file system"):
+        made()
+
+
+@pytest.mark.parametrize("home", [None, "", "relative"])
+def test_without_a_home_in_the_environment_it_is_the_users(home: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+
+    assert system.cache_folder() == Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".cache/reconciler/sandbox"
 
 
 def test_a_cache_that_is_a_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
