@@ -23,10 +23,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox import kernel, programs
+from reconciler.sandbox.published import apt_proxies
 
 Tell = Callable[[str], None]
 
@@ -68,7 +70,13 @@ STEPS = len(_STEPS)
 _UNREACHABLE = re.compile(
     r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|Cannot initiate the connection"
     r"|Connection (?:failed|timed out|refused)|Network is unreachable|Could not wait for server"
+    r"|Error reading from server|Remote end closed connection|Undetermined Error"
 )
+_FAILED = re.compile(r"(?:Ign|Err):\d+ ")
+"""A line of apt about a file that it did not get, and may try again. An indented line below says why, if any does."""
+_PATIENCE = 5
+"""So many files that failed, and the mirror is taken to be down. apt would wait four times half a minute for each."""
+_SILENT = "it stopped answering in the middle"
 _FULL = re.compile(r"No space left on device|not enough free space", re.IGNORECASE)
 
 
@@ -228,9 +236,10 @@ def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tel
     hidden = " ".join(f'"$1"/{path}' for path in _NOT_PUBLISHED)
     process = subprocess.Popen(
         [
-            *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
+            *("mmdebstrap", "--verbose", "--mode=root", "--variant=minbase", "--format=directory"),
             f"--include={','.join(_PACKAGES)}",
-            *("--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 30", "--dpkgopt=force-unsafe-io"),
+            *("--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 15", "--dpkgopt=force-unsafe-io"),
+            *(f"--aptopt={line.rstrip(';')}" for line in apt_proxies().splitlines()),
             f"--customize-hook=rm -f -- {hidden}",
             *(SUITE, str(draft), *archive),
         ],
@@ -245,14 +254,20 @@ def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tel
         umask=0o022,  # what package scripts make is as on any Debian
         pass_fds=[lock],  # so that the draft of one who was killed is not swept while it is still written
     )
-    said: deque[str] = deque(maxlen=200)
+    said: deque[str] = deque(maxlen=400)
+    failed = 0
     with process:
         try:
             for line in process.stderr or ():
-                said.append(line.strip())
-                for sign, step in _STEPS:
-                    if line.startswith(f"I: {sign}"):
-                        tell(step)
+                said.append(line.rstrip())
+                if step := next((step for sign, step in _STEPS if line.startswith(f"I: {sign}")), None):
+                    tell(step)
+                    failed = 0
+                failed += bool(_FAILED.match(line))
+                if failed > _PATIENCE:
+                    said.append(_SILENT)
+                    os.killpg(process.pid, signal.SIGTERM)
+                    break
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)  # it is not reaped yet, so its group is still its own
             raise
@@ -271,8 +286,10 @@ def _failure(said: Sequence[str], folder: Path) -> UserError:
     text = "\n".join(said)
     if _FULL.search(text):
         return _no_room(folder, "it was full in the middle")
-    causes = [line for line in said if re.match(r"E: |Err:|dpkg: error", line)]
-    reachable = [line for line in said if _UNREACHABLE.search(line)]
+    reasons = [reason.strip() for line, reason in pairwise(said) if _FAILED.match(line) and reason.startswith(" ")]
+    causes = reasons + [line for line in said if re.match(r"E: |dpkg: error", line)]
+    reachable = [line.strip() for line in said if _UNREACHABLE.search(line)]
+    reachable += [_SILENT] if _SILENT in said and not reasons else []
     if reachable:
         return UserError(
             f"the sandbox's Debian could not be made: its archive can't be reached ({reachable[0][:200]})",

@@ -130,6 +130,42 @@ def test_what_goes_wrong_is_one_clear_sentence(
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "what"),
+    [
+        ("Connection timed out [IP: 192.0.2.1 80]", "its archive can't be reached (Connection timed out"),
+        ("Error reading from server. Remote end closed connection", "its archive can't be reached (Error reading"),
+        ("503  Service Unavailable [IP: 192.0.2.1 80]", "could not be made: 503  Service Unavailable [IP"),
+        ("", "its archive can't be reached (it stopped answering in the middle)"),
+    ],
+)
+def test_a_mirror_that_goes_away_in_the_middle_is_given_up(
+    reason: str, what: str, *, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = f'; echo "  {reason}"' if reason else ""
+    failing = f'while :; do echo "Ign:7 http://deb.example bookworm/main amd64 less amd64 1"{told}; done'
+    played(f"#!/bin/sh\necho 'I: downloading packages with apt...' >&2; {failing} >&2", tmp_path, monkeypatch)
+
+    with pytest.raises(UserError) as caught:
+        made()
+
+    assert what in caught.value.what
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+def test_the_archive_is_reached_as_this_machines_apt_reaches_it(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(_MAKES.replace("mkdir", 'printf "%s\\n" "$@" > "$(dirname "$target")/asked"; mkdir'), tmp_path, monkeypatch)
+    config = tmp_path / "programs/apt-config"
+    config.write_text("#!/bin/sh\necho 'Acquire::http::Proxy \"http://proxy.example:3142/\";'\n")
+    config.chmod(0o755)
+
+    made()
+
+    assert '--aptopt=Acquire::http::Proxy "http://proxy.example:3142/"' in (cache / "asked").read_text().splitlines()
+
+
 @pytest.mark.usefixtures("cache")
 def test_a_mirror_that_nobody_answers_at_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(system.MIRROR, "http://127.0.0.1:9/debian")  # the real mmdebstrap, and a port that is closed
