@@ -9,7 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -258,13 +258,14 @@ def test_what_lies_in_the_way_is_said_by_name(
     lock, draft = root.with_name(f"{root.name}.lock"), root.with_name(f"{root.name}.draft")
     shutil.rmtree(root)
     lock.unlink()
-    {
+    put: dict[str, Callable[[], object]] = {
         "a folder for its lock": lock.mkdir,
         "a link for its lock": lambda: lock.symlink_to(tmp_path / "elsewhere"),
         "a file for the root": root.touch,
         "a link for the root": lambda: root.symlink_to(tmp_path),
         "a link for the draft": lambda: draft.symlink_to(tmp_path),
-    }[what]()
+    }
+    put[what]()
 
     with pytest.raises(UserError, match=said) as caught:
         made()
