@@ -110,6 +110,7 @@ def held(tell: Tell) -> Iterator[tuple[Path, int]]:
                 _make(root, archive=archive, lock=lock, tell=tell)
             fcntl.flock(lock, fcntl.LOCK_SH)
         _require_own(root)
+        _require_whole(root, lock)
         os.utime(root.with_name(f"{root.name}.lock"))
         yield root, lock
 
@@ -186,6 +187,21 @@ def _require_own(folder: Path) -> None:
     )
 
 
+def _require_whole(root: Path, lock: int) -> None:
+    """Refuse a root of which files were removed, as by whoever tidies caches: instances would break in odd ways."""
+    noted = os.pread(lock, 32, 0).decode("ascii", errors="replace").strip()  # nothing where an older version made it
+    found = str(_count(root)) if noted else ""
+    if noted != found:
+        raise UserError(
+            f"{root} is damaged: {noted} files were made, and {found} are there",
+            mend="remove it, and it is made anew",
+        )
+
+
+def _count(root: Path) -> int:
+    return sum(len(folders) + len(files) for _, folders, files in os.walk(root))
+
+
 @contextmanager
 def _locked(path: Path, *, tell: Tell) -> Iterator[int]:
     """Hold a lock file shared with others. One that was removed while it was waited for is taken anew."""
@@ -227,6 +243,8 @@ def _make(root: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
     try:
         _run_mmdebstrap(draft, archive=archive, lock=lock, tell=tell)
         with _told_plainly(root, "made"):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{_count(draft)}\n".encode(), 0)
             draft.rename(root)
     finally:
         _remove(draft)

@@ -240,6 +240,21 @@ def test_a_missing_mmdebstrap_is_named_with_its_package(
     assert caught.value.mend == ("apt-get install mmdebstrap",)
 
 
+def test_a_root_of_which_somebody_removed_a_part_is_not_used(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(_MAKES, tmp_path, monkeypatch)
+    root = made()
+    (root / "whole").unlink()
+
+    with pytest.raises(UserError, match="is damaged: 1 files were made, and 0 are there") as caught:
+        made()
+
+    assert caught.value.mend == ("remove it, and it is made anew",)
+    shutil.rmtree(root)
+    assert (made() / "whole").exists()
+
+
 @pytest.mark.parametrize(
     ("what", "said"),
     [
