@@ -28,7 +28,7 @@ def lay(layer: Path, *, user: str) -> None:
     _write(layer, "/etc/hosts", _HOSTS)
     # An instance uses the network of this machine, and so its name servers and the way to its archives.
     _write(layer, "/etc/resolv.conf", _text("/etc/resolv.conf"))
-    if proxies := _apt_proxies():
+    if proxies := apt_proxies():
         _write(layer, "/etc/apt/apt.conf.d/90sandbox", proxies)
     _write(layer, "/usr/sbin/policy-rc.d", _POLICY, mode=0o755)
     _write(layer, _CLOUD_CONFIG, f"system_info:\n  default_user:\n    name: {user}\n")
@@ -41,7 +41,7 @@ def _text(path: str) -> str:
         return ""
 
 
-def _apt_proxies() -> str:
+def apt_proxies() -> str:
     """The lines of apt.conf with which this machine reaches archives, where that takes a proxy."""
     told = ""
     try:

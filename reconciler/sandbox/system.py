@@ -13,18 +13,22 @@ import hashlib
 import json
 import os
 import platform
+import pwd
 import re
 import shutil
 import signal
+import stat
 import subprocess
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox import kernel, programs
+from reconciler.sandbox.published import apt_proxies
 
 Tell = Callable[[str], None]
 
@@ -68,15 +72,22 @@ STEPS = len(_STEPS)
 _UNREACHABLE = re.compile(
     r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|Cannot initiate the connection"
     r"|Connection (?:failed|timed out|refused)|Network is unreachable|Could not wait for server"
+    r"|Error reading from server|Remote end closed connection|Undetermined Error"
 )
+_FAILED = re.compile(r"(?:Ign|Err):\d+ ")
+"""A line of apt about a file that it did not get, and may try again. An indented line below says why, if any does."""
+_PATIENCE = 5
+"""So many files that failed, and the mirror is taken to be down. apt would wait four times half a minute for each."""
+_SILENT = "it stopped answering in the middle"
 _FULL = re.compile(r"No space left on device|not enough free space", re.IGNORECASE)
 
 
 def cache_folder() -> Path:
     """Where roots are kept, as the XDG base directory specification has it."""
-    named = os.environ.get("XDG_CACHE_HOME", "")
-    base = Path(named) if named.startswith("/") else Path.home() / ".cache"
-    return base / "reconciler" / "sandbox"
+    named, home = Path(os.environ.get("XDG_CACHE_HOME", "")), Path(os.environ.get("HOME", ""))
+    if not home.is_absolute():
+        home = Path(pwd.getpwuid(os.geteuid()).pw_dir)
+    return (named if named.is_absolute() else home / ".cache") / "reconciler" / "sandbox"
 
 
 @contextmanager
@@ -101,6 +112,7 @@ def held(tell: Tell) -> Iterator[tuple[Path, int]]:
                 _make(root, archive=archive, lock=lock, tell=tell)
             fcntl.flock(lock, fcntl.LOCK_SH)
         _require_own(root)
+        _require_whole(root, lock)
         os.utime(root.with_name(f"{root.name}.lock"))
         yield root, lock
 
@@ -140,35 +152,64 @@ def _archive() -> list[str]:
 
 
 def _make_folder(folder: Path) -> None:
-    try:
+    with _told_plainly(folder, "made"):
         # For its owner alone to write, whatever the umask: Packer's part of the cache is beside it, and is run.
         for parent in reversed(folder.parents):
             if not parent.exists():
                 parent.mkdir(exist_ok=True, mode=0o755)
         folder.mkdir(exist_ok=True, mode=0o700)
+    _require_own(folder)
+
+
+@contextmanager
+def _told_plainly(path: Path, what: str) -> Iterator[None]:
+    """Translate what a file system refuses: no room, no right, or something else in its place."""
+    try:
+        yield
     except OSError as error:
         raise UserError(
-            f"{folder} can't be made: {error.strerror}", mend="name another folder for caches: XDG_CACHE_HOME"
+            f"{error.filename or path} can't be {what}: {error.strerror or error}",
+            mend="make room, or remove what is in the way, or name another folder for caches: XDG_CACHE_HOME",
         ) from error
-    _require_own(folder)
 
 
 def _require_own(folder: Path) -> None:
     """Programs in it run as root, so it has to be root's, and nobody else's to write."""
     found = folder.lstat()
-    if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+    if not stat.S_ISDIR(found.st_mode):
+        what = "is a symbolic link" if stat.S_ISLNK(found.st_mode) else "is no folder"
+    elif found.st_uid != os.geteuid() or found.st_mode & 0o022:
+        mode = f"owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}"
+        what = f"is not this user's alone ({mode}), and its programs would run as root"
+    else:
+        return
+    raise UserError(
+        f"{folder} {what}",
+        mend=("remove it, and it is made anew", "or name another folder for caches: XDG_CACHE_HOME"),
+    )
+
+
+def _require_whole(root: Path, lock: int) -> None:
+    """Refuse a root of which files were removed, as by whoever tidies caches: instances would break in odd ways."""
+    noted = os.pread(lock, 32, 0).decode("ascii", errors="replace").strip()  # nothing where an older version made it
+    found = str(_count(root)) if noted else ""
+    if noted != found:
         raise UserError(
-            f"{folder} is not this user's alone (owner {found.st_uid}, mode {found.st_mode & 0o7777:o}), and its "
-            "programs would run as root",
-            mend=("remove it, and it is made anew", "or name another folder for caches: XDG_CACHE_HOME"),
+            f"{root} is damaged: {noted} files were made, and {found} are there",
+            mend="remove it, and it is made anew",
         )
+
+
+def _count(root: Path) -> int:
+    return sum(len(folders) + len(files) for _, folders, files in os.walk(root))
 
 
 @contextmanager
 def _locked(path: Path, *, tell: Tell) -> Iterator[int]:
     """Hold a lock file shared with others. One that was removed while it was waited for is taken anew."""
     while True:
-        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with _told_plainly(path, "opened"):
+            lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             _lock(lock, fcntl.LOCK_SH, tell=tell)
             with suppress(FileNotFoundError):
@@ -191,8 +232,9 @@ def _make(root: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
     """Make the root whole, or not at all."""
     programs.require_for_making()
     draft = root.with_name(f"{root.name}.draft")
-    _remove(draft)  # of a maker that was killed
-    _remove_unused(root.parent)
+    with _told_plainly(draft, "removed"):
+        _remove(draft)  # of a maker that was killed
+        _remove_unused(root.parent)
     free = shutil.disk_usage(root.parent).free
     if free < _NEEDED_BYTES:
         raise _no_room(root.parent, f"{free // 1024**2} MB are free")
@@ -202,7 +244,10 @@ def _make(root: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
     )
     try:
         _run_mmdebstrap(draft, archive=archive, lock=lock, tell=tell)
-        draft.rename(root)
+        with _told_plainly(root, "made"):
+            os.ftruncate(lock, 0)
+            os.pwrite(lock, f"{_count(draft)}\n".encode(), 0)
+            draft.rename(root)
     finally:
         _remove(draft)
 
@@ -211,9 +256,10 @@ def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tel
     hidden = " ".join(f'"$1"/{path}' for path in _NOT_PUBLISHED)
     process = subprocess.Popen(
         [
-            *("mmdebstrap", "--mode=root", "--variant=minbase", "--format=directory"),
+            *("mmdebstrap", "--verbose", "--mode=root", "--variant=minbase", "--format=directory"),
             f"--include={','.join(_PACKAGES)}",
-            *("--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 30", "--dpkgopt=force-unsafe-io"),
+            *("--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 15", "--dpkgopt=force-unsafe-io"),
+            *(f"--aptopt={line.rstrip(';')}" for line in apt_proxies().splitlines()),
             f"--customize-hook=rm -f -- {hidden}",
             *(SUITE, str(draft), *archive),
         ],
@@ -228,14 +274,20 @@ def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tel
         umask=0o022,  # what package scripts make is as on any Debian
         pass_fds=[lock],  # so that the draft of one who was killed is not swept while it is still written
     )
-    said: deque[str] = deque(maxlen=200)
+    said: deque[str] = deque(maxlen=400)
+    failed = 0
     with process:
         try:
             for line in process.stderr or ():
-                said.append(line.strip())
-                for sign, step in _STEPS:
-                    if line.startswith(f"I: {sign}"):
-                        tell(step)
+                said.append(line.rstrip())
+                if step := next((step for sign, step in _STEPS if line.startswith(f"I: {sign}")), None):
+                    tell(step)
+                    failed = 0
+                failed += bool(_FAILED.match(line))
+                if failed > _PATIENCE:
+                    said.append(_SILENT)
+                    os.killpg(process.pid, signal.SIGTERM)
+                    break
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)  # it is not reaped yet, so its group is still its own
             raise
@@ -254,8 +306,10 @@ def _failure(said: Sequence[str], folder: Path) -> UserError:
     text = "\n".join(said)
     if _FULL.search(text):
         return _no_room(folder, "it was full in the middle")
-    causes = [line for line in said if re.match(r"E: |Err:|dpkg: error", line)]
-    reachable = [line for line in said if _UNREACHABLE.search(line)]
+    reasons = [reason.strip() for line, reason in pairwise(said) if _FAILED.match(line) and reason.startswith(" ")]
+    causes = reasons + [line for line in said if re.match(r"E: |dpkg: error", line)]
+    reachable = [line.strip() for line in said if _UNREACHABLE.search(line)]
+    reachable += [_SILENT] if _SILENT in said and not reasons else []
     if reachable:
         return UserError(
             f"the sandbox's Debian could not be made: its archive can't be reached ({reachable[0][:200]})",

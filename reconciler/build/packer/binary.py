@@ -88,8 +88,8 @@ def candidates(environment: Mapping[str, str]) -> Iterator[str]:
         UserError: at the end: something that the cache keeps is damaged, or somebody else's.
     """
     for folder in environment.get("PATH", os.defpath).split(os.pathsep):
-        # An empty entry is the current folder, which whoever wrote the repository decides about.
-        if folder and (found := shutil.which(PROGRAM, path=folder)):
+        # An empty or relative entry leads to the current folder, which whoever wrote the repository decides about.
+        if Path(folder).is_absolute() and (found := shutil.which(PROGRAM, path=folder)):
             yield found
     cache = cache_folder(environment)
     damaged: UserError | None = None

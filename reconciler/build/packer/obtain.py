@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from reconciler.build.packer import versions
 from reconciler.build.packer.archive import archive_has, install
-from reconciler.build.packer.binary import PROGRAM, Binary, candidates, entry_of, examine, find
+from reconciler.build.packer.binary import PROGRAM, Binary, candidates, entry_of, examine, find, version_text
 from reconciler.build.packer.cache import (
     Tell,
     cache_folder,
@@ -26,12 +27,11 @@ from reconciler.build.packer.diagnosis import cause
 from reconciler.build.packer.modules import Module, build
 from reconciler.build.packer.plugins import Plugin, installed_plugins, plugin_folder
 from reconciler.build.packer.release import download
-from reconciler.build.packer.versions import PLUGINS_APART
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 
 CURRENT = Module(
     "github.com/hashicorp/packer",
-    "1.16.0",
+    version_text(versions.CURRENT),
     "h1:+e9/aNeyZuEGm9fGre3wfg2BNnj1AQj5HzboO4iEYuY=",
     "h1:1lZlSPc3XKtCPsLH5v5/mjJYULB3FIO4kIZfJfzLx+8=",
 )
@@ -86,7 +86,7 @@ def obtain(
     set_to: dict[str, str] = {}
     if _found_unasked(environment) != binary.path:
         set_to["PATH"] = os.pathsep.join([str(Path(binary.path).parent), environment.get("PATH", os.defpath)])
-    if binary.version < PLUGINS_APART or not plugins:
+    if binary.version < versions.PLUGINS_APART or not plugins:
         return Obtained(binary, origin, {}, set_to)
     folder = plugin_folder(binary, environment)
     if folder is None:
@@ -100,7 +100,7 @@ def obtain(
 
 
 def _find(environment: Mapping[str, str], tell: Tell, *, current: bool) -> tuple[Binary, Origin] | None:
-    oldest = tuple(map(int, CURRENT.version.split("."))) if current else ()
+    oldest = versions.CURRENT if current else ()
     try:
         for candidate in candidates(environment):
             try:

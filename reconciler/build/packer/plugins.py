@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconciler.build.packer.binary import INSTALL, Binary, ask
+from reconciler.build.packer.binary import Binary, ask, version_text
 from reconciler.build.packer.cache import cache_folder, made_folder
 from reconciler.build.packer.diagnosis import Unknown, cause
-from reconciler.build.packer.versions import CHECKED_PLUGINS, ONCE_BUNDLED, PLUGINS_APART, REQUIRED_PLUGINS
+from reconciler.build.packer.versions import CHECKED_PLUGINS, CURRENT, ONCE_BUNDLED, PLUGINS_APART, REQUIRED_PLUGINS
 from reconciler.model.constraint import newest, parse_constraint, parse_version
 from reconciler.model.errors import Place, Transient, UserError
 from reconciler.model.fleet import Image
@@ -21,6 +21,7 @@ from reconciler.model.template import Template
 
 _FILE = re.compile(r"packer-plugin-([^_]+)_v([0-9][^_]*)_x[0-9.]+_[a-z0-9]+_[a-z0-9]+(?:\.exe)?")
 _OFFICIAL = "github.com/hashicorp"
+_RELEASES = "https://releases.hashicorp.com/packer"
 _INTEGRATIONS = "https://developer.hashicorp.com/packer/integrations"
 
 
@@ -72,15 +73,21 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
         yield UserError(
             f"the template requires Packer {wanted}, and {has}",
             where=template.required_version_place or template.place,
-            mend=("install such a Packer; `reconciler packer --current` gets the current one", INSTALL),
+            mend=_another(wanted),
         )
     if template.plugins and binary.version < REQUIRED_PLUGINS:
         yield UserError(
             f"the template has required_plugins, which Packer knows from 1.7.0 on, and {has}",
             where=template.plugin_places.get(next(iter(template.plugins)), template.place),
-            mend=("install Packer 1.7 or later; `reconciler packer --current` gets the current one",
-                  "or remove the block: up to 1.9 Packer comes with its plugins"),
-        )  # fmt: skip
+            mend=(*_another(wanted), "or remove the block: up to 1.9 Packer comes with its plugins"),
+        )
+
+
+def _another(wanted: str) -> tuple[str, ...]:
+    """How to have a Packer that a template takes, and to have it found before the one that it refuses."""
+    if _allows(wanted, CURRENT):
+        return (f'{version_text(CURRENT)} or later, in this shell: `eval "$(reconciler packer --current --export)"`',)
+    return (f"put such a Packer first on the PATH: {_RELEASES}",)
 
 
 def installed_plugins(binary: Binary, environment: Mapping[str, str]) -> tuple[Plugin, ...]:

@@ -12,6 +12,9 @@ from reconciler.model.constraint import Version
 OLDEST: Version = (1, 6, 0)
 """HCL2 templates as they are read here, and `run-cleanup-provisioner`, begin with 1.6 (read: CHANGELOG)."""
 
+CURRENT: Version = (1, 16, 0)
+"""The one that `reconciler packer` gets where the archive has none, or it is asked for the current one."""
+
 # Plugins
 
 REQUIRED_PLUGINS: Version = (1, 7, 0)

@@ -73,6 +73,20 @@ def test_a_program_that_prints_nothing_is_told(tmp_path: Path) -> None:
         find(install(tmp_path, "exit 0"))
 
 
+@pytest.mark.parametrize("entry", ["", ".", "bin"])
+def test_what_a_repository_has_of_that_name_is_not_run(
+    entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    install(tmp_path / entry, f"touch {tmp_path}/ran\n{speaks('1.9.5')}")
+    theirs = install(tmp_path / "theirs", speaks("1.16.0"))["PATH"]
+
+    binary = find({"PATH": f"{entry}:{theirs}"})
+
+    assert binary.path == f"{theirs}/packer"
+    assert not (tmp_path / "ran").exists()
+
+
 def test_another_program_of_that_name_is_passed_over_for_the_one_behind_it(tmp_path: Path) -> None:
     first = install(tmp_path / "first", "echo 'usage: packer DICTIONARY'")["PATH"]
     second = install(tmp_path / "second", "exit 3")["PATH"]

@@ -73,9 +73,34 @@ def test_validate_refuses_a_template_for_another_packer_with_both_versions(machi
     assert ended.stderr.splitlines()[0] == (
         f"error: desired/web/web.pkr.hcl:2:3: the template requires Packer >= 1.7.0, and {program} is 1.6.6"
     )
-    assert "`reconciler packer --current`" in ended.stderr
+    assert '1.16.0 or later, in this shell: `eval "$(reconciler packer --current --export)"`' in ended.stderr
     (problem,) = json.loads(machine.reconciler("validate", "--json").stdout)["problems"]
     assert (problem["path"], problem["line"], problem["column"]) == ("desired/web/web.pkr.hcl", 2, 3)
+
+
+def test_what_the_hint_says_is_what_helps(machine: Machine, tmp_path: Path) -> None:
+    machine.has_packer("1.6.6")
+    amazon = '[ "$1" = plugins ] && echo /p/packer-plugin-amazon_v1.8.2_x5.0_linux_amd64; exit 0'
+    current = write_program(tmp_path / "later", "packer", f"{speaks('1.16.0')}\n{amazon}")
+    machine.fleet.commit({"desired/web/web.pkr.hcl": REQUIRES + TEMPLATE})
+    both = f"{machine.folder}:{current.parent}"
+    assert machine.reconciler("validate", PATH=both).returncode == 1
+
+    exported = machine.reconciler("packer", "--current", "--export", PATH=both)
+
+    (line,) = [one for one in exported.stdout.splitlines() if one.startswith("export PATH=")]
+    assert machine.reconciler("validate", PATH=line.removeprefix("export PATH=")).returncode == 0
+
+
+def test_a_template_that_the_current_packer_does_not_fit_is_not_sent_for_it(machine: Machine) -> None:
+    machine.has_packer("1.16.0")
+    machine.fleet.commit({"desired/web/web.pkr.hcl": REQUIRES.replace(">= 1.7.0", "< 1.10") + TEMPLATE})
+
+    ended = machine.reconciler("validate")
+
+    assert ended.returncode == 1
+    assert "  put such a Packer first on the PATH: https://releases.hashicorp.com/packer\n" in ended.stderr
+    assert "--current" not in ended.stderr
 
 
 @pytest.mark.parametrize("version", ["1.7.0", "1.16.0"])

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pwd
+import shutil
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -128,6 +130,42 @@ def test_what_goes_wrong_is_one_clear_sentence(
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
+@pytest.mark.parametrize(
+    ("reason", "what"),
+    [
+        ("Connection timed out [IP: 192.0.2.1 80]", "its archive can't be reached (Connection timed out"),
+        ("Error reading from server. Remote end closed connection", "its archive can't be reached (Error reading"),
+        ("503  Service Unavailable [IP: 192.0.2.1 80]", "could not be made: 503  Service Unavailable [IP"),
+        ("", "its archive can't be reached (it stopped answering in the middle)"),
+    ],
+)
+def test_a_mirror_that_goes_away_in_the_middle_is_given_up(
+    reason: str, what: str, *, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = f'; echo "  {reason}"' if reason else ""
+    failing = f'while :; do echo "Ign:7 http://deb.example bookworm/main amd64 less amd64 1"{told}; done'
+    played(f"#!/bin/sh\necho 'I: downloading packages with apt...' >&2; {failing} >&2", tmp_path, monkeypatch)
+
+    with pytest.raises(UserError) as caught:
+        made()
+
+    assert what in caught.value.what
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
+def test_the_archive_is_reached_as_this_machines_apt_reaches_it(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(_MAKES.replace("mkdir", 'printf "%s\\n" "$@" > "$(dirname "$target")/asked"; mkdir'), tmp_path, monkeypatch)
+    config = tmp_path / "programs/apt-config"
+    config.write_text("#!/bin/sh\necho 'Acquire::http::Proxy \"http://proxy.example:3142/\";'\n")
+    config.chmod(0o755)
+
+    made()
+
+    assert '--aptopt=Acquire::http::Proxy "http://proxy.example:3142/"' in (cache / "asked").read_text().splitlines()
+
+
 @pytest.mark.usefixtures("cache")
 def test_a_mirror_that_nobody_answers_at_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(system.MIRROR, "http://127.0.0.1:9/debian")  # the real mmdebstrap, and a port that is closed
@@ -200,6 +238,71 @@ def test_a_missing_mmdebstrap_is_named_with_its_package(
         made()
 
     assert caught.value.mend == ("apt-get install mmdebstrap",)
+
+
+def test_a_root_of_which_somebody_removed_a_part_is_not_used(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(_MAKES, tmp_path, monkeypatch)
+    root = made()
+    (root / "whole").unlink()
+
+    with pytest.raises(UserError, match="is damaged: 1 files were made, and 0 are there") as caught:
+        made()
+
+    assert caught.value.mend == ("remove it, and it is made anew",)
+    shutil.rmtree(root)
+    assert (made() / "whole").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "said"),
+    [
+        ("a folder for its lock", r"\.lock can't be opened: Is a directory"),
+        ("a link for its lock", r"\.lock can't be opened: Too many levels of symbolic links"),
+        ("a file for the root", r"debian-\S+ is no folder"),
+        ("a link for the root", r"debian-\S+ is a symbolic link"),
+        ("a link for the draft", r"debian-\S+ can't be removed: "),
+    ],
+)
+def test_what_lies_in_the_way_is_said_by_name(
+    what: str, said: str, *, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(_MAKES, tmp_path, monkeypatch)
+    root = made()
+    lock, draft = root.with_name(f"{root.name}.lock"), root.with_name(f"{root.name}.draft")
+    shutil.rmtree(root)
+    lock.unlink()
+    put: dict[str, Callable[[], object]] = {
+        "a folder for its lock": lock.mkdir,
+        "a link for its lock": lambda: lock.symlink_to(tmp_path / "elsewhere"),
+        "a file for the root": root.touch,
+        "a link for the root": lambda: root.symlink_to(tmp_path),
+        "a link for the draft": lambda: draft.symlink_to(tmp_path),
+    }
+    put[what]()
+
+    with pytest.raises(UserError, match=said) as caught:
+        made()
+
+    assert "XDG_CACHE_HOME" in " ".join(caught.value.mend)
+
+
+def test_a_cache_that_can_only_be_read_is_said(small: Path) -> None:
+    kernel.mount(None, small, flags=kernel.MS_REMOUNT | kernel.MS_RDONLY, options="mode=0700")
+
+    with pytest.raises(UserError, match=r"\.lock can't be opened: Read-only file system"):
+        made()
+
+
+@pytest.mark.parametrize("home", [None, "", "relative"])
+def test_without_a_home_in_the_environment_it_is_the_users(home: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.delenv("HOME", raising=False)
+    if home is not None:
+        monkeypatch.setenv("HOME", home)
+
+    assert system.cache_folder() == Path(pwd.getpwuid(os.geteuid()).pw_dir) / ".cache/reconciler/sandbox"
 
 
 def test_a_cache_that_is_a_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
