@@ -17,11 +17,11 @@ help: ## Show this list
 	.ci/install
 	@touch $@
 
-.venv/quick: requirements.lock pyproject.toml .ci/install
-	.ci/install quick
+.venv/demo .venv/quick: requirements.lock pyproject.toml .ci/install
+	.ci/install $(@F)
 	@touch $@
 
-demo: .venv/installed ## Run the whole story in the sandbox, with the real Packer
+demo: .venv/demo ## Run the whole story in the sandbox, with the real Packer
 	.ci/as-root $(PYTHON) -m reconciler demo
 
 packers: .venv/installed ## Get the Packers that the tests run on: the archive's, and the current one (minutes, once)

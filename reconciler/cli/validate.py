@@ -17,6 +17,7 @@ from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image
+from reconciler.plan.words import said_once
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import without_filtered
 
@@ -94,28 +95,9 @@ def _print(fleet: Fleet, problems: list[UserError]) -> None:
 
 
 def grouped_notes(images: Iterable[Image]) -> Iterator[str]:
-    """A line for each thing that is to be noted, with the images that it is said of; in order of the first image.
-
-    What is said of one image alone stays as it is. Of what is said of several, each image's own builder and the place
-    in its own image.yaml are left out, so that it is the same text.
-    """
-    said: dict[str, dict[str, str]] = {}
-    for image in images:
-        for remark in image.notes:
-            said.setdefault(_without_its_own(remark, image), {})[image.name] = remark
-    for shared, remarks in said.items():
-        if len(remarks) == 1:
-            yield from (f"{name}: {remark}" for name, remark in remarks.items())
-        else:
-            yield f"{named(list(remarks))}: {shared}"
-
-
-def _without_its_own(remark: str, image: Image) -> str:
-    """A note without the name of an image's only builder, and without its own image.yaml's place."""
-    if len(image.template.builders) == 1:
-        remark = remark.removeprefix(f"{image.template.builders[0].name}: ")
-    text, opened, place = remark.rpartition(" (")
-    return text if opened and place.startswith(f"{image.folder}/image.yaml") else remark
+    """A line for each thing that is to be noted, with the images that it is said of; in order of the first image."""
+    for names, text in said_once((image.name, image.notes) for image in images):
+        yield f"{named(names)}: {text}"
 
 
 def _count(images: int) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from reconciler.model.lockfile import Reason
@@ -17,6 +17,8 @@ _MOST_DUE = 3
 _MOST_GONE = 8
 _MOST_WITH_FINDINGS = 6
 _AT_A_REGION = re.compile(r"([a-z0-9-]+): ")
+_OWN_BUILDER = re.compile(r"^(?:[\w-]+\.)?amazon-[\w-]+(?:\.[\w-]+)?: ")
+_OWN_FILE = re.compile(r" \(\S+/image\.yaml(?::\d+)*\)$")
 NOT_BUILT = "not built yet"
 """What is said of a new image."""
 
@@ -42,10 +44,10 @@ def headline(plan: Plan) -> str:
         parts.append(f"{len(plan.drifted)} of {_images(total)} drifted: {named}{more}")
     unknown = [image for image in plan.images if image.unknown]
     if unknown:
-        parts.append(f"{len(unknown)} of {_images(total)} unknown: {_names(unknown)}")
+        parts.append(f"{len(unknown)} of {_images(total)} unknown: {_names([image.image for image in unknown])}")
     invalid = [image for image in plan.images if image.errors]
     if invalid:
-        parts.append(f"{len(invalid)} of {_images(total)} invalid: {_names(invalid)}")
+        parts.append(f"{len(invalid)} of {_images(total)} invalid: {_names([image.image for image in invalid])}")
     return "; ".join(parts) or f"{_images(total)} in sync"
 
 
@@ -179,11 +181,27 @@ def duration(seconds: int) -> str:
 
 def notes(plan: Plan) -> tuple[str, ...]:
     """What to know before anything is built: `web, api: …`, each thing once."""
-    said: dict[str, list[PlannedImage]] = {}
-    for image in plan.images:
-        for one in image.notes:
-            said.setdefault(one, []).append(image)
-    return tuple(visible(f"{_names(images)}: {one}") for one, images in said.items())
+    said = said_once((image.image, image.notes) for image in plan.images)
+    return tuple(visible(f"{_names(names)}: {text}") for names, text in said)
+
+
+def said_once(notes: Iterable[tuple[str, Sequence[str]]]) -> list[tuple[list[str], str]]:
+    """Each thing that is noted of images, with their names; in order of the first image.
+
+    What is said of one image alone stays as it is. Of what is said of several, each image's own builder and the place
+    in its own image.yaml are left out, so that it is the same text. Where an image has it of two builders, they stay.
+    """
+    said: dict[str, dict[str, str]] = {}
+    for name, remarks in notes:
+        without = Counter(_OWN_BUILDER.sub("", remark) for remark in remarks)
+        for remark in remarks:
+            shared = _OWN_BUILDER.sub("", remark)
+            shared = _OWN_FILE.sub("", shared if without[shared] == 1 else remark)
+            said.setdefault(shared, {})[name] = remark
+    return [
+        (list(remarks), shared if len(remarks) > 1 else next(iter(remarks.values())))
+        for shared, remarks in said.items()
+    ]
 
 
 def _reason_lines(reason: Reason) -> tuple[str, ...]:
@@ -207,6 +225,6 @@ def _images(count: int) -> str:
     return f"{count} image" if count == 1 else f"{count} images"
 
 
-def _names(images: list[PlannedImage]) -> str:
-    named = ", ".join(visible(image.image) for image in images[:6])
-    return named + (f" and {len(images) - 6} more" if len(images) > 6 else "")
+def _names(names: Sequence[str]) -> str:
+    named = ", ".join(map(visible, names[:6]))
+    return named + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -51,12 +51,22 @@ def require_for_making() -> None:
         UserError: some are missing.
     """
     _require(_NEEDED_FOR_MAKING)
-    # Ubuntu and Debian's derivatives do not trust Debian's archive by themselves.
-    if not any(Path(place).is_file() for place in _KEYRINGS):
-        raise UserError(
-            "the sandbox's Debian can't be made: the keys of Debian's archive are not here",
-            mend="apt-get install debian-archive-keyring",
-        )
+    keyring()
+
+
+def keyring() -> Path:
+    """The keys of Debian's archive. Ubuntu and Debian's derivatives do not trust them by themselves.
+
+    Raises:
+        UserError: they are not here.
+    """
+    for place in map(Path, _KEYRINGS):
+        if place.is_file():
+            return place
+    raise UserError(
+        "the sandbox's Debian can't be made: the keys of Debian's archive are not here",
+        mend="apt-get install debian-archive-keyring",
+    )
 
 
 def _require(needed: Mapping[str, str]) -> None:

@@ -69,6 +69,7 @@ _STEPS = (
 STEPS = len(_STEPS)
 """How many steps a making tells of, after its first line."""
 
+_OLD_KEYRING = Path("/etc/apt/trusted.gpg")
 _UNREACHABLE = re.compile(
     r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|Cannot initiate the connection"
     r"|Connection (?:failed|timed out|refused)|Network is unreachable|Could not wait for server"
@@ -79,6 +80,7 @@ _FAILED = re.compile(r"(?:Ign|Err):\d+ ")
 _PATIENCE = 5
 """So many files that failed, and the mirror is taken to be down. apt would wait four times half a minute for each."""
 _SILENT = "it stopped answering in the middle"
+_UNTRUSTED = re.compile(r"signatures? .*verified|is not signed|NO_PUBKEY|EXPKEYSIG|Missing key", re.IGNORECASE)
 _FULL = re.compile(r"No space left on device|not enough free space", re.IGNORECASE)
 
 
@@ -260,6 +262,7 @@ def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tel
             f"--include={','.join(_PACKAGES)}",
             *("--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 15", "--dpkgopt=force-unsafe-io"),
             *(f"--aptopt={line.rstrip(';')}" for line in apt_proxies().splitlines()),
+            *_trusted(),
             f"--customize-hook=rm -f -- {hidden}",
             *(SUITE, str(draft), *archive),
         ],
@@ -295,6 +298,14 @@ def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tel
         raise _failure(list(said), draft.parent)
 
 
+def _trusted() -> list[str]:
+    """Have Debian's keys trusted besides those of /etc/apt/trusted.gpg.d: mmdebstrap finds them with gpg's help only.
+
+    Apt takes one file more, and that place may be taken.
+    """
+    return [] if _OLD_KEYRING.exists() else [f"--keyring={programs.keyring()}"]
+
+
 def _environment() -> dict[str, str]:
     """What mmdebstrap and the scripts of packages start with: of the caller's, only the way to the archive."""
     proxies = {name: value for name, value in os.environ.items() if name.lower() in {"http_proxy", "https_proxy"}}
@@ -314,6 +325,13 @@ def _failure(said: Sequence[str], folder: Path) -> UserError:
         return UserError(
             f"the sandbox's Debian could not be made: its archive can't be reached ({reachable[0][:200]})",
             mend=("it needs the network, this once; nothing half-made was kept", f"another archive: {MIRROR}=http://…"),
+        )
+    untrusted = [line for line in said if _UNTRUSTED.search(line)]
+    if untrusted:
+        return UserError(
+            f"the sandbox's Debian could not be made: its archive is signed with no key that is known here "
+            f"({untrusted[0][:200]})",
+            mend=("Debian's keys: apt-get install debian-archive-keyring", f"another archive: {MIRROR}=http://…"),
         )
     cause = next((line for line in causes if "mmdebstrap" not in line and "apt-get" not in line), "")
     cause = cause or next(iter(causes), "") or "".join(said[-1:])

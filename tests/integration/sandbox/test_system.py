@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import kernel, system
+from reconciler.sandbox import kernel, programs, system
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(os.geteuid() != 0, reason="only root makes one")]
 
@@ -110,6 +110,11 @@ def test_an_interrupted_making_ends_its_maker_and_leaves_nothing(
     [
         ("E: Failed to fetch x  Temporary failure resolving 'deb.example'", "its archive can't be reached", "network"),
         ("Err:1 http://deb.example bookworm Connection timed out", "its archive can't be reached", system.MIRROR),
+        (
+            "Err:1 http://deb.example bookworm InRelease\n  These signatures couldn't be verified: NO_PUBKEY 6ED0",
+            "signed with no key that is known here",
+            "debian-archive-keyring",
+        ),
         ("E: Failed to fetch x  Hash Sum mismatch", "Hash Sum mismatch", "try again"),
         ("dpkg: error processing archive x (--unpack): No space left on device", "does not fit", "XDG_CACHE_HOME"),
         ("E: mmdebstrap failed to run", "mmdebstrap failed to run", "try again"),
@@ -164,6 +169,24 @@ def test_the_archive_is_reached_as_this_machines_apt_reaches_it(
     made()
 
     assert '--aptopt=Acquire::http::Proxy "http://proxy.example:3142/"' in (cache / "asked").read_text().splitlines()
+
+
+@pytest.mark.parametrize("taken", [False, True], ids=["as a rule", "where apt's one place for a file is taken"])
+def test_debians_keys_are_trusted_on_a_system_that_does_not_know_them(
+    *, taken: bool, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(_MAKES + 'printf "%s\\n" "$@" > "$(dirname "$target")/asked"\n', tmp_path, monkeypatch)
+    debians, old = tmp_path / "debian-archive-keyring.gpg", tmp_path / "trusted.gpg"
+    debians.touch()
+    if taken:
+        old.touch()
+    monkeypatch.setattr(programs, "_KEYRINGS", (str(debians),))
+    monkeypatch.setattr(system, "_OLD_KEYRING", old)
+
+    made()
+
+    asked = (cache / "asked").read_text().splitlines()
+    assert (f"--keyring={debians}" in asked) == (not taken)
 
 
 @pytest.mark.usefixtures("cache")

@@ -401,6 +401,15 @@ class TestNotes:
 
         assert words.notes(make_plan(what_is_known(*images)).plan) == ("i0, i1, i2, i3, i4, i5 and 3 more: careful",)
 
+    def test_the_same_of_each_images_own_builder_is_said_once(self, what_is_known: Make, an_image: Make) -> None:
+        images = [
+            replace(an_image(name), notes=(f"amazon-ebs.{name}: not encrypted (from 1.7.0 on)",)) for name in ("a", "b")
+        ]
+
+        assert words.notes(make_plan(what_is_known(*images)).plan) == ("a, b: not encrypted (from 1.7.0 on)",)
+        alone = make_plan(what_is_known(*images[:1])).plan
+        assert words.notes(alone) == ("a: amazon-ebs.a: not encrypted (from 1.7.0 on)",)
+
     def test_a_folder_that_was_moved_is_asked_about(self, settled: Callable[..., Known], an_image: Make) -> None:
         known = settled(an_image("web"))
 
