@@ -151,7 +151,7 @@ class Conductor:
         return Run(
             known=known,
             repository=self.workspace.repository,
-            recorder=self.workspace.recorder(known.fleet.settings),
+            recorder=self.workspace.recorder(known),
             registry=registry,
             builder=builder,
             refused=builder.refused(_built(planned), os.environ) if builder is not None else {},

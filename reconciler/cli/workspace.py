@@ -28,6 +28,7 @@ from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.steps.observe import read_repository
+from reconciler.steps.proposed import confirms
 
 if TYPE_CHECKING:
     from reconciler.announce.protocol import Announcer
@@ -100,9 +101,12 @@ class Workspace:
         )
         return retrying(self.repository.target, settings.git)
 
-    def recorder(self, settings: Settings) -> Recorder:
+    def recorder(self, known: Known) -> Recorder:
         """Whoever records to the branch that the settings name."""
-        return self.repository.recorder(settings.git, now=now, sleep=time.sleep, random=random.random)
+        return self.repository.recorder(
+            known.fleet.settings.git, now=now, sleep=time.sleep, random=random.random,
+            confirms=confirms(self.repository, known),
+        )  # fmt: skip
 
     def builder(self) -> Packer:
         """The Packer that is installed. Raises UserError where there is none that can be used."""

@@ -23,7 +23,7 @@ from reconciler.git.history import (
 )
 from reconciler.git.lfs import installed
 from reconciler.git.objects import Author, commit_tree
-from reconciler.git.proposal import proposal
+from reconciler.git.proposal import Confirms, proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.remote import Remote, remotes
 from reconciler.git.store import find_id
@@ -245,11 +245,15 @@ class Repository:
         now: Callable[[], datetime],
         sleep: Callable[[float], None],
         random: Callable[[], float],
+        confirms: Confirms | None = None,
     ) -> Recorder:
-        """Whoever records to that branch. `sleep` takes seconds, `random` returns 0 to 1. Raises as `target` does."""
+        """Whoever records to that branch. `sleep` takes seconds, `random` returns 0 to 1. Raises as `target` does.
+
+        `confirms` says what stays of an earlier proposal that nobody signed (`git.push: pull-request`).
+        """
         destination = find_destination(self.git, settings)
         if settings.push == "pull-request":
-            destination = proposal(self.git, destination, settings)
+            destination = proposal(self.git, destination, settings, confirms=confirms)
         return Recorder(
             self.git, destination, author=settings.author, sign=settings.sign, now=now, sleep=sleep, random=random
         )

@@ -21,6 +21,7 @@ from reconciler.build.smoke.simulated import NOTHING_INSIDE, SimulatedTester
 from reconciler.build.tester import Tester, TestRequest
 from reconciler.controller import act, refuse_unsafe
 from reconciler.git.destination import Destination
+from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.git.target import find_destination
@@ -40,6 +41,7 @@ from reconciler.state.lockfiles import parse, path_of
 from reconciler.steps.look import look
 from reconciler.steps.observe import read_repository
 from reconciler.steps.preview import for_preview, regions_for_children
+from reconciler.steps.proposed import confirms
 from reconciler.steps.result import Report, Result
 from reconciler.steps.run import Branch, Run, Testbed
 from reconciler.steps.take_over import Named, take_over
@@ -453,9 +455,12 @@ class Controller:
 
     def _recorder(self, repository: Repository, known: Known) -> Recorder:
         settings = known.fleet.settings.git
+        destination = find_destination(repository.git, settings)
+        if settings.push == "pull-request":
+            destination = proposal(repository.git, destination, settings, confirms=confirms(repository, known))
         return Recorder(
             repository.git,
-            self.on_destination(find_destination(repository.git, settings)),
+            self.on_destination(destination),
             author=settings.author,
             sign=settings.sign,
             now=self.world.clock,
