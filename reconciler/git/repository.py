@@ -166,8 +166,10 @@ class Repository:
         """The one of these commits that was made on top of the others."""
         return newest(self.git, commits)
 
-    def annotated_tag(self, name: str, *, remote: str = "origin") -> str | None:
+    def annotated_tag(self, name: str, *, remote: str = "origin", signed: bool = False) -> str | None:
         """The message of an annotated tag, fetched if this clone does not have it; None where there is no such tag.
+
+        With `signed`, one that is under no good signature counts as absent.
 
         Raises:
             Transient: the remote does not answer.
@@ -175,9 +177,9 @@ class Repository:
         """
         message = tag_message(self.git, name)
         found = self.remote(remote) if message is None else None
-        if found is None:
-            return message
-        return tag_message(self.git, name) if found.fetch_tag(name) else None
+        if found is not None and not found.fetch_tag(name):
+            return None
+        return message if message is not None and not signed else tag_message(self.git, name, signed=signed)
 
     def tag_object(self, name: str) -> str:
         """The id of an annotated tag of this clone: of the tag itself, which is what is signed, not of its target."""
@@ -192,9 +194,10 @@ class Repository:
         """The commit that a tag of this clone stands on. Raises UserError if there is no such tag."""
         return resolve(self.git, f"refs/tags/{self.git.tag(name)}")
 
-    def tagged_content(self, name: str, *, remote: str = "origin") -> bytes | None:
-        """The file that an annotated tag stands on, fetched as `annotated_tag` does; None where there is none."""
-        return tag_content(self.git, name) if self.annotated_tag(name, remote=remote) is not None else None
+    def tagged_content(self, name: str, *, remote: str = "origin", signed: bool = False) -> bytes | None:
+        """The file that an annotated tag stands on, fetched and judged as `annotated_tag` does; else None."""
+        there = self.annotated_tag(name, remote=remote) is not None
+        return tag_content(self.git, name, signed=signed) if there else None
 
     def check_recording(self, settings: GitSettings, *, now: datetime) -> None:
         """Make a commit that nobody will see: as the author in the settings, signed where they ask for it.

@@ -25,10 +25,10 @@ def recorded_inventory(run: Run, build: Build | None) -> Inventory | None:
 
 
 def previewed_inventory(run: Run, image: str, build: Build) -> Inventory | None:
-    """What is inside a build that is in no lockfile yet, by its tag; None without one that fits its record."""
+    """What is inside a build that is in no lockfile yet, by its tag; None without one that counts and fits."""
     if build.inventory is None:
         return None
-    content = run.repository.tagged_content(sbom_tag_name(image, build.id))
+    content = run.repository.tagged_content(sbom_tag_name(image, build.id), signed=run.signs)
     return _read(content, build) if content is not None else None
 
 
