@@ -28,7 +28,7 @@ from reconciler.steps.packer_keys import keep
 from reconciler.steps.record import Contents, Recording, record_build, record_verified
 from reconciler.steps.result import Result, Status
 from reconciler.steps.run import Run
-from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
+from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test, suite_digest
 
 
 def finish_built(run: Run, decision: Decision, build: Build, *, image: Image) -> Result:
@@ -63,7 +63,7 @@ def finish_adopted(run: Run, decision: Decision, build: Build, *, image: Image) 
 
 
 def tested_before(run: Run, decision: Decision, build: Build, *, image: Image) -> Examined | None:
-    """What is known of an adopted build that passed its test: by the artifacts' tag, its record, and its SBOM.
+    """What is known of an adopted build that passed the test that is asked for: by tag, record and SBOM.
 
     A build without its SBOM is tested once more, as what is inside is read while it is booted.
     """
@@ -71,6 +71,8 @@ def tested_before(run: Run, decision: Decision, build: Build, *, image: Image) -
     tagged = all(seen.own("smoke") == "passed" for seen in decision.adopt)
     if not tagged or recorded is None or recorded.status != "passed":
         return None
+    if recorded.suite != suite_digest(image, run.known.tree, below=run.repository.git.below):
+        return None  # it passed by another suite, or nobody knows by which
     if recorded.findings and image.declaration.smoke_test.hygiene == "fail":
         return None  # what it was tested by was less strict
     run.packer_keys.note(build)
