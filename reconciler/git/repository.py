@@ -231,6 +231,19 @@ class Repository:
         recorded = settings.branch or (remote.remembered_branch() if remote is not None else None)
         return recorded if recorded is not None and self.branch not in (None, recorded) else None
 
+    def remembered(self, remote: str, branch: str | None = None) -> tuple[str, str] | None:
+        """A remote's branch (its default one if absent) and its head, as this clone knows them; None if it does not.
+
+        Nobody is asked. Of what we fetched and what a person did, the newer counts.
+        """
+        found = self.remote(remote)
+        name = branch or (found.remembered_branch() if found is not None else None)
+        if found is None or name is None:
+            return None
+        heads = (found.known(name), find_commit(self.git, f"refs/remotes/{remote}/{name}"))
+        known = [one for one in heads if one is not None]
+        return (name, self.newest(known)) if known else None
+
     def target(self, settings: GitSettings) -> Target:
         """The branch that state is recorded to, fetched, and how the checkout stands to it.
 

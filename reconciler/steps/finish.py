@@ -12,6 +12,7 @@ from reconciler.model.plan import Decision
 from reconciler.model.values import format_instant
 from reconciler.plan.renewal import brought_nothing
 from reconciler.plan.transitions import promotes
+from reconciler.plan.trust import stands_for
 from reconciler.state.sbom import inventory_record
 from reconciler.state.unsaved import write_unsaved
 from reconciler.steps.artifacts import (
@@ -69,10 +70,9 @@ def tested_before(run: Run, decision: Decision, build: Build, *, image: Image) -
     """
     recorded = build.smoke_test
     tagged = all(seen.own("smoke") == "passed" for seen in decision.adopt)
-    if not tagged or recorded is None or recorded.status != "passed":
+    suite = suite_digest(image, run.known.tree, below=run.repository.git.below)
+    if not tagged or recorded is None or not stands_for(recorded, suite=suite):
         return None
-    if recorded.suite != suite_digest(image, run.known.tree, below=run.repository.git.below):
-        return None  # it passed by another suite, or nobody knows by which
     if recorded.findings and image.declaration.smoke_test.hygiene == "fail":
         return None  # what it was tested by was less strict
     run.packer_keys.note(build)

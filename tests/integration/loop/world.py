@@ -38,6 +38,7 @@ from reconciler.registry.instances.protocol import Instances
 from reconciler.registry.memory import MemoryRegistry, Upstream
 from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import parse, path_of
+from reconciler.steps.confirm import Records, records_in
 from reconciler.steps.look import look
 from reconciler.steps.observe import read_repository
 from reconciler.steps.preview import for_preview, regions_for_children
@@ -365,7 +366,12 @@ class Controller:
         """Fetch, read and plan the branch that is recorded to, as `reconciler reconcile` does."""
         repository = Repository.open(self.root)
         known = self._read(repository, options or PlanOptions())
-        return look(known, self.on_registry(self.world.registry), branches=self.world.branches)
+        return look(
+            known,
+            self.on_registry(self.world.registry),
+            branches=self.world.branches,
+            records=_records(repository, known),
+        )
 
     def plan(
         self, *images: str, refresh: bool = False, force: tuple[str, ...] = (), prune: bool = False
@@ -388,7 +394,7 @@ class Controller:
         repository = Repository.open(self.root)
         registry = self.on_registry(self.world.registry)
         known = self._read(repository, expected.options if expected else options)
-        known, planned = look(known, registry, branches=self.world.branches)
+        known, planned = look(known, registry, branches=self.world.branches, records=_records(repository, known))
         refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
         return act(self._run(repository, known, registry), planned)
 
@@ -396,7 +402,8 @@ class Controller:
         """Take artifacts over as `reconciler adopt` does. Each is named `ami-…` or `region:ami-…`."""
         repository = Repository.open(self.root)
         registry = self.on_registry(self.world.registry)
-        known, planned = look(self._read(repository, PlanOptions(images=(image,))), registry)
+        known = self._read(repository, PlanOptions(images=(image,)))
+        known, planned = look(known, registry, records=_records(repository, known))
         decision = next(one for one in planned.decisions if one.name == image)
         assert decision.image is not None
         asked = [Named(*reversed(one.split(":"))) for one in named]
@@ -409,7 +416,8 @@ class Controller:
         main = self._read(repository, PlanOptions())
         options = PlanOptions(preview=True)
         known = read_repository(repository.tree(), fleet_name=FLEET, now=self.world.clock(), options=options)
-        known, planned = look(replace(known, locks=main.locks, broken_locks=main.broken_locks), registry)
+        known = replace(known, locks=main.locks, broken_locks=main.broken_locks)
+        known, planned = look(known, registry, records=_records(repository, known))
         planned = for_preview(planned)
         needed = regions_for_children(planned.decisions)
         main_tree = repository.tree(main.head)
@@ -467,6 +475,10 @@ class Controller:
             sleep=self.sleep,
             random=lambda: 0.5,
         )
+
+
+def _records(repository: Repository, known: Known) -> Records:
+    return records_in(repository, sign=known.fleet.settings.git.sign)
 
 
 def results(report: Report) -> dict[str, Result]:
