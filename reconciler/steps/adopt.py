@@ -11,7 +11,7 @@ from reconciler.model.source import Pin
 from reconciler.plan.messages import tag_name
 from reconciler.plan.reasons import as_done
 from reconciler.plan.transitions import first_phase
-from reconciler.state.unsaved import read_unsaved
+from reconciler.state.unsaved import is_committed, read_unsaved
 from reconciler.steps.proof.previewed import built
 from reconciler.steps.run import Run
 
@@ -29,7 +29,7 @@ def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | 
     build_id = first.own("build") or ""
     tagged = _tagged(run, image.name, build_id, key=wanted.key)
     builder = tagged.artifacts[0].builder if tagged and tagged.artifacts else image.template.makers[0].name
-    unsaved = read_unsaved(run.repository.root, image.name)
+    unsaved = read_unsaved(run.repository.root, image.name) if not is_committed(run.known.tree, image.name) else None
     kept = unsaved if unsaved is not None and (unsaved.id, unsaved.key) == (build_id, wanted.key) else None
     # The lockfile first: a build that comes back by a revert has its verdict there, and none in its tag.
     recorded = decision.lock.build(build_id)

@@ -15,6 +15,7 @@ from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.trust import is_in_record, is_marked
 from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import path_of
+from reconciler.steps.observe import asked
 from reconciler.steps.proof.previewed import built
 
 Records = Callable[[str, str], Sequence[Artifact]]
@@ -42,7 +43,10 @@ def with_doubts(known: Known, registry: Registry, records: Records | None) -> Kn
     locks = dict(known.locks)
     unlisted = dict(known.unlisted)
     places = {(one.location, one.id): one for one in known.observation.artifacts}
-    for name, image in known.fleet.images.items():
+    for name in asked(known):
+        image = known.fleet.images.get(name)
+        if image is None:
+            continue
         lock, former = lock_of(known, image)
         found = places | {(one.location, one.id): one for one in unlisted.get(name, ())}
         doubted = tuple(_doubts(known, registry, records, image, lock=lock, found=found))
@@ -66,14 +70,16 @@ def _doubts(
     found: dict[tuple[str, str], Seen],
 ) -> Iterator[str]:
     """Why each artifact that counts today may be somebody else's: of the newest build, and of those in a channel."""
-    counting = (lock.builds[0] if lock.builds else None, lock.kept, *map(lock.build, _channels(lock)))
+    looked_up = (lock.builds[0] if lock.builds else None, lock.kept)
+    counting = (*looked_up, *map(lock.build, _channels(lock)))
     for build in {one.id: one for one in counting if one is not None}.values():
         for artifact in build.artifacts:
             place = (artifact.location, artifact.id)
             if artifact.location in known.observation.unreadable:
                 continue
+            unknown = place not in found and build not in looked_up and artifact.location in image.regions
             try:
-                seen = found.get(place) or registry.find(*place)
+                seen = registry.find(*place) if unknown else found.get(place)
                 if seen is None or is_marked(seen, fleet=known.fleet_name, names=_names(image), build_id=build.id):
                     continue
                 why = _stranger(seen, registry, records, image=image.name, build=build)

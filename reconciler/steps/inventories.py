@@ -12,7 +12,7 @@ from reconciler.plan.difference.inventories import difference
 from reconciler.plan.messages import sbom_tag_name
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.sbom import read_sbom, render_sbom
-from reconciler.state.unsaved import read_unsaved_sbom
+from reconciler.state.unsaved import is_committed, read_unsaved_sbom
 from reconciler.steps.run import Run
 
 
@@ -34,6 +34,8 @@ def previewed_inventory(run: Run, image: str, build: Build) -> Inventory | None:
 
 def unsaved_inventory(run: Run, image: str, build: Build) -> Inventory | None:
     """What is inside a build that passed its test here and could not be recorded; None without what fits its record."""
+    if is_committed(run.known.tree, image):
+        return None
     content = read_unsaved_sbom(run.repository.root, image)
     return _read(content, build) if content is not None else None
 

@@ -127,6 +127,25 @@ def test_a_preview_that_signed_with_a_key_of_its_own_is_tested_by_main(pair: Wor
     assert [request.build_id for request in main.tester.requests] == [build_id]
 
 
+def test_a_committed_record_of_what_could_not_be_pushed_is_none_of_this_checkout(pair: World, keys: Keys) -> None:
+    build_id = previewed(pair, keys)
+    message = git(pair.origin, "tag", "--list", "--format=%(contents)", f"image/web/{build_id}")
+    record = json.loads(record_in(message) or "")
+    record["ci"] = {"provider": "circleci", "url": "https://evil.example.org/1"}
+    for tag in (f"image/web/{build_id}", f"sbom/web/{build_id}"):
+        git(pair.origin, "tag", "--delete", tag)
+    sbom = render_sbom("web", build_id, replace(NOTHING_INSIDE, kernel=build_id)).decode()
+    pair.commit(
+        {"reconciler-unsaved/web.json": json.dumps(record), "reconciler-unsaved/sbom/web.cdx.json": sbom}, "Add notes"
+    )
+
+    main = signing(pair, keys, "main-job")
+    assert (statuses(main.reconcile()), main.built) == ({"web": "adopted"}, [])
+
+    assert [request.build_id for request in main.tester.requests] == [build_id]
+    assert pair.lock("web").builds[0].ci is None
+
+
 def test_without_signatures_the_team_s_tag_is_believed(pair: World) -> None:
     on_branch(pair, WEB)
     job = pair.controller("pull-request")

@@ -139,7 +139,7 @@ def test_a_copy_does_not_promote_what_needs_a_verdict_by_now(settled: World) -> 
 
 
 def test_to_mend_a_tag_takes_no_vote_off(pair: World) -> None:
-    """Given a vote that is recorded, when another tag is changed by hand, then that one is mended and the vote stays."""
+    """Given a recorded vote, when another tag is changed by hand, then that one is mended and the vote stays."""
     pair.commit({"desired/base/image.yaml": VALIDATED, "desired/base/setup.sh": "echo more\n"})
     pair.controller().reconcile()
     pair.judge("base", "passed")
