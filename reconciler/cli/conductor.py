@@ -56,7 +56,9 @@ class Conductor:
             return self._preview(known, origin, allowed=allowed)
         registry = self.workspace.registry(known, cancelled=self.cancelled)
         settings = known.fleet.settings
-        known, planned = look(known, registry, branches=partial(self.workspace.branches, settings))
+        known, planned = look(
+            known, registry, branches=partial(self.workspace.branches, settings), records=self.workspace.records(known)
+        )
         refuse_unsafe(planned.plan, known, expected=expected, allowed=allowed)
         _say(planned.plan, self.listener)
         run = self._run(known, planned, registry)
@@ -67,7 +69,7 @@ class Conductor:
     def adopt(self, known: Known, name: str, named: Sequence[Named], *, test: bool) -> Report:
         """Take artifacts over as an image's build, and tell the world of it. Raises what `take_over` raises."""
         registry = self.workspace.registry(known, cancelled=self.cancelled)
-        known, planned = look(known, registry)
+        known, planned = look(known, registry, records=self.workspace.records(known))
         decision = next((one for one in planned.decisions if one.name == name), None)
         if decision is None or decision.image is None:
             errors = decision.planned.errors if decision is not None else ()
@@ -97,7 +99,7 @@ class Conductor:
             return self._look_only(known, origin, why="This is a fork's pull request")
         registry = self.workspace.registry(known, cancelled=self.cancelled)
         try:
-            known, planned = look(known, registry)
+            known, planned = look(known, registry, records=self.workspace.records(known))
         except NoCredentials:
             return self._look_only(known, origin, why="There are no AWS credentials here")
         planned = for_preview(planned, overtaken=known.overtaken)
@@ -151,7 +153,7 @@ class Conductor:
         return Run(
             known=known,
             repository=self.workspace.repository,
-            recorder=self.workspace.recorder(known.fleet.settings),
+            recorder=self.workspace.recorder(known),
             registry=registry,
             builder=builder,
             refused=builder.refused(_built(planned), os.environ) if builder is not None else {},

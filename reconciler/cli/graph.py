@@ -87,7 +87,7 @@ def command(
 
 def _plan(workspace: Workspace, asked: PlanOptions, *, rev: str, allowed: int | None) -> Plan:
     known = workspace.read(workspace.repository.tree(rev), asked)
-    known, planned = look(known, None if asked.offline else workspace.registry(known))
+    known, planned = look(known, None if asked.offline else workspace.registry(known), records=workspace.records(known))
     refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
     for name in without_job(planned.plan):
         note(f"{visible(name)}: no job, since that is no name of an image; `reconciler validate` says more")

@@ -13,7 +13,7 @@ import click
 
 from reconciler.cli import options
 from reconciler.cli.printing import show_table, show_text, write_file
-from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options
+from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options, refuse_written_state
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
 from reconciler.plan import words
@@ -65,11 +65,14 @@ def command(
         import_ahead("reconciler.registry.ec2")
     workspace = Workspace(directory)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
+    refuse_written_state(workspace, tree, rev=rev)
     registry = None if offline else workspace.registry_ahead(tree)
     known = workspace.read(tree, plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline))
     if not worktree and rev == "HEAD":
         workspace.say_dirty()
-    known, planned = look(known, registry, branches=partial(workspace.branches, known.fleet.settings))
+    known, planned = look(
+        known, registry, branches=partial(workspace.branches, known.fleet.settings), records=workspace.records(known)
+    )
     plan = planned.plan
     if out is not None:
         write_file(out, plan.model_dump_json(indent=2, exclude_none=True) + "\n")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 
-from reconciler.cli.workspace import Workspace
+from reconciler.cli.workspace import Workspace, refuse_written_state
 from reconciler.desired.fleet import read_fleet
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
@@ -37,9 +37,10 @@ def read(workspace: Workspace, target: Target, options: PlanOptions) -> Known:
     """What the merge would meet: the branch's desired/, with state/ and what else changed as on the recorded branch.
 
     A branch that was begun last week holds last week's lockfiles; building on those pins would build what the merge
-    then does not want.
+    then does not want. Raises UserError where the branch changes state/.
     """
     repository = workspace.repository
+    refuse_written_state(workspace, repository.tree())
     main = repository.tree(target.head)
     locks, broken = read_lockfiles(main)
     known = replace(workspace.read(repository.tree(), options), locks=locks, broken_locks=broken)

@@ -52,10 +52,12 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
         warnings=(*fleet.warnings, *warnings),
     )
     problems = [*(problem for found in fleet.problems.values() for problem in found), *broken.values()]
+    written = workspace.written_state(tree, rev=rev)
+    problems += written
     if as_json:
         _print_json(fleet.images, problems, fleet.warnings)
     else:
-        _print(fleet, problems)
+        _print(fleet, problems, unreadable=len(broken), written=len(written))
     return FAILED if problems else DONE
 
 
@@ -73,7 +75,7 @@ def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], 
     return found.refused, [to_fetch(one, images) for one, images in found.to_fetch.items()]
 
 
-def _print(fleet: Fleet, problems: list[UserError]) -> None:
+def _print(fleet: Fleet, problems: list[UserError], *, unreadable: int, written: int) -> None:
     given: tuple[str, ...] = ()
     for problem in problems:
         # A hint that stands right above is not said once more.
@@ -90,8 +92,9 @@ def _print(fleet: Fleet, problems: list[UserError]) -> None:
     invalid = len(fleet.problems)
     total = len(fleet.names)
     verdict = f"{invalid} of {_count(total)} invalid" if invalid else f"{_count(total)} valid"
-    locks = len(problems) - sum(len(found) for found in fleet.problems.values())
-    click.echo(verdict + (f"; {locks} unreadable in state/" if locks else ""))
+    in_state = [f"{unreadable} unreadable in state/"] if unreadable else []
+    in_state += [f"{written} changed in state/"] if written else []
+    click.echo("; ".join([verdict, *in_state]))
 
 
 def grouped_notes(images: Iterable[Image]) -> Iterator[str]:

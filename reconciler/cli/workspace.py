@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
+from reconciler.git.history import find_commit
 from reconciler.git.repository import Repository
 from reconciler.git.target import Target
 from reconciler.model.declaration import AwsSettings, Settings
@@ -27,7 +28,10 @@ from reconciler.model.tree import Tree, content_at
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
+from reconciler.steps.confirm import Records, records_in
 from reconciler.steps.observe import read_repository
+from reconciler.steps.one_writer import written_by_branch
+from reconciler.steps.proposed import confirms
 
 if TYPE_CHECKING:
     from reconciler.announce.protocol import Announcer
@@ -81,6 +85,29 @@ class Workspace:
             note(f"old previews stay for now: {error.what}")
             return None
 
+    def written_state(self, tree: Tree, *, rev: str = "HEAD") -> tuple[UserError, ...]:
+        """What the branch at a revision changes in state/; `tree` holds its files. Nothing on the recorded branch.
+
+        Which one that is, says the default branch: another declares what it likes.
+        """
+        repository = self.repository
+        remote = self.settings(tree).git.remote
+        recorded = repository.remembered(remote) or repository.remembered("origin")
+        if recorded is None:
+            return ()
+        with suppress(UserError):
+            declared = self.settings(repository.tree(recorded[1])).git
+            recorded = repository.remembered(declared.remote, declared.branch) or recorded
+        branch = (repository.branch or os.environ.get("CIRCLE_BRANCH")) if rev == "HEAD" else rev
+        commit = find_commit(repository.git, rev)
+        if branch == recorded[0] or commit is None:
+            return ()
+        return written_by_branch(repository, tree, commit=commit, recorded=recorded[1], branch=branch)
+
+    def records(self, known: Known) -> Records:
+        """What the annotated tags say, that count."""
+        return records_in(self.repository, sign=known.fleet.settings.git.sign)
+
     def announcers(self, known: Known) -> tuple[Announcer, ...]:
         """Whoever the settings ask to be told."""
         from reconciler.announce.assembly import announcers  # noqa: PLC0415 - plan tells nobody
@@ -100,9 +127,12 @@ class Workspace:
         )
         return retrying(self.repository.target, settings.git)
 
-    def recorder(self, settings: Settings) -> Recorder:
+    def recorder(self, known: Known) -> Recorder:
         """Whoever records to the branch that the settings name."""
-        return self.repository.recorder(settings.git, now=now, sleep=time.sleep, random=random.random)
+        return self.repository.recorder(
+            known.fleet.settings.git, now=now, sleep=time.sleep, random=random.random,
+            confirms=confirms(self.repository, known),
+        )  # fmt: skip
 
     def builder(self) -> Packer:
         """The Packer that is installed. Raises UserError where there is none that can be used."""
@@ -193,6 +223,15 @@ def import_ahead(module: str) -> None:
 def now() -> datetime:
     """The time; every later step is handed it."""
     return datetime.now(UTC)
+
+
+def refuse_written_state(workspace: Workspace, tree: Tree, *, rev: str = "HEAD") -> None:
+    """Raise UserError where the branch at a revision changes state/."""
+    written = workspace.written_state(tree, rev=rev)
+    if written:
+        first = written[0]
+        more = f" ({len(written)} files in all)" if len(written) > 1 else ""
+        raise UserError(f"{first.what}{more}", where=first.where, mend=first.mend)
 
 
 def plan_options(

@@ -1,11 +1,15 @@
 """Recording by pull request: one branch with one commit on top of the recorded branch, made anew by every recording.
 
 For repositories whose default branch takes nobody's pushes. Nothing is ever put on top of what a person committed.
+
+Whoever may push branches can push this one, under our name. So an earlier proposal is a word to look at and no more:
+of its files in state/ those stay that are ours by a good signature, or (without `git.sign`) by our own records; all
+else is made anew from the recorded branch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -15,8 +19,14 @@ from reconciler.git.destination import Destination
 from reconciler.git.objects import Author, commit_tree
 from reconciler.git.refusal import as_error
 from reconciler.git.remote import Remote, RemoteBranch
+from reconciler.git.signature import signed_by_us
+from reconciler.git.tree import read_tree
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
+from reconciler.model.tree import Tree
+
+Confirms = Callable[[str, Tree, Tree], bool]
+"""Whether our own records say of an image what a proposal says: its name, the recorded branch, the proposal."""
 
 PROPOSAL = "reconciler/state"
 """The branch that is proposed for a fleet at the repository's root."""
@@ -33,6 +43,7 @@ class ProposalBranch:
     base: str
     author: str
     sign: bool
+    confirms: Confirms
     pushed: bool = True
 
     @property
@@ -41,7 +52,7 @@ class ProposalBranch:
         return proposal_branch(self.git)
 
     def head(self) -> str:
-        """The base with what is proposed already: the proposal itself, or made anew where the base moved on.
+        """The base with what is proposed already and is ours: the proposal itself, or made anew where it is not so.
 
         Raises:
             Terminal: a person committed to the branch.
@@ -54,8 +65,7 @@ class ProposalBranch:
         # Not `git diff`, which a person may have set up to run a program of their own.
         if self.git.succeeds("diff-tree", "--quiet", base, tip, "--", self.git.inside(_STATE)):
             return base  # it was merged, by whichever method, with whatever a person added to it
-        parent = self._parent_of_ours(tip)
-        return tip if parent == base else self._moved(tip, parent=parent, onto=base)
+        return self._ours(tip, onto=base)
 
     def publish(self, commit: str, *, onto: str, tags: Mapping[str, str]) -> Reply:
         """Push one commit that holds all that is proposed, expecting the branch as it was when `head` looked."""
@@ -81,8 +91,28 @@ class ProposalBranch:
             return None
         return self.remote.fetch(self.branch)
 
-    def _parent_of_ours(self, tip: str) -> str:
-        """The commit that the proposal was made on. Raises Terminal unless it is one commit, and ours."""
+    def _ours(self, tip: str, *, onto: str) -> str:
+        """What is proposed and is ours, on the base. The proposal itself where it is that and nothing else."""
+        parent = self._parent_of(tip)
+        changed = self._changed(parent, tip)
+        images = {image for path in changed if (image := _image_of(path)) is not None}
+        if self.sign:
+            ours = images if signed_by_us(self.git, tip) else set()
+        else:
+            base, proposed = read_tree(self.git, onto), read_tree(self.git, tip)
+            ours = {image for image in images if self.confirms(image, base, proposed)}
+        if parent == onto and ours == images and all(_image_of(path) is not None for path in changed):
+            return tip
+        # Not what the base recorded meanwhile. All of an image's files or none: an SBOM is nothing without the lockfile
+        # that names it.
+        ours -= {_image_of(path) for path in self._changed(parent, onto)}
+        return self._moved(tip, {path: entry for path, entry in changed.items() if _image_of(path) in ours}, onto=onto)
+
+    def _parent_of(self, tip: str) -> str:
+        """The commit that the proposal was made on. Raises Terminal where a person committed to the branch.
+
+        That it bears our name says no more than that no person asks for it to be left alone.
+        """
         parents = self.git.run("rev-list", "--parents", "-n", "1", tip).text.split()[1:]
         author = self.git.run("log", "-1", "--format=%an <%ae>", tip).text
         above = self.git.run("rev-list", "--count", tip, f"^{self.remote.known(self.base)}").text
@@ -93,18 +123,8 @@ class ProposalBranch:
             )
         return parents[0]
 
-    def _moved(self, tip: str, *, parent: str, onto: str) -> str:
-        """What is proposed, on a newer base: of every image in state/ whose files the base has not changed meanwhile.
-
-        All of an image's files or none: an SBOM is nothing without the lockfile that names it.
-        """
-        proposed = self._changed(parent, tip)
-        overtaken = {_image_of(path) for path in self._changed(parent, onto)}
-        kept = {
-            path: entry
-            for path, entry in proposed.items()
-            if path.startswith(_STATE) and _image_of(path) not in overtaken
-        }
+    def _moved(self, tip: str, kept: Mapping[str, str], *, onto: str) -> str:
+        """What is kept of a proposal, on a base."""
         if not kept:
             return onto
         with self.git.with_own_index() as own:
@@ -147,14 +167,22 @@ def proposal_branch(git: Git) -> str:
     return f"{PROPOSAL}-{git.below.replace('/', '-')}" if git.below else PROPOSAL
 
 
-def proposal(git: Git, recorded: Destination, settings: GitSettings) -> ProposalBranch:
-    """Where to record instead of on the recorded branch. Raises UserError without a remote to propose to."""
+def proposal(
+    git: Git, recorded: Destination, settings: GitSettings, *, confirms: Confirms | None = None
+) -> ProposalBranch:
+    """Where to record instead of on the recorded branch. Raises UserError without a remote to propose to.
+
+    Without `confirms` nothing of an unsigned proposal is ours.
+    """
     if not isinstance(recorded, RemoteBranch):
         raise UserError(
             "git.push is pull-request, and there is no remote to propose to",
             mend="add a remote, or set `git.push: direct` in desired/reconciler.yaml",
         )
-    return ProposalBranch(git, recorded.remote, recorded.branch, author=settings.author, sign=settings.sign)
+    return ProposalBranch(
+        git, recorded.remote, recorded.branch, author=settings.author, sign=settings.sign,
+        confirms=confirms or (lambda _image, _base, _proposed: False),
+    )  # fmt: skip
 
 
 def _image_of(path: str) -> str | None:

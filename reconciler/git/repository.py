@@ -23,7 +23,7 @@ from reconciler.git.history import (
 )
 from reconciler.git.lfs import installed
 from reconciler.git.objects import Author, commit_tree
-from reconciler.git.proposal import proposal
+from reconciler.git.proposal import Confirms, proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.remote import Remote, remotes
 from reconciler.git.store import find_id
@@ -166,8 +166,10 @@ class Repository:
         """The one of these commits that was made on top of the others."""
         return newest(self.git, commits)
 
-    def annotated_tag(self, name: str, *, remote: str = "origin") -> str | None:
+    def annotated_tag(self, name: str, *, remote: str = "origin", signed: bool = False) -> str | None:
         """The message of an annotated tag, fetched if this clone does not have it; None where there is no such tag.
+
+        With `signed`, one that is under no good signature counts as absent.
 
         Raises:
             Transient: the remote does not answer.
@@ -175,9 +177,9 @@ class Repository:
         """
         message = tag_message(self.git, name)
         found = self.remote(remote) if message is None else None
-        if found is None:
-            return message
-        return tag_message(self.git, name) if found.fetch_tag(name) else None
+        if found is not None and not found.fetch_tag(name):
+            return None
+        return message if message is not None and not signed else tag_message(self.git, name, signed=signed)
 
     def tag_object(self, name: str) -> str:
         """The id of an annotated tag of this clone: of the tag itself, which is what is signed, not of its target."""
@@ -192,9 +194,10 @@ class Repository:
         """The commit that a tag of this clone stands on. Raises UserError if there is no such tag."""
         return resolve(self.git, f"refs/tags/{self.git.tag(name)}")
 
-    def tagged_content(self, name: str, *, remote: str = "origin") -> bytes | None:
-        """The file that an annotated tag stands on, fetched as `annotated_tag` does; None where there is none."""
-        return tag_content(self.git, name) if self.annotated_tag(name, remote=remote) is not None else None
+    def tagged_content(self, name: str, *, remote: str = "origin", signed: bool = False) -> bytes | None:
+        """The file that an annotated tag stands on, fetched and judged as `annotated_tag` does; else None."""
+        there = self.annotated_tag(name, remote=remote) is not None
+        return tag_content(self.git, name, signed=signed) if there else None
 
     def check_recording(self, settings: GitSettings, *, now: datetime) -> None:
         """Make a commit that nobody will see: as the author in the settings, signed where they ask for it.
@@ -228,6 +231,19 @@ class Repository:
         recorded = settings.branch or (remote.remembered_branch() if remote is not None else None)
         return recorded if recorded is not None and self.branch not in (None, recorded) else None
 
+    def remembered(self, remote: str, branch: str | None = None) -> tuple[str, str] | None:
+        """A remote's branch (its default one if absent) and its head, as this clone knows them; None if it does not.
+
+        Nobody is asked. Of what we fetched and what a person did, the newer counts.
+        """
+        found = self.remote(remote)
+        name = branch or (found.remembered_branch() if found is not None else None)
+        if found is None or name is None:
+            return None
+        heads = (found.known(name), find_commit(self.git, f"refs/remotes/{remote}/{name}"))
+        known = [one for one in heads if one is not None]
+        return (name, self.newest(known)) if known else None
+
     def target(self, settings: GitSettings) -> Target:
         """The branch that state is recorded to, fetched, and how the checkout stands to it.
 
@@ -245,11 +261,15 @@ class Repository:
         now: Callable[[], datetime],
         sleep: Callable[[float], None],
         random: Callable[[], float],
+        confirms: Confirms | None = None,
     ) -> Recorder:
-        """Whoever records to that branch. `sleep` takes seconds, `random` returns 0 to 1. Raises as `target` does."""
+        """Whoever records to that branch. `sleep` takes seconds, `random` returns 0 to 1. Raises as `target` does.
+
+        `confirms` says what stays of an earlier proposal that nobody signed (`git.push: pull-request`).
+        """
         destination = find_destination(self.git, settings)
         if settings.push == "pull-request":
-            destination = proposal(self.git, destination, settings)
+            destination = proposal(self.git, destination, settings, confirms=confirms)
         return Recorder(
             self.git, destination, author=settings.author, sign=settings.sign, now=now, sleep=sleep, random=random
         )

@@ -117,6 +117,40 @@ def signature_of(git: Git, oid: str, *, signers: Path | None = None) -> Signatur
     return _judged(checked.status, checked.said, form)
 
 
+def signed_by_us(git: Git, oid: str) -> bool:
+    """Whether a commit or an annotated tag is under a good signature: of a key that git trusts here.
+
+    Where no file says whose keys those are, our own is. Raises as `signature_of` does.
+    """
+    found = signature_of(git, oid)
+    if found.state != "unchecked" or found.form != "ssh" or _signers(git) is not None:
+        return found.state == "good"
+    with tempfile.TemporaryDirectory(prefix="reconciler-signers-") as folder:
+        own = _public_key(git)
+        if own is None:
+            return False
+        signers = Path(folder, "allowed_signers")
+        signers.write_text(f"reconciler {own}\n", encoding="utf-8")
+        return signature_of(git, oid, signers=signers).state == "good"
+
+
+def _public_key(git: Git) -> str | None:
+    """The public half of the key that git signs with, or None where there is none to be had."""
+    try:
+        key, literal = _key(git)
+    except UserError:
+        return None
+    if literal:
+        return key
+    beside = [Path(git.directory, key), Path(git.directory, f"{key}.pub")]
+    lines = [path.read_text(encoding="utf-8", errors="replace") for path in beside if path.is_file()]
+    found = next((line for line in lines if line.startswith(("ssh-", "ecdsa-", "sk-"))), "")
+    if not found:
+        made = _ssh_keygen(git, "-y", "-P", "", "-f", key)
+        found = made.stdout.decode(errors="replace") if made.returncode == 0 else ""
+    return " ".join(found.split()[:2]) or None
+
+
 _NO_SIGNERS = "no file says whose keys are trusted"
 _NOBODY = "nobody is named for its key"
 

@@ -7,7 +7,8 @@ import re
 from dataclasses import dataclass
 
 from reconciler.git.command import Git
-from reconciler.git.store import find
+from reconciler.git.signature import signed_by_us
+from reconciler.git.store import Object, find
 
 _SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
 
@@ -20,9 +21,12 @@ class AnnotatedTag:
     target: str
 
 
-def tag_message(git: Git, name: str) -> str | None:
-    """The message of an annotated tag in this clone, without its signature; None where there is no such tag."""
-    found = find(git, f"refs/tags/{git.tag(name)}^{{tag}}")
+def tag_message(git: Git, name: str, *, signed: bool = False) -> str | None:
+    """The message of an annotated tag in this clone, without its signature; None where there is no such tag.
+
+    With `signed` a tag counts only under a good signature, and under the name that was signed.
+    """
+    found = _tag(git, name, signed=signed)
     if found is None:
         return None
     _headers, _blank, message = found.content.partition(b"\n\n")
@@ -30,10 +34,23 @@ def tag_message(git: Git, name: str) -> str | None:
     return os.fsdecode(message[: signature.start()] if signature else message)
 
 
-def tag_content(git: Git, name: str) -> bytes | None:
-    """The file that an annotated tag in this clone stands on; None where there is no such tag, or it is on no file."""
-    found = find(git, f"refs/tags/{git.tag(name)}^{{}}")
+def tag_content(git: Git, name: str, *, signed: bool = False) -> bytes | None:
+    """The file that an annotated tag in this clone stands on; None where there is no such tag, or it is on no file.
+
+    With `signed` as in `tag_message`.
+    """
+    tag = _tag(git, name, signed=signed)
+    found = find(git, f"{tag.oid}^{{}}") if tag is not None else None
     return found.content if found is not None and found.kind == "blob" else None
+
+
+def _tag(git: Git, name: str, *, signed: bool) -> Object | None:
+    found = find(git, f"refs/tags/{git.tag(name)}^{{tag}}")
+    if found is None or not signed:
+        return found
+    # Whoever may push tags may put a good one under another name.
+    names = f"\ntag {git.tag(name)}\n".encode()
+    return found if names in found.content.partition(b"\n\n")[0] + b"\n" and signed_by_us(git, found.oid) else None
 
 
 def tags_below(git: Git, *prefixes: str) -> tuple[AnnotatedTag, ...]:

@@ -89,6 +89,9 @@ class SmokeTestResult(Model):
     findings: tuple[HygieneFinding, ...] = Field(
         (), description="What of the build stays in the image and breaks nothing.", exclude_if=is_empty
     )
+    suite: Digest | None = Field(
+        None, description="Of what it was tested by: its suite's files and its settings.", exclude_if=is_empty
+    )
 
 
 class InventoryRecord(Model):

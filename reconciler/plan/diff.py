@@ -32,7 +32,7 @@ _NONE: tuple[Action, ...] = ("none",)
 
 def decide(situation: Situation) -> Decision:
     """Choose the cheapest actions that remove the image's drift. Pure: the same situation, the same decision."""
-    elsewhere = of_another_fleet(situation)
+    elsewhere = of_another_fleet(situation) or situation.doubts
     if elsewhere:
         decision = _decision(situation, None, _Outcome(unknown=elsewhere))
         return replace(decision, own=decision.planned)

@@ -48,6 +48,8 @@ class Known:
     withdrawn: Mapping[str, str] = field(default_factory=dict)
     """What became of the source that an image is pinned to and would be built on, by image, where it can't be."""
     broken_locks: Mapping[str, UserError] = field(default_factory=dict)
+    doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Why what is recorded of an image may be somebody else's, by image: nothing but its lockfile says otherwise."""
     overtaken: frozenset[str] = frozenset()
     """Images of a preview that are as the default branch has them, which its own commit does not hold."""
 
@@ -161,6 +163,7 @@ def _decide(
         renamed_from=former,
         grace_seconds=known.fleet.settings.aws.visibility_grace,
         live_branches=known.live_branches,
+        doubts=known.doubts.get(name, ()),
     )
     if image.parent is not None:
         parent = _parent_pin(known, decisions, image=image)
@@ -168,6 +171,9 @@ def _decide(
             situation, pin=parent.pin, pin_missing=parent.missing, parent_pending=parent.pending,
             awaited_parents=awaited_keys(decisions.get(image.parent)),
         )  # fmt: skip
+        if image.parent in known.doubts:
+            why = f"waits for {image.parent}: what is recorded of it may be somebody else's"
+            situation = replace(situation, pin=None, pin_missing=why)
     return decide(situation)
 
 

@@ -40,6 +40,8 @@ class Situation:
     grace_seconds: int = 120
     live_branches: frozenset[str] | None = None
     """Branches that the remote has; None where that was not asked."""
+    doubts: tuple[str, ...] = ()
+    """Why what is recorded may be somebody else's: then nothing is done about it."""
 
     @property
     def last(self) -> Build | None:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.errors import Place, Terminal, UserError
-from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, content_at
 from reconciler.state.faults import explain, wrong_name
+from reconciler.state.positions import place
 
 FOLDER = "state"
 _PATH = re.compile(rf"{FOLDER}/(?P<image>[^/]+)\.lock\.json")
@@ -30,7 +31,10 @@ def path_of(image: str) -> str:
 
 
 def read_lockfiles(tree: Tree) -> tuple[Mapping[str, Lockfile], Mapping[str, UserError]]:
-    """Every lockfile of a tree by image, and why the others could not be read; contents are read in one batch."""
+    """Every lockfile of a tree by image, and what is wrong with the others; contents are read in one batch.
+
+    Wrong are two that name the same artifact: each belongs to one image.
+    """
     found = {match["image"]: entry for path, entry in tree.entries.items() if (match := _PATH.fullmatch(path))}
     contents = tree.read(entry.oid for entry in found.values() if entry.mode in REGULAR_MODES)
     lockfiles: dict[str, Lockfile] = {}
@@ -41,7 +45,29 @@ def read_lockfiles(tree: Tree) -> tuple[Mapping[str, Lockfile], Mapping[str, Use
             lockfiles[image] = parse(contents[entry.oid], entry.path)
         except UserError as error:
             problems[image] = error
-    return lockfiles, problems
+    for image, other, artifact in _shared(lockfiles):
+        problems[image] = _also_in(other, artifact, found[image].path, contents[found[image].oid])
+    return {image: one for image, one in lockfiles.items() if image not in problems}, problems
+
+
+def _shared(lockfiles: Mapping[str, Lockfile]) -> Iterator[tuple[str, str, Artifact]]:
+    """Each image that names an artifact which another names as well, with that one's name."""
+    first: dict[tuple[str, str], str] = {}
+    for image, lockfile in lockfiles.items():
+        for artifact in (one for build in lockfile.builds for one in build.artifacts):
+            other = first.setdefault((artifact.location, artifact.id), image)
+            if other != image:
+                yield image, other, artifact
+                yield other, image, artifact
+
+
+def _also_in(other: str, artifact: Artifact, path: str, content: bytes) -> UserError:
+    text = content.decode(errors="replace")
+    return UserError(
+        f"{artifact.id} in {artifact.location} is in {path_of(other)} as well, and each artifact belongs to one image",
+        where=place(path, text, max(text.find(f'"{artifact.id}"'), 0)),
+        mend=f"`git log -- {path} {path_of(other)}` shows who wrote it: take it out where it does not belong",
+    )
 
 
 def read_lockfile(tree: Tree, image: str) -> Lockfile | None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from reconciler.model.errors import Place, Terminal
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Build
+from reconciler.model.tree import Tree
 from reconciler.state.lockfiles import parse_build, render_build
 from reconciler.state.sbom import render_sbom
 
@@ -49,6 +50,12 @@ def read_unsaved(root: Path, image: str) -> Build | None:
         return parse_build(path.read_bytes(), Place(str(path)))
     except (OSError, Terminal):
         return None
+
+
+def is_committed(tree: Tree, image: str) -> bool:
+    """Whether a commit brought what stands there: then no run of this checkout wrote it, and it says nothing."""
+    record = f"{FOLDER}/{image}.json"
+    return record in tree.entries or f"{FOLDER}/{_SBOMS}/{image}.cdx.json" in tree.entries
 
 
 def read_unsaved_sbom(root: Path, image: str) -> bytes | None:

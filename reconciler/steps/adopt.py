@@ -11,7 +11,7 @@ from reconciler.model.source import Pin
 from reconciler.plan.messages import tag_name
 from reconciler.plan.reasons import as_done
 from reconciler.plan.transitions import first_phase
-from reconciler.state.unsaved import read_unsaved
+from reconciler.state.unsaved import is_committed, read_unsaved
 from reconciler.steps.proof.previewed import built
 from reconciler.steps.run import Run
 
@@ -29,13 +29,14 @@ def adopted_build(run: Run, image: Image, decision: Decision, *, phase: Phase | 
     build_id = first.own("build") or ""
     tagged = _tagged(run, image.name, build_id, key=wanted.key)
     builder = tagged.artifacts[0].builder if tagged and tagged.artifacts else image.template.makers[0].name
-    unsaved = read_unsaved(run.repository.root, image.name)
+    unsaved = read_unsaved(run.repository.root, image.name) if not is_committed(run.known.tree, image.name) else None
     kept = unsaved if unsaved is not None and (unsaved.id, unsaved.key) == (build_id, wanted.key) else None
     # The lockfile first: a build that comes back by a revert has its verdict there, and none in its tag.
     recorded = decision.lock.build(build_id)
     known = (recorded if recorded is not None and recorded.key == wanted.key else None) or tagged or kept
     if known is None:
-        what = f"{build_id} has no tag {tag_name(image.name, build_id)}: its duration and its Packer are not known"
+        name = tag_name(image.name, build_id)
+        what = f"{build_id} has no {_kind(run)} {name}: its duration and its Packer are not known"
         run.listener(events.Warned(image=image.name, what=what))
         known = Build(
             id=build_id, key=wanted.key, components=dict(wanted.components), artifacts=(),
@@ -73,11 +74,15 @@ def _built_on(recorded: Pin | None, wanted: Pin | None) -> Pin | None:
     return wanted or recorded
 
 
+def _kind(run: Run) -> str:
+    return "tag under a good signature" if run.signs else "tag"
+
+
 def _tagged(run: Run, image: str, build_id: str, *, key: str) -> Build | None:
     name = tag_name(image, build_id)
-    message = run.repository.annotated_tag(name)
+    message = run.repository.annotated_tag(name, signed=run.signs)
     build = built(message, name) if message else None
-    if build is None:
+    if build is None or build.id != build_id:
         return None  # a failed build's tag, or one that a person wrote: the artifact's tags tell what can be told
     # Whoever may push tags writes what they like there. A verdict comes from the lockfile or the artifacts' tags, and
     # the paths of files in state/ are for us to give.

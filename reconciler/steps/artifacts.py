@@ -110,16 +110,25 @@ def tag_moved(
 def _tag(run: Run, image: Image, build: Build, tags: Mapping[str, str], *, late: bool, is_new: bool) -> None:
     """Tag a build's artifacts. What fails is told, and what is gone left to the next plan."""
     if late:
-        run.late_tags.add(image.name, build.artifacts, tags)
+        listed = {(one.location, one.id) for one in run.known.observation.of(image.name)}
+        ours = [one for one in build.artifacts if is_new or (one.location, one.id) in listed]
+        run.late_tags.add(image.name, ours, tags)
         return
     for artifact in build.artifacts:
         try:
             # What is gone would be asked for again and again: for all that EC2 says, it may be too new to be known.
-            if is_new or run.registry.find(artifact.location, artifact.id) is not None:
+            if is_new or _is_ours(run, image, artifact):
                 run.registry.tag(artifact, tags)
         except ReconcilerError as error:
             what = f"{artifact.id} is not tagged {as_text(tags)}: {error.what}"
             run.listener(events.Warned(image=image.name, what=what))
+
+
+def _is_ours(run: Run, image: Image, artifact: Artifact) -> bool:
+    """Whether a recorded artifact is there, and says itself that it is the image's: a lockfile's word is not enough."""
+    seen = run.registry.find(artifact.location, artifact.id)
+    names = (image.name, image.declaration.moved_from)
+    return seen is not None and seen.own("fleet") == run.known.fleet_name and seen.own("image") in names
 
 
 def _moved(
@@ -161,7 +170,7 @@ def tag_with_new_name(run: Run, image: Image, lock: Lockfile) -> None:
     """Write an image's tags anew on all that is recorded of it: an artifact under a former name can't be retired."""
     for build in lock.builds:
         for artifact in build.artifacts:
-            if run.registry.find(artifact.location, artifact.id) is not None:
+            if _is_ours(run, image, artifact):
                 tag_complete(run, image, build, [artifact], lock=lock)
 
 

@@ -48,7 +48,7 @@ def attach(
 
 def detach(before: Lockfile, after: Lockfile | None, *, tree: Tree) -> tuple[Change, ...]:
     """The removal of every file that a lockfile named and the next one does not."""
-    gone = _named(before) - (_named(after) if after is not None else frozenset())
+    gone = named(before) - (named(after) if after is not None else frozenset())
     return tuple(Change(path=path, content=None) for path in sorted(gone) if path in tree.entries)
 
 
@@ -85,7 +85,7 @@ def _signed(run: Run, content: bytes) -> bytes | None:
     return sign(run.repository.git, content, namespace=NAMESPACE)
 
 
-def _named(lock: Lockfile) -> frozenset[str]:
+def named(lock: Lockfile) -> frozenset[str]:
     """The paths, from the repository's root, of everything that a lockfile's builds name."""
     return frozenset(f"{FOLDER}/{path}" for build in lock.builds for path in _paths(build))
 

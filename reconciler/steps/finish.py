@@ -12,6 +12,7 @@ from reconciler.model.plan import Decision
 from reconciler.model.values import format_instant
 from reconciler.plan.renewal import brought_nothing
 from reconciler.plan.transitions import promotes
+from reconciler.plan.trust import stands_for
 from reconciler.state.sbom import inventory_record
 from reconciler.state.unsaved import write_unsaved
 from reconciler.steps.artifacts import (
@@ -28,7 +29,7 @@ from reconciler.steps.packer_keys import keep
 from reconciler.steps.record import Contents, Recording, record_build, record_verified
 from reconciler.steps.result import Result, Status
 from reconciler.steps.run import Run
-from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
+from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test, suite_digest
 
 
 def finish_built(run: Run, decision: Decision, build: Build, *, image: Image) -> Result:
@@ -63,13 +64,14 @@ def finish_adopted(run: Run, decision: Decision, build: Build, *, image: Image) 
 
 
 def tested_before(run: Run, decision: Decision, build: Build, *, image: Image) -> Examined | None:
-    """What is known of an adopted build that passed its test: by the artifacts' tag, its record, and its SBOM.
+    """What is known of an adopted build that passed the test that is asked for: by tag, record and SBOM.
 
     A build without its SBOM is tested once more, as what is inside is read while it is booted.
     """
     recorded = build.smoke_test
     tagged = all(seen.own("smoke") == "passed" for seen in decision.adopt)
-    if not tagged or recorded is None or recorded.status != "passed":
+    suite = suite_digest(image, run.known.tree, below=run.repository.git.below)
+    if not tagged or recorded is None or not stands_for(recorded, suite=suite):
         return None
     if recorded.findings and image.declaration.smoke_test.hygiene == "fail":
         return None  # what it was tested by was less strict

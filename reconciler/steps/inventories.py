@@ -12,7 +12,7 @@ from reconciler.plan.difference.inventories import difference
 from reconciler.plan.messages import sbom_tag_name
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.sbom import read_sbom, render_sbom
-from reconciler.state.unsaved import read_unsaved_sbom
+from reconciler.state.unsaved import is_committed, read_unsaved_sbom
 from reconciler.steps.run import Run
 
 
@@ -25,15 +25,17 @@ def recorded_inventory(run: Run, build: Build | None) -> Inventory | None:
 
 
 def previewed_inventory(run: Run, image: str, build: Build) -> Inventory | None:
-    """What is inside a build that is in no lockfile yet, by its tag; None without one that fits its record."""
+    """What is inside a build that is in no lockfile yet, by its tag; None without one that counts and fits."""
     if build.inventory is None:
         return None
-    content = run.repository.tagged_content(sbom_tag_name(image, build.id))
+    content = run.repository.tagged_content(sbom_tag_name(image, build.id), signed=run.signs)
     return _read(content, build) if content is not None else None
 
 
 def unsaved_inventory(run: Run, image: str, build: Build) -> Inventory | None:
     """What is inside a build that passed its test here and could not be recorded; None without what fits its record."""
+    if is_committed(run.known.tree, image):
+        return None
     content = read_unsaved_sbom(run.repository.root, image)
     return _read(content, build) if content is not None else None
 

@@ -7,20 +7,26 @@ from dataclasses import replace
 
 from reconciler.plan.planning import FleetPlan, Known, make_plan
 from reconciler.registry.protocol import Registry
+from reconciler.steps.confirm import Records, with_doubts
 from reconciler.steps.observe import observe, with_branches
 from reconciler.steps.resolve import resolve, withdrawn_sources
 
 
 def look(
-    known: Known, registry: Registry | None, *, branches: Callable[[], frozenset[str] | None] | None = None
+    known: Known,
+    registry: Registry | None,
+    *,
+    branches: Callable[[], frozenset[str] | None] | None = None,
+    records: Records | None = None,
 ) -> tuple[Known, FleetPlan]:
     """Plan what the repository wants against what the registry shows; without a registry, from state/ alone.
 
     Returns what was found out and the plan made from it. `branches` lists the remote's (None: it does not tell); it is
-    called only when the fate of an old preview hangs on them. Raises Terminal when the registry refuses us altogether.
+    called only when the fate of an old preview hangs on them. `records` confirm what is recorded and does not carry its
+    marks; without them nothing does. Raises Terminal when the registry refuses us altogether.
     """
     if registry is not None:
-        known = observe(known, registry)
+        known = with_doubts(observe(known, registry), registry, records)
         known = with_branches(known, branches) if branches is not None else known
     known = resolve(known, registry)
     planned = make_plan(known)

@@ -85,7 +85,7 @@ def with_branches(known: Known, branches: Callable[[], frozenset[str] | None]) -
 def _locations(known: Known) -> tuple[str, ...]:
     """Every region that is declared or recorded for the images that the plan is about."""
     images = known.fleet.images
-    names = tuple(_asked(known))
+    names = tuple(asked(known))
     declared = {region for name in names if name in images for region in images[name].regions}
     return tuple(sorted(declared | {artifact.location for _, artifact in _recorded(known, names)}))
 
@@ -115,7 +115,7 @@ def _with_unlisted(known: Known, registry: Registry) -> Known:
     listed = {(seen.location, seen.id) for seen in known.observation.artifacts}
     unreadable = dict(known.observation.unreadable)
     found: defaultdict[str, list[Seen]] = defaultdict(list)
-    for name, artifact in _recorded(known, _asked(known)):
+    for name, artifact in _recorded(known, asked(known)):
         if (artifact.location, artifact.id) in listed or artifact.location in unreadable:
             continue
         try:
@@ -129,15 +129,16 @@ def _with_unlisted(known: Known, registry: Registry) -> Known:
     return replace(known, observation=observation, unlisted=found)
 
 
-def _asked(known: Known) -> Iterable[str]:
+def asked(known: Known) -> Iterable[str]:
+    """The images that a plan is about, with those that they are built on; by name."""
     images = known.fleet.images
     return with_ancestors(known.options.images, graph(images)) if known.options.images else images
 
 
 def _refuse_unknown_names(known: Known) -> None:
     names = (*known.fleet.names, *removed(known))
-    for asked in (*known.options.images, *known.options.force):
-        if asked not in names:
-            near = get_close_matches(asked, names, n=1)
+    for name in (*known.options.images, *known.options.force):
+        if name not in names:
+            near = get_close_matches(name, names, n=1)
             mend = f"did you mean {near[0]}?" if near else f"declared are: {', '.join(names) or 'none'}"
-            raise UserError(f"no image is named {asked!r}", mend=mend)
+            raise UserError(f"no image is named {name!r}", mend=mend)

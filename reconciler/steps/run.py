@@ -77,3 +77,8 @@ class Run:
     def proposes(self) -> bool:
         """Whether what is recorded is only proposed: until it is merged, the lockfiles that count do not have it."""
         return self.known.fleet.settings.git.push == "pull-request"
+
+    @property
+    def signs(self) -> bool:
+        """Whether only what is signed is ours: a tag under no good signature counts as absent then."""
+        return self.known.fleet.settings.git.sign

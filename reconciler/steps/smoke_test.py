@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,8 @@ from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
+from reconciler.model.tree import Tree, TreeEntry
+from reconciler.model.values import digest
 from reconciler.plan.estimate import smoke_test_seconds
 from reconciler.plan.planning import lock_of
 from reconciler.plan.smoke_words import outcome, texts
@@ -25,6 +28,8 @@ from reconciler.steps.packer_keys import KEY_TAG, may_stay
 from reconciler.steps.run import Run, Testbed
 from reconciler.steps.work_folder import for_tests, work_folder
 
+_LINK = "120000"
+"""The mode of a symbolic link."""
 _BOOT_SECONDS = 300.0
 """For an instance to be running with an address: EC2 takes some seconds, a large image a minute or two."""
 
@@ -69,7 +74,8 @@ def smoke_test(run: Run, image: Image, build: Build) -> Examined:
     begun = run.now()
     tested = _test(run, image, build, testbed=run.testbed)
     seconds = int((run.now() - begun).total_seconds())
-    result = tested.result.model_copy(update={"seconds": seconds})
+    bound = suite_digest(image, run.known.tree, below=run.repository.git.below)
+    result = tested.result.model_copy(update={"seconds": seconds, "suite": bound})
     run.listener(
         events.Tested(
             image=image.name, build=build.id, status=result.status, tests=result.tests, seconds=seconds,
@@ -83,6 +89,31 @@ def smoke_test(run: Run, image: Image, build: Build) -> Examined:
     if result.status == "failed":
         raise SmokeTestFailed(build, tested)
     return Examined(build, found)
+
+
+def suite_digest(image: Image, tree: Tree, *, below: str) -> str:
+    """The digest of what an image is tested by: its suite's files, and the settings that its result depends on.
+
+    A result stands for these alone. What passed by an emptied suite, of a branch or of yesterday, did not pass by this.
+    """
+    declared, suite = image.declaration.smoke_test, _suite(image, below=below)
+    files = [(entry.path.removeprefix(suite or ""), entry.mode, entry.oid) for entry in _read_by(suite, tree)]
+    return digest([files, declared.user or _login(image), declared.instance_type, declared.timeout])
+
+
+def _read_by(suite: str | None, tree: Tree) -> list[TreeEntry]:
+    """The files of a suite, and what the links among them lead to; in order of path."""
+    found: dict[str, TreeEntry] = {}
+    waiting = [suite] if suite else []
+    while waiting:
+        at = waiting.pop()
+        new = {path: one for path, one in tree.entries.items() if path == at or path.startswith(f"{at}/")}
+        links = [one for path, one in new.items() if one.mode == _LINK and path not in found]
+        found |= new
+        for one in links:
+            leads_to = os.fsdecode(tree.read([one.oid])[one.oid])
+            waiting.append(posixpath.normpath(posixpath.join(posixpath.dirname(one.path), leads_to)))
+    return [found[path] for path in sorted(found)]
 
 
 def not_bootable(image: Image) -> str | None:

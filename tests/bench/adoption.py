@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from reconciler.build.smoke.simulated import NOTHING_INSIDE, PASSED
+from reconciler.desired.fleet import read_fleet
 from reconciler.git.repository import Repository
 from reconciler.git.request import Commit, TagRequest
 from reconciler.model.declaration import GitSettings
@@ -25,6 +26,7 @@ from reconciler.plan.messages import build_tag, tag_name
 from reconciler.sandbox.handle import Sandbox
 from reconciler.state.sbom import inventory_record
 from reconciler.steps.inventories import sbom_tag
+from reconciler.steps.smoke_test import suite_digest
 from tests.bench import fleet, registry
 from tests.bench.measure import Command
 from tests.bench.rows import Row
@@ -70,14 +72,23 @@ def _merge_unrecorded(root: Path, origin: Path) -> None:
     recorder = Repository.open(root).recorder(
         GitSettings(branch="main"), now=lambda: datetime.now(UTC), sleep=time.sleep, random=random.random
     )
-    tags = tuple(tag for lock in locks for tag in _preview_tags(lock.image, lock.builds[0]))
+    tree = Repository.open(root).tree()
+    images = read_fleet(tree).images
+    suites = {name: suite_digest(image, tree, below="") for name, image in images.items()}
+    tags = tuple(tag for lock in locks for tag in _preview_tags(lock.image, lock.builds[0], suites[lock.image]))
     recorder.record(lambda _: Commit(changes=(), message="Tag the previews", tags=tags))
 
 
-def _preview_tags(image: str, build: Build) -> tuple[TagRequest, TagRequest]:
-    """The tag with a preview's record, and the one on its SBOM."""
+def _preview_tags(image: str, build: Build, suite: str) -> tuple[TagRequest, TagRequest]:
+    """The tag with a preview's record, and the one on its SBOM. It was tested by what is declared."""
     inventory = inventory_record(image, build.id, NOTHING_INSIDE)
-    tested = build.model_copy(update={"phase": "preliminary", "smoke_test": PASSED, "inventory": inventory})
+    tested = build.model_copy(
+        update={
+            "phase": "preliminary",
+            "smoke_test": PASSED.model_copy(update={"suite": suite}),
+            "inventory": inventory,
+        }
+    )
     record = TagRequest(name=tag_name(image, build.id), target=build.commit, message=build_tag(image, tested))
     return record, sbom_tag(image, tested, NOTHING_INSIDE)
 

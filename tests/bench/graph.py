@@ -115,8 +115,8 @@ class _NothingExported(Repository):
         del commit, used
         return Export(directory, ())
 
-    def annotated_tag(self, name: str, *, remote: str = "origin") -> str | None:
-        del name, remote
+    def annotated_tag(self, name: str, *, remote: str = "origin", signed: bool = False) -> str | None:
+        del name, remote, signed
         return None
 
 

@@ -121,10 +121,17 @@ def waits() -> Waits:
 @pytest.fixture
 def recorder_in(waits: Waits) -> Callable[..., Recorder]:
     def make(
-        directory: Path, settings: GitSettings | None = None, *, sleep: Callable[[float], None] = waits
+        directory: Path,
+        settings: GitSettings | None = None,
+        *,
+        sleep: Callable[[float], None] = waits,
+        confirms: bool = True,
     ) -> Recorder:
         repository = Repository.open(directory)
-        return repository.recorder(settings or GitSettings(), now=lambda: MOMENT, sleep=sleep, random=lambda: 0.5)
+        return repository.recorder(
+            settings or GitSettings(), now=lambda: MOMENT, sleep=sleep, random=lambda: 0.5,
+            confirms=lambda _image, _base, _proposed: confirms,
+        )  # fmt: skip
 
     return make
 

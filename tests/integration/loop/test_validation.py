@@ -136,3 +136,21 @@ def test_a_copy_does_not_promote_what_needs_a_verdict_by_now(settled: World) -> 
     assert settled.controller().reconcile().exit_code == 0
     assert settled.lock("base").channels.stable == stable
     assert_settled(settled, since=settled.head())
+
+
+def test_to_mend_a_tag_takes_no_vote_off(pair: World) -> None:
+    """Given a recorded vote, when another tag is changed by hand, then that one is mended and the vote stays."""
+    pair.commit({"desired/base/image.yaml": VALIDATED, "desired/base/setup.sh": "echo more\n"})
+    pair.controller().reconcile()
+    pair.judge("base", "passed")
+    pair.clock.advance(hours=1)
+    pair.controller().reconcile()
+    newest = pair.lock("base").builds[0].id
+    for one in pair.artifacts("base"):
+        pair.registry.tag(one, {"reconciler:commit": "by hand"})
+
+    assert statuses(pair.controller().reconcile()) == {"base": "changed"}
+
+    mended = [one for one in pair.artifacts("base") if one.own("build") == newest]
+    assert {one.own("commit") for one in mended} == {pair.lock("base").builds[0].commit}
+    assert {(one.own("verdict"), one.own("verdict-by")) for one in mended} == {("passed", "validation")}

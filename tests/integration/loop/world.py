@@ -21,6 +21,7 @@ from reconciler.build.smoke.simulated import NOTHING_INSIDE, SimulatedTester
 from reconciler.build.tester import Tester, TestRequest
 from reconciler.controller import act, refuse_unsafe
 from reconciler.git.destination import Destination
+from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.git.target import find_destination
@@ -37,9 +38,11 @@ from reconciler.registry.instances.protocol import Instances
 from reconciler.registry.memory import MemoryRegistry, Upstream
 from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import parse, path_of
+from reconciler.steps.confirm import Records, records_in
 from reconciler.steps.look import look
 from reconciler.steps.observe import read_repository
 from reconciler.steps.preview import for_preview, regions_for_children
+from reconciler.steps.proposed import confirms
 from reconciler.steps.result import Report, Result
 from reconciler.steps.run import Branch, Run, Testbed
 from reconciler.steps.take_over import Named, take_over
@@ -363,7 +366,12 @@ class Controller:
         """Fetch, read and plan the branch that is recorded to, as `reconciler reconcile` does."""
         repository = Repository.open(self.root)
         known = self._read(repository, options or PlanOptions())
-        return look(known, self.on_registry(self.world.registry), branches=self.world.branches)
+        return look(
+            known,
+            self.on_registry(self.world.registry),
+            branches=self.world.branches,
+            records=_records(repository, known),
+        )
 
     def plan(
         self, *images: str, refresh: bool = False, force: tuple[str, ...] = (), prune: bool = False
@@ -386,7 +394,7 @@ class Controller:
         repository = Repository.open(self.root)
         registry = self.on_registry(self.world.registry)
         known = self._read(repository, expected.options if expected else options)
-        known, planned = look(known, registry, branches=self.world.branches)
+        known, planned = look(known, registry, branches=self.world.branches, records=_records(repository, known))
         refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
         return act(self._run(repository, known, registry), planned)
 
@@ -394,7 +402,8 @@ class Controller:
         """Take artifacts over as `reconciler adopt` does. Each is named `ami-…` or `region:ami-…`."""
         repository = Repository.open(self.root)
         registry = self.on_registry(self.world.registry)
-        known, planned = look(self._read(repository, PlanOptions(images=(image,))), registry)
+        known = self._read(repository, PlanOptions(images=(image,)))
+        known, planned = look(known, registry, records=_records(repository, known))
         decision = next(one for one in planned.decisions if one.name == image)
         assert decision.image is not None
         asked = [Named(*reversed(one.split(":"))) for one in named]
@@ -407,7 +416,8 @@ class Controller:
         main = self._read(repository, PlanOptions())
         options = PlanOptions(preview=True)
         known = read_repository(repository.tree(), fleet_name=FLEET, now=self.world.clock(), options=options)
-        known, planned = look(replace(known, locks=main.locks, broken_locks=main.broken_locks), registry)
+        known = replace(known, locks=main.locks, broken_locks=main.broken_locks)
+        known, planned = look(known, registry, records=_records(repository, known))
         planned = for_preview(planned)
         needed = regions_for_children(planned.decisions)
         main_tree = repository.tree(main.head)
@@ -453,15 +463,22 @@ class Controller:
 
     def _recorder(self, repository: Repository, known: Known) -> Recorder:
         settings = known.fleet.settings.git
+        destination = find_destination(repository.git, settings)
+        if settings.push == "pull-request":
+            destination = proposal(repository.git, destination, settings, confirms=confirms(repository, known))
         return Recorder(
             repository.git,
-            self.on_destination(find_destination(repository.git, settings)),
+            self.on_destination(destination),
             author=settings.author,
             sign=settings.sign,
             now=self.world.clock,
             sleep=self.sleep,
             random=lambda: 0.5,
         )
+
+
+def _records(repository: Repository, known: Known) -> Records:
+    return records_in(repository, sign=known.fleet.settings.git.sign)
 
 
 def results(report: Report) -> dict[str, Result]:

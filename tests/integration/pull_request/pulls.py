@@ -22,6 +22,7 @@ from reconciler.plan.planning import Known
 from reconciler.steps.announce import announce
 from reconciler.steps.look import look
 from reconciler.steps.preview import for_preview, regions_for_children
+from reconciler.steps.proposed import confirms
 from reconciler.steps.result import Report
 from reconciler.steps.run import Branch
 from tests.integration.loop.world import Controller, Files, World, git
@@ -135,8 +136,10 @@ class Job(Controller):
     def _recorder(self, repository: Repository, known: Known) -> Recorder:
         if known.fleet.settings.git.push == "direct":
             return super()._recorder(repository, known)
-        clock = self.world.clock
-        return repository.recorder(known.fleet.settings.git, now=clock, sleep=self.sleep, random=lambda: 0.5)
+        return repository.recorder(
+            known.fleet.settings.git, now=self.world.clock, sleep=self.sleep, random=lambda: 0.5,
+            confirms=confirms(repository, known),
+        )  # fmt: skip
 
 
 @dataclass

@@ -138,3 +138,48 @@ def test_what_nobody_finished_of_an_image_that_is_gone_goes_after_a_week(situati
         later = situation.now + timedelta(days=days)
         found = list(abandoned([replace(partial, tags=tags)], known=(), fleet=fleet, live=None, now=later))
         assert len(found) == goes
+
+
+def gone(now: Seen, situation: Situation, *, live: frozenset[str] | None = frozenset({"main"}), **known: Any) -> bool:
+    """Whether a preview of an image that is neither declared nor recorded is retired."""
+    settings = Settings.model_validate(known.pop("settings", {}))
+    fleet = Fleet(settings=settings, images=known.pop("images", {}))
+    found = list(abandoned([now], known=known.pop("names", ()), fleet=fleet, live=live, now=situation.now))
+    return [decision.old_previews for decision in found] == [(now,)]
+
+
+def test_a_preview_of_an_abandoned_image_stays_while_it_is_wanted_or_cannot_be_judged(situation: Situation) -> None:
+    preview = left(situation, image="later", phase="preliminary", branch="feature")
+    assert gone(preview, situation)
+    assert not gone(preview, situation, live=frozenset({"main", "feature"})), "its branch lives"
+    assert not gone(preview, situation, live=None), "which branches live was not told"
+    assert not gone(preview, situation, names=("later",)), "its image is known by now"
+    assert not gone(preview, situation, settings={"defaults": {"retain": {"previews": "30d"}}}), "they are kept longer"
+    assert not gone(left(situation, age=timedelta(days=6), image="later", phase="preliminary"), situation)
+
+
+def test_a_preview_stays_while_its_branch_lives_or_declares_to_keep_it(situation: Situation, an_image: Make) -> None:
+    preview = left(situation, phase="preliminary", branch="feature")
+    assert retired(situation, preview) == [preview]
+    assert retired(situation, preview, live=frozenset({"main", "feature"})) == []
+    patient = replace(situation, image=an_image(retain={"previews": "30d"}))
+    assert retired(patient, preview) == []
+
+
+def test_the_newest_preview_of_a_branch_that_lives_stays_and_the_older_one_goes(situation: Situation) -> None:
+    old = left(situation, age=timedelta(days=9), number=1, phase="preliminary", branch="feature")
+    new = left(situation, age=timedelta(days=8), number=2, phase="preliminary", branch="feature")
+    assert retired(situation, old, new, live=frozenset({"main", "feature"})) == [old]
+
+
+def test_nothing_is_retired_while_a_declared_region_cannot_be_read(situation: Situation) -> None:
+    preview = left(situation, phase="preliminary", branch="gone")
+    assert retired(situation, preview) == [preview]
+    assert retired(replace(situation, unreadable={"us-east-1": "a timeout"}), preview) == []
+
+
+def test_a_preview_under_another_name_is_not_retired_as_this_image(situation: Situation) -> None:
+    """A registry retires by the name on the artifact: under a former one it would be refused in every run."""
+    preview = left(situation, image="former", phase="preliminary", branch="gone")
+    assert retired(situation, preview) == []
+    assert retired(situation, left(situation, phase="preliminary", branch="gone")) != []

@@ -1,0 +1,55 @@
+"""The rule of provenance: what a fact that a run reads rests on, and how far it is believed. Here, and nowhere else.
+
+- *Ours*: at the protected head of the branch that state is recorded to, under a good signature where `git.sign` is set.
+- *Reviewed*: desired/ at that head.
+- *The registry's own word*: owner, creation date, state, ancestry.
+- *Hearsay*: annotated tags, marks on artifacts, other branches, caches, answers of receivers, a booted machine's words,
+  Packer's output.
+
+Hearsay may make a run look, and saves work only where a second fact of a better kind confirms it. It is never signed,
+never written to state/ as if seen, and nothing is tagged, promoted or retired on its word alone. Nor on a lockfile's
+alone, which a reviewer may have let pass: an artifact that it names is ours where a second fact says so.
+
+Without `git.sign` whoever may push tags to the repository counts as the team.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Literal
+
+from reconciler.model.lockfile import Artifact, SmokeTestResult
+from reconciler.model.observation import Seen
+
+Provenance = Literal["ours", "reviewed", "registry", "hearsay"]
+
+
+def of_ref(*, signed: bool, sign: bool) -> Provenance:
+    """What a tag or a commit beside the recorded branch rests on: `signed` is under a good signature.
+
+    What it says of itself, its author's name as well, counts for nothing.
+    """
+    return "ours" if signed or not sign else "hearsay"
+
+
+def is_marked(seen: Seen, *, fleet: str, names: Collection[str | None], build_id: str) -> bool:
+    """Whether an artifact's own marks say what a lockfile says: that it is this build, of this image and fleet.
+
+    `names` are the image's: its own, and the one that it had.
+    """
+    return seen.own("fleet") == fleet and seen.own("image") in names and seen.own("build") == build_id
+
+
+def is_in_record(seen: Seen, tagged: Iterable[Artifact], *, build_id: str) -> bool:
+    """Whether the record in a build's tag names an artifact: itself, or as what it was copied from, whose name it has.
+
+    That this account owns it is the registry's own word, and has to be asked beside that.
+    """
+    if seen.own("build") not in (None, build_id):
+        return False
+    return any((one.location, one.id) == (seen.location, seen.id) or (one.name or "") == seen.name for one in tagged)
+
+
+def stands_for(result: SmokeTestResult | None, *, suite: str) -> bool:
+    """Whether a test that passed stands for the one that is asked for: it was run by the same suite and settings."""
+    return result is not None and result.status == "passed" and result.suite == suite

