@@ -22,7 +22,7 @@ from reconciler.registry.images import seen
 from reconciler.registry.instances.ec2 import Ec2Instances
 from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance
 from reconciler.sandbox.handle import Sandbox
-from reconciler.sandbox.permissions import Need, permitted
+from reconciler.model.iam import Need, permitted
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
