@@ -52,6 +52,9 @@ lock: .venv/installed ## Resolve the dependencies anew
 	.venv/bin/pip install --quiet uv
 	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra sandbox --extra dev --upgrade --output-file requirements.lock pyproject.toml
+	cd examples/validation && $(CURDIR)/.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --constraint ../../requirements.lock --upgrade \
+	  --output-file requirements.lock requirements.txt
 
 schema: .venv/installed ## Write docs/schema/ and docs/iam/ from the code
 	$(PYTHON) -m reconciler.state.schema
