@@ -52,9 +52,13 @@ lock: .venv/installed ## Resolve the dependencies anew
 	.venv/bin/pip install --quiet uv
 	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra sandbox --extra dev --upgrade --output-file requirements.lock pyproject.toml
+	cd examples/validation && $(CURDIR)/.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --constraint ../../requirements.lock --upgrade \
+	  --output-file requirements.lock requirements.txt
 
-schema: .venv/installed ## Write docs/schema/ from the models
+schema: .venv/installed ## Write docs/schema/ and docs/iam/ from the code
 	$(PYTHON) -m reconciler.state.schema
+	$(PYTHON) -m reconciler.registry.trust docs/iam
 
 config: .venv/installed ## Write the orb of .circleci/orb/ into .circleci/config.yml
 	$(PYTHON) .ci/orb.py inline

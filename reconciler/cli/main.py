@@ -33,6 +33,7 @@ VERBS = {
     "history": "Show every build of an image, as git tells it.",
     "verify": "Say what of a build is proven, and what is not.",
     "graph": "Show what is built on what, or print it as a CircleCI pipeline.",
+    "iam-policy": "Print what a role may do in AWS and who may take it, or check what is there.",
     "doctor": "Check that Packer, git, credentials and the clock are as they should be.",
     "packer": "Find the Packer that builds here, or get one where there is none.",
     "sandbox": "Run an AWS that fits on this machine, for rehearsal.",
@@ -54,7 +55,7 @@ class Verbs(click.Group):
         del ctx
         if cmd_name not in VERBS:
             return None
-        command = importlib.import_module(f"reconciler.cli.{cmd_name}").command
+        command = importlib.import_module(f"reconciler.cli.{cmd_name.replace('-', '_')}").command
         return command if isinstance(command, click.Command) else None
 
     def resolve_command(

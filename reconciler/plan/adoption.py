@@ -5,12 +5,16 @@ It is after a merge (the pull request built it), after a crash (the last run bui
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Wanted
+from reconciler.model.values import parse_instant
 
 NEVER_AGAIN = frozenset({"rejected", "revoked"})
+_SKEW = timedelta(minutes=5)
+"""How far a builder's clock may be off the registry's: AWS takes no request that is signed further off."""
 
 
 def adoptable(seen: Iterable[Seen], *, key: str) -> tuple[Seen, ...]:
@@ -28,7 +32,7 @@ def _newest_build(seen: Iterable[Seen]) -> tuple[Seen, ...]:
     for one in seen:
         build = one.own("build")
         refused = one.own("phase") in NEVER_AGAIN or one.own("smoke") == "failed"
-        if build is None or one.began is None or not one.complete or refused:
+        if build is None or not one.complete or refused or not _may_be_of_its_build(one):
             continue
         # Two complete copies of a build in one region come from two runs at once: the first one made stays.
         best = builds.setdefault(build, {}).setdefault(one.location, one)
@@ -36,5 +40,17 @@ def _newest_build(seen: Iterable[Seen]) -> tuple[Seen, ...]:
             builds[build][one.location] = one
     if not builds:
         return ()
-    newest = builds[max(builds)]  # a build id starts with its datestamp
+    newest = builds[max(builds, key=lambda build: (_made(builds[build]), build))]
     return tuple(newest[location] for location in sorted(newest))
+
+
+def _may_be_of_its_build(seen: Seen) -> bool:
+    """Whether it names a build, and is not older than that: a tag may say any time, and a registry's date may not."""
+    if seen.began is None:
+        return False
+    return not seen.created or seen.began <= parse_instant(seen.created) + _SKEW
+
+
+def _made(build: Mapping[str, Seen]) -> str:
+    """When the first of a build's artifacts was made, in the registry's own word: a copy makes no build newer."""
+    return min(one.created for one in build.values())

@@ -17,7 +17,7 @@ from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
 from reconciler.model.source import AmiPin, Pin, SourceRequest
-from reconciler.model.values import digest
+from reconciler.model.values import digest, format_instant
 from reconciler.registry.protocol import Located
 
 _CREATED = "2026-01-01T00:00:00Z"
@@ -72,18 +72,25 @@ class MemoryRegistry:
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def seed(
-        self, location: str, name: str, *, tags: Mapping[str, str], state: State = "available", created: str = _CREATED
+        self,
+        location: str,
+        name: str,
+        *,
+        tags: Mapping[str, str],
+        state: State = "available",
+        created: str | None = None,
     ) -> Seen:
-        """Put an artifact there, with one snapshot, as a build would leave it."""
+        """Put an artifact there, with one snapshot, as a build leaves it: made when the one that it names began."""
         with self._lock:
             self._made += 1
+            made = Seen("ami", location, "", name, state, _CREATED, tags)
             artifact = Seen(
                 kind="ami",
                 location=location,
                 id=f"ami-{self._made:017x}",
                 name=name,
                 state=state,
-                created=created,
+                created=created or (format_instant(made.began) if made.began else _CREATED),
                 tags=dict(tags),
                 snapshots=(f"snap-{self._made:017x}",),
             )

@@ -1,17 +1,16 @@
 """IAM's say in a call, once it is asked for: by action, by resource, by condition.
 
 moto 5.2.5 takes every call to be about the resource `*` and reads no conditions, so a statement that names resources
-allows nothing there. Here the calls that policies most often restrict are about what they really touch; other calls
-are about `*` still. Whatever makes and tags a thing at once needs `ec2:CreateTags` as well, as on EC2.
+allows nothing there. Here a call that IAM judges by resource is about all that it makes and touches, each with its tags
+("Actions, resources, and condition keys for Amazon EC2", service authorization reference); other calls are about `*`.
+Whatever makes and tags a thing at once needs `ec2:CreateTags` as well, as on EC2.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from fnmatch import fnmatchcase
+from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -21,33 +20,50 @@ from moto.ec2.models import ec2_backends
 from moto.iam.access_control import IAMPolicy, IAMRequest
 from werkzeug.exceptions import Forbidden
 
-# Which parameter names the thing that an EC2 call is about.
+from reconciler.model.iam import Need, permitted, several
+
+# What a call touches: the kind, and what the parameters are called that name it.
 _SUBJECTS = {
-    "CreateTags": "ResourceId",
-    "DeleteSnapshot": "SnapshotId",
-    "DeregisterImage": "ImageId",
-    "GetConsoleOutput": "InstanceId",
+    "AuthorizeSecurityGroupIngress": {"security-group": "GroupId"},
+    "CreateImage": {"instance": "InstanceId"},
+    "CreateSecurityGroup": {"vpc": "VpcId"},
+    "DeleteKeyPair": {"key-pair": "KeyName|KeyPairId"},
+    "DeleteSecurityGroup": {"security-group": "GroupId"},
+    "DeleteSnapshot": {"snapshot": "SnapshotId"},
+    "DeregisterImage": {"image": "ImageId"},
+    "DescribeImageAttribute": {"image": "ImageId"},
+    "GetConsoleOutput": {"instance": "InstanceId"},
+    "ModifyInstanceAttribute": {"instance": "InstanceId"},
+    "RunInstances": {
+        "image": "ImageId",
+        "key-pair": "KeyName",
+        "security-group": r"(NetworkInterface\.\d+\.)?SecurityGroupId",
+        "subnet": r"(NetworkInterface\.\d+\.)?SubnetId",
+    },
+    "StopInstances": {"instance": "InstanceId"},
+    "TerminateInstances": {"instance": "InstanceId"},
 }
-# The kind of what a call makes, and which parameter names it.
-_MADE = {"ImportKeyPair": ("key-pair", "KeyName")}
+# The kinds of what a call makes, and which parameter names it, where one does.
+_MADE: Mapping[str, Mapping[str, str | None]] = {
+    "CopyImage": {"image": None, "snapshot": None},
+    "CreateImage": {"image": None, "snapshot": None},
+    "CreateKeyPair": {"key-pair": "KeyName"},
+    "CreateSecurityGroup": {"security-group": None},
+    "ImportKeyPair": {"key-pair": "KeyName"},
+    "RunInstances": {"instance": None, "network-interface": None, "volume": None},
+}
 _KINDS = {
     "ami": "image",
+    "eni": "network-interface",
     "i": "instance",
     "key": "key-pair",
     "sg": "security-group",
     "snap": "snapshot",
+    "subnet": "subnet",
     "vol": "volume",
+    "vpc": "vpc",
 }
 _OF_NO_ACCOUNT = {"image", "snapshot"}
-
-
-@dataclass(frozen=True)
-class Need:
-    """One thing that must be allowed. `context` has the condition keys, such as `aws:RequestTag/Name`."""
-
-    action: str
-    resource: str = "*"
-    context: Mapping[str, str] = field(default_factory=dict)
 
 
 def install() -> None:
@@ -59,17 +75,6 @@ def enforce(*, enforced: bool) -> None:
     """Ask IAM about every call from now on, or about none."""
     settings.INITIAL_NO_AUTH_ACTION_COUNT = 0 if enforced else float("inf")
     ActionAuthenticatorMixin.request_count = 0
-
-
-def permitted(need: Need, policies: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether these policies' documents, taken together, allow it: something does, and nothing forbids it."""
-    effects = {
-        statement["Effect"]
-        for policy in policies
-        for statement in _several(policy["Statement"])
-        if _speaks_of(statement, need)
-    }
-    return effects == {"Allow"}
 
 
 def _check(request: Any, resource: str) -> None:
@@ -102,53 +107,39 @@ def _needs(request: Any, resource: str) -> Iterator[Need]:
     if service != "ec2":
         yield Need(request._action, resource)  # noqa: SLF001  moto's
         return
-    asked = {key: _several(value)[0] for key, value in request._data.items()}  # noqa: SLF001  moto's
-    wanted = _tags(asked, "Tag.")
-    subjects = _numbered(asked, _SUBJECTS[action]) if action in _SUBJECTS else ()
-    for subject in subjects:
-        has = ec2_backends[account][region].tags.get(subject, {})
-        yield Need(
-            f"ec2:{action}",
-            _arn(_KINDS.get(subject.partition("-")[0], "*"), subject, region=region, account=account),
-            _as_context("aws:ResourceTag", has) | _as_context("aws:RequestTag", wanted),
-        )
+    asked = {key: several(value)[0] for key, value in request._data.items()}  # noqa: SLF001  moto's
+    of = {"region": region, "account": account}
     at_birth = {
         asked[f"TagSpecification.{number}.ResourceType"]: _tags(asked, f"TagSpecification.{number}.Tag.")
         for number in _numbers(asked, "TagSpecification.")
     }
-    if action in _MADE:
-        kind, parameter = _MADE[action]
-        made = _arn(kind, asked[parameter], region=region, account=account)
+    yield from _touched(action, asked, **of)
+    for kind, parameter in _MADE.get(action, {}).items():
+        made = _arn(kind, asked.get(parameter or "", "*"), **of)
         yield Need(f"ec2:{action}", made, _as_context("aws:RequestTag", at_birth.get(kind, {})))
-    elif not subjects:
+    if action != "CreateTags" and action not in _SUBJECTS and action not in _MADE:
         yield Need(f"ec2:{action}")
     for kind, tags in at_birth.items():
-        yield Need(
-            "ec2:CreateTags",
-            _arn(kind, "*", region=region, account=account),
-            {"ec2:CreateAction": action} | _as_context("aws:RequestTag", tags),
-        )
+        context = _as_context("aws:RequestTag", tags) | ({"aws:TagKeys": tuple(tags)} if tags else {})
+        yield Need("ec2:CreateTags", _arn(kind, "*", **of), {"ec2:CreateAction": action, **context})
 
 
-def _speaks_of(statement: Mapping[str, Any], need: Need) -> bool:
-    return (
-        any(fnmatchcase(need.action.lower(), pattern.lower()) for pattern in _several(statement["Action"]))
-        and any(fnmatchcase(need.resource, pattern) for pattern in _several(statement["Resource"]))
-        and all(
-            _holds(operator, need.context.get(key), _several(values))
-            for operator, keys in statement.get("Condition", {}).items()
-            for key, values in keys.items()
-        )
-    )
-
-
-def _holds(operator: str, actual: str | None, values: list[str]) -> bool:
-    name = operator.removesuffix("IfExists")
-    if name not in {"StringEquals", "StringLike"}:
-        raise NotImplementedError(f"the sandbox knows no condition operator {operator}")
-    if actual is None:
-        return name != operator
-    return any(fnmatchcase(actual, value) if name == "StringLike" else actual == value for value in values)
+def _touched(action: str, asked: Mapping[str, str], *, region: str, account: str) -> Iterator[Need]:
+    backend = ec2_backends[account][region]
+    if action == "CreateTags":
+        wanted = _tags(asked, "Tag.")
+        subjects = [(_KINDS.get(one.partition("-")[0], "*"), one) for one in _numbered(asked, "ResourceId")]
+        keys: dict[str, Any] = _as_context("aws:RequestTag", wanted) | {"aws:TagKeys": tuple(wanted)}
+    else:
+        named = _SUBJECTS.get(action, {}).items()
+        subjects = [(kind, one) for kind, parameters in named for one in _numbered(asked, parameters)]
+        keys = {}
+    for kind, subject in subjects:
+        # Key pairs go by name, and their tags by id.
+        pair = backend.key_pairs.get(subject) if kind == "key-pair" else None
+        has = backend.tags.get(pair.id if pair else subject, {})
+        arn = _arn(kind, subject, region=region, account=account)
+        yield Need(f"ec2:{action}", arn, _as_context("aws:ResourceTag", has) | keys)
 
 
 def _arn(kind: str, name: str, *, region: str, account: str) -> str:
@@ -167,13 +158,9 @@ def _tags(asked: Mapping[str, str], prefix: str) -> dict[str, str]:
 
 
 def _numbered(asked: Mapping[str, str], name: str) -> list[str]:
-    return [value for key, value in asked.items() if re.fullmatch(rf"{name}(\.\d+)?", key)]
+    return [value for key, value in asked.items() if re.fullmatch(rf"({name})(\.\d+)?", key)]
 
 
 def _numbers(asked: Mapping[str, str], prefix: str) -> list[str]:
     found = (re.match(rf"{re.escape(prefix)}(\d+)\.", key) for key in asked)
     return sorted({match[1] for match in found if match})
-
-
-def _several(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [value]

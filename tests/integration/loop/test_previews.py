@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.model.values import format_instant
 from tests.integration.loop.effects import Effects, Killed, surround
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch
 from tests.integration.loop.settling import assert_settled
@@ -39,6 +40,23 @@ def test_the_merge_promotes_what_the_preview_built(pair: World) -> None:
     assert after.built == []
     assert {image: pair.lock(image).channels.stable for image in ("base", "web")} == built
     assert_settled(pair, since=head)
+
+
+def test_a_copy_that_says_it_is_of_the_future_is_not_adopted_before_what_the_preview_built(pair: World) -> None:
+    branch = on_branch(pair)
+    branch.preview(BRANCH)
+    built = {request.image.name: request.build_id for request in branch.builder.requests}
+    merge(pair)
+    pair.clock.advance(hours=1)
+    # Given that whoever may make AMIs has copied something, with the tags of the real build and a later id.
+    (real,) = (one for one in pair.artifacts("web") if one.own("build") == built["web"])
+    forged = {**real.tags, "reconciler:build": "20990101T000000Z-0000000", "reconciler:phase": "stable"}
+    made = format_instant(pair.clock.moment)
+    pair.registry.seed(real.location, "web-20990101T000000Z-0000000", tags=forged, created=made)
+
+    assert statuses(pair.controller().reconcile()) == {"base": "adopted", "web": "adopted"}
+
+    assert pair.lock("web").channels.stable == built["web"]
 
 
 @pytest.mark.parametrize("number", range(14))

@@ -40,6 +40,37 @@ def test_of_two_runs_at_once_the_artifact_that_was_first_is_adopted() -> None:
     assert adoptable([first, second], key="sha256:1") == (first,)
 
 
+def test_a_build_id_of_the_future_is_not_adopted_before_the_real_build() -> None:
+    # Given a copy of some image, tagged as this one's and as a build of the year 2099.
+    forged = artifact("20990101T000000Z-0000000", ami="ami-0bad")
+
+    assert adoptable([forged, artifact(NEW)], key="sha256:1") == (artifact(NEW),)
+    assert adoptable([forged], key="sha256:1") == ()
+
+
+def test_what_is_newest_is_told_by_the_registrys_own_date() -> None:
+    # Given an old artifact whose tag says that it is of a later build than the one that was made last.
+    boasting = replace(artifact("20261101T235959Z-9999999", ami="ami-0bad"), created="2026-11-01T23:58:00Z")
+    real = replace(artifact("20261101T235000Z-2222222"), created="2026-11-02T00:10:00Z")
+
+    assert adoptable([boasting, real], key="sha256:1") == (real,)
+
+
+def test_a_late_copy_makes_no_build_newer() -> None:
+    old = replace(artifact(OLD), created="2026-11-01T00:10:00Z")
+    copied = replace(artifact(OLD, "eu-west-1"), created="2026-11-20T00:00:00Z")
+
+    assert adoptable([old, copied, artifact(NEW)], key="sha256:1") == (artifact(NEW),)
+
+
+def test_a_builder_s_clock_may_be_minutes_off_the_registrys() -> None:
+    early = replace(artifact(NEW), created="2026-11-01T23:55:01Z")
+    too_early = replace(artifact(NEW), created="2026-11-01T23:54:59Z")
+
+    assert adoptable([early], key="sha256:1") == (early,)
+    assert adoptable([too_early], key="sha256:1") == ()
+
+
 @pytest.mark.parametrize(
     "never",
     [

@@ -7,12 +7,9 @@ versions and digests of tests/npm, into the user's cache.
 from __future__ import annotations
 
 import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -28,6 +25,7 @@ import pytest
 from reconciler.announce.github_api import GitHub
 from reconciler.announce.patience import Patience
 from reconciler.announce.pull_request import PullRequest
+from tests.node import installed
 
 PACKAGES = Path(__file__).parents[3] / "npm"
 REPOSITORY = "acme/images"
@@ -44,26 +42,14 @@ Json = dict[str, Any]
 
 @pytest.fixture(scope="package")
 def packages() -> Path:
-    """The folder with node_modules, installed once a version; workers wait for each other."""
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    lock = PACKAGES / "package-lock.json"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reconciler"
-    folder = cache / f"npm-{hashlib.sha256(lock.read_bytes()).hexdigest()[:16]}"
-    cache.mkdir(parents=True, exist_ok=True)
-    with (cache / "npm.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            shutil.copytree(PACKAGES, folder)
-            command = ["npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-            npm = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-            assert npm.returncode == 0, npm.stderr
-            for other in (folder / "node_modules/@octokit/openapi/generated").glob("*.json"):
-                if other.name != "api.github.com.json":
-                    other.unlink()  # 400 MB: other editions of GitHub
-            (folder / "complete").touch()
-    return folder
+    """The folder with node_modules."""
+    return installed(PACKAGES, trim=_without_other_editions)
+
+
+def _without_other_editions(folder: Path) -> None:
+    for other in (folder / "node_modules/@octokit/openapi/generated").glob("*.json"):
+        if other.name != "api.github.com.json":
+            other.unlink()  # 400 MB: other editions of GitHub
 
 
 @pytest.fixture(scope="package")

@@ -1,0 +1,96 @@
+"""What IAM policies say of a call: a judge of allow and deny, by action, by resource, by condition.
+
+It follows "IAM JSON policy elements: Condition" and "Policy evaluation logic" (IAM user guide), for policies of one
+account. It knows the operators that are listed below, and refuses to judge by another.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+Value = str | Sequence[str]
+
+
+@dataclass(frozen=True)
+class Need:
+    """One thing that must be allowed. `context` has the condition keys, such as `aws:RequestTag/Name`."""
+
+    action: str
+    resource: str = "*"
+    context: Mapping[str, Value] = field(default_factory=dict)
+
+
+def permitted(need: Need, policies: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether these policies' documents, taken together, allow it: something does, and nothing forbids it."""
+    effects = {
+        statement["Effect"]
+        for policy in policies
+        for statement in several(policy["Statement"])
+        if speaks_of(statement, need)
+    }
+    return effects == {"Allow"}
+
+
+def speaks_of(statement: Mapping[str, Any], need: Need) -> bool:
+    """Whether a statement is about this. A trust policy's names no resource: it is about its role."""
+    unread = sorted(set(statement) - {"Sid", "Effect", "Principal", "Action", "Resource", "Condition"})
+    if unread:
+        raise NotImplementedError(f"no policy is judged here that has {', '.join(unread)}")
+    # Names of condition keys are read without regard to case; an absent one is something else than an empty one.
+    context = {key.lower(): value for key, value in need.context.items()}
+    return (
+        any(matches(need.action.lower(), pattern.lower()) for pattern in several(statement["Action"]))
+        and any(matches(need.resource, pattern) for pattern in several(statement.get("Resource", "*")))
+        and all(
+            _holds(operator, context.get(key.lower()), several(values))
+            for operator, keys in statement.get("Condition", {}).items()
+            for key, values in keys.items()
+        )
+    )
+
+
+def matches(text: str, pattern: str) -> bool:
+    """Whether a text is as a pattern has it: `*` is any text, slashes too, and `?` any one character."""
+    return _compiled(pattern).fullmatch(text) is not None
+
+
+def several(value: Any) -> list[Any]:
+    """What policies write alone or as a list, as a list."""
+    return value if isinstance(value, list) else [value]
+
+
+@lru_cache(maxsize=4096)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    words = {"*": ".*", "?": "."}
+    return re.compile("".join(words.get(sign, re.escape(sign)) for sign in pattern), re.DOTALL)
+
+
+def _holds(operator: str, actual: Value | None, values: list[Any]) -> bool:
+    quantifier, _, plain = operator.rpartition(":")
+    name = plain.removesuffix("IfExists")
+    if name == "Null":
+        return any((actual is None) == (str(value).lower() == "true") for value in values)
+    if name not in _OPERATORS or quantifier not in ("", "ForAllValues", "ForAnyValue"):
+        raise NotImplementedError(f"no policy is judged here that has the condition operator {operator}")
+    present = [] if actual is None else [actual] if isinstance(actual, str) else list(actual)
+    if quantifier == "ForAllValues":  # of no value all are anything
+        return all(_is(name, one, values) for one in present)
+    if quantifier == "ForAnyValue":
+        return any(_is(name, one, values) for one in present)
+    if not present:  # a negated operator holds for what is absent
+        return name != plain or name in _NEGATED
+    return all(_is(name, one, values) for one in present)
+
+
+_NEGATED = {"StringNotEquals": "StringEquals", "StringNotLike": "StringLike"}
+_OPERATORS = {"StringEquals", "StringLike", *_NEGATED}
+
+
+def _is(name: str, actual: str, values: list[Any]) -> bool:
+    if name in _NEGATED:
+        return not _is(_NEGATED[name], actual, values)
+    return any(actual == value if name == "StringEquals" else matches(actual, value) for value in values)

@@ -1,0 +1,222 @@
+"""What each role may do in AWS, as IAM policies. docs/iam holds them with words in place of names.
+
+Everything that is made is fenced by the tags that it is made with (`aws:RequestTag`), everything that is touched by
+those that it has (`aws:ResourceTag`). UNFENCED says of every other statement why it is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+Role = Literal["plan", "preview", "reconcile"]
+"""Who only reads; who builds what a branch would change; who builds, records, promotes and retires."""
+ROLES: tuple[Role, ...] = get_args(Role)
+Policy = dict[str, Any]
+
+UNFENCED: Mapping[str, str] = {
+    "ReadImages": "EC2 restricts no Describe call on images by resource.",
+    "ReadImagesAndSnapshots": "EC2 restricts no Describe call on images and snapshots by resource.",
+    "ReadSourcesFromParameters": "Others' parameters carry no tag of ours. Fenced by their names.",
+    "Read": "EC2 restricts none of these Describe calls by resource.",
+    "BootAnyImage": "What a build starts from is others', with no tag of ours, and images are only read.",
+    "BootInNamedSubnets": "A subnet is the account's, and serves several. Fenced by id with --subnet.",
+    "GroupsAreMadeInAVpc": "A VPC is the account's. The group that is made in it is fenced.",
+    "WithDisksAndInterfaces": "Not every template tags them. The instance is fenced, in the same call.",
+    "ImagesAndSnapshotsAreMade": "Packer 1.6 tags them later. What they are made of is fenced, in the same call.",
+    "TagWhatIsBeingMade": "Only within the call that makes it, which is fenced, and never in another fleet's name.",
+    "BootWithoutTags": "Nothing tells these from others' instances. Never in another fleet's name.",
+    "ImageAndEndWhatHasNoName": "Nothing tells these from others' that have neither a fleet nor a name.",
+    "UseAndRemoveGroupsWithoutName": "Nothing tells these from others' that have neither a fleet nor a name.",
+    "MakePackersKeysAndGroups": "Packer 1.6 tags neither. Keys are fenced by name.",
+    "UseAndRemovePackersKeys": "Packer 1.6 tags no key. Fenced by name.",
+    "TagImagesOfNoFleet": "An image that is born without tags has to be tagged once. Fenced: it has no fleet's yet.",
+}
+"""By statement: why no tag fences it for sure. A test holds that there is no other."""
+
+_FLEET, _PURPOSE, _VERDICT, _PHASE = (f"reconciler:{name}" for name in ("fleet", "purpose", "verdict", "phase"))
+_READ = (
+    "DescribeInstanceStatus", "DescribeInstanceTypeOfferings", "DescribeInstances", "DescribeKeyPairs",
+    "DescribeRegions", "DescribeSecurityGroups", "DescribeSubnets", "DescribeTags", "DescribeVolumes", "DescribeVpcs",
+)  # fmt: skip
+_MAKING = (
+    "CopyImage", "CreateImage", "CreateKeyPair", "CreateSecurityGroup", "ImportKeyPair", "RunInstances",
+)  # fmt: skip
+_BUILDER = "Packer Builder"
+
+
+@dataclass(frozen=True)
+class Account:
+    """Where the roles are, and what is theirs there."""
+
+    fleet: str
+    account: str
+    parameters: str = "/images/"
+    """Where the account's own SSM parameters begin that sources come from."""
+    subnets: Sequence[str] = ()
+    """The only ones in which builds and smoke tests boot; any, if there are none."""
+    partition: str = "aws"
+
+
+def policy(role: Role, at: Account, *, untagged_builds: bool = False) -> Policy:
+    """What a role may do. With `untagged_builds` also what builds without tags need (`untagged`)."""
+    statements = _reading(at, snapshots=role != "plan")
+    if role != "plan":
+        statements += [*_images(at), *_smoke_test(at), *_builds(at), *_votes(at)]
+        statements += _retiring(at) if role == "reconcile" else _judged(at)
+        statements += _untagged(at) if untagged_builds else []
+    return {"Version": "2012-10-17", "Statement": statements}
+
+
+def untagged(at: Account) -> Policy:
+    """What templates need beside it that take no `run_tags`, or that Packer 1.6 builds, which tags no keys or groups.
+
+    It keeps away from what has a name or a fleet, and from nothing else: a template that takes them is better.
+    """
+    return {"Version": "2012-10-17", "Statement": _untagged(at)}
+
+
+def _reading(at: Account, *, snapshots: bool) -> list[Policy]:
+    parameters = (f"arn:{at.partition}:ssm:*::parameter/aws/service/*",
+                  f"arn:{at.partition}:ssm:*:{at.account}:parameter/{at.parameters.strip('/')}/*")  # fmt: skip
+    return [
+        _statement("ReadImagesAndSnapshots", ["DescribeImages", "DescribeSnapshots"], ["*"])
+        if snapshots
+        else _statement("ReadImages", ["DescribeImages"], ["*"]),
+        {"Sid": "ReadSourcesFromParameters", "Effect": "Allow", "Action": "ssm:GetParameter",
+         "Resource": list(parameters)},
+    ]  # fmt: skip
+
+
+def _images(at: Account) -> list[Policy]:
+    """Copies, and the tags of what is ours."""
+    both = [_arn(at, "image"), _arn(at, "snapshot")]
+    made = {"StringEquals": {"ec2:CreateAction": list(_MAKING)}, "StringEqualsIfExists": _asked(at)}
+    ours = {"StringEquals": _has(at), "StringEqualsIfExists": _asked(at)}
+    return [
+        _statement("CopyToOtherRegions", ["CopyImage"], both, {"StringEquals": _asked(at)}),
+        _statement("ReadWhoMayLaunchImagesOfThisFleet", ["DescribeImageAttribute"], [_arn(at, "image")],
+                   {"StringEquals": _has(at)}),
+        _statement("TagWhatIsBeingMade", ["CreateTags"], ["*"], made),
+        _statement("TagImagesOfThisFleet", ["CreateTags"], both, ours),
+    ]  # fmt: skip
+
+
+def _smoke_test(at: Account) -> list[Policy]:
+    tested = {f"aws:ResourceTag/{_PURPOSE}": "smoke-test"}
+    wanted = {f"aws:RequestTag/{_PURPOSE}": "smoke-test"}
+    instances = [_arn(at, "instance")]
+    return [
+        _statement("SmokeTestBringsItsOwnKey", ["ImportKeyPair"], [_arn(at, "key-pair", "smoke-test-*")],
+                   {"StringEquals": {**_asked(at), **wanted}}),
+        _statement("SmokeTestReadsItsInstances", ["GetConsoleOutput"], instances,
+                   {"StringEquals": {**_has(at), **tested}}),
+        _statement("SmokeTestKeepsItsInstances", ["CreateTags"], instances,
+                   {"StringEquals": {**_has(at), **tested}, "StringEqualsIfExists": {**_asked(at), **wanted}}),
+    ]  # fmt: skip
+
+
+def _builds(at: Account) -> list[Policy]:
+    """What Packer's amazon-ebs and the smoke test boot and make, and end."""
+    of_ours, named = {"StringEquals": _has(at)}, {"StringEquals": _asked(at)}
+    at_most = {"StringEqualsIfExists": _asked(at)}
+    instance, group, key = _arn(at, "instance"), _arn(at, "security-group"), _arn(at, "key-pair")
+    made = [_arn(at, kind) for kind in ("network-interface", "volume")]
+    subnets = [_arn(at, "subnet", one) for one in at.subnets] or [_arn(at, "subnet")]
+    return [
+        _statement("Read", list(_READ), ["*"]),
+        _statement("MakeKeysAndGroups", ["CreateKeyPair", "CreateSecurityGroup"], [key, group], named),
+        _statement("GroupsAreMadeInAVpc", ["CreateSecurityGroup"], [_arn(at, "vpc")]),
+        _statement("BootInstancesOfThisFleet", ["RunInstances"], [instance], named),
+        # With the instance, and gone with it: only RunInstances makes them here.
+        _statement("WithDisksAndInterfaces", ["RunInstances"], made, at_most),
+        _statement("WithKeysAndGroupsOfThisFleet", ["RunInstances"], [key, group], of_ours),
+        _statement("BootAnyImage", ["RunInstances"], [_arn(at, "image"), _arn(at, "snapshot")]),
+        _statement("BootInNamedSubnets", ["RunInstances"], subnets),
+        _statement("OpenAndRemoveGroupsOfThisFleet", ["AuthorizeSecurityGroupIngress", "DeleteSecurityGroup"],
+                   [group], of_ours),
+        _statement("RemoveKeysOfThisFleet", ["DeleteKeyPair"], [key], of_ours),
+        _statement("ImageAndEndInstancesOfThisFleet",
+                   ["CreateImage", "ModifyInstanceAttribute", "StopInstances", "TerminateInstances"],
+                   [instance], of_ours),
+        _statement("ImagesAndSnapshotsAreMade", ["CreateImage"], [_arn(at, "image"), _arn(at, "snapshot")], at_most),
+    ]  # fmt: skip
+
+
+def _retiring(at: Account) -> list[Policy]:
+    both = [_arn(at, "image"), _arn(at, "snapshot")]
+    return [
+        _statement("RetireImagesOfThisFleet", ["DeregisterImage", "DeleteSnapshot"], both, {"StringEquals": _has(at)})
+    ]
+
+
+def _votes(at: Account) -> list[Policy]:
+    """Who builds does not judge: it says that there is no verdict yet, and no more."""
+    del at
+    voted = {"Null": {f"aws:RequestTag/{_VERDICT}": "false"},
+             "StringNotEquals": {f"aws:RequestTag/{_VERDICT}": "pending"}}  # fmt: skip
+    evidence = {"ForAnyValue:StringLike": {"aws:TagKeys": [f"{_VERDICT}-*"]}}
+    return [_deny("NoVoteOfABuilder", voted), _deny("NoEvidenceOfABuilder", evidence)]
+
+
+def _judged(at: Account) -> list[Policy]:
+    """A preview's artifacts are nobody's candidate, and what main promoted is not a preview's to speak of."""
+    del at
+    promoted = ["candidate", "stable", "revoked"]
+    keys = {"ForAnyValue:StringEquals": {"aws:TagKeys": [_VERDICT, "reconciler:channel"]}}
+    return [
+        _deny("NoWordOfVerdictsAndChannels", keys),
+        _deny("PromotesNothing", {"StringEquals": {f"aws:RequestTag/{_PHASE}": promoted}}),
+        _deny("TouchesNothingPromoted", {"StringEquals": {f"aws:ResourceTag/{_PHASE}": promoted}}),
+    ]
+
+
+def _untagged(at: Account) -> list[Policy]:
+    """Packer before 1.7 names instances, and later ones leave them without a name: whoever has another is safe."""
+    of_ours = {"StringEqualsIfExists": _has(at)}
+    unnamed = {"StringEqualsIfExists": {**_has(at), "aws:ResourceTag/Name": _BUILDER}}
+    made = {"StringEqualsIfExists": {**_asked(at), "aws:RequestTag/Name": _BUILDER}}
+    nobodys = {"Null": {f"aws:ResourceTag/{_FLEET}": "true"}, "StringEqualsIfExists": _asked(at)}
+    instance, group, keys = _arn(at, "instance"), _arn(at, "security-group"), _arn(at, "key-pair", "packer_*")
+    return [
+        _statement("BootWithoutTags", ["RunInstances"], [instance], made),
+        _statement("ImageAndEndWhatHasNoName",
+                   ["CreateImage", "ModifyInstanceAttribute", "StopInstances", "TerminateInstances"],
+                   [instance], unnamed),
+        _statement("MakePackersKeysAndGroups", ["CreateKeyPair", "CreateSecurityGroup"], [keys, group],
+                   {"StringEqualsIfExists": _asked(at)}),
+        _statement("UseAndRemovePackersKeys", ["DeleteKeyPair", "RunInstances"], [keys], of_ours),
+        _statement("UseAndRemoveGroupsWithoutName",
+                   ["AuthorizeSecurityGroupIngress", "DeleteSecurityGroup", "RunInstances"], [group], unnamed),
+        _statement("TagImagesOfNoFleet", ["CreateTags"], [_arn(at, "image"), _arn(at, "snapshot")], nobodys),
+    ]  # fmt: skip
+
+
+def _statement(
+    sid: str, actions: Sequence[str], resources: Sequence[str], condition: Mapping[str, Any] | None = None
+) -> Policy:
+    named = [f"ec2:{action}" for action in actions]
+    said: Policy = {"Sid": sid, "Effect": "Allow", "Action": _alone(named), "Resource": _alone(resources)}
+    return {**said, "Condition": dict(condition)} if condition else said
+
+
+def _deny(sid: str, condition: Mapping[str, Any]) -> Policy:
+    return {"Sid": sid, "Effect": "Deny", "Action": "ec2:CreateTags", "Resource": "*", "Condition": dict(condition)}
+
+
+def _alone(values: Sequence[str]) -> str | list[str]:
+    return values[0] if len(values) == 1 else list(values)
+
+
+def _arn(at: Account, kind: str, name: str = "*") -> str:
+    owner = "" if kind in ("image", "snapshot") else at.account
+    return f"arn:{at.partition}:ec2:*:{owner}:{kind}/{name}"
+
+
+def _has(at: Account) -> dict[str, str]:
+    return {f"aws:ResourceTag/{_FLEET}": at.fleet}
+
+
+def _asked(at: Account) -> dict[str, str]:
+    return {f"aws:RequestTag/{_FLEET}": at.fleet}

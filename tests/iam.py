@@ -1,0 +1,152 @@
+"""What the roles of docs/iam are asked for by those who mean harm, and by those who work: for two judges of IAM."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
+
+from reconciler.model.iam import Need, Value
+from reconciler.registry.rights import Account, Policy, Role, policy
+
+ACCOUNT = "123456789012"
+FLEET, OTHERS = "acme/images", "others/images"
+AT = Account(fleet=FLEET, account=ACCOUNT)
+OURS = {"aws:ResourceTag/reconciler:fleet": FLEET}
+THEIRS = {"aws:ResourceTag/reconciler:fleet": OTHERS}
+MADE_OURS = {"aws:RequestTag/reconciler:fleet": FLEET}
+MADE_THEIRS = {"aws:RequestTag/reconciler:fleet": OTHERS}
+NAMES = {
+    "image": "ami-0123456789abcdef0", "snapshot": "snap-0123456789abcdef0", "instance": "i-0123456789abcdef0",
+    "security-group": "sg-0123456789abcdef0", "key-pair": "somebodys", "subnet": "subnet-0123456789abcdef0",
+    "volume": "vol-0123456789abcdef0", "network-interface": "eni-0123456789abcdef0", "vpc": "vpc-0123456789abcdef0",
+}  # fmt: skip
+TOUCHED = {
+    "CreateImage": ["instance"], "DeleteKeyPair": ["key-pair"], "DeleteSecurityGroup": ["security-group"],
+    "AuthorizeSecurityGroupIngress": ["security-group"], "DeleteSnapshot": ["snapshot"],
+    "DeregisterImage": ["image"], "DescribeImageAttribute": ["image"], "GetConsoleOutput": ["instance"],
+    "ModifyInstanceAttribute": ["instance"], "StopInstances": ["instance"], "TerminateInstances": ["instance"],
+    "RunInstances": ["security-group", "key-pair"], "CreateTags": ["image", "snapshot", "instance", "volume"],
+}  # fmt: skip
+"""What each call takes of what is there already, by kind."""
+MADE = {
+    "CopyImage": ["image", "snapshot"], "RunInstances": ["instance"], "CreateKeyPair": ["key-pair"],
+    "ImportKeyPair": ["key-pair"], "CreateSecurityGroup": ["security-group"],
+}  # fmt: skip
+"""What each call makes that no other part of the call fences."""
+
+
+@dataclass(frozen=True)
+class Question:
+    """One thing that somebody with a role asks of AWS, and whether they may have it."""
+
+    what: str
+    role: Role
+    need: Need
+    allowed: bool = False
+    policies: tuple[Policy, ...] = field(default=(), repr=False)
+
+    def documents(self) -> tuple[Policy, ...]:
+        return self.policies or (policy(self.role, AT),)
+
+
+def arn(kind: str, name: str | None = None) -> str:
+    owner = "" if kind in ("image", "snapshot") else ACCOUNT
+    return f"arn:aws:ec2:us-east-1:{owner}:{kind}/{name or NAMES[kind]}"
+
+
+def tagging(kind: str, wanted: Mapping[str, str], has: Mapping[str, Value], *, at: str | None = None) -> Need:
+    """A call of CreateTags; `at` names the call that makes the thing."""
+    asked: dict[str, Value] = {f"aws:RequestTag/{name}": value for name, value in wanted.items()}
+    born: dict[str, Value] = {"ec2:CreateAction": at} if at else {}
+    return Need("ec2:CreateTags", arn(kind), {**has, **asked, **born, "aws:TagKeys": tuple(wanted)})
+
+
+def votes() -> Iterator[Question]:
+    """Who builds would also judge."""
+    passed, pending = {"reconciler:verdict": "passed"}, {"reconciler:verdict": "pending"}
+    signed = {"reconciler:verdict": "pending", "reconciler:verdict-by": "me"}
+    builders: tuple[Role, ...] = ("preview", "reconcile")
+    for role in builders:
+        yield Question("votes", role, tagging("image", passed, OURS))
+        yield Question("votes as failed", role, tagging("image", {"reconciler:verdict": "failed"}, OURS))
+        yield Question("says who voted", role, tagging("image", {"reconciler:verdict-by": "me"}, OURS))
+        yield Question("says so with the rest", role, tagging("image", signed, OURS))
+        birth = {"reconciler:fleet": FLEET, **passed}
+        yield Question("votes at birth", role, tagging("image", birth, {}, at="CopyImage"))
+        yield Question("is born as passed", role, tagging("snapshot", birth, {}, at="CreateImage"))
+        yield Question("tells its test", role, tagging("image", {"reconciler:smoke": "passed"}, OURS), allowed=True)
+    yield Question("waits for a verdict", "reconcile", tagging("image", pending, OURS), allowed=True)
+    yield Question("has a say in verdicts", "preview", tagging("image", pending, OURS))
+    yield Question("takes a channel", "preview", tagging("image", {"reconciler:channel": "stable"}, OURS))
+    for phase in ("candidate", "stable", "revoked"):
+        wanted = {"reconciler:phase": phase}
+        promoted = {**OURS, "aws:ResourceTag/reconciler:phase": phase}
+        yield Question(f"promotes to {phase}", "preview", tagging("image", wanted, OURS))
+        born = {**wanted, "reconciler:fleet": FLEET}
+        yield Question(f"copies as {phase}", "preview", tagging("image", born, {}, at="CopyImage"))
+        yield Question(
+            f"rejects what is {phase}", "preview", tagging("image", {"reconciler:phase": "rejected"}, promoted)
+        )
+        yield Question(f"fails what is {phase}", "preview", tagging("image", {"reconciler:smoke": "failed"}, promoted))
+        yield Question(f"promotes to {phase}", "reconcile", tagging("image", wanted, OURS), allowed=True)
+    preliminary = {**OURS, "aws:ResourceTag/reconciler:phase": "preliminary"}
+    for phase in ("preliminary", "rejected"):
+        told = tagging("image", {"reconciler:phase": phase}, preliminary)
+        yield Question(f"says {phase} of its own", "preview", told, allowed=True)
+
+
+def others_things() -> Iterator[Question]:
+    """What is not this fleet's is touched, and made in its name."""
+    builders: tuple[Role, ...] = ("preview", "reconcile")
+    for role, (action, kinds) in product(builders, TOUCHED.items()):
+        for kind, has in product(kinds, (THEIRS, {})):
+            context = {
+                **has,
+                **({"aws:RequestTag/Name": "x", "aws:TagKeys": ("Name",)} if action == "CreateTags" else {}),
+            }
+            yield Question(f"{action} of others' {kind}", role, Need(f"ec2:{action}", arn(kind), context))
+    for role, (action, kinds) in product(builders, MADE.items()):
+        for kind, asked in product(kinds, (MADE_THEIRS, {})):
+            made = "smoke-test-x" if kind == "key-pair" else "*"
+            yield Question(f"{action} makes others' {kind}", role, Need(f"ec2:{action}", arn(kind, made), asked))
+            tags = {"reconciler:fleet": OTHERS}
+            if asked:
+                yield Question("tagged so", role, tagging(kind, tags, {}, at=action))
+    taken = tagging("image", {"reconciler:fleet": FLEET}, {})
+    yield Question("claims an image of nobody", "reconcile", taken)
+    yield Question("gives one away", "reconcile", tagging("image", {"reconciler:fleet": OTHERS}, OURS))
+    yield Question("deletes", "preview", Need("ec2:DeregisterImage", arn("image"), OURS))
+    yield Question("shares", "reconcile", Need("ec2:ModifyImageAttribute", arn("image"), OURS))
+
+
+def work() -> Iterator[Question]:
+    """What has to go on."""
+    builders: tuple[Role, ...] = ("preview", "reconcile")
+    for role, (action, kinds) in product(builders, TOUCHED.items()):
+        for kind in kinds:
+            if action in ("DeregisterImage", "DeleteSnapshot") and role == "preview":
+                continue
+            has = {**OURS, "aws:ResourceTag/reconciler:purpose": "smoke-test"}
+            if action == "CreateTags":
+                if kind != "volume":
+                    need = tagging(kind, {"reconciler:keep-until": "x"}, has)
+                    yield Question(f"tags our {kind}", role, need, allowed=True)
+                continue
+            yield Question(f"{action} of our {kind}", role, Need(f"ec2:{action}", arn(kind), has), allowed=True)
+    for role, (action, kinds) in product(builders, MADE.items()):
+        for kind in kinds:
+            name = "smoke-test-x" if kind == "key-pair" else "*"
+            asked = {**MADE_OURS, "aws:RequestTag/reconciler:purpose": "smoke-test"}
+            yield Question(
+                f"{action} makes our {kind}", role, Need(f"ec2:{action}", arn(kind, name), asked), allowed=True
+            )
+    readers: tuple[Role, ...] = ("plan", "preview", "reconcile")
+    for role in readers:
+        yield Question("looks", role, Need("ec2:DescribeImages"), allowed=True)
+        yield Question("boots nothing", role, Need("ec2:RunInstances", arn("instance", "*")))
+
+
+def questions() -> list[Question]:
+    """All of them."""
+    return [*votes(), *others_things(), *work()]

@@ -1,0 +1,62 @@
+"""What CI's jobs with rights install: each package by its hash, from no cache that a branch could have written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CONFIGS = [ROOT / ".circleci/config.yml", ROOT / "examples/validation/.circleci/config.yml"]
+SOURCES = [*CONFIGS, ROOT / ".ci/venv", *sorted((ROOT / ".circleci/orb").rglob("*.*"))]
+CACHES = re.compile(r"restore_cache|save_cache|attach_workspace|persist_to_workspace|docker_layer_caching|--cache-dir")
+INSTALL = re.compile(r"(?<!def )\bpip (?:install|download|wheel)\b(?:(?:\\\n|(?<=:)\n|[^\n])*)")
+
+
+@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_no_job_reads_or_writes_a_cache(file: Path) -> None:
+    assert CACHES.findall(file.read_text()) == []
+
+
+def installs(text: str) -> list[str]:
+    """Each command of pip, with the lines that it goes on in: a folded text of YAML is one line."""
+    folded = re.sub(
+        r"(?m)^( +)(command: )>-\n((?:\1  .*\n)+)", lambda found: found[1] + found[2] + _one(found[3]), text
+    )
+    return [line.strip() for line in folded.splitlines() if INSTALL.search(line) and not line.strip().startswith("#")]
+
+
+def _one(lines: str) -> str:
+    return " ".join(line.strip() for line in lines.splitlines()) + "\n"
+
+
+def test_the_job_that_votes_installs_by_hash_alone_and_without_a_cache() -> None:
+    (command,) = installs(CONFIGS[1].read_text())
+
+    assert {"--no-cache-dir", "--require-hashes", "--only-binary"} <= set(command.split())
+
+
+def test_the_jobs_that_build_fetch_by_hash_alone_and_without_a_cache() -> None:
+    text = (ROOT / ".ci/venv").read_text()
+    fetched, *after = installs(text)
+
+    assert 'pip() { "$venv/bin/python" -m pip --quiet --disable-pip-version-check --no-cache-dir "$@"; }' in text
+    assert {"--require-hashes", "--only-binary"} <= set(fetched.split())
+    # What follows takes nothing but what was fetched.
+    assert 'offline=(--isolated --no-index --find-links "$work/wheels")' in text
+    assert all('"${offline[@]}"' in command for command in after)
+
+
+def test_no_other_step_of_a_job_with_rights_installs_a_package() -> None:
+    assert [command for file in (*CONFIGS[:1], *SOURCES[3:]) for command in installs(file.read_text())] == []
+
+
+def test_what_the_voting_job_installs_is_locked_as_the_reconcilers_own_is() -> None:
+    name = re.compile(r"(?m)^([a-z0-9-]+)==(\S+)")
+    ours = dict(name.findall((ROOT / "requirements.lock").read_text()))
+    theirs = dict(name.findall((ROOT / "examples/validation/requirements.lock").read_text()))
+
+    # The tests run the example in the environment of this lock, and would replace what differs.
+    assert theirs
+    assert {one: version for one, version in theirs.items() if ours.get(one) != version} == {}
