@@ -93,8 +93,8 @@ class Region(EC2Backend):
         if image_id and image_id not in self.amis:
             # moto starts instances from deregistered images.
             raise InvalidAMIIdError(image_id)
-        token = kwargs["client_token"]
-        asked = {"image": image_id} | {name: kwargs[name] for name in ("instance_type", "subnet_id", "key_name")}
+        token = kwargs.get("client_token", _NONE)  # A fleet of spot instances passes none.
+        asked = {"image": image_id} | {name: kwargs.get(name) for name in ("instance_type", "subnet_id", "key_name")}
         if token in self.launch_tokens:
             first, reservation = self.launch_tokens[token]
             if first != asked:

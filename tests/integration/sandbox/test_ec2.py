@@ -156,6 +156,27 @@ def test_an_image_can_be_shared_and_deprecated(ec2: EC2Client) -> None:
     assert image_of(ec2, image)["DeprecationTime"] == "2027-01-01T00:00:00.000Z"
 
 
+def test_a_spot_instance_runs_as_any_other(ec2: EC2Client, debian: str) -> None:
+    # As Packer asks for one where a template has spot_price.
+    template = ec2.create_launch_template(
+        LaunchTemplateName="spot", LaunchTemplateData={"ImageId": debian, "InstanceType": "t3.micro"}
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    fleet = ec2.create_fleet(
+        Type="instant",
+        LaunchTemplateConfigs=[
+            {
+                "LaunchTemplateSpecification": {"LaunchTemplateId": template, "Version": "1"},
+                "Overrides": [{"InstanceType": "t3.micro"}],
+            }
+        ],
+        TargetCapacitySpecification={"TotalTargetCapacity": 1, "DefaultTargetCapacityType": "spot"},
+    )
+    (started,) = fleet["Instances"][0]["InstanceIds"]
+    (found,) = ec2.describe_instances(InstanceIds=[started])["Reservations"][0]["Instances"]
+    assert (found["State"]["Name"], found["PublicIpAddress"].split(".")[0]) == ("running", "127")
+    ec2.terminate_instances(InstanceIds=[started])
+
+
 def test_an_image_may_be_described_anew(ec2: EC2Client) -> None:
     image = ec2.register_image(Name="described", Description="at first")["ImageId"]
 
