@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox import system
@@ -37,19 +37,21 @@ def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) ->
 
     Raises:
         UserError: it can't run here (no root, no port 22, no overlay, no Debian to be had), one runs there already,
-            or it is not ready within `timeout` seconds after that.
+            its folder can't be written, or it is not ready within `timeout` seconds after that.
     """
     directory = directory.absolute()
-    directory.mkdir(parents=True, exist_ok=True)
+    with _told_plainly(directory):
+        directory.mkdir(parents=True, exist_ok=True)
     if _read(directory / READY) is not None:
         with_one = _alive(directory)
         if with_one is not None:
             raise UserError(
                 f"a sandbox runs in {directory} already (process {with_one.pid})", mend="stop it, or use it"
             )
-    for stale in (READY, FAILED):
-        (directory / stale).unlink(missing_ok=True)
-    with system.held(tell) as (root, lock), (directory / LOG).open("wb") as log:
+    with _told_plainly(directory):
+        for stale in (READY, FAILED):
+            (directory / stale).unlink(missing_ok=True)
+    with system.held(tell) as (root, lock), _new_log(directory) as log:
         process = subprocess.Popen(
             [sys.executable, "-m", "reconciler.sandbox", "--directory", str(directory), "--system", str(root)],
             stdin=subprocess.DEVNULL,
@@ -92,14 +94,31 @@ def running(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) 
         sandbox.stop()
 
 
+@contextmanager
+def _told_plainly(directory: Path) -> Iterator[None]:
+    """Translate what a file system refuses: no room, no right, or something else in the folder's place."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the sandbox can't keep its files in {directory}: {error.strerror or error}",
+            mend="make room there, or name another folder: --folder",
+        ) from error
+
+
+def _new_log(directory: Path) -> BinaryIO:
+    with _told_plainly(directory):
+        return (directory / LOG).open("wb")
+
+
 def _alive(directory: Path) -> Sandbox | None:
     ready = _read(directory / READY)
     if ready is None:
         return None
-    sandbox = _sandbox(directory, ready)
     try:
+        sandbox = _sandbox(directory, ready)
         sandbox.calls()
-    except OSError:
+    except (OSError, KeyError):
         return None  # its file is a leftover
     return sandbox
 
@@ -123,8 +142,9 @@ def _failure(directory: Path) -> UserError:
 
 
 def _read(path: Path) -> dict[str, Any] | None:
+    """What was written there, whole; None where there is no such file, or a damaged one."""
     try:
-        content: dict[str, Any] = json.loads(path.read_text())
-    except FileNotFoundError:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
-    return content
+    return content if isinstance(content, dict) else None

@@ -17,7 +17,7 @@ import boto3
 import pytest
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import launch
+from reconciler.sandbox import kernel, launch
 from reconciler.sandbox.handle import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -52,6 +52,37 @@ def test_without_root_it_says_what_to_do() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("the sandbox needs root")
     assert "sudo" in done.stderr
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UserError, match=r"the sandbox can't keep its files in .*: Not a directory") as caught:
+        launch.start(tmp_path / "file" / "folder")
+
+    assert "--folder" in caught.value.mend[0]
+
+
+def test_a_full_disk_is_said(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small one")
+    kernel.mount("small", tmp_path, kind="tmpfs", options="size=4k,nr_inodes=1")
+    try:
+        with pytest.raises(UserError, match=r"the sandbox can't keep its files in .*: No space left on device"):
+            launch.start(tmp_path)
+    finally:
+        kernel.unmount(tmp_path)
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
+def test_what_a_crash_left_of_another_is_no_sandbox(content: str, tmp_path: Path) -> None:
+    (tmp_path / launch.READY).write_text(content)
+
+    with pytest.raises(UserError, match="no sandbox runs in"):
+        launch.attach(tmp_path)
+
+    with launch.running(tmp_path) as sandbox:
+        assert sandbox.calls() == {}
 
 
 @pytest.mark.parametrize(
