@@ -70,15 +70,16 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     local_values = dict(attributes)
     variables = read_variables(blocks)
     ours = given_to(variables)
+    root, cwd = _in_checkout(setting.folder), _in_checkout(setting.working_dir)
     # What source_ami is by itself is a source that the template names; in a build it is the pin.
     values = variable_values(
-        blocks, setting.var_files, setting.variables, unknown=ours - {SOURCE_AMI}, syntax=syntax
-    )  # fmt: skip
+        blocks, setting.var_files, setting.variables, unknown=ours - {SOURCE_AMI}, syntax=syntax, root=root, cwd=cwd
+    )
     scope = Scope(
         values,
         {name: attribute.expression for name, attribute in local_values.items()},
-        path_root=_in_checkout(setting.folder),
-        path_cwd=_in_checkout(setting.working_dir),
+        path_root=root,
+        path_cwd=cwd,
         files=setting.files,
     )
     files = expanded(files, scope)
@@ -87,7 +88,9 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     check_for_amis(builds, scope)
     steps = tuple(steps_that_run(builds, scope=scope, syntax=syntax))
     if SOURCE_AMI in ours:
-        passed = variable_values(blocks, setting.var_files, setting.variables, unknown=ours, syntax=syntax)
+        passed = variable_values(
+            blocks, setting.var_files, setting.variables, unknown=ours, syntax=syntax, root=root, cwd=cwd
+        )
         named = tuple(named_files(files, builds, steps, scope=replace(scope, variables=passed)))
     else:
         named = tuple(named_files(files, builds, steps, scope=scope))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 from reconciler.desired.packer.builders import Format
 from reconciler.desired.packer.evaluate import Scope, evaluate, value_of
@@ -11,6 +11,7 @@ from reconciler.desired.packer.language.outcome import Refused, Undecided
 from reconciler.desired.packer.language.type_words import read_type
 from reconciler.desired.packer.language.types import DYNAMIC, Type, object_of, tuple_of
 from reconciler.desired.packer.language.values import Unknown, Value, from_plain, type_of
+from reconciler.desired.packer.legacy_json import read_engine_text
 from reconciler.desired.packer.syntax import EXPRESSIONS, Attribute, Block, Constant, Expression, SourceFile
 from reconciler.desired.packer.value import UNKNOWN
 from reconciler.model.template import GIVEN_TAGS, GIVEN_TEXTS, Variable
@@ -80,10 +81,13 @@ def variable_values(
     *,
     unknown: Collection[str] = (),
     syntax: Format = "hcl2",
+    root: str = "",
+    cwd: str = "",
 ) -> Mapping[str, object]:
     """What each variable is worth: declared in image.yaml, else by the last var file, else its default.
 
-    Each is converted to the variable's type, as Packer does. `unknown` are passed values that only a build has.
+    Each is converted to the variable's type, as Packer does. `unknown` are passed values that only a build has. The two
+    paths are for JSON templates, whose variables may begin with `{{template_dir}}` and `{{pwd}}`.
     """
     types: dict[str, Expression | None] = {}
     defaults: dict[str, Expression] = {}
@@ -96,11 +100,27 @@ def variable_values(
         elif block.type == "variables":
             for name, attribute in block.body.attributes.items():
                 types[name], defaults[name] = None, attribute.expression
-    given: dict[str, Expression | object] = {}
+    given: dict[str, object] = {}
     for file in var_files:
         given.update({name: one.expression for name, one in file.body.attributes.items()})
     given.update(declared)
-    return _Worth(types, defaults, given, unknown=unknown, syntax=syntax)
+    if syntax == "json":
+        given.update({name: _as_engine_text(value) for name, value in given.items()})
+    known: dict[str, object] = dict.fromkeys(unknown, UNKNOWN)
+    return _Worth(types, defaults, given, known=known, scope=_scope(syntax, root, cwd))
+
+
+def _as_engine_text(value: object) -> object:
+    """A value as a JSON template's variable has it: Packer's template engine goes over what is given, too."""
+    text = value.value if isinstance(value, Constant) else value
+    return read_engine_text(text) if isinstance(text, str) else value
+
+
+def _scope(syntax: Format, root: str, cwd: str) -> Callable[[Mapping[str, object]], Scope]:
+    """What may be named in the value of a variable: in JSON each other and the two paths, in HCL nothing."""
+    if syntax == "hcl2":
+        return lambda _: nothing()
+    return lambda values: Scope(values, {}, path_root=root, path_cwd=cwd)
 
 
 class _Worth(Mapping[str, object]):
@@ -112,15 +132,14 @@ class _Worth(Mapping[str, object]):
         defaults: Mapping[str, Expression],
         given: Mapping[str, object],
         *,
-        unknown: Iterable[str],
-        syntax: Format,
+        known: dict[str, object],
+        scope: Callable[[Mapping[str, object]], Scope],
     ) -> None:
         self._types = types
         self._defaults = defaults
         self._given = given
-        self._known: dict[str, object] = dict.fromkeys(unknown, UNKNOWN)
-        # Variables of a JSON template may be made of each other; of those of HCL none knows another.
-        self._scope = nothing() if syntax == "hcl2" else Scope(self, {}, path_root="", path_cwd="")
+        self._known = known
+        self._scope = scope(self)
 
     def __getitem__(self, name: str) -> object:
         if name not in self._known:
