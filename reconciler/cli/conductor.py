@@ -13,6 +13,7 @@ from reconciler.cli.preview import branch_for
 from reconciler.cli.printing import write_file
 from reconciler.cli.progress import Unheard
 from reconciler.cli.pull_request import Origin, Tails, propose, show
+from reconciler.cli.wording import planned_notes
 from reconciler.cli.workspace import Workspace, note, now
 from reconciler.controller import act, refuse_unsafe
 from reconciler.git.proposal import proposal_branch
@@ -22,7 +23,6 @@ from reconciler.model.events import Listener, Warned
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan
-from reconciler.plan import words
 from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.registry.faults import NoCredentials
@@ -58,7 +58,7 @@ class Conductor:
         settings = known.fleet.settings
         known, planned = look(known, registry, branches=partial(self.workspace.branches, settings))
         refuse_unsafe(planned.plan, known, expected=expected, allowed=allowed)
-        _say(planned.plan, self.listener)
+        _say(planned.plan, known, self.listener)
         run = self._run(known, planned, registry)
         report = act(run, planned)
         self._tell(known, run, report)
@@ -102,7 +102,7 @@ class Conductor:
             return self._look_only(known, origin, why="There are no AWS credentials here")
         planned = for_preview(planned, overtaken=known.overtaken)
         refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
-        _say(planned.plan, self.listener)
+        _say(planned.plan, known, self.listener)
         branch = branch_for(origin.branch, pull_request=origin.number, decisions=planned.decisions)
         tails = Tails(self.listener)
         report = act(replace(self._run(known, planned, registry), listener=tails, branch=branch), planned)
@@ -169,14 +169,14 @@ class Conductor:
         )
 
 
-def _say(plan: Plan, listener: Listener) -> None:
+def _say(plan: Plan, known: Known, listener: Listener) -> None:
     """Say what is to be known before anything is built, and paid for; in a log of objects, as one a note."""
     if isinstance(listener, Unheard) and listener.logs_objects:
         for image in plan.images:
             for remark in image.notes:
                 listener(Warned(image.image, remark))
         return
-    for line in words.notes(plan):
+    for line in planned_notes(plan, known.fleet.images):
         note(f"note: {line}")
 
 

@@ -13,6 +13,7 @@ import click
 
 from reconciler.cli import options
 from reconciler.cli.printing import show_table, show_text, write_file
+from reconciler.cli.wording import planned_notes
 from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
@@ -126,7 +127,7 @@ def _print(plan: Plan, known: Known, *, seconds: float, steps: Steps) -> None:
     show_table(table.render(plan))
     for line in table.footer(plan, steps).splitlines():
         show_text(line)
-    for line in words.notes(plan):
+    for line in planned_notes(plan, known.fleet.images):
         note(f"note: {line}")
     if plan.options.offline:
         note(f"planned {where}")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import named
-from reconciler.cli.wording import to_fetch
+from reconciler.cli.wording import grouped_notes, to_fetch
 from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
@@ -91,31 +90,6 @@ def _print(fleet: Fleet, problems: list[UserError]) -> None:
     verdict = f"{invalid} of {_count(total)} invalid" if invalid else f"{_count(total)} valid"
     locks = len(problems) - sum(len(found) for found in fleet.problems.values())
     click.echo(verdict + (f"; {locks} unreadable in state/" if locks else ""))
-
-
-def grouped_notes(images: Iterable[Image]) -> Iterator[str]:
-    """A line for each thing that is to be noted, with the images that it is said of; in order of the first image.
-
-    What is said of one image alone stays as it is. Of what is said of several, each image's own builder and the place
-    in its own image.yaml are left out, so that it is the same text.
-    """
-    said: dict[str, dict[str, str]] = {}
-    for image in images:
-        for remark in image.notes:
-            said.setdefault(_without_its_own(remark, image), {})[image.name] = remark
-    for shared, remarks in said.items():
-        if len(remarks) == 1:
-            yield from (f"{name}: {remark}" for name, remark in remarks.items())
-        else:
-            yield f"{named(list(remarks))}: {shared}"
-
-
-def _without_its_own(remark: str, image: Image) -> str:
-    """A note without the name of an image's only builder, and without its own image.yaml's place."""
-    if len(image.template.builders) == 1:
-        remark = remark.removeprefix(f"{image.template.builders[0].name}: ")
-    text, opened, place = remark.rpartition(" (")
-    return text if opened and place.startswith(f"{image.folder}/image.yaml") else remark
 
 
 def _count(images: int) -> str:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import singledispatch
 
 from reconciler.cli.printing import named
 from reconciler.model import events
+from reconciler.model.fleet import Image
+from reconciler.model.plan import Plan
 from reconciler.model.printable import visible
 from reconciler.plan.words import duration
 
@@ -31,6 +33,41 @@ class Wording:
         new = [hint for hint in hints if hint not in self._given]
         self._given.update(hints)
         return describe(dataclasses.replace(event, what="\n".join([what, *new])))
+
+
+def planned_notes(plan: Plan, images: Mapping[str, Image]) -> Iterator[str]:
+    """What is to be known before anything is built, each thing once, as `validate` says it."""
+    noted = (one for one in plan.images if one.notes and one.image in images)
+    return map(visible, _grouped((images[one.image], one.notes) for one in noted))
+
+
+def grouped_notes(images: Iterable[Image]) -> Iterator[str]:
+    """A line for each thing that is to be noted, with the images that it is said of; in order of the first image.
+
+    What is said of one image alone stays as it is. Of what is said of several, each image's own builder and the place
+    in its own image.yaml are left out, so that it is the same text.
+    """
+    return _grouped((image, image.notes) for image in images)
+
+
+def _grouped(noted: Iterable[tuple[Image, Sequence[str]]]) -> Iterator[str]:
+    said: dict[str, dict[str, str]] = {}
+    for image, remarks in noted:
+        for remark in remarks:
+            said.setdefault(_without_its_own(remark, image), {})[image.name] = remark
+    for shared, of_images in said.items():
+        if len(of_images) == 1:
+            yield from (f"{name}: {remark}" for name, remark in of_images.items())
+        else:
+            yield f"{named(list(of_images))}: {shared}"
+
+
+def _without_its_own(remark: str, image: Image) -> str:
+    """A note without the name of an image's only builder, and without its own image.yaml's place."""
+    if len(image.template.builders) == 1:
+        remark = remark.removeprefix(f"{image.template.builders[0].name}: ")
+    text, opened, place = remark.rpartition(" (")
+    return text if opened and place.startswith(f"{image.folder}/image.yaml") else remark
 
 
 def to_fetch(requirement: str, images: Sequence[str]) -> str:

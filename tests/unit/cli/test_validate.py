@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from reconciler.cli.validate import grouped_notes
+from reconciler.cli.wording import grouped_notes, planned_notes
 from reconciler.model.declaration import Declaration
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Image
+from reconciler.model.plan import Plan, PlannedImage
 from reconciler.model.template import Builder, Template
 
 
@@ -45,3 +46,17 @@ def test_of_many_images_eight_are_named() -> None:
     images = [image(f"i{n:03}", "the same") for n in range(100)]
     assert list(grouped_notes(images)) == ["i000, i001, i002, i003, i004, i005, i006, i007 and 92 more: the same"]
     assert list(grouped_notes(images[:8])) == ["i000, i001, i002, i003, i004, i005, i006, i007: the same"]
+
+
+def test_a_plan_says_them_as_validate_does_of_what_it_builds() -> None:
+    images = {one.name: one for one in (image("base", "amazon-ebs.base: not encrypted", "own"), image("web"))}
+    noted = {"base": images["base"].notes, "web": ("amazon-ebs.web: not encrypted",), "gone": ()}
+    planned = tuple(
+        PlannedImage(image=name, sync="drifted", health="unknown", actions=("build",), notes=notes)
+        for name, notes in noted.items()
+    )
+    plan = Plan(
+        plan_id="p", head="1a2b3c4", applyable=True, complete=True, errored=False, summary={"build": 3}, images=planned
+    )
+
+    assert list(planned_notes(plan, images)) == ["base, web: not encrypted", "base: own"]
