@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconciler.build.packer.binary import INSTALL, Binary, ask
+from reconciler.build.packer.binary import Binary, ask
 from reconciler.build.packer.cache import cache_folder, made_folder
 from reconciler.build.packer.diagnosis import Unknown, cause
 from reconciler.build.packer.versions import CHECKED_PLUGINS, ONCE_BUNDLED, PLUGINS_APART, REQUIRED_PLUGINS
@@ -19,6 +19,7 @@ from reconciler.model.errors import Place, Transient, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.template import Template
 
+_CURRENT = """`eval "$(reconciler packer --current --export)"` takes the current one in this shell"""
 _FILE = re.compile(r"packer-plugin-([^_]+)_v([0-9][^_]*)_x[0-9.]+_[a-z0-9]+_[a-z0-9]+(?:\.exe)?")
 _OFFICIAL = "github.com/hashicorp"
 _INTEGRATIONS = "https://developer.hashicorp.com/packer/integrations"
@@ -72,13 +73,13 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
         yield UserError(
             f"the template requires Packer {wanted}, and {has}",
             where=template.required_version_place or template.place,
-            mend=("install such a Packer; `reconciler packer --current` gets the current one", INSTALL),
+            mend=f"install such a Packer; {_CURRENT}",
         )
-    if template.plugins and binary.version < REQUIRED_PLUGINS:
+    elif template.plugins and binary.version < REQUIRED_PLUGINS:
         yield UserError(
             f"the template has required_plugins, which Packer knows from 1.7.0 on, and {has}",
             where=template.plugin_places.get(next(iter(template.plugins)), template.place),
-            mend=("install Packer 1.7 or later; `reconciler packer --current` gets the current one",
+            mend=(f"install Packer 1.7 or later; {_CURRENT}",
                   "or remove the block: up to 1.9 Packer comes with its plugins"),
         )  # fmt: skip
 
