@@ -61,10 +61,18 @@ def workplace(request: BuildRequest) -> Workplace:
             )
     return Workplace(
         folder=root / working_dir,
-        template=posixpath.relpath(template_path(image, below=below), working_dir),
+        template=_from(working_dir, template_path(image, below=below), below=below),
         var_files=var_files,
         environment=packer_environment(request.environment, run_folder=request.run_folder.absolute()),
     )
+
+
+def _from(folder: str, path: str, *, below: str) -> str:
+    """A path of the fleet as seen from a folder, both from the repository's root, as either may lie above the fleet.
+
+    A path with more `..` than it has folders would be completed by whatever folder this process happens to be in.
+    """
+    return posixpath.relpath(*(posixpath.normpath(posixpath.join(below, one)) for one in (path, folder)))
 
 
 def packer_environment(inherited: Mapping[str, str], *, run_folder: Path) -> dict[str, str]:

@@ -77,7 +77,8 @@ def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], 
 
 def _print(fleet: Fleet, problems: list[UserError], *, unreadable: int, written: int) -> None:
     given: tuple[str, ...] = ()
-    for problem in problems:
+    # What is wrong with a template is wrong with each image that is built from it, and said once.
+    for problem in {str(problem): problem for problem in problems}.values():
         # A hint that stands right above is not said once more.
         text = str(problem) if problem.mend != given else str(UserError(problem.what, where=problem.where))
         click.echo(f"error: {text}", err=True)

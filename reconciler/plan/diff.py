@@ -246,7 +246,7 @@ def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
     as_declared = declared(situation.image)
     if failure is not None and rests(failure, key=wanted.key, declared=as_declared, now=situation.now):
         times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
-        return f"failed {times}: next try not before {failure.retry_after}, or when its inputs change"
+        return f"failed {times}: next try not before {failure.retry_after}, or when its inputs change, or with --force"
     recorded = ((build.id, build.key, build.phase) for build in situation.lock.builds)
     # What did not pass its smoke test is a failed attempt, not a refusal: it rests, and is tried again.
     shown = (

@@ -75,7 +75,7 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
             where=template.required_version_place or template.place,
             mend=_another(wanted),
         )
-    if template.plugins and binary.version < REQUIRED_PLUGINS:
+    elif template.plugins and binary.version < REQUIRED_PLUGINS:
         yield UserError(
             f"the template has required_plugins, which Packer knows from 1.7.0 on, and {has}",
             where=template.plugin_places.get(next(iter(template.plugins)), template.place),

@@ -10,7 +10,7 @@ import posixpath
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 from reconciler.desired.ansible.settings import read_settings
 from reconciler.desired.ansible.values import COMPUTED, PLAYBOOK, ROLE, Said, sayings_of
@@ -41,6 +41,8 @@ _NAMES_FILES = _INCLUDES_TASKS | {
     "src", "script", "file", "files", "dir", "include_vars", "vars_files", "import_playbook", "with_fileglob",
     "with_first_found", "with_file", "with_filetree", "with_template", "paths",
 }  # fmt: skip
+_READS_YAML = _INCLUDES_TASKS | {"include_vars", "vars_files"}
+"""Who names tasks or variables, which no playbook is."""
 _FOLDERS = frozenset({"src", "dir", "with_filetree", "paths"})
 _TEMPLATE = ".j2"
 _DRAWN_IN = re.compile(rb"\{%[-+ \t]*(?:include|import|from|extends)\b([^%\n]*)")
@@ -48,6 +50,9 @@ _QUOTED = re.compile(rb"""'([^'"{}]+)'|"([^'"{}]+)\"""")
 _PATTERN = re.compile(r"[*?]|\[.+\]")
 _MOST_COMPUTED = 4
 """Computed parts of a name of which the rest still tells something."""
+
+
+Guess: TypeAlias = Literal["", "any", "tasks"]
 
 
 @dataclass(frozen=True)
@@ -71,6 +76,8 @@ class _Source:
     path: str
     playbook_folder: str
     role: str | None = None
+    guess: Guess = ""
+    """Whether it is only one of those that a computed name may come to: `tasks` and variables are no playbook."""
 
 
 @dataclass
@@ -87,10 +94,13 @@ class _Reading:
 
 def is_playbook(content: bytes) -> bool:
     """Whether a file is one, of which nobody said so."""
+    return _says_plays(sayings_of(content) or ())
+
+
+def _says_plays(sayings: Iterable[Said]) -> bool:
     starts = {"hosts", "import_playbook"}
     return any(
-        len(said.keys) == 2 and isinstance(said.keys[0], int) and not starts.isdisjoint(said.names)
-        for said in sayings_of(content) or ()
+        len(said.keys) == 2 and isinstance(said.keys[0], int) and not starts.isdisjoint(said.names) for said in sayings
     )
 
 
@@ -153,15 +163,24 @@ def _playbook(path: str, reading: _Reading) -> None:
 
 
 def _read(source: _Source, reading: _Reading) -> None:
+    """Take what one file draws on: tasks, variables, a playbook, or a template of Jinja."""
     if source.path.endswith(_TEMPLATE):
         _template(source, reading)
-        return
+    else:
+        _read_yaml(source, reading)
+
+
+def _read_yaml(source: _Source, reading: _Reading) -> None:
     sayings = reading.contents.kept(source.path, sayings_of)
     if sayings is None:
+        reading.found[source.path] = None
         # What can't be read here is either no YAML, which Ansible refuses, or stranger than ours: all of it counts.
         for name in (*_SEARCHED, "roles"):
             _take(posixpath.join(source.playbook_folder, name), source, reading, read=False)
         return
+    if source.guess and _says_plays(sayings):
+        return  # Nobody goes from a role into the playbook beside the one that it is in.
+    reading.found[source.path] = None
     names = reading.contents.paths.names
     for said in sayings:
         if _is_role(said):
@@ -176,7 +195,13 @@ def _read(source: _Source, reading: _Reading) -> None:
                 if is_import:
                     _playbook(path, reading)
                 else:
-                    _take(path, source, reading)
+                    _take(path, source, reading, guess=_guess(word, said))
+
+
+def _guess(word: str, said: Said) -> Guess:
+    if COMPUTED not in word:
+        return ""
+    return "any" if _READS_YAML.isdisjoint(said.names[-3:]) else "tasks"
 
 
 def _template(source: _Source, reading: _Reading) -> None:
@@ -237,17 +262,20 @@ def _roles_in(folder: str, source: _Source, reading: _Reading) -> None:
         _take(role, _Source(role, source.playbook_folder, role), reading)
 
 
-def _take(path: str, source: _Source, reading: _Reading, *, read: bool = True) -> None:
-    """Take a file, or all of a folder, and read the YAML in it. Nothing happens where nothing is there."""
+def _take(path: str, source: _Source, reading: _Reading, *, read: bool = True, guess: Guess = "") -> None:
+    """Take a file, or all of a folder, and read the YAML in it. Nothing happens where nothing is there.
+
+    What may be a playbook, where tasks or variables are meant, is taken when it was read.
+    """
     real = _inside(path, reading)
     for file in reading.contents.at(posixpath.normpath(path)) if real is not None else ():
+        if read and file.endswith(YAML) and _NOT_READ.isdisjoint(file[len(real or "") :].split("/")[1:-1]):
+            reading.waiting.append(_Source(file, source.playbook_folder, source.role, guess))
+            if guess == "tasks" and reading.contents.is_file(file):
+                continue
         reading.found[file] = None
         if source.role is None and file.endswith(_TEMPLATE):
             reading.waiting.append(_Source(file, source.playbook_folder))
-        if not read or not file.endswith(YAML):
-            continue
-        if _NOT_READ.isdisjoint(file[len(real or "") :].split("/")[1:-1]):
-            reading.waiting.append(_Source(file, source.playbook_folder, source.role))
 
 
 def _inside(path: str, reading: _Reading) -> str | None:

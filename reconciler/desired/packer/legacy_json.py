@@ -69,7 +69,7 @@ def _refuse_unknown(root: dict[str, Located]) -> None:
             )
 
 
-def read_engine_text(text: str, place: Place) -> Expression:
+def read_engine_text(text: str, place: Place | None = None) -> Expression:
     """Read a string as Packer's template engine does: user variables and the two paths; other actions are opaque."""
     del place
     if "{{" not in text:

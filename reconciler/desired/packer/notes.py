@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Iterator, Sequence
 
 from reconciler.desired.packer.builders import AMAZON_TYPES, Build
-from reconciler.desired.packer.evaluate import Scope, evaluate
+from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
+from reconciler.desired.packer.steps import Step
 from reconciler.desired.packer.syntax import Body
 from reconciler.desired.packer.value import as_text
 
@@ -23,6 +25,25 @@ def notes_on_builds(builds: Sequence[Build], *, scope: Scope, declares_run_tags:
             "other people's instances",
         )
     return tuple(found)
+
+
+def notes_on_outputs(steps: Sequence[Step], *, scope: Scope) -> Iterator[str]:
+    """A note for each manifest in a folder that the commit does not have: Packer makes none, and fails at the end.
+
+    What runs on this machine may make it, so nothing is said of a template that has such a step.
+    """
+    if any(step.type == "shell-local" for step in steps):
+        return
+    for step in steps:
+        output = step.body.attributes.get("output") if step.type == "manifest" else None
+        written = as_text(evaluate(output.expression, scope)) if output is not None else None
+        folder = posixpath.dirname(written) if written else ""
+        found = posixpath.normpath(posixpath.join(scope.path_cwd, folder)).removeprefix(f"{CHECKOUT}/")
+        if folder and found[0] != "/" and not scope.files.hides(found) and not scope.files.below(found):
+            yield (
+                f"{step.block.place}: {step.type} writes to {found}/, and there is no such folder at this commit: the "
+                "build fails at its end unless something makes it"
+            )
 
 
 def _notes_on(build: Build, scope: Scope) -> Iterator[str]:

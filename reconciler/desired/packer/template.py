@@ -14,7 +14,7 @@ from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
 from reconciler.desired.packer.functions.paths import Files, NoFiles
 from reconciler.desired.packer.named_files import named_files
-from reconciler.desired.packer.notes import notes_on_builds
+from reconciler.desired.packer.notes import notes_on_builds, notes_on_outputs
 from reconciler.desired.packer.programs import read_programs
 from reconciler.desired.packer.requirements import read_requirements
 from reconciler.desired.packer.steps import steps_that_run
@@ -71,8 +71,8 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     local_values = dict(attributes)
     variables = read_variables(blocks)
     ours = given_to(variables)
-    # What source_ami is by itself is a source that the template names; in a build it is the pin.
     root, cwd = _in_checkout(setting.folder), _in_checkout(setting.working_dir)
+    # What source_ami is by itself is a source that the template names; in a build it is the pin.
     worth = partial(
         variable_values, blocks, setting.var_files, setting.variables, syntax=syntax, root=root, cwd=cwd
     )  # fmt: skip
@@ -115,6 +115,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     notes = (
         *notes_on_builds(builds, scope=scope, declares_run_tags=template.takes("run_tags")),
         *notes_on_references(named),
+        *notes_on_outputs(steps, scope=scope),
         *notes_on_locals(attributes),
         *notes_on_unset(missing, syntax=syntax),
         *notes_on_own(variables),

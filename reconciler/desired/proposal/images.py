@@ -11,7 +11,7 @@ import posixpath
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -165,10 +165,9 @@ def _drafts(
     templates: Templates, path: str, runs: Sequence[Invocation], *, repository: str, left_out: list[LeftOut]
 ) -> list[_Draft]:
     """A draft for each builder of a template that makes an AMI, and each set of var files that it is built with."""
-    # Whoever builds it with the same var files in several ways builds the same image: the first way counts.
-    by_var_files: dict[tuple[str, ...], Invocation | None] = {one.var_files: one for one in reversed(runs)}
+    by_var_files = _by_var_files(templates, path, runs)
     drafts: list[_Draft] = []
-    for run in [*reversed(by_var_files.values())] or [None]:
+    for run in [*by_var_files.values()] or [None]:
         facts = templates.read(path, PackerSettings.model_validate(_as_run(templates, path, run)))
         builders = facts.template.builders
         makers = [one.name for one in builders if one.type in AMI_TYPES]
@@ -185,14 +184,34 @@ def _drafts(
     return drafts
 
 
+def _by_var_files(
+    templates: Templates, path: str, runs: Sequence[Invocation]
+) -> Mapping[tuple[str, ...], Invocation | None]:
+    """A run for each set of var files that a template is built with.
+
+    Whoever builds it with the same ones in several ways builds the same image: the first way counts. Var files that
+    give values to none of its variables are as none, such as those that a script takes for whatever it builds.
+    """
+    found: dict[tuple[str, ...], Invocation | None] = {}
+    several = len({one.var_files for one in runs}) > 1
+    own = templates.read(path, PackerSettings.model_validate(_as_run(templates, path, None))) if several else None
+    for run in runs:
+        says = own is None or not templates.given_by(run.var_files).isdisjoint(own.template.variables)
+        found.setdefault(run.var_files if says else (), run if says or not run.var_files else None)
+        if not run.var_files:
+            found[()] = found[()] or run
+    return found
+
+
 def _ways(
     templates: Templates, path: str, run: Invocation | None, *, facts: ReadTemplate, only: tuple[str, ...]
 ) -> Iterator[_Way]:
     """The ways to declare a builder, differing in where Packer runs."""
-    var_files, is_open = (run.var_files, _unknown(run)) if run is not None else ((), ())
+    var_files, is_open = (run.var_files, _unknown(run, ours=_ours(facts))) if run is not None else ((), ())
     if run is None or run.absent:
         beside, asked = _var_files(templates, path, facts)
         var_files, is_open = (*var_files, *beside), (*is_open, *asked)
+    is_open = (*is_open, *_unset(templates, path, facts, var_files, run))
     packer = _as_run(templates, path, run)
     packer |= {"only": list(only), "var_files": [_from_root(file) for file in var_files]}
     # Packer refuses a value for a variable that there is not; and some are the controller's to give.
@@ -224,6 +243,23 @@ def _var_files(templates: Templates, path: str, facts: ReadTemplate) -> tuple[tu
         if len(alike) > 1
     ]
     return tuple(alike[0] for alike in found), tuple(questions)
+
+
+def _ours(facts: ReadTemplate) -> frozenset[str]:
+    """The variables that the controller gives values to, those that regions are taken from among them."""
+    regions = {one.region.variable for one in facts.template.builders if one.region is not None and one.region.variable}
+    return given_to(facts.template.variables) | regions
+
+
+def _unset(
+    templates: Templates, path: str, facts: ReadTemplate, var_files: Sequence[str], run: Invocation | None
+) -> Iterator[str]:
+    """A question for each variable that has no value and for which nobody says one."""
+    given = {*templates.given_by(var_files), *_ours(facts), *(run.variables if run is not None else ())}
+    given |= templates.given_unasked(path)
+    for name, variable in facts.template.variables.items():
+        if not variable.has_default and name not in given:
+            yield f'variable "{name}" has no value: name a var file that gives it one, or set packer.variables'
 
 
 def _accepted(tree: Tree, drafts: list[_Draft], *, region: str) -> list[Proposed]:
@@ -271,10 +307,11 @@ def _declaration(way: _Way, regions: tuple[str, ...]) -> dict[str, Any]:
     return {"packer": dict(way.packer), **({"regions": list(regions)} if regions else {})}
 
 
-def _unknown(run: Invocation) -> tuple[str, ...]:
+def _unknown(run: Invocation, *, ours: Collection[str]) -> tuple[str, ...]:
+    """What a command leaves open, but for values that the controller gives anyhow."""
     said = []
-    if run.unknown:
-        named = ", ".join(sorted(run.unknown))
+    if unknown := set(run.unknown).difference(ours):
+        named = ", ".join(sorted(unknown))
         said.append(f"{run.place} gives {named} a value that is only known there: set packer.variables, if it matters")
     if run.absent:
         said.append(

@@ -10,7 +10,7 @@ import fnmatch
 import posixpath
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -103,14 +103,16 @@ def _commands(path: str, content: bytes, top: str) -> Iterator[_Command]:
         return
     # A script is mostly called from the root, and make runs where its Makefile is.
     folders = (beside, ROOT, top) if _MAKEFILES.fullmatch(path) else (ROOT, top, beside)
-    yield from _in_shell(text, Place(path), folders, make=bool(_MAKEFILES.fullmatch(path)))
+    yield from _in_shell([(Place(path), text)], folders, make=bool(_MAKEFILES.fullmatch(path)))
 
 
-def _in_shell(text: str, place: Place, folders: tuple[str, ...], *, make: bool = False) -> Iterator[_Command]:
-    """The commands among the lines of a shell script or a Makefile."""
+def _in_shell(
+    parts: Iterable[tuple[Place, str]], folders: tuple[str, ...], *, make: bool = False
+) -> Iterator[_Command]:
+    """The commands among the lines of a shell script or a Makefile, which may be written in parts."""
     known: dict[str, str] = {}
     inside: str | None = None
-    for number, line in _logical_lines(text):
+    for place, number, line in ((place, *numbered) for place, text in parts for numbered in _logical_lines(text)):
         if line.lstrip().startswith("#"):
             continue
         assigned = _ASSIGNMENT.match(line)
@@ -123,9 +125,9 @@ def _in_shell(text: str, place: Place, folders: tuple[str, ...], *, make: bool =
             for quote in "'\"":  # a command that is itself quoted ends with that
                 arguments = arguments.partition(quote)[0] if before.count(quote) % 2 else arguments
             yield _Command(before, arguments, _within(folders, inside), where)
-        moved = _CHANGES_FOLDER.findall(line)
+        moved = _CHANGES_FOLDER.findall(_replaced(line, known))
         if moved and not make:  # each line of a recipe is a shell of its own
-            inside = _replaced(moved[-1], known).strip("\"'")
+            inside = moved[-1].strip("\"'")
 
 
 def _in_yaml(path: str, text: str, top: str) -> Iterator[_Command]:
@@ -133,13 +135,13 @@ def _in_yaml(path: str, text: str, top: str) -> Iterator[_Command]:
     try:
         document = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError):
-        yield from _in_shell(text, Place(path), (top,))
+        yield from _in_shell([(Place(path), text)], (top,))
         return
-    for step in _mappings(document):
-        folder = step.get("working-directory") or step.get("working_directory") or step.get("dir")
+    for step, inherited in _mappings(document):
+        folder = step.get("working-directory") or step.get("working_directory") or step.get("dir") or inherited
         folders = _within((top,), folder if isinstance(folder, str) else None)
         for script in _scripts(step):
-            yield from _in_shell(script, Place(path, _line_of(script, text)), folders)
+            yield from _in_shell([(Place(path, _line_of(part, text)), part) for part in script], folders)
         given = _given_to_action(step)
         if given is not None:
             file = f"-var-file={given['var_file']}" if given.get("var_file") else ""
@@ -149,25 +151,42 @@ def _in_yaml(path: str, text: str, top: str) -> Iterator[_Command]:
             yield _Command("", _replaced(arguments, {}), within, Place(path))
 
 
-def _mappings(document: object) -> Iterator[dict[Any, Any]]:
-    """Every mapping in a document, each once: an alias leads to what was met before, and may do so many times."""
-    left, met = [document], set[int]()
+def _mappings(document: object) -> Iterator[tuple[dict[Any, Any], object]]:
+    """Every mapping in a document, with the folder that what is around it says its steps run in (`defaults.run`).
+
+    Each once: an alias leads to what was met before, and may do so many times.
+    """
+    left: list[tuple[object, object]] = [(document, None)]
+    met = set[int]()
     while left:
-        value = left.pop()
+        value, folder = left.pop()
         if id(value) in met or not isinstance(value, (dict, list)):
             continue
         met.add(id(value))
         if isinstance(value, dict):
-            yield value
-        left += value.values() if isinstance(value, dict) else value
+            folder = _default_folder(value) or folder
+            yield value, folder
+        left += [(one, folder) for one in (value.values() if isinstance(value, dict) else value)]
 
 
-def _scripts(step: Mapping[Any, Any]) -> Iterator[str]:
-    """The texts of a step, alone or in a list."""
-    for value in step.values():
-        for text in value if isinstance(value, list) else [value]:
-            if isinstance(text, str) and _COMMAND.search(text):
-                yield text
+def _default_folder(job: Mapping[Any, Any]) -> object:
+    """The `working-directory` of the steps of a job, or of a workflow, of GitHub Actions."""
+    defaults = job.get("defaults")
+    run = defaults.get("run") if isinstance(defaults, dict) else None
+    return run.get("working-directory") if isinstance(run, dict) else None
+
+
+def _scripts(step: Mapping[Any, Any]) -> Iterator[list[str]]:
+    """The scripts of a step that run Packer. A list of texts is one shell, which begins with a `before_script`."""
+    before = _texts(step.get("before_script"))
+    for name, value in step.items():
+        script = _texts(value)
+        if any(_COMMAND.search(text) for text in script):
+            yield [*before, *script] if name == "script" else script
+
+
+def _texts(value: object) -> list[str]:
+    return [text for text in (value if isinstance(value, list) else [value]) if isinstance(text, str)]
 
 
 def _given_to_action(step: Mapping[Any, Any]) -> Mapping[Any, Any] | None:
@@ -210,10 +229,14 @@ def _replaced(text: str, known: Mapping[str, str]) -> str:
 
 
 def _within(folders: tuple[str, ...], inner: str | None) -> tuple[str, ...]:
-    """The folders, each with one inside of it; that one alone where it is certain."""
-    if inner is None or "*" in inner:
-        return tuple(dict.fromkeys(folders))
-    return tuple(dict.fromkeys(posixpath.join(folder, inner.lstrip("/")) for folder in folders))
+    """The folders, each with one inside of it; that one alone where it is certain.
+
+    What a path begins with and is only known when it is run, such as `$(dirname "$0")`, is taken for the folder itself.
+    """
+    written = _replaced(inner or "", {})
+    named = written.removeprefix("*").lstrip("/")
+    inside = [posixpath.join(folder, named) for folder in folders] if named else []
+    return tuple(dict.fromkeys([*inside, *(folders if "*" in written or not named else ())]))
 
 
 def _understood(command: _Command, paths: Paths) -> Iterator[Invocation]:
@@ -225,18 +248,36 @@ def _understood(command: _Command, paths: Paths) -> Iterator[Invocation]:
     given = dict(one.split("=", 1) for one in flags.get("var", []) if "=" in one)
     known = {name: value for name, value in given.items() if "*" not in value}
     only = tuple(name for text in flags.get("only", []) for name in text.split(",") if name and "*" not in name)
+    files = flags.get("var-file", [])
     for written in _within(command.folders, inner[-1].strip("\"'") if inner else None):
-        folder = paths.resolve(ROOT, written)
-        if folder is None:
-            continue
         found = [
             Invocation(path, folder, command.place, var_files, absent, known, tuple(given.keys() - known.keys()), only)
+            for folder, part in _folders(written, paths)
             for path, stem in _matching(template, folder, paths)
-            for var_files, absent in _var_files(flags.get("var-file", []), folder, paths, stem=stem, template=path)
+            for var_files, absent in _var_files(files, folder, paths, stem=stem or part, template=path)
         ]
         if found:
             yield from found
             return
+
+
+def _folders(written: str, paths: Paths) -> Iterator[tuple[str, str]]:
+    """The folders that a written one is, or may be, with what stands for its unknown part."""
+    if "*" not in written:
+        folder = paths.resolve(ROOT, written)
+        if folder is not None:
+            yield folder, ""
+        return
+    yield from _fitting(posixpath.normpath(written), {folder_of(path) for path in paths.entries})
+
+
+def _fitting(pattern: str, candidates: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The paths that a pattern stands for, in order, with what stands for its first unknown part."""
+    compiled = re.compile("([^/]*)".join(map(re.escape, pattern.split("*"))))
+    for candidate in sorted(candidates):
+        match = compiled.fullmatch(candidate)
+        if match:
+            yield candidate, match[1]
 
 
 def _arguments(text: str) -> tuple[dict[str, list[str]], str | None]:
@@ -274,12 +315,10 @@ def _matching(written: str, folder: str, paths: Paths) -> Iterator[tuple[str, st
         if _is_template(path, paths):
             yield path, ""
         return
-    pattern = re.compile("([^/]*)".join(map(re.escape, path.split("*"))))
-    folders = sorted({folder_of(one) for one in paths.entries})
-    for candidate in (*paths.entries, *folders):
-        match = pattern.fullmatch(candidate)
-        if match and _is_template(candidate, paths):
-            yield candidate, match[1]
+    folders = {folder_of(one) for one in paths.entries}
+    for candidate, stem in _fitting(path, {*paths.entries, *folders}):
+        if _is_template(candidate, paths):
+            yield candidate, stem
 
 
 def _is_template(path: str, paths: Paths) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 
 from reconciler.desired.contents import Contents
@@ -26,7 +26,7 @@ _AT_ONCE = 500
 _DECLARED = f"{DESIRED}/image"
 """Where paths of a declaration are seen from: any image's folder."""
 _NEAR = 2
-"""Levels below a template's folder at which files of variables are looked for: beside it, and in folders there."""
+"""Levels at which files of variables are looked for: beside a template and in folders there, else beside its folder."""
 
 
 class Templates:
@@ -80,17 +80,31 @@ class Templates:
         """
         variables = facts.template.variables.values()
         missing = {one.name for one in variables if not one.has_default} - GIVEN_TEXTS - GIVEN_TAGS
-        alike: defaultdict[frozenset[str], list[str]] = defaultdict(list)
-        for file in self._near(path) if missing else ():
-            given = self._given_by(file) & missing
-            if given:
-                alike[frozenset(given)].append(file)
+        folder = folder_of(self.files(path)[0])
+        alike = self._giving(missing, folder) or self._giving(missing, folder_of(folder) if folder != ROOT else folder)
         chosen: list[list[str]] = []
         for names, files in sorted(alike.items(), key=lambda one: (len(one[1]), -len(one[0]))):
             if names & missing:
                 chosen.append(files)
                 missing -= names
         return chosen
+
+    def given_by(self, files: Iterable[str]) -> set[str]:
+        """The variables that files give values to."""
+        return {name for file in files for name in self._given_by(file)}
+
+    def given_unasked(self, path: str) -> set[str]:
+        """The variables that get a value from the files that Packer reads without being told."""
+        return self.given_by(self._of_folder(path, AUTO_VARIABLES) if path not in self._paths.entries else ())
+
+    def _giving(self, missing: set[str], folder: str) -> Mapping[frozenset[str], list[str]]:
+        """The files near a folder that give values to variables, by those to which they do."""
+        alike: defaultdict[frozenset[str], list[str]] = defaultdict(list)
+        for file in self._near(folder) if missing else ():
+            given = self._given_by(file) & missing
+            if given:
+                alike[frozenset(given)].append(file)
+        return alike
 
     def _legacy_among(self, files: list[str], tree: Tree) -> list[str]:
         """Those that are templates from before HCL2. Read in parts: most JSON of a repository is something else."""
@@ -102,9 +116,8 @@ class Templates:
         self._contents.load(found)
         return found
 
-    def _near(self, path: str) -> list[str]:
-        """The files beside a template, or in a folder there, that may hold values of variables."""
-        folder = folder_of(self.files(path)[0])
+    def _near(self, folder: str) -> list[str]:
+        """The files in a folder, or in one there, that may hold values of variables."""
         depth = 0 if folder == ROOT else folder.count("/") + 1
         return [
             file

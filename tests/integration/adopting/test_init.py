@@ -211,6 +211,61 @@ def test_a_var_file_that_is_not_in_the_repository_is_asked_for(checkout: Checkou
     assert one["declaration"] == {"packer": {"template": "/web.pkr.hcl", "working_dir": "/"}}
 
 
+UNSET = 'variable "env" { type = string }\n'
+
+
+def open_questions(checkout: Checkout) -> dict[str, list[str]]:
+    return {one["image"]: one["open"] for one in json.loads(checkout.run("init", "--json").stdout)["images"]}
+
+
+def test_a_variable_that_nobody_gives_a_value_to_is_asked_for(checkout: Checkout) -> None:
+    checkout.write("packer/web/web.pkr.hcl", UNSET + AMI.format(label="web", region=IN_US))
+
+    asked = open_questions(checkout)
+    checkout.write("packer/web/x.auto.pkrvars.hcl", 'env = "live"\n')
+    answered = open_questions(checkout)
+
+    assert asked == {"web": ['variable "env" has no value: name a var file that gives it one, or set packer.variables']}
+    assert answered == {"web": []}
+
+
+def test_var_files_beside_the_folder_of_a_template_are_found_too(checkout: Checkout) -> None:
+    checkout.write("templates/web.pkr.hcl", UNSET + AMI.format(label="web", region=IN_US))
+    checkout.write("vars/live.pkrvars.hcl", 'env = "live"\n')
+    checkout.write("vars/test.pkrvars.hcl", 'env = "test"\n')
+
+    checkout.run("init", "--write")
+
+    assert checkout.declared()["web"]["var_files"] == ["/vars/live.pkrvars.hcl"]
+
+
+def test_a_value_of_the_shell_is_no_question_where_the_controller_gives_one(checkout: Checkout) -> None:
+    """Given a command that passes the region and a build id, as the shell has them, nothing is open."""
+    region = "region = var.region"
+    variables = 'variable "region" { default = "eu-west-1" }\nvariable "build_id" { default = "" }\n'
+    checkout.write("web.pkr.hcl", variables + AMI.format(label="web", region=region))
+    checkout.write("build.sh", 'packer build -var "region=${AWS_REGION}" -var build_id=$CI_ID web.pkr.hcl\n')
+
+    assert open_questions(checkout) == {"web": []}
+
+
+def test_a_var_file_that_says_nothing_to_a_template_makes_no_image_of_its_own(checkout: Checkout) -> None:
+    """Given a script that builds whatever it is told with an environment's var file, and a template without any."""
+    checkout.write("images/web.pkr.hcl", UNSET + AMI.format(label="web", region=IN_US))
+    checkout.write("images/db.pkr.hcl", AMI.format(label="db", region=IN_US))
+    checkout.write("env/live.pkrvars.hcl", 'env = "live"\n')
+    checkout.write("env/test.pkrvars.hcl", 'env = "test"\n')
+    checkout.write("build.sh", 'packer build -var-file="env/$2.pkrvars.hcl" "images/$1.pkr.hcl"\n')
+
+    checkout.run("init", "--write")
+
+    assert {name: one.get("var_files") for name, one in checkout.declared().items()} == {
+        "db": None,
+        "web-live": ["/env/live.pkrvars.hcl"],
+        "web-test": ["/env/test.pkrvars.hcl"],
+    }
+
+
 def test_nothing_is_written_over_also_where_it_is_invalid(checkout: Checkout) -> None:
     checkout.write("packer/web.pkr.hcl", AMI.format(label="web", region=IN_US))
     checkout.write("desired/web/image.yaml", "regoins: []\n")

@@ -125,6 +125,23 @@ def test_validate_refuses_required_plugins_where_packer_knows_none(machine: Mach
     )
 
 
+def test_what_a_template_asks_of_packer_is_said_once_for_all_images_that_are_built_from_it(machine: Machine) -> None:
+    """Given two images of one template that asks for another Packer in both ways, there is one error with its hint."""
+    machine.has_packer("1.6.6")
+    plugin = 'x = {\n      source = "github.com/a/x"\n      version = "1.0.0"\n    }'
+    asks = f'packer {{\n  required_version = ">= 1.7.0"\n  required_plugins {{\n    {plugin}\n  }}\n}}\n'
+    also = {"desired/api/image.yaml": "packer: {template: /desired/web}\nsource: {image: base}\n"}
+    machine.fleet.commit({"desired/web/web.pkr.hcl": asks + TEMPLATE, **also})
+
+    ended = machine.reconciler("validate")
+
+    errors = [line for line in ended.stderr.splitlines() if not line.startswith("note: ")]
+    assert len(errors) == 2, ended.stderr
+    assert errors[0].startswith("error: desired/web/web.pkr.hcl:2:3: the template requires Packer >= 1.7.0, and ")
+    assert errors[1].strip() == ('1.16.0 or later, in this shell: `eval "$(reconciler packer --current --export)"`')
+    assert ended.stdout == "2 of 3 images invalid\n"
+
+
 def test_validate_asks_for_no_packer_where_no_template_does(machine: Machine) -> None:
     ended = machine.reconciler("validate")
 

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.build.inputs import given_variables, inside, selected, template_path, write_var_file
 from reconciler.build.protocol import BuildRequest
+from reconciler.build.workplace import workplace
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
@@ -158,3 +159,24 @@ def test_a_variable_that_can_not_hold_ours_is_not_given_it(name: str, type_: str
     template = replace(asked.image.template, variables=variables)
     asked = replace(asked, image=replace(asked.image, template=template))
     assert (name in given_variables(asked)) is taken
+
+
+@pytest.mark.parametrize(
+    ("packer", "folder", "template"),
+    [
+        ({"template": "/packer/web", "working_dir": "../../../.."}, ".", "ops/infra/packer/web"),
+        ({"template": "/packer/web", "working_dir": "../../../../app"}, "app", "../ops/infra/packer/web"),
+        ({"template": "../../../../app", "working_dir": "/"}, "ops/infra", "../../app"),
+        ({"template": "/packer/web", "working_dir": "/packer"}, "ops/infra/packer", "web"),
+    ],
+)
+def test_packer_finds_the_template_of_a_fleet_below_the_root_wherever_the_reconciler_was_started(
+    packer: dict[str, Any], folder: str, template: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ops/infra/packer/web", "app", "started/here"):
+        (tmp_path / name).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "started" / "here")
+
+    place = workplace(replace(request(packer=packer), export=tmp_path, below="ops/infra"))
+
+    assert (place.folder.resolve(), place.template) == ((tmp_path / folder).resolve(), template)

@@ -242,6 +242,43 @@ def test_what_can_t_be_read_as_yaml_stops_nothing(web: Read, content: str) -> No
     assert drawn(web, files) == ["ansible/group_vars/all.yml"]
 
 
+@pytest.mark.parametrize(
+    ("task", "playbooks"),
+    [
+        ("include_vars: '{{ ansible_distribution | lower }}.yml'", []),
+        ("include_vars: {file: '{{ family }}.yml'}", []),
+        ("include_tasks: '{{ family }}.yml'", []),
+        ("include_vars: '{{ item }}'\n  with_first_found: ['{{ family }}.yml', default.yml]", ["ansible/db.yml"]),
+    ],
+)
+def test_a_computed_name_leads_into_no_playbook_beside_the_one_that_runs(
+    web: Read, task: str, playbooks: list[str]
+) -> None:
+    """Given a role with variables or tasks for each system, and another playbook, that one's roles are not drawn on."""
+    role = {
+        "ansible/roles/web/tasks/main.yml": f"- {task}\n",
+        "ansible/roles/web/vars/debian.yml": "a: 1\n",
+        "ansible/roles/web/tasks/debian.yml": TASKS,
+    }
+    files = {
+        "ansible/site.yml": "- hosts: all\n  roles: [web]\n",
+        "ansible/db.yml": "- hosts: all\n  roles: [db]\n",
+        "ansible/roles/db/tasks/main.yml": TASKS,
+        **role,
+    }
+    assert drawn(web, files) == sorted([*playbooks, *role])
+
+
+def test_what_a_computed_name_may_come_to_beside_the_playbook_counts_if_it_is_none(web: Read) -> None:
+    files = {
+        "ansible/site.yml": "- hosts: all\n  tasks: [{include_vars: '{{ a }}.yml'}, {include_tasks: '{{ b }}.yml'}]\n",
+        "ansible/debian.yml": "a: 1\n",
+        "ansible/hosts.yml": "all: {hosts: {a: {}}}\n",
+        "ansible/setup.yml": TASKS,
+    }
+    assert drawn(web, files) == ["ansible/debian.yml", "ansible/hosts.yml", "ansible/setup.yml"]
+
+
 @pytest.mark.parametrize("text", ["{{" * 30_000, "{%" * 30_000, "{{ a" * 15_000, "}}" * 30_000, "$(" * 30_000])
 def test_a_long_text_is_taken_apart_in_a_moment(text: str) -> None:
     found = sayings_of(f"a: '{text}'".encode())

@@ -694,6 +694,25 @@ def test_in_json_the_two_paths_may_be_in_a_variable_wherever_it_gets_its_value(r
     assert inputs(fleet) == ["../file/x.sh", "../own/more/x.sh", "../own/x.sh", "../said/x.sh", "t.json", "v.json"]
 
 
+def test_in_json_a_variable_may_be_made_of_the_two_paths(read: Read) -> None:
+    """Given variables whose defaults and values are made of the two paths, what is named by them is an input."""
+    template = json.dumps(
+        {
+            "variables": {"scripts": "{{template_dir}}/../scripts", "here": "{{pwd}}/files", "given": ""},
+            "builders": [{"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0abc"}],
+            "provisioners": [
+                {"type": "shell", "scripts": ["{{user `scripts`}}/a.sh", "{{user `given`}}/b.sh"]},
+                {"type": "file", "source": "{{user `here`}}/c", "destination": "c"},
+            ],
+        }
+    )
+    yaml = "packer: {template: /old/t.json, working_dir: /, variables: {given: '{{template_dir}}/more'}}"
+    files = {"desired/web/image.yaml": yaml, "old/t.json": template}
+    fleet = read(files | {"scripts/a.sh": "", "old/more/b.sh": "", "files/c": ""})
+    assert not fleet.problems
+    assert inputs(fleet) == ["../../files/c", "../../old/more/b.sh", "../../old/t.json", "../../scripts/a.sh"]
+
+
 @pytest.mark.parametrize(
     ("source", "where", "expected"),
     [

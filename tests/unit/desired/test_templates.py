@@ -11,7 +11,7 @@ import pytest
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Fleet
 from reconciler.model.source import AmiRequest, SourceRequest
-from tests.unit.desired.conftest import BUILDER
+from tests.unit.desired.conftest import BUILDER, COMPLETE
 
 Read = Callable[..., Fleet]
 
@@ -215,6 +215,33 @@ def test_notes_say_what_a_template_leaves_open(read: Read) -> None:
             "nothing (ssh_clear_authorized_keys = true)"
         ),
     )
+
+
+@pytest.mark.parametrize(
+    ("output", "more", "folder"),
+    [
+        ("../../build/m.json", "", "build"),
+        ("${path.root}/out/m.json", "", "desired/web/out"),
+        ("../../logs/m.json", "", ""),
+        ("m.json", "", ""),
+        ("/srv/x/m.json", "", ""),
+        ("../../${timestamp()}/m.json", "", ""),
+        ("../../build/m.json", 'post-processor "shell-local" { inline = ["mkdir -p ../../build"] }', ""),
+    ],
+)
+def test_a_manifest_in_a_folder_that_is_not_there_is_noted_as_packer_makes_none(
+    web: Read, output: str, more: str, folder: str
+) -> None:
+    step = f'post-processor "manifest" {{ output = "{output}" }}\n  {more}'
+    sources = 'sources = ["source.amazon-ebs.a"]'
+    template = COMPLETE.replace(sources, f"\n  {sources}\n  {step}\n")
+    notes = image(web("", template, files={"logs/.gitkeep": ""})).notes
+    assert [one for one in notes if "at this commit" in one] == [
+        f"desired/web/web.pkr.hcl:{line}:3: manifest writes to {folder}/, and there is no such folder at this commit: "
+        "the build fails at its end unless something makes it"
+        for line, text in enumerate(template.splitlines(), start=1)
+        if folder and "manifest" in text
+    ]
 
 
 def test_a_template_that_leaves_nothing_open_has_no_notes(web: Read) -> None:

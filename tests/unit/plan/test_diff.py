@@ -154,7 +154,9 @@ class TestFailure:
         planned = decide(resting).planned
 
         assert (planned.sync, planned.health, planned.actions) == ("drifted", "degraded", ("none",))
-        assert planned.waits_for == "failed once: next try not before 2026-11-22T10:30:30Z, or when its inputs change"
+        assert planned.waits_for == (
+            "failed once: next try not before 2026-11-22T10:30:30Z, or when its inputs change, or with --force"
+        )
         assert decide(replace(resting, now=resting.now + timedelta(minutes=15))).planned.actions == ("build",)
 
     def test_how_often_it_failed_is_said(self, a_situation: Make) -> None:

@@ -108,6 +108,30 @@ def test_a_script_is_called_from_the_root_or_runs_where_it_is() -> None:
     assert (root.folder, beside.folder) == (".", "packer")
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "I := api cart\n$(I):\n\tcd images/$@ && packer init . && packer build -var-file=../../common.pkrvars.hcl .\n",
+        "all:\n\tfor i in api cart; do (cd images/$$i && packer build -var-file=../../common.pkrvars.hcl .); done\n",
+    ],
+)
+def test_a_folder_that_only_make_knows_may_be_each_in_which_the_template_is(text: str) -> None:
+    assert [brief(one) for one in found(Makefile=text)] == [
+        (f"images/{name}", f"images/{name}", ("common.pkrvars.hcl",)) for name in ("api", "cart")
+    ]
+
+
+@pytest.mark.parametrize(
+    "moves",
+    ['cd "$(dirname "$0")"', "cd $(dirname ${BASH_SOURCE[0]})/", 'cd "$HERE"/packer/', "cd `dirname $0`/../packer"],
+)
+def test_a_script_that_changes_to_its_own_folder_runs_there_or_at_the_root(moves: str) -> None:
+    script = f"set -e\n{moves}\npacker build -var-file=vars/$1.pkrvars.hcl web.pkr.hcl\n"
+    assert [brief(one) for one in found(packer__build_sh=script)] == [
+        ("packer/web.pkr.hcl", "packer", (f"packer/vars/{name}.pkrvars.hcl",)) for name in ("dev", "prod")
+    ]
+
+
 ACTIONS = """\
 jobs:
   build:
@@ -137,6 +161,33 @@ jobs:
             packer build \\
               web.pkr.hcl
 """
+DEFAULTS = """\
+jobs:
+  build:
+    strategy: { matrix: { image: [api] } }
+    defaults: { run: { working-directory: "images/${{ matrix.image }}" } }
+    steps:
+      - run: packer init . && packer build .
+  lint:
+    steps: [{ run: packer validate images/cart }]
+"""
+MATRIX = """\
+jobs:
+  build:
+    steps:
+      - name: Build
+        working-directory: images/a${{ matrix.rest }}
+        run: packer build .
+"""
+ONE_SHELL = """\
+build:
+  before_script: [cd images/api]
+  script:
+    - export A=1
+    - |
+      packer build \\
+        api.pkr.hcl
+"""
 GITLAB = "build:\n  script:\n    - packer validate packer\n    - packer build packer\n"
 CODEBUILD = "phases:\n  build:\n    commands:\n      - cd packer && packer build .\n"
 JENKINS = "pipeline { stages { stage('x') { steps { sh 'packer build packer' } } } }\n"
@@ -147,6 +198,8 @@ JENKINS = "pipeline { stages { stage('x') { steps { sh 'packer build packer' } }
     [
         (".github/workflows/images.yml", ACTIONS, ("packer/web.pkr.hcl", "packer", 4)),
         (".github/workflows/images.yaml", PACKERS_ACTION, ("packer/web.pkr.hcl", "packer", 0)),
+        (".github/workflows/images.yml", MATRIX, ("images/api", "images/api", 6)),
+        (".gitlab-ci.yml", ONE_SHELL, ("images/api/api.pkr.hcl", "images/api", 6)),
         (".circleci/config.yml", CIRCLE, ("packer/web.pkr.hcl", "packer", 8)),
         (".gitlab-ci.yml", GITLAB, ("packer", ".", 4)),
         ("buildspec.yml", CODEBUILD, ("packer", "packer", 4)),
@@ -156,6 +209,12 @@ JENKINS = "pipeline { stages { stage('x') { steps { sh 'packer build packer' } }
 def test_a_command_in_a_ci_file(path: str, text: str, expected: tuple[str, str, int]) -> None:
     (one,) = found_in({path: text})
     assert (one.template, one.folder, one.place.line) == expected
+
+
+def test_the_folder_that_a_job_runs_its_steps_in_is_that_of_each_step() -> None:
+    assert [brief(one) for one in found_in({".github/workflows/images.yml": DEFAULTS})] == [
+        ("images/api", "images/api", ()), ("images/cart", "images/cart", ()),
+    ]  # fmt: skip
 
 
 BOTH = "-var-file=/etc/packer/site.json -var-file=common.pkrvars.hcl"
