@@ -479,6 +479,15 @@ def test_of_a_name_that_is_computed_the_folder_counts_that_it_could_come_from(we
     assert inputs(web("", template, files=files)) == ["../shared/x.sh", "../shared/y/z.sh", "web.pkr.hcl"]
 
 
+@pytest.mark.parametrize(
+    "name", ['format("../shared/%s/x.sh", var.stage)', 'join("/", ["../shared", var.stage, "x.sh"])']
+)
+def test_a_text_that_a_function_makes_of_what_is_not_known_counts_as_one_with_gaps(web: Read, name: str) -> None:
+    files = {"desired/shared/prod/x.sh": "", "desired/other/a.sh": ""}
+    found = web("", steps(f'provisioner "shell" {{ script = {name} }}'), files=files)
+    assert inputs(found) == ["../shared/prod/x.sh", "web.pkr.hcl"]
+
+
 def test_of_a_local_that_is_not_known_the_texts_count_that_it_is_made_of(web: Read) -> None:
     made = 'locals {\n  folder = "../shared/${var.stage}"\n  script = "${local.folder}/x.sh"\n}\n'
     stage = 'variable "stage" { default = env("X") }\n'
