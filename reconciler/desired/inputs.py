@@ -158,13 +158,24 @@ def _follow_links(found: Inputs, declared: Declared, contents: Contents) -> None
         if target == _NOWHERE:
             continue
         if contents.follow(path).path is None:
-            found.problems.append(_leads_out(path, target))
+            is_circle = contents.paths.resolve(target, posixpath.dirname(path)) is not None and not target.startswith(
+                "/"
+            )
+            found.problems.append(_leads_in_a_circle(path, target) if is_circle else _leads_out(path, target))
             continue
         new = [one for one in contents.at(path) if one not in found.paths]
         found.paths.update(new)
         waiting += new
     found.paths.discard(declared.folder.image_file)
     found.paths = {path for path in found.paths if not path.startswith(contents.paths.states)}
+
+
+def _leads_in_a_circle(path: str, target: str) -> UserError:
+    return UserError(
+        f"this link leads to {shorten(target, limit=120)}, and by that out of the repository, or back to itself",
+        where=Place(path),
+        mend="let it lead to a file of the repository, or remove the link",
+    )
 
 
 def _leads_out(path: str, target: str) -> UserError:

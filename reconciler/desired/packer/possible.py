@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 
 from reconciler.desired.packer.evaluate import Scope, evaluate
-from reconciler.desired.packer.syntax import Call, Expression, Interpolation, Traversal
+from reconciler.desired.packer.syntax import Call, Expression, Interpolation, Listing, Traversal
 from reconciler.desired.packer.value import UNKNOWN, as_text
 from reconciler.model.errors import Place
 
+_VERB = re.compile(r"%[-+ #0]*[0-9.]*[a-zA-Z]")
 COMPUTED = "${…}"
 """Stands for an unknown part of a text; `mentioned` reads it as a shell's variable."""
 
@@ -29,11 +31,26 @@ def possible_texts(expression: Expression, scope: Scope, *, told: set[str] | Non
         yield "".join(COMPUTED if text is None else text for _, text in known)
         yield from (one for part, text in known if text is None for one in possible_texts(part, scope, told=told))
     elif holds_unknown(value):
+        yield from _with_gaps(expression, scope)
         parts = list(_made_of(expression, scope, told))
         yield from (text for part in parts for text in possible_texts(part, scope, told=told))
         yield from _texts(value) if isinstance(expression, Traversal) and not parts else ()
     else:
         yield from _texts(value)
+
+
+def _with_gaps(expression: Expression, scope: Scope) -> Iterator[str]:
+    """What `format` and `join` make of what is known, as an interpolation of the same would have it."""
+    match expression:
+        case Call("format", (pattern, *_)):
+            text = as_text(evaluate(pattern, scope))
+            yield from [_VERB.sub(lambda _: COMPUTED, text)] if text else []
+        case Call("join", (between, Listing(items))):
+            separator = as_text(evaluate(between, scope))
+            texts = (as_text(evaluate(item, scope)) for item in items)
+            yield from [separator.join(COMPUTED if text is None else text for text in texts)] if separator else []
+        case _:
+            pass
 
 
 def _made_of(expression: Expression, scope: Scope, told: set[str]) -> Iterator[Expression]:

@@ -129,6 +129,7 @@ def test_what_can_be_known_is(text: str, expected: Any) -> None:
         'format("%s", var.given)',
         'format("50%", 1)',
         "[" * 500 + "]" * 500 + ".x",
+        'title("ǆ")',
     ],
 )
 def test_everything_else_is_unknown(text: str) -> None:

@@ -134,7 +134,7 @@ def test_links_that_lead_in_a_circle_or_nowhere_are_let_be(read: Read) -> None:
         "desired/web/me": "me",
     }
     fleet = read(files, {path: "120000" for path in files if not path.endswith("hcl")})
-    assert "leads to me, which is outside" in problem(fleet)
+    assert "leads to me, and by that out of the repository, or back to itself" in problem(fleet)
     del files["desired/web/me"]
     assert inputs(read(files, {path: "120000" for path in files if not path.endswith("hcl")})) == [
         "gone",
@@ -477,6 +477,15 @@ def test_of_a_name_that_is_computed_the_folder_counts_that_it_could_come_from(we
     template = steps(f'{step} = "../shared/${{var.name}}.sh" }}')
     files = {"desired/shared/x.sh": "", "desired/shared/y/z.sh": "", "desired/other/a.sh": ""}
     assert inputs(web("", template, files=files)) == ["../shared/x.sh", "../shared/y/z.sh", "web.pkr.hcl"]
+
+
+@pytest.mark.parametrize(
+    "name", ['format("../shared/%s/x.sh", var.stage)', 'join("/", ["../shared", var.stage, "x.sh"])']
+)
+def test_a_text_that_a_function_makes_of_what_is_not_known_counts_as_one_with_gaps(web: Read, name: str) -> None:
+    files = {"desired/shared/prod/x.sh": "", "desired/other/a.sh": ""}
+    found = web("", steps(f'provisioner "shell" {{ script = {name} }}'), files=files)
+    assert inputs(found) == ["../shared/prod/x.sh", "web.pkr.hcl"]
 
 
 def test_of_a_local_that_is_not_known_the_texts_count_that_it_is_made_of(web: Read) -> None:

@@ -66,7 +66,7 @@ def _title(run: Interpreter, arguments: Sequence[Value]) -> Value:
     made: list[str] = []
     before = " "
     for one in string(arguments[0]):
-        if ord(one) >= _LETTERS:
+        if ord(one) >= _LETTERS or one.title() != one.upper():  # such as those of two letters, of which one is large
             raise Undecided("the case of a rare letter")
         begins = not (before.isalnum() or before == "_") if before.isascii() else before in SPACES
         made.append(_case(one, upper=True) if begins else one)
