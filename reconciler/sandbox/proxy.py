@@ -1,7 +1,8 @@
 """The HTTPS proxy through which clients reach AWS without a word of it in their settings.
 
 moto's own, with two changes: what is not AWS passes through untouched, so that `git clone https://…` and the like
-work beside it; and certificates are kept in the sandbox's folder, where moto would write into site-packages.
+work beside it; and each sandbox has an authority of its own, in its folder. The one that moto ships, with its key, is
+everybody's, and says too little of itself for Python 3.13, which refuses it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 import shutil
 import socket
 import ssl
+import subprocess
 import threading
 from http.server import ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +29,37 @@ _AWS = re.compile(r"(^|\.)(amazonaws\.com(\.cn)?|api\.aws)$")
 _CHECK_IP = "checkip.amazonaws.com"
 """Where Packer asks for its own address (`temporary_security_group_source_public_ip`)."""
 _CHUNK = 64 * 1024
+_P256 = ("-pkeyopt", "ec_paramgen_curve:P-256")
+_AUTHORITY = """\
+[req]
+prompt=no
+distinguished_name=dn
+x509_extensions=ca
+[dn]
+commonName=AWS in the reconciler's sandbox
+[ca]
+basicConstraints=critical,CA:TRUE
+keyUsage=critical,keyCertSign,cRLSign
+subjectKeyIdentifier=hash
+"""
+# moto puts the names in, and makes of it a request and then the certificate.
+_CERTIFICATE = """\
+[req]
+prompt=no
+default_md=sha256
+distinguished_name=dn
+[dn]
+commonName=amazonaws.com
+[req_ext]
+subjectAltName=@alt_names
+subjectKeyIdentifier=hash
+authorityKeyIdentifier=keyid
+extendedKeyUsage=serverAuth
+[alt_names]
+DNS.1=amazonaws.com
+DNS.2={{full_name}}
+DNS.3={{wildcard_name}}
+"""
 
 
 class Proxy(ThreadingHTTPServer):
@@ -42,11 +75,8 @@ class Proxy(ThreadingHTTPServer):
         """
         self._certificates = directory / "certificates"
         self._certificates.mkdir(exist_ok=True)
-        shipped = Path(CertificateCreator.certdir)
-        shutil.copy(shipped / "req.conf.tmpl", self._certificates)
-        CertificateCreator.certdir = f"{self._certificates}/"
         self.ca_bundle = directory / "ca.crt"
-        shutil.copy(CertificateCreator.cacert, self.ca_bundle)
+        _make_authority(self._certificates, self.ca_bundle)
         self.authorities = directory / "authorities.crt"
         self.authorities.write_bytes(_system_authorities() + self.ca_bundle.read_bytes())
         super().__init__(("127.0.0.1", 0), _Handler)
@@ -116,6 +146,25 @@ class _Handler(ProxyRequestHandler):
         _pour(here, there)
         back.join()
         there.close()
+
+
+def _make_authority(folder: Path, certificate: Path) -> None:
+    """Make an authority, and the key of all that it certifies; have moto take them."""
+    authority_key, key = folder / "ca.key", folder / "cert.key"
+    config = folder / "ca.conf"
+    config.write_text(_AUTHORITY, encoding="utf-8")
+    (folder / "req.conf.tmpl").write_text(_CERTIFICATE, encoding="utf-8")
+    _openssl("genpkey", "-algorithm", "EC", *_P256, "-out", str(key))
+    _openssl(
+        *("req", "-x509", "-newkey", "ec", *_P256, "-nodes", "-days", "3650", "-config", str(config)),
+        *("-keyout", str(authority_key), "-out", str(certificate)),
+    )
+    CertificateCreator.cakey, CertificateCreator.cacert = str(authority_key), str(certificate)
+    CertificateCreator.certkey, CertificateCreator.certdir = str(key), f"{folder}/"
+
+
+def _openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], stdin=subprocess.DEVNULL, capture_output=True, check=True)
 
 
 def _system_authorities() -> bytes:

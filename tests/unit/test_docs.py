@@ -96,6 +96,28 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def headings(page: Path) -> set[str]:
+    """What a link can name of a page: its headings, as GitHub makes anchors of them."""
+    text = re.sub(r"^```.*?^```$", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in re.findall(r"^#+ +(.+?) *$", text, re.MULTILINE)
+    }
+
+
+def test_links_lead_to_headings_that_are_there() -> None:
+    broken = [
+        f"{name_of(page)}: {match['path']}#{match['heading']}"
+        for page in PAGES
+        for match in LINK.finditer(page.read_text())
+        if match["heading"] is not None
+        for target in [page.parent / match["path"] if match["path"] else page]
+        if target.suffix == ".md" and match["heading"] not in headings(target)
+    ]
+
+    assert broken == []
+
+
 def test_every_page_is_reached_from_the_index() -> None:
     index = (ROOT / "docs/index.md").read_text()
 

@@ -47,7 +47,7 @@ def bare_machine(tmp_path: Path) -> Machine:
     [
         ("demo", {"mmdebstrap", "openssh-client", "python3-venv"}, {"npm", "nodejs", "git-lfs", "sudo"}),
         ("quick", {"openssh-client", "git-lfs", "python3-venv"}, {"npm", "nodejs", "mmdebstrap", "nftables", "sudo"}),
-        ("", {"mmdebstrap", "git-lfs", "npm", "nodejs", "sudo"}, set()),
+        ("", {"mmdebstrap", "git-lfs", "npm", "nodejs", "sudo", "gpg-agent"}, set()),
     ],
     ids=["the demo", "the tests without root", "all tests"],
 )

@@ -170,6 +170,8 @@ def test_two_sandboxes_do_not_meet(sandbox: Sandbox, tmp_path: Path) -> None:
         other.publish("debian-12-amd64-20270101-0000")
 
         assert other.endpoint != sandbox.endpoint
+        authorities = [Path(one.environment["AWS_CA_BUNDLE"]).read_bytes() for one in (other, sandbox)]
+        assert authorities[0] != authorities[1]
         sandbox.publish("debian-12-amd64-20270101-0000")
 
 
@@ -197,8 +199,13 @@ def test_what_is_not_aws_passes_through_the_proxy(sandbox: Sandbox) -> None:
 
 
 def test_packer_is_told_its_own_address(sandbox: Sandbox) -> None:
-    # As a program without AWS's SDK asks: by the proxy and the authorities that the environment names.
-    asks = "import urllib.request as u; print(u.urlopen('https://checkip.amazonaws.com/').read().decode(), end='')"
+    # As a program without AWS's SDK asks: by the proxy and the authorities that the environment names. Python looks at
+    # these as strictly from 3.13 on.
+    asks = (
+        "import ssl, urllib.request as u; strict = ssl.create_default_context(); "
+        "strict.verify_flags |= ssl.VERIFY_X509_STRICT; "
+        "print(u.urlopen('https://checkip.amazonaws.com/', context=strict).read().decode(), end='')"
+    )
 
     asked = subprocess.run(
         [sys.executable, "-c", asks],
