@@ -90,6 +90,9 @@ def votes() -> Iterator[Question]:
         )
         yield Question(f"fails what is {phase}", "preview", tagging("image", {"reconciler:smoke": "failed"}, promoted))
         yield Question(f"promotes to {phase}", "reconcile", tagging("image", wanted, OURS), allowed=True)
+    for verdict in ("passed", "failed"):
+        judged = {**OURS, "aws:ResourceTag/reconciler:phase": "rejected", "aws:ResourceTag/reconciler:verdict": verdict}
+        yield Question("takes up what failed", "preview", tagging("image", {"reconciler:phase": "preliminary"}, judged))
     preliminary = {**OURS, "aws:ResourceTag/reconciler:phase": "preliminary"}
     for phase in ("preliminary", "rejected"):
         told = tagging("image", {"reconciler:phase": phase}, preliminary)

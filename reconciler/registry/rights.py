@@ -161,7 +161,7 @@ def _votes(at: Account) -> list[Policy]:
 
 
 def _judged(at: Account) -> list[Policy]:
-    """A preview's artifacts are nobody's candidate, and what main promoted is not a preview's to speak of."""
+    """A preview's artifacts are nobody's candidate, and what main promoted, or somebody judged, is not its to tag."""
     del at
     promoted = ["candidate", "stable", "revoked"]
     keys = {"ForAnyValue:StringEquals": {"aws:TagKeys": [_VERDICT, "reconciler:channel"]}}
@@ -169,11 +169,12 @@ def _judged(at: Account) -> list[Policy]:
         _deny("NoWordOfVerdictsAndChannels", keys),
         _deny("PromotesNothing", {"StringEquals": {f"aws:RequestTag/{_PHASE}": promoted}}),
         _deny("TouchesNothingPromoted", {"StringEquals": {f"aws:ResourceTag/{_PHASE}": promoted}}),
+        _deny("TouchesNothingJudged", {"StringEquals": {f"aws:ResourceTag/{_VERDICT}": ["passed", "failed"]}}),
     ]
 
 
 def _untagged(at: Account) -> list[Policy]:
-    """Packer before 1.7 names instances, and later ones leave them without a name: whoever has another is safe."""
+    """Packer 1.6 names instances, and the current one leaves them without a name: whoever has another is safe."""
     of_ours = {"StringEqualsIfExists": _has(at)}
     unnamed = {"StringEqualsIfExists": {**_has(at), "aws:ResourceTag/Name": _BUILDER}}
     made = {"StringEqualsIfExists": {**_asked(at), "aws:RequestTag/Name": _BUILDER}}
