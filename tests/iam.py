@@ -34,6 +34,8 @@ MADE = {
     "ImportKeyPair": ["key-pair"], "CreateSecurityGroup": ["security-group"],
 }  # fmt: skip
 """What each call makes that no other part of the call fences."""
+MADE_WITH_IT = (("volume", "RunInstances"), ("network-interface", "RunInstances"), ("snapshot", "CreateImage"))
+"""What comes with what is fenced: it may be without tags, and never another's."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +92,9 @@ def votes() -> Iterator[Question]:
         )
         yield Question(f"fails what is {phase}", "preview", tagging("image", {"reconciler:smoke": "failed"}, promoted))
         yield Question(f"promotes to {phase}", "reconcile", tagging("image", wanted, OURS), allowed=True)
+    for verdict in ("passed", "failed"):
+        judged = {**OURS, "aws:ResourceTag/reconciler:phase": "rejected", "aws:ResourceTag/reconciler:verdict": verdict}
+        yield Question("takes up what failed", "preview", tagging("image", {"reconciler:phase": "preliminary"}, judged))
     preliminary = {**OURS, "aws:ResourceTag/reconciler:phase": "preliminary"}
     for phase in ("preliminary", "rejected"):
         told = tagging("image", {"reconciler:phase": phase}, preliminary)
@@ -113,6 +118,9 @@ def others_things() -> Iterator[Question]:
             tags = {"reconciler:fleet": OTHERS}
             if asked:
                 yield Question("tagged so", role, tagging(kind, tags, {}, at=action))
+    for role, (kind, action) in product(builders, MADE_WITH_IT):
+        need = Need(f"ec2:{action}", arn(kind, "*"), MADE_THEIRS)
+        yield Question(f"{action} makes others' {kind}", role, need)
     taken = tagging("image", {"reconciler:fleet": FLEET}, {})
     yield Question("claims an image of nobody", "reconcile", taken)
     yield Question("gives one away", "reconcile", tagging("image", {"reconciler:fleet": OTHERS}, OURS))

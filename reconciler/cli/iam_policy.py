@@ -76,7 +76,7 @@ def command(
     codes: 0 printed, or as strict; 1 it lets in or allows more, or less than is needed.
     """
     if not trusts:
-        fleet = fleet or _fleet_of(directory)
+        fleet = fleet or _fleet_of(directory, says_what_is_missing=role != "plan" and not untagged_builds)
         _refuse_odd({"--account": account, "--fleet": fleet, "--parameters": parameters})
         for subnet in subnets:
             _refuse_odd({"--subnet": subnet})
@@ -91,9 +91,15 @@ def command(
     return _print(trust(role, ci)) if check is None else _tell(_ways_in(_read(check), role, ci), role)
 
 
-def _fleet_of(directory: Path) -> str:
+def _fleet_of(directory: Path, *, says_what_is_missing: bool) -> str:
+    """The fleet's name; on stderr, whose builds would need more than the strict policy."""
     workspace = Workspace(directory)
-    return workspace.read(workspace.repository.tree(), PlanOptions()).fleet_name
+    known = workspace.read(workspace.repository.tree(), PlanOptions())
+    untagged = [name for name, image in known.fleet.images.items() if not image.template.takes("run_tags")]
+    if untagged and says_what_is_missing:
+        named = f"{', '.join(untagged[:3])}{f' and {len(untagged) - 3} more' if len(untagged) > 3 else ''}"
+        note(f"the policy allows no builds of {named}: their templates take no run_tags (or give --untagged-builds)")
+    return known.fleet_name
 
 
 def _refuse_odd(values: Mapping[str, str]) -> None:

@@ -63,8 +63,8 @@ def policy(role: Role, at: Account, *, untagged_builds: bool = False) -> Policy:
     """What a role may do. With `untagged_builds` also what builds without tags need (`untagged`)."""
     statements = _reading(at, snapshots=role != "plan")
     if role != "plan":
-        statements += [*_images(at), *_smoke_test(at), *_builds(at), *_votes(at)]
-        statements += _retiring(at) if role == "reconcile" else _judged(at)
+        statements += [*_images(at), *_smoke_test(at), *_builds(at)]
+        statements += [*_retiring(at), *_votes()] if role == "reconcile" else _judged()
         statements += _untagged(at) if untagged_builds else []
     return {"Version": "2012-10-17", "Statement": statements}
 
@@ -151,29 +151,32 @@ def _retiring(at: Account) -> list[Policy]:
     ]
 
 
-def _votes(at: Account) -> list[Policy]:
+def _votes() -> list[Policy]:
     """Who builds does not judge: it says that there is no verdict yet, and no more."""
-    del at
     voted = {"Null": {f"aws:RequestTag/{_VERDICT}": "false"},
              "StringNotEquals": {f"aws:RequestTag/{_VERDICT}": "pending"}}  # fmt: skip
-    evidence = {"ForAnyValue:StringLike": {"aws:TagKeys": [f"{_VERDICT}-*"]}}
-    return [_deny("NoVoteOfABuilder", voted), _deny("NoEvidenceOfABuilder", evidence)]
+    return [_deny("NoVoteOfABuilder", voted), _no_evidence()]
 
 
-def _judged(at: Account) -> list[Policy]:
-    """A preview's artifacts are nobody's candidate, and what main promoted is not a preview's to speak of."""
-    del at
+def _judged() -> list[Policy]:
+    """A preview's artifacts are nobody's candidate, and what main promoted, or somebody judged, is not its to tag."""
     promoted = ["candidate", "stable", "revoked"]
     keys = {"ForAnyValue:StringEquals": {"aws:TagKeys": [_VERDICT, "reconciler:channel"]}}
     return [
+        _no_evidence(),
         _deny("NoWordOfVerdictsAndChannels", keys),
         _deny("PromotesNothing", {"StringEquals": {f"aws:RequestTag/{_PHASE}": promoted}}),
         _deny("TouchesNothingPromoted", {"StringEquals": {f"aws:ResourceTag/{_PHASE}": promoted}}),
+        _deny("TouchesNothingJudged", {"StringEquals": {f"aws:ResourceTag/{_VERDICT}": ["passed", "failed"]}}),
     ]
 
 
+def _no_evidence() -> Policy:
+    return _deny("NoEvidenceOfABuilder", {"ForAnyValue:StringLike": {"aws:TagKeys": [f"{_VERDICT}-*"]}})
+
+
 def _untagged(at: Account) -> list[Policy]:
-    """Packer before 1.7 names instances, and later ones leave them without a name: whoever has another is safe."""
+    """Packer 1.6 names instances, and the current one leaves them without a name: whoever has another is safe."""
     of_ours = {"StringEqualsIfExists": _has(at)}
     unnamed = {"StringEqualsIfExists": {**_has(at), "aws:ResourceTag/Name": _BUILDER}}
     made = {"StringEqualsIfExists": {**_asked(at), "aws:RequestTag/Name": _BUILDER}}

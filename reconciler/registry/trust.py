@@ -101,8 +101,10 @@ def intruders(role: Role, ci: CircleCi, document: Mapping[str, Any]) -> Iterator
 
 
 def _may_enter(role: Role, ci: CircleCi, subject: str) -> bool:
-    own = subject_of(ci, "refs/heads/")
-    return subject == own + ci.branch if role == "reconcile" else subject.startswith(own)
+    """Whether this is a job of the repository's own, whoever began it; for main's role, on that branch."""
+    tail = f"/vcs-origin/{ci.repository}/vcs-ref/refs/heads/" + (ci.branch if role == "reconcile" else "")
+    user, found, branch = subject.removeprefix(f"{_project(ci)}/user/").partition(tail)
+    return bool(found) and "/" not in user and (role != "reconcile" or not branch)
 
 
 def _attempts(ci: CircleCi, document: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

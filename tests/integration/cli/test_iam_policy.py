@@ -46,11 +46,22 @@ def test_it_prints_the_pages_policies_with_names_for_words(fleet: Fleet, role: s
 
 
 def test_the_fleet_is_this_repositorys_unless_another_is_named(fleet: Fleet) -> None:
-    fleet.commit({"desired/reconciler.yaml": "fleet: acme/others\n"})
+    fleet.commit({"desired/reconciler.yaml": "fleet: acme/others\ndefaults: { regions: [us-east-1] }\n"})
 
-    document = printed(fleet, "preview", "--account", ACCOUNT)
+    ended = fleet.shell("", "iam-policy", "preview", "--account", ACCOUNT)
 
-    assert document == policy("preview", Account("acme/others", ACCOUNT))
+    assert json.loads(ended.stdout) == policy("preview", Account("acme/others", ACCOUNT))
+    assert ended.stderr == (
+        "the policy allows no builds of base, web: their templates take no run_tags (or give --untagged-builds)\n"
+    )
+
+
+def test_with_untagged_builds_the_policy_is_enough_for_them(fleet: Fleet) -> None:
+    fleet.commit({"desired/reconciler.yaml": "fleet: acme/others\ndefaults: { regions: [us-east-1] }\n"})
+
+    document = printed(fleet, "preview", "--account", ACCOUNT, "--untagged-builds")
+
+    assert document == policy("preview", Account("acme/others", ACCOUNT), untagged_builds=True)
 
 
 def test_a_trust_policy_that_a_branch_name_can_meet_is_told_with_that_name(fleet: Fleet) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reconciler.model.iam import Need, permitted, several
-from reconciler.registry.rights import ROLES, UNFENCED, Account, policy, untagged
+from reconciler.registry.rights import ROLES, UNFENCED, Account, Policy, Role, policy, untagged
 from reconciler.registry.trust import documents
 from tests.iam import AT, FLEET, OURS, THEIRS, Question, arn, questions, tagging
 
@@ -38,6 +39,27 @@ def test_every_statement_is_fenced_by_a_tag_or_listed_with_the_reason_why_not() 
     allowing = [one for document in made for one in document["Statement"] if one["Effect"] == "Allow"]
 
     assert {one["Sid"] for one in allowing if not fences(one)} == set(UNFENCED)
+
+
+def weaker(document: Policy) -> Iterator[tuple[str, Policy]]:
+    """The policy without one denial, or without one statement's conditions, each in its turn."""
+    for at, one in enumerate(document["Statement"]):
+        others = [*document["Statement"][:at], *document["Statement"][at + 1 :]]
+        if one["Effect"] == "Deny":
+            yield one["Sid"], {**document, "Statement": others}
+        elif "Condition" in one:
+            bare = {key: value for key, value in one.items() if key != "Condition"}
+            yield one["Sid"], {**document, "Statement": [*others, bare]}
+
+
+@pytest.mark.parametrize("role", ["preview", "reconcile"])
+def test_each_wall_is_needed_against_some_attack(role: Role) -> None:
+    attacks = [one for one in questions() if one.role == role and not one.allowed]
+
+    walls = {sid: any(permitted(one.need, [less]) for one in attacks) for sid, less in weaker(policy(role, AT))}
+
+    assert walls
+    assert [sid for sid, let_in in walls.items() if not let_in] == []
 
 
 def test_the_page_lists_every_statement_and_every_reason() -> None:

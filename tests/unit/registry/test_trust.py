@@ -90,6 +90,12 @@ def test_another_project_of_the_organization_takes_no_role() -> None:
     assert not is_let_in(trust("reconcile", CI), subject, CI, project="ffffffff-0000-4000-8000-0123456789ab")
 
 
+def test_a_policy_that_is_as_strict_in_other_words_is_not_blamed() -> None:
+    pattern = f"{project()}/user/{'?' * 36}{TAIL}"
+
+    assert list(intruders("reconcile", CI, loosened("reconcile", pattern=pattern, denies=False))) == []
+
+
 @pytest.mark.parametrize(
     "pattern",
     [
