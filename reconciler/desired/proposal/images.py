@@ -193,10 +193,9 @@ def _by_var_files(
     give values to none of its variables are as none, such as those that a script takes for whatever it builds.
     """
     found: dict[tuple[str, ...], Invocation | None] = {}
-    several = len({one.var_files for one in runs}) > 1
-    own = templates.read(path, PackerSettings.model_validate(_as_run(templates, path, None))) if several else None
+    variables = templates.variables(path) if len({one.var_files for one in runs}) > 1 else None
     for run in runs:
-        says = own is None or not templates.given_by(run.var_files).isdisjoint(own.template.variables)
+        says = variables is None or not templates.given_by(run.var_files).isdisjoint(variables)
         found.setdefault(run.var_files if says else (), run if says or not run.var_files else None)
         if not run.var_files:
             found[()] = found[()] or run

@@ -43,6 +43,8 @@ _UNKNOWN = re.compile(
     r"\$+[A-Za-z_@*<^?%#0-9]\w*|`[^`]*`"
 )
 _CHANGES_FOLDER = re.compile(r"(?:^|&&|;|\|\||\()\s*[@+-]*(?:cd|pushd)\s+([^\s;&|()]+)")
+_MOST_UNKNOWN = 4
+"""Unknown parts of a path of which the rest still tells something, and that are compared in a moment."""
 _WITH_VALUE = frozenset({"var", "var-file", "only", "except", "on-error", "parallel-builds"})
 
 
@@ -273,6 +275,8 @@ def _folders(written: str, paths: Paths) -> Iterator[tuple[str, str]]:
 
 def _fitting(pattern: str, candidates: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The paths that a pattern stands for, in order, with what stands for its first unknown part."""
+    if pattern.count("*") > _MOST_UNKNOWN:
+        return
     compiled = re.compile("([^/]*)".join(map(re.escape, pattern.split("*"))))
     for candidate in sorted(candidates):
         match = compiled.fullmatch(candidate)

@@ -12,6 +12,7 @@ from reconciler.desired.folders import DESIRED
 from reconciler.desired.packer.files import parse_template, parse_variables
 from reconciler.desired.packer.names import AUTO_VARIABLES, FOLDER_SUFFIXES, folder_of, is_legacy, may_be_legacy
 from reconciler.desired.packer.template import ReadTemplate, Setting, read_template
+from reconciler.desired.packer.variables import read_variables
 from reconciler.desired.paths import ROOT, Paths
 from reconciler.desired.proposal.invocations import Invocation, files_to_search, invocations
 from reconciler.model.declaration import PackerSettings
@@ -56,6 +57,11 @@ class Templates:
     def files(self, path: str) -> list[str]:
         """What Packer reads of a template."""
         return [path] if path in self._paths.entries else self._of_folder(path, FOLDER_SUFFIXES)
+
+    def variables(self, path: str) -> frozenset[str]:
+        """The names of a template's variables, whichever values they have. Raises UserError."""
+        parsed = (self._contents.parsed(file, parse_template) for file in self.files(path))
+        return frozenset(read_variables([block for file in parsed for block in file.body.blocks]))
 
     def read(self, path: str, packer: PackerSettings) -> ReadTemplate:
         """The facts of a template, run as an image declares it. Raises UserError."""

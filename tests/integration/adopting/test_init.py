@@ -266,6 +266,19 @@ def test_a_var_file_that_says_nothing_to_a_template_makes_no_image_of_its_own(ch
     }
 
 
+def test_a_template_whose_sources_a_var_file_decides_is_proposed_for_each(checkout: Checkout) -> None:
+    """Given a template that can't be read without a value, and two commands that each name one, both are images."""
+    template = AMI.format(label="web", region=IN_US).replace('["source.amazon-ebs.web"]', "var.sources")
+    checkout.write("web.pkr.hcl", 'variable "sources" { type = list(string) }\n' + template)
+    for name in ("live", "test"):
+        checkout.write(f"{name}.pkrvars.hcl", 'sources = ["source.amazon-ebs.web"]\n')
+    checkout.write("Makefile", "%:\n\tpacker build -var-file=$@.pkrvars.hcl web.pkr.hcl\n")
+
+    checkout.run("init", "--write")
+
+    assert list(checkout.declared()) == ["web-live", "web-test"]
+
+
 def test_nothing_is_written_over_also_where_it_is_invalid(checkout: Checkout) -> None:
     checkout.write("packer/web.pkr.hcl", AMI.format(label="web", region=IN_US))
     checkout.write("desired/web/image.yaml", "regoins: []\n")

@@ -262,6 +262,12 @@ def test_a_ci_file_that_is_no_yaml_is_read_as_text(text: str) -> None:
     found_in({".github/workflows/x.yml": text})
 
 
+def test_a_path_of_which_next_to_nothing_is_known_is_compared_in_a_moment() -> None:
+    folder = "a" * 200
+    recipe = f"all:\n\tcd {'a$(X)' * 100}b && packer build .\n\tpacker build {'a$(X)' * 100}b\n"
+    assert found_in({"Makefile": recipe, f"{folder}/web.pkr.hcl": ""}) == []
+
+
 def test_aliases_do_not_multiply_what_is_read() -> None:
     layers = "".join(f"l{n}: &l{n} [{', '.join([f'*l{n - 1}'] * 9)}]\n" for n in range(1, 30))
     (one,) = found_in({".github/workflows/x.yml": f"l0: &l0 [packer build packer]\n{layers}"})
