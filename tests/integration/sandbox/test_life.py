@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -143,10 +144,16 @@ def _mounts() -> str:
 
 
 def _descendants(pid: int) -> list[int]:
-    # A child is listed with the thread that started it.
-    lists = Path(f"/proc/{pid}/task").glob("*/children")
-    children = [int(child) for each in lists for child in each.read_text().split()]
-    return [*children, *(below for child in children for below in _descendants(child))]
+    # By each process's parent: the lists of children are a thread's, and miss some while threads end.
+    children: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            children.setdefault(parent, []).append(int(stat.parent.name))
+    found = [pid]
+    for one in found:
+        found += children.get(one, [])
+    return found[1:]
 
 
 def test_a_killed_sandbox_takes_its_instances_along(sandbox: Sandbox, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import re
-import shutil
 import subprocess
 import sys
 import threading
@@ -21,7 +20,6 @@ PROJECT = Path(__file__).parents[3]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="the sandbox needs root")
-@pytest.mark.skipif(shutil.which("packer") is None, reason="needs packer")
 def test_the_demo_tells_the_whole_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
     before = status()
 
