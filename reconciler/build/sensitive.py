@@ -12,8 +12,13 @@ import pygohcl
 from reconciler.model.fleet import Image
 from reconciler.model.template import Template
 
-# Names of variables whose values are credentials: AWS_SECRET_ACCESS_KEY, GITHUB_TOKEN, CIRCLE_TOKEN, DB_PASSWORD …
-_CREDENTIAL = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PRIVATE_KEY|API_?KEY|CREDENTIAL", re.IGNORECASE)
+# Names of variables whose values are credentials: AWS_SECRET_ACCESS_KEY, CIRCLE_TOKEN, DB_PASSWORD, and at their end
+# MYSQL_PWD, SSHPASS, BINDPW, REDISCLI_AUTH. PWD alone is the folder that one is in.
+_CREDENTIAL = re.compile(
+    r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PRIVATE_KEY|API_?KEY|CREDENTIAL"
+    r"|(?:_PWD|PASS|PW|(?:_|^)(?:AUTH|PAT|JWT|CREDS?|PSK|COOKIE)|(?:ACCESS|ACCOUNT|STORAGE|ENCRYPTION|SIGNING)_?KEY)$",
+    re.IGNORECASE,
+)
 _WHERE_IT_IS = re.compile(r"_(?:FILE|PATH|URI|URL|ENDPOINT|TTL|ARN)$", re.IGNORECASE)
 _LONG_ENOUGH = 8
 """A credential's name is a guess: `USE_TOKEN=true` must not blacken every `true`."""

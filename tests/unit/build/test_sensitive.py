@@ -70,10 +70,22 @@ def test_credentials_in_the_environment_are_known_by_their_name(tmp_path: Path) 
         "AWS_SESSION_TOKEN": "long-enough-2",
         "CIRCLE_TOKEN": "long-enough-3",
         "db_password": "long-enough-4",
+        "MYSQL_PWD": "long-enough-5",
+        "SSHPASS": "long-enough-6",
+        "LDAP_BINDPW": "long-enough-7",
+        "REDISCLI_AUTH": "long-enough-8",
+        "GITLAB_PAT": "long-enough-9",
+        "AZURE_STORAGE_KEY": "long-enough-10",
+        "TWINE_CREDS": "long-enough-11",
         "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
         "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token",
         "USE_TOKEN": "true",
         "PATH": "/usr/bin:/bin",
+        "PWD": "/home/me/work",
+        "OLDPWD": "/home/me/other",
+        "INIT_CWD": "/home/me/third",
+        "SSH_AUTH_SOCK": "/run/user/1/agent.1",
+        "MYSQL_PWD_FILE": "/run/secrets/mysql",
     }
 
-    assert values(image(), tmp_path, environment=environment) == {f"long-enough-{number}" for number in range(1, 5)}
+    assert values(image(), tmp_path, environment=environment) == {f"long-enough-{number}" for number in range(1, 12)}
