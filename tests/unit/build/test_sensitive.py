@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from reconciler.build.sensitive import secret_values
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place
@@ -58,6 +60,23 @@ def test_values_from_var_files_are_secrets(tmp_path: Path) -> None:
     files = {"a.pkrvars.hcl": 'password = "one"\nother = "x"\n', "b.pkrvars.json": '{"password": "two", "other": "x"}'}
 
     assert values(image(), tmp_path, files=files) == {"one", "two"}
+
+
+def test_values_from_a_large_var_file_are_secrets(tmp_path: Path) -> None:
+    certificate = "".join(f"line {number:05}\n" for number in range(2000))
+    text = f'other = "x"\npassword = <<EOF\n{certificate}EOF\n'
+
+    assert values(image(), tmp_path, files={"a.pkrvars.hcl": text}) == {certificate}
+
+
+@pytest.mark.parametrize("hostile", ["/* ", "$", "x\n", "["])
+def test_a_var_file_that_takes_minutes_to_parse_is_given_up_and_hides_its_lines(
+    hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.build.sensitive._READ_SECONDS", 1)
+    text = f'password = <<EOF\nhunter2-value\n{hostile * (1_000_000 // len(hostile))}'
+
+    assert "hunter2-value" in values(image(), tmp_path, files={"a.pkrvars.hcl": text})
 
 
 def test_everything_quoted_in_a_broken_var_file_is_secret(tmp_path: Path) -> None:
