@@ -102,9 +102,11 @@ def _try_in_time(post: Post, patience: Patience) -> None:
 
     def work() -> None:
         try:
-            answered.set_result(_try_once(post, patience))
+            _try_once(post, patience)
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
             answered.set_exception(error)
+        else:
+            answered.set_result(None)
 
     threading.Thread(target=work, name="announce", daemon=True).start()
     try:
