@@ -27,7 +27,7 @@ _LONG_ENOUGH = 8
 """A credential's name is a guess: `USE_TOKEN=true` must not blacken every `true`."""
 
 _READ_HERE = 16_384
-"""Characters of a var file that are read in this process. HashiCorp's parser may take minutes, and no signal ends it."""
+"""Characters of a var file that are read in this process: HashiCorp's parser may take minutes, and hears no signal."""
 _READ_SECONDS = 30
 _READ_THERE = "import json, pygohcl, sys; print(json.dumps(pygohcl.attributes_loads(sys.stdin.read())))"
 

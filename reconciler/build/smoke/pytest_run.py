@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from reconciler.build.lines import RawLine, Splitter
+from reconciler.build.lines import RawLine, Splitter, logged
 from reconciler.build.process import MOST_OUTPUT, Clock, Command, follow
 from reconciler.build.redact import LineRedactor, Redactor
 from reconciler.build.smoke.records import Began, Broken, Ended, Finished, Found, read
@@ -135,7 +135,7 @@ def _append(output: Path, log: TextIO, redact: Redactor) -> tuple[str, ...]:
     for line in _lines(output):
         shown = by_line(redact.shortened(line.text, left_out=line.left_out))
         if room > 0:
-            log.write(f"{shown}\n")
+            log.write(f"{logged(shown)}\n")
             room -= len(shown)
         else:
             left_out += 1

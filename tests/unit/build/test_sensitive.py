@@ -74,7 +74,7 @@ def test_a_var_file_that_takes_minutes_to_parse_is_given_up_and_hides_its_lines(
     hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("reconciler.build.sensitive._READ_SECONDS", 1)
-    text = f'password = <<EOF\nhunter2-value\n{hostile * (1_000_000 // len(hostile))}'
+    text = f"password = <<EOF\nhunter2-value\n{hostile * (1_000_000 // len(hostile))}"
 
     assert "hunter2-value" in values(image(), tmp_path, files={"a.pkrvars.hcl": text})
 
