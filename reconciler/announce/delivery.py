@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,7 +56,7 @@ def deliver(post: Post, patience: Patience) -> None:
         reraise=True,
     )
     try:
-        retrying(_try_once, post, patience)
+        retrying(_try_in_time, post, patience)
     except _Again as error:
         tries = int(retrying.statistics["attempt_number"])
         after = "" if tries == 1 else f" after {tries} tries"
@@ -90,10 +92,35 @@ def _pause(state: tenacity.RetryCallState, patience: Patience) -> float:
     return patience.pause(state.attempt_number)
 
 
+def _try_in_time(post: Post, patience: Patience) -> None:
+    """Try once, and give up when the time for all of it is over, wherever it is then.
+
+    In a thread, as no timeout of a connection is one of the whole: each is for the next byte. A thread that is given up
+    ends with its connection, or with this process.
+    """
+    answered: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+    def work() -> None:
+        try:
+            _try_once(post, patience)
+        except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
+            answered.set_exception(error)
+        else:
+            answered.set_result(None)
+
+    threading.Thread(target=work, name="announce", daemon=True).start()
+    try:
+        answered.result(patience.whole)
+    except concurrent.futures.TimeoutError as error:
+        raise _Again(f"no whole answer within {patience.whole:g} s") from error
+
+
 def _try_once(post: Post, patience: Patience) -> None:
     headers = {
         "Content-Type": "application/json",
         "Accept": "application/json",
+        # What is packed would have to be unpacked to be read, and may be a thousand times as large then.
+        "Accept-Encoding": "identity",
         "User-Agent": f"reconciler/{__version__}",
         **post.headers(),
     }
@@ -148,7 +175,7 @@ def retry_after(header: str | None, *, now: datetime) -> float | None:
         return float(text)
     try:
         moment = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
     if moment.tzinfo is None:
         moment = moment.replace(tzinfo=UTC)
@@ -156,14 +183,16 @@ def retry_after(header: str | None, *, now: datetime) -> float | None:
 
 
 def _reason(answer: requests.Response) -> str:
-    """The status and what the receiver says of it, on one line."""
-    try:
-        # One read of what has come: a receiver that drips its answer must not hold us up.
-        said = answer.raw.read1(_LONGEST_REASON, decode_content=True).decode("utf-8", "replace")
-    except (urllib3.exceptions.HTTPError, OSError):
-        said = ""
+    """The status and what the receiver says of it, on one line. Nothing is unpacked for that."""
+    said = ""
+    if answer.headers.get("Content-Encoding", "identity").strip().lower() == "identity":
+        try:
+            # One read of what has come: a receiver that drips its answer must not hold us up.
+            said = answer.raw.read1(_LONGEST_REASON, decode_content=False).decode("utf-8", "replace")
+        except (urllib3.exceptions.HTTPError, OSError):
+            said = ""
     line = first_line(said)
-    return f"{answer.status_code} {answer.reason or ''}".strip() + (f": {line}" if line else "")
+    return first_line(f"{answer.status_code} {answer.reason or ''}") + (f": {line}" if line else "")
 
 
 def _root(error: BaseException) -> str:

@@ -24,6 +24,8 @@ class Patience:
     tries: int = 3
     timeout: float = 10.0
     """Seconds to connect, and again to the first byte of the answer."""
+    whole: float = 30.0
+    """Seconds for all of one try. A receiver that drips its answer starts `timeout` anew with each byte."""
     base: float = 1.0
     """Seconds of the longest first pause; each further one is twice as long."""
     longest_pause: float = 30.0

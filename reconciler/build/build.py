@@ -13,6 +13,7 @@ from reconciler.build.digests import program_digest
 from reconciler.build.failure import BuildFailed
 from reconciler.build.inputs import given_variables, name_in_template, write_var_file
 from reconciler.build.journal import Journal
+from reconciler.build.lines import new_log
 from reconciler.build.machine import absent
 from reconciler.build.outcome import Outcome
 from reconciler.build.packer.binary import Binary, build_command
@@ -141,8 +142,7 @@ class Packer:
             var_files=[*map(str, place.var_files), str(private.variables)],
             only=request.image.declaration.packer.only,
         )
-        request.log.parent.mkdir(parents=True, exist_ok=True)
-        with request.log.open("w", encoding="utf-8", errors="backslashreplace") as log:
+        with new_log(request.log) as log:
             journal = Journal(
                 log, redact, version=self.binary.version, on_step=on_step, on_key_pair=request.on_key_pair
             )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from typing import BinaryIO, TextIO
 
-from reconciler.build.lines import RawLine, Splitter
+from reconciler.build.lines import RawLine, Splitter, logged
 from reconciler.build.machine_readable import Line, Reader
 from reconciler.build.outcome import Outcome, Shown, Transcript, brief
 from reconciler.build.provisioner import is_step, provisioner_of
@@ -63,12 +63,12 @@ class Journal:
         for number, raw in enumerate(_lines(stderr)):
             if number == 0:
                 self._log.write("--- stderr ---\n")
-            self._log.write(redact(self._redact.shortened(raw.text, left_out=raw.left_out)) + "\n")
+            self._log.write(logged(redact(self._redact.shortened(raw.text, left_out=raw.left_out))) + "\n")
         return self._transcript.outcome(exit_code)
 
     def _take(self, line: Line) -> None:
         for shown in self._transcript.take(line):
-            self._log.write(f"{_time(shown)} {shown}\n")
+            self._log.write(f"{_time(shown)} {logged(str(shown))}\n")
             if shown.build and shown.is_headline and is_step(shown.text, self._version):
                 self._on_step(shown.build, brief(shown.text))
             if shown.build:

@@ -10,7 +10,7 @@ from reconciler.build.inputs import inside
 from reconciler.build.machine import fault
 from reconciler.build.outcome import TAIL, Failing, Outcome
 from reconciler.build.packer.diagnosis import cause, place_of
-from reconciler.build.process import Exit
+from reconciler.build.process import MOST_OUTPUT, Exit
 from reconciler.build.protocol import BuildRequest
 from reconciler.build.provisioner import Provisioner
 from reconciler.model.errors import Place
@@ -24,7 +24,7 @@ def built(outcome: Outcome) -> bool:
 
 def failure(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
     """The error for a run after which there is no image to record."""
-    if ended.cancelled or ended.timed_out or outcome.cancelled:
+    if ended.cancelled or ended.timed_out or ended.flooded or outcome.cancelled:
         return _stopped(request, ended, outcome)
     if outcome.exit_code < 0:
         return _failed(request, ended, outcome, cause="killed", what=f"Packer died by signal {-outcome.exit_code}")
@@ -52,6 +52,10 @@ def _stopped(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFaile
     if ended.timed_out:
         what = f"build timed out after {format_duration(int(request.timeout))}"
         mend.append("if it needs longer, raise packer.timeout in image.yaml")
+    elif ended.flooded:
+        cause = "failed"
+        what = f"build was ended, {clock_time(ended.seconds)} in: it printed more than {MOST_OUTPUT >> 20} MiB"
+        mend.append("something in it prints without end; the end of the log shows what")
     else:
         what = f"build was cancelled, {clock_time(ended.seconds)} in"
     if ended.killed:

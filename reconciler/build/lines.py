@@ -1,9 +1,17 @@
-"""Output that arrives in pieces, line by line. Of an endless line only the beginning is kept in memory."""
+"""Output that arrives in pieces, line by line, and the log that is kept of it.
+
+Of an endless line only the beginning is kept in memory.
+"""
 
 from __future__ import annotations
 
 import codecs
+import os
 from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+from reconciler.model.printable import visible
 
 LONGEST = 1 << 20
 """Characters that are kept of a line. A template's script may print a file of any size as one line."""
@@ -15,6 +23,19 @@ class RawLine:
 
     text: str
     left_out: int = 0
+
+
+def new_log(path: Path) -> TextIO:
+    """A log that only its owner can read, in place of what was there: it may hold secrets that nobody knows."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    return os.fdopen(file, "w", encoding="utf-8", errors="backslashreplace")
+
+
+def logged(line: str) -> str:
+    """A line as a log has it: whoever looks at one does so on a terminal, and `cat` obeys what it reads. Tabs stay."""
+    return "\t".join(map(visible, line.split("\t")))
 
 
 class Splitter:

@@ -18,11 +18,13 @@ from reconciler.model.template import Program
 _INSTALL = "install it where reconciler runs, so that it is on PATH"
 
 # Go's own words (os/exec, syscall); what a program on the instance says of its own disk begins with a capital.
-_NOT_FOUND = re.compile(r'exec: "(?P<program>[^"]+)": executable file not found in \$PATH')
-_NOT_RUN = re.compile(r"fork/exec (?P<path>/[^:]+): (?:no such file or directory|permission denied|exec format error)")
+_NOT_FOUND = re.compile(r'exec: "(?P<program>[^"]{1,1000})": executable file not found in \$PATH')
+_NOT_RUN = re.compile(
+    r"fork/exec (?P<path>/[^:]{1,1000}): (?:no such file or directory|permission denied|exec format error)"
+)
 _SHORT_OF = re.compile(
     r"no space left on device|disk quota exceeded|read-only file system|cannot allocate memory|too many open files|"
-    r"fork/exec [^:]+: resource temporarily unavailable"
+    r"fork/exec [^:]{1,1000}: resource temporarily unavailable"
 )
 # The words of both SDKs for that nobody said who one is; Packer says so before anything is started.
 _NOBODY = re.compile(

@@ -35,6 +35,9 @@ Packer's clean-up after SIGTERM is not limited by Packer. It waits for the insta
 hold that; killed earlier, Packer leaves a running instance behind, which costs more than the wait.
 """
 
+MOST_OUTPUT = 512 << 20
+"""Bytes that a process may print before it is ended: a build with Packer's own log, and of hours, has a tenth."""
+
 _POLL = 0.05
 _PIECE = 1 << 16
 
@@ -56,6 +59,8 @@ class Exit:
     seconds: float
     cancelled: bool = False
     timed_out: bool = False
+    flooded: bool = False
+    """It printed without end."""
     killed: bool = False
     """It outlasted the grace after SIGTERM. What it had created may still exist."""
 
@@ -70,12 +75,14 @@ def follow(
     cancelled: threading.Event,
     grace: float = GRACE,
     clock: Clock = time.monotonic,
+    most: int = MOST_OUTPUT,
 ) -> Exit:
     """Run a process to its end and hand over what it prints on stdout, piece by piece, as it appears.
 
     Both files are created, readable by their owner only; they must not exist. stderr has a file of its own: a line of
     it that came between two halves of a line on stdout would destroy an artifact's record. The process and all its
-    group get SIGTERM when `cancelled` is set or after `timeout` seconds, and SIGKILL `grace` seconds later.
+    group get SIGTERM when `cancelled` is set, after `timeout` seconds, or after `most` bytes of output, and SIGKILL
+    `grace` seconds later.
 
     Raises:
         UserError: the program cannot be started.
@@ -93,6 +100,8 @@ def follow(
                     stop.request(cancelled=True)
                 elif clock() - started >= timeout:
                     stop.request(timed_out=True)
+                elif os.fstat(out.fileno()).st_size + os.fstat(err.fileno()).st_size > most:
+                    stop.request(flooded=True)
                 stop.enforce()
                 if not behind:
                     _pause(cancelled, stopping=stop.since is not None)
@@ -106,6 +115,7 @@ def follow(
         seconds=clock() - started,
         cancelled=stop.cancelled,
         timed_out=stop.timed_out,
+        flooded=stop.flooded,
         killed=stop.killed,
     )
 
@@ -151,12 +161,13 @@ class _Stop:
     def __init__(self, process: subprocess.Popen[bytes], *, clock: Clock, grace: float) -> None:
         self._process, self._clock, self._grace = process, clock, grace
         self.since: float | None = None
-        self.cancelled = self.timed_out = self.killed = False
+        self.cancelled = self.timed_out = self.flooded = self.killed = False
 
-    def request(self, *, cancelled: bool = False, timed_out: bool = False) -> None:
+    def request(self, *, cancelled: bool = False, timed_out: bool = False, flooded: bool = False) -> None:
         """Ask the process to end. Only the first request counts."""
         if self.since is None:
             self.since, self.cancelled, self.timed_out = self._clock(), cancelled, timed_out
+            self.flooded = flooded
             _signal_group(self._process, signal.SIGTERM)
 
     def enforce(self) -> None:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from base64 import b64encode
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import quote, quote_plus
 
+from reconciler.build.encoded import Encoded, Span, broken, encoded, merged
 from reconciler.build.machine_readable import escape
 
 REDACTED = "<redacted>"
@@ -45,6 +45,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     # scheme://user:password@host. Not from the scheme's beginning: in a line of 100 kB without a blank, looking for one
     # at every letter took 20 s.
     (re.compile(r"(?<=[A-Za-z0-9+.-]://)[^\s/@'\"]+@"), f"{REDACTED}@"),
+    # The same where the password keeps a slash. A colon before a port and a path is none before a password.
+    (re.compile(r"(?<=[A-Za-z0-9+.-]://)[^\s/@'\":]{0,200}:(?![0-9]{1,5}(?:/|\Z))[^\s@'\"]{1,300}@"), f"{REDACTED}@"),
     # aws_secret_access_key = …, "SecretAccessKey": "…", AWS_SESSION_TOKEN=…
     (
         re.compile(
@@ -56,6 +58,8 @@ _SHAPES: tuple[tuple[re.Pattern[str], str], ...] = (
     # An access key id with its secret beside it, as in a credentials report: the secrets have 40 characters.
     (re.compile(r"\b((?:AKIA|ASIA)[A-Z0-9]{16}[\s,:;|]+)[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+])"), rf"\1{REDACTED}"),
     (re.compile(r"(?i)\b(authorization['\"]?\s*[:=]\s*['\"]?(?:bearer|basic|token)\s+)[^\s'\"]+"), rf"\1{REDACTED}"),
+    # A JSON Web Token: three parts in base64, of which the first two are JSON objects.
+    (re.compile(r"(?<![A-Za-z0-9_.-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{2,}\.[A-Za-z0-9_-]*"), REDACTED),
     (re.compile(r"\b(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{30,}|CCIPAT_[A-Za-z0-9_]{20,})"), REDACTED),
 )
 
@@ -67,11 +71,13 @@ class Redactor:
     secrets: re.Pattern[str] | None
     longest: int = _LONGEST_SHAPE
     """How many characters a secret may have."""
+    encoded: Encoded = field(default_factory=lambda: Encoded((), ()))
 
     def __call__(self, text: str) -> str:
         """The text without secrets. Applying it twice changes nothing more."""
         if self.secrets is not None:
-            text = self.secrets.sub(REDACTED, text)
+            plain = (match.span() for match in self.secrets.finditer(text))
+            text = _replaced(text, merged((*plain, *self.encoded.spans(text))))
         text = _PEM.sub(REDACTED, text).replace(MASKED, REDACTED)
         for shape, replacement in _SHAPES:
             text = shape.sub(replacement, text)
@@ -93,8 +99,9 @@ class Redactor:
 
     def _straddling(self, text: str, end: int) -> int | None:
         """Where a secret begins that goes on after `end`; None if there is none."""
-        found = (match for pattern in self._patterns() for match in pattern.finditer(text))
-        return next((match.start() for match in found if match.start() < end < match.end()), None)
+        plain = (match.span() for pattern in self._patterns() for match in pattern.finditer(text))
+        spans = (*plain, *self.encoded.spans(text))
+        return next((start for start, behind in spans if start < end < behind), None)
 
     def _patterns(self) -> Iterator[re.Pattern[str]]:
         if self.secrets is not None:
@@ -106,12 +113,14 @@ class Redactor:
 def redactor(secrets: Iterable[str]) -> Redactor:
     """A redactor for these values. Each line of a value counts by itself, for scripts print keys line by line."""
     wholes: set[str] = set()
+    texts: set[str] = set()
     alone: set[str] = set()
     for secret in secrets:
         for part in {secret, *secret.splitlines()}:
             stripped = part.strip()
             if len(stripped) >= SHORT:
                 wholes |= _spellings(stripped)
+                texts.add(stripped)
             elif stripped:
                 alone.add(stripped)
     # Longest first, so that a secret that begins with another one is replaced whole.
@@ -119,8 +128,19 @@ def redactor(secrets: Iterable[str]) -> Redactor:
     if alone:
         either = "|".join(re.escape(text) for text in sorted(alone, key=lambda text: (-len(text), text)))
         patterns.append(rf"(?<![^\s\"'=]){'(?:' + either + ')'}(?![^\s\"',;])")
-    longest = max((_LONGEST_SHAPE, *map(len, wholes)))
-    return Redactor(re.compile("|".join(patterns)) if patterns else None, longest)
+    # In JSON a byte may take six characters.
+    longest = max((_LONGEST_SHAPE, *map(len, wholes), *(6 * len(text.encode("utf-8", "replace")) for text in texts)))
+    spelled = (form for text in texts for form in _spellings_in_text(text))
+    return Redactor(re.compile("|".join(patterns)) if patterns else None, longest, encoded(texts, spelled=spelled))
+
+
+def _replaced(text: str, spans: Iterable[Span]) -> str:
+    """The text with each span of it replaced. They come in order."""
+    parts, at = [], 0
+    for start, end in spans:
+        parts += [text[at:start], REDACTED]
+        at = end
+    return "".join([*parts, text[at:]])
 
 
 def _spellings(secret: str) -> set[str]:
@@ -133,7 +153,7 @@ def _spellings(secret: str) -> set[str]:
 
 
 def _spellings_in_text(secret: str) -> set[str]:
-    r"""A secret as it stands, and as it looks in JSON, in a shell's quotes, a URL, an HTTP Basic header or a manifest.
+    r"""A secret as it stands, and as it looks in JSON, in a shell's quotes and in a URL.
 
     Go writes `<`, `>` and `&` in JSON as `\u003c` and so on. In a URL's path a blank is `%20`; in a form, and by HCL's
     `urlencode`, it is `+`. The digits may be of either case.
@@ -148,12 +168,13 @@ def _spellings_in_text(secret: str) -> set[str]:
         *(secret.replace("'", quoted) for quoted in _QUOTES_IN_SHELL),
         *in_urls,
         *(_HEX.sub(lambda code: code[0].lower(), url) for url in in_urls),
-        b64encode(raw).decode("ascii"),
     }
 
 
 class LineRedactor:
     """Redacts output that comes line by line: a private key is seen as such although its lines come one at a time.
+
+    So is a secret whose base64, or which itself, was broken into lines.
 
     The lines of builds that run at once are mixed, so each build is followed by itself.
     """
@@ -161,6 +182,8 @@ class LineRedactor:
     def __init__(self, redact: Redactor) -> None:
         self._redact = redact
         self._inside: dict[str, int] = {}
+        self._broken = broken(redact.encoded)
+        self._expected: dict[str, frozenset[str]] = {}
 
     def __call__(self, line: str, *, build: str = "") -> str:
         """One line without secrets. `build` is the build that printed it."""
@@ -168,8 +191,14 @@ class LineRedactor:
         if left:
             end = _PEM_END.search(line)
             self._inside[build] = 0 if end else left - 1
-            return REDACTED + self._redact(line[end.end() :]) if end else REDACTED
+            return REDACTED + self._without(line[end.end() :], build) if end else REDACTED
         begins = list(_PEM_BEGIN.finditer(line))
         if begins and _PEM_END.search(line, begins[-1].end()) is None:
             self._inside[build] = _PEM_LINES
-        return self._redact(line)
+        return self._without(line, build)
+
+    def _without(self, line: str, build: str) -> str:
+        shown = self._redact(line)
+        spans, expected = self._broken.spans(shown, self._expected.get(build, frozenset()))
+        self._expected[build] = expected
+        return _replaced(shown, merged(spans)) if spans else shown

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
@@ -12,11 +15,21 @@ import pygohcl
 from reconciler.model.fleet import Image
 from reconciler.model.template import Template
 
-# Names of variables whose values are credentials: AWS_SECRET_ACCESS_KEY, GITHUB_TOKEN, CIRCLE_TOKEN, DB_PASSWORD …
-_CREDENTIAL = re.compile(r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PRIVATE_KEY|API_?KEY|CREDENTIAL", re.IGNORECASE)
+# Names of variables whose values are credentials: AWS_SECRET_ACCESS_KEY, CIRCLE_TOKEN, DB_PASSWORD, and at their end
+# MYSQL_PWD, SSHPASS, BINDPW, REDISCLI_AUTH. PWD alone is the folder that one is in.
+_CREDENTIAL = re.compile(
+    r"SECRET|TOKEN|PASSWORD|PASSWD|PASSPHRASE|PRIVATE_KEY|API_?KEY|CREDENTIAL"
+    r"|(?:_PWD|PASS|PW|(?:_|^)(?:AUTH|PAT|JWT|CREDS?|PSK|COOKIE)|(?:ACCESS|ACCOUNT|STORAGE|ENCRYPTION|SIGNING)_?KEY)$",
+    re.IGNORECASE,
+)
 _WHERE_IT_IS = re.compile(r"_(?:FILE|PATH|URI|URL|ENDPOINT|TTL|ARN)$", re.IGNORECASE)
 _LONG_ENOUGH = 8
 """A credential's name is a guess: `USE_TOKEN=true` must not blacken every `true`."""
+
+_READ_HERE = 16_384
+"""Characters of a var file that are read in this process: HashiCorp's parser may take minutes, and hears no signal."""
+_READ_SECONDS = 30
+_READ_THERE = "import json, pygohcl, sys; print(json.dumps(pygohcl.attributes_loads(sys.stdin.read())))"
 
 _ENV_IN_DEFAULT = re.compile(r"\benv[\s(]+[`\"']([A-Za-z_][A-Za-z0-9_]*)[`\"']")
 
@@ -70,14 +83,35 @@ def _automatic_var_files(template: Template, export: Path) -> Iterator[Path]:
 def _from_var_file(path: Path, sensitive: set[str]) -> Iterator[str]:
     text = path.read_text(encoding="utf-8", errors="replace")
     try:
-        values = json.loads(text) if path.suffix == ".json" else pygohcl.attributes_loads(text)
+        values = json.loads(text) if path.suffix == ".json" else _attributes(text)
     except (ValueError, RecursionError, pygohcl.HCLParseError, pygohcl.HCLInternalError, pygohcl.UnknownFunctionError):
         # Packer will say what is wrong with the file, quoting lines of it: all that is quoted there counts as secret.
         yield from re.findall(r'"((?:[^"\\]|\\.)*)"', text)
+        if "<<" in text:
+            yield from text.splitlines()
         return
     if isinstance(values, dict):
         for name in sensitive & values.keys():
             yield from _texts(values[name])
+
+
+def _attributes(text: str) -> object:
+    """What an HCL var file sets. Raises ValueError or what pygohcl raises."""
+    if len(text) <= _READ_HERE:
+        return pygohcl.attributes_loads(text)
+    try:
+        ran = subprocess.run(
+            [sys.executable, "-P", "-c", _READ_THERE],
+            env={"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONUTF8": "1"},
+            input=text.encode("utf-8", "replace"),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            timeout=_READ_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ValueError("it takes too long to read") from error
+    return json.loads(ran.stdout)
 
 
 def _texts(value: object) -> Iterator[str]:

@@ -16,6 +16,10 @@ class CommandTimedOut(Transient):
     """The command did not end in time, and was ended. Later commands run."""
 
 
+class AnsweredTooMuch(Transient):
+    """The command printed more than anybody reads, and was ended. Later commands run."""
+
+
 @dataclass(frozen=True)
 class Ran:
     """What a command left. `status` is its exit code, 255 where a signal ended it (OpenSSH tells no more)."""
@@ -36,5 +40,6 @@ class Shell(Protocol):
         Raises:
             ConnectionLost: the instance or its SSH is gone.
             CommandTimedOut: it takes longer than `timeout`.
+            AnsweredTooMuch: it prints without end.
             Terminal: the test was cancelled meanwhile.
         """

@@ -1,6 +1,21 @@
-"""Text that steers no terminal: whoever names a file or prints in a build would else write on it what they like."""
+"""Text that steers nothing: whoever names a file or prints in a build would else write what they like.
+
+On a terminal that is an escape sequence; at a git host a reference, which closes an issue or calls a team.
+"""
 
 from __future__ import annotations
+
+import re
+
+# What hosts look for: `#1`, `GH-1`, `!1` of GitLab; `@team`, not within a word, as an e-mail address is no mention;
+# and an address, which may be one of an issue.
+_REFERENCE = re.compile(
+    r"(?P<sign>#|(?<![A-Za-z0-9_])!)(?=[0-9])|(?P<issue>\bGH-)(?=[0-9])|(?<![A-Za-z0-9_`])(?P<mention>@)(?=[A-Za-z0-9])"
+    r"|(?P<address>://|\bwww\.)(?=[^\s])",
+    re.IGNORECASE,
+)
+_IN_JSON = re.compile(r"#(?=[0-9])|(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])")
+_ADDRESS = re.compile(r"https?://[^\s@#]{1,2000}")
 
 
 def visible(text: str) -> str:
@@ -11,3 +26,18 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> str:
     """The same of a text of several lines, whose ends stay."""
     return "\n".join(map(visible, text.split("\n")))
+
+
+def inert(text: str) -> str:
+    """The text with a blank in every reference, mention and address, which no host takes for one then."""
+    return _REFERENCE.sub(r"\g<0> ", text)
+
+
+def inert_address(text: str) -> str:
+    """The text as it is where it is an address and nothing else, which somebody gave to be followed; else inert."""
+    return text if _ADDRESS.fullmatch(text) else inert(text)
+
+
+def inert_json(text: str) -> str:
+    """The same JSON, with the signs of references and mentions written as escapes. They stand in strings alone."""
+    return _IN_JSON.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)

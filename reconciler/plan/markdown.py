@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from reconciler.model.plan import Plan, PlannedImage
-from reconciler.model.printable import visible
+from reconciler.model.printable import inert, visible
 from reconciler.plan import words
 
 
@@ -60,9 +60,9 @@ def code(line: str) -> str:
 
 
 def escape(text: str) -> str:
-    """Text that Markdown takes for text."""
+    """Text that Markdown takes for text, and a host for no reference: it looks for those when escapes are gone."""
     # The name of an invalid image may be anything that a folder can be called.
-    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", " ".join(visible(text).split()))
+    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", inert(" ".join(visible(text).split())))
 
 
 def _node(name: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
+from reconciler.model.printable import inert, inert_address, inert_json
 from reconciler.plan.difference.words import commit_lines
 from reconciler.plan.smoke_words import lines as smoke_lines
 from reconciler.plan.smoke_words import outcome, texts
@@ -49,8 +50,8 @@ def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> s
     failed = smoke_lines(failure.smoke_test)[1:] if failure.smoke_test is not None else ()
     more = [f"{len(failed) - _MOST_TESTS} more failed."] if len(failed) > _MOST_TESTS else []
     body = [
-        f"{failure.what}.",
-        *failed[:_MOST_TESTS],
+        inert(f"{failure.what}."),
+        *map(inert, failed[:_MOST_TESTS]),
         *more,
         f"Attempt {failure.attempts}; the next not before {failure.retry_after}.",
     ]
@@ -103,7 +104,8 @@ def verified_tag(image: str, kept: str, build: Build) -> str:
 
 def failure_tag(image: str, failure: Failure) -> str:
     """The tag's message of a build that failed."""
-    lines = [f"{image} {failure.build}: failed", "", "status: failed", f"built: {failure.build[:16]}", failure.what]
+    lines = [f"{image} {failure.build}: failed", "", "status: failed", f"built: {failure.build[:16]}"]
+    lines.append(inert(failure.what))
     return "\n".join([*lines, "", _record(failure.model_dump(mode="json", exclude_defaults=True)), ""])
 
 
@@ -114,13 +116,15 @@ def verdict_tag_name(image: str, build_id: str, *, overruled: Verdict | None = N
 
 def verdict_tag(image: str, build_id: str, verdict: Verdict) -> str:
     """The tag's message: the verdict for people, then as JSON."""
-    lines = [f"{image} {build_id}: {verdict.status}", "", f"by: {verdict.by}", f"evidence: {verdict.evidence}"]
+    said = [f"by: {inert(verdict.by)}", f"evidence: {inert_address(verdict.evidence)}"]
+    lines = [f"{image} {build_id}: {verdict.status}", "", *said]
     return "\n".join([*lines, "", _record(verdict.model_dump(mode="json")), ""])
 
 
 def verdict_commit(image: str, build_id: str, verdict: Verdict) -> str:
     """The message of a commit that records a verdict."""
-    body = [f"{verdict.status.capitalize()} by {verdict.by}.", f"Evidence: {verdict.evidence}"]
+    by, evidence = inert(verdict.by), inert_address(verdict.evidence)
+    body = [f"{verdict.status.capitalize()} by {by}.", f"Evidence: {evidence}"]
     trailers = [
         f"Reconciler-Image: {image}",
         f"Reconciler-Build: {build_id}",
@@ -131,7 +135,7 @@ def verdict_commit(image: str, build_id: str, verdict: Verdict) -> str:
 
 def undelivered_commit(image: str, undelivered: Iterable[Undelivered]) -> str:
     """The message of a commit that records what could not be announced, or that everything now was."""
-    body = [f"{one.to} was not told that {one.build} is {one.event}: {one.why}" for one in undelivered]
+    body = [inert(f"{one.to} was not told that {one.build} is {one.event}: {one.why}") for one in undelivered]
     subject = f"{image}: announcements not delivered" if body else f"{image}: no announcement is outstanding"
     return _message(subject, body or ["Nothing is left to be told."], [f"Reconciler-Image: {image}"])
 
@@ -148,10 +152,10 @@ def sentence(reason: Reason) -> str:
     if reason.files is not None:
         more = len(reason.files) - _MOST_FILES
         named = ", ".join(reason.files[:_MOST_FILES]) + (f" and {more} more" if more > 0 else "")
-        return f"{named or 'inputs'} changed ({reason.was} → {reason.now})."
+        return inert(f"{named or 'inputs'} changed ({reason.was} → {reason.now}).")
     if reason.code == "new":
         return "First build."
-    return f"{reason.code}: {reason.was or 'nothing'} → {reason.now or 'nothing'}."
+    return inert(f"{reason.code}: {reason.was or 'nothing'} → {reason.now or 'nothing'}.")
 
 
 def _reason_trailers(reasons: Iterable[Reason]) -> list[str]:
@@ -183,7 +187,7 @@ def _inside(build: Build, difference: Difference | None) -> list[str]:
             f"{result[0].upper()}{result[1:]}." if build.smoke_test.status == "skipped" else f"Smoke test: {result}."
         )
         told += [f"F{line[1:]}." for line in texts(build.smoke_test.findings)]
-    return told
+    return [*map(inert, told)]
 
 
 def _build_record(build: Build) -> str:
@@ -191,7 +195,7 @@ def _build_record(build: Build) -> str:
 
 
 def _record(value: object) -> str:
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False)
+    return inert_json(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
 
 
 def _message(subject: str, body: Iterable[str], trailers: Iterable[str]) -> str:

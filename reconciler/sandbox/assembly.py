@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -38,13 +39,16 @@ def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, par
     traffic = Traffic()
     traffic.install()
 
-    proxy = Proxy(directory)
+    token = secrets.token_urlsafe()
+    proxy = Proxy(directory, token=token)
     proxy.start()
     parts.callback(proxy.stop)
-    endpoint = Endpoint()
+    endpoint = Endpoint(token)
     endpoint.start()
     parts.callback(endpoint.stop)
-    control = Control(catalogue=upstream, instances=instances, storage=storage, traffic=traffic, bases=bases)
+    control = Control(
+        token=token, catalogue=upstream, instances=instances, storage=storage, traffic=traffic, bases=bases
+    )
     control.start()
     parts.callback(control.stop)
     return {
@@ -52,6 +56,7 @@ def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, par
         "environment": _environment(proxy),
         "endpoint": endpoint.url,
         "control": control.url,
+        "token": token,
     }
 
 

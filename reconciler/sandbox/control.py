@@ -13,22 +13,26 @@ from typing import Any
 from reconciler.model.errors import UserError
 from reconciler.sandbox import ec2, permissions
 from reconciler.sandbox.catalogue import Catalogue, Publisher
-from reconciler.sandbox.endpoint import POLL_SECONDS
+from reconciler.sandbox.endpoint import POLL_SECONDS, is_from_a_program, is_same
 from reconciler.sandbox.instances import Instances
 from reconciler.sandbox.storage import Chain, Storage
 from reconciler.sandbox.traffic import Fault, Traffic
 
 Lever = Callable[[dict[str, Any]], object]
 
+_MOST_ASKED = 1 << 20
+"""Bytes of a request."""
+
 
 class Control(ThreadingHTTPServer):
-    """Answers `POST /<lever>` with JSON in and out. 400 carries a UserError's text."""
+    """Answers `POST /<lever>` with JSON in and out, to whoever bears the token. 400 carries a UserError's text."""
 
     daemon_threads = True
 
     def __init__(
         self,
         *,
+        token: str,
         catalogue: Catalogue,
         instances: Instances,
         storage: Storage,
@@ -36,6 +40,7 @@ class Control(ThreadingHTTPServer):
         bases: Mapping[str, Chain],
     ) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
+        self.token = token
         self._bases = bases
         self._catalogue = catalogue
         self._instances = instances
@@ -98,8 +103,16 @@ class _Handler(BaseHTTPRequestHandler):
     server: Control
 
     def do_POST(self) -> None:
+        port, offered = self.server.server_address[1], self.headers.get("Authorization", "")
+        if not is_same(offered, f"Bearer {self.server.token}") or not is_from_a_program(self.headers, port):
+            self._answer(403, {"what": "the sandbox does not answer this", "mend": []})
+            return
+        length = self.headers.get("Content-Length", "0")
+        if not (length.isascii() and length.isdigit() and int(length) <= _MOST_ASKED):
+            self._answer(413, {"what": f"a lever is asked for in {_MOST_ASKED} bytes at most", "mend": []})
+            return
+        asked = json.loads(self.rfile.read(int(length)) or b"{}")
         lever = self.server.levers.get(self.path)
-        asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or b"{}")
         if lever is None:
             self._answer(404, {"what": f"no such lever: {self.path}", "mend": []})
             return

@@ -29,13 +29,15 @@ class Sandbox:
     """A running sandbox.
 
     `environment` is what a client exports to be inside; `endpoint` is for those that want AWS_ENDPOINT_URL instead.
+    Both hold the sandbox's token: whoever has it may be root of this machine.
     """
 
     directory: Path
     pid: int
-    environment: dict[str, str]
-    endpoint: str
+    environment: dict[str, str] = field(repr=False)
+    endpoint: str = field(repr=False)
     control: str
+    token: str = field(repr=False)
     process: subprocess.Popen[bytes] | None = field(default=None, repr=False, compare=False)
 
     def publish(
@@ -158,7 +160,11 @@ class Sandbox:
             os.close(watch)
 
     def _pull(self, lever: str, asked: dict[str, object] | None = None) -> Any:
-        request = urllib.request.Request(f"{self.control}{lever}", data=json.dumps(asked or {}).encode())  # noqa: S310  our own loopback URL
+        request = urllib.request.Request(  # noqa: S310  our own loopback URL
+            f"{self.control}{lever}",
+            data=json.dumps(asked or {}).encode(),
+            headers={"Authorization": f"Bearer {self.token}"},
+        )
         try:
             with _opener.open(request) as answer:
                 return json.load(answer)

@@ -47,7 +47,7 @@ class Instances:
 
     def start(self, instance_id: str, *, address: str | None) -> None:
         """Start an instance; an SSH client can connect when this returns."""
-        machine = Machine(self._storage.mount_disk(instance_id), system=self._storage.system)
+        machine = Machine(self._storage.mount_disk(instance_id))
         machine.say(f"sandbox: {instance_id} starts")
         logins = Logins(machine, public_key=self._keys[instance_id])
         self._running[instance_id] = _Running(machine, address, logins)
@@ -69,7 +69,7 @@ class Instances:
         self._storage.keep_image(place, base)
         self._storage.add_disk(place, place)
         try:
-            machine = Machine(self._storage.mount_disk(place), system=self._storage.system)
+            machine = Machine(self._storage.mount_disk(place))
             try:
                 inside = machine.command(["env", "-i", *_ROOTS_OWN, "/bin/sh", "-ec", command])
                 ran = subprocess.run(

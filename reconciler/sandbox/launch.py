@@ -6,6 +6,7 @@ Light to import: neither moto nor asyncssh is loaded here.
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -107,8 +108,11 @@ def _told_plainly(directory: Path) -> Iterator[None]:
 
 
 def _new_log(directory: Path) -> BinaryIO:
+    """A new log that only its owner can read; an old one is gone."""
     with _told_plainly(directory):
-        return (directory / LOG).open("wb")
+        path = directory / LOG
+        path.unlink(missing_ok=True)
+        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
 
 
 def _alive(directory: Path) -> Sandbox | None:
@@ -130,6 +134,7 @@ def _sandbox(directory: Path, ready: dict[str, Any]) -> Sandbox:
         environment=ready["environment"],
         endpoint=ready["endpoint"],
         control=ready["control"],
+        token=ready["token"],
     )
 
 
@@ -147,4 +152,6 @@ def _read(path: Path) -> dict[str, Any] | None:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
+    except PermissionError as error:
+        raise UserError(f"the sandbox of {path.parent} is another user's", mend="it is root's: use sudo") from error
     return content if isinstance(content, dict) else None

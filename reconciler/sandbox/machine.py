@@ -1,10 +1,10 @@
 """One running instance: its disk mounted, and processes of its own that end with it.
 
-The instance has its own process, hostname and IPC namespaces. So `kill`, `pkill` and `reboot` inside it
-reach nothing on the host, and stopping it ends everything it ever started. The network is the host's: apt needs it.
-Nor does /proc tell of the host: every process starts with an environment of ours, and process 1 has the sandbox's own
-Debian as its root. Not the instance's root, as then it would not be a chroot to systemctl, which would try to start
-what it now leaves alone.
+The instance has its own mount, process, hostname and IPC namespaces. So `kill`, `pkill` and `reboot` inside it
+reach nothing on the host, no mount leads to the host's files, and stopping it ends everything it ever started. The
+network is the host's: apt needs it. Nor does /proc tell of the host: every process starts with an environment of ours,
+and process 1 has an empty folder as its root, in which the instance's disk is mounted. Not that disk, as then it would
+not be a chroot to systemctl, which would try to start what it now leaves alone.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,12 +23,43 @@ from reconciler.sandbox import kernel
 HOST_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 """For finding nsenter and the like on the host. Whatever starts in an instance starts with it, and root can read it."""
 
-# Process 1 of the instance. It collects orphans, and ends, with the instance, when our end of its stdin closes,
-# even if we were killed. `mount -n`, as mount would note what it did in the host's /run.
+_DISK = "i"
+"""Where the instance's disk is mounted in the root of its mount table."""
+
+# Process 1 of the instance. It ends, with the instance, when our end of its stdin closes, even if we were killed; the
+# kernel collects orphans where nobody listens for SIGCHLD. The host's root is mounted nowhere that the instance could
+# reach, where a mere chroot is left by another one. In Python, and not a shell's, as no program is there from there on.
 _INIT = """
-mount -n -t proc proc "$1/proc" && mount -n -o bind,ro "$1/proc/sys" "$1/proc/sys" && hostname instance && echo up
-exec 3>/dev/null
-exec chroot "$2" /usr/bin/env -i /bin/sh -c '/bin/cat >&3; exit'
+import ctypes, os, signal, socket, sys
+libc = ctypes.CDLL(None, use_errno=True)
+
+def call(name, *arguments):
+    if getattr(libc, name)(*arguments) != 0:
+        sys.exit(f"{name}: {os.strerror(ctypes.get_errno())}")
+
+def mount(source, target, kind=None, flags=0, options=None):
+    call("mount", source, target, kind, ctypes.c_ulong(flags), options)
+
+READ_ONLY, REMOUNT, BIND, RECURSIVE, DETACH = 0x1, 0x20, 0x1000, 0x4000, 0x2
+os.chdir(sys.argv[1])
+mount(b"proc", b"proc", b"proc")
+mount(b"proc/sys", b"proc/sys", None, BIND)
+mount(None, b"proc/sys", None, REMOUNT | BIND | READ_ONLY)
+empty = b"/tmp"
+mount(b"sandbox", empty, b"tmpfs", 0, b"mode=0755")
+disk = os.path.join(empty, sys.argv[2].encode())
+os.mkdir(disk)
+mount(b".", disk, None, BIND | RECURSIVE)
+mount(None, empty, None, REMOUNT | READ_ONLY)
+os.chdir(empty)
+call("pivot_root", b".", b".")
+call("umount2", b".", DETACH)
+os.chdir("/")
+socket.sethostname("instance")
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+os.write(1, b"up\\n")
+while os.read(0, 4096):
+    pass
 """
 
 # What would reach past the instance to the host: its clock, its kernel's modules, its network, its power button.
@@ -49,16 +81,16 @@ _LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "f
 class Machine:
     """A started instance."""
 
-    def __init__(self, root: Path, *, system: Path) -> None:
-        """Start the instance whose disk is mounted on `root`. `system` is the Debian that all stand on."""
+    def __init__(self, root: Path) -> None:
+        """Start the instance whose disk is mounted on `root`."""
         self.root = root
         _furnish(root)
         self._init = subprocess.Popen(
             [
-                *("unshare", "--pid", "--uts", "--ipc", "--fork", "--kill-child"),
-                *("sh", "-c", _INIT, "sh", str(root), str(system)),
+                *("unshare", "--mount", "--pid", "--uts", "--ipc", "--fork", "--kill-child"),
+                *(sys.executable, "-I", "-S", "-c", _INIT, str(root), _DISK),
             ],
-            env=HOST_ENVIRONMENT,
+            env={},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -82,9 +114,9 @@ class Machine:
         """Return the arguments that run `arguments` inside the instance, from its root folder."""
         who = ["--clear-groups"] if uid == 0 else ["--reuid", str(uid), "--regid", str(gid), "--init-groups"]
         return [
-            *("nsenter", "--target", str(self._pid), "--pid", "--uts", "--ipc", "--"),
             *("setpriv", "--bounding-set", _KEPT_FROM_INSTANCES, "--"),
-            *("chroot", str(self.root)),
+            *("nsenter", "--target", str(self._pid), "--mount", "--pid", "--uts", "--ipc"),
+            *(f"--root=/proc/{self._pid}/root/{_DISK}", f"--wd=/proc/{self._pid}/root/{_DISK}", "--"),
             *("setpriv", *who, "--"),
             *arguments,
         ]

@@ -11,10 +11,7 @@ from reconciler.model.errors import UserError
 
 # And the package that each is in, on Debian and Ubuntu.
 _NEEDED = {
-    "chroot": "coreutils",
     "cp": "coreutils",
-    "hostname": "hostname",
-    "mount": "mount",
     "nsenter": "util-linux",
     "openssl": "openssl",  # signs the proxy's certificates
     "setpriv": "util-linux",

@@ -1,12 +1,14 @@
 """The HTTPS proxy through which clients reach AWS without a word of it in their settings.
 
-moto's own, with two changes: what is not AWS passes through untouched, so that `git clone https://…` and the like
-work beside it; and each sandbox has an authority of its own, in its folder. The one that moto ships, with its key, is
-everybody's, and says too little of itself for Python 3.13, which refuses it.
+moto's own, with three changes: what is not AWS passes through untouched, so that `git clone https://…` and the like
+work beside it; each sandbox has an authority of its own, in its folder, as the one that moto ships, with its key, is
+everybody's, and says too little of itself for Python 3.13, which refuses it; and it serves whoever has the sandbox's
+token, as the password of its URL.
 """
 
 from __future__ import annotations
 
+import base64
 import logging
 import re
 import shutil
@@ -20,7 +22,7 @@ from pathlib import Path
 from moto.moto_proxy.certificate_creator import CertificateCreator
 from moto.moto_proxy.proxy3 import ProxyRequestHandler
 
-from reconciler.sandbox.endpoint import POLL_SECONDS
+from reconciler.sandbox.endpoint import POLL_SECONDS, is_same
 
 # moto logs a line a call, whatever the level of the program.
 logging.getLogger("MOTO_PROXY").setLevel(logging.ERROR)
@@ -29,6 +31,7 @@ _AWS = re.compile(r"(^|\.)(amazonaws\.com(\.cn)?|api\.aws)$")
 _CHECK_IP = "checkip.amazonaws.com"
 """Where Packer asks for its own address (`temporary_security_group_source_public_ip`)."""
 _CHUNK = 64 * 1024
+_USER = "sandbox"
 _P256 = ("-pkeyopt", "ec_paramgen_curve:P-256")
 _AUTHORITY = """\
 [req]
@@ -68,11 +71,14 @@ class Proxy(ThreadingHTTPServer):
     request_queue_size = 128  # the default is 5, and a controller asks for many regions at once
     daemon_threads = True
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, token: str) -> None:
         """Keep certificates in `directory`. The openssl command signs them.
 
         `ca_bundle` is the sandbox's authority, for those that speak to AWS alone; `authorities` holds the system's too.
         """
+        self._token = token
+        pair = base64.b64encode(f"{_USER}:{token}".encode()).decode("ascii")
+        self.login = f"Basic {pair}"
         self._certificates = directory / "certificates"
         self._certificates.mkdir(exist_ok=True)
         self.ca_bundle = directory / "ca.crt"
@@ -85,7 +91,7 @@ class Proxy(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """What HTTPS_PROXY is set to."""
-        return f"http://127.0.0.1:{self.server_address[1]}"
+        return f"http://{_USER}:{self._token}@127.0.0.1:{self.server_address[1]}"
 
     def start(self) -> None:
         """Serve from a thread."""
@@ -101,6 +107,23 @@ class Proxy(ThreadingHTTPServer):
 
 
 class _Handler(ProxyRequestHandler):
+    server: Proxy
+
+    def parse_request(self) -> bool:
+        if not super().parse_request():
+            return False
+        if isinstance(self.connection, ssl.SSLSocket):  # inside of a tunnel that was let through
+            return True
+        if is_same(self.headers.get("Proxy-Authorization", ""), self.server.login):
+            return True
+        self.send_response(407)
+        self.send_header("Proxy-Authenticate", f'Basic realm="{_USER}"')
+        self.send_header("Content-Length", "0")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        return False
+
     def do_CONNECT(self) -> None:  # noqa: N802  http.server's name for it
         host, _, port = self.path.rpartition(":")
         if _AWS.search(host):

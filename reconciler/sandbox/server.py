@@ -68,8 +68,10 @@ async def _serve(directory: Path, *, system: Path) -> None:
 
 
 def _write(path: Path, content: object) -> None:
-    """Write a file that is either whole or not there."""
+    """Write a file that is either whole or not there, and that only its owner can read: the token is in it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".draft")
-    draft.write_text(json.dumps(content, indent=2))
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        json.dump(content, file, indent=2)
     draft.replace(path)

@@ -41,11 +41,6 @@ class Storage:
         self._images: dict[str, Chain] = {}
         self._disks: dict[str, Chain] = {}
 
-    @property
-    def system(self) -> Path:
-        """The root that all stand on. It can't be written."""
-        return self._mounted_on / _SYSTEM
-
     def close(self) -> None:
         """Unmount the tmpfs and remove the folder it was mounted on."""
         os.chdir("/")

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from reconciler.build.process import Clock
-from reconciler.build.shell import CommandTimedOut, ConnectionLost, Ran
+from reconciler.build.shell import AnsweredTooMuch, CommandTimedOut, ConnectionLost, Ran
 from reconciler.build.smoke.client_config import ALIAS, CONNECT_SECONDS, ClientConfig
+from reconciler.build.smoke.exchange import exchange
 from reconciler.build.smoke.ssh_words import Refusal, no_command, refusal
 from reconciler.model.errors import Terminal, UserError
 
@@ -29,6 +30,10 @@ _HOLD = f"echo {_READY.decode()} && exec cat >/dev/null"
 
 _ATTEMPT_SECONDS = 3.0 * CONNECT_SECONDS
 """ConnectTimeout does not cover all of it: a server that accepts and is then silent may take this long."""
+_MOST_SAID = 1 << 16
+"""Bytes that are read of a greeting, and of what the client complains of. A server may have it print anything."""
+_MOST_KEPT = 16 << 20
+"""Bytes that a client's complaints may take on the disk before the connection counts as lost."""
 _POLL = 0.1
 _SSH_FAILED = 255
 
@@ -77,11 +82,11 @@ class Connection:
         printed = self._greeting(master)
         if _READY in printed:
             return None
-        in_time = master.poll() is not None
+        silent = master.poll() is None and len(printed) < _MOST_SAID
         self.close()
-        if not in_time:
+        if silent:
             return Refusal("silent", f"{self._party.where} accepts the connection, and is silent then")
-        said = self._complaints.read_text(encoding="utf-8", errors="replace")
+        said = self._said()
         if master.returncode == _SSH_FAILED:
             return refusal(said, where=self._party.where, user=self._party.user)
         text = printed.decode(errors="replace") or said
@@ -90,12 +95,13 @@ class Connection:
     @property
     def lost(self) -> bool:
         """Whether the connection that was opened is gone."""
+        if self._master is not None and self._complaints.stat().st_size > _MOST_KEPT:
+            self.close()
         return self._master is None or self._master.poll() is not None
 
     def why_lost(self) -> Refusal:
         """Why it is gone, as the client says."""
-        said = self._complaints.read_text(encoding="utf-8", errors="replace")
-        return refusal(said, where=self._party.where, user=self._party.user)
+        return refusal(self._said(), where=self._party.where, user=self._party.user)
 
     def run(self, command: str, *, input: bytes = b"", timeout: float) -> Ran:  # noqa: A002 - as Shell has it
         """Run a command; see `Shell.run`."""
@@ -112,7 +118,7 @@ class Connection:
         process = self._start("-o", "ControlPath=none", command="exit 0", stderr=subprocess.PIPE)
         try:
             ended = self._until_ended(process, given=b"", timeout=timeout)
-        except CommandTimedOut:
+        except (CommandTimedOut, AnsweredTooMuch):
             return Refusal("silent", f"{self._party.where} does not answer a second login")
         if ended.status != _SSH_FAILED:
             return None
@@ -123,12 +129,18 @@ class Connection:
         if self._master is not None:
             _end(self._master)
 
+    def _said(self) -> str:
+        """The end of what the client complained of."""
+        with self._complaints.open("rb") as file:
+            file.seek(max(0, self._complaints.stat().st_size - _MOST_SAID))
+            return file.read(_MOST_SAID).decode("utf-8", "replace")
+
     def _greeting(self, master: subprocess.Popen[bytes]) -> bytes:
         """What it printed until it was connected, had ended, or took too long."""
         printed, until = b"", self._clock() + _ATTEMPT_SECONDS
         if master.stdout is None:  # it was asked for
             raise AssertionError
-        while _READY not in printed and self._clock() < until:
+        while _READY not in printed and len(printed) < _MOST_SAID and self._clock() < until:
             self._check_cancelled()
             if select.select([master.stdout], [], [], _POLL)[0]:
                 piece = os.read(master.stdout.fileno(), 1 << 12)
@@ -140,19 +152,15 @@ class Connection:
         return printed
 
     def _until_ended(self, process: subprocess.Popen[bytes], *, given: bytes, timeout: float) -> Ran:
-        until, first = self._clock() + timeout, True
+        until = self._clock() + timeout
+
+        def check() -> None:
+            self._check_cancelled()
+            if self._clock() >= until:
+                raise CommandTimedOut(f"no answer within {timeout:g} s")
+
         try:
-            while True:
-                self._check_cancelled()
-                try:
-                    # Tried again it goes on where it was; what is to be written is handed over once.
-                    stdout, stderr = process.communicate(given if first else None, timeout=_POLL)
-                except subprocess.TimeoutExpired as error:
-                    first = False
-                    if self._clock() >= until:
-                        raise CommandTimedOut(f"no answer within {timeout:g} s") from error
-                else:
-                    return Ran(process.returncode, stdout, stderr)
+            return exchange(process, given, check=check, poll=_POLL)
         finally:
             _end(process)
 

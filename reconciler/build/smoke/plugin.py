@@ -8,17 +8,23 @@ from __future__ import annotations
 import io
 import os
 import signal
+import subprocess
 from collections.abc import Generator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from testinfra.backend.base import BaseBackend, CommandResult
 
+from reconciler.build.shell import AnsweredTooMuch
 from reconciler.build.smoke.broken import broken, last_line
+from reconciler.build.smoke.exchange import exchange
 from reconciler.build.smoke.records import FINDING, LIMIT, Began, Ended, Finished, Found, Record, line
 from reconciler.build.smoke.wording import cut, one_line
 
 _DETAILS = 20_000
+_POLL = 10.0
+"""Seconds between two looks at nothing: the time of all of it is limited as a whole."""
 
 
 class Reporter:
@@ -111,6 +117,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     if limit:
         signal.alarm(limit)
     hosts = str(early_config.known_args_namespace.hosts)
+    BaseBackend.run_local = _run_local
     reporter = Reporter(_take_stdout(), hosts.partition("?")[0])
     early_config.pluginmanager.register(reporter, "reconciler-reporter")
     try:
@@ -118,6 +125,20 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     except Exception as error:
         reporter.broken_at_the_start(error, root=early_config.rootpath)
         raise
+
+
+def _run_local(backend: BaseBackend, command: str, *arguments: str) -> CommandResult:
+    """In place of testinfra's own, which takes all that an instance answers into memory."""
+    line = backend.encode(backend.quote(command, *arguments))
+    pipe = subprocess.PIPE
+    with subprocess.Popen(line, shell=True, stdin=pipe, stdout=pipe, stderr=pipe) as process:  # noqa: S602  as testinfra
+        try:
+            ran = exchange(process, b"", check=lambda: None, poll=_POLL)
+        except AnsweredTooMuch as error:
+            pytest.fail(f"`{cut(command)}`: {error.what}", pytrace=False)
+        finally:
+            process.kill()  # no error if it has ended
+    return backend.result(ran.status, line, ran.stdout, ran.stderr)
 
 
 def _take_stdout() -> io.TextIOBase:

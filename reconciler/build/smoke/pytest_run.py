@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
-from reconciler.build.process import Clock, Command, follow
+from reconciler.build.lines import RawLine, Splitter, logged
+from reconciler.build.process import MOST_OUTPUT, Clock, Command, follow
 from reconciler.build.redact import LineRedactor, Redactor
 from reconciler.build.smoke.records import Began, Broken, Ended, Finished, Found, read
 from reconciler.build.smoke.watch import Watch
@@ -16,6 +17,10 @@ from reconciler.model.printable import visible
 
 TAIL = 20
 """Lines of output that are shown of a failure."""
+
+_MOST_LOGGED = 8 << 20
+"""Characters of output that the log holds; a failed test shows all that it was answered."""
+_PIECE = 1 << 16
 
 _GRACE = 20.0
 """Seconds after SIGTERM for the `keeper`, which needs less: killed, it would leave behind what it is there to end."""
@@ -33,7 +38,7 @@ class PytestRun:
         finished: pytest's exit code, if the run came to its end.
         code: The process's exit code, negative for a signal.
         timed_out: It took too long.
-        lost: Why there was no use in going on: the instance is gone.
+        lost: Why there was no use in going on: the instance is gone, or says more than anybody reads.
         tail: The last lines of its output.
     """
 
@@ -72,9 +77,9 @@ def run_pytest(
             clock=clock,
         )  # fmt: skip
     tail = _append(stderr, log, redact)
+    lost = f"the tests printed more than {MOST_OUTPUT >> 20} MiB" if ended.flooded else watch.found
     return replace(
-        records.so_far(), code=ended.code, timed_out=ended.timed_out and watch.found is None, lost=watch.found,
-        tail=tail,
+        records.so_far(), code=ended.code, timed_out=ended.timed_out and lost is None, lost=lost, tail=tail
     )  # fmt: skip
 
 
@@ -123,13 +128,27 @@ class _Records:
 
 
 def _append(output: Path, log: TextIO, redact: Redactor) -> tuple[str, ...]:
-    """Append the output to the log, without its secrets; returns its last lines."""
+    """Append the beginning of the output to the log, without its secrets; returns its last lines."""
     tail: deque[str] = deque(maxlen=TAIL)
     by_line = LineRedactor(redact)
-    with output.open(encoding="utf-8", errors="replace", newline="\n") as lines:
-        for line in lines:
-            shown = by_line(line.rstrip("\r\n"))
-            log.write(f"{shown}\n")
-            if shown.strip():
-                tail.append(visible(shown.rstrip()))
+    room, left_out = _MOST_LOGGED, 0
+    for line in _lines(output):
+        shown = by_line(redact.shortened(line.text, left_out=line.left_out))
+        if room > 0:
+            log.write(f"{logged(shown)}\n")
+            room -= len(shown)
+        else:
+            left_out += 1
+        if shown.strip():
+            tail.append(visible(shown.rstrip()))
+    if left_out:
+        log.write(f"… ({left_out} more lines)\n")
     return tuple(tail)
+
+
+def _lines(output: Path) -> Iterator[RawLine]:
+    splitter = Splitter()
+    with output.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield from splitter.feed(piece)
+    yield from splitter.close()

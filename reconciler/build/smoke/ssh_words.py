@@ -13,16 +13,18 @@ Kind = Literal["refused", "silent", "unreachable", "denied", "no-command", "chan
 
 _HERE = re.compile(
     r"Bad configuration option|bad configuration options|Bad owner or permissions|No user exists for uid"
-    r"|UNPROTECTED PRIVATE KEY FILE|Load key .*: |too long for Unix domain socket|Cannot allocate memory"
+    r"|UNPROTECTED PRIVATE KEY FILE|Load key .{0,1000}?: |too long for Unix domain socket|Cannot allocate memory"
     r"|Too many open files|error while loading shared libraries"
 )
 _UNREACHABLE = re.compile(r"Network is unreachable|Cannot assign requested address|Address family not supported")
 
 _CHANGED = re.compile(r"REMOTE HOST IDENTIFICATION HAS CHANGED|Host key verification failed")
 _FINGERPRINT = re.compile(r"\bSHA256:[A-Za-z0-9+/]{43}")
-_DENIED = re.compile(r"Permission denied \(([^)]*)\)|Too many authentication failures")
+_DENIED = re.compile(r"Permission denied \(([^)]{0,1000})\)|Too many authentication failures")
 _REFUSED = re.compile(r"Connection refused")
-_SILENT = re.compile(r"timed out|No route to host|Host is down|Could not resolve|Timeout, server \S+ not responding")
+_SILENT = re.compile(
+    r"timed out|No route to host|Host is down|Could not resolve|Timeout, server \S{1,300} not responding"
+)
 _LONGEST = 160
 
 

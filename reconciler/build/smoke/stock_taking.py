@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from reconciler.build.lines import logged
 from reconciler.build.process import Clock
 from reconciler.build.shell import CommandTimedOut, Ran, Shell
 from reconciler.build.smoke.connection import CANCELLED
@@ -32,7 +33,7 @@ def take_stock(session: Session, take_inventory: TakeInventory) -> tuple[Invento
     except ReconcilerError as error:
         if session.cancelled.is_set():
             raise Terminal(CANCELLED) from error
-        session.log.write(f"{session.redact(str(error))}\n")
+        session.log.write("".join(f"{logged(line)}\n" for line in session.redact(str(error)).split("\n")))
         if session.connection.lost and (state := gone(session.request.alive)) is not None:
             return None, f"the instance was {state} while its inventory was taken"
         return None, f"the inventory could not be taken: {session.redact(error.what)}"

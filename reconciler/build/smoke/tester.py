@@ -9,8 +9,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TextIO
 
+from reconciler.build.lines import logged, new_log
 from reconciler.build.process import Clock
 from reconciler.build.redact import redactor
 from reconciler.build.smoke.client_config import CONNECT_SECONDS, written
@@ -69,7 +69,7 @@ class SshTester:
             pause=session.cancelled.wait,
         )
         if why is not None:
-            session.log.write(f"{why}\n")
+            session.log.write(f"{logged(why)}\n")
             return _Findings((), None, why, self.clock())
         parts = tuple(_tests(session))
         at = self.clock()
@@ -103,7 +103,7 @@ class SshTester:
                 config=config,
                 connection=parts.enter_context(closing(connection)),
                 environment=environment,
-                log=parts.enter_context(_log(request.log)),
+                log=parts.enter_context(new_log(request.log)),
                 redact=redactor((request.private_key.read_text(encoding="utf-8"), *request.secrets)),
                 listener=listener,
                 cancelled=cancelled,
@@ -135,7 +135,8 @@ class _Findings:
             why=self.why,
             findings=tuple(found for part in judged for found in part.findings),
         )
-        request.log.with_suffix(".xml").write_text(document(request.image, self.parts, why=self.why), encoding="utf-8")
+        with new_log(request.log.with_suffix(".xml")) as junit:
+            junit.write(document(request.image, self.parts, why=self.why))
         tail = next((part.tail for part in judged if not part.passed and part.tail), ())
         return Tested(result, self.inventory, request.log, tail)
 
@@ -178,10 +179,3 @@ def _tests(session: Session) -> Iterator[tuple[str, Judged]]:
 def _check_cancelled(session: Session) -> None:
     if session.cancelled.is_set():
         raise Terminal(CANCELLED)
-
-
-@contextmanager
-def _log(path: Path) -> Iterator[TextIO]:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", errors="backslashreplace") as log:
-        yield log

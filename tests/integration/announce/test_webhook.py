@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+import gzip
 import json
 import socket
 import ssl
 import threading
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -99,6 +101,53 @@ def test_a_receiver_that_never_answers_is_given_up(receiver: Receiver, patience:
 
     with pytest.raises(Transient, match=r"after 2 tries: no answer within 0\.05 s"):
         webhook(receiver.url, dataclasses.replace(patience, timeout=0.05, tries=2)).announce(news)
+
+
+@pytest.mark.parametrize(
+    "begun", [b"", b"HTTP/1.1 ", b"HTTP/1.1 500 x\r\n", b"HTTP/1.1 500 x\r\nContent-Length: 9\r\n\r\n"]
+)
+def test_a_receiver_that_drips_is_given_up_when_its_time_is_over(
+    begun: bytes, patience: Patience, news: Announcement
+) -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            there, _ = server.accept()
+            with there, suppress(OSError):
+                there.sendall(begun)
+                while not over.wait(0.02):
+                    there.sendall(b"x")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        try:
+            with pytest.raises(Transient) as caught:
+                webhook(url, dataclasses.replace(patience, timeout=10, whole=0.5, tries=1)).announce(news)
+        finally:
+            over.set()
+            dripping.join()
+
+    # Of an answer that has begun the reason is what has come of it.
+    assert caught.value.what.endswith(("was not told: no whole answer within 0.5 s", "was not told: 500 x: x"))
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "deflate", "identity, gzip", "br"])
+def test_a_packed_reason_is_not_unpacked(
+    encoding: str, receiver: Receiver, patience: Patience, news: Announcement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bomb = gzip.compress(bytes(30_000_000))
+    receiver.answers(400, headers={"Content-Encoding": encoding}, body=bomb)
+    unpacked: list[object] = []
+    monkeypatch.setattr("urllib3.response._get_decoder", unpacked.append)
+
+    with pytest.raises(Terminal) as caught:
+        webhook(receiver.url, patience).announce(news)
+
+    assert caught.value.what.endswith("refuses: 400 Bad Request")
+    assert receiver.received[0].headers["accept-encoding"] == "identity"
+    assert unpacked == []
 
 
 def test_a_slow_receiver_is_heard_in_the_end(receiver: Receiver, patience: Patience, news: Announcement) -> None:

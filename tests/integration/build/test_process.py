@@ -55,6 +55,15 @@ def test_output_is_handed_over_in_full_and_kept_for_the_owner_only(run: Follow, 
     assert {stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("stdout", "stderr")} == {0o600}
 
 
+@pytest.mark.parametrize("script", ["exec yes", "exec yes >&2"])
+def test_a_process_that_prints_without_end_is_ended(run: Follow, script: str) -> None:
+    ended = run(script, ignore, most=1 << 20)
+
+    assert ended.flooded
+    assert not ended.timed_out
+    assert ended.code == -15
+
+
 def test_it_runs_in_the_given_environment_and_in_a_session_of_its_own(run: Follow) -> None:
     pieces: list[bytes] = []
 

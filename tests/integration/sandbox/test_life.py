@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import os
 import select
@@ -195,7 +196,8 @@ def test_what_is_not_aws_passes_through_the_proxy(sandbox: Sandbox) -> None:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     proxy = urlsplit(sandbox.environment["HTTPS_PROXY"])
     tunnel = http.client.HTTPConnection(str(proxy.hostname), proxy.port)
-    tunnel.set_tunnel("127.0.0.1", server.server_port)
+    pair = base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode()
+    tunnel.set_tunnel("127.0.0.1", server.server_port, {"Proxy-Authorization": f"Basic {pair}"})
     tunnel.request("GET", "/")
     answer = tunnel.getresponse().read()
     tunnel.close()

@@ -23,6 +23,8 @@ NOW = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
         ("Sun, 22 Nov 2026 10:00:00 GMT", 0.0),
         ("-5", None),
         ("soon", None),
+        ("Sun, 22 Nov 99999999999999999999 10:16:30 GMT", None),
+        ("Sun, 22 Nov 2026 10:16:30 +99999999999999", None),
         ("٣", None),
         ("", None),
         (None, None),

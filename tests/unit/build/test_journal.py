@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from io import StringIO
+import stat
+from io import BytesIO, StringIO
+from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from reconciler.build.journal import Journal
+from reconciler.build.lines import new_log
 from reconciler.build.redact import redactor
 from reconciler.model.constraint import Version
 
@@ -63,3 +68,29 @@ def test_an_error_in_place_of_a_key_pair_names_none() -> None:
     refused = "1764356259,,ui,error,==> w: Error creating temporary keypair: UnauthorizedOperation\n"
 
     assert key_pairs(BEFORE + refused) == []
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters=",\r\n\\")))
+def test_a_log_steers_no_terminal_and_keeps_what_is_printable_and_tabs(text: str) -> None:
+    log = StringIO()
+    journal = Journal(log, redactor(()), version=OLD, on_step=lambda *_: None)
+    journal.feed(f"1764356257,,ui,message,    w: [{text}]\n{text}\n".encode())
+    journal.close(0, stderr=BytesIO(f"[{text}]\n".encode()))
+
+    written = log.getvalue()
+    assert all(one.isprintable() or one in "\t\n" for one in written)
+    if all(one.isprintable() or one == "\t" for one in text):
+        assert written.count(f"[{text}]\n") == 2
+
+
+def test_a_log_is_its_owners_only_whatever_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "logs" / "web.log"
+    path.parent.mkdir()
+    path.write_text("of an earlier run")
+    path.chmod(0o644)
+
+    with new_log(path) as log:
+        log.write("a lone surrogate: \udc80")
+
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert path.read_text() == "a lone surrogate: \\udc80"

@@ -131,6 +131,13 @@ def test_no_artifact_points_to_the_selection(request_: BuildRequest) -> None:
     assert error.mend == ("check packer.only: the template has amazon-ebs.web",)
 
 
+def test_a_build_that_prints_without_end_says_so(request_: BuildRequest) -> None:
+    error = failure(request_, Exit(-15, 72.0, flooded=True), Outcome(-15))
+
+    assert error.cause == "failed"
+    assert error.what == "build was ended, 1:12 in: it printed more than 512 MiB"
+
+
 def test_a_build_past_its_time_names_the_setting(request_: BuildRequest) -> None:
     error = failure(request_, Exit(-9, 5400.0, timed_out=True, killed=True), Outcome(-9, tail=("Waiting for SSH",)))
 

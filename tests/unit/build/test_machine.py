@@ -10,6 +10,7 @@ import pytest
 from reconciler.build.judge import failure
 from reconciler.build.machine import absent, fault, found
 from reconciler.build.outcome import Failing, Outcome
+from reconciler.build.packer.diagnosis import cause
 from reconciler.build.process import Exit
 from reconciler.build.protocol import BuildRequest
 from reconciler.build.provisioner import Provisioner
@@ -161,3 +162,12 @@ def test_a_fault_of_the_machine_does_not_count(request_: BuildRequest, outcome: 
 def test_what_was_stopped_was_stopped_whatever_it_said(request_: BuildRequest, ended: Exit) -> None:
     outcome = Outcome(1, errors=("write /tmp/x: no space left on device",))
     assert failure(request_, ended, outcome).cause in ("cancelled", "timed-out")
+
+
+@pytest.mark.parametrize("unit", ["fork/exec /", 'exec: "', "dial tcp ", "a", "\n", ": ", "on x line 1 "])
+def test_what_others_print_without_end_is_read_once(unit: str, tmp_path: Path) -> None:
+    # Looked through anew from each of its beginnings, this text took ten seconds.
+    text = unit * (64_000 // len(unit))
+
+    assert fault([text], export=tmp_path) is None
+    assert "\n" not in cause([text])

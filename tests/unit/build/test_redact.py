@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -13,6 +16,7 @@ from reconciler.build.redact import LONGEST_SHOWN, LineRedactor, redactor
 # No time limits: the machine may be busy.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
+JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1g"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nabcdef==\n-----END RSA PRIVATE KEY-----"
 
 
@@ -37,6 +41,136 @@ def test_redacting_twice_is_redacting_once(text: str) -> None:
 )
 def test_a_secret_is_found_as_json_urls_and_headers_spell_it(spelled: str) -> None:
     assert redactor(['p"ss w\\rd'])(f"<{spelled}>") == "<<redacted>>"
+
+
+# As they are made: any text, none of it part of what stands around it.
+SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=6, max_size=90)
+AROUND = st.binary(max_size=5)
+
+
+def packed(raw: bytes, *, urlsafe: bool, padded: bool, width: int, end: str) -> str:
+    text = (base64.urlsafe_b64encode if urlsafe else base64.b64encode)(raw).decode()
+    text = text if padded else text.rstrip("=")
+    return end.join(text[at : at + width] for at in range(0, len(text), width)) if width else text
+
+
+def left(secret: str, text: str) -> list[str]:
+    """What is left of a secret's base64 in a text whose lines were joined, at whatever alignment: its pieces of six."""
+    shown = re.sub(r"\\[rn]|\s", "", text).replace("-", "+").replace("_", "/").replace("<redacted>", "\0")
+    pieces = []
+    for shift in range(3):
+        whole = base64.b64encode(bytes(shift) + secret.encode()).decode().rstrip("=")
+        own = whole[(8 * shift + 5) // 6 : 8 * (shift + len(secret.encode())) // 6]
+        pieces += [own[at : at + 6] for at in range(len(own) - 5)]
+    return [piece for piece in pieces if piece in shown]
+
+
+WAYS = st.fixed_dictionaries(
+    {
+        "urlsafe": st.booleans(),
+        "padded": st.booleans(),
+        "width": st.sampled_from([0, 20, 64, 76]),
+        "end": st.sampled_from(["\n", "\r\n", "\n    ", "\\n", "\\r\\n"]),
+    }
+)
+
+
+@unhurried
+@given(SECRETS, AROUND, AROUND, WAYS)
+def test_a_secret_is_found_in_base64_at_any_alignment_in_any_alphabet_and_in_lines_of_any_width(
+    secret: str, before: bytes, after: bytes, way: dict[str, Any]
+) -> None:
+    text = packed(before + secret.encode() + after, **way)
+
+    assert left(secret, redactor([secret])(f"auth: {text}.")) == []
+
+
+@unhurried
+@given(SECRETS, AROUND, WAYS, st.sampled_from(["", "    ", "\t"]))
+def test_a_secret_in_base64_is_found_although_its_lines_come_one_at_a_time(
+    secret: str, before: bytes, way: dict[str, Any], indent: str
+) -> None:
+    lines = packed(before + secret.encode(), **{**way, "end": "\n"}).splitlines()
+    redact = LineRedactor(redactor([secret]))
+
+    shown = [redact(f"{indent}{line}") for line in lines]
+
+    # A part of seven at the end of a line is not known for one.
+    assert [piece for piece in left(secret, "".join(shown)) if all(piece not in line[-7:] for line in shown)] == []
+
+
+@unhurried
+@given(st.text(st.characters(codec="ascii", categories=["L", "N", "P", "S"]), min_size=4, max_size=40), st.data())
+def test_a_secret_is_found_in_a_url_whatever_of_it_is_escaped(secret: str, data: st.DataObject) -> None:
+    escaped = data.draw(st.lists(st.sampled_from(["as it is", "%{:02x}", "%{:02X}"]), min_size=len(secret)))
+    spelled = "".join(
+        one if how == "as it is" and one != "%" else how.replace("as it is", "%{:02X}").format(ord(one))
+        for one, how in zip(secret, escaped, strict=False)
+    )
+
+    assert redactor([secret])(f"https://example.org/?t={spelled}&u=1") == "https://example.org/?t=<redacted>&u=1"
+
+
+@unhurried
+@given(SECRETS, st.sampled_from(["what has to be", "every character"]))
+def test_a_secret_is_found_in_json_whatever_of_it_is_escaped(secret: str, escaped: str) -> None:
+    units = secret.encode("utf-16-be")
+    every = "".join(f"\\u{units[at] << 8 | units[at + 1]:04x}" for at in range(0, len(units), 2))
+    spelled = every if escaped == "every character" else json.dumps(secret)[1:-1].replace("/", "\\/")
+
+    assert redactor([secret])(f'{{"t": "{spelled}"}}') == '{"t": "<redacted>"}'
+
+
+@pytest.mark.parametrize("width", [7, 10, 19])
+def test_a_secret_that_is_broken_into_lines_is_found(width: int) -> None:
+    secret = "correct-horse-battery-staple"
+    lines = [secret[at : at + width] for at in range(0, len(secret), width)]
+
+    assert redactor([secret])("\n".join(lines)) == "<redacted>"
+    assert redactor([secret])("\\n".join(lines)) == "<redacted>"
+
+
+def test_a_secret_that_is_broken_into_lines_is_found_although_they_come_one_at_a_time() -> None:
+    redact = LineRedactor(redactor(["correct-horse-battery-staple"]))
+    lines = [("a", "see: correct-horse-"), ("b", "other"), ("a", "battery-s"), ("a", "taple is it"), ("a", "taple")]
+
+    shown = [redact(line, build=build) for build, line in lines]
+
+    assert shown == ["see: <redacted>", "other", "<redacted>", "<redacted> is it", "taple"]
+
+
+def test_a_basic_login_is_found_with_whatever_user() -> None:
+    for user in ("", "a", "me", "bot", "x-access-token", "admin@example.org"):
+        login = base64.b64encode(f"{user}:hunter2-value".encode()).decode()
+        shown = redactor(["hunter2-value"])(f"curl -H 'Proxy-Authorization: x {login}'")
+        assert left("hunter2-value", shown) == []
+        assert shown.endswith("<redacted>'")
+
+
+def test_what_is_found_in_a_text_that_is_not_ascii_is_taken_out_where_it_stands() -> None:
+    packed_twice = " é ".join([base64.b64encode(b"hunter2-value").decode()] * 2)
+
+    assert redactor(["hunter2-value"])(f"é {packed_twice} é") == "é <redacted> é <redacted> é"
+
+
+@unhurried
+@given(st.integers(0, 60))
+def test_no_half_of_a_secret_in_base64_is_left_where_a_line_is_cut(offset: int) -> None:
+    secret = "hunter2-and-a-long-tail"
+    redact = redactor([secret])
+    text = "." * (LONGEST_SHOWN - offset) + base64.b64encode(f"me:{secret}".encode()).decode() + "." * 5000
+
+    assert left(secret, redact(redact.shortened(text))) == []
+
+
+@pytest.mark.parametrize(
+    "line", [" \t", "\n", "\\n", "%41", "eyJ", "eyJ-", "eyJaaaaaaaa.eyJ", "-----BEGIN ", "a://", "QUJD"]
+)
+def test_a_megabyte_of_what_encodings_are_made_of_is_read_once(line: str) -> None:
+    # Looked through anew from each of its characters, it would take hours.
+    text = line * (1_000_000 // len(line))
+
+    assert redactor(["hunter2value", PEM])(text) is not None
 
 
 @pytest.mark.parametrize(
@@ -127,6 +261,9 @@ def test_a_short_secret_is_replaced_only_where_it_stands_alone() -> None:
         ("Authorization: Bearer abc.def-1", "Authorization: Bearer <redacted>"),
         (f"key: {PEM} end", "key: <redacted> end"),
         ("token ghp_" + "a1" * 18, "token <redacted>"),
+        (f"Cookie: session={JWT}; a=b", "Cookie: session=<redacted>; a=b"),
+        (f'{{"id_token":"{JWT}"}}', '{"id_token":"<redacted>"}'),
+        ("https://me:p/ss@example.org/x", "https://<redacted>@example.org/x"),
     ],
 )
 def test_what_has_the_shape_of_a_secret_is_replaced(text: str, shown: str) -> None:
@@ -139,6 +276,7 @@ def test_what_has_the_shape_of_a_secret_is_replaced(text: str, shown: str) -> No
         "AMI: ami-2ac40ac508b14a185",
         "AKIAIOSFODNN7EXAMPLE is not authorized",
         "https://example.org/a@b",
+        "https://example.org:8443/a@b",
         "commit 3f9c2aa0123456789012345678901234567890ab",
         "-----BEGIN CERTIFICATE-----",
     ],

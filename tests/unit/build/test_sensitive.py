@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from reconciler.build.sensitive import secret_values
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place
@@ -60,6 +62,23 @@ def test_values_from_var_files_are_secrets(tmp_path: Path) -> None:
     assert values(image(), tmp_path, files=files) == {"one", "two"}
 
 
+def test_values_from_a_large_var_file_are_secrets(tmp_path: Path) -> None:
+    certificate = "".join(f"line {number:05}\n" for number in range(2000))
+    text = f'other = "x"\npassword = <<EOF\n{certificate}EOF\n'
+
+    assert values(image(), tmp_path, files={"a.pkrvars.hcl": text}) == {certificate}
+
+
+@pytest.mark.parametrize("hostile", ["/* ", "$", "x\n", "["])
+def test_a_var_file_that_takes_minutes_to_parse_is_given_up_and_hides_its_lines(
+    hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("reconciler.build.sensitive._READ_SECONDS", 1)
+    text = f"password = <<EOF\nhunter2-value\n{hostile * (1_000_000 // len(hostile))}"
+
+    assert "hunter2-value" in values(image(), tmp_path, files={"a.pkrvars.hcl": text})
+
+
 def test_everything_quoted_in_a_broken_var_file_is_secret(tmp_path: Path) -> None:
     assert values(image(), tmp_path, files={"a.pkrvars.hcl": 'password = "one"\nother = "x'}) == {"one"}
 
@@ -70,10 +89,22 @@ def test_credentials_in_the_environment_are_known_by_their_name(tmp_path: Path) 
         "AWS_SESSION_TOKEN": "long-enough-2",
         "CIRCLE_TOKEN": "long-enough-3",
         "db_password": "long-enough-4",
+        "MYSQL_PWD": "long-enough-5",
+        "SSHPASS": "long-enough-6",
+        "LDAP_BINDPW": "long-enough-7",
+        "REDISCLI_AUTH": "long-enough-8",
+        "GITLAB_PAT": "long-enough-9",
+        "AZURE_STORAGE_KEY": "long-enough-10",
+        "TWINE_CREDS": "long-enough-11",
         "AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE",
         "AWS_WEB_IDENTITY_TOKEN_FILE": "/var/run/token",
         "USE_TOKEN": "true",
         "PATH": "/usr/bin:/bin",
+        "PWD": "/home/me/work",
+        "OLDPWD": "/home/me/other",
+        "INIT_CWD": "/home/me/third",
+        "SSH_AUTH_SOCK": "/run/user/1/agent.1",
+        "MYSQL_PWD_FILE": "/run/secrets/mysql",
     }
 
-    assert values(image(), tmp_path, environment=environment) == {f"long-enough-{number}" for number in range(1, 5)}
+    assert values(image(), tmp_path, environment=environment) == {f"long-enough-{number}" for number in range(1, 12)}

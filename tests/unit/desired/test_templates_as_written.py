@@ -381,6 +381,12 @@ HOSTILE = {
     "signs": "a = " + "-" * 500_000 + "1\n",
     "dots": "a = b" + ".c" * 300_000 + "\n",
     "indexes": "a = b" + "[0]" * 300_000 + "\n",
+    "splats": "a = b" + "[*]" * 300_000 + "\n",
+    "members of a splat": "a = b.*" + ".c" * 300_000 + "\n",
+    # Below the size up to which the mistake was put into HashiCorp's words, which took it a hundred seconds.
+    "comments that begin again": "a = 1 " + "/* " * 33_000,
+    "dollars in a text": 'a = "' + "$" * 99_000,
+    "dollars in a heredoc": "a = <<EOF\n" + "$" * 99_000,
     "conditions": "a = " + "b ? c : " * 100_000 + "d\n",
 }
 

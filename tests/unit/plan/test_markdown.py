@@ -75,3 +75,15 @@ def test_no_name_breaks_out_of_its_cell(
     assert row.split("**")[0] == "| "
     details = row.rpartition(" | ")[2].removesuffix(" |")
     assert re.fullmatch(r"(`[^`]+`(<br>)?|<br>)*", details)
+
+
+pieces = st.sampled_from([*"#@!1aG-H:/w. \\`", "://", "www.", "GH-1"])
+
+
+@given(text=st.lists(pieces).map("".join))
+def test_text_in_markdown_is_no_reference_mention_or_address(text: str) -> None:
+    # A host looks for them when Markdown has taken its escapes away.
+    seen = re.sub(r"\\([\\`*_\[\]<>|~&])", r"\1", markdown.escape(text))
+
+    acts = r"#[0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_`])@[A-Za-z0-9]|://\S|\bwww\.\S"
+    assert re.search(acts, seen, re.IGNORECASE) is None

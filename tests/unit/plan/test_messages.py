@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
-from reconciler.model.lockfile import Build, FailedTest, Failure, Reason, SmokeTestResult, Verified
+from reconciler.model.lockfile import (
+    Build,
+    FailedTest,
+    Failure,
+    Reason,
+    SmokeTestResult,
+    Undelivered,
+    Verdict,
+    Verified,
+)
 from reconciler.plan.backoff import next_failure
 from reconciler.plan.difference.inventories import difference
 from reconciler.plan.messages import (
@@ -22,6 +32,9 @@ from reconciler.plan.messages import (
     sbom_tag_name,
     sentence,
     tag_name,
+    undelivered_commit,
+    verdict_commit,
+    verdict_tag,
     verified_commit,
     verified_tag,
 )
@@ -208,6 +221,53 @@ def test_a_tags_message_is_for_people_and_holds_the_whole_record(built: Make) ->
 def test_the_record_is_found_whatever_is_in_it(built: Make, text: str, name: str) -> None:
     build = a_build(built, Reason(code="inputs-changed", was=text, now="}\n{\n}", files=(name,)))
     assert Build.model_validate_json(record_in(build_tag("web", build)) or "") == build
+
+
+# Whatever a test of an image, a package, a file or a source may be called.
+HOSTILE = st.lists(
+    st.sampled_from(
+        ["closes ", "fixes: ", "#1", "org/repo#22", "GH-3", "!4", "@team", "@org/team", "(@bot)", "https://x.example/issues/5",
+         "www.x.example", "closes https://github.com/o/r/issues/6", "me@x.example", " ", "/", "x", "é", "\\"]
+    ), min_size=1, max_size=6,
+).map("".join)  # fmt: skip
+# As GitHub and GitLab find them, in the text of a message.
+ACTS = re.compile(
+    r"#[0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_`])[@][A-Za-z0-9]|(?:^|[^A-Za-z0-9_])![0-9]|://\S|\bwww\.\S",
+    re.IGNORECASE | re.MULTILINE,
+)
+
+
+@given(text=HOSTILE, name=HOSTILE)
+def test_nothing_that_others_write_is_a_reference_a_mention_or_an_address(built: Make, text: str, name: str) -> None:
+    reason = Reason(code="inputs-changed", was=text, now=name, files=(name, text))
+    tested = SmokeTestResult(status="failed", failed=(FailedTest(test=name, what=text),), why=text)
+    build = a_build(built, reason, Reason(code="source-changed", was=name, now=text))
+    build = build.model_copy(update={"smoke_test": tested})
+    failure = next_failure(None, build="20261122T101530Z-1a2b3c4", key=build.key, what=text, now=built().now)
+    failure = failure.model_copy(update={"smoke_test": tested})
+    verdict = Verdict(status="failed", by=text, evidence=f"{name} {text}")
+    undelivered = Undelivered(build=build.id, event="candidate", to=name, why=text)
+
+    messages = [
+        build_commit("web", build), change_commit("web", "tag", build.reasons), verdict_tag("web", build.id, verdict),
+        failure_commit("web", failure, build.reasons), failure_tag("web", failure), build_tag("web", build),
+        verdict_commit("web", build.id, verdict), undelivered_commit("web", [undelivered]),
+    ]  # fmt: skip
+
+    # Hosts look for addresses in what people are shown; in a tag's record they stay what a program reads.
+    for message in messages:
+        record = record_in(message) or ""
+        assert ACTS.search(message.replace(record, "")) is None
+        assert re.search(r"#[0-9]|(?:^|[^A-Za-z0-9_`])@[A-Za-z0-9]", record) is None
+    assert Build.model_validate_json(record_in(build_tag("web", build)) or "") == build
+    assert Failure.model_validate_json(record_in(failure_tag("web", failure)) or "") == failure
+
+
+def test_the_evidence_of_a_verdict_is_an_address_to_follow() -> None:
+    verdict = Verdict(status="passed", by="ci@x.example", evidence="https://ci.example/jobs/12")
+
+    assert "Evidence: https://ci.example/jobs/12\n" in verdict_commit("web", "20261122T101530Z-1a2b3c4", verdict)
+    assert "Passed by ci@x.example.\n" in verdict_commit("web", "20261122T101530Z-1a2b3c4", verdict)
 
 
 def test_a_message_without_a_record_has_none() -> None:

@@ -8,6 +8,7 @@ from botocore.parsers import ResponseParserError
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.registry.errors import explain, misspelt, translate, translated
 from reconciler.registry.faults import BY_CODE, BY_EXCEPTION
+from reconciler.registry.session import MfaCodeNeededError
 
 
 def refused(code: str, message: str = "", *, operation: str = "DescribeImages", status: int = 400) -> ClientError:
@@ -61,8 +62,8 @@ def test_a_network_that_fails_is_passing(error: BotoCoreError) -> None:
     assert isinstance(translate(error, doing="copying"), Transient)
 
 
-def test_every_exception_in_the_table_is_one_of_botocore_s() -> None:
-    known = {**vars(exceptions), "ResponseParserError": ResponseParserError}
+def test_every_exception_in_the_table_is_one_of_botocore_s_or_made_of_one() -> None:
+    known = {**vars(exceptions), "ResponseParserError": ResponseParserError, "MfaCodeNeededError": MfaCodeNeededError}
 
     assert set(BY_EXCEPTION) <= set(known)
 

@@ -315,9 +315,12 @@ class Parser:
             case "*":
                 self.take("*")
                 each: Expression = Item()
+                count = 0
                 while self.peek() == ".":
                     self.take(".")
-                    each = Index(each, self._legacy_index()) if self.peek() == "0" else _member(each, self.word())
+                    step = Index(each, self._legacy_index()) if self.peek() == "0" else _member(each, self.word())
+                    each = step if count < MAX_CHAIN else Opaque()
+                    count += 1
                 return Splat(base, each)
             case _:
                 raise Wrong(self.at, "expected a name after the dot")
@@ -334,7 +337,10 @@ class Parser:
         if self.peek() == "*":
             self.take("*")
             self.take("]")
-            return Splat(base, self._steps(Item()))
+            self._enter()
+            each = self._steps(Item())
+            self._depth -= 1
+            return Splat(base, each)
         key = self.within(False, self._index)
         if isinstance(key, Constant) and isinstance(key.value, str):
             return _step(base, key.value)

@@ -60,3 +60,8 @@ def test_a_login_without_a_command_says_the_first_line_that_came() -> None:
     found = no_command("\n\nThis account is currently not available.\nbye\n", where="h", user="root")
 
     assert found.text == "h lets root in, and runs no command: This account is currently not available."
+
+
+@pytest.mark.parametrize("unit", ["Load key ", "Timeout, server ", "Permission denied (", "SHA256:", "@", "\n"])
+def test_what_a_server_says_without_end_is_read_once(unit: str) -> None:
+    assert refusal(unit * (64_000 // len(unit)), where="192.0.2.1", user="admin").kind == "other"

@@ -1,0 +1,170 @@
+"""A sandbox makes nobody root who is not: its doors ask for a token, and an instance has no way out by its files."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from reconciler.sandbox import launch
+from reconciler.sandbox.handle import Sandbox
+
+pytestmark = pytest.mark.sandbox
+
+Start = Callable[..., "Machine"]
+
+# What becomes root, if anything does: an image that is published runs a command as root of this machine.
+PUBLISH = json.dumps(
+    {"name": "debian-12-amd64-20300101-0000", "run": "touch /proc/1/root/made-by-nobody", "regions": []}
+)
+DESCRIBE = "Action=DescribeImages&Version=2016-11-15"
+FORM = {
+    "Content-Type": "application/x-www-form-urlencoded",
+    "Authorization": "AWS4-HMAC-SHA256 Credential=x/20301231/us-east-1/ec2/aws4_request",
+}
+
+
+class Machine:
+    """An instance, as `conftest.py` hands it out."""
+
+    says: Callable[..., str]
+    run: Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+def ask(
+    address: str, path: str, *, body: str, headers: dict[str, str] | None = None, method: str = "POST"
+) -> http.client.HTTPResponse:
+    there = urlsplit(address)
+    connection = http.client.HTTPConnection(str(there.hostname), there.port, timeout=30)
+    connection.request(method, path, body=body, headers=headers or {})
+    return connection.getresponse()
+
+
+def test_who_has_no_token_pulls_no_lever(healthy: Sandbox) -> None:
+    for offered in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer \xe9"}, {"Authorization": "Bearer x"}):
+        assert ask(healthy.control, "/publish", body=PUBLISH, headers=offered).status == 403
+
+    assert not Path("/made-by-nobody").exists()
+
+
+def test_who_has_no_token_gets_no_aws_by_its_plain_address(healthy: Sandbox) -> None:
+    for path in ("/", "/x/", "//", "/moto-api/data.json", "/moto-api/reset"):
+        assert ask(healthy.endpoint, path, body=DESCRIBE, headers=FORM).status == 403
+
+    assert healthy.calls() == {}
+
+
+def test_who_has_no_token_gets_no_aws_by_the_proxy(healthy: Sandbox) -> None:
+    proxy = healthy.environment["HTTPS_PROXY"]
+    for offered in ({}, {"Proxy-Authorization": "Basic c2FuZGJveDp4"}):
+        for method, path in (("CONNECT", "ec2.us-east-1.amazonaws.com:443"), ("CONNECT", "127.0.0.1:22")):
+            assert ask(proxy, path, body="", headers=offered, method=method).status == 407
+        whole = "http://ec2.us-east-1.amazonaws.com/"
+        assert ask(proxy, whole, body=DESCRIBE, headers={**FORM, **offered}).status == 407
+
+    assert healthy.calls() == {}
+
+
+@pytest.mark.parametrize(
+    "page", [{"Origin": "https://example.org"}, {"Origin": "null"}, {"Host": "rebound.example.org"}, {"Host": ""}]
+)
+def test_a_page_in_a_browser_is_not_answered_whatever_it_knows(healthy: Sandbox, page: dict[str, str]) -> None:
+    bearing = {"Authorization": f"Bearer {healthy.token}"}
+
+    assert ask(healthy.control, "/calls", body="{}", headers=bearing).status == 200
+    assert ask(healthy.control, "/calls", body="{}", headers={**bearing, **page}).status == 403
+    assert ask(healthy.endpoint, f"/{healthy.token}/", body=DESCRIBE, headers=FORM).status == 200
+    assert ask(healthy.endpoint, f"/{healthy.token}/", body=DESCRIBE, headers={**FORM, **page}).status == 403
+
+
+def test_a_request_of_any_length_is_not_read(healthy: Sandbox) -> None:
+    bearing = {"Authorization": f"Bearer {healthy.token}"}
+    for length in ("1000000000000", "-1", "\xb2", ""):
+        assert ask(healthy.control, "/calls", body="", headers={**bearing, "Content-Length": length}).status == 413
+
+
+def test_only_roots_files_hold_the_token(healthy: Sandbox) -> None:
+    holders = [path for path in healthy.directory.rglob("*") if path.is_file() and healthy.token in path.read_text()]
+
+    assert holders == [healthy.directory / launch.READY]
+    for name in (launch.READY, launch.LOG):
+        found = (healthy.directory / name).stat()
+        assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o600)
+    assert healthy.token not in repr(healthy)
+
+
+_ATTACH = """
+import os, sys
+from pathlib import Path
+from reconciler.model.errors import UserError
+from reconciler.sandbox import launch
+os.setgroups([]); os.setgid(65534); os.setuid(65534)
+os.fchdir(int(sys.argv[1]))
+try:
+    launch._read(Path("sandbox.json"))
+except UserError as error:
+    print(error)
+"""
+
+
+def test_nobody_is_told_whose_the_sandbox_is(healthy: Sandbox) -> None:
+    folder = os.open(healthy.directory, os.O_RDONLY)
+    healthy.directory.chmod(0o755)  # so that the file itself has to be closed to nobody
+    try:
+        said = subprocess.run(
+            [sys.executable, "-c", _ATTACH, str(folder)],
+            pass_fds=[folder],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    finally:
+        os.close(folder)
+
+    assert "another user's" in said.stdout
+    assert "sudo" in said.stdout
+
+
+def test_the_root_of_an_instances_first_process_leads_nowhere(launched: Start, tmp_path: Path) -> None:
+    (tmp_path / "of-the-host").write_text("secret")
+    instance = launched()
+
+    for place in ("/proc/1/root", "/proc/1/cwd", "/proc/1/root/../.."):
+        assert instance.says(f"ls -A {place}/", user="root") == "i"
+        assert instance.run(f"sudo cat {place}{tmp_path}/of-the-host").returncode != 0
+        assert instance.run(f"sudo touch {place}/made-by-the-instance").returncode != 0
+    assert instance.says("cat /proc/1/root/i/etc/hostname", user="root") == "instance"
+
+
+# A folder that was left by a second chroot has no root above it: `..` goes on to the root of the mounts.
+_OUT_OF_A_CHROOT = """
+import os, sys
+os.mkdir("/tmp/x")
+before = os.open("/", os.O_RDONLY)
+os.chroot("/tmp/x")
+os.fchdir(before)
+for _ in range(50):
+    os.chdir("..")
+os.chroot(".")
+print(os.path.exists(sys.argv[1]))
+"""
+
+
+def test_no_mount_of_the_host_is_in_reach_of_an_instance(launched: Start, tmp_path: Path) -> None:
+    (tmp_path / "of-the-host").write_text("secret")
+    first, second = launched(), launched()
+
+    for instance in (first, second):
+        mounts = instance.says("sudo cat /proc/1/mountinfo").splitlines()
+        assert sorted({line.split()[4] for line in mounts}) == [
+            "/", "/i", "/i/dev", "/i/dev/pts", "/i/proc", "/i/proc/sys", "/i/run", "/i/sys", "/i/tmp",
+        ]  # fmt: skip
+        assert instance.says(f"python3 -c '{_OUT_OF_A_CHROOT}' {tmp_path}", user="root") == "False"
