@@ -21,7 +21,7 @@ from reconciler.model.template import Program, Template
 
 PLACE = Place("desired/web/web.pkr.hcl", 7)
 ANSIBLE = Program("ansible-playbook", 'provisioner "ansible"', PLACE)
-EXPORT = Path("/work/export")
+EXPORT = Path("/srv/export")
 
 
 def needing(name: str, *programs: Program) -> Image:
@@ -119,7 +119,7 @@ def test_packers_words_for_what_the_machine_lacks_are_understood(error: str, hin
     [
         "Script exited with non-zero exit status: 127.Allowed exit codes are: [0]",
         "Error uploading: scp: /opt/data: No space left on device",  # the instance's disk
-        "fork/exec /work/export/desired/web/run.sh: permission denied",  # the repository's file
+        "fork/exec /srv/export/desired/web/run.sh: permission denied",  # the repository's file
         'exec: "./run.sh": stat ./run.sh: no such file or directory',
         "Error launching source instance: UnauthorizedOperation: You are not authorized",
         "",
