@@ -20,6 +20,8 @@ from werkzeug.serving import make_server
 
 # How often a server looks whether it should end, in seconds. The default of half a second adds up.
 POLL_SECONDS = 0.05
+SIGNED_PATH = "X-Sandbox-Signed-Path"
+"""The header with the path that the client signed, which has the token in it."""
 
 
 def is_same(offered: str, expected: str) -> bool:
@@ -71,5 +73,7 @@ class _Handler(MotoRequestHandler):
         if not is_same(offered, self.token) or not is_from_a_program(self.headers, self.server.server_port):
             self.send_error(403)
             return False
+        del self.headers[SIGNED_PATH]
+        self.headers[SIGNED_PATH] = self.path
         self.path = f"/{rest}" if slash else "/"
         return True

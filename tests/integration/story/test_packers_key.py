@@ -90,7 +90,7 @@ def test_another_key_with_the_same_comment_is_refused(fleet: Checkout, reconcile
 
 
 def test_a_template_that_clears_it_has_no_finding(fleet: Checkout, reconciled: Ended) -> None:
-    assert smoke_test(fleet, "web").keys() == {"status", "tests", "seconds"}
+    assert smoke_test(fleet, "web").keys() == {"status", "tests", "seconds", "suite"}
     assert "failure" not in fleet.lockfile("web")
 
 
