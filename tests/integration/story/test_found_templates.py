@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 import pytest
@@ -52,13 +53,16 @@ def outcomes(
         checkout.git("remote", "set-head", "origin", "main")
         return Outcome(checkout, checkout.reconciler("reconcile", *wanted[found.name], environment=programs))
 
-    # Of what provisioners run, Ansible is installed beside our Python.
-    programs = {"PATH": os.pathsep.join((os.environ["PATH"], str(Path(sys.executable).parent)))}
     wanted: dict[str, list[str]] = {}
     for found, image in _BUILT:
         if image.is_known_to(version):
             wanted.setdefault(found.name, []).append(image.name)
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    with TemporaryDirectory() as sockets, ThreadPoolExecutor(_AT_ONCE) as pool:
+        # Of what provisioners run, Ansible is installed beside our Python. Its sockets take no path as long as a test's.
+        programs = {
+            "PATH": os.pathsep.join((os.environ["PATH"], str(Path(sys.executable).parent))),
+            "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets,
+        }
         chosen = [found for found in repositories() if found.name in wanted]
         return {found.name: ended for found, ended in zip(chosen, pool.map(run, chosen), strict=True)}
 
