@@ -58,7 +58,7 @@ def outcomes(
         if image.is_known_to(version):
             wanted.setdefault(found.name, []).append(image.name)
     with TemporaryDirectory() as sockets, ThreadPoolExecutor(_AT_ONCE) as pool:
-        # Of what provisioners run, Ansible is installed beside our Python. Its sockets take no path as long as a test's.
+        # Ansible is installed beside our Python. Its sockets take no path that is as long as a test's.
         programs = {
             "PATH": os.pathsep.join((os.environ["PATH"], str(Path(sys.executable).parent))),
             "ANSIBLE_SSH_CONTROL_PATH_DIR": sockets,
