@@ -370,7 +370,7 @@ class Controller:
             known,
             self.on_registry(self.world.registry),
             branches=self.world.branches,
-            records=_records(repository, known),
+            records=recorded_in_tags(repository, known),
         )
 
     def plan(
@@ -394,7 +394,9 @@ class Controller:
         repository = Repository.open(self.root)
         registry = self.on_registry(self.world.registry)
         known = self._read(repository, expected.options if expected else options)
-        known, planned = look(known, registry, branches=self.world.branches, records=_records(repository, known))
+        known, planned = look(
+            known, registry, branches=self.world.branches, records=recorded_in_tags(repository, known)
+        )
         refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
         return act(self._run(repository, known, registry), planned)
 
@@ -403,7 +405,7 @@ class Controller:
         repository = Repository.open(self.root)
         registry = self.on_registry(self.world.registry)
         known = self._read(repository, PlanOptions(images=(image,)))
-        known, planned = look(known, registry, records=_records(repository, known))
+        known, planned = look(known, registry, records=recorded_in_tags(repository, known))
         decision = next(one for one in planned.decisions if one.name == image)
         assert decision.image is not None
         asked = [Named(*reversed(one.split(":"))) for one in named]
@@ -417,7 +419,7 @@ class Controller:
         options = PlanOptions(preview=True)
         known = read_repository(repository.tree(), fleet_name=FLEET, now=self.world.clock(), options=options)
         known = replace(known, locks=main.locks, broken_locks=main.broken_locks)
-        known, planned = look(known, registry, records=_records(repository, known))
+        known, planned = look(known, registry, records=recorded_in_tags(repository, known))
         planned = for_preview(planned)
         needed = regions_for_children(planned.decisions)
         main_tree = repository.tree(main.head)
@@ -477,7 +479,7 @@ class Controller:
         )
 
 
-def _records(repository: Repository, known: Known) -> Records:
+def recorded_in_tags(repository: Repository, known: Known) -> Records:
     return records_in(repository, sign=known.fleet.settings.git.sign)
 
 

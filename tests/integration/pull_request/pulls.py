@@ -25,7 +25,7 @@ from reconciler.steps.preview import for_preview, regions_for_children
 from reconciler.steps.proposed import confirms
 from reconciler.steps.result import Report
 from reconciler.steps.run import Branch
-from tests.integration.loop.world import Controller, Files, World, git
+from tests.integration.loop.world import Controller, Files, World, git, recorded_in_tags
 
 Merge = Literal["merge commit", "squash", "rebase"]
 MERGES: tuple[Merge, ...] = ("merge commit", "squash", "rebase")
@@ -126,10 +126,10 @@ class Job(Controller):
     def preview_branch(self) -> Report:
         """Build what the branch would change, as `reconciler reconcile --preview` does."""
         registry = self.on_registry(self.world.registry)
-        known, planned = look(self.known(), registry)
+        repository, known = Repository.open(self.root), self.known()
+        known, planned = look(known, registry, records=recorded_in_tags(repository, known))
         planned = for_preview(planned, overtaken=known.overtaken)
         branch = Branch(self.of.branch, pull_request=NUMBER, needed=regions_for_children(planned.decisions))
-        repository = Repository.open(self.root)
         main = repository.tree(repository.target(known.fleet.settings.git).head)
         return act(replace(self._run(repository, known, registry), branch=branch, state=main), planned)
 
@@ -153,13 +153,16 @@ class Main(Controller):
     def plan_main(self, options: PlanOptions | None = None) -> Plan:
         """What `reconciler plan` would show."""
         repository = Repository.open(self.root)
-        return look(self._read(repository, options or PlanOptions()), self.world.registry, branches=self._ask)[1].plan
+        known = self._read(repository, options or PlanOptions())
+        records = recorded_in_tags(repository, known)
+        return look(known, self.world.registry, branches=self._ask, records=records)[1].plan
 
     def go(self, *images: str, refresh: bool = False, force: tuple[str, ...] = ()) -> Report:
         repository = Repository.open(self.root)
         registry = self.on_registry(self.world.registry)
         options = PlanOptions(images=images, refresh=refresh, force=force)
-        known, planned = look(self._read(repository, options), registry, branches=self._ask)
+        known = self._read(repository, options)
+        known, planned = look(known, registry, branches=self._ask, records=recorded_in_tags(repository, known))
         refuse_unsafe(planned.plan, known, expected=None, allowed=None)
         run = self._run(repository, known, registry)
         report = act(run, planned)
