@@ -370,7 +370,7 @@ class Controller:
             known,
             self.on_registry(self.world.registry),
             branches=self.world.branches,
-            records=recorded_in_tags(repository, known),
+            records=records_of(repository, known),
         )
 
     def plan(
@@ -395,7 +395,7 @@ class Controller:
         registry = self.on_registry(self.world.registry)
         known = self._read(repository, expected.options if expected else options)
         known, planned = look(
-            known, registry, branches=self.world.branches, records=recorded_in_tags(repository, known)
+            known, registry, branches=self.world.branches, records=records_of(repository, known)
         )
         refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
         return act(self._run(repository, known, registry), planned)
@@ -405,7 +405,7 @@ class Controller:
         repository = Repository.open(self.root)
         registry = self.on_registry(self.world.registry)
         known = self._read(repository, PlanOptions(images=(image,)))
-        known, planned = look(known, registry, records=recorded_in_tags(repository, known))
+        known, planned = look(known, registry, records=records_of(repository, known))
         decision = next(one for one in planned.decisions if one.name == image)
         assert decision.image is not None
         asked = [Named(*reversed(one.split(":"))) for one in named]
@@ -419,7 +419,7 @@ class Controller:
         options = PlanOptions(preview=True)
         known = read_repository(repository.tree(), fleet_name=FLEET, now=self.world.clock(), options=options)
         known = replace(known, locks=main.locks, broken_locks=main.broken_locks)
-        known, planned = look(known, registry, records=recorded_in_tags(repository, known))
+        known, planned = look(known, registry, records=records_of(repository, known))
         planned = for_preview(planned)
         needed = regions_for_children(planned.decisions)
         main_tree = repository.tree(main.head)
@@ -479,7 +479,7 @@ class Controller:
         )
 
 
-def recorded_in_tags(repository: Repository, known: Known) -> Records:
+def records_of(repository: Repository, known: Known) -> Records:
     return records_in(repository, sign=known.fleet.settings.git.sign)
 
 

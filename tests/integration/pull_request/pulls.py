@@ -25,7 +25,7 @@ from reconciler.steps.preview import for_preview, regions_for_children
 from reconciler.steps.proposed import confirms
 from reconciler.steps.result import Report
 from reconciler.steps.run import Branch
-from tests.integration.loop.world import Controller, Files, World, git, recorded_in_tags
+from tests.integration.loop.world import Controller, Files, World, git, records_of
 
 Merge = Literal["merge commit", "squash", "rebase"]
 MERGES: tuple[Merge, ...] = ("merge commit", "squash", "rebase")
@@ -127,7 +127,7 @@ class Job(Controller):
         """Build what the branch would change, as `reconciler reconcile --preview` does."""
         registry = self.on_registry(self.world.registry)
         repository, known = Repository.open(self.root), self.known()
-        known, planned = look(known, registry, records=recorded_in_tags(repository, known))
+        known, planned = look(known, registry, records=records_of(repository, known))
         planned = for_preview(planned, overtaken=known.overtaken)
         branch = Branch(self.of.branch, pull_request=NUMBER, needed=regions_for_children(planned.decisions))
         main = repository.tree(repository.target(known.fleet.settings.git).head)
@@ -154,7 +154,7 @@ class Main(Controller):
         """What `reconciler plan` would show."""
         repository = Repository.open(self.root)
         known = self._read(repository, options or PlanOptions())
-        records = recorded_in_tags(repository, known)
+        records = records_of(repository, known)
         return look(known, self.world.registry, branches=self._ask, records=records)[1].plan
 
     def go(self, *images: str, refresh: bool = False, force: tuple[str, ...] = ()) -> Report:
@@ -162,7 +162,7 @@ class Main(Controller):
         registry = self.on_registry(self.world.registry)
         options = PlanOptions(images=images, refresh=refresh, force=force)
         known = self._read(repository, options)
-        known, planned = look(known, registry, branches=self._ask, records=recorded_in_tags(repository, known))
+        known, planned = look(known, registry, branches=self._ask, records=records_of(repository, known))
         refuse_unsafe(planned.plan, known, expected=None, allowed=None)
         run = self._run(repository, known, registry)
         report = act(run, planned)
