@@ -394,9 +394,7 @@ class Controller:
         repository = Repository.open(self.root)
         registry = self.on_registry(self.world.registry)
         known = self._read(repository, expected.options if expected else options)
-        known, planned = look(
-            known, registry, branches=self.world.branches, records=records_of(repository, known)
-        )
+        known, planned = look(known, registry, branches=self.world.branches, records=records_of(repository, known))
         refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
         return act(self._run(repository, known, registry), planned)
 
