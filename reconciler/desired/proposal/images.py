@@ -7,10 +7,6 @@ them: with the declarations in the tree. What is accepted is proposed, what neve
 from __future__ import annotations
 
 import hashlib
-import posixpath
-import re
-import unicodedata
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -22,23 +18,16 @@ from reconciler.desired.contents import Contents
 from reconciler.desired.fleet import read_fleet
 from reconciler.desired.folders import DESIRED, IMAGE_FILE
 from reconciler.desired.packer.builders import AMI_TYPES
-from reconciler.desired.packer.names import folder_of
 from reconciler.desired.packer.template import ReadTemplate
 from reconciler.desired.packer.variables import given_to
 from reconciler.desired.paths import ROOT, contains
 from reconciler.desired.proposal.invocations import Invocation
+from reconciler.desired.proposal.naming import names_for, words_for
 from reconciler.desired.proposal.templates import Templates
-from reconciler.model.declaration import IMAGE_NAME_PATTERN, PackerSettings
+from reconciler.model.declaration import PackerSettings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.tree import Tree, TreeEntry
-
-# Names of files, folders and builders that say nothing of what the image is.
-_SAYS_NOTHING = frozenset({
-    "ami", "amis", "amazon", "amazon-ebs", "aws", "build", "builder", "builders", "builds", "default", "ebs", "hcl",
-    "hcl2", "image", "images", "infra", "infrastructure", "json", "linux", "machine-images", "main", "packer",
-    "packer-templates", "source", "sources", "src", "template", "templates", "this", "vm",
-})  # fmt: skip
 
 _WIDTH = 76
 """Of a line of a declaration: `init` shows it indented by four."""
@@ -139,7 +128,9 @@ def propose(tree: Tree, *, repository: str, region: str) -> Proposal:
             drafts += _drafts(templates, path, runs, repository=repository, left_out=left_out)
         except UserError as error:
             left_out.append(LeftOut(path, _why(error, path)))
-    _name(drafts, taken=frozenset(names))  # also what is invalid, or no image: nothing of it is written over
+    # Also what is invalid, or no image, is taken: nothing of it is written over.
+    for draft, name in zip(drafts, names_for([one.words for one in drafts], taken=names), strict=True):
+        draft.name = name
     accepted = _accepted(tree, drafts, region=region)
     left_out += [LeftOut(f"{one.template} ({one.builder})", one.why) for one in drafts if one.problems]
     return Proposal(tuple(accepted), tuple(left_out), tuple(sorted(declared)))
@@ -176,7 +167,7 @@ def _drafts(
         several = len(makers) > 1
         for name in makers or [builders[0].name]:
             only = (name,) if len(builders) > 1 else ()
-            words = _words(
+            words = words_for(
                 templates.files(path), name, run, several=several, runs=len(by_var_files), repository=repository
             )
             ways = list(_ways(templates, path, run, facts=facts, only=only))
@@ -317,52 +308,6 @@ def _unknown(run: Invocation, *, ours: Collection[str]) -> tuple[str, ...]:
             f"{run.place} names the var file {', '.join(run.absent)}, which is not known here, or not committed"
         )
     return tuple(said)
-
-
-def _words(
-    files: Sequence[str], builder: str, run: Invocation | None, *, several: bool, runs: int, repository: str
-) -> tuple[str, ...]:
-    """What an image may be called by: what tells it from its siblings, then the file, the folders, the repository.
-
-    `files` are those of its template; `several` says that it makes several images, `runs` with how many sets of var
-    files each is built.
-    """
-    label = builder.rpartition(".")[2]
-    stems = [re.sub(r"\.(?:pkr\.hcl|pkr\.json|json|hcl)$", "", posixpath.basename(file)) for file in files]
-    parts = folder_of(files[0]).split("/")
-    telling = [one for one in (*(stems if len(stems) == 1 else ()), *reversed(parts)) if _tells(one)]
-    base = telling[0] if telling else label if _tells(label) else repository
-    name = [base]
-    if several and label.lower() != base.lower():
-        name.append(label)
-    if runs > 1 and run is not None and run.var_files:
-        name.append(posixpath.basename(run.var_files[-1]).split(".")[0])
-    return ("-".join(name), *("-".join([one, *name]) for one in telling[1:]))
-
-
-def _tells(word: str) -> bool:
-    return word not in ("", ROOT) and word.lower() not in _SAYS_NOTHING
-
-
-def _name(drafts: list[_Draft], *, taken: frozenset[str]) -> None:
-    """Give each draft a name of its own."""
-    wanted = Counter(_as_name(one.words[0]) for one in drafts)
-    used = set(taken)
-    for draft in drafts:
-        names = [_as_name(word) for word in draft.words]
-        first = names[1:] if wanted[names[0]] > 1 and len(names) > 1 else names
-        free = (name for name in (*first, *names) if name not in used)
-        numbered = (f"{names[0][:60]}-{number}" for number in range(2, len(drafts) + 3))
-        draft.name = next(free, None) or next(name for name in numbered if name not in used)
-        used.add(draft.name)
-
-
-def _as_name(text: str) -> str:
-    """A text as the name of an image."""
-    plain = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
-    name = re.sub(r"[^a-z0-9._-]+", "-", plain).strip("._-")[:64].strip("._-")
-    name = re.sub(r"\.{2,}", ".", name).removesuffix(".lock")
-    return name if re.fullmatch(IMAGE_NAME_PATTERN, name) else "image"
 
 
 def _from_root(path: str) -> str:
