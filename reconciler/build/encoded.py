@@ -82,10 +82,10 @@ class Encoded:
     def _in_base64(self, raw: bytes) -> Iterator[Span]:
         view = _View(raw.translate(_TO_STANDARD), _BROKEN_BASE64, _joined_base64)
         for core in self.cores:
-            for start in _places(view.text, core.text):
-                end = start + len(core.text)
+            for place in _places(view.text, core.text):
+                start, end = place, place + len(core.text)
                 if core.before and start and view.text[start - 1] in _ALPHABET:
-                    start -= 1  # noqa: PLW2901
+                    start -= 1
                 if core.behind and view.text[end : end + 1] and view.text[end] in _ALPHABET:
                     end += 1
                 end += len(view.text[end : end + 2]) - len(view.text[end : end + 2].lstrip(b"="))

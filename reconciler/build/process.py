@@ -60,7 +60,7 @@ class Exit:
     cancelled: bool = False
     timed_out: bool = False
     flooded: bool = False
-    """It printed without end."""
+    """A process that printed without end."""
     killed: bool = False
     """It outlasted the grace after SIGTERM. What it had created may still exist."""
 
