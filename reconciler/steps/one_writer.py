@@ -69,6 +69,6 @@ def _refused(path: str, base: str, *, is_new: bool) -> UserError:
         where=Place(path),
         mend=(
             f"{back} takes it back, and `git fetch` may be due",
-            "what should be is declared in desired/: `hold`, `revoke` and `suspend` are reviewed commits",
+            "what should be is declared in desired/: the reconciler brings it about after the merge",
         ),
     )
