@@ -15,7 +15,7 @@ from reconciler.model.lockfile import Artifact, Build, Lockfile, PackerVersions,
 from reconciler.model.plan import Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.plan.key import short, wanted
-from reconciler.plan.tags import when_complete
+from reconciler.plan.tags import own, when_complete
 from reconciler.plan.transitions import with_build
 from reconciler.state.lockfiles import path_of, render
 
@@ -96,9 +96,10 @@ def _build_id(want: Wanted) -> str:
 
 
 def _tags(image: Image, want: Wanted, *, commit: str, phase: Phase) -> dict[str, str]:
-    return when_complete(
+    complete = when_complete(
         fleet=FLEET, image=image, build_id=_build_id(want), wanted=want, commit=commit, phase=phase
-    )  # fmt: skip
+    )
+    return {**complete, **own(channel="stable")} if phase == "stable" else complete
 
 
 def _build(image: Image, want: Wanted, there: Mapping[tuple[str, str], Artifact], *, commit: str) -> Build:
