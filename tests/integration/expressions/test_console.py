@@ -30,10 +30,13 @@ WRITTEN = (
 )  # fmt: skip
 
 
-# 1.6.6 does not know what they come to, and 1.16.0 says an empty list.
+# 1.6.6 does not know what the first come to, and 1.16.0 says an empty list.
 DIFFERENT = (
     "null[*]", "try(null[*][0], 1)", "length(null.*)", "try(local.anything.a[2][*][0], 1)",
     'try(jsondecode("null")[*][0], 1)',
+    # 1.6.6 refuses these, and 1.16.0 does not.
+    "jsonencode(null)", "upper(jsonencode(var.nothing))",
+    'false ? convert(var.amis, object({ a = string })) : "x"',
 )  # fmt: skip
 
 

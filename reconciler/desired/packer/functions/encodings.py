@@ -81,6 +81,8 @@ def _is_plain(quoted: str) -> bool:
 def _jsonencode(run: Interpreter, arguments: Sequence[Value]) -> Value:
     if not is_known(arguments[0]):
         return Unknown(reason_of(arguments[0]), STRING)
+    if isinstance(arguments[0], Null):
+        raise Undecided("null as JSON, which Packer 1.6 refuses")
     return run.text([as_json(arguments[0])])
 
 

@@ -224,6 +224,8 @@ def _branch(run: Interpreter, expression: Expression, names: Names) -> _Branch:
 
 def _type_of_failed(expression: Expression) -> Type:
     match expression:
+        case Call(function="convert"):
+            raise Undecided("a conversion that one version of Packer refuses and another makes")
         case Call() | Traversal():
             return DYNAMIC
         case Index(base, _) | Member(base, _) if _type_of_failed(base) == DYNAMIC:
