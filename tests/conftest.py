@@ -9,9 +9,21 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.build.packer.versions import OLDEST
+from reconciler.ci.job import telling
 from tests.needs import MARKS, Watch
 from tests.packers import GET, NONE, installed_packers, put_on_path
 from tests.sharing import arrange, groups_in_ids
+
+IN_CI = bool(os.environ.get("CI"))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _run_by_a_person() -> Iterator[None]:
+    """Whatever CI runs the tests, what they run is told of none that they don't name themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name in telling(os.environ):
+            patch.delenv(name)
+        yield
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -69,7 +81,7 @@ def packer_on_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
     version = getattr(request, "param", None)
     if version == NONE:
         # In CI a test that is not run is one that was lost.
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"there is no Packer: {GET}")
+        (pytest.fail if IN_CI else pytest.skip)(f"there is no Packer: {GET}")
     with pytest.MonkeyPatch.context() as patch:
         for packer in installed_packers() if version is not None else ():
             if packer.version_text == version:

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from reconciler.ci.job import job_of
 from reconciler.cli.preview import branch_for
 from reconciler.cli.printing import write_file
 from reconciler.cli.progress import Unheard
@@ -20,7 +21,6 @@ from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.events import Listener, Warned
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import CiRun
 from reconciler.model.plan import Plan
 from reconciler.plan import words
 from reconciler.plan.parents import REPLACING
@@ -95,8 +95,8 @@ class Conductor:
 
     def _preview(self, known: Known, origin: Origin, *, allowed: int | None) -> Report:
         """Build what a branch would change, and show it on its pull request."""
-        if origin.fork:
-            return self._look_only(known, origin, why="This is a fork's pull request")
+        if origin.stranger:
+            return self._look_only(known, origin, why=origin.stranger)
         registry = self.workspace.registry(known, cancelled=self.cancelled)
         try:
             known, planned = look(known, registry, records=self.workspace.records(known))
@@ -166,7 +166,7 @@ class Conductor:
             else None,
             recorded_branch=self.target.branch,
             state=self.workspace.repository.tree(self.target.head),
-            ci=_ci_run(),
+            ci=job_of(os.environ).record,
             cancelled=self.cancelled,
         )
 
@@ -201,8 +201,3 @@ def refuse_elsewhere(target: Target) -> None:
 def _built(planned: FleetPlan) -> list[Image]:
     decisions = planned.decisions
     return [one.image for one in decisions if one.image is not None and "build" in one.planned.actions]
-
-
-def _ci_run() -> CiRun | None:
-    url = os.environ.get("CIRCLE_BUILD_URL")
-    return CiRun(provider="circleci", url=url, job=os.environ.get("CIRCLE_JOB") or None) if url else None

@@ -107,7 +107,9 @@ def main(arguments: Sequence[str]) -> int:
         click.echo("interrupted", err=True)
         return INTERRUPTED
     except ReconcilerError as error:
-        click.echo(f"{click.style('error:', fg='red', bold=True)} {error}", err=True)
+        from reconciler.cli.printing import show_error  # noqa: PLC0415 - needed only here
+
+        show_error(f"{click.style('error:', fg='red', bold=True)} {error}", error)
         return error.exit_code
     except OSError as error:
         if error.filename is not None or error.errno not in (errno.EPIPE, errno.ENOSPC):
@@ -154,8 +156,11 @@ def _prepare_streams() -> None:
 
 def _guarded(arguments: Sequence[str]) -> int:
     """Turn what nobody expected into a report that a person can paste, instead of a bare traceback."""
+    from reconciler.cli.printing import marking_errors  # noqa: PLC0415 - after the streams are prepared
+
     try:
-        return main(arguments)
+        with marking_errors():
+            return main(arguments)
     except Exception as error:  # noqa: BLE001 - the outermost place: whatever was missed becomes a report
         from reconciler.cli.report import crash_report  # noqa: PLC0415 - needed only here
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 
+from reconciler.ci.job import Job
+from reconciler.cli.pull_request import Origin
 from reconciler.cli.workspace import Workspace, refuse_written_state
 from reconciler.desired.fleet import read_fleet
+from reconciler.git.remote import Remote
+from reconciler.git.repository import Repository
 from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Decision, PlanOptions
@@ -17,20 +20,39 @@ from reconciler.steps.preview import regions_for_children
 from reconciler.steps.run import Branch
 
 
-def branch_of(workspace: Workspace, target: Target, *, named: str | None) -> str:
-    """The branch that is previewed: as named, else the checkout's, else (detached, as in CI) what CircleCI says.
+def origin_of(
+    workspace: Workspace, target: Target, job: Job, *, remote: Remote | None, named: str | None, number: int | None
+) -> Origin:
+    """Where the preview comes from: the branch as named, else the checkout's, else (detached, as in CI) the job's.
 
     Raises UserError on the branch that state is recorded to: what is there is reconciled, and promoted.
     """
-    name = named or workspace.repository.branch or os.environ.get("CIRCLE_BRANCH")
-    if not name:
+    branch = named or workspace.repository.branch or job.branch
+    if not branch:
         raise UserError("HEAD is detached, and nothing says which branch it is", mend="name it: --branch NAME")
-    if name == target.branch:
+    if branch == target.branch:
         raise UserError(
-            f"HEAD is on {name}, where there is nothing to preview",
+            f"HEAD is on {branch}, where there is nothing to preview",
             mend=("`reconciler reconcile` builds and promotes it", "or switch to the branch of the pull request"),
         )
-    return name
+    stranger = job.stranger or _not_there(workspace.repository, remote, branch, job)
+    return Origin(branch, number or job.pull_request, stranger)
+
+
+def _not_there(repository: Repository, remote: Remote | None, branch: str, job: Job) -> str:
+    """Why a CI's checkout may be a stranger's though the CI takes it for ours: the repository has no such commit.
+
+    A CI that builds a fork's branch under that branch's own name does not tell it from one of ours.
+    """
+    if not job.provider or remote is None:
+        return ""
+    try:
+        head = remote.fetch(branch)
+    except UserError:
+        return f"The repository has no branch {branch}"
+    if repository.is_ancestor(repository.head, head):
+        return ""
+    return f"The repository's {branch} has no commit {repository.head[:7]}"
 
 
 def read(workspace: Workspace, target: Target, options: PlanOptions) -> Known:

@@ -6,17 +6,21 @@ import os
 import shutil
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.model.errors import UserError
+from reconciler.model.errors import ReconcilerError, UserError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
+
+    from reconciler.ci.github import Annotations
 
 _PIPED_WIDTH = 100
 _NAMED = 8
@@ -25,6 +29,8 @@ _LEAST_PROSE = 16
 """Columns: prose in less than this is a word a line."""
 _DEEPEST = 24
 """Columns: a hanging indent beyond this would leave no room at 80."""
+
+_MARKS: ContextVar[Annotations | None] = ContextVar("marks", default=None)
 
 TIE = "\N{NO-BREAK SPACE}"
 """Keeps two words on one line in `show_text`; printed as a space."""
@@ -89,6 +95,43 @@ def _show_paragraph(titles: Sequence[str], row: Sequence[str]) -> None:
     for title, cell in zip(titles[1:], row[1:], strict=True):
         if cell:
             show_text(f"  {title}: {'; '.join(cell.splitlines())}", hang=4)
+
+
+@contextmanager
+def marking_errors() -> Iterator[None]:
+    """Have GitHub Actions, where it runs this, show errors at their places, and take no other line as a command."""
+    if "GITHUB_ACTIONS" not in os.environ:
+        yield
+        return
+    from reconciler.ci.github import Annotations  # noqa: PLC0415 - needed only there
+
+    marks = Annotations(sys.stderr, workspace=Path(os.environ.get("GITHUB_WORKSPACE", ".")).absolute())
+    with marks.only_ours():
+        before = _MARKS.set(marks)
+        try:
+            yield
+        finally:
+            _MARKS.reset(before)
+
+
+def show_error(text: str, error: ReconcilerError, *, folder: Path | None = None) -> None:
+    """Print an error on stderr, and mark its place where the CI can. Its path begins at `folder`, or where we are."""
+    click.echo(text, err=True)
+    if marks := _MARKS.get():
+        marks.mark(error, folder=folder or Path.cwd())
+
+
+def summarizes() -> bool:
+    """Whether the CI shows a summary on the page of its run."""
+    return bool(os.environ.get("GITHUB_STEP_SUMMARY"))
+
+
+def show_summary(markdown: str) -> None:
+    """Add an answer to the summary of the CI's run, where there is one."""
+    if summarizes():
+        from reconciler.ci.github import summarize  # noqa: PLC0415 - needed only there
+
+        summarize(os.environ, markdown)
 
 
 def named(images: Sequence[str]) -> str:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from reconciler.ci.job import job_of
 from reconciler.cli.workspace import note
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError
@@ -17,27 +17,14 @@ from reconciler.plan.comment import Previewed, render, status
 from reconciler.plan.markdown import render as as_markdown
 from reconciler.steps.result import Report, Result
 
-_NUMBER = re.compile(r"/pull/([0-9]+)/?$")
-
 
 @dataclass(frozen=True)
 class Origin:
-    """Where a preview comes from: its branch, its pull request if it is known, and whether that is a stranger's."""
+    """Where a preview comes from: its branch, its pull request if it is known, and why it may be a stranger's."""
 
     branch: str
     number: int | None
-    fork: bool = False
-
-
-def pull_request_number() -> int | None:
-    """The pull request of this CI job, as CircleCI tells it."""
-    found = _NUMBER.search(os.environ.get("CIRCLE_PULL_REQUEST", ""))
-    return int(found[1]) if found else None
-
-
-def is_fork() -> bool:
-    """Whether this CI job is of a fork's pull request: CircleCI sets CIRCLE_PR_REPONAME for these alone."""
-    return bool(os.environ.get("CIRCLE_PR_REPONAME"))
+    stranger: str = ""
 
 
 class Tails:
@@ -75,7 +62,7 @@ def show(
 
     plan = report.plan
     previewed = {result.image: _previewed(result, tails.get(result.image, ())) for result in report.results}
-    job = os.environ.get("CIRCLE_BUILD_URL")
+    job = job_of(os.environ).url
     github = PullRequest(repository, GitHub(os.environ), folder=folder)
     if settings.statuses:
         with _undoing_nothing("the statuses are not posted"):

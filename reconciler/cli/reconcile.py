@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -11,13 +12,13 @@ from typing import Any
 import click
 from pydantic import BaseModel, ValidationError
 
+from reconciler.ci.job import job_of
 from reconciler.cli import options
 from reconciler.cli.conductor import Conductor, refuse_elsewhere
-from reconciler.cli.preview import branch_of
+from reconciler.cli.preview import origin_of
 from reconciler.cli.preview import read as read_preview
 from reconciler.cli.printing import TIE, show_text, write_file
 from reconciler.cli.progress import LogForm, watching
-from reconciler.cli.pull_request import Origin, is_fork, pull_request_number
 from reconciler.cli.signals import cancelled_by_signal
 from reconciler.cli.workspace import Workspace, note, plan_options
 from reconciler.git.command import Git
@@ -55,7 +56,7 @@ _KEPT_SECONDS = 3600
 @click.option("--preview", is_flag=True, help="Build what this branch would change, and record it in tags alone.")
 @click.option("--branch", metavar="NAME", help="The branch that is previewed, where HEAD is detached.")
 @click.option(
-    "--pull-request", type=click.IntRange(min=1), metavar="N", help="Its pull request. Default: what CircleCI says."
+    "--pull-request", type=click.IntRange(min=1), metavar="N", help="Its pull request. Default: what the CI says."
 )
 @click.option(
     "--keep-failed",
@@ -103,8 +104,10 @@ def command(
     settings = workspace.settings(workspace.repository.tree())
     target = workspace.target(settings)
     if preview:
-        number = pull_request or pull_request_number()
-        origin = Origin(branch_of(workspace, target, named=branch), number, fork=is_fork())
+        origin = origin_of(
+            workspace, target, job_of(os.environ), remote=workspace.repository.remote(settings.git.remote),
+            named=branch, number=pull_request,
+        )  # fmt: skip
         known = read_preview(workspace, target, asked)
     else:
         origin = None

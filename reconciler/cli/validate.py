@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import named
+from reconciler.cli.printing import named, show_error
 from reconciler.cli.wording import to_fetch
 from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
@@ -57,7 +57,7 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
     if as_json:
         _print_json(fleet.images, problems, fleet.warnings)
     else:
-        _print(fleet, problems, unreadable=len(broken), written=len(written))
+        _print(fleet, problems, folder=workspace.repository.root, unreadable=len(broken), written=len(written))
     return FAILED if problems else DONE
 
 
@@ -75,13 +75,13 @@ def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], 
     return found.refused, [to_fetch(one, images) for one, images in found.to_fetch.items()]
 
 
-def _print(fleet: Fleet, problems: list[UserError], *, unreadable: int, written: int) -> None:
+def _print(fleet: Fleet, problems: list[UserError], *, folder: Path, unreadable: int, written: int) -> None:
     given: tuple[str, ...] = ()
     # What is wrong with a template is wrong with each image that is built from it, and said once.
     for problem in {str(problem): problem for problem in problems}.values():
         # A hint that stands right above is not said once more.
         text = str(problem) if problem.mend != given else str(UserError(problem.what, where=problem.where))
-        click.echo(f"error: {text}", err=True)
+        show_error(f"error: {text}", problem, folder=folder)
         given = problem.mend
     for warning in fleet.warnings:
         note(f"note: {warning}")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
+from reconciler.ci.job import job_of
 from reconciler.cli import options
 from reconciler.cli.workspace import Workspace, note
 from reconciler.model.announcement import Announcement
@@ -162,5 +163,4 @@ def _announced(path: Path, *, image: str, build: str) -> tuple[Artifact, ...]:
 
 
 def _voter() -> str:
-    job = os.environ.get("CIRCLE_PROJECT_USERNAME"), os.environ.get("CIRCLE_PROJECT_REPONAME")
-    return "/".join(part for part in job if part) or getpass.getuser()
+    return job_of(os.environ).repository or getpass.getuser()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.ci.job import job_of
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.history import find_commit
 from reconciler.git.repository import Repository
@@ -98,7 +99,7 @@ class Workspace:
         with suppress(UserError):
             declared = self.settings(repository.tree(recorded[1])).git
             recorded = repository.remembered(declared.remote, declared.branch) or recorded
-        branch = (repository.branch or os.environ.get("CIRCLE_BRANCH")) if rev == "HEAD" else rev
+        branch = (repository.branch or job_of(os.environ).branch) if rev == "HEAD" else rev
         commit = find_commit(repository.git, rev)
         if branch == recorded[0] or commit is None:
             return ()

@@ -1,0 +1,146 @@
+"""Who runs a job, as its environment tells it. What does not tell is a stranger's."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reconciler.ci.job import Job, job_of, telling
+from reconciler.model.lockfile import CiRun
+
+CIRCLECI = {
+    "CI": "true",
+    "CIRCLECI": "true",
+    "CIRCLE_BRANCH": "web-nginx",
+    "CIRCLE_BUILD_URL": "https://circleci.com/gh/acme/images/42",
+    "CIRCLE_JOB": "preview",
+    "CIRCLE_PROJECT_REPONAME": "images",
+    "CIRCLE_PROJECT_USERNAME": "acme",
+    "CIRCLE_PULL_REQUEST": "https://github.com/acme/images/pull/7",
+}
+GITHUB = {
+    "CI": "true",
+    "GITHUB_ACTIONS": "true",
+    "GITHUB_EVENT_NAME": "pull_request",
+    "GITHUB_HEAD_REF": "web-nginx",
+    "GITHUB_JOB": "preview",
+    "GITHUB_REF": "refs/pull/7/merge",
+    "GITHUB_REPOSITORY": "acme/images",
+    "GITHUB_RUN_ATTEMPT": "1",
+    "GITHUB_RUN_ID": "1234",
+    "GITHUB_SERVER_URL": "https://github.com",
+}
+OURS = {"id": 1, "full_name": "acme/images"}
+FORK = {"id": 2, "full_name": "mallory/images"}
+
+
+def pull_request(*, head: Any = OURS, base: Any = OURS, ref: str = "web-nginx") -> dict[str, Any]:
+    return {"pull_request": {"number": 7, "head": {"ref": ref, "repo": head}, "base": {"ref": "main", "repo": base}}}
+
+
+def on_github(folder: Path, event: Any, **told: str) -> Job:
+    path = folder / "event.json"
+    path.write_text(json.dumps(event), encoding="utf-8")
+    return job_of({**GITHUB, "GITHUB_EVENT_PATH": str(path), **told})
+
+
+def test_without_a_ci_a_person_runs_it() -> None:
+    assert job_of({"PATH": "/bin", "CIRCLE_TOKEN": "t", "GITHUB_TOKEN": "t", "CI": "false"}) == Job()
+    assert job_of({}).record is None
+
+
+def test_circleci_tells_branch_pull_request_and_where_its_log_is() -> None:
+    job = job_of(CIRCLECI)
+    assert (job.provider, job.branch, job.pull_request, job.repository) == ("circleci", "web-nginx", 7, "acme/images")
+    assert job.record == CiRun(provider="circleci", url=CIRCLECI["CIRCLE_BUILD_URL"], job="preview")
+    assert not job.stranger
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"CIRCLE_PR_REPONAME": "images"},
+        {"CIRCLE_PR_USERNAME": "mallory"},
+        {"CIRCLE_PR_NUMBER": "7"},
+        {"CIRCLE_BRANCH": "pull/7"},
+        {"CIRCLE_BRANCH": ""},
+        {"CIRCLE_BRANCH": "", "CIRCLE_TAG": "v1"},
+        {"GITHUB_ACTIONS": "true"},
+    ],
+)
+def test_a_fork_on_circleci_and_what_contradicts_itself_is_a_strangers(told: dict[str, str]) -> None:
+    assert job_of({**CIRCLECI, **told}).stranger
+
+
+def test_a_lone_sign_of_a_fork_is_enough() -> None:
+    assert job_of({"CIRCLE_PR_REPONAME": "images"}).stranger == "This is a fork's pull request"
+
+
+@pytest.mark.parametrize("sign", ["GITLAB_CI", "JENKINS_URL", "BUILDKITE", "TF_BUILD", "CI"])
+def test_a_ci_that_nobody_here_knows_may_build_a_strangers_branch(sign: str) -> None:
+    job = job_of({sign: "true"})
+    assert (job.provider, job.record) == ("unknown", None)
+    assert sign in job.stranger
+
+
+def test_github_tells_of_our_own_pull_request(tmp_path: Path) -> None:
+    job = on_github(tmp_path, pull_request())
+    assert (job.provider, job.branch, job.pull_request, job.stranger) == ("github-actions", "web-nginx", 7, "")
+    assert job.record == CiRun(
+        provider="github-actions", url="https://github.com/acme/images/actions/runs/1234", job="preview"
+    )
+
+
+def test_a_second_attempt_has_a_log_of_its_own(tmp_path: Path) -> None:
+    job = on_github(tmp_path, pull_request(), GITHUB_RUN_ATTEMPT="2")
+    assert job.url == "https://github.com/acme/images/actions/runs/1234/attempts/2"
+
+
+@pytest.mark.parametrize("event", ["push", "schedule", "workflow_dispatch"])
+def test_github_runs_what_was_pushed_or_is_scheduled_for_a_branch_of_ours(tmp_path: Path, event: str) -> None:
+    job = on_github(tmp_path, {}, GITHUB_EVENT_NAME=event, GITHUB_REF="refs/heads/a/b", GITHUB_HEAD_REF="")
+    assert (job.branch, job.pull_request, job.stranger) == ("a/b", None, "")
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        pull_request(head=FORK),
+        pull_request(head=None),
+        pull_request(head={**OURS, "id": 2}),
+        pull_request(head={"full_name": "acme/images"}, base={"full_name": "acme/images"}),
+        pull_request(head=FORK, base=FORK),
+        pull_request(base=None),
+        pull_request(ref="main"),
+        {"pull_request": "7"},
+        {"pull_request": {"head": 1, "base": []}},
+        {},
+        [],
+        "no object",
+    ],
+)
+@pytest.mark.parametrize("name", ["pull_request", "pull_request_target"])
+def test_a_fork_on_github_and_what_does_not_tell_is_a_strangers(tmp_path: Path, event: Any, name: str) -> None:
+    assert on_github(tmp_path, event, GITHUB_EVENT_NAME=name).stranger
+
+
+@pytest.mark.parametrize("name", ["issue_comment", "workflow_run", "pull_request_review", "", "push"])
+def test_an_event_that_names_no_branch_of_ours_is_a_strangers(tmp_path: Path, name: str) -> None:
+    assert on_github(tmp_path, pull_request(), GITHUB_EVENT_NAME=name).stranger
+    assert on_github(tmp_path, {}, GITHUB_EVENT_NAME=name).stranger
+
+
+def test_an_event_that_cant_be_read_is_a_strangers(tmp_path: Path) -> None:
+    (tmp_path / "event.json").write_bytes(b"\xff{")
+    for path in (tmp_path / "event.json", tmp_path / "none", tmp_path):
+        assert job_of({**GITHUB, "GITHUB_EVENT_PATH": str(path)}).stranger
+
+
+def test_what_tells_of_a_job_is_named_so_that_it_can_be_taken_away() -> None:
+    everything = {**CIRCLECI, **GITHUB, "GITLAB_CI": "true", "PATH": "/bin", "GITHUB_TOKEN": "t"}
+    left = {name: value for name, value in everything.items() if name not in telling(everything)}
+    assert left == {"PATH": "/bin", "GITHUB_TOKEN": "t"}
+    assert job_of(left) == Job()
