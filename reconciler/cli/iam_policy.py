@@ -17,13 +17,15 @@ from reconciler.model.iam import several
 from reconciler.model.plan import PlanOptions
 from reconciler.model.printable import visible
 from reconciler.registry.rights import ROLES, Account, Role, policy
-from reconciler.registry.trust import TAKE, CircleCi, intruders, is_let_in, trust, wanted
+from reconciler.registry.trust import TAKE, CircleCi, GitHub, github_trust, intruders, is_let_in, trust, wanted
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _SHAPES = {
     "--account": ("[0-9]{12}", "the 12 digits of an account's id"),
     "--organization": (_UUID, "the id in the organization's settings on CircleCI"),
     "--project": (_UUID, "the id in the project's settings on CircleCI"),
+    "--repository-id": (r"[0-9]+", "the repository's number: `gh api repos/OWNER/NAME --jq .id`"),
+    "--environment": (r"[\w.-]+", "an environment's name"),
     "--repository": (r"[\w.-]+(/[\w.-]+)+", "host and path, such as github.com/acme/images"),
     "--branch": (r"[^\s*?$]+", "a branch's name"),
     "--fleet": (r"[^*?$]+", "the value of the tag reconciler:fleet; `reconciler doctor` shows it"),
@@ -45,6 +47,8 @@ _LONGEST_FILE = 1 << 18
 @click.option("--organization", metavar="ID", help="With --trust: the organization on CircleCI.")
 @click.option("--project", metavar="ID", help="With --trust: the project on CircleCI.")
 @click.option("--repository", metavar="HOST/PATH", help="With --trust: such as github.com/acme/images.")
+@click.option("--repository-id", metavar="ID", help="With --trust: its number on GitHub, whose Actions take the role.")
+@click.option("--environment", default="images", show_default=True, help="With --repository-id: that of main's job.")
 @click.option("--branch", default="main", show_default=True, help="With --trust: the one that state is recorded to.")
 @click.option(
     "--partition", type=click.Choice(["aws", "aws-cn", "aws-us-gov"]), default="aws", help="Where not the usual AWS."
@@ -65,6 +69,8 @@ def command(
     organization: str | None,
     project: str | None,
     repository: str | None,
+    repository_id: str | None,
+    environment: str,
     branch: str,
     partition: str,
     check: Any,
@@ -83,8 +89,14 @@ def command(
         at = Account(fleet, account, parameters, subnets, partition)
         made = policy(role, at, untagged_builds=untagged_builds)
         return _print(made) if check is None else _tell(_differences(_read(check), made), role)
+    if repository_id is not None and repository is not None:
+        _refuse_odd({"--account": account, "--repository-id": repository_id, "--environment": environment})
+        _refuse_odd({"--repository": repository, "--branch": branch})
+        named = "/".join(repository.split("/")[-2:])
+        made = github_trust(role, GitHub(account, repository_id, named, branch, environment, partition))
+        return _print(made) if check is None else _tell(_differences(_read(check), made), role)
     if organization is None or project is None or repository is None:
-        raise click.UsageError("--trust needs --organization, --project and --repository")
+        raise click.UsageError("--trust needs --repository, and --repository-id or --organization and --project")
     values = {"--account": account, "--organization": organization, "--project": project}
     _refuse_odd({**values, "--repository": repository, "--branch": branch})
     ci = CircleCi(account, organization, project, repository, branch, partition)

@@ -1,4 +1,4 @@
-"""Who may take each role: trust policies for CircleCI's tokens, and what gets past one that stands.
+"""Who may take each role: trust policies for CircleCI's and GitHub's tokens, and what gets past one that stands.
 
 `python -m reconciler.registry.trust docs/iam` writes them, and those of `rights`.
 
@@ -69,6 +69,48 @@ def trust(role: Role, ci: CircleCi) -> dict[str, Any]:
         "Condition": {"StringLike": {f"{ci.provider}:sub": twice}},
     }  # fmt: skip
     return {"Version": "2012-10-17", "Statement": [allow, deny]}
+
+
+@dataclass(frozen=True)
+class GitHub:
+    """A repository whose jobs GitHub Actions runs."""
+
+    account: str
+    repository_id: str
+    """Its number, which a repository that takes over the name does not have."""
+    repository: str
+    """`owner/name`."""
+    branch: str = "main"
+    """The one that state is recorded to."""
+    environment: str = "images"
+    """The environment that the job of that branch names."""
+    partition: str = "aws"
+
+    provider = "token.actions.githubusercontent.com"
+
+
+def github_trust(role: Role, ci: GitHub) -> dict[str, Any]:
+    """The trust policy of a role: `reconcile` for one branch in one environment, the others for pull requests too.
+
+    All is compared whole: in a subject of GitHub's, of a repository's own, nothing is chosen by who pushes but the
+    branch. GitHub gives a fork's job no token. `repository_id` and `ref` are among the claims that AWS STS reads of it.
+    """
+    main = f"repo:{ci.repository}:environment:{ci.environment}"
+    pulls = f"repo:{ci.repository}:pull_request"
+    said = {
+        "aud": "sts.amazonaws.com",
+        "repository_id": ci.repository_id,
+        "sub": main if role == "reconcile" else pulls,
+    }
+    said |= {"ref": f"refs/heads/{ci.branch}"} if role == "reconcile" else {}
+    allow = {
+        "Sid": "OneBranch" if role == "reconcile" else "PullRequests",
+        "Effect": "Allow",
+        "Principal": {"Federated": f"arn:{ci.partition}:iam::{ci.account}:oidc-provider/{ci.provider}"},
+        "Action": TAKE,
+        "Condition": {"StringEquals": {f"{ci.provider}:{claim}": value for claim, value in said.items()}},
+    }
+    return {"Version": "2012-10-17", "Statement": [allow]}
 
 
 def is_let_in(document: Mapping[str, Any], subject: str, ci: CircleCi, *, project: str | None = None) -> bool:
@@ -144,9 +186,11 @@ def documents() -> Mapping[str, Mapping[str, Any]]:
     """The files of docs/iam, by name: with words where names stand."""
     words = Account(fleet="FLEET", account="ACCOUNT")
     ci = CircleCi("ACCOUNT", "ORGANIZATION", "PROJECT", "github.com/OWNER/NAME")
+    github = GitHub("ACCOUNT", "REPOSITORY_ID", "OWNER/NAME")
     rights = {f"{role}.json": policy(role, words) for role in ROLES}
     return {**rights, "untagged-builds.json": untagged(words)} | {
-        f"trust-{role}.json": trust(role, ci) for role in ROLES
+        **{f"trust-{role}.json": trust(role, ci) for role in ROLES},
+        **{f"trust-{role}-github.json": github_trust(role, github) for role in ("preview", "reconcile")},
     }
 
 

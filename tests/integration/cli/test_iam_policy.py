@@ -45,6 +45,23 @@ def test_it_prints_the_pages_policies_with_names_for_words(fleet: Fleet, role: s
         assert checked(fleet, document, role, *arguments) == (0, f"{role}: as it would be made\n")
 
 
+@pytest.mark.parametrize("role", ["preview", "reconcile"])
+def test_it_prints_whom_of_github_a_role_trusts_and_holds_another_policy_to_it(fleet: Fleet, role: str) -> None:
+    page = (IAM / f"trust-{role}-github.json").read_text()
+    for word, value in {**WORDS, "REPOSITORY_ID": "4711"}.items():
+        page = page.replace(word, value)
+    arguments = (role, "--trust", "--account", ACCOUNT, "--repository", REPOSITORY, "--repository-id", "4711")
+
+    document = printed(fleet, *arguments)
+
+    assert document == json.loads(page)
+    assert checked(fleet, document, *arguments) == (0, f"{role}: as it would be made\n")
+    loose = json.loads(page.replace('"StringEquals"', '"StringLike"'))
+    code, told = checked(fleet, loose, *arguments)
+    assert code == 1
+    assert told.startswith("more than it would be: Allow sts:AssumeRoleWithWebIdentity")
+
+
 def test_the_fleet_is_this_repositorys_unless_another_is_named(fleet: Fleet) -> None:
     fleet.commit({"desired/reconciler.yaml": "fleet: acme/others\ndefaults: { regions: [us-east-1] }\n"})
 

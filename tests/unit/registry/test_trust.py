@@ -10,8 +10,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from reconciler.model.iam import Need, permitted
 from reconciler.registry.rights import ROLES, Role
-from reconciler.registry.trust import ANY_UUID, CircleCi, intruders, is_let_in, subject_of, trust, wanted
+from reconciler.registry.trust import (
+    ANY_UUID,
+    TAKE,
+    CircleCi,
+    GitHub,
+    github_trust,
+    intruders,
+    is_let_in,
+    subject_of,
+    trust,
+    wanted,
+)  # fmt: skip
 
 CI = CircleCi(
     "123456789012",
@@ -116,3 +128,44 @@ def test_a_looser_policy_is_found_out_with_a_subject_that_it_lets_in(pattern: st
     assert found
     assert subject_of(CI, MAIN) not in found
     assert json.dumps(pattern) not in found
+
+
+GITHUB = GitHub("123456789012", "4711", "acme/images")
+OF_MAIN = {"sub": "repo:acme/images:environment:images", "ref": "refs/heads/main"}
+OF_A_PULL_REQUEST = {"sub": "repo:acme/images:pull_request", "ref": "refs/pull/7/merge"}
+
+
+def github_lets_in(role: Role, **claims: str) -> bool:
+    token = {"aud": "sts.amazonaws.com", "repository_id": "4711", **claims}
+    context = {f"{GITHUB.provider}:{claim}": value for claim, value in token.items()}
+    return permitted(Need(TAKE, context=context), [github_trust(role, GITHUB)])
+
+
+def test_each_job_of_github_takes_its_own_role_and_no_other() -> None:
+    assert github_lets_in("reconcile", **OF_MAIN)
+    assert github_lets_in("preview", **OF_A_PULL_REQUEST)
+    assert not github_lets_in("reconcile", **OF_A_PULL_REQUEST)
+    assert not github_lets_in("preview", **OF_MAIN)
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        {"repository_id": "4712"},
+        {"aud": "https://github.com/acme"},
+        {"sub": "repo:acme/images:ref:refs/heads/main"},
+        {"sub": "repo:acme/images:environment:imagesx"},
+        {"sub": "repo:mallory/images:environment:images"},
+        {"sub": "repo:acme/images:environment:images:ref:refs/heads/x"},
+        {"ref": "refs/heads/main2"},
+        {"ref": "refs/tags/main"},
+        {"ref": "refs/heads/x/refs/heads/main"},
+    ],
+)
+def test_nobody_else_on_github_takes_mains_role(claims: dict[str, str]) -> None:
+    assert not github_lets_in("reconcile", **{**OF_MAIN, **claims})
+
+
+def test_a_token_without_the_claims_of_github_takes_no_role() -> None:
+    context = {f"{GITHUB.provider}:aud": "sts.amazonaws.com", f"{GITHUB.provider}:sub": OF_MAIN["sub"]}
+    assert not permitted(Need(TAKE, context=context), [github_trust("reconcile", GITHUB)])
