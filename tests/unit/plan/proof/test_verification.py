@@ -77,7 +77,7 @@ def test_a_consistent_record_on_a_commit_with_other_content_is_wrong() -> None:
 def test_a_record_without_components_is_not_proven_by_any_commit(components: dict[str, str]) -> None:
     source = UPSTREAM if components else None
     empty = a_build().model_copy(update={"components": components, "key": digest(components), "source": source})
-    holds = Content("9c0d1e2", {"files": "sha256:f"})
+    holds = Content("9c0d1e2", {"files": "sha256:f"}, at_head=True)
     verification, content = judged(evidence(empty, at_built=holds, at_recorded=holds), "content")
     assert (verification.verified, content.outcome) == (False, "not proven")
 
