@@ -15,6 +15,7 @@ from reconciler.git.past import resolve_commit
 from reconciler.model.errors import DONE, FAILED
 from reconciler.model.printable import visible
 from reconciler.model.verification import Finding, Verification
+from reconciler.steps.one_writer import recorded_head
 from reconciler.steps.proof.verify import Verifier
 
 if TYPE_CHECKING:
@@ -52,6 +53,9 @@ def command(
 ) -> int:
     """Say what of a build is proven and what is not, from git alone. Without BUILD: the stable one, else the candidate.
 
+    Behind each stands what says so, the best first: `ours` (the branch that state is recorded to, or a good
+    signature), `reviewed` (desired/ there), the `registry`, and `hearsay`, which alone proves nothing.
+
     A build is an id, the beginning of one or of its key, or `candidate` or `stable`; a pull request's preview, too.
     Exits with 1 when anything is wrong, or something that is required is not proven (docs/provenance.md).
     """
@@ -59,13 +63,19 @@ def command(
     repository = workspace.repository
     tree = repository.tree(rev)
     settings = workspace.settings(tree)
+    revision = resolve_commit(repository.git, rev)
+    head = recorded_head(repository, settings.git)
+    elsewhere = head is not None and not repository.is_ancestor(revision, head)
+    if elsewhere:
+        note(f"{rev} is not on the branch that state is recorded to, as this clone knows that: hearsay, unless signed")
     verifier = Verifier(
         repository,
-        resolve_commit(repository.git, rev),
-        branch=_named(rev, settings, repository.branch),
+        revision,
+        branch=_named(rev, settings if not elsewhere else None, repository.branch),
         signers=signers,
         always_signed=always_signed,
         registry=_registry(settings) if online else None,
+        head=head,
     )
     dirty = repository.dirty(["state"])
     if dirty:
@@ -78,9 +88,10 @@ def command(
     return DONE if found.verified else FAILED
 
 
-def _named(rev: str, settings: Settings, checked_out: str | None) -> str:
-    """What the revision is called in a sentence: the branch that is recorded to, where that is what is looked at."""
-    return (settings.git.branch or checked_out or rev) if rev == "HEAD" else rev
+def _named(rev: str, settings: Settings | None, checked_out: str | None) -> str:
+    """What the revision is called in a sentence: the branch that is recorded to, where `settings` speak of it."""
+    recorded = settings.git.branch if settings is not None else None
+    return (recorded or checked_out or rev) if rev == "HEAD" else rev
 
 
 def _registry(settings: Settings) -> Registry:
@@ -103,7 +114,8 @@ def _print(found: Verification) -> None:
 
 def _line(finding: Finding) -> str:
     word = "WRONG" if finding.outcome == "wrong" else finding.outcome
-    return f"  {word:<10}  {visible(finding.what)}"
+    rests_on = f" [{', '.join(finding.rests_on)}]" if finding.rests_on else ""
+    return f"  {word:<10}  {visible(finding.what)}{rests_on}"
 
 
 def _parents(found: Verification) -> Iterator[Verification]:

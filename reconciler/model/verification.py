@@ -13,6 +13,8 @@ from reconciler.model.values import Model
 SCHEMA: Literal[1] = 1
 
 Outcome = Literal["proven", "not proven", "wrong"]
+Provenance = Literal["ours", "reviewed", "registry", "hearsay"]
+"""What a fact rests on, the best first: what each means stands in `reconciler.plan.trust`."""
 Check = Literal[
     "lockfile", "content", "commit", "record", "channel", "change", "commit-signature", "statement",
     "statement-signature", "smoke-test", "sbom", "tag", "tag-signature", "source", "registry",
@@ -27,6 +29,11 @@ class Finding(Model):
     outcome: Outcome
     what: str = Field(description="In plain words.")
     required: bool = Field(description="Whether the build counts as verified only when this is proven.")
+    rests_on: tuple[Provenance, ...] = Field(
+        (),
+        description="What says so, the best first; hearsay alone where nothing confirms it. "
+        "Empty where nothing says so, or something says otherwise.",
+    )
 
 
 class Verification(Model):

@@ -32,7 +32,7 @@ def _newest_build(seen: Iterable[Seen]) -> tuple[Seen, ...]:
     for one in seen:
         build = one.own("build")
         refused = one.own("phase") in NEVER_AGAIN or one.own("smoke") == "failed"
-        if build is None or not one.complete or refused or not _may_be_of_its_build(one):
+        if build is None or not one.complete or refused or not may_be_of_its_build(one):
             continue
         # Two complete copies of a build in one region come from two runs at once: the first one made stays.
         best = builds.setdefault(build, {}).setdefault(one.location, one)
@@ -44,7 +44,7 @@ def _newest_build(seen: Iterable[Seen]) -> tuple[Seen, ...]:
     return tuple(newest[location] for location in sorted(newest))
 
 
-def _may_be_of_its_build(seen: Seen) -> bool:
+def may_be_of_its_build(seen: Seen) -> bool:
     """Whether it names a build, and is not older than that: a tag may say any time, and a registry's date may not."""
     if seen.began is None:
         return False

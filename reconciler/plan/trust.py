@@ -16,12 +16,13 @@ Without `git.sign` whoever may push tags to the repository counts as the team.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Literal
+from typing import get_args
 
 from reconciler.model.lockfile import Artifact, SmokeTestResult
 from reconciler.model.observation import Seen
+from reconciler.model.verification import Provenance
 
-Provenance = Literal["ours", "reviewed", "registry", "hearsay"]
+_BEST_FIRST: tuple[Provenance, ...] = get_args(Provenance)
 
 
 def of_ref(*, signed: bool, sign: bool) -> Provenance:
@@ -30,6 +31,33 @@ def of_ref(*, signed: bool, sign: bool) -> Provenance:
     What it says of itself, its author's name as well, counts for nothing.
     """
     return "ours" if signed or not sign else "hearsay"
+
+
+def of_commit(*, at_head: bool, signed: bool, sign: bool) -> Provenance:
+    """What a commit of state/ rests on.
+
+    Args:
+        at_head: Whether it is on the branch that state is recorded to.
+        signed: Whether it is under a good signature.
+        sign: Whether it had to be signed.
+    """
+    return of_ref(signed=signed, sign=sign or not at_head)
+
+
+def of_content(*, at_head: bool) -> Provenance:
+    """What desired/ rests on as it stands in a commit: who signs a commit of another branch reviews nothing."""
+    return "reviewed" if at_head else "hearsay"
+
+
+def ranked(kinds: Iterable[Provenance]) -> tuple[Provenance, ...]:
+    """What a fact rests on, once each, the best first: that one counts."""
+    found = frozenset(kinds)
+    return tuple(one for one in _BEST_FIRST if one in found)
+
+
+def confirms(kinds: Iterable[Provenance]) -> bool:
+    """Whether a fact is more than hearsay: something of a better kind says so, too."""
+    return any(one != "hearsay" for one in kinds)
 
 
 def is_marked(seen: Seen, *, fleet: str, names: Collection[str | None], build_id: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
+from reconciler.git.history import find_commit
 from reconciler.git.proposal import proposal_branch
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signed_by_us
@@ -42,6 +43,22 @@ def written_by_branch(
     return tuple(_refused(path, base, is_new=path not in before.entries) for path in changed[:_MOST])
 
 
+def recorded_head(repository: Repository, settings: GitSettings) -> str | None:
+    """The head of the branch that state is recorded to, as this clone knows it; None where it does not.
+
+    Nobody is asked. What that branch is called is read where the remote's default branch stands, if the clone knows
+    that: a branch may call itself what it likes. What a clone has not pushed is on no branch but its own.
+    """
+    default = repository.remembered(settings.remote)
+    if default is not None:
+        settings = _settings_at(repository, default[1])
+    name = settings.branch or (default[0] if default is not None else repository.branch)
+    if name is None:
+        return None
+    known = repository.remembered(settings.remote, name)
+    return known[1] if known is not None else find_commit(repository.git, f"refs/heads/{name}")
+
+
 def _differing(before: Tree, now: Tree) -> Iterator[str]:
     for path in before.entries.keys() | now.entries.keys():
         if path.startswith(f"{FOLDER}/") and before.entries.get(path) != now.entries.get(path):
@@ -50,16 +67,20 @@ def _differing(before: Tree, now: Tree) -> Iterator[str]:
 
 def _is_ours(repository: Repository, recorded: str, *, commit: str, base: str, branch: str | None) -> bool:
     """Whether a branch is our proposal: by what the recorded branch declares, since a branch declares what it likes."""
-    try:
-        settings = read_settings(content_at(repository.tree(recorded), SETTINGS_FILE)).settings.git
-    except UserError:
-        settings = GitSettings()
+    settings = _settings_at(repository, recorded)
     if settings.push != "pull-request":
         return False
     if not settings.sign:
         return branch == proposal_branch(repository.git)
     one = repository.commits_between(base, commit)
     return len(one) == 1 and of_ref(signed=signed_by_us(repository.git, commit), sign=True) == "ours"
+
+
+def _settings_at(repository: Repository, commit: str) -> GitSettings:
+    try:
+        return read_settings(content_at(repository.tree(commit), SETTINGS_FILE)).settings.git
+    except UserError:
+        return GitSettings()
 
 
 def _refused(path: str, base: str, *, is_new: bool) -> UserError:

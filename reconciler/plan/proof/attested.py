@@ -7,14 +7,26 @@ from typing import Any
 
 from reconciler.model.lockfile import Build, InventoryRecord
 from reconciler.model.provenance import Resource, Statement
-from reconciler.model.verification import Finding, Signature
+from reconciler.model.verification import Finding, Provenance, Signature
 from reconciler.plan.proof.evidence import Evidence, SbomFile, TagRecord
 from reconciler.plan.proof.findings import finding, join, judge_signature
 from reconciler.plan.proof.provenance import SBOM, SMOKE_TEST, record_of, statement
 from reconciler.plan.smoke_words import outcome
 
 _MOST = 3
+_SAID = "as the machine itself said"
 _NOR_COMMITS = "and what is recorded of it was not all committed under a key that is trusted"
+
+
+def kind_of_record(evidence: Evidence) -> Provenance:
+    """What a record rests on, as it is now: the commits that wrote it, or its statement's signature."""
+    found = evidence.attestation
+    if found is not None and found.statement is not None and not found.why and found.signature.state == "good":
+        return "hearsay" if differences(found.statement, evidence) else "ours"
+    if evidence.sign and not evidence.signed_by_commits:
+        return "hearsay"
+    writings = (evidence.recorded, *evidence.others)
+    return "ours" if all(one.kind == "ours" for one in writings) else "hearsay"
 
 
 def check_statement(evidence: Evidence) -> Iterator[Finding]:
@@ -35,7 +47,7 @@ def check_statement(evidence: Evidence) -> Iterator[Finding]:
         yield finding("statement", "wrong", what)
     elif not found.why:
         what = f"its provenance names {_artifacts(evidence.build)}, its record, commit, source and Packer"
-        yield finding("statement", "proven", what)
+        yield finding("statement", "proven", what, rests_on=(kind_of_record(evidence),))
     yield _statement_signature(found.signature, evidence)
 
 
@@ -73,10 +85,12 @@ def check_sbom(evidence: Evidence) -> Iterator[Finding]:
     """Whether the SBOM is the one that was recorded: its bytes by the statement, what it says by the lockfile."""
     attested = evidence.attestation.statement if evidence.attestation is not None else None
     named = attested.byproduct(SBOM) if attested is not None else None
-    yield from judge_sbom(evidence.build.inventory, evidence.sbom, named=named)
+    yield from judge_sbom(evidence.build.inventory, evidence.sbom, named=named, record_is=kind_of_record(evidence))
 
 
-def judge_sbom(record: InventoryRecord | None, found: SbomFile | None, *, named: Resource | None) -> Iterator[Finding]:
+def judge_sbom(
+    record: InventoryRecord | None, found: SbomFile | None, *, named: Resource | None, record_is: Provenance
+) -> Iterator[Finding]:
     """Whether an SBOM is the one that a record has, and a statement `named`; and which of its sections are empty."""
     if record is None:
         yield finding("sbom", "not proven", "what is inside was not read when it was built", required=False)
@@ -93,20 +107,25 @@ def judge_sbom(record: InventoryRecord | None, found: SbomFile | None, *, named:
         yield finding("sbom", "wrong", f"{found.path} has other bytes than its provenance names")
         return
     count = f" ({_count(record.packages)})" if record.packages is not None else ""
-    yield finding("sbom", "proven", f"its SBOM{count} is the one that was recorded")
+    what = f"its SBOM{count} is the one that was recorded, {_SAID}"
+    yield finding("sbom", "proven", what, rests_on=(record_is, "hearsay"))
     for section, why in record.unread.items():
         yield finding("sbom", "not proven", f"its SBOM says nothing of {section} ({why})", required=False)
 
 
-def judge_smoke_test(build: Build, *, attested: bool) -> Finding:
-    """Whether it was booted and tested, as its record says; `attested`: as its provenance does, too."""
+def judge_smoke_test(build: Build, *, attested: bool, record_is: Provenance) -> Finding:
+    """Whether it was booted and tested, as its record says; `attested`: as its provenance does, too.
+
+    What the machine answered is hearsay, and the record confirms that it did: whoever wrote that had booted it.
+    """
     tested = build.smoke_test
     if tested is None:
         return finding("smoke-test", "not proven", "that it boots: no smoke test is on record", required=False)
     match tested.status:
         case "passed":
             by = "its record and its provenance" if attested else "its record"
-            return finding("smoke-test", "proven", f"smoke-tested: {outcome(tested)}, by {by}", required=False)
+            what = f"smoke-tested: {outcome(tested)}, by {by}, {_SAID}"
+            return finding("smoke-test", "proven", what, required=False, rests_on=(record_is, "hearsay"))
         case "skipped":
             why = tested.why or "nobody said why"
             return finding("smoke-test", "not proven", f"that it boots: it was never booted: {why}", required=False)
@@ -117,7 +136,8 @@ def judge_smoke_test(build: Build, *, attested: bool) -> Finding:
 def check_smoke_test(evidence: Evidence) -> Iterator[Finding]:
     """Whether it was booted and tested."""
     attested = evidence.attestation.statement if evidence.attestation is not None else None
-    yield judge_smoke_test(evidence.build, attested=attested is not None and attested.byproduct(SMOKE_TEST) is not None)
+    is_attested = attested is not None and attested.byproduct(SMOKE_TEST) is not None
+    yield judge_smoke_test(evidence.build, attested=is_attested, record_is=kind_of_record(evidence))
 
 
 def check_tag(evidence: Evidence) -> Iterator[Finding]:
@@ -134,7 +154,9 @@ def check_tag(evidence: Evidence) -> Iterator[Finding]:
     elif differs := _tag_differs(tag.build, evidence):
         yield finding("tag", "wrong", f"the tag {tag.name} and the lockfile disagree on {join(differs)}")
     else:
-        yield finding("tag", "proven", f"its annotated tag holds the same record{_signed(tag)}", required=False)
+        kinds = (tag.kind, kind_of_record(evidence))
+        what = f"its annotated tag holds the same record{_signed(tag)}"
+        yield finding("tag", "proven", what, required=False, rests_on=kinds)
     if tag.signature.state == "bad":
         yield judge_signature("tag", tag.signature, f"the tag {tag.name}", needed="")
 

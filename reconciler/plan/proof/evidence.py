@@ -10,8 +10,9 @@ from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.observation import Seen
 from reconciler.model.provenance import Statement
 from reconciler.model.source import Channel
-from reconciler.model.verification import Signature, Verification
+from reconciler.model.verification import Provenance, Signature, Verification
 from reconciler.plan.history import Unreadable
+from reconciler.plan.trust import of_commit, of_content, of_ref
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,13 @@ class Writing:
     """Why it had to be signed, as half a sentence; empty where it had not."""
     cut_off: bool = False
     """Whether a shallow clone begins with this commit: then the writer is an older one, which is not there."""
+    at_head: bool = False
+    """Whether the commit is on the branch that state is recorded to."""
+
+    @property
+    def kind(self) -> Provenance:
+        """What it rests on."""
+        return of_commit(at_head=self.at_head, signed=self.signature.state == "good", sign=bool(self.needed))
 
     @property
     def short(self) -> str:
@@ -52,6 +60,13 @@ class Content:
     commit: str
     components: Mapping[str, str] | None
     why: str = ""
+    at_head: bool = False
+    """Whether the commit is on the branch that state is recorded to."""
+
+    @property
+    def kind(self) -> Provenance:
+        """What it rests on."""
+        return of_content(at_head=self.at_head)
 
 
 @dataclass(frozen=True)
@@ -83,6 +98,11 @@ class TagRecord:
     build: Build | None
     signature: Signature
 
+    @property
+    def kind(self) -> Provenance:
+        """What it rests on: whoever may push tags may write what they like in one that is not signed."""
+        return of_ref(signed=self.signature.state == "good", sign=True)
+
 
 @dataclass(frozen=True)
 class Parent:
@@ -101,6 +121,8 @@ class Look:
 
     artifact: Artifact
     seen: Seen | None = None
+    is_own: bool = False
+    """Whether the account that was asked owns it: anybody may offer an AMI, and whoever may tag, tag that."""
     unreadable: str = ""
 
 
@@ -127,6 +149,7 @@ class Evidence:
     at_recorded: Content
     commit_known: bool
     on_branch: bool
+    """Whether the commit that was built is on the branch that is looked at."""
     shallow: bool
     attestation: Attestation | None = None
     sbom: SbomFile | None = None

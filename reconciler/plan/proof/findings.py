@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
-from reconciler.model.verification import Check, Finding, Outcome, Signature
+from reconciler.model.verification import Check, Finding, Outcome, Provenance, Signature
+from reconciler.plan.trust import confirms, ranked
 
 
-def finding(check: Check, outcome: Outcome, what: str, *, required: bool = True) -> Finding:
-    """A finding. What is `wrong` counts whether it is required or not."""
-    return Finding(check=check, outcome=outcome, what=what, required=required)
+def finding(
+    check: Check, outcome: Outcome, what: str, *, required: bool = True, rests_on: Iterable[Provenance] = ()
+) -> Finding:
+    """A finding. What is `wrong` counts whether it is required or not. What is hearsay alone is not proven."""
+    kinds = ranked(rests_on)
+    if outcome == "proven" and not confirms(kinds):
+        outcome, what = "not proven", f"{what}; nothing confirms it"
+    return Finding(check=check, outcome=outcome, what=what, required=required, rests_on=kinds)
 
 
 def judge_signature(check: Check, signature: Signature, what: str, *, needed: str) -> Finding:
@@ -17,7 +23,8 @@ def judge_signature(check: Check, signature: Signature, what: str, *, needed: st
     required = bool(needed)
     match signature.state:
         case "good":
-            return finding(check, "proven", f"{what} is signed by {signature.by} ({signature.key})", required=required)
+            told = f"{what} is signed by {signature.by} ({signature.key})"
+            return finding(check, "proven", told, required=required, rests_on=("ours",))
         case "bad":
             return finding(
                 check, "wrong", f"the signature of {what} is not its own: {signature.why}", required=required

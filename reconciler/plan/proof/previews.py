@@ -11,6 +11,7 @@ from reconciler.plan.proof.attested import judge_sbom, judge_smoke_test
 from reconciler.plan.proof.evidence import Content, Look, Parent, SbomFile
 from reconciler.plan.proof.findings import finding, judge_signature
 from reconciler.plan.proof.verification import judge_content, judge_registry, judge_source, verdict
+from reconciler.plan.trust import of_ref
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ def judge_preview(evidence: PreviewEvidence) -> Verification:
 
 def _findings(evidence: PreviewEvidence) -> Iterator[Finding]:
     build = evidence.build
+    record_is = of_ref(signed=evidence.signature.state == "good", sign=True)
     yield from judge_content(build, evidence.at_built)
     yield finding("record", "not proven", f"it is {evidence.whose}, not recorded on {evidence.branch}: not promoted")
     if build.commit != evidence.target:
@@ -49,9 +51,10 @@ def _findings(evidence: PreviewEvidence) -> Iterator[Finding]:
         what = f"the tag {evidence.tag} stands on {evidence.target[:7]}, and says that {build.commit[:7]} was built"
         yield finding("tag", "not proven", what, required=False)
     else:
-        yield finding("tag", "proven", f"its annotated tag stands on {build.commit[:7]} and holds its record")
+        what = f"its annotated tag stands on {build.commit[:7]} and holds its record"
+        yield finding("tag", "proven", what, rests_on=(record_is,))
     yield judge_signature("tag-signature", evidence.signature, f"the tag {evidence.tag}", needed=evidence.needed)
-    yield judge_smoke_test(build, attested=False)
-    yield from judge_sbom(build.inventory, evidence.sbom, named=None)
-    yield from judge_source(build, evidence.parent)
-    yield from judge_registry(build, evidence.looks)
+    yield judge_smoke_test(build, attested=False, record_is=record_is)
+    yield from judge_sbom(build.inventory, evidence.sbom, named=None, record_is=record_is)
+    yield from judge_source(build, evidence.parent, record_is=record_is)
+    yield from judge_registry(build, evidence.looks, record_is=record_is)

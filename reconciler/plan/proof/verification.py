@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 
 from reconciler.model.lockfile import Build
+from reconciler.model.observation import Seen
 from reconciler.model.printable import visible
 from reconciler.model.values import digest
-from reconciler.model.verification import Check, Finding, Verification
+from reconciler.model.verification import Check, Finding, Provenance, Verification
+from reconciler.plan.adoption import may_be_of_its_build
 from reconciler.plan.key import REFRESH_OF, SOURCE
-from reconciler.plan.proof.attested import check_sbom, check_smoke_test, check_statement, check_tag
+from reconciler.plan.proof.attested import check_sbom, check_smoke_test, check_statement, check_tag, kind_of_record
 from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, Writing
 from reconciler.plan.proof.findings import finding, join, judge_signature
 
 
 def judge(evidence: Evidence) -> Verification:
     """Every finding about a build, the most telling first."""
+    record_is = kind_of_record(evidence)
     findings = (
         *_lockfile(evidence),
         *judge_content(evidence.build, evidence.at_built, evidence.at_recorded),
@@ -28,8 +31,8 @@ def judge(evidence: Evidence) -> Verification:
         *check_smoke_test(evidence),
         *check_sbom(evidence),
         *check_tag(evidence),
-        *judge_source(evidence.build, evidence.parent, first=evidence.first),
-        *judge_registry(evidence.build, evidence.looks),
+        *judge_source(evidence.build, evidence.parent, first=evidence.first, record_is=record_is),
+        *judge_registry(evidence.build, evidence.looks, record_is=record_is),
     )
     return verdict(evidence.image, evidence.build.id, findings, parent=evidence.parent.found)
 
@@ -75,13 +78,15 @@ def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
         what = f"{build.commit[:7]} does not hold what was built: its {join(differs)} give another key"
         yield finding("content", "wrong", what)
         return
-    same = next((one for one in places if _is_same(one, build)), None)
+    alike = [one for one in places if _is_same(one, build)]
+    same = next((one for one in alike if one.kind == "reviewed"), next(iter(alike), None))
     if same is None:
         why = at_built.why or f"{build.commit[:7]} is not in this clone"
         yield finding("content", "not proven", f"whether its key is that of what was committed: {why}")
         return
     known = sorted(set(same.components or ()) & set(build.components))
-    yield finding("content", "proven", f"its key is that of {join(known)} as they stand in {same.commit[:7]}")
+    what = f"its key is that of {join(known)} as they stand in {same.commit[:7]}"
+    yield finding("content", "proven", what, rests_on=(same.kind,))
 
 
 def _commit(evidence: Evidence) -> Iterator[Finding]:
@@ -93,15 +98,18 @@ def _commit(evidence: Evidence) -> Iterator[Finding]:
         return
     on_branch = _is_same(evidence.at_recorded, build)
     held = f"what it held is on {branch} as of {evidence.recorded.short}"
+    at_recorded = (evidence.at_recorded.kind,)
     if evidence.on_branch:
-        yield finding("commit", "proven", f"built from {short}, which is on {branch}")
+        kinds = (evidence.at_built.kind,)
+        yield finding("commit", "proven", f"built from {short}, which is on {branch}", rests_on=kinds)
     elif evidence.commit_known and on_branch:
-        yield finding("commit", "proven", f"built from {short}; it is not on {branch} itself, and {held}")
+        what = f"built from {short}; it is not on {branch} itself, and {held}"
+        yield finding("commit", "proven", what, rests_on=at_recorded)
     elif on_branch:
         what = f"built from {short}, which is not in this clone; {held}"
-        yield finding("commit", "not proven", what, required=False)
+        yield finding("commit", "not proven", what, required=False, rests_on=at_recorded)
     elif evidence.commit_known:
-        yield finding("commit", "not proven", f"built from {short}, which is not on {branch}")
+        yield finding("commit", "not proven", f"built from {short}, which is not on {branch}", rests_on=("hearsay",))
     else:
         mend = " (`git fetch --unshallow` brings the history)" if evidence.shallow else " (`git fetch --tags` may help)"
         yield finding("commit", "not proven", f"{short}, from which it was built, is not in this clone{mend}")
@@ -125,7 +133,7 @@ def _record(evidence: Evidence) -> Iterator[Finding]:
             what = f"{by} recorded it, and says Reconciler-{name}: {says[name][0]}"
             yield finding("record", "wrong", what)
             return
-    yield finding("record", "proven", f"recorded by {by}, whose trailers agree")
+    yield finding("record", "proven", f"recorded by {by}, whose trailers agree", rests_on=(writing.kind,))
 
 
 def _channel(evidence: Evidence) -> Iterator[Finding]:
@@ -141,14 +149,15 @@ def _channel(evidence: Evidence) -> Iterator[Finding]:
     ours = bool(set(writing.trailers.get("Image", ())) & set(evidence.names))
     signed = writing.signature.state == "good"
     if signed and not ours:
-        yield finding("channel", "proven", f"{told} (“{writing.subject}”), by hand, and signed")
+        what = f"{told} (“{writing.subject}”), by hand, and signed"
+        yield finding("channel", "proven", what, rests_on=(writing.kind,))
     elif not ours:
         what = f"{told} (“{writing.subject}”), which is not a commit of the reconciler"
         yield finding("channel", "not proven", what, required=evidence.direct)
     elif writing.needed and not signed:
         yield finding("channel", "not proven", f"{told}, which is not signed by a key that is trusted")
     else:
-        yield finding("channel", "proven", told)
+        yield finding("channel", "proven", told, rests_on=(writing.kind,))
 
 
 def _changes(evidence: Evidence) -> Iterator[Finding]:
@@ -159,9 +168,9 @@ def _changes(evidence: Evidence) -> Iterator[Finding]:
         yield from strangers
     elif later:
         commits = list(dict.fromkeys(one.short for one in later))
-        yield finding(
-            "change", "proven", f"last changed by the reconciler in {join(commits)}", required=evidence.direct
-        )
+        what = f"last changed by the reconciler in {join(commits)}"
+        kind: Provenance = "ours" if all(one.kind == "ours" for one in later) else "hearsay"
+        yield finding("change", "proven", what, required=evidence.direct, rests_on=(kind,))
 
 
 def _stranger(writing: Writing, evidence: Evidence, *, check: Check = "record") -> Finding | None:
@@ -185,10 +194,13 @@ def _signatures(evidence: Evidence) -> Iterator[Finding]:
         yield judge_signature("commit-signature", one.signature, f"the commit {one.short}", needed=one.needed)
 
 
-def judge_source(build: Build, parent: Parent, *, first: Build | None = None) -> Iterator[Finding]:
+def judge_source(
+    build: Build, parent: Parent, *, record_is: Provenance, first: Build | None = None
+) -> Iterator[Finding]:
     """What is known of what a build stands on: an image from outside, or a parent's build and its recorded key.
 
-    `first` is the record as it was first written, with the artifact that Packer left; the same as now if absent.
+    `record_is` says what the pin rests on, as that is recorded. `first` is the record as it was first written, with the
+    artifact that Packer left; the same as now if absent.
     """
     pin = build.source
     left = (first or build).artifacts if pin is not None and (pin.ami is not None or pin.artifacts) else ()
@@ -206,7 +218,8 @@ def judge_source(build: Build, parent: Parent, *, first: Build | None = None) ->
     elif pin.ami is not None:
         keyed = SOURCE in build.components
         what = f"on {pin} ({pin.ami.id} in {pin.ami.region}), an image from outside of this repository"
-        yield finding("source", "proven" if keyed else "not proven", what, required=False)
+        kinds = (record_is,) if keyed else ()
+        yield finding("source", "proven" if keyed else "not proven", what, required=False, rests_on=kinds)
     elif parent.unreadable:
         yield finding("source", "wrong", f"on {pin}, of which nothing can be read: {parent.unreadable}")
     elif parent.key is not None and parent.key != pin.key:
@@ -214,15 +227,18 @@ def judge_source(build: Build, parent: Parent, *, first: Build | None = None) ->
     elif parent.found is None:
         yield finding("source", "not proven", f"on {pin}, of which nothing is recorded here")
     elif parent.found.verified:
-        yield finding("source", "proven", f"on {pin}, which is itself verified")
+        yield finding("source", "proven", f"on {pin}, which is itself verified", rests_on=(record_is,))
     elif any(one.outcome == "wrong" for one in parent.found.findings):
         yield finding("source", "wrong", f"on {pin}, about which something is wrong: see below")
     else:
         yield finding("source", "not proven", f"on {pin}, which is itself not proven: see below")
 
 
-def judge_registry(build: Build, looks: tuple[Look, ...] | None) -> Iterator[Finding]:
-    """Whether the registry has a build's artifacts under its key; None where it was not asked."""
+def judge_registry(build: Build, looks: tuple[Look, ...] | None, *, record_is: Provenance) -> Iterator[Finding]:
+    """Whether the registry has a build's artifacts under its key; None where it was not asked.
+
+    That they are there, and whose, is its own word. That they are this build is their marks', and has to be recorded.
+    """
     if looks is None:
         what = "whether the registry has these artifacts under this key was not asked (--online)"
         yield finding("registry", "not proven", what, required=False)
@@ -236,22 +252,33 @@ def judge_registry(build: Build, looks: tuple[Look, ...] | None) -> Iterator[Fin
             yield wrong
     if agreeing:
         verb = "carry" if len(agreeing) > 1 else "carries"
-        yield finding("registry", "proven", f"{join(agreeing)} {verb} this build's key")
+        kinds: tuple[Provenance, ...] = ("registry", record_is, "hearsay") if record_is == "ours" else ("hearsay",)
+        yield finding("registry", "proven", f"{join(agreeing)} {verb} this build's key", rests_on=kinds)
 
 
 def _disagreement(look: Look, build: Build) -> Finding | None:
     where = f"{look.artifact.id} in {look.artifact.location}"
     if look.unreadable:
         return finding("registry", "not proven", f"{where} could not be read: {look.unreadable}")
-    if look.seen is None:
-        return finding("registry", "wrong", f"{where} is not there any more")
-    if not look.seen.complete:
-        return finding("registry", "wrong", f"{where} is {look.seen.state}, and not complete")
+    wrong = next(_contradictions(look.seen, build, is_own=look.is_own), None)
+    return finding("registry", "wrong", f"{where} {wrong}") if wrong is not None else None
+
+
+def _contradictions(seen: Seen | None, build: Build, *, is_own: bool) -> Iterator[str]:
+    """What says that an artifact is not the one that was recorded: the registry's own word first, then its marks."""
+    if seen is None:
+        yield "is not there any more"
+        return
+    if not is_own:
+        yield "belongs to another account than the one that was asked"
+    if not seen.complete:
+        yield f"is {seen.state}, and not complete"
     for name, expected in (("key", build.key), ("build", build.id), ("commit", build.commit)):
-        says = look.seen.own(name)
+        says = seen.own(name)
         if says != expected:
-            return finding("registry", "wrong", f"{where} carries reconciler:{name}={says or 'nothing'}")
-    return None
+            yield f"carries reconciler:{name}={says or 'nothing'}"
+    if not may_be_of_its_build(seen):
+        yield f"was made at {seen.created}, before this build began"
 
 
 def _differing(content: Content, build: Build) -> tuple[str, ...]:

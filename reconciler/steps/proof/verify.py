@@ -62,6 +62,9 @@ class Verifier:
     """Whether signatures are required whatever the settings said."""
     registry: Registry | None = None
     """None where the registry is not to be asked."""
+    head: str | None = None
+    """The head of the branch that state is recorded to; None takes the revision for it."""
+    _at_head: dict[str, bool] = field(default_factory=dict)
     _pasts: dict[str, LockPast] = field(default_factory=dict)
     _fleets: dict[str, Fleet | str] = field(default_factory=dict)
     _signatures: dict[str, Signature] = field(default_factory=dict)
@@ -175,6 +178,12 @@ class Verifier:
             looks=tuple(_looks(build, registry)) if registry is not None else None,
         )
 
+    def _is_at_head(self, commit: str) -> bool:
+        """Whether a commit is on the branch that state is recorded to."""
+        if commit not in self._at_head:
+            self._at_head[commit] = is_ancestor(self.repository.git, commit, self.head or self.revision)
+        return self._at_head[commit]
+
     def _knows(self, commit: str) -> bool:
         """Whether this clone has a commit. A record names it by its id: what a branch is called may move."""
         return _COMMIT_ID.fullmatch(commit) is not None and find_commit(self.repository.git, commit) is not None
@@ -231,6 +240,7 @@ class Verifier:
         return Writing(
             what, version.commit, version.author, version.subject, version.trailers, self._signature(version.commit),
             needed=self._rule.of_commit(version.commit), cut_off=version.cut_off,
+            at_head=self._is_at_head(version.commit),
         )  # fmt: skip
 
     def _file_writing(self, version: Version) -> Writing:
@@ -238,6 +248,7 @@ class Verifier:
         return Writing(
             version.path, version.commit, version.author, version.subject, trailers, self._signature(version.commit),
             needed=self._rule.of_commit(version.commit), cut_off=starts_shallow(self.repository, version),
+            at_head=self._is_at_head(version.commit),
         )  # fmt: skip
 
     def _signature(self, oid: str) -> Signature:
@@ -260,7 +271,7 @@ class Verifier:
             return Content(commit, None, f"{commit[:7]} declares no {names[0]} that can be read")
         components = dict(wanted(image, None).components)
         components.pop(SOURCE, None)
-        return Content(commit, components)
+        return Content(commit, components, at_head=self._is_at_head(commit))
 
     def _tag(self, build: Build, names: tuple[str, ...]) -> TagRecord | None:
         for name in (tag_name(image, build.id) for image in names):
@@ -291,7 +302,9 @@ def _written(
 def _looks(build: Build, registry: Registry) -> Iterator[Look]:
     for artifact in build.artifacts:
         try:
-            yield Look(artifact, registry.find(artifact.location, artifact.id))
+            seen = registry.find(artifact.location, artifact.id)
+            own = registry.named(seen.location, seen.name) if seen is not None else ()
+            yield Look(artifact, seen, is_own=any(one.id == artifact.id for one in own))
         except ReconcilerError as error:
             yield Look(artifact, unreadable=error.what)
 

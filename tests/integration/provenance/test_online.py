@@ -70,6 +70,32 @@ def test_an_artifact_under_another_key_is_wrong(built: Ledger) -> None:
     assert finding.what.endswith("carries reconciler:key=sha256:other")
 
 
+def test_somebody_elses_artifact_with_our_tags_is_wrong(built: Ledger) -> None:
+    """Whoever may tag AMIs may tag those that another account offers, in this account's eyes."""
+    web, base = both(built)
+    registry = registry_of(web, base)
+    registry.of_others.add(web.artifacts[0].id)
+
+    found, (finding, _) = asked(built, registry)
+
+    assert not found.verified
+    assert finding.outcome == "wrong"
+    assert finding.what.endswith("belongs to another account than the one that was asked")
+
+
+def test_an_artifact_that_is_older_than_its_build_is_wrong(built: Ledger) -> None:
+    web, base = both(built)
+    registry = registry_of(web, base)
+    place = (US, web.artifacts[0].id)
+    registry._artifacts[place] = replace(registry._artifacts[place], created="2020-01-01T00:00:00Z")
+
+    found, (finding, _) = asked(built, registry)
+
+    assert not found.verified
+    assert (finding.outcome, finding.rests_on) == ("wrong", ())
+    assert finding.what.endswith("was made at 2020-01-01T00:00:00Z, before this build began")
+
+
 def test_what_cannot_be_read_is_not_proven_and_was_asked_for(built: Ledger) -> None:
     registry = registry_of(*both(built))
     registry.unreadable[EU] = "RequestLimitExceeded"

@@ -58,6 +58,15 @@ def test_a_preview_is_verified_as_far_as_its_tag_goes(ask: Ask, built: Ledger, p
     assert "its SBOM (1 package) is the one that was recorded" in answer.said
 
 
+def test_nothing_confirms_a_preview_whose_tag_nobody_signed(ask: Ask, built: Ledger, preview: Build) -> None:
+    answer = ask(built, "verify", "base", preview.id, "--json")
+
+    assert [one for one in answer.json["findings"] if one["outcome"] == "proven"] == []
+    (tested,) = answer.findings("smoke-test")
+    assert tested["rests_on"] == ["hearsay"]
+    assert "nothing confirms it [hearsay]" in ask(built, "verify", "base", preview.id).said
+
+
 def test_an_sbom_under_a_preview_that_is_another_is_wrong(ask: Ask, built: Ledger, preview: Build) -> None:
     other = render_sbom("base", preview.id, an_inventory({"nginx": "6.6.6"}))
     blob = git(built.root, "hash-object", "-w", "--stdin", stdin=other)

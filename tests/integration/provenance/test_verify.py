@@ -303,7 +303,7 @@ def test_what_its_sbom_lacks_is_said(ask: Ask, built: Ledger) -> None:
     assert inventory is not None
     lacking = inventory.model_copy(update={"packages": None, "unread": {"packages": "the database is locked"}})
 
-    found = tuple(judge_sbom(lacking, SbomFile("state/x", "sha256:1", lacking.digest), named=None))
+    found = tuple(judge_sbom(lacking, SbomFile("state/x", "sha256:1", lacking.digest), named=None, record_is="ours"))
 
     assert [one.outcome for one in found] == ["proven", "not proven"]
     assert found[1].what == "its SBOM says nothing of packages (the database is locked)"

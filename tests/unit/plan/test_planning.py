@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.observation import Observation
+from reconciler.model.observation import TAG_PREFIX, Observation
 from reconciler.model.plan import PlannedImage, PlanOptions
 from reconciler.plan import markdown, words
 from reconciler.plan.planning import FleetPlan, Known, make_plan
@@ -313,6 +313,20 @@ class TestRemoved:
         broken = {"OLD Name": UserError("not a name", where=Place("state/OLD Name.lock.json"))}
         planned = make_plan(what_is_known(an_image(), broken_locks=broken, options=PlanOptions(prune=True)))
         assert actions(planned)["OLD Name"] == ("none",)
+
+
+def test_a_preview_under_a_former_name_is_not_an_abandoned_images(an_image: Make, settled: Make) -> None:
+    """Given a preview that outlived its branch, when its image is renamed, then no name of its own retires it."""
+    known = settled(an_image("web"))
+    tags = {"image": "old", "key": "sha256:1", "build": "20200101T000000Z-1a2b3c4", "phase": "preliminary"}
+    seen = known.observation.artifacts[0]
+    preview = replace(seen, id="ami-0old", tags={f"{TAG_PREFIX}{name}": value for name, value in tags.items()})
+    there = replace(
+        known, observation=Observation(artifacts=(*known.observation.artifacts, preview)), live_branches=frozenset()
+    )
+    assert actions(make_plan(there))["old"] == ("retire",), "nobody ever declared it"
+    renamed = with_images(there, an_image("web", moved_from="old"))
+    assert "old" not in actions(make_plan(renamed))
 
 
 def test_a_folder_whose_name_is_none_is_reported_and_nothing_worse(an_image: Make, what_is_known: Make) -> None:

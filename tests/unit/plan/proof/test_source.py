@@ -27,7 +27,7 @@ def a_build(source: Pin, *regions: str) -> Build:
 
 
 def judged(build: Build, first: Build | None = None) -> Finding:
-    (found,) = judge_source(build, Parent(), first=first)
+    (found,) = judge_source(build, Parent(), first=first, record_is="ours")
     return found
 
 

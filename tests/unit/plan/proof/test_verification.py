@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
-from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
+from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import digest
 from reconciler.model.verification import Finding, Signature, Verification
-from reconciler.plan.proof.evidence import Content, Evidence, Parent, Writing
+from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, Pointed, TagRecord, Writing
 from reconciler.plan.proof.verification import judge
 
 US, BUILD, PARENTS = "us-east-1", "20261122T101530Z-1a2b3c4", "20261122T091530Z-0a1b2c3"
@@ -41,12 +42,12 @@ def evidence(build: Build, **known: Any) -> Evidence:
     holds = {name: value for name, value in build.components.items() if name != "source"}
     writing = Writing(
         "its record", "5e6f708", "ci <ci@example.org>", f"web: build {build.id}", trailers(Key=build.key),
-        Signature("absent"),
+        Signature("absent"), at_head=True,
     )  # fmt: skip
     found = Evidence(
         image="web", names=("web",), build=build, branch="main", direct=True, sign="", recorded=writing, first=build,
-        others=(), at_built=Content("9c0d1e2", holds), at_recorded=Content("5e6f708", holds), commit_known=True,
-        on_branch=True, shallow=False,
+        others=(), at_built=Content("9c0d1e2", holds, at_head=True),
+        at_recorded=Content("5e6f708", holds, at_head=True), commit_known=True, on_branch=True, shallow=False,
     )  # fmt: skip
     return replace(found, **known)
 
@@ -76,7 +77,7 @@ def test_a_consistent_record_on_a_commit_with_other_content_is_wrong() -> None:
 def test_a_record_without_components_is_not_proven_by_any_commit(components: dict[str, str]) -> None:
     source = UPSTREAM if components else None
     empty = a_build().model_copy(update={"components": components, "key": digest(components), "source": source})
-    holds = Content("9c0d1e2", {"files": "sha256:f"})
+    holds = Content("9c0d1e2", {"files": "sha256:f"}, at_head=True)
     verification, content = judged(evidence(empty, at_built=holds, at_recorded=holds), "content")
     assert (verification.verified, content.outcome) == (False, "not proven")
 
@@ -91,6 +92,69 @@ def test_a_wrong_trailer_is_named(name: str, value: str) -> None:
     )  # fmt: skip
     assert (verification.verified, record.outcome) == (False, "wrong")
     assert record.what == f"5e6f708 of ci <ci@example.org> recorded it, and says Reconciler-{name}: {value}"
+
+
+def test_of_each_proven_fact_it_says_what_it_rests_on() -> None:
+    build = a_build().model_copy(update={"smoke_test": SmokeTestResult(status="passed", tests=15)})
+    tag = TagRecord(f"image/web/{BUILD}", build.commit, build, Signature("absent"))
+    marks = {"key": build.key, "build": BUILD, "commit": build.commit}
+    seen = Seen(
+        kind="ami", location=US, id="ami-0123", name="web", state="available", created="",
+        tags={f"{TAG_PREFIX}{name}": value for name, value in marks.items()},
+    )  # fmt: skip
+    found = judge(evidence(build, tag=tag, looks=(Look(build.artifacts[0], seen, is_own=True),)))
+    assert {one.check: one.rests_on for one in found.findings if one.outcome == "proven"} == {
+        "content": ("reviewed",),
+        "commit": ("reviewed",),
+        "record": ("ours",),
+        "smoke-test": ("ours", "hearsay"),
+        "tag": ("ours", "hearsay"),
+        "source": ("ours",),
+        "registry": ("ours", "registry", "hearsay"),
+    }
+
+
+@pytest.mark.parametrize(
+    ("at_head", "needed", "signature"),
+    [(False, "", "absent"), (False, "", "untrusted"), (True, "it had to", "absent"), (True, "it had to", "untrusted")],
+)
+def test_a_record_that_is_hearsay_proves_nothing_that_rests_on_it(
+    *, at_head: bool, needed: str, signature: Literal["absent", "untrusted"]
+) -> None:
+    build = a_build(BASE).model_copy(update={"smoke_test": SmokeTestResult(status="passed", tests=15)})
+    honest = evidence(build)
+    written = replace(honest.recorded, at_head=at_head, needed=needed, signature=Signature(signature))
+    holds = replace(honest.at_built, at_head=at_head)
+    found = judge(
+        replace(
+            honest, recorded=written, sign=needed, at_built=holds, at_recorded=holds, parent=of_base("proven"),
+            pointed=Pointed("stable", written), tag=TagRecord("image/web/x", build.commit, build, Signature("absent")),
+            others=(replace(written, commit="7777777"),),
+        )
+    )  # fmt: skip
+    proven = {one.check for one in found.findings if one.outcome == "proven"}
+    # desired/ at the head is reviewed, whoever signed the record.
+    assert proven == ({"content", "commit"} if at_head else set())
+    assert not found.verified
+    record = next(one for one in found.findings if one.check == "record")
+    assert (record.outcome, record.rests_on) == ("not proven", ("hearsay",))
+    assert record.what.endswith("; nothing confirms it")
+
+
+def test_a_good_signature_stands_for_the_branch() -> None:
+    build = a_build()
+    elsewhere = replace(evidence(build).recorded, at_head=False, signature=Signature("good", by="ci", key="SHA256:1"))
+    _, record = judged(evidence(build, recorded=elsewhere), "record")
+    assert (record.outcome, record.rests_on) == ("proven", ("ours",))
+
+
+def test_content_is_proven_by_the_place_that_is_reviewed() -> None:
+    """A preview was built from a commit of its branch, which was squashed: main holds the same."""
+    build = a_build()
+    elsewhere = replace(evidence(build).at_built, at_head=False)
+    _, content = judged(evidence(build, at_built=elsewhere), "content")
+    assert (content.outcome, content.rests_on) == ("proven", ("reviewed",))
+    assert content.what.endswith("as they stand in 5e6f708")
 
 
 def test_a_source_that_is_not_in_the_key_is_not_proven() -> None:
