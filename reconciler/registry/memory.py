@@ -162,7 +162,9 @@ class MemoryRegistry:
             given = digest([foreign | dict(tags), traits.description])
             same = (token, source.location, source.id, to, name, given)
             if same not in self._copies:
-                self._copies[same] = self.seed(to, name, tags={**foreign, **tags}, state="pending").id
+                made = self.seed(to, name, tags={**foreign, **tags}, state="pending")
+                self._artifacts[to, made.id] = replace(made, copy_of=(source.location, source.id))
+                self._copies[same] = made.id
                 self.traits[to, self._copies[same]] = Traits(description=traits.description)
             return self._copies[same]
 
