@@ -120,7 +120,7 @@ class MemoryRegistry:
                 for region in regions
                 if region not in self.unreadable
                 for one in sorted(self._artifacts.values(), key=lambda one: one.id)
-                if one.location == region and one.own("fleet") == self.fleet
+                if one.location == region and one.own("fleet") == self.fleet and one.id not in self.of_others
             ]
             reasons = {region: self.unreadable[region] for region in regions if region in self.unreadable}
             return Observation(artifacts=tuple(found), unreadable=reasons)
