@@ -34,8 +34,9 @@ test: .venv/installed packers ## Run the tests, those that run Packer on each
 quick: .venv/quick ## Run the tests that need neither root nor Packer nor npm
 	$(PYTEST) -p no:cacheprovider -m "not sandbox and not packer and not github"
 
-soak: .venv/installed ## Compare ten thousand random expressions with `packer console`
+soak: .venv/installed ## Compare ten thousand random expressions with `packer console`, and play against forgers
 	$(PYTHON) -m tests.soak
+	$(PYTHON) -m tests.soak.hostile
 
 check: .venv/installed ## Lint, types, and the architecture
 	.venv/bin/ruff check .

@@ -181,6 +181,11 @@ class Build(Model):
         return build_id
 
     @property
+    def was_watched(self) -> bool:
+        """Whether a run of ours saw it being made. Else its key and commit are what its artifacts' tags say."""
+        return self.adopted is None and self.packer is not None
+
+    @property
     def stood(self) -> bool:
         """Whether it is stable, or was until another took its place: what `stable` may fall back to."""
         return self.phase == "stable" or (self.phase == "superseded" and self.was_stable)

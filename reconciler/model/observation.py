@@ -26,6 +26,13 @@ class Seen:
     created: str
     tags: Mapping[str, str]
     snapshots: tuple[str, ...] = ()
+    copy_of: tuple[str, str] | None = None
+    """Location and id of what it is a whole copy of, in the registry's own word; None where that tells of none."""
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """Location and id: there never is another artifact of both."""
+        return self.location, self.id
 
     def own(self, name: str) -> str | None:
         """The value of our tag `reconciler:<name>`, or None."""

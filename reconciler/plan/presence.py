@@ -13,6 +13,7 @@ from reconciler.model.values import format_duration
 from reconciler.plan.adoption import adoptable
 from reconciler.plan.situation import Situation, recorded_at
 from reconciler.plan.tags import as_text, as_they_were, differing, of_recorded, standing
+from reconciler.plan.trust import certain
 
 
 @dataclass
@@ -25,7 +26,7 @@ class Presence:
     """Declared regions without a usable artifact."""
     present: list[Seen] = field(default_factory=list)
     unrecorded: list[Seen] = field(default_factory=list)
-    """Complete artifacts of this build, in declared regions, that the lockfile doesn't name."""
+    """Complete copies of this build, in declared regions, that the lockfile doesn't name."""
     retag: list[Seen] = field(default_factory=list)
     extra: list[Artifact] = field(default_factory=list)
     """Recorded artifacts in regions that are no longer declared. They still serve as sources of a copy."""
@@ -98,11 +99,14 @@ _ADDED = frozenset({"scm", "a", "v3", "defaultcollection"})
 
 
 def _unrecorded(situation: Situation, build: Build, by_id: Mapping[tuple[str, str], Seen]) -> Mapping[str, Seen]:
-    """The complete artifacts of this build by region; not looked for where every declared region has its own."""
+    """The complete copies of this build by region; not looked for where every declared region has its own."""
     recorded = (build.artifact_in(region) for region in situation.image.regions)
     if all(artifact is not None and (artifact.location, artifact.id) in by_id for artifact in recorded):
         return {}
-    same_build = (one for one in situation.seen if one.own("build") == build.id)
+    same_build = certain(
+        (one for one in situation.seen if one.own("build") == build.id),
+        ((artifact.location, artifact.id) for artifact in build.artifacts),
+    )
     return {one.location: one for one in adoptable(same_build, key=build.key)}
 
 

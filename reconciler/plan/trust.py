@@ -23,6 +23,8 @@ from reconciler.model.observation import Seen
 from reconciler.model.verification import Provenance
 
 _BEST_FIRST: tuple[Provenance, ...] = get_args(Provenance)
+Place = tuple[str, str]
+"""An artifact's location and id."""
 
 
 def of_ref(*, signed: bool, sign: bool) -> Provenance:
@@ -76,6 +78,17 @@ def is_in_record(seen: Seen, tagged: Iterable[Artifact], *, build_id: str) -> bo
     if seen.own("build") not in (None, build_id):
         return False
     return any((one.location, one.id) == (seen.location, seen.id) or (one.name or "") == seen.name for one in tagged)
+
+
+def certain(seen: Iterable[Seen], known: Iterable[Place]) -> tuple[Seen, ...]:
+    """Those artifacts that are known to be a build's, and the copies of such, in the registry's own word; in order.
+
+    The marks of a build are easily put on something else. What it is a copy of, nobody writes but the registry.
+    """
+    found, sure = tuple(seen), set(known)
+    while more := {one.place for one in found if one.copy_of in sure} - sure:
+        sure |= more
+    return tuple(one for one in found if one.place in sure)
 
 
 def stands_for(result: SmokeTestResult | None, *, suite: str) -> bool:

@@ -42,6 +42,7 @@ def seen(image: ImageTypeDef, location: str) -> Seen:
         created=instant(image.get("CreationDate", "")),
         tags={tag["Key"]: tag["Value"] for tag in image.get("Tags", ())},
         snapshots=snapshots(image),
+        copy_of=copied_from(image),
     )
 
 
@@ -52,6 +53,16 @@ def snapshots(image: ImageTypeDef) -> tuple[str, ...]:
         for mapping in image.get("BlockDeviceMappings", ())
         if "SnapshotId" in mapping.get("Ebs", ())
     )
+
+
+def copied_from(image: ImageTypeDef) -> tuple[str, str] | None:
+    """The region and id that CopyImage made an image from.
+
+    CreateImage names a source as well, that of an instance which anybody may have changed, and the instance with it
+    (DescribeImages, API reference).
+    """
+    region, source = image.get("SourceImageRegion"), image.get("SourceImageId")
+    return (region, source) if region and source and not image.get("SourceInstanceId") else None
 
 
 def instant(creation_date: str) -> str:

@@ -120,7 +120,7 @@ class MemoryRegistry:
                 for region in regions
                 if region not in self.unreadable
                 for one in sorted(self._artifacts.values(), key=lambda one: one.id)
-                if one.location == region and one.own("fleet") == self.fleet
+                if one.location == region and one.own("fleet") == self.fleet and one.id not in self.of_others
             ]
             reasons = {region: self.unreadable[region] for region in regions if region in self.unreadable}
             return Observation(artifacts=tuple(found), unreadable=reasons)
@@ -162,7 +162,9 @@ class MemoryRegistry:
             given = digest([foreign | dict(tags), traits.description])
             same = (token, source.location, source.id, to, name, given)
             if same not in self._copies:
-                self._copies[same] = self.seed(to, name, tags={**foreign, **tags}, state="pending").id
+                made = self.seed(to, name, tags={**foreign, **tags}, state="pending")
+                self._artifacts[to, made.id] = replace(made, copy_of=(source.location, source.id))
+                self._copies[same] = made.id
                 self.traits[to, self._copies[same]] = Traits(description=traits.description)
             return self._copies[same]
 

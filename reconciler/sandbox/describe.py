@@ -130,6 +130,7 @@ _FILTERS = {
 def _fields(image: Any) -> dict[str, str | None]:
     """An image's plain fields, under the names they have in EC2's XML."""
     deprecation = getattr(image, "deprecation_time", None)
+    copied_region, copied = getattr(image, "copy_of", (None, None))
     return {
         "imageId": image.id,
         "imageLocation": f"{image.owner_id}/{image.name}",
@@ -154,6 +155,8 @@ def _fields(image: Any) -> dict[str, str | None]:
         "enaSupport": "true",
         "sriovNetSupport": "simple",
         "sourceInstanceId": image.source_instance_id,
+        "sourceImageId": copied,
+        "sourceImageRegion": copied_region,
     }
 
 

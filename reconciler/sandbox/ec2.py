@@ -199,6 +199,7 @@ class Region(EC2Backend):
         image.root_device_type = source.root_device_type
         image.root_device_name = source.root_device_name
         image.boot_mode = source.boot_mode
+        image.copy_of = source_region, source.id  # type: ignore[attr-defined]  # moto tells of none
         self.ground_.storage.keep_image(image.id, self.ground_.storage.chain_of(source.id))
         return image
 

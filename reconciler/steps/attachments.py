@@ -13,6 +13,7 @@ from reconciler.model.tree import Tree, content_at
 from reconciler.plan.proof.provenance import record_digest
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.provenance import NAMESPACE, attest, signature_path
+from reconciler.state.provenance import path_of as provenance_path
 from reconciler.state.sbom import render_sbom
 from reconciler.steps.run import Run
 
@@ -41,9 +42,17 @@ def attach(
                         if content is not None or path in tree.entries]  # fmt: skip
             builds.append(attested.build)
         else:
+            if build.provenance is None:
+                changes += _left_over(after.image, build, tree)
             builds.append(build)
     named = after.model_copy(update={"builds": tuple(builds)})
     return named, (*changes, *detach(before, named, tree=tree))
+
+
+def _left_over(image: str, build: Build, tree: Tree) -> tuple[Change, ...]:
+    """The removal of provenance that is there for a build whose record names none, as a lost lockfile leaves it."""
+    path = f"{FOLDER}/{provenance_path(image, build.id)}"
+    return tuple(Change(path=one, content=None) for one in (path, signature_path(path)) if one in tree.entries)
 
 
 def detach(before: Lockfile, after: Lockfile | None, *, tree: Tree) -> tuple[Change, ...]:
@@ -55,12 +64,10 @@ def detach(before: Lockfile, after: Lockfile | None, *, tree: Tree) -> tuple[Cha
 def _is_new(build: Build, before: Build | None) -> bool:
     """Whether a build's provenance is to be written. One that was recorded without stays without.
 
-    What was taken as it was found has none: nobody here saw it being made.
+    What was taken as it was found has none, nor what only its tags tell of: nobody here saw it being made.
     """
-    if build.adopted is not None:
-        return False
     if before is None or before.provenance is None:
-        return before is None
+        return before is None and build.was_watched
     return before.artifacts != build.artifacts or record_digest(before) != record_digest(build)
 
 

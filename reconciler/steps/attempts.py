@@ -48,7 +48,7 @@ def build(run: Run, decision: Decision, wanted: Wanted, *, again: bool = False) 
 def adopt(run: Run, decision: Decision, wanted: Wanted) -> Result:
     """Finish what is in the registry already with the wanted key."""
     image = _declared(decision)
-    found = adopted_build(run, image, replace(decision, wanted=wanted))
+    found, decision = adopted_build(run, image, replace(decision, wanted=wanted))
     run.listener(events.Adopted(image=image.name, build=found.id))
     try:
         return finish_adopted(run, decision, found, image=image)

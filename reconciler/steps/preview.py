@@ -60,7 +60,7 @@ def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -
 
 def _found(run: Run, decision: Decision, *, image: Image) -> Result:
     """What another job built already: of this branch, or of another with the same content."""
-    build = adopted_build(run, image, decision, phase="preliminary")
+    build, decision = adopted_build(run, image, decision, phase="preliminary")
     run.listener(events.Adopted(image=image.name, build=build.id))
     _share(run, decision, _branch(run).name)
     try:

@@ -70,6 +70,10 @@ def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
         what = f"what it was built from: it was taken as it was on {build.adopted.at[:10]} (`reconciler adopt`)"
         yield finding("content", "not proven", what)
         return
+    if not build.was_watched:
+        what = "what it was built from: it was found in the registry without a record, and only its own tags say it"
+        yield finding("content", "not proven", what)
+        return
     if build.source is not None and build.components.get(SOURCE) not in (None, digest(build.source.identity)):
         yield finding("content", "wrong", f"its key is that of a build on another source than {build.source}")
         return
@@ -95,6 +99,9 @@ def _commit(evidence: Evidence) -> Iterator[Finding]:
     if build.adopted is not None:
         what = f"from which commit it was built: it stands for what {short} asks for"
         yield finding("commit", "not proven", what, required=False)
+        return
+    if not build.was_watched:
+        yield finding("commit", "not proven", f"whether it was built from {short}, as its own tags say", required=False)
         return
     on_branch = _is_same(evidence.at_recorded, build)
     held = f"what it held is on {branch} as of {evidence.recorded.short}"
@@ -204,7 +211,7 @@ def judge_source(
     """
     pin = build.source
     left = (first or build).artifacts if pin is not None and (pin.ami is not None or pin.artifacts) else ()
-    if build.adopted is not None:
+    if not build.was_watched:
         against = f"; {pin} is what it is measured against" if pin is not None else ""
         yield finding("source", "not proven", f"on what it was built{against}", required=False)
     elif pin is None:

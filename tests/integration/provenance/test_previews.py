@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.git.repository import Repository
 from reconciler.git.request import Commit, TagRequest
-from reconciler.model.lockfile import Build, Failure, SmokeTestResult
+from reconciler.model.lockfile import Build, Failure, PackerVersions, SmokeTestResult
 from reconciler.plan import messages
 from reconciler.plan.key import short, wanted
 from reconciler.state.sbom import inventory_record, render_sbom
@@ -35,7 +35,7 @@ def preview(built: Ledger) -> Build:
     found = Build(
         id=build_id, key=want.key, components=dict(want.components), commit=head, source=DEBIAN,
         artifacts=(built.artifact(US),), inventory=inventory_record("base", build_id, inventory), phase="preliminary",
-        smoke_test=SmokeTestResult(status="passed", tests=15, seconds=30),
+        smoke_test=SmokeTestResult(status="passed", tests=15, seconds=30), packer=PackerVersions(version="1.16.0"),
     )  # fmt: skip
     git(built.root, "switch", "--quiet", "main")
     tag(

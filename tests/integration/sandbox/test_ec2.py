@@ -86,6 +86,8 @@ def test_a_copy_with_the_same_token_is_the_same_image(debian: str, region: Clien
 def test_a_copy_has_snapshots_of_its_own(ec2: EC2Client, debian: str, region: Client) -> None:
     there = region("us-west-2")
     copied = there.copy_image(SourceImageId=debian, SourceRegion="us-east-1", Name="own")["ImageId"]
+    (image,) = there.describe_images(ImageIds=[copied])["Images"]
+    assert (image.get("SourceImageRegion"), image.get("SourceImageId")) == ("us-east-1", debian)
 
     snapshots = [
         i["BlockDeviceMappings"][0]["Ebs"]["SnapshotId"] for i in (image_of(there, copied), image_of(ec2, debian))

@@ -159,10 +159,16 @@ def test_an_artifact_that_broke_is_replaced(web: Situation, state: State) -> Non
     assert decision.planned.reasons[0].now == f"{first.location} {state}"
 
 
+def with_a_copy(web: Situation) -> Situation:
+    """The same where the registry says that the second artifact is a copy of the first."""
+    first, second = web.seen
+    return replace(web, seen=(first, replace(second, copy_of=first.place)))
+
+
 def test_a_copy_that_was_made_and_not_recorded_is_recorded(web: Situation) -> None:
     build = web.lock.builds[0]
     lost = build.model_copy(update={"artifacts": build.artifacts[:1]})
-    decision = decide(replace(web, lock=web.lock.model_copy(update={"builds": (lost,)})))
+    decision = decide(replace(with_a_copy(web), lock=web.lock.model_copy(update={"builds": (lost,)})))
 
     assert decision.planned.actions == ("record",)
     assert [one.location for one in decision.adopt] == ["us-east-1"]
@@ -173,10 +179,19 @@ def test_a_copy_that_replaced_a_lost_one_and_was_not_recorded_is_recorded(web: S
     kept, replaced = build.artifacts
     before = build.model_copy(update={"artifacts": (kept, replaced.model_copy(update={"id": "ami-0dead"}))})
 
-    decision = decide(replace(web, lock=web.lock.model_copy(update={"builds": (before,)})))
+    decision = decide(replace(with_a_copy(web), lock=web.lock.model_copy(update={"builds": (before,)})))
 
     assert decision.planned.actions == ("record",)
     assert [one.id for one in decision.adopt] == [replaced.id]
+
+
+def test_what_has_a_build_s_marks_and_is_no_copy_of_it_is_not_recorded(web: Situation) -> None:
+    build = web.lock.builds[0]
+    lost = build.model_copy(update={"artifacts": build.artifacts[:1]})
+    decision = decide(replace(web, lock=web.lock.model_copy(update={"builds": (lost,)})))
+
+    assert "copy" in decision.planned.actions
+    assert decision.adopt == ()
 
 
 def test_a_copy_of_another_build_with_the_same_key_is_not_taken_for_one_of_this(web: Situation) -> None:
@@ -187,7 +202,7 @@ def test_a_copy_of_another_build_with_the_same_key_is_not_taken_for_one_of_this(
         web.seen[0], id="ami-0other", tags={**web.seen[0].tags, "reconciler:build": "20301122T101530Z-1a2b3c4"}
     )
     decision = decide(
-        replace(web, lock=web.lock.model_copy(update={"builds": (lost,)}), seen=(*web.seen, newer))
+        replace(web, lock=web.lock.model_copy(update={"builds": (lost,)}), seen=(*with_a_copy(web).seen, newer))
     )  # fmt: skip
 
     assert [one.own("build") for one in decision.adopt] == [build.id]

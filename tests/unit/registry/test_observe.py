@@ -77,6 +77,26 @@ def test_an_image_that_exists_in_any_state_is_seen(clients: Clients, ec2: Stubbe
     assert seen.state == ours
 
 
+@pytest.mark.parametrize(
+    ("origin", "copy_of"),
+    [
+        ({"SourceImageId": "ami-9", "SourceImageRegion": "eu-west-1"}, ("eu-west-1", "ami-9")),
+        ({"SourceImageId": "ami-9", "SourceImageRegion": "eu-west-1", "SourceInstanceId": "i-9"}, None),
+        ({"SourceImageId": "ami-9"}, None),
+        ({}, None),
+    ],
+    ids=["copied", "made from an instance of that image", "of no region", "not told"],
+)
+def test_only_what_was_copied_is_a_copy(
+    clients: Clients, ec2: Stubber, origin: dict[str, str], copy_of: tuple[str, str] | None
+) -> None:
+    ec2.add_response("describe_images", {"Images": [{**image(1), **origin}]}, ASKED)
+
+    (seen,) = observe(clients, ["us-east-1"], fleet="acme/images").artifacts
+
+    assert seen.copy_of == copy_of
+
+
 def test_a_deregistered_image_that_still_lingers_is_not_seen(clients: Clients, ec2: Stubber) -> None:
     ec2.add_response("describe_images", {"Images": [image(1, state="deregistered")]}, ASKED)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.lockfile import Artifact, Build, PackerVersions
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.verification import Finding
 from reconciler.plan.proof.evidence import Parent
@@ -22,7 +22,7 @@ def a_build(source: Pin, *regions: str) -> Build:
     )
     return Build(
         id="20261122T101530Z-1a2b3c4", key="sha256:2", components={"source": "sha256:3"}, commit="9c0d1e2",
-        source=source, artifacts=artifacts, phase="stable",
+        source=source, artifacts=artifacts, phase="stable", packer=PackerVersions(version="1.16.0"),
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build, PackerVersions, SmokeTestResult
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import digest
@@ -29,7 +29,7 @@ def a_build(source: Pin | None = UPSTREAM, *, keyed: bool = True, **components: 
     artifact = Artifact(kind="ami", builder="amazon-ebs.web", location=US, id="ami-0123")
     return Build(
         id=BUILD, key=digest(own), components=own, commit="9c0d1e2", source=source, artifacts=(artifact,),
-        phase="stable",
+        phase="stable", packer=PackerVersions(version="1.16.0"),
     )  # fmt: skip
 
 
@@ -64,6 +64,14 @@ def judged(found: Evidence, check: str) -> tuple[Verification, Finding]:
 def test_a_record_that_all_speaks_for_is_verified() -> None:
     verification = judge(evidence(a_build()))
     assert verification.verified, verification.findings
+
+
+def test_what_nobody_saw_being_made_is_not_proven_to_be_made_of_anything() -> None:
+    found_by_its_tags = a_build().model_copy(update={"packer": None})
+    verification, content = judged(evidence(found_by_its_tags), "content")
+    assert (verification.verified, content.outcome) == (False, "not proven")
+    assert "only its own tags say it" in content.what
+    assert [one.outcome for one in verification.of("commit") + verification.of("source")] == ["not proven"] * 2
 
 
 def test_a_consistent_record_on_a_commit_with_other_content_is_wrong() -> None:

@@ -1,0 +1,237 @@
+"""A branch author, a tagger and two honest runs: what the first two may do, and an account of what the others did.
+
+The author pushes branches and has what a reviewer passes merged. The tagger pushes and moves git's tags without our
+key, and makes, marks and deletes artifacts. Honest are main's two jobs, previews, and whoever validates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from reconciler.build.protocol import BuildRequest
+from reconciler.build.smoke.simulated import NOTHING_INSIDE
+from reconciler.build.tester import TestRequest
+from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.observation import Seen
+from reconciler.model.values import format_instant
+from reconciler.state.sbom import inventory_record, render_sbom
+from tests.integration.loop.keys import Keys, signing
+from tests.integration.loop.world import FLEET, ON_BASE, ON_DEBIAN, SETTINGS, Controller, World, git, image_files
+
+SIGNING = f"{SETTINGS}git: {{sign: true}}\n"
+SUITE = "def test_nothing_listens(host):\n    assert not host.socket('tcp://0.0.0.0:4444').is_listening\n"
+EMPTIED = "def test_nothing(host):\n    pass\n"
+FORGED = replace(NOTHING_INSIDE, kernel="forged")
+TESTS = 4711
+"""How many tests passed, as forged records have it."""
+_SMOKE = "smoke_test: {{suite: ../../suites/{}}}\n"
+FILES = {
+    "desired/reconciler.yaml": SIGNING,
+    **image_files("base", f"{ON_DEBIAN}{_SMOKE.format('base')}"),
+    **image_files("web", f"{ON_BASE}{_SMOKE.format('web')}validation: {{required: true}}\n"),
+    "suites/base/test_it.py": SUITE,
+    "suites/web/test_it.py": SUITE,
+}
+
+
+@dataclass
+class Account:
+    """What honest runs really made and tested, kept by the tests alone."""
+
+    reviewed: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
+    """What setup.sh of each image ever was on main."""
+    made: dict[str, tuple[str, str]] = field(default_factory=dict)
+    """By the artifact's id: its image, and the setup.sh that its build ran."""
+    passed: set[str] = field(default_factory=set)
+    """Artifacts that passed the reviewed suite."""
+    by_main: set[str] = field(default_factory=set)
+    """Those that passed it in a job of main."""
+    copies: dict[str, str] = field(default_factory=dict)
+    """What each copy was made from."""
+
+    def is_good(self, image: str, artifact_id: str) -> bool:
+        """Whether it was tested by main, or built from reviewed inputs and tested by the reviewed suite."""
+        first = self.first(artifact_id)
+        return first in self.by_main or (first in self.passed and self.was_built(image, artifact_id))
+
+    def was_built(self, image: str, artifact_id: str) -> bool:
+        """Whether an honest run built it from reviewed inputs."""
+        of, setup = self.made.get(self.first(artifact_id), ("", ""))
+        return of == image and setup in self.reviewed[image]
+
+    def first(self, artifact_id: str) -> str:
+        """What it is a copy of in the end."""
+        while artifact_id in self.copies:
+            artifact_id = self.copies[artifact_id]
+        return artifact_id
+
+
+@dataclass
+class Town:
+    """The world, its keys, and all who act in it."""
+
+    world: World
+    keys: Keys
+    account: Account
+
+    @classmethod
+    def begin(cls, root: Path) -> Town:
+        """Base and web, built by an honest run that signs, and judged."""
+        root.mkdir()
+        town = cls(World.begin(root / "world", FILES), Keys.begin(root), Account())
+        for image in ("base", "web"):
+            town.account.reviewed[image].add("true\n")
+        town.run("ci").reconcile()
+        town.validate()
+        town.run("ci").reconcile()
+        town.note_copies()
+        town.world.clock.advance(hours=1)
+        return town
+
+    def copy_to(self, root: Path) -> Town:
+        """The same once more, to be changed without this one."""
+        account = Account(
+            defaultdict(set, {image: set(seen) for image, seen in self.account.reviewed.items()}),
+            dict(self.account.made), set(self.account.passed), set(self.account.by_main),
+            dict(self.account.copies),
+        )  # fmt: skip
+        return Town(self.world.copy_to(root), self.keys, account)
+
+    # The honest.
+
+    def run(self, name: str, *, main: bool = True) -> Controller:
+        """A job that signs with our key, and of which the account is kept."""
+        controller = signing(self.world, self.keys, name)
+
+        def note_boot(request: TestRequest) -> None:
+            booted = self.world.instances.requests[-1].artifact.id
+            assert request.suite is not None
+            if (request.suite / "test_it.py").read_text() == SUITE:
+                self.account.passed.add(booted)
+                if main:
+                    self.account.by_main.add(booted)
+
+        def leave(request: BuildRequest) -> tuple[Artifact, ...]:
+            left = self.world.leave(request)
+            name = request.image.name
+            setup = (request.export / f"desired/{name}/setup.sh").read_text()
+            self.account.made |= {one.id: (name, setup) for one in left}
+            return left
+
+        controller.builder.artifacts = leave
+        controller.tester.during = note_boot
+        return controller
+
+    def note_copies(self) -> None:
+        """Keep account of what was copied from what: where the registry forgets an artifact, this does not."""
+        self.account.copies |= {
+            one.id: one.copy_of[1] for one in self.world.registry.artifacts if one.copy_of is not None
+        }
+
+    def validate(self) -> None:
+        """Whoever validates says in tags that what honest runs recorded last is good."""
+        self.world.judge("web", "passed")
+
+    # The author.
+
+    def push_branch(self, branch: str, image: str, setup: str, suite: str) -> None:
+        """Push a branch that changes an image, with words in its message that read like ours."""
+        folder = self.world.root / "author"
+        if not folder.exists():
+            git(self.world.root, "clone", "--quiet", "origin.git", "author")
+        git(folder, "fetch", "--quiet", "origin", "main")
+        git(folder, "switch", "--quiet", "--discard-changes", "--force-create", branch, "FETCH_HEAD")
+        newest = self.world.lock(image).builds[0]
+        message = (
+            f"{image}: build {newest.id} (forced)\n\n"
+            f"Reconciler-Image: {image}\nReconciler-Build: {newest.id}\nReconciler-Key: {newest.key}\n"
+        )
+        (folder / f"desired/{image}/setup.sh").write_text(setup)
+        (folder / f"suites/{image}/test_it.py").write_text(suite)
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
+        git(folder, "push", "--quiet", "--force", "origin", branch)
+
+    def preview(self, branch: str) -> None:
+        """The branch's job builds what it changes."""
+        job = self.run("job", main=False)
+        git(job.root, "fetch", "--quiet", "--force", "--tags", "origin")
+        git(job.root, "switch", "--quiet", "--detach", "--discard-changes", f"origin/{branch}")
+        job.preview(branch)
+
+    def merge(self, image: str, setup: str) -> None:
+        """A reviewer passes a change of what an image runs."""
+        self.account.reviewed[image].add(setup)
+        path = f"desired/{image}/setup.sh"
+        if self.world._files()[path].decode() != setup:
+            self.world.commit({path: setup}, f"Change {image} (#7)")
+
+    # The tagger, in git.
+
+    def _tag(self, name: str, target: str, message: str, *, signed: bool) -> None:
+        options = ["-c", "gpg.format=ssh", "-c", f"user.signingKey={self.keys.other}"] if signed else []
+        how = ["--sign"] if signed else ["--annotate"]
+        git(self.world.origin, *options, "tag", "--force", *how, "--message", message, name, target)
+
+    def forge(self, image: str, artifact: Seen, *, signed: bool) -> None:
+        """Put a record in the place of a build's, which says that it is this artifact, and was tested."""
+        build_id = artifact.own("build") or ""
+        record = self._any_record(image).model_copy(
+            update={
+                "id": build_id,
+                "key": artifact.own("key") or "sha256:0",
+                "artifacts": (artifact.as_artifact("amazon-ebs.image"),),
+                "inventory": inventory_record(image, build_id, FORGED),
+            }
+        )
+        forged = json.loads(record.model_dump_json(exclude_defaults=True))
+        forged["smoke_test"]["tests"] = TESTS
+        sbom = self.world.root / "forged.cdx.json"
+        sbom.write_bytes(render_sbom(image, build_id, FORGED))
+        blob = git(self.world.origin, "hash-object", "-w", str(sbom))
+        message = f"{image} {build_id}: built\n\n{json.dumps(forged, indent=2)}\n"
+        self._tag(f"image/{image}/{build_id}", "main", message, signed=signed)
+        self._tag(f"sbom/{image}/{build_id}", blob, "forged", signed=signed)
+
+    def _any_record(self, image: str) -> Build:
+        return self.world.lock(image).builds[-1]
+
+    def signed_tags(self) -> dict[str, str]:
+        """Every tag by its name, with the object that is it."""
+        listing = git(self.world.origin, "for-each-ref", "--format=%(refname:strip=2) %(objectname)", "refs/tags")
+        return dict(line.split(" ") for line in listing.splitlines())
+
+    def put_tag(self, name: str, oid: str | None) -> None:
+        """Put a tag's object under a name, whatever it was made for; None takes the tag away."""
+        if oid is None:
+            git(self.world.origin, "update-ref", "-d", f"refs/tags/{name}")
+        else:
+            git(self.world.origin, "update-ref", f"refs/tags/{name}", oid)
+
+    # The tagger, in the registry.
+
+    def make_like(self, model: Seen, *, location: str, name: str, **marks: str) -> Seen:
+        """Make an artifact with the marks of another, and these."""
+        tags = {**model.tags, **{f"reconciler:{mark}": value for mark, value in marks.items()}}
+        return self.world.registry.seed(
+            location, name, tags=tags, created=format_instant(self.world.clock.moment)
+        )  # fmt: skip
+
+    def hide(self, artifact: Seen) -> None:
+        """Take our key off an artifact, so that it counts as partial."""
+        now = self.world.registry.find(artifact.location, artifact.id) or artifact
+        tags = {name: value for name, value in now.tags.items() if name != "reconciler:key"}
+        self.world.registry._artifacts[artifact.place] = replace(now, tags=tags)
+
+    def wanted(self, image: str) -> str:
+        """The key that main wants, which anybody can find out who reads the repository."""
+        return self.world.controller("tagger").plan()[image].key or ""
+
+    def foreign(self) -> list[Seen]:
+        """What no honest run made, and does not even say that it is this fleet's."""
+        self.note_copies()
+        account, everything = self.account, self.world.registry.artifacts
+        return [one for one in everything if one.own("fleet") != FLEET and account.first(one.id) not in account.made]

@@ -1,0 +1,129 @@
+"""Somebody who may make and tag artifacts gives one of his own the marks of a build of ours: it is told from that."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reconciler.model.observation import Seen
+from tests.integration.loop.keys import Keys, signing
+from tests.integration.loop.pull_request import BRANCH, merge, on_branch
+from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.world import EU, SETTINGS, US, World, git, statuses
+
+SIGNING = f"{SETTINGS}git: {{sign: true}}\n"
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Keys:
+    return Keys.begin(tmp_path)
+
+
+def impostor(world: World, of: Seen, *, location: str | None = None, name: str | None = None) -> Seen:
+    """An artifact of his own with all the marks of another, and its name where that is free."""
+    return world.registry.seed(location or of.location, name or of.name, tags=dict(of.tags), created=of.created)
+
+
+def unmark(world: World, artifact: Seen) -> None:
+    """Somebody takes our key off an artifact, so that it counts as partial."""
+    tags = {name: value for name, value in artifact.tags.items() if name != "reconciler:key"}
+    world.registry._artifacts[artifact.place] = replace(artifact, tags=tags)
+
+
+def previewed(world: World, keys: Keys) -> Seen:
+    """A pull request was previewed by a job that signs, and is merged. Returns what it built."""
+    world.commit({"desired/reconciler.yaml": SIGNING})
+    on_branch(world, {"desired/web/setup.sh": "echo more\n"})
+    assert statuses(signing(world, keys, "pull-request").preview(BRANCH)) == {"web": "built"}
+    (made,) = [one for one in world.artifacts("web") if one.own("branch") == BRANCH]
+    merge(world)
+    world.clock.advance(hours=1)
+    return made
+
+
+def recorded(world: World) -> dict[str, str]:
+    """What the newest build of web has, by region."""
+    return {one.location: one.id for one in world.lock("web").builds[0].artifacts}
+
+
+@pytest.mark.parametrize("sign", [True, False])
+def test_what_has_the_marks_of_a_preview_is_tested_and_does_not_get_its_record(
+    pair: World, keys: Keys, *, sign: bool
+) -> None:
+    # Given a signed record of a preview that passed, whose artifact was hidden, and another that says to be it
+    made = previewed(pair, keys)
+    if not sign:
+        pair.commit({"desired/reconciler.yaml": SETTINGS})
+    theirs = impostor(pair, made, name="another")
+    unmark(pair, made)
+
+    # When main's job finds the key that it wants
+    main = signing(pair, keys, "main-job")
+    assert statuses(main.reconcile()) == {"web": "adopted"}
+
+    # Then it believes nothing of it, boots it, and says nothing of who built it
+    assert recorded(pair)[US] == theirs.id
+    assert [one.image for one in main.tester.requests] == ["web"]
+    assert pair.lock("web").builds[0].packer is None
+
+
+def test_a_preview_that_was_built_is_copied_and_not_taken_from_where_it_never_was(pair: World, keys: Keys) -> None:
+    made = previewed(pair, keys)
+    theirs = impostor(pair, made, location=EU)
+
+    main = signing(pair, keys, "main-job")
+    assert statuses(main.reconcile()) == {"web": "adopted"}
+
+    assert recorded(pair)[US] == made.id
+    assert recorded(pair)[EU] != theirs.id
+    assert main.tester.requests == []
+
+
+def test_of_several_that_nobody_recorded_the_tested_one_is_adopted_with_its_copies(pair: World) -> None:
+    # Given a build of which no record is left, its copy, and a stranger with its marks
+    ours = {one.location: one for one in pair.artifacts("web")}
+    pair.registry.delete(ours[EU])
+    theirs = impostor(pair, ours[EU])
+    lockfile = "state/web.lock.json"
+    pair.commit({lockfile: None}, "Lose web")
+    (tag,) = [name for name in pair.tags() if name.startswith("image/web/")]
+    pair.registry.tag(ours[US], {"reconciler:smoke": "passed"})
+    controller = pair.controller("main-job")
+    git(pair.origin, "tag", "--delete", tag)
+    git(controller.root, "tag", "--delete", tag)
+
+    controller.reconcile()
+
+    assert recorded(pair)[US] == ours[US].id
+    assert recorded(pair)[EU] != theirs.id
+    assert [one.image for one in controller.tester.requests] == ["web"]
+
+
+@pytest.mark.parametrize("name", ["another", None])
+def test_nothing_but_a_copy_takes_the_place_of_a_lost_artifact(pair: World, name: str | None) -> None:
+    ours = next(one for one in pair.artifacts("web") if one.location == EU)
+    pair.registry.delete(ours)
+    theirs = impostor(pair, ours, name=name)
+    pair.clock.advance(hours=1)
+
+    assert statuses(pair.controller().reconcile()) == {"web": "changed"}
+
+    assert recorded(pair)[EU] not in (ours.id, theirs.id)
+
+
+def test_a_copy_whose_run_was_killed_before_it_recorded_it_is_recorded(pair: World) -> None:
+    build = pair.lock("web").builds[0]
+    here, there = (one for one in sorted(build.artifacts, key=lambda one: one.location != US))
+    pair.registry.delete(there)
+    tags = dict(pair.artifacts("web")[0].tags)
+    copy = pair.registry.copy(here, to=EU, name=here.name or "", tags=tags, token="killed")
+    pair.registry.wait_available(EU, copy, timeout=60)
+    pair.clock.advance(days=2)
+    head = pair.head()
+
+    assert statuses(pair.controller().reconcile()) == {"web": "changed"}
+
+    assert recorded(pair)[EU] == copy
+    assert_settled(pair, since=head)
