@@ -83,7 +83,7 @@ class WebhookSettings(Model):
     url: str = Field(description="https, or http on this machine. Redirects are not followed.")
     secret_env: str = Field(
         "RECONCILER_WEBHOOK_SECRET",
-        description="The environment variable that holds the secret to sign with.",
+        description="The environment variable that holds the secret to sign with; or several `whsec_…`.",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]*$",
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import dataclasses
 import gzip
 import json
@@ -12,17 +13,18 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import standardwebhooks
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from reconciler.announce.credentials import Credential
 from reconciler.announce.patience import Patience
-from reconciler.announce.signature import verify
-from reconciler.announce.webhook import Webhook
+from reconciler.announce.webhook import Webhook, keys_of, sign
 from reconciler.model.announcement import Announcement
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.receivers import WebhookSettings
@@ -32,10 +34,16 @@ if TYPE_CHECKING:
 
 NOW = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 SECRET = "correct horse"
+ROOT = Path(__file__).resolve().parents[3]
 
 
 def webhook(url: str, patience: Patience, *, secret: str = SECRET) -> Webhook:
     return Webhook(WebhookSettings(url=url), {"RECONCILER_WEBHOOK_SECRET": secret}, patience=patience)
+
+
+def now(patience: Patience) -> Patience:
+    """By the clock of this machine: the standard's library asks it how old a request is."""
+    return dataclasses.replace(patience, now=lambda: datetime.now(UTC))
 
 
 def test_the_receiver_gets_the_announcement(receiver: Receiver, patience: Patience, news: Announcement) -> None:
@@ -44,17 +52,104 @@ def test_the_receiver_gets_the_announcement(receiver: Receiver, patience: Patien
     (got,) = receiver.received
     assert (got.method, got.path) == ("POST", "/hook")
     assert got.headers["content-type"] == "application/json"
-    assert got.headers["x-reconciler-delivery"] == news.id
+    assert got.headers["webhook-id"] == news.id
+    assert not [name for name in got.headers if name.startswith("x-")]
     assert Announcement.model_validate_json(got.body) == news
 
 
-def test_the_receiver_can_verify_who_sent_it(receiver: Receiver, patience: Patience, news: Announcement) -> None:
-    webhook(receiver.url, patience).announce(news)
+def test_a_signature_is_the_one_of_the_standards_own_example() -> None:
+    keys = keys_of(Credential("SECRET", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"))
+
+    made = sign(keys, "msg_p5jXN8AQM9LWM0D4loKWxJek", "1614265330", b'{"test": 2432232314}')
+
+    assert made == "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
+
+
+def test_the_receiver_of_the_docs_takes_what_was_signed_once(
+    receiver: Receiver, patience: Patience, news: Announcement
+) -> None:
+    _, begin, rest = (ROOT / "docs/announcements.md").read_text().partition("from standardwebhooks import")
+    kept: list[object] = []
+    there: dict[str, Any] = {"keep": kept.append}
+    exec(begin + rest.partition("```")[0], there)  # noqa: S102 - the example as it stands there
+    receive, seen = there["receive"], set[str]()
+    webhook(receiver.url, now(patience), secret=NEW).announce(news)
 
     (got,) = receiver.received
-    timestamp, signature = got.headers["x-reconciler-timestamp"], got.headers["x-reconciler-signature"]
-    assert verify(SECRET.encode(), timestamp, got.body, signature, NOW)
-    assert not verify(b"another secret", timestamp, got.body, signature, NOW)
+    assert [receive(got.headers, got.body, NEW, seen) for _ in range(2)] == [204, 204]
+    assert receive(got.headers, got.body, OLD, seen) == 401
+    assert kept == [news.plain()]
+
+
+def key_in_base64(letter: str) -> str:
+    return base64.b64encode(letter.encode() * 32).decode()
+
+
+NEW, OLD = f"whsec_{key_in_base64('n')}", f"whsec_{key_in_base64('o')}"
+
+
+@pytest.mark.parametrize(
+    ("secret", "theirs"),
+    [
+        (NEW, NEW),
+        (SECRET, SECRET.encode()),
+        (SECRET, f"whsec_{base64.b64encode(SECRET.encode()).decode()}"),
+        (f"{NEW} {OLD}", NEW),
+        (f"{NEW}   {OLD}", OLD),
+    ],
+    ids=["standard", "plain", "plain, to a library in base64", "rotated, new", "rotated, old"],
+)
+def test_a_receiver_verifies_who_sent_it_with_the_standards_library(
+    secret: str, theirs: str | bytes, receiver: Receiver, patience: Patience, news: Announcement
+) -> None:
+    webhook(receiver.url, now(patience), secret=secret).announce(news)
+
+    (got,) = receiver.received
+    assert standardwebhooks.Webhook(theirs).verify(got.body, dict(got.headers)) == news.plain()
+
+
+@pytest.mark.parametrize("changed", ["secret", "body", "webhook-id", "webhook-timestamp"])
+def test_the_standards_library_refuses_what_was_changed(
+    changed: str, receiver: Receiver, patience: Patience, news: Announcement
+) -> None:
+    webhook(receiver.url, now(patience), secret=NEW).announce(news)
+
+    (got,) = receiver.received
+    headers = dict(got.headers)
+    if changed in headers:
+        headers[changed] = headers[changed][:-1] + ("1" if headers[changed][-1] == "0" else "0")
+    body = got.body.replace(b"web", b"bew") if changed == "body" else got.body
+    with pytest.raises(standardwebhooks.WebhookVerificationError, match="No matching signature"):
+        standardwebhooks.Webhook(OLD if changed == "secret" else NEW).verify(body, headers)
+
+
+def test_a_try_that_was_recorded_is_refused_later(receiver: Receiver, patience: Patience, news: Announcement) -> None:
+    earlier = datetime.now(UTC) - timedelta(minutes=6)
+    webhook(receiver.url, dataclasses.replace(patience, now=lambda: earlier), secret=NEW).announce(news)
+
+    (got,) = receiver.received
+    with pytest.raises(standardwebhooks.WebhookVerificationError, match="too old"):
+        standardwebhooks.Webhook(NEW).verify(got.body, dict(got.headers))
+
+
+@pytest.mark.parametrize(
+    ("secret", "why"),
+    [
+        (f"{NEW} {SECRET}", "holds several secrets, and not all"),
+        ("whsec_not-base64", "is not base64 after whsec_"),
+        (f"whsec_{base64.b64encode(b'x' * 23).decode()}", "of 23 bytes, and 24 are the fewest"),
+        (f"whsk_{key_in_base64('k')}", "holds a private key"),
+    ],
+)
+def test_a_secret_that_is_half_of_the_standards_form_signs_nothing(
+    secret: str, why: str, receiver: Receiver, patience: Patience, news: Announcement
+) -> None:
+    with pytest.raises(Terminal) as caught:
+        webhook(receiver.url, patience, secret=secret).announce(news)
+
+    assert why in caught.value.what
+    assert secret not in str(caught.value)
+    assert receiver.received == []
 
 
 @pytest.mark.parametrize("status", [408, 425, 429, 500, 502, 503, 504])
@@ -76,8 +171,9 @@ def test_every_try_is_signed_anew(receiver: Receiver, patience: Patience, news: 
     webhook(receiver.url, dataclasses.replace(patience, now=lambda: next(times))).announce(news)
 
     first, second = receiver.received
-    assert first.headers["x-reconciler-timestamp"] != second.headers["x-reconciler-timestamp"]
-    assert first.headers["x-reconciler-delivery"] == second.headers["x-reconciler-delivery"]
+    assert first.headers["webhook-timestamp"] != second.headers["webhook-timestamp"]
+    assert first.headers["webhook-signature"] != second.headers["webhook-signature"]
+    assert first.headers["webhook-id"] == second.headers["webhook-id"] == news.id
 
 
 def test_a_receiver_that_stays_broken_is_left_to_the_next_run(
