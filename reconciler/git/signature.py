@@ -6,17 +6,22 @@ later), so whoever git trusts is trusted here, and nobody else.
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import subprocess
 import tempfile
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from reconciler.git.command import Git
 from reconciler.git.store import read
 from reconciler.model.errors import UserError
 from reconciler.model.verification import Signature
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import Signer
 
 _ANSWER_SECONDS = 120
 """A key in an agent may ask its owner for a touch."""
@@ -56,6 +61,53 @@ def sign(git: Git, payload: bytes, *, namespace: str) -> bytes | None:
                 ),
             )
         return made.read_bytes()
+
+
+def signer(git: Git) -> Signer | None:
+    """What signs with that key itself, without OpenSSH's frame around it, as verifiers of other formats expect it.
+
+    None where git signs with something else than SSH, and where the private half is not in a file that can be read
+    here: it is in an agent or on a security key, or behind a passphrase, or the file has another key than the public
+    half beside it, which is the one that OpenSSH asks an agent for.
+
+    Raises:
+        UserError: there is no key.
+    """
+    if _setting(git, "gpg.format") != "ssh":
+        return None
+    key, literal = _key(git)
+    file = git.directory / key.removesuffix(".pub")
+    if literal or not file.is_file():
+        return None
+    from cryptography.exceptions import UnsupportedAlgorithm  # noqa: PLC0415  a sixth of a second, for runs that sign
+    from cryptography.hazmat.primitives import serialization as keys  # noqa: PLC0415
+    from securesystemslib.signer import CryptoSigner  # noqa: PLC0415
+
+    try:
+        content = file.read_bytes()
+        load = keys.load_ssh_private_key if b"BEGIN OPENSSH PRIVATE KEY" in content else keys.load_pem_private_key
+        made = CryptoSigner(private := load(content, None))
+        own = private.public_key().public_bytes(keys.Encoding.OpenSSH, keys.PublicFormat.OpenSSH)
+    except (OSError, TypeError, ValueError, UnsupportedAlgorithm):
+        return None  # `sign` says what is wrong with a key that signs nothing at all
+    return made if own.decode() == _public_key(git) else None
+
+
+def key_of(signature: bytes) -> bytes | None:
+    """The public key that a signature of `ssh-keygen -Y sign` names, as a line of OpenSSH's; None where it is none.
+
+    Whether it made the signature is for `verify` to say. The form is that of OpenSSH's PROTOCOL.sshsig: a magic word,
+    a version, and the key, each part of the key after its length.
+    """
+    lines = signature.split(b"\n")
+    try:
+        blob = base64.b64decode(b"".join(line for line in lines if not line.startswith(b"-----")), validate=True)
+        begin, end = len(b"SSHSIG") + 8, len(b"SSHSIG") + 8 + int.from_bytes(blob[10:14])
+        key = blob[begin:end]
+        kind = key[4 : 4 + int.from_bytes(key[:4])].decode("ascii")
+    except ValueError:
+        return None
+    return f"{kind} {base64.b64encode(key).decode()}".encode() if blob.startswith(b"SSHSIG") else None
 
 
 def verify(

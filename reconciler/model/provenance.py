@@ -1,7 +1,7 @@
 """Where an image came from, as others read it: an in-toto statement with a SLSA provenance predicate.
 
-Sources: in-toto `spec/v1/statement.md` and `resource_descriptor.md`, SLSA `provenance/v1`. Only the fields that are
-written here are known; which of them holds what is in docs/provenance.md.
+Sources: in-toto `spec/v1/statement.md`, `resource_descriptor.md` and `envelope.md`, SLSA `provenance/v1`, DSSE 1.0.
+Only the fields that are written here are known; which of them holds what is in docs/provenance.md.
 """
 
 from __future__ import annotations
@@ -9,17 +9,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Base64Bytes, Field
 
 from reconciler.model.lockfile import Digest
 from reconciler.model.values import Instant, Model
 
 StatementType = Literal["https://in-toto.io/Statement/v1"]
 PredicateType = Literal["https://slsa.dev/provenance/v1"]
+PayloadType = Literal["application/vnd.in-toto+json"]
 BuildType = Literal["urn:reconciler:packer-image:1"]
 
 STATEMENT_TYPE: StatementType = "https://in-toto.io/Statement/v1"
 PREDICATE_TYPE: PredicateType = "https://slsa.dev/provenance/v1"
+PAYLOAD_TYPE: PayloadType = "application/vnd.in-toto+json"
 BUILD_TYPE: BuildType = "urn:reconciler:packer-image:1"
 """Its number goes up with every change of what a statement says of a record: `verify` makes each one anew."""
 LOCAL_BUILDER = "urn:reconciler:local"
@@ -119,3 +121,19 @@ class Statement(Model):
     def byproduct(self, name: str) -> Resource | None:
         """What the run left under a name, or None."""
         return next((one for one in self.predicate.run_details.byproducts if one.name == name), None)
+
+
+class EnvelopeSignature(Model):
+    """A signature of the payload and its type, by a key itself."""
+
+    keyid: str
+    """A hint at the key, by which verifiers choose among theirs: as securesystemslib makes it of a public key."""
+    sig: Base64Bytes
+
+
+class Envelope(Model):
+    """A DSSE envelope. It holds a signature at least: verifiers refuse one without."""
+
+    payload: Base64Bytes
+    payload_type: PayloadType = Field(PAYLOAD_TYPE, alias="payloadType")
+    signatures: tuple[EnvelopeSignature, ...] = Field(min_length=1)

@@ -6,6 +6,7 @@ diff shows what happened and no more.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -93,7 +94,8 @@ def recorded_fleet(tree: Tree) -> str | None:
     )
     newest = max(paths, key=lambda path: path.rpartition("/")[2], default=None)
     try:
-        statement = json.loads(content_at(tree, newest) or b"") if newest is not None else {}
+        document = json.loads(content_at(tree, newest) or b"") if newest is not None else {}
+        statement = json.loads(base64.b64decode(document["payload"])) if "payload" in document else document
         fleet = statement["predicate"]["buildDefinition"]["internalParameters"]["fleet"]
     except (ValueError, LookupError, TypeError, RecursionError):
         return None

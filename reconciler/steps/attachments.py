@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.git.request import Change
-from reconciler.git.signature import sign
+from reconciler.git.signature import sign, signer
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.provenance import Origin
@@ -37,7 +37,13 @@ def attach(
         if build.inventory is not None and inside is not None:
             changes.append(Change(path=f"{FOLDER}/{build.inventory.sbom}", content=sbom))
         if _is_new(build, before.build(build.id)):
-            attested = attest(build, _origin(run, after.image), sbom=sbom, sign=lambda content: _signed(run, content))
+            attested = attest(
+                build,
+                _origin(run, after.image),
+                sbom=sbom,
+                sign=lambda content: _signed(run, content),
+                signer=signer(run.repository.git) if run.known.fleet.settings.git.sign else None,
+            )
             changes += [Change(path=path, content=content) for path, content in attested.files.items()
                         if content is not None or path in tree.entries]  # fmt: skip
             builds.append(attested.build)

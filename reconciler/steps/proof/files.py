@@ -7,7 +7,7 @@ from pathlib import Path
 
 from reconciler.git.past import Version, versions
 from reconciler.git.repository import Repository
-from reconciler.git.signature import verify
+from reconciler.git.signature import key_of, verify
 from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Build
 from reconciler.model.tree import content_at
@@ -79,7 +79,7 @@ def attestation_of(build: Build, files: Files, *, signers: Path | None) -> Attes
     if content is None:
         return Attestation(path, None, Signature("absent"), "is not there")
     try:
-        statement = provenance.read(content, path)
+        document = provenance.read(content, path)
     except UserError as error:
         return Attestation(path, None, Signature("absent"), f"is {error.what}")
     made_of = files.read(provenance.signature_path(path))
@@ -89,5 +89,13 @@ def attestation_of(build: Build, files: Files, *, signers: Path | None) -> Attes
         signature = verify(
             files.git, content, made_of, namespace=provenance.NAMESPACE, signers=signers, at=at
         )  # fmt: skip
-    why = "" if provenance.render(statement) == content else "is not in canonical form"
-    return Attestation(path, statement, signature, why)
+    return Attestation(path, document.statement, signature, _fault(document, made_of))
+
+
+def _fault(document: provenance.Document, beside: bytes | None) -> str:
+    """What is wrong with a file of provenance. Whom to trust is told by the signature `beside` it alone."""
+    if not document.canonical:
+        return "is not in canonical form"
+    if document.envelope is None or provenance.is_by(document.envelope, key_of(beside or b"")):
+        return ""
+    return "holds a signature that is not by the key of the one beside it"

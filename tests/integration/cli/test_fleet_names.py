@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 import pytest
@@ -23,12 +24,13 @@ def name_of(fleet: Fleet, url: str) -> str:
     return workspace.read(workspace.repository.tree(), options).fleet_name
 
 
-def record(fleet: Fleet, *names: str) -> None:
-    """Commit a statement for each name, each newer than the one before."""
+def record(fleet: Fleet, *names: str, sealed: bool = False) -> None:
+    """Commit a statement for each name, each newer than the one before; `sealed` as the payload of an envelope."""
     for number, name in enumerate(names):
         statement = {"predicate": {"buildDefinition": {"internalParameters": {"fleet": name}}}}
         path = f"state/provenance/{'ab'[number % 2]}/2026112{number}T101530Z-1a2b3c4.intoto.json"
-        fleet.commit({path: json.dumps(statement), f"{path}.sig": "signed"})
+        document = {"payload": base64.b64encode(json.dumps(statement).encode()).decode()} if sealed else statement
+        fleet.commit({path: json.dumps(document), f"{path}.sig": "signed"})
 
 
 @pytest.mark.parametrize("url", SPELLINGS)
@@ -36,9 +38,10 @@ def test_a_new_fleet_is_called_the_same_in_every_clone(fleet: Fleet, url: str) -
     assert name_of(fleet, url) == "acme/images"
 
 
+@pytest.mark.parametrize("sealed", [False, True])
 @pytest.mark.parametrize("url", SPELLINGS)
-def test_a_fleet_that_was_recorded_keeps_its_spelling_in_every_clone(fleet: Fleet, url: str) -> None:
-    record(fleet, "acme/images", "Acme/Images")
+def test_a_fleet_that_was_recorded_keeps_its_spelling_in_every_clone(fleet: Fleet, url: str, sealed: bool) -> None:  # noqa: FBT001
+    record(fleet, "acme/images", "Acme/Images", sealed=sealed)
 
     assert name_of(fleet, url) == "Acme/Images"
 
@@ -65,7 +68,16 @@ def test_another_repository_with_the_same_state_is_another_fleet(fleet: Fleet) -
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", "{", '{"predicate": {"buildDefinition": {"internalParameters": {"fleet": 1}}}}']
+    "content",
+    [
+        "",
+        "[]",
+        "{",
+        '{"payload": 1}',
+        '{"payload": "e"}',
+        '{"payload": "W10="}',
+        '{"predicate": {"buildDefinition": {"internalParameters": {"fleet": 1}}}}',
+    ],
 )
 def test_a_fleet_whose_record_says_nothing_is_called_as_its_clone_spells_it(fleet: Fleet, content: str) -> None:
     fleet.commit(

@@ -68,6 +68,21 @@ def test_a_preview_under_our_signature_is_adopted_without_another_boot(pair: Wor
     assert (statuses(main.reconcile()), main.built, main.tester.requests) == ({"web": "adopted"}, [], [])
 
 
+def test_a_run_that_signs_seals_what_it_records_and_leaves_what_was_recorded_before(pair: World, keys: Keys) -> None:
+    before = {path: pair.show(path) for path in pair.statements()}
+    pair.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{sign: true}}\n", **WEB})
+
+    main = signing(pair, keys, "main-job")
+    assert statuses(main.reconcile())["web"] == "built"
+
+    after = {path: pair.show(path) for path in pair.statements()}
+    new = [path for path in after if path not in before]
+    assert [path.rpartition(".")[2] for path in sorted(new)] == ["json", "sig"]
+    assert json.loads(after[min(new)])["payloadType"] == "application/vnd.in-toto+json"
+    assert before
+    assert {path: after[path] for path in before} == before
+
+
 def unsigned(world: World, build_id: str, keys: Keys) -> None:
     del keys
     forge(world, build_id)

@@ -18,7 +18,7 @@ import pytest
 from reconciler.desired.fleet import read_fleet
 from reconciler.git.repository import Repository
 from reconciler.git.request import Change, Commit, TagRequest
-from reconciler.git.signature import sign
+from reconciler.git.signature import sign, signer
 from reconciler.model.declaration import GitSettings
 from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
@@ -174,7 +174,8 @@ class Ledger:
 
     def attest(self, name: str, build: Build, sbom: bytes | None) -> provenance.Attested:
         origin = Origin(fleet=FLEET, image=name, repository="acme/images", branch="main")
-        return provenance.attest(build, origin, sbom=sbom, sign=self.sign)
+        by = signer(Repository.open(self.root).git) if self.settings.sign else None
+        return provenance.attest(build, origin, sbom=sbom, sign=self.sign, signer=by)
 
     def sign(self, payload: bytes) -> bytes | None:
         repository = Repository.open(self.root)

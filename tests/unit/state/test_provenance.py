@@ -41,8 +41,10 @@ def test_what_is_written_is_canonical_and_is_read_back() -> None:
     assert content == f"{json.dumps(plain, sort_keys=True, indent=2, ensure_ascii=False)}\n".encode()
     assert plain["_type"] == "https://in-toto.io/Statement/v1"
     assert plain["predicateType"] == "https://slsa.dev/provenance/v1"
-    assert render(read(content, PATH)) == content
-    assert read(content, PATH).origin == ORIGIN
+    document = read(content, PATH)
+    assert (document.canonical, document.envelope) == (True, None)
+    assert render(document.statement) == content
+    assert document.statement.origin == ORIGIN
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff", b'{"_type": "https://in-toto.io/Statement/v2"}'])
