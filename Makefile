@@ -45,6 +45,7 @@ check: .venv/installed ## Lint, types, and the architecture
 	.venv/bin/lint-imports
 	.venv/bin/check-jsonschema --builtin-schema vendor.circle-ci .circleci/config.yml
 	.venv/bin/check-jsonschema --builtin-schema vendor.github-workflows examples/github-actions/images.yml
+	.venv/bin/zizmor --offline --quiet examples/github-actions/images.yml
 	$(PYTHON) .ci/orb.py inline --check
 
 bench: .venv/installed ## Measure speed and memory against stated floors
