@@ -8,10 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from reconciler.build.packer.versions import OLDEST
 from reconciler.ci.job import telling
 from tests.needs import MARKS, Watch
-from tests.packers import GET, NONE, installed_packers, put_on_path
+from tests.packers import GET, NONE, installed_packers, put_on_path, runs_of
 from tests.sharing import arrange, groups_in_ids
 
 IN_CI = bool(os.environ.get("CI"))
@@ -64,12 +63,11 @@ def pytest_report_header() -> str:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Have every test that runs Packer run on each one that this machine has, or on those `since` a version."""
+    """Have every test that runs Packer run on each one that this machine has, or on those that its mark names."""
     marker = metafunc.definition.get_closest_marker("packer")
     if marker is not None:
-        oldest = marker.kwargs.get("since", OLDEST)
-        versions = [packer.version_text for packer in installed_packers() if packer.version >= oldest]
-        metafunc.parametrize("packer_on_path", versions or [NONE], indirect=True, scope="session")
+        names, runs = runs_of(**marker.kwargs)
+        metafunc.parametrize(names, runs, indirect=["packer_on_path"], scope="session")
 
 
 @pytest.fixture(scope="session", autouse=True)

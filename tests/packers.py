@@ -6,12 +6,13 @@ The current one is taken from the cache, where `make packers` puts it. No test g
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 from reconciler.build.packer.binary import PROGRAM, Binary, candidates, examine
 from reconciler.build.packer.cache import cache_folder
-from reconciler.build.packer.versions import PLUGINS_APART
+from reconciler.build.packer.versions import OLDEST, PLUGINS_APART
 from reconciler.model.constraint import Version
 from reconciler.model.errors import UserError
 
@@ -32,6 +33,22 @@ def installed_packers() -> tuple[Binary, ...]:
             continue
         found.setdefault(binary.version, binary)
     return tuple(found[version] for version in sorted({min(found), max(found)})) if found else ()
+
+
+def runs_of(
+    *, since: Version = OLDEST, once: bool = False, dealt: tuple[str, Sequence[object]] | None = None
+) -> tuple[list[str], list[tuple[object, ...]]]:
+    """What a test marked `packer` is run with: the names of its parameters, and their values for each run.
+
+    It is run on each Packer `since` a version. What would show the same on any is run `once`, on the oldest. And what
+    has a parameter that no Packer knows of has its values `dealt` among them: every value, and every Packer, has a run.
+    """
+    versions: list[object] = [one.version_text for one in installed_packers() if one.version >= since] or [NONE]
+    if dealt is None:
+        return ["packer_on_path"], [(version,) for version in (versions[:1] if once else versions)]
+    name, values = dealt
+    turns = range(max(len(versions), len(values)))
+    return ["packer_on_path", name], [(versions[turn % len(versions)], values[turn % len(values)]) for turn in turns]
 
 
 def put_on_path(packer: Binary, folder: Path) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,11 +35,18 @@ class CorpusImage:
     """The first Packer that knows what its template says; None for 1.6."""
     until: str | None = None
     """The first Packer that does not, as it has no plugin of the tests' for it; None for none."""
+    each: str | None = None
+    """Why every Packer that knows it builds it; None for one of which the oldest shows as much as all."""
 
     def is_known_to(self, packer: Version) -> bool:
         """Whether a Packer of this version knows what its template says."""
         since, until = (parse_version(text) if text else None for text in (self.since, self.until))
         return (since is None or packer >= since) and (until is None or packer < until)
+
+    def is_built_on(self, packer: Version, packers: Iterable[Version]) -> bool:
+        """Whether the tests build it on this Packer, of those that there are."""
+        knowing = [one for one in packers if self.is_known_to(one)]
+        return self.builds is None and packer in (knowing if self.each else sorted(knowing)[:1])
 
 
 @dataclass(frozen=True)

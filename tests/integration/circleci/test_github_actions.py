@@ -121,6 +121,7 @@ def test_what_a_pull_request_built_is_what_the_merge_records(
     }  # fmt: skip
 
 
+@pytest.mark.packer(once=True)
 def test_a_forks_template_is_planned_and_never_run(images: Images, sandbox: Sandbox, feature: str, site: Site) -> None:
     images.write("desired/web/setup.sh", "echo mine now\n")
     images.git("commit", "--quiet", "--all", "--message", "web: mine now")

@@ -24,6 +24,8 @@ GITCONFIG = """\
     email = ada@example.org
 [init]
     defaultBranch = main
+[core]
+    fsync = none
 [advice]
     detachedHead = false
 [protocol]

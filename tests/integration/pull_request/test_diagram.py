@@ -138,7 +138,7 @@ def in_tag(fleet: Checkout, tag: str) -> dict[str, Any]:
     return dict(json.loads(message[message.index("\n{") : message.rindex("\n}") + 2]))
 
 
-@pytest.mark.parametrize("how", MERGES)
+@pytest.mark.packer(dealt=("how", MERGES))
 def test_from_pull_request_to_stable(scene: Scene, cloud: Cloud, how: Merge) -> None:
     fleet, main = scene.fleet, scene.fleet.git("rev-parse", "main")
     head = fleet.head()
@@ -219,6 +219,7 @@ def test_from_pull_request_to_stable(scene: Scene, cloud: Cloud, how: Merge) -> 
     assert (fleet.git("ls-remote", "origin"), len(scene.builds()), len(scene.events())) == (at, 2, 4)
 
 
+@pytest.mark.packer(once=True)
 def test_a_fork_is_planned_offline_and_nothing_of_it_is_run(scene: Scene) -> None:
     """Whatever credentials the job has: what a stranger wrote is not run, nor are its plugins installed."""
     said = scene.job("reconcile", "--preview", "--pull-request", "7", CIRCLE_PR_REPONAME="images")
@@ -228,6 +229,7 @@ def test_a_fork_is_planned_offline_and_nothing_of_it_is_run(scene: Scene) -> Non
     assert scene.fleet.git("tag", "--list") == ""
 
 
+@pytest.mark.packer(once=True)
 def test_without_credentials_it_is_planned_offline_and_that_is_said(scene: Scene, tmp_path: Path) -> None:
     empty = tmp_path / "no-credentials"
     empty.touch()
@@ -238,6 +240,7 @@ def test_without_credentials_it_is_planned_offline_and_that_is_said(scene: Scene
     assert not scene.packer_runs.exists()
 
 
+@pytest.mark.packer(once=True)
 def test_what_github_refuses_is_said_and_undoes_nothing(scene: Scene) -> None:
     scene.github.refuses = {"/statuses/": 403}
     said = scene.job("reconcile", "base", "--preview", "--pull-request", "7")
@@ -247,6 +250,7 @@ def test_what_github_refuses_is_said_and_undoes_nothing(scene: Scene) -> None:
     assert len(scene.fleet.git("tag", "--list", "image/base/*").splitlines()) == 1
 
 
+@pytest.mark.packer(once=True)
 def test_a_vote_counts_though_the_ami_of_one_region_is_gone(scene: Scene, cloud: Cloud, tmp_path: Path) -> None:
     scene.merge("squash")
     scene.job("reconcile", "base")

@@ -15,6 +15,7 @@ import pytest
 
 from reconciler.model.constraint import Version, parse_version
 from tests.corpus.repositories import CorpusImage, CorpusRepository, repositories
+from tests.packers import installed_packers
 
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Ended, NewFleet
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 _AT_ONCE = 3
+_PACKERS = [packer.version for packer in installed_packers()]
 _BUILT = [(found, image) for found in repositories() for image in found.images if image.builds is None]
 
 
@@ -31,6 +33,10 @@ class Outcome:
 
     checkout: Checkout
     ended: Ended
+
+    def recorded(self) -> set[str]:
+        """The images that it built."""
+        return {name.removesuffix(".lock.json") for name in self.checkout.lockfiles()}
 
 
 def version_of(packer: str | None) -> Version:
@@ -43,7 +49,7 @@ def version_of(packer: str | None) -> Version:
 def outcomes(
     packer_on_path: str | None, new_fleet: NewFleet, tmp_path_factory: pytest.TempPathFactory
 ) -> Mapping[str, Outcome]:
-    """Every repository of which this Packer builds an image, after `reconcile` of these, by name."""
+    """Every repository of which this Packer is to build an image, after `reconcile` of these, by name."""
     version = version_of(packer_on_path)
 
     def run(found: CorpusRepository) -> Outcome:
@@ -55,7 +61,7 @@ def outcomes(
 
     wanted: dict[str, list[str]] = {}
     for found, image in _BUILT:
-        if image.is_known_to(version):
+        if image.is_built_on(version, _PACKERS):
             wanted.setdefault(found.name, []).append(image.name)
     with TemporaryDirectory() as sockets, ThreadPoolExecutor(_AT_ONCE) as pool:
         # Ansible is installed beside our Python. Its sockets take no path that is as long as a test's.
@@ -71,12 +77,12 @@ def outcomes(
 def test_it_is_built_and_passes_the_smoke_test_as_it_was_found(
     outcomes: Mapping[str, Outcome], packer_on_path: str, found: CorpusRepository, image: CorpusImage
 ) -> None:
-    if not image.is_known_to(version_of(packer_on_path)):
-        assert found.name not in outcomes
+    outcome = outcomes.get(found.name)
+    if not image.is_built_on(version_of(packer_on_path), _PACKERS):
+        assert outcome is None or image.name not in outcome.recorded()
         return
 
-    outcome = outcomes[found.name]
-
+    assert outcome is not None
     said = outcome.ended.out + outcome.ended.err
     assert outcome.ended.code == 0, said
     (build,) = outcome.checkout.lockfile(image.name)["builds"]
