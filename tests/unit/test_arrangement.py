@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.build.packer.binary import Binary
+from tests import packers
+
 ROOT = Path(__file__).parents[2]
 
 Run = Callable[..., str]
@@ -117,3 +120,13 @@ def test_the_longest_comes_first(run: Run, tmp_path: Path) -> None:
 
     ran = [line.split()[1].partition("[")[0] for line in (tmp_path / "test_it.py.ran").read_text().splitlines()]
     assert list(dict.fromkeys(ran)) == ["test_builds", "test_boots", "test_shares", "test_shares_too", "test_single"]
+
+
+def test_each_case_that_is_dealt_and_each_packer_has_a_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    two = [Binary("/old", (1, 6, 6)), Binary("/new", (1, 16, 0))]
+    monkeypatch.setattr(packers, "installed_packers", lambda: tuple(two))
+
+    assert packers.runs_of() == (["packer_on_path"], [("1.6.6",), ("1.16.0",)])
+    assert packers.runs_of(once=True) == (["packer_on_path"], [("1.6.6",)])
+    assert packers.runs_of(dealt=("how", "abc"))[1] == [("1.6.6", "a"), ("1.16.0", "b"), ("1.6.6", "c")]
+    assert packers.runs_of(dealt=("how", "a"))[1] == [("1.6.6", "a"), ("1.16.0", "a")]
