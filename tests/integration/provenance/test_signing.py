@@ -9,6 +9,7 @@ import subprocess
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -169,11 +170,18 @@ def test_a_commit_that_was_changed_after_it_was_signed_is_bad(repository: Git, k
     assert signature_of(repository, oid, signers=signers_of(key)).state == "bad"
 
 
+@pytest.fixture
+def gnupg_home(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Not in tmp_path: GnuPG's agent has its socket in there, and 107 bytes are all that its path may have."""
+    with TemporaryDirectory() as home:
+        monkeypatch.setenv("GNUPGHOME", home)
+        yield
+        subprocess.run(["gpgconf", "--kill", "all"], check=True)
+
+
 @pytest.mark.skipif(shutil.which("gpg") is None, reason="needs gpg")
-def test_openpgp_is_left_to_git(repository: Git, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    home = tmp_path / "gnupg"
-    home.mkdir(mode=0o700)
-    monkeypatch.setenv("GNUPGHOME", str(home))
+@pytest.mark.usefixtures("gnupg_home")
+def test_openpgp_is_left_to_git(repository: Git) -> None:
     made = [
         "gpg",
         "--batch",
@@ -192,6 +200,5 @@ def test_openpgp_is_left_to_git(repository: Git, tmp_path: Path, monkeypatch: py
     git(folder, "commit", "--quiet", "--allow-empty", "-S", "-m", "Signed")
 
     found = signature_of(repository, "HEAD")
-    subprocess.run(["gpgconf", "--kill", "all"], check=True)
 
     assert (found.state, found.form, found.by) == ("good", "openpgp", "ci@example.org")
