@@ -11,7 +11,7 @@ from functools import partial
 
 from reconciler.ci.job import job_of
 from reconciler.cli.preview import branch_for
-from reconciler.cli.printing import write_file
+from reconciler.cli.printing import show_summary, write_file
 from reconciler.cli.progress import Unheard
 from reconciler.cli.pull_request import Origin, Tails, propose, show
 from reconciler.cli.workspace import Workspace, note, now
@@ -173,6 +173,7 @@ class Conductor:
 
 def _say(plan: Plan, listener: Listener) -> None:
     """Say what is to be known before anything is built, and paid for; in a log of objects, as one a note."""
+    show_summary(plan)
     if isinstance(listener, Unheard) and listener.logs_objects:
         for image in plan.images:
             for remark in image.notes:

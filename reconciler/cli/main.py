@@ -156,7 +156,7 @@ def _prepare_streams() -> None:
 
 def _guarded(arguments: Sequence[str]) -> int:
     """Turn what nobody expected into a report that a person can paste, instead of a bare traceback."""
-    from reconciler.cli.printing import marking_errors  # noqa: PLC0415 - after the streams are prepared
+    from reconciler.cli.printing import marking_errors  # noqa: PLC0415 - it keeps the standard error that there is now
 
     try:
         with marking_errors():

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_summary, show_table, show_text, summarizes, write_file
+from reconciler.cli.printing import show_summary, show_table, show_text, write_file
 from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options, refuse_written_state
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
@@ -76,10 +76,7 @@ def command(
     plan = planned.plan
     if out is not None:
         write_file(out, plan.model_dump_json(indent=2, exclude_none=True) + "\n")
-    if summarizes():
-        from reconciler.plan.markdown import render  # noqa: PLC0415 - needed only here
-
-        show_summary(render(plan))
+    show_summary(plan)
     if junit is not None:
         from reconciler.plan.junit import of_plan  # noqa: PLC0415 - needed only here
 

@@ -15,12 +15,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.ci.github import Annotations, annotations_of, summarize
 from reconciler.model.errors import ReconcilerError, UserError
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from reconciler.ci.github import Annotations
+    from reconciler.model.plan import Plan
 
 _PIPED_WIDTH = 100
 _NAMED = 8
@@ -100,12 +101,10 @@ def _show_paragraph(titles: Sequence[str], row: Sequence[str]) -> None:
 @contextmanager
 def marking_errors() -> Iterator[None]:
     """Have GitHub Actions, where it runs this, show errors at their places, and take no other line as a command."""
-    if "GITHUB_ACTIONS" not in os.environ:
+    marks = annotations_of(os.environ, sys.stderr)
+    if marks is None:
         yield
         return
-    from reconciler.ci.github import Annotations  # noqa: PLC0415 - needed only there
-
-    marks = Annotations(sys.stderr, workspace=Path(os.environ.get("GITHUB_WORKSPACE", ".")).absolute())
     with marks.only_ours():
         before = _MARKS.set(marks)
         try:
@@ -121,17 +120,15 @@ def show_error(text: str, error: ReconcilerError, *, folder: Path | None = None)
         marks.mark(error, folder=folder or Path.cwd())
 
 
-def summarizes() -> bool:
-    """Whether the CI shows a summary on the page of its run."""
-    return bool(os.environ.get("GITHUB_STEP_SUMMARY"))
+def show_summary(plan: Plan) -> None:
+    """Add a plan to the page of the CI's run, where it has one."""
 
+    def written() -> str:
+        from reconciler.plan.markdown import render  # noqa: PLC0415 - few runs have a page
 
-def show_summary(markdown: str) -> None:
-    """Add an answer to the summary of the CI's run, where there is one."""
-    if summarizes():
-        from reconciler.ci.github import summarize  # noqa: PLC0415 - needed only there
+        return render(plan)
 
-        summarize(os.environ, markdown)
+    summarize(os.environ, written)
 
 
 def named(images: Sequence[str]) -> str:

@@ -114,6 +114,7 @@ def test_what_a_pull_request_built_is_what_the_merge_records(
     recorded = merged.run(WORKFLOW, "reconcile", revision=feature, told=told, event={})
     assert not recorded.failed, recorded.output
     assert "adopted" in recorded.output
+    assert "preview-merged" in recorded.summary
     assert not [call for call in sandbox.calls() if "RunInstances" in call], "neither built nor booted once more"
     builds = images.lockfile("web")["builds"]
     assert builds[0]["ci"] == {

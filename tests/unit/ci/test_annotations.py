@@ -5,6 +5,8 @@ from __future__ import annotations
 from io import StringIO
 from pathlib import Path
 
+import pytest
+
 from reconciler.ci.github import Annotations, summarize
 from reconciler.model.errors import Place, UserError
 
@@ -44,9 +46,9 @@ def test_what_others_print_meanwhile_is_no_command(tmp_path: Path) -> None:
 def test_a_summary_is_added_to_what_is_there_as_long_as_github_shows_it(tmp_path: Path) -> None:
     file = tmp_path / "summary.md"
     environment = {"GITHUB_STEP_SUMMARY": str(file)}
-    summarize(environment, "# One\n")
-    summarize(environment, "x" * (1 << 20))
-    summarize(environment, "# Two\n")
+    summarize(environment, lambda: "# One\n")
+    summarize(environment, lambda: "x" * (1 << 20))
+    summarize(environment, lambda: "# Two\n")
     assert file.read_text(encoding="utf-8") == "# One\n# Two\n"
-    summarize({}, "nowhere")
-    summarize({"GITHUB_STEP_SUMMARY": str(tmp_path)}, "a folder")
+    summarize({}, lambda: pytest.fail("nothing shows it"))
+    summarize({"GITHUB_STEP_SUMMARY": str(tmp_path)}, lambda: "a folder")
