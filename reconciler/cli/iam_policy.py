@@ -89,10 +89,19 @@ def command(
         at = Account(fleet, account, parameters, subnets, partition)
         made = policy(role, at, untagged_builds=untagged_builds)
         return _print(made) if check is None else _tell(_differences(_read(check), made), role)
+    if repository_id is not None and (organization is not None or project is not None):
+        raise click.UsageError(
+            "--repository-id is for GitHub, --organization and --project for CircleCI: give one or the other"
+        )
     if repository_id is not None and repository is not None:
         _refuse_odd({"--account": account, "--repository-id": repository_id, "--environment": environment})
         _refuse_odd({"--repository": repository, "--branch": branch})
-        named = "/".join(repository.split("/")[-2:])
+        host, _, named = repository.partition("/")
+        if host != "github.com":
+            raise UserError(
+                f"--repository is at {host}, and GitHub Actions' tokens are github.com's",
+                mend="it has to be host and path, such as github.com/acme/images",
+            )
         made = github_trust(role, GitHub(account, repository_id, named, branch, environment, partition))
         return _print(made) if check is None else _tell(_differences(_read(check), made), role)
     if organization is None or project is None or repository is None:

@@ -90,10 +90,10 @@ class GitHub:
 
 
 def github_trust(role: Role, ci: GitHub) -> dict[str, Any]:
-    """The trust policy of a role: `reconcile` for one branch in one environment, the others for pull requests too.
+    """The trust policy of a role: `reconcile` for one branch in one environment, the others for pull requests.
 
-    All is compared whole: in a subject of GitHub's, of a repository's own, nothing is chosen by who pushes but the
-    branch. GitHub gives a fork's job no token. `repository_id` and `ref` are among the claims that AWS STS reads of it.
+    All is compared whole, so no name that somebody chooses can meet a pattern. GitHub gives a fork's job no token.
+    `repository_id` and `ref` are among the claims that AWS STS reads of it.
     """
     main = f"repo:{ci.repository}:environment:{ci.environment}"
     pulls = f"repo:{ci.repository}:pull_request"
@@ -190,7 +190,7 @@ def documents() -> Mapping[str, Mapping[str, Any]]:
     rights = {f"{role}.json": policy(role, words) for role in ROLES}
     return {**rights, "untagged-builds.json": untagged(words)} | {
         **{f"trust-{role}.json": trust(role, ci) for role in ROLES},
-        **{f"trust-{role}-github.json": github_trust(role, github) for role in ("preview", "reconcile")},
+        **{f"trust-{role}-github.json": github_trust(role, github) for role in ROLES},
     }
 
 

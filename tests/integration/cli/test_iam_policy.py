@@ -45,7 +45,22 @@ def test_it_prints_the_pages_policies_with_names_for_words(fleet: Fleet, role: s
         assert checked(fleet, document, role, *arguments) == (0, f"{role}: as it would be made\n")
 
 
-@pytest.mark.parametrize("role", ["preview", "reconcile"])
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("--repository", REPOSITORY, "--organization", ORGANIZATION), "give one or the other"),
+        (("--repository", "git.example.org/acme/images"), "--repository is at git.example.org"),
+    ],
+)
+def test_what_is_not_githubs_is_refused_beside_its_id(fleet: Fleet, arguments: tuple[str, ...], told: str) -> None:
+    ended = fleet.shell(
+        "", "iam-policy", "preview", "--trust", "--account", ACCOUNT, "--repository-id", "4711", *arguments
+    )  # fmt: skip
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert told in " ".join(ended.stderr.split())
+
+
+@pytest.mark.parametrize("role", ROLES)
 def test_it_prints_whom_of_github_a_role_trusts_and_holds_another_policy_to_it(fleet: Fleet, role: str) -> None:
     page = (IAM / f"trust-{role}-github.json").read_text()
     for word, value in {**WORDS, "REPOSITORY_ID": "4711"}.items():
