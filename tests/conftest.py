@@ -66,7 +66,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Have every test that runs Packer run on each one that this machine has, or on those that its mark names."""
     marker = metafunc.definition.get_closest_marker("packer")
     if marker is not None:
-        names, runs = runs_of(**marker.kwargs)
+        names, runs = runs_of(metafunc.module.__name__, **marker.kwargs)
         metafunc.parametrize(names, runs, indirect=["packer_on_path"], scope="session")
 
 

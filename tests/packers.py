@@ -9,6 +9,7 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 from reconciler.build.packer.binary import PROGRAM, Binary, candidates, examine
 from reconciler.build.packer.cache import cache_folder
@@ -36,16 +37,22 @@ def installed_packers() -> tuple[Binary, ...]:
 
 
 def runs_of(
-    *, since: Version = OLDEST, once: bool = False, dealt: tuple[str, Sequence[object]] | None = None
+    module: str,
+    *,
+    since: Version = OLDEST,
+    once: bool | str = False,
+    dealt: tuple[str, Sequence[object]] | None = None,
 ) -> tuple[list[str], list[tuple[object, ...]]]:
     """What a test marked `packer` is run with: the names of its parameters, and their values for each run.
 
-    It is run on each Packer `since` a version. What would show the same on any is run `once`, on the oldest. And what
-    has a parameter that no Packer knows of has its values `dealt` among them: every value, and every Packer, has a run.
+    It is run on each Packer `since` a version. What would show the same on any is run `once`: all such tests of a
+    module on one (those of several modules, if `once` is a word that they share), and they fall on all alike. And what has a parameter that no Packer knows of has its values
+    `dealt` among them: every value, and every Packer, has a run.
     """
     versions: list[object] = [one.version_text for one in installed_packers() if one.version >= since] or [NONE]
     if dealt is None:
-        return ["packer_on_path"], [(version,) for version in (versions[:1] if once else versions)]
+        turn = crc32((once if isinstance(once, str) else module).encode()) % len(versions)
+        return ["packer_on_path"], [(version,) for version in (versions[turn : turn + 1] if once else versions)]
     name, values = dealt
     turns = range(max(len(versions), len(values)))
     return ["packer_on_path", name], [(versions[turn % len(versions)], values[turn % len(values)]) for turn in turns]

@@ -126,7 +126,18 @@ def test_each_case_that_is_dealt_and_each_packer_has_a_run(monkeypatch: pytest.M
     two = [Binary("/old", (1, 6, 6)), Binary("/new", (1, 16, 0))]
     monkeypatch.setattr(packers, "installed_packers", lambda: tuple(two))
 
-    assert packers.runs_of() == (["packer_on_path"], [("1.6.6",), ("1.16.0",)])
-    assert packers.runs_of(once=True) == (["packer_on_path"], [("1.6.6",)])
-    assert packers.runs_of(dealt=("how", "abc"))[1] == [("1.6.6", "a"), ("1.16.0", "b"), ("1.6.6", "c")]
-    assert packers.runs_of(dealt=("how", "a"))[1] == [("1.6.6", "a"), ("1.16.0", "a")]
+    assert packers.runs_of("here") == (["packer_on_path"], [("1.6.6",), ("1.16.0",)])
+    assert packers.runs_of("here", dealt=("how", "abc"))[1] == [("1.6.6", "a"), ("1.16.0", "b"), ("1.6.6", "c")]
+    assert packers.runs_of("here", dealt=("how", "a"))[1] == [("1.6.6", "a"), ("1.16.0", "a")]
+
+
+def test_what_is_run_once_is_run_on_one_packer_for_all_that_share_it_and_each_has_its_share(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    two = [Binary("/old", (1, 6, 6)), Binary("/new", (1, 16, 0))]
+    monkeypatch.setattr(packers, "installed_packers", lambda: tuple(two))
+    alone = {f"module{number}": packers.runs_of(f"module{number}", once=True)[1] for number in range(8)}
+
+    assert {len(runs) for runs in alone.values()} == {1}
+    assert {run for runs in alone.values() for run in runs} == {("1.6.6",), ("1.16.0",)}
+    assert packers.runs_of("here", once="shared") == packers.runs_of("there", once="shared")

@@ -18,7 +18,7 @@ from tests.integration.circleci.github_workflow import Ended, Machine, Tokens, m
 if TYPE_CHECKING:
     from tests.integration.circleci.conftest import Images
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.xdist_group("circleci")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True), pytest.mark.xdist_group("circleci")]
 
 WORKFLOW = Path(__file__).parents[3] / "examples" / "github-actions" / "images.yml"
 OURS = {"id": 1, "full_name": "acme/images"}
@@ -122,7 +122,6 @@ def test_what_a_pull_request_built_is_what_the_merge_records(
     }  # fmt: skip
 
 
-@pytest.mark.packer(once=True)
 def test_a_forks_template_is_planned_and_never_run(images: Images, sandbox: Sandbox, feature: str, site: Site) -> None:
     images.write("desired/web/setup.sh", "echo mine now\n")
     images.git("commit", "--quiet", "--all", "--message", "web: mine now")

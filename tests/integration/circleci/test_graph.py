@@ -22,7 +22,7 @@ from tests.integration.circleci.orb import documented, pipeline
 if TYPE_CHECKING:
     from tests.integration.circleci.conftest import Images, NewImages, NewRunner
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / ".circleci" / "config.yml"

@@ -23,7 +23,7 @@ from tests.integration.circleci.pipeline import Finished, Pipeline
 if TYPE_CHECKING:
     from tests.integration.circleci.conftest import Images, NewImages, NewRunner
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 EXAMPLE = Path(__file__).parents[3] / "examples" / "validation"
 CONFIG = EXAMPLE / ".circleci" / "config.yml"

@@ -22,7 +22,7 @@ from reconciler.sandbox import launch
 from reconciler.sandbox.handle import Sandbox
 from reconciler.steps.graph import run_graph
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 JOB = "reconciler/reconcile"
 CONFIG = Path(__file__).parents[3] / ".circleci" / "config.yml"

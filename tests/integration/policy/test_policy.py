@@ -13,7 +13,7 @@ from tests.integration.policy.machines import POLICY, changed_tasks
 if TYPE_CHECKING:
     from tests.integration.policy.conftest import Boot, Built
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once="policy")]
 
 BROKEN = {
     "sudo userdel auditor": "Give people an account that no password opens",

@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.policy.conftest import Boot, Built
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once="policy")]
 
 
 def test_base_passes_its_suite(base: Built, boot: Boot) -> None:

@@ -17,7 +17,7 @@ from reconciler.sandbox.handle import Sandbox
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "schema"
 

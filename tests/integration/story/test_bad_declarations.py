@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Ended, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 # It takes `source_ami`, so that it may be a child's template as well.
 TEMPLATE = (Path(__file__).parent / "fleets/pair/desired/web/web.pkr.hcl").read_text()

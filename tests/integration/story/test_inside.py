@@ -20,7 +20,7 @@ from tests.integration.story.debs import provisioner
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud, Ended, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 REGION = "us-east-1"
 ON_GITHUB = "announce: { github: {} }\n"

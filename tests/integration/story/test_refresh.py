@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from tests.integration.story.conftest import Checkout, Cloud, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 REGION = "us-east-1"
 SAME = "debian-12-amd64-20261115-0900"

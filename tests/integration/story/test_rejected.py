@@ -13,7 +13,7 @@ from tests.integration.pull_request.hub import GitHub, serving
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud, Ended, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 REGION = "us-east-1"
 SUITE = """\

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from tests.integration.story.conftest import Checkout, Cloud, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 REGION = "us-east-1"
 LIMIT_SECONDS = 60

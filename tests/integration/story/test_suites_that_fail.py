@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from tests.integration.story.conftest import Checkout, Cloud, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 REGION = "us-east-1"
 WAITS = "def test_waits(host):\n    host.run('sleep 600')\n"

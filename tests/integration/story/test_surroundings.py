@@ -15,7 +15,7 @@ from reconciler.sandbox.handle import Sandbox
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Ended, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 VERSION = 'if [ "$2" = version ]; then echo "1700000000,,version,1.6.6"; exit; fi\n'
 
