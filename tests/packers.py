@@ -46,8 +46,8 @@ def runs_of(
     """What a test marked `packer` is run with: the names of its parameters, and their values for each run.
 
     It is run on each Packer `since` a version. What would show the same on any is run `once`: all such tests of a
-    module on one (those of several modules, if `once` is a word that they share), and they fall on all alike. And what has a parameter that no Packer knows of has its values
-    `dealt` among them: every value, and every Packer, has a run.
+    module on one (those of several modules, if `once` is a word that they share), and they fall on all alike. And what
+    has a parameter that no Packer knows of has its values `dealt` among them: every value, and every Packer, has a run.
     """
     versions: list[object] = [one.version_text for one in installed_packers() if one.version >= since] or [NONE]
     if dealt is None:
