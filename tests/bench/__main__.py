@@ -23,6 +23,7 @@ from tests.bench.machine import machine
 from tests.bench.noop import growth_rows, plan_rows
 from tests.bench.rows import Row, table
 from tests.bench.small import reading_rows, startup_rows
+from tests.bench.walk import walk_rows
 
 Part = Callable[[Path, Sandbox, Mapping[str, str]], Iterator[Row]]
 
@@ -39,6 +40,7 @@ PARTS: Mapping[str, Part] = {
     "startup": lambda _folder, _sandbox, environment: startup_rows(environment),
     "controller": lambda folder, sandbox, environment: overhead_rows(folder / "controller", sandbox, environment),
     "graph": lambda folder, _sandbox, _environment: graph_rows(folder / "graph"),
+    "walk": lambda folder, _sandbox, _environment: walk_rows(folder / "walk"),
     "inventory": lambda _folder, _sandbox, _environment: inventory_rows(),
 }
 
