@@ -219,3 +219,48 @@ def test_every_flag_that_exists_is_explained() -> None:
     ]
 
     assert missing == []
+
+
+ACTORS = (
+    "the author of a fork",
+    "the author of a branch",
+    "who reviews and merges",
+    "who may tag AMIs",
+    "who holds `preview`",
+    "who holds `reconcile`",
+    "a local user",
+    "a receiver",
+    "a git host",
+    "a booted image",
+    "Packer, its plugins",
+)
+
+
+def test_every_test_that_a_page_names_is_there() -> None:
+    named = [
+        (name_of(page), match["file"].removeprefix("tests/"), match["test"])
+        for page in PAGES
+        for match in re.finditer(r"`(?P<file>[\w/]*\btest_\w+\.py)(?:::(?P<test>\w+))?`", page.read_text())
+    ]
+
+    missing = [
+        (page, file, test)
+        for page, file, test in named
+        if not (ROOT / "tests" / file).is_file()
+        or (test and not re.search(rf"^def {test}\(", (ROOT / "tests" / file).read_text(), re.MULTILINE))
+    ]
+
+    assert missing == []
+    assert named
+
+
+def test_of_each_who_could_mean_harm_the_threat_model_says_what_holds_and_what_does_not() -> None:
+    page = (ROOT / "docs/security.md").read_text()
+    rows = re.findall(r"^\|([^|]*)\|[^|]*\|([^|]*)\|([^|]*)\|$", page, re.MULTILINE)
+    without_a_test = [row for row in rows if "::test_" not in row[2] and row[2].strip() not in ("test", "---")]
+    not_held = page[page.index("## Not held") :].split("\n## ")[0]
+
+    unheld = [who for who in ACTORS if not any(row[0].strip().startswith(who) for row in rows)]
+    unsaid = [who for who in ("role", *ACTORS) if who.split(" `")[0].lower() not in not_held.lower()]
+
+    assert (without_a_test, unheld, unsaid) == ([], [], [])
