@@ -183,3 +183,27 @@ def test_a_preview_under_another_name_is_not_retired_as_this_image(situation: Si
     preview = left(situation, image="former", phase="preliminary", branch="gone")
     assert retired(situation, preview) == []
     assert retired(situation, left(situation, phase="preliminary", branch="gone")) != []
+
+
+def test_the_preview_of_another_branch_retires_nothing(situation: Situation) -> None:
+    preview = left(situation, phase="preliminary", branch="gone")
+    assert retired(situation, preview) == [preview]
+    beside = replace(situation, options=situation.options.model_copy(update={"preview": True}))
+    assert retired(beside, preview) == []
+
+
+@pytest.mark.parametrize("name", ["../web", "Web", "", "a b", "x" * 200])
+def test_what_bears_a_name_that_no_image_can_have_is_not_retired(situation: Situation, name: str) -> None:
+    """Whoever may tag AMIs writes it, and it would be the name of a lockfile."""
+    assert gone(left(situation, image="web", phase="preliminary"), situation)
+    assert not gone(left(situation, image=name, phase="preliminary"), situation)
+
+
+def test_the_branches_are_not_asked_for_while_the_image_keeps_its_previews_longer(
+    situation: Situation, an_image: Make
+) -> None:
+    preview = left(situation, phase="preliminary", branch="gone")
+    settings = Settings()
+    patient = Fleet(settings=settings, images={"web": an_image(retain={"previews": "30d"})})
+    assert branches_matter([preview], fleet=Fleet(settings=settings, images={}), now=situation.now)
+    assert not branches_matter([preview], fleet=patient, now=situation.now)
