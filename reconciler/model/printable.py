@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 
-# What hosts look for: `#1`, `GH-1`, `!1` of GitLab; `@team`, not within a word, as an e-mail address is no mention;
-# and an address, which may be one of an issue.
+# What hosts look for: `#1`, `GH-1`, `!1` of GitLab, and `#close`, which Jira acts upon beside the key of an issue;
+# `@team`, not within a word, as an e-mail address is no mention; and an address, which may be one of an issue.
 _REFERENCE = re.compile(
-    r"(?P<sign>#|(?<![A-Za-z0-9_])!)(?=[0-9])|(?P<issue>\bGH-)(?=[0-9])|(?<![A-Za-z0-9_`])(?P<mention>@)(?=[A-Za-z0-9])"
+    r"(?P<sign>#(?=[A-Za-z0-9])|(?<![A-Za-z0-9_])!(?=[0-9]))|(?P<issue>\bGH-)(?=[0-9])"
+    r"|(?<![A-Za-z0-9_])(?P<mention>@)(?=[A-Za-z0-9])"
     r"|(?P<address>://|\bwww\.)(?=[^\s])",
     re.IGNORECASE,
 )

@@ -227,12 +227,12 @@ def test_the_record_is_found_whatever_is_in_it(built: Make, text: str, name: str
 HOSTILE = st.lists(
     st.sampled_from(
         ["closes ", "fixes: ", "#1", "org/repo#22", "GH-3", "!4", "@team", "@org/team", "(@bot)", "https://x.example/issues/5",
-         "www.x.example", "closes https://github.com/o/r/issues/6", "me@x.example", " ", "/", "x", "é", "\\"]
+         "www.x.example", "closes https://github.com/o/r/issues/6", "me@x.example", "`@org/team", "WEB-1 #close", " ", "/", "x", "é", "\\"]
     ), min_size=1, max_size=6,
 ).map("".join)  # fmt: skip
-# As GitHub and GitLab find them, in the text of a message.
+# As GitHub, GitLab and Jira find them, in the text of a message.
 ACTS = re.compile(
-    r"#[0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_`])[@][A-Za-z0-9]|(?:^|[^A-Za-z0-9_])![0-9]|://\S|\bwww\.\S",
+    r"#[A-Za-z0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_])[@][A-Za-z0-9]|(?:^|[^A-Za-z0-9_])![0-9]|://\S|\bwww\.\S",
     re.IGNORECASE | re.MULTILINE,
 )
 
@@ -258,7 +258,7 @@ def test_nothing_that_others_write_is_a_reference_a_mention_or_an_address(built:
     for message in messages:
         record = record_in(message) or ""
         assert ACTS.search(message.replace(record, "")) is None
-        assert re.search(r"#[0-9]|(?:^|[^A-Za-z0-9_`])@[A-Za-z0-9]", record) is None
+        assert re.search(r"#[0-9]|(?:^|[^A-Za-z0-9_])@[A-Za-z0-9]", record) is None
     assert Build.model_validate_json(record_in(build_tag("web", build)) or "") == build
     assert Failure.model_validate_json(record_in(failure_tag("web", failure)) or "") == failure
 
