@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
+from reconciler.model.lockfile import began_at
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Wanted
 from reconciler.model.values import parse_instant
@@ -46,9 +47,12 @@ def _newest_build(seen: Iterable[Seen]) -> tuple[Seen, ...]:
 
 def may_be_of_its_build(seen: Seen) -> bool:
     """Whether it names a build, and is not older than that: a tag may say any time, and a registry's date may not."""
-    if seen.began is None:
-        return False
-    return not seen.created or seen.began <= parse_instant(seen.created) + _SKEW
+    return seen.began is not None and may_be_of(seen.own("build") or "", seen)
+
+
+def may_be_of(build_id: str, seen: Seen) -> bool:
+    """Whether an artifact is not older than a build, by the registry's own date."""
+    return not seen.created or began_at(build_id) <= parse_instant(seen.created) + _SKEW
 
 
 def _made(build: Mapping[str, Seen]) -> str:

@@ -15,6 +15,7 @@ from reconciler.model.values import digest
 from reconciler.plan.channels import said_wrongly
 from reconciler.plan.tags import as_text, at_birth, differing, in_no_channel, of_preview, of_recorded, own, standing
 from reconciler.plan.verdicts import NO_VERDICT
+from reconciler.registry.protocol import Registry
 from reconciler.steps.late_tags import LateTags
 from reconciler.steps.run import Run
 
@@ -23,6 +24,11 @@ SETTLING = 60.0
 _COPY_TRIES = 3
 COPY_TIMEOUT = 3 * 3600
 """Seconds. A large AMI takes over an hour between continents; Packer's own ten minutes are too short."""
+
+
+def is_own(registry: Registry, seen: Seen) -> bool:
+    """Whether this account owns an artifact, in the registry's own word: others' may be seen, where they are shared."""
+    return any(one.id == seen.id for one in registry.named(seen.location, seen.name))
 
 
 @dataclass(frozen=True)

@@ -19,13 +19,14 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
+from reconciler.plan.adoption import may_be_of
 from reconciler.plan.estimate import build_seconds
 from reconciler.plan.key import short
 from reconciler.plan.key import wanted as want
 from reconciler.plan.reasons import as_done
 from reconciler.plan.tags import at_birth
 from reconciler.plan.transitions import first_phase
-from reconciler.steps.artifacts import SETTLING, complete_tags
+from reconciler.steps.artifacts import SETTLING, complete_tags, is_own
 from reconciler.steps.packer_keys import KeyWatch, may_stay
 from reconciler.steps.run import Run
 from reconciler.steps.smoke_test import not_bootable
@@ -105,10 +106,11 @@ def mark_complete(run: Run, image: Image, build: Build, *, log: Path, source_ami
     """
     try:
         seen = [(artifact, _found(run, artifact)) for artifact in build.artifacts]
+        own = [is_own(run.registry, one) for _, one in seen]
     except ReconcilerError as error:
         raise _unmarked(build, error, log=log) from error
-    for _, one in seen:
-        _refuse_foreign(one, build, source_ami=source_ami, log=log)
+    for (_, one), owned in zip(seen, own, strict=True):
+        _refuse_foreign(one, build, source_ami=source_ami, log=log, owned=owned)
         if one.state in ("failed", "unusable"):
             what = f"Packer reported {one.id} in {one.location} as what it made, and it is {one.state}"
             raise _failed(build, what, cause="not-wanted", log=log)
@@ -227,13 +229,20 @@ def _found(run: Run, artifact: Artifact) -> Seen:
     return seen
 
 
-def _refuse_foreign(seen: Seen, build: Build, *, source_ami: str | None, log: Path) -> None:
-    """Raise BuildFailed for what was there before: the words of what Packer ran may say anything."""
+def _refuse_foreign(seen: Seen, build: Build, *, source_ami: str | None, log: Path, owned: bool) -> None:
+    """Raise BuildFailed for what the build can't have made: the words of what Packer ran may say anything."""
     of = seen.own("build") or build.id
-    if seen.id == source_ami or of != build.id:
-        whose = "what it was built on" if of == build.id else f"the build {of} of {seen.own('image')}"
-        what = f"Packer reported {seen.id} as what it made, and that is {whose}"
-        raise _failed(build, what, cause="not-wanted", log=log)
+    if of != build.id:
+        why = f"that is the build {of} of {seen.own('image')}"
+    elif seen.id == source_ami:
+        why = "that is what it was built on"
+    elif not owned:
+        why = "it belongs to another account"
+    elif not may_be_of(build.id, seen):
+        why = f"it was there before this build began, made at {seen.created}"
+    else:
+        return
+    raise _failed(build, f"Packer reported {seen.id} as what it made, and {why}", cause="not-wanted", log=log)
 
 
 def _unmarked(build: Build, error: ReconcilerError, *, log: Path) -> BuildFailed:

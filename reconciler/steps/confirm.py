@@ -15,6 +15,7 @@ from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.trust import is_in_record, is_marked
 from reconciler.registry.protocol import Registry
 from reconciler.state.lockfiles import path_of
+from reconciler.steps.artifacts import is_own
 from reconciler.steps.observe import asked
 from reconciler.steps.proof.previewed import built
 
@@ -92,7 +93,7 @@ def _doubts(
 
 def _stranger(seen: Seen, registry: Registry, records: Records | None, *, image: str, build: Build) -> str:
     """Why an artifact without its marks is not taken for a build's; empty where owner, name and tag say that it is."""
-    if not _is_own(seen, registry):
+    if not is_own(registry, seen):
         return "it belongs to another account"
     if records is None or not is_in_record(seen, records(image, build.id), build_id=build.id):
         marked = f"its tags say {seen.own('build')} of {seen.own('image')}" if seen.own("build") else "its tags don't"
@@ -113,14 +114,10 @@ def _not_left_by(
             continue
         try:
             ours = seen.own("fleet") is None and seen.name == f"{image.name}-{failure.build}"
-            if not ours or not _is_own(seen, registry):
+            if not ours or not is_own(registry, seen):
                 yield seen.location, seen.id
         except ReconcilerError:
             yield seen.location, seen.id
-
-
-def _is_own(seen: Seen, registry: Registry) -> bool:
-    return any(one.id == seen.id for one in registry.named(seen.location, seen.name))
 
 
 def _names(image: Image) -> tuple[str | None, ...]:

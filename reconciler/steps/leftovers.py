@@ -9,19 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 
 from reconciler.build.failure import BuildFailed
 from reconciler.model.errors import ReconcilerError, Transient
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, began_at
+from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.observation import Seen
-from reconciler.model.values import parse_instant
+from reconciler.plan.adoption import may_be_of
 from reconciler.plan.tags import at_birth
+from reconciler.steps.artifacts import is_own
 from reconciler.steps.run import Run
 
-_SKEW = timedelta(minutes=5)
-"""How far this machine's clock may be off the registry's: AWS takes no request that is signed further off."""
 _UNKNOWN_BUILDER = "unknown"
 
 
@@ -52,7 +50,7 @@ def retire_left(run: Run, image: Image, failed: BuildFailed, *, build_id: str) -
     for seen in found:
         nobodys = _is_nobodys_and_new(seen, build_id=build_id)
         reported = any((one.location, one.id) == (seen.location, seen.id) for one in failed.artifacts)
-        if not _is_its_own(run, image, seen, build_id=build_id) and not (nobodys and reported):
+        if not _is_its_own(run, image, seen, build_id=build_id) and not (nobodys and reported and _is_owned(run, seen)):
             if nobodys:
                 told.append(
                     f"{seen.id} in {seen.location} may be what it made: nothing on it says so, so it stays; to be rid "
@@ -124,7 +122,14 @@ def _is_its_own(run: Run, image: Image, seen: Seen, *, build_id: str) -> bool:
     return named and seen.own("fleet") is None
 
 
+def _is_owned(run: Run, seen: Seen) -> bool:
+    """Whether it is known that this account owns it."""
+    try:
+        return is_own(run.registry, seen)
+    except ReconcilerError:
+        return False
+
+
 def _is_nobodys_and_new(seen: Seen, *, build_id: str) -> bool:
     """Whether nobody's tags are on it, and it was made while the attempt ran."""
-    made = parse_instant(seen.created) if seen.created else None
-    return seen.own("fleet") is None and (made is None or made >= began_at(build_id) - _SKEW)
+    return seen.own("fleet") is None and may_be_of(build_id, seen)

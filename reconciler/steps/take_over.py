@@ -21,7 +21,7 @@ from reconciler.plan.adoption import NEVER_AGAIN
 from reconciler.plan.key import short
 from reconciler.plan.tags import always_written, of_recorded
 from reconciler.plan.transitions import first_phase
-from reconciler.steps.artifacts import tag_complete, tag_recorded
+from reconciler.steps.artifacts import is_own, tag_complete, tag_recorded
 from reconciler.steps.record import Contents, record_build
 from reconciler.steps.result import Result
 from reconciler.steps.run import Run
@@ -168,7 +168,7 @@ def _wanted(image: Image, decision: Decision) -> Wanted:
 def _refuse_foreign(run: Run, seen: Seen) -> None:
     """Raise UserError for what is not this account's, or can't be launched."""
     where = f"{seen.id} in {seen.location}"
-    if all(one.id != seen.id for one in run.registry.named(seen.location, seen.name)):
+    if not is_own(run.registry, seen):
         raise UserError(
             f"{where} belongs to another account",
             mend="copy it into this account and adopt the copy; or name it as `source`, and build on it",

@@ -227,7 +227,8 @@ def test_the_record_is_found_whatever_is_in_it(built: Make, text: str, name: str
 HOSTILE = st.lists(
     st.sampled_from(
         ["closes ", "fixes: ", "#1", "org/repo#22", "GH-3", "!4", "@team", "@org/team", "(@bot)", "https://x.example/issues/5",
-         "www.x.example", "closes https://github.com/o/r/issues/6", "me@x.example", "`@org/team", "WEB-1 #close", " ", "/", "x", "é", "\\"]
+         "www.x.example", "closes https://github.com/o/r/issues/6", "me@x.example", "`@org/team", "WEB-1 #close",
+         " ", "/", "x", "é", "\\"]
     ), min_size=1, max_size=6,
 ).map("".join)  # fmt: skip
 # As GitHub, GitLab and Jira find them, in the text of a message.
