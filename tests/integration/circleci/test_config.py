@@ -17,7 +17,7 @@ from tests.integration.circleci.pipeline import Pipeline, Step
 if TYPE_CHECKING:
     from tests.integration.circleci.conftest import Images, NewImages, NewRunner
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / ".circleci" / "config.yml"

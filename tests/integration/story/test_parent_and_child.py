@@ -9,7 +9,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 
 @pytest.fixture(scope="module")

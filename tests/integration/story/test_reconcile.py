@@ -10,7 +10,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 IMAGES = {
     "pair": ["base", "web"],
