@@ -242,7 +242,7 @@ def rejected_refs(finished: Finished) -> frozenset[str]:
 
 def _rejected(finished: Finished) -> dict[str, str]:
     """The refs that `push --porcelain` shows as rejected, with why: `!<TAB>from:to<TAB>summary (reason)`."""
-    fields = (line.split("\t") for line in finished.text.splitlines())
+    fields = (line.split("\t") for line in finished.lines)
     return {
         line[1].rpartition(":")[2]: visible(without_userinfo(line[2][:_LINE]))
         for line in fields

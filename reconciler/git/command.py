@@ -57,6 +57,11 @@ class Finished:
         return os.fsdecode(self.stdout).removesuffix("\n")
 
     @property
+    def lines(self) -> list[str]:
+        """The output line by line, as git ends them: a name that somebody chose may hold what else ends a line."""
+        return self.text.split("\n") if self.stdout else []
+
+    @property
     def said(self) -> str:
         """All that was said on both streams, for classification."""
         return f"{without_userinfo(os.fsdecode(self.stdout))}\n{self.stderr}"
@@ -200,6 +205,11 @@ class Git:
             if start_from is not None and start_from.exists():
                 copy_with_times(start_from, index)
             yield replace(self, environment={**self.environment, "GIT_INDEX_FILE": str(index)})
+
+
+def as_text(written: bytes) -> str:
+    """What somebody wrote, as text that can be shown and written anywhere: bytes that are no UTF-8 are escaped."""
+    return written.decode("utf-8", "backslashreplace")
 
 
 def copy_with_times(source: Path, target: Path) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.git.command import Git
+from reconciler.git.command import Git, as_text
 from reconciler.git.store import find_id
 from reconciler.model.errors import UserError
 
@@ -63,7 +62,7 @@ def is_ancestor(git: Git, older: str, newer: str) -> bool:
 def merge_base(git: Git, one: str, other: str) -> str | None:
     """The newest commit that both contain; None where this clone knows of none, as when its history is cut off."""
     found = git.attempt("merge-base", one, other)
-    return found.text.splitlines()[0] if found.status == 0 and found.text else None
+    return found.lines[0] if found.status == 0 and found.lines else None
 
 
 def commits_between(git: Git, older: str, newer: str) -> tuple[LoggedCommit, ...]:
@@ -71,7 +70,7 @@ def commits_between(git: Git, older: str, newer: str) -> tuple[LoggedCommit, ...
     if _same(git, older, newer):
         return ()
     log = git.run("log", "-z", "--format=%H %s", f"{older}..{newer}", "--").stdout
-    entries = (os.fsdecode(entry).split(" ", 1) for entry in log.split(b"\0") if entry)
+    entries = (as_text(entry).split(" ", 1) for entry in log.split(b"\0") if entry)
     return tuple(LoggedCommit(oid, subject) for oid, subject in entries)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from reconciler.git.command import Git
+from reconciler.git.command import Git, as_text
 from reconciler.git.history import find_commit, merge_base, resolve
 from reconciler.git.store import find_all
 from reconciler.model.errors import UserError
@@ -69,7 +69,7 @@ def versions(git: Git, path: str, *, revision: str) -> tuple[Version, ...]:
     log = git.run(
         "log", "--topo-order", "-z", "--format=%H%x00%P%x00%ct%x00%an <%ae>%x00%B", revision, "--", at
     ).stdout  # fmt: skip
-    fields = os.fsdecode(log).split("\0")
+    fields = as_text(log).split("\0")
     rows = [fields[start : start + 5] for start in range(0, len(fields) - 4, 5)]
     contents = _contents(git, [f"{commit}:{at}" for commit, *_ in rows])
     return tuple(
@@ -92,12 +92,9 @@ def at_every_commit(git: Git, path: str, *, revision: str) -> tuple[At, ...]:
 
     Unlike `versions` it leaves out no side of a merge, so nothing can be hidden behind one.
     """
-    rows = [
-        line.split()
-        for line in git.run("rev-list", "--topo-order", "--reverse", "--parents", revision).text.splitlines()
-    ]
+    rows = [line.split() for line in git.run("rev-list", "--topo-order", "--reverse", "--parents", revision).lines]
     asked = "".join(f"{commit}:{git.inside(path)}\n" for commit, *_ in rows)
-    found = git.run("cat-file", "--batch-check=%(objectname)", "--buffer", stdin=os.fsencode(asked)).text.splitlines()
+    found = git.run("cat-file", "--batch-check=%(objectname)", "--buffer", stdin=os.fsencode(asked)).lines
     oids = [line if " " not in line else None for line in found]  # `<name> missing`
     distinct = list(dict.fromkeys(oid for oid in oids if oid is not None))
     contents = dict(zip(distinct, _contents(git, distinct), strict=True))
@@ -114,7 +111,7 @@ def chosen_by_merge(git: Git, path: str, *, since: str, revision: str) -> str | 
     `versions` shows it as no change.
     """
     at = git.inside(path)
-    rows = git.run("rev-list", "--topo-order", "--merges", "--parents", f"{since}..{revision}").text.splitlines()
+    rows = git.run("rev-list", "--topo-order", "--merges", "--parents", f"{since}..{revision}").lines
     for commit, *parents in map(str.split, rows):
         now, *before = _contents(git, [f"{one}:{at}" for one in (commit, *parents)])
         for lost, was in zip(parents, before, strict=True):
@@ -129,14 +126,14 @@ def chosen_by_merge(git: Git, path: str, *, since: str, revision: str) -> str | 
 
 def author_of(git: Git, commit: str) -> str:
     """Who wrote a commit: `Name <address>`."""
-    return os.fsdecode(git.run("show", "--no-patch", "--format=%an <%ae>", commit).stdout).strip()
+    return as_text(git.run("show", "--no-patch", "--format=%an <%ae>", commit).stdout).strip()
 
 
 def branches_with(git: Git, commit: str) -> tuple[str, ...]:
     """The remote branches, else the local ones, that this clone knows to contain a commit; by name."""
     for folder, depth in (("refs/remotes", 3), ("refs/heads", 2)):
         named = git.attempt("for-each-ref", f"--format=%(refname:lstrip={depth})", f"--contains={commit}", folder)
-        if named.status == 0 and (found := [name for name in named.text.splitlines() if name != "HEAD"]):
+        if named.status == 0 and (found := [name for name in named.lines if name != "HEAD"]):
             return tuple(found)
     return ()
 
@@ -177,7 +174,7 @@ class PullRequests:
 
 def pull_requests(git: Git, commit: str) -> PullRequests:
     """Who brought what, up to a commit: a squash names its own pull request, a merge that of all it brought."""
-    log = os.fsdecode(git.run("log", "-z", "--format=%H%x00%P%x00%s", commit, "--").stdout).split("\0")
+    log = as_text(git.run("log", "-z", "--format=%H%x00%P%x00%s", commit, "--").stdout).split("\0")
     rows = {log[start]: (log[start + 1].split(), log[start + 2]) for start in range(0, len(log) - 2, 3)}
     parents = {commit: facts[0] for commit, facts in rows.items()}
     numbers: dict[str, int] = {}

@@ -28,7 +28,7 @@ class _Learnt:
 
 def remotes(git: Git) -> tuple[str, ...]:
     """The names of the clone's remotes."""
-    return tuple(git.once("remote").text.splitlines())
+    return tuple(git.once("remote").lines)
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Remote:
         asked = self._over_the_network("ls-remote", "--symref", "--", self.name, "HEAD")
         if asked.status != 0:
             raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
-        for line in asked.text.splitlines():
+        for line in asked.lines:
             if line.startswith("ref: refs/heads/") and line.endswith("\tHEAD"):
                 return line.removeprefix("ref: refs/heads/").removesuffix("\tHEAD")
         if asked.text:
@@ -79,7 +79,7 @@ class Remote:
         asked = self._over_the_network("ls-remote", "--heads", "--", self.name)
         if asked.status != 0:
             raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
-        return frozenset(line.partition("\trefs/heads/")[2] for line in asked.text.splitlines())
+        return frozenset(line.partition("\trefs/heads/")[2] for line in asked.lines)
 
     def tags(self, below: Iterable[str]) -> frozenset[str]:
         """The names of the fleet's tags that the remote has now below paths such as `image`. Raises as `fetch` does."""
@@ -88,7 +88,7 @@ class Remote:
         if asked.status != 0:
             raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
         own = f"\trefs/tags/{self.git.tag('')}"
-        return frozenset(line.partition(own)[2] for line in asked.text.splitlines())
+        return frozenset(line.partition(own)[2] for line in asked.lines)
 
     def fetch(self, branch: str) -> str:
         """Fetch one branch and return its head. A shallow clone stays shallow.
@@ -201,7 +201,7 @@ class Remote:
         Hosts word it differently, or say no more than that the ref could not be updated, as of a lost race.
         """
         asked = self._over_the_network("ls-remote", "--heads", "--tags", "--refs", "--", self.name)
-        there = [line.partition("\t")[2] for line in asked.text.splitlines()] if asked.status == 0 else []
+        there = [line.partition("\t")[2] for line in asked.lines] if asked.status == 0 else []
         for ref in refs:
             blocking = next((one for one in there if ref.startswith(f"{one}/") or one.startswith(f"{ref}/")), None)
             if blocking is not None:
@@ -210,7 +210,7 @@ class Remote:
 
     def _make_way(self, ref: str) -> bool:
         """Forget fetched branches that are in the way of another, which they may be once they are gone there."""
-        private = self.git.run("for-each-ref", "--format=%(refname)", PRIVATE_REFS).text.splitlines()
+        private = self.git.run("for-each-ref", "--format=%(refname)", PRIVATE_REFS).lines
         blocking = [one for one in private if ref.startswith(f"{one}/") or one.startswith(f"{ref}/")]
         for one in blocking:
             self.git.attempt("update-ref", "-d", one)

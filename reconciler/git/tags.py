@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass
 
-from reconciler.git.command import Git
+from reconciler.git.command import Git, as_text
 from reconciler.git.signature import signed_by_us
 from reconciler.git.store import Object, find
 
@@ -31,7 +30,7 @@ def tag_message(git: Git, name: str, *, signed: bool = False) -> str | None:
         return None
     _headers, _blank, message = found.content.partition(b"\n\n")
     signature = _SIGNATURE.search(message)
-    return os.fsdecode(message[: signature.start()] if signature else message)
+    return as_text(message[: signature.start()] if signature else message)
 
 
 def tag_content(git: Git, name: str, *, signed: bool = False) -> bytes | None:
@@ -56,7 +55,7 @@ def _tag(git: Git, name: str, *, signed: bool) -> Object | None:
 def tags_below(git: Git, *prefixes: str) -> tuple[AnnotatedTag, ...]:
     """The annotated tags of this clone whose name starts with one of `prefixes`, paths such as `image/web`; by name."""
     below = [f"refs/tags/{git.tag(prefix)}" for prefix in prefixes]
-    listing = git.run("for-each-ref", "--format=%(refname:strip=2)%00%(*objectname)", *below).text
-    pairs = (line.split("\0") for line in listing.splitlines())
+    listing = git.run("for-each-ref", "--format=%(refname:strip=2)%00%(*objectname)", *below)
+    pairs = (line.split("\0") for line in listing.lines)
     own = len(git.tag(""))
     return tuple(AnnotatedTag(name[own:], target) for name, target in pairs if target)

@@ -1,0 +1,59 @@
+"""Whoever may push branches and tags calls them what git allows, and writes what he likes there: it stops no run."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from reconciler.git.repository import Repository
+from tests.integration.loop.pull_request import BRANCH, merge, on_branch
+from tests.integration.loop.world import World, git, statuses
+
+ENDINGS = ["\u2028", "\u2029", "\u0085", "\u00a0", "\u202e"]
+"""What ends a line, or turns it around, for others than git."""
+WEB = {"desired/web/setup.sh": "echo more\n"}
+
+
+def put_tag(repository: Path, name: str, content: bytes) -> None:
+    """Put a tag object in the place of a tag, whatever is in it."""
+    command = ["git", "hash-object", "-t", "tag", "-w", "--stdin", "--literally"]
+    made = subprocess.run(command, cwd=repository, input=content, capture_output=True, check=True)
+    git(repository, "update-ref", f"refs/tags/{name}", made.stdout.decode().strip())
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_tag_whose_name_holds_what_ends_a_line_stops_no_run(pair: World, ending: str) -> None:
+    git(pair.origin, "tag", "--annotate", "--message", "x", f"image/web/a{ending}b", "main")
+    pair.commit(WEB)
+
+    assert statuses(pair.controller("a-new-clone").reconcile()) == {"web": "built"}
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_branch_is_the_one_that_was_pushed_whatever_is_in_its_name(pair: World, ending: str) -> None:
+    git(pair.origin, "branch", f"feature{ending}more", "main")
+    remote = Repository.open(pair.controller().root).remote()
+    assert remote is not None
+    assert remote.branches() == {"main", f"feature{ending}more"}
+
+
+def test_a_record_in_no_encoding_is_none(pair: World) -> None:
+    # Given a preview that was merged, and in its tag's place a record with a byte that is no UTF-8
+    on_branch(pair, WEB)
+    job = pair.controller("pull-request")
+    job.preview(BRANCH)
+    merge(pair)
+    pair.clock.advance(hours=1)
+    name = f"image/web/{job.builder.requests[0].build_id}"
+    there = subprocess.run(["git", "cat-file", "tag", name], cwd=pair.origin, capture_output=True, check=True).stdout
+    assert b'"preliminary"' in there
+    put_tag(pair.origin, name, there.replace(b'"preliminary"', b'"\xff"'))
+
+    # When main adopts what it built
+    main = pair.controller("main-job")
+    assert statuses(main.reconcile()) == {"web": "adopted"}
+
+    # Then it is tested, as one without a record is
+    assert [request.image for request in main.tester.requests] == ["web"]
