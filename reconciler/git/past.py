@@ -73,7 +73,7 @@ def versions(git: Git, path: str, *, revision: str) -> tuple[Version, ...]:
     rows = [fields[start : start + 5] for start in range(0, len(fields) - 4, 5)]
     contents = _contents(git, [f"{commit}:{at}" for commit, *_ in rows])
     return tuple(
-        Version(commit, tuple(parents.split()), _moment(seconds), author, message.strip("\n"), path, content)
+        Version(commit, tuple(parents.split()), moment(seconds), author, message.strip("\n"), path, content)
         for (commit, parents, seconds, author, message), content in zip(rows, contents, strict=True)
     )
 
@@ -217,7 +217,7 @@ def _contents(git: Git, names: Iterable[str]) -> list[bytes | None]:
     return [one.content if one is not None and one.kind == "blob" else None for one in find_all(git, names)]
 
 
-def _moment(seconds: str) -> datetime:
+def moment(seconds: str) -> datetime:
     """The time of a commit; of one that says none, or one that no calendar has, the nearest that there is."""
     given = int(seconds) if seconds.isdecimal() else 0
     return datetime.fromtimestamp(min(given, _LATEST), UTC)

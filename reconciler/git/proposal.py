@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 
 from reconciler.git.answer import Reply
 from reconciler.git.command import Git
 from reconciler.git.destination import Destination
 from reconciler.git.objects import Author, commit_tree
+from reconciler.git.past import moment
 from reconciler.git.refusal import as_error
 from reconciler.git.remote import Remote, RemoteBranch
 from reconciler.git.signature import signed_by_us
@@ -95,18 +95,18 @@ class ProposalBranch:
         """What is proposed and is ours, on the base. The proposal itself where it is that and nothing else."""
         parent = self._parent_of(tip)
         changed = self._changed(parent, tip)
-        images = {image for path in changed if (image := _image_of(path)) is not None}
+        images = {image for path in changed if (image := image_of(path)) is not None}
         if self.sign:
             ours = images if signed_by_us(self.git, tip) else set()
         else:
             base, proposed = read_tree(self.git, onto), read_tree(self.git, tip)
             ours = {image for image in images if self.confirms(image, base, proposed)}
-        if parent == onto and ours == images and all(_image_of(path) is not None for path in changed):
+        if parent == onto and ours == images and all(image_of(path) is not None for path in changed):
             return tip
         # Not what the base recorded meanwhile. All of an image's files or none: an SBOM is nothing without the lockfile
         # that names it.
-        ours -= {_image_of(path) for path in self._changed(parent, onto)}
-        return self._moved(tip, {path: entry for path, entry in changed.items() if _image_of(path) in ours}, onto=onto)
+        ours -= {image_of(path) for path in self._changed(parent, onto)}
+        return self._moved({path: entry for path, entry in changed.items() if image_of(path) in ours}, onto=onto)
 
     def _parent_of(self, tip: str) -> str:
         """The commit that the proposal was made on. Raises Terminal where a person committed to the branch.
@@ -123,7 +123,7 @@ class ProposalBranch:
             )
         return parents[0]
 
-    def _moved(self, tip: str, kept: Mapping[str, str], *, onto: str) -> str:
+    def _moved(self, kept: Mapping[str, str], *, onto: str) -> str:
         """What is kept of a proposal, on a base."""
         if not kept:
             return onto
@@ -131,7 +131,8 @@ class ProposalBranch:
             own.run("read-tree", onto)
             own.run("update-index", "-z", "--index-info", stdin="".join(kept.values()).encode())
             tree = own.run("write-tree", "--missing-ok").text
-        return self._commit(tree, like=tip, parent=onto)
+        # Not the proposal's time, which whoever pushed it chose. It is pushed by nobody: what is recorded is squashed.
+        return self._commit(tree, like=onto, parent=onto)
 
     def _squashed(self, commit: str, *, onto: str) -> str:
         tree = self.git.run("rev-parse", f"{commit}^{{tree}}").text
@@ -139,12 +140,11 @@ class ProposalBranch:
 
     def _commit(self, tree: str, *, like: str, parent: str) -> str:
         """A commit with our message for all that is proposed; its time is that of the commit it stands for."""
-        moment = int(self.git.run("log", "-1", "--format=%ct", like).text)
         changed = (path.removeprefix(_STATE) for path in self._changed_tree(parent, tree))
         images = [path.removesuffix(_LOCKFILE) for path in changed if path.endswith(_LOCKFILE)]
         more = f" and {len(images) - 4} more" if len(images) > 4 else ""
         trailers = "\n".join(f"Reconciler-Image: {image}" for image in images)
-        author = Author(self.author, datetime.fromtimestamp(moment, UTC), self.sign)
+        author = Author(self.author, moment(self.git.run("log", "-1", "--format=%ct", like).text), self.sign)
         message = f"Record state: {', '.join(images[:4])}{more}\n\n{trailers}"
         return commit_tree(self.git, tree, parent=parent, message=message, author=author)
 
@@ -185,7 +185,7 @@ def proposal(
     )  # fmt: skip
 
 
-def _image_of(path: str) -> str | None:
+def image_of(path: str) -> str | None:
     """The image that a file in state/ belongs to: its lockfile, or what stands in a folder of its name; else None."""
     if not path.startswith(_STATE):
         return None

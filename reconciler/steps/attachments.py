@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from reconciler.git.repository import Repository
 from reconciler.git.request import Change
 from reconciler.git.signature import sign, signer
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.provenance import Origin
 from reconciler.model.tree import Tree, content_at
+from reconciler.plan.planning import Known
 from reconciler.plan.proof.provenance import record_digest
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.provenance import NAMESPACE, attest, signature_path
@@ -39,7 +41,7 @@ def attach(
         if _is_new(build, before.build(build.id)):
             attested = attest(
                 build,
-                _origin(run, after.image),
+                origin(run.repository, run.known, after.image, branch=run.recorded_branch),
                 sbom=sbom,
                 sign=lambda content: _signed(run, content),
                 signer=signer(run.repository.git) if run.known.fleet.settings.git.sign else None,
@@ -85,11 +87,11 @@ def _sbom(image: str, build: Build, inventory: Inventory | None, tree: Tree) -> 
     return content_at(tree, f"{FOLDER}/{build.inventory.sbom}")
 
 
-def _origin(run: Run, image: str) -> Origin:
-    settings = run.known.fleet.settings.git
-    remote = run.repository.remote(settings.remote)
-    repository = run.repository.name(settings.remote) if remote is not None else None
-    return Origin(fleet=run.known.fleet_name, image=image, repository=repository, branch=run.recorded_branch)
+def origin(repository: Repository, known: Known, image: str, *, branch: str) -> Origin:
+    """Where the record of an image's builds stands: on a branch of this repository."""
+    remote = known.fleet.settings.git.remote
+    name = repository.name(remote) if repository.remote(remote) is not None else None
+    return Origin(fleet=known.fleet_name, image=image, repository=name, branch=branch)
 
 
 def _signed(run: Run, content: bytes) -> bytes | None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from reconciler.git.proposal import image_of
 from reconciler.git.repository import Repository
+from reconciler.git.store import FILE
+from reconciler.git.target import find_destination
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.tree import Tree, content_at
@@ -13,8 +16,9 @@ from reconciler.plan.messages import tag_name
 from reconciler.plan.planning import Known
 from reconciler.plan.transitions import with_build
 from reconciler.state.lockfiles import FOLDER, path_of, read_lockfile, render
-from reconciler.state.sbom import read_sbom
-from reconciler.steps.attachments import named
+from reconciler.state.provenance import attest
+from reconciler.state.sbom import read_sbom, render_sbom
+from reconciler.steps.attachments import named, origin
 from reconciler.steps.proof.previewed import built
 
 _GIVEN = frozenset({"artifacts", "phase", "provenance", "reasons", "recorded"})
@@ -58,7 +62,7 @@ class _Proposed:
             return False
         expected = with_build(before, build, image=image)
         canonical = content_at(self.proposed, path_of(self.image)) == render(after)
-        return canonical and expected == after and self._holds_no_more(after) and self._has_its_sbom(build)
+        return canonical and expected == after and self._holds_no_more(before, after) and self._is_attested(build)
 
     def _is_tagged(self, build: Build) -> bool:
         """Whether its annotated tag holds this record, and the registry has what was copied since."""
@@ -75,21 +79,52 @@ class _Proposed:
         }
         return {(one.location, one.id) for one in build.artifacts} <= ours
 
-    def _holds_no_more(self, after: Lockfile) -> bool:
-        """Whether no file came to the image in state/ but those that its lockfile names."""
-        came = self.proposed.entries.keys() - self.base.entries.keys()
-        return all(
-            path in named(after)
-            for path in came
-            if path.startswith((f"{FOLDER}/sbom/{self.image}/", f"{FOLDER}/provenance/{self.image}/"))
-        )
+    def _holds_no_more(self, before: Lockfile, after: Lockfile) -> bool:
+        """Whether the image's files in state/ are as they were, but for its lockfile and what its new build names.
 
-    def _has_its_sbom(self, build: Build) -> bool:
-        if build.inventory is None:
-            return True
-        path = f"{FOLDER}/{build.inventory.sbom}"
-        content = content_at(self.proposed, path)
-        try:
-            return content is not None and read_sbom(content, path=path).digest == build.inventory.digest
-        except UserError:
+        What only the lockfile before named is gone. Signatures are nobody's here: what is signed needs no confirming.
+        """
+        now, gone = self.proposed.entries, named(before) - named(after)
+        changed = {
+            path
+            for path in self.base.entries.keys() | now.keys()
+            if image_of(path) == self.image and self.base.entries.get(path) != now.get(path)
+        }
+        new = {path_of(self.image), *(f"{FOLDER}/{path}" for path in _files(after.builds[0]))}
+        plain = all(now[path].mode == FILE for path in new & changed if path in now)
+        return plain and gone.isdisjoint(now) and changed <= new | gone
+
+    def _is_attested(self, build: Build) -> bool:
+        """Whether its SBOM and its statement are those that we make of its record, to the byte."""
+        sbom = self._sbom(build)
+        if build.inventory is not None and sbom is None:
             return False
+        if build.provenance is None:
+            return True
+        settings = self.known.fleet.settings.git
+        branch = find_destination(self.repository.git, settings).branch
+        expected = attest(
+            build, origin(self.repository, self.known, self.image, branch=branch), sbom=sbom, sign=lambda _content: None
+        ).files
+        path = f"{FOLDER}/{build.provenance}"
+        return content_at(self.proposed, path) == expected.get(path)
+
+    def _sbom(self, build: Build) -> bytes | None:
+        """The bytes of a build's SBOM, where they are what its record names and nothing more."""
+        content = content_at(self.proposed, f"{FOLDER}/{build.inventory.sbom}") if build.inventory is not None else None
+        if content is None or build.inventory is None:
+            return None
+        try:
+            inventory = read_sbom(content)
+        except UserError:
+            return None
+        made = render_sbom(self.image, build.id, inventory)
+        return content if inventory.digest == build.inventory.digest and made == content else None
+
+
+def _files(build: Build) -> Iterator[str]:
+    """What the record of a build that nobody signed names beside itself, from state/ on."""
+    if build.inventory is not None:
+        yield build.inventory.sbom
+    if build.provenance is not None:
+        yield build.provenance

