@@ -25,12 +25,13 @@ def origin_of(
 ) -> Origin:
     """Where the preview comes from: the branch as named, else the checkout's, else (detached, as in CI) the job's.
 
-    Raises UserError on the branch that state is recorded to: what is there is reconciled, and promoted.
+    Raises UserError on the branch that state is recorded to: what is there is reconciled, and promoted. A stranger's
+    branch is another, whatever it is called.
     """
     branch = named or workspace.repository.branch or job.branch
     if not branch:
         raise UserError("HEAD is detached, and nothing says which branch it is", mend="name it: --branch NAME")
-    if branch == target.branch:
+    if branch == target.branch and not job.stranger:
         raise UserError(
             f"HEAD is on {branch}, where there is nothing to preview",
             mend=("`reconciler reconcile` builds and promotes it", "or switch to the branch of the pull request"),

@@ -28,6 +28,7 @@ from reconciler.model.printable import visible_lines
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
+from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.steps.confirm import Records, records_in
 from reconciler.steps.observe import read_repository
@@ -89,17 +90,25 @@ class Workspace:
     def written_state(self, tree: Tree, *, rev: str = "HEAD") -> tuple[UserError, ...]:
         """What the branch at a revision changes in state/; `tree` holds its files. Nothing on the recorded branch.
 
-        Which one that is, says the default branch: another declares what it likes.
+        Which one that is, says the default branch: another declares what it likes. A stranger calls his branch as ours
+        is called; so in his job no name counts.
         """
-        repository = self.repository
+        repository, job = self.repository, job_of(os.environ)
         remote = self.settings(tree).git.remote
         recorded = repository.remembered(remote) or repository.remembered("origin")
         if recorded is None:
+            if job.provider:
+                note(
+                    f"whether this changes {STATE}/ is not known: the clone does not know the default branch of its "
+                    f"remote (`git remote set-head {remote} --auto` and a fetch mend that)"
+                )
             return ()
         with suppress(UserError):
             declared = self.settings(repository.tree(recorded[1])).git
             recorded = repository.remembered(declared.remote, declared.branch) or recorded
-        branch = (repository.branch or job_of(os.environ).branch) if rev == "HEAD" else rev
+        branch = rev
+        if rev == "HEAD":
+            branch = "" if job.stranger else repository.branch or job.branch or ""
         commit = find_commit(repository.git, rev)
         if branch == recorded[0] or commit is None:
             return ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
 from reconciler.git.history import find_commit
@@ -31,16 +31,31 @@ def written_by_branch(
         tree: What is asked about: the commit's files, or those of the checkout on it.
         commit: The branch's head.
         recorded: The head of the branch that is recorded to.
-        branch: The branch's name, as far as anybody says it.
+        branch: The branch's name, as far as anybody says it who is none of the branch's own.
     """
     base = repository.merge_base(recorded, commit)
-    if base is None:
-        return ()
-    before = repository.tree(base)
+    before = repository.tree(base or recorded)
     changed = sorted(_differing(before, tree))
+    if base is None:
+        # They have nothing in common: what the branch did not take from the other is its own.
+        return _told_apart(repository, changed, recorded=recorded, before=before)
     if not changed or _is_ours(repository, recorded, commit=commit, base=base, branch=branch):
         return ()
     return tuple(_refused(path, base, is_new=path not in before.entries) for path in changed[:_MOST])
+
+
+def _told_apart(
+    repository: Repository, changed: Sequence[str], *, recorded: str, before: Tree
+) -> tuple[UserError, ...]:
+    """What differs from the recorded branch, where no history tells who changed it; of a shallow clone, that alone."""
+    if changed and repository.shallow:
+        error = UserError(
+            "whether the branch changes this is not known: the clone is shallow, and ends before the two part",
+            where=Place(changed[0]),
+            mend="`git fetch --unshallow` gets the rest of the history",
+        )
+        return (error,)
+    return tuple(_refused(path, recorded, is_new=path not in before.entries) for path in changed[:_MOST])
 
 
 def recorded_head(repository: Repository, settings: GitSettings) -> str | None:

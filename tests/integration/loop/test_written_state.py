@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from reconciler.ci.job import job_of
 from reconciler.cli.main import main
-from reconciler.cli.preview import read
+from reconciler.cli.preview import origin_of, read
+from reconciler.cli.pull_request import Origin
 from reconciler.cli.workspace import Workspace
 from reconciler.git.proposal import PROPOSAL
 from reconciler.model.errors import UserError
@@ -85,6 +88,76 @@ def test_in_ci_on_a_detached_head_it_is_refused_as_well(pair: World, run: Run) -
     git(root, "checkout", "--quiet", "--detach")
     assert run(root, "validate")[0] == 1
     assert run(root, "validate", "--rev", f"origin/{BRANCH}")[0] == 1
+
+
+@pytest.mark.parametrize("called", ["main", PROPOSAL])
+@pytest.mark.parametrize("detached", [True, False])
+def test_a_fork_s_branch_that_is_called_as_ours_is_refused_as_any_other(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, called: str, *, detached: bool
+) -> None:
+    # Given a fleet that is recorded by pull request, and a fork with a branch of that name that changes state/
+    pair.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{push: pull-request}}\n"})
+    root = edited(pair)
+    git(root, "branch", "--quiet", "--force", "main", "HEAD")
+    git(root, "branch", "--quiet", "--move", BRANCH, PROPOSAL)
+    git(root, "switch", "--quiet", *(["--detach"] if detached else []), called)
+    for name, value in of_fork(tmp_path, called).items():
+        monkeypatch.setenv(name, value)
+
+    # When its job asks, then the file is named
+    code, said = run(root, "validate")
+    assert (code, "state/web.lock.json" in said) == (1, True), said
+    # And to preview it is a stranger's business, whatever it is called
+    assert read_origin(root).stranger == "This is a fork's pull request"
+
+
+def of_fork(folder: Path, branch: str) -> Mapping[str, str]:
+    """What GitHub tells the job of a fork's pull request."""
+    repositories = {"head": {"id": 2, "full_name": "evil/images"}, "base": {"id": 1, "full_name": "acme/images"}}
+    event = {side: {"ref": branch if side == "head" else "main", "repo": repo} for side, repo in repositories.items()}
+    (folder / "event.json").write_text(json.dumps({"pull_request": {"number": 7, **event}}))
+    return {
+        "GITHUB_ACTIONS": "true", "GITHUB_EVENT_NAME": "pull_request", "GITHUB_HEAD_REF": branch,
+        "GITHUB_EVENT_PATH": str(folder / "event.json"), "GITHUB_REF": "refs/pull/7/merge",
+        "GITHUB_REPOSITORY": "acme/images",
+    }  # fmt: skip
+
+
+def read_origin(root: Path) -> Origin:
+    workspace = Workspace(root)
+    target = workspace.target(workspace.settings(workspace.repository.tree()))
+    remote = workspace.repository.remote()
+    return origin_of(workspace, target, job_of(os.environ), remote=remote, named=None, number=None)
+
+
+def test_a_branch_without_a_history_in_common_is_refused(pair: World, run: Run) -> None:
+    root = edited(pair)
+    git(root, "checkout", "--quiet", "--orphan", "another")
+    git(root, "commit", "--quiet", "--message", "Begin anew")
+    code, said = run(root, "validate")
+    assert (code, REFUSED in said, "state/web.lock.json" in said) == (1, True, True), said
+    assert "state/base.lock.json" not in said
+
+
+def test_a_shallow_clone_says_that_it_does_not_tell(pair: World, run: Run) -> None:
+    edited(pair)
+    pair.commit({"desired/base/setup.sh": "echo base\n"})
+    address = pair.origin.as_uri()
+    git(pair.root, "clone", "--quiet", "--depth=1", "--no-single-branch", "--branch", BRANCH, address, "shallow")
+    code, said = run(pair.root / "shallow", "validate")
+    assert (code, "`git fetch --unshallow`" in said) == (1, True), said
+    git(pair.root / "shallow", "fetch", "--quiet", "--unshallow")
+    assert REFUSED in run(pair.root / "shallow", "validate")[1]
+
+
+def test_a_job_that_does_not_know_the_recorded_branch_says_so(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = edited(pair)
+    git(root, "remote", "set-head", "origin", "--delete")
+    monkeypatch.setenv("CIRCLECI", "true")
+    monkeypatch.setenv("CIRCLE_BRANCH", BRANCH)
+    assert "whether this changes state/ is not known" in run(root, "validate")[1]
 
 
 def test_a_branch_that_leaves_state_alone_or_merges_main_is_valid(pair: World, run: Run) -> None:
