@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.git.answer import Answer, Reply
 from reconciler.git.command import at_work
 from reconciler.model.errors import Contention, Locked, ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.printable import visible
 
 _SETTINGS = "desired/reconciler.yaml"
 
@@ -147,15 +149,24 @@ def _in_the_way(reply: Reply, *, remote: str) -> ReconcilerError:
         f"the {_name(there)} of {'this clone' if reply.here else remote} is in the way of the {wanted}",
         mend=(
             f"git keeps no name below the name of another {_kind(there)}, so one has to be called otherwise:",
-            f"`git update-ref {there}-old {there}`, then `git update-ref -d {there}`"
-            if reply.here
-            else f"`git fetch {remote} {there}`, then `git push {remote} FETCH_HEAD:{there}-old :{there}`",
+            _renaming(there, remote=None if reply.here else remote),
         ),
     )
 
 
+def _renaming(ref: str, *, remote: str | None) -> str:
+    """The commands that give a ref another name, here or there: to be pasted, whatever somebody called it."""
+    if not ref.isprintable():
+        return "its name holds what a terminal does not show: whoever runs the host can take it away"
+    now, then, name = map(shlex.quote, (ref, f"{ref}-old", remote or ""))
+    if remote is None:
+        return f"`git update-ref {then} {now}`, then `git update-ref -d {now}`"
+    moved = shlex.quote(f"FETCH_HEAD:{ref}-old")
+    return f"`git fetch {name} {now}`, then `git push {name} {moved} {shlex.quote(f':{ref}')}`"
+
+
 def _name(ref: str) -> str:
-    return f"{_kind(ref)} {ref.split('/', 2)[-1]}"
+    return visible(f"{_kind(ref)} {ref.split('/', 2)[-1]}")
 
 
 def _kind(ref: str) -> str:

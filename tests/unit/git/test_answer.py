@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+import shlex
+
 import pytest
 
 from reconciler.git.answer import Answer, Reply, read_answer
@@ -223,3 +226,31 @@ def test_gerrits_word_for_what_fell_with_another_ref_is_known() -> None:
     reply = read_answer(Finished(1, stdout.encode(), ADVICE))
 
     assert (reply.answer, reply.tags) == (Answer.FORBIDDEN, ("image/web/1",))
+
+
+@pytest.mark.parametrize("here", [True, False])
+def test_what_is_in_the_way_can_be_pasted_whatever_somebody_called_it(*, here: bool) -> None:
+    ref = "refs/heads/reconciler/state/$(touch${IFS}x)`id`;'x"
+    reply = Reply(Answer.IN_THE_WAY, refs=("refs/heads/reconciler/state",), in_the_way=ref, here=here)
+
+    error = as_error(reply, remote="origin", branch="main")
+
+    first, second = (
+        shlex.split(command)
+        for command in re.fullmatch(r"`(git .*)`, then `(git .*)`", error.mend[-1]).groups()  # type: ignore[union-attr] # it is one
+    )
+    if here:
+        assert (first, second) == (["git", "update-ref", f"{ref}-old", ref], ["git", "update-ref", "-d", ref])
+    else:
+        assert first == ["git", "fetch", "origin", ref]
+        assert second == ["git", "push", "origin", f"FETCH_HEAD:{ref}-old", f":{ref}"]
+
+
+def test_what_is_in_the_way_under_a_name_that_nobody_sees_is_not_to_be_pasted() -> None:
+    ref = "refs/tags/image\u202e\u2028"
+    reply = Reply(Answer.IN_THE_WAY, refs=("refs/tags/image/web/1",), in_the_way=ref)
+
+    error = as_error(reply, remote="origin", branch="main")
+
+    assert all(line.isprintable() for line in (error.what, *error.mend))
+    assert not any("git push" in line for line in error.mend)
