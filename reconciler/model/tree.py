@@ -55,6 +55,9 @@ def outside(path: str, below: str) -> str:
 
 
 def content_at(tree: Tree, path: str) -> bytes | None:
-    """The bytes of one file, or None where there is none. For many files, `Tree.read` takes them in one batch."""
+    """The bytes of one file, or None where there is none: a link or a submodule of that name is no file.
+
+    For many files, `Tree.read` takes them in one batch.
+    """
     entry = tree.entries.get(path)
-    return tree.read([entry.oid])[entry.oid] if entry is not None else None
+    return tree.read([entry.oid])[entry.oid] if entry is not None and entry.mode in REGULAR_MODES else None
