@@ -53,9 +53,12 @@ def read_unsaved(root: Path, image: str) -> Build | None:
 
 
 def is_committed(tree: Tree, image: str) -> bool:
-    """Whether a commit brought what stands there: then no run of this checkout wrote it, and it says nothing."""
-    record = f"{FOLDER}/{image}.json"
-    return record in tree.entries or f"{FOLDER}/{_SBOMS}/{image}.cdx.json" in tree.entries
+    """Whether a commit brought what stands there: then no run of this checkout wrote it, and it says nothing.
+
+    A link in the place of a folder leads to what a commit brought elsewhere, and so does a submodule.
+    """
+    files = (f"{FOLDER}/{image}.json", f"{FOLDER}/{_SBOMS}/{image}.cdx.json")
+    return not {*files, f"{FOLDER}/{_SBOMS}", FOLDER}.isdisjoint(tree.entries)
 
 
 def read_unsaved_sbom(root: Path, image: str) -> bytes | None:
