@@ -26,7 +26,6 @@ from reconciler.git.objects import Author, commit_tree
 from reconciler.git.proposal import Confirms, proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.remote import Remote, remotes
-from reconciler.git.store import find_id
 from reconciler.git.tags import AnnotatedTag, tag_content, tag_message, tags_below
 from reconciler.git.target import Target, current_branch, find_destination, look_at
 from reconciler.git.tree import GitTree, read_tree
@@ -180,15 +179,6 @@ class Repository:
         if found is not None and not found.fetch_tag(name):
             return None
         return message if message is not None and not signed else tag_message(self.git, name, signed=signed)
-
-    def tag_object(self, name: str) -> str:
-        """The id of an annotated tag of this clone: of the tag itself, which is what is signed, not of its target."""
-        found = find_id(self.git, f"refs/tags/{self.git.tag(name)}")
-        if found is None:
-            raise UserError(
-                f"there is no tag {name}", mend="`git fetch --tags` gets what was pushed since the last one"
-            )
-        return found
 
     def tagged_commit(self, name: str) -> str:
         """The commit that a tag of this clone stands on. Raises UserError if there is no such tag."""

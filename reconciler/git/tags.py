@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 from reconciler.git.command import Git, as_text
-from reconciler.git.signature import signed_by_us
-from reconciler.git.store import Object, find
+from reconciler.git.signature import signature_of, signed_by_us
+from reconciler.git.store import Object, find, read
+from reconciler.model.verification import Signature
 
 _SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
 
@@ -47,9 +49,25 @@ def _tag(git: Git, name: str, *, signed: bool) -> Object | None:
     found = find(git, f"refs/tags/{git.tag(name)}^{{tag}}")
     if found is None or not signed:
         return found
-    # Whoever may push tags may put a good one under another name.
-    names = f"\ntag {git.tag(name)}\n".encode()
-    return found if names in found.content.partition(b"\n\n")[0] + b"\n" and signed_by_us(git, found.oid) else None
+    return found if _is_of_this_name(git, found, name) and signed_by_us(git, found.oid) else None
+
+
+def tag_signature(git: Git, name: str, *, signers: Path | None = None) -> Signature:
+    """The signature of an annotated tag of this clone: bad where it was made for another name.
+
+    `signers` is as in `signature_of`. Raises Terminal where there is no such tag.
+    """
+    ref = f"refs/tags/{git.tag(name)}"
+    found = read(git, [ref])[ref]
+    signature = signature_of(git, found.oid, signers=signers)
+    if signature.state == "absent" or _is_of_this_name(git, found, name):
+        return signature
+    return Signature("bad", form=signature.form, key=signature.key, why="it is of another tag, put under this name")
+
+
+def _is_of_this_name(git: Git, tag: Object, name: str) -> bool:
+    """Whether a tag object was made for this name: whoever may push tags may put a good one under another."""
+    return f"\ntag {git.tag(name)}\n".encode() in tag.content.partition(b"\n\n")[0] + b"\n"
 
 
 def tags_below(git: Git, *prefixes: str) -> tuple[AnnotatedTag, ...]:

@@ -50,7 +50,7 @@ def find_preview(repository: Repository, image: str, asked: str) -> Preview | No
     if message is None:
         return None
     build = built(message, wanted[0])
-    if build is None:
+    if build is None or build.id != wanted[0].rpartition("/")[2]:
         return None
     target = repository.tagged_commit(wanted[0])
     return Preview(build, wanted[0], target, branches_with(repository.git, target))

@@ -14,7 +14,7 @@ from reconciler.git.history import find_commit, is_ancestor
 from reconciler.git.past import Version, author_of, chosen_by_merge
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signature_of
-from reconciler.git.tags import tag_message
+from reconciler.git.tags import tag_message, tag_signature
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.fleet import Fleet
 from reconciler.model.lockfile import Build
@@ -127,7 +127,7 @@ class Verifier:
             whose=preview.whose,
             tag=self.repository.git.tag(preview.tag),
             target=preview.target,
-            signature=self._signature(self.repository.tag_object(preview.tag)),
+            signature=tag_signature(self.repository.git, preview.tag, signers=self.signers),
             needed=self._rule.of_now(),
             at_built=self._content(build.commit, (image,)) if known else Content(build.commit, None),
             sbom=sbom_file(path, preview_sbom(self.repository, image, build)) if build.inventory is not None else None,
@@ -279,7 +279,7 @@ class Verifier:
             if message is None:
                 continue
             target = self.repository.tagged_commit(name)
-            signature = self._signature(self.repository.tag_object(name))
+            signature = tag_signature(self.repository.git, name, signers=self.signers)
             return TagRecord(self.repository.git.tag(name), target, built(message, name), signature)
         return None
 

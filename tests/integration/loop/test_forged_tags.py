@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.build.smoke.simulated import NOTHING_INSIDE
+from reconciler.cli.main import main as reconciler
 from reconciler.git.repository import Repository
 from reconciler.plan.messages import record_in
 from reconciler.state.sbom import inventory_record, render_sbom
@@ -172,3 +173,50 @@ def test_without_signatures_the_team_s_tag_is_believed(pair: World) -> None:
     pair.clock.advance(hours=1)
     main = pair.controller("main-job")
     assert (statuses(main.reconcile()), main.built, main.tester.requests) == ({"web": "adopted"}, [], [])
+
+
+def test_verify_believes_no_good_tag_under_another_name(
+    pair: World, keys: Keys, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # Given the signed tag of a preview of web, which somebody put there for base as well, and for another build
+    build_id = previewed(pair, keys)
+    auditor = signing(pair, keys, "auditor").root
+    good = git(auditor, "rev-parse", f"refs/tags/image/web/{build_id}")
+    git(auditor, "update-ref", f"refs/tags/image/base/{build_id}", good)
+    git(auditor, "update-ref", "refs/tags/image/web/20261122T101530Z-0000000", good)
+
+    # Then the one is proven, and nothing is proven by the others
+    assert verified(auditor, capfd, "web", build_id)["tag-signature"] == "proven"
+    moved = verified(auditor, capfd, "base", build_id)
+    assert moved["tag-signature"] == "wrong"
+    assert "proven" not in {moved[check] for check in ("tag", "smoke-test", "sbom")}
+    assert verified(auditor, capfd, "web", "20261122T101530Z-0000000") == {}
+
+
+def verified(root: Path, capfd: pytest.CaptureFixture[str], image: str, build_id: str) -> dict[str, str]:
+    """What `verify` finds of each check; nothing where it knows of no such build."""
+    capfd.readouterr()
+    assert reconciler(["verify", image, build_id, "--json", "-C", str(root)]) == 1
+    said = capfd.readouterr().out
+    return {one["check"]: one["outcome"] for one in json.loads(said)["findings"]} if said else {}
+
+
+def test_a_record_that_a_commit_brought_through_a_link_is_none_of_this_checkout(pair: World, keys: Keys) -> None:
+    # Given a preview whose tags somebody took away, and a merge of a link, and of a record where it leads
+    build_id = previewed(pair, keys)
+    message = git(pair.origin, "tag", "--list", "--format=%(contents)", f"image/web/{build_id}")
+    record = json.loads(record_in(message) or "")
+    record["ci"] = {"provider": "circleci", "url": "https://evil.example.org/1"}
+    for tag in (f"image/web/{build_id}", f"sbom/web/{build_id}"):
+        git(pair.origin, "tag", "--delete", tag)
+    (pair.root / "person/reconciler-unsaved").symlink_to("notes")
+    sbom = render_sbom("web", build_id, replace(NOTHING_INSIDE, kernel=build_id)).decode()
+    pair.commit({"notes/web.json": json.dumps(record), "notes/sbom/web.cdx.json": sbom}, "Add notes")
+
+    # When main adopts what the preview built
+    main_job = signing(pair, keys, "main-job")
+    assert (statuses(main_job.reconcile()), main_job.built) == ({"web": "adopted"}, [])
+
+    # Then it says nothing of what stood there, and tests it
+    assert [request.build_id for request in main_job.tester.requests] == [build_id]
+    assert pair.lock("web").builds[0].ci is None
