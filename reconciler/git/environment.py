@@ -39,8 +39,8 @@ OURS = {
     "GIT_OPTIONAL_LOCKS": "0",
     # A file named `*.hcl` is that file, not a pattern.
     "GIT_LITERAL_PATHSPECS": "1",
-    # History as it was pushed, not as somebody's refs/replace or info/grafts shows it. The null device has nothing below
-    # it; of a file that is there git says that grafts are deprecated.
+    # History as it was pushed, not as somebody's refs/replace or info/grafts shows it. The null device has nothing
+    # below it; of a file that is there git says that grafts are deprecated.
     "GIT_NO_REPLACE_OBJECTS": "1",
     "GIT_GRAFT_FILE": "/dev/null/none",
 }

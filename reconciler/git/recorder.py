@@ -17,6 +17,7 @@ from reconciler.git.command import Git
 from reconciler.git.destination import Destination
 from reconciler.git.history import is_ancestor
 from reconciler.git.objects import Author, write_commit, write_tag
+from reconciler.git.refusal import InTheWay
 from reconciler.git.request import Commit, Recorded
 from reconciler.git.tree import read_tree
 from reconciler.model.errors import Contention, ReconcilerError, Transient
@@ -44,6 +45,12 @@ class _Progress:
     """Commits that were pushed without a clear answer, or without all of their tags."""
     taken: set[str] = field(default_factory=set)
     """Tags whose name is taken."""
+    blocked: dict[str, ReconcilerError] = field(default_factory=dict)
+    """Tags that another tag's name keeps out, and the error that names it."""
+
+    def left_out(self, name: str) -> bool:
+        """Whether a tag is not to be asked for again."""
+        return name in self.taken or name in self.blocked
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class Recorder:
             with self._one_at_a_time:
                 result = self._try(regenerate, progress)
             if not isinstance(result, _Missed):
-                return result
+                return self._without_blocked(result, progress)
             if progress.tries >= TRIES:
                 break
             if not result.at_once:
@@ -104,7 +111,15 @@ class Recorder:
             landed = self._landed_after_all(progress)
         if landed is None:
             raise result.error
-        return landed
+        return self._without_blocked(landed, progress)
+
+    def _without_blocked(self, recorded: Recorded | None, progress: _Progress) -> Recorded | None:
+        """The same, naming the tags that were kept out. What is recorded stands on the branch, with or without them."""
+        if recorded is None or not progress.blocked:
+            return recorded
+        error = next(iter(progress.blocked.values()))
+        why = "; ".join(filter(None, [recorded.why_owed, error.what, *error.mend]))
+        return replace(recorded, owed_tags=(*recorded.owed_tags, *self._asked_for(progress.blocked)), why_owed=why)
 
     def _try(self, regenerate: Regenerate, progress: _Progress) -> Recorded | _Missed | None:
         try:
@@ -121,8 +136,13 @@ class Recorder:
 
     def _publish(self, wanted: Commit, head: str, progress: _Progress) -> Recorded | _Missed:
         commit = write_commit(self._git, head, changes=wanted.changes, message=wanted.message, author=progress.author)
-        requested = [tag for tag in wanted.tags if self._git.tag(tag.name) not in progress.taken]
-        tags = {self._git.tag(tag.name): write_tag(self._git, tag, author=progress.author) for tag in requested}
+        requested = [tag for tag in wanted.tags if not progress.left_out(self._git.tag(tag.name))]
+        tags: dict[str, str] = {}
+        for tag in requested:
+            try:
+                tags[self._git.tag(tag.name)] = write_tag(self._git, tag, author=progress.author)
+            except InTheWay as error:
+                self._leave_out([self._git.tag(tag.name)], progress, error, needed=commit == head)
         kept = tuple(tag.name for tag in wanted.tags if self._git.tag(tag.name) in progress.taken)
         if commit == head and not tags:
             return self._recorded(head, progress, changed=False, kept=kept)
@@ -137,12 +157,25 @@ class Recorder:
             case Answer.TAG_EXISTS:
                 progress.taken.update(reply.tags)
                 return _Missed(self._destination.error(reply), at_once=True)
+            case Answer.IN_THE_WAY if reply.tags and len(reply.tags) == len(reply.refs) and not reply.owed:
+                kept_out = self._destination.error(reply)
+                self._leave_out(reply.tags, progress, kept_out, needed=commit == head)
+                return _Missed(kept_out, at_once=True)
             case Answer.LOST | Answer.LOCKED | Answer.UNREACHABLE:
                 return _Missed(self._destination.error(reply))
             case _ if reply.owed:
                 return _Missed(self._destination.error(reply), at_once=True)
             case _:
                 raise self._destination.error(reply)
+
+    def _leave_out(self, names: Iterable[str], progress: _Progress, error: ReconcilerError, *, needed: bool) -> None:
+        """Do without tags that another tag keeps out, which anybody who may push tags can push.
+
+        Raises the error where they are `needed`: where they are all that is recorded, and without a remote.
+        """
+        if needed or not self._destination.pushed:
+            raise error
+        progress.blocked.update(dict.fromkeys(names, error))
 
     def _landed(self, head: str, progress: _Progress, *, last: bool = False) -> Recorded | _Missed | None:
         """Whether an earlier try reached the remote although its answer, or some of its tags, did not.

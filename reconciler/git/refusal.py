@@ -22,6 +22,10 @@ class _Wording:
     mend: tuple[str, ...] = ()
 
 
+class InTheWay(Terminal):
+    """A branch or tag keeps out another, whose name is above or below its own."""
+
+
 _LOST = _Wording(
     Contention,
     "others were faster on the branch {branch}, again and again ({why})",
@@ -141,11 +145,11 @@ def _in_the_way(reply: Reply, *, remote: str) -> ReconcilerError:
     wanted = _name(reply.refs[0]) if reply.refs else "what was to be pushed"
     there = reply.in_the_way
     if there is None:
-        return Terminal(
+        return InTheWay(
             f"a branch or tag of {remote} is in the way of the {wanted} ({reply.why})",
             mend="git keeps no name below the name of another branch or tag: one of the two has to be called otherwise",
         )
-    return Terminal(
+    return InTheWay(
         f"the {_name(there)} of {'this clone' if reply.here else remote} is in the way of the {wanted}",
         mend=(
             f"git keeps no name below the name of another {_kind(there)}, so one has to be called otherwise:",

@@ -52,8 +52,8 @@ class Recorded:
     kept_tags: tuple[str, ...] = ()
     """Requested tags whose name was taken; they were left as they are."""
     owed_tags: tuple[str, ...] = ()
-    """Requested tags that could not be made, though the commit is there; `why_owed` says why. Only where the remote
-    takes refs one by one."""
+    """Requested tags that could not be made, though the commit is there; `why_owed` says why: the remote takes refs
+    one by one, or another tag keeps them out."""
     why_owed: str = ""
     left_behind: str | None = None
     """Why the checkout, though on this branch, was not brought along; None if it was or is elsewhere."""

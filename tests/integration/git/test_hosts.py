@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -62,6 +63,11 @@ def tagged(clone: Path, *names: str) -> Callable[..., Commit]:
     """A regenerate that wants a lockfile and tags on the checkout's commit."""
     built = git(clone, "rev-parse", "HEAD")
     return writing("web", "{}\n", *(TagRequest(name, built, f"built {name}") for name in names or ("image/web/1",)))
+
+
+def nothing_but_tags(clone: Path) -> Callable[..., Commit]:
+    """The same without a lockfile, as for a preview: all of its record is in the tag."""
+    return lambda tree: replace(tagged(clone)(tree), changes=())
 
 
 def declines(words: str) -> str:
@@ -289,14 +295,14 @@ def test_a_proposal_goes_to_such_a_server_too(one_by_one: Origin, clone: Path, r
 
 
 @pytest.mark.parametrize("words", [None, "(directory file conflict)"])
-def test_a_tag_in_the_way_is_named_at_once(
+def test_a_tag_in_the_way_of_what_is_nothing_but_a_tag_is_named_at_once(
     words: str | None, *, origin: Origin, clone: Path, recorder_in: RecorderIn, waits: Waits
 ) -> None:
     git(origin.path, "tag", "image", "main")
     if words:
         origin.hook("pre-receive", declines(f"error: {words}"))
 
-    what, *more = refusal(recorder_in(clone), tagged(clone))
+    what, *more = refusal(recorder_in(clone), nothing_but_tags(clone))
 
     assert what == "the tag image of origin is in the way of the tag image/web/1"
     assert more[-1] == (
@@ -309,7 +315,7 @@ def test_what_is_advised_against_a_tag_in_the_way_keeps_that_tag(
     origin: Origin, clone: Path, recorder_in: RecorderIn
 ) -> None:
     git(origin.path, "tag", "--annotate", "--message", "somebody's", "image", "main")
-    *_, advice = refusal(recorder_in(clone), tagged(clone))
+    *_, advice = refusal(recorder_in(clone), nothing_but_tags(clone))
 
     for command in advice.strip().strip("`").split("`, then `"):
         git(clone, *shlex.split(command)[1:])
@@ -322,9 +328,25 @@ def test_what_is_advised_against_a_tag_in_the_way_keeps_that_tag(
 def test_a_tag_below_a_wanted_one_is_in_the_way_as_well(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
     git(origin.path, "tag", "image/web/1/old", "main")
 
-    assert refusal(recorder_in(clone), tagged(clone))[0] == (
+    assert refusal(recorder_in(clone), nothing_but_tags(clone))[0] == (
         "the tag image/web/1/old of origin is in the way of the tag image/web/1"
     )
+
+
+def test_whoever_may_push_a_tag_keeps_no_record_from_the_branch(
+    origin: Origin, clone: Path, recorder_in: RecorderIn, waits: Waits
+) -> None:
+    git(origin.path, "tag", "image", "main")
+
+    result = recorded(recorder_in(clone).record(tagged(clone, "image/web/1", "sbom/web/1")))
+
+    assert origin.head() == result.commit
+    assert origin.show(lock_path("web")) == "{}"
+    assert git(origin.path, "tag", "--list").split() == ["image", "sbom/web/1"]
+    assert result.owed_tags == ("image/web/1",)
+    assert "the tag image of origin is in the way of the tag image/web/1" in result.why_owed
+    assert "`git fetch origin refs/tags/image`" in result.why_owed
+    assert waits == []
 
 
 def test_a_branch_in_the_way_of_the_proposal_is_named(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:

@@ -9,9 +9,11 @@ import pytest
 
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import GitSettings
+from reconciler.model.events import Warned
 from reconciler.steps.one_writer import recorded_head
+from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch
-from tests.integration.loop.world import World, git, statuses
+from tests.integration.loop.world import SETTINGS, World, git, statuses
 
 ENDINGS = ["\u2028", "\u2029", "\u0085", "\u00a0", "\u202e"]
 """What ends a line, or turns it around, for others than git."""
@@ -94,3 +96,23 @@ def test_no_replacement_of_a_commit_counts(pair: World) -> None:
 
     assert statuses(pair.controller("a-new-clone").reconcile()) == {}
     assert not Repository.open(root).is_ancestor(evil, pair.head())
+
+
+@pytest.mark.parametrize("sign", [True, False])
+def test_a_tag_that_keeps_out_all_others_keeps_no_record_from_main(pair: World, tmp_path: Path, *, sign: bool) -> None:
+    # Given somebody who takes all tags below image/ away, and pushes one that is called image
+    pair.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{sign: {str(sign).lower()}}}\n"})
+    for name in pair.tags():
+        git(pair.origin, "tag", "--delete", name)
+    git(pair.origin, "tag", "image", "main")
+    pair.commit(WEB)
+
+    # When a new clone records, where that tag is in the way as well
+    controller = signing(pair, Keys.begin(tmp_path), "a-new-clone")
+    assert statuses(controller.reconcile()) == {"web": "built"}
+
+    # Then the build is on main, and told is which tag it is, and what helps
+    assert pair.lock("web").builds[0].id == controller.builder.requests[0].build_id
+    told = " ".join(event.what for event in controller.told(Warned, "web") if isinstance(event, Warned))
+    assert "recorded, but without the tag image/web/" in told
+    assert "the tag image of " in told

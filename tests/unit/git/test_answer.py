@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.git.answer import Answer, Reply, read_answer
 from reconciler.git.command import Finished
-from reconciler.git.refusal import as_error
+from reconciler.git.refusal import InTheWay, as_error
 from reconciler.model.errors import Contention, Locked, Terminal, Transient, UserError
 
 BRANCH = "!\tabc:refs/heads/main\t{}\n"
@@ -112,7 +112,7 @@ def test_an_existing_tag_is_named_although_the_branch_was_rejected_with_it() -> 
         (Answer.REFUSED, Terminal),
         (Answer.UNUSABLE, Terminal),
         (Answer.UNWRITABLE, Terminal),
-        (Answer.IN_THE_WAY, Terminal),
+        (Answer.IN_THE_WAY, InTheWay),
         (Answer.LOCKED, Locked),
         (Answer.NO_REPOSITORY, UserError),
         (Answer.NO_BRANCH, UserError),
