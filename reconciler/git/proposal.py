@@ -94,18 +94,18 @@ class ProposalBranch:
     def _ours(self, tip: str, *, onto: str) -> str:
         """What is proposed and is ours, on the base. The proposal itself where it is that and nothing else."""
         parent = self._parent_of(tip)
+        if self.sign and not signed_by_us(self.git, tip):
+            return onto  # how many files there are, and how large, chose whoever pushed it: none is looked at
         changed = self._changed(parent, tip)
-        images = {image for path in changed if (image := image_of(path)) is not None}
-        if self.sign:
-            ours = images if signed_by_us(self.git, tip) else set()
-        else:
+        ours = images = {image for path in changed if (image := image_of(path)) is not None}
+        if not self.sign:
             base, proposed = read_tree(self.git, onto), read_tree(self.git, tip)
             ours = {image for image in images if self.confirms(image, base, proposed)}
         if parent == onto and ours == images and all(image_of(path) is not None for path in changed):
             return tip
         # Not what the base recorded meanwhile. All of an image's files or none: an SBOM is nothing without the lockfile
         # that names it.
-        ours -= {image_of(path) for path in self._changed(parent, onto)}
+        ours = ours - {image_of(path) for path in self._changed(parent, onto)}
         return self._moved({path: entry for path, entry in changed.items() if image_of(path) in ours}, onto=onto)
 
     def _parent_of(self, tip: str) -> str:

@@ -33,6 +33,7 @@ from reconciler.git.urls import fleet_name, repository_name
 from reconciler.git.worktree import dirty_paths, write_worktree
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.values import is_commit_id
 
 _DESIRED = "desired"
 
@@ -119,8 +120,8 @@ class Repository:
         return resolve(self.git, revision)
 
     def has(self, commit: str) -> bool:
-        """Whether this clone has a commit."""
-        return find_commit(self.git, commit) is not None
+        """Whether this clone has a commit of this id: what else names one may name another tomorrow."""
+        return is_commit_id(commit) and find_commit(self.git, commit) is not None
 
     def tree(self, revision: str = "HEAD") -> GitTree:
         """The files of a revision. Raises UserError if this clone has none such."""

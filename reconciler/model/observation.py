@@ -9,6 +9,7 @@ from typing import Literal
 
 from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import Artifact, began_at
+from reconciler.model.values import is_commit_id
 
 State = Literal["available", "pending", "failed", "unusable"]
 TAG_PREFIX = "reconciler:"
@@ -45,6 +46,12 @@ class Seen:
             return began_at(self.own("build") or "")
         except ValueError:  # whoever may tag AMIs writes what they like there
             return None
+
+    @property
+    def commit(self) -> str | None:
+        """The commit that it was built from, by our tag `reconciler:commit`; None where that names none."""
+        told = self.own("commit") or ""
+        return told if is_commit_id(told) else None  # whoever may tag AMIs writes what they like there
 
     @property
     def complete(self) -> bool:

@@ -98,3 +98,8 @@ def canonical_json(value: Any) -> bytes:
 def digest(value: Any) -> str:
     """The `sha256:…` of a JSON value's canonical form."""
     return f"sha256:{hashlib.sha256(canonical_json(value)).hexdigest()}"
+
+
+def is_commit_id(text: str) -> bool:
+    """Whether a text is the whole id of a commit, and no other name that git would find one by, such as HEAD."""
+    return re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", text) is not None

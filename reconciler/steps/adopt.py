@@ -48,7 +48,7 @@ def adopted_build(
         run.listener(events.Warned(image=image.name, what=what))
         known = Build(
             id=build_id, key=wanted.key, components=dict(wanted.components), artifacts=(),
-            commit=first.own("commit") or run.known.head, phase="preliminary",
+            commit=first.commit or run.known.head, phase="preliminary",
         )  # fmt: skip
     build = known.model_copy(
         update={

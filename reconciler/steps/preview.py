@@ -12,7 +12,7 @@ from dataclasses import replace
 from reconciler.build.failure import BuildFailed
 from reconciler.git.request import Commit, TagRequest
 from reconciler.model import events
-from reconciler.model.errors import ReconcilerError, Terminal, UserError
+from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.plan import Decision, Wanted
 from reconciler.plan import messages
@@ -165,11 +165,8 @@ def _share(run: Run, decision: Decision, branch: str) -> None:
 
 
 def _on_commit(run: Run, name: str, message: str, *, commit: str | None = None) -> TagRequest:
-    target = commit or run.known.head
-    try:
-        run.repository.resolve(target)
-    except UserError:
-        target = run.known.head  # what another branch built, and whose commit this clone does not have
+    # What another branch built may be of a commit that this clone does not have.
+    target = commit if commit is not None and run.repository.has(commit) else run.known.head
     return TagRequest(name=name, target=target, message=message)
 
 

@@ -11,6 +11,7 @@ from reconciler.git.tags import tag_message
 from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import Place, ReconcilerError, Terminal
 from reconciler.model.lockfile import Build
+from reconciler.model.values import is_commit_id
 from reconciler.plan.messages import record_in, sbom_tag_name, tag_name
 from reconciler.state.lockfiles import parse_build
 
@@ -57,14 +58,18 @@ def find_preview(repository: Repository, image: str, asked: str) -> Preview | No
 
 
 def built(message: str, name: str) -> Build | None:
-    """The record of a build in a tag's message; None where it has none, as that of a build that failed."""
+    """The record of a build in a tag's message; None where it has none, as that of a build that failed.
+
+    Nor is one a record that says of no commit that it was built.
+    """
     record = record_in(message)
     if record is None:
         return None
     try:
-        return parse_build(record.encode(), Place(name))
+        build = parse_build(record.encode(), Place(name))
     except Terminal:
         return None
+    return build if is_commit_id(build.commit) else None
 
 
 def failed(repository: Repository, image: str, asked: str) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -10,7 +9,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from reconciler.desired.fleet import read_fleet
-from reconciler.git.history import find_commit, is_ancestor
+from reconciler.git.history import is_ancestor
 from reconciler.git.past import Version, author_of, chosen_by_merge
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signature_of
@@ -43,8 +42,6 @@ from reconciler.steps.past_locks import NothingReadable, name_now, past_of, star
 from reconciler.steps.proof.files import Files, attestation_of, paths, sbom_file, sbom_of
 from reconciler.steps.proof.previewed import Preview, built, failed, find_preview, preview_sbom
 from reconciler.steps.proof.signing import SigningRule
-
-_COMMIT_ID = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
 @dataclass
@@ -186,7 +183,7 @@ class Verifier:
 
     def _knows(self, commit: str) -> bool:
         """Whether this clone has a commit. A record names it by its id: what a branch is called may move."""
-        return _COMMIT_ID.fullmatch(commit) is not None and find_commit(self.repository.git, commit) is not None
+        return self.repository.has(commit)
 
     def _pointed(self, past: LockPast, channel: Channel) -> Pointed:
         """Who pointed a channel to where it is: the oldest of the versions since which it points there."""

@@ -127,3 +127,25 @@ def test_a_copy_whose_run_was_killed_before_it_recorded_it_is_recorded(pair: Wor
 
     assert recorded(pair)[EU] == copy
     assert_settled(pair, since=head)
+
+
+@pytest.mark.parametrize("told", ["HEAD", "refs/heads/feature/more", "--help", "closes #1 @acme/team", "0" * 39])
+def test_what_names_no_commit_is_not_the_one_that_was_built(pair: World, told: str) -> None:
+    # Given a preview that was merged and whose tags are gone, and other words where its commit stood
+    job = on_branch(pair, {"desired/web/setup.sh": "echo more\n"})
+    job.preview(BRANCH)
+    head = merge(pair)
+    pair.clock.advance(hours=1)
+    build_id = job.builder.requests[0].build_id
+    for name in (f"image/web/{build_id}", f"sbom/web/{build_id}"):
+        git(pair.origin, "tag", "--delete", name)
+    for one in pair.artifacts("web"):
+        if one.own("build") == build_id:
+            pair.registry.tag(one, {"reconciler:commit": told})
+
+    # When main's job adopts it
+    assert statuses(pair.controller("main-job").reconcile()) == {"web": "adopted"}
+
+    # Then it is recorded for the commit that asked for it, and tagged there
+    assert pair.lock("web").builds[0].commit == head
+    assert git(pair.origin, "rev-parse", f"image/web/{build_id}^{{}}") == head
