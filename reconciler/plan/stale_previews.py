@@ -17,7 +17,7 @@ from reconciler.model.source import Pin
 from reconciler.model.values import parse_instant
 from reconciler.plan.key import wanted as want
 from reconciler.plan.situation import Situation
-from reconciler.plan.tags import branch_value
+from reconciler.plan.tags import branch_value, branches_in
 from reconciler.plan.verdicts import with_action
 
 _NAME = re.compile(IMAGE_NAME_PATTERN)
@@ -154,7 +154,7 @@ def _is_nobodys(seen: Seen) -> bool:
 
 
 def _branches(seen: Seen) -> tuple[str, ...]:
-    return tuple((seen.own("branch") or "").split())
+    return branches_in(seen.own("branch"))
 
 
 def _awaited(situation: Situation) -> frozenset[str]:

@@ -124,9 +124,14 @@ def branch_value(branch: str) -> str:
 
 def branches_value(before: str | None, branch: str) -> str:
     """The branches of a preview that another one found: names hold no blank, so it parts them. The first ones stay."""
-    names = (before or "").split()
+    names = branches_in(before)
     joined = " ".join(dict.fromkeys([*names, branch_value(branch)]))
     return joined if len(joined) <= LONGEST_TAG_VALUE else before or branch_value(branch)
+
+
+def branches_in(value: str | None) -> tuple[str, ...]:
+    """The branches in a tag's value. Blanks alone part them: git allows other spaces in a name."""
+    return tuple(filter(None, (value or "").split(" ")))
 
 
 def source_text(pin: Pin) -> str:

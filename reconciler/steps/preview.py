@@ -20,7 +20,7 @@ from reconciler.plan.adoption import adoptable
 from reconciler.plan.key import wanted as want
 from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan
-from reconciler.plan.tags import branch_value, branches_value, own
+from reconciler.plan.tags import branch_value, branches_in, branches_value, own
 from reconciler.steps.adopt import adopted_build
 from reconciler.steps.artifacts import complete_tags, copy_missing, with_copies
 from reconciler.steps.attempts import uncounted
@@ -160,7 +160,7 @@ def _share(run: Run, decision: Decision, branch: str) -> None:
     """
     for seen in decision.adopt:
         before = seen.own("branch")
-        if seen.own("phase") == "preliminary" and branch_value(branch) not in (before or "").split():
+        if seen.own("phase") == "preliminary" and branch_value(branch) not in branches_in(before):
             run.registry.tag(seen, own(branch=branches_value(before, branch)))
 
 

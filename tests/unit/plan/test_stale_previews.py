@@ -207,3 +207,14 @@ def test_the_branches_are_not_asked_for_while_the_image_keeps_its_previews_longe
     patient = Fleet(settings=settings, images={"web": an_image(retain={"previews": "30d"})})
     assert branches_matter([preview], fleet=Fleet(settings=settings, images={}), now=situation.now)
     assert not branches_matter([preview], fleet=patient, now=situation.now)
+
+
+@pytest.mark.parametrize("space", ["\u00a0", "\u2028", "\u3000"])
+def test_a_branch_with_another_space_in_its_name_is_one_branch(situation: Situation, space: str) -> None:
+    # Given the newest preview of a branch, and a later one of a branch whose name ends with that branch's
+    theirs = f"x{space}feature"
+    ours = left(situation, age=timedelta(days=9), number=1, phase="preliminary", branch="feature")
+    later = left(situation, age=timedelta(days=8), number=2, phase="preliminary", branch=theirs)
+
+    # Then each is its own branch's: neither takes the other's away
+    assert retired(situation, ours, later, live=frozenset({"main", "feature", theirs})) == []
