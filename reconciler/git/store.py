@@ -6,7 +6,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import IO, TypeVar
 
 from reconciler.git.batch import read_line
@@ -39,9 +39,12 @@ class Entry:
     oid: str
 
 
-def find(git: Git, revision: str) -> Object | None:
-    """The object that a revision names, read by git as on its command line; None where this clone has none such."""
-    return find_all(git, [revision])[0]
+def find(git: Git, revision: str, *, most: int | None = None) -> Object | None:
+    """The object that a revision names, read by git as on its command line; None where this clone has none such.
+
+    Nor is one there, for whoever asks, that has more than `most` bytes.
+    """
+    return _ask(git, [revision], partial(_read_object, most=most))[0]
 
 
 def find_all(git: Git, revisions: Iterable[str]) -> list[Object | None]:
@@ -103,12 +106,15 @@ def _canonical(mode: bytes) -> str:
             return SUBMODULE
 
 
-def _read_object(answered: IO[bytes]) -> Object | None:
-    """One answer with its content."""
+def _read_object(answered: IO[bytes], *, most: int | None = None) -> Object | None:
+    """One answer with its content; None where that has more than `most` bytes."""
     header = _read_header(answered)
     if header is None:
         return None
     oid, kind, size = header
+    if most is not None and size > most:
+        _pass_over(answered, size + 1)
+        return None
     content = answered.read(size + 1)
     if len(content) <= size:
         raise EOFError
@@ -120,13 +126,16 @@ def _read_id(answered: IO[bytes]) -> str | None:
     header = _read_header(answered)
     if header is None:
         return None
-    left = header[2] + 1
+    _pass_over(answered, header[2] + 1)
+    return header[0]
+
+
+def _pass_over(answered: IO[bytes], left: int) -> None:
     while left:
         piece = answered.read(min(left, _PIECE))
         if not piece:
             raise EOFError
         left -= len(piece)
-    return header[0]
 
 
 def _read_header(answered: IO[bytes]) -> tuple[str, str, int] | None:

