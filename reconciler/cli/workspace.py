@@ -22,7 +22,7 @@ from reconciler.git.history import find_commit
 from reconciler.git.repository import Repository
 from reconciler.git.target import Target
 from reconciler.model.declaration import AwsSettings, Settings
-from reconciler.model.errors import Contention, Locked, ReconcilerError, Transient, UserError
+from reconciler.model.errors import Contention, Locked, Place, ReconcilerError, Transient, UserError
 from reconciler.model.plan import PlanOptions
 from reconciler.model.printable import visible_lines
 from reconciler.model.tree import Tree, content_at
@@ -178,8 +178,17 @@ class Workspace:
             note(f"not committed, so not considered: {named} (`reconciler plan --worktree` plans them)")
 
     def run_folder(self) -> Path:
-        """Where logs and work folders go. It ignores itself, so that no one has to add it to .gitignore."""
+        """Where logs and work folders go. It ignores itself, so that no one has to add it to .gitignore.
+
+        Raises UserError where it can't be written, or a commit has a link in its place, which leads anywhere.
+        """
         folder = self.repository.root / RUN_FOLDER
+        if RUN_FOLDER in self.repository.tree().entries:
+            raise UserError(
+                f"{RUN_FOLDER} is committed, and is no folder: keys, logs and work folders of a run go there",
+                where=Place(RUN_FOLDER),
+                mend=f"`git rm {RUN_FOLDER}`",
+            )
         try:
             folder.mkdir(exist_ok=True)
             (folder / ".gitignore").write_text("*\n", encoding="utf-8")

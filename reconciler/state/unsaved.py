@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -83,6 +84,9 @@ def forget_unsaved(root: Path, image: str) -> None:
 
 def _write(record: Path, build: Build, *, sbom: bytes | None) -> None:
     beside = _sbom_beside(record)
+    for folder in (record.parent, beside.parent):
+        if folder.is_symlink():
+            raise OSError(errno.ELOOP, f"{folder.name} is a link")  # a commit may have brought it: it leads anywhere
     (beside if sbom is not None else record).parent.mkdir(parents=True, exist_ok=True)
     # It ignores itself: a record that waits here is no change to the repository.
     (record.parent / ".gitignore").write_text("*\n", encoding="utf-8")

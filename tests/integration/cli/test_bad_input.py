@@ -84,6 +84,16 @@ def test_a_clone_that_cannot_be_written_to_is_told_before_anything_is_begun(flee
     assert f"error: {fleet.root}/.reconciler can't be written: " in ended.stderr
 
 
+def test_what_a_run_writes_goes_nowhere_that_a_commit_chose(fleet: Fleet, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (fleet.root / ".reconciler").symlink_to(tmp_path / "elsewhere")
+    fleet.commit({})
+    ended = fleet.shell("", "reconcile")
+    assert ended.returncode == 1
+    assert "error: .reconciler: .reconciler is committed, and is no folder" in ended.stderr
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_doctor_does_not_take_invalid_images_for_such_as_are_not_booted(fleet: Fleet) -> None:
     fleet.commit({"desired/base/image.yaml": "regoins: []\n", "desired/web/image.yaml": "regoins: []\n"})
     assert check_ssh(Patient(fleet.root)).what == "not checked: no valid image is booted to be tested"

@@ -80,3 +80,16 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
         write_atomically(target, b"new")
 
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "old")]
+
+
+@pytest.mark.parametrize("link", ["reconciler-unsaved", "reconciler-unsaved/sbom"])
+def test_no_record_is_written_through_a_link(tmp_path: Path, link: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / link).parent.mkdir(exist_ok=True)
+    (tmp_path / link).symlink_to(tmp_path / "elsewhere")
+
+    with pytest.raises(Terminal, match=r"\(\S+ is a link\)") as told:
+        write_unsaved(tmp_path, "web", build=BUILD, inventory=INSIDE)
+
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+    assert "ami-0a in us-east-1" in str(told.value)
