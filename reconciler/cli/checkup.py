@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -163,7 +164,7 @@ def check_target(patient: Patient) -> Finding:
     if target.elsewhere is not None:
         return Finding(
             "branch", "note", f"state is recorded to {target.branch}; the checkout is on {target.elsewhere}",
-            (f"`git switch {target.branch}` before `reconciler reconcile`",),
+            (f"`git switch {shlex.quote(target.branch)}` before `reconciler reconcile`",),
         )  # fmt: skip
     if target.unpushed:
         return Finding(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -189,7 +190,7 @@ def refuse_elsewhere(target: Target) -> None:
         raise UserError(
             f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
             mend=(
-                f"`git switch {target.branch}`",
+                f"`git switch {shlex.quote(target.branch)}`",
                 "to build what this branch would change: `reconciler reconcile --preview`",
             ),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import random
+import shlex
 import threading
 import time
 from collections.abc import Sequence
@@ -100,7 +101,7 @@ class Workspace:
             if job.provider:
                 note(
                     f"whether this changes {STATE}/ is not known: the clone does not know the default branch of its "
-                    f"remote (`git remote set-head {remote} --auto` and a fetch mend that)"
+                    f"remote (`git remote set-head {shlex.quote(remote)} --auto` and a fetch mend that)"
                 )
             return ()
         with suppress(UserError):

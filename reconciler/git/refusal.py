@@ -101,7 +101,8 @@ def as_error(reply: Reply, *, remote: str, branch: str, proposed: bool = False) 
         case _:
             wording = _WORDINGS[reply.answer]
             names = {"remote": remote, "branch": branch, "why": reply.why}
-            mend = [*_said(reply, remote=remote), *(line.format(**names) for line in wording.mend)]
+            quoted = {name: shlex.quote(value) for name, value in names.items()}
+            mend = [*_said(reply, remote=remote), *(line.format(**quoted) for line in wording.mend)]
             return wording.kind(wording.what.format(**names), mend=mend)
 
 

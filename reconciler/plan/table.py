@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -116,7 +117,7 @@ def _next(plan: Plan, steps: words.Steps) -> str:
         return f"{steps.before}, then run {run}" if steps.before else f"Run {run}"
     if plan.options.refresh or plan.options.force or plan.options.prune:
         # A preview takes none of these.
-        return f"`git switch {steps.elsewhere}`, then run {run}"
+        return f"`git switch {shlex.quote(steps.elsewhere)}`, then run {run}"
     first = "Commit it, then run" if steps.before.startswith("Commit") else "Run"
     return f"{first} `reconciler reconcile --preview` to build what this branch would change."
 

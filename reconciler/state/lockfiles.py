@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import shlex
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -176,7 +177,9 @@ def _check_numbered(members: Mapping[str, object]) -> None:
 def _check_entry(image: str, entry: TreeEntry) -> None:
     if not _NAME.fullmatch(image):
         raise UserError(
-            f'"{image}" is no name for an image', where=Place(entry.path), mend=f"`git rm {entry.path}`, or rename it"
+            f'"{image}" is no name for an image',
+            where=Place(entry.path),
+            mend=f"`git rm {shlex.quote(entry.path)}`, or rename it",
         )
     if entry.mode not in REGULAR_MODES:
-        raise UserError("not a regular file", where=Place(entry.path), mend=f"`git rm {entry.path}`")
+        raise UserError("not a regular file", where=Place(entry.path), mend=f"`git rm {shlex.quote(entry.path)}`")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Sequence
 
 from reconciler.desired.settings import SETTINGS_FILE, read_settings
@@ -99,7 +100,8 @@ def _settings_at(repository: Repository, commit: str) -> GitSettings:
 
 
 def _refused(path: str, base: str, *, is_new: bool) -> UserError:
-    back = f"`git rm {path}`" if is_new else f"`git checkout {base[:7]} -- {path}`"
+    quoted = shlex.quote(path)
+    back = f"`git rm {quoted}`" if is_new else f"`git checkout {base[:7]} -- {quoted}`"
     return UserError(
         "a branch changes state/, which has one writer: the reconciler on the branch that it records to",
         where=Place(path),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -68,6 +69,12 @@ def test_whatever_it_brings_into_state_is_refused(pair: World, run: Run, path: s
     code, said = run(root, "validate", "--json")
     assert code == 1
     assert path in said
+
+
+def test_what_takes_it_back_can_be_pasted_whatever_the_file_is_called(pair: World, run: Run) -> None:
+    path = "state/$(touch x)`id`;.json"
+    code, said = run(on_branch(pair, {path: "{}\n"}).root, "validate")
+    assert (code, f"`git rm {shlex.quote(path)}`" in said) == (1, True), said
 
 
 def test_what_it_takes_away_is_refused(pair: World, run: Run) -> None:
