@@ -18,6 +18,9 @@ _HOSTS = """127.0.0.1 localhost
 # Where Debian's own images say so, and at a place where cloud-init reads it last but for a person's own.
 _CLOUD_CONFIG = "/etc/cloud/cloud.cfg.d/01_debian_cloud.cfg"
 
+# Descriptions of packages in other languages are half of what `apt-get update` unpacks, and nobody here reads them.
+_NO_TRANSLATIONS = 'Acquire::Languages "none";\n'
+
 # There is no init to start services, and if there were, their ports would be the host's.
 _POLICY = "#!/bin/sh\n# Denies every start of a service: packages install, daemons stay down.\nexit 101\n"
 
@@ -28,8 +31,7 @@ def lay(layer: Path, *, user: str) -> None:
     _write(layer, "/etc/hosts", _HOSTS)
     # An instance uses the network of this machine, and so its name servers and the way to its archives.
     _write(layer, "/etc/resolv.conf", _text("/etc/resolv.conf"))
-    if proxies := apt_proxies():
-        _write(layer, "/etc/apt/apt.conf.d/90sandbox", proxies)
+    _write(layer, "/etc/apt/apt.conf.d/90sandbox", f"{_NO_TRANSLATIONS}{apt_proxies()}")
     _write(layer, "/usr/sbin/policy-rc.d", _POLICY, mode=0o755)
     _write(layer, _CLOUD_CONFIG, f"system_info:\n  default_user:\n    name: {user}\n")
 
