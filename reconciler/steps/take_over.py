@@ -21,6 +21,7 @@ from reconciler.plan.adoption import NEVER_AGAIN
 from reconciler.plan.key import short
 from reconciler.plan.tags import always_written, of_recorded
 from reconciler.plan.transitions import first_phase
+from reconciler.plan.verdicts import NO_VERDICT
 from reconciler.steps.artifacts import is_own, tag_complete, tag_recorded
 from reconciler.steps.record import Contents, record_build
 from reconciler.steps.result import Result
@@ -57,6 +58,8 @@ def take_over(run: Run, image: Image, decision: Decision, named: Sequence[Named]
     """
     found = _found(run, image, named)
     recorded = _recorded(decision, found)
+    if recorded is not None:
+        _refuse_doubted(run, image)
     if recorded is not None and not (test and _to_be_tested(recorded)):
         _tag(run, image, recorded, lock=None if run.proposes else decision.lock)
         return Result(image.name, "unchanged", decision.lock, build=recorded)
@@ -75,6 +78,7 @@ def take_over(run: Run, image: Image, decision: Decision, named: Sequence[Named]
             return Result(
                 image.name, "failed", decision.lock, build=recorded, why=failed.what, error=failed, tested=failed.result
             )  # fmt: skip
+    _take_votes_off(run, found if recorded is None else ())
     recording = record_build(
         run, image, examined.build, decision=decision, verb="adopt", contents=Contents(examined.inventory)
     )
@@ -163,6 +167,23 @@ def _wanted(image: Image, decision: Decision) -> Wanted:
             mend=f"`reconciler reconcile {image.name}` takes it",
         )
     return decision.wanted
+
+
+def _refuse_doubted(run: Run, image: Image) -> None:
+    """Raise UserError where nothing but its lockfile says that what is recorded is the image's."""
+    doubts = run.known.doubts.get(image.name, ())
+    if doubts:
+        raise UserError(f"{image.name} is recorded, and that may be wrong: {doubts[0]}", mend=doubts[1:])
+
+
+def _take_votes_off(run: Run, found: Sequence[Seen]) -> None:
+    """Who voted before it was recorded judged something else. Once it is, what is on it counts.
+
+    So this comes first, and where it fails nothing is recorded.
+    """
+    for seen in found:
+        if seen.own("verdict") not in (None, *NO_VERDICT.values()):
+            run.registry.tag(seen, NO_VERDICT)
 
 
 def _refuse_foreign(run: Run, seen: Seen) -> None:

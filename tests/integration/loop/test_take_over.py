@@ -14,6 +14,7 @@ from reconciler.model.observation import Seen
 from reconciler.steps.result import Result
 from tests.integration.loop.effects import Effects, Killed, dying_at, failing, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.test_edited_state import assert_untouched, edit, foreign, names
 from tests.integration.loop.world import (
     AP,
     EU,
@@ -378,3 +379,32 @@ def test_a_lockfile_that_was_lost_comes_back_with_what_is_not_known(world: World
     assert again.id == build.id
     assert again.adopted is not None
     assert again.provenance is None
+
+
+def test_a_vote_that_can_not_be_taken_off_keeps_it_from_being_recorded(world: World) -> None:
+    # Given an artifact on which somebody voted before anybody here knew it
+    world.commit({"desired/base/image.yaml": f"{ON_DEBIAN}validation: {{required: true}}\n"})
+    us, eu = by_hand(world, US, EU, tags={"reconciler:verdict": "passed"})
+    head = world.head()
+
+    # When it is adopted while nothing can be tagged in a region
+    throttled = failing(f"tag {US}", Transient("throttled"))
+    with pytest.raises(Transient):
+        surround(world.controller(), throttled).adopt("base", us.id, eu.id)
+
+    # Then it is no candidate, for which that vote would count
+    assert world.head() == head
+    assert "base" not in world.recorded()
+
+
+def test_to_ask_again_tags_nothing_that_only_the_lockfile_calls_ours(world: World) -> None:
+    us, eu = by_hand(world, US, EU)
+    world.controller().adopt("base", us.id, eu.id)
+    theirs = foreign(world)
+    edit(world, "base", names(theirs))
+    world.clock.advance(hours=1)
+
+    with pytest.raises(UserError, match=f"names {theirs.id}"):
+        world.controller().adopt("base", eu.id)
+
+    assert_untouched(world, theirs)
