@@ -24,7 +24,7 @@ from reconciler.plan.renewal import due, refreshes
 from reconciler.plan.situation import Situation
 from reconciler.plan.stale_previews import with_old_previews
 from reconciler.plan.transitions import promotes, with_verdict
-from reconciler.plan.verdicts import awaiting, news_of, with_verdicts
+from reconciler.plan.verdicts import awaiting, news_of, with_held_back, with_verdicts
 from reconciler.plan.words import counted
 
 _NONE: tuple[Action, ...] = ("none",)
@@ -36,7 +36,10 @@ def decide(situation: Situation) -> Decision:
     if elsewhere:
         decision = _decision(situation, None, _Outcome(unknown=elsewhere))
         return replace(decision, own=decision.planned)
-    return _suspended(situation, with_old_previews(situation, with_restated(situation, _settled(situation))))
+    return _suspended(
+        situation,
+        with_old_previews(situation, with_restated(situation, with_held_back(situation, _settled(situation)))),
+    )
 
 
 def _settled(situation: Situation) -> Decision:

@@ -5,7 +5,7 @@ The tags are the interface: whoever may tag AMIs may vote, with this program or 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -71,13 +71,36 @@ def _one_line(text: str | None) -> str:
 
 
 def news_of(situation: Situation) -> tuple[News, ...]:
-    """Every verdict that the registry shows and state/ does not have. A preview leaves them to the default branch."""
-    if situation.options.preview:
-        return ()
-    found = ((build, verdict_on(build, situation.seen)) for build in situation.lock.builds)
-    return tuple(
-        (build.id, verdict) for build, verdict in found if verdict is not None and overrules(build.verdict, verdict)
+    """Every verdict that counts now and state/ does not have. A preview leaves them to the default branch."""
+    return tuple((build.id, verdict) for build, verdict in _votes(situation) if not _hidden(situation, build, verdict))
+
+
+def with_held_back(situation: Situation, decision: Decision) -> Decision:
+    """The decision, with what is to be known of a pass that does not count yet."""
+    held = [(build, _hidden(situation, build, verdict)) for build, verdict in _votes(situation)]
+    notes = tuple(
+        f"{build.id} passed validation, which counts once {', '.join(regions)} can be read: it may have failed there"
+        for build, regions in held
+        if regions
     )
+    planned = decision.planned
+    return (
+        replace(decision, planned=planned.model_copy(update={"notes": (*planned.notes, *notes)})) if notes else decision
+    )
+
+
+def _votes(situation: Situation) -> Iterator[tuple[Build, Verdict]]:
+    """Every build of which the registry shows a verdict that is news."""
+    for build in situation.lock.builds if not situation.options.preview else ():
+        verdict = verdict_on(build, situation.seen)
+        if verdict is not None and overrules(build.verdict, verdict):
+            yield build, verdict
+
+
+def _hidden(situation: Situation, build: Build, verdict: Verdict) -> tuple[str, ...]:
+    """Where a failure may stand beside a pass, as nothing can be read there now."""
+    places = {artifact.location for artifact in build.artifacts} if verdict.status == "passed" else set()
+    return tuple(sorted(places & situation.unreadable.keys()))
 
 
 def with_verdicts(decision: Decision, news: Sequence[News], *, settled: Lockfile) -> Decision:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from reconciler.model.lockfile import Verdict
+from reconciler.plan.verdicts import verdict_tags
 from tests.integration.loop.effects import in_the_middle, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.world import ON_DEBIAN, World, image_files, statuses
+from tests.integration.loop.world import EU, ON_DEBIAN, US, World, image_files, statuses
 
 VALIDATED = f"{ON_DEBIAN}validation: {{required: true}}\n"
 
@@ -154,3 +156,30 @@ def test_to_mend_a_tag_takes_no_vote_off(pair: World) -> None:
     mended = [one for one in pair.artifacts("base") if one.own("build") == newest]
     assert {one.own("commit") for one in mended} == {pair.lock("base").builds[0].commit}
     assert {(one.own("verdict"), one.own("verdict-by")) for one in mended} == {("passed", "validation")}
+
+
+def test_a_pass_does_not_count_while_a_region_that_may_say_failed_can_not_be_read(pair: World) -> None:
+    # Given a candidate that passed in one region and failed in another, which is declared no more
+    pair.commit({"desired/base/image.yaml": VALIDATED, "desired/base/setup.sh": "echo more\n"})
+    pair.controller().reconcile()
+    stable, candidate = pair.lock("base").channels.stable, pair.lock("base").builds[0]
+    for one in candidate.artifacts:
+        status = Verdict(status="failed" if one.location == EU else "passed", by="validation", evidence="none")
+        pair.registry.tag(one, verdict_tags(status))
+    pair.commit({"desired/base/image.yaml": f"{VALIDATED}regions: [{US}]\n"})
+    pair.clock.advance(hours=1)
+
+    # When that is throttled, then nothing moves, and the plan says why
+    pair.registry.unreadable[EU] = "throttled"
+    planned = pair.controller().plan()["base"]
+    pair.controller().reconcile()
+    assert pair.lock("base").channels.stable == stable
+    assert planned.notes == (
+        f"{candidate.id} passed validation, which counts once {EU} can be read: it may have failed there",
+    )
+
+    # And once it is read, the failure is what counts
+    del pair.registry.unreadable[EU]
+    pair.controller().reconcile()
+    assert pair.lock("base").builds[0].phase == "rejected"
+    assert pair.lock("base").channels.stable == stable
