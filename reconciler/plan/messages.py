@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
-from reconciler.model.printable import inert, inert_address, inert_json
+from reconciler.model.printable import inert, inert_address, inert_json, visible
 from reconciler.plan.difference.words import commit_lines
 from reconciler.plan.smoke_words import lines as smoke_lines
 from reconciler.plan.smoke_words import outcome, texts
@@ -93,20 +93,20 @@ def build_tag(image: str, build: Build, difference: Difference | None = None) ->
     lines += [f"artifact: {one.kind} {one.location} {one.id}" for one in build.artifacts]
     inside = _inside(build, difference)
     lines += ["", *inside] if inside else []
-    return "\n".join([*lines, "", _build_record(build), ""])
+    return _tag(lines, _build_record(build))
 
 
 def verified_tag(image: str, kept: str, build: Build) -> str:
     """The tag's message of a build that a refresh made in vain: it came out as `kept`, and is retired."""
     lines = [f"{image} {build.id}: unchanged", "", "status: unchanged", f"built: {build.id[:16]}", f"kept: {kept}"]
-    return "\n".join([*lines, "", _build_record(build), ""])
+    return _tag(lines, _build_record(build))
 
 
 def failure_tag(image: str, failure: Failure) -> str:
     """The tag's message of a build that failed."""
     lines = [f"{image} {failure.build}: failed", "", "status: failed", f"built: {failure.build[:16]}"]
     lines.append(inert(failure.what))
-    return "\n".join([*lines, "", _record(failure.model_dump(mode="json", exclude_defaults=True)), ""])
+    return _tag(lines, _record(failure.model_dump(mode="json", exclude_defaults=True)))
 
 
 def verdict_tag_name(image: str, build_id: str, *, overruled: Verdict | None = None) -> str:
@@ -118,7 +118,7 @@ def verdict_tag(image: str, build_id: str, verdict: Verdict) -> str:
     """The tag's message: the verdict for people, then as JSON."""
     said = [f"by: {inert(verdict.by)}", f"evidence: {inert_address(verdict.evidence)}"]
     lines = [f"{image} {build_id}: {verdict.status}", "", *said]
-    return "\n".join([*lines, "", _record(verdict.model_dump(mode="json")), ""])
+    return _tag(lines, _record(verdict.model_dump(mode="json")))
 
 
 def verdict_commit(image: str, build_id: str, verdict: Verdict) -> str:
@@ -199,4 +199,13 @@ def _record(value: object) -> str:
 
 
 def _message(subject: str, body: Iterable[str], trailers: Iterable[str]) -> str:
-    return "\n".join([subject, "", *body, "", *trailers, ""])
+    return "\n".join([subject, "", *_as_lines(body), "", *trailers, ""])
+
+
+def _tag(lines: Iterable[str], record: str) -> str:
+    return "\n".join([*_as_lines(lines), "", record, ""])
+
+
+def _as_lines(lines: Iterable[str]) -> Iterable[str]:
+    """Each as one line: what others wrote in it could else go on as a trailer, as a record, or backwards."""
+    return map(visible, lines)

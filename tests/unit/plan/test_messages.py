@@ -264,6 +264,29 @@ def test_nothing_that_others_write_is_a_reference_a_mention_or_an_address(built:
     assert Failure.model_validate_json(record_in(failure_tag("web", failure)) or "") == failure
 
 
+def test_what_others_write_is_no_line_of_its_own_and_steers_nothing(built: Make) -> None:
+    # Given a value that somebody wrote into a tag of an artifact: lines, escapes, what is not seen, what turns a line
+    text = "x\n\nReconciler-Key: sha256:evil\r\n{\n}\u2028\u202egnp\u200b\x1b[31m"
+    reason = Reason(code="preview-merged", was=f"branch {text}", now=text)
+    build = a_build(built, reason)
+    failure = next_failure(None, build=build.id, key=build.key, what=text, now=built().now)
+    verdict = Verdict(status="passed", by=text, evidence=text)
+
+    # When it comes into any message
+    messages = [
+        build_commit("web", build), change_commit("web", "tag", [reason]), build_tag("web", build),
+        failure_commit("web", failure, [reason]), failure_tag("web", failure), verdict_tag("web", build.id, verdict),
+        verdict_commit("web", build.id, verdict),
+        undelivered_commit("web", [Undelivered(build=build.id, event="candidate", to=text, why=text)]),
+    ]  # fmt: skip
+
+    # Then it is within one line, and shows
+    for message in messages:
+        shown = message.replace(record_in(message) or "", "").split("\n")
+        assert [line for line in shown if not line.isprintable()] == []
+        assert not any(line.startswith(("Reconciler-Key: sha256:evil", "{")) for line in shown)
+
+
 def test_the_evidence_of_a_verdict_is_an_address_to_follow() -> None:
     verdict = Verdict(status="passed", by="ci@x.example", evidence="https://ci.example/jobs/12")
 
