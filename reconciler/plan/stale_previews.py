@@ -15,6 +15,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, PlannedImage, Retirement
 from reconciler.model.source import Pin
 from reconciler.model.values import parse_instant
+from reconciler.plan.adoption import may_be_of_its_build
 from reconciler.plan.key import wanted as want
 from reconciler.plan.situation import Situation
 from reconciler.plan.tags import branch_value, branches_in
@@ -137,13 +138,14 @@ def _useless(seen: Iterable[Seen], *, live: frozenset[str] | None, now: datetime
     previews = [one for one in seen if _is_nobodys(one) and one.began is not None]
     there = {branch_value(branch) for branch in live}
     newest: dict[str, str] = {}
-    for one in previews:
+    for one in filter(may_be_of_its_build, previews):  # a build of 2099 replaces nothing
         for branch in _branches(one):
             newest[branch] = max(newest.get(branch, ""), one.own("build") or "")
     for one in previews:
         old = one.began is not None and now - one.began > limit
         # One preview may be of several branches: as long as it is the newest of one that lives, it is needed.
-        needed = any(branch in there and (one.own("build") or "") >= newest[branch] for branch in _branches(one))
+        made = one.own("build") or ""
+        needed = any(branch in there and made >= newest.get(branch, "") for branch in _branches(one))
         if old and not needed:
             yield one
 

@@ -71,6 +71,15 @@ def test_it_is_kept_for_as_long_as_previews_are(situation: Situation, an_image: 
     assert retired(brief, one) == [one]
 
 
+def test_a_build_that_is_younger_than_its_artifact_replaces_no_preview(situation: Situation) -> None:
+    one = left(situation, phase="preliminary", branch="main")
+    later = left(situation, age=timedelta(days=7, hours=12), number=2, phase="preliminary", branch="main")
+    forged = replace(later, tags={**later.tags, "reconciler:build": "20990101T000000Z-0000002"})
+
+    assert retired(situation, one, later) == [one]
+    assert retired(situation, one, forged) == []
+
+
 def test_it_stays_as_long_as_the_remote_does_not_tell_its_branches(situation: Situation) -> None:
     one = left(situation, phase="rejected", smoke="failed")
     assert retired(situation, one, live=None) == []
