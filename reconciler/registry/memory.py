@@ -61,7 +61,7 @@ class MemoryRegistry:
     of_others: set[str] = field(default_factory=set)
     """Artifacts that are another account's, and that this one sees."""
     in_use: set[str] = field(default_factory=set)
-    """Snapshots that something else uses."""
+    """Snapshots that something else uses, or that carry no tags of ours."""
     traits: defaultdict[tuple[str, str], Traits] = field(default_factory=lambda: defaultdict(Traits))
     """By location and id. What a template put on an AMI a test puts here."""
     calls: Counter[str] = field(default_factory=Counter)

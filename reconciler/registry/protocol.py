@@ -92,8 +92,8 @@ class Registry(Protocol):
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
         """Delete an artifact and its snapshots. Idempotent: what is gone already is no error.
 
-        Returns the snapshots that stay because something else uses them. Raises Terminal, and deletes nothing,
-        when the artifact carries another fleet's or another image's tags, or none.
+        Returns the snapshots that stay: something else uses them, or they don't carry its tags. Raises Terminal, and
+        deletes nothing, when the artifact carries another fleet's or another image's tags, or none.
         """
 
     def resolve(self, request: SourceRequest, *, region: str, architecture: str | None = None) -> Pin:

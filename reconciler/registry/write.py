@@ -56,20 +56,23 @@ def _is_not_found(error: BaseException) -> bool:
 def retire(clients: Clients, artifact: Located, *, fleet: str, image: str) -> tuple[str, ...]:
     """Deregister an image and delete its snapshots. See `Registry.retire`.
 
-    A run that was killed between the two left snapshots without an image. They are known from the record then, and
-    taken only if they carry the tags themselves.
+    A snapshot goes only if it carries the tags itself: whoever registers an image names any snapshot of the account. A
+    run that was killed between the two left snapshots without an image. They are known from the record then.
     """
     with translated(f"retiring {artifact.id} in {artifact.location}"):
         ec2 = clients.ec2(artifact.location)
         described = describe(ec2, artifact.id)
         if described is None:
+            behind: tuple[str, ...] = ()
             doomed = _tagged_snapshots(ec2, artifact.snapshots, fleet=fleet, image=image)
         else:
             found = seen(described, artifact.location)
             _refuse_foreign(found.tags, what=f"{artifact.id} in {artifact.location}", fleet=fleet, image=image)
+            behind = found.snapshots
+            doomed = _tagged_snapshots(ec2, behind, fleet=fleet, image=image)
             _deregister(ec2, artifact.id)
-            doomed = found.snapshots
-        return tuple(snapshot for snapshot in doomed if not _delete_snapshot(ec2, snapshot))
+        in_use = [snapshot for snapshot in doomed if not _delete_snapshot(ec2, snapshot)]
+        return (*(snapshot for snapshot in behind if snapshot not in doomed), *in_use)
 
 
 def _refuse_foreign(tags: Mapping[str, str], *, what: str, fleet: str, image: str) -> None:

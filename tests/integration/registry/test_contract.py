@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -95,10 +96,11 @@ class Ec2Bench:
     def seed(self, location: str, name: str, tags: Mapping[str, str]) -> Seen:
         ec2 = boto3.client("ec2", region_name=location)
         made = ec2.register_image(Name=name)["ImageId"]
-        ec2.create_tags(Resources=[made], Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
         found = self.registry.find(location, made)
         assert found is not None
-        return found
+        resources = [made, *found.snapshots]
+        ec2.create_tags(Resources=resources, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
+        return replace(found, tags=dict(tags))
 
     def publish(self, upstream: Upstream) -> None:
         made = boto3.client("ec2", region_name=upstream.region).register_image(Name=upstream.name)["ImageId"]

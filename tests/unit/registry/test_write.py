@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from botocore.stub import Stubber
 
-from reconciler.model.errors import Terminal
+from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Artifact
 from reconciler.registry.clock import Clock
 from reconciler.registry.session import Clients
@@ -24,6 +24,9 @@ DESCRIBED: dict[str, Any] = {
         }
     ]
 }
+
+
+TAGGED: dict[str, Any] = {"Snapshots": [{"SnapshotId": "snap-1", "Tags": TAGS}, {"SnapshotId": "snap-2", "Tags": TAGS}]}
 
 
 def _retire(clients: Clients) -> tuple[str, ...]:
@@ -75,6 +78,7 @@ def test_no_tags_are_no_call(clients: Clients, ec2: Stubber) -> None:
 
 def test_an_image_is_deregistered_before_its_snapshots_are_deleted(clients: Clients, ec2: Stubber) -> None:
     ec2.add_response("describe_images", DESCRIBED)
+    ec2.add_response("describe_snapshots", TAGGED)
     ec2.add_response("deregister_image", {}, {"ImageId": AMI})
     ec2.add_response("delete_snapshot", {}, {"SnapshotId": "snap-1"})
     ec2.add_response("delete_snapshot", {}, {"SnapshotId": "snap-2"})
@@ -84,6 +88,7 @@ def test_an_image_is_deregistered_before_its_snapshots_are_deleted(clients: Clie
 
 def test_a_snapshot_in_use_stays_and_is_told(clients: Clients, ec2: Stubber) -> None:
     ec2.add_response("describe_images", DESCRIBED)
+    ec2.add_response("describe_snapshots", TAGGED)
     ec2.add_response("deregister_image", {})
     ec2.add_client_error("delete_snapshot", "InvalidSnapshot.InUse")
     ec2.add_client_error("delete_snapshot", "InvalidSnapshot.NotFound")
@@ -91,8 +96,32 @@ def test_a_snapshot_in_use_stays_and_is_told(clients: Clients, ec2: Stubber) -> 
     assert _retire(clients) == ("snap-1",)
 
 
+@pytest.mark.parametrize("tags", [[], TAGS[:1], [{**TAGS[0], "Value": "acme/other"}, TAGS[1]]])
+def test_a_snapshot_that_an_image_only_names_is_not_deleted_with_it(
+    clients: Clients, ec2: Stubber, tags: list[Any]
+) -> None:
+    # Given an image with our tags that somebody registered, one disk of which is made of another team's snapshot
+    ec2.add_response("describe_images", DESCRIBED)
+    ec2.add_response(
+        "describe_snapshots", {"Snapshots": [TAGGED["Snapshots"][0], {"SnapshotId": "snap-2", "Tags": tags}]}
+    )
+    ec2.add_response("deregister_image", {})
+    ec2.add_response("delete_snapshot", {}, {"SnapshotId": "snap-1"})
+
+    assert _retire(clients) == ("snap-2",)
+
+
+def test_nothing_is_deregistered_while_it_is_not_known_whose_its_snapshots_are(clients: Clients, ec2: Stubber) -> None:
+    ec2.add_response("describe_images", DESCRIBED)
+    ec2.add_client_error("describe_snapshots", "RequestLimitExceeded")
+
+    with pytest.raises(Transient):
+        _retire(clients)
+
+
 def test_another_run_that_deregistered_it_first_is_no_error(clients: Clients, ec2: Stubber) -> None:
     ec2.add_response("describe_images", DESCRIBED)
+    ec2.add_response("describe_snapshots", TAGGED)
     ec2.add_client_error("deregister_image", "InvalidAMIID.Unavailable")
     ec2.add_response("delete_snapshot", {})
     ec2.add_response("delete_snapshot", {})
@@ -114,6 +143,7 @@ def test_snapshots_that_a_killed_run_left_are_deleted_if_they_carry_our_tags(cli
 
 def test_protection_against_deregistration_is_respected(clients: Clients, ec2: Stubber) -> None:
     ec2.add_response("describe_images", DESCRIBED)
+    ec2.add_response("describe_snapshots", TAGGED)
     ec2.add_client_error("deregister_image", "OperationNotPermitted", "The AMI has deregistration protection enabled.")
 
     with pytest.raises(Terminal, match="deregistration protection enabled"):
