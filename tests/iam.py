@@ -121,6 +121,9 @@ def others_things() -> Iterator[Question]:
     for role, (kind, action) in product(builders, MADE_WITH_IT):
         need = Need(f"ec2:{action}", arn(kind, "*"), MADE_THEIRS)
         yield Question(f"{action} makes others' {kind}", role, need)
+        for has in (THEIRS, {}, OURS):
+            need = Need("ec2:RunInstances", arn("snapshot"), has)
+            yield Question("boots with a disk made of a snapshot", role, need)
     taken = tagging("image", {"reconciler:fleet": FLEET}, {})
     yield Question("claims an image of nobody", "reconcile", taken)
     yield Question("gives one away", "reconcile", tagging("image", {"reconciler:fleet": OTHERS}, OURS))

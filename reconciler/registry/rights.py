@@ -132,7 +132,8 @@ def _builds(at: Account) -> list[Policy]:
         # With the instance, and gone with it: only RunInstances makes them here.
         _statement("WithDisksAndInterfaces", ["RunInstances"], made, at_most),
         _statement("WithKeysAndGroupsOfThisFleet", ["RunInstances"], [key, group], of_ours),
-        _statement("BootAnyImage", ["RunInstances"], [_arn(at, "image"), _arn(at, "snapshot")]),
+        # No snapshot: EC2 asks for one only where a call names it, and then it is read.
+        _statement("BootAnyImage", ["RunInstances"], [_arn(at, "image")]),
         _statement("BootInNamedSubnets", ["RunInstances"], subnets),
         _statement("OpenAndRemoveGroupsOfThisFleet", ["AuthorizeSecurityGroupIngress", "DeleteSecurityGroup"],
                    [group], of_ours),

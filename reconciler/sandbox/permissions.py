@@ -39,6 +39,7 @@ _SUBJECTS = {
         "image": "ImageId",
         "key-pair": "KeyName",
         "security-group": r"(NetworkInterface\.\d+\.)?SecurityGroupId",
+        "snapshot": r"BlockDeviceMapping\.\d+\.Ebs\.SnapshotId",
         "subnet": r"(NetworkInterface\.\d+\.)?SubnetId",
     },
     "StopInstances": {"instance": "InstanceId"},

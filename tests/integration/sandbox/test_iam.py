@@ -290,6 +290,7 @@ def test_who_builds_neither_judges_nor_touches_what_others_have(
 
     copied = {"SourceImageId": debian, "SourceRegion": REGION, "Name": "web-20990101T000000Z-0000000"}
     boot = {**one, "TagSpecifications": named(FLEET, "instance")}
+    disk = [{"DeviceName": "/dev/sdf", "Ebs": {"SnapshotId": "snap-0123456789abcdef0"}}]
     attacks: list[tuple[str, dict[str, Any]]] = [
         ("create_tags", tagged("verdict", "passed")),
         ("create_tags", tagged("verdict-by", "me")),
@@ -298,6 +299,7 @@ def test_who_builds_neither_judges_nor_touches_what_others_have(
         ("run_instances", one),
         ("run_instances", {**boot, "KeyName": key}),
         ("run_instances", {**boot, "SecurityGroupIds": [group]}),
+        ("run_instances", {**boot, "BlockDeviceMappings": disk}),
         ("create_image", {"InstanceId": instance, "Name": "their-disk"}),
         ("stop_instances", {"InstanceIds": [instance]}),
         ("terminate_instances", {"InstanceIds": [instance]}),
