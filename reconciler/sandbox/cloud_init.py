@@ -16,7 +16,8 @@ from reconciler.sandbox.machine import HOST_ENVIRONMENT, Machine
 
 _STAGES = ("init-local", "init", "modules-config", "modules-final")
 _SOURCE = "DataSourceEc2Local"
-_MOST_CONFIG = 1024 * 1024
+_MOST_CONFIG = 256 * 1024
+_PATIENCE_SECONDS = 60
 
 # Inside the instance, as a path of its own may come to lead anywhere. Arguments: the instance's id, and what goes into
 # status.json and result.json. An image without cloud-init has none of it.
@@ -33,7 +34,9 @@ printf '%s\\n' "$3" | tee /run/cloud-init/result.json >/var/lib/cloud/data/resul
 : >/run/cloud-init/enabled
 date -R >"$place/boot-finished"
 """
-_CONFIGURATION = 'cat /etc/cloud/cloud.cfg; for file in /etc/cloud/cloud.cfg.d/*.cfg; do echo ---; cat "$file"; done'
+_CONFIGURATION = """
+{ cat /etc/cloud/cloud.cfg; for file in /etc/cloud/cloud.cfg.d/*.cfg; do echo ---; cat "$file"; done; } | head -c "$1"
+"""
 
 
 def record_boot(machine: Machine, instance_id: str) -> None:
@@ -49,14 +52,15 @@ def record_boot(machine: Machine, instance_id: str) -> None:
 
 def default_user(machine: Machine) -> str | None:
     """The user that the image's cloud-init makes at boot; None where there is no cloud-init, or it makes none."""
-    told = _inside(machine, _CONFIGURATION).stdout[:_MOST_CONFIG].decode(errors="replace")
+    told = _inside(machine, _CONFIGURATION, str(_MOST_CONFIG)).stdout.decode(errors="replace")
     name: str | None = None
     try:
         documents = [document for document in yaml.safe_load_all(told) if isinstance(document, dict)]
-    except yaml.YAMLError:
+    except (yaml.YAMLError, RecursionError):
         return None
     for document in documents:
-        user = (document.get("system_info") or {}).get("default_user")
+        info = document.get("system_info")
+        user = info.get("default_user") if isinstance(info, dict) else None
         if isinstance(user, dict) and isinstance(user.get("name"), str):
             name = user["name"]
     return name
@@ -66,6 +70,11 @@ def _inside(machine: Machine, script: str, *arguments: str) -> subprocess.Comple
     command = machine.command(
         ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-ec", script, "sh", *arguments]
     )
-    return subprocess.run(
-        command, cwd="/", env=HOST_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False
-    )
+    try:
+        return subprocess.run(
+            command, cwd="/", env=HOST_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+            timeout=_PATIENCE_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:  # an image may have a file there that nobody ever writes
+        told = f"that took more than {_PATIENCE_SECONDS} seconds".encode()
+        return subprocess.CompletedProcess(command, 124, b"", told)

@@ -18,6 +18,19 @@ _USER_PATH = "/usr/local/bin:/usr/bin:/bin:/usr/local/games:/usr/games"
 
 # cloud-init's `disable_root_opts`, shortened: root's file has the key too, and only tells whom to log in as.
 _TELLS_WHOM = """no-port-forwarding,command="echo 'Please login as the user \\"{name}\\".';exit 142" """
+_PATIENCE_SECONDS = 60
+# Arguments: a user and its home, which one that a package made has not yet.
+_MAKE_READY = """
+if [ ! -e "$2" ]; then
+  mkdir -p -- "$2"
+  chown "$1:" -- "$2"
+fi
+[ "$1" != root ] && [ -d /etc/sudoers.d ] || exit 0
+umask 0227
+grant=/etc/sudoers.d/90-cloud-init-users
+line="$1 ALL=(ALL) NOPASSWD:ALL"
+grep --quiet --line-regexp --fixed-strings --regexp="$line" "$grant" 2>/dev/null || printf '%s\\n' "$line" >>"$grant"
+"""
 # Arguments: a user, its home and a line, for each file.
 _AUTHORIZE = """
 umask 077
@@ -66,7 +79,7 @@ class Logins:
 
     def find(self, name: str) -> Login | None:
         """Return the user, or None when the instance has none of that name."""
-        for line in (self._machine.root / "etc/passwd").read_text(errors="replace").splitlines():
+        for line in self._machine.read("/etc/passwd").splitlines():
             fields = line.split(":")
             if fields[0] == name and len(fields) == 7:
                 uid, gid = int(fields[2]), int(fields[3])
@@ -88,32 +101,31 @@ class Logins:
         return login
 
     def _make_ready(self, login: Login) -> None:
-        # A user that a package made has no home yet.
-        if not (self._machine.root / login.home.lstrip("/")).exists():
-            self._run("mkdir", "--parents", "--", login.home)
-            self._run("chown", f"{login.name}:", "--", login.home)
-        sudoers = self._machine.root / "etc/sudoers.d"
-        if login.name != "root" and sudoers.is_dir():
-            grant = sudoers / "90-cloud-init-users"
-            line = f"{login.name} ALL=(ALL) NOPASSWD:ALL\n"
-            granted = grant.read_text() if grant.exists() else ""
-            if line not in granted:
-                grant.write_text(granted + line)
-                grant.chmod(0o440)
-        if self.public_key is not None:
-            self._authorize(login, self.public_key.decode())
-
-    def _authorize(self, login: Login, key: str) -> None:
+        self._tell_if_it_fails(f"{login.name} is not made ready", _MAKE_READY, login.name, login.home)
+        if self.public_key is None:
+            return
+        key = self.public_key.decode()
         files = [login.name, login.home, key]
         if login.name != "root":
             files += ["root", "/root", _TELLS_WHOM.format(name=login.name) + key]
-        # Inside, as a path of the instance's may come to lead anywhere.
-        done = self._run("/bin/sh", "-ec", _AUTHORIZE, "sh", *files, check=False)
+        self._tell_if_it_fails(f"{login.name} has no authorized_keys", _AUTHORIZE, *files)
+
+    def _tell_if_it_fails(self, what: str, script: str, *arguments: str) -> None:
+        """Run a script inside, as a path of the instance's may come to lead anywhere, and what it reads may never end.
+
+        An image may have no place for what it writes. The login works by the key pair all the same.
+        """
+        try:
+            done = self._run("/bin/sh", "-ec", script, "sh", *arguments, check=False)
+        except subprocess.TimeoutExpired:
+            self._machine.say(f"sandbox: {what}: that took more than {_PATIENCE_SECONDS} seconds")
+            return
         if done.returncode != 0:
-            # An image may have no place for it. The login works by the key pair all the same.
-            reason = done.stderr.decode(errors="replace").strip()
-            self._machine.say(f"sandbox: {login.name} has no authorized_keys: {reason}")
+            self._machine.say(f"sandbox: {what}: {done.stderr.decode(errors='replace').strip()}")
 
     def _run(self, *arguments: str, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         command = self._machine.command(arguments)
-        return subprocess.run(command, cwd="/", env={"PATH": _ROOT_PATH}, check=check, capture_output=True)
+        return subprocess.run(
+            command, cwd="/", env={"PATH": _ROOT_PATH}, stdin=subprocess.DEVNULL, check=check, capture_output=True,
+            timeout=_PATIENCE_SECONDS,
+        )  # fmt: skip

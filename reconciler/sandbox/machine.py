@@ -10,6 +10,7 @@ not be a chroot to systemctl, which would try to start what it now leaves alone.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import stat
@@ -75,6 +76,7 @@ _DEVICES = {
     "zero": (1, 5),
 }
 _CONSOLE_BYTES = 64 * 1024  # what EC2 keeps
+_MOST_READ = 1024 * 1024
 _LINKS = {"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"}
 
 
@@ -121,6 +123,29 @@ class Machine:
             *arguments,
         ]
 
+    def read(self, path: str) -> str:
+        """The beginning of a file of the instance, whose root may have laid anything there.
+
+        No link is followed, and nothing waited for.
+
+        Raises OSError where there is no such file.
+        """
+        *folders, name = [part for part in os.path.normpath(f"/{path}").split("/") if part]
+        with contextlib.ExitStack() as opened:
+
+            def enter(name: str, flags: int, *, below: int | None) -> int:
+                descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | flags, dir_fd=below)
+                opened.callback(os.close, descriptor)
+                return descriptor
+
+            at = enter(str(self.root), os.O_DIRECTORY, below=None)
+            for folder in folders:
+                at = enter(folder, os.O_DIRECTORY, below=at)
+            file = enter(name, 0, below=at)
+            if not stat.S_ISREG(os.fstat(file).st_mode):
+                raise OSError(errno.EINVAL, "it is no file", path)
+            return os.pread(file, _MOST_READ, 0).decode(errors="replace")
+
     def say(self, line: str) -> None:
         """Write a line to the console."""
         # Apart, as `echo … > /dev/console` inside truncates what is a file there.
@@ -145,6 +170,8 @@ class Machine:
 def _furnish(root: Path) -> None:
     """Mount what a kernel and an init would have mounted."""
     for folder in ("proc", "sys", "dev", "run", "tmp"):
+        if (root / folder).is_symlink():  # of the image's: it would lead to a folder of the host
+            (root / folder).unlink()
         (root / folder).mkdir(exist_ok=True)
     kernel.mount("tmpfs", root / "run", kind="tmpfs", options="mode=0755")
     kernel.mount("tmpfs", root / "tmp", kind="tmpfs", options="mode=1777")

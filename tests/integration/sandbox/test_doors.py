@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -35,6 +36,9 @@ FORM = {
 class Machine:
     """An instance, as `conftest.py` hands it out."""
 
+    address: str
+    ec2: Any
+    id: str
     says: Callable[..., str]
     run: Callable[..., subprocess.CompletedProcess[bytes]]
 
@@ -168,3 +172,59 @@ def test_no_mount_of_the_host_is_in_reach_of_an_instance(launched: Start, tmp_pa
             "/", "/i", "/i/dev", "/i/dev/pts", "/i/proc", "/i/proc/sys", "/i/run", "/i/sys", "/i/tmp",
         ]  # fmt: skip
         assert instance.says(f"python3 -c '{_OUT_OF_A_CHROOT}' {tmp_path}", user="root") == "False"
+
+
+def test_no_link_in_an_instance_leads_the_sandbox_to_a_file_of_the_host(launched: Start, tmp_path: Path) -> None:
+    # Given an instance whose root has laid links where the sandbox writes, as cloud-init would
+    made, instance = tmp_path / "made-by-the-sandbox", launched()
+    instance.says(f"sudo ln -sf {made} /etc/sudoers.d/90-cloud-init-users")
+
+    # When a user logs in who is made then, and may sudo
+    assert instance.says("whoami", user="newcomer") == "newcomer"
+
+    # Then that came to nothing outside of the instance
+    assert not made.exists()
+
+
+def test_no_file_in_an_instance_keeps_the_sandbox_reading(launched: Start, tmp_path: Path) -> None:
+    # Given an instance whose root has a user's keys without end, and another's that nobody ever writes
+    instance = launched()
+    for user, made in (("endless", "ln -s /dev/zero"), ("silent", "mkfifo")):
+        home = f"/home/{user}/.ssh"
+        instance.says(f"sudo useradd -m {user} && sudo mkdir {home} && sudo {made} {home}/authorized_keys")
+    subprocess.run(["ssh-keygen", "-q", "-N", "", "-t", "ed25519", "-f", str(tmp_path / "other")], check=True)
+
+    # When somebody knocks whose key the sandbox has to look for there
+    offered = ("-o", f"IdentityFile={tmp_path / 'other'}", "-o", "ConnectTimeout=20")
+    refused = [
+        subprocess.run(
+            ["ssh", "-F", "none", *offered, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no",
+             "-o", "UserKnownHostsFile=/dev/null", f"{user}@{instance.address}", "true"],
+            check=False, timeout=30,
+        ).returncode
+        for user in ("endless", "silent")
+    ]  # fmt: skip
+
+    # Then they are refused, and the sandbox goes on
+    assert refused == [255, 255]
+    assert instance.says("echo up") == "up"
+
+
+def test_a_configuration_without_end_does_not_keep_an_instance_from_booting(launched: Start) -> None:
+    instance = launched()
+    instance.says("sudo ln -s /dev/zero /etc/cloud/cloud.cfg.d/99-endless.cfg")
+
+    instance.ec2.reboot_instances(InstanceIds=[instance.id])
+
+    assert instance.says("echo up") == "up"
+
+
+def test_a_folder_that_is_a_link_in_an_image_is_a_folder_of_its_instances(launched: Start, tmp_path: Path) -> None:
+    # Given an image in which a folder that is mounted at boot leads to one of the host
+    instance, theirs = launched(), tmp_path / "of-the-host"
+    theirs.mkdir()
+    instance.says(f"sudo sh -c 'umount -l /run && rm -rf /run && ln -s {theirs} /run'")
+
+    instance.ec2.reboot_instances(InstanceIds=[instance.id])
+
+    assert instance.says("stat --format %F /run /run/lock") == "directory\ndirectory"
