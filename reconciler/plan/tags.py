@@ -40,6 +40,11 @@ def told_tags(announcer: str, events: Iterable[str]) -> dict[str, str]:
     return own(**{_TOLD + announcer: ",".join(sorted(events))})
 
 
+def nothing_told(tags: Iterable[str]) -> dict[str, str]:
+    """What takes back all of these tags that say that somebody was told: whoever may tag artifacts writes them, too."""
+    return dict.fromkeys((name for name in tags if name.startswith(TOLD)), "")
+
+
 def always_written(image: Image) -> frozenset[str]:
     """The names of the tags that every complete artifact of an image carries, beside the declared ones."""
     source = {"source"} if image.source is not None else set()

@@ -80,10 +80,14 @@ def announce(run: Run, report: Report, announcers: Sequence[Announcer], *, branc
 
 def _locks(run: Run, report: Report) -> dict[str, Lockfile]:
     """What is recorded on the branch now. What is only proposed becomes news when it is merged."""
-    locks = {name: lock_of(run.known, image)[0] for name, image in run.known.fleet.images.items()}
+    locks = _recorded_before(run)
     if run.known.fleet.settings.git.push == "pull-request":
         return locks
     return locks | {result.image: result.lock for result in report.results if result.image in locks}
+
+
+def _recorded_before(run: Run) -> dict[str, Lockfile]:
+    return {name: lock_of(run.known, image)[0] for name, image in run.known.fleet.images.items()}
 
 
 def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News]:
@@ -93,6 +97,7 @@ def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News
         for result in report.results
         if result.status in ("built", "adopted") and result.build is not None
     }
+    before = {(name, build.id) for name, lock in _recorded_before(run).items() for build in lock.builds}
     tags = {(seen.location, seen.id): seen.tags for seen in run.known.observation.artifacts}
     found: list[_News] = []
     for name, lock in sorted(locks.items()):
@@ -101,7 +106,9 @@ def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News
             if not seen and (name, build.id) not in made:
                 continue  # in a region that was not read, or recorded by another run just now: unknown is not untold
             recent = build.recorded is not None and run.now() - parse_instant(build.recorded) <= WINDOW
-            found.append(_News(name, build, event, _previous(lock, build), _told(seen), recent))
+            # Of what this run recorded first nobody can have been told, whatever somebody wrote on it.
+            told = _told(seen) if (name, build.id) in before else {}
+            found.append(_News(name, build, event, _previous(lock, build), told, recent))
     return found
 
 
@@ -133,7 +140,7 @@ def _told(tags: Iterable[Mapping[str, str]]) -> Mapping[str, frozenset[str]]:
     """The events that each announcer was told of, by the tags of a build's artifacts: one of them tells for all."""
     told: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
     for key, value in (pair for each in tags for pair in each.items() if pair[0].startswith(TOLD)):
-        told[key.removeprefix(TOLD)] |= frozenset(value.split(","))
+        told[key.removeprefix(TOLD)] |= frozenset(filter(None, value.split(",")))
     return told
 
 

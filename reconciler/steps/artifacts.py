@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal
@@ -57,14 +58,14 @@ def complete_tags(run: Run, image: Image, build: Build) -> Mapping[str, str]:
 
 def tag_complete(
     run: Run, image: Image, build: Build, artifacts: Sequence[Artifact | Seen], *, lock: Lockfile | None = None,
-    begins: bool = False,
+    begins: bool = False, also: Mapping[str, str] = MappingProxyType({}),
 ) -> None:  # fmt: skip
     """Write a build's tags on its artifacts. The key comes with them: from now on they count as complete.
 
     With the `lock` that records it come its phase and channel. Where it `begins` to wait for a verdict, one that is
-    there already is taken off: who builds does not judge.
+    there already is taken off: who builds does not judge. `also` comes with them.
     """
-    tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build)
+    tags = {**of_recorded(fleet=run.known.fleet_name, image=image, build=build), **also}
     if lock is not None:
         tags |= standing(lock, build)
     if begins:

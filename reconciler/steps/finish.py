@@ -11,6 +11,7 @@ from reconciler.model.lockfile import Build, Phase, Verified
 from reconciler.model.plan import Decision
 from reconciler.model.values import format_instant
 from reconciler.plan.renewal import brought_nothing
+from reconciler.plan.tags import nothing_told
 from reconciler.plan.transitions import promotes
 from reconciler.plan.trust import stands_for
 from reconciler.state.sbom import inventory_record
@@ -95,10 +96,14 @@ def _finish(run: Run, decision: Decision, examined: Examined, *, image: Image, s
         return _keep(run, build, image=image, kept=kept)
     if examined.booted:
         _keep_at_hand(run, examined, image=image)
-    ready = status == "adopted" and not examined.booted and lacks_standing_alone(run, image, build, decision.adopt)
+    # Nobody was told of what no lockfile has, whatever its tags say.
+    is_new = decision.lock.build(build.id) is None
+    untold = nothing_told(name for seen in decision.adopt if is_new for name in seen.tags)
+    ready = status == "adopted" and not examined.booted and not untold
+    ready = ready and lacks_standing_alone(run, image, build, decision.adopt)
     early = build.model_copy(update={"phase": _phase_until_recorded(decision, build)})
     if not ready and not taken_up:
-        tag_complete(run, image, early, build.artifacts, begins=build.phase == "candidate")
+        tag_complete(run, image, early, build.artifacts, begins=build.phase == "candidate", also=untold)
     there = {artifact.location for artifact in build.artifacts}
     missing = [region for region in image.regions if region not in there] if not taken_up else []
     copies = copy_missing(run, image, early, source=build.artifacts[0], regions=missing)

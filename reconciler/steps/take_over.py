@@ -19,7 +19,7 @@ from reconciler.model.plan import Decision, Wanted
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.adoption import NEVER_AGAIN
 from reconciler.plan.key import short
-from reconciler.plan.tags import always_written, of_recorded
+from reconciler.plan.tags import always_written, nothing_told, of_recorded
 from reconciler.plan.transitions import first_phase
 from reconciler.plan.verdicts import NO_VERDICT
 from reconciler.steps.artifacts import is_own, tag_complete, tag_recorded
@@ -78,7 +78,7 @@ def take_over(run: Run, image: Image, decision: Decision, named: Sequence[Named]
             return Result(
                 image.name, "failed", decision.lock, build=recorded, why=failed.what, error=failed, tested=failed.result
             )  # fmt: skip
-    _take_votes_off(run, found if recorded is None else ())
+    _take_back_what_others_said(run, found if recorded is None else ())
     recording = record_build(
         run, image, examined.build, decision=decision, verb="adopt", contents=Contents(examined.inventory)
     )
@@ -176,14 +176,16 @@ def _refuse_doubted(run: Run, image: Image) -> None:
         raise UserError(f"{image.name} is recorded, and that may be wrong: {doubts[0]}", mend=doubts[1:])
 
 
-def _take_votes_off(run: Run, found: Sequence[Seen]) -> None:
-    """Who voted before it was recorded judged something else. Once it is, what is on it counts.
+def _take_back_what_others_said(run: Run, found: Sequence[Seen]) -> None:
+    """Who voted before it was recorded judged something else, and nobody was told of it.
 
-    So this comes first, and where it fails nothing is recorded.
+    Once it is recorded, what is on it counts. So this comes first, and where it fails nothing is recorded.
     """
     for seen in found:
-        if seen.own("verdict") not in (None, *NO_VERDICT.values()):
-            run.registry.tag(seen, NO_VERDICT)
+        voted = NO_VERDICT if seen.own("verdict") not in (None, *NO_VERDICT.values()) else {}
+        said = {**voted, **nothing_told(seen.tags)}
+        if said:
+            run.registry.tag(seen, said)
 
 
 def _refuse_foreign(run: Run, seen: Seen) -> None:

@@ -55,6 +55,28 @@ def test_a_preview_is_announced_by_its_merge(told: World, receiver: Listener) ->
     assert_nothing_left(told, receiver)
 
 
+@pytest.mark.parametrize("dies", [False, True])
+def test_a_preview_whose_tag_says_that_it_was_told_is_announced(told: World, receiver: Listener, *, dies: bool) -> None:
+    # Given a preview on which somebody wrote that everybody knows already
+    pull = PullRequest.open(told, MORE)
+    pull.preview()
+    for one in told.artifacts("web"):
+        if one.own("phase") == "preliminary":
+            told.registry.tag(one, {"reconciler:told-webhook": "candidate,rejected,stable"})
+    pull.merge()
+
+    # When main records it, at once or in a run that died before it told anybody
+    if dies:
+        main(told).go()
+        told.clock.advance(hours=1)
+    main(told, receiver).go()
+
+    # Then it is told all the same, and remembered
+    build = newest(told, "web").id
+    assert receiver.events == [("web", build, "candidate"), ("web", build, "stable")]
+    assert_nothing_left(told, receiver)
+
+
 @pytest.mark.parametrize(("status", "event"), [("passed", "stable"), ("failed", "rejected")])
 def test_a_verdict_is_announced(told: World, receiver: Listener, status: str, event: str) -> None:
     told.commit({"desired/web/image.yaml": VALIDATED, **MORE})
