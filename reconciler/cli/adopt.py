@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import click
 
 from reconciler.cli import options
 from reconciler.cli.conductor import Conductor, refuse_elsewhere
-from reconciler.cli.printing import TIE, show_text
+from reconciler.cli.printing import TIE, show_json, show_text
 from reconciler.cli.progress import LogForm, watching
 from reconciler.cli.signals import cancelled_by_signal
 from reconciler.cli.workspace import Workspace
@@ -65,7 +64,7 @@ def command(
         report = conductor.adopt(known, image, named, test=test)
     (result,) = report.results
     if as_json:
-        click.echo(json.dumps(_as_json(report, result), indent=2, ensure_ascii=False))
+        show_json(_as_json(report, result))
     else:
         _print(result, PROPOSAL if settings.git.push == "pull-request" else target.branch)
     return report.exit_code

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_table, show_text
+from reconciler.cli.printing import show_json, show_table, show_text
 from reconciler.git.repository import Repository
 from reconciler.model.difference import Comparison
 from reconciler.plan.difference import words
@@ -36,7 +36,7 @@ def command(image: str, builds: tuple[str, ...], *, as_json: bool, markdown: boo
         raise click.UsageError(f"{len(builds)} builds are named, and two can be compared")
     comparison = compare(Repository.open(directory), image, builds)
     if as_json:
-        click.echo(comparison.model_dump_json(indent=2, exclude_none=True))
+        show_json(comparison.model_dump_json(indent=2, exclude_none=True))
     elif markdown:
         click.echo(_markdown(comparison))
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import click
 
 from reconciler.cli import options
 from reconciler.cli.checkup import CHECKS, Finding, Patient
-from reconciler.cli.printing import show_text
+from reconciler.cli.printing import show_json, show_text
 from reconciler.model.errors import DONE, FAILED
 
 _MARKS = {"ok": click.style("ok     ", fg="green"), "note": click.style("note   ", fg="yellow"),
@@ -36,5 +35,5 @@ def command(*, as_json: bool, directory: Path) -> int:
                 show_text(f"{'':11}{line}", hang=11)
     if as_json:
         answer = {"format_version": "1.0", "checks": [asdict(found) for found in findings]}
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        show_json(answer)
     return FAILED if any(found.state == "trouble" for found in findings) else DONE

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import click
 
 from reconciler.cli import options
+from reconciler.cli.printing import show_json
 from reconciler.cli.workspace import Workspace, note, plan_options
 from reconciler.controller import refuse_unsafe
 from reconciler.model.errors import UserError
@@ -77,7 +77,7 @@ def command(
     if as_json:
         described = [{"image": name, "parent": parent} for name, parent in parents.items()]
         answer = {"format_version": "1.1", "images": described, "invalid": sorted(fleet.problems)}
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        show_json(answer)
     elif mermaid:
         click.echo("\n".join(_mermaid(parents)))
     else:

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_rows, show_text
+from reconciler.cli.printing import show_json, show_rows, show_text
 from reconciler.cli.workspace import now
 from reconciler.git.past import pull_requests, resolve_commit
 from reconciler.git.repository import Repository
@@ -39,7 +39,7 @@ def command(image: str, *, rev: str, as_json: bool, directory: Path) -> int:
     tagged = {tag.name.rpartition("/")[2]: tag.target for tag in tags}
     history = tell(past, pull_request=pull_requests(repository.git, commit).of, tagged=tagged)
     if as_json:
-        click.echo(history.model_dump_json(by_alias=True, indent=2))
+        show_json(history.model_dump_json(by_alias=True, indent=2))
     else:
         _print(history, moment=now())
     return 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_text, write_file
+from reconciler.cli.printing import show_json, show_text, write_file
 from reconciler.cli.workspace import Workspace
 from reconciler.desired.proposal.images import Proposal, Proposed, propose
 from reconciler.model.errors import DONE, FAILED
@@ -42,7 +41,7 @@ def command(*, write: bool, as_json: bool, directory: Path) -> int:
         for one in proposal.images:
             write_file(root / one.path, one.text())
     if as_json:
-        click.echo(json.dumps(_as_json(proposal, written=write), indent=2, ensure_ascii=False))
+        show_json(_as_json(proposal, written=write))
     else:
         _print(proposal, written=write)
     return DONE if proposal.images or proposal.declared else FAILED

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 
@@ -11,6 +10,7 @@ import click
 from reconciler.build.digests import program_digest
 from reconciler.build.packer.obtain import PLUGINS, obtain
 from reconciler.cli import options
+from reconciler.cli.printing import show_json
 from reconciler.cli.workspace import note
 from reconciler.model.errors import DONE
 
@@ -37,23 +37,19 @@ def command(*, current: bool, plugins: tuple[str, ...], export: bool, as_json: b
     """
     found = obtain(os.environ, tell=note, current=current, plugins=plugins)
     if as_json:
-        click.echo(
-            json.dumps(
-                {
-                    "format_version": "1.0",
-                    "path": found.binary.path,
-                    "version": found.binary.version_text,
-                    "digest": program_digest(found.binary.path),
-                    "origin": found.origin,
-                    "plugins": {
-                        name: {"version": plugin.version, "path": plugin.path, "digest": program_digest(plugin.path)}
-                        for name, plugin in sorted(found.plugins.items())
-                    },
-                    "environment": found.environment,
+        show_json(
+            {
+                "format_version": "1.0",
+                "path": found.binary.path,
+                "version": found.binary.version_text,
+                "digest": program_digest(found.binary.path),
+                "origin": found.origin,
+                "plugins": {
+                    name: {"version": plugin.version, "path": plugin.path, "digest": program_digest(plugin.path)}
+                    for name, plugin in sorted(found.plugins.items())
                 },
-                indent=2,
-                ensure_ascii=False,
-            )
+                "environment": found.environment,
+            }
         )
     elif export:
         for name, value in found.environment.items():

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_summary, show_table, show_text, write_file
+from reconciler.cli.printing import show_json, show_summary, show_table, show_text, write_file
 from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options, refuse_written_state
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
@@ -82,7 +82,7 @@ def command(
 
         write_file(junit, of_plan(plan))
     if as_json:
-        click.echo(plan.model_dump_json(indent=2, exclude_none=True))
+        show_json(plan.model_dump_json(indent=2, exclude_none=True))
     elif markdown:
         from reconciler.plan import markdown as as_markdown  # noqa: PLC0415 - needed only here
 

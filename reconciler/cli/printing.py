@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import sys
@@ -17,6 +18,7 @@ import click
 
 from reconciler.ci.github import Annotations, annotations_of, summarize
 from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.printable import visible_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -46,6 +48,12 @@ def show_text(text: str, *, hang: int = 0) -> None:
     indent = " " * min(hang, _DEEPEST)
     for line in textwrap.wrap(text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False):
         click.echo(line.rstrip().replace(TIE, " "))
+
+
+def show_json(answer: object) -> None:
+    """Print an answer on stdout as JSON: data, or a model's text. What others wrote in it steers no terminal."""
+    text = answer if isinstance(answer, str) else json.dumps(answer, indent=2, ensure_ascii=False)
+    click.echo(visible_json(text))
 
 
 def show_table(table: RenderableType) -> None:

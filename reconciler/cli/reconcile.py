@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -17,7 +16,7 @@ from reconciler.cli import options
 from reconciler.cli.conductor import Conductor, refuse_elsewhere
 from reconciler.cli.preview import origin_of
 from reconciler.cli.preview import read as read_preview
-from reconciler.cli.printing import TIE, show_text, write_file
+from reconciler.cli.printing import TIE, show_json, show_text, write_file
 from reconciler.cli.progress import LogForm, watching
 from reconciler.cli.signals import cancelled_by_signal
 from reconciler.cli.workspace import Workspace, note, plan_options
@@ -121,7 +120,7 @@ def command(
     if junit is not None:
         write_file(junit, _as_junit(report))
     if as_json:
-        click.echo(json.dumps(_as_json(report, target, workspace.repository.git), indent=2, ensure_ascii=False))
+        show_json(_as_json(report, target, workspace.repository.git))
     else:
         proposed = proposal_branch(workspace.repository.git)
         branch = proposed if settings.git.push == "pull-request" else target.branch

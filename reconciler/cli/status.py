@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import textwrap
 from collections import defaultdict
@@ -14,7 +13,7 @@ from typing import Any
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import fits, named, show_rows, show_text
+from reconciler.cli.printing import fits, named, show_json, show_rows, show_text
 from reconciler.cli.workspace import Workspace, now
 from reconciler.model.plan import PlanOptions
 from reconciler.model.printable import visible
@@ -45,7 +44,7 @@ def command(images: tuple[str, ...], *, rev: str, as_json: bool, directory: Path
     rows = standings(planned, now=now())
     if as_json:
         answer = {"format_version": "1.0", "images": [_as_json(row) for row in rows]}
-        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        show_json(answer)
     elif not rows:
         click.echo("desired/ declares no image, and nothing is recorded.")
     else:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import named, show_error
+from reconciler.cli.printing import named, show_error, show_json
 from reconciler.cli.wording import to_fetch
 from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
@@ -134,4 +133,4 @@ def _print_json(images: Mapping[str, Image], problems: Sequence[UserError], warn
         ],
         "warnings": warnings,
     }
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+    show_json(document)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_text
+from reconciler.cli.printing import show_json, show_text
 from reconciler.cli.workspace import Workspace, note
 from reconciler.git.past import resolve_commit
 from reconciler.model.errors import DONE, FAILED
@@ -82,7 +82,7 @@ def command(
         note(f"not committed, so not looked at: {', '.join(dirty[:3])}{' and more' if len(dirty) > 3 else ''}")
     found = verifier.verify(image, build)
     if as_json:
-        click.echo(found.model_dump_json(by_alias=True, indent=2))
+        show_json(found.model_dump_json(by_alias=True, indent=2))
     else:
         _print(found)
     return DONE if found.verified else FAILED

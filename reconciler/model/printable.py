@@ -5,6 +5,7 @@ On a terminal that is an escape sequence; at a git host a reference, which close
 
 from __future__ import annotations
 
+import json
 import re
 
 # What hosts look for: `#1`, `GH-1`, `!1` of GitLab, and `#close`, which Jira acts upon beside the key of an issue;
@@ -27,6 +28,13 @@ def visible(text: str) -> str:
 def visible_lines(text: str) -> str:
     """The same of a text of several lines, whose ends stay."""
     return "\n".join(map(visible, text.split("\n")))
+
+
+def visible_json(text: str) -> str:
+    """The same JSON, with what is not printable in its strings as JSON's escapes: it may be shown on a terminal."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
 
 
 def inert(text: str) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from reconciler.cli.printing import show_rows
+import reconciler.cli
+from reconciler.cli.printing import show_json, show_rows
 
 TITLES = ("build", "stable", "why")
 ROWS = [("20261122T164046Z-6278fad", "never", "new\nrejected"), ("20261121T164046Z-0c1d2e3", "", "source-changed")]
@@ -40,3 +43,25 @@ def test_where_that_is_too_wide_each_is_a_paragraph_and_no_id_is_broken(
   why: source-changed
 """
     )
+
+
+def test_json_with_what_others_wrote_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    show_json({"was": "CostCenter=\u202e41\x9b2J\u200b", "now": "naïve → 42"})
+
+    assert capsys.readouterr().out == (
+        '{\n  "was": "CostCenter=\\u202e41\\u009b2J\\u200b",\n  "now": "naïve → 42"\n}\n'
+    )
+
+
+def test_no_verb_prints_json_in_another_way() -> None:
+    verbs = Path(reconciler.cli.__file__).parent.glob("*.py")
+    direct = ("click.echo(json.dumps(_", "click.echo(json.dumps(answer", ".model_dump_json(")
+
+    found = [
+        (path.name, line.strip())
+        for path in verbs
+        for line in path.read_text().splitlines()
+        if any(one in line for one in direct) and "show_json(" not in line and "write_file(" not in line
+    ]
+
+    assert found == []
