@@ -101,16 +101,18 @@ def restate(run: Run, image: str, wrong: Iterable[Restated], *, late: bool = Fal
 
 
 def tag_moved(
-    run: Run, image: Image, *, before: Lockfile, after: Lockfile, also: Collection[str] = (), late: bool = False
-) -> Collection[tuple[str, str]]:
+    run: Run, image: Image, *, before: Lockfile, after: Lockfile, also: Collection[str] = (), late: bool = False,
+    made: bool = True,
+) -> Collection[tuple[str, str]]:  # fmt: skip
     """Tag the artifacts of each build whose phase or channel is another by now, and of those that are named as well.
 
+    These this run `made`, or found to be the build's. Else it is asked once more: a region may not have been read.
     The build that a channel came to is tagged before the one that it left, so that there always is one to be found.
     `late` is at the end of the run, many in one call. Returns the artifacts, as (location, id).
     """
     moved = tuple(_moved(before, after, also=also))
     for build, tags in moved:
-        _tag(run, image, build, tags, late=late, is_new=build.id in also)
+        _tag(run, image, build, tags, late=late, is_new=made and build.id in also)
     return {(one.location, one.id) for build, _ in moved for one in build.artifacts}
 
 

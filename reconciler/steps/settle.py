@@ -47,7 +47,7 @@ def settle(run: Run, image: Image, decision: Decision) -> Settled:
             if recording.commit is not None:
                 run.listener(_said(image, build_id, verdict, recording.lock))
                 commit = recording.commit
-        tag_moved(run, image, before=lock, after=recording.lock, also=(build_id,))
+        tag_moved(run, image, before=lock, after=recording.lock, also=(build_id,), made=False)
         lock = recording.lock
     restate(run, decision.name, decision.restate)
     if decision.restate:

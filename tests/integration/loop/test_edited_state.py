@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
-from reconciler.model.observation import Seen
+from reconciler.model.observation import Observation, Seen
+from reconciler.registry.protocol import Registry
 from tests.integration.loop.pull_request import BRANCH, on_branch
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.world import EU, ON_BASE, US, World, image_files, no_image_files, statuses
+from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, image_files, no_image_files, statuses
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -158,3 +159,37 @@ def test_a_copy_without_tags_is_known_by_the_name_of_what_it_was_copied_from(pai
     pair.strip_tags("web", EU)
     assert statuses(pair.controller().reconcile()) == {"web": "changed"}
     assert_settled(pair, since=pair.head())
+
+
+class Flickering:
+    """A registry, a region of which can't be read while everything is listed, and can again at once."""
+
+    def __init__(self, registry: Registry, region: str) -> None:
+        self._registry, self._region = registry, region
+
+    def observe(self, locations: Sequence[str]) -> Observation:
+        read = self._registry.observe([one for one in locations if one != self._region])
+        return replace(read, unreadable={**read.unreadable, self._region: "throttled"})
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._registry, name)
+
+
+def test_a_verdict_tags_nothing_of_others_in_a_region_that_was_not_read(pair: World) -> None:
+    # Given a candidate that failed, of which the lockfile names another team's artifact where it is declared no more
+    declared = f"{ON_DEBIAN}validation: {{required: true}}\n"
+    pair.commit({"desired/base/image.yaml": declared, "desired/base/setup.sh": "echo more\n"})
+    pair.controller().reconcile()
+    pair.judge("base", "failed")
+    theirs = pair.registry.seed(EU, "payroll-2026", tags={"team": "payroll"})
+    edit(pair, "base", names(theirs))
+    pair.commit({"desired/base/image.yaml": f"{declared}regions: [{US}]\n"})
+    pair.clock.advance(hours=1)
+
+    # When that region is throttled while the plan is made, and no more when the verdict is tagged
+    controller = pair.controller()
+    controller.on_registry = lambda registry: cast("Registry", Flickering(registry, EU))
+    controller.reconcile("base")
+
+    assert pair.lock("base").builds[0].phase == "rejected"
+    assert_untouched(pair, theirs)
