@@ -110,7 +110,7 @@ def mark_complete(run: Run, image: Image, build: Build, *, log: Path, source_ami
     except ReconcilerError as error:
         raise _unmarked(build, error, log=log) from error
     for (_, one), owned in zip(seen, own, strict=True):
-        _refuse_foreign(one, build, source_ami=source_ami, log=log, owned=owned)
+        _refuse_foreign(run, image, one, build=build, source_ami=source_ami, log=log, owned=owned)
         if one.state in ("failed", "unusable"):
             what = f"Packer reported {one.id} in {one.location} as what it made, and it is {one.state}"
             raise _failed(build, what, cause="not-wanted", log=log)
@@ -229,11 +229,15 @@ def _found(run: Run, artifact: Artifact) -> Seen:
     return seen
 
 
-def _refuse_foreign(seen: Seen, build: Build, *, source_ami: str | None, log: Path, owned: bool) -> None:
+def _refuse_foreign(
+    run: Run, image: Image, seen: Seen, *, build: Build, source_ami: str | None, log: Path, owned: bool
+) -> None:  # fmt: skip
     """Raise BuildFailed for what the build can't have made: the words of what Packer ran may say anything."""
-    of = seen.own("build") or build.id
+    fleet, name, of = seen.own("fleet"), seen.own("image"), seen.own("build") or build.id
     if of != build.id:
-        why = f"that is the build {of} of {seen.own('image')}"
+        why = f"that is the build {of} of {name}"
+    elif fleet not in (None, run.known.fleet_name) or name not in (None, image.name, image.declaration.moved_from):
+        why = f"that is of the image {name or 'none'} of the fleet {fleet or 'none'}"
     elif seen.id == source_ami:
         why = "that is what it was built on"
     elif not owned:

@@ -75,6 +75,9 @@ def claim_and_retire(run: Run, image: str, seen: Seen, *, build_id: str) -> bool
     Raises what the registry raises, and Terminal where the artifact says that it is another fleet's or image's.
     """
     if seen.own("fleet") is None:
+        # A plan may be hours old by now, and somebody else may have claimed it since.
+        seen = run.registry.find(seen.location, seen.id) or seen
+    if seen.own("fleet") is None:
         # Before all else: whatever goes wrong from here on, the next run's plan sees whose it is.
         tags = at_birth(fleet=run.known.fleet_name, image=image, build_id=build_id, run_id=run.run_id)
         run.registry.tag(seen, tags)
