@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reconciler.cli.reconcile import command
-from reconciler.cli.workspace import Workspace
+from reconciler.cli.workspace import Workspace, now
 from reconciler.model.errors import UserError
 from reconciler.plan.planning import Known
 from reconciler.steps.run import Testbed
@@ -29,6 +29,7 @@ def reconcile(settled: World, monkeypatch: pytest.MonkeyPatch) -> Reconcile:
     def testbed(_workspace: Workspace, _known: Known, **_asked: object) -> Testbed:
         return Testbed(settled.instances, settled.controller().tester)
 
+    settled.clock.moment = now()  # the command line's: what was made before a build began is not of that build
     monkeypatch.setattr(Workspace, "registry", registry)
     monkeypatch.setattr(Workspace, "testbed", testbed)
     monkeypatch.setattr(Workspace, "builder", lambda _workspace: settled.controller().builder)
