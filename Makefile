@@ -61,7 +61,7 @@ lock: .venv/installed ## Resolve the dependencies anew
 
 schema: .venv/installed ## Write docs/schema/ and docs/iam/ from the code
 	$(PYTHON) -m reconciler.state.schema
-	$(PYTHON) -m reconciler.registry.trust docs/iam
+	$(PYTHON) -m reconciler.registries.ec2.trust docs/iam
 
 config: .venv/installed ## Write the orb of .circleci/orb/ into .circleci/config.yml
 	$(PYTHON) .ci/orb.py inline

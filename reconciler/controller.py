@@ -12,11 +12,9 @@ from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.plan import Decision, Plan
 from reconciler.plan.planning import FleetPlan, Known
-from reconciler.steps.carry_out import carry_out
-from reconciler.steps.graph import run_graph
-from reconciler.steps.owed_tags import make_owed_tags
-from reconciler.steps.result import Report, Result
-from reconciler.steps.run import Run
+from reconciler.steps.act import carry_out, run_graph
+from reconciler.steps.run import Report, Result, Run
+from reconciler.steps.settle import make_owed_tags
 
 
 def act(run: Run, fleet_plan: FleetPlan) -> Report:

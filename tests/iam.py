@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import product
 
 from reconciler.model.iam import Need, Value
-from reconciler.registry.rights import Account, Policy, Role, policy
+from reconciler.registries.ec2.rights import Account, Policy, Role, policy
 
 ACCOUNT = "123456789012"
 FLEET, OTHERS = "acme/images", "others/images"

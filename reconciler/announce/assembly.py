@@ -1,13 +1,18 @@
-"""The announcers that a fleet's settings ask for."""
+"""The announcers that a fleet's settings ask for, and telling them all."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
-from reconciler.announce.patience import Patience
-from reconciler.announce.protocol import Announcer
+from reconciler.announce.access import Patience
+from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import Terminal, Transient
 from reconciler.model.receivers import AnnounceSettings
+from reconciler.ports.announcer import Announcer
+
+# The announcers that a fleet's settings ask for.
 
 
 def announcers(
@@ -33,25 +38,56 @@ def announcers(
     patience = patience or Patience()
     asked: list[Announcer] = []
     if settings.github is not None and settings.github.dispatch is not None:
-        from reconciler.announce.dispatch import Dispatch  # noqa: PLC0415 - see above
-        from reconciler.announce.github_api import GitHub  # noqa: PLC0415 - see above
+        from reconciler.announce.github_api import Dispatch, GitHub  # noqa: PLC0415 - see above
 
         github = GitHub(environment, patience=patience)
         asked.append(Dispatch(settings.github.dispatch, github, event_type=settings.github.event_type))
     if settings.circleci is not None:
-        from reconciler.announce.circleci import CircleCI  # noqa: PLC0415 - see above
+        from reconciler.announce.receivers import CircleCI  # noqa: PLC0415 - see above
 
         asked.append(CircleCI(settings.circleci, environment, patience=patience))
     if settings.webhook is not None:
-        from reconciler.announce.webhook import Webhook  # noqa: PLC0415 - see above
+        from reconciler.announce.receivers import Webhook  # noqa: PLC0415 - see above
 
         asked.append(Webhook(settings.webhook, environment, patience=patience))
     if settings.sns is not None:
-        from reconciler.announce.sns import Sns  # noqa: PLC0415 - see above
+        from reconciler.announce.aws import Sns  # noqa: PLC0415 - see above
 
         asked.append(Sns(settings.sns, aws))
     if settings.eventbridge is not None:
-        from reconciler.announce.eventbridge import EventBridge  # noqa: PLC0415 - see above
+        from reconciler.announce.aws import EventBridge  # noqa: PLC0415 - see above
 
         asked.append(EventBridge(settings.eventbridge, aws))
     return tuple(asked)
+
+
+# Tells everybody, and returns what did not get through.
+
+
+@dataclass(frozen=True)
+class Untold:
+    """One announcement that one announcer could not deliver. To be told again by the next run."""
+
+    announcer: str
+    what: Announcement
+    error: Transient | Terminal
+
+
+def tell(announcers: Iterable[Announcer], news: Sequence[Announcement]) -> tuple[Untold, ...]:
+    """Tell every announcer all the news, in order, and return what failed.
+
+    Raises none of the errors that an announcer may raise: a build that is recorded stays recorded. An announcer that
+    failed is not asked again in this call; one dead receiver would else hold a run up once for every image.
+    """
+    untold: list[Untold] = []
+    for announcer in announcers:
+        broken: Transient | Terminal | None = None
+        for what in news:
+            if broken is None:
+                try:
+                    announcer.announce(what)
+                    continue
+                except (Transient, Terminal) as error:
+                    broken = error
+            untold.append(Untold(announcer.name, what, broken))
+    return tuple(untold)

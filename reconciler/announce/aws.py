@@ -1,9 +1,10 @@
-"""Clients for SNS and EventBridge, and what their errors mean."""
+"""Announces to an SNS topic and to an EventBridge bus."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import boto3
 from botocore.config import Config
@@ -18,9 +19,13 @@ from botocore.exceptions import (
 from botocore.session import Session
 
 from reconciler import __version__
-from reconciler.announce.wording import first_line
+from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
+from reconciler.model.receivers import EventBridgeSettings, SnsSettings
+from reconciler.model.text import first_line
+
+# Clients for SNS and EventBridge, and what their errors mean.
 
 CONFIG = Config(
     retries={"mode": "standard", "total_max_attempts": 3},
@@ -118,3 +123,88 @@ def refusal(to: str, code: str, message: str, *, status: int, action: str) -> Re
     if code in _EXPIRED:
         return Terminal(what, mend="the credentials have expired; sign in again, or give the CI job fresh ones")
     return Terminal(what, mend=f"check `announce:` in desired/reconciler.yaml and the right to {action}")
+
+
+# Announces to an SNS topic.
+
+_LONGEST_SUBJECT = 99
+"""SNS API reference, Publish: ASCII, no line breaks, less than 100 characters."""
+
+
+class Sns:
+    """A topic. The message is the announcement's JSON; `event` and `image` are attributes to filter by."""
+
+    name = "sns"
+
+    def __init__(self, settings: SnsSettings, aws: AwsSettings) -> None:
+        self._topic = settings.topic
+        self._aws = aws
+
+    def announce(self, what: Announcement) -> None:
+        """Publish it. Raises Transient or Terminal."""
+        request: dict[str, Any] = {
+            "TopicArn": self._topic,
+            "Subject": f"{what.image} {what.build} is {what.event}"[:_LONGEST_SUBJECT],
+            "Message": what.body().decode(),
+            "MessageAttributes": {
+                "event": {"DataType": "String", "StringValue": what.event},
+                "image": {"DataType": "String", "StringValue": what.image},
+            },
+        }
+        if self._topic.endswith(".fifo"):
+            # In order for each image, and a repetition within five minutes is dropped by SNS itself.
+            request |= {"MessageGroupId": what.image, "MessageDeduplicationId": what.id}
+        region = self._topic.split(":")[3]
+        with translated(f"the topic {self._topic}", action="sns:Publish"):
+            session(self._aws).client("sns", region_name=region, config=CONFIG).publish(**request)
+
+
+# Announces to an EventBridge bus.
+
+ACTION = "events:PutEvents"
+
+
+class EventBridge:
+    """A bus. The detail is the announcement, the detail type `image candidate`, the resources are the AMIs."""
+
+    name = "eventbridge"
+
+    def __init__(self, settings: EventBridgeSettings, aws: AwsSettings) -> None:
+        self._settings = settings
+        self._aws = aws
+
+    def announce(self, what: Announcement) -> None:
+        """Put the event. Raises Transient or Terminal."""
+        to = f"the bus {self._settings.bus} in {self._settings.region}"
+        with translated(to, action=ACTION):
+            aws = session(self._aws)
+            events = aws.client("events", region_name=self._settings.region, config=CONFIG)
+            answer = events.put_events(
+                Entries=[
+                    {
+                        "EventBusName": self._settings.bus,
+                        "Source": self._settings.source,
+                        "DetailType": f"image {what.event}",
+                        "Detail": what.body().decode(),
+                        "Resources": ami_arns(what, partition=aws.get_partition_for_region),
+                    }
+                ]
+            )
+        # PutEvents answers 200 although it took nothing (EventBridge API reference, PutEvents).
+        if answer["FailedEntryCount"]:
+            failed = answer["Entries"][0]
+            raise refusal(
+                to, failed.get("ErrorCode", "Unknown"), failed.get("ErrorMessage", ""), action=ACTION, status=200
+            )
+
+
+def ami_arns(what: Announcement, *, partition: Callable[[str], str]) -> list[str]:
+    """The ARNs of the AMIs, which hold no account (Service Authorization Reference, Amazon EC2).
+
+    `partition` tells a region's: `aws`, `aws-cn`.
+    """
+    return [
+        f"arn:{partition(artifact.location)}:ec2:{artifact.location}::image/{artifact.id}"
+        for artifact in what.artifacts
+        if artifact.kind == "ami"
+    ]

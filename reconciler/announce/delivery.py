@@ -15,9 +15,9 @@ import urllib3
 from requests.auth import AuthBase
 
 from reconciler import __version__
-from reconciler.announce.patience import Patience
-from reconciler.announce.wording import first_line, shown_url
+from reconciler.announce.access import Patience
 from reconciler.model.errors import Terminal, Transient
+from reconciler.model.text import first_line, shown_url
 
 _AGAIN = frozenset({408, 425, 429})
 _LONGEST_REASON = 2000

@@ -9,15 +9,11 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from reconciler.build import judge
-from reconciler.build.digests import program_digest
-from reconciler.build.failure import BuildFailed
-from reconciler.build.inputs import given_variables, name_in_template, write_var_file
-from reconciler.build.journal import Journal
-from reconciler.build.lines import new_log
-from reconciler.build.machine import absent
-from reconciler.build.outcome import Outcome
+from reconciler.build.judge import absent
+from reconciler.build.outcome import Journal, Outcome
+from reconciler.build.output import new_log
 from reconciler.build.packer.binary import Binary, build_command
-from reconciler.build.packer.cache import locked
+from reconciler.build.packer.cache import locked, program_digest
 from reconciler.build.packer.diagnosis import diagnostics, unknown
 from reconciler.build.packer.plugins import (
     Plugin,
@@ -34,15 +30,21 @@ from reconciler.build.packer.plugins import (
     without_mistakes,
 )
 from reconciler.build.process import GRACE, Clock, Command, Exit, follow
-from reconciler.build.protocol import BuildRequest, BuildResult
-from reconciler.build.redact import Redactor, redactor
-from reconciler.build.sensitive import secret_values
-from reconciler.build.workplace import PrivateFiles, Workplace, private_files, workplace
+from reconciler.build.secrets import Redactor, redactor, secret_values
+from reconciler.build.workplace import (
+    PrivateFiles,
+    Workplace,
+    given_variables,
+    name_in_template,
+    private_files,
+    workplace,
+    write_var_file,
+)
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener, Started, Step
-from reconciler.model.fleet import Image
+from reconciler.model.fleet import Image, Template
 from reconciler.model.lockfile import PackerVersions
-from reconciler.model.template import Template
+from reconciler.ports.builder import BuildFailed, BuildRequest, BuildResult
 
 _INSTALL_SECONDS = 600.0
 """After so long a plugin host is taken to be down. The largest plugin has 30 MB."""

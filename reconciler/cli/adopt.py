@@ -10,15 +10,14 @@ import click
 from reconciler.cli import options
 from reconciler.cli.conductor import Conductor, refuse_elsewhere
 from reconciler.cli.printing import TIE, show_json, show_text
-from reconciler.cli.progress import LogForm, watching
-from reconciler.cli.signals import cancelled_by_signal
+from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace
 from reconciler.git.proposal import PROPOSAL
 from reconciler.model.errors import UserError
 from reconciler.model.plan import PlanOptions
-from reconciler.plan.smoke_words import outcome, with_hints
+from reconciler.plan.standing import outcome, with_hints
 from reconciler.state.unsaved import read_unsaved
-from reconciler.steps.result import Report, Result
+from reconciler.steps.run import Report, Result
 from reconciler.steps.take_over import Named
 
 _NAMED = re.compile(r"(?:(?P<location>[a-z0-9-]+):)?(?P<id>ami-[0-9a-f]{8,17})")

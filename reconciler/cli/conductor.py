@@ -10,31 +10,29 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from reconciler.aws.errors import NoCredentials
 from reconciler.ci.job import job_of
-from reconciler.cli.preview import branch_for
+from reconciler.cli.preview import Origin, Tails, branch_for, propose, show
 from reconciler.cli.printing import show_summary, write_file
 from reconciler.cli.progress import Unheard
-from reconciler.cli.pull_request import Origin, Tails, propose, show
 from reconciler.cli.workspace import Workspace, note, now
 from reconciler.controller import act, refuse_unsafe
+from reconciler.git.destination import Target
 from reconciler.git.proposal import proposal_branch
-from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.events import Listener, Warned
 from reconciler.model.fleet import Image
 from reconciler.model.plan import Plan
-from reconciler.plan import words
-from reconciler.plan.parents import REPLACING
+from reconciler.plan.graph import REPLACING
 from reconciler.plan.planning import FleetPlan, Known
-from reconciler.registry.faults import NoCredentials
-from reconciler.registry.protocol import Registry
+from reconciler.ports.registry import Registry
 from reconciler.steps.announce import announce
 from reconciler.steps.look import look
 from reconciler.steps.preview import for_preview
-from reconciler.steps.result import Report
-from reconciler.steps.run import Run
+from reconciler.steps.run import Report, Run
 from reconciler.steps.take_over import Named, take_over
 from reconciler.steps.work_folder import below, for_tests, sweep
+from reconciler.words import plans
 
 
 @dataclass(frozen=True)
@@ -180,7 +178,7 @@ def _say(plan: Plan, listener: Listener) -> None:
             for remark in image.notes:
                 listener(Warned(image.image, remark))
         return
-    for line in words.notes(plan):
+    for line in plans.notes(plan):
         note(f"note: {line}")
 
 

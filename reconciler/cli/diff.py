@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import click
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
 
 from reconciler.cli import options
 from reconciler.cli.printing import show_json, show_table, show_text
 from reconciler.git.repository import Repository
-from reconciler.model.difference import Comparison
-from reconciler.plan.difference import words
-from reconciler.plan.markdown import escape
-from reconciler.steps.compare import compare
+from reconciler.model.difference import Comparison, Difference
+from reconciler.model.text import visible
+from reconciler.steps.questions.compare import compare
+from reconciler.words import difference as words
+from reconciler.words.markdown import escape
 
 _MOST_BUILDS = 2
 
@@ -54,8 +60,46 @@ def _print(comparison: Comparison) -> None:
     difference = comparison.difference
     show_text(f"{comparison.image}: {words.one_line(difference)} ({comparison.old} → {comparison.new})", hang=2)
     if not difference.nothing:
-        from reconciler.plan.difference import table as difference_table  # noqa: PLC0415 - rich costs 80 ms, and JSON needs it not
-
-        show_table(difference_table.render(difference))
+        show_table(render(difference))
     for line in words.unknown(difference):
         show_text(line, hang=2)
+
+
+# A difference on a terminal, in 80 columns.
+
+_COLOURS = {"added": "green", "removed": "red", "downgraded": "magenta"}
+
+_Row = tuple[str, str, str, str]
+
+
+def render(difference: Difference) -> RenderableType:
+    """All that changed: what kind of thing, how, its name, and the versions. Empty where nothing did."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
+    shown = ""
+    for noun, change, name, versions in _rows(difference):
+        coloured = Text(change, style=_COLOURS.get(change, ""))
+        table.add_row("" if noun == shown else noun, coloured, Text(visible(name)), Text(visible(versions)))
+        shown = noun
+    if not table.row_count:
+        return Text("")
+    return Group(Text(""), Padding(table, (0, 0, 0, 2)))
+
+
+def _rows(difference: Difference) -> Iterator[_Row]:
+    for noun, moved in (("system", difference.os), ("kernel", difference.kernel)):
+        if moved:
+            yield noun, "changed", moved.old, f"→ {moved.new}"
+    for noun, listed in words.listings(difference):
+        changed, others = words.apart(listed)
+        yield from ((noun, "changed", name, f"{moved.old} → {moved.new}") for name, moved in changed)
+        yield from ((noun, "added", one, "") for one in others.added)
+        yield from ((noun, "removed", one, "") for one in others.removed)
+    for name, change in words.named(difference):
+        versions = change.new or change.old or ""
+        if change.old is not None and change.new is not None:
+            versions = f"{change.old} → {change.new}"
+        yield "package", change.change, name, versions

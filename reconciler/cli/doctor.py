@@ -2,15 +2,243 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+import os
+import shlex
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
+from typing import Literal
 
 import click
 
 from reconciler.cli import options
-from reconciler.cli.checkup import CHECKS, Finding, Patient
-from reconciler.cli.printing import show_json, show_text
-from reconciler.model.errors import DONE, FAILED
+from reconciler.cli.printing import named, show_json, show_text
+from reconciler.cli.workspace import Workspace, now, plan_options
+from reconciler.model.errors import DONE, FAILED, ReconcilerError
+from reconciler.model.fleet import Image
+from reconciler.plan.planning import Known
+from reconciler.words.events import to_fetch
+
+# The checks of `reconciler doctor`: small, independent, and never raising.
+
+_TOLD = 8
+"""Errors of one kind that are told; `validate` has them all."""
+
+_TOLERATED_SKEW_SECONDS = 240
+"""AWS refuses requests signed more than five minutes off."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a check found. `trouble` would stop a run; a `note` is worth knowing."""
+
+    subject: str
+    state: Literal["ok", "note", "trouble"]
+    what: str
+    mend: tuple[str, ...] = ()
+
+
+class Patient:
+    """What the checks look at. Each part raises a ReconcilerError where it can't be had."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.told: set[str] = set()
+        """Troubles that were told: what one check could not read, the next can't either."""
+
+    @cached_property
+    def workspace(self) -> Workspace:
+        """The checkout."""
+        return Workspace(self.directory)
+
+    @cached_property
+    def known(self) -> Known:
+        """What HEAD declares and records."""
+        return self.workspace.read(
+            self.workspace.repository.tree(), plan_options((), refresh=False, forced=(), prune=False)
+        )
+
+    @property
+    def regions(self) -> tuple[str, ...]:
+        """Every declared region."""
+        return tuple(sorted({region for image in self.known.fleet.images.values() for region in image.regions}))
+
+
+def check_packer(patient: Patient) -> Finding:
+    """Packer and its plugins, and whether they are what the templates here ask for."""
+    # Each check imports what it looks at.
+    from reconciler.build.packer.binary import find  # noqa: PLC0415 - as above
+    from reconciler.build.packer.plugins import survey  # noqa: PLC0415 - as above
+
+    binary = find(os.environ)
+    found = survey(binary, patient.known.fleet.images.values(), os.environ)
+    plugins = ", ".join(f"{plugin.name} {plugin.version}" for plugin in found.installed)
+    what = f"{binary.version_text} at {binary.path}" + (f"; plugins: {plugins}" if plugins else "")
+    passed_over = tuple(f"passed over: {one}" for one in binary.passed_over)
+    errors = [*(one for several in found.refused.values() for one in several), *found.lacking.values()]
+    if errors:
+        told = dict.fromkeys(f"{error.where}: {error.what}" if error.where else error.what for error in errors)
+        more = (f"and {len(told) - _TOLD} more",) if len(told) > _TOLD else ()
+        hints = dict.fromkeys(line for error in errors for line in error.mend)
+        return Finding("packer", "trouble", what, (*list(told)[:_TOLD], *more, *hints, *passed_over))
+    notes = (
+        *passed_over,
+        *(to_fetch(one, images) for one, images in found.to_fetch.items()),
+    )
+    return Finding("packer", "note" if notes else "ok", what, notes)
+
+
+def check_programs(patient: Patient) -> Finding:
+    """The programs that templates need beside Packer, such as Ansible's."""
+    from reconciler.build.judge import absent, found  # noqa: PLC0415 - as above
+
+    images = [image for image in patient.known.fleet.images.values() if _is_readable(image)]
+    missing = absent(images, os.environ)
+    if missing:
+        told = [f"{one.program.name}: {named(list(one.images))} (at {one.program.place})" for one in missing]
+        what = f"{', '.join(one.program.name for one in missing)} not on PATH, and templates need it"
+        hints = dict.fromkeys(line for one in missing for line in one.error().mend)
+        return Finding("programs", "trouble", what, (*told, *hints))
+    there = found((program for image in images for program in image.template.programs), os.environ)
+    return Finding("programs", "ok", ", ".join(map(str, there.values())) or "no template needs any beside Packer")
+
+
+def _is_readable(image: Image) -> bool:
+    """Whether its template can be read, which may be done only now. The check of Packer tells where it can't."""
+    try:
+        return bool(image.template.builders)
+    except ReconcilerError:
+        return False
+
+
+def check_ssh(patient: Patient) -> Finding:
+    """The OpenSSH client, which every image that is booted is tested through."""
+    from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
+
+    booted = [one.name for one in patient.known.fleet.images.values() if one.declaration.smoke_test.boot]
+    if not booted and patient.known.fleet.problems:
+        return Finding("ssh", "note", "not checked: no valid image is booted to be tested")
+    if not booted:
+        return Finding("ssh", "note", "no image is booted to be tested (smoke_test.boot)")
+    return Finding("ssh", "ok", client(os.environ))
+
+
+def check_repository(patient: Patient) -> Finding:
+    """The checkout: on which branch, whole or shallow."""
+    repository = patient.workspace.repository
+    where = f"branch {repository.branch}" if repository.branch else "detached HEAD"
+    if repository.shallow:
+        return Finding("repository", "note", f"{repository.root}, {where}, shallow", ("`git fetch --unshallow`",))
+    return Finding("repository", "ok", f"{repository.root}, {where}")
+
+
+def check_desired(patient: Patient) -> Finding:
+    """The declarations at HEAD, and whether what they keep in Git LFS can be had."""
+    from reconciler.git.export import filters  # noqa: PLC0415 - as above
+
+    fleet = patient.known.fleet
+    if fleet.problems:
+        return Finding(
+            "desired", "trouble", f"{len(fleet.problems)} of {len(fleet.names)} images are invalid",
+            ("see `reconciler validate`",),
+        )  # fmt: skip
+    if not fleet.images:
+        return Finding("desired", "note", "declares no image", ("add a folder with a Packer template under desired/",))
+    used = (path for image in fleet.images.values() for path in image.input_paths)
+    large = sorted(path for path, one in filters(patient.known.tree, used).items() if one.name == "lfs")
+    if large and not patient.workspace.repository.has_lfs:
+        more = f" and {len(large) - 1} more are" if len(large) > 1 else " is"
+        what = f"{large[0]}{more} kept in Git LFS, and git-lfs is not here"
+        return Finding("desired", "trouble", what, ("install git-lfs where reconciler runs",))
+    return Finding("desired", "ok", f"{len(fleet.images)} images, fleet {patient.known.fleet_name}")
+
+
+def check_state(patient: Patient) -> Finding:
+    """The lockfiles at HEAD."""
+    if patient.known.broken_locks:
+        first = next(iter(patient.known.broken_locks.values()))
+        return Finding("state", "trouble", first.what, first.mend)
+    return Finding("state", "ok", f"{len(patient.known.locks)} lockfiles")
+
+
+def check_target(patient: Patient) -> Finding:
+    """The branch that state is recorded to, read from the remote."""
+    target = patient.workspace.target(patient.known.fleet.settings)
+    if target.elsewhere is not None:
+        return Finding(
+            "branch", "note", f"state is recorded to {target.branch}; the checkout is on {target.elsewhere}",
+            (f"`git switch {shlex.quote(target.branch)}` before `reconciler reconcile`",),
+        )  # fmt: skip
+    if target.unpushed:
+        return Finding(
+            "branch", "note", f"{len(target.unpushed)} commits are not pushed to {target.branch}", ("`git push`",)
+        )
+    return Finding("branch", "ok", f"state is recorded to {target.branch}, at {target.head[:12]}")
+
+
+def check_recording(patient: Patient) -> Finding:
+    """Whether commits can be made as the settings ask for them: by whom, and signed or not."""
+    settings = patient.known.fleet.settings.git
+    patient.workspace.repository.check_recording(settings, now=now())
+    if not settings.sign:
+        return Finding("recording", "ok", f"commits and tags are made by {settings.author}, unsigned (git.sign)")
+    return Finding("recording", "ok", f"commits, tags and provenance are made by {settings.author} and can be signed")
+
+
+def check_registry(patient: Patient) -> Finding:
+    """Credentials and rights: the very call that a plan makes."""
+    if not patient.regions:
+        return Finding("aws", "note", "no region is declared, so nothing was asked")
+    observation = patient.workspace.registry(patient.known).observe(patient.regions)
+    if observation.refused is not None:
+        return Finding("aws", "trouble", observation.refused.what, observation.refused.mend)
+    if observation.unreadable:
+        why = tuple(f"{region}: {reason}" for region, reason in observation.unreadable.items())
+        return Finding("aws", "trouble", f"{len(why)} of {len(patient.regions)} regions can't be read", why)
+    return Finding("aws", "ok", f"{len(observation.artifacts)} artifacts of this fleet in {', '.join(patient.regions)}")
+
+
+def check_clock(patient: Patient) -> Finding:
+    """This machine's clock against the registry's: AWS refuses requests that are signed too far off."""
+    if not patient.regions:
+        return Finding("clock", "note", "no region is declared, so there is no clock to compare with")
+    theirs: datetime | None = patient.workspace.registry(patient.known).server_time(patient.regions[0])
+    if theirs is None:
+        return Finding("clock", "note", "the registry did not tell its time")
+    skew = round((now() - theirs).total_seconds())
+    if abs(skew) > _TOLERATED_SKEW_SECONDS:
+        return Finding("clock", "trouble", f"{skew:+d} s off the registry's", ("set it: `timedatectl set-ntp true`",))
+    return Finding("clock", "ok", f"within {max(abs(skew), 1)} s of the registry's")
+
+
+def _guarded(subject: str, check: Callable[[Patient], Finding]) -> Callable[[Patient], Finding]:
+    def guarded(patient: Patient) -> Finding:
+        try:
+            return check(patient)
+        except ReconcilerError as error:
+            if str(error) in patient.told:
+                return Finding(subject, "note", "not checked: the trouble above is in the way")
+            patient.told.add(str(error))
+            return Finding(subject, "trouble", error.what, error.mend)
+
+    return guarded
+
+
+CHECKS = (
+    _guarded("repository", check_repository),
+    _guarded("desired", check_desired),
+    _guarded("state", check_state),
+    _guarded("branch", check_target),
+    _guarded("recording", check_recording),
+    _guarded("packer", check_packer),
+    _guarded("programs", check_programs),
+    _guarded("ssh", check_ssh),
+    _guarded("aws", check_registry),
+    _guarded("clock", check_clock),
+)
+
 
 _MARKS = {"ok": click.style("ok     ", fg="green"), "note": click.style("note   ", fg="yellow"),
           "trouble": click.style("trouble", fg="red")}  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from reconciler.ci.pipeline import continuation, without_job
 from reconciler.cli import options
 from reconciler.cli.printing import show_json
 from reconciler.cli.workspace import Workspace, note, plan_options
@@ -16,8 +17,7 @@ from reconciler.controller import refuse_unsafe
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
 from reconciler.model.plan import Plan, PlanOptions
-from reconciler.model.printable import visible
-from reconciler.plan.circleci import continuation, without_job
+from reconciler.model.text import visible
 from reconciler.steps.look import look
 
 _CONFIG = Path(".circleci/config.yml")

@@ -11,15 +11,14 @@ import click
 from reconciler.cli import options
 from reconciler.cli.printing import show_json, show_rows, show_text
 from reconciler.cli.workspace import now
-from reconciler.git.past import pull_requests, resolve_commit
+from reconciler.git.history import pull_requests, resolve_commit
 from reconciler.git.repository import Repository
 from reconciler.model.history import History, PastBuild, PastFailure
-from reconciler.model.printable import visible
+from reconciler.model.text import visible
 from reconciler.model.values import format_instant
 from reconciler.plan.history import stable_seconds, tell
-from reconciler.plan.smoke_words import counted
-from reconciler.plan.standing import age_text
-from reconciler.steps.past_locks import past_of
+from reconciler.plan.standing import age_text, counted_findings
+from reconciler.steps.questions.compare import past_of
 
 
 @click.command("history")
@@ -111,7 +110,7 @@ def _facts(build: PastBuild) -> Iterator[str]:
         yield "not tested"
     if build.smoke_test is not None and build.smoke_test.findings:
         codes = dict.fromkeys(one.code for one in build.smoke_test.findings)
-        yield f"{counted(build.smoke_test.findings)}: {', '.join(codes)}"
+        yield f"{counted_findings(build.smoke_test.findings)}: {', '.join(codes)}"
     if build.verdict is not None:
         yield f"{build.verdict.status} by {build.verdict.by}"
     if build.verified:

@@ -15,9 +15,9 @@ from reconciler.cli.workspace import Workspace, note
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.iam import several
 from reconciler.model.plan import PlanOptions
-from reconciler.model.printable import visible
-from reconciler.registry.rights import ROLES, Account, Role, policy
-from reconciler.registry.trust import TAKE, CircleCi, GitHub, github_trust, intruders, is_let_in, trust, wanted
+from reconciler.model.text import visible
+from reconciler.registries.ec2.rights import ROLES, Account, Role, policy
+from reconciler.registries.ec2.trust import TAKE, CircleCi, GitHub, github_trust, intruders, is_let_in, trust, wanted
 
 _UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _SHAPES = {

@@ -14,7 +14,7 @@ from reconciler.cli.printing import show_json, show_text, write_file
 from reconciler.cli.workspace import Workspace
 from reconciler.desired.proposal.images import Proposal, Proposed, propose
 from reconciler.model.errors import DONE, FAILED
-from reconciler.model.printable import visible
+from reconciler.model.text import visible
 from reconciler.plan.reasons import request_text
 
 _REGION = "us-east-1"

@@ -7,7 +7,7 @@ import shlex
 
 import click
 
-from reconciler.build.digests import program_digest
+from reconciler.build.packer.cache import program_digest
 from reconciler.build.packer.obtain import PLUGINS, obtain
 from reconciler.cli import options
 from reconciler.cli.printing import show_json

@@ -16,10 +16,10 @@ from reconciler.cli.printing import show_json, show_summary, show_table, show_te
 from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options, refuse_written_state
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
-from reconciler.plan import words
 from reconciler.plan.planning import Known
-from reconciler.plan.words import Steps
 from reconciler.steps.look import look
+from reconciler.words import plans
+from reconciler.words.plans import Steps
 
 
 @click.command("plan")
@@ -62,7 +62,7 @@ def command(
         raise UserError("--refresh reads the registry, and --offline does not", mend="leave one of them out")
     begun = time.monotonic()
     if not offline:
-        import_ahead("reconciler.registry.ec2")
+        import_ahead("reconciler.registries.ec2.registry")
     workspace = Workspace(directory)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
     refuse_written_state(workspace, tree, rev=rev)
@@ -78,13 +78,13 @@ def command(
         write_file(out, plan.model_dump_json(indent=2, exclude_none=True) + "\n")
     show_summary(plan)
     if junit is not None:
-        from reconciler.plan.junit import of_plan  # noqa: PLC0415 - needed only here
+        from reconciler.words.junit import of_plan  # noqa: PLC0415 - needed only here
 
         write_file(junit, of_plan(plan))
     if as_json:
         show_json(plan.model_dump_json(indent=2, exclude_none=True))
     elif markdown:
-        from reconciler.plan import markdown as as_markdown  # noqa: PLC0415 - needed only here
+        from reconciler.words import markdown as as_markdown  # noqa: PLC0415 - needed only here
 
         click.echo(as_markdown.render(plan), nl=False)
     else:
@@ -120,17 +120,17 @@ def _print(plan: Plan, known: Known, *, seconds: float, steps: Steps) -> None:
         regions = {region for image in known.fleet.images.values() for region in image.regions}
         where = f"{len(regions)} region{'' if len(regions) == 1 else 's'}, checked in {seconds:.1f} s"
     if all(image.sync == "in-sync" for image in plan.images):
-        show_text(f"{words.headline(plan)} ({where}).", hang=2)
-        for line in filter(None, (words.due(plan), words.findings(plan))):
+        show_text(f"{plans.headline(plan)} ({where}).", hang=2)
+        for line in filter(None, (plans.due(plan), plans.findings(plan))):
             show_text(line, hang=2)
         return
-    from reconciler.plan import table  # noqa: PLC0415 - rich costs 80 ms, and only what has drifted needs a table
+    from reconciler.words import table  # noqa: PLC0415 - rich costs 80 ms, and only what has drifted needs a table
 
-    show_text(words.headline(plan), hang=2)
+    show_text(plans.headline(plan), hang=2)
     show_table(table.render(plan))
     for line in table.footer(plan, steps).splitlines():
         show_text(line)
-    for line in words.notes(plan):
+    for line in plans.notes(plan):
         note(f"note: {line}")
     if plan.options.offline:
         note(f"planned {where}")

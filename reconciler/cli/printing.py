@@ -18,7 +18,7 @@ import click
 
 from reconciler.ci.github import Annotations, annotations_of, summarize
 from reconciler.model.errors import ReconcilerError, UserError
-from reconciler.model.printable import visible_json
+from reconciler.model.text import visible_json
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -132,7 +132,7 @@ def show_summary(plan: Plan) -> None:
     """Add a plan to the page of the CI's run, where it has one."""
 
     def written() -> str:
-        from reconciler.plan.markdown import render  # noqa: PLC0415 - few runs have a page
+        from reconciler.words.markdown import render  # noqa: PLC0415 - few runs have a page
 
         return render(plan)
 

@@ -1,26 +1,31 @@
-"""A run as it is watched: bars on a terminal, plain lines in a pipe, JSON records with `--log json`."""
+"""A run as it is watched: bars, plain lines or JSON records; and the signals that end it."""
 
 from __future__ import annotations
 
 import dataclasses
+import signal
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
 import click
 
-from reconciler.cli.wording import Wording
 from reconciler.cli.workspace import note
 from reconciler.model import events
 from reconciler.model.events import Event, Listener
-from reconciler.model.printable import visible
-from reconciler.plan.words import duration
+from reconciler.model.text import visible
+from reconciler.words.events import Wording
+from reconciler.words.plans import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID
+
+
+# A run as it is watched: bars on a terminal, plain lines in a pipe, JSON records with `--log json`.
 
 LogForm = Literal["auto", "plain", "json"]
 
@@ -169,3 +174,31 @@ class Bars:
     def _remove(self, image: str) -> None:
         if image in self._tasks:
             self._progress.remove_task(self._tasks.pop(image))
+
+
+# TERM, INT and HUP: stop scheduling, let Packer clean up, record what is done.
+
+
+@contextmanager
+def cancelled_by_signal() -> Iterator[threading.Event]:
+    """An event that the first TERM, INT or HUP sets. A second one ends the process as if nobody listened.
+
+    HUP comes when the terminal is closed. Begun with `nohup`, which ignores it, we go on.
+    """
+    cancelled = threading.Event()
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        del frame
+        if cancelled.is_set():
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+        cancelled.set()
+        note("stopping: nothing new is begun, running builds clean up, what is done is recorded")
+
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, *hangup)}
+    try:
+        yield cancelled
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

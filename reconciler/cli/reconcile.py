@@ -17,19 +17,18 @@ from reconciler.cli.conductor import Conductor, refuse_elsewhere
 from reconciler.cli.preview import origin_of
 from reconciler.cli.preview import read as read_preview
 from reconciler.cli.printing import TIE, show_json, show_text, write_file
-from reconciler.cli.progress import LogForm, watching
-from reconciler.cli.signals import cancelled_by_signal
+from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace, note, plan_options
 from reconciler.git.command import Git
+from reconciler.git.destination import Target
 from reconciler.git.proposal import proposal_branch
 from reconciler.git.repository import Repository
-from reconciler.git.target import Target
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
-from reconciler.model.printable import visible
-from reconciler.plan import words
-from reconciler.plan.smoke_words import outcome, texts, with_hints
-from reconciler.steps.result import Report, Result
+from reconciler.model.text import visible
+from reconciler.plan.standing import outcome, texts, with_hints
+from reconciler.steps.run import Report, Result
+from reconciler.words import plans
 
 _KEPT_SECONDS = 3600
 """How long an instance stays that a person wants to look at."""
@@ -149,7 +148,7 @@ def _read_plan(path: Path, asked: PlanOptions) -> Plan:
 def _print(report: Report, branch: str, repository: Repository, *, remote: str) -> None:
     if not report.results:
         nothing = "nothing to do" if all(image.sync == "in-sync" for image in report.plan.images) else "nothing is done"
-        show_text(f"{words.headline(report.plan)}: {nothing}.", hang=2)
+        show_text(f"{plans.headline(report.plan)}: {nothing}.", hang=2)
     width = max((len(result.image) for result in report.results), default=0)
     hints: set[str] = set()
     for result in report.results:
@@ -167,7 +166,7 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
     for image in report.plan.images:
         done = acted_on.get(image.image)
         if done is None and image.sync != "in-sync":
-            for line in words.details(image):
+            for line in plans.details(image):
                 note(f"{image.image}: {line}")
         elif done is not None and done.stands and image.waits_for:
             note(f"{image.image}: {image.waits_for}")  # what was not done, beside what was
@@ -186,7 +185,7 @@ def _line(result: Result, width: int) -> str:
     if result.why:
         parts = [visible(result.why.splitlines()[0])]
     elif result.build:
-        took = [words.duration(result.seconds).replace(" ", TIE)] if result.seconds else []
+        took = [plans.duration(result.seconds).replace(" ", TIE)] if result.seconds else []
         test = [outcome(result.tested).replace(" ", TIE)] if result.tested is not None else []
         places = [f"{one.location}{TIE}{one.id}" for one in result.build.artifacts]
         parts = [result.build.id, *took, *test, *places]
@@ -198,7 +197,7 @@ def _count(number: int, noun: str) -> str:
 
 
 def _as_junit(report: Report) -> str:
-    from reconciler.plan.junit import Outcome, of_run  # noqa: PLC0415 - needed only here
+    from reconciler.words.junit import Outcome, of_run  # noqa: PLC0415 - needed only here
 
     def outcome_of(result: Result) -> Outcome:
         seconds, findings = (result.tested.seconds, texts(result.tested.findings)) if result.tested else (0, ())

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reconciler import __version__
-from reconciler.model.printable import visible_lines
+from reconciler.model.text import visible_lines
 
 
 def crash_report(error: Exception, arguments: Sequence[str]) -> str:

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from reconciler.cli.installation import install_with
 from reconciler.model.errors import UserError
-from reconciler.sandbox import launch, system
+from reconciler.sandbox import handle, system
 from reconciler.sandbox.handle import Sandbox
 
 _FOLDER = Path(".reconciler/sandbox")
@@ -93,10 +93,10 @@ def publish(name: str, *, run: str | None, folder: Path) -> int:
 def _running(folder: Path) -> Sandbox:
     """The sandbox in a folder. Raises UserError where none runs; one that this shell is inside of is named."""
     try:
-        return launch.attach(folder)
+        return handle.attach(folder)
     except UserError as error:
         inside = Path(os.environ.get("AWS_CA_BUNDLE", "")).parent
-        if (inside / launch.READY).is_file():
+        if (inside / handle.READY).is_file():
             raise UserError(error.what, mend=f"this shell is inside another one: --folder {inside}") from error
         raise UserError(error.what, mend=(*error.mend, "or name the folder of one that runs: --folder")) from error
 
@@ -114,7 +114,7 @@ def require_sandbox() -> None:
 def start_sandbox(folder: Path) -> Sandbox:
     """Start a sandbox; the first one tells of the Debian it makes, with a bar where a person watches."""
     if not sys.stderr.isatty():
-        return launch.start(folder, tell=lambda line: click.echo(line, err=True))
+        return handle.start(folder, tell=lambda line: click.echo(line, err=True))
     console = Console(stderr=True)
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as progress:
@@ -127,7 +127,7 @@ def start_sandbox(folder: Path) -> Sandbox:
             console.print(line, highlight=False, markup=False)
             steps.append(progress.add_task("starting", total=system.STEPS + 1))
 
-        return launch.start(folder, tell=tell)
+        return handle.start(folder, tell=tell)
 
 
 def _print_environment(sandbox: Sandbox) -> None:

@@ -16,9 +16,8 @@ from reconciler.cli import options
 from reconciler.cli.printing import fits, named, show_json, show_rows, show_text
 from reconciler.cli.workspace import Workspace, now
 from reconciler.model.plan import PlanOptions
-from reconciler.model.printable import visible
-from reconciler.plan.smoke_words import with_hints
-from reconciler.plan.standing import Standing, standings
+from reconciler.model.text import visible
+from reconciler.plan.standing import Standing, standings, with_hints
 from reconciler.steps.look import look
 
 _TITLES = ("image", "stable", "candidate", "age", "source", "health")

@@ -11,14 +11,14 @@ import click
 
 from reconciler.cli import options
 from reconciler.cli.printing import named, show_error, show_json
-from reconciler.cli.wording import to_fetch
 from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image
-from reconciler.plan.words import said_once
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import without_filtered
+from reconciler.words.events import to_fetch
+from reconciler.words.plans import said_once
 
 
 @click.command("validate")

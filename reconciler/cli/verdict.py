@@ -17,11 +17,11 @@ from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import LONGEST_TAG_VALUE, AwsSettings
 from reconciler.model.errors import DONE, PARTIAL, ReconcilerError, Terminal, UserError
 from reconciler.model.lockfile import Artifact, Verdict
-from reconciler.plan.verdicts import overrules, verdict_tags
+from reconciler.plan.channels import overrules, verdict_tags
 from reconciler.state.lockfiles import read_lockfile
 
 if TYPE_CHECKING:
-    from reconciler.registry.protocol import Registry
+    from reconciler.ports.registry import Registry
 
 
 @click.command("verdict")
@@ -62,7 +62,7 @@ def command(
         if recorded is None:
             return DONE
         settings, artifacts, remark = recorded
-    from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; errors above need it not
+    from reconciler.registries.ec2.registry import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; errors above need it not
 
     registry, named = Ec2Registry(settings, fleet=""), f"{image} {build}"
     gone = _refuse_final(registry, artifacts, verdict, named=named)

@@ -11,16 +11,16 @@ import click
 from reconciler.cli import options
 from reconciler.cli.printing import show_json, show_text
 from reconciler.cli.workspace import Workspace, note
-from reconciler.git.past import resolve_commit
+from reconciler.git.history import resolve_commit
 from reconciler.model.errors import DONE, FAILED
-from reconciler.model.printable import visible
+from reconciler.model.text import visible
 from reconciler.model.verification import Finding, Verification
 from reconciler.steps.one_writer import recorded_head
-from reconciler.steps.proof.verify import Verifier
+from reconciler.steps.questions.verify import Verifier
 
 if TYPE_CHECKING:
     from reconciler.model.declaration import Settings
-    from reconciler.registry.protocol import Registry
+    from reconciler.ports.registry import Registry
 
 _INDENT = 14
 """Columns before a finding's words: `  not proven  `."""
@@ -95,7 +95,7 @@ def _named(rev: str, settings: Settings | None, checked_out: str | None) -> str:
 
 
 def _registry(settings: Settings) -> Registry:
-    from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms, and is asked for by flag
+    from reconciler.registries.ec2.registry import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms, and is asked for by flag
 
     return Ec2Registry(settings.aws, fleet="")
 

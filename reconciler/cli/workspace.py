@@ -18,31 +18,30 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.ci.job import job_of
-from reconciler.desired.settings import SETTINGS_FILE, read_settings
+from reconciler.desired.declared import SETTINGS_FILE, read_settings
+from reconciler.git.destination import Target
 from reconciler.git.history import find_commit
 from reconciler.git.repository import Repository
-from reconciler.git.target import Target
 from reconciler.model.declaration import AwsSettings, Settings
 from reconciler.model.errors import Contention, Locked, Place, ReconcilerError, Transient, UserError
 from reconciler.model.plan import PlanOptions
-from reconciler.model.printable import visible_lines
+from reconciler.model.text import visible_lines
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
 from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
-from reconciler.steps.confirm import Records, records_in
 from reconciler.steps.observe import read_repository
 from reconciler.steps.one_writer import written_by_branch
-from reconciler.steps.proposed import confirms
+from reconciler.steps.ours import Records, confirms, records_in
 
 if TYPE_CHECKING:
-    from reconciler.announce.protocol import Announcer
+    from reconciler.aws.session import Clients
     from reconciler.build.build import Packer
     from reconciler.git.recorder import Recorder
-    from reconciler.registry.ec2 import Ec2Registry
-    from reconciler.registry.protocol import Registry
-    from reconciler.registry.session import Clients
+    from reconciler.ports.announcer import Announcer
+    from reconciler.ports.registry import Registry
+    from reconciler.registries.ec2.registry import Ec2Registry
     from reconciler.steps.run import Testbed
 
 RUN_FOLDER = ".reconciler"
@@ -157,11 +156,11 @@ class Workspace:
 
     def testbed(self, known: Known, *, cancelled: threading.Event, keep_failed: int) -> Testbed:
         """What boots and tests what was built. Raises UserError where there is no SSH to test it through."""
+        from reconciler.aws.clock import Clock  # noqa: PLC0415 - as above
         from reconciler.build.inventory.take import take_inventory  # noqa: PLC0415 - plan tests nothing
         from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
         from reconciler.build.smoke.tester import SshTester  # noqa: PLC0415 - as above
-        from reconciler.registry.clock import Clock  # noqa: PLC0415 - as above
-        from reconciler.registry.instances.ec2 import Ec2Instances  # noqa: PLC0415 - as above
+        from reconciler.registries.ec2.bench import Ec2Instances  # noqa: PLC0415 - as above
         from reconciler.steps.run import Testbed  # noqa: PLC0415 - as above
 
         if any(image.declaration.smoke_test.boot for image in known.fleet.images.values()):
@@ -212,8 +211,8 @@ class Workspace:
         return spelt if name != spelt and holds_builds(tree) else name
 
     def _ec2(self, settings: Settings, fleet_name: str, cancelled: threading.Event | None = None) -> Ec2Registry:
-        from reconciler.registry.clock import Clock  # noqa: PLC0415 - as below
-        from reconciler.registry.ec2 import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; offline verbs skip it
+        from reconciler.aws.clock import Clock  # noqa: PLC0415 - as below
+        from reconciler.registries.ec2.registry import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; offline verbs skip it
 
         clock = Clock(sleep=partial(_sleep, cancelled)) if cancelled else None
         return Ec2Registry(settings.aws, fleet=fleet_name, clock=clock, clients=self._aws(settings.aws))
@@ -223,7 +222,7 @@ class Workspace:
 
         Whoever asks for the key of a build has less than that, where the build is a short one.
         """
-        from reconciler.registry.session import Clients, configured_attempts  # noqa: PLC0415 - as above
+        from reconciler.aws.session import Clients, configured_attempts  # noqa: PLC0415 - as above
 
         if self._clients is None or self._clients[0] != settings:
             self._clients = settings, Clients(settings, attempts=configured_attempts())

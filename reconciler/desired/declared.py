@@ -1,17 +1,29 @@
-"""`image.yaml` as a declaration, with the fleet's defaults under it and every place kept."""
+"""`image.yaml` and `reconciler.yaml` as declarations, every place kept, and the template's files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import posixpath
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from reconciler.desired.complaints import validate
 from reconciler.desired.contents import Contents
 from reconciler.desired.folders import Folder
-from reconciler.desired.located import Located, merge
+from reconciler.desired.located import Located, as_one, merge, shorten, validate
+from reconciler.desired.packer.json_file import (
+    AUTO_VARIABLES,
+    FOLDER_SUFFIXES,
+    folder_of,
+    is_hcl2,
+    is_legacy,
+    may_be_legacy,
+    why_not_legacy,
+)
+from reconciler.desired.paths import ROOT
 from reconciler.desired.yaml_file import read_yaml
-from reconciler.model.declaration import Declaration
+from reconciler.model.declaration import Declaration, Settings
 from reconciler.model.errors import Place, UserError
+
+# `image.yaml` as a declaration, with the fleet's defaults under it and every place kept.
 
 # A source is one choice of three. Merged, a default `ssm` beside an image's own `image` would be two.
 _WHOLE = frozenset({"source"})
@@ -62,3 +74,157 @@ def read_declared(
     if declaration is None:
         return None, problems
     return Declared(folder, declaration, merged), ()
+
+
+# `desired/reconciler.yaml`: the controller's settings, and the defaults of every image.
+
+SETTINGS_FILE = "desired/reconciler.yaml"
+
+
+@dataclass(frozen=True)
+class Defaults:
+    """The settings as a model, and `defaults` with places for merging under each image."""
+
+    settings: Settings
+    defaults: Located
+
+
+def read_settings(content: bytes | None) -> Defaults:
+    """Read the file; None stands for an absent one.
+
+    Raises:
+        UserError: for the first problem, naming the others. It stops the run, as it concerns every image.
+    """
+    document = read_yaml(content or b"", SETTINGS_FILE)
+    _stop(document.problems)
+    settings, problems = validate(Settings, document.root)
+    _stop(problems)
+    root = document.root.value
+    defaults = root.get("defaults") if isinstance(root, dict) else None
+    if defaults is None or defaults.value is None:
+        defaults = Located({}, Place(SETTINGS_FILE))
+    _stop(_problems_of_defaults(defaults))
+    return Defaults(settings or Settings(), defaults)
+
+
+def _problems_of_defaults(defaults: Located) -> tuple[UserError, ...]:
+    """Check the defaults once, here, and not once an image. What an image may still complete is left to it."""
+    _, problems = validate(Declaration, defaults)
+    return tuple(problem for problem in problems if "is missing" not in problem.what)
+
+
+def _stop(problems: Sequence[UserError]) -> None:
+    if problems:
+        raise as_one(problems)
+
+
+# From a declaration to the files of the template that it names.
+
+
+@dataclass(frozen=True)
+class TemplateFiles:
+    """What Packer would read for an image, in its order. Paths are from the repository's root."""
+
+    template: tuple[str, ...]
+    auto_variables: tuple[str, ...]
+    var_files: tuple[str, ...]
+    working_dir: str
+    links: tuple[str, ...] = ()
+    """Symbolic links on the way to the template's folder and to where Packer runs."""
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every one of them."""
+        return (*self.template, *self.auto_variables, *self.var_files)
+
+
+def locate(declared: Declared, contents: Contents) -> TemplateFiles:
+    """Find the files that `packer` in an image.yaml names.
+
+    Raises:
+        UserError: one is not there, or no template is.
+    """
+    packer = declared.declaration.packer
+    named = _path(declared, contents, packer.template, "template")
+    paths = contents.paths
+    links: list[str] = []
+    if contents.is_file(named):
+        template = [_in_real_folder(named, contents, links)]
+        folder = folder_of(template[0])
+        auto = []  # Pointed at a file, Packer reads that one alone.
+    else:
+        folder = _followed(named, contents, links)
+        files = paths.directly_in(folder)
+        template = [path for path in files if path.endswith(FOLDER_SUFFIXES)]
+        template = template or _only_legacy(declared, files, contents)
+        # Those of HCL first, and then those of JSON (seen with 1.6.6 and 1.16.0).
+        auto = sorted((path for path in files if path.endswith(AUTO_VARIABLES)), key=lambda path: path[-5:] == ".json")
+    if not is_hcl2(template[0]) and template[0].endswith(".json"):
+        auto = []  # Packer reads them beside HCL2 only.
+    var_files = [
+        _path(declared, contents, written, "var_files", index) for index, written in enumerate(packer.var_files)
+    ]
+    for index, path in enumerate(var_files):
+        var_files[index] = _in_real_folder(path, contents, links)
+        if not contents.is_file(path):
+            written = packer.var_files[index]
+            raise UserError(
+                f'packer.var_files: there is no file "{shorten(written)}" at this commit',
+                where=declared.place("packer", "var_files", index),
+                mend=f"it was looked for at {path} from the repository's root; is it committed?",
+            )
+    working_dir = _followed(_path(declared, contents, packer.working_dir, "working_dir"), contents, links)
+    # The image's own folder is there once it is declared.
+    if working_dir not in (ROOT, declared.folder.path) and not paths.under(working_dir):
+        raise UserError(
+            f'packer.working_dir: there is no folder "{shorten(packer.working_dir)}" at this commit',
+            where=declared.place("packer", "working_dir"),
+            mend=f"it was looked for at {working_dir} from the repository's root",
+        )
+    return TemplateFiles(tuple(template), tuple(auto), tuple(var_files), working_dir, tuple(links))
+
+
+def _in_real_folder(path: str, contents: Contents, links: list[str]) -> str:
+    """A file without links on the way to it. That it is a link itself is no matter: Packer reads through it."""
+    return posixpath.normpath(posixpath.join(_followed(folder_of(path), contents, links), posixpath.basename(path)))
+
+
+def _followed(folder: str, contents: Contents, links: list[str]) -> str:
+    """Where a folder is, once the links on the way to it are followed; they are added to `links`."""
+    followed = contents.follow(folder)
+    links += followed.links
+    return followed.path or folder
+
+
+def _path(declared: Declared, contents: Contents, written: str, *key: str | int) -> str:
+    path = contents.paths.resolve(written, declared.folder.path)
+    if path is None:
+        raise UserError(
+            f'packer.{key[0]}: "{shorten(written)}" leads out of the repository',
+            where=declared.place("packer", *key),
+            mend="commit what the build needs to this repository",
+        )
+    return path
+
+
+def _only_legacy(declared: Declared, files: list[str], contents: Contents) -> list[str]:
+    contents.load(path for path in files if may_be_legacy(path))
+    candidates = [path for path in files if may_be_legacy(path) and contents.is_file(path)]
+    found = [path for path in candidates if is_legacy(contents.read(path), path)]
+    written = declared.declaration.packer.template
+    where = declared.place("packer", "template")
+    if not found:
+        raise UserError(
+            f'packer.template: there is no Packer template at "{shorten(written)}"',
+            where=where,
+            mend=(
+                "commit a *.pkr.hcl, *.pkr.json or *.json template there, or name the one to use",
+                *(f"{shorten(path)} is none: {why_not_legacy(contents.read(path))}" for path in candidates),
+            ),
+        )
+    if len(found) > 1:
+        names = ", ".join(path.rpartition("/")[2] for path in found)
+        raise UserError(
+            f"packer.template: there is more than one JSON template: {names}", where=where, mend="name the one to use"
+        )
+    return found

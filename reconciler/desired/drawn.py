@@ -8,11 +8,19 @@ from collections.abc import Iterator, Sequence
 
 from reconciler.desired.ansible.playbooks import SETTINGS_FILE, YAML, Run, drawn_on, is_playbook
 from reconciler.desired.contents import Contents
-from reconciler.desired.mentions import MAKEFILES, MAX_LENGTH, folders_entered, folders_taken, is_a_word, mentioned
 from reconciler.desired.packer.file_references import Read
+from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.packer.named_files import Use
-from reconciler.desired.packer.names import folder_of
-from reconciler.desired.paths import ROOT, contains
+from reconciler.desired.paths import (
+    MAKEFILES,
+    MAX_LENGTH,
+    ROOT,
+    contains,
+    folders_entered,
+    folders_taken,
+    is_a_word,
+    mentioned,
+)
 
 _SHELLS = re.compile(rb"#!\s*\S*[/ ](?:ba|da|k|z|a)?sh\b")
 _SHELL_SUFFIXES = (".sh", ".bash")

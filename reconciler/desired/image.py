@@ -1,15 +1,15 @@
-"""One image: its declaration, its template and its inputs brought together, or everything that is wrong with it."""
+"""One image: declaration, template, inputs and suite brought together, or everything that is wrong with it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TypeVar
 
 from reconciler.desired.contents import Contents
-from reconciler.desired.declared import Declared
+from reconciler.desired.declared import Declared, TemplateFiles, locate
 from reconciler.desired.drawn import files_to_read
-from reconciler.desired.facts import read
 from reconciler.desired.folders import Folder
 from reconciler.desired.inputs import (
     Inputs,
@@ -19,7 +19,7 @@ from reconciler.desired.inputs import (
     notes_on_submodules,
     template_inputs,
 )
-from reconciler.desired.located import Located
+from reconciler.desired.located import Located, did_you_mean, shorten
 from reconciler.desired.origin import (
     copies_elsewhere,
     notes_on_boot,
@@ -29,13 +29,173 @@ from reconciler.desired.origin import (
     regions_of,
     source_of,
 )
-from reconciler.desired.packer.names import folder_of
-from reconciler.desired.packer.template import ReadTemplate
-from reconciler.desired.smoke_suite import wrong_suite
-from reconciler.desired.templates import TemplateFiles, locate
-from reconciler.model.declaration import Declaration, PackerSettings
+from reconciler.desired.packer.builders import Format
+from reconciler.desired.packer.json_file import folder_of, may_be_legacy
+from reconciler.desired.packer.syntax import UNKNOWN, SourceFile
+from reconciler.desired.packer.template import ReadTemplate, Setting, parse_template, parse_variables, read_template
+from reconciler.desired.packer.variables import misfit
+from reconciler.desired.paths import Paths
+from reconciler.model.declaration import SOURCE_AMI, Declaration, PackerSettings
 from reconciler.model.errors import Place, UserError
-from reconciler.model.fleet import Image
+from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS, Image
+from reconciler.model.tree import REGULAR_MODES
+
+# What the template of an image says, its files taken together, and whether it can be run as declared.
+
+
+def read(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[ReadTemplate | None, list[UserError]]:
+    """Read the template of an image. Its files have to be loaded.
+
+    Returns:
+        The facts, or None and every problem; facts and problems where it can be read but not run as declared.
+    """
+    facts, problems = _parse(declared, files, contents)
+    return (None, problems) if facts is None else (facts, [*facts.problems, *_wrong_values(declared, facts)])
+
+
+def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tuple[ReadTemplate | None, list[UserError]]:
+    packer = declared.declaration.packer
+    problems: list[UserError] = []
+    template = _parsed(files.template, contents, problems, variables=False)
+    variables = _parsed((*files.auto_variables, *files.var_files), contents, problems, variables=True)
+    if problems:
+        return None, problems
+    setting = Setting(
+        folder=folder_of(files.template[0]),
+        working_dir=files.working_dir,
+        only={pattern: declared.place("packer", "only", index) for index, pattern in enumerate(packer.only)},
+        variables={**packer.variables, **_given_as(declared)},
+        var_files=tuple(variables),
+        files=contents,
+    )
+    syntax: Format = "json" if may_be_legacy(files.template[0]) else "hcl2"
+    try:
+        found = read_template(template, syntax, setting=setting)
+        region = _passed_region(declared, found)
+        if region:
+            found = read_template(template, syntax, setting=replace(setting, variables={**setting.variables, **region}))
+    except UserError as error:
+        return None, [error]
+    return found, []
+
+
+def _passed_region(declared: Declared, found: ReadTemplate) -> dict[str, object]:
+    """The region that image.yaml names, by the template's variable for it, where that is worth something else so far.
+
+    It is passed to the build, and whatever the template makes of it (a path, the source) is made of what is passed.
+    """
+    regions = [builder.region for builder in found.template.builders if builder.region is not None]
+    first = declared.declaration.regions[:1]
+    variables = {region.variable for region in regions}
+    if not first or len(variables) != 1 or all(region.value == first[0] for region in regions):
+        return {}
+    return {name: first[0] for name in variables if name and name not in declared.declaration.packer.variables}
+
+
+def _given_as(declared: Declared) -> dict[str, object]:
+    """The variable that image.yaml names for the source: its value is ours to give, when the source is pinned."""
+    source = declared.declaration.source
+    return {source.variable: UNKNOWN} if source is not None and source.variable is not None else {}
+
+
+def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
+    """Packer refuses a value for a variable that the template does not declare; and some are ours to give."""
+    problems = []
+    source = declared.declaration.source
+    if source is not None and source.variable in (GIVEN_TEXTS | GIVEN_TAGS) - {SOURCE_AMI}:
+        what = f"source.variable: {source.variable} is given something else by the reconciler"
+        where = declared.place("source", "variable")
+        problems.append(UserError(what, where=where, mend="name the variable that `source_ami` is taken from"))
+    for name, value in declared.declaration.packer.variables.items():
+        where = declared.place("packer", "variables", name)
+        is_own = facts.template.declares(name) and not facts.template.takes(name)
+        if name in _given_as(declared):
+            what = f"packer.variables: {name} is given by the reconciler, as `source.variable` says"
+            problems.append(UserError(what, where=where, mend="remove it here, or there"))
+        elif name in GIVEN_TEXTS | GIVEN_TAGS and not is_own:
+            mend = "declare `source:` instead" if name == "source_ami" else "remove it"
+            problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, mend=mend))
+        elif not facts.template.declares(name):
+            mend = did_you_mean(name, facts.template.variables.keys(), none="the template declares none")
+            problems.append(
+                UserError(
+                    f'packer.variables: the template declares no variable "{shorten(name)}"', where=where, mend=mend
+                )
+            )
+        elif facts.template.format == "json" and isinstance(value, list | dict):
+            problems.append(
+                UserError(
+                    f'packer.variables: "{shorten(name)}" is a list or a mapping, and the variables of a JSON template '
+                    "are texts",
+                    where=where,
+                    mend="write one text, as the template takes it apart",
+                )
+            )
+        else:
+            problems += misfit(facts.template.variables[name], value, where=where)
+    return problems
+
+
+def _parsed(
+    paths: tuple[str, ...], contents: Contents, problems: list[UserError], *, variables: bool
+) -> list[SourceFile]:
+    found = []
+    for path in paths:
+        try:
+            found.append(contents.parsed(path, parse_variables if variables else parse_template))
+        except UserError as error:
+            problems.append(error)
+    return found
+
+
+# Is the suite that an image declares there to be run?
+
+_TESTS = ("test_*.py", "*_test.py")
+"""What pytest looks for in a folder (its default for `python_files`)."""
+
+
+def wrong_suite(declared: Declared, paths: Paths) -> UserError | None:
+    """What is wrong with `smoke_test.suite`, or None. That its tests can be read is found out by running them."""
+    written = declared.declaration.smoke_test.suite
+    if written is None:
+        return None
+    where = declared.place("smoke_test", "suite")
+    path = paths.resolve(written, declared.folder.path)
+    if path is None:
+        return UserError(
+            f'smoke_test.suite: "{shorten(written)}" leads out of the repository',
+            where=where,
+            mend="commit the tests to this repository",
+        )
+    entry = paths.entries.get(path)
+    if entry is not None:
+        # Behind a link or a submodule may be a folder.
+        return _no_tests(written, where) if entry.mode in REGULAR_MODES and not path.endswith(".py") else None
+    files = paths.under(path)
+    if not files:
+        return UserError(
+            f'smoke_test.suite: "{shorten(written)}" is nothing that is committed',
+            where=where,
+            mend=f"it was looked for at {path} from the repository's root",
+        )
+    if not any(fnmatchcase(file.rpartition("/")[2], pattern) for file in files for pattern in _TESTS):
+        return UserError(
+            f'smoke_test.suite: the folder "{shorten(written)}" holds no tests',
+            where=where,
+            mend=f"pytest runs files named {' or '.join(_TESTS)}",
+        )
+    return None
+
+
+def _no_tests(written: str, where: Place) -> UserError:
+    return UserError(
+        f'smoke_test.suite: "{shorten(written)}" is no file of Python, and pytest reads no other',
+        where=where,
+        mend="name a file such as smoke/test_web.py, or a folder of them",
+    )
+
+
+# One image: its declaration, its template and its inputs brought together, or everything that is wrong with it.
 
 _T = TypeVar("_T")
 

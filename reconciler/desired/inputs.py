@@ -15,8 +15,8 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import InputFile
 
 if TYPE_CHECKING:
+    from reconciler.desired.declared import TemplateFiles
     from reconciler.desired.packer.file_references import Read
-    from reconciler.desired.templates import TemplateFiles
 
 _STATE = "state"
 _NOWHERE = "/dev/null"

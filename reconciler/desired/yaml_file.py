@@ -14,8 +14,7 @@ from typing import Any
 
 import yaml
 
-from reconciler.desired.located import Located, shorten
-from reconciler.desired.text import decode
+from reconciler.desired.located import Located, decode, shorten
 from reconciler.model.errors import Place, UserError
 
 MAX_DEPTH = 32

@@ -17,7 +17,7 @@ from enum import Enum, auto
 
 from reconciler.git.command import Finished, left_lock
 from reconciler.git.urls import without_userinfo
-from reconciler.model.printable import visible
+from reconciler.model.text import visible
 
 _HEARD = 32_768
 """Characters of a message that are looked at: half of them from its beginning, half from its end."""

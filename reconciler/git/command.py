@@ -18,8 +18,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
-from reconciler.git.batch import Batch
-from reconciler.git.environment import CONFIGURATION, OURS, removed
+from reconciler.git.processes import CONFIGURATION, OURS, Batch, removed
 from reconciler.git.urls import without_userinfo
 from reconciler.model.errors import Locked, ReconcilerError, Terminal, UserError
 from reconciler.model.tree import TreeEntry, inside, outside

@@ -1,25 +1,211 @@
-"""A clean export of one commit: what was built is exactly what was committed.
-
-The bytes of git's blobs, as they were reviewed and as they are in the key. Not `git archive`, which obeys export-ignore
-and export-subst; and not a checkout, which turns line ends, expands `$Id$`, encodes text anew and runs filters, as
-.gitattributes, the system's and a person's settings have it: text that was reviewed as harmless could come out as a
-command, and two people's builds of one key would differ.
-"""
+"""A clean export of one commit: what was built is exactly what was committed, filters and LFS included."""
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import re
+import secrets
+import tempfile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.git.attributes import Filter, filters, stays_below
 from reconciler.git.command import Git
-from reconciler.git.lfs import Pointer, fetch, pointer_in
-from reconciler.git.store import SUBMODULE
-from reconciler.git.tree import GitTree, read_tree
-from reconciler.model.errors import Terminal, UserError
-from reconciler.model.printable import visible
+from reconciler.git.store import SUBMODULE, GitTree, read_tree
+from reconciler.model.errors import Place, ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.text import visible
+from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, inside
+
+# Which files go through a filter (gitattributes(5), "filter"), and where that is written.
+#
+# A filter is a program of whoever checks out: what is in their files is not what git keeps, and what people review. Git
+# itself is the judge of its patterns. Where an attribute was set it does not tell, so every line that sets a filter is
+# given one more attribute, with the line's own number, in a copy.
+
+_FILE = ".gitattributes"
+_SETS_FILTER = re.compile(rb"[ \t\r][-!]?filter(?:=[^ \t\r\n]*)?[ \t\r]*(?=[ \t\r]|$)")
+_NO_FILTER = frozenset({"unspecified", "set", "unset"})
+
+
+@dataclass(frozen=True)
+class Filter:
+    """The filter that a file goes through, and the line that says so."""
+
+    name: str
+    place: Place
+
+
+def filters(tree: Tree, paths: Iterable[str]) -> Mapping[str, Filter]:
+    """The files among `paths` that a filter is set for by the .gitattributes of a tree, and by nobody's settings.
+
+    The paths are not looked at where no .gitattributes sets a filter: then it costs one read, or none. A fleet that is
+    below the root has the attributes of the folders above it as well, as git has them.
+    """
+    entries, below = tree.entries, tree.below
+    there = [
+        entry
+        for path, entry in entries.items()
+        if path.endswith(_FILE) and path.rpartition("/")[2] == _FILE and _is_plain(entry, below)
+    ]
+    contents = tree.read(entry.oid for entry in there) if there else {}
+    there = [entry for entry in there if b"filter" in contents[entry.oid]]
+    if not there:
+        return {}
+    regular = (path for path in dict.fromkeys(paths) if path in entries and _is_plain(entries[path], below))
+    wanted = {inside(path, below): path for path in regular}
+    # Nobody can set it: it is another one each time.
+    mark, places = f"reconciler-{secrets.token_hex(8)}", list[Place]()
+    with tempfile.TemporaryDirectory(prefix="reconciler-attributes-") as folder:
+        for entry in there:
+            copy = Path(folder, inside(entry.path, below))
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            copy.write_bytes(_marked(contents[entry.oid], entry.path, mark=mark, places=places))
+        return {
+            wanted[path]: Filter(name, places[int(number)] if number.isdecimal() else Place(_FILE))
+            for path, name, number in _asked(Path(folder), wanted, mark=mark)
+        }
+
+
+def _is_plain(entry: TreeEntry, below: str) -> bool:
+    return entry.mode in REGULAR_MODES and stays_below(inside(entry.path, below))
+
+
+def stays_below(path: str) -> bool:
+    """Whether a path leads to a file below the folder that it is seen from. A tree may hold any name, also `..`."""
+    return not any(part in ("", ".", "..") or part.lower() == ".git" for part in path.split("/"))
+
+
+def _marked(content: bytes, path: str, *, mark: str, places: list[Place]) -> bytes:
+    """A .gitattributes whose lines that set a filter set the mark as well: to the number of their place."""
+    lines = content.split(b"\n")
+    for number, line in enumerate(lines):
+        if _SETS_FILTER.search(line) and not line.lstrip().startswith(b"#"):
+            lines[number] = line.rstrip() + f" {mark}={len(places)}".encode()
+            places.append(Place(path, number + 1))
+    return b"\n".join(lines)
+
+
+def _asked(folder: Path, paths: Iterable[str], *, mark: str) -> Iterable[tuple[str, str, str]]:
+    """Path, filter and mark of each path that has a filter."""
+    git = Git(folder, {"GIT_ATTR_NOSYSTEM": "1"})
+    git.run("init", "--quiet", "--template=")
+    answer = git.run(
+        *("-c", f"core.attributesFile={os.devnull}", "check-attr", "-z", "--stdin", "filter", mark),
+        stdin="".join(f"{path}\0" for path in paths).encode(),
+    )
+    values = os.fsdecode(answer.stdout).split("\0")
+    for start in range(0, len(values) - 5, 6):
+        path, _, name, _, _, number = values[start : start + 6]
+        if name not in _NO_FILTER:
+            yield path, name, number
+
+
+# Git LFS: a small pointer in git, and its content elsewhere, which the pointer names by digest and size.
+#
+# (git-lfs, docs/spec.md: "version", then its keys in order; a pointer is under 1024 bytes.)
+
+LONGEST_POINTER = 1023
+_POINTER = re.compile(
+    rb"version https?://(?:git-lfs\.github\.com/spec|hawser\.github\.com/spec|git-media\.io)/v\d\n"
+    rb"(?:ext-\d-[^\n]{1,200}\n){0,10}oid sha256:(?P<digest>[0-9a-f]{64})\nsize (?P<size>\d{1,18})\n?"
+)
+# A run wants the content, whatever a person leaves out of their own checkouts. What the environment says of it
+# (GIT_LFS_SKIP_SMUDGE) is taken away with the rest of GIT_*.
+_WHOLE = ("-c", "lfs.fetchexclude=", "-c", "lfs.fetchinclude=", "-c", "lfs.skipdownloaderrors=false")
+# A server's own words, or its status where it has none.
+_GONE = re.compile(r"\b(?:404|410)\b|does not exist|not found", re.IGNORECASE)
+_DENIED = re.compile(r"\b(?:401|403)\b|authenti|authoriz|credentials|access|forbidden|permission", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Pointer:
+    """What a file that is kept in LFS really holds: its digest in hex, and its size in bytes."""
+
+    content: bytes
+    digest: str
+    size: int
+
+
+def pointer_in(content: bytes) -> Pointer | None:
+    """The pointer that the bytes of a file are; None where they are the file itself."""
+    match = _POINTER.fullmatch(content) if len(content) <= LONGEST_POINTER else None
+    return Pointer(content, match["digest"].decode(), int(match["size"])) if match else None
+
+
+def installed(git: Git) -> bool:
+    """Whether git-lfs is here."""
+    return git.attempt("lfs", "version").status == 0
+
+
+def fetch(git: Git, pointers: Mapping[str, Pointer], *, below: Path) -> None:
+    """Put the content of each pointer (by path) in its place below a folder, by git-lfs.
+
+    What came is held against the pointer: it is what was reviewed, whoever keeps it.
+
+    Raises:
+        UserError: git-lfs is not installed, or the content is nowhere.
+        Terminal: the credentials are refused, or something else came.
+        Transient: it could not be fetched now.
+    """
+    if not pointers:
+        return
+    if not installed(git):
+        raise _not_installed(sorted(pointers))
+    for path, pointer in pointers.items():
+        target = below / path
+        with target.open("wb") as file:
+            smudged = git.attempt(*_WHOLE, "lfs", "smudge", "--", path, stdin=pointer.content, sink=file)
+        if smudged.status != 0:
+            raise _not_fetched(path, pointer, smudged.stderr)
+        if not _is(target, pointer):
+            raise Terminal(
+                f"git-lfs gave something else for {path} than what its pointer names (sha256 {pointer.digest[:12]}…)",
+                mend="`git lfs fsck` looks for what is damaged; `git lfs env` shows how it is set up",
+            )
+
+
+def _is(path: Path, pointer: Pointer) -> bool:
+    if path.stat().st_size != pointer.size:
+        return False
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest() == pointer.digest
+
+
+def _not_installed(paths: list[str]) -> UserError:
+    more = f" and {len(paths) - 1} more are" if len(paths) > 1 else " is"
+    return UserError(
+        f"{paths[0]}{more} kept in Git LFS, and git-lfs is not here: the build would get a pointer of 130 bytes",
+        mend=(
+            "install git-lfs where reconciler runs (most systems have a package git-lfs)",
+            "or leave the file out of the image's folder and of packer.inputs",
+        ),
+    )
+
+
+def _not_fetched(path: str, pointer: Pointer, said: str) -> ReconcilerError:
+    lines = [line.strip() for line in said[:10_000].splitlines() if "rror" in line and "Errors logged" not in line]
+    # `Error downloading object: PATH (0123abc): Smudge error: Error downloading PATH (DIGEST): why`
+    why = visible(lines[0].rpartition(f"({pointer.digest}): ")[2][:300]) if lines else "it did not say why"
+    if _GONE.search(why):
+        return UserError(
+            f"the content of {path} is not on the LFS server ({why})",
+            mend="whoever committed it has it: `git lfs push --all origin`",
+        )
+    if _DENIED.search(why):
+        return Terminal(
+            f"the LFS server refuses these credentials for {path} ({why})",
+            mend="give this job credentials that may read it; `git lfs fetch` tries them",
+        )
+    return Transient(f"git-lfs could not fetch {path} ({why})", mend="`git lfs fetch` shows whether it can again")
+
+
+# A clean export of one commit: what was built is exactly what was committed.
+#
+# The bytes of git's blobs, as they were reviewed and as they are in the key. Not `git archive`, which obeys
+# export-ignore and export-subst; and not a checkout, which turns line ends, expands `$Id$`, encodes text anew and runs
+# filters, as .gitattributes, the system's and a person's settings have it: text that was reviewed as harmless could
+# come out as a command, and two people's builds of one key would differ.
 
 LFS = "lfs"
 """The filter whose content we can have: it is named by its digest. All others are somebody's programs."""

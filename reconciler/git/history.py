@@ -1,13 +1,18 @@
-"""Questions about commits: which revision is meant, what lies between two, which came first."""
+"""Questions about commits, and the past of one file by one `git log`."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from reconciler.git.command import Git, as_text
-from reconciler.git.store import find_id
+from reconciler.git.store import find_all, find_id
 from reconciler.model.errors import UserError
+
+# Questions about commits: which revision is meant, what lies between two, which came first.
 
 
 @dataclass(frozen=True)
@@ -78,3 +83,215 @@ def _same(git: Git, one: str, other: str) -> bool:
     """Whether two revisions name one commit. Mostly they do, and then no history needs to be walked."""
     commit = find_commit(git, one)
     return commit is not None and commit == find_commit(git, other)
+
+
+# The past of one file: every version of it, by one `git log`, however many commits there are.
+
+_PULL_REQUEST = re.compile(
+    # GitHub's merge, Bitbucket's merge, GitHub's squash
+    r"^Merge pull request #(\d{1,9}) |\(pull request #(\d{1,9})\)|\(#(\d{1,9})\)$"
+)
+
+_LATEST = int(datetime(2999, 12, 31, tzinfo=UTC).timestamp())
+
+
+@dataclass(frozen=True)
+class Version:
+    """A file as one commit left it. `content` is None where the commit took it away."""
+
+    commit: str
+    parents: tuple[str, ...]
+    at: datetime
+    """When it was committed, UTC."""
+    author: str
+    """`Name <address>`."""
+    message: str
+    path: str
+    content: bytes | None
+
+    @property
+    def subject(self) -> str:
+        """The message's first line."""
+        return self.message.partition("\n")[0]
+
+    def trailers(self, key: str) -> tuple[str, ...]:
+        """The values of a trailer, in order: what follows `key: ` in the message's last paragraph."""
+        block = self.message.strip().rpartition("\n\n")[2]
+        return tuple(line.removeprefix(f"{key}: ") for line in block.splitlines() if line.startswith(f"{key}: "))
+
+
+def resolve_commit(git: Git, revision: str) -> str:
+    """The id of the commit that a revision names: only a commit has a past.
+
+    Raises:
+        UserError: this clone has no such revision, or it names files and no commit.
+    """
+    commit = find_commit(git, revision)
+    if commit is None:
+        resolve(git, revision)
+        raise UserError(f'"{revision}" is no commit', mend="name a commit, a branch or a tag")
+    return commit
+
+
+def versions(git: Git, path: str, *, revision: str) -> tuple[Version, ...]:
+    """Every version of a file that leads to the one at `revision`, newest first.
+
+    A merge that only brought a version along is left out (git-log(1), "History Simplification").
+    """
+    at = git.inside(path)
+    # %B may hold anything but a NUL, so that is what parts the fields.
+    log = git.run(
+        "log", "--topo-order", "-z", "--format=%H%x00%P%x00%ct%x00%an <%ae>%x00%B", revision, "--", at
+    ).stdout  # fmt: skip
+    fields = as_text(log).split("\0")
+    rows = [fields[start : start + 5] for start in range(0, len(fields) - 4, 5)]
+    contents = _contents(git, [f"{commit}:{at}" for commit, *_ in rows])
+    return tuple(
+        Version(commit, tuple(parents.split()), moment(seconds), author, message.strip("\n"), path, content)
+        for (commit, parents, seconds, author, message), content in zip(rows, contents, strict=True)
+    )
+
+
+@dataclass(frozen=True)
+class At:
+    """A commit, and a file as it is there: None where it is not."""
+
+    commit: str
+    parents: tuple[str, ...]
+    content: bytes | None
+
+
+def at_every_commit(git: Git, path: str, *, revision: str) -> tuple[At, ...]:
+    """A file at each commit that leads to a revision, parents before children.
+
+    Unlike `versions` it leaves out no side of a merge, so nothing can be hidden behind one.
+    """
+    rows = [line.split() for line in git.run("rev-list", "--topo-order", "--reverse", "--parents", revision).lines]
+    asked = "".join(f"{commit}:{git.inside(path)}\n" for commit, *_ in rows)
+    found = git.run("cat-file", "--batch-check=%(objectname)", "--buffer", stdin=os.fsencode(asked)).lines
+    oids = [line if " " not in line else None for line in found]  # `<name> missing`
+    distinct = list(dict.fromkeys(oid for oid in oids if oid is not None))
+    contents = dict(zip(distinct, _contents(git, distinct), strict=True))
+    return tuple(
+        At(commit, tuple(parents), contents[oid] if oid is not None else None)
+        for (commit, *parents), oid in zip(rows, oids, strict=True)
+    )
+
+
+def chosen_by_merge(git: Git, path: str, *, since: str, revision: str) -> str | None:
+    """The newest merge since a commit that threw away what one side had made of a file; None where there is none.
+
+    Git itself takes the side that changed the file since the two parted. To keep the other is somebody's choice, and
+    `versions` shows it as no change.
+    """
+    at = git.inside(path)
+    rows = git.run("rev-list", "--topo-order", "--merges", "--parents", f"{since}..{revision}").lines
+    for commit, *parents in map(str.split, rows):
+        now, *before = _contents(git, [f"{one}:{at}" for one in (commit, *parents)])
+        for lost, was in zip(parents, before, strict=True):
+            kept = next((one for one, content in zip(parents, before, strict=True) if content == now), None)
+            if was == now or kept is None:
+                continue
+            base = merge_base(git, kept, lost)
+            if base is None or _contents(git, [f"{base}:{at}"]) != [was]:
+                return commit
+    return None
+
+
+def author_of(git: Git, commit: str) -> str:
+    """Who wrote a commit: `Name <address>`."""
+    return as_text(git.run("show", "--no-patch", "--format=%an <%ae>", commit).stdout).strip()
+
+
+def branches_with(git: Git, commit: str) -> tuple[str, ...]:
+    """The remote branches, else the local ones, that this clone knows to contain a commit; by name."""
+    for folder, depth in (("refs/remotes", 3), ("refs/heads", 2)):
+        named = git.attempt("for-each-ref", f"--format=%(refname:lstrip={depth})", f"--contains={commit}", folder)
+        if named.status == 0 and (found := [name for name in named.lines if name != "HEAD"]):
+            return tuple(found)
+    return ()
+
+
+def removed_in(git: Git, commit: str, *, parent: str, folder: str) -> tuple[str, ...]:
+    """The files directly in a folder that a commit took away. Renames are not guessed at."""
+    return _differing(git, commit, parent=parent, folder=folder, how="D")
+
+
+def added_in(git: Git, commit: str, *, parent: str, folder: str) -> tuple[str, ...]:
+    """The files directly in a folder that a commit brought. Renames are not guessed at."""
+    return _differing(git, commit, parent=parent, folder=folder, how="A")
+
+
+def _differing(git: Git, commit: str, *, parent: str, folder: str, how: str) -> tuple[str, ...]:
+    only = f"--diff-filter={how}"
+    listing = git.run(
+        "diff-tree", "-r", "-z", "--name-only", "--no-renames", only, parent, commit, "--", f"{git.inside(folder)}/"
+    )  # fmt: skip
+    names = [git.outside(name) for name in os.fsdecode(listing.stdout).split("\0") if name]
+    return tuple(name for name in names if name.startswith(f"{folder}/") and "/" not in name[len(folder) + 1 :])
+
+
+@dataclass(frozen=True)
+class PullRequests:
+    """Which pull request brought a commit, as far as the subjects of commits tell."""
+
+    by_commit: Mapping[str, int]
+
+    def of(self, commit: str) -> int | None:
+        """The number, for a commit's id or the beginning of one; None where no subject names it."""
+        exact = self.by_commit.get(commit)
+        if exact is not None or len(commit) < 7 or len(commit) >= 40:
+            return exact
+        found = {number for oid, number in self.by_commit.items() if oid.startswith(commit)}
+        return found.pop() if len(found) == 1 else None
+
+
+def pull_requests(git: Git, commit: str) -> PullRequests:
+    """Who brought what, up to a commit: a squash names its own pull request, a merge that of all it brought."""
+    log = as_text(git.run("log", "-z", "--format=%H%x00%P%x00%s", commit, "--").stdout).split("\0")
+    rows = {log[start]: (log[start + 1].split(), log[start + 2]) for start in range(0, len(log) - 2, 3)}
+    parents = {commit: facts[0] for commit, facts in rows.items()}
+    numbers: dict[str, int] = {}
+    for merged, brought in _brought(parents, commit):
+        number = pull_request_in(rows[merged][1])
+        for one in brought:
+            own = pull_request_in(rows[one][1])
+            if (found := own if own is not None else number) is not None:
+                numbers[one] = found
+    return PullRequests(numbers)
+
+
+def pull_request_in(subject: str) -> int | None:
+    """The number of the pull request that a squash or merge commit's subject names, or None."""
+    match = _PULL_REQUEST.search(subject)
+    return int(next(filter(None, match.groups()))) if match else None
+
+
+def _brought(parents: Mapping[str, Sequence[str]], head: str) -> Iterable[tuple[str, list[str]]]:
+    """Each commit of the first-parent line, oldest first, with all that came in with it, itself included."""
+    line = []
+    commit: str | None = head
+    while commit is not None and commit in parents:
+        line.append(commit)
+        commit = next(iter(parents[commit]), None)
+    seen: set[str] = set()
+    for one in reversed(line):
+        brought, waiting = [], [one]
+        while waiting:
+            commit = waiting.pop()
+            if commit not in seen and commit in parents:
+                seen.add(commit)
+                brought.append(commit)
+                waiting.extend(parents[commit])
+        yield one, brought
+
+
+def _contents(git: Git, names: Iterable[str]) -> list[bytes | None]:
+    """The files that names such as `<commit>:<path>` stand for; None for what is no file, or not there."""
+    return [one.content if one is not None and one.kind == "blob" else None for one in find_all(git, names)]
+
+
+def moment(seconds: str) -> datetime:
+    """The time of a commit; of one that says none, or one that no calendar has, the nearest that there is."""
+    given = int(seconds) if seconds.isdecimal() else 0
+    return datetime.fromtimestamp(min(given, _LATEST), UTC)

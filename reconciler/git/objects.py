@@ -1,8 +1,9 @@
-"""Commits and tags made by plumbing: no checkout is needed and none is touched."""
+"""Commits and tags made by plumbing, from what a caller asks to be recorded: no checkout is touched."""
 
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,13 +11,94 @@ from datetime import datetime
 from pathlib import Path
 
 from reconciler.git.answer import Answer, read_answer
-from reconciler.git.batch import read_line
 from reconciler.git.command import Finished, Git, failed
-from reconciler.git.message import scrub
+from reconciler.git.processes import read_line
 from reconciler.git.refusal import as_error
-from reconciler.git.request import Change, TagRequest
 from reconciler.git.store import FILE, FOLDER, SUBMODULE, Entry, Object, find_id, read, read_folder
 from reconciler.model.errors import Terminal, UserError
+
+# What a caller asks to be recorded, and what came of it.
+
+
+@dataclass(frozen=True)
+class Change:
+    """A file as it should be: its path from the root and its content; None deletes it."""
+
+    path: str
+    content: bytes | None
+
+
+@dataclass(frozen=True)
+class TagRequest:
+    """An annotated tag to put on a commit that this clone has. Where the name is taken, the tag there stays.
+
+    With `content` it is put on a file of that content instead, and `target` says nothing: what has to be kept and
+    fetched like a tag, and belongs in no commit yet.
+    """
+
+    name: str
+    target: str
+    message: str
+    content: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Commit:
+    """Changes on top of the branch's head, and tags. Without changes, only the tags are pushed."""
+
+    changes: tuple[Change, ...]
+    message: str
+    tags: tuple[TagRequest, ...] = ()
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """How a recording ended well.
+
+    `commit` is the head of `branch` that holds the changes. `changed` is False where that was so before: then nothing
+    was committed. `pushed` is False without a remote.
+    """
+
+    commit: str
+    branch: str
+    pushed: bool
+    changed: bool
+    tries: int
+    kept_tags: tuple[str, ...] = ()
+    """Requested tags whose name was taken; they were left as they are."""
+    owed_tags: tuple[str, ...] = ()
+    """Requested tags that could not be made, though the commit is there; `why_owed` says why: the remote takes refs
+    one by one, or another tag keeps them out."""
+    why_owed: str = ""
+    left_behind: str | None = None
+    """Why the checkout, though on this branch, was not brought along; None if it was or is elsewhere."""
+
+
+# Commit messages that do what they say and no more.
+
+# CircleCI ("Skip jobs"), GitHub Actions ("Skipping workflow runs") and GitLab ("Skip a pipeline") read these anywhere
+# in a message; Azure Pipelines reads ***NO_CI***.
+_BRACKETED = re.compile(
+    r"\[((?:skip|ci|no|actions|azurepipelines|circleci)[ -](?:skip|ci|actions|azurepipelines|circleci))\]",
+    re.IGNORECASE,
+)
+_STARRED = re.compile(r"\*\*\*(NO_CI)\*\*\*", re.IGNORECASE)
+_TRAILER = re.compile(r"^(skip-checks):", re.IGNORECASE | re.MULTILINE)
+
+
+def scrub(message: str) -> str:
+    """The message with every CI switch in it made harmless: `[skip ci]` becomes `(skip ci)`.
+
+    A state commit quotes what people wrote. A quoted switch at the head of the branch would silence CI, on CircleCI's
+    older project types the scheduled pipelines too, and nothing would show it.
+    """
+    message = message.replace("\0", "\\0")  # git takes none
+    message = _BRACKETED.sub(r"(\1)", message)
+    message = _STARRED.sub(r"\1", message)
+    return _TRAILER.sub(r"(\1)", message)
+
+
+# Commits and tags made by plumbing: no checkout is needed and none is touched.
 
 _KINDS = {FOLDER: "tree", SUBMODULE: "commit"}
 

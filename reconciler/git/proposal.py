@@ -15,12 +15,12 @@ from dataclasses import dataclass, replace
 from reconciler.git.answer import Reply
 from reconciler.git.command import Git
 from reconciler.git.destination import Destination
+from reconciler.git.history import moment
 from reconciler.git.objects import Author, commit_tree
-from reconciler.git.past import moment
 from reconciler.git.refusal import as_error
 from reconciler.git.remote import Remote, RemoteBranch
 from reconciler.git.signature import signed_by_us
-from reconciler.git.tree import read_tree
+from reconciler.git.store import read_tree
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.tree import Tree

@@ -1,8 +1,4 @@
-"""Recording: a commit on the head of the branch, pushed as a compare-and-swap; lost, it is made anew.
-
-Never a rebase: a lockfile that was merged line by line is one that nobody decided on. The caller says what it wants on
-each new head, and may say that it is not wanted any more.
-"""
+"""Recording: a commit on the head of the branch, pushed as a compare-and-swap; lost, it is made anew."""
 
 from __future__ import annotations
 
@@ -12,16 +8,34 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.git.answer import Answer, Reply
-from reconciler.git.backoff import TRIES, wait_seconds
 from reconciler.git.command import Git
 from reconciler.git.destination import Destination
 from reconciler.git.history import is_ancestor
-from reconciler.git.objects import Author, write_commit, write_tag
+from reconciler.git.objects import Author, Commit, Recorded, write_commit, write_tag
 from reconciler.git.refusal import InTheWay
-from reconciler.git.request import Commit, Recorded
-from reconciler.git.tree import read_tree
+from reconciler.git.store import read_tree
 from reconciler.model.errors import Contention, ReconcilerError, Transient
 from reconciler.model.tree import Tree
+
+# How long to wait before the next try.
+
+TRIES = 10
+BASE_SECONDS = 1.0
+GROWTH = 1.5
+CAP_SECONDS = 30.0
+
+
+def wait_seconds(tries: int, *, chance: float) -> float:
+    """Seconds to wait after `tries` failed tries; `chance` is drawn evenly from 0 to 1.
+
+    Full jitter: writers that collided once would meet again if each waited the same.
+    (AWS Architecture Blog, "Exponential Backoff And Jitter"; base, growth and cap are those of Kargo's git pusher.)
+    """
+    return chance * min(CAP_SECONDS, BASE_SECONDS * GROWTH ** (tries - 1))
+
+
+# Never a rebase: a lockfile that was merged line by line is one that nobody decided on. The caller says what it wants
+# on each new head, and may say that it is not wanted any more.
 
 Regenerate = Callable[[Tree], Commit | None]
 """What should be recorded on this tree; None if nothing any more. Called anew for every head; must not wait."""

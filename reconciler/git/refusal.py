@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from reconciler.git.answer import Answer, Reply
 from reconciler.git.command import at_work
 from reconciler.model.errors import Contention, Locked, ReconcilerError, Terminal, Transient, UserError
-from reconciler.model.printable import visible
+from reconciler.model.text import visible
 
 _SETTINGS = "desired/reconciler.yaml"
 

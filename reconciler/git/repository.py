@@ -1,16 +1,18 @@
-"""The repository that the controller works in."""
+"""The repository that the controller works in, and one to rehearse in."""
 
 from __future__ import annotations
 
 import posixpath
 import re
+import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 from reconciler.git.command import Finished, Git, failed
-from reconciler.git.export import Export, export
+from reconciler.git.destination import Target, current_branch, find_destination, look_at
+from reconciler.git.export import Export, export, installed
 from reconciler.git.history import (
     LoggedCommit,
     commits_between,
@@ -21,19 +23,18 @@ from reconciler.git.history import (
     newest,
     resolve,
 )
-from reconciler.git.lfs import installed
 from reconciler.git.objects import Author, commit_tree
 from reconciler.git.proposal import Confirms, proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.remote import Remote, remotes
+from reconciler.git.store import GitTree, dirty_paths, read_tree, write_worktree
 from reconciler.git.tags import AnnotatedTag, tag_content, tag_message, tags_below
-from reconciler.git.target import Target, current_branch, find_destination, look_at
-from reconciler.git.tree import GitTree, read_tree
 from reconciler.git.urls import fleet_name, repository_name
-from reconciler.git.worktree import dirty_paths, write_worktree
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.values import is_commit_id
+
+# The repository that the controller works in.
 
 _DESIRED = "desired"
 
@@ -299,3 +300,34 @@ def _unusable(directory: Path, found: Finished) -> ReconcilerError:
             f"{directory} is a bare repository: it has no checkout to work in", mend="`git clone` it, and work there"
         )
     return failed("rev-parse", found)
+
+
+# A repository to play in: a bare origin and a clone of it, with the declared images of another one.
+
+_CARRIED = ("desired", "state")
+
+
+def clone_with_origin(source: Path, folder: Path, *, name: str) -> Path:
+    """Make `folder/origin.git` and a clone `folder/name` of it that hold desired/ and state/ of a repository's HEAD.
+
+    Returns the clone. Raises what `export` raises.
+    """
+    origin, clone, exported = folder / "origin.git", folder / name, folder / "export"
+    # Without a person's template: its hooks would be run by whoever plays in it.
+    Git(folder).run("init", "--quiet", "--template=", "--bare", "--initial-branch=main", str(origin))
+    Git(folder).run("init", "--quiet", "--template=", "--initial-branch=main", str(clone))
+    export(Git(source), "HEAD", exported)
+    fleet = exported / Git(source).run("rev-parse", "--show-prefix").text
+    for part in _CARRIED:
+        if (fleet / part).is_dir():
+            shutil.copytree(fleet / part, clone / part, symlinks=True)
+    shutil.rmtree(exported)
+    git = Git(clone)
+    git.run("config", "user.name", "A platform engineer")
+    git.run("config", "user.email", "platform@example.org")
+    git.run("remote", "add", "origin", str(origin))
+    git.run("add", "--all", "--force")  # whatever a person ignores everywhere
+    git.run("commit", "--quiet", "--message", "Declare base and web")
+    git.run("push", "--quiet", "--set-upstream", "origin", "main")
+    git.run("remote", "set-head", "origin", "main")
+    return clone

@@ -1,17 +1,22 @@
-"""The object store: what a revision names and what is in it, asked of one `git cat-file --batch`."""
+"""The object store: revisions, the files of one, and the checkout as a tree, by one `git cat-file --batch`."""
 
 from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
+from pathlib import Path
+from types import MappingProxyType
 from typing import IO, TypeVar
 
-from reconciler.git.batch import read_line
 from reconciler.git.command import Git
+from reconciler.git.processes import read_line
 from reconciler.model.errors import Terminal
+from reconciler.model.tree import TreeEntry
+
+# The object store: what a revision names and what is in it, asked of one `git cat-file --batch`.
 
 FOLDER, FILE, SUBMODULE = "040000", "100644", "160000"
 """Modes of a tree's entries."""
@@ -144,3 +149,120 @@ def _read_header(answered: IO[bytes]) -> tuple[str, str, int] | None:
     if len(facts) != 3 or not facts[2].isdigit():  # missing, ambiguous, a submodule's commit
         return None
     return facts[0].decode(), facts[1].decode(), int(facts[2])
+
+
+# The files of one revision: its trees and the blobs in them, read as they are asked for.
+
+
+@dataclass(frozen=True)
+class GitTree:
+    """One revision's files; a `reconciler.model.tree.Tree`."""
+
+    oid: str
+    entries: Mapping[str, TreeEntry]
+    git: Git = field(repr=False, compare=False)
+
+    @property
+    def below(self) -> str:
+        """The fleet's folder as seen from the repository's root."""
+        return self.git.below
+
+    def read(self, oids: Iterable[str]) -> Mapping[str, bytes]:
+        """The contents of blobs by object id, asked for in one go. Raises Terminal if one is not there."""
+        return {oid: found.content for oid, found in read(self.git, oids).items()}
+
+    @property
+    def submodules(self) -> tuple[str, ...]:
+        """Paths at which another repository is mounted; their files are in no tree of ours."""
+        return tuple(path for path, entry in self.entries.items() if entry.mode == SUBMODULE)
+
+
+def read_tree(git: Git, oid: str) -> GitTree:
+    """List every file of a commit or tree.
+
+    Of the trees in it those are read that no revision had which was listed before: a commit of one lockfile leaves all
+    but a few of them as they were. Raises Terminal if one is not there.
+    """
+    (root,) = read(git, [f"{oid}^{{tree}}"]).values()
+    folders = {root.oid: read_folder(root)}
+    new: list[tuple[str, str]] = []
+    level = [(root.oid, "")]
+    while level:
+        level = [folder for folder in level if folder not in git.listings]
+        unread = read(git, (oid for oid, _prefix in level if oid not in folders))
+        folders |= {oid: read_folder(found) for oid, found in unread.items()}
+        new += level
+        level = [
+            (entry.oid, _path(prefix, entry, end="/"))
+            for oid, prefix in level
+            for entry in folders[oid]
+            if entry.mode == FOLDER
+        ]
+    for folder in reversed(new):  # what is in a folder comes after it
+        git.listings[folder] = tuple(_files(git, folders[folder[0]], folder[1]))
+    return GitTree(oid, MappingProxyType({entry.path: entry for entry in _seen(git, git.listings[root.oid, ""])}), git)
+
+
+def _seen(git: Git, files: Iterable[TreeEntry]) -> Iterable[TreeEntry]:
+    """Files of the repository's root as they are seen from the fleet's folder."""
+    return (replace(file, path=git.outside(file.path)) for file in files) if git.below else files
+
+
+def _files(git: Git, folder: Iterable[Entry], prefix: str) -> Iterator[TreeEntry]:
+    """Every file in and below a folder whose own folders are listed."""
+    for entry in folder:
+        if entry.mode == FOLDER:
+            yield from git.listings[entry.oid, _path(prefix, entry, end="/")]
+        else:
+            yield TreeEntry(_path(prefix, entry), entry.mode, entry.oid)
+
+
+def _path(prefix: str, entry: Entry, *, end: str = "") -> str:
+    # A path that isn't UTF-8 is shown escaped: it has to fit into JSON, and its content is read by object id anyway.
+    return f"{prefix}{entry.name.decode('utf-8', 'backslashreplace')}{end}"
+
+
+# The checkout: what in it differs from HEAD, and what it would be as a tree. Its index is never written to.
+
+
+def dirty_paths(git: Git, paths: Iterable[str] = ()) -> tuple[str, ...]:
+    """Files that differ from HEAD or are not tracked, at or below `paths` (absent: everywhere); ignored ones aside."""
+    at = map(git.inside, paths)
+    status = git.run("status", "--porcelain=v1", "-z", "--no-renames", "--untracked-files=all", "--", *at)
+    # `XY path`: two letters and a blank (git-status(1), "Porcelain Format Version 1").
+    return tuple(git.outside(os.fsdecode(entry[3:])) for entry in status.stdout.split(b"\0") if entry)
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """What is checked out: None for the branch where HEAD is detached, and for the commit where there is none yet.
+
+    `changed` says whether a tracked file or the index differs from it.
+    """
+
+    branch: str | None
+    head: str | None
+    changed: bool
+
+
+def checked_out(git: Git) -> Checkout:
+    """The checkout as it is now (git-status(1), "Porcelain Format Version 2")."""
+    options = ("--porcelain=v2", "-z", "--branch", "--no-ahead-behind", "--no-renames", "--untracked-files=no")
+    lines = [os.fsdecode(line) for line in git.run("status", *options).stdout.split(b"\0") if line]
+    said = dict(line[2:].split(" ", 1) for line in lines if line.startswith("# "))
+    branch, head = said["branch.head"], said["branch.oid"]
+    return Checkout(
+        branch=None if branch == "(detached)" else branch,
+        head=None if head == "(initial)" else head,
+        changed=any(not line.startswith("# ") for line in lines),
+    )
+
+
+def write_worktree(git: Git) -> str:
+    """Store the work tree as a git tree, honouring .gitignore, and return the tree's id."""
+    index = Path(git.run("rev-parse", "--git-path", "index").text)
+    # Started from a copy of the checkout's index: what a sparse checkout leaves out is then not taken for deleted,
+    # and files that did not change are not hashed again.
+    with git.with_own_index(git.directory / index) as own:
+        own.run("add", "--all")
+        return own.run("write-tree").text

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from reconciler.model.printable import visible, visible_lines
+from reconciler.model.text import visible, visible_lines
 
 DONE = 0
 FAILED = 1

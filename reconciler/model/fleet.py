@@ -1,15 +1,173 @@
-"""All images that a repository declares, as read at one revision."""
+"""All images that a repository declares, as read at one revision, with what their templates say of themselves."""
 
 from __future__ import annotations
 
 import posixpath
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from reconciler.model.declaration import Declaration, Settings
-from reconciler.model.errors import UserError
+from reconciler.model.errors import Place, UserError
 from reconciler.model.source import SourceRequest
-from reconciler.model.template import Template
+
+# What a Packer template says of itself, read without running Packer.
+
+GIVEN_TEXTS = frozenset({"source_ami", "image_name", "build_id", "build_key", "run_id"})
+GIVEN_TAGS = frozenset({"image_tags", "run_tags"})
+"""Variables that the controller gives values to, where the template declares them."""
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A declared variable. `type` is as written (`string`, `map(string)`, empty where absent)."""
+
+    name: str
+    type: str
+    place: Place
+    default: object = None
+    sensitive: bool = False
+    has_default: bool = False
+    """Whether it has one at all, known or not."""
+
+    @property
+    def holds_texts(self) -> bool:
+        """Whether any text can be its value. Without a type, it has that of its default."""
+        if not self._type:
+            return self.default is None or isinstance(self.default, str)
+        return self._type in ("string", "any")
+
+    @property
+    def holds_tags(self) -> bool:
+        """Whether any mapping of texts can be its value."""
+        if not self._type:
+            return self.default is None or isinstance(self.default, dict)
+        return self._type in ("map(string)", "map(any)", "any")
+
+    @property
+    def _type(self) -> str:
+        return "".join(self.type.split()).strip('"')
+
+
+@dataclass(frozen=True)
+class Program:
+    """A program that Packer runs where it is run itself. `user` is what needs it: `provisioner "ansible"`."""
+
+    name: str
+    user: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Region:
+    """Where a builder builds: a literal, or the variable that it is taken from with that variable's value."""
+
+    value: str | None
+    variable: str | None
+    place: Place
+
+
+@dataclass(frozen=True)
+class Copies:
+    """The regions of a builder's own `ami_regions`. `all_known` is False where there may be more."""
+
+    regions: tuple[str, ...]
+    all_known: bool
+    place: Place
+
+
+@dataclass(frozen=True)
+class Builder:
+    """One build that `packer build` would run. `name` is as `-only` takes it."""
+
+    name: str
+    type: str
+    place: Place
+    region: Region | None = None
+    source: SourceRequest | None = None
+    """The template's own source_ami, source_ami_filter or data "amazon-ami"; None where it is a variable."""
+    source_place: Place | None = None
+    unpinned: str | None = None
+    """Why it can't be known what it is built on, in words; None where it can, or where it is built on nothing."""
+    ssh_username: str | None = None
+    """Who Packer logs in as, where the template says it in so many words."""
+    communicator: str = "ssh"
+    tags: Mapping[str, str | None] = field(default_factory=dict)
+    """Those that it puts on the AMI, as far as their names are known; None for a value that is not."""
+    snapshot_tags: Mapping[str, str | None] = field(default_factory=dict)
+    clears_keys: bool = False
+    """Whether Packer takes its temporary key off the image again (`ssh_clear_authorized_keys`)."""
+    copies: Copies | None = None
+    """Where it copies the AMI to by itself; None where it does not."""
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A file or folder that the template reads. `path` is relative to the repository's root, normalized."""
+
+    path: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Template:
+    """The facts of one template: a file, or a folder of HCL files that Packer reads as one."""
+
+    format: Literal["hcl2", "json"]
+    files: tuple[str, ...]
+    builders: tuple[Builder, ...]
+    variables: Mapping[str, Variable] = field(default_factory=dict)
+    references: tuple[Reference, ...] = ()
+    plugins: Mapping[str, str] = field(default_factory=dict)
+    """Required plugins: name to `source constraint`."""
+    plugin_places: Mapping[str, Place] = field(default_factory=dict)
+    """Where each of them is required."""
+    required_version: str = ""
+    required_version_place: Place | None = None
+    components: tuple[str, ...] = ()
+    """Types of the builders, provisioners, post-processors and data sources that Packer has to know to build this."""
+    programs: tuple[Program, ...] = ()
+    """What has to be on the machine that Packer is run on, each once."""
+
+    @property
+    def makers(self) -> tuple[Builder, ...]:
+        """The builders that leave an artifact. Of a valid image it is one; Packer's `null` builder leaves none."""
+        return tuple(builder for builder in self.builders if builder.type != "null")
+
+    @property
+    def place(self) -> Place:
+        """Where to point a reader who asks for the template as a whole."""
+        return Place(self.files[0])
+
+    @property
+    def chooses_source(self) -> bool:
+        """Whether one of its builders is built on something that only Packer knows."""
+        return any(builder.unpinned is not None for builder in self.builders)
+
+    def taking(self, attribute: str, variable: str) -> str:
+        """How an attribute takes its value from a variable, in the template's own syntax."""
+        if self.format == "json":
+            return f'"{attribute}": "{{{{user `{variable}`}}}}"'
+        if self.files[0].endswith(".json"):
+            return f'"{attribute}": "${{var.{variable}}}"'
+        return f"{attribute} = var.{variable}"
+
+    def declares(self, variable: str) -> bool:
+        """Whether a value may be passed for this variable; Packer refuses undeclared ones."""
+        return variable in self.variables
+
+    def takes(self, variable: str) -> bool:
+        """Whether it declares this variable so that what the controller gives can be its value.
+
+        A template may have had a `build_id` of its own, a number, before the controller came.
+        """
+        declared = self.variables.get(variable)
+        if declared is None:
+            return False
+        return declared.holds_tags if variable in GIVEN_TAGS else declared.holds_texts
+
+
+# All images that a repository declares, as read at one revision.
 
 
 @dataclass(frozen=True, order=True)

@@ -8,24 +8,19 @@ from datetime import timedelta
 
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
-from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedImage, Retirement, Wanted
+from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedImage, Retirement, Situation, Wanted
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
-from reconciler.plan.adoption import NEVER_AGAIN, adoptable, adoptable_by_inputs
-from reconciler.plan.backoff import counts, declared, rests
-from reconciler.plan.channels import as_settled, moves, with_restated
-from reconciler.plan.estimate import seconds_until_tested
-from reconciler.plan.key import REFRESH_OF
+from reconciler.plan.channels import as_settled, awaiting, moves, news_of, with_held_back, with_restated, with_verdicts
+from reconciler.plan.garbage import with_old_previews
+from reconciler.plan.graph import REPLACING
+from reconciler.plan.key import NEVER_AGAIN, REFRESH_OF, adoptable, adoptable_by_inputs
 from reconciler.plan.key import wanted as want
-from reconciler.plan.parents import REPLACING
 from reconciler.plan.presence import Presence, of_another_fleet, presence
-from reconciler.plan.reasons import content_reasons, renewal_reasons, request_text
-from reconciler.plan.renewal import due, refreshes
-from reconciler.plan.situation import Situation
-from reconciler.plan.stale_previews import with_old_previews
+from reconciler.plan.reasons import content_reasons, due, refreshes, renewal_reasons, request_text
+from reconciler.plan.timing import counts, declared, rests, seconds_until_tested
 from reconciler.plan.transitions import promotes, with_verdict
-from reconciler.plan.verdicts import awaiting, news_of, with_held_back, with_verdicts
-from reconciler.plan.words import counted
+from reconciler.words.plans import counted
 
 _NONE: tuple[Action, ...] = ("none",)
 

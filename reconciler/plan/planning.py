@@ -12,18 +12,24 @@ from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Observation, Seen
-from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions, Retirement
+from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions, Retirement, Situation
 from reconciler.model.source import Pin
 from reconciler.model.tree import Tree
 from reconciler.model.values import digest
 from reconciler.plan.diff import decide
+from reconciler.plan.garbage import abandoned
+from reconciler.plan.graph import (
+    ParentPin,
+    awaited_keys,
+    graph,
+    in_order,
+    pin_to_parent,
+    pin_to_recorded,
+    with_ancestors,
+)
 from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
-from reconciler.plan.order import graph, in_order, with_ancestors
-from reconciler.plan.parents import ParentPin, awaited_keys, pin_to_parent, pin_to_recorded
-from reconciler.plan.situation import Situation
-from reconciler.plan.stale_previews import abandoned
-from reconciler.plan.words import counted
+from reconciler.words.plans import counted
 
 
 @dataclass(frozen=True)
@@ -275,3 +281,30 @@ def _plan_id(known: Known, decisions: tuple[Decision, ...]) -> str:
     ]
     in_sync = sorted(decision.name for decision in decisions if decision.planned.sync == "in-sync")
     return digest({"head": known.head, "options": known.options.model_dump(), "drifted": bound, "in_sync": in_sync})
+
+
+# What a branch leaves as it was, and the default branch has changed since: a merge keeps the latter.
+
+
+def with_changes_of(head: Fleet, main: Fleet, *, base: Fleet) -> tuple[Fleet, frozenset[str]]:
+    """The fleet that a merge of `head` into `main` would leave, image by image, and the images it takes from `main`.
+
+    A branch that was begun last week holds last week's images. Without this each that main changed meanwhile would
+    look changed back by the branch. An image that both changed is the branch's: how git merges its files is not known
+    before. An invalid one is the branch's, too.
+
+    Args:
+        head: The branch's fleet.
+        main: That of the branch which state is recorded to.
+        base: That of the commit where the two parted.
+    """
+    invalid = {*head.problems, *main.problems, *base.problems}
+    names = {*head.images, *main.images, *base.images} - invalid
+    overtaken = frozenset(
+        name
+        for name in names
+        if head.images.get(name) == base.images.get(name) and main.images.get(name) != base.images.get(name)
+    )
+    kept = {name: image for name, image in head.images.items() if name not in overtaken}
+    taken = {name: image for name, image in main.images.items() if name in overtaken}
+    return replace(head, images=dict(sorted({**kept, **taken}.items()))), overtaken

@@ -9,9 +9,9 @@ from urllib.parse import unquote
 
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
+from reconciler.model.plan import Situation, recorded_at
 from reconciler.model.values import format_duration
-from reconciler.plan.adoption import adoptable
-from reconciler.plan.situation import Situation, recorded_at
+from reconciler.plan.key import adoptable
 from reconciler.plan.tags import as_text, as_they_were, differing, of_recorded, standing
 from reconciler.plan.trust import certain
 

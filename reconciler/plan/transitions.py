@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, Verdict, Verified
 from reconciler.model.source import Pin, PinnedSource, SourceRequest
-from reconciler.plan.adoption import NEVER_AGAIN
+from reconciler.plan.key import NEVER_AGAIN
 
 
 def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceRequest | None = None) -> Lockfile:

@@ -8,7 +8,8 @@ import secrets
 from contextlib import ExitStack
 from pathlib import Path
 
-from reconciler.sandbox import catalogue, console, ec2, images, permissions, published
+from reconciler.sandbox import catalogue, ec2, images, permissions, published
+from reconciler.sandbox import instances as console
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.control import Control
 from reconciler.sandbox.endpoint import Endpoint

@@ -2,16 +2,95 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import subprocess
+import time
 from dataclasses import dataclass
 
+import yaml
+from moto.core.responses import ActionResult
+from moto.core.utils import utcnow
+from moto.ec2.responses import EC2Response
+from moto.ec2.responses.general import General
+
 from reconciler.model.errors import UserError
-from reconciler.sandbox import cloud_init
 from reconciler.sandbox.addresses import Addresses
-from reconciler.sandbox.logins import Logins
-from reconciler.sandbox.machine import HOST_ENVIRONMENT, Machine
+from reconciler.sandbox.machine import HOST_ENVIRONMENT, Logins, Machine
 from reconciler.sandbox.ssh import SecureShell
 from reconciler.sandbox.storage import Chain, Storage
+
+# What cloud-init leaves behind when an instance has booted: nothing runs it here, and provisioners wait for that.
+#
+# As cloud-init 22.4 to 25 write it (`cloudinit/cmd/main.py`, `status_wrapper`, and `cc_final_message`): a folder for
+# the instance with `boot-finished`, and two files in /run from which `cloud-init status` reads that all stages are
+# done.
+
+_STAGES = ("init-local", "init", "modules-config", "modules-final")
+_SOURCE = "DataSourceEc2Local"
+_MOST_CONFIG = 256 * 1024
+_PATIENCE_SECONDS = 60
+
+# Inside the instance, as a path of its own may come to lead anywhere. Arguments: the instance's id, and what goes into
+# status.json and result.json. An image without cloud-init has none of it.
+_RECORD = """
+command -v cloud-init >/dev/null || exit 0
+umask 022
+place=/var/lib/cloud/instances/$1
+mkdir -p "$place/sem" /var/lib/cloud/data /run/cloud-init
+ln -sfn "$place" /var/lib/cloud/instance
+printf '%s\\n' "$1" | tee /run/cloud-init/instance-id >/var/lib/cloud/data/instance-id
+printf '%s\\n' "$4: $4" >"$place/datasource"
+printf '%s\\n' "$2" | tee /run/cloud-init/status.json >/var/lib/cloud/data/status.json
+printf '%s\\n' "$3" | tee /run/cloud-init/result.json >/var/lib/cloud/data/result.json
+: >/run/cloud-init/enabled
+date -R >"$place/boot-finished"
+"""
+_CONFIGURATION = """
+{ cat /etc/cloud/cloud.cfg; for file in /etc/cloud/cloud.cfg.d/*.cfg; do echo ---; cat "$file"; done; } | head -c "$1"
+"""
+
+
+def record_boot(machine: Machine, instance_id: str) -> None:
+    """Leave the traces of a boot that went well."""
+    now = time.time()
+    stages = {stage: {"errors": [], "start": now, "finished": now} for stage in _STAGES}
+    status = {"v1": {"datasource": _SOURCE, "stage": None, **stages}}
+    result = {"v1": {"datasource": _SOURCE, "errors": []}}
+    done = _inside(machine, _RECORD, instance_id, json.dumps(status), json.dumps(result), _SOURCE)
+    if done.returncode != 0:  # a full disk, or a file where a folder should be: as on EC2, the instance is up without
+        machine.say(f"sandbox: cloud-init left no trace: {done.stderr.decode(errors='replace').strip()}")
+
+
+def default_user(machine: Machine) -> str | None:
+    """The user that the image's cloud-init makes at boot; None where there is no cloud-init, or it makes none."""
+    told = _inside(machine, _CONFIGURATION, str(_MOST_CONFIG)).stdout.decode(errors="replace")
+    name: str | None = None
+    try:
+        documents = [document for document in yaml.safe_load_all(told) if isinstance(document, dict)]
+    except (yaml.YAMLError, RecursionError):
+        return None
+    for document in documents:
+        info = document.get("system_info")
+        user = info.get("default_user") if isinstance(info, dict) else None
+        if isinstance(user, dict) and isinstance(user.get("name"), str):
+            name = user["name"]
+    return name
+
+
+def _inside(machine: Machine, script: str, *arguments: str) -> subprocess.CompletedProcess[bytes]:
+    command = machine.command(
+        ["env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-ec", script, "sh", *arguments]
+    )
+    try:
+        return subprocess.run(
+            command, cwd="/", env=HOST_ENVIRONMENT, stdin=subprocess.DEVNULL, capture_output=True, check=False,
+            timeout=_PATIENCE_SECONDS,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired:  # an image may have a file there that nobody ever writes
+        told = f"that took more than {_PATIENCE_SECONDS} seconds".encode()
+        return subprocess.CompletedProcess(command, 124, b"", told)
+
 
 _ROOTS_OWN = ("HOME=/root", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8")
 """Not the environment of whoever started the sandbox: its TMPDIR, say, is nowhere inside."""
@@ -51,10 +130,10 @@ class Instances:
         machine.say(f"sandbox: {instance_id} starts")
         logins = Logins(machine, public_key=self._keys[instance_id])
         self._running[instance_id] = _Running(machine, address, logins)
-        user = cloud_init.default_user(machine)
+        user = default_user(machine)
         if user is not None:
             logins.become(user)
-        cloud_init.record_boot(machine, instance_id)
+        record_boot(machine, instance_id)
         if address is not None:
             self._ssh.open(address, machine, logins, port=self._addresses.port_of(address))
             machine.say(f"sandbox: SSH answers on {address}")
@@ -143,3 +222,22 @@ class Instances:
         """Stop everything."""
         for instance_id in list(self._running):
             self.stop(instance_id)
+
+
+# GetConsoleOutput: what the instance wrote, where moto has the same sample for all. Seen with moto 5.2.5.
+
+
+def install() -> None:
+    """Replace moto's handler."""
+    General.get_console_output = get_console_output  # type: ignore[method-assign, assignment]  # for a function
+
+
+def get_console_output(self: EC2Response) -> ActionResult:
+    """Answer with the console as it is now, whether or not `Latest` asks for that."""
+    backend = self.ec2_backend
+    self.error_on_dryrun()
+    instance = backend.get_instance(self._get_param("InstanceId"))
+    written = backend.ground_.instances.console(instance.id)
+    return ActionResult(
+        {"InstanceId": instance.id, "Timestamp": utcnow(), "Output": base64.b64encode(written).decode()}
+    )  # fmt: skip

@@ -14,8 +14,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import kernel, programs
-from reconciler.sandbox.launch import FAILED, READY
+from reconciler.sandbox import kernel
+from reconciler.sandbox import kernel as programs
+from reconciler.sandbox.handle import FAILED, READY
 
 # Read by moto when it is imported.
 _MOTO_SETTINGS = {

@@ -14,8 +14,7 @@ import termios
 
 import asyncssh
 
-from reconciler.sandbox.logins import Login
-from reconciler.sandbox.machine import HOST_ENVIRONMENT, Machine
+from reconciler.sandbox.machine import HOST_ENVIRONMENT, Login, Machine
 
 _SFTP_SERVER = "/usr/lib/openssh/sftp-server"
 _CHUNK = 64 * 1024

@@ -10,8 +10,7 @@ from typing import TypeVar
 import asyncssh
 
 from reconciler.sandbox import session
-from reconciler.sandbox.logins import Login, Logins
-from reconciler.sandbox.machine import Machine
+from reconciler.sandbox.machine import Login, Logins, Machine
 
 _Result = TypeVar("_Result")
 

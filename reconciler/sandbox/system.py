@@ -27,7 +27,8 @@ from itertools import pairwise
 from pathlib import Path
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import kernel, programs
+from reconciler.sandbox import kernel
+from reconciler.sandbox import kernel as programs
 from reconciler.sandbox.published import apt_proxies
 
 Tell = Callable[[str], None]

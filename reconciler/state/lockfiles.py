@@ -19,8 +19,7 @@ from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.errors import Place, Terminal, UserError
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, content_at
-from reconciler.state.faults import explain, wrong_name
-from reconciler.state.positions import place
+from reconciler.state.faults import explain, place, wrong_name
 
 FOLDER = "state"
 _PATH = re.compile(rf"{FOLDER}/(?P<image>[^/]+)\.lock\.json")

@@ -12,8 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from reconciler.announce.protocol import Announcer
-from reconciler.announce.untold import Untold, tell
+from reconciler.announce.assembly import Untold, tell
 from reconciler.model import events
 from reconciler.model.announcement import AnnouncedEvent, Announcement, announcement
 from reconciler.model.errors import ReconcilerError
@@ -21,10 +20,10 @@ from reconciler.model.lockfile import Build, Lockfile, Undelivered
 from reconciler.model.values import parse_instant
 from reconciler.plan.planning import lock_of
 from reconciler.plan.tags import TOLD, told_tags
+from reconciler.ports.announcer import Announcer
 from reconciler.state.lockfiles import path_of
 from reconciler.steps.record import record_undelivered
-from reconciler.steps.result import Report
-from reconciler.steps.run import Run
+from reconciler.steps.run import Report, Run
 
 WINDOW = timedelta(days=7)
 """Older news is not told: whoever adds an announcer to a grown fleet is not flooded."""

@@ -13,12 +13,10 @@ from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.plan import Restated
 from reconciler.model.values import digest
-from reconciler.plan.channels import said_wrongly
+from reconciler.plan.channels import NO_VERDICT, said_wrongly
 from reconciler.plan.tags import as_text, at_birth, differing, in_no_channel, of_preview, of_recorded, own, standing
-from reconciler.plan.verdicts import NO_VERDICT
-from reconciler.registry.protocol import Registry
-from reconciler.steps.late_tags import LateTags
-from reconciler.steps.run import Run
+from reconciler.ports.registry import Registry
+from reconciler.steps.run import LateTags, Run
 
 SETTLING = 60.0
 """Seconds for which EC2 may not list an AMI that was just made."""

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from reconciler.plan.planning import FleetPlan, Known, make_plan
-from reconciler.registry.protocol import Registry
-from reconciler.steps.confirm import Records, with_doubts
-from reconciler.steps.observe import observe, with_branches
-from reconciler.steps.resolve import resolve, withdrawn_sources
+from reconciler.ports.registry import Registry
+from reconciler.steps.observe import observe, resolve, with_branches, withdrawn_sources
+from reconciler.steps.ours import Records, with_doubts
 
 
 def look(

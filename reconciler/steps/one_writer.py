@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator, Sequence
 
-from reconciler.desired.settings import SETTINGS_FILE, read_settings
+from reconciler.desired.declared import SETTINGS_FILE, read_settings
 from reconciler.git.history import find_commit
 from reconciler.git.proposal import proposal_branch
 from reconciler.git.repository import Repository

@@ -21,8 +21,8 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.public_key import fingerprints
 from reconciler.plan.tags import own
-from reconciler.registry.instances.protocol import Instances
-from reconciler.registry.protocol import Registry
+from reconciler.ports.bench import Instances
+from reconciler.ports.registry import Registry
 
 KEY_TAG = "packer-key"
 """On the artifacts of a build that could not be tested yet: a later run has no other way to know the key."""

@@ -9,28 +9,25 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.build.failure import BuildFailed
-from reconciler.git.request import Commit, TagRequest
+from reconciler.git.objects import Commit, TagRequest
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.plan import Decision, Wanted
-from reconciler.plan import messages
-from reconciler.plan.adoption import adoptable
+from reconciler.plan.graph import REPLACING
+from reconciler.plan.key import adoptable
 from reconciler.plan.key import wanted as want
-from reconciler.plan.parents import REPLACING
 from reconciler.plan.planning import FleetPlan
 from reconciler.plan.tags import branch_value, branches_in, branches_value, own
-from reconciler.steps.adopt import adopted_build
+from reconciler.ports.builder import BuildFailed
 from reconciler.steps.artifacts import complete_tags, copy_missing, with_copies
-from reconciler.steps.attempts import uncounted
-from reconciler.steps.build_image import build_image, new_build_id
-from reconciler.steps.failed_attempt import Failed, failed_in, failure_of, left_by, reject
-from reconciler.steps.finish import tested_anew, tested_before
-from reconciler.steps.inventories import difference_made, sbom_tag
-from reconciler.steps.result import Result, Status
-from reconciler.steps.run import Branch, Run
+from reconciler.steps.attempts import Failed, failed_in, failure_of, left_by, reject, uncounted
+from reconciler.steps.build import build_image, new_build_id
+from reconciler.steps.finish import adopted_build, tested_anew, tested_before
+from reconciler.steps.record_files import difference_made, sbom_tag
+from reconciler.steps.run import Branch, Result, Run, Status
 from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
+from reconciler.words import messages
 
 
 def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from reconciler.git.request import Change, Commit, TagRequest
+from reconciler.git.objects import Change, Commit, TagRequest
 from reconciler.model import events
 from reconciler.model.difference import Difference
 from reconciler.model.errors import ReconcilerError
@@ -21,13 +21,12 @@ from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile, Undeli
 from reconciler.model.plan import Decision
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
-from reconciler.plan import messages, transitions
+from reconciler.plan import transitions
+from reconciler.plan.channels import overrules
 from reconciler.plan.planning import lock_of
-from reconciler.plan.verdicts import overrules
 from reconciler.state.lockfiles import path_of, read_lockfile, render
 from reconciler.state.unsaved import forget_unsaved, write_unsaved
-from reconciler.steps.attachments import attach, detach
-from reconciler.steps.inventories import sbom_tag
+from reconciler.steps.record_files import attach, detach, sbom_tag
 from reconciler.steps.run import Run
 from reconciler.steps.still_wanted import (
     Unwanted,
@@ -37,6 +36,7 @@ from reconciler.steps.still_wanted import (
     recorded_by_others,
     recorded_elsewhere,
 )
+from reconciler.words import messages
 
 _KEPT = "the builds are kept and will be adopted, nothing is lost"
 """Said where something was built, and nowhere else."""

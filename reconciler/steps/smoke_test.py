@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from reconciler.build.sensitive import secret_values
-from reconciler.build.tester import Tested, TestRequest
+from reconciler.build.secrets import secret_values
 from reconciler.desired.paths import resolve
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal
@@ -18,11 +17,12 @@ from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
 from reconciler.model.tree import Tree, TreeEntry
 from reconciler.model.values import digest
-from reconciler.plan.estimate import smoke_test_seconds
 from reconciler.plan.planning import lock_of
-from reconciler.plan.smoke_words import outcome, texts
+from reconciler.plan.standing import outcome, texts
 from reconciler.plan.tags import at_birth
-from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance, Instances
+from reconciler.plan.timing import smoke_test_seconds
+from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances
+from reconciler.ports.tester import Tested, TestRequest
 from reconciler.state.sbom import inventory_record
 from reconciler.steps.packer_keys import KEY_TAG, may_stay
 from reconciler.steps.run import Run, Testbed

@@ -17,15 +17,13 @@ from reconciler.model.lockfile import Build, Lockfile, SmokeTestResult, TakenAsF
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, Wanted
 from reconciler.model.values import format_instant, parse_instant
-from reconciler.plan.adoption import NEVER_AGAIN
-from reconciler.plan.key import short
+from reconciler.plan.channels import NO_VERDICT
+from reconciler.plan.key import NEVER_AGAIN, short
 from reconciler.plan.tags import always_written, nothing_told, of_recorded
 from reconciler.plan.transitions import first_phase
-from reconciler.plan.verdicts import NO_VERDICT
 from reconciler.steps.artifacts import is_own, tag_complete, tag_recorded
 from reconciler.steps.record import Contents, record_build
-from reconciler.steps.result import Result
-from reconciler.steps.run import Run
+from reconciler.steps.run import Result, Run
 from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
 from reconciler.steps.still_wanted import recorded_elsewhere
 

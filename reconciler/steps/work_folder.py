@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from reconciler.build.process import outlived
-from reconciler.build.smoke.client_config import is_plain, plain_folder
+from reconciler.build.smoke.client import is_plain, plain_folder
 from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.values import digest

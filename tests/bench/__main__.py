@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from reconciler.sandbox import launch
+from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
 from tests.bench.adoption import adoption_rows
 from tests.bench.controller import overhead_rows
@@ -63,7 +63,7 @@ def main(names: list[str]) -> int:
             place = folder / part
             place.mkdir()
             # An EC2 of its own: what one part published would be in the way of the next, or in its listings.
-            with launch.running(place / "sandbox") as sandbox:
+            with handle.running(place / "sandbox") as sandbox:
                 for row in PARTS[part](place, sandbox, environment):
                     rows.append(row)
                     sys.stderr.write(f"        {row.what}: {row.measured}  {row.ratio}\n")

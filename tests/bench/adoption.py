@@ -15,22 +15,22 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from reconciler.build.smoke.simulated import NOTHING_INSIDE, PASSED
 from reconciler.desired.fleet import read_fleet
+from reconciler.git.objects import Commit, TagRequest
 from reconciler.git.repository import Repository
-from reconciler.git.request import Commit, TagRequest
 from reconciler.model.declaration import GitSettings
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.observation import TAG_PREFIX
-from reconciler.plan.messages import build_tag, tag_name
-from reconciler.sandbox import launch
+from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
 from reconciler.state.sbom import inventory_record
-from reconciler.steps.inventories import sbom_tag
+from reconciler.steps.record_files import sbom_tag
 from reconciler.steps.smoke_test import suite_digest
+from reconciler.words.messages import build_tag, tag_name
 from tests.bench import fleet, registry
 from tests.bench.measure import Command
 from tests.bench.rows import Row, told
+from tests.doubles.tester import NOTHING_INSIDE, PASSED
 
 MERGED = 200
 
@@ -42,7 +42,7 @@ def adoption_rows(folder: Path, sandbox: Sandbox, environment: Mapping[str, str]
     """
     unsigned = _adopt(folder, sandbox, environment, sign=False)
     yield from _call_rows(unsigned, "")
-    with launch.running(folder / "signed" / "sandbox") as another:
+    with handle.running(folder / "signed" / "sandbox") as another:
         signed = _adopt(folder / "signed", another, environment, sign=True)
     yield from _call_rows(signed, ", signed")
     # One run of each, a fleet apart: the clock of a busy machine is told, and promises nothing.

@@ -8,24 +8,24 @@ from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from reconciler.build.protocol import BuildRequest
-from reconciler.build.simulated import SimulatedBuilder
 from reconciler.controller import act
 from reconciler.git.export import Export
+from reconciler.git.objects import Recorded
 from reconciler.git.recorder import Recorder, Regenerate
 from reconciler.git.repository import Repository
-from reconciler.git.request import Recorded
 from reconciler.model.events import Event
 from reconciler.model.lockfile import Artifact
 from reconciler.model.plan import PlanOptions
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import FleetPlan
-from reconciler.registry.memory import MemoryRegistry, Upstream
+from reconciler.ports.builder import BuildRequest
 from reconciler.steps.look import look
 from reconciler.steps.observe import read_repository
 from reconciler.steps.run import Run
 from tests.bench.fleet import commit, git
 from tests.bench.rows import Row, at_most
+from tests.doubles.builder import SimulatedBuilder
+from tests.doubles.registry import MemoryRegistry, Upstream
 
 _LEVELS = 5
 _WIDTH = 20

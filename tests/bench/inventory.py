@@ -9,8 +9,8 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 
-from reconciler.build.inventory.parse import parse
-from reconciler.plan.difference.inventories import difference
+from reconciler.build.inventory.take import parse
+from reconciler.plan.difference import difference
 from reconciler.state.sbom import read_sbom, render_sbom
 from tests.bench.rows import Row, below
 

@@ -8,8 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from reconciler.desired.packer.files import parse_template
-from reconciler.desired.packer.template import Setting, read_template
+from reconciler.desired.packer.template import Setting, parse_template, read_template
 from reconciler.git.repository import Repository
 from reconciler.state.lockfiles import read_lockfiles
 from tests.bench.measure import Command, interleaved

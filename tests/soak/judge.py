@@ -12,7 +12,7 @@ from reconciler.desired.packer.functions.table import FUNCTIONS
 from reconciler.desired.packer.hcl import read_expression, read_hcl
 from reconciler.desired.packer.language.outcome import Undecided
 from reconciler.desired.packer.language.values import is_known, tuple_value
-from reconciler.desired.packer.top_level import local_attributes
+from reconciler.desired.packer.template import local_attributes
 from reconciler.desired.packer.variables import variable_values
 from reconciler.model.errors import Place
 from tests.soak.console import TEMPLATE, answers, lacks_functions

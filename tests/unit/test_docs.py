@@ -10,7 +10,7 @@ import pytest
 from pydantic import BaseModel
 
 from reconciler.cli.main import VERBS, cli
-from reconciler.desired.complaints import validate
+from reconciler.desired.located import validate
 from reconciler.desired.yaml_file import read_yaml
 from reconciler.model import events
 from reconciler.model.declaration import Declaration, Settings

@@ -11,10 +11,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.build.machine_readable import Noise, Reader, Say, VersionField
+from reconciler.build.output import Noise, Reader, Say, VersionField
 from reconciler.build.packer.cache import cache_folder, find_program
 from reconciler.build.packer.versions import OLDEST
-from reconciler.build.redact import redactor
+from reconciler.build.secrets import redactor
 from reconciler.model.constraint import Version
 from reconciler.model.errors import UserError
 

@@ -22,8 +22,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.build.packer.archive import archive_has, install
 from reconciler.build.packer.cache import Tell, told_plainly
+from reconciler.build.packer.releases import archive_has, install
 from reconciler.model.constraint import Version, parse_version
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 

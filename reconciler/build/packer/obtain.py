@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Literal
 
 from reconciler.build.packer import versions
-from reconciler.build.packer.archive import archive_has, install
 from reconciler.build.packer.binary import PROGRAM, Binary, candidates, entry_of, examine, find, version_text
 from reconciler.build.packer.cache import (
     Tell,
@@ -26,7 +25,7 @@ from reconciler.build.packer.cache import (
 from reconciler.build.packer.diagnosis import cause
 from reconciler.build.packer.modules import Module, build
 from reconciler.build.packer.plugins import Plugin, installed_plugins, plugin_folder
-from reconciler.build.packer.release import download
+from reconciler.build.packer.releases import archive_has, download, install
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 
 CURRENT = Module(

@@ -16,8 +16,7 @@ from reconciler.build.packer.diagnosis import Unknown, cause
 from reconciler.build.packer.versions import CHECKED_PLUGINS, CURRENT, ONCE_BUNDLED, PLUGINS_APART, REQUIRED_PLUGINS
 from reconciler.model.constraint import newest, parse_constraint, parse_version
 from reconciler.model.errors import Place, Transient, UserError
-from reconciler.model.fleet import Image
-from reconciler.model.template import Template
+from reconciler.model.fleet import Image, Template
 
 _FILE = re.compile(r"packer-plugin-([^_]+)_v([0-9][^_]*)_x[0-9.]+_[a-z0-9]+_[a-z0-9]+(?:\.exe)?")
 _OFFICIAL = "github.com/hashicorp"

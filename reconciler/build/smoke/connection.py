@@ -15,10 +15,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from reconciler.build.process import Clock
-from reconciler.build.shell import AnsweredTooMuch, CommandTimedOut, ConnectionLost, Ran
-from reconciler.build.smoke.client_config import ALIAS, CONNECT_SECONDS, ClientConfig
-from reconciler.build.smoke.exchange import exchange
-from reconciler.build.smoke.ssh_words import Refusal, no_command, refusal
+from reconciler.build.smoke.client import ALIAS, CONNECT_SECONDS, ClientConfig, Refusal, no_command, refusal
+from reconciler.build.smoke.exchange import AnsweredTooMuch, CommandTimedOut, ConnectionLost, Ran, exchange
 from reconciler.model.errors import Terminal, UserError
 
 CANCELLED = "the smoke test was cancelled"

@@ -1,8 +1,4 @@
-"""One question to an instance and its answer, of which no more is taken than was agreed on.
-
-Whoever built an image decides what it answers. One that never stops would otherwise fill the memory of the job, and
-end it with all that it had still to record.
-"""
+"""Commands on a booted instance, and one question and its answer of bounded size."""
 
 from __future__ import annotations
 
@@ -11,9 +7,55 @@ import selectors
 import subprocess
 from collections.abc import Callable
 from contextlib import suppress
-from typing import IO
+from dataclasses import dataclass
+from typing import IO, Protocol
 
-from reconciler.build.shell import AnsweredTooMuch, Ran
+from reconciler.model.errors import Transient
+
+# Commands on a booted instance, over the one SSH connection that a test has.
+
+
+class ConnectionLost(Transient):
+    """The connection is gone, and with it whatever the command had still to say. No later command will run."""
+
+
+class CommandTimedOut(Transient):
+    """The command did not end in time, and was ended. Later commands run."""
+
+
+class AnsweredTooMuch(Transient):
+    """The command printed more than anybody reads, and was ended. Later commands run."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What a command left. `status` is its exit code, 255 where a signal ended it (OpenSSH tells no more)."""
+
+    status: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Shell(Protocol):
+    """Whoever runs commands on the instance. One command at a time."""
+
+    def run(self, command: str, *, input: bytes = b"", timeout: float) -> Ran:  # noqa: A002 - as subprocess.run has it
+        """Run a command line in the login user's shell, with `input` as its stdin. An exit code is no exception.
+
+        The user need not be root: `sudo -n` where it is there. `timeout` is in seconds.
+
+        Raises:
+            ConnectionLost: the instance or its SSH is gone.
+            CommandTimedOut: it takes longer than `timeout`.
+            AnsweredTooMuch: it prints without end.
+            Terminal: the test was cancelled meanwhile.
+        """
+
+
+# One question to an instance and its answer, of which no more is taken than was agreed on.
+#
+# Whoever built an image decides what it answers. One that never stops would otherwise fill the memory of the job, and
+# end it with all that it had still to record.
 
 MOST_BYTES = 16 << 20
 """Of an answer, errors included. The inventory of a machine with 3,000 packages has 1 MB."""

@@ -1,14 +1,15 @@
-"""What pytest tells us while it runs: one JSON object a line, written by `plugin` over there and read here.
-
-JUnit XML would come only at the end of a run, and not at all of one that hangs or crashes.
-Imports nothing heavy: pytest's process starts with it.
-"""
+"""What pytest tells us while it runs: one JSON object a line, in the words that a person reads."""
 
 from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal
+
+# What pytest tells us while it runs: one JSON object a line, written by `plugin` over there and read here.
+#
+# JUnit XML would come only at the end of a run, and not at all of one that hangs or crashes. Imports nothing heavy:
+# pytest's process starts with it.
 
 PLUGIN = "reconciler.build.smoke.plugin"
 """What writes the records: imported by pytest's process alone, as it brings pytest."""
@@ -86,3 +87,47 @@ def read(text: str) -> Record | None:
         return _KINDS[fields.pop("record")](**fields)
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+# What a person wants to read of a failed test, in one line. Imports nothing heavy: pytest's process does this.
+
+LONGEST = 300
+
+_WHERE = ("+  where ", "and   where ")
+_SAID_ALREADY = ("AssertionError: ", "Failed: ")
+_SSH_FAILED = 255
+
+
+def one_line(raised: BaseException, shown: str) -> str:
+    """The line for an exception. `shown` is its type and message as pytest has it, several lines often.
+
+    The author's own message if there is one; else the expression, with the values that pytest found behind it, as
+    `assert False` says nothing: `assert False, where False = <service nginx>.is_running`.
+    """
+    if (lost := _without_ssh(raised)) is not None:
+        return lost
+    lines = [line.strip() for line in shown.splitlines() if line.strip()]
+    if not lines:
+        return type(raised).__name__
+    first = lines[0]
+    for prefix in _SAID_ALREADY:
+        first = first.removeprefix(prefix)
+    if not first.startswith("assert "):
+        return cut(first)
+    found = [line.removeprefix(prefix) for line in lines for prefix in _WHERE if line.startswith(prefix)]
+    return cut(", ".join([first, *(f"where {one}" for one in found)]))
+
+
+def cut(text: str) -> str:
+    """The text with at most `LONGEST` characters, its blanks in single spaces."""
+    joined = " ".join(text.split())
+    return joined if len(joined) <= LONGEST else f"{joined[: LONGEST - 1]}…"
+
+
+def _without_ssh(raised: BaseException) -> str | None:
+    """The line for testinfra's RuntimeError(result): `ssh` ended with 255, or by a signal that ended the command."""
+    result = raised.args[0] if isinstance(raised, RuntimeError) and raised.args else None
+    if getattr(result, "exit_status", None) != _SSH_FAILED:
+        return None
+    lines = [line.strip() for line in str(getattr(result, "stderr", "")).splitlines() if line.strip()]
+    return cut(f"SSH: {lines[-1]}" if lines else "a command was ended by a signal")

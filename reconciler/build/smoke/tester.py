@@ -3,31 +3,158 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TextIO
 
-from reconciler.build.lines import logged, new_log
+from reconciler.build.output import logged, new_log
 from reconciler.build.process import Clock
-from reconciler.build.redact import redactor
-from reconciler.build.smoke.client_config import CONNECT_SECONDS, written
+from reconciler.build.secrets import Redactor, redactor
+from reconciler.build.smoke.client import CONNECT_SECONDS, ClientConfig, Refusal, last_line, written
 from reconciler.build.smoke.connection import CANCELLED, Connection, Party, client, closing
-from reconciler.build.smoke.environment import bare
-from reconciler.build.smoke.judge import ONCE_OVER, Judged, judge_once_over, judge_suite, once_over_name
-from reconciler.build.smoke.junit import document
-from reconciler.build.smoke.session import Session
-from reconciler.build.smoke.ssh_words import Refusal
-from reconciler.build.smoke.stock_taking import TakeInventory, take_stock
-from reconciler.build.smoke.waiting import wait_for_ssh
-from reconciler.build.tester import Tested, TestRequest
-from reconciler.model.errors import Terminal
-from reconciler.model.events import Listener
+from reconciler.build.smoke.exchange import CommandTimedOut, Ran, Shell
+from reconciler.build.smoke.judge import ONCE_OVER, Judged, document, judge_once_over, judge_suite, once_over_name
+from reconciler.build.smoke.pytest_run import PytestRun, bare, pytest_command, run_pytest
+from reconciler.build.smoke.waiting import Watch, gone, wait_for_ssh
+from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.events import Listener, Testing
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import SmokeTestResult
-from reconciler.model.printable import visible
+from reconciler.model.text import visible
+from reconciler.ports.tester import Tested, TestRequest
+
+# What one test works with, from the first connection on.
+
+_KEYGEN_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class Session:
+    """One test of one instance. `until` is when its time is over, by `clock`."""
+
+    request: TestRequest
+    config: ClientConfig
+    connection: Connection
+    environment: Mapping[str, str]
+    log: TextIO
+    redact: Redactor
+    listener: Listener
+    cancelled: threading.Event
+    clock: Clock
+    until: float
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left, at least a moment."""
+        return max(self.until - self.clock(), 0.1)
+
+    def tell(self, what: str) -> None:
+        """Say what is being done."""
+        self.listener(Testing(self.request.image, what))
+
+    def run(self, target: Path, *, name: str, shown: Callable[[str], str]) -> PytestRun:
+        """Run the tests of a file or folder. `name` is for files and the log; `shown` names a test for people."""
+        self.log.write(f"--- {name} ---\n")
+        self.log.flush()
+        folder = self.request.folder.absolute()
+        command = pytest_command(
+            target.absolute(), self.config, folder=folder, environment=self._for_tests(), limit=self.left
+        )
+        watch = Watch(self.connection, alive=self.request.alive, cancelled=self.cancelled, clock=self.clock)
+        return run_pytest(
+            command,
+            name=name,
+            folder=folder,
+            log=self.log,
+            redact=self.redact,
+            watch=watch,
+            timeout=self.left,
+            clock=self.clock,
+            on_test=lambda test: self.tell(shown(test)),
+        )
+
+    def _for_tests(self) -> dict[str, str]:
+        return {
+            **self.environment,
+            "RECONCILER_IMAGE": self.request.image,
+            "RECONCILER_BUILD": self.request.build_id,
+            "RECONCILER_PUBLIC_KEY": _public_key(self.config.key, self.environment),
+            "RECONCILER_HOST_KEY": _host_key(self.config.known_hosts),
+            "RECONCILER_PACKER_KEYS": " ".join(sorted(self.request.packer_keys)),
+        }
+
+
+def _public_key(private: Path, environment: Mapping[str, str]) -> str:
+    arguments = [client(environment, program="ssh-keygen"), "-y", "-P", "", "-f", str(private)]
+    try:
+        done = subprocess.run(
+            arguments,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=_KEYGEN_SECONDS,
+            check=False,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise Terminal(f"`ssh-keygen` did not answer within {_KEYGEN_SECONDS} s") from error
+    if done.returncode != 0:
+        said = last_line(done.stderr.decode(errors="replace"))
+        raise Terminal(f"the key to the instance cannot be used: {said}")
+    return done.stdout.decode().strip()
+
+
+def _host_key(known_hosts: Path) -> str:
+    """The key that the instance answered with, in base64: the last word but for a comment of what ssh noted."""
+    lines = known_hosts.read_text(encoding="utf-8").splitlines()
+    return lines[-1].split()[2] if lines else ""
+
+
+# Takes an instance's inventory within the time that is left.
+
+TakeInventory = Callable[[Shell], Inventory]
+
+LEAST_SECONDS = 60.0
+"""What the inventory gets even where the tests took all their time: it is wanted most of an image that failed."""
+
+
+def take_stock(session: Session, take_inventory: TakeInventory) -> tuple[Inventory | None, str | None]:
+    """The inventory, or None with one line that says why there is none.
+
+    Raises:
+        Terminal: cancelled.
+    """
+    session.tell("taking the inventory")
+    until = max(session.until, session.clock() + LEAST_SECONDS)
+    try:
+        return take_inventory(_InTime(session.connection, until, session.clock)), None
+    except ReconcilerError as error:
+        if session.cancelled.is_set():
+            raise Terminal(CANCELLED) from error
+        session.log.write("".join(f"{logged(line)}\n" for line in session.redact(str(error)).split("\n")))
+        if session.connection.lost and (state := gone(session.request.alive)) is not None:
+            return None, f"the instance was {state} while its inventory was taken"
+        return None, f"the inventory could not be taken: {session.redact(error.what)}"
+
+
+@dataclass(frozen=True)
+class _InTime:
+    """A shell whose commands all end by a certain time."""
+
+    shell: Shell
+    until: float
+    clock: Clock
+
+    def run(self, command: str, *, input: bytes = b"", timeout: float) -> Ran:  # noqa: A002 - as Shell has it
+        left = self.until - self.clock()
+        if left <= 0:
+            raise CommandTimedOut("no time was left for it")
+        return self.shell.run(command, input=input, timeout=min(timeout, left))
+
 
 _ONCE_OVER_FILE = Path(__file__).with_name("once_over.py")
 

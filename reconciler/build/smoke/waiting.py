@@ -1,13 +1,18 @@
-"""Waits for an instance that boots until it lets us in, or until it is clear that it will not."""
+"""Waits for an instance until it lets us in, and watches the connection from then on."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from reconciler.build.process import Clock
-from reconciler.build.smoke.ssh_words import Refusal
+from reconciler.build.smoke.client import Refusal
+from reconciler.build.smoke.connection import Connection
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.values import format_duration
+
+# Waits for an instance that boots until it lets us in, or until it is clear that it will not.
 
 GONE = ("shutting-down", "terminated", "stopping", "stopped")
 """States in which no instance answers any more
@@ -56,3 +61,73 @@ def gone(alive: Callable[[], str]) -> str | None:
     except ReconcilerError:
         return None
     return state if state in GONE else None
+
+
+# Watches the connection while tests run by it, and ends them when it is gone for good.
+#
+# Else every test that is left would fail, one connect timeout after the other, and for nothing that is in the image.
+
+PATIENCE_SECONDS = 60.0
+"""For an instance that a test restarts to be back."""
+
+_LOOK_SECONDS = 0.2
+_RETRY_SECONDS = 1.0
+
+
+class Watch:
+    """One run under watch. `stop` is set when there is no use in going on; `found` then says why, unless cancelled."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        alive: Callable[[], str],
+        cancelled: threading.Event,
+        clock: Clock,
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        self.stop = threading.Event()
+        self.found: str | None = None
+        self._connection, self._alive, self._cancelled, self._clock = connection, alive, cancelled, clock
+        self._patience = patience
+        self._over = threading.Event()
+
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Watch for the length of a `with` block. Nobody else may use the connection meanwhile."""
+        watcher = threading.Thread(target=self._look, name="smoke-test-watch", daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            watcher.join()
+        if self.found is None and self._connection.lost and not self._cancelled.is_set():
+            self._restore()
+
+    def _look(self) -> None:
+        while not self._over.wait(_LOOK_SECONDS):
+            if self._cancelled.is_set() or (self._connection.lost and not self._restore()):
+                self.stop.set()
+                return
+
+    def _restore(self) -> bool:
+        """Connect anew, as after a restart that a test asked for. False, with `found`, if that can't be."""
+        why, until = self._connection.why_lost(), self._clock() + self._patience
+        while True:
+            try:
+                if (state := gone(self._alive)) is not None:
+                    self.found = f"the instance was {state} while it was tested"
+                    return False
+                refused = self._connection.open()
+            except ReconcilerError:  # cancelled
+                return False
+            if refused is None:
+                return True
+            if refused.kind == "changed-key":
+                self.found = f"{refused.text}, while it was tested"
+                return False
+            if self._clock() >= until:
+                self.found = f"the connection was lost while it was tested: {why.text}"
+                return False
+            self._cancelled.wait(_RETRY_SECONDS)

@@ -12,12 +12,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
-from reconciler.desired.ansible.settings import read_settings
-from reconciler.desired.ansible.values import COMPUTED, PLAYBOOK, ROLE, Said, sayings_of
+from reconciler.desired.ansible.values import COMPUTED, PLAYBOOK, ROLE, Said, read_settings, sayings_of
 from reconciler.desired.contents import Contents
-from reconciler.desired.mentions import is_a_word
-from reconciler.desired.packer.names import folder_of
-from reconciler.desired.paths import ROOT, contains
+from reconciler.desired.packer.json_file import folder_of
+from reconciler.desired.paths import ROOT, contains, is_a_word
 
 YAML: Final = (".yml", ".yaml")
 SETTINGS_FILE = "ansible.cfg"

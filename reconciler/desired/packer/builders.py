@@ -1,4 +1,4 @@
-"""Which builds `packer build` would run for a template, and where each one builds on what."""
+"""Which builds `packer build` would run, what each is built on, and what it leaves with which tags."""
 
 from __future__ import annotations
 
@@ -11,11 +11,61 @@ from typing import Literal
 from reconciler.desired.located import shorten
 from reconciler.desired.packer.evaluate import Scope, evaluate, why_unknown
 from reconciler.desired.packer.source_request import DataSources, read_copies, read_region, read_source
-from reconciler.desired.packer.syntax import Attribute, Block, Body, Listing, Traversal
-from reconciler.desired.packer.tags import read_tags
-from reconciler.desired.packer.value import as_text
+from reconciler.desired.packer.syntax import (
+    Attribute,
+    Block,
+    Body,
+    Call,
+    Expression,
+    Listing,
+    Pairs,
+    Traversal,
+    as_text,
+)
 from reconciler.model.errors import Place, UserError
-from reconciler.model.template import Builder
+from reconciler.model.fleet import Builder
+
+# The tags that a builder of the amazon plugin puts on what it makes, as far as their names can be known.
+
+Tags = Mapping[str, str | None]
+"""Values by name; None for one that only the build knows."""
+
+_MAX_HOPS = 32
+
+
+def read_tags(body: Body, attribute: str, block: str, scope: Scope) -> Tags:
+    """What an attribute such as `tags` sets, and blocks such as `tag { key = "…" value = "…" }`, one a tag."""
+    found: dict[str, str | None] = {}
+    if attribute in body.attributes:
+        found |= _known(body.attributes[attribute].expression, scope, hops=0)
+    for one in body.of_type(block):
+        key, value = (one.body.attributes.get(name) for name in ("key", "value"))
+        name = as_text(evaluate(key.expression, scope)) if key is not None else None
+        if name is not None:
+            found[name] = as_text(evaluate(value.expression, scope)) if value is not None else None
+    return found
+
+
+def _known(expression: Expression, scope: Scope, *, hops: int) -> Tags:
+    """The members of a map whose names are known, whatever else it is merged of."""
+    value = evaluate(expression, scope)
+    if isinstance(value, Mapping):
+        return {str(name): as_text(one) for name, one in value.items()}
+    if hops == _MAX_HOPS:
+        return {}
+    match expression:
+        case Traversal(("local", name)) if name in scope.locals:
+            return _known(scope.locals[name], scope, hops=hops + 1)
+        case Call("merge", arguments):
+            return {name: one for argument in arguments for name, one in _known(argument, scope, hops=hops + 1).items()}
+        case Pairs(members):
+            names = [(as_text(evaluate(name, scope)), one) for name, one in members]
+            return {name: as_text(evaluate(one, scope)) for name, one in names if name is not None}
+        case _:
+            return {}
+
+
+# Which builds `packer build` would run for a template, and where each one builds on what.
 
 AMI_TYPES = frozenset({"amazon-ebs", "amazon-ebssurrogate", "amazon-chroot", "amazon-instance"})
 AMAZON_TYPES = AMI_TYPES | {"amazon-ebsvolume"}
@@ -170,3 +220,38 @@ def _alternatives(pattern: str) -> list[str]:
 
 def _data_sources(blocks: Sequence[Block]) -> DataSources:
     return {block.labels: block for block in blocks if block.type == "data" and len(block.labels) == 2}
+
+
+# Whether what a template makes is an AMI.
+
+_IMPORT = "amazon-import"
+"""The post-processor that makes an AMI of what another builder left."""
+
+
+def check_for_amis(builds: Sequence[Build], scope: Scope) -> None:
+    """See that one of the builds that run leaves an AMI.
+
+    Raises:
+        UserError: none does, so that there would be nothing to keep.
+    """
+    for build in builds:
+        skips = build.body.attributes.get("skip_create_ami")
+        if skips is not None and as_text(evaluate(skips.expression, scope)) == "true":
+            raise UserError(
+                f"{build.builder.name} leaves no AMI after the whole build: skip_create_ami is true",
+                where=skips.place,
+                mend="remove the line, or choose another builder with packer.only",
+            )
+    if any(build.builder.type in AMI_TYPES or _imports(build.within.body) for build in builds):
+        return
+    first = builds[0].builder
+    raise UserError(
+        f"{first.name} builds no AMI, and nothing else that runs does",
+        where=first.place,
+        mend=f"take one of {', '.join(sorted(AMI_TYPES))}, or the post-processor {_IMPORT}",
+    )
+
+
+def _imports(body: Body) -> bool:
+    """Whether a body has that post-processor, also in a sequence of them."""
+    return any(_IMPORT in block.labels or _imports(block.body) for block in body.blocks)

@@ -9,10 +9,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from reconciler.desired.located import shorten
-from reconciler.desired.mentions import is_a_word
 from reconciler.desired.packer.evaluate import CHECKOUT
 from reconciler.desired.packer.named_files import Named, Use, Weight
-from reconciler.desired.packer.value import UNKNOWN, as_text
+from reconciler.desired.packer.syntax import UNKNOWN, as_text
+from reconciler.desired.paths import is_a_word
 from reconciler.model.errors import Place
 
 _TEMPLATE_ENGINE = "{{"

@@ -1,10 +1,4 @@
-"""HCL2: the files of a template as bodies of attributes and blocks, with exact positions.
-
-Its own parser, for want of one to be had. `pygohcl`, HashiCorp's in a Python package, flattens expressions and has no
-positions (it words the errors, see `hcl_error`); `python-hcl2` takes 15 ms a template, and 3 s for the first;
-`tree-sitter-hcl`, used here before, refuses what is HCL (`1e3`), takes what is none, loses the spaces that a
-heredoc's indentation and `~` need, and takes twice as long.
-"""
+"""HCL2: the files of a template as bodies of attributes and blocks, with exact positions and Packer's errors."""
 
 from __future__ import annotations
 
@@ -14,23 +8,61 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
-from reconciler.desired.packer.hcl_error import syntax_error
+from reconciler.desired.located import decode
 from reconciler.desired.packer.language import template_text
 from reconciler.desired.packer.language.outcome import Wrong
 from reconciler.desired.packer.language.parser import Parser
 from reconciler.desired.packer.language.values import text as normalized
-from reconciler.desired.packer.syntax import (
-    Attribute,
-    Block,
-    Body,
-    Constant,
-    Expression,
-    Opaque,
-    SourceFile,
-    Traversal,
-)
-from reconciler.desired.text import decode
+from reconciler.desired.packer.syntax import Attribute, Block, Body, Constant, Expression, Opaque, SourceFile, Traversal
 from reconciler.model.errors import Place, UserError
+
+# Words for HCL that can't be read, taken from HashiCorp's own parser so that they are those of Packer.
+
+# `invalid HCL: tmp.hcl:2,7-3,1: Invalid expression; Expected the start of …`, further ones after a comma.
+_REPORT = re.compile(r"tmp\.hcl:(\d+),(\d+)-[\d,]+: (.*?)(?=, tmp\.hcl:\d|\Z)", re.DOTALL)
+# HashiCorp's parser recurses, and Go ends the whole process when its stack is full: not for us to risk.
+_MAX_OPENERS = 5_000
+# It looks through the rest anew from each `/*` and `$`: for 100 kB of them it took 100 s, and it can't be interrupted.
+_MAX_LENGTH = 16_384
+
+
+def syntax_error(text: str, error: Wrong, place: Place) -> UserError:
+    """The error for a file that could not be read: the first that HashiCorp's parser reports.
+
+    Where that one reads the file, our own is given.
+    """
+    # It is asked about what leads up to the mistake alone: what follows may be nested without end.
+    end = text.find("\n", error.at) + 1 or len(text)
+    return (None if error.too_deep else _by_pygohcl(text[:end], place.path)) or UserError(
+        f"not valid HCL: {error.what}", where=place, mend="run `packer fmt` on it"
+    )
+
+
+def _by_pygohcl(text: str, path: str) -> UserError | None:
+    if len(text) > _MAX_LENGTH or sum(map(text.count, "([{")) > _MAX_OPENERS or "\0" in text:
+        return None
+    import pygohcl  # noqa: PLC0415 - 15 MB of Go, wanted only when there is an error to word
+
+    try:
+        pygohcl.loads(text)
+    except pygohcl.HCLParseError as error:
+        report = _REPORT.search(str(error))
+        if report is None:
+            return UserError(f"not valid HCL: {error}", where=Place(path), mend="run `packer fmt` on it")
+        title, _, rest = report[3].partition("; ")
+        line, column = int(report[1]), int(report[2])
+        return UserError(f"not valid HCL: {title}", where=Place(path, line, column), mend=rest or "mend the line")
+    except (ValueError, pygohcl.HCLInternalError):
+        return None
+    return None
+
+
+# HCL2: the files of a template as bodies of attributes and blocks, with exact positions.
+#
+# Its own parser, for want of one to be had. `pygohcl`, HashiCorp's in a Python package, flattens expressions and has no
+# positions (it words the errors, see `hcl_error`); `python-hcl2` takes 15 ms a template, and 3 s for the first;
+# `tree-sitter-hcl`, used here before, refuses what is HCL (`1e3`), takes what is none, loses the spaces that a
+# heredoc's indentation and `~` need, and takes twice as long.
 
 # These begin with a constant, which `re` looks for ten times as fast as for a word's beginning. That they find
 # `myfile(` and `myvar.x`, too, does no harm.

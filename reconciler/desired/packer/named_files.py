@@ -9,12 +9,19 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from reconciler.desired.mentions import folders_entered, folders_taken, mentioned
 from reconciler.desired.packer.builders import Build
-from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
-from reconciler.desired.packer.possible import holds_unknown, parts_of, possible_texts, reads_files
+from reconciler.desired.packer.evaluate import (
+    CHECKOUT,
+    Scope,
+    evaluate,
+    holds_unknown,
+    parts_of,
+    possible_texts,
+    reads_files,
+)
 from reconciler.desired.packer.steps import UNTOLD, Step
 from reconciler.desired.packer.syntax import (
+    UNKNOWN,
     Attribute,
     Body,
     Call,
@@ -23,8 +30,9 @@ from reconciler.desired.packer.syntax import (
     Listing,
     Pairs,
     SourceFile,
+    as_text,
 )
-from reconciler.desired.packer.value import UNKNOWN, as_text
+from reconciler.desired.paths import folders_entered, folders_taken, mentioned
 from reconciler.model.errors import Place
 
 Weight = Literal["needed", "optional", "mentioned"]

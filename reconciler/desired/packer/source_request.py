@@ -8,11 +8,10 @@ from dataclasses import dataclass, replace
 from pydantic import ValidationError
 
 from reconciler.desired.packer.evaluate import Scope, evaluate, why_unknown
-from reconciler.desired.packer.syntax import Attribute, Block, Body, Expression, Interpolation, Traversal
-from reconciler.desired.packer.value import as_text
+from reconciler.desired.packer.syntax import Attribute, Block, Body, Expression, Interpolation, Traversal, as_text
 from reconciler.model.errors import Place, UserError
+from reconciler.model.fleet import Copies, Region
 from reconciler.model.source import SourceRequest
-from reconciler.model.template import Copies, Region
 
 DataSources = Mapping[tuple[str, ...], Block]
 """The template's `data` blocks by (type, name)."""

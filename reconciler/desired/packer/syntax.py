@@ -1,17 +1,21 @@
-"""What a template is made of, in whichever syntax it was written: bodies of attributes and blocks."""
+"""What a template is made of, in whichever syntax it was written, and what its expressions come to."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import enum
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 from reconciler.desired.packer.language.numbers import Number
 from reconciler.model.errors import Place
 
 if TYPE_CHECKING:
     from reconciler.desired.packer.language.values import Value
+
+
+# What a template is made of, in whichever syntax it was written: bodies of attributes and blocks.
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,3 +252,43 @@ def parts_of(expression: Expression) -> tuple[Expression, ...]:
         case _:
             pass
     return tuple(part for part in parts if part is not None)
+
+
+# What an expression comes to: text, a number, truth, None, a list, a dict, or UNKNOWN.
+
+
+class Unknown(enum.Enum):
+    """The type of UNKNOWN."""
+
+    UNKNOWN = "not known"
+
+
+UNKNOWN: Final = Unknown.UNKNOWN
+MAX_TEXT = 64 * 1024
+"""Longer text is not known: a template must not make gigabytes of a few doublings."""
+
+
+def as_text(value: object) -> str | None:
+    """Text as HCL would make of a value, or None if that isn't known."""
+    match value:
+        case str():
+            return value
+        case bool():
+            return "true" if value else "false"
+        case int() | float():
+            return f"{value:g}" if isinstance(value, float) else str(value)
+        case _:
+            return None
+
+
+def joined(separator: str, values: Iterable[object]) -> str | Unknown:
+    """The values as one text; UNKNOWN if one of them is, or if it is too long."""
+    texts = []
+    length = 0
+    for value in values:
+        text = as_text(value)
+        length += len(text or "") + len(separator)
+        if text is None or length > MAX_TEXT:
+            return UNKNOWN
+        texts.append(text)
+    return separator.join(texts)

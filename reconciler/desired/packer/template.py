@@ -1,36 +1,147 @@
-"""All facts of one template: its files are read as one, as Packer does with a folder."""
+"""All facts of one template: its files are parsed and read as one, as Packer does with a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
-from reconciler.desired.complaints import as_one
-from reconciler.desired.packer.artifacts import check_for_amis
-from reconciler.desired.packer.builders import Format, read_builds
-from reconciler.desired.packer.dynamic import expanded
+from reconciler.desired.located import Located, as_one, did_you_mean
+from reconciler.desired.packer.builders import Format, check_for_amis, read_builds
+from reconciler.desired.packer.checks import circular, notes_on_builds, notes_on_outputs, read_requirements, undeclared
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
 from reconciler.desired.packer.functions.paths import Files, NoFiles
+from reconciler.desired.packer.hcl import read_hcl
+from reconciler.desired.packer.json_file import read_json
+from reconciler.desired.packer.json_templates import body_of, read_hcl_json, read_legacy_json
 from reconciler.desired.packer.named_files import named_files
-from reconciler.desired.packer.notes import notes_on_builds, notes_on_outputs
-from reconciler.desired.packer.programs import read_programs
-from reconciler.desired.packer.requirements import read_requirements
-from reconciler.desired.packer.steps import steps_that_run
-from reconciler.desired.packer.syntax import Block, SourceFile
-from reconciler.desired.packer.top_level import (
-    builders_named_twice,
-    local_attributes,
-    notes_on_locals,
-    wrong_blocks,
+from reconciler.desired.packer.steps import expanded, read_programs, steps_that_run
+from reconciler.desired.packer.syntax import Attribute, Block, Constant, SourceFile
+from reconciler.desired.packer.variables import (
+    given_to,
+    invalid,
+    notes_on_order,
+    notes_on_own,
+    notes_on_unset,
+    read_variables,
+    unfit,
+    variable_values,
+    without_value,
 )
-from reconciler.desired.packer.undeclared import circular, undeclared
-from reconciler.desired.packer.unfit import invalid, notes_on_unset, unfit, without_value
-from reconciler.desired.packer.variables import given_to, notes_on_order, notes_on_own, read_variables, variable_values
 from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import Place, UserError
-from reconciler.model.template import GIVEN_TAGS, Reference, Template
+from reconciler.model.fleet import GIVEN_TAGS, Reference, Template
+
+# The files of a template and of its variables, each parsed by the suffix that Packer goes by.
+
+
+def parse_template(content: bytes, path: str) -> SourceFile:
+    """Parse one file of a template, by the suffix that Packer goes by.
+
+    Raises:
+        UserError: it can't be read, with line and column.
+    """
+    if path.endswith(".pkr.json"):
+        return read_hcl_json(content, path)
+    return read_hcl(content, path) if path.endswith(".hcl") else read_legacy_json(content, path)
+
+
+def parse_variables(content: bytes, path: str) -> SourceFile:
+    """Parse a file of variables, HCL or JSON.
+
+    Raises:
+        UserError: it can't be read, with line and column.
+    """
+    if not path.endswith(".json"):
+        return read_hcl(content, path)
+    root: Located = read_json(content, path)
+    if not isinstance(root.value, dict):
+        raise UserError(f"a file of variables is an object, found {root.kind()}", where=root.place, mend="write { … }")
+    return SourceFile(path, body_of(root, lambda text, _place: Constant(text)), calls_files=False)
+
+
+# The blocks at the top of a template: those that no Packer knows, and those that are there twice.
+
+# Packer 1.16, hcl2template/parser.go (configSchema). Older ones know fewer; which one builds is not known here.
+_KNOWN = frozenset(
+    {
+        "build", "communicator", "data", "hcp_packer_registry", "local", "locals", "packer", "source", "variable",
+        "variables",
+    }
+)  # fmt: skip
+_UNIQUE = frozenset({"variable", "source", "data"})
+_COMMENT = "//"
+"""In JSON, a key that begins so is a comment."""
+
+Declared = tuple[tuple[str, ...], Place]
+"""What is declared, by type and labels, and where."""
+
+
+def wrong_blocks(files: Sequence[SourceFile]) -> Iterator[UserError]:
+    """What Packer refuses of an HCL2 template before it looks into any block."""
+    for file in files:
+        for attribute in file.body.attributes.values():
+            yield UserError(
+                f'"{attribute.name}" is set outside of any block', where=attribute.place, mend="move it into its block"
+            )
+        for block in file.body.blocks:
+            if block.type not in _KNOWN and not block.type.startswith(_COMMENT):
+                yield UserError(
+                    f'there is no block "{block.type}" at the top of a template',
+                    where=block.place,
+                    mend=did_you_mean(block.type, _KNOWN, none="remove it"),
+                )
+    for (kind, *labels), place, first in _twice(_declared(block for file in files for block in file.body.blocks)):
+        name = " ".join([kind, *(f'"{label}"' for label in labels)])
+        yield UserError(f"{name} is declared a second time; the first is {first}", where=place, mend="keep one of them")
+
+
+def builders_named_twice(sources: Iterable[Block]) -> Iterator[UserError]:
+    """The same of a JSON template from before HCL2, where the names of all builders are different."""
+    for (name,), place, first in _twice(((block.labels[1],), block.place) for block in sources):
+        yield UserError(
+            f'a builder before is called "{name}", too ({first})', where=place, mend='give it a "name" of its own'
+        )
+
+
+def local_attributes(blocks: Iterable[Block]) -> Iterator[tuple[str, Attribute]]:
+    """Every local by name, of `locals { x = … }` and `local "x" { expression = … }`."""
+    for block in blocks:
+        if block.type == "locals":
+            yield from block.body.attributes.items()
+        elif block.type == "local" and block.labels and "expression" in block.body.attributes:
+            yield block.labels[0], block.body.attributes["expression"]
+
+
+def notes_on_locals(attributes: Iterable[tuple[str, Attribute]]) -> Iterator[str]:
+    """A note for each local that is there twice: Packer 1.6 takes one of them, later ones refuse the template."""
+    for (name,), place, first in _twice(((name,), attribute.place) for name, attribute in attributes):
+        yield (
+            f"{place}: local.{name} is set a second time; the first is {first}. Packer 1.6 takes one of them, "
+            "later ones refuse it"
+        )
+
+
+def _declared(blocks: Iterable[Block]) -> Iterator[Declared]:
+    for block in blocks:
+        if block.type in _UNIQUE and block.labels:
+            yield (block.type, *block.labels), block.place
+        elif block.type == "variables":
+            yield from ((("variable", name), one.place) for name, one in block.body.attributes.items())
+
+
+def _twice(declared: Iterable[Declared]) -> Iterator[tuple[tuple[str, ...], Place, Place]]:
+    """What was declared before, where it is again, and where it was first."""
+    first: dict[tuple[str, ...], Place] = {}
+    for name, place in declared:
+        if name in first:
+            yield name, place, first[name]
+        else:
+            first[name] = place
+
+
+# All facts of one template: its files are read as one, as Packer does with a folder.
 
 
 @dataclass(frozen=True)

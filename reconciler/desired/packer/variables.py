@@ -1,23 +1,43 @@
-"""A template's variables, and what they are worth once `image.yaml` and the var files have spoken."""
+"""A template's variables, what they are worth, and the values that don't fit them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from reconciler.desired.packer.builders import Format
+from reconciler.desired.located import shorten
+from reconciler.desired.packer.builders import Build, Format
 from reconciler.desired.packer.evaluate import Scope, evaluate, value_of
+from reconciler.desired.packer.json_templates import read_engine_text
 from reconciler.desired.packer.language.convert import convert
 from reconciler.desired.packer.language.outcome import Refused, Undecided
 from reconciler.desired.packer.language.type_words import read_type
-from reconciler.desired.packer.language.types import DYNAMIC, Type, object_of, tuple_of
-from reconciler.desired.packer.language.values import Unknown, Value, from_plain, type_of
-from reconciler.desired.packer.legacy_json import read_engine_text
-from reconciler.desired.packer.syntax import EXPRESSIONS, Attribute, Block, Constant, Expression, SourceFile
-from reconciler.desired.packer.value import UNKNOWN
-from reconciler.model.errors import Place
-from reconciler.model.template import GIVEN_TAGS, GIVEN_TEXTS, Variable
+from reconciler.desired.packer.language.values import (
+    DYNAMIC,
+    Type,
+    Unknown,
+    Value,
+    from_plain,
+    object_of,
+    tuple_of,
+    type_of,
+)
+from reconciler.desired.packer.syntax import (
+    EXPRESSIONS,
+    UNKNOWN,
+    Attribute,
+    Block,
+    Constant,
+    Expression,
+    SourceFile,
+    as_text,
+)
+from reconciler.model.errors import Place, UserError
+from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS, Variable
+
+# A template's variables, and what they are worth once `image.yaml` and the var files have spoken.
 
 _NOWHERE = Place("")
 
@@ -210,3 +230,126 @@ def _has_unknown(value: object) -> bool:
     if isinstance(value, list):
         return any(_has_unknown(one) for one in value)
     return value is UNKNOWN
+
+
+# Values that a variable's type can't take, whatever Packer makes of them. Seen with 1.6.6, which converts as HCL does.
+#
+# A type that is not written out here (`any`, `object({…})`) takes everything.
+
+_NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?|[+-]?inf", re.IGNORECASE)
+_TRUTHS = frozenset({"true", "false", "1", "0"})
+_COLLECTION = re.compile(r"(list|set|map)\s*\(.*\)", re.DOTALL)
+
+
+def takes(type_: str, value: object) -> bool:
+    """Whether a variable of this type may have this value. True for null, and for what is not known."""
+    if value is None or value is UNKNOWN:
+        return True
+    if type_ in _SCALARS:
+        return _SCALARS[type_](value)
+    collection = _COLLECTION.fullmatch(type_)
+    return collection is None or isinstance(value, dict if collection[1] == "map" else list)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, str):
+        return _NUMBER.fullmatch(value) is not None
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_truth(value: object) -> bool:
+    return value in _TRUTHS if isinstance(value, str) else isinstance(value, bool)
+
+
+_SCALARS: dict[str, Callable[[object], bool]] = {
+    "string": lambda value: not isinstance(value, list | dict),
+    "number": _is_number,
+    "bool": _is_truth,
+}
+
+
+# Variables without a value, and values that don't fit their variable.
+
+
+def without_value(
+    blocks: Sequence[Block],
+    builds: Sequence[Build],
+    var_files: Sequence[SourceFile],
+    *,
+    given: Collection[str],
+    declared: Mapping[str, object],
+) -> dict[str, Place]:
+    """The variables that have no default and that neither image.yaml, nor a var file, nor the reconciler gives.
+
+    Args:
+        blocks: Of the template.
+        builds: Those that run.
+        var_files: Those that Packer reads.
+        given: What the reconciler gives.
+        declared: In image.yaml.
+    """
+    required = {
+        block.labels[0]: block.place
+        for block in blocks
+        if block.type == "variable" and block.labels and "default" not in block.body.attributes
+    }
+    if not required:
+        return {}
+    regions = {build.builder.region.variable for build in builds if build.builder.region is not None}
+    known = {*given, *declared, *regions, *(name for file in var_files for name in file.body.attributes)}
+    return {name: place for name, place in required.items() if name not in known}
+
+
+def notes_on_unset(missing: Mapping[str, Place], *, syntax: Format) -> Iterator[str]:
+    """A note for each variable whose value only the environment can give."""
+    if syntax == "hcl2":
+        for name, place in missing.items():
+            yield f'{place}: variable "{name}" has no value: the build fails unless PKR_VAR_{name} is set where it runs'
+
+
+def unfit(
+    variables: Mapping[str, Variable], var_files: Sequence[SourceFile], *, missing: Mapping[str, Place], syntax: Format
+) -> Iterator[UserError]:
+    """Variables that nothing can give a value to, and defaults and var files that give the wrong one."""
+    if syntax == "json":
+        # Packer reads PKR_VAR_… for HCL2 alone (seen with 1.6.6).
+        for name, place in missing.items():
+            mend = "add it to packer.variables in image.yaml, or to a var file, or give it a default"
+            yield UserError(f'variable "{name}" has no value', where=place, mend=mend)
+    for variable in variables.values():
+        yield from misfit(variable, variable.default, where=variable.place, what="its default")
+    scope = nothing()
+    for file in var_files:
+        for name, attribute in file.body.attributes.items():
+            if name in variables:
+                yield from misfit(variables[name], evaluate(attribute.expression, scope), where=attribute.place)
+
+
+def invalid(blocks: Sequence[Block], values: Mapping[str, object]) -> Iterator[UserError]:
+    """Values that a variable's own `validation` refuses. What it says of others, or of what is not known, is open."""
+    for block in blocks:
+        if block.type != "variable" or not block.labels or block.labels[0] not in values:
+            continue
+        name = block.labels[0]
+        for rule in block.body.of_type("validation"):
+            condition = rule.body.attributes.get("condition")
+            scope = Scope({name: values[name]}, {}, path_root="", path_cwd="")
+            if condition is not None and evaluate(condition.expression, scope) is False:
+                said = rule.body.attributes.get("error_message")
+                message = as_text(evaluate(said.expression, scope)) if said is not None else None
+                why = f": {shorten(message, limit=120)}" if message else ""
+                yield UserError(
+                    f'variable "{name}" has a value that its validation refuses{why}',
+                    where=rule.place,
+                    mend="mend the value: in packer.variables, in a var file, or its default",
+                )
+
+
+def misfit(variable: Variable, value: object, *, where: Place, what: str = "this value") -> Iterator[UserError]:
+    """An error where a variable can't have a value. The value is not repeated: it may be a secret."""
+    if not takes(variable.type, value):
+        yield UserError(
+            f'variable "{variable.name}" takes {variable.type}, and {what} is something else',
+            where=where,
+            mend="mend the value, or the variable's type",
+        )

@@ -22,8 +22,7 @@ from reconciler.desired.packer.template import ReadTemplate
 from reconciler.desired.packer.variables import given_to
 from reconciler.desired.paths import ROOT, contains
 from reconciler.desired.proposal.invocations import Invocation
-from reconciler.desired.proposal.naming import names_for, words_for
-from reconciler.desired.proposal.templates import Templates
+from reconciler.desired.proposal.templates import Templates, names_for, words_for
 from reconciler.model.declaration import PackerSettings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 
 from reconciler.desired.contents import Contents
-from reconciler.desired.packer.names import folder_of, is_hcl2, may_be_legacy
+from reconciler.desired.packer.json_file import folder_of, is_hcl2, may_be_legacy
 from reconciler.desired.paths import ROOT, Paths
 from reconciler.model.errors import Place
 from reconciler.model.tree import REGULAR_MODES

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from reconciler.announce.patience import Patience
+from reconciler.announce.access import Patience
 from reconciler.model.announcement import Announcement, announcement
 from reconciler.model.lockfile import Artifact, Build
 

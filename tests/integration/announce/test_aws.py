@@ -14,13 +14,12 @@ from botocore.client import BaseClient
 from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
-from reconciler.announce.eventbridge import EventBridge
-from reconciler.announce.protocol import Announcer
-from reconciler.announce.sns import Sns
+from reconciler.announce.aws import EventBridge, Sns
 from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.receivers import EventBridgeSettings, SnsSettings
+from reconciler.ports.announcer import Announcer
 
 REGION = "eu-west-1"
 MISSING = "arn:aws:sns:eu-west-1:123456789012:missing"

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.announce.circleci import CircleCI
-from reconciler.announce.patience import Patience
+from reconciler.announce.access import Patience
+from reconciler.announce.receivers import CircleCI
 from reconciler.model.announcement import Announcement
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Artifact, Build

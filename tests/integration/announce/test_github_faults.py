@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.announce.dispatch import Dispatch
-from reconciler.announce.github_api import GitHub
-from reconciler.announce.patience import Patience
+from reconciler.announce.access import Patience
+from reconciler.announce.github_api import Dispatch, GitHub
 from reconciler.announce.pull_request import PullRequest
 from reconciler.model.announcement import Announcement
 from reconciler.model.errors import Terminal, Transient

@@ -22,9 +22,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from reconciler.announce.credentials import Credential
-from reconciler.announce.patience import Patience
-from reconciler.announce.webhook import Webhook, keys_of, sign
+from reconciler.announce.access import Credential, Patience
+from reconciler.announce.receivers import Webhook, keys_of, sign
 from reconciler.model.announcement import Announcement
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.receivers import WebhookSettings

@@ -13,12 +13,11 @@ import pytest
 
 from reconciler.build.build import Packer
 from reconciler.build.packer.binary import Binary, find
-from reconciler.build.protocol import BuildRequest
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place
 from reconciler.model.events import Event
-from reconciler.model.fleet import Image
-from reconciler.model.template import Builder, Template, Variable
+from reconciler.model.fleet import Builder, Image, Template, Variable
+from reconciler.ports.builder import BuildRequest
 
 
 def where_packer_is() -> dict[str, str]:

@@ -18,7 +18,7 @@ from reconciler.build.build import Packer
 from reconciler.build.packer.versions import PLUGINS_APART
 from reconciler.model.errors import Place
 from reconciler.model.events import Step
-from reconciler.model.template import Variable
+from reconciler.model.fleet import Variable
 from tests.integration.build.conftest import where_packer_is
 
 pytestmark = pytest.mark.packer

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 
 from reconciler.build.build import Packer
-from reconciler.build.failure import BuildFailed
-from reconciler.build.protocol import Builder
-from reconciler.build.simulated import SimulatedBuilder
 from reconciler.model.events import Event, Started, Step
 from reconciler.model.lockfile import Artifact
+from reconciler.ports.builder import Builder, BuildFailed
+from tests.doubles.builder import SimulatedBuilder
 
 TEMPLATE = """
 source "file" "web" {

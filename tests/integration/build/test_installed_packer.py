@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from reconciler.build.build import Packer
-from reconciler.build.failure import BuildFailed
 from reconciler.build.packer.binary import find
 from reconciler.model.errors import Transient, UserError
+from reconciler.ports.builder import BuildFailed
 
 
 def install(folder: Path, script: str) -> dict[str, str]:

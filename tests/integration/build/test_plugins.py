@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from reconciler.build.build import Packer
-from reconciler.build.failure import BuildFailed
 from reconciler.build.packer.binary import Binary, examine
 from reconciler.build.packer.plugins import plugin_folder, survey
 from reconciler.model.errors import Transient, UserError
 from reconciler.model.fleet import Image
+from reconciler.ports.builder import BuildFailed
 from tests.integration.packer.programs import bare_path, speaks, write_program
 
 TEMPLATE = {"web.pkr.hcl": "# the script reads nothing"}

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from reconciler.build.build import Packer
-from reconciler.build.failure import BuildFailed
 from reconciler.build.packer.binary import Binary
 from reconciler.model.errors import Place
 from reconciler.model.events import Event, Started, Step
-from reconciler.model.template import Variable
+from reconciler.model.fleet import Variable
+from reconciler.ports.builder import BuildFailed
 
 pytestmark = pytest.mark.packer
 

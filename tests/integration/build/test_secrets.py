@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from reconciler.build.build import Packer
-from reconciler.build.failure import BuildFailed
 from reconciler.model.errors import Place
-from reconciler.model.template import Variable
+from reconciler.model.fleet import Variable
+from reconciler.ports.builder import BuildFailed
 
 pytestmark = pytest.mark.packer
 

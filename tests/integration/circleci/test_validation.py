@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
-from reconciler.announce.circleci import parameters
+from reconciler.announce.receivers import parameters
 from reconciler.model.announcement import AnnouncedEvent, announcement
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.receivers import CIRCLECI_PARAMETERS

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.registry.rights import ROLES, Account, policy
+from reconciler.registries.ec2.rights import ROLES, Account, policy
 from tests.integration.cli.conftest import Fleet
 
 ACCOUNT, ORGANIZATION = "123456789012", "11111111-0000-4000-8000-0123456789ab"

@@ -9,8 +9,8 @@ import pytest
 from reconciler.cli import verdict
 from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Artifact, Verdict
-from reconciler.plan.verdicts import verdict_tags
-from reconciler.registry.memory import MemoryRegistry
+from reconciler.plan.channels import verdict_tags
+from tests.doubles.registry import MemoryRegistry
 from tests.integration.cli.conftest import Fleet
 
 BUILD = "20261122T101530Z-1a2b3c4"

@@ -18,9 +18,9 @@ from typing import Any
 import pytest
 import yaml
 
-from reconciler.sandbox import launch
+from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
-from reconciler.steps.graph import run_graph
+from reconciler.steps.act import run_graph
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
@@ -65,7 +65,7 @@ def parents() -> dict[str, str | None]:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
+    with handle.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 
 

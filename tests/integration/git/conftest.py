@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.git.objects import Change, Commit, TagRequest
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
-from reconciler.git.request import Change, Commit, TagRequest
 from reconciler.model.declaration import GitSettings
 from reconciler.model.tree import Tree
 

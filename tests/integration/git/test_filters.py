@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.attributes import filters
+from reconciler.git.export import filters
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.model.errors import Place, ReconcilerError, Terminal, Transient, UserError

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.git.objects import Commit, Recorded, TagRequest
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
-from reconciler.git.request import Commit, Recorded, TagRequest
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Terminal, Transient
 from tests.integration.git.conftest import Origin, Waits, commit, git, lock_path, writing

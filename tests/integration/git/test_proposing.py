@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.git.objects import Change, Commit, TagRequest
 from reconciler.git.proposal import PROPOSAL
 from reconciler.git.recorder import Recorder
-from reconciler.git.request import Change, Commit, TagRequest
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Terminal, UserError
 from reconciler.model.tree import Tree

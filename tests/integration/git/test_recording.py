@@ -10,9 +10,9 @@ from typing import Literal
 
 import pytest
 
+from reconciler.git.objects import Change, Commit, Recorded, TagRequest
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
-from reconciler.git.request import Change, Commit, Recorded, TagRequest
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import LOST_RACE, Contention, Terminal, Transient, UserError
 from reconciler.model.tree import Tree

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.git.objects import Commit, Recorded, TagRequest
 from reconciler.git.recorder import Recorder
-from reconciler.git.rehearsal import clone_with_origin
-from reconciler.git.repository import Repository
-from reconciler.git.request import Commit, Recorded, TagRequest
+from reconciler.git.repository import Repository, clone_with_origin
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Locked, Terminal, UserError
 from reconciler.model.tree import Tree

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.history import LoggedCommit
-from reconciler.git.past import versions
+from reconciler.git.history import LoggedCommit, versions
 from reconciler.git.repository import Repository
 from reconciler.git.tags import AnnotatedTag
 from reconciler.model.declaration import GitSettings

@@ -12,14 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.batch import read_line
 from reconciler.git.command import Git
 from reconciler.git.history import find_commit
-from reconciler.git.objects import Author, write_commit
+from reconciler.git.objects import Author, Change, write_commit
+from reconciler.git.processes import read_line
 from reconciler.git.repository import Repository
-from reconciler.git.request import Change
-from reconciler.git.store import find, find_all, read
-from reconciler.git.tree import read_tree
+from reconciler.git.store import find, find_all, read, read_tree
 from reconciler.model.errors import Terminal
 from tests.integration.git.conftest import MOMENT, commit, git
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.git.objects import Recorded, TagRequest
 from reconciler.git.recorder import Recorder
-from reconciler.git.request import Recorded, TagRequest
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from tests.integration.git.conftest import Origin, Waits, git, writing
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.shell import Ran
-from reconciler.sandbox import launch
+from reconciler.build.smoke.exchange import Ran
+from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.sandbox.conftest import Instance, start
 
@@ -35,7 +35,7 @@ class InstanceShell:
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
+    with handle.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 
 

@@ -7,7 +7,7 @@ import pytest
 from reconciler.build.inventory.take import take_inventory
 from reconciler.model.errors import Transient
 from reconciler.model.inventory import Inventory, Port, User
-from reconciler.plan.difference.inventories import difference
+from reconciler.plan.difference import difference
 from tests.integration.inventory.conftest import Boot, InstanceShell
 from tests.integration.sandbox.conftest import Instance
 

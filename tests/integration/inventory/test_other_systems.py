@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.build.inventory.take import take_inventory
 from reconciler.model.inventory import Inventory, Package
-from reconciler.plan.difference.version_order import order
+from reconciler.plan.difference import order
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.inventory.conftest import Boot, InstanceShell
 from tests.integration.sandbox.conftest import Instance, start

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.plan.difference.version_order import order
+from reconciler.plan.difference import order
 
 UNTIMED = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
-from reconciler.build.protocol import Builder, BuildRequest, BuildResult
-from reconciler.build.tester import Tested, Tester, TestRequest
 from reconciler.git.answer import Reply
 from reconciler.git.destination import Destination
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.registry.instances.protocol import BootRequest, Instance, Instances
-from reconciler.registry.protocol import Located, Registry
+from reconciler.ports.bench import BootRequest, Instance, Instances
+from reconciler.ports.builder import Builder, BuildRequest, BuildResult
+from reconciler.ports.registry import Located, Registry
+from reconciler.ports.tester import Tested, Tester, TestRequest
 from tests.integration.loop.world import Controller
 
 Around = Callable[[str], AbstractContextManager[None]]

@@ -11,13 +11,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from reconciler.build.protocol import BuildRequest
-from reconciler.build.smoke.simulated import NOTHING_INSIDE
-from reconciler.build.tester import TestRequest
 from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.observation import Seen
 from reconciler.model.values import format_instant
+from reconciler.ports.builder import BuildRequest
+from reconciler.ports.tester import TestRequest
 from reconciler.state.sbom import inventory_record, render_sbom
+from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.world import FLEET, ON_BASE, ON_DEBIAN, SETTINGS, Controller, World, git, image_files
 

@@ -10,8 +10,8 @@ import pytest
 
 from reconciler.cli.main import main
 from reconciler.git.repository import Repository
-from reconciler.registry.memory import MemoryRegistry
 from reconciler.state.lockfiles import parse
+from tests.doubles.registry import MemoryRegistry
 from tests.integration.loop.world import (
     ON_BASE,
     ON_DEBIAN,

@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.build.protocol import BuildRequest
 from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import Artifact
-from reconciler.registry.memory import Traits
+from reconciler.ports.builder import BuildRequest
+from tests.doubles.registry import Traits
 from tests.integration.loop.effects import Killed, dying_at, failing, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import EU, US, Controller, World, results

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from reconciler.steps.result import Deed, Report
+from reconciler.steps.run import Deed, Report
 from tests.integration.loop.world import (
     AP,
     EU,

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from reconciler.model.observation import Observation, Seen
-from reconciler.registry.protocol import Registry
+from reconciler.ports.registry import Registry
 from tests.integration.loop.pull_request import BRANCH, on_branch
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, image_files, no_image_files, statuses

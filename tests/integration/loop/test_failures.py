@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.failure import BuildFailed
-from reconciler.build.protocol import BuildRequest
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.events import Skipped, Warned
+from reconciler.ports.builder import BuildFailed, BuildRequest
 from tests.integration.loop.effects import failing, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, Controller, World, image_files, results, statuses

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.smoke.simulated import NOTHING_INSIDE
 from reconciler.cli.main import main as reconciler
 from reconciler.git.repository import Repository
-from reconciler.plan.messages import record_in
 from reconciler.state.sbom import inventory_record, render_sbom
+from reconciler.words.messages import record_in
+from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch
 from tests.integration.loop.world import SETTINGS, World, git, statuses

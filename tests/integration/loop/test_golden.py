@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.failure import BuildFailed
 from reconciler.model.plan import PlanOptions
-from reconciler.plan import words
-from reconciler.plan.junit import of_plan
-from reconciler.plan.markdown import render as as_markdown
+from reconciler.ports.builder import BuildFailed
+from reconciler.words import plans
+from reconciler.words.junit import of_plan
+from reconciler.words.markdown import render as as_markdown
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch
 from tests.integration.loop.world import (
     AP,
@@ -109,9 +109,9 @@ def _plan(world: World, title: str, *, refresh: bool = False, prune: bool = Fals
     plan = world.controller().look(PlanOptions(refresh=refresh, prune=prune))[1].plan
     yield f"=== {title}: the plan"
     yield plan.model_dump_json(indent=2, exclude_none=True)
-    yield words.headline(plan)
+    yield plans.headline(plan)
     for image in plan.images:
-        yield from (f"{image.image}: {line}" for line in words.details(image))
+        yield from (f"{image.image}: {line}" for line in plans.details(image))
     yield as_markdown(plan)
     yield of_plan(plan)
 

@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from reconciler.build.failure import BuildFailed
-from reconciler.build.smoke.simulated import NOTHING_INSIDE
 from reconciler.git.repository import Repository
 from reconciler.model.lockfile import SmokeTestResult
-from reconciler.steps.result import Report
+from reconciler.ports.builder import BuildFailed
+from reconciler.steps.run import Report
+from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.effects import Effects, Killed, When, in_the_middle, surround
 from tests.integration.loop.settling import assert_consistent, assert_settled
 from tests.integration.loop.world import AP, EU, ON_BASE, ON_DEBIAN, US, World, git, image_files, no_image_files

@@ -18,7 +18,7 @@ from reconciler.git.tags import tag_signature
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.observation import Seen
 from reconciler.steps.one_writer import written_by_branch
-from reconciler.steps.proof.verify import Verifier
+from reconciler.steps.questions.verify import Verifier
 from tests.integration.loop.effects import in_the_middle
 from tests.integration.loop.hostile import EMPTIED, SUITE, TESTS, Town
 from tests.integration.loop.world import EU, FLEET, US, World, git

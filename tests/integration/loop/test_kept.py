@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.build.smoke.simulated import NOTHING_INSIDE
 from reconciler.model.events import Unchanged
+from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.effects import Effects, Killed, in_the_middle, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import (

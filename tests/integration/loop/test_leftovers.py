@@ -7,12 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.failure import BuildFailed, Cause
-from reconciler.build.protocol import BuildRequest
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.events import Failed, Retired, Warned
 from reconciler.model.lockfile import Artifact, SmokeTestResult
 from reconciler.model.observation import Seen
+from reconciler.ports.builder import BuildFailed, BuildRequest, Cause
 from tests.integration.loop.effects import Effects, Killed, failing, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import EU, ON_BASE, TEMPLATE, US, Controller, World, git, results, statuses

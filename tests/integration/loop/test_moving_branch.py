@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reconciler.build.failure import BuildFailed
 from reconciler.model.events import Skipped
+from reconciler.ports.builder import BuildFailed
 from tests.integration.loop.effects import in_the_middle, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.plan.words import facts
+from reconciler.words.plans import facts
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_smoke_tests import _ResolvingItself
 from tests.integration.loop.world import TEMPLATE, Controller, World, image_files, statuses

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.build.failure import BuildFailed
 from reconciler.model import events
 from reconciler.model.errors import Locked
+from reconciler.ports.builder import BuildFailed
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import ON_BASE, Controller, World, git, image_files, results, statuses
 

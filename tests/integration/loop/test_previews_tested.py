@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.build.smoke.simulated import NOTHING_INSIDE
 from reconciler.model.inventory import Package
 from reconciler.model.lockfile import FailedTest, SmokeTestResult
-from reconciler.plan import comment
-from reconciler.plan.comment import Previewed
 from reconciler.state.sbom import render_sbom
-from reconciler.steps.result import Report
+from reconciler.steps.run import Report
+from reconciler.words import comment
+from reconciler.words.comment import Previewed
+from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.effects import meanwhile, surround
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch, push
 from tests.integration.loop.settling import assert_settled

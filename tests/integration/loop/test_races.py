@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.failure import BuildFailed
-from reconciler.build.protocol import BuildRequest
 from reconciler.model.errors import LOST_RACE
 from reconciler.model.lockfile import Lockfile
-from reconciler.steps.result import Report
+from reconciler.ports.builder import BuildFailed, BuildRequest
+from reconciler.steps.run import Report
 from tests.integration.loop.effects import in_the_middle, meanwhile, surround
 from tests.integration.loop.settling import assert_consistent, assert_history_only_grew, assert_settled
 from tests.integration.loop.world import (

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.protocol import BuildRequest
 from reconciler.model.observation import Seen
+from reconciler.ports.builder import BuildRequest
 from tests.integration.loop.world import EU, US, World, git, statuses
 
 

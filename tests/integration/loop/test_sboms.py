@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from reconciler.build.smoke.simulated import NOTHING_INSIDE
 from reconciler.git.repository import Repository
 from reconciler.model.inventory import Package
 from reconciler.state.sbom import read_sbom, render_sbom
+from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import ON_BASE, SETTINGS, World, git, image_files, no_image_files, results, statuses
 

@@ -9,13 +9,13 @@ from typing import Literal
 
 import pytest
 
-from reconciler.build.protocol import Builder, BuildRequest, BuildResult
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 from reconciler.model.events import Booting, Failed, Skipped, Warned
 from reconciler.model.events import Listener as Events
 from reconciler.model.lockfile import FailedTest, SmokeTestResult
 from reconciler.plan.standing import Standing, standings
+from reconciler.ports.builder import Builder, BuildRequest, BuildResult
 from tests.integration.loop.effects import Effects, Killed, failing, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import EU, ON_BASE, TEMPLATE, US, Controller, World, git, results, statuses

@@ -11,7 +11,7 @@ from reconciler.model.errors import Contention, Transient, UserError
 from reconciler.model.events import Warned
 from reconciler.model.lockfile import FailedTest, SmokeTestResult
 from reconciler.model.observation import Seen
-from reconciler.steps.result import Result
+from reconciler.steps.run import Result
 from tests.integration.loop.effects import Effects, Killed, dying_at, failing, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_edited_state import assert_untouched, edit, foreign, names

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reconciler.model.lockfile import Verdict
-from reconciler.plan.verdicts import verdict_tags
+from reconciler.plan.channels import verdict_tags
 from tests.integration.loop.effects import in_the_middle, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import EU, ON_DEBIAN, US, World, image_files, statuses

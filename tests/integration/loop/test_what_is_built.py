@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.protocol import BuildRequest
 from reconciler.model.errors import UserError
+from reconciler.ports.builder import BuildRequest
 from tests.integration.loop.world import ON_DEBIAN, World, git, image_files, results, statuses
 
 CONTENT = "the disk\n" * 100

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from reconciler.build.protocol import BuildRequest
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
+from reconciler.ports.builder import BuildRequest
 from tests.integration.loop.world import EU, US, Controller, World, results, statuses
 
 

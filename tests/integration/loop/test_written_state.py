@@ -12,8 +12,7 @@ import pytest
 
 from reconciler.ci.job import job_of
 from reconciler.cli.main import main
-from reconciler.cli.preview import origin_of, read
-from reconciler.cli.pull_request import Origin
+from reconciler.cli.preview import Origin, origin_of, read
 from reconciler.cli.workspace import Workspace
 from reconciler.git.proposal import PROPOSAL
 from reconciler.model.errors import UserError

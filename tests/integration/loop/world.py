@@ -15,37 +15,34 @@ from typing import Literal
 
 import pytest
 
-from reconciler.build.protocol import Builder, BuildRequest
-from reconciler.build.simulated import SimulatedBuilder
-from reconciler.build.smoke.simulated import NOTHING_INSIDE, SimulatedTester
-from reconciler.build.tester import Tester, TestRequest
 from reconciler.controller import act, refuse_unsafe
-from reconciler.git.destination import Destination
+from reconciler.git.destination import Destination, find_destination
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
-from reconciler.git.target import find_destination
 from reconciler.model.events import Event
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Lockfile, Verdict
 from reconciler.model.observation import Seen, State
 from reconciler.model.plan import Plan, PlannedImage, PlanOptions
 from reconciler.model.values import format_instant
+from reconciler.plan.channels import verdict_tags
 from reconciler.plan.planning import FleetPlan, Known
-from reconciler.plan.verdicts import verdict_tags
-from reconciler.registry.instances.memory import MemoryInstances
-from reconciler.registry.instances.protocol import Instances
-from reconciler.registry.memory import MemoryRegistry, Upstream
-from reconciler.registry.protocol import Registry
+from reconciler.ports.bench import Instances
+from reconciler.ports.builder import Builder, BuildRequest
+from reconciler.ports.registry import Registry
+from reconciler.ports.tester import Tester, TestRequest
 from reconciler.state.lockfiles import parse, path_of
-from reconciler.steps.confirm import Records, records_in
 from reconciler.steps.look import look
 from reconciler.steps.observe import read_repository
+from reconciler.steps.ours import Records, confirms, records_in
 from reconciler.steps.preview import for_preview, regions_for_children
-from reconciler.steps.proposed import confirms
-from reconciler.steps.result import Report, Result
-from reconciler.steps.run import Branch, Run, Testbed
+from reconciler.steps.run import Branch, Report, Result, Run, Testbed
 from reconciler.steps.take_over import Named, take_over
+from tests.doubles.bench import MemoryInstances
+from tests.doubles.builder import SimulatedBuilder
+from tests.doubles.registry import MemoryRegistry, Upstream
+from tests.doubles.tester import NOTHING_INSIDE, SimulatedTester
 from tests.integration.loop.surroundings import Clock
 
 FLEET = "acme/images"

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.build.packer.binary import platform
-from reconciler.build.packer.release import Limits, download
+from reconciler.build.packer.releases import Limits, download
 from reconciler.model.errors import Transient, UserError
 
 VERSION = "1.16.0"

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.sandbox import launch
+from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.policy.machines import DESIRED, Machine, environment
 from tests.integration.sandbox.conftest import client, start, upstream
@@ -36,7 +36,7 @@ def sandbox(packer_on_path: str | None, tmp_path_factory: pytest.TempPathFactory
     assert packer_on_path, "mark the test `packer`"
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
+    with handle.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 
 

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from reconciler.desired.fleet import read_fleet
+from reconciler.git.objects import Change, Commit, TagRequest
 from reconciler.git.repository import Repository
-from reconciler.git.request import Change, Commit, TagRequest
 from reconciler.git.signature import sign, signer
 from reconciler.model.declaration import GitSettings
 from reconciler.model.fleet import Image
@@ -26,11 +26,12 @@ from reconciler.model.lockfile import Artifact, Build, CiRun, Failure, Lockfile,
 from reconciler.model.provenance import Origin
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
-from reconciler.plan import messages, transitions
+from reconciler.plan import transitions
 from reconciler.plan.key import short, wanted
 from reconciler.state import provenance
 from reconciler.state.lockfiles import path_of, read_lockfile, render
 from reconciler.state.sbom import inventory_record, render_sbom
+from reconciler.words import messages
 
 US, EU = "us-east-1", "eu-west-1"
 FLEET = "acme/images"

@@ -305,7 +305,9 @@ def test_a_file_that_is_neither_is_refused(content: bytes) -> None:
 
 
 def test_nobody_waits_for_the_signing_library_who_does_not_sign() -> None:
-    modules = "reconciler.cli.main, reconciler.controller, reconciler.steps.attachments, reconciler.steps.proof.verify"
+    modules = (
+        "reconciler.cli.main, reconciler.controller, reconciler.steps.record_files, reconciler.steps.questions.verify"
+    )
     code = f"import sys, {modules}; print({{'securesystemslib', 'cryptography'}} & set(sys.modules))"
 
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

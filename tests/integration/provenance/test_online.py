@@ -8,8 +8,8 @@ from reconciler.git.repository import Repository
 from reconciler.model.lockfile import Build
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.verification import Finding, Verification
-from reconciler.registry.memory import MemoryRegistry
-from reconciler.steps.proof.verify import Verifier
+from reconciler.steps.questions.verify import Verifier
+from tests.doubles.registry import MemoryRegistry
 from tests.integration.provenance.ledger import EU, FLEET, US, Ledger
 
 

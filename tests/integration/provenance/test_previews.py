@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.git.objects import Commit, TagRequest
 from reconciler.git.repository import Repository
-from reconciler.git.request import Commit, TagRequest
 from reconciler.model.lockfile import Build, Failure, PackerVersions, SmokeTestResult
-from reconciler.plan import messages
 from reconciler.plan.key import short, wanted
 from reconciler.state.sbom import inventory_record, render_sbom
+from reconciler.words import messages
 from tests.integration.provenance.conftest import Ask
 from tests.integration.provenance.ledger import DEBIAN, ON_DEBIAN, US, Ledger, an_inventory, declared, git
 

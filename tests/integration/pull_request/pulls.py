@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
-from reconciler.announce.protocol import Announcer
 from reconciler.cli.preview import read
 from reconciler.cli.workspace import Workspace
 from reconciler.controller import act, refuse_unsafe
@@ -19,12 +18,12 @@ from reconciler.model.lockfile import Build
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.plan.planning import Known
+from reconciler.ports.announcer import Announcer
 from reconciler.steps.announce import announce
 from reconciler.steps.look import look
+from reconciler.steps.ours import confirms
 from reconciler.steps.preview import for_preview, regions_for_children
-from reconciler.steps.proposed import confirms
-from reconciler.steps.result import Report
-from reconciler.steps.run import Branch
+from reconciler.steps.run import Branch, Report
 from tests.integration.loop.world import Controller, Files, World, git, records_of
 
 Merge = Literal["merge commit", "squash", "rebase"]

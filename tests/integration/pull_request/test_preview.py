@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.failure import BuildFailed
 from reconciler.model.errors import Terminal
 from reconciler.model.events import Skipped
+from reconciler.ports.builder import BuildFailed
 from tests.integration.loop.effects import failing, in_the_middle, surround
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, TEMPLATE, US, World, git, image_files, statuses
 from tests.integration.pull_request.pulls import NUMBER, PullRequest, assert_nothing_left, main, newest

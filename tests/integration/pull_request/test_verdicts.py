@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.failure import BuildFailed
 from reconciler.model.events import Settled
 from reconciler.model.lockfile import Verdict
 from reconciler.model.plan import PlanOptions
+from reconciler.plan.channels import verdict_tags
 from reconciler.plan.standing import standings
-from reconciler.plan.verdicts import verdict_tags
+from reconciler.ports.builder import BuildFailed
 from tests.integration.loop.effects import Effects, Killed, surround
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, git, statuses
 from tests.integration.pull_request.pulls import PullRequest, assert_nothing_left, main, newest

@@ -13,7 +13,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from reconciler.sandbox import launch
+from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
 
 if TYPE_CHECKING:
@@ -27,9 +27,9 @@ DEBIAN = "136693071363"
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
+    with handle.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
-        running_log = (running.directory / launch.LOG).read_text()
+        running_log = (running.directory / handle.LOG).read_text()
     assert "Traceback" not in running_log, running_log
 
 

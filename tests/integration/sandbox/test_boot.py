@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from reconciler.aws.clock import Clock, Polling
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, Transient, UserError
-from reconciler.registry.clock import Clock, Polling
-from reconciler.registry.instances.ec2 import Ec2Instances
-from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance
+from reconciler.ports.bench import LIFE, BootRequest, Instance
+from reconciler.registries.ec2.bench import Ec2Instances
 from reconciler.sandbox.handle import Sandbox
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from reconciler.sandbox import launch
+from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
 
 pytestmark = pytest.mark.sandbox
@@ -98,8 +98,8 @@ def test_a_request_of_any_length_is_not_read(healthy: Sandbox) -> None:
 def test_only_roots_files_hold_the_token(healthy: Sandbox) -> None:
     holders = [path for path in healthy.directory.rglob("*") if path.is_file() and healthy.token in path.read_text()]
 
-    assert holders == [healthy.directory / launch.READY]
-    for name in (launch.READY, launch.LOG):
+    assert holders == [healthy.directory / handle.READY]
+    for name in (handle.READY, handle.LOG):
         found = (healthy.directory / name).stat()
         assert (found.st_uid, stat.S_IMODE(found.st_mode)) == (0, 0o600)
     assert healthy.token not in repr(healthy)

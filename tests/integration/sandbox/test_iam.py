@@ -13,15 +13,15 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import pytest
 
+from reconciler.aws.clock import Clock
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal
 from reconciler.model.source import AmiRequest, SourceRequest
-from reconciler.registry.clock import Clock
-from reconciler.registry.ec2 import Ec2Registry
-from reconciler.registry.images import seen
-from reconciler.registry.instances.ec2 import Ec2Instances
-from reconciler.registry.instances.protocol import LIFE, BootRequest, Instance
-from reconciler.registry.rights import ROLES
+from reconciler.ports.bench import LIFE, BootRequest, Instance
+from reconciler.registries.ec2.bench import Ec2Instances
+from reconciler.registries.ec2.images import seen
+from reconciler.registries.ec2.registry import Ec2Registry
+from reconciler.registries.ec2.rights import ROLES
 from reconciler.sandbox.handle import Sandbox
 
 if TYPE_CHECKING:

@@ -19,14 +19,14 @@ import boto3
 import pytest
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import kernel, launch
+from reconciler.sandbox import handle, kernel
 from reconciler.sandbox.handle import Sandbox
 
 pytestmark = pytest.mark.sandbox
 
 
 def test_launching_loads_neither_moto_nor_asyncssh() -> None:
-    code = "import sys, reconciler.sandbox.launch; print({'moto', 'asyncssh', 'boto3'} & set(sys.modules))"
+    code = "import sys, reconciler.sandbox.handle; print({'moto', 'asyncssh', 'boto3'} & set(sys.modules))"
 
     assert subprocess.check_output([sys.executable, "-c", code], text=True) == "set()\n"
 
@@ -60,7 +60,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
 
     with pytest.raises(UserError, match=r"the sandbox can't keep its files in .*: Not a directory") as caught:
-        launch.start(tmp_path / "file" / "folder")
+        handle.start(tmp_path / "file" / "folder")
 
     assert "--folder" in caught.value.mend[0]
 
@@ -71,19 +71,19 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
     kernel.mount("small", tmp_path, kind="tmpfs", options="size=4k,nr_inodes=1")
     try:
         with pytest.raises(UserError, match=r"the sandbox can't keep its files in .*: No space left on device"):
-            launch.start(tmp_path)
+            handle.start(tmp_path)
     finally:
         kernel.unmount(tmp_path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
 def test_what_a_crash_left_of_another_is_no_sandbox(content: str, tmp_path: Path) -> None:
-    (tmp_path / launch.READY).write_text(content)
+    (tmp_path / handle.READY).write_text(content)
 
     with pytest.raises(UserError, match="no sandbox runs in"):
-        launch.attach(tmp_path)
+        handle.attach(tmp_path)
 
-    with launch.running(tmp_path) as sandbox:
+    with handle.running(tmp_path) as sandbox:
         assert sandbox.calls() == {}
 
 
@@ -102,25 +102,25 @@ def test_a_missing_program_is_named_with_its_package(
     monkeypatch.setenv("PATH", str(programs))
 
     with pytest.raises(UserError, match=missing) as caught:
-        launch.start(tmp_path)
+        handle.start(tmp_path)
 
     assert caught.value.mend == (f"apt-get install {package}",)
 
 
 def test_a_stopped_sandbox_leaves_nothing(tmp_path: Path) -> None:
     before = _mounts()
-    with launch.running(tmp_path) as sandbox:
+    with handle.running(tmp_path) as sandbox:
         pids = _with_an_instance(sandbox)
-        assert launch.attach(tmp_path).pid == sandbox.pid
+        assert handle.attach(tmp_path).pid == sandbox.pid
         with pytest.raises(UserError, match="already"):
-            launch.start(tmp_path)
+            handle.start(tmp_path)
 
     assert not Path(f"/proc/{sandbox.pid}").exists()
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
     assert _mounts() == before
-    assert sorted(path.name for path in tmp_path.iterdir()) == [launch.LOG]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [handle.LOG]
     with pytest.raises(UserError, match="no sandbox runs"):
-        launch.attach(tmp_path)
+        handle.attach(tmp_path)
 
 
 def _with_an_instance(sandbox: Sandbox) -> list[int]:
@@ -158,7 +158,7 @@ def _descendants(pid: int) -> list[int]:
 
 
 def test_a_killed_sandbox_takes_its_instances_along(sandbox: Sandbox, tmp_path: Path) -> None:
-    with launch.running(tmp_path) as killed:
+    with handle.running(tmp_path) as killed:
         pids = _with_an_instance(killed)
         watches = [os.pidfd_open(pid) for pid in pids]
         os.kill(killed.pid, signal.SIGKILL)
@@ -169,12 +169,12 @@ def test_a_killed_sandbox_takes_its_instances_along(sandbox: Sandbox, tmp_path: 
     for watch in watches:
         select.select([watch], [], [])
         os.close(watch)
-    with launch.running(tmp_path) as again:
+    with handle.running(tmp_path) as again:
         assert again.calls() == {}
 
 
 def test_two_sandboxes_do_not_meet(sandbox: Sandbox, tmp_path: Path) -> None:
-    with launch.running(tmp_path) as other:
+    with handle.running(tmp_path) as other:
         other.publish("debian-12-amd64-20270101-0000")
 
         assert other.endpoint != sandbox.endpoint

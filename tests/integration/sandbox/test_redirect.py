@@ -24,7 +24,7 @@ import asyncssh
 import pytest
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import block, launch, redirect
+from reconciler.sandbox import addresses, handle, redirect
 from reconciler.sandbox.handle import Sandbox
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def sshd(own_network: None, tmp_path: Path) -> Iterator[bytes]:
 
 @pytest.fixture
 def sandbox(sshd: bytes, tmp_path: Path) -> Iterator[Sandbox]:
-    with launch.running(tmp_path / "sandbox") as running:
+    with handle.running(tmp_path / "sandbox") as running:
         yield running
 
 
@@ -140,7 +140,7 @@ def test_packer_builds(sandbox: Sandbox, ec2: EC2Client, launched: Start, tmp_pa
 
 def test_two_sandboxes_lead_port_22_each_to_its_own(sandbox: Sandbox, instance: Instance, tmp_path: Path) -> None:
     instance.says("true")
-    with launch.running(tmp_path / "other"):
+    with handle.running(tmp_path / "other"):
         assert len(redirect.blocks()) == 2
         assert instance.says("echo mine") == "mine"
 
@@ -151,7 +151,7 @@ def test_two_sandboxes_lead_port_22_each_to_its_own(sandbox: Sandbox, instance: 
 def test_nothing_is_left_when_it_stops(sshd: bytes, tmp_path: Path) -> None:
     before = rules()
 
-    with launch.running(tmp_path / "sandbox"):
+    with handle.running(tmp_path / "sandbox"):
         assert rules() != before
 
     assert rules() == before
@@ -159,13 +159,13 @@ def test_nothing_is_left_when_it_stops(sshd: bytes, tmp_path: Path) -> None:
 
 def test_what_a_killed_one_left_goes_when_the_next_starts(sshd: bytes, tmp_path: Path) -> None:
     before = rules()
-    with launch.running(tmp_path / "sandbox") as killed:
+    with handle.running(tmp_path / "sandbox") as killed:
         assert killed.process is not None
         killed.process.kill()
         killed.process.wait()
     (left,) = redirect.blocks()
 
-    with launch.running(tmp_path / "sandbox"):
+    with handle.running(tmp_path / "sandbox"):
         # Gone, or, if the next happens to have the same addresses, replaced.
         assert len(redirect.blocks()) == 1
 
@@ -179,7 +179,7 @@ def test_a_block_with_rules_of_a_killed_one_is_claimed_all_the_same(listener: bo
     with ExitStack() as around:
         if listener:
             around.enter_context(socket.create_server(("0.0.0.0", 22)))  # noqa: S104  nobody is in this network
-        claimed = block.claim(7)
+        claimed = addresses.claim(7)
         assert claimed is not None
         around.callback(claimed.release)
 
@@ -191,7 +191,7 @@ def test_a_block_with_rules_of_a_killed_one_is_claimed_all_the_same(listener: bo
             accepted.close()
             assert source == caller.getsockname()
 
-        assert block.claim(7) is None
+        assert addresses.claim(7) is None
         assert (claimed.port == 22) is not listener
     assert redirect.blocks() == set()
 
@@ -212,12 +212,12 @@ def refusing(folder: Path, *tools: str, monkeypatch: pytest.MonkeyPatch) -> Iter
 def test_iptables_does_where_nft_does_not(sshd: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with refusing(tmp_path, "nft", monkeypatch=monkeypatch):
         assert redirect.blocks() == set()
-        with launch.running(tmp_path / "sandbox") as killed:
+        with handle.running(tmp_path / "sandbox") as killed:
             (left,) = redirect.blocks()
             os.kill(killed.pid, signal.SIGKILL)
             assert killed.process is not None
             killed.process.wait()
-        with launch.running(tmp_path / "sandbox"):
+        with handle.running(tmp_path / "sandbox"):
             assert len(redirect.blocks()) == 1
 
         assert left not in redirect.blocks()
@@ -245,6 +245,6 @@ def test_where_neither_is_installed_it_says_what_to_install(
     monkeypatch.setenv("PATH", str(tmp_path))
 
     with pytest.raises(UserError, match="nft is not installed; iptables is not installed") as caught:
-        block.claim(7)
+        addresses.claim(7)
 
     assert any("apt-get install nftables" in mend for mend in caught.value.mend)

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import kernel, programs, system
+from reconciler.sandbox import kernel, system
+from reconciler.sandbox import kernel as programs
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(os.geteuid() != 0, reason="only root makes one")]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.sandbox import launch
+from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.smoke.examination import Examination, Instance, Start, start
 
@@ -17,7 +17,7 @@ from tests.integration.smoke.examination import Examination, Instance, Start, st
 def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
+    with handle.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 
 

@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 
-from reconciler.build.shell import Shell
-from reconciler.build.smoke.simulated import NOTHING_INSIDE
+from reconciler.build.smoke.exchange import Shell
 from reconciler.build.smoke.tester import SshTester
-from reconciler.build.tester import Tested, TestRequest
 from reconciler.model.events import Event
 from reconciler.model.inventory import Inventory
+from reconciler.ports.tester import Tested, TestRequest
 from reconciler.sandbox.handle import Sandbox
+from tests.doubles.tester import NOTHING_INSIDE
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.shell import ConnectionLost, Shell
-from reconciler.build.tester import Tested
+from reconciler.build.smoke.exchange import ConnectionLost, Shell
 from reconciler.model import events
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.inventory import Inventory
+from reconciler.ports.tester import Tested
 from tests.integration.smoke.door import HOST, Door
 from tests.integration.smoke.examination import Examination, write
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from reconciler.build.tester import Tested
+from reconciler.ports.tester import Tested
 from tests.integration.smoke.examination import Examination, Instance, Start
 
 pytestmark = pytest.mark.sandbox

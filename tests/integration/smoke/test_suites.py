@@ -11,10 +11,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from reconciler.build.tester import Tested
 from reconciler.model import events
 from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import FailedTest
+from reconciler.ports.tester import Tested
 from tests.integration.smoke.examination import Examination, Instance, Start, write
 
 pytestmark = pytest.mark.sandbox

@@ -17,7 +17,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from reconciler.sandbox import launch
+from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
 
 if TYPE_CHECKING:
@@ -198,7 +198,7 @@ def sandbox(packer_on_path: str | None, tmp_path_factory: pytest.TempPathFactory
     assert packer_on_path, "mark the test `packer`"
     if os.geteuid() != 0:
         pytest.skip("the sandbox needs root")
-    with launch.running(tmp_path_factory.mktemp("sandbox")) as running:
+    with handle.running(tmp_path_factory.mktemp("sandbox")) as running:
         yield running
 
 

@@ -30,8 +30,7 @@ from rich.ansi import AnsiDecoder
 from rich.console import Console
 from rich.text import Text
 
-from reconciler.cli.demo import PICTURED, STORY, Scene
-from reconciler.cli.stage import Stage
+from reconciler.cli.demo import PICTURED, STORY, Scene, Stage
 from reconciler.sandbox.handle import Sandbox
 
 ROOT = Path(__file__).parents[3]

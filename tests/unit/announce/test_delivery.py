@@ -4,11 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
-from reconciler.announce.credentials import Credential, credential
+from reconciler.announce.access import Credential, Patience, credential
 from reconciler.announce.delivery import retry_after
-from reconciler.announce.patience import Patience
-from reconciler.announce.wording import shown_url
 from reconciler.model.errors import Terminal
+from reconciler.model.text import shown_url
 
 NOW = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.announce.refusals import Asked, reason_of, refusal
+from reconciler.announce.github_api import Asked, reason_of, refusal
 from reconciler.model.errors import Terminal, Transient
 
 ASKED = Asked("dispatching to acme/images", "contents: write", "GITHUB_TOKEN")

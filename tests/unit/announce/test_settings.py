@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from pydantic import ValidationError
 
-from reconciler.desired.settings import read_settings
+from reconciler.desired.declared import read_settings
 from reconciler.model.errors import UserError
 from reconciler.model.receivers import CircleCISettings, EventBridgeSettings, SnsSettings, WebhookSettings
 

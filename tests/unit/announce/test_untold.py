@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.announce.untold import Untold, tell
+from reconciler.announce.assembly import Untold, tell
 from reconciler.model.announcement import Announcement, announcement
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Build

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.aws_environment import aws_environment
+from reconciler.build.workplace import aws_environment
 from reconciler.model.declaration import AwsSettings
 
 REGION = "eu-west-1"

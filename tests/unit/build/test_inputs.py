@@ -8,13 +8,11 @@ from typing import Any
 
 import pytest
 
-from reconciler.build.inputs import given_variables, inside, selected, template_path, write_var_file
-from reconciler.build.protocol import BuildRequest
-from reconciler.build.workplace import workplace
+from reconciler.build.workplace import given_variables, inside, selected, template_path, workplace, write_var_file
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place, UserError
-from reconciler.model.fleet import Image
-from reconciler.model.template import Builder, Region, Template, Variable
+from reconciler.model.fleet import Builder, Image, Region, Template, Variable
+from reconciler.ports.builder import BuildRequest
 
 PLACE = Place("desired/web/web.pkr.hcl")
 REGION = Region(None, "aws_region", PLACE)

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.build.journal import Journal
-from reconciler.build.lines import new_log
-from reconciler.build.redact import redactor
+from reconciler.build.outcome import Journal
+from reconciler.build.output import new_log
+from reconciler.build.secrets import redactor
 from reconciler.model.constraint import Version
 
 OLD, NEW = (1, 6, 6), (1, 16, 0)

@@ -6,17 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.artifact import Produced
-from reconciler.build.failure import BuildFailed
 from reconciler.build.judge import built, clock_time, failure
 from reconciler.build.outcome import Failing, Outcome
+from reconciler.build.output import Produced
 from reconciler.build.process import Exit
-from reconciler.build.protocol import BuildRequest
 from reconciler.build.provisioner import Provisioner
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place
-from reconciler.model.fleet import Image
-from reconciler.model.template import Builder, Template
+from reconciler.model.fleet import Builder, Image, Template
+from reconciler.ports.builder import BuildFailed, BuildRequest
 
 AMI = Produced("amazon-ebs.web", "ami", "us-east-1", "ami-1")
 PLACE = Place("desired/web/web.pkr.hcl")

@@ -7,17 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.judge import failure
-from reconciler.build.machine import absent, fault, found
+from reconciler.build.judge import absent, failure, fault, found
 from reconciler.build.outcome import Failing, Outcome
 from reconciler.build.packer.diagnosis import cause
 from reconciler.build.process import Exit
-from reconciler.build.protocol import BuildRequest
 from reconciler.build.provisioner import Provisioner
 from reconciler.model.declaration import Declaration
 from reconciler.model.errors import Place, Transient
-from reconciler.model.fleet import Image
-from reconciler.model.template import Program, Template
+from reconciler.model.fleet import Image, Program, Template
+from reconciler.ports.builder import BuildRequest
 
 PLACE = Place("desired/web/web.pkr.hcl", 7)
 ANSIBLE = Program("ansible-playbook", 'provisioner "ansible"', PLACE)

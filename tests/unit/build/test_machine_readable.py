@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.build.lines import LONGEST
-from reconciler.build.machine_readable import (
+from reconciler.build.output import (
     COMMA,
+    LONGEST,
     ArtifactCount,
     ArtifactField,
     BuildError,

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.build.artifact import Produced
-from reconciler.build.machine_readable import Reader
 from reconciler.build.outcome import Outcome, Transcript
+from reconciler.build.output import Produced, Reader
 from reconciler.build.provisioner import Provisioner, is_step, provisioner_of
-from reconciler.build.redact import redactor
+from reconciler.build.secrets import redactor
 
 
 def outcome(output: str, *, exit_code: int = 0, secrets: tuple[str, ...] = ()) -> Outcome:

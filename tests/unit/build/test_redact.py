@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.build.redact import LONGEST_SHOWN, LineRedactor, redactor
+from reconciler.build.secrets import LONGEST_SHOWN, LineRedactor, redactor
 
 # No time limits: the machine may be busy.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,11 +7,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.build.sensitive import secret_values
+from reconciler.build.secrets import secret_values
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place
-from reconciler.model.fleet import Image
-from reconciler.model.template import Template, Variable
+from reconciler.model.fleet import Image, Template, Variable
 
 PLACE = Place("desired/web/web.pkr.hcl")
 
@@ -73,7 +72,7 @@ def test_values_from_a_large_var_file_are_secrets(tmp_path: Path) -> None:
 def test_a_var_file_that_takes_minutes_to_parse_is_given_up_and_hides_its_lines(
     hostile: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("reconciler.build.sensitive._READ_SECONDS", 1)
+    monkeypatch.setattr("reconciler.build.secrets._READ_SECONDS", 1)
     text = f"password = <<EOF\nhunter2-value\n{hostile * (1_000_000 // len(hostile))}"
 
     assert "hunter2-value" in values(image(), tmp_path, files={"a.pkrvars.hcl": text})

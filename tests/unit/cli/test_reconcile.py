@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from reconciler.cli.reconcile import _lines
 from reconciler.model.lockfile import Lockfile
-from reconciler.steps.result import Deed, Result
+from reconciler.steps.run import Deed, Result
 
 LOCK = Lockfile(image="web")
 COPIED = Deed("copied", "to ap-southeast-1 ami-0abc")

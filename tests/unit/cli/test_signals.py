@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from reconciler.cli.signals import cancelled_by_signal
+from reconciler.cli.progress import cancelled_by_signal
 
 
 @pytest.mark.usefixtures("heeded_hangups")

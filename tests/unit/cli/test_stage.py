@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.stage import Stage
+from reconciler.cli.demo import Stage
 from reconciler.model.errors import Terminal
 
 

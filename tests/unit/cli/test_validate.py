@@ -5,8 +5,7 @@ from __future__ import annotations
 from reconciler.cli.validate import grouped_notes
 from reconciler.model.declaration import Declaration
 from reconciler.model.errors import Place
-from reconciler.model.fleet import Image
-from reconciler.model.template import Builder, Template
+from reconciler.model.fleet import Builder, Image, Template
 
 
 def image(name: str, *notes: str, builders: tuple[str, ...] = ()) -> Image:

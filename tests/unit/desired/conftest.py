@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.build.protocol import BuildRequest
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.fleet import Fleet
 from reconciler.model.tree import TreeEntry
+from reconciler.ports.builder import BuildRequest
 
 HCL = """\
 variable "source_ami" { type = string }

@@ -6,10 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reconciler.desired.packer.confined import _KEEPS_TEXTS_WHOLE, is_confined, is_confined_value
-from reconciler.desired.packer.files import parse_template
+from reconciler.desired.as_built import _KEEPS_TEXTS_WHOLE, is_confined, is_confined_value
 from reconciler.desired.packer.functions.table import FUNCTIONS
-from reconciler.desired.packer.template import Setting, read_template
+from reconciler.desired.packer.template import Setting, parse_template, read_template
 from reconciler.model.errors import UserError
 
 FOLDER = "desired/web"

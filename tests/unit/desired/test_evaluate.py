@@ -9,7 +9,7 @@ import pytest
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
 from reconciler.desired.packer.hcl import read_expression, read_hcl
 from reconciler.desired.packer.language.values import MAX_SIZE
-from reconciler.desired.packer.value import UNKNOWN
+from reconciler.desired.packer.syntax import UNKNOWN
 from reconciler.model.errors import Place
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.desired.packer.value import UNKNOWN
-from reconciler.desired.packer.variable_types import takes
+from reconciler.desired.packer.syntax import UNKNOWN
+from reconciler.desired.packer.variables import takes
 from reconciler.model.fleet import Fleet
 from tests.unit.desired.conftest import BUILDER, COMPLETE
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.build.inputs import given_variables
-from reconciler.build.protocol import BuildRequest
+from reconciler.build.workplace import given_variables
 from reconciler.model.declaration import Declaration
 from reconciler.model.fleet import Fleet
 from reconciler.model.source import SourceRequest
 from reconciler.plan.key import wanted
+from reconciler.ports.builder import BuildRequest
 
 Read = Callable[..., Fleet]
 BASE = {

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from reconciler.git.backoff import TRIES, wait_seconds
+from reconciler.git.recorder import TRIES, wait_seconds
 
 
 def test_the_longest_waits_grow_by_half_up_to_the_cap() -> None:

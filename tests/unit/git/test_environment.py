@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from reconciler.git.environment import removed
+from reconciler.git.processes import removed
 
 
 def test_git_sees_how_to_reach_a_remote_and_not_which_repository_is_meant() -> None:

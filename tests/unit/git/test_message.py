@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.git.message import scrub
+from reconciler.git.objects import scrub
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,10 @@ import pytest
 
 from reconciler.model.fleet import Image
 from reconciler.model.observation import Seen
-from reconciler.model.plan import PlanOptions
+from reconciler.model.plan import PlanOptions, Situation
 from reconciler.model.source import Pin
-from reconciler.plan.adoption import adoptable, adoptable_by_inputs
 from reconciler.plan.diff import decide
-from reconciler.plan.key import wanted
-from reconciler.plan.situation import Situation
+from reconciler.plan.key import adoptable, adoptable_by_inputs, wanted
 
 OLD, NEW = "20261101T000000Z-1111111", "20261102T000000Z-2222222"
 

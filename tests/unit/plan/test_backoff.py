@@ -6,7 +6,7 @@ import pytest
 
 from reconciler.model.lockfile import Failure
 from reconciler.model.values import parse_instant
-from reconciler.plan.backoff import next_failure, rests
+from reconciler.plan.timing import next_failure, rests
 
 NOW = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 

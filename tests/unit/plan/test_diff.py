@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 
 from reconciler.model.lockfile import Failure, Lockfile
-from reconciler.model.plan import PlanOptions
+from reconciler.model.plan import PlanOptions, Situation
 from reconciler.model.source import Pin
-from reconciler.plan.backoff import next_failure
 from reconciler.plan.diff import decide
-from reconciler.plan.situation import Situation
+from reconciler.plan.timing import next_failure
 
 Make = Callable[..., Any]
 

@@ -7,7 +7,7 @@ import pytest
 
 from reconciler.model.lockfile import SmokeTestResult
 from reconciler.model.plan import PlannedImage
-from reconciler.plan.estimate import build_seconds, longest_chain, seconds_until_tested, smoke_test_seconds
+from reconciler.plan.timing import build_seconds, longest_chain, seconds_until_tested, smoke_test_seconds
 
 Planned = Callable[..., PlannedImage]
 

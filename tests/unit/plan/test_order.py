@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.fleet import Image
-from reconciler.plan.order import graph, in_order, with_ancestors
+from reconciler.plan.graph import graph, in_order, with_ancestors
 
 NAMES = "abcdefgh"
 # Each image may be built on one that comes before it in the alphabet of a permutation: so there is no cycle.

@@ -13,8 +13,8 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.observation import TAG_PREFIX, Observation
 from reconciler.model.plan import PlannedImage, PlanOptions
-from reconciler.plan import markdown, words
 from reconciler.plan.planning import FleetPlan, Known, make_plan
+from reconciler.words import markdown, plans
 
 Make = Callable[..., Any]
 NEW_FILE = {"web.pkr.hcl": "b" * 40}
@@ -407,22 +407,22 @@ class TestNotes:
         plan = make_plan(with_images(known, base, changed)).plan
         assert {image.image: image.notes for image in plan.images} == {"base": (), "web": ("its test will fail",)}
         assert "notes" not in plan.images[0].model_dump_json(exclude_none=True)
-        assert words.notes(plan) == ("web: its test will fail",)
+        assert plans.notes(plan) == ("web: its test will fail",)
         assert "- web: its test will fail" in markdown.render(plan)
 
     def test_the_same_of_many_is_said_once(self, what_is_known: Make, an_image: Make) -> None:
         images = [replace(an_image(f"i{number}"), notes=("careful",)) for number in range(9)]
 
-        assert words.notes(make_plan(what_is_known(*images)).plan) == ("i0, i1, i2, i3, i4, i5 and 3 more: careful",)
+        assert plans.notes(make_plan(what_is_known(*images)).plan) == ("i0, i1, i2, i3, i4, i5 and 3 more: careful",)
 
     def test_the_same_of_each_images_own_builder_is_said_once(self, what_is_known: Make, an_image: Make) -> None:
         images = [
             replace(an_image(name), notes=(f"amazon-ebs.{name}: not encrypted (from 1.7.0 on)",)) for name in ("a", "b")
         ]
 
-        assert words.notes(make_plan(what_is_known(*images)).plan) == ("a, b: not encrypted (from 1.7.0 on)",)
+        assert plans.notes(make_plan(what_is_known(*images)).plan) == ("a, b: not encrypted (from 1.7.0 on)",)
         alone = make_plan(what_is_known(*images[:1])).plan
-        assert words.notes(alone) == ("a: amazon-ebs.a: not encrypted (from 1.7.0 on)",)
+        assert plans.notes(alone) == ("a: amazon-ebs.a: not encrypted (from 1.7.0 on)",)
 
     def test_a_folder_that_was_moved_is_asked_about(self, settled: Callable[..., Known], an_image: Make) -> None:
         known = settled(an_image("web"))

@@ -8,10 +8,9 @@ import pytest
 
 from reconciler.model.fleet import Image
 from reconciler.model.observation import State
-from reconciler.model.plan import PlanOptions
+from reconciler.model.plan import PlanOptions, Situation
 from reconciler.model.values import format_instant
 from reconciler.plan.diff import decide
-from reconciler.plan.situation import Situation
 
 Make = Callable[..., Situation]
 TWO = ("us-east-1", "eu-west-1")

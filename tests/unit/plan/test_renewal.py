@@ -8,13 +8,12 @@ from typing import Any
 import pytest
 
 from reconciler.model.lockfile import Build, InventoryRecord, Reason, Verified
-from reconciler.model.plan import PlanOptions
+from reconciler.model.plan import PlanOptions, Situation
 from reconciler.model.values import format_instant
 from reconciler.plan import transitions
 from reconciler.plan.diff import decide
 from reconciler.plan.key import wanted
-from reconciler.plan.renewal import brought_nothing
-from reconciler.plan.situation import Situation
+from reconciler.plan.reasons import brought_nothing
 
 Make = Callable[..., Any]
 REFRESH = PlanOptions(refresh=True)

@@ -13,11 +13,10 @@ from hypothesis import strategies as st
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.observation import Seen
-from reconciler.model.plan import Decision, PlanOptions
+from reconciler.model.plan import Decision, PlanOptions, Situation
 from reconciler.model.source import Pin
-from reconciler.plan.backoff import next_failure
 from reconciler.plan.diff import decide
-from reconciler.plan.situation import Situation
+from reconciler.plan.timing import next_failure
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")
 SOURCES: tuple[dict[str, Any] | None, ...] = (

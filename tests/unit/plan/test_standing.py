@@ -9,9 +9,9 @@ import pytest
 
 from reconciler.model.errors import Place, UserError
 from reconciler.model.lockfile import Lockfile
-from reconciler.plan.backoff import next_failure
 from reconciler.plan.planning import make_plan
 from reconciler.plan.standing import age_text, standings
+from reconciler.plan.timing import next_failure
 
 Make = Callable[..., Any]
 

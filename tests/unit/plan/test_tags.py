@@ -8,6 +8,7 @@ import pytest
 from reconciler.model.declaration import MAX_DECLARED_TAGS, MOST_TAGS
 from reconciler.model.lockfile import SmokeTestResult, Verdict
 from reconciler.model.source import Pin
+from reconciler.plan.channels import NO_VERDICT, verdict_tags
 from reconciler.plan.key import wanted
 from reconciler.plan.tags import (
     always_written,
@@ -21,7 +22,6 @@ from reconciler.plan.tags import (
     told_tags,
     when_complete,
 )
-from reconciler.plan.verdicts import NO_VERDICT, verdict_tags
 
 Make = Callable[..., Any]
 

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from reconciler.model.lockfile import Artifact, Build, Lockfile, Verified, began_at
-from reconciler.plan.backoff import next_failure
-from reconciler.plan.situation import Situation
+from reconciler.model.plan import Situation
+from reconciler.plan.timing import next_failure
 from reconciler.plan.transitions import as_declared, promotes, with_artifacts, with_build, with_failure, with_verified
 
 Make = Callable[..., Any]

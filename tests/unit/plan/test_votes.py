@@ -8,7 +8,7 @@ import pytest
 
 from reconciler.model.lockfile import Artifact, Build, Verdict
 from reconciler.model.observation import Seen
-from reconciler.plan.verdicts import verdict_on, verdict_tags
+from reconciler.plan.channels import verdict_on, verdict_tags
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")
 BUILD = Build(

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from reconciler.steps.graph import run_graph
+from reconciler.steps.act import run_graph
 
 DIAMOND = {"base": (), "web": ("base",), "api": ("base",), "shop": ("web", "api")}
 

@@ -7,7 +7,7 @@ import pytest
 from reconciler.model.errors import Contention, ReconcilerError, Transient
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.plan import Plan
-from reconciler.steps.result import Report, Result, Status
+from reconciler.steps.run import Report, Result, Status
 
 BUILD = Build(
     id="20261122T101530Z-1a2b3c4", key="sha256:1a2b3c4", components={}, commit="0" * 40, artifacts=(), phase="stable"

@@ -10,9 +10,8 @@ import pytest
 from reconciler.model import events
 from reconciler.model.declaration import Declaration
 from reconciler.model.errors import Place, Terminal
-from reconciler.model.fleet import Image
+from reconciler.model.fleet import Builder, Image, Template
 from reconciler.model.lockfile import Build, InventoryRecord, SmokeTestResult
-from reconciler.model.template import Builder, Template
 from reconciler.steps.run import Run
 from reconciler.steps.smoke_test import smoke_test
 

@@ -19,33 +19,30 @@ from reconciler.desired.packer.functions.signature import (
 )
 from reconciler.desired.packer.functions.texts import clusters
 from reconciler.desired.packer.language import numbers
-from reconciler.desired.packer.language.convert import convert, unify
+from reconciler.desired.packer.language.convert import convert, equal, unify
 from reconciler.desired.packer.language.interpreter import Interpreter
 from reconciler.desired.packer.language.numbers import Number, whole
-from reconciler.desired.packer.language.operations import equal
 from reconciler.desired.packer.language.outcome import Refused, Undecided
-from reconciler.desired.packer.language.types import (
+from reconciler.desired.packer.language.values import (
     BOOL,
     DYNAMIC,
     NUMBER,
     STRING,
-    Type,
-    list_of,
-    object_of,
-    set_of,
-    tuple_of,
-)
-from reconciler.desired.packer.language.values import (
     Null,
     Sequence_,
+    Type,
     Unknown,
     Value,
     identity,
     is_known,
+    list_of,
     list_value,
     map_value,
+    object_of,
     object_value,
+    set_of,
     set_value,
+    tuple_of,
     tuple_value,
     type_of,
     unknown_list,

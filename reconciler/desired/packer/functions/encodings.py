@@ -17,8 +17,9 @@ from reconciler.desired.packer.functions.signature import Function, reason_of, s
 from reconciler.desired.packer.language.interpreter import Interpreter
 from reconciler.desired.packer.language.numbers import Number, parse_number
 from reconciler.desired.packer.language.outcome import Later, Refused, Undecided
-from reconciler.desired.packer.language.types import DYNAMIC, STRING, object_of
 from reconciler.desired.packer.language.values import (
+    DYNAMIC,
+    STRING,
     Mapping_,
     Null,
     Sequence_,
@@ -26,6 +27,7 @@ from reconciler.desired.packer.language.values import (
     Value,
     is_known,
     list_value,
+    object_of,
     object_value,
     text,
     tuple_value,

@@ -14,8 +14,18 @@ from reconciler.desired.packer.language.convert import convert
 from reconciler.desired.packer.language.interpreter import Interpreter
 from reconciler.desired.packer.language.numbers import Number
 from reconciler.desired.packer.language.outcome import Refused, Undecided
-from reconciler.desired.packer.language.types import BOOL, DYNAMIC, NUMBER, STRING, list_of
-from reconciler.desired.packer.language.values import Null, Sequence_, Value, list_value, text
+from reconciler.desired.packer.language.values import (
+    BOOL,
+    DYNAMIC,
+    NUMBER,
+    STRING,
+    Null,
+    Sequence_,
+    Value,
+    list_of,
+    list_value,
+    text,
+)
 
 _MAX_WIDTH = 10_000
 _VERB = re.compile(r"%([0#\-+ ]*)([1-9][0-9]*)?(?:\.([0-9]*))?(?:\[([1-9][0-9]*)\])?([a-zA-Z])")

@@ -13,8 +13,7 @@ from reconciler.desired.packer.language import template_text
 from reconciler.desired.packer.language.interpreter import Interpreter
 from reconciler.desired.packer.language.outcome import Refused, Undecided, Wrong
 from reconciler.desired.packer.language.parser import Parser
-from reconciler.desired.packer.language.types import BOOL, DYNAMIC, STRING, set_of
-from reconciler.desired.packer.language.values import Value, set_value, text
+from reconciler.desired.packer.language.values import BOOL, DYNAMIC, STRING, Value, set_of, set_value, text
 from reconciler.model.errors import Place
 
 CHECKOUT = "/<checkout>"

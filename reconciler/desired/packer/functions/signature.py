@@ -10,8 +10,7 @@ from reconciler.desired.packer.language.convert import convert
 from reconciler.desired.packer.language.interpreter import Interpreter
 from reconciler.desired.packer.language.numbers import Number
 from reconciler.desired.packer.language.outcome import Later, Refused
-from reconciler.desired.packer.language.types import DYNAMIC, Type
-from reconciler.desired.packer.language.values import Mapping_, Null, Sequence_, Unknown, Value, is_known
+from reconciler.desired.packer.language.values import DYNAMIC, Mapping_, Null, Sequence_, Type, Unknown, Value, is_known
 
 Implementation: TypeAlias = Callable[[Interpreter, Sequence[Value]], Value]
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reconciler.desired.packer.functions.collections import COLLECTIONS
-from reconciler.desired.packer.functions.dates import DATES, LATER
 from reconciler.desired.packer.functions.encodings import ENCODINGS
 from reconciler.desired.packer.functions.formats import FORMATS
-from reconciler.desired.packer.functions.networks import NETWORKS
-from reconciler.desired.packer.functions.numeric import NUMERIC
 from reconciler.desired.packer.functions.paths import CHECKOUT
+from reconciler.desired.packer.functions.scalars import DATES, LATER, NETWORKS, NUMERIC
 from reconciler.desired.packer.functions.signature import Function, reason_of, sequence
 from reconciler.desired.packer.functions.texts import TEXTS
 from reconciler.desired.packer.language.convert import convert
@@ -18,8 +16,7 @@ from reconciler.desired.packer.language.interpreter import Interpreter
 from reconciler.desired.packer.language.outcome import Later, Refused, Undecided
 from reconciler.desired.packer.language.rules import Names
 from reconciler.desired.packer.language.type_words import read_type
-from reconciler.desired.packer.language.types import Type
-from reconciler.desired.packer.language.values import Unknown, Value, is_null, type_of, walk
+from reconciler.desired.packer.language.values import Type, Unknown, Value, is_null, type_of, walk
 from reconciler.desired.packer.syntax import Call
 
 FUNCTIONS: Mapping[str, Function] = {

@@ -12,15 +12,21 @@ from reconciler.desired.packer.language.interpreter import Interpreter
 from reconciler.desired.packer.language.numbers import Number
 from reconciler.desired.packer.language.outcome import Refused, Undecided
 from reconciler.desired.packer.language.template_text import SPACES
-from reconciler.desired.packer.language.types import BOOL, DYNAMIC, NUMBER, STRING, list_of, object_of, tuple_of
 from reconciler.desired.packer.language.values import (
+    BOOL,
+    DYNAMIC,
+    NUMBER,
+    STRING,
     Null,
     Unknown,
     Value,
     is_known,
+    list_of,
     list_value,
+    object_of,
     object_value,
     text,
+    tuple_of,
     tuple_value,
 )
 

@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from reconciler.desired.packer.language import numbers
-from reconciler.desired.packer.language.convert import convert, unify
+from reconciler.desired.packer.language.convert import ARITHMETIC, computed, convert, equal, index, member, unify
 from reconciler.desired.packer.language.numbers import Number
-from reconciler.desired.packer.language.operations import ARITHMETIC, computed, equal, index, member
 from reconciler.desired.packer.language.outcome import Later, Refused, Undecided
-from reconciler.desired.packer.language.types import BOOL, DYNAMIC, NUMBER, STRING, Type
 from reconciler.desired.packer.language.values import (
+    BOOL,
+    DYNAMIC,
+    NUMBER,
+    STRING,
     Mapping_,
     Null,
     Sequence_,
+    Type,
     Unknown,
     Value,
     elements,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from reconciler.desired.packer.language.outcome import Refused, Undecided, Wrong
 from reconciler.desired.packer.language.parser import Parser
-from reconciler.desired.packer.language.types import (
+from reconciler.desired.packer.language.values import (
     BOOL,
     DYNAMIC,
     NUMBER,

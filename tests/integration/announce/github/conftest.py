@@ -22,8 +22,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from reconciler.announce.access import Patience
 from reconciler.announce.github_api import GitHub
-from reconciler.announce.patience import Patience
 from reconciler.announce.pull_request import PullRequest
 from tests.node import installed
 

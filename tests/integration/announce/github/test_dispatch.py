@@ -4,8 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.announce.dispatch import Dispatch
-from reconciler.announce.github_api import GitHub
+from reconciler.announce.github_api import Dispatch, GitHub
 from reconciler.model.announcement import Announcement
 
 if TYPE_CHECKING:

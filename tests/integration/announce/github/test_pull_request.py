@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from reconciler.announce.excerpt import LONGEST
 from reconciler.announce.github_api import GitHub
-from reconciler.announce.pull_request import MARKER, Opened, PullRequest
-from reconciler.announce.statuses import State, Status
+from reconciler.announce.pull_request import MARKER, Opened, PullRequest, State, Status
 from reconciler.model.errors import Terminal
+from reconciler.words.markdown import LONGEST
 
 if TYPE_CHECKING:
     from tests.integration.announce.github.conftest import Forge

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.build.inventory.parse import parse
+from reconciler.build.inventory.take import parse
 from reconciler.model.inventory import User
 from tests.unit.build.inventory.conftest import Printed
 

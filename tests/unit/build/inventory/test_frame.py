@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.build.inventory.frame import Section, bounded, sections, text
+from reconciler.build.inventory.sections import Section, bounded, sections, text
 from reconciler.model.errors import Transient
 
 TWO = b"reconciler-inventory 1\nsection a 0 5 0\none\n\nsection b 2 0 4\nlostend\n"

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.build.inventory.parse import parse
+from reconciler.build.inventory.take import parse
 from reconciler.model.errors import Transient
 from reconciler.model.inventory import OperatingSystem
 from tests.unit.build.inventory.conftest import Printed, printed

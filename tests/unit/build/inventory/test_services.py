@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from reconciler.build.inventory.parse import parse
+from reconciler.build.inventory.take import parse
 from tests.unit.build.inventory.conftest import Printed
 
 UNITS = b"""\

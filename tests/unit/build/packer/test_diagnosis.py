@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.machine_readable import Reader
 from reconciler.build.outcome import Outcome, Transcript
+from reconciler.build.output import Reader
 from reconciler.build.packer.diagnosis import LONGEST, Unknown, cause, place_of, unknown
-from reconciler.build.redact import redactor
+from reconciler.build.secrets import redactor
 from reconciler.model.errors import Place
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"

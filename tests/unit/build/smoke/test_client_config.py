@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.build.smoke.client_config import ALIAS, is_plain, written
-from reconciler.build.tester import TestRequest
+from reconciler.build.smoke.client import ALIAS, is_plain, written
+from reconciler.ports.tester import TestRequest
 
 
 def request(folder: Path, **asked: Any) -> TestRequest:

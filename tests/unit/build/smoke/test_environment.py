@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from reconciler.build.smoke.environment import bare
+from reconciler.build.smoke.pytest_run import bare
 
 
 def test_only_what_is_listed_is_handed_on(tmp_path: Path) -> None:

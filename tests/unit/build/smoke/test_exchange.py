@@ -13,10 +13,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reconciler.build.shell import AnsweredTooMuch, CommandTimedOut
-from reconciler.build.smoke.client_config import ClientConfig
+from reconciler.build.smoke.client import ClientConfig
 from reconciler.build.smoke.connection import Connection, Party, closing
-from reconciler.build.smoke.exchange import MOST_BYTES, exchange
+from reconciler.build.smoke.exchange import MOST_BYTES, AnsweredTooMuch, CommandTimedOut, exchange
 
 _GREETED = 'case "$*" in *is-connected*) echo reconciler-is-connected; exec cat >/dev/null;; esac\n'
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
-from reconciler.build.smoke.judge import Case, Judged
-from reconciler.build.smoke.junit import document
+from reconciler.build.smoke.judge import Case, Judged, document
 from reconciler.build.smoke.records import Ended
 from reconciler.model.lockfile import FailedTest
 

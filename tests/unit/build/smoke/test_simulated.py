@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.smoke.simulated import NOTHING_INSIDE, SimulatedTester
-from reconciler.build.tester import TestRequest
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.events import Event
 from reconciler.model.lockfile import SmokeTestResult
+from reconciler.ports.tester import TestRequest
+from tests.doubles.tester import NOTHING_INSIDE, SimulatedTester
 
 FAILED = SmokeTestResult(status="failed", tests=3, why="no SSH")
 

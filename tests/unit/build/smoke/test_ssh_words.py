@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.build.smoke.ssh_words import no_command, refusal
+from reconciler.build.smoke.client import no_command, refusal
 
 CHANGED = """\
 @@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@

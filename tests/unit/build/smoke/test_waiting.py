@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from reconciler.build.smoke.ssh_words import Refusal
+from reconciler.build.smoke.client import Refusal
 from reconciler.build.smoke.waiting import ASK_SECONDS, RETRY_SECONDS, gone, wait_for_ssh
 from reconciler.model.errors import Terminal, Transient
 

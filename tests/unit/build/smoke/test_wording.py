@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reconciler.build.smoke.wording import LONGEST, one_line
+from reconciler.build.smoke.records import LONGEST, one_line
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.plan.proof.signing import Required, Setting, required_before
+from reconciler.plan.proof.evidence import Required, Setting, required_before
 
 
 def before_last(*settings: Setting, trusted: str = "") -> Required:

@@ -1,0 +1,1 @@
+"""AWS: sessions, clients, and what its errors mean here."""

@@ -1,0 +1,272 @@
+"""What AWS's errors mean here: whose fault, whether to try again, and how to mend it."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from botocore.exceptions import BotoCoreError, ClientError
+from botocore.parsers import ResponseParserError
+
+from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+
+# What AWS's error codes mean here: whose fault, whether to try again, and how to mend it.
+#
+# Codes as in the EC2 API reference (Error codes for the Amazon EC2 API), the SSM and STS references, and
+# `botocore.exceptions`. A code that is not listed is Terminal: an error nobody knows is not one to retry.
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How one kind of error is taken.
+
+    Attributes:
+        error: The class it becomes.
+        says: What happened, in a few words; empty: AWS's own message is told.
+        mend: What to do about it.
+        shared: The cause lies with the credentials, so it is likely the same in every region.
+    """
+
+    error: type[ReconcilerError]
+    says: str = ""
+    mend: tuple[str, ...] = ()
+    shared: bool = False
+
+
+class NoCredentials(Terminal):
+    """There is nothing to sign in with: a job of a fork, to which CI hands no secrets."""
+
+
+_SIGN_IN_AGAIN = ("sign in again, or give the CI job fresh credentials, and run once more",)
+_ALLOW = (
+    "allow it for the role that runs this; docs/iam/ has the policies",
+    "if a service control policy of the organization forbids it, ask who runs that",
+)
+_CHECK_KEYS = (
+    "check AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and AWS_SESSION_TOKEN, or the profile they come from",
+    "if the credentials are good, the region may not be enabled for this account",
+)
+
+THROTTLED = Rule(Transient)
+EXPIRED = Rule(Terminal, "the credentials have expired", _SIGN_IN_AGAIN, shared=True)
+NOT_ALLOWED = Rule(Terminal, "not allowed", _ALLOW, shared=True)
+BAD_KEYS = Rule(Terminal, "AWS does not accept the credentials", _CHECK_KEYS, shared=True)
+NO_KEYS = Rule(
+    NoCredentials,
+    "no AWS credentials were found",
+    (
+        "set AWS_PROFILE, or `aws.profile` in desired/reconciler.yaml, or give the CI job a role (OIDC)",
+        "to plan without AWS: `reconciler plan --offline`",
+    ),
+    shared=True,
+)
+NO_ROLE = Rule(
+    Terminal,
+    "the role can't be assumed",
+    (
+        "check `aws.role` in desired/reconciler.yaml, and that the role's trust policy names who you are now",
+        "`aws sts get-caller-identity` says who that is",
+    ),
+    shared=True,
+)
+UNREACHABLE = Rule(Transient)
+BROKEN_SERVER = Rule(Transient)
+
+THROTTLES = frozenset({
+    "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
+    "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown", "ThrottledException",
+    "Throttling", "ThrottlingException", "TooManyRequestsException",
+})  # fmt: skip
+
+BY_CODE: dict[str, Rule] = {
+    **dict.fromkeys(THROTTLES, THROTTLED),
+    **dict.fromkeys(("ExpiredToken", "ExpiredTokenException"), EXPIRED),
+    # EC2 says so of expired temporary credentials and of a clock that is off.
+    "RequestExpired": Rule(
+        Terminal,
+        "the request, or the credentials, have expired",
+        (*_SIGN_IN_AGAIN, "check this machine's clock"),
+        shared=True,
+    ),
+    **dict.fromkeys(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Client.UnauthorizedOperation"),
+                    NOT_ALLOWED),
+    **dict.fromkeys(("AuthFailure", "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId",
+                     "InvalidSecurity", "InvalidSignatureException", "MissingAuthenticationToken",
+                     "SignatureDoesNotMatch", "UnrecognizedClientException"), BAD_KEYS),
+    **dict.fromkeys(("OptInRequired", "Blocked", "PendingVerification", "SubscriptionRequiredException"),
+                    Rule(Terminal, mend=("AWS holds the account back; its console or support says why",), shared=True)),
+    **dict.fromkeys(("InternalError", "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable",
+                     "RequestTimeout", "RequestTimeoutException"), BROKEN_SERVER),
+    "InsufficientInstanceCapacity": Rule(Transient),
+    **dict.fromkeys(("InstanceLimitExceeded", "MaxIOPSLimitExceeded", "SecurityGroupLimitExceeded",
+                     "VcpuLimitExceeded", "VolumeLimitExceeded"),
+                    Rule(Transient, mend=("end what nobody needs, or ask AWS for a higher quota",))),
+    "ResourceLimitExceeded": Rule(Transient, mend=("wait for copies under way to end, or ask AWS for a higher quota",)),
+    "InvalidAMIID.Malformed": Rule(UserError, "that is not an AMI id", ("an AMI id is ami- and 8 or 17 hex digits",)),
+    "InvalidAMIName.Duplicate": Rule(Terminal, mend=("the name is another AMI's; deregister that one or let it be",)),
+    "IdempotentParameterMismatch": Rule(
+        Transient,
+        "this was begun before with other arguments",
+        ("the next run sees what was begun and goes on with it",),
+    ),
+    "OperationNotPermitted": Rule(
+        Terminal, mend=("if the AMI has deregistration protection: `aws ec2 disable-image-deregistration-protection`",)
+    ),
+    "InvalidParameterValue": Rule(UserError),
+    "InvalidParameter": Rule(UserError),
+    # An instance type that does not fit the image, or that the account's plan does not include.
+    "InvalidParameterCombination": Rule(
+        UserError, mend=("if the instance type is what does not fit: name others in `smoke_test.instance_type`",)),
+    **dict.fromkeys(("InvalidSubnetID.NotFound", "InvalidSubnetId.NotFound", "InvalidSubnetID.Malformed"),
+                    Rule(UserError, mend=("`smoke_test.subnets` in image.yaml names subnets of the build's region",))),
+    "FilterLimitExceeded": Rule(UserError, mend=("give fewer values under `filters:`",)),
+}  # fmt: skip
+
+BY_EXCEPTION: dict[str, Rule] = {
+    # Names, not classes, so that this table needs no botocore; the first of an error's classes that stands here counts.
+    "NoCredentialsError": NO_KEYS,
+    "PartialCredentialsError": Rule(Terminal, "the AWS credentials are not whole", _CHECK_KEYS[:1], shared=True),
+    "CredentialRetrievalError": Rule(
+        Terminal,
+        mend=(*_SIGN_IN_AGAIN, "if its token's file is empty or missing, the CI job was given no OIDC token"),
+        shared=True,
+    ),
+    "TokenRetrievalError": Rule(Terminal, mend=("run `aws sso login` for this profile",), shared=True),
+    "SSOError": Rule(Terminal, mend=("run `aws sso login` for this profile",), shared=True),
+    "LoginError": Rule(Terminal, mend=("run `aws login` for this profile",), shared=True),
+    "ProfileNotFound": Rule(
+        Terminal, mend=("`aws configure list-profiles` lists the profiles of this machine",
+                        "set `aws.profile` in desired/reconciler.yaml, or AWS_PROFILE, to one of them"), shared=True),
+    "ConfigNotFound": Rule(Terminal, mend=("AWS_CONFIG_FILE names the file",), shared=True),
+    "ConfigParseError": Rule(Terminal, mend=("mend the file; AWS_CONFIG_FILE names it",), shared=True),
+    "InvalidConfigError": Rule(
+        Terminal, mend=("see AWS_ENDPOINT_URL, AWS_CA_BUNDLE and the profile in ~/.aws/config",), shared=True),
+    "MfaCodeNeededError": Rule(
+        Terminal, mend=("give it credentials that need no code: a role by OIDC, or a profile without mfa_serial",
+                        "or sign in at a terminal, and export what `aws configure export-credentials` prints"),
+        shared=True),
+    "RefreshWithMFAUnsupportedError": Rule(Terminal, "the credentials have expired", _SIGN_IN_AGAIN, shared=True),
+    "InvalidRegionError": Rule(UserError, mend=("region names look like eu-west-1",)),
+    "ParamValidationError": Rule(UserError),
+    "SSLError": Rule(
+        Transient, mend=("behind a proxy with a certificate of its own: set AWS_CA_BUNDLE to its authority",),
+        shared=True),
+    "ProxyConnectionError": Rule(Transient, mend=("check HTTPS_PROXY and NO_PROXY",)),
+    "ConnectionError": UNREACHABLE,  # botocore's, the base of EndpointConnectionError and the timeouts
+    "HTTPClientError": UNREACHABLE,
+    "ResponseParserError": Rule(
+        Transient, "what answered is not AWS", ("check HTTPS_PROXY and AWS_ENDPOINT_URL; a proxy may have answered",)),
+    "IncompleteReadError": BROKEN_SERVER,
+}  # fmt: skip
+
+OTHER = Rule(Terminal)
+
+
+# Turns what botocore raises into the one tree of errors, by the table in `faults`.
+
+AwsError = (ClientError, BotoCoreError, ResponseParserError)
+"""Everything that a boto3 call raises by design. The last, for an answer that is not AWS's, is no BotoCoreError."""
+
+_LONGEST_MESSAGE = 200
+_PERMISSION = re.compile(r"not authorized to perform:? (?P<action>[\w-]+:\w+)")
+_UNREACHABLE = frozenset(
+    {"EndpointConnectionError", "ConnectTimeoutError", "ReadTimeoutError", "ConnectionClosedError"}
+)
+_ROLE_REFUSALS = frozenset({"AccessDenied", "AccessDeniedException", "ValidationError", "NoSuchEntity"})
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One error, understood. `reason` is one line for people; equal `code`s have an equal cause."""
+
+    code: str
+    reason: str
+    rule: Rule
+
+
+def code_of(error: Exception) -> str:
+    """The AWS error code (`RequestLimitExceeded`), or the class's name where AWS never answered."""
+    if isinstance(error, ClientError):
+        return str(error.response.get("Error", {}).get("Code", "Unknown"))
+    return type(error).__name__
+
+
+def explain(error: ClientError | BotoCoreError | ResponseParserError) -> Fault:
+    """Say in one line what went wrong, with the rule for it."""
+    return _explain_answer(error) if isinstance(error, ClientError) else _explain_silence(error)
+
+
+def translate(error: ClientError | BotoCoreError | ResponseParserError, *, doing: str) -> ReconcilerError:
+    """The error of ours that stands for one of botocore's. `doing` says what was tried: `tagging ami-1`."""
+    fault = explain(error)
+    return fault.rule.error(f"{doing}: {fault.reason}", mend=fault.rule.mend)
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Raise errors of ours in place of botocore's, which stay on as the cause."""
+    try:
+        yield
+    except AwsError as error:
+        raise translate(error, doing=doing) from error
+
+
+def misspelt(region: str, *, known: Callable[[], Sequence[str]]) -> Fault | None:
+    """The fault of a region that botocore has never heard of, or None for a known one.
+
+    To be asked only of a region that could not be reached: one that is newer than this botocore works well.
+    """
+    names = known()
+    if region in names:
+        return None
+    # difflib finds us-west-1 as near to us-esat-1 as us-east-1; two swapped letters are the commoner slip.
+    near = sorted(difflib.get_close_matches(region, names, n=3), key=lambda name: sorted(name) != sorted(region))
+    mend = (f'did you mean "{near[0]}"?',) if near else ("`aws ec2 describe-regions` lists them",)
+    reason = f"unknown region name {region}" + (f" (did you mean {near[0]}?)" if near else "")
+    return Fault(code="unknown-region", reason=reason, rule=Rule(UserError, mend=mend))
+
+
+def _explain_answer(error: ClientError) -> Fault:
+    code = code_of(error)
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+    if error.operation_name == "AssumeRole" and code in _ROLE_REFUSALS:
+        return Fault(code, f"{NO_ROLE.says} ({code}: {_message(error)})", NO_ROLE)
+    rule = BY_CODE.get(code) or (BY_CODE["InternalError"] if status >= 500 else OTHER)
+    if code in THROTTLES:
+        return Fault(code, f"{code} after {_tries(error)}", rule)
+    if code == "AuthFailure":
+        return Fault(code, "opt-in region not enabled, or credentials not accepted (AuthFailure)", rule)
+    if rule.says == "not allowed":
+        # EC2 words it "You are not authorized to perform this operation" and names no action.
+        action = _PERMISSION.search(_message(error))
+        return Fault(code, f"not allowed: {action['action'] if action else error.operation_name} ({code})", rule)
+    if rule.says:
+        return Fault(code, f"{rule.says} ({code})", rule)
+    return Fault(code, f"{_message(error) or 'no message'} ({code})", rule)
+
+
+def _explain_silence(error: BotoCoreError | ResponseParserError) -> Fault:
+    names = [kind.__name__ for kind in type(error).__mro__]
+    rule = next((BY_EXCEPTION[name] for name in names if name in BY_EXCEPTION), OTHER)
+    if not _UNREACHABLE.isdisjoint(names):
+        endpoint = getattr(error, "kwargs", {}).get("endpoint_url")
+        return Fault(names[0], f"endpoint {endpoint or 'of AWS'} can't be reached ({names[0]})", rule)
+    return Fault(names[0], rule.says or f"{_one_line(str(error))} ({names[0]})", rule)
+
+
+def _message(error: ClientError) -> str:
+    return _one_line(str(error.response.get("Error", {}).get("Message", "")))
+
+
+def _one_line(text: str) -> str:
+    # UnauthorizedOperation appends a kilobyte that only sts:DecodeAuthorizationMessage can read.
+    short = " ".join(text.partition("Encoded authorization failure message")[0].split()).rstrip(". ")
+    return short if len(short) <= _LONGEST_MESSAGE else short[: _LONGEST_MESSAGE - 1] + "…"
+
+
+def _tries(error: ClientError) -> str:
+    tries = int(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)) + 1
+    return "1 try" if tries == 1 else f"{tries} tries"

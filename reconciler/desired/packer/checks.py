@@ -1,0 +1,271 @@
+"""What `validate` says of a template: what nothing declares, what it asks of Packer, what could be better."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+
+from reconciler.desired.located import did_you_mean
+from reconciler.desired.packer.builders import AMAZON_TYPES, Build, Format
+from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
+from reconciler.desired.packer.steps import Step
+from reconciler.desired.packer.syntax import (
+    Attribute,
+    Block,
+    Body,
+    Call,
+    Expression,
+    Interpolation,
+    Listing,
+    Pairs,
+    SourceFile,
+    Traversal,
+    as_text,
+)
+from reconciler.model.constraint import parse_constraint
+from reconciler.model.errors import Place, UserError
+
+# Variables and locals that a template uses and nothing declares, and locals that are made of themselves.
+#
+# Only what Packer is sure to evaluate counts: no branch of a conditional, nothing within `try`, no builder or
+# provisioner that is not run (seen with 1.6.6: it takes an undeclared name there).
+
+Name = tuple[str, str]
+"""`var` or `local`, and the name."""
+
+_FORGIVING = frozenset({"try", "can"})
+_LIMITED = ("only", "except")
+_IN_WORDS = {"var": "variable", "local": "local"}
+
+
+def undeclared(
+    files: Sequence[SourceFile],
+    builds: Sequence[Build],
+    *,
+    variables: AbstractSet[str],
+    local_values: Mapping[str, Attribute],
+) -> Iterator[UserError]:
+    """An error for each name that is used and that nothing declares, at its first place."""
+    known = {"var": variables, "local": local_values.keys()}
+    suspects = {(kind, name) for file in files for kind, name in file.names if name not in known[kind]}
+    if not suspects:
+        return  # Told from the text of most templates: their expressions need not be read for it.
+    places: dict[Name, Place] = {}
+    for attribute in (*local_values.values(), *_evaluated(files, builds)):
+        for found in _names(attribute.expression):
+            if found in suspects:
+                places.setdefault(found, attribute.place)
+    for (kind, name), place in places.items():
+        yield UserError(
+            f'{kind}.{name} is used, and no {_IN_WORDS[kind]} "{name}" is declared',
+            where=place,
+            mend=did_you_mean(name, known[kind], none="declare it"),
+        )
+
+
+def circular(local_values: Mapping[str, Attribute]) -> Iterator[UserError]:
+    """An error for locals that are made of each other, as no order to evaluate them in is right."""
+    needs = {
+        name: {needed for kind, needed in _names(one.expression) if kind == "local" and needed in local_values}
+        for name, one in local_values.items()
+    }
+    while done := [name for name, needed in needs.items() if not needed & needs.keys()]:
+        for name in done:
+            del needs[name]
+    if needs:
+        way = [min(needs)]
+        while way[-1] not in way[:-1]:
+            way.append(min(needs[way[-1]] & needs.keys()))
+        cycle = way[way.index(way[-1]) :]
+        yield UserError(
+            f"the locals are made of each other: {' → '.join(f'local.{name}' for name in cycle)}",
+            where=local_values[cycle[0]].place,
+            mend="let one of them name none of the others",
+        )
+
+
+def _evaluated(files: Sequence[SourceFile], builds: Sequence[Build]) -> Iterator[Attribute]:
+    """The attributes that Packer evaluates whatever their values are: of data sources, and of the builds that run."""
+    for file in files:
+        for block in file.body.of_type("data"):
+            yield from _within(block.body)
+    for build in builds:
+        yield from _within(build.body)
+    for block in {id(build.within): build.within for build in builds}.values():
+        yield from _within(Body(block.body.attributes, tuple(_but_sources(block.body.blocks))))
+
+
+def _but_sources(blocks: Iterable[Block]) -> Iterator[Block]:
+    return (block for block in blocks if block.type != "source")
+
+
+def _within(body: Body) -> Iterator[Attribute]:
+    # An object of JSON is an attribute and a block; which of the two Packer takes it for makes no difference here.
+    types = {block.type for block in body.blocks}
+    yield from (one for name, one in body.attributes.items() if name not in types and name != "override")
+    for block in body.blocks:
+        if block.type != "dynamic" and not any(name in block.body.attributes for name in _LIMITED):
+            yield from _within(block.body)
+
+
+def _names(expression: Expression) -> Iterator[Name]:
+    """The variables and locals that are surely looked up when an expression is evaluated."""
+    match expression:
+        case Traversal(("var" | "local" as kind, name, *_)):
+            yield kind, name
+        case Interpolation(parts) | Listing(parts):
+            for part in parts:
+                yield from _names(part)
+        case Call(function, arguments) if function not in _FORGIVING:
+            for argument in arguments:
+                yield from _names(argument)
+        case Pairs(members):
+            for member in members:
+                for one in member:
+                    yield from _names(one)
+        case _:
+            pass
+
+
+# What `validate` says of a template that works, and could be better kept.
+
+_MAPPINGS = ("launch_block_device_mappings", "ami_block_device_mappings")
+
+
+def notes_on_builds(builds: Sequence[Build], *, scope: Scope, declares_run_tags: bool) -> tuple[str, ...]:
+    """One line for each thing that a builder of the amazon plugin leaves open."""
+    amazon = [build for build in builds if build.builder.type in AMAZON_TYPES]
+    found = list(dict.fromkeys(note for build in amazon for note in _notes_on(build, scope)))
+    if amazon and not declares_run_tags:
+        found.insert(
+            0,
+            "the template declares no variable run_tags: what a crashed build leaves behind can't be told from "
+            "other people's instances",
+        )
+    return tuple(found)
+
+
+def notes_on_outputs(steps: Sequence[Step], *, scope: Scope) -> Iterator[str]:
+    """A note for each manifest in a folder that the commit does not have: Packer makes none, and fails at the end.
+
+    What runs on this machine may make it, so nothing is said of a template that has such a step.
+    """
+    if any(step.type == "shell-local" for step in steps):
+        return
+    for step in steps:
+        output = step.body.attributes.get("output") if step.type == "manifest" else None
+        written = as_text(evaluate(output.expression, scope)) if output is not None else None
+        folder = posixpath.dirname(written) if written else ""
+        found = posixpath.normpath(posixpath.join(scope.path_cwd, folder)).removeprefix(f"{CHECKOUT}/")
+        if folder and found[0] != "/" and not scope.files.hides(found) and not scope.files.below(found):
+            yield (
+                f"{step.block.place}: {step.type} writes to {found}/, and there is no such folder at this commit: the "
+                "build fails at its end unless something makes it"
+            )
+
+
+def _notes_on(build: Build, scope: Scope) -> Iterator[str]:
+    builder = build.builder
+    if builder.type in ("amazon-ebs", "amazon-ebssurrogate", "amazon-instance") and not _requires_imdsv2(
+        build.body, scope
+    ):
+        yield (
+            f"{builder.name}: the build instance does not require IMDSv2 "
+            '(metadata_options { http_endpoint = "enabled", http_tokens = "required" }; from Packer 1.7.0 on)'
+        )
+    if builder.type in ("amazon-ebs", "amazon-ebssurrogate", "amazon-chroot") and not _encrypts(build.body, scope):
+        yield f"{builder.name}: the image is encrypted only where the account does so by default (encrypt_boot = true)"
+
+
+def _requires_imdsv2(body: Body, scope: Scope) -> bool:
+    return any(_holds(block.body, "http_tokens", "required", scope) for block in body.of_type("metadata_options"))
+
+
+def _encrypts(body: Body, scope: Scope) -> bool:
+    bodies = [body, *(block.body for block in body.of_type(*_MAPPINGS))]
+    return any(_holds(one, name, "true", scope) for one in bodies for name in ("encrypt_boot", "encrypted"))
+
+
+def _holds(body: Body, name: str, wanted: str, scope: Scope) -> bool:
+    """Whether an attribute has a value, or one that can't be known: that is no reason to complain."""
+    attribute = body.attributes.get(name)
+    if attribute is None:
+        return False
+    text = as_text(evaluate(attribute.expression, scope))
+    return text is None or text.lower() == wanted
+
+
+# What a template asks of Packer: its version, its plugins, and components that may be a plugin's.
+
+_STEPS = ("provisioner", "error-cleanup-provisioner", "post-processor")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One thing that is asked for. `text` is a constraint, for a plugin with the source before it."""
+
+    text: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What one template asks for. Plugins are by their name in it; `components` are types, each once."""
+
+    version: Asked | None
+    plugins: dict[str, Asked]
+    components: tuple[str, ...]
+    problems: tuple[UserError, ...]
+    """Constraints that are none; Packer refuses the template."""
+
+
+def read_requirements(
+    blocks: Sequence[Block], builds: Sequence[Build], *, scope: Scope, syntax: Format
+) -> Requirements:
+    """Read what is asked for. What can't be known is not asked for: Packer takes constants alone here."""
+    packer = [block for block in blocks if block.type == "packer"]
+    versions = [one for block in packer for one in _asked(block.body.attributes.get("required_version"), scope)]
+    plugins: dict[str, Asked] = {}
+    problems = [problem for one in versions for problem in _wrong(one.text, one.place)]
+    for block in (inner for outer in packer for inner in outer.body.of_type("required_plugins")):
+        for name, attribute in block.body.attributes.items():
+            value = evaluate(attribute.expression, scope)
+            if isinstance(value, dict):
+                source, constraint = as_text(value.get("source")), as_text(value.get("version"))
+                problems += _wrong(constraint or "", attribute.place)
+                plugins[name] = Asked(" ".join(part for part in (source, constraint) if part), attribute.place)
+    return Requirements(
+        version=Asked(", ".join(one.text for one in versions), versions[0].place) if versions else None,
+        plugins=dict(sorted(plugins.items())),
+        components=tuple(dict.fromkeys(_components(blocks, builds, syntax))),
+        problems=tuple(problems),
+    )
+
+
+def _asked(attribute: Attribute | None, scope: Scope) -> Iterator[Asked]:
+    text = as_text(evaluate(attribute.expression, scope)) if attribute is not None else None
+    if attribute is not None and text:
+        yield Asked(text, attribute.place)
+
+
+def _wrong(constraint: str, place: Place) -> Iterator[UserError]:
+    try:
+        parse_constraint(constraint)
+    except ValueError as error:
+        yield UserError(
+            f'"{error}" is no constraint on a version', where=place, mend='write it as in ">= 1.7.0, < 2" or "~> 1.2"'
+        )
+
+
+def _components(blocks: Sequence[Block], builds: Sequence[Build], syntax: Format) -> Iterator[str]:
+    """Types that Packer has to know. Of HCL2 it looks at every step of every build, of JSON at those that run."""
+    yield from (build.builder.type for build in builds)
+    yield from (block.labels[0] for block in blocks if block.type == "data" and block.labels)
+    for build in (block for block in blocks if block.type == "build"):
+        sequences = [build, *build.body.of_type("post-processors")]
+        for step in (step for sequence in sequences for step in sequence.body.of_type(*_STEPS)):
+            selective = syntax == "json" and not step.body.attributes.keys().isdisjoint(("only", "except"))
+            if step.labels and not selective:
+                yield step.labels[0]

@@ -1,0 +1,282 @@
+"""Templates in JSON, from before HCL2 and of HCL2, as bodies of attributes and blocks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+
+from reconciler.desired.located import Located, did_you_mean, shorten
+from reconciler.desired.packer.hcl import READS_FILES, names_in, read_template
+from reconciler.desired.packer.json_file import read_json
+from reconciler.desired.packer.syntax import (
+    Attribute,
+    Block,
+    Body,
+    Constant,
+    Expression,
+    Interpolation,
+    Listing,
+    Opaque,
+    Pairs,
+    SourceFile,
+    Traversal,
+)
+from reconciler.model.errors import Place, UserError
+
+# JSON objects as bodies of attributes and blocks, so that one reader serves all three syntaxes.
+
+ReadText = Callable[[str, Place], Expression]
+"""How a syntax finds expressions within a JSON string."""
+
+
+def body_of(value: Located, read_text: ReadText, *, any_case: bool = False) -> Body:
+    """Read an object both ways: each member is an attribute, and one that holds objects is a block as well.
+
+    JSON doesn't tell the two apart; whoever asks for a name knows which one it is. With `any_case` the names of both
+    count in whatever case they are written.
+    """
+    if not isinstance(value.value, dict):
+        return Body()
+    named = in_lower_case(value.value) if any_case else value.value
+    attributes = {name: attribute(name, member, read_text) for name, member in named.items()}
+    blocks = [
+        Block(name, (), member.place, body_of(one, read_text, any_case=any_case))
+        for name, member in named.items()
+        for one in objects(member)
+    ]
+    return Body(attributes, tuple(blocks))
+
+
+def in_lower_case(named: Mapping[str, Located]) -> dict[str, Located]:
+    """The members by names in lower case; of two that differ in case alone the one that is written so."""
+    others = {name.lower(): member for name, member in named.items()}
+    return {**others, **{name: member for name, member in named.items() if name in others}}
+
+
+def attribute(name: str, value: Located, read_text: ReadText) -> Attribute:
+    """One member as an attribute."""
+    return Attribute(name, value.place, lambda: expression_of(value, read_text))
+
+
+def expression_of(value: Located, read_text: ReadText) -> Expression:
+    """A JSON value as an expression."""
+    if isinstance(value.value, dict):
+        members = ((Constant(key), expression_of(member, read_text)) for key, member in value.value.items())
+        return Pairs(tuple(members))
+    if isinstance(value.value, list):
+        return Listing(tuple(expression_of(item, read_text) for item in value.value))
+    if isinstance(value.value, str):
+        return read_text(value.value, value.place)
+    return Constant(value.value)
+
+
+def objects(value: Located | None) -> Iterator[Located]:
+    """The objects that a value is or lists, in order; nothing else."""
+    if value is None:
+        return
+    for one in value.value if isinstance(value.value, list) else [value]:
+        if isinstance(one.value, dict):
+            yield one
+
+
+def members(value: Located | None) -> Iterator[tuple[str, Located]]:
+    """The members of the objects that a value is or lists."""
+    for one in objects(value):
+        if isinstance(one.value, dict):
+            yield from one.value.items()
+
+
+# JSON templates from before HCL2 (`builders`, `provisioners`, `{{user `x`}}`), read as if they had been upgraded.
+
+_USER = re.compile(r"user\s*[`\"]([^`\"]+)[`\"]")
+# packer-plugin-sdk/template/parse.go (rawTemplate); mapstructure compares without case.
+_ROOT = frozenset({
+    "min_packer_version", "description", "builders", "comments", "error-cleanup-provisioner", "post-processors",
+    "provisioners", "sensitive-variables", "variables", "push",
+})  # fmt: skip
+_PATHS = {"template_dir": ("path", "root"), "pwd": ("path", "cwd")}
+
+
+def read_legacy_json(content: bytes, path: str) -> SourceFile:
+    """Parse one template.
+
+    Raises:
+        UserError: it is not a JSON object, has a key that Packer does not know, or a builder or provisioner in it has
+            no type.
+    """
+    root = read_json(content, path)
+    if not isinstance(root.value, dict):
+        raise UserError(f"a template is an object, found {root.kind()}", where=root.place, mend="write { … }")
+    _refuse_unknown(root.value)
+    top = in_lower_case(root.value)
+    sensitive = _texts(top.get("sensitive-variables"))
+    blocks = [_variable(name, value, is_sensitive=name in sensitive) for name, value in members(top.get("variables"))]
+    sources = list(_typed("source", top.get("builders")))
+    blocks += sources
+    if sources:
+        blocks.append(Block("build", (), sources[0].place, _build(top, sources)))
+    blocks += _packer(top.get("min_packer_version"))
+    return SourceFile(path, Body({}, tuple(blocks)), calls_files=False)
+
+
+def _refuse_unknown(root: dict[str, Located]) -> None:
+    """Packer takes a key that begins with `_` for a comment, which is a text, and refuses what it does not know."""
+    for name, value in root.items():
+        if name.startswith("_"):
+            if not isinstance(value.value, str):
+                what = f'the comment "{shorten(name)}" is {value.kind()}, and Packer takes only a text for one'
+                raise UserError(what, where=value.place, mend="write it as one text, or remove it")
+        elif name.lower() not in _ROOT:
+            raise UserError(
+                f'there is no key "{shorten(name)}" at the top of a JSON template',
+                where=value.place,
+                mend=did_you_mean(name, _ROOT, none="remove it"),
+            )
+
+
+def read_engine_text(text: str, place: Place | None = None) -> Expression:
+    """Read a string as Packer's template engine does: user variables and the two paths; other actions are opaque."""
+    del place
+    if "{{" not in text:
+        return Constant(text)
+    parts: list[Expression] = []
+    end = 0
+    for start, words, after in _actions(text):
+        parts += [Constant(text[end:start])] if start > end else []
+        parts.append(_action(words))
+        end = after
+    parts += [Constant(text[end:])] if end < len(text) else []
+    return Interpolation(tuple(parts))
+
+
+def _actions(text: str) -> Iterator[tuple[int, str, int]]:
+    """Every `{{ … }}`: where it begins, what stands in it, and where the text goes on.
+
+    Not by a pattern: that would look for the end anew from each brace of a long run.
+    """
+    after = 0
+    while (start := text.find("{{", after)) >= 0 and (end := text.find("}}", start + 2)) >= 0:
+        after = end + 2
+        yield start, text[start + 2 : end].removeprefix("-").removesuffix("-").strip(), after
+
+
+def _action(words: str) -> Expression:
+    user = _USER.fullmatch(words)
+    if user:
+        return Traversal(("var", user[1]))
+    return Traversal(_PATHS[words]) if words in _PATHS else Opaque()
+
+
+def _variable(name: str, value: Located, *, is_sensitive: bool) -> Block:
+    attributes = {} if value.value is None else {"default": attribute("default", value, read_engine_text)}
+    if is_sensitive:
+        attributes["sensitive"] = _constant("sensitive", Constant(True), value.place)
+    return Block("variable", (name,), value.place, Body(attributes))
+
+
+def _typed(kind: str, value: Located | None) -> Iterator[Block]:
+    """Objects with a `type`, as blocks labelled with it; sources have their name for a second label."""
+    for one in objects(value):
+        inner = in_lower_case(one.value) if isinstance(one.value, dict) else {}
+        type_ = inner.get("type")
+        if type_ is None or not isinstance(type_.value, str):
+            raise UserError('"type" is missing', where=one.place, mend="name the type of this builder or provisioner")
+        name = inner.get("name")
+        named = name.value if name is not None and isinstance(name.value, str) else type_.value
+        labels = (type_.value, named) if kind == "source" else (type_.value,)
+        yield Block(kind, labels, one.place, body_of(one, read_engine_text, any_case=True))
+
+
+def _build(root: dict[str, Located], sources: list[Block]) -> Body:
+    names = Listing(tuple(Constant(f"source.{block.labels[0]}.{block.labels[1]}") for block in sources))
+    blocks = [*_typed("provisioner", root.get("provisioners"))]
+    blocks += _typed("error-cleanup-provisioner", root.get("error-cleanup-provisioner"))
+    for one in _flat(root.get("post-processors")):
+        if isinstance(one.value, dict):
+            blocks += _typed("post-processor", one)
+    return Body({"sources": _constant("sources", names, sources[0].place)}, tuple(blocks))
+
+
+def _flat(value: Located | None) -> Iterator[Located]:
+    if value is None:
+        return
+    if isinstance(value.value, list):
+        for one in value.value:
+            yield from _flat(one)
+    else:
+        yield value
+
+
+def _packer(version: Located | None) -> list[Block]:
+    if version is None or not isinstance(version.value, str):
+        return []
+    wanted = _constant("required_version", Constant(f">= {version.value}"), version.place)
+    return [Block("packer", (), version.place, Body({"required_version": wanted}))]
+
+
+def _constant(name: str, expression: Expression, place: Place) -> Attribute:
+    return Attribute(name, place, lambda: expression)
+
+
+def _texts(value: Located | None) -> frozenset[str]:
+    if value is None or not isinstance(value.value, list):
+        return frozenset()
+    return frozenset(item.value for item in value.value if isinstance(item.value, str))
+
+
+# `*.pkr.json`: HCL2's own JSON syntax, where labels are nested keys and strings are templates.
+
+_LABELS = {
+    "source": 2, "data": 2, "variable": 1, "provisioner": 1, "post-processor": 1, "error-cleanup-provisioner": 1,
+    "dynamic": 1,
+}  # fmt: skip
+
+
+def read_hcl_json(content: bytes, path: str) -> SourceFile:
+    """Parse one `*.pkr.json` file.
+
+    Raises:
+        UserError: it is not a JSON object.
+    """
+    root = read_json(content, path)
+    if not isinstance(root.value, dict):
+        raise UserError(f"a template is an object, found {root.kind()}", where=root.place, mend="write { … }")
+    blocks: list[Block] = []
+    for name, value in root.value.items():
+        if name == "build":
+            blocks += [Block("build", (), value.place, _hcl_build(one)) for one in objects(value)]
+        else:
+            blocks += _blocks(name, value, (), count=_LABELS.get(name, 0))
+    text = content.decode(errors="replace")
+    return SourceFile(path, Body({}, tuple(blocks)), READS_FILES.search(text) is not None, names_in(text))
+
+
+def read_template_text(text: str, place: Place) -> Expression:
+    """Read a string as HCL reads a quoted template."""
+    if "${" not in text and "%{" not in text:
+        return Constant(text)
+    return read_template(text, place)
+
+
+def _hcl_build(value: Located) -> Body:
+    attributes: dict[str, Attribute] = {}
+    blocks: list[Block] = []
+    for name, member in members(value):
+        attributes[name] = attribute(name, member, read_template_text)
+        if name == "source":
+            blocks += _blocks(name, member, (), count=1)
+        elif name == "post-processors":
+            blocks += [Block(name, (), one.place, _hcl_build(one)) for one in objects(member)]
+        else:
+            blocks += _blocks(name, member, (), count=_LABELS.get(name, 0))
+    return Body(attributes, tuple(blocks))
+
+
+def _blocks(kind: str, value: Located, labels: tuple[str, ...], *, count: int) -> list[Block]:
+    """Blocks whose labels are the next `count` levels of keys."""
+    if count == 0:
+        return [Block(kind, labels, value.place, body_of(one, read_template_text)) for one in objects(value)]
+    found: list[Block] = []
+    for label, member in members(value):
+        found += _blocks(kind, member, (*labels, label), count=count - 1)
+    return found

@@ -1,0 +1,71 @@
+"""Text of others, made safe to show: on one line, short, with nothing in it that steers a terminal."""
+
+from __future__ import annotations
+
+import json
+import re
+from urllib.parse import urlsplit
+
+# Text that steers nothing: whoever names a file or prints in a build would else write what they like.
+#
+# On a terminal that is an escape sequence; at a git host a reference, which closes an issue or calls a team.
+
+# What hosts look for: `#1`, `GH-1`, `!1` of GitLab, and `#close`, which Jira acts upon beside the key of an issue;
+# `@team`, not within a word, as an e-mail address is no mention; and an address, which may be one of an issue.
+_REFERENCE = re.compile(
+    r"(?P<sign>#(?=[A-Za-z0-9])|(?<![A-Za-z0-9_])!(?=[0-9]))|(?P<issue>\bGH-)(?=[0-9])"
+    r"|(?<![A-Za-z0-9_])(?P<mention>@)(?=[A-Za-z0-9])"
+    r"|(?P<address>://|\bwww\.)(?=[^\s])",
+    re.IGNORECASE,
+)
+_IN_JSON = re.compile(r"#(?=[0-9])|(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])")
+_ADDRESS = re.compile(r"https?://[^\s@#]{1,2000}")
+
+
+def visible(text: str) -> str:
+    """One line of a text, with every character that is not printable written as its escape, also a line's end."""
+    return text if text.isprintable() else "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def visible_lines(text: str) -> str:
+    """The same of a text of several lines, whose ends stay."""
+    return "\n".join(map(visible, text.split("\n")))
+
+
+def visible_json(text: str) -> str:
+    """The same JSON, with what is not printable in its strings as JSON's escapes: it may be shown on a terminal."""
+    if text.replace("\n", "").isprintable():
+        return text
+    return "".join(one if one.isprintable() or one == "\n" else json.dumps(one)[1:-1] for one in text)
+
+
+def inert(text: str) -> str:
+    """The text with a blank in every reference, mention and address, which no host takes for one then."""
+    return _REFERENCE.sub(r"\g<0> ", text)
+
+
+def inert_address(text: str) -> str:
+    """The text as it is where it is an address and nothing else, which somebody gave to be followed; else inert."""
+    return text if _ADDRESS.fullmatch(text) else inert(text)
+
+
+def inert_json(text: str) -> str:
+    """The same JSON, with the signs of references and mentions written as escapes. They stand in strings alone."""
+    return _IN_JSON.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
+
+
+# How foreign text and addresses are shown: on one line, short, with nothing in them that should not be seen.
+
+_LONGEST = 200
+
+
+def first_line(text: str) -> str:
+    """The text on one printable line of at most 200 characters. It comes from outside and goes to a terminal."""
+    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+
+
+def shown_url(url: str) -> str:
+    """The address without login, query and fragment, which may hold secrets."""
+    parts = urlsplit(url)
+    return first_line(f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}") if parts.netloc else ""

@@ -1,1 +1,0 @@
-"""What differs inside two builds, and how that reads. Pure."""

@@ -1,0 +1,94 @@
+"""How long things take or rest: estimates from earlier builds, and the backoff of an image that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from statistics import median
+
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Failure, Lockfile
+from reconciler.model.plan import PlannedImage, Wanted
+from reconciler.model.text import visible
+from reconciler.model.values import digest, format_instant, parse_instant
+from reconciler.plan.graph import in_order
+
+# How long an image that failed is left alone.
+
+FIRST = timedelta(minutes=15)
+LONGEST = timedelta(days=1)
+
+
+def counts(failure: Failure, *, wanted: Wanted | None, drifted: bool) -> bool:
+    """Whether a failure still says something: of what the image drifted to, or of a refresh of what it is.
+
+    Once what failed was taken back it is past.
+    """
+    return drifted or (wanted is not None and failure.inputs == wanted.inputs)
+
+
+def declared(image: Image) -> str:
+    """The digest of what image.yaml declares. Not all of it is in the key: how long a build may take is not."""
+    return digest(image.declaration.model_dump(mode="json"))
+
+
+def rests(failure: Failure, *, key: str, declared: str, now: datetime) -> bool:
+    """Whether what failed is still to be left alone: it is what it was, and its time has not come."""
+    return _same(failure, key=key, declared=declared) and now < parse_instant(failure.retry_after)
+
+
+def next_failure(
+    before: Failure | None, *, build: str, key: str, what: str, now: datetime, declared: str | None = None
+) -> Failure:
+    """The failure to record: 15 minutes of rest, doubled each time the same fails, at most a day.
+
+    Another key, or another declaration, starts anew: changed inputs always get a fresh try.
+    """
+    again = before is not None and _same(before, key=key, declared=declared)
+    attempts = before.attempts + 1 if before is not None and again else 1
+    rest = min(FIRST * 2 ** min(attempts - 1, 10), LONGEST)
+    return Failure(
+        build=build, key=key, declared=declared, attempts=attempts, at=format_instant(now),
+        retry_after=format_instant(now + rest), what="\n".join(map(visible, what.splitlines())),
+    )  # fmt: skip
+
+
+def _same(failure: Failure, *, key: str, declared: str | None) -> bool:
+    # A failure that was recorded before this was kept holds None: its key alone tells.
+    return failure.key == key and failure.declared in (None, declared)
+
+
+# How long it will take, from earlier builds.
+
+
+def seconds_until_tested(lock: Lockfile) -> int | None:
+    """How long a build and its smoke test take; None where no build is known."""
+    built = build_seconds(lock)
+    return built + (smoke_test_seconds(lock) or 0) if built is not None else None
+
+
+def build_seconds(lock: Lockfile) -> int | None:
+    """The median of the recorded builds' durations; None where none is known."""
+    known = [build.seconds for build in lock.builds if build.seconds is not None]
+    return round(median(known)) if known else None
+
+
+def smoke_test_seconds(lock: Lockfile) -> int | None:
+    """The median of the recorded smoke tests' durations; None where none was run."""
+    tests = (build.smoke_test for build in lock.builds)
+    known = [test.seconds for test in tests if test is not None and test.status != "skipped"]
+    return round(median(known)) if known else None
+
+
+def longest_chain(images: Mapping[str, PlannedImage]) -> tuple[PlannedImage, ...]:
+    """The chain of builds that takes longest, parents first: with enough parallel builds, the run takes that long.
+
+    Builds of unknown duration count as nothing.
+    """
+    waits = {name: [parent for parent in image.blocked_by if parent in images] for name, image in images.items()}
+    best: dict[str, tuple[int, tuple[PlannedImage, ...]]] = {}
+    for name in in_order(waits):
+        before = max((best[parent] for parent in waits[name]), key=lambda chain: chain[0], default=(0, ()))
+        own = images[name].estimate_seconds or 0
+        best[name] = (before[0] + own, (*before[1], images[name]) if own else before[1])
+    return max(best.values(), key=lambda chain: chain[0], default=(0, ()))[1]

@@ -1,0 +1,1 @@
+"""What the steps ask of the world: Protocols, with their requests and answers."""

@@ -1,0 +1,1 @@
+"""Where artifacts live: one folder for each kind of artifact."""

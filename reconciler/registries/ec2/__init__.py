@@ -1,0 +1,1 @@
+"""AMIs: the registry that is EC2, and the bench that boots them."""

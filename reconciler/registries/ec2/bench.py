@@ -1,0 +1,215 @@
+"""The bench of AMIs: from an image to a running instance, of which nothing stays."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from reconciler.aws.clock import Clock, Polling
+from reconciler.aws.errors import AwsError, code_of, translated
+from reconciler.aws.session import Clients, configured_attempts
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import ReconcilerError, Transient, UserError
+from reconciler.model.values import format_instant
+from reconciler.ports.bench import BootRequest, Instance
+from reconciler.registries.ec2 import dismantle as leftovers
+from reconciler.registries.ec2.admission import (
+    KEEP_TAG,
+    at_birth,
+    import_key,
+    look_up,
+    networks,
+    new_key,
+    open_group,
+    public_half,
+    write_private,
+)
+from reconciler.registries.ec2.dismantle import Parts, dismantle
+from reconciler.registries.ec2.images import describe
+from reconciler.registries.ec2.launch import Launch, find_site, launch, smallest, wait_running
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+
+
+# From an image to a running instance, of which nothing stays if anything goes wrong on the way.
+
+
+def boot(clients: Clients, request: BootRequest, *, fleet: str, clock: Clock, polling: Polling) -> Instance:
+    """Boot an image. See `Instances.boot`. All that can be refused is asked before anything is made."""
+    region = request.artifact.location
+    doing = f"booting {request.artifact.id} in {region}"
+    allow_from = networks(request.allow_from)
+    with translated(doing):
+        ec2 = clients.ec2(region)
+        image = describe(ec2, request.artifact.id)
+        if image is None or image["State"] == "pending":
+            known = "it is still pending" if image else "EC2 does not know this image"
+            raise Transient(f"{doing}: {known}", mend="if it is new, a later run finds it")
+        if image.get("Platform") == "windows":
+            raise UserError(
+                f"{doing}: a Windows image is not tested over SSH",
+                mend="say so in image.yaml: `smoke_test: {boot: false}`",
+            )
+        types = request.instance_types or smallest(image)
+        site = find_site(ec2, request.subnets, region=region)
+
+    key = new_key()
+    # With a mark of the key in it: no two boots meet in a name, and what is named so was made here.
+    name = f"smoke-test-{request.name}-{key.mark}"
+    tags = at_birth(request.tags, name=name, fleet=fleet, now=clock.now())
+    write_private(key, request.private_key)
+    parts = Parts(name, request.private_key)
+    try:
+        with translated(doing):
+            import_key(ec2, key, name=name, tags=tags)
+            group = open_group(ec2, site.vpc, name=name, allow_from=allow_from, tags=tags, clock=clock)
+            parts = replace(parts, security_group=group)
+            wanted = Launch(image, name=name, security_group=group, tags=tags)
+            launched = launch(ec2, wanted, types=types, places=site.places, clock=clock, doing=doing)
+            parts = replace(parts, instance=launched.id)
+            address = wait_running(ec2, launched.id, timeout=request.timeout, clock=clock, polling=polling)
+    except BaseException as error:
+        _undo(ec2, parts, because=error, clock=clock, polling=polling)
+        raise
+    return Instance(
+        location=region,
+        id=launched.id,
+        type=launched.type,
+        address=address,
+        user=request.user,
+        private_key=request.private_key,
+        key_name=name,
+        security_group=group,
+    )
+
+
+def _undo(ec2: EC2Client, parts: Parts, *, because: BaseException, clock: Clock, polling: Polling) -> None:
+    """Leave nothing behind, or say in the error for which it is done what stays."""
+    try:
+        with translated(f"removing what was made for {parts.name}"):
+            dismantle(ec2, parts, clock=clock, polling=polling)
+    except ReconcilerError as left:
+        if not isinstance(because, ReconcilerError):
+            raise
+        raise type(because)(
+            because.what,
+            where=because.where,
+            mend=(*because.mend, f"something of it is left ({left.what}), which a later run sweeps"),
+        ) from because
+
+
+# The last lines of an instance's console: all that is known of one that never lets anybody in.
+
+_LINES = 20
+_WIDTH = 200
+# What a terminal would obey: sequences that start with ESC or a C1 control, then every other control character.
+_SEQUENCES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|(?:\x1b\]|\x9d)[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?|\x1b[ -/]*[0-~]"
+)
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2028\u2029\u2066-\u2069]")
+
+
+def read_console(ec2: EC2Client, instance_id: str) -> str:
+    """What EC2 has of the console, up to 64 KB, with what is no UTF-8 replaced (botocore does both). May be empty.
+
+    Raises botocore's errors.
+    """
+    try:
+        # As it is now. Otherwise it is as EC2 last kept it, minutes ago perhaps, and empty before that.
+        return ec2.get_console_output(InstanceId=instance_id, Latest=True).get("Output", "")
+    except ClientError as error:
+        if code_of(error) not in ("UnsupportedOperation", "InvalidParameterCombination", "InvalidParameterValue"):
+            raise
+        # Only instances built on Nitro have it (GetConsoleOutput, API reference).
+        return ec2.get_console_output(InstanceId=instance_id).get("Output", "")
+
+
+def last_lines(output: str) -> tuple[str, ...]:
+    """The last lines that hold anything, at most 20 of 200 characters, with nothing in them that a terminal obeys.
+
+    A firmware draws menus and a booting system colours, into a text that ends up in a terminal and in a comment.
+    """
+    plain = _SEQUENCES.sub("", output.replace("\r\n", "\n").replace("\r", "\n").replace("\t", " "))
+    lines = [_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", line).rstrip()[:_WIDTH] for line in plain.split("\n")]
+    return tuple([line for line in lines if line][-_LINES:])
+
+
+# Instances of AMIs: the `Instances` that is EC2. Each method's work has a module of its own.
+
+_POLLING = Polling(first=2, longest=10)
+"""An instance takes ten seconds to run and half a minute to end."""
+
+
+class Ec2Instances:
+    """One fleet's instances in one account. Implements `Instances`; making one reads nothing and never fails."""
+
+    def __init__(
+        self,
+        settings: AwsSettings,
+        *,
+        fleet: str,
+        clock: Clock | None = None,
+        polling: Polling | None = None,
+        attempts: int | None = None,
+        clients: Clients | None = None,
+    ) -> None:
+        """Take the settings.
+
+        Args:
+            settings: Profile and role.
+            fleet: Value of the tag `reconciler:fleet`; only what carries it is swept.
+            clock: Time; the machine's if absent. An interrupt that its `sleep` raises ends every wait: of an instance
+                that is being ended then only the security group stays, for a later sweep.
+            polling: How often an instance is looked at; after 2 s, then more rarely, up to 10 s, if absent.
+            attempts: Tries per call before it counts as failed; if absent, AWS_MAX_ATTEMPTS or 8.
+            clients: Those of these settings that others of the run ask through; its own if absent.
+        """
+        self._clients = clients or Clients(settings, attempts=attempts or configured_attempts())
+        self._fleet = fleet
+        self._clock = clock or Clock()
+        self._polling = polling or _POLLING
+
+    def boot(self, request: BootRequest) -> Instance:
+        """Start an instance. See `Instances.boot`."""
+        return boot(self._clients, request, fleet=self._fleet, clock=self._clock, polling=self._polling)
+
+    def state(self, instance: Instance) -> str:
+        """EC2's word for its state, or `missing`. See `Instances.state`."""
+        with translated(f"describing {instance.id} in {instance.location}"):
+            found = look_up(self._clients.ec2(instance.location), instance.id)
+        return found["State"]["Name"] if found is not None else "missing"
+
+    def console(self, instance: Instance) -> tuple[str, ...]:
+        """The last 20 lines. See `Instances.console`."""
+        try:
+            return last_lines(read_console(self._clients.ec2(instance.location), instance.id))
+        except AwsError:
+            return ()
+
+    def keep(self, instance: Instance, *, until: datetime) -> None:
+        """Write a later end on it. See `Instances.keep`."""
+        with translated(f"keeping {instance.id} in {instance.location}"):
+            self._clients.ec2(instance.location).create_tags(
+                Resources=[instance.id], Tags=[{"Key": KEEP_TAG, "Value": format_instant(until)}]
+            )
+
+    def terminate(self, instance: Instance) -> None:
+        """End it and remove what was made for it. See `Instances.terminate`."""
+        parts = Parts(instance.key_name, instance.private_key, instance.id, instance.security_group)
+        with translated(f"terminating {instance.id} in {instance.location}"):
+            dismantle(self._clients.ec2(instance.location), parts, clock=self._clock, polling=self._polling)
+
+    def public_key(self, location: str, key_pair: str, *, since: datetime) -> str | None:
+        """What EC2 has of a key pair: it keeps the public half alone. See `Instances.public_key`."""
+        with translated(f"reading the key pair {key_pair} in {location}"):
+            return public_half(self._clients.ec2(location), key_pair, since=since, clock=self._clock)
+
+    def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
+        """Remove what killed runs left. See `Instances.sweep`."""
+        return leftovers.sweep(self._clients, location, fleet=self._fleet, now=now, clock=self._clock)

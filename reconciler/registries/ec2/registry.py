@@ -1,0 +1,256 @@
+"""AMIs: the registry that is EC2, and the sources that images are built on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import ClientError
+
+from reconciler.aws.clock import Clock, Polling
+from reconciler.aws.errors import code_of, misspelt, translated
+from reconciler.aws.session import Clients, configured_attempts
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.observation import Observation, Seen
+from reconciler.model.source import AmiPin, AmiRequest, Pin, SourceRequest
+from reconciler.ports.registry import Located
+from reconciler.registries.ec2 import changes, images
+from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, instant, server_time
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, ImageTypeDef
+
+
+# Resolves what an image is built on: an AMI id, a filter or an SSM parameter, to one AMI.
+#
+# Packer's own "most recent" sorts unstably, and inside the build. Here the newest creation date wins, then the greatest
+# id, so that the same catalogue gives the same AMI every time.
+
+_AMI_ID = re.compile(r"ami-[0-9a-f]+")
+_NO_PARAMETER = frozenset({"ParameterNotFound", "ParameterVersionNotFound"})
+
+
+def resolve(clients: Clients, request: SourceRequest, *, region: str, architecture: str | None, now: datetime) -> Pin:
+    """Resolve a source in a region. See `Registry.resolve`. `now` tells which AMIs are deprecated."""
+    with _spelt(clients, region):
+        return _resolved(clients, request, region=region, architecture=architecture, now=now)
+
+
+@contextmanager
+def _spelt(clients: Clients, region: str) -> Iterator[None]:
+    """Where a region could not be reached, say so if there is none of that name."""
+    try:
+        yield
+    except ReconcilerError as error:
+        never_reached = isinstance(error.__cause__, Exception) and code_of(error.__cause__) in NEVER_REACHED
+        fault = misspelt(region, known=clients.regions) if never_reached else None
+        if fault is None:
+            raise
+        raise fault.rule.error(fault.reason, mend=fault.rule.mend) from error
+
+
+def _resolved(clients: Clients, request: SourceRequest, *, region: str, architecture: str | None, now: datetime) -> Pin:
+    if request.ssm is not None:
+        held = _parameter(clients, request.ssm, region=region)
+        return _pin(_by_id(clients, held, region=region, said_by=f"SSM parameter {request.ssm}"), region)
+    if request.ami is None:
+        raise ValueError("a parent image is resolved from state/, not from a registry")
+    if request.ami.id is not None:
+        return _pin(_by_id(clients, request.ami.id, region=region, said_by=None), region)
+    return _pin(_newest(clients, request.ami, region=region, architecture=architecture, now=now), region)
+
+
+def _pin(image: ImageTypeDef, region: str) -> Pin:
+    created = image.get("CreationDate")
+    return Pin(
+        ami=AmiPin(
+            region=region,
+            id=image["ImageId"],
+            name=image.get("Name"),
+            owner=image.get("OwnerId"),
+            created=instant(created) if created else None,
+        )
+    )
+
+
+def _by_id(clients: Clients, image_id: str, *, region: str, said_by: str | None) -> ImageTypeDef:
+    with translated(f"describing source {image_id} in {region}"):
+        image = describe(clients.ec2(region), image_id)
+    whence = f" (from {said_by})" if said_by else ""
+    if image is None:
+        raise UserError(
+            f"source {image_id}{whence} is not in {region}, or not shared with this account",
+            mend="AMI ids differ from region to region: name one of this region, or declare a filter with owners",
+        )
+    if image["State"] != "available":
+        raise UserError(
+            f"source {image_id}{whence} in {region} is {image['State']} and can't be built on",
+            mend="name another AMI, or wait until its owner makes it available",
+        )
+    return image
+
+
+def _parameter(clients: Clients, name: str, *, region: str) -> str:
+    with translated(f"reading SSM parameter {name} in {region}"):
+        try:
+            parameter = clients.ssm(region).get_parameter(Name=name)["Parameter"]
+        except ClientError as error:
+            if code_of(error) not in _NO_PARAMETER:
+                raise
+            raise UserError(
+                f"there is no SSM parameter {name} in {region}",
+                mend=f"`aws ssm get-parameter --region {region} --name {name}` shows what it holds",
+            ) from error
+    value = parameter.get("Value", "").strip()
+    if not _AMI_ID.fullmatch(value):
+        # The value of a SecureString is never shown, encrypted or not.
+        shown = "a SecureString" if parameter.get("Type") == "SecureString" else repr(value[:40])
+        raise UserError(
+            f"SSM parameter {name} in {region} holds {shown}, which is no AMI id",
+            mend="its value must be an AMI id; of public parameters that is often the one that ends in /image_id",
+        )
+    return value
+
+
+def _newest(
+    clients: Clients, request: AmiRequest, *, region: str, architecture: str | None, now: datetime
+) -> ImageTypeDef:
+    filters = _filters(request, architecture=architecture)
+    with translated(f"looking in {region} for an AMI with {_described(filters, request.owners)}"):
+        matches = _matches(clients.ec2(region), filters, owners=request.owners)
+    if not matches:
+        raise UserError(
+            f"no AMI in {region} has {_described(filters, request.owners)}",
+            mend=(
+                "check name, owners and architecture; AMIs of other owners that are deprecated are not taken",
+                f"`aws ec2 describe-images --region {region} --owners {' '.join(request.owners)}` lists what there is",
+            ),
+        )
+    # EC2 hides the deprecated images of other owners, but shows one's own.
+    current = [image for image in matches if not _is_deprecated(image, now=now)]
+    return max(current or matches, key=lambda image: (image.get("CreationDate", ""), image["ImageId"]))
+
+
+def _filters(request: AmiRequest, *, architecture: str | None) -> dict[str, tuple[str, ...]]:
+    wanted = dict(request.filters)
+    if request.name is not None:
+        wanted["name"] = (request.name,)
+    arch = request.architecture or (None if "architecture" in wanted else architecture)
+    if arch is not None:
+        wanted["architecture"] = (arch,)
+    wanted["state"] = ("available",)
+    return dict(sorted(wanted.items()))
+
+
+def _matches(ec2: EC2Client, filters: dict[str, tuple[str, ...]], *, owners: Sequence[str]) -> list[ImageTypeDef]:
+    listed: list[FilterTypeDef] = [{"Name": name, "Values": list(values)} for name, values in filters.items()]
+    # Aliases (self, amazon, aws-marketplace) go to Owners as account ids do.
+    pages = ec2.get_paginator("describe_images").paginate(
+        Owners=list(owners), Filters=listed, PaginationConfig={"PageSize": PAGE}
+    )
+    return [image for page in pages for image in page["Images"]]
+
+
+def _is_deprecated(image: ImageTypeDef, *, now: datetime) -> bool:
+    since = image.get("DeprecationTime")
+    return since is not None and datetime.fromisoformat(since).astimezone(UTC) <= now
+
+
+def _described(filters: dict[str, tuple[str, ...]], owners: Sequence[str]) -> str:
+    asked = (f"{name} {' or '.join(values)}" for name, values in filters.items() if name != "state")
+    return f"{', '.join(asked)} and owner {' or '.join(owners)}"
+
+
+# AMIs: the registry that is EC2. Each method's work has a module of its own; this one puts them together.
+
+
+class Ec2Registry:
+    """One fleet's AMIs in one account. Implements `Registry`; making one reads nothing and never fails."""
+
+    def __init__(
+        self,
+        settings: AwsSettings,
+        *,
+        fleet: str,
+        clock: Clock | None = None,
+        polling: Polling | None = None,
+        attempts: int | None = None,
+        clients: Clients | None = None,
+    ) -> None:
+        """Take the settings.
+
+        Args:
+            settings: Profile and role.
+            fleet: Value of the tag `reconciler:fleet`; only what carries it is observed or retired.
+            clock: Time; the machine's if absent.
+            polling: How often a copy is looked at; every 5 s, then more rarely, up to a minute, if absent.
+            attempts: Tries per call before it counts as failed; if absent, AWS_MAX_ATTEMPTS or 8.
+            clients: Those of these settings that others of the run ask through; its own if absent.
+        """
+        self._clients = clients or Clients(settings, attempts=attempts or configured_attempts())
+        self._fleet = fleet
+        self._clock = clock or Clock()
+        self._polling = polling or Polling()
+        self._ahead: tuple[tuple[str, ...], Future[Observation]] | None = None
+
+    def expect(self, locations: Sequence[str]) -> None:
+        """Begin to read locations that will probably be observed next, while the caller does something else."""
+        pool = ThreadPoolExecutor(max_workers=1)
+        asked = tuple(locations)
+        self._ahead = asked, pool.submit(images.observe, self._clients, asked, fleet=self._fleet)
+        pool.shutdown(wait=False)
+
+    def observe(self, locations: Sequence[str]) -> Observation:
+        """Report the fleet's AMIs. See `Registry.observe`. What was expected, and asked for just so, is used once."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == tuple(locations):
+            return ahead[1].result()
+        return images.observe(self._clients, locations, fleet=self._fleet)
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
+        """Report one AMI, or None. See `Registry.find`."""
+        return images.find(self._clients, location, artifact_id, patience=patience, clock=self._clock)
+
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report the account's own AMIs of a name. See `Registry.named`."""
+        return images.named(self._clients, location, name)
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        """Set tags on an AMI and its snapshots. See `Registry.tag`."""
+        changes.tag(self._clients, artifact, tags, clock=self._clock)
+
+    def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+        """Set the same tags on many AMIs and their snapshots. See `Registry.tag_all`."""
+        changes.tag_all(self._clients, location, artifacts, tags, clock=self._clock)
+
+    def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
+        """Begin a copy in another region and return its id. See `Registry.copy`."""
+        return changes.copy(self._clients, source, to=to, name=name, tags=tags, token=token)
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        """Give a copy what CopyImage left out. See `Registry.complete_copy`."""
+        changes.complete_copy(self._clients, made, of=of)
+
+    def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
+        """Wait for an AMI. See `Registry.wait_available`."""
+        return images.wait_available(
+            self._clients, location, artifact_id, timeout=timeout, polling=self._polling, clock=self._clock
+        )
+
+    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+        """Deregister an AMI and delete its snapshots. See `Registry.retire`."""
+        return changes.retire(self._clients, artifact, fleet=self._fleet, image=image)
+
+    def resolve(self, request: SourceRequest, *, region: str, architecture: str | None = None) -> Pin:
+        """Resolve a source to one AMI. See `Registry.resolve`."""
+        return resolve(self._clients, request, region=region, architecture=architecture, now=self._clock.now())
+
+    def server_time(self, location: str) -> datetime | None:
+        """What time EC2 has. See `Registry.server_time`."""
+        return server_time(self._clients, location)

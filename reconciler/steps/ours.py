@@ -1,0 +1,333 @@
+"""Is it ours? What state/ names, what a proposal holds and what a preview's tag says, told from hearsay."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from reconciler.git.destination import find_destination
+from reconciler.git.history import branches_with
+from reconciler.git.proposal import image_of
+from reconciler.git.repository import Repository
+from reconciler.git.store import FILE
+from reconciler.git.tags import tag_message
+from reconciler.model.declaration import BUILD_ID_PATTERN
+from reconciler.model.errors import Place, ReconcilerError, Terminal, UserError
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Build, Lockfile
+from reconciler.model.observation import Seen
+from reconciler.model.tree import Tree, content_at
+from reconciler.model.values import is_commit_id
+from reconciler.plan.planning import Known, lock_of
+from reconciler.plan.transitions import with_build
+from reconciler.plan.trust import is_in_record, is_marked
+from reconciler.ports.registry import Registry
+from reconciler.state.lockfiles import FOLDER, parse_build, path_of, read_lockfile, render
+from reconciler.state.provenance import attest
+from reconciler.state.sbom import read_sbom, render_sbom
+from reconciler.steps.artifacts import is_own
+from reconciler.steps.observe import asked
+from reconciler.steps.record_files import named, origin
+from reconciler.words.messages import record_in, sbom_tag_name, tag_name
+
+# What a pull request built, as its annotated tags have it: no lockfile does.
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A build that is in no lockfile, and its annotated tag."""
+
+    build: Build
+    tag: str
+    target: str
+    """The commit that the tag stands on."""
+    branches: tuple[str, ...]
+    """Which branches have that commit, as far as this clone knows."""
+
+    @property
+    def whose(self) -> str:
+        """It as a sentence calls it."""
+        return f"a preview of branch {self.branches[0]}" if self.branches else f"a preview of {self.target[:7]}"
+
+
+def find_preview(repository: Repository, image: str, asked: str) -> Preview | None:
+    """The preview that an id, or the beginning of one or of its key, names; None where no one tag does.
+
+    A tag that this clone does not have is fetched, where the whole id is given and the remote answers.
+    """
+    names = [one.name for one in repository.tags(f"image/{image}/")]
+    wanted = [name for name in names if _fits(name.rpartition("/")[2], asked)]
+    if not wanted and re.fullmatch(BUILD_ID_PATTERN, asked):
+        wanted = [tag_name(image, asked)]
+    if len(wanted) != 1:
+        return None
+    try:
+        message = repository.annotated_tag(wanted[0])
+    except ReconcilerError:
+        return None  # the remote does not answer: then it is what this clone knows that counts
+    if message is None:
+        return None
+    build = built(message, wanted[0])
+    if build is None or build.id != wanted[0].rpartition("/")[2]:
+        return None
+    target = repository.tagged_commit(wanted[0])
+    return Preview(build, wanted[0], target, branches_with(repository.git, target))
+
+
+def built(message: str, name: str) -> Build | None:
+    """The record of a build in a tag's message; None where it has none, as that of a build that failed.
+
+    Nor is one a record that says of no commit that it was built.
+    """
+    record = record_in(message)
+    if record is None:
+        return None
+    try:
+        build = parse_build(record.encode(), Place(name))
+    except Terminal:
+        return None
+    return build if is_commit_id(build.commit) else None
+
+
+def failed(repository: Repository, image: str, asked: str) -> str | None:
+    """What a tag says of a build that failed: why; None where this clone has no such tag."""
+    names = [one.name for one in repository.tags(f"image/{image}/") if _fits(one.name.rpartition("/")[2], asked)]
+    message = tag_message(repository.git, names[0]) if len(names) == 1 else None
+    if message is None or "\nstatus: failed\n" not in message:
+        return None
+    return message.partition("\nbuilt: ")[2].partition("\n")[2].partition("\n")[0]
+
+
+def preview_sbom(repository: Repository, image: str, build: Build) -> bytes | None:
+    """The SBOM of a preview, from the tag that stands on it; None where there is none to be had."""
+    try:
+        return repository.tagged_content(sbom_tag_name(image, build.id))
+    except ReconcilerError:
+        return None
+
+
+def _fits(build_id: str, asked: str) -> bool:
+    return bool(asked) and (build_id.startswith(asked) or build_id.partition("-")[2].startswith(asked))
+
+
+# Is what state/ names ours? Not on a lockfile's word alone: its marks say so, or owner, name and annotated tag do.
+
+Records = Callable[[str, str], Sequence[Artifact]]
+"""What a build of an image left, by its annotated tag; nothing where there is none that counts."""
+
+
+def records_in(repository: Repository, *, sign: bool) -> Records:
+    """The records in this clone's tags, and those that it can fetch. With `sign` only signed ones count."""
+
+    def left(image: str, build_id: str) -> Sequence[Artifact]:
+        name = tag_name(image, build_id)
+        message = repository.annotated_tag(name, signed=sign)
+        build = built(message, name) if message is not None else None
+        return build.artifacts if build is not None and build.id == build_id else ()
+
+    return left
+
+
+def with_doubts(known: Known, registry: Registry, records: Records | None) -> Known:
+    """The same without what an attempt is said to have left and is not ours, and with a doubt about all else.
+
+    Costs calls only for what does not carry its marks.
+    """
+    doubts: dict[str, tuple[str, ...]] = {}
+    locks = dict(known.locks)
+    unlisted = dict(known.unlisted)
+    places = {(one.location, one.id): one for one in known.observation.artifacts}
+    for name in asked(known):
+        image = known.fleet.images.get(name)
+        if image is None:
+            continue
+        lock, former = lock_of(known, image)
+        found = places | {(one.location, one.id): one for one in unlisted.get(name, ())}
+        doubted = tuple(_doubts(known, registry, records, image, lock=lock, found=found))
+        if doubted:
+            doubts[name] = doubted
+        strangers = frozenset(_not_left_by(lock, image, registry, known=known, found=found))
+        if strangers and lock.failure is not None:
+            failure = lock.failure.model_copy(update={"artifacts": (), "made": None})
+            locks[former or name] = known.locks[former or name].model_copy(update={"failure": failure})
+            unlisted[name] = [one for one in unlisted.get(name, ()) if (one.location, one.id) not in strangers]
+    return replace(known, doubts=doubts, locks=locks, unlisted=unlisted)
+
+
+def _doubts(
+    known: Known,
+    registry: Registry,
+    records: Records | None,
+    image: Image,
+    *,
+    lock: Lockfile,
+    found: dict[tuple[str, str], Seen],
+) -> Iterator[str]:
+    """Why each artifact that counts today may be somebody else's: of the newest build, and of those in a channel."""
+    looked_up = (lock.builds[0] if lock.builds else None, lock.kept)
+    counting = (*looked_up, *map(lock.build, _channels(lock)))
+    for build in {one.id: one for one in counting if one is not None}.values():
+        for artifact in build.artifacts:
+            place = (artifact.location, artifact.id)
+            if artifact.location in known.observation.unreadable:
+                continue
+            unknown = place not in found and build not in looked_up and artifact.location in image.regions
+            try:
+                seen = registry.find(*place) if unknown else found.get(place)
+                if seen is None or is_marked(seen, fleet=known.fleet_name, names=_names(image), build_id=build.id):
+                    continue
+                why = _stranger(seen, registry, records, image=image.name, build=build)
+            except ReconcilerError as error:
+                why = f"whether it is ours is not known: {error.what}"
+            if why:
+                path = path_of(image.name)
+                yield f"{artifact.location}: {path} names {artifact.id}, and {why} (`git log -- {path}` shows who did)"
+
+
+def _stranger(seen: Seen, registry: Registry, records: Records | None, *, image: str, build: Build) -> str:
+    """Why an artifact without its marks is not taken for a build's; empty where owner, name and tag say that it is."""
+    if not is_own(registry, seen):
+        return "it belongs to another account"
+    if records is None or not is_in_record(seen, records(image, build.id), build_id=build.id):
+        marked = f"its tags say {seen.own('build')} of {seen.own('image')}" if seen.own("build") else "its tags don't"
+        return f"{marked}, nor does the tag {tag_name(image, build.id)} say that it is this build's"
+    return ""
+
+
+def _not_left_by(
+    lock: Lockfile, image: Image, registry: Registry, *, known: Known, found: dict[tuple[str, str], Seen]
+) -> Iterator[tuple[str, str]]:
+    """What a recorded failure names and nothing else says that the attempt left: neither its marks nor its name."""
+    failure = lock.failure
+    for artifact in failure.artifacts if failure is not None else ():
+        seen = found.get((artifact.location, artifact.id))
+        if seen is None or failure is None:
+            continue
+        if is_marked(seen, fleet=known.fleet_name, names=_names(image), build_id=failure.build):
+            continue
+        try:
+            ours = seen.own("fleet") is None and seen.name == f"{image.name}-{failure.build}"
+            if not ours or not is_own(registry, seen):
+                yield seen.location, seen.id
+        except ReconcilerError:
+            yield seen.location, seen.id
+
+
+def _names(image: Image) -> tuple[str | None, ...]:
+    return image.name, image.declaration.moved_from
+
+
+def _channels(lock: Lockfile) -> tuple[str | None, str | None]:
+    return lock.channels.candidate, lock.channels.stable
+
+
+# What stays of a proposal that nobody signed: what our own records say as well (`git.push: pull-request`).
+
+_GIVEN = frozenset({"artifacts", "phase", "provenance", "reasons", "recorded"})
+"""What a record is given when it is recorded: its tag may be older."""
+
+
+def confirms(repository: Repository, known: Known) -> Callable[[str, Tree, Tree], bool]:
+    """Says of an image whether its files in a proposal are the recorded branch's with one build that we recorded.
+
+    Whoever may push the branch may have written them, under our name. Whatever is not confirmed is recorded anew: it
+    is not on the recorded branch, so a run finds it wanting.
+    """
+
+    def confirmed(image: str, base: Tree, proposed: Tree) -> bool:
+        try:
+            return _Proposed(image, base, proposed, repository, known).is_ours
+        except ReconcilerError:
+            return False  # it can't be read, or its tag can't be fetched
+
+    return confirmed
+
+
+@dataclass(frozen=True)
+class _Proposed:
+    image: str
+    base: Tree
+    proposed: Tree
+    repository: Repository
+    known: Known
+
+    @property
+    def is_ours(self) -> bool:
+        before = read_lockfile(self.base, self.image) or Lockfile(image=self.image)
+        after = read_lockfile(self.proposed, self.image)
+        image = self.known.fleet.images.get(self.image)
+        if after is None or not after.builds or image is None:
+            return False
+        build = after.builds[0]
+        recorded = before.build(build.id)
+        if build.verdict != (recorded.verdict if recorded is not None else None) or not self._is_tagged(build):
+            return False
+        expected = with_build(before, build, image=image)
+        canonical = content_at(self.proposed, path_of(self.image)) == render(after)
+        return canonical and expected == after and self._holds_no_more(before, after) and self._is_attested(build)
+
+    def _is_tagged(self, build: Build) -> bool:
+        """Whether its annotated tag holds this record, and the registry has what was copied since."""
+        name = tag_name(self.image, build.id)
+        message = self.repository.annotated_tag(name)
+        tagged = built(message, name) if message is not None else None
+        if tagged is None or tagged.model_dump(exclude=set(_GIVEN)) != build.model_dump(exclude=set(_GIVEN)):
+            return False
+        ours = {(one.location, one.id) for one in tagged.artifacts}
+        ours |= {
+            (seen.location, seen.id)
+            for seen in self.known.observation.of(self.image)
+            if (seen.own("build"), seen.own("key")) == (build.id, build.key)
+        }
+        return {(one.location, one.id) for one in build.artifacts} <= ours
+
+    def _holds_no_more(self, before: Lockfile, after: Lockfile) -> bool:
+        """Whether the image's files in state/ are as they were, but for its lockfile and what its new build names.
+
+        What only the lockfile before named is gone. Signatures are nobody's here: what is signed needs no confirming.
+        """
+        now, gone = self.proposed.entries, named(before) - named(after)
+        changed = {
+            path
+            for path in self.base.entries.keys() | now.keys()
+            if image_of(path) == self.image and self.base.entries.get(path) != now.get(path)
+        }
+        new = {path_of(self.image), *(f"{FOLDER}/{path}" for path in _files(after.builds[0]))}
+        plain = all(now[path].mode == FILE for path in new & changed if path in now)
+        return plain and gone.isdisjoint(now) and changed <= new | gone
+
+    def _is_attested(self, build: Build) -> bool:
+        """Whether its SBOM and its statement are those that we make of its record, to the byte."""
+        sbom = self._sbom(build)
+        if build.inventory is not None and sbom is None:
+            return False
+        if build.provenance is None:
+            return True
+        settings = self.known.fleet.settings.git
+        branch = find_destination(self.repository.git, settings).branch
+        expected = attest(
+            build, origin(self.repository, self.known, self.image, branch=branch), sbom=sbom, sign=lambda _content: None
+        ).files
+        path = f"{FOLDER}/{build.provenance}"
+        return content_at(self.proposed, path) == expected.get(path)
+
+    def _sbom(self, build: Build) -> bytes | None:
+        """The bytes of a build's SBOM, where they are what its record names and nothing more."""
+        content = content_at(self.proposed, f"{FOLDER}/{build.inventory.sbom}") if build.inventory is not None else None
+        if content is None or build.inventory is None:
+            return None
+        try:
+            inventory = read_sbom(content)
+        except UserError:
+            return None
+        made = render_sbom(self.image, build.id, inventory)
+        return content if inventory.digest == build.inventory.digest and made == content else None
+
+
+def _files(build: Build) -> Iterator[str]:
+    """What the record of a build that nobody signed names beside itself, from state/ on."""
+    if build.inventory is not None:
+        yield build.inventory.sbom
+    if build.provenance is not None:
+        yield build.provenance

@@ -1,0 +1,1 @@
+"""How it reads: tables, Markdown, commit and tag messages, JUnit, counts, times. Pure functions."""

@@ -1,0 +1,139 @@
+"""Plans as Markdown, and Markdown that is too long for where it goes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from reconciler.model.plan import Plan, PlannedImage
+from reconciler.model.text import inert, visible
+from reconciler.words import plans
+
+# A plan as Markdown, for a pull request's comment.
+
+
+def render(plan: Plan) -> str:
+    """The plan: a summary line, a row an image that is not in sync, the parents as a graph, the plan's id."""
+    changed = [image for image in plan.images if image.sync != "in-sync"]
+    unchanged = plans.in_sync_count(plan)
+    acting = sum(image.actions != ("none",) for image in plan.images)
+    counts = [_count(acting), f"{unchanged} unchanged"]
+    if len(changed) > acting:
+        counts.insert(1, f"{len(changed) - acting} left alone")
+    parts = [f"### reconciler: {' · '.join(counts)}"]
+    if changed:
+        parts.append("\n".join(["| image | action | why | details |", "|---|---|---|---|", *map(_row, changed)]))
+    if drawn := graph(changed):
+        parts.append(drawn)
+    estimate = plans.estimate(plan)
+    if estimate:
+        parts.append(estimate)
+    if known := plans.notes(plan):
+        parts.append("\n".join(f"- {escape(note)}" for note in known))
+    if found := plans.findings(plan):
+        parts.append(escape(found))
+    if plan.options.offline:
+        parts.append("Planned from desired/ and state/ alone: the registry was not read.")
+    parts.append(f"Plan `{plan.plan_id[:19]}…` for {plan.head[:12]}.")
+    return "\n\n".join(parts) + "\n"
+
+
+def graph(changed: Sequence[PlannedImage]) -> str:
+    """The parents that images wait for, as a Mermaid block; empty where none waits."""
+    edges = [(parent, image.image) for image in changed for parent in image.blocked_by]
+    arrows = "\n".join(f"  {_node(parent)} --> {_node(child)}" for parent, child in edges)
+    return f"```mermaid\ngraph LR\n{arrows}\n```" if edges else ""
+
+
+def _count(changed: int) -> str:
+    return f"{changed} image will change" if changed == 1 else f"{changed} images will change"
+
+
+def _row(image: PlannedImage) -> str:
+    details = "<br>".join(code(line) for line in plans.details(image))
+    return f"| **{escape(image.image)}** | {', '.join(image.actions)} | {plans.why(image)} | {details} |"
+
+
+def code(line: str) -> str:
+    """A line as code that fits into a table's cell."""
+    # A backtick inside code ends it; a bar ends the cell even inside code, a line's end the whole table.
+    text = " ".join(line.split()).replace("`", "'").replace("|", "¦")
+    return f"`{text}`" if text else ""
+
+
+def escape(text: str) -> str:
+    """Text that Markdown takes for text, and a host for no reference: it looks for those when escapes are gone."""
+    # The name of an invalid image may be anything that a folder can be called.
+    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", inert(" ".join(visible(text).split())))
+
+
+def _node(name: str) -> str:
+    # Mermaid takes few characters in ids; the label holds the name as it is.
+    return f'n{"".join(f"{ord(c):x}" for c in name)}["{name}"]'
+
+
+# Cuts Markdown that is too long out of its middle: what matters stands at both ends.
+
+LONGEST = 65_535
+"""Characters; GitHub answers 422 to a comment or description of more than 65,536."""
+
+_FENCES = ("```", "~~~")
+_MOST_DETAILS = 3
+_CLOSING = 100
+"""Characters that closing and opening again may take: a fence each, three `</details>`, and line ends."""
+
+
+def excerpt(markdown: str, *, longest: int, whole: str | None) -> str:
+    """The text in at most `longest` characters, cut at line ends, with a line that says what was left out.
+
+    A code fence or `<details>` that the cut goes through is closed before that line, and a fence opened again after
+    it, so that the line is read and the rest looks as it did.
+
+    Args:
+        markdown: The text.
+        longest: In characters; some hundreds at least.
+        whole: Where the whole text is, if anywhere: an address.
+    """
+    if len(markdown) <= longest:
+        return markdown
+    room = longest - len(_notice(len(markdown), whole)) - _CLOSING
+    head = _whole_lines(markdown[: room * 2 // 3])
+    tail = _whole_lines(markdown[len(markdown) - room // 3 :], from_end=True)
+    before_tail = markdown[: len(markdown) - len(tail)]
+    notice = _notice(len(markdown) - len(head) - len(tail), whole)
+    return "".join([head.rstrip("\n"), _closing(head), notice, _opening(before_tail), tail])
+
+
+def _notice(left_out: int, whole: str | None) -> str:
+    where = f"the whole is at {whole}" if whole else "the log of the job has the whole"
+    return f"\n\n*{left_out} characters are left out here; {where}.*\n\n"
+
+
+def _whole_lines(text: str, *, from_end: bool = False) -> str:
+    """The text without the line that was cut, unless that is all there is."""
+    if from_end:
+        return text.partition("\n")[2] or text
+    return text[: text.rfind("\n") + 1] or text
+
+
+def _open_fence(text: str) -> str:
+    """The fence that a code block at the end of the text began with; empty outside of code."""
+    fence = ""
+    for line in text.splitlines():
+        mark = next((mark for mark in _FENCES if line.lstrip().startswith(mark)), "")
+        if fence and mark == fence:
+            fence = ""
+        elif not fence:
+            fence = mark
+    return fence
+
+
+def _closing(head: str) -> str:
+    fence = _open_fence(head)
+    depth = max(0, head.count("<details") - head.count("</details>"))
+    return (f"\n{fence}" if fence else "") + "\n\n</details>" * min(depth, _MOST_DETAILS)
+
+
+def _opening(before: str) -> str:
+    fence = _open_fence(before)
+    return f"{fence}\n" if fence else ""

@@ -1,0 +1,211 @@
+"""What a state commit and an annotated tag say (docs/formats.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+from reconciler.model.difference import Difference
+from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
+from reconciler.model.text import inert, inert_address, inert_json, visible
+from reconciler.plan.standing import lines as smoke_lines
+from reconciler.plan.standing import outcome, texts
+from reconciler.words.difference import commit_lines
+from reconciler.words.plans import duration
+
+_MOST_FILES = 8
+_MOST_TESTS = 8
+
+
+def build_commit(image: str, build: Build, *, verb: str = "build", difference: Difference | None = None) -> str:
+    """The message of a commit that records a build: subject, reasons, what changed inside, its test, trailers."""
+    codes = ", ".join(dict.fromkeys(reason.code for reason in build.reasons)) or "as it was found"
+    body = [*map(sentence, build.reasons), *_taken(build), *_inside(build, difference), *_places(build)]
+    trailers = [
+        f"Reconciler-Image: {image}",
+        f"Reconciler-Build: {build.id}",
+        f"Reconciler-Key: {build.key}",
+        *_reason_trailers(build.reasons),
+    ]
+    return _message(f"{image}: {verb} {build.id} ({codes})", body, trailers)
+
+
+def change_commit(
+    image: str, what: str, reasons: Iterable[Reason], *, added: Iterable[Artifact] = (), gone: Iterable[Artifact] = ()
+) -> str:
+    """The message of a commit that records anything else: a copy, new tags, a retired artifact."""
+    reasons = tuple(reasons)
+    codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
+    trailers = [f"Reconciler-Image: {image}", *_reason_trailers(reasons)]
+    body = [
+        *map(sentence, reasons),
+        *(f"Now {one.location} {one.id}." for one in added),
+        *(f"Retired {one.location} {one.id}." for one in gone),
+    ]
+    return _message(f"{image}: {what} ({codes})", body, trailers)
+
+
+def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> str:
+    """The message of a commit that records a failed attempt."""
+    failed = smoke_lines(failure.smoke_test)[1:] if failure.smoke_test is not None else ()
+    more = [f"{len(failed) - _MOST_TESTS} more failed."] if len(failed) > _MOST_TESTS else []
+    body = [
+        inert(f"{failure.what}."),
+        *map(inert, failed[:_MOST_TESTS]),
+        *more,
+        f"Attempt {failure.attempts}; the next not before {failure.retry_after}.",
+    ]
+    trailers = [
+        f"Reconciler-Image: {image}",
+        f"Reconciler-Build: {failure.build}",
+        f"Reconciler-Key: {failure.key}",
+        *_reason_trailers(reasons),
+    ]
+    return _message(f"{image}: build {failure.build} failed", body, trailers)
+
+
+def verified_commit(image: str, kept: str, verified: Verified, reasons: Iterable[Reason]) -> str:
+    """The message of a commit that records a refresh which brought nothing new."""
+    reasons = tuple(reasons)
+    codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
+    body = [
+        *map(sentence, reasons),
+        f"{verified.build} holds what {kept} holds: it was retired, and {kept} stays in its channels.",
+    ]
+    trailers = [f"Reconciler-Image: {image}", f"Reconciler-Build: {kept}", *_reason_trailers(reasons)]
+    return _message(f"{image}: {kept} verified current ({codes})", body, trailers)
+
+
+def tag_name(image: str, build_id: str) -> str:
+    """The annotated tag of a build."""
+    return f"image/{image}/{build_id}"
+
+
+def sbom_tag_name(image: str, build_id: str) -> str:
+    """The annotated tag that stands on a preview's SBOM."""
+    return f"sbom/{image}/{build_id}"
+
+
+def build_tag(image: str, build: Build, difference: Difference | None = None) -> str:
+    """The tag's message: status, artifact ids and what changed inside for people, then the whole record as JSON."""
+    status = "built" if build.adopted is None else "adopted"
+    lines = [f"{image} {build.id}: {status}", "", f"status: {status}", f"built: {build.id[:16]}"]
+    lines += [f"artifact: {one.kind} {one.location} {one.id}" for one in build.artifacts]
+    inside = _inside(build, difference)
+    lines += ["", *inside] if inside else []
+    return _tag(lines, _build_record(build))
+
+
+def verified_tag(image: str, kept: str, build: Build) -> str:
+    """The tag's message of a build that a refresh made in vain: it came out as `kept`, and is retired."""
+    lines = [f"{image} {build.id}: unchanged", "", "status: unchanged", f"built: {build.id[:16]}", f"kept: {kept}"]
+    return _tag(lines, _build_record(build))
+
+
+def failure_tag(image: str, failure: Failure) -> str:
+    """The tag's message of a build that failed."""
+    lines = [f"{image} {failure.build}: failed", "", "status: failed", f"built: {failure.build[:16]}"]
+    lines.append(inert(failure.what))
+    return _tag(lines, _record(failure.model_dump(mode="json", exclude_defaults=True)))
+
+
+def verdict_tag_name(image: str, build_id: str, *, overruled: Verdict | None = None) -> str:
+    """The annotated tag of a verdict. One that overrules another has a tag beside it, since tags are never moved."""
+    return f"verdict/{image}/{build_id}" + ("-overruled" if overruled is not None else "")
+
+
+def verdict_tag(image: str, build_id: str, verdict: Verdict) -> str:
+    """The tag's message: the verdict for people, then as JSON."""
+    said = [f"by: {inert(verdict.by)}", f"evidence: {inert_address(verdict.evidence)}"]
+    lines = [f"{image} {build_id}: {verdict.status}", "", *said]
+    return _tag(lines, _record(verdict.model_dump(mode="json")))
+
+
+def verdict_commit(image: str, build_id: str, verdict: Verdict) -> str:
+    """The message of a commit that records a verdict."""
+    by, evidence = inert(verdict.by), inert_address(verdict.evidence)
+    body = [f"{verdict.status.capitalize()} by {by}.", f"Evidence: {evidence}"]
+    trailers = [
+        f"Reconciler-Image: {image}",
+        f"Reconciler-Build: {build_id}",
+        "Reconciler-Reason: verdict-pending-record",
+    ]
+    return _message(f"{image}: {build_id} {verdict.status} validation (verdict-pending-record)", body, trailers)
+
+
+def undelivered_commit(image: str, undelivered: Iterable[Undelivered]) -> str:
+    """The message of a commit that records what could not be announced, or that everything now was."""
+    body = [inert(f"{one.to} was not told that {one.build} is {one.event}: {one.why}") for one in undelivered]
+    subject = f"{image}: announcements not delivered" if body else f"{image}: no announcement is outstanding"
+    return _message(subject, body or ["Nothing is left to be told."], [f"Reconciler-Image: {image}"])
+
+
+def record_in(tag_message: str) -> str | None:
+    """The JSON record in a tag's message; None when it holds none."""
+    start = tag_message.find("\n{\n")
+    end = tag_message.rfind("\n}")
+    return tag_message[start + 1 : end + 2] if 0 <= start < end else None
+
+
+def sentence(reason: Reason) -> str:
+    """A reason as a line of prose, such as `desired/web/nginx.conf changed (51b0c9e → 9c0d1e2).`."""
+    if reason.files is not None:
+        more = len(reason.files) - _MOST_FILES
+        named = ", ".join(reason.files[:_MOST_FILES]) + (f" and {more} more" if more > 0 else "")
+        return inert(f"{named or 'inputs'} changed ({reason.was} → {reason.now}).")
+    if reason.code == "new":
+        return "First build."
+    return inert(f"{reason.code}: {reason.was or 'nothing'} → {reason.now or 'nothing'}.")
+
+
+def _reason_trailers(reasons: Iterable[Reason]) -> list[str]:
+    return list(dict.fromkeys(f"Reconciler-Reason: {reason.code}" for reason in reasons))
+
+
+def _taken(build: Build) -> list[str]:
+    """That nobody here built it."""
+    if build.adopted is None:
+        return []
+    made = f", made {build.adopted.made[:10]}" if build.adopted.made is not None else ""
+    return [
+        f"Taken as it was found{made}: what it was built from is not known.",
+        f"Its key is what {build.commit[:7]} asks for.",
+    ]
+
+
+def _places(build: Build) -> list[str]:
+    took = [f"Built in {duration(build.seconds)}."] if build.seconds is not None else []
+    return [*(f"{one.location} {one.id}" for one in build.artifacts), *took]
+
+
+def _inside(build: Build, difference: Difference | None) -> list[str]:
+    """What changed inside, and how the test went."""
+    told = list(commit_lines(difference)) if difference is not None else []
+    if build.smoke_test is not None:
+        result = outcome(build.smoke_test)
+        told.append(
+            f"{result[0].upper()}{result[1:]}." if build.smoke_test.status == "skipped" else f"Smoke test: {result}."
+        )
+        told += [f"F{line[1:]}." for line in texts(build.smoke_test.findings)]
+    return [*map(inert, told)]
+
+
+def _build_record(build: Build) -> str:
+    return _record(build.model_dump(mode="json", by_alias=True, exclude_defaults=True))
+
+
+def _record(value: object) -> str:
+    return inert_json(json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False))
+
+
+def _message(subject: str, body: Iterable[str], trailers: Iterable[str]) -> str:
+    return "\n".join([subject, "", *_as_lines(body), "", *trailers, ""])
+
+
+def _tag(lines: Iterable[str], record: str) -> str:
+    return "\n".join([*_as_lines(lines), "", record, ""])
+
+
+def _as_lines(lines: Iterable[str]) -> Iterable[str]:
+    """Each as one line: what others wrote in it could else go on as a trailer, as a record, or backwards."""
+    return map(visible, lines)

@@ -1,0 +1,230 @@
+"""The sentences of a plan, shared by every form in which it is shown."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from reconciler.model.lockfile import Reason
+from reconciler.model.plan import Plan, PlannedImage, Retirement
+from reconciler.model.text import visible
+from reconciler.plan.timing import longest_chain
+
+MOST_FILES = 8
+_MOST_DUE = 3
+_MOST_GONE = 8
+_MOST_WITH_FINDINGS = 6
+_AT_A_REGION = re.compile(r"([a-z0-9-]+): ")
+_OWN_BUILDER = re.compile(r"^(?:[\w-]+\.)?amazon-[\w-]+(?:\.[\w-]+)?: ")
+_OWN_FILE = re.compile(r" \(\S+/image\.yaml(?::\d+)*\)$")
+NOT_BUILT = "not built yet"
+"""What is said of a new image."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """What has to be done before a plan can be carried out.
+
+    `elsewhere` is the branch that state is recorded to, where another one is checked out: there `reconcile` refuses.
+    """
+
+    before: str = ""
+    elsewhere: str | None = None
+
+
+def headline(plan: Plan) -> str:
+    """The first line, which answers the question: `2 of 14 images drifted: base (source-changed), …`."""
+    total = len(plan.images)
+    parts = []
+    if plan.drifted:
+        named = ", ".join(f"{visible(image.image)} ({_codes(image)})" for image in plan.drifted[:6])
+        more = f" and {len(plan.drifted) - 6} more" if len(plan.drifted) > 6 else ""
+        parts.append(f"{len(plan.drifted)} of {_images(total)} drifted: {named}{more}")
+    unknown = [image for image in plan.images if image.unknown]
+    if unknown:
+        parts.append(f"{len(unknown)} of {_images(total)} unknown: {_names([image.image for image in unknown])}")
+    invalid = [image for image in plan.images if image.errors]
+    if invalid:
+        parts.append(f"{len(invalid)} of {_images(total)} invalid: {_names([image.image for image in invalid])}")
+    return "; ".join(parts) or f"{_images(total)} in sync"
+
+
+def in_sync_count(plan: Plan) -> int:
+    """How many images are as they should be. They are counted, never listed."""
+    return sum(image.sync == "in-sync" for image in plan.images)
+
+
+def why(image: PlannedImage) -> str:
+    """The reason codes of an image, each once."""
+    if image.errors:
+        return "invalid"
+    return _codes(image) or ("unknown" if image.unknown else "")
+
+
+def details(image: PlannedImage) -> tuple[str, ...]:
+    """What was and what is now, one fact a line; then what it waits for, and what is wrong with it."""
+    return (*facts(image), *errors(image))
+
+
+def errors(image: PlannedImage) -> tuple[str, ...]:
+    """What is wrong with an invalid image, line by line."""
+    return tuple(visible(line) for error in image.errors for line in error.splitlines())
+
+
+def explained(image: PlannedImage) -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """Each reason code with its facts; what is unknown, and what the image waits for, stands with the last one."""
+    blocks: dict[str, list[str]] = {}
+    for reason in image.reasons:
+        blocks.setdefault(reason.code, []).extend(_reason_lines(reason))
+    if not blocks:
+        blocks[why(image)] = []
+    last = list(blocks)[-1]
+    blocks[last] += [*_after_reasons(image), *(["see below"] if image.errors else [])]
+    return tuple((code, tuple(map(visible, lines))) for code, lines in blocks.items())
+
+
+def facts(image: PlannedImage) -> tuple[str, ...]:
+    """What was and what is now, one fact a line; then what it waits for."""
+    lines = [line for reason in image.reasons for line in _reason_lines(reason)]
+    return tuple(visible(line) for line in (*lines, *_after_reasons(image)))
+
+
+def _after_reasons(image: PlannedImage) -> list[str]:
+    lines = [line.strip() for what in _by_reason(image.unknown) for line in what.splitlines()]
+    told = " ".join(reason.was or "" for reason in image.reasons)
+    if any(one.id not in told for one in image.retires):
+        lines.append(f"deletes {listed(image.retires)}")
+    if image.blocked_by:
+        lines.append(f"waits for {', '.join(image.blocked_by)}")
+    if image.waits_for:
+        lines.append(image.waits_for)
+    if image.source:
+        lines.append(f"source: {image.source}")
+    return lines
+
+
+def _by_reason(unknown: tuple[str, ...]) -> list[str]:
+    """What is unknown of several regions for the same reason, in one line: `eu-west-1, us-east-1: …`."""
+    regions: dict[str, list[str]] = {}
+    for what in unknown:
+        said = _AT_A_REGION.match(what)
+        region, why = (said[1], what[said.end() :]) if said else ("", what)
+        regions.setdefault(why, []).append(region)
+    return [f"{', '.join(named)}: {why}" if any(named) else why for why, named in regions.items()]
+
+
+def estimate(plan: Plan) -> str | None:
+    """How long the run will take: `About 11 min: base 6 min, then web 5 min (from earlier builds).`."""
+    chain = longest_chain({image.image: image for image in plan.images})
+    if not chain:
+        return None
+    total = sum(image.estimate_seconds or 0 for image in chain)
+    steps = ", then ".join(f"{image.image} {duration(image.estimate_seconds or 0)}" for image in chain)
+    return f"About {duration(total)}: {steps} (from earlier builds)."
+
+
+def due(plan: Plan) -> str | None:
+    """When images are refreshed next for their age: `Refresh due: base 2026-11-29 02:00, web 2026-11-29 02:14 UTC.`."""
+    coming = sorted((image.due, image.image) for image in plan.images if image.due is not None)
+    if not coming:
+        return None
+    named = ", ".join(f"{visible(name)} {moment[:10]} {moment[11:16]}" for moment, name in coming[:_MOST_DUE])
+    more = f" and {len(coming) - _MOST_DUE} more" if len(coming) > _MOST_DUE else ""
+    return f"Refresh due (UTC): {named}{more}."
+
+
+def counted(gone: Sequence[Retirement]) -> str:
+    """How many artifacts go, and where: `5 AMIs in 3 regions`."""
+    places = len({one.location for one in gone})
+    return f"{len(gone)} AMI{'' if len(gone) == 1 else 's'} in {places} region{'' if places == 1 else 's'}"
+
+
+def listed(gone: Sequence[Retirement]) -> str:
+    """The same with each: `2 AMIs in 1 region: us-east-1 ami-0… ami-0…`; of many, the first and how many more."""
+    by_place: defaultdict[str, list[str]] = defaultdict(list)
+    for one in gone[:_MOST_GONE]:
+        by_place[one.location].append(one.id)
+    named = "  ".join(" ".join([place, *ids]) for place, ids in by_place.items())
+    more = f" (+{len(gone) - _MOST_GONE} more)" if len(gone) > _MOST_GONE else ""
+    return f"{counted(gone)}: {named}{more}"
+
+
+def findings(plan: Plan) -> str | None:
+    """What smoke tests found and let pass: `1 finding of smoke tests: base (packer-key); …`."""
+    found = [image for image in plan.images if image.findings]
+    if not found:
+        return None
+    named = ", ".join(f"{visible(one.image)} ({', '.join(_finding_codes(one))})" for one in found[:_MOST_WITH_FINDINGS])
+    more = f" and {len(found) - _MOST_WITH_FINDINGS} more" if len(found) > _MOST_WITH_FINDINGS else ""
+    total = sum(len(image.findings) for image in found)
+    return f"{total} finding{'' if total == 1 else 's'} of smoke tests: {named}{more}; `reconciler status` has them."
+
+
+def _finding_codes(image: PlannedImage) -> list[str]:
+    return list(dict.fromkeys(finding.code for finding in image.findings))
+
+
+def duration(seconds: int) -> str:
+    """Seconds for people: `38 s`, `6 min`, `1 h 20 min`; what took none, as it was counted, took `less than 1 s`."""
+    if seconds < 1:
+        return "less than 1 s"
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def notes(plan: Plan) -> tuple[str, ...]:
+    """What to know before anything is built: `web, api: …`, each thing once."""
+    said = said_once((image.image, image.notes) for image in plan.images)
+    return tuple(visible(f"{_names(names)}: {text}") for names, text in said)
+
+
+def said_once(notes: Iterable[tuple[str, Sequence[str]]]) -> list[tuple[list[str], str]]:
+    """Each thing that is noted of images, with their names; in order of the first image.
+
+    What is said of one image alone stays as it is. Of what is said of several, each image's own builder and the place
+    in its own image.yaml are left out, so that it is the same text. Where an image has it of two builders, they stay.
+    """
+    said: dict[str, dict[str, str]] = {}
+    for name, remarks in notes:
+        without = Counter(_OWN_BUILDER.sub("", remark) for remark in remarks)
+        for remark in remarks:
+            shared = _OWN_BUILDER.sub("", remark)
+            shared = _OWN_FILE.sub("", shared if without[shared] == 1 else remark)
+            said.setdefault(shared, {})[name] = remark
+    return [
+        (list(remarks), shared if len(remarks) > 1 else next(iter(remarks.values())))
+        for shared, remarks in said.items()
+    ]
+
+
+def _reason_lines(reason: Reason) -> tuple[str, ...]:
+    if reason.code == "new":
+        return (NOT_BUILT,)
+    if reason.files is not None:
+        shown = reason.files[:MOST_FILES]
+        more = len(reason.files) - len(shown)
+        return (*shown, f"(+{more} more)") if more else shown
+    was, now = reason.was or "nothing", reason.now or "nothing"
+    if len(was) + len(now) < 44:
+        return (f"{was} → {now}",)
+    return (was, f"→ {now}")
+
+
+def _codes(image: PlannedImage) -> str:
+    return ", ".join(dict.fromkeys(reason.code for reason in image.reasons))
+
+
+def _images(count: int) -> str:
+    return f"{count} image" if count == 1 else f"{count} images"
+
+
+def _names(names: Sequence[str]) -> str:
+    named = ", ".join(map(visible, names[:6]))
+    return named + (f" and {len(names) - 6} more" if len(names) > 6 else "")

@@ -1,0 +1,268 @@
+"""A registry in memory, for the controller's tests and simulated fleets. It passes the contract test that EC2 passes.
+
+What a test needs to arrange stands beside the `Registry` methods: artifacts that are there already, regions that can't
+be read, upstream AMIs, copies that take a while or fail. Ids are counted, so that a run can be told apart from none.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from fnmatch import fnmatchcase
+
+from reconciler.model.declaration import AWS_PREFIX
+from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
+from reconciler.model.source import AmiPin, Pin, SourceRequest
+from reconciler.model.values import digest, format_instant
+from reconciler.ports.registry import Located
+
+_CREATED = "2026-01-01T00:00:00Z"
+
+
+@dataclass(frozen=True)
+class Upstream:
+    """An AMI of somebody else. `owners` holds the account id and, where it has one, the alias."""
+
+    region: str
+    id: str
+    name: str
+    created: str
+    owners: tuple[str, ...]
+    architecture: str = "x86_64"
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What an artifact has beside what is seen of it. `launched_by` are those who may launch it beside its owner."""
+
+    description: str = ""
+    launched_by: frozenset[str] = frozenset()
+    deprecated: str | None = None
+
+
+@dataclass
+class MemoryRegistry:
+    """One fleet's artifacts. Implements `Registry`."""
+
+    fleet: str
+    unreadable: dict[str, str] = field(default_factory=dict)
+    """Regions that can't be read, and the reason, until a test takes them out again."""
+    refused: Terminal | None = None
+    """Set it, and nothing can be read or written."""
+    upstreams: list[Upstream] = field(default_factory=list)
+    parameters: dict[tuple[str, str], str] = field(default_factory=dict)
+    """SSM parameters: (region, name) to value."""
+    copies_become: State = "available"
+    """The state in which a copy is found by the first look after it was begun."""
+    of_others: set[str] = field(default_factory=set)
+    """Artifacts that are another account's, and that this one sees."""
+    in_use: set[str] = field(default_factory=set)
+    """Snapshots that something else uses, or that carry no tags of ours."""
+    traits: defaultdict[tuple[str, str], Traits] = field(default_factory=lambda: defaultdict(Traits))
+    """By location and id. What a template put on an AMI a test puts here."""
+    calls: Counter[str] = field(default_factory=Counter)
+    """How often each method was called."""
+    _artifacts: dict[tuple[str, str], Seen] = field(default_factory=dict)
+    _copies: dict[tuple[str, ...], str] = field(default_factory=dict)
+    _made: int = 0
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def seed(
+        self,
+        location: str,
+        name: str,
+        *,
+        tags: Mapping[str, str],
+        state: State = "available",
+        created: str | None = None,
+    ) -> Seen:
+        """Put an artifact there, with one snapshot, as a build leaves it: made when the one that it names began."""
+        with self._lock:
+            self._made += 1
+            made = Seen("ami", location, "", name, state, _CREATED, tags)
+            artifact = Seen(
+                kind="ami",
+                location=location,
+                id=f"ami-{self._made:017x}",
+                name=name,
+                state=state,
+                created=created or (format_instant(made.began) if made.began else _CREATED),
+                tags=dict(tags),
+                snapshots=(f"snap-{self._made:017x}",),
+            )
+            self._artifacts[location, artifact.id] = artifact
+            return artifact
+
+    def delete(self, artifact: Located) -> None:
+        """Take an artifact away, as somebody would who knows nothing of us."""
+        with self._lock:
+            self._artifacts.pop((artifact.location, artifact.id), None)
+
+    @property
+    def artifacts(self) -> tuple[Seen, ...]:
+        """Everything that is there, of every fleet, in order of making."""
+        with self._lock:
+            return tuple(self._artifacts.values())
+
+    def observe(self, locations: Sequence[str]) -> Observation:
+        """Report the fleet's artifacts. See `Registry.observe`."""
+        with self._lock:
+            self.calls["observe"] += 1
+            regions = tuple(dict.fromkeys(locations))
+            if self.refused is not None and regions:
+                return Observation(unreadable=dict.fromkeys(regions, self.refused.what), refused=self.refused)
+            found = [
+                one
+                for region in regions
+                if region not in self.unreadable
+                for one in sorted(self._artifacts.values(), key=lambda one: one.id)
+                if one.location == region and one.own("fleet") == self.fleet and one.id not in self.of_others
+            ]
+            reasons = {region: self.unreadable[region] for region in regions if region in self.unreadable}
+            return Observation(artifacts=tuple(found), unreadable=reasons)
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:  # noqa: ARG002 - nothing is late here
+        """Report one artifact, or None. See `Registry.find`."""
+        with self._asked("find", location):
+            return self._artifacts.get((location, artifact_id)) or self._of_somebody_else(location, artifact_id)
+
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report the artifacts of a name. See `Registry.named`."""
+        with self._asked("named", location):
+            found = [
+                one
+                for one in self._artifacts.values()
+                if (one.location, one.name) == (location, name) and one.id not in self.of_others
+            ]
+            return tuple(sorted(found, key=lambda one: one.id))
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        """Set tags. See `Registry.tag`."""
+        with self._asked("tag", artifact.location):
+            known = self._known(artifact.location, artifact.id)
+            self._artifacts[known.location, known.id] = replace(known, tags={**known.tags, **tags})
+
+    def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+        """Set the same tags on many. See `Registry.tag_all`."""
+        with self._asked("tag", location):
+            for artifact in artifacts:
+                known = self._known(location, artifact.id)
+                self._artifacts[location, known.id] = replace(known, tags={**known.tags, **tags})
+
+    def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
+        """Begin a copy. See `Registry.copy`."""
+        with self._asked("copy", to):
+            found = self._known(source.location, source.id)
+            foreign = {key: value for key, value in found.tags.items() if not key.startswith((TAG_PREFIX, AWS_PREFIX))}
+            traits = self.traits[source.location, source.id]
+            given = digest([foreign | dict(tags), traits.description])
+            same = (token, source.location, source.id, to, name, given)
+            if same not in self._copies:
+                made = self.seed(to, name, tags={**foreign, **tags}, state="pending")
+                self._artifacts[to, made.id] = replace(made, copy_of=(source.location, source.id))
+                self._copies[same] = made.id
+                self.traits[to, self._copies[same]] = Traits(description=traits.description)
+            return self._copies[same]
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        """Give a copy what it is not born with. See `Registry.complete_copy`."""
+        with self._asked("complete_copy", made.location):
+            original, copy = self.traits[of.location, of.id], self.traits[made.location, made.id]
+            self._known(made.location, made.id)
+            self.traits[made.location, made.id] = replace(
+                copy, launched_by=copy.launched_by | original.launched_by,
+                deprecated=original.deprecated or copy.deprecated,
+            )  # fmt: skip
+
+    def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
+        """Report a copy in the state that `copies_become`. See `Registry.wait_available`."""
+        with self._asked("wait_available", location):
+            found = self._known(location, artifact_id)
+            if found.state == "pending":
+                found = replace(found, state=self.copies_become)
+                self._artifacts[location, artifact_id] = found
+            match found.state:
+                case "available":
+                    return found
+                case "pending":
+                    raise Transient(f"{artifact_id} in {location} is still pending after {timeout:.0f} s")
+                case _:
+                    raise Terminal(f"{artifact_id} in {location} is {found.state}: as arranged")
+
+    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+        """Delete an artifact. See `Registry.retire`."""
+        with self._asked("retire", artifact.location):
+            found = self._artifacts.get((artifact.location, artifact.id))
+            if found is None:
+                return ()
+            if (found.own("fleet"), found.own("image")) != (self.fleet, image):
+                raise Terminal(f"{artifact.id} in {artifact.location} is not retired: its tags are not {image}'s")
+            del self._artifacts[found.location, found.id]
+            return tuple(snapshot for snapshot in found.snapshots if snapshot in self.in_use)
+
+    def resolve(self, request: SourceRequest, *, region: str, architecture: str | None = None) -> Pin:
+        """Resolve among `upstreams` and this registry's own artifacts. See `Registry.resolve`."""
+        with self._asked("resolve", region):
+            wanted = request.ami
+            if request.ssm is not None:
+                held = self.parameters.get((region, request.ssm))
+                if held is None or not held.startswith("ami-"):
+                    raise UserError(f"SSM parameter {request.ssm} in {region} holds no AMI id")
+                found = [one for one in self._upstreams(region) if one.id == held]
+            elif wanted is None:
+                raise ValueError("a parent image is resolved from state/, not from a registry")
+            elif wanted.id is not None:
+                found = [one for one in self._upstreams(region) if one.id == wanted.id]
+            else:
+                arch = wanted.architecture or architecture
+                found = [
+                    one
+                    for one in self._upstreams(region)
+                    if fnmatchcase(one.name, wanted.name or "*")
+                    and not set(one.owners).isdisjoint(wanted.owners)
+                    and arch in (None, one.architecture)
+                ]
+            if not found:
+                raise UserError(
+                    f"no AMI in {region} is what was asked for: {request.model_dump(exclude_defaults=True)}"
+                )
+            best = max(found, key=lambda one: (one.created, one.id))
+            return Pin(
+                ami=AmiPin(region=region, id=best.id, name=best.name, owner=best.owners[0], created=best.created)
+            )
+
+    def server_time(self, location: str) -> datetime | None:
+        """It tells no time. See `Registry.server_time`."""
+        del location
+        return None
+
+    def _of_somebody_else(self, location: str, artifact_id: str) -> Seen | None:
+        found = (one for one in self.upstreams if (one.region, one.id) == (location, artifact_id))
+        return next((Seen("ami", one.region, one.id, one.name, "available", one.created, {}) for one in found), None)
+
+    def _upstreams(self, region: str) -> list[Upstream]:
+        own = [
+            Upstream(one.location, one.id, one.name, one.created, ("self",))
+            for one in self._artifacts.values()
+            if one.state == "available"
+        ]
+        return [one for one in [*self.upstreams, *own] if one.region == region]
+
+    def _asked(self, method: str, location: str) -> threading.RLock:
+        with self._lock:
+            self.calls[method] += 1
+            if self.refused is not None:
+                raise self.refused
+            if location in self.unreadable:
+                raise Transient(f"{method} in {location}: {self.unreadable[location]}")
+        return self._lock
+
+    def _known(self, location: str, artifact_id: str) -> Seen:
+        found = self._artifacts.get((location, artifact_id))
+        if found is None:
+            raise Terminal(f"{artifact_id} is not in {location}")
+        return found

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from botocore.exceptions import EndpointConnectionError
+from botocore.stub import Stubber
+
+from reconciler.aws.session import Clients
+from reconciler.model.errors import Transient, UserError
+from reconciler.model.source import AmiRequest, SourceRequest
+from reconciler.registries.ec2.registry import resolve
+
+NOW = datetime(2026, 11, 22, tzinfo=UTC)
+
+
+def image(number: int, *, deprecated: str | None = None) -> dict[str, Any]:
+    described = {"ImageId": f"ami-{number}", "CreationDate": f"2026-11-0{number}T00:00:00.000Z", "State": "available"}
+    return described if deprecated is None else {**described, "DeprecationTime": deprecated}
+
+
+def resolved(clients: Clients, request: AmiRequest, *, architecture: str | None = None) -> str:
+    pin = resolve(clients, SourceRequest(ami=request), region="us-east-1", architecture=architecture, now=NOW)
+    assert pin.ami is not None
+    return pin.ami.id
+
+
+OWN = AmiRequest(name="base-*", owners=("self",))
+
+
+def test_a_deprecated_image_gives_way_to_an_older_one(clients: Clients, ec2: Stubber) -> None:
+    gone, later = "2026-11-01T00:00:00.000Z", "2027-11-01T00:00:00.000Z"
+    images = [image(1), image(2, deprecated=later), image(3, deprecated=gone)]
+    ec2.add_response("describe_images", {"Images": images})
+
+    assert resolved(clients, OWN) == "ami-2"
+
+
+def test_a_deprecated_image_is_taken_where_there_is_no_other(clients: Clients, ec2: Stubber) -> None:
+    ec2.add_response("describe_images", {"Images": [image(3, deprecated="2026-11-01T00:00:00.000Z")]})
+
+    assert resolved(clients, OWN) == "ami-3"
+
+
+def test_owners_and_filters_are_asked_for_as_declared(clients: Clients, ec2: Stubber) -> None:
+    request = AmiRequest(
+        name="debian-12-*",
+        owners=("136693071363", "self"),
+        filters={"root-device-type": ("ebs",), "state": ("pending",)},
+    )
+    ec2.add_response(
+        "describe_images",
+        {"Images": [image(1)]},
+        {
+            "Owners": ["136693071363", "self"],
+            "Filters": [
+                {"Name": "architecture", "Values": ["arm64"]},
+                {"Name": "name", "Values": ["debian-12-*"]},
+                {"Name": "root-device-type", "Values": ["ebs"]},
+                {"Name": "state", "Values": ["available"]},
+            ],
+            "MaxResults": 1000,
+        },
+    )
+
+    assert resolved(clients, request, architecture="arm64") == "ami-1"
+
+
+def test_an_architecture_among_the_filters_is_not_overridden(clients: Clients, ec2: Stubber) -> None:
+    request = AmiRequest(owners=("self",), filters={"architecture": ("x86_64",)})
+    ec2.add_response(
+        "describe_images",
+        {"Images": [image(1)]},
+        {
+            "Owners": ["self"],
+            "Filters": [{"Name": "architecture", "Values": ["x86_64"]}, {"Name": "state", "Values": ["available"]}],
+            "MaxResults": 1000,
+        },
+    )
+
+    assert resolved(clients, request, architecture="arm64") == "ami-1"
+
+
+def unreachable(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: str) -> None:
+        raise EndpointConnectionError(endpoint_url="https://ec2.example.org/")
+
+    monkeypatch.setattr(clients, "ec2", refuse)
+
+
+def test_a_region_that_there_is_not_is_said_to_be_unknown_where_it_cannot_be_reached(
+    clients: Clients, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unreachable(clients, monkeypatch)
+    with pytest.raises(UserError, match="unknown region name mars-1"):
+        resolve(clients, SourceRequest(ami=OWN), region="mars-1", architecture=None, now=NOW)
+
+
+def test_a_region_that_there_is_may_be_reached_the_next_time(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
+    unreachable(clients, monkeypatch)
+    with pytest.raises(Transient, match="can't be reached"):
+        resolve(clients, SourceRequest(ami=OWN), region="us-east-1", architecture=None, now=NOW)
