@@ -12,12 +12,11 @@ from pathlib import Path
 from reconciler.build.outcome import TAIL, Failing, Outcome
 from reconciler.build.packer.diagnosis import cause, place_of
 from reconciler.build.process import MOST_OUTPUT, Exit
-from reconciler.build.provisioner import Provisioner
 from reconciler.build.workplace import inside
 from reconciler.model.errors import Place, Transient
 from reconciler.model.fleet import Image, Program
 from reconciler.model.values import format_duration
-from reconciler.ports.builder import BuildFailed, BuildRequest, Cause
+from reconciler.ports.builder import BuildFailed, BuildRequest, Cause, Provisioner
 
 # What a build needs of the machine that Packer is run on, and Packer's words for that it lacks something.
 #

@@ -22,10 +22,11 @@ from reconciler.build.output import (
     Splitter,
     logged,
 )
-from reconciler.build.provisioner import Provisioner, is_known_step, is_step, provisioner_of
+from reconciler.build.provisioner import is_known_step, is_step, provisioner_of
 from reconciler.build.secrets import LineRedactor, Redactor
 from reconciler.model.constraint import Version
 from reconciler.model.values import format_instant
+from reconciler.ports.builder import Provisioner
 
 # What a run of Packer came to, told from its lines as they arrive, with secrets taken out of all that is kept.
 

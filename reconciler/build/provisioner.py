@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from reconciler.build.packer.versions import EVERYTHING_IS_A_HEADLINE
 from reconciler.model.constraint import Version
-
-
-@dataclass(frozen=True)
-class Provisioner:
-    """A provisioner by its type in the template, and its script as Packer names it; None for inline ones."""
-
-    type: str
-    script: str | None = None
-
+from reconciler.ports.builder import Provisioner
 
 # As Packer 1.6.6 prints them; the texts of the shell family are the same up to 1.16.
 _WITH_SCRIPT = (

@@ -14,12 +14,13 @@ from typing import Literal
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import named, show_json, show_text
+from reconciler.cli.printing import show_json, show_text
 from reconciler.cli.workspace import Workspace, now, plan_options
 from reconciler.model.errors import DONE, FAILED, ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.plan.planning import Known
 from reconciler.words.events import to_fetch
+from reconciler.words.plans import named
 
 # The checks of `reconciler doctor`: small, independent, and never raising.
 

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from reconciler.model.plan import Plan
 
 _PIPED_WIDTH = 100
-_NAMED = 8
 _GAP = 2
 _LEAST_PROSE = 16
 """Columns: prose in less than this is a word a line."""
@@ -137,12 +136,6 @@ def show_summary(plan: Plan) -> None:
         return render(plan)
 
     summarize(os.environ, written)
-
-
-def named(images: Sequence[str]) -> str:
-    """Images before what is said of them all: the first are named, the others counted."""
-    more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
-    return f"{', '.join(images[:_NAMED])}{more}"
 
 
 def write_file(path: Path, text: str) -> None:

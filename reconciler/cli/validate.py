@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.printing import named, show_error, show_json
+from reconciler.cli.printing import show_error, show_json
 from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
@@ -18,7 +18,7 @@ from reconciler.model.fleet import Fleet, Image
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import without_filtered
 from reconciler.words.events import to_fetch
-from reconciler.words.plans import said_once
+from reconciler.words.plans import named, said_once
 
 
 @click.command("validate")

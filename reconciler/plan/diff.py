@@ -12,7 +12,7 @@ from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedI
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import as_settled, awaiting, moves, news_of, with_held_back, with_restated, with_verdicts
-from reconciler.plan.garbage import with_old_previews
+from reconciler.plan.garbage import counted, with_old_previews
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.key import NEVER_AGAIN, REFRESH_OF, adoptable, adoptable_by_inputs
 from reconciler.plan.key import wanted as want
@@ -20,7 +20,6 @@ from reconciler.plan.presence import Presence, of_another_fleet, presence
 from reconciler.plan.reasons import content_reasons, due, refreshes, renewal_reasons, request_text
 from reconciler.plan.timing import counts, declared, rests, seconds_until_tested
 from reconciler.plan.transitions import promotes, with_verdict
-from reconciler.words.plans import counted
 
 _NONE: tuple[Action, ...] = ("none",)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 
@@ -173,3 +173,9 @@ def _reason(seen: Seen) -> Reason:
         return Reason(code="removed", was=was, now="kept long enough to look at")
     was = f"{seen.location} {seen.id} of branch {seen.own('branch') or 'unknown'}"
     return Reason(code="removed", was=was, now="branch gone or rebuilt")
+
+
+def counted(gone: Sequence[Retirement]) -> str:
+    """How many artifacts go, and where: `5 AMIs in 3 regions`."""
+    places = len({one.location for one in gone})
+    return f"{len(gone)} AMI{'' if len(gone) == 1 else 's'} in {places} region{'' if places == 1 else 's'}"

@@ -17,7 +17,7 @@ from reconciler.model.source import Pin
 from reconciler.model.tree import Tree
 from reconciler.model.values import digest
 from reconciler.plan.diff import decide
-from reconciler.plan.garbage import abandoned
+from reconciler.plan.garbage import abandoned, counted
 from reconciler.plan.graph import (
     ParentPin,
     awaited_keys,
@@ -29,7 +29,6 @@ from reconciler.plan.graph import (
 )
 from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
-from reconciler.words.plans import counted
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
-from reconciler.build.provisioner import Provisioner
 from reconciler.model.errors import Place, Terminal
 from reconciler.model.events import Listener
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, PackerVersions
-
-# What the controller asks for and gets, whoever builds: Packer, or a simulation of it.
 
 
 @dataclass(frozen=True)
@@ -80,6 +77,14 @@ class Builder(Protocol):
             UserError: it cannot be started as declared.
             Transient: what it needs could not be fetched.
         """
+
+
+@dataclass(frozen=True)
+class Provisioner:
+    """A provisioner by its type in the template, and its script as Packer names it; None for inline ones."""
+
+    type: str
+    script: str | None = None
 
 
 # A build that came to nothing, with what a person and the next run need to know of it.

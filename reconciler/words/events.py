@@ -6,10 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from functools import singledispatch
 
-from reconciler.cli.printing import named
 from reconciler.model import events
 from reconciler.model.text import visible
-from reconciler.words.plans import duration
+from reconciler.words.plans import duration, named
 
 
 def describe(event: events.Event) -> tuple[str, ...]:

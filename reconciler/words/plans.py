@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from reconciler.model.lockfile import Reason
 from reconciler.model.plan import Plan, PlannedImage, Retirement
 from reconciler.model.text import visible
+from reconciler.plan.garbage import counted
 from reconciler.plan.timing import longest_chain
 
 MOST_FILES = 8
+_NAMED = 8
 _MOST_DUE = 3
 _MOST_GONE = 8
 _MOST_WITH_FINDINGS = 6
@@ -135,12 +137,6 @@ def due(plan: Plan) -> str | None:
     return f"Refresh due (UTC): {named}{more}."
 
 
-def counted(gone: Sequence[Retirement]) -> str:
-    """How many artifacts go, and where: `5 AMIs in 3 regions`."""
-    places = len({one.location for one in gone})
-    return f"{len(gone)} AMI{'' if len(gone) == 1 else 's'} in {places} region{'' if places == 1 else 's'}"
-
-
 def listed(gone: Sequence[Retirement]) -> str:
     """The same with each: `2 AMIs in 1 region: us-east-1 ami-0… ami-0…`; of many, the first and how many more."""
     by_place: defaultdict[str, list[str]] = defaultdict(list)
@@ -149,6 +145,12 @@ def listed(gone: Sequence[Retirement]) -> str:
     named = "  ".join(" ".join([place, *ids]) for place, ids in by_place.items())
     more = f" (+{len(gone) - _MOST_GONE} more)" if len(gone) > _MOST_GONE else ""
     return f"{counted(gone)}: {named}{more}"
+
+
+def named(images: Sequence[str]) -> str:
+    """Images before what is said of them all: the first are named, the others counted."""
+    more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
+    return f"{', '.join(images[:_NAMED])}{more}"
 
 
 def findings(plan: Plan) -> str | None:

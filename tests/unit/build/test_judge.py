@@ -10,11 +10,10 @@ from reconciler.build.judge import built, clock_time, failure
 from reconciler.build.outcome import Failing, Outcome
 from reconciler.build.output import Produced
 from reconciler.build.process import Exit
-from reconciler.build.provisioner import Provisioner
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Builder, Image, Template
-from reconciler.ports.builder import BuildFailed, BuildRequest
+from reconciler.ports.builder import BuildFailed, BuildRequest, Provisioner
 
 AMI = Produced("amazon-ebs.web", "ami", "us-east-1", "ami-1")
 PLACE = Place("desired/web/web.pkr.hcl")

@@ -11,11 +11,10 @@ from reconciler.build.judge import absent, failure, fault, found
 from reconciler.build.outcome import Failing, Outcome
 from reconciler.build.packer.diagnosis import cause
 from reconciler.build.process import Exit
-from reconciler.build.provisioner import Provisioner
 from reconciler.model.declaration import Declaration
 from reconciler.model.errors import Place, Transient
 from reconciler.model.fleet import Image, Program, Template
-from reconciler.ports.builder import BuildRequest
+from reconciler.ports.builder import BuildRequest, Provisioner
 
 PLACE = Place("desired/web/web.pkr.hcl", 7)
 ANSIBLE = Program("ansible-playbook", 'provisioner "ansible"', PLACE)

@@ -6,8 +6,9 @@ import pytest
 
 from reconciler.build.outcome import Outcome, Transcript
 from reconciler.build.output import Produced, Reader
-from reconciler.build.provisioner import Provisioner, is_step, provisioner_of
+from reconciler.build.provisioner import is_step, provisioner_of
 from reconciler.build.secrets import redactor
+from reconciler.ports.builder import Provisioner
 
 
 def outcome(output: str, *, exit_code: int = 0, secrets: tuple[str, ...] = ()) -> Outcome:
