@@ -44,7 +44,7 @@ def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: i
     if not known.fleet.names:
         raise UserError(
             "desired/ declares no image, so there is nothing to reconcile",
-            mend=(
+            hint=(
                 "add a folder with a Packer template under desired/; state/ was left as it is",
                 *known.fleet.warnings,
             ),
@@ -54,19 +54,19 @@ def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: i
             f"the plan is stale: it was made for {expected.head[:12]}, and the branch is at {plan.head[:12]}"
             if expected.head != plan.head
             else "the plan is stale: state/ or the registry changed since it was made, or its file was edited",
-            mend="make and review it anew: `reconciler plan --out FILE`",
+            hint="make and review it anew: `reconciler plan --out FILE`",
         )
     if expected is not None and _content(expected) != _content(plan):
         raise UserError(
             "the plan file was changed after it was made: its id and what it says do not belong together",
-            mend="make and review it anew: `reconciler plan --out FILE`",
+            hint="make and review it anew: `reconciler plan --out FILE`",
         )
     limit = allowed if allowed is not None else known.fleet.settings.limits.max_actions
     actions = sum(image.actions != ("none",) for image in plan.images)
     if actions > limit:
         raise UserError(
             f"the plan acts on {actions} images, and one run may act on {limit} (limits.max_actions)",
-            mend=f"look at `reconciler plan`; if that is what you want: `reconciler reconcile --max-actions {actions}`",
+            hint=f"look at `reconciler plan`; if that is what you want: `reconciler reconcile --max-actions {actions}`",
         )
 
 

@@ -36,12 +36,12 @@ def credential(environment: Mapping[str, str], *variables: str, purpose: str) ->
             if not (value.isascii() and value.isprintable()):
                 raise Terminal(
                     f"{variable} holds line breaks or characters that are not ASCII",
-                    mend="it may be a file's content or a wrong paste; set it anew",
+                    hint="it may be a file's content or a wrong paste; set it anew",
                 )
             return Credential(variable, value)
     raise Terminal(
         f"no {purpose}: {' and '.join(variables)} {'is' if len(variables) == 1 else 'are'} not set",
-        mend=f"set {variables[0]} where this runs (in CI as a secret of the job)",
+        hint=f"set {variables[0]} where this runs (in CI as a secret of the job)",
     )
 
 

@@ -101,28 +101,28 @@ def translated(to: str, *, action: str) -> Iterator[None]:
         refused = "sts:AssumeRole" if error.operation_name == "AssumeRole" else action
         raise refusal(to, code, str(told.get("Message", "")), status=status, action=refused) from error
     except NoCredentialsError as error:
-        raise Terminal(f"{to} was not told: no AWS credentials were found", mend=_SIGN_IN) from error
+        raise Terminal(f"{to} was not told: no AWS credentials were found", hint=_SIGN_IN) from error
     except (ConnectionError, HTTPClientError) as error:
         raise Transient(
-            f"{to} was not told: AWS can't be reached ({type(error).__name__})", mend="the next run tells it again"
+            f"{to} was not told: AWS can't be reached ({type(error).__name__})", hint="the next run tells it again"
         ) from error
     except (BotoCoreError, ValueError) as error:
         # botocore lets a bad AWS_ENDPOINT_URL out as a bare ValueError.
-        raise Terminal(f"{to} was not told: {first_line(str(error))}", mend=_SIGN_IN) from error
+        raise Terminal(f"{to} was not told: {first_line(str(error))}", hint=_SIGN_IN) from error
 
 
 def refusal(to: str, code: str, message: str, *, status: int, action: str) -> ReconcilerError:
     """The error that stands for an AWS error code. A code nobody knows is Terminal, unless the status is 5xx."""
     what = f"{to} was not told: {first_line(message) or 'no message'} ({code})"
     if code in _PASSING or status >= 500:
-        return Transient(what, mend="the next run tells it again")
+        return Transient(what, hint="the next run tells it again")
     if code in _NOT_ALLOWED:
-        return Terminal(what, mend=f"allow {action} for the role that runs this, here and in the receiver's policy")
+        return Terminal(what, hint=f"allow {action} for the role that runs this, here and in the receiver's policy")
     if code in _GONE:
-        return Terminal(what, mend="create it, or correct `announce:` in desired/reconciler.yaml")
+        return Terminal(what, hint="create it, or correct `announce:` in desired/reconciler.yaml")
     if code in _EXPIRED:
-        return Terminal(what, mend="the credentials have expired; sign in again, or give the CI job fresh ones")
-    return Terminal(what, mend=f"check `announce:` in desired/reconciler.yaml and the right to {action}")
+        return Terminal(what, hint="the credentials have expired; sign in again, or give the CI job fresh ones")
+    return Terminal(what, hint=f"check `announce:` in desired/reconciler.yaml and the right to {action}")
 
 
 # Announces to an SNS topic.

@@ -62,7 +62,7 @@ def deliver(post: Post, patience: Patience) -> None:
         after = "" if tries == 1 else f" after {tries} tries"
         later = f"; it asks to wait {error.after:.0f} s" if error.after is not None else ""
         raise Transient(
-            f"{post.to} was not told{after}: {error.reason}{later}", mend="the next run tells it again"
+            f"{post.to} was not told{after}: {error.reason}{later}", hint="the next run tells it again"
         ) from (error.__cause__ or error)
 
 
@@ -139,14 +139,14 @@ def _try_once(post: Post, patience: Patience) -> None:
     except requests.exceptions.SSLError as error:
         raise Terminal(
             f"{post.to} was not told: its certificate does not verify ({first_line(str(error))})",
-            mend="renew the certificate; for an authority of your own set REQUESTS_CA_BUNDLE",
+            hint="renew the certificate; for an authority of your own set REQUESTS_CA_BUNDLE",
         ) from error
     except requests.exceptions.Timeout as error:
         raise _Again(f"no answer within {patience.timeout:g} s") from error
     except requests.exceptions.ConnectionError as error:
         raise _Again(f"{shown_url(post.url)} can't be reached ({_root(error)})") from error
     except requests.exceptions.RequestException as error:
-        raise Terminal(f"{post.to} was not told: {first_line(str(error))}", mend=post.refused[0]) from error
+        raise Terminal(f"{post.to} was not told: {first_line(str(error))}", hint=post.refused[0]) from error
 
 
 def _judge(answer: requests.Response, post: Post, patience: Patience) -> None:
@@ -157,12 +157,12 @@ def _judge(answer: requests.Response, post: Post, patience: Patience) -> None:
         to = answer.headers.get("Location", "")
         raise Terminal(
             f"{post.to} was not told: {shown_url(post.url)} redirects to {shown_url(to) or 'nowhere'} ({status})",
-            mend="redirects are not followed; give the address that answers itself",
+            hint="redirects are not followed; give the address that answers itself",
         )
     reason = _reason(answer)
     if status in _AGAIN or status >= 500:
         raise _Again(reason, after=retry_after(answer.headers.get("Retry-After"), now=patience.now()))
-    raise Terminal(f"{post.to} refuses: {reason}", mend=post.refused.get(status, post.refused[0]))
+    raise Terminal(f"{post.to} refuses: {reason}", hint=post.refused.get(status, post.refused[0]))
 
 
 def retry_after(header: str | None, *, now: datetime) -> float | None:

@@ -23,7 +23,7 @@ from reconciler.model.errors import Terminal, Transient
 from reconciler.model.receivers import is_private_to_the_wire
 from reconciler.model.text import first_line, shown_url
 
-# What GitHub's answers mean: whose fault, whether to try again, and how to mend it.
+# What GitHub's answers mean: whose fault, whether to try again, and how to fix it.
 #
 # After "Rate limits for the REST API", "Troubleshooting the REST API" and "Permissions required for fine-grained
 # personal access tokens" in GitHub's documentation.
@@ -56,24 +56,24 @@ def refusal(asked: Asked, status: int, *, headers: Mapping[str, str], said: obje
     reason = reason_of(said)
     what = f"GitHub, {asked.doing}: {reason or 'no reason given'} ({status})"
     if status == 429 or (status in (400, 403) and _is_limit(headers, said, reason)):
-        return Transient(what, mend=f"{_when(headers)}; the next run tries it again")
+        return Transient(what, hint=f"{_when(headers)}; the next run tries it again")
     if status >= 500 or status == 408:
-        return Transient(what, mend="the next run tries it again; https://www.githubstatus.com says how GitHub is")
+        return Transient(what, hint="the next run tries it again; https://www.githubstatus.com says how GitHub is")
     if status == 401:
-        return Terminal(what, mend=f"GitHub does not accept the token in {asked.variable}; it may have expired")
+        return Terminal(what, hint=f"GitHub does not accept the token in {asked.variable}; it may have expired")
     if status in (403, 404):
         needs = headers.get("x-accepted-github-permissions", "").replace("=", ": ") or asked.needs
         return Terminal(
             what,
-            mend=(
+            hint=(
                 f"the token in {asked.variable} needs the permission `{needs}` on that repository",
                 *(("without it GitHub says that the repository is not there",) if status == 404 else ()),
             ),
         )
     if 300 <= status < 400:
         to = shown_url(headers.get("location", "")) or "an unknown place"
-        return Terminal(f"GitHub, {asked.doing}: it moved to {to} ({status})", mend="mend the name or GITHUB_API_URL")
-    return Terminal(what, mend="GitHub refuses the request itself; nothing changes until what is asked changes")
+        return Terminal(f"GitHub, {asked.doing}: it moved to {to} ({status})", hint="fix the name or GITHUB_API_URL")
+    return Terminal(what, hint="GitHub refuses the request itself; nothing changes until what is asked changes")
 
 
 def reason_of(said: object) -> str:
@@ -172,12 +172,12 @@ class GitHub:
             except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
                 raise Transient(
                     f"GitHub, {doing}: {self._address()} can't be reached ({type(error).__name__})",
-                    mend="the next run tries it again",
+                    hint="the next run tries it again",
                 ) from error
             except (requests.exceptions.RequestException, BadAttributeException, RuntimeError) as error:
                 # PyGithub raises a bare RuntimeError when it is redirected to another host.
                 raise Terminal(
-                    f"GitHub, {doing}: {first_line(str(error))}", mend=f"check {ADDRESS}; what answered is not GitHub"
+                    f"GitHub, {doing}: {first_line(str(error))}", hint=f"check {ADDRESS}; what answered is not GitHub"
                 ) from error
 
     def repository(self, name: str) -> Repository:

@@ -83,7 +83,7 @@ def keys_of(secret: Credential) -> tuple[bytes, ...]:
     if any(word.startswith(_PRIVATE_KEY) for word in words):
         raise Terminal(
             f"{secret.variable} holds a private key ({_PRIVATE_KEY}…), and webhooks are signed with a shared secret",
-            mend=f"set a secret of the form {_SECRET}<base64>",
+            hint=f"set a secret of the form {_SECRET}<base64>",
         )
     if not any(word.startswith(_SECRET) for word in words):
         return (secret.value.encode(),)
@@ -91,15 +91,15 @@ def keys_of(secret: Credential) -> tuple[bytes, ...]:
 
 
 def _key(word: str, variable: str) -> bytes:
-    mend = f"make one by `echo {_SECRET}$(openssl rand -base64 32)`; several have blanks between, and each this form"
+    hint = f"make one by `echo {_SECRET}$(openssl rand -base64 32)`; several have blanks between, and each this form"
     if not word.startswith(_SECRET):
-        raise Terminal(f"{variable} holds several secrets, and not all of the form {_SECRET}<base64>", mend=mend)
+        raise Terminal(f"{variable} holds several secrets, and not all of the form {_SECRET}<base64>", hint=hint)
     try:
         key = base64.b64decode(word.removeprefix(_SECRET), validate=True)
     except binascii.Error as error:
-        raise Terminal(f"{variable} holds a secret that is not base64 after {_SECRET}", mend=mend) from error
+        raise Terminal(f"{variable} holds a secret that is not base64 after {_SECRET}", hint=hint) from error
     if len(key) < _FEWEST_BYTES:
-        raise Terminal(f"{variable} holds a secret of {len(key)} bytes, and {_FEWEST_BYTES} are the fewest", mend=mend)
+        raise Terminal(f"{variable} holds a secret of {len(key)} bytes, and {_FEWEST_BYTES} are the fewest", hint=hint)
     return key
 
 
@@ -137,7 +137,7 @@ class CircleCI:
         """Run the pipeline. Raises Transient or Terminal."""
         host = self._environment.get(HOST, "").rstrip("/") or "https://circleci.com"
         if not is_private_to_the_wire(host):
-            raise Terminal(f"{HOST} is no https:// address, and the token must not be read on the way", mend="mend it")
+            raise Terminal(f"{HOST} is no https:// address, and the token must not be read on the way", hint="fix it")
         token = credential(self._environment, TOKEN, purpose="token for CircleCI").value
         branch = {"branch": self._settings.branch}
         run = {

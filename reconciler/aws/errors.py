@@ -1,4 +1,4 @@
-"""What AWS's errors mean here: whose fault, whether to try again, and how to mend it."""
+"""What AWS's errors mean here: whose fault, whether to try again, and how to fix it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from botocore.parsers import ResponseParserError
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 
-# What AWS's error codes mean here: whose fault, whether to try again, and how to mend it.
+# What AWS's error codes mean here: whose fault, whether to try again, and how to fix it.
 #
 # Codes as in the EC2 API reference (Error codes for the Amazon EC2 API), the SSM and STS references, and
 # `botocore.exceptions`. A code that is not listed is Terminal: an error nobody knows is not one to retry.
@@ -26,13 +26,13 @@ class Rule:
     Attributes:
         error: The class it becomes.
         says: What happened, in a few words; empty: AWS's own message is told.
-        mend: What to do about it.
+        hint: What to do about it.
         shared: The cause lies with the credentials, so it is likely the same in every region.
     """
 
     error: type[ReconcilerError]
     says: str = ""
-    mend: tuple[str, ...] = ()
+    hint: tuple[str, ...] = ()
     shared: bool = False
 
 
@@ -97,32 +97,32 @@ BY_CODE: dict[str, Rule] = {
                      "InvalidSecurity", "InvalidSignatureException", "MissingAuthenticationToken",
                      "SignatureDoesNotMatch", "UnrecognizedClientException"), BAD_KEYS),
     **dict.fromkeys(("OptInRequired", "Blocked", "PendingVerification", "SubscriptionRequiredException"),
-                    Rule(Terminal, mend=("AWS holds the account back; its console or support says why",), shared=True)),
+                    Rule(Terminal, hint=("AWS holds the account back; its console or support says why",), shared=True)),
     **dict.fromkeys(("InternalError", "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable",
                      "RequestTimeout", "RequestTimeoutException"), BROKEN_SERVER),
     "InsufficientInstanceCapacity": Rule(Transient),
     **dict.fromkeys(("InstanceLimitExceeded", "MaxIOPSLimitExceeded", "SecurityGroupLimitExceeded",
                      "VcpuLimitExceeded", "VolumeLimitExceeded"),
-                    Rule(Transient, mend=("end what nobody needs, or ask AWS for a higher quota",))),
-    "ResourceLimitExceeded": Rule(Transient, mend=("wait for copies under way to end, or ask AWS for a higher quota",)),
+                    Rule(Transient, hint=("end what nobody needs, or ask AWS for a higher quota",))),
+    "ResourceLimitExceeded": Rule(Transient, hint=("wait for copies under way to end, or ask AWS for a higher quota",)),
     "InvalidAMIID.Malformed": Rule(UserError, "that is not an AMI id", ("an AMI id is ami- and 8 or 17 hex digits",)),
-    "InvalidAMIName.Duplicate": Rule(Terminal, mend=("the name is another AMI's; deregister that one or let it be",)),
+    "InvalidAMIName.Duplicate": Rule(Terminal, hint=("the name is another AMI's; deregister that one or let it be",)),
     "IdempotentParameterMismatch": Rule(
         Transient,
         "this was begun before with other arguments",
         ("the next run sees what was begun and goes on with it",),
     ),
     "OperationNotPermitted": Rule(
-        Terminal, mend=("if the AMI has deregistration protection: `aws ec2 disable-image-deregistration-protection`",)
+        Terminal, hint=("if the AMI has deregistration protection: `aws ec2 disable-image-deregistration-protection`",)
     ),
     "InvalidParameterValue": Rule(UserError),
     "InvalidParameter": Rule(UserError),
     # An instance type that does not fit the image, or that the account's plan does not include.
     "InvalidParameterCombination": Rule(
-        UserError, mend=("if the instance type is what does not fit: name others in `smoke_test.instance_type`",)),
+        UserError, hint=("if the instance type is what does not fit: name others in `smoke_test.instance_type`",)),
     **dict.fromkeys(("InvalidSubnetID.NotFound", "InvalidSubnetId.NotFound", "InvalidSubnetID.Malformed"),
-                    Rule(UserError, mend=("`smoke_test.subnets` in image.yaml names subnets of the build's region",))),
-    "FilterLimitExceeded": Rule(UserError, mend=("give fewer values under `filters:`",)),
+                    Rule(UserError, hint=("`smoke_test.subnets` in image.yaml names subnets of the build's region",))),
+    "FilterLimitExceeded": Rule(UserError, hint=("give fewer values under `filters:`",)),
 }  # fmt: skip
 
 BY_EXCEPTION: dict[str, Rule] = {
@@ -131,30 +131,30 @@ BY_EXCEPTION: dict[str, Rule] = {
     "PartialCredentialsError": Rule(Terminal, "the AWS credentials are not whole", _CHECK_KEYS[:1], shared=True),
     "CredentialRetrievalError": Rule(
         Terminal,
-        mend=(*_SIGN_IN_AGAIN, "if its token's file is empty or missing, the CI job was given no OIDC token"),
+        hint=(*_SIGN_IN_AGAIN, "if its token's file is empty or missing, the CI job was given no OIDC token"),
         shared=True,
     ),
-    "TokenRetrievalError": Rule(Terminal, mend=("run `aws sso login` for this profile",), shared=True),
-    "SSOError": Rule(Terminal, mend=("run `aws sso login` for this profile",), shared=True),
-    "LoginError": Rule(Terminal, mend=("run `aws login` for this profile",), shared=True),
+    "TokenRetrievalError": Rule(Terminal, hint=("run `aws sso login` for this profile",), shared=True),
+    "SSOError": Rule(Terminal, hint=("run `aws sso login` for this profile",), shared=True),
+    "LoginError": Rule(Terminal, hint=("run `aws login` for this profile",), shared=True),
     "ProfileNotFound": Rule(
-        Terminal, mend=("`aws configure list-profiles` lists the profiles of this machine",
+        Terminal, hint=("`aws configure list-profiles` lists the profiles of this machine",
                         "set `aws.profile` in desired/reconciler.yaml, or AWS_PROFILE, to one of them"), shared=True),
-    "ConfigNotFound": Rule(Terminal, mend=("AWS_CONFIG_FILE names the file",), shared=True),
-    "ConfigParseError": Rule(Terminal, mend=("mend the file; AWS_CONFIG_FILE names it",), shared=True),
+    "ConfigNotFound": Rule(Terminal, hint=("AWS_CONFIG_FILE names the file",), shared=True),
+    "ConfigParseError": Rule(Terminal, hint=("fix the file; AWS_CONFIG_FILE names it",), shared=True),
     "InvalidConfigError": Rule(
-        Terminal, mend=("see AWS_ENDPOINT_URL, AWS_CA_BUNDLE and the profile in ~/.aws/config",), shared=True),
+        Terminal, hint=("see AWS_ENDPOINT_URL, AWS_CA_BUNDLE and the profile in ~/.aws/config",), shared=True),
     "MfaCodeNeededError": Rule(
-        Terminal, mend=("give it credentials that need no code: a role by OIDC, or a profile without mfa_serial",
+        Terminal, hint=("give it credentials that need no code: a role by OIDC, or a profile without mfa_serial",
                         "or sign in at a terminal, and export what `aws configure export-credentials` prints"),
         shared=True),
     "RefreshWithMFAUnsupportedError": Rule(Terminal, "the credentials have expired", _SIGN_IN_AGAIN, shared=True),
-    "InvalidRegionError": Rule(UserError, mend=("region names look like eu-west-1",)),
+    "InvalidRegionError": Rule(UserError, hint=("region names look like eu-west-1",)),
     "ParamValidationError": Rule(UserError),
     "SSLError": Rule(
-        Transient, mend=("behind a proxy with a certificate of its own: set AWS_CA_BUNDLE to its authority",),
+        Transient, hint=("behind a proxy with a certificate of its own: set AWS_CA_BUNDLE to its authority",),
         shared=True),
-    "ProxyConnectionError": Rule(Transient, mend=("check HTTPS_PROXY and NO_PROXY",)),
+    "ProxyConnectionError": Rule(Transient, hint=("check HTTPS_PROXY and NO_PROXY",)),
     "ConnectionError": UNREACHABLE,  # botocore's, the base of EndpointConnectionError and the timeouts
     "HTTPClientError": UNREACHABLE,
     "ResponseParserError": Rule(
@@ -202,7 +202,7 @@ def explain(error: ClientError | BotoCoreError | ResponseParserError) -> Fault:
 def translate(error: ClientError | BotoCoreError | ResponseParserError, *, doing: str) -> ReconcilerError:
     """The error of ours that stands for one of botocore's. `doing` says what was tried: `tagging ami-1`."""
     fault = explain(error)
-    return fault.rule.error(f"{doing}: {fault.reason}", mend=fault.rule.mend)
+    return fault.rule.error(f"{doing}: {fault.reason}", hint=fault.rule.hint)
 
 
 @contextmanager
@@ -224,9 +224,9 @@ def misspelt(region: str, *, known: Callable[[], Sequence[str]]) -> Fault | None
         return None
     # difflib finds us-west-1 as near to us-esat-1 as us-east-1; two swapped letters are the commoner slip.
     near = sorted(difflib.get_close_matches(region, names, n=3), key=lambda name: sorted(name) != sorted(region))
-    mend = (f'did you mean "{near[0]}"?',) if near else ("`aws ec2 describe-regions` lists them",)
+    hint = (f'did you mean "{near[0]}"?',) if near else ("`aws ec2 describe-regions` lists them",)
     reason = f"unknown region name {region}" + (f" (did you mean {near[0]}?)" if near else "")
-    return Fault(code="unknown-region", reason=reason, rule=Rule(UserError, mend=mend))
+    return Fault(code="unknown-region", reason=reason, rule=Rule(UserError, hint=hint))
 
 
 def _explain_answer(error: ClientError) -> Fault:

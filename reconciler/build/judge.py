@@ -20,7 +20,7 @@ from reconciler.ports.builder import BuildFailed, BuildRequest, Cause, Provision
 
 # What a build needs of the machine that Packer is run on, and Packer's words for that it lacks something.
 #
-# A fault of the machine says nothing of an image: another one builds it, and this one does as soon as it is mended.
+# A fault of the machine says nothing of an image: another one builds it, and this one does as soon as it is fixed.
 
 _INSTALL = "install it where reconciler runs, so that it is on PATH"
 
@@ -53,7 +53,7 @@ class Absent:
         return Transient(
             f"{self.program.name} is not on this machine, and {self.program.user} needs it",
             where=self.program.place,
-            mend=_INSTALL,
+            hint=_INSTALL,
         )
 
 
@@ -119,30 +119,30 @@ def clock_time(seconds: float) -> str:
 
 
 def _stopped(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
-    mend: list[str] = []
+    hint: list[str] = []
     cause: Cause = "timed-out" if ended.timed_out else "cancelled"
     if ended.timed_out:
         what = f"build timed out after {format_duration(int(request.timeout))}"
-        mend.append("if it needs longer, raise packer.timeout in image.yaml")
+        hint.append("if it needs longer, raise packer.timeout in image.yaml")
     elif ended.flooded:
         cause = "failed"
         what = f"build was ended, {clock_time(ended.seconds)} in: it printed more than {MOST_OUTPUT >> 20} MiB"
-        mend.append("something in it prints without end; the end of the log shows what")
+        hint.append("something in it prints without end; the end of the log shows what")
     else:
         what = f"build was cancelled, {clock_time(ended.seconds)} in"
     if ended.killed:
-        mend.append("Packer did not end when asked to and was killed: what it had started may be left behind")
-    return _failed(request, ended, outcome, cause=cause, what=what, mend=mend)
+        hint.append("Packer did not end when asked to and was killed: what it had started may be left behind")
+    return _failed(request, ended, outcome, cause=cause, what=what, hint=hint)
 
 
 def _nothing(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
     # Packer before 1.8.5 ends well when -only matches nothing, and any Packer does after the null builder.
     names = ", ".join(builder.name for builder in request.image.template.builders)
-    mend = (
+    hint = (
         [f"check packer.only: the template has {names or 'no builds'}"] if request.image.declaration.packer.only else []
     )
     what = "Packer ended well, but left no artifact"
-    return _failed(request, ended, outcome, cause="no-artifact", what=what, mend=mend)
+    return _failed(request, ended, outcome, cause="no-artifact", what=what, hint=hint)
 
 
 def _of_the_machine(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed | None:
@@ -151,7 +151,7 @@ def _of_the_machine(request: BuildRequest, ended: Exit, outcome: Outcome) -> Bui
     if hints is None:
         return None
     what = f"this machine could not build it, {clock_time(ended.seconds)} in: {cause(errors)}"
-    return _failed(request, ended, outcome, cause="machine", what=what, mend=hints)
+    return _failed(request, ended, outcome, cause="machine", what=what, hint=hints)
 
 
 def _in_a_build(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
@@ -186,7 +186,7 @@ def _failed(
     tail: Sequence[str] | None = None,
     provisioner: Provisioner | None = None,
     where: Place | None = None,
-    mend: Sequence[str] = (),
+    hint: Sequence[str] = (),
 ) -> BuildFailed:
     return BuildFailed(
         what,
@@ -199,7 +199,7 @@ def _failed(
         mentioned=outcome.amis,
         cleaned_up=not ended.killed and outcome.exit_code >= 0,
         where=where,
-        mend=mend,
+        hint=hint,
     )
 
 

@@ -59,7 +59,7 @@ def selected(image: Image) -> tuple[Builder, ...]:
         raise UserError(
             f"packer.only matches no build of {image.name}: {', '.join(only)}",
             where=image.template.place,
-            mend=f"the template has {', '.join(b.name for b in builders) or 'none'}",
+            hint=f"the template has {', '.join(b.name for b in builders) or 'none'}",
         )
     return matching
 
@@ -151,7 +151,7 @@ def workplace(request: BuildRequest) -> Workplace:
         raise UserError(
             f"{image.name}: packer.working_dir is no folder: {packer.working_dir}",
             where=image.template.place,
-            mend=_RELATIVE,
+            hint=_RELATIVE,
         )
     var_files = tuple(root / inside(image, path, below=below) for path in packer.var_files)
     for path, declared in zip(var_files, packer.var_files, strict=True):
@@ -159,7 +159,7 @@ def workplace(request: BuildRequest) -> Workplace:
             raise UserError(
                 f"{image.name}: packer.var_files names a file that is not there: {declared}",
                 where=image.template.place,
-                mend=_RELATIVE,
+                hint=_RELATIVE,
             )
     return Workplace(
         folder=root / working_dir,

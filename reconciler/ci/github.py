@@ -82,7 +82,7 @@ class Annotations:
 
 
 def _without_place(error: ReconcilerError) -> str:
-    return str(ReconcilerError(error.what, mend=error.mend))
+    return str(ReconcilerError(error.what, hint=error.hint))
 
 
 def _escaped(text: str, more: str = "") -> str:

@@ -80,12 +80,12 @@ def _check_job(config: Mapping[str, Any], job: str) -> None:
     if not isinstance(found, Mapping):
         raise UserError(
             f"the CircleCI config has no job {job!r}",
-            mend=("an orb's is named with the orb: --job reconciler/reconcile", "docs/circleci.md shows one"),
+            hint=("an orb's is named with the orb: --job reconciler/reconcile", "docs/circleci.md shows one"),
         )
     if PARAMETER not in _mapping(found.get("parameters")):
         raise UserError(
             f"the job {job!r} of the CircleCI config does not take the parameter {PARAMETER!r}",
-            mend=f"declare it, and let the job run `reconciler reconcile << parameters.{PARAMETER} >>`",
+            hint=f"declare it, and let the job run `reconciler reconcile << parameters.{PARAMETER} >>`",
         )
 
 

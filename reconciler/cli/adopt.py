@@ -72,7 +72,7 @@ def command(
 def _named(text: str) -> Named:
     match = _NAMED.fullmatch(text)
     if match is None:
-        raise UserError(f"{text!r} is no AMI", mend="name it ami-0123456789abcdef0, or us-east-1:ami-0123456789abcdef0")
+        raise UserError(f"{text!r} is no AMI", hint="name it ami-0123456789abcdef0, or us-east-1:ami-0123456789abcdef0")
     return Named(match["id"], match["location"])
 
 
@@ -81,9 +81,9 @@ def _nothing_named(root: Path, image: str) -> UserError:
     if unsaved is not None:
         return UserError(
             f"no AMI is named; reconciler-unsaved/ has the record of {unsaved.id}, which could not be pushed",
-            mend=f"`reconciler reconcile {image}` takes that up by itself, as long as it is what is wanted",
+            hint=f"`reconciler reconcile {image}` takes that up by itself, as long as it is what is wanted",
         )
-    return UserError("no AMI is named", mend=f"reconciler adopt {image} ami-…")
+    return UserError("no AMI is named", hint=f"reconciler adopt {image} ami-…")
 
 
 def _print(result: Result, branch: str) -> None:

@@ -73,7 +73,7 @@ class Conductor:
         if decision is None or decision.image is None:
             errors = decision.planned.errors if decision is not None else ()
             why = errors[0] if errors else f"desired/ declares no {name}"
-            raise UserError(f"{name} can't have a build: {why}", mend="`reconciler validate` shows what is declared")
+            raise UserError(f"{name} can't have a build: {why}", hint="`reconciler validate` shows what is declared")
         # Nothing of the plan is carried out, so nothing of it counts for how this ends.
         idle = planned.plan.model_copy(update={"images": (), "complete": True, "errored": False})
         run = self._run(known, replace(planned, plan=idle), registry, boots=test)
@@ -187,7 +187,7 @@ def refuse_elsewhere(target: Target) -> None:
     if target.elsewhere is not None:
         raise UserError(
             f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
-            mend=(
+            hint=(
                 f"`git switch {shlex.quote(target.branch)}`",
                 "to build what this branch would change: `reconciler reconcile --preview`",
             ),

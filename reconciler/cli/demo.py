@@ -116,7 +116,7 @@ def command(*, keep: bool, directory: Path) -> int:
     root = Repository.open(directory).root
     for path in _NEEDED:
         if not (root / path).is_file():
-            raise UserError(f"{root} has no {path}", mend="run the demo in a clone of the reconciler's own repository")
+            raise UserError(f"{root} has no {path}", hint="run the demo in a clone of the reconciler's own repository")
     packer = obtain(os.environ, tell=note)
     with ExitStack() as stack:
         folder = Path(

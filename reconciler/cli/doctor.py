@@ -1,4 +1,4 @@
-"""`reconciler doctor`: is everything here that a run needs? Each trouble comes with its mend."""
+"""`reconciler doctor`: is everything here that a run needs? Each trouble comes with its hint."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Finding:
     subject: str
     state: Literal["ok", "note", "trouble"]
     what: str
-    mend: tuple[str, ...] = ()
+    hint: tuple[str, ...] = ()
 
 
 class Patient:
@@ -82,7 +82,7 @@ def check_packer(patient: Patient) -> Finding:
     if errors:
         told = dict.fromkeys(f"{error.where}: {error.what}" if error.where else error.what for error in errors)
         more = (f"and {len(told) - _TOLD} more",) if len(told) > _TOLD else ()
-        hints = dict.fromkeys(line for error in errors for line in error.mend)
+        hints = dict.fromkeys(line for error in errors for line in error.hint)
         return Finding("packer", "trouble", what, (*list(told)[:_TOLD], *more, *hints, *passed_over))
     notes = (
         *passed_over,
@@ -100,7 +100,7 @@ def check_programs(patient: Patient) -> Finding:
     if missing:
         told = [f"{one.program.name}: {named(list(one.images))} (at {one.program.place})" for one in missing]
         what = f"{', '.join(one.program.name for one in missing)} not on PATH, and templates need it"
-        hints = dict.fromkeys(line for one in missing for line in one.error().mend)
+        hints = dict.fromkeys(line for one in missing for line in one.error().hint)
         return Finding("programs", "trouble", what, (*told, *hints))
     there = found((program for image in images for program in image.template.programs), os.environ)
     return Finding("programs", "ok", ", ".join(map(str, there.values())) or "no template needs any beside Packer")
@@ -160,7 +160,7 @@ def check_state(patient: Patient) -> Finding:
     """The lockfiles at HEAD."""
     if patient.known.broken_locks:
         first = next(iter(patient.known.broken_locks.values()))
-        return Finding("state", "trouble", first.what, first.mend)
+        return Finding("state", "trouble", first.what, first.hint)
     return Finding("state", "ok", f"{len(patient.known.locks)} lockfiles")
 
 
@@ -194,7 +194,7 @@ def check_registry(patient: Patient) -> Finding:
         return Finding("aws", "note", "no region is declared, so nothing was asked")
     observation = patient.workspace.registry(patient.known).observe(patient.regions)
     if observation.refused is not None:
-        return Finding("aws", "trouble", observation.refused.what, observation.refused.mend)
+        return Finding("aws", "trouble", observation.refused.what, observation.refused.hint)
     if observation.unreadable:
         why = tuple(f"{region}: {reason}" for region, reason in observation.unreadable.items())
         return Finding("aws", "trouble", f"{len(why)} of {len(patient.regions)} regions can't be read", why)
@@ -222,7 +222,7 @@ def _guarded(subject: str, check: Callable[[Patient], Finding]) -> Callable[[Pat
             if str(error) in patient.told:
                 return Finding(subject, "note", "not checked: the trouble above is in the way")
             patient.told.add(str(error))
-            return Finding(subject, "trouble", error.what, error.mend)
+            return Finding(subject, "trouble", error.what, error.hint)
 
     return guarded
 
@@ -260,7 +260,7 @@ def command(*, as_json: bool, directory: Path) -> int:
         findings.append(found)
         if not as_json:
             show_text(f"{_MARKS[found.state]}  {found.subject}: {found.what}", hang=11)
-            for line in found.mend:
+            for line in found.hint:
                 show_text(f"{'':11}{line}", hang=11)
     if as_json:
         answer = {"format_version": "1.0", "checks": [asdict(found) for found in findings]}

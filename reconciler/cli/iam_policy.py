@@ -100,7 +100,7 @@ def command(
         if host != "github.com":
             raise UserError(
                 f"--repository is at {host}, and GitHub Actions' tokens are github.com's",
-                mend="it has to be host and path, such as github.com/acme/images",
+                hint="it has to be host and path, such as github.com/acme/images",
             )
         made = github_trust(role, GitHub(account, repository_id, named, branch, environment, partition))
         return _print(made) if check is None else _tell(_differences(_read(check), made), role)
@@ -127,7 +127,7 @@ def _refuse_odd(values: Mapping[str, str]) -> None:
     for option, value in values.items():
         pattern, meant = _SHAPES[option]
         if re.fullmatch(pattern, value) is None:
-            raise UserError(f"{option} is {visible(value)!r}", mend=f"it has to be {meant}")
+            raise UserError(f"{option} is {visible(value)!r}", hint=f"it has to be {meant}")
 
 
 def _print(document: Mapping[str, Any]) -> int:
@@ -146,18 +146,18 @@ def _tell(found: Iterator[str], role: Role) -> int:
 
 def _read(file: Any) -> dict[str, Any]:
     """A policy's document. Raises UserError for what is none, or none that can be judged."""
-    mend = "give the document alone, as `aws iam get-role --query Role.AssumeRolePolicyDocument` prints it"
+    hint = "give the document alone, as `aws iam get-role --query Role.AssumeRolePolicyDocument` prints it"
     try:
         document: Any = json.loads(file.read(_LONGEST_FILE))
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{file.name} is no JSON", mend=mend) from error
+        raise UserError(f"{file.name} is no JSON", hint=hint) from error
     said = several(document.get("Statement", [])) if isinstance(document, dict) else []
     # What follows looks into statements, and never at anything of another shape.
     if not said or not all(
         isinstance(one, dict) and one.get("Effect") in ("Allow", "Deny") and "Action" in one and _is_plain(one)
         for one in said
     ):
-        raise UserError(f"{file.name} is no policy with statements that have an Effect and an Action", mend=mend)
+        raise UserError(f"{file.name} is no policy with statements that have an Effect and an Action", hint=hint)
     return {**document}
 
 
@@ -208,4 +208,4 @@ def _ways_in(document: Mapping[str, Any], role: Role, ci: CircleCi) -> Iterator[
         yield from (f"lets in {subject}" for subject in dict.fromkeys(intruders(role, ci, document)))
         yield from (f"keeps out {subject}" for subject in wanted(role, ci) if not is_let_in(document, subject, ci))
     except NotImplementedError as error:
-        raise UserError(str(error), mend="make it anew: the same command without --check prints it") from error
+        raise UserError(str(error), hint="make it anew: the same command without --check prints it") from error

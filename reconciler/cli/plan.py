@@ -59,7 +59,7 @@ def command(
         raise click.UsageError("--json and --markdown exclude each other")
     options.refuse_two_revisions(rev, worktree=worktree)
     if offline and refresh:
-        raise UserError("--refresh reads the registry, and --offline does not", mend="leave one of them out")
+        raise UserError("--refresh reads the registry, and --offline does not", hint="leave one of them out")
     begun = time.monotonic()
     if not offline:
         import_ahead("reconciler.registries.ec2.registry")

@@ -138,11 +138,11 @@ def origin_of(
     """
     branch = named or workspace.repository.branch or job.branch
     if not branch:
-        raise UserError("HEAD is detached, and nothing says which branch it is", mend="name it: --branch NAME")
+        raise UserError("HEAD is detached, and nothing says which branch it is", hint="name it: --branch NAME")
     if branch == target.branch and not job.stranger:
         raise UserError(
             f"HEAD is on {branch}, where there is nothing to preview",
-            mend=("`reconciler reconcile` builds and promotes it", "or switch to the branch of the pull request"),
+            hint=("`reconciler reconcile` builds and promotes it", "or switch to the branch of the pull request"),
         )
     stranger = job.stranger or _not_there(workspace.repository, remote, branch, job)
     return Origin(branch, number or job.pull_request, stranger)
@@ -181,7 +181,7 @@ def read(workspace: Workspace, target: Target, options: PlanOptions) -> Known:
     try:
         fleets = read_fleet(main), read_fleet(repository.tree(base))
     except UserError:
-        return known  # the branch may be about to mend just that
+        return known  # the branch may be about to fix just that
     fleet, overtaken = with_changes_of(known.fleet, fleets[0], base=fleets[1])
     return replace(known, fleet=fleet, overtaken=overtaken)
 

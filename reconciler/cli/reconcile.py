@@ -92,7 +92,7 @@ def command(
     if preview and (refresh or forced or prune):
         raise UserError(
             "--preview builds what the merge will find and promote, which honours the pins in state/",
-            mend="leave out --refresh, --force and --prune",
+            hint="leave out --refresh, --force and --prune",
         )
     workspace = Workspace(directory)
     asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, preview=preview)
@@ -130,7 +130,7 @@ def command(
 def _read_plan(path: Path, asked: PlanOptions) -> Plan:
     if asked != PlanOptions():
         raise UserError(
-            "a plan file holds its own options", mend="leave the images and options out, or leave out --plan"
+            "a plan file holds its own options", hint="leave the images and options out, or leave out --plan"
         )
     try:
         plan = Plan.model_validate_json(path.read_bytes())
@@ -138,10 +138,10 @@ def _read_plan(path: Path, asked: PlanOptions) -> Plan:
         first = error.errors()[0]
         where = ".".join(map(str, first["loc"])) or "the file"
         raise UserError(
-            f"{path} is no plan: {where}: {first['msg']}", mend="make one with `reconciler plan --out FILE`"
+            f"{path} is no plan: {where}: {first['msg']}", hint="make one with `reconciler plan --out FILE`"
         ) from error
     if plan.options.offline:
-        raise UserError(f"{path} was planned offline, without reading the registry", mend="plan it without --offline")
+        raise UserError(f"{path} was planned offline, without reading the registry", hint="plan it without --offline")
     return plan
 
 

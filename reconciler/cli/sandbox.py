@@ -97,8 +97,8 @@ def _running(folder: Path) -> Sandbox:
     except UserError as error:
         inside = Path(os.environ.get("AWS_CA_BUNDLE", "")).parent
         if (inside / handle.READY).is_file():
-            raise UserError(error.what, mend=f"this shell is inside another one: --folder {inside}") from error
-        raise UserError(error.what, mend=(*error.mend, "or name the folder of one that runs: --folder")) from error
+            raise UserError(error.what, hint=f"this shell is inside another one: --folder {inside}") from error
+        raise UserError(error.what, hint=(*error.hint, "or name the folder of one that runs: --folder")) from error
 
 
 def require_sandbox() -> None:
@@ -107,7 +107,7 @@ def require_sandbox() -> None:
     if missing:
         raise UserError(
             f"the sandbox needs {' and '.join(missing)}, which the installed reconciler came without",
-            mend=install_with("sandbox"),
+            hint=install_with("sandbox"),
         )
 
 

@@ -79,9 +79,9 @@ def _print(fleet: Fleet, problems: list[UserError], *, folder: Path, unreadable:
     # What is wrong with a template is wrong with each image that is built from it, and said once.
     for problem in {str(problem): problem for problem in problems}.values():
         # A hint that stands right above is not said once more.
-        text = str(problem) if problem.mend != given else str(UserError(problem.what, where=problem.where))
+        text = str(problem) if problem.hint != given else str(UserError(problem.what, where=problem.where))
         show_error(f"error: {text}", problem, folder=folder)
-        given = problem.mend
+        given = problem.hint
     for warning in fleet.warnings:
         note(f"note: {warning}")
     for remark in grouped_notes(image for _, image in sorted(fleet.images.items())):
@@ -127,7 +127,7 @@ def _print_json(images: Mapping[str, Image], problems: Sequence[UserError], warn
                 "path": problem.where.path if problem.where else None,
                 "line": (problem.where.line or None) if problem.where else None,
                 "column": (problem.where.column or None) if problem.where else None,
-                "mend": problem.mend,
+                "hint": problem.hint,
             }
             for problem in problems
         ],

@@ -105,23 +105,23 @@ def _refuse_final(registry: Registry, artifacts: Sequence[Artifact], verdict: Ve
         return frozenset()
     there = [one for one in seen.values() if one is not None]
     if not there:
-        raise UserError(f"no artifact of {named} is there any more", mend="the next reconcile run builds it anew")
+        raise UserError(f"no artifact of {named} is there any more", hint="the next reconcile run builds it anew")
     if verdict.status == "passed" and any(one.own("verdict") == "failed" for one in there):
         raise UserError(
             f"{named} failed validation already, and a failure is final",
-            mend="change what failed, or `reconciler reconcile --force IMAGE` for another build of the same",
+            hint="change what failed, or `reconciler reconcile --force IMAGE` for another build of the same",
         )
     return frozenset(one for one, found in seen.items() if found is None)
 
 
 def _refuse_too_long(verdict: Verdict) -> None:
     if not verdict.evidence.strip():
-        raise UserError("--evidence is empty", mend="say where the proof can be read: an address, a ticket")
+        raise UserError("--evidence is empty", hint="say where the proof can be read: an address, a ticket")
     for option, value in (("--by", verdict.by), ("--evidence", verdict.evidence)):
         if len(value) > LONGEST_TAG_VALUE:
             raise UserError(
                 f"{option} has {len(value)} characters, and a tag's value takes {LONGEST_TAG_VALUE}",
-                mend="give the address of a page that leads there",
+                hint="give the address of a page that leads there",
             )
 
 
@@ -133,11 +133,11 @@ def _recorded(
     tree = workspace.repository.tree()
     lock = read_lockfile(tree, image)
     if lock is None:
-        raise UserError(f"nothing is recorded of an image {image!r}", mend="`git pull`, or check the name")
+        raise UserError(f"nothing is recorded of an image {image!r}", hint="`git pull`, or check the name")
     found = lock.build(build)
     if found is None:
         known = ", ".join(one.id for one in lock.builds) or "none"
-        raise UserError(f"no build {build} of {image} is recorded", mend=f"`git pull`; recorded are: {known}")
+        raise UserError(f"no build {build} of {image} is recorded", hint=f"`git pull`; recorded are: {known}")
     if found.verdict is not None and not overrules(found.verdict, verdict):
         if found.verdict.status != verdict.status:
             raise UserError(f"{build} is recorded as {found.verdict.status} by {found.verdict.by}, and that is final")
@@ -156,7 +156,7 @@ def _announced(path: Path, *, image: str, build: str) -> tuple[Artifact, ...]:
         with click.open_file(str(path), "rb") as file:
             announced = Announcement.model_validate_json(file.read())
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} holds no announcement", mend="pass the notification's JSON as it came") from error
+        raise UserError(f"{path} holds no announcement", hint="pass the notification's JSON as it came") from error
     if (announced.image, announced.build) != (image, build):
         raise UserError(f"{path} announces {announced.image} {announced.build}, not {image} {build}")
     return announced.artifacts

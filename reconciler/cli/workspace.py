@@ -100,7 +100,7 @@ class Workspace:
             if job.provider:
                 note(
                     f"whether this changes {STATE}/ is not known: the clone does not know the default branch of its "
-                    f"remote (`git remote set-head {shlex.quote(remote)} --auto` and a fetch mend that)"
+                    f"remote (`git remote set-head {shlex.quote(remote)} --auto` and a fetch fix that)"
                 )
             return ()
         with suppress(UserError):
@@ -187,7 +187,7 @@ class Workspace:
             raise UserError(
                 f"{RUN_FOLDER} is committed, and is no folder: keys, logs and work folders of a run go there",
                 where=Place(RUN_FOLDER),
-                mend=f"`git rm {RUN_FOLDER}`",
+                hint=f"`git rm {RUN_FOLDER}`",
             )
         try:
             folder.mkdir(exist_ok=True)
@@ -195,7 +195,7 @@ class Workspace:
         except OSError as error:
             raise UserError(
                 f"{folder} can't be written: {error.strerror}",
-                mend="a run keeps its logs and work folders there; work in a clone that can be written to",
+                hint="a run keeps its logs and work folders there; work in a clone that can be written to",
             ) from error
         return folder
 
@@ -250,7 +250,7 @@ def refuse_written_state(workspace: Workspace, tree: Tree, *, rev: str = "HEAD")
     if written:
         first = written[0]
         more = f" ({len(written)} files in all)" if len(written) > 1 else ""
-        raise UserError(f"{first.what}{more}", where=first.where, mend=first.mend)
+        raise UserError(f"{first.what}{more}", where=first.where, hint=first.hint)
 
 
 def plan_options(

@@ -70,12 +70,12 @@ class Contents:
             return self._blobs[entry.oid]
         if entry is not None:
             raise UserError(
-                "this is a submodule, and is not followed", where=Place(path), mend="commit the file itself"
+                "this is a submodule, and is not followed", where=Place(path), hint="commit the file itself"
             )
         raise UserError(
             f"this link leads to {shorten(self.target(path) or '', limit=120)}, which is no file of this repository",
             where=Place(path),
-            mend="commit what it leads to, or the file itself",
+            hint="commit what it leads to, or the file itself",
         )
 
     def read_itself(self, path: str) -> bytes:
@@ -89,7 +89,7 @@ class Contents:
             raise UserError(
                 f"this is {_KINDS.get(entry.mode, 'no file')}, and is not followed",
                 where=Place(path),
-                mend="commit the file itself",
+                hint="commit the file itself",
             )
         return self._blobs[entry.oid]
 

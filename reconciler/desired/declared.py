@@ -171,7 +171,7 @@ def locate(declared: Declared, contents: Contents) -> TemplateFiles:
             raise UserError(
                 f'packer.var_files: there is no file "{shorten(written)}" at this commit',
                 where=declared.place("packer", "var_files", index),
-                mend=f"it was looked for at {path} from the repository's root; is it committed?",
+                hint=f"it was looked for at {path} from the repository's root; is it committed?",
             )
     working_dir = _followed(_path(declared, contents, packer.working_dir, "working_dir"), contents, links)
     # The image's own folder is there once it is declared.
@@ -179,7 +179,7 @@ def locate(declared: Declared, contents: Contents) -> TemplateFiles:
         raise UserError(
             f'packer.working_dir: there is no folder "{shorten(packer.working_dir)}" at this commit',
             where=declared.place("packer", "working_dir"),
-            mend=f"it was looked for at {working_dir} from the repository's root",
+            hint=f"it was looked for at {working_dir} from the repository's root",
         )
     return TemplateFiles(tuple(template), tuple(auto), tuple(var_files), working_dir, tuple(links))
 
@@ -202,7 +202,7 @@ def _path(declared: Declared, contents: Contents, written: str, *key: str | int)
         raise UserError(
             f'packer.{key[0]}: "{shorten(written)}" leads out of the repository',
             where=declared.place("packer", *key),
-            mend="commit what the build needs to this repository",
+            hint="commit what the build needs to this repository",
         )
     return path
 
@@ -217,7 +217,7 @@ def _only_legacy(declared: Declared, files: list[str], contents: Contents) -> li
         raise UserError(
             f'packer.template: there is no Packer template at "{shorten(written)}"',
             where=where,
-            mend=(
+            hint=(
                 "commit a *.pkr.hcl, *.pkr.json or *.json template there, or name the one to use",
                 *(f"{shorten(path)} is none: {why_not_legacy(contents.read(path))}" for path in candidates),
             ),
@@ -225,6 +225,6 @@ def _only_legacy(declared: Declared, files: list[str], contents: Contents) -> li
     if len(found) > 1:
         names = ", ".join(path.rpartition("/")[2] for path in found)
         raise UserError(
-            f"packer.template: there is more than one JSON template: {names}", where=where, mend="name the one to use"
+            f"packer.template: there is more than one JSON template: {names}", where=where, hint="name the one to use"
         )
     return found

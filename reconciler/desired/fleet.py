@@ -121,7 +121,7 @@ def _nothing_declared(contents: Contents) -> UserError:
     return UserError(
         f"there is no folder {DESIRED}/ at this commit",
         where=Place(DESIRED),
-        mend=elsewhere or "declare an image: a folder desired/<image>/ with a Packer template in it, committed",
+        hint=elsewhere or "declare an image: a folder desired/<image>/ with a Packer template in it, committed",
     )
 
 

@@ -81,7 +81,7 @@ def problems_of(folder: Folder) -> tuple[UserError, ...]:
             UserError(
                 f'"{shorten(folder.name)}" can\'t be the name of an image ({_why(folder.name)})',
                 where=Place(folder.path),
-                mend="use up to 64 of a-z, 0-9, `.`, `_` and `-`, beginning and ending with a letter or digit",
+                hint="use up to 64 of a-z, 0-9, `.`, `_` and `-`, beginning and ending with a letter or digit",
             )
         )
     wrong = folder.misnamed()
@@ -90,7 +90,7 @@ def problems_of(folder: Folder) -> tuple[UserError, ...]:
             UserError(
                 f"{wrong} is not read: the declaration of an image is in {IMAGE_FILE}",
                 where=Place(f"{folder.path}/{wrong}"),
-                mend=f"rename it to {IMAGE_FILE}",
+                hint=f"rename it to {IMAGE_FILE}",
             )
         )
     return tuple(found)

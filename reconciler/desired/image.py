@@ -105,21 +105,21 @@ def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
     if source is not None and source.variable in (GIVEN_TEXTS | GIVEN_TAGS) - {SOURCE_AMI}:
         what = f"source.variable: {source.variable} is given something else by the reconciler"
         where = declared.place("source", "variable")
-        problems.append(UserError(what, where=where, mend="name the variable that `source_ami` is taken from"))
+        problems.append(UserError(what, where=where, hint="name the variable that `source_ami` is taken from"))
     for name, value in declared.declaration.packer.variables.items():
         where = declared.place("packer", "variables", name)
         is_own = facts.template.declares(name) and not facts.template.takes(name)
         if name in _given_as(declared):
             what = f"packer.variables: {name} is given by the reconciler, as `source.variable` says"
-            problems.append(UserError(what, where=where, mend="remove it here, or there"))
+            problems.append(UserError(what, where=where, hint="remove it here, or there"))
         elif name in GIVEN_TEXTS | GIVEN_TAGS and not is_own:
-            mend = "declare `source:` instead" if name == "source_ami" else "remove it"
-            problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, mend=mend))
+            hint = "declare `source:` instead" if name == "source_ami" else "remove it"
+            problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, hint=hint))
         elif not facts.template.declares(name):
-            mend = did_you_mean(name, facts.template.variables.keys(), none="the template declares none")
+            hint = did_you_mean(name, facts.template.variables.keys(), none="the template declares none")
             problems.append(
                 UserError(
-                    f'packer.variables: the template declares no variable "{shorten(name)}"', where=where, mend=mend
+                    f'packer.variables: the template declares no variable "{shorten(name)}"', where=where, hint=hint
                 )
             )
         elif facts.template.format == "json" and isinstance(value, list | dict):
@@ -128,7 +128,7 @@ def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
                     f'packer.variables: "{shorten(name)}" is a list or a mapping, and the variables of a JSON template '
                     "are texts",
                     where=where,
-                    mend="write one text, as the template takes it apart",
+                    hint="write one text, as the template takes it apart",
                 )
             )
         else:
@@ -165,7 +165,7 @@ def wrong_suite(declared: Declared, paths: Paths) -> UserError | None:
         return UserError(
             f'smoke_test.suite: "{shorten(written)}" leads out of the repository',
             where=where,
-            mend="commit the tests to this repository",
+            hint="commit the tests to this repository",
         )
     entry = paths.entries.get(path)
     if entry is not None:
@@ -176,13 +176,13 @@ def wrong_suite(declared: Declared, paths: Paths) -> UserError | None:
         return UserError(
             f'smoke_test.suite: "{shorten(written)}" is nothing that is committed',
             where=where,
-            mend=f"it was looked for at {path} from the repository's root",
+            hint=f"it was looked for at {path} from the repository's root",
         )
     if not any(fnmatchcase(file.rpartition("/")[2], pattern) for file in files for pattern in _TESTS):
         return UserError(
             f'smoke_test.suite: the folder "{shorten(written)}" holds no tests',
             where=where,
-            mend=f"pytest runs files named {' or '.join(_TESTS)}",
+            hint=f"pytest runs files named {' or '.join(_TESTS)}",
         )
     return None
 
@@ -191,7 +191,7 @@ def _no_tests(written: str, where: Place) -> UserError:
     return UserError(
         f'smoke_test.suite: "{shorten(written)}" is no file of Python, and pytest reads no other',
         where=where,
-        mend="name a file such as smoke/test_web.py, or a folder of them",
+        hint="name a file such as smoke/test_web.py, or a folder of them",
     )
 
 

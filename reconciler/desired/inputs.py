@@ -49,7 +49,7 @@ def declared_inputs(declared: Declared, files: TemplateFiles, contents: Contents
             problem = UserError(
                 f'packer.inputs: "{shorten(written)}" is nothing that is committed',
                 where=where,
-                mend=f"it was looked for at {target} from the repository's root; name a file or a folder, no pattern",
+                hint=f"it was looked for at {target} from the repository's root; name a file or a folder, no pattern",
             )
         if problem is not None:
             found.problems.append(problem)
@@ -174,7 +174,7 @@ def _leads_in_a_circle(path: str, target: str) -> UserError:
     return UserError(
         f"this link leads to {shorten(target, limit=120)}, and by that out of the repository, or back to itself",
         where=Place(path),
-        mend="let it lead to a file of the repository, or remove the link",
+        hint="let it lead to a file of the repository, or remove the link",
     )
 
 
@@ -183,7 +183,7 @@ def _leads_out(path: str, target: str) -> UserError:
         f"this link leads to {shorten(target, limit=120)}, which is outside of the repository: "
         "a change of it would go unnoticed",
         where=Place(path),
-        mend="commit what it leads to, or remove the link",
+        hint="commit what it leads to, or remove the link",
     )
 
 
@@ -191,13 +191,13 @@ def _refuse(written: str, target: str | None, *, name: str, where: Place) -> Use
     what = f'packer.inputs: "{shorten(written)}"'
     if target is None:
         return UserError(
-            f"{what} leads out of the repository", where=where, mend="commit what the build needs to this repository"
+            f"{what} leads out of the repository", where=where, hint="commit what the build needs to this repository"
         )
     if contains(target, _STATE) or target.startswith(f"{_STATE}/"):
         return UserError(
             f"{what} contains state/, where every build of {name} is recorded: each build would call for the next",
             where=where,
-            mend="name the folders that the build reads",
+            hint="name the folders that the build reads",
         )
     return None
 
@@ -220,7 +220,7 @@ def _not_exported(read: Read, submodule: str) -> UserError:
         f"the template reads {shorten(read.path, limit=120)}, which is in the submodule {shorten(submodule)}: "
         "submodules are not exported, and the build would not find it",
         where=read.place,
-        mend="commit it to this repository",
+        hint="commit it to this repository",
     )
 
 
@@ -229,12 +229,12 @@ def _absent(read: Read, contents: Contents, *, template: str) -> UserError:
         return UserError(
             "the template reads a file that is outside of the repository",
             where=read.place,
-            mend=f"it leads to {read.path} from the repository's root; paths are relative to packer.working_dir",
+            hint=f"it leads to {read.path} from the repository's root; paths are relative to packer.working_dir",
         )
-    mend = "is it committed? Paths in a template are relative to packer.working_dir, by default the image's folder"
+    hint = "is it committed? Paths in a template are relative to packer.working_dir, by default the image's folder"
     beside = posixpath.normpath(posixpath.join(template, posixpath.relpath(read.path, read.base)))
     if read.from_root is not None and contents.paths.at(read.from_root):
-        mend = f"there is {shorten(read.from_root, limit=120)} at the root: to run Packer there, set working_dir: /"
+        hint = f"there is {shorten(read.from_root, limit=120)} at the root: to run Packer there, set working_dir: /"
     elif beside != read.path and contents.paths.at(beside):
-        mend = f"there is {shorten(beside, limit=120)}: to run Packer in the template's folder, name it as working_dir"
-    return UserError(f"there is no file {shorten(read.path, limit=120)} at this commit", where=read.place, mend=mend)
+        hint = f"there is {shorten(beside, limit=120)}: to run Packer in the template's folder, name it as working_dir"
+    return UserError(f"there is no file {shorten(read.path, limit=120)} at this commit", where=read.place, hint=hint)

@@ -29,8 +29,8 @@ def wrong_parents(declared: Mapping[str, Declared], *, names: Collection[str]) -
             continue
         where = declared[name].place("source", "image")
         if parent not in names:
-            mend = did_you_mean(parent, [one for one in names if one != name], none="there is no other image")
-            yield name, UserError(f'source.image: there is no image "{parent}"', where=where, mend=mend)
+            hint = did_you_mean(parent, [one for one in names if one != name], none="there is no other image")
+            yield name, UserError(f'source.image: there is no image "{parent}"', where=where, hint=hint)
             continue
         cycle = _cycle(name, parents)
         first = min(cycle, default=name)
@@ -43,7 +43,7 @@ def wrong_parents(declared: Mapping[str, Declared], *, names: Collection[str]) -
                 UserError(
                     f"source.image: the images are built on each other: {' → '.join(cycle)}",
                     where=where,
-                    mend="let one of them be built on an AMI",
+                    hint="let one of them be built on an AMI",
                 ),
             )
 
@@ -65,14 +65,14 @@ def wrong_moves(declared: Mapping[str, Declared], *, names: Collection[str]) -> 
         for name in claimants:
             where = declared[name].place("moved_from")
             if old == name:
-                yield name, UserError("moved_from: the image names itself", where=where, mend="remove the line")
+                yield name, UserError("moved_from: the image names itself", where=where, hint="remove the line")
             elif old in names:
                 yield (
                     name,
                     UserError(
                         f'moved_from: there still is an image "{old}"',
                         where=where,
-                        mend=f"remove desired/{old}/, or this line",
+                        hint=f"remove desired/{old}/, or this line",
                     ),
                 )
             elif len(claimants) > 1:
@@ -84,7 +84,7 @@ def wrong_moves(declared: Mapping[str, Declared], *, names: Collection[str]) -> 
                     UserError(
                         f'moved_from: {quoted} was "{old}", too ({first})',
                         where=where,
-                        mend="keep the line in the image that goes on with the history",
+                        hint="keep the line in the image that goes on with the history",
                     ),
                 )
 
@@ -112,7 +112,7 @@ def _region(child: Image, parent: Image, where: Place) -> Problems:
             UserError(
                 f"{child.name} is built in {child.build_region}, where there is no {parent.name}",
                 where=where,
-                mend=f"add {child.build_region} to `regions` in {parent.folder}/image.yaml",
+                hint=f"add {child.build_region} to `regions` in {parent.folder}/image.yaml",
             ),
         )
 
@@ -166,21 +166,21 @@ def _too_many(declared: Declared, image: Image, builder: Builder, *, tags: Colle
         f"{number} tags would be on the AMI, and EC2 takes {MOST_TAGS}: {len(image.declaration.tags)} of `tags`, "
         f"{own} of {builder.name}, {ours} of the reconciler",
         where=declared.place("tags") if image.declaration.tags else builder.place,
-        mend=f"take {number - MOST_TAGS} of them away",
+        hint=f"take {number - MOST_TAGS} of them away",
     )
 
 
 def _refused(builder: Builder, tags: Mapping[str, str | None]) -> Iterator[UserError]:
     for name, value in tags.items():
         if name.lower().startswith(AWS_PREFIX):
-            what, mend = f"the prefix {AWS_PREFIX} is taken", "give it another name"
+            what, hint = f"the prefix {AWS_PREFIX} is taken", "give it another name"
         elif name in _OURS or name.startswith(TOLD):
-            what, mend = "the reconciler writes it, and goes by what it finds there", "give it another name"
+            what, hint = "the reconciler writes it, and goes by what it finds there", "give it another name"
         elif not 0 < len(name) <= LONGEST_TAG_KEY:
-            what, mend = f"a tag's name has 1 to {LONGEST_TAG_KEY} characters, and this one {len(name)}", "shorten it"
+            what, hint = f"a tag's name has 1 to {LONGEST_TAG_KEY} characters, and this one {len(name)}", "shorten it"
         elif value is not None and len(value) > LONGEST_TAG_VALUE:
             what = f"a tag's value has at most {LONGEST_TAG_VALUE} characters, and this one {len(value)}"
-            mend = "shorten it"
+            hint = "shorten it"
         else:
             continue
-        yield UserError(f'{builder.name} sets the tag "{shorten(name)}": {what}', where=builder.place, mend=mend)
+        yield UserError(f'{builder.name} sets the tag "{shorten(name)}": {what}', where=builder.place, hint=hint)

@@ -103,7 +103,7 @@ def merge(under: Located, over: Located, *, whole: frozenset[str] = frozenset())
     return Located(merged, over.place)
 
 
-# Turns a pydantic report into sentences with a place and a mend.
+# Turns a pydantic report into sentences with a place and a hint.
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -143,7 +143,7 @@ def validate(model: type[_M], document: Located) -> tuple[_M | None, tuple[UserE
 def as_one(problems: Sequence[UserError]) -> UserError:
     """One error for several problems, of which there is at least one: the first, naming the others."""
     first, *others = problems
-    return UserError(first.what, where=first.where, mend=(*first.mend, *(f"also {other}" for other in others)))
+    return UserError(first.what, where=first.where, hint=(*first.hint, *(f"also {other}" for other in others)))
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
@@ -152,7 +152,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
 
 
 def did_you_mean(name: str, known: Collection[str], *, none: str) -> str:
-    """The mend for an unknown name: the nearest known one, else those there are, else `none`."""
+    """The fix for an unknown name: the nearest known one, else those there are, else `none`."""
     guess = nearest(name, known)
     if guess is not None:
         return f'did you mean "{guess}"?'
@@ -184,14 +184,14 @@ def _complaint(model: type[BaseModel], document: Located, *, path: Path, errors:
     value = document.follow(path)[1]
     if kind == "extra_forbidden":
         name = str(path[-1])
-        mend = did_you_mean(name, _keys(_annotation(model, path[:-1])), none="remove it")
-        return UserError(f'unknown key "{shorten(name)}"', where=value.place, mend=mend)
-    what, mend = _sentence(value, path=path, errors=errors, annotation=_annotation(model, path))
-    return UserError(f"{_spell(path)}{what}", where=value.place, mend=mend or ())
+        hint = did_you_mean(name, _keys(_annotation(model, path[:-1])), none="remove it")
+        return UserError(f'unknown key "{shorten(name)}"', where=value.place, hint=hint)
+    what, hint = _sentence(value, path=path, errors=errors, annotation=_annotation(model, path))
+    return UserError(f"{_spell(path)}{what}", where=value.place, hint=hint or ())
 
 
 def _sentence(value: Located, *, path: Path, errors: list[ErrorDetails], annotation: Any) -> tuple[str, str]:
-    """What is wrong, and the mend; empty where the sentence says it already."""
+    """What is wrong, and the hint; empty where the sentence says it already."""
     error = errors[0]
     context: dict[str, Any] = error.get("ctx", {})
     match error["type"]:
@@ -287,7 +287,7 @@ def decode(content: bytes, path: str) -> str:
         raise UserError(
             f"the file has {len(content):,} bytes; at most {MAX_BYTES:,} are read",
             where=Place(path),
-            mend="keep what is not declaration in files of its own",
+            hint="keep what is not declaration in files of its own",
         )
     try:
         return content.decode("utf-8-sig")
@@ -297,5 +297,5 @@ def decode(content: bytes, path: str) -> str:
         raise UserError(
             f"byte {error.start} (0x{content[error.start]:02x}) is not UTF-8",
             where=Place(path, before.count(b"\n") + 1, column),
-            mend="save the file as UTF-8",
+            hint="save the file as UTF-8",
         ) from error

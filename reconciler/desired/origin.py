@@ -39,7 +39,7 @@ def one_artifact(declared: Declared, template: Template) -> UserError | None:
     return UserError(
         f"{others} beside {first.name}, and an image is one artifact: each builder leaves its own",
         where=declared.place("packer", "only") if packer.only else second.place,
-        mend=(
+        hint=(
             f"choose one in {declared.folder.image_file}: packer: {{only: [{first.name}]}}",
             *([each] if second.type in AMI_TYPES else []),
         ),
@@ -51,7 +51,7 @@ def _runs_twice(builder: Builder) -> UserError:
     return UserError(
         f"{builder.name} runs a second time, and an image is one artifact: each run leaves its own",
         where=builder.place,
-        mend="remove one; or give each `build` block a `name`, which packer.only then takes, as in name.amazon-ebs.web",
+        hint="remove one; or give each `build` block a `name`, which packer.only then takes, as in name.amazon-ebs.web",
     )
 
 
@@ -69,14 +69,14 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
     if source is not None:
         variable = declared.declaration.source_variable
         if source.variable is not None and not template.declares(variable):
-            mend = did_you_mean(variable, template.variables.keys(), none="the template declares none")
+            hint = did_you_mean(variable, template.variables.keys(), none="the template declares none")
             what = f'source.variable: the template declares no variable "{shorten(variable)}"'
-            raise UserError(what, where=declared.place("source", "variable"), mend=mend)
+            raise UserError(what, where=declared.place("source", "variable"), hint=hint)
         if source.image is not None and not template.takes(variable):
             raise UserError(
                 f"the template declares no variable source_ami, so that it would not be built on {source.image}",
                 where=declared.place("source"),
-                mend=(
+                hint=(
                     f"if it takes the AMI from another: source: {{image: {source.image}, variable: …}}",
                     f"else in {template.place}: {_takes_source(template)}",
                 ),
@@ -91,7 +91,7 @@ def source_of(declared: Declared, template: Template) -> SourceRequest | None:
             raise UserError(
                 f"it can't be known what {builder.name} is built on, and no source is declared",
                 where=builder.source_place or builder.place,
-                mend=f"add to {declared.folder.image_file}: {_SOURCE}",
+                hint=f"add to {declared.folder.image_file}: {_SOURCE}",
             )
     return None
 
@@ -126,7 +126,7 @@ def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
         raise UserError(
             f"it can't be known in which region {unknown.name} builds",
             where=_place(unknown),
-            mend=f"add to {declared.folder.image_file}: regions: [us-east-1]",
+            hint=f"add to {declared.folder.image_file}: regions: [us-east-1]",
         )
     return tuple(dict.fromkeys([*found, *copies]))
 
@@ -178,7 +178,7 @@ def _agree_with(declared: Declared, template: Template, wanted: str) -> None:
             f"{builder.name} builds in {region.value}, but the first of `regions` is {wanted} "
             f"({declared.place('regions')})",
             where=region.place,
-            mend="take the region from a variable, or put the template's region first",
+            hint="take the region from a variable, or put the template's region first",
         )
 
 

@@ -55,7 +55,7 @@ def read_yaml(content: bytes, path: str) -> Document:
         return Document(nothing, tuple(reading.problems))
     if not isinstance(root.value, dict):
         problem = UserError(
-            f"the file is {root.kind()}; it has to be a mapping", where=root.place, mend="write `key: value` lines"
+            f"the file is {root.kind()}; it has to be a mapping", where=root.place, hint="write `key: value` lines"
         )
         return Document(nothing, (*reading.problems, problem))
     return Document(root, tuple(reading.problems))
@@ -79,7 +79,7 @@ class _Reading:
                     raise UserError(
                         "a second document begins here; the file has to hold one",
                         where=self._place(event),
-                        mend="remove the line `---`, or put the second document into a folder of its own",
+                        hint="remove the line `---`, or put the second document into a folder of its own",
                     )
             elif isinstance(event, yaml.NodeEvent):
                 root = self._node(event, events, depth=0)
@@ -89,12 +89,12 @@ class _Reading:
         place = self._place(event)
         self._count(1, place)
         if depth > MAX_DEPTH:
-            raise UserError(f"more than {MAX_DEPTH} levels of nesting", where=place, mend="flatten the value")
+            raise UserError(f"more than {MAX_DEPTH} levels of nesting", where=place, hint="flatten the value")
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, place)
         if event.tag is not None and not event.tag.startswith("tag:yaml.org,2002:"):
             self.problems.append(
-                UserError(f"the tag {shorten(event.tag)} is not read here", where=place, mend="write the plain value")
+                UserError(f"the tag {shorten(event.tag)} is not read here", where=place, hint="write the plain value")
             )
         before = self.nodes
         node = self._new(event, events, place=place, depth=depth)
@@ -127,7 +127,7 @@ class _Reading:
             if not isinstance(name, str) or key.value is None:
                 self.problems.append(
                     UserError(
-                        f"a key has to be text, found {key.kind()}", where=key.place, mend="write the key as text"
+                        f"a key has to be text, found {key.kind()}", where=key.place, hint="write the key as text"
                     )
                 )
             elif name == "<<":
@@ -135,7 +135,7 @@ class _Reading:
                     UserError(
                         "merge keys (<<) are not read",
                         where=key.place,
-                        mend="put what images share under `defaults` in desired/reconciler.yaml",
+                        hint="put what images share under `defaults` in desired/reconciler.yaml",
                     )
                 )
             elif name in members:
@@ -144,7 +144,7 @@ class _Reading:
                     UserError(
                         f'the key "{shorten(name)}" is here a second time; the first is on line {first}',
                         where=key.place,
-                        mend="keep one of them",
+                        hint="keep one of them",
                     )
                 )
             else:
@@ -156,7 +156,7 @@ class _Reading:
             raise UserError(
                 f"the alias *{shorten(event.anchor)} names nothing above it, or the value that it stands in",
                 where=place,
-                mend="write the value out",
+                hint="write the value out",
             )
         node, size = self.anchors[event.anchor]
         self._count(size, place)
@@ -168,7 +168,7 @@ class _Reading:
             raise UserError(
                 f"more than {MAX_NODES:,} values, counting each alias as what it stands for",
                 where=place,
-                mend="write less, or without aliases",
+                hint="write less, or without aliases",
             )
 
     def _place(self, event: Any) -> Place:
@@ -188,14 +188,14 @@ def _syntax_error(error: yaml.MarkedYAMLError, text: str, path: str) -> UserErro
     lines = text.splitlines()
     line = lines[mark.line] if mark and mark.line < len(lines) else ""
     if mark and line[mark.column : mark.column + 1] == "\t":
-        return UserError("a tab where YAML wants spaces", where=place, mend="indent with spaces")
+        return UserError("a tab where YAML wants spaces", where=place, hint="indent with spaces")
     words = error.problem or "it can't be read"
-    mend = []
+    hint = []
     if error.context and error.context_mark:
-        mend.append(f"{error.context} that began on line {error.context_mark.line + 1}")
+        hint.append(f"{error.context} that began on line {error.context_mark.line + 1}")
     if "mapping values are not allowed" in words or "cannot start any token" in words:
-        mend.append("quote the value if it is meant as text")
-    return UserError(f"not valid YAML: {words}", where=place, mend=mend or "check the quotes and the indentation")
+        hint.append("quote the value if it is meant as text")
+    return UserError(f"not valid YAML: {words}", where=place, hint=hint or "check the quotes and the indentation")
 
 
 def _unreadable_character(error: yaml.reader.ReaderError, text: str, path: str) -> UserError:
@@ -205,5 +205,5 @@ def _unreadable_character(error: yaml.reader.ReaderError, text: str, path: str) 
     before = text[:offset]
     place = Place(path, before.count("\n") + 1, offset - before.rfind("\n"))
     return UserError(
-        f"the character U+{code:04X} is not allowed in YAML", where=place, mend="remove it, or write it as an escape"
+        f"the character U+{code:04X} is not allowed in YAML", where=place, hint="remove it, or write it as an escape"
     )

@@ -227,14 +227,14 @@ def failed(verb: str, finished: Finished) -> ReconcilerError:
         if missing := _MISSING_PROGRAM.search(line):
             return UserError(
                 f"git {verb} needs the program {missing['program']}, which is not here",
-                mend=(
+                hint=(
                     "install it where reconciler runs (`git lfs install` for git-lfs),",
                     "or take out what asks for it: `git config --show-origin --get-regexp ^filter` lists that",
                 ),
             )
     why = next((line for line in lines if line.startswith(("fatal:", "error:"))), lines[-1] if lines else "")
-    mend = next((mend for words, mend in _TROUBLES if words in finished.stderr), ())
-    return Terminal(f"git {verb} ended with {finished.status}" + (f": {why}" if why else ""), mend=mend)
+    hint = next((hint for words, hint in _TROUBLES if words in finished.stderr), ())
+    return Terminal(f"git {verb} ended with {finished.status}" + (f": {why}" if why else ""), hint=hint)
 
 
 _LINE = 1000
@@ -265,12 +265,12 @@ def at_work(lock: str) -> Locked:
     """The error for a lock in this clone."""
     return Locked(
         f"another git is at work in this clone, or one that was killed left {lock}",
-        mend=f"if no git runs here: `rm {shlex.quote(lock)}`",
+        hint=f"if no git runs here: `rm {shlex.quote(lock)}`",
     )
 
 
 def _not_installed() -> UserError:
-    return UserError("git is not installed, or not on the PATH", mend="install git 2.30 or newer")
+    return UserError("git is not installed, or not on the PATH", hint="install git 2.30 or newer")
 
 
 @cache

@@ -60,7 +60,7 @@ class LocalBranch:
         """The commit it is at. Raises UserError if there is no such branch."""
         found = find_commit(self.git, f"refs/heads/{self.branch}")
         if found is None:
-            raise UserError(f"there is no branch {self.branch}", mend=f"make it: `git branch {self.branch}`")
+            raise UserError(f"there is no branch {self.branch}", hint=f"make it: `git branch {self.branch}`")
         return found
 
     def publish(self, commit: str, *, onto: str, tags: Mapping[str, str]) -> Reply:
@@ -128,13 +128,13 @@ def find_destination(git: Git, settings: GitSettings) -> Destination:
     if known:
         raise UserError(
             f"there is no remote {settings.remote}, only {', '.join(known)}",
-            mend="name one as `git.remote` in desired/reconciler.yaml",
+            hint="name one as `git.remote` in desired/reconciler.yaml",
         )
     branch = settings.branch or current_branch(git)
     if branch is None:
         raise UserError(
             "HEAD is detached and there is no remote: there is no branch to record to",
-            mend="`git switch <branch>`, or name one as `git.branch` in desired/reconciler.yaml",
+            hint="`git switch <branch>`, or name one as `git.branch` in desired/reconciler.yaml",
         )
     return LocalBranch(git, branch)
 

@@ -161,7 +161,7 @@ def fetch(git: Git, pointers: Mapping[str, Pointer], *, below: Path) -> None:
         if not _is(target, pointer):
             raise Terminal(
                 f"git-lfs gave something else for {path} than what its pointer names (sha256 {pointer.digest[:12]}…)",
-                mend="`git lfs fsck` looks for what is damaged; `git lfs env` shows how it is set up",
+                hint="`git lfs fsck` looks for what is damaged; `git lfs env` shows how it is set up",
             )
 
 
@@ -176,7 +176,7 @@ def _not_installed(paths: list[str]) -> UserError:
     more = f" and {len(paths) - 1} more are" if len(paths) > 1 else " is"
     return UserError(
         f"{paths[0]}{more} kept in Git LFS, and git-lfs is not here: the build would get a pointer of 130 bytes",
-        mend=(
+        hint=(
             "install git-lfs where reconciler runs (most systems have a package git-lfs)",
             "or leave the file out of the image's folder and of packer.inputs",
         ),
@@ -190,14 +190,14 @@ def _not_fetched(path: str, pointer: Pointer, said: str) -> ReconcilerError:
     if _GONE.search(why):
         return UserError(
             f"the content of {path} is not on the LFS server ({why})",
-            mend="whoever committed it has it: `git lfs push --all origin`",
+            hint="whoever committed it has it: `git lfs push --all origin`",
         )
     if _DENIED.search(why):
         return Terminal(
             f"the LFS server refuses these credentials for {path} ({why})",
-            mend="give this job credentials that may read it; `git lfs fetch` tries them",
+            hint="give this job credentials that may read it; `git lfs fetch` tries them",
         )
-    return Transient(f"git-lfs could not fetch {path} ({why})", mend="`git lfs fetch` shows whether it can again")
+    return Transient(f"git-lfs could not fetch {path} ({why})", hint="`git lfs fetch` shows whether it can again")
 
 
 # A clean export of one commit: what was built is exactly what was committed.
@@ -255,7 +255,7 @@ def filtered(path: str, one: Filter) -> UserError:
         f'{path} goes through the filter "{one.name}": people see another file than git keeps, and a build takes '
         "what git keeps",
         where=one.place,
-        mend=(
+        hint=(
             "commit the file as it is to be built, and take the filter off it,",
             "or leave it out of the image's folder and of packer.inputs; a secret is passed as a variable",
         ),

@@ -40,9 +40,9 @@ def resolve(git: Git, revision: str) -> str:
     if is_shallow(git):
         raise UserError(
             f'this shallow clone has no revision "{revision}"',
-            mend="fetch the rest of the history: `git fetch --unshallow`, or `git fetch --depth=<n>` for a part of it",
+            hint="fetch the rest of the history: `git fetch --unshallow`, or `git fetch --depth=<n>` for a part of it",
         )
-    raise UserError(f'there is no revision "{revision}"', mend="`git fetch` gets what was pushed since the last one")
+    raise UserError(f'there is no revision "{revision}"', hint="`git fetch` gets what was pushed since the last one")
 
 
 def newest(git: Git, commits: Sequence[str]) -> str:
@@ -129,7 +129,7 @@ def resolve_commit(git: Git, revision: str) -> str:
     commit = find_commit(git, revision)
     if commit is None:
         resolve(git, revision)
-        raise UserError(f'"{revision}" is no commit', mend="name a commit, a branch or a tag")
+        raise UserError(f'"{revision}" is no commit', hint="name a commit, a branch or a tag")
     return commit
 
 

@@ -249,14 +249,14 @@ def _signed(verb: str, made: Finished, author: Author) -> str:
     if "disallowed characters" in made.stderr or "empty ident name" in made.stderr:
         raise UserError(
             f"git takes no commit by {author.identity} ({cause.what})",
-            mend='name somebody as `git.author` in desired/reconciler.yaml: "Name <address>"',
+            hint='name somebody as `git.author` in desired/reconciler.yaml: "Name <address>"',
         )
     reply = read_answer(made)
     if reply.answer is Answer.IN_THE_WAY:  # `git tag` makes the ref here as well
         raise as_error(reply, remote="this clone", branch="")
-    if author.sign and type(cause) is Terminal and not cause.mend:
-        mend = (
+    if author.sign and type(cause) is Terminal and not cause.hint:
+        hint = (
             "check `git config user.signingkey` and `gpg.format`, or set `git.sign: false` in desired/reconciler.yaml"
         )
-        raise UserError(f"a commit or tag could not be signed ({cause.what})", mend=mend)
+        raise UserError(f"a commit or tag could not be signed ({cause.what})", hint=hint)
     raise cause

@@ -119,7 +119,7 @@ class ProposalBranch:
         if len(parents) != 1 or author != self.author or int(above) > 1:
             raise Terminal(
                 f"somebody committed to the branch {self.branch} ({author} {tip[:7]}), so it is left alone",
-                mend="merge its pull request, or delete the branch: the next run proposes anew",
+                hint="merge its pull request, or delete the branch: the next run proposes anew",
             )
         return parents[0]
 
@@ -177,7 +177,7 @@ def proposal(
     if not isinstance(recorded, RemoteBranch):
         raise UserError(
             "git.push is pull-request, and there is no remote to propose to",
-            mend="add a remote, or set `git.push: direct` in desired/reconciler.yaml",
+            hint="add a remote, or set `git.push: direct` in desired/reconciler.yaml",
         )
     return ProposalBranch(
         git, recorded.remote, recorded.branch, author=settings.author, sign=settings.sign,

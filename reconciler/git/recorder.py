@@ -132,7 +132,7 @@ class Recorder:
         if recorded is None or not progress.blocked:
             return recorded
         error = next(iter(progress.blocked.values()))
-        why = "; ".join(filter(None, [recorded.why_owed, error.what, *error.mend]))
+        why = "; ".join(filter(None, [recorded.why_owed, error.what, *error.hint]))
         return replace(recorded, owed_tags=(*recorded.owed_tags, *self._asked_for(progress.blocked)), why_owed=why)
 
     def _try(self, regenerate: Regenerate, progress: _Progress) -> Recorded | _Missed | None:

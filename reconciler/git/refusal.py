@@ -19,7 +19,7 @@ _SETTINGS = "desired/reconciler.yaml"
 class _Wording:
     kind: type[ReconcilerError]
     what: str
-    mend: tuple[str, ...] = ()
+    hint: tuple[str, ...] = ()
 
 
 class InTheWay(Terminal):
@@ -102,8 +102,8 @@ def as_error(reply: Reply, *, remote: str, branch: str, proposed: bool = False) 
             wording = _WORDINGS[reply.answer]
             names = {"remote": remote, "branch": branch, "why": reply.why}
             quoted = {name: shlex.quote(value) for name, value in names.items()}
-            mend = [*_said(reply, remote=remote), *(line.format(**quoted) for line in wording.mend)]
-            return wording.kind(wording.what.format(**names), mend=mend)
+            hint = [*_said(reply, remote=remote), *(line.format(**quoted) for line in wording.hint)]
+            return wording.kind(wording.what.format(**names), hint=hint)
 
 
 def _forbidden(reply: Reply, *, remote: str, branch: str, proposed: bool) -> ReconcilerError:
@@ -115,7 +115,7 @@ def _forbidden(reply: Reply, *, remote: str, branch: str, proposed: bool) -> Rec
         more = f" and {len(tags) - 1} more" if len(tags) > 1 else ""
         return Terminal(
             f"{remote} refuses the tag {tags[0]}{more} ({rule})",
-            mend=(
+            hint=(
                 *said,
                 f"let the bot create tags below {' and '.join(below)}: it is a rule on tags, and not on {branch}",
             ),
@@ -123,7 +123,7 @@ def _forbidden(reply: Reply, *, remote: str, branch: str, proposed: bool) -> Rec
     what = f"the branch {branch} refuses pushes ({rule})"
     if tags:
         what = f"{remote} refuses the push to {branch} and its tags ({rule})"
-    return Terminal(what, mend=(*said, *_ways_out(reply, remote=remote, branch=branch, proposed=proposed)))
+    return Terminal(what, hint=(*said, *_ways_out(reply, remote=remote, branch=branch, proposed=proposed)))
 
 
 def _ways_out(reply: Reply, *, remote: str, branch: str, proposed: bool) -> Iterator[str]:
@@ -148,11 +148,11 @@ def _in_the_way(reply: Reply, *, remote: str) -> ReconcilerError:
     if there is None:
         return InTheWay(
             f"a branch or tag of {remote} is in the way of the {wanted} ({reply.why})",
-            mend="git keeps no name below the name of another branch or tag: one of the two has to be called otherwise",
+            hint="git keeps no name below the name of another branch or tag: one of the two has to be called otherwise",
         )
     return InTheWay(
         f"the {_name(there)} of {'this clone' if reply.here else remote} is in the way of the {wanted}",
-        mend=(
+        hint=(
             f"git keeps no name below the name of another {_kind(there)}, so one has to be called otherwise:",
             _renaming(there, remote=None if reply.here else remote),
         ),
@@ -183,7 +183,7 @@ def _locked(reply: Reply, *, remote: str) -> ReconcilerError:
         return at_work(reply.in_the_way)
     return Locked(
         f"{remote} is locked ({reply.why})",
-        mend=f"another push is under way there, or was killed: then whoever runs {remote} removes the lock",
+        hint=f"another push is under way there, or was killed: then whoever runs {remote} removes the lock",
     )
 
 

@@ -70,9 +70,9 @@ class Remote:
                 return line.removeprefix("ref: refs/heads/").removesuffix("\tHEAD")
         if asked.text:
             raise UserError(
-                f"{self.name} has no default branch", mend="name one as `git.branch` in desired/reconciler.yaml"
+                f"{self.name} has no default branch", hint="name one as `git.branch` in desired/reconciler.yaml"
             )
-        raise UserError(f"{self.name} has no commit yet", mend=f"push the first: `git push {self.name} HEAD`")
+        raise UserError(f"{self.name} has no commit yet", hint=f"push the first: `git push {self.name} HEAD`")
 
     def branches(self) -> frozenset[str]:
         """Every branch that the remote has now. Raises as `fetch` does."""

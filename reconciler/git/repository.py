@@ -71,7 +71,7 @@ class Repository:
         below = _fleet_folder(Path(top), prefix)
         repository = cls(Path(top, below), Git(Path(top), below=below))
         if find_commit(repository.git, "HEAD") is None:
-            raise UserError(f"{top} has no commit yet", mend='make the first: `git commit -m "Begin"`')
+            raise UserError(f"{top} has no commit yet", hint='make the first: `git commit -m "Begin"`')
         return repository
 
     @property
@@ -286,18 +286,18 @@ def _unusable(directory: Path, found: Finished) -> ReconcilerError:
     if owner:
         return UserError(
             f"{owner['path']} belongs to somebody else, and git refuses to work in it",
-            mend=f"if you trust it: `git config --global --add safe.directory {owner['path']}`",
+            hint=f"if you trust it: `git config --global --add safe.directory {owner['path']}`",
         )
     if "not a git repository" in found.stderr:
-        return UserError(f"{directory} is not in a git repository", mend="`git init`, or name another folder with -C")
+        return UserError(f"{directory} is not in a git repository", hint="`git init`, or name another folder with -C")
     if "must be run in a work tree" in found.stderr:
         if directory.absolute().parts.count(".git"):
             return UserError(
                 f"{directory.absolute()} is inside a repository's own folder",
-                mend="work in the checkout, or name it with -C",
+                hint="work in the checkout, or name it with -C",
             )
         return UserError(
-            f"{directory} is a bare repository: it has no checkout to work in", mend="`git clone` it, and work there"
+            f"{directory} is a bare repository: it has no checkout to work in", hint="`git clone` it, and work there"
         )
     return failed("rev-parse", found)
 

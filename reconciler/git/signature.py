@@ -55,7 +55,7 @@ def sign(git: Git, payload: bytes, *, namespace: str) -> bytes | None:
         if signed.returncode != 0 or not made.exists():
             raise UserError(
                 f"the provenance could not be signed ({_last_line(signed.stderr) or 'ssh-keygen failed'})",
-                mend=(
+                hint=(
                     "check `git config user.signingkey`; a key with a passphrase has to be in an agent (`ssh-add -L`)",
                     "or set `git.sign: false` in desired/reconciler.yaml",
                 ),
@@ -249,7 +249,7 @@ def _key(git: Git) -> tuple[str, bool]:
     if not named:
         raise UserError(
             "the provenance could not be signed: git has no signing key",
-            mend="`git config user.signingkey <file>`, or set `git.sign: false` in desired/reconciler.yaml",
+            hint="`git config user.signingkey <file>`, or set `git.sign: false` in desired/reconciler.yaml",
         )
     if named.startswith("key::"):
         return named.removeprefix("key::"), True
@@ -294,10 +294,10 @@ def _ssh_keygen(git: Git, *arguments: str, stdin: bytes = b"") -> subprocess.Com
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise UserError(f"{program} did not answer within {_ANSWER_SECONDS} s", mend="is the agent waiting?") from error
+        raise UserError(f"{program} did not answer within {_ANSWER_SECONDS} s", hint="is the agent waiting?") from error
     except OSError as error:
         raise UserError(
-            f"{program} cannot be run: {error.strerror}", mend="install OpenSSH 8.9 or later, or set gpg.ssh.program"
+            f"{program} cannot be run: {error.strerror}", hint="install OpenSSH 8.9 or later, or set gpg.ssh.program"
         ) from error
 
 

@@ -77,7 +77,7 @@ def read(git: Git, revisions: Iterable[str]) -> dict[str, Object]:
         if one is None:
             raise Terminal(
                 f"object {revision} is not in this clone",
-                mend="a damaged or partial clone: `git fsck` names what is missing, `git fetch --refetch` brings it",
+                hint="a damaged or partial clone: `git fsck` names what is missing, `git fetch --refetch` brings it",
             )
     return {revision: one for revision, one in found.items() if one is not None}
 

@@ -37,20 +37,20 @@ class ReconcilerError(Exception):
 
     exit_code = FAILED
 
-    def __init__(self, what: str, *, where: Place | None = None, mend: str | Sequence[str] = ()) -> None:
+    def __init__(self, what: str, *, where: Place | None = None, hint: str | Sequence[str] = ()) -> None:
         super().__init__(what)
         self.what = what
         self.where = where
-        self.mend: tuple[str, ...] = (mend,) if isinstance(mend, str) else tuple(mend)
+        self.hint: tuple[str, ...] = (hint,) if isinstance(hint, str) else tuple(hint)
 
     def __str__(self) -> str:
-        """Lay the message out as it is printed: the first line, then one indented line per mend."""
+        """Lay the message out as it is printed: the first line, then one indented line per fix."""
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return visible_lines("\n  ".join([head, *self.mend]))
+        return visible_lines("\n  ".join([head, *self.hint]))
 
 
 class UserError(ReconcilerError):
-    """The person can mend it: a file, a flag, a missing tool, a missing right."""
+    """The person can fix it: a file, a flag, a missing tool, a missing right."""
 
 
 class Contention(ReconcilerError):

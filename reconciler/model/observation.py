@@ -74,7 +74,7 @@ class Observation:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     """Location to the reason, one line, for people."""
     refused: Terminal | None = None
-    """Set when every location failed for one reason that a person can mend (no or bad credentials)."""
+    """Set when every location failed for one reason that a person can fix (no or bad credentials)."""
 
     def of(self, image: str) -> tuple[Seen, ...]:
         """Every artifact that carries this image's name."""

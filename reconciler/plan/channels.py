@@ -14,6 +14,7 @@ from reconciler.model.plan import Action, Decision, Health, Restated, Situation,
 from reconciler.model.text import visible
 from reconciler.model.values import parse_instant
 from reconciler.plan.graph import REPLACING
+from reconciler.plan.key import NEVER_AGAIN
 from reconciler.plan.tags import as_text, as_they_were, differing, in_no_channel, own, standing
 
 # The verdict of the validation repository, as it stands in an artifact's tags (docs/formats.md).
@@ -208,8 +209,11 @@ def said_wrongly(seen: Iterable[Seen], lock: Lockfile) -> Iterator[Restated]:
 
 def _as_recorded(seen: Seen, build: Build, lock: Lockfile) -> dict[str, str]:
     tags = standing(lock, build)
-    own = any((one.location, one.id) == (seen.location, seen.id) for one in build.artifacts)
-    if own:
+    if seen.own("phase") in NEVER_AGAIN and lock.channel_of(build.id) is None:
+        # Nobody is given this build, and somebody says that nobody should be: to take that back would have the next
+        # run adopt it.
+        return {**tags, **own(phase=seen.own("phase") or build.phase)}
+    if any((one.location, one.id) == (seen.location, seen.id) for one in build.artifacts):
         return tags
     # Another artifact of the same build, such as a second copy: as good, and not the one.
     return in_no_channel(build.phase) if seen.own("channel") is not None else {}

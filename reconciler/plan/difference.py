@@ -37,7 +37,7 @@ def pair(image: str, builds: Sequence[Build], *, channels: Channels, asked: Sequ
     if not asked:
         if channels.candidate is None:
             raise NotAmong(
-                f"{image} has no candidate", mend=f"name a build: {_ids(builds)}" if builds else "nothing is built yet"
+                f"{image} has no candidate", hint=f"name a build: {_ids(builds)}" if builds else "nothing is built yet"
             )
         asked = ("candidate",)
     new = find(image, builds, channels=channels, asked=asked[-1])
@@ -57,9 +57,9 @@ def find(image: str, builds: Sequence[Build], *, channels: Channels, asked: str)
     found = [one for one in builds if _is_meant(one, asked)]
     if not found:
         pull = "`git pull`; " if builds else ""
-        raise NotAmong(f"no build {asked!r} of {image} is recorded", mend=f"{pull}recorded are: {_ids(builds)}")
+        raise NotAmong(f"no build {asked!r} of {image} is recorded", hint=f"{pull}recorded are: {_ids(builds)}")
     if len(found) > 1:
-        raise UserError(f"{asked!r} may be {len(found)} builds of {image}", mend=f"which one? {_ids(found)}")
+        raise UserError(f"{asked!r} may be {len(found)} builds of {image}", hint=f"which one? {_ids(found)}")
     return found[0]
 
 
@@ -80,7 +80,7 @@ def _before(image: str, builds: Sequence[Build], build: Build) -> Build:
     if found is None:
         raise NotAmong(
             f"{build.id} is the first build of {image}: there is none before it to compare it with",
-            mend="`reconciler history` shows every build; name two to compare them",
+            hint="`reconciler history` shows every build; name two to compare them",
         )
     return found
 

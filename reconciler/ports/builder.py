@@ -132,9 +132,9 @@ class BuildFailed(Terminal):
         made: Build | None = None,
         cleaned_up: bool = True,
         where: Place | None = None,
-        mend: str | Sequence[str] = (),
+        hint: str | Sequence[str] = (),
     ) -> None:
-        super().__init__(what, where=where, mend=mend)
+        super().__init__(what, where=where, hint=hint)
         self.cause = cause
         self.seconds = seconds
         self.log = log

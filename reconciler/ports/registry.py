@@ -37,7 +37,7 @@ class Registry(Protocol):
         """Report the fleet's artifacts in these locations, in order of location as given, then id.
 
         Never raises for a failed read: a location that could not be read stands in `unreadable` with a one-line
-        reason, and a cause that a person can mend and that all locations share stands in `refused` as well.
+        reason, and a cause that a person can fix and that all locations share stands in `refused` as well.
         """
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:

@@ -81,7 +81,7 @@ def _lead(number: int, first: str, *, listener: socket.socket, parts: ExitStack)
     if not _is_reached(listener, first):
         raise UserError(
             f"connections to {first}:{SSH_PORT} do not reach the sandbox, which listens on port {port}",
-            mend="look for rules about loopback or port 22: nft list ruleset, iptables -t nat -S",
+            hint="look for rules about loopback or port 22: nft list ruleset, iptables -t nat -S",
         )
 
 
@@ -123,7 +123,7 @@ def _listen(address: str, port: int) -> socket.socket | None:
             return None
         raise UserError(
             f"the sandbox can't listen on {address}:{port}: {error.strerror}",
-            mend="run it with sudo: ports below 1024 need root",
+            hint="run it with sudo: ports below 1024 need root",
         ) from error
     return listener
 
@@ -178,7 +178,7 @@ class Addresses:
                 return
         raise UserError(
             f"each of the {BLOCKS} blocks of addresses for instances is taken by a sandbox",
-            mend="stop those that nobody uses: pgrep -af reconciler.sandbox",
+            hint="stop those that nobody uses: pgrep -af reconciler.sandbox",
         )
 
     def take(self) -> str:

@@ -134,9 +134,9 @@ class Catalogue:
         publisher = next((publisher for publisher in PUBLISHERS if name.startswith(publisher.prefix)), None)
         if publisher is None:
             prefixes = ", ".join(f"{publisher.prefix}…" for publisher in PUBLISHERS)
-            raise UserError(f"no upstream publishes {name!r} in the sandbox", mend=f"names start with {prefixes}")
+            raise UserError(f"no upstream publishes {name!r} in the sandbox", hint=f"names start with {prefixes}")
         if any(image.name == name for image in self._published):
-            raise UserError(f"{name!r} is published already", mend="choose a later date in the name")
+            raise UserError(f"{name!r} is published already", hint="choose a later date in the name")
         created = created or _date_in(name)
         image = Upstream(name, created, publisher, layers=prepare(publisher) if prepare is not None else None)
         self._published.append(image)
@@ -193,5 +193,5 @@ def install_parameters(catalogue: Catalogue) -> None:
 def _date_in(name: str) -> datetime:
     found = re.search(r"[-.](\d{8})(?:[-.]|$)", name)
     if found is None:
-        raise UserError(f"{name!r} has no date in it", mend="name it like debian-12-amd64-20261101-1234")
+        raise UserError(f"{name!r} has no date in it", hint="name it like debian-12-amd64-20261101-1234")
     return datetime.strptime(found.group(1), "%Y%m%d").replace(hour=6, tzinfo=UTC)

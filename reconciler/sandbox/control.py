@@ -105,21 +105,21 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         port, offered = self.server.server_address[1], self.headers.get("Authorization", "")
         if not is_same(offered, f"Bearer {self.server.token}") or not is_from_a_program(self.headers, port):
-            self._answer(403, {"what": "the sandbox does not answer this", "mend": []})
+            self._answer(403, {"what": "the sandbox does not answer this", "hint": []})
             return
         length = self.headers.get("Content-Length", "0")
         if not (length.isascii() and length.isdigit() and int(length) <= _MOST_ASKED):
-            self._answer(413, {"what": f"a lever is asked for in {_MOST_ASKED} bytes at most", "mend": []})
+            self._answer(413, {"what": f"a lever is asked for in {_MOST_ASKED} bytes at most", "hint": []})
             return
         asked = json.loads(self.rfile.read(int(length)) or b"{}")
         lever = self.server.levers.get(self.path)
         if lever is None:
-            self._answer(404, {"what": f"no such lever: {self.path}", "mend": []})
+            self._answer(404, {"what": f"no such lever: {self.path}", "hint": []})
             return
         try:
             self._answer(200, lever(asked))
         except UserError as error:
-            self._answer(400, {"what": error.what, "mend": list(error.mend)})
+            self._answer(400, {"what": error.what, "hint": list(error.hint)})
 
     def log_message(self, *_: object) -> None:
         """Nothing to say: the caller has the answer."""

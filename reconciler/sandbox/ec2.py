@@ -65,7 +65,7 @@ def kill(instance_id: str) -> None:
                 region.terminate_instances([instance_id])
                 instance.state_reason = StateReason("Server.InternalError: Internal error", "Server.InternalError")
                 return
-    raise UserError(f"{instance_id} does not run here", mend="`aws ec2 describe-instances` lists those that do")
+    raise UserError(f"{instance_id} does not run here", hint="`aws ec2 describe-instances` lists those that do")
 
 
 class Region(EC2Backend):

@@ -159,7 +159,7 @@ class Sandbox:
                 _wait(watch)
         except (subprocess.TimeoutExpired, TimeoutError) as error:
             raise UserError(
-                f"the sandbox (process {self.pid}) does not end", mend=f"kill -9 {self.pid}: it leaves nothing behind"
+                f"the sandbox (process {self.pid}) does not end", hint=f"kill -9 {self.pid}: it leaves nothing behind"
             ) from error
         except ProcessLookupError:
             return
@@ -180,7 +180,7 @@ class Sandbox:
                 if error.code != HTTPStatus.BAD_REQUEST:
                     raise
                 told = json.load(error)
-            raise UserError(told["what"], mend=told["mend"]) from error
+            raise UserError(told["what"], hint=told["hint"]) from error
 
 
 def _wait(watch: int) -> None:
@@ -219,7 +219,7 @@ def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) ->
         with_one = _alive(directory)
         if with_one is not None:
             raise UserError(
-                f"a sandbox runs in {directory} already (process {with_one.pid})", mend="stop it, or use it"
+                f"a sandbox runs in {directory} already (process {with_one.pid})", hint="stop it, or use it"
             )
     with _told_plainly(directory):
         for stale in (READY, FAILED):
@@ -240,7 +240,7 @@ def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) ->
         if time.monotonic() > deadline:
             process.kill()
             process.wait()
-            raise UserError(f"the sandbox was not ready in {timeout:g} seconds", mend=f"see {directory / LOG}")
+            raise UserError(f"the sandbox was not ready in {timeout:g} seconds", hint=f"see {directory / LOG}")
         time.sleep(_POLL_SECONDS)
     return replace(_sandbox(directory, ready), process=process)
 
@@ -253,7 +253,7 @@ def attach(directory: Path) -> Sandbox:
     """
     running = _alive(directory.absolute())
     if running is None:
-        raise UserError(f"no sandbox runs in {directory}", mend="start one: reconciler sandbox start")
+        raise UserError(f"no sandbox runs in {directory}", hint="start one: reconciler sandbox start")
     return running
 
 
@@ -275,7 +275,7 @@ def _told_plainly(directory: Path) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"the sandbox can't keep its files in {directory}: {error.strerror or error}",
-            mend="make room there, or name another folder: --folder",
+            hint="make room there, or name another folder: --folder",
         ) from error
 
 
@@ -313,9 +313,9 @@ def _sandbox(directory: Path, ready: dict[str, Any]) -> Sandbox:
 def _failure(directory: Path) -> UserError:
     told = _read(directory / FAILED)
     if told is not None:
-        return UserError(told["what"], mend=told["mend"])
+        return UserError(told["what"], hint=told["hint"])
     last = (directory / LOG).read_text(errors="replace").strip().splitlines()[-1:]
-    return UserError(f"the sandbox ended before it was ready: {''.join(last)}", mend=f"see {directory / LOG}")
+    return UserError(f"the sandbox ended before it was ready: {''.join(last)}", hint=f"see {directory / LOG}")
 
 
 def _read(path: Path) -> dict[str, Any] | None:
@@ -325,5 +325,5 @@ def _read(path: Path) -> dict[str, Any] | None:
     except (FileNotFoundError, NotADirectoryError, ValueError):
         return None
     except PermissionError as error:
-        raise UserError(f"the sandbox of {path.parent} is another user's", mend="it is root's: use sudo") from error
+        raise UserError(f"the sandbox of {path.parent} is another user's", hint="it is root's: use sudo") from error
     return content if isinstance(content, dict) else None

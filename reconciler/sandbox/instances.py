@@ -160,7 +160,7 @@ class Instances:
                 last = (ran.stderr or ran.stdout).decode(errors="replace").strip().splitlines()[-1:]
                 raise UserError(
                     f"the command for {name} failed ({''.join(last) or f'exit code {ran.returncode}'})",
-                    mend="it runs in /bin/sh, as root, in the image",
+                    hint="it runs in /bin/sh, as root, in the image",
                 )
             self._storage.snapshot(place, place, mounted=False)
             return self._storage.chain_of(place)
@@ -196,7 +196,7 @@ class Instances:
         """
         running = self._running.get(instance_id)
         if running is None or running.address is None:
-            raise UserError(f"{instance_id} does not run here, so it has no host key", mend="start it first")
+            raise UserError(f"{instance_id} does not run here, so it has no host key", hint="start it first")
         self._ssh.close(running.address)
         port = self._addresses.port_of(running.address)
         self._ssh.open(running.address, running.machine, running.logins, port=port, impostor=True)

@@ -46,7 +46,7 @@ def root_needed() -> UserError:
     """The error for a sandbox without root."""
     return UserError(
         "the sandbox needs root: it mounts a file system for each instance and listens on port 22 of loopback",
-        mend="run it with sudo",
+        hint="run it with sudo",
     )
 
 
@@ -77,7 +77,7 @@ def unmount(target: str | Path) -> None:
 def _refused(what: str, errno: int) -> UserError:
     return UserError(
         f"the kernel refused {what}: {os.strerror(errno)}",
-        mend=("in a container: start it with --privileged", "elsewhere: run the sandbox with sudo"),
+        hint=("in a container: start it with --privileged", "elsewhere: run the sandbox with sudo"),
     )
 
 
@@ -136,7 +136,7 @@ def keyring() -> Path:
             return place
     raise UserError(
         "the sandbox's Debian can't be made: the keys of Debian's archive are not here",
-        mend="apt-get install debian-archive-keyring",
+        hint="apt-get install debian-archive-keyring",
     )
 
 
@@ -147,5 +147,5 @@ def _require(needed: Mapping[str, str]) -> None:
         packages = sorted({needed[name] for name in missing})
         raise UserError(
             f"the sandbox needs programs that are not here: {', '.join(missing)}",
-            mend=f"apt-get install {' '.join(packages)}",
+            hint=f"apt-get install {' '.join(packages)}",
         )

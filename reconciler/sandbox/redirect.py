@@ -57,7 +57,7 @@ def install(block: int, *, port: int) -> None:
     installed = any(shutil.which(name) for name in ("nft", "iptables"))
     raise UserError(
         f"an SSH server has port 22 on all addresses, and there is no way past it: {'; '.join(refusals)}",
-        mend=(_ALLOW if installed else _INSTALL, _MOVE),
+        hint=(_ALLOW if installed else _INSTALL, _MOVE),
     )
 
 

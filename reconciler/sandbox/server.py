@@ -46,7 +46,7 @@ def main() -> int:
     except UserError as error:
         print(error, file=sys.stderr)
         with contextlib.suppress(OSError):  # the launcher has the log too
-            _write(directory / FAILED, {"what": error.what, "mend": list(error.mend)})
+            _write(directory / FAILED, {"what": error.what, "hint": list(error.hint)})
         return error.exit_code
     return 0
 

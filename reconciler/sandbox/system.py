@@ -124,7 +124,7 @@ def _name(archive: Sequence[str]) -> str:
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         raise UserError(
-            f"the sandbox has no Debian for {machine}", mend="run it on one of: " + ", ".join(sorted(_ARCHITECTURES))
+            f"the sandbox has no Debian for {machine}", hint="run it on one of: " + ", ".join(sorted(_ARCHITECTURES))
         )
     content = json.dumps([_RECIPE, SUITE, _PACKAGES, _NOT_PUBLISHED, list(archive)])
     return f"debian-{SUITE}-{_ARCHITECTURES[machine]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
@@ -137,7 +137,7 @@ def _archive() -> list[str]:
     """
     if named := os.environ.get(MIRROR):
         if not re.fullmatch(r"(?:https?|file|copy)://[^\s\"']+", named):
-            raise UserError(f"{MIRROR} is {named!r}", mend="set it to an address, such as http://deb.debian.org/debian")
+            raise UserError(f"{MIRROR} is {named!r}", hint="set it to an address, such as http://deb.debian.org/debian")
         return [f"deb {named} {SUITE} main"]
     if shutil.which("apt-get") is None:
         return []
@@ -172,7 +172,7 @@ def _told_plainly(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{error.filename or path} can't be {what}: {error.strerror or error}",
-            mend="make room, or remove what is in the way, or name another folder for caches: XDG_CACHE_HOME",
+            hint="make room, or remove what is in the way, or name another folder for caches: XDG_CACHE_HOME",
         ) from error
 
 
@@ -188,7 +188,7 @@ def _require_own(folder: Path) -> None:
         return
     raise UserError(
         f"{folder} {what}",
-        mend=("remove it, and it is made anew", "or name another folder for caches: XDG_CACHE_HOME"),
+        hint=("remove it, and it is made anew", "or name another folder for caches: XDG_CACHE_HOME"),
     )
 
 
@@ -199,7 +199,7 @@ def _require_whole(root: Path, lock: int) -> None:
     if noted != found:
         raise UserError(
             f"{root} is damaged: {noted} files were made, and {found} are there",
-            mend="remove it, and it is made anew",
+            hint="remove it, and it is made anew",
         )
 
 
@@ -325,27 +325,27 @@ def _failure(said: Sequence[str], folder: Path) -> UserError:
     if reachable:
         return UserError(
             f"the sandbox's Debian could not be made: its archive can't be reached ({reachable[0][:200]})",
-            mend=("it needs the network, this once; nothing half-made was kept", f"another archive: {MIRROR}=http://…"),
+            hint=("it needs the network, this once; nothing half-made was kept", f"another archive: {MIRROR}=http://…"),
         )
     untrusted = [line for line in said if _UNTRUSTED.search(line)]
     if untrusted:
         return UserError(
             f"the sandbox's Debian could not be made: its archive is signed with no key that is known here "
             f"({untrusted[0][:200]})",
-            mend=("Debian's keys: apt-get install debian-archive-keyring", f"another archive: {MIRROR}=http://…"),
+            hint=("Debian's keys: apt-get install debian-archive-keyring", f"another archive: {MIRROR}=http://…"),
         )
     cause = next((line for line in causes if "mmdebstrap" not in line and "apt-get" not in line), "")
     cause = cause or next(iter(causes), "") or "".join(said[-1:])
     return UserError(
         f"the sandbox's Debian could not be made: {cause[:300]}",
-        mend=("nothing half-made was kept: try again", f"another archive: {MIRROR}=http://…"),
+        hint=("nothing half-made was kept: try again", f"another archive: {MIRROR}=http://…"),
     )
 
 
 def _no_room(folder: Path, found: str) -> UserError:
     return UserError(
         f"the sandbox's Debian does not fit in {folder}: {found}, {_NEEDED_BYTES // 1024**2} MB are needed",
-        mend="make room, or name another folder for caches: XDG_CACHE_HOME",
+        hint="make room, or name another folder for caches: XDG_CACHE_HOME",
     )
 
 

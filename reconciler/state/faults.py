@@ -1,4 +1,4 @@
-"""What is wrong with a lockfile that could not be read: the first thing, where it stands, and how to mend it."""
+"""What is wrong with a lockfile that could not be read: the first thing, where it stands, and how to fix it."""
 
 from __future__ import annotations
 
@@ -91,13 +91,13 @@ def explain(content: bytes, path: str) -> UserError:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
-        return UserError("not UTF-8", where=Place(path, line), mend=_take_back(path))
+        return UserError("not UTF-8", where=Place(path, line), hint=_take_back(path))
     conflict = _CONFLICT.search(text)
     if conflict:
         return UserError(
             f"a merge conflict was left here ({conflict[1]})",
             where=place(path, text, conflict.start()),
-            mend=(
+            hint=(
                 "two lockfiles cannot be merged line by line; take one side whole:",
                 f"`git checkout <commit> -- {path}`, commit it, and `reconciler reconcile` does the rest",
             ),
@@ -105,7 +105,7 @@ def explain(content: bytes, path: str) -> UserError:
     try:
         return _not_json(text, path) or _unfit(text, path)
     except RecursionError:
-        return UserError("nested too deeply for a lockfile", where=Place(path), mend=_take_back(path))
+        return UserError("nested too deeply for a lockfile", where=Place(path), hint=_take_back(path))
 
 
 def wrong_name(content: bytes, path: str, image: str) -> UserError:
@@ -114,7 +114,7 @@ def wrong_name(content: bytes, path: str, image: str) -> UserError:
     return UserError(
         f'the lockfile of "{image}" has the name of another image',
         where=place(path, text, find(text, ("image",))),
-        mend=f"name it state/{image}.lock.json; to rename an image, set `moved_from` in its image.yaml",
+        hint=f"name it state/{image}.lock.json; to rename an image, set `moved_from` in its image.yaml",
     )
 
 
@@ -125,9 +125,9 @@ def _not_json(text: str, path: str) -> UserError | None:
         # Python reports an unterminated string only at the end of the text.
         if error.pos < len(text.rstrip()) and not error.msg.startswith("Unterminated string"):
             what = f"not valid JSON: {_SYNTAX.get(error.msg, error.msg)}"
-            return UserError(what, where=Place(path, error.lineno, error.colno), mend=_take_back(path))
+            return UserError(what, where=Place(path, error.lineno, error.colno), hint=_take_back(path))
         what = "the file ends in the middle" if text.strip() else "the file is empty"
-        return UserError(what, where=place(path, text, len(text.rstrip())), mend=_take_back(path))
+        return UserError(what, where=place(path, text, len(text.rstrip())), hint=_take_back(path))
     return None
 
 
@@ -146,7 +146,7 @@ def _twice(text: str, path: str) -> UserError | None:
     for member, offset in positions(text):
         if member in seen:
             return UserError(
-                f'the key "{member[-1]}" is given twice', where=place(path, text, offset), mend=_take_back(path)
+                f'the key "{member[-1]}" is given twice', where=place(path, text, offset), hint=_take_back(path)
             )
         seen.add(member)
     return None
@@ -160,7 +160,7 @@ def _newer(text: str, path: str) -> UserError | None:
     return UserError(
         f"written by a newer reconciler: schema {schema}, and this one knows {SCHEMA}",
         where=place(path, text, find(text, ("schema",))),
-        mend=_update(path),
+        hint=_update(path),
     )
 
 
@@ -168,7 +168,7 @@ def _unnumbered(text: str, path: str) -> UserError | None:
     value = _value(text)
     if not isinstance(value, dict) or "schema" in value:
         return None
-    return UserError('the lockfile lacks the key "schema"', where=Place(path, 1, 1), mend=_take_back(path))
+    return UserError('the lockfile lacks the key "schema"', where=Place(path, 1, 1), hint=_take_back(path))
 
 
 def _invalid(text: str, path: str) -> UserError:
@@ -178,19 +178,19 @@ def _invalid(text: str, path: str) -> UserError:
         details = error.errors(include_url=False, include_input=False)
         if stopped := _STOPPED.search(details[0]["msg"]):
             where = Place(path, int(stopped["line"]), int(stopped["column"]))
-            return UserError(f"not valid JSON: {stopped['why']}", where=where, mend=_take_back(path))
+            return UserError(f"not valid JSON: {stopped['why']}", where=where, hint=_take_back(path))
         more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
         unknown = next((one for one in details if one["type"] in _UNKNOWN), None)
         if unknown is not None:
             by = "a newer reconciler" if _is_canonical(text) else "a newer reconciler, or by hand"
             where = place(path, text, find(text, unknown["loc"]))
-            return UserError(f"written by {by}: {_say(unknown)}", where=where, mend=_update(path))
+            return UserError(f"written by {by}: {_say(unknown)}", where=where, hint=_update(path))
         return UserError(
             _say(details[0]) + more,
             where=place(path, text, find(text, details[0]["loc"])),
-            mend=_take_back(path),
+            hint=_take_back(path),
         )
-    return UserError("cannot be read", where=Place(path), mend=_take_back(path))
+    return UserError("cannot be read", where=Place(path), hint=_take_back(path))
 
 
 _UNKNOWN = frozenset({"extra_forbidden", "literal_error", "enum", "union_tag_invalid"})

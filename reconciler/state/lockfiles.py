@@ -67,7 +67,7 @@ def _also_in(other: str, artifact: Artifact, path: str, content: bytes) -> UserE
     return UserError(
         f"{artifact.id} in {artifact.location} is in {path_of(other)} as well, and each artifact belongs to one image",
         where=place(path, text, max(text.find(f'"{artifact.id}"'), 0)),
-        mend=f"`git log -- {path} {path_of(other)}` shows who wrote it: take it out where it does not belong",
+        hint=f"`git log -- {path} {path_of(other)}` shows who wrote it: take it out where it does not belong",
     )
 
 
@@ -178,7 +178,7 @@ def _check_entry(image: str, entry: TreeEntry) -> None:
         raise UserError(
             f'"{image}" is no name for an image',
             where=Place(entry.path),
-            mend=f"`git rm {shlex.quote(entry.path)}`, or rename it",
+            hint=f"`git rm {shlex.quote(entry.path)}`, or rename it",
         )
     if entry.mode not in REGULAR_MODES:
-        raise UserError("not a regular file", where=Place(entry.path), mend=f"`git rm {shlex.quote(entry.path)}`")
+        raise UserError("not a regular file", where=Place(entry.path), hint=f"`git rm {shlex.quote(entry.path)}`")

@@ -151,7 +151,7 @@ def read_sbom(content: bytes, *, path: str = "SBOM") -> Inventory:
         raise UserError(
             "not an SBOM that reconciler wrote",
             where=Place(path),
-            mend=f"take the last good one back: `git log -- {path}`, then `git checkout <commit> -- {path}`",
+            hint=f"take the last good one back: `git log -- {path}`, then `git checkout <commit> -- {path}`",
         ) from error
     return inventory
 

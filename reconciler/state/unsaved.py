@@ -39,7 +39,7 @@ def write_unsaved(root: Path, image: str, *, build: Build, inventory: Inventory 
         artifacts = ", ".join(f"{artifact.id} in {artifact.location}" for artifact in build.artifacts)
         raise Terminal(
             f"build {build.id} of {image} is not on record: {target} cannot be written ({error.strerror})",
-            mend=f"what it left: {artifacts or 'nothing'}",
+            hint=f"what it left: {artifacts or 'nothing'}",
         ) from error
     return target
 

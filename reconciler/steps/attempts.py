@@ -190,7 +190,7 @@ def uncounted(run: Run, decision: Decision, failed: BuildFailed, *, build_id: st
         for what in left:
             run.listener(events.Warned(image=image.name, what=what))
         return interrupted(decision, failed)
-    notes = (*failed.mend, *left, "this is no failure of the image: the next run tries it again")
+    notes = (*failed.hint, *left, "this is no failure of the image: the next run tries it again")
     run.listener(events.Failed(image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), notes=notes))
     return Result(image.name, "failed", decision.lock, why=failed.what, error=failed)
 
@@ -215,7 +215,7 @@ def _frees_the_name(run: Run, decision: Decision, failed: BuildFailed) -> bool:
     image = _declared(decision)
     takes = image.template.taking("ami_name", "image_name")
     own = f"take the variable `image_name`, which is another for each build: {takes}"
-    failed.mend = (*failed.mend, f"the template gives its AMIs a name that is taken; {own}")
+    failed.hint = (*failed.hint, f"the template gives its AMIs a name that is taken; {own}")
     try:
         named = [run.registry.find(image.build_region, ami) for ami in failed.name_holders]
         holders = [seen for seen in named if seen is not None]
@@ -225,7 +225,7 @@ def _frees_the_name(run: Run, decision: Decision, failed: BuildFailed) -> bool:
             run.registry.retire(seen, image=image.name)
             run.listener(events.Retired(image=image.name, location=seen.location, artifact=seen.id))
     except ReconcilerError as error:
-        failed.mend = (*failed.mend, f"what has it could not be retired: {error.what}")
+        failed.hint = (*failed.hint, f"what has it could not be retired: {error.what}")
         return False
     return True
 

@@ -177,7 +177,7 @@ def _source_ami(image: Image, pin: Pin | None) -> str | None:
     if found is None:
         raise UserError(
             f"{image.name} is built in {image.build_region}, and {pin} is not there",
-            mend=f"resolve its source anew: `reconciler reconcile {image.name} --refresh`"
+            hint=f"resolve its source anew: `reconciler reconcile {image.name} --refresh`"
             if pin.ami
             else f"add {image.build_region} to the regions of {pin.image}",
         )
@@ -195,9 +195,9 @@ def _amis(run: Run, image: Image, result: BuildResult) -> tuple[Artifact, ...]:
             what = f"{other.builder} also left {other.kind} {other.id}, which is not recorded"
             run.listener(events.Warned(image=image.name, what=what))
 
-    def refused(what: str, *mend: str) -> BuildFailed:
+    def refused(what: str, *hint: str) -> BuildFailed:
         return BuildFailed(
-            what, cause="not-wanted", seconds=result.seconds, log=result.log, artifacts=amis, mend=mend
+            what, cause="not-wanted", seconds=result.seconds, log=result.log, artifacts=amis, hint=hint
         )  # fmt: skip
 
     if not amis:
@@ -250,15 +250,15 @@ def _refuse_foreign(
 def _unmarked(build: Build, error: ReconcilerError, *, log: Path) -> BuildFailed:
     named = ", ".join(f"{artifact.id} in {artifact.location}" for artifact in build.artifacts)
     what = f"{named} was built, and could not be marked as complete: {error.what}"
-    return _failed(build, what, cause="unmarked", log=log, made=build, mend=error.mend)
+    return _failed(build, what, cause="unmarked", log=log, made=build, hint=error.hint)
 
 
 def _failed(
-    build: Build, what: str, *, cause: Cause, log: Path, made: Build | None = None, mend: tuple[str, ...] = ()
+    build: Build, what: str, *, cause: Cause, log: Path, made: Build | None = None, hint: tuple[str, ...] = ()
 ) -> BuildFailed:
     seconds = build.seconds or 0
     return BuildFailed(
-        what, cause=cause, seconds=seconds, log=log, artifacts=build.artifacts, made=made, mend=mend
+        what, cause=cause, seconds=seconds, log=log, artifacts=build.artifacts, made=made, hint=hint
     )  # fmt: skip
 
 

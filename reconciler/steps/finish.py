@@ -60,7 +60,7 @@ def tested_anew(run: Run, image: Image, build: Build) -> Examined:
     except ReconcilerError as error:
         keep(run.registry, build, run.packer_keys.of(build.id))
         kept = write_unsaved(run.repository.root, image.name, build=build)
-        error.mend = (*error.mend, f"the build is kept, and tested by the next run; its record is in {kept}")
+        error.hint = (*error.hint, f"the build is kept, and tested by the next run; its record is in {kept}")
         raise
 
 
@@ -155,7 +155,7 @@ def _taken_up(run: Run, decision: Decision, build: Build) -> bool:
 def _kept(run: Run, decision: Decision, build: Build, *, image: Image) -> Build | None:
     """The build that stays because a refresh made the same once more; None where the new one takes its place.
 
-    It does where something is amiss with the old one, which would be mended by the next run: it is lost somewhere, its
+    It does where something is amiss with the old one, which would be fixed by the next run: it is lost somewhere, its
     tags are not what is declared, or a channel waits to be moved. What is recorded, and came back, is not retired.
     """
     lock = decision.lock

@@ -144,8 +144,8 @@ def _refuse_unknown_names(known: Known) -> None:
     for name in (*known.options.images, *known.options.force):
         if name not in names:
             near = get_close_matches(name, names, n=1)
-            mend = f"did you mean {near[0]}?" if near else f"declared are: {', '.join(names) or 'none'}"
-            raise UserError(f"no image is named {name!r}", mend=mend)
+            hint = f"did you mean {near[0]}?" if near else f"declared are: {', '.join(names) or 'none'}"
+            raise UserError(f"no image is named {name!r}", hint=hint)
 
 
 # Resolve: a pin for every upstream source. A lockfile is a lock: what is pinned stays, until a refresh.

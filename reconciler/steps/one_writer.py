@@ -53,7 +53,7 @@ def _told_apart(
         error = UserError(
             "whether the branch changes this is not known: the clone is shallow, and ends before the two part",
             where=Place(changed[0]),
-            mend="`git fetch --unshallow` gets the rest of the history",
+            hint="`git fetch --unshallow` gets the rest of the history",
         )
         return (error,)
     return tuple(_refused(path, recorded, is_new=path not in before.entries) for path in changed[:_MOST])
@@ -105,7 +105,7 @@ def _refused(path: str, base: str, *, is_new: bool) -> UserError:
     return UserError(
         "a branch changes state/, which has one writer: the reconciler on the branch that it records to",
         where=Place(path),
-        mend=(
+        hint=(
             f"{back} takes it back, and `git fetch` may be due",
             "what should be is declared in desired/: the reconciler brings it about after the merge",
         ),

@@ -111,12 +111,12 @@ def record_build(
     except ReconcilerError as error:
         if build.adopted is not None:
             # No run finds it by itself: it was named by a person, or has its tags.
-            error.mend = (*error.mend, "nothing was recorded of it: run it again once the branch takes pushes")
+            error.hint = (*error.hint, "nothing was recorded of it: run it again once the branch takes pushes")
             raise
         # Nothing could be pushed: leave the exact record where a person finds it.
         kept = write_unsaved(run.repository.root, image.name, build=build, inventory=contents.inventory)
         record = f"its record is kept in {kept}; the image is adopted by the next run that can push"
-        error.mend = (_KEPT, *error.mend, record)
+        error.hint = (_KEPT, *error.hint, record)
         raise
     forget_unsaved(run.repository.root, image.name)
     return recording

@@ -83,7 +83,7 @@ def take_over(run: Run, image: Image, decision: Decision, named: Sequence[Named]
     if recording.superseded:
         run.listener(events.Skipped(image=image.name, why=recording.why))
         error = Contention(
-            f"{image.name} is not adopted: {recording.why}", mend="`git pull`, and see what there is now"
+            f"{image.name} is not adopted: {recording.why}", hint="`git pull`, and see what there is now"
         )
         return Result(image.name, "superseded", recording.lock, why=recording.why, error=error)
     now = recording.lock.build(build.id)
@@ -104,7 +104,7 @@ def _found(run: Run, image: Image, named: Sequence[Named]) -> tuple[Seen, ...]:
         if seen.location in found:
             raise UserError(
                 f"{found[seen.location].id} and {seen.id} are both in {seen.location}, and an image is one there",
-                mend="name one for each region",
+                hint="name one for each region",
             )
         found[seen.location] = seen
     return tuple(found[location] for location in sorted(found))
@@ -114,14 +114,14 @@ def _find(run: Run, image: Image, named: Named) -> Seen:
     if named.location is not None and named.location not in image.regions:
         raise UserError(
             f"{named.location} is not among the regions of {image.name}",
-            mend=f"add it to `regions` in {image.folder}/image.yaml, or leave {named} out",
+            hint=f"add it to `regions` in {image.folder}/image.yaml, or leave {named} out",
         )
     for region in (named.location,) if named.location is not None else image.regions:
         seen = run.registry.find(region, named.id)
         if seen is not None:
             return seen
     where = named.location or ", ".join(image.regions)
-    raise UserError(f"there is no {named.id} in {where}", mend="check the id, the region and the account")
+    raise UserError(f"there is no {named.id} in {where}", hint="check the id, the region and the account")
 
 
 def _recorded(decision: Decision, found: Sequence[Seen]) -> Build | None:
@@ -135,7 +135,7 @@ def _recorded(decision: Decision, found: Sequence[Seen]) -> Build | None:
 
 def _to_be_tested(build: Build) -> bool:
     if build.phase in NEVER_AGAIN:
-        raise UserError(f"{build.id} was {build.phase}: a test would not bring it back", mend="adopt another")
+        raise UserError(f"{build.id} was {build.phase}: a test would not bring it back", hint="adopt another")
     return build.smoke_test is None or build.smoke_test.status != "passed"
 
 
@@ -145,24 +145,24 @@ def _wanted(image: Image, decision: Decision) -> Wanted:
     if decision.wanted is None or planned.unknown:
         why = "; ".join(planned.unknown) or planned.waits_for or "its source is not known"
         raise UserError(
-            f"{image.name} has no key to record it under: {why}", mend="`reconciler plan` shows what is in the way"
+            f"{image.name} has no key to record it under: {why}", hint="`reconciler plan` shows what is in the way"
         )
     if planned.blocked_by:
         parent = planned.blocked_by[0]
         raise UserError(
             f"{image.name} is built on {parent}, which is to be built first: its key is not known before that",
-            mend=f"`reconciler reconcile {parent}`, or adopt {parent} as well, before {image.name}",
+            hint=f"`reconciler reconcile {parent}`, or adopt {parent} as well, before {image.name}",
         )
     same = next((one for one in decision.lock.builds if one.key == decision.wanted.key), None)
     if same is not None:
         raise UserError(
             f"{image.name} is recorded as {same.id}, which is what is declared: there is nothing to adopt for",
-            mend="to have another image, change what is declared",
+            hint="to have another image, change what is declared",
         )
     if decision.adopt:
         raise UserError(
             f"{decision.adopt[0].own('build')} of {image.name} is in the registry already, with the key that is wanted",
-            mend=f"`reconciler reconcile {image.name}` takes it",
+            hint=f"`reconciler reconcile {image.name}` takes it",
         )
     return decision.wanted
 
@@ -171,7 +171,7 @@ def _refuse_doubted(run: Run, image: Image) -> None:
     """Raise UserError where nothing but its lockfile says that what is recorded is the image's."""
     doubts = run.known.doubts.get(image.name, ())
     if doubts:
-        raise UserError(f"{image.name} is recorded, and that may be wrong: {doubts[0]}", mend=doubts[1:])
+        raise UserError(f"{image.name} is recorded, and that may be wrong: {doubts[0]}", hint=doubts[1:])
 
 
 def _take_back_what_others_said(run: Run, found: Sequence[Seen]) -> None:
@@ -192,10 +192,10 @@ def _refuse_foreign(run: Run, seen: Seen) -> None:
     if not is_own(run.registry, seen):
         raise UserError(
             f"{where} belongs to another account",
-            mend="copy it into this account and adopt the copy; or name it as `source`, and build on it",
+            hint="copy it into this account and adopt the copy; or name it as `source`, and build on it",
         )
     if seen.state != "available":
-        raise UserError(f"{where} is {seen.state}", mend="wait until it is available, or name another")
+        raise UserError(f"{where} is {seen.state}", hint="wait until it is available, or name another")
 
 
 def _refuse_taken(run: Run, image: Image, seen: Seen, *, build: Build) -> None:
@@ -203,27 +203,27 @@ def _refuse_taken(run: Run, image: Image, seen: Seen, *, build: Build) -> None:
     where = f"{seen.id} in {seen.location}"
     fleet, name = seen.own("fleet"), seen.own("image")
     if fleet not in (None, run.known.fleet_name):
-        raise UserError(f"{where} is of another fleet: its tag reconciler:fleet is {fleet!r}", mend=_untag(seen))
+        raise UserError(f"{where} is of another fleet: its tag reconciler:fleet is {fleet!r}", hint=_untag(seen))
     if name not in (None, image.name):
-        raise UserError(f"{where} is of another image: its tag reconciler:image is {name!r}", mend=_untag(seen))
+        raise UserError(f"{where} is of another image: its tag reconciler:image is {name!r}", hint=_untag(seen))
     if seen.own("build") is not None:
         raise UserError(
             f"{where} was built here: it is {seen.own('build')} of {name}",
-            mend=f"`reconciler reconcile {image.name}` takes up what was built and is wanted",
+            hint=f"`reconciler reconcile {image.name}` takes up what was built and is wanted",
         )
     if build.source is not None and build.source.artifact_in(seen.location) == seen.id:
-        raise UserError(f"{where} is what {image.name} is built on", mend="name what was built on it")
+        raise UserError(f"{where} is what {image.name} is built on", hint="name what was built on it")
     for broken in run.known.broken_locks.values():
         raise UserError(f"whether {where} is another image's is not known: {broken}")
     elsewhere = recorded_elsewhere(run.known.tree, build, image=image.name)
     if elsewhere is not None:
-        raise UserError(elsewhere.why, mend="each artifact belongs to one image: name another, or copy it")
+        raise UserError(elsewhere.why, hint="each artifact belongs to one image: name another, or copy it")
     tags = {*seen.tags, *of_recorded(fleet=run.known.fleet_name, image=image, build=build), *always_written(image)}
     own = [name for name in tags if not name.startswith(AWS_PREFIX)]  # those of AWS itself do not count
     if len(own) > MOST_TAGS:
         raise UserError(
             f"{where} would have {len(own)} tags, and EC2 takes {MOST_TAGS}",
-            mend=f"take some of its own off, or name fewer under `tags` in {image.folder}/image.yaml",
+            hint=f"take some of its own off, or name fewer under `tags` in {image.folder}/image.yaml",
         )
 
 

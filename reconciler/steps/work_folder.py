@@ -55,7 +55,7 @@ def for_tests(run_folder: Path) -> Path:
     except OSError as error:
         raise Terminal(f"{own} cannot be used for tests: {error.strerror}") from error
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise Terminal(f"{own} is not a folder that only this user can read", mend="remove it")
+        raise Terminal(f"{own} is not a folder that only this user can read", hint="remove it")
     return below(own)
 
 
@@ -118,7 +118,7 @@ def refuse_while_building(root: Path, image: str) -> None:
         if pid is not None:
             raise Transient(
                 f"{image} is being built by a Packer that outlived its run{f' (process {pid})' if pid else ''}",
-                mend=(
+                hint=(
                     "let it end, then reconcile again",
                     f"to stop it, and let it clean up: `kill -TERM -{pid}`" if pid else f"it works in {folder}",
                 ),

@@ -65,7 +65,7 @@ def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary
     if given is not None:
         found = shutil.which(str(given), path=environment.get("PATH"))
         if found is None:
-            raise UserError(f"there is no Packer at {given}", mend=INSTALL)
+            raise UserError(f"there is no Packer at {given}", hint=INSTALL)
         return examine(found, environment)
     passed_over: list[UserError] = []
     for candidate in candidates(environment):
@@ -77,8 +77,8 @@ def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary
             return Binary(binary.path, binary.version, tuple(error.what for error in passed_over))
     if passed_over:
         first, *others = passed_over
-        raise UserError(first.what, mend=(*(error.what for error in others), *first.mend))
-    raise UserError("Packer is not installed: no `packer` on the PATH", mend=INSTALL)
+        raise UserError(first.what, hint=(*(error.what for error in others), *first.hint))
+    raise UserError("Packer is not installed: no `packer` on the PATH", hint=INSTALL)
 
 
 def candidates(environment: Mapping[str, str]) -> Iterator[str]:
@@ -116,11 +116,11 @@ def examine(path: str, environment: Mapping[str, str]) -> Binary:
     if version is None:
         raise UserError(
             f"{path} is not Packer: asked for its version it printed {_first_line(answer)}",
-            mend=("another program of that name may come first on the PATH (cracklib has one)", INSTALL),
+            hint=("another program of that name may come first on the PATH (cracklib has one)", INSTALL),
         )
     if version < OLDEST:
         needed = f"{version_text(OLDEST)} or later is needed"
-        raise UserError(f"{path} is Packer {version_text(version)}; {needed}", mend=INSTALL)
+        raise UserError(f"{path} is Packer {version_text(version)}; {needed}", hint=INSTALL)
     return Binary(path, version)
 
 
@@ -140,9 +140,9 @@ def ask(arguments: Sequence[str], environment: Mapping[str, str], *, errors: int
             check=False,
         ).stdout
     except subprocess.TimeoutExpired as error:
-        raise UserError(f"`{' '.join(arguments)}` did not answer within {_ANSWER_SECONDS} s", mend=INSTALL) from error
+        raise UserError(f"`{' '.join(arguments)}` did not answer within {_ANSWER_SECONDS} s", hint=INSTALL) from error
     except OSError as error:
-        raise UserError(f"{arguments[0]} cannot be run: {error.strerror}", mend=INSTALL) from error
+        raise UserError(f"{arguments[0]} cannot be run: {error.strerror}", hint=INSTALL) from error
 
 
 def build_command(binary: Binary, template: str, *, var_files: Sequence[str], only: Sequence[str]) -> tuple[str, ...]:

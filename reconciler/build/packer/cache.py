@@ -90,12 +90,12 @@ def refuse_foreign(path: Path) -> None:
         found = path.lstat()
         if found.st_uid not in {0, os.geteuid()}:
             raise UserError(f"{path} belongs to {_name(found.st_uid)}: nothing in it is run",
-                            mend=(f"remove it, {_ELSEWHERE}",))  # fmt: skip
+                            hint=(f"remove it, {_ELSEWHERE}",))  # fmt: skip
         if stat.S_ISLNK(found.st_mode) or found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
             link = stat.S_ISLNK(found.st_mode)
             what = "is a symbolic link" if link else "may be written by others"
             hint = f"remove it, {_ELSEWHERE}" if link else f"`chmod go-w {shlex.quote(str(path))}`, {_ELSEWHERE}"
-            raise UserError(f"{path} {what}: nothing in it is run", mend=hint)
+            raise UserError(f"{path} {what}: nothing in it is run", hint=hint)
         if path.name == "reconciler":
             return
         path = path.parent
@@ -118,7 +118,7 @@ def find_program(folder: Path, entry: str, program: str) -> Path | None:
     except (OSError, ValueError, KeyError, TypeError):
         whole = False
     if not whole:
-        raise UserError(f"{path.parent} is damaged: it is not what was put there", mend=f"remove {path.parent}")
+        raise UserError(f"{path.parent} is damaged: it is not what was put there", hint=f"remove {path.parent}")
     return path
 
 
@@ -191,7 +191,7 @@ def told_plainly(folder: Path) -> Iterator[None]:
         what = f"{error.filename or folder}: {error.strerror or error}"
         raise UserError(
             f"the cache can't be written: {what}",
-            mend=("Packer takes 400 MB there with its plugins", f"make room, {_ELSEWHERE}"),
+            hint=("Packer takes 400 MB there with its plugins", f"make room, {_ELSEWHERE}"),
         ) from error
 
 

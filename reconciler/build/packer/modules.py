@@ -101,7 +101,7 @@ def _find_go(environment: Mapping[str, str], tell: Tell) -> str:
         if version is None or version < OLDEST_GO:
             has = "none" if version is None else f"only {'.'.join(map(str, version))}"
             raise UserError(f"there is no Go, and this system's archive has {has}",
-                            mend="install Go 1.21 or later: https://go.dev/dl/")  # fmt: skip
+                            hint="install Go 1.21 or later: https://go.dev/dl/")  # fmt: skip
         install("golang-go", environment, tell)
         found = shutil.which("go", path=path)
     said = _said(found, environment) if found is not None else "it was installed, and is not on the PATH"
@@ -109,7 +109,7 @@ def _find_go(environment: Mapping[str, str], tell: Tell) -> str:
     version = parse_version(match[1].rstrip(".")) if match else None
     if found is None or version is None or version < OLDEST_GO:
         raise UserError(f"{found or 'go'} is no Go that can build Packer: {said[:80]}",
-                        mend="install Go 1.21 or later: https://go.dev/dl/")  # fmt: skip
+                        hint="install Go 1.21 or later: https://go.dev/dl/")  # fmt: skip
     return found
 
 
@@ -209,7 +209,7 @@ def _failed(said: Iterable[str], what: str) -> ReconcilerError:
     said = tuple(said)
     full = next(filter(None, map(_NO_ROOM.search, said)), None)
     if full is not None:
-        return UserError(f"there is no room to build Packer: {full[0]}", mend="Go needs 4 GB in its caches")
+        return UserError(f"there is no room to build Packer: {full[0]}", hint="Go needs 4 GB in its caches")
     telling = [line for line in said if line.strip(" \t{}") and not line.startswith("go: downloading ")]
     wrong = next((line for line in said if "checksum mismatch" in line or "SECURITY ERROR" in line), None)
     wrong = wrong or next((json.loads(match[1]) for match in map(_JSON_ERROR.match, said) if match), None)

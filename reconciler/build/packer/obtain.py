@@ -137,8 +137,8 @@ def _get(environment: Mapping[str, str], tell: Tell, *, current: bool) -> tuple[
                 return way(), origin
             except ReconcilerError as error:
                 tell(error.what)
-                failed += [error.what, *error.mend]
-    raise UserError("Packer could not be had", mend=(*failed, "install it by hand, and put it on the PATH"))
+                failed += [error.what, *error.hint]
+    raise UserError("Packer could not be had", hint=(*failed, "install it by hand, and put it on the PATH"))
 
 
 def _found_unasked(environment: Mapping[str, str]) -> str | None:

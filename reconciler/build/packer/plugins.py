@@ -72,13 +72,13 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
         yield UserError(
             f"the template requires Packer {wanted}, and {has}",
             where=template.required_version_place or template.place,
-            mend=_another(wanted),
+            hint=_another(wanted),
         )
     elif template.plugins and binary.version < REQUIRED_PLUGINS:
         yield UserError(
             f"the template has required_plugins, which Packer knows from 1.7.0 on, and {has}",
             where=template.plugin_places.get(next(iter(template.plugins)), template.place),
-            mend=(*_another(wanted), "or remove the block: up to 1.9 Packer comes with its plugins"),
+            hint=(*_another(wanted), "or remove the block: up to 1.9 Packer comes with its plugins"),
         )
 
 
@@ -158,17 +158,17 @@ def missing(binary: Binary, what: Unknown, environment: Mapping[str, str], *, wh
     hints = [_install_hint(one) for one in (*required, *(Requirement(f"{_OFFICIAL}/{name}", "") for name in official))]
     if binary.version < REQUIRED_PLUGINS:
         hints = [
-            "put its program (`packer-provisioner-NAME`) into ~/.packer.d/plugins, or mend its name in the template"
+            "put its program (`packer-provisioner-NAME`) into ~/.packer.d/plugins, or fix its name in the template"
         ]
     elif others:
-        hints.append(f"{', '.join(others)}: add its plugin to required_plugins ({_INTEGRATIONS}), or mend its name")
+        hints.append(f"{', '.join(others)}: add its plugin to required_plugins ({_INTEGRATIONS}), or fix its name")
     names = [*map(str, required), *what.components]
     plugins = "plugin for" if len(names) == 1 else "plugins for"
     said = f": {why}" if why else ""
     return Transient(
         f"Packer {binary.version_text} lacks the {plugins} {', '.join(names)}{said}",
         where=where,
-        mend=(*hints, *_passed_over(binary, {*official, *(one.plugin for one in required)}, environment)),
+        hint=(*hints, *_passed_over(binary, {*official, *(one.plugin for one in required)}, environment)),
     )
 
 
@@ -183,7 +183,7 @@ def init_failed(
     absent = Unknown(requirements=lacking(binary, template, installed_plugins(binary, environment)).requirements)
     error = missing(binary, absent, environment, where=template.place, why=f"`packer init` failed: {why}")
     limited = "if GitHub refuses: set PACKER_GITHUB_API_TOKEN, or keep the plugins in the CI's cache"
-    return Transient(error.what, where=error.where, mend=(*error.mend, *([limited] if "github" in why.lower() else [])))
+    return Transient(error.what, where=error.where, hint=(*error.hint, *([limited] if "github" in why.lower() else [])))
 
 
 @dataclass(frozen=True)
@@ -253,7 +253,7 @@ def with_plugins(binary: Binary, environment: Mapping[str, str]) -> dict[str, st
     if given and binary.version >= CHECKED_PLUGINS and os.pathsep in given:
         raise UserError(
             f"PACKER_PLUGIN_PATH names several folders, and Packer {binary.version_text} takes one",
-            mend="set it to one of them, or unset it: Packer has a folder of its own",
+            hint="set it to one of them, or unset it: Packer has a folder of its own",
         )
     if given:
         absolute = os.pathsep.join(str(Path(part).absolute()) for part in given.split(os.pathsep) if part)

@@ -199,7 +199,7 @@ def client(environment: Mapping[str, str], *, program: str = "ssh") -> str:
     if found is None:
         raise UserError(
             f"images are tested over SSH, and there is no `{program}` on the PATH",
-            mend="install it: `apt-get install openssh-client`, `dnf install openssh-clients`",
+            hint="install it: `apt-get install openssh-client`, `dnf install openssh-clients`",
         )
     return found
 

@@ -102,8 +102,8 @@ def read_builds(
         for source in _sources_of(build, sources, scope=scope, syntax=syntax)
     ]
     if not found:
-        mend = 'add build { sources = ["source.…"] }' if syntax == "hcl2" else 'add one to "builders"'
-        raise UserError("the template builds nothing", where=template, mend=mend)
+        hint = 'add build { sources = ["source.…"] }' if syntax == "hcl2" else 'add one to "builders"'
+        raise UserError("the template builds nothing", where=template, hint=hint)
     data = _data_sources(blocks)
     selected = _selected([name for name, *_ in found], only, syntax=syntax)
     return [
@@ -171,7 +171,7 @@ def _references(attribute: Attribute | None, scope: Scope) -> Iterator[str]:
                 raise UserError(
                     f"it can't be known which sources are built ({why_unknown(item, scope) or 'one is no text'})",
                     where=attribute.place,
-                    mend='name them: sources = ["source.amazon-ebs.…"]',
+                    hint='name them: sources = ["source.amazon-ebs.…"]',
                 )
             yield text
 
@@ -183,8 +183,8 @@ def _find(reference: str, sources: Mapping[tuple[str, ...], Block], *, place: Pl
     source = sources.get(tuple(parts))
     if source is None:
         known = ", ".join(".".join(labels) for labels in sources)
-        mend = f"declared are: {known}" if known else f'add source "{parts[0]}" "{parts[-1]}" {{ … }}'
-        raise UserError(f'there is no source "{".".join(parts)}"', where=place, mend=mend)
+        hint = f"declared are: {known}" if known else f'add source "{parts[0]}" "{parts[-1]}" {{ … }}'
+        raise UserError(f'there is no source "{".".join(parts)}"', where=place, hint=hint)
     return source
 
 
@@ -199,7 +199,7 @@ def _selected(every: Sequence[str], only: Mapping[str, Place], *, syntax: Format
             raise UserError(
                 f'packer.only: "{shorten(pattern)}" matches no build',
                 where=place,
-                mend=f"there are: {', '.join(names)}",
+                hint=f"there are: {', '.join(names)}",
             )
     return [name for name in names if any(_matches(name, pattern, syntax=syntax) for pattern in only)]
 
@@ -240,7 +240,7 @@ def check_for_amis(builds: Sequence[Build], scope: Scope) -> None:
             raise UserError(
                 f"{build.builder.name} leaves no AMI after the whole build: skip_create_ami is true",
                 where=skips.place,
-                mend="remove the line, or choose another builder with packer.only",
+                hint="remove the line, or choose another builder with packer.only",
             )
     if any(build.builder.type in AMI_TYPES or _imports(build.within.body) for build in builds):
         return
@@ -248,7 +248,7 @@ def check_for_amis(builds: Sequence[Build], scope: Scope) -> None:
     raise UserError(
         f"{first.name} builds no AMI, and nothing else that runs does",
         where=first.place,
-        mend=f"take one of {', '.join(sorted(AMI_TYPES))}, or the post-processor {_IMPORT}",
+        hint=f"take one of {', '.join(sorted(AMI_TYPES))}, or the post-processor {_IMPORT}",
     )
 
 

@@ -61,7 +61,7 @@ def undeclared(
         yield UserError(
             f'{kind}.{name} is used, and no {_IN_WORDS[kind]} "{name}" is declared',
             where=place,
-            mend=did_you_mean(name, known[kind], none="declare it"),
+            hint=did_you_mean(name, known[kind], none="declare it"),
         )
 
 
@@ -82,7 +82,7 @@ def circular(local_values: Mapping[str, Attribute]) -> Iterator[UserError]:
         yield UserError(
             f"the locals are made of each other: {' → '.join(f'local.{name}' for name in cycle)}",
             where=local_values[cycle[0]].place,
-            mend="let one of them name none of the others",
+            hint="let one of them name none of the others",
         )
 
 
@@ -255,7 +255,7 @@ def _wrong(constraint: str, place: Place) -> Iterator[UserError]:
         parse_constraint(constraint)
     except ValueError as error:
         yield UserError(
-            f'"{error}" is no constraint on a version', where=place, mend='write it as in ">= 1.7.0, < 2" or "~> 1.2"'
+            f'"{error}" is no constraint on a version', where=place, hint='write it as in ">= 1.7.0, < 2" or "~> 1.2"'
         )
 
 

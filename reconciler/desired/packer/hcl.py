@@ -34,7 +34,7 @@ def syntax_error(text: str, error: Wrong, place: Place) -> UserError:
     # It is asked about what leads up to the mistake alone: what follows may be nested without end.
     end = text.find("\n", error.at) + 1 or len(text)
     return (None if error.too_deep else _by_pygohcl(text[:end], place.path)) or UserError(
-        f"not valid HCL: {error.what}", where=place, mend="run `packer fmt` on it"
+        f"not valid HCL: {error.what}", where=place, hint="run `packer fmt` on it"
     )
 
 
@@ -48,10 +48,10 @@ def _by_pygohcl(text: str, path: str) -> UserError | None:
     except pygohcl.HCLParseError as error:
         report = _REPORT.search(str(error))
         if report is None:
-            return UserError(f"not valid HCL: {error}", where=Place(path), mend="run `packer fmt` on it")
+            return UserError(f"not valid HCL: {error}", where=Place(path), hint="run `packer fmt` on it")
         title, _, rest = report[3].partition("; ")
         line, column = int(report[1]), int(report[2])
-        return UserError(f"not valid HCL: {title}", where=Place(path, line, column), mend=rest or "mend the line")
+        return UserError(f"not valid HCL: {title}", where=Place(path, line, column), hint=rest or "fix the line")
     except (ValueError, pygohcl.HCLInternalError):
         return None
     return None
@@ -196,7 +196,7 @@ class _Reader:
     def _block(self, kind: str, labels: tuple[str, ...], start: int, *, depth: int) -> Block:
         place = self.where.place(start)
         if depth > MAX_DEPTH:
-            raise UserError(f"more than {MAX_DEPTH} levels of blocks", where=place, mend="flatten the template")
+            raise UserError(f"more than {MAX_DEPTH} levels of blocks", where=place, hint="flatten the template")
         body = self.body(depth=depth + 1)
         if match := _LINE_ENDS.match(self.text, self.at):
             self.at = match.end()
@@ -217,7 +217,7 @@ class _Reader:
             raise UserError(
                 f'"{name}" is set a second time; the first is on line {into[name].place.line}',
                 where=place,
-                mend="keep one of them",
+                hint="keep one of them",
             )
         into[name] = Attribute(name, place, _given(expression), partial(self._written, after_name, self.at))
 

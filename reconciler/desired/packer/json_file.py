@@ -33,11 +33,11 @@ def read_json(content: bytes, path: str) -> Located:
         place = Place(path, error.lineno, error.colno)
         # Some messages of Python's end in "at", for the place to follow.
         what = f"not valid JSON: {error.msg.removesuffix(' at')}"
-        raise UserError(what, where=place, mend="mend the line, or the one before") from error
+        raise UserError(what, where=place, hint="fix the line, or the one before") from error
     except RecursionError as error:
         raise _too_deep(Place(path)) from error
     except ValueError as error:
-        raise UserError(f"not valid JSON: {error}", where=Place(path), mend="write a number") from error
+        raise UserError(f"not valid JSON: {error}", where=Place(path), hint="write a number") from error
     return _Scanner(text, path).value()
 
 
@@ -46,7 +46,7 @@ def _refuse_constant(name: str) -> float:
 
 
 def _too_deep(place: Place) -> UserError:
-    return UserError(f"more than {MAX_DEPTH} levels of nesting", where=place, mend="flatten the file")
+    return UserError(f"more than {MAX_DEPTH} levels of nesting", where=place, hint="flatten the file")
 
 
 @dataclass

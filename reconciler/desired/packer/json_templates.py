@@ -106,7 +106,7 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
     """
     root = read_json(content, path)
     if not isinstance(root.value, dict):
-        raise UserError(f"a template is an object, found {root.kind()}", where=root.place, mend="write { … }")
+        raise UserError(f"a template is an object, found {root.kind()}", where=root.place, hint="write { … }")
     _refuse_unknown(root.value)
     top = in_lower_case(root.value)
     sensitive = _texts(top.get("sensitive-variables"))
@@ -125,12 +125,12 @@ def _refuse_unknown(root: dict[str, Located]) -> None:
         if name.startswith("_"):
             if not isinstance(value.value, str):
                 what = f'the comment "{shorten(name)}" is {value.kind()}, and Packer takes only a text for one'
-                raise UserError(what, where=value.place, mend="write it as one text, or remove it")
+                raise UserError(what, where=value.place, hint="write it as one text, or remove it")
         elif name.lower() not in _ROOT:
             raise UserError(
                 f'there is no key "{shorten(name)}" at the top of a JSON template',
                 where=value.place,
-                mend=did_you_mean(name, _ROOT, none="remove it"),
+                hint=did_you_mean(name, _ROOT, none="remove it"),
             )
 
 
@@ -180,7 +180,7 @@ def _typed(kind: str, value: Located | None) -> Iterator[Block]:
         inner = in_lower_case(one.value) if isinstance(one.value, dict) else {}
         type_ = inner.get("type")
         if type_ is None or not isinstance(type_.value, str):
-            raise UserError('"type" is missing', where=one.place, mend="name the type of this builder or provisioner")
+            raise UserError('"type" is missing', where=one.place, hint="name the type of this builder or provisioner")
         name = inner.get("name")
         named = name.value if name is not None and isinstance(name.value, str) else type_.value
         labels = (type_.value, named) if kind == "source" else (type_.value,)
@@ -240,7 +240,7 @@ def read_hcl_json(content: bytes, path: str) -> SourceFile:
     """
     root = read_json(content, path)
     if not isinstance(root.value, dict):
-        raise UserError(f"a template is an object, found {root.kind()}", where=root.place, mend="write { … }")
+        raise UserError(f"a template is an object, found {root.kind()}", where=root.place, hint="write { … }")
     blocks: list[Block] = []
     for name, value in root.value.items():
         if name == "build":

@@ -77,7 +77,7 @@ def read_source(name: str, body: Body, *, scope: Scope, data: DataSources, place
     raise UserError(
         f"{name} is built on nothing: it names no source_ami and no source_ami_filter",
         where=place,
-        mend='add one, such as source_ami_filter { filters = { name = "…" }, owners = ["…"], most_recent = true }',
+        hint='add one, such as source_ami_filter { filters = { name = "…" }, owners = ["…"], most_recent = true }',
     )
 
 
@@ -92,7 +92,7 @@ def _named(attribute: Attribute, *, scope: Scope, data: DataSources) -> ReadSour
             block = data.get((type_, name))
             if block is None:
                 raise UserError(
-                    f'there is no data "{type_}" "{name}"', where=attribute.place, mend="declare it, or mend the name"
+                    f'there is no data "{type_}" "{name}"', where=attribute.place, hint="declare it, or fix the name"
                 )
             return replace(_from_data(type_, block, scope=scope), place=attribute.place)
         case _:
@@ -158,11 +158,11 @@ def _request(place: Place, **choice: object) -> SourceRequest:
     except ValidationError as error:
         report = error.errors()[0]
         if report["type"] == "value_error":
-            raise UserError(f"source: {report['ctx']['error']}", where=place, mend="mend the template") from error
+            raise UserError(f"source: {report['ctx']['error']}", where=place, hint="fix the template") from error
         raise UserError(
             f'source: "{report["input"]}" is neither an AMI id nor a parameter\'s name',
             where=place,
-            mend="an AMI id is ami- and hexadecimal digits; or declare `source` in image.yaml",
+            hint="an AMI id is ami- and hexadecimal digits; or declare `source` in image.yaml",
         ) from error
 
 

@@ -57,7 +57,7 @@ def parse_variables(content: bytes, path: str) -> SourceFile:
         return read_hcl(content, path)
     root: Located = read_json(content, path)
     if not isinstance(root.value, dict):
-        raise UserError(f"a file of variables is an object, found {root.kind()}", where=root.place, mend="write { … }")
+        raise UserError(f"a file of variables is an object, found {root.kind()}", where=root.place, hint="write { … }")
     return SourceFile(path, body_of(root, lambda text, _place: Constant(text)), calls_files=False)
 
 
@@ -83,25 +83,25 @@ def wrong_blocks(files: Sequence[SourceFile]) -> Iterator[UserError]:
     for file in files:
         for attribute in file.body.attributes.values():
             yield UserError(
-                f'"{attribute.name}" is set outside of any block', where=attribute.place, mend="move it into its block"
+                f'"{attribute.name}" is set outside of any block', where=attribute.place, hint="move it into its block"
             )
         for block in file.body.blocks:
             if block.type not in _KNOWN and not block.type.startswith(_COMMENT):
                 yield UserError(
                     f'there is no block "{block.type}" at the top of a template',
                     where=block.place,
-                    mend=did_you_mean(block.type, _KNOWN, none="remove it"),
+                    hint=did_you_mean(block.type, _KNOWN, none="remove it"),
                 )
     for (kind, *labels), place, first in _twice(_declared(block for file in files for block in file.body.blocks)):
         name = " ".join([kind, *(f'"{label}"' for label in labels)])
-        yield UserError(f"{name} is declared a second time; the first is {first}", where=place, mend="keep one of them")
+        yield UserError(f"{name} is declared a second time; the first is {first}", where=place, hint="keep one of them")
 
 
 def builders_named_twice(sources: Iterable[Block]) -> Iterator[UserError]:
     """The same of a JSON template from before HCL2, where the names of all builders are different."""
     for (name,), place, first in _twice(((block.labels[1],), block.place) for block in sources):
         yield UserError(
-            f'a builder before is called "{name}", too ({first})', where=place, mend='give it a "name" of its own'
+            f'a builder before is called "{name}", too ({first})', where=place, hint='give it a "name" of its own'
         )
 
 

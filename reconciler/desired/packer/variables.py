@@ -314,8 +314,8 @@ def unfit(
     if syntax == "json":
         # Packer reads PKR_VAR_… for HCL2 alone (seen with 1.6.6).
         for name, place in missing.items():
-            mend = "add it to packer.variables in image.yaml, or to a var file, or give it a default"
-            yield UserError(f'variable "{name}" has no value', where=place, mend=mend)
+            hint = "add it to packer.variables in image.yaml, or to a var file, or give it a default"
+            yield UserError(f'variable "{name}" has no value', where=place, hint=hint)
     for variable in variables.values():
         yield from misfit(variable, variable.default, where=variable.place, what="its default")
     scope = nothing()
@@ -341,7 +341,7 @@ def invalid(blocks: Sequence[Block], values: Mapping[str, object]) -> Iterator[U
                 yield UserError(
                     f'variable "{name}" has a value that its validation refuses{why}',
                     where=rule.place,
-                    mend="mend the value: in packer.variables, in a var file, or its default",
+                    hint="fix the value: in packer.variables, in a var file, or its default",
                 )
 
 
@@ -351,5 +351,5 @@ def misfit(variable: Variable, value: object, *, where: Place, what: str = "this
         yield UserError(
             f'variable "{variable.name}" takes {variable.type}, and {what} is something else',
             where=where,
-            mend="mend the value, or the variable's type",
+            hint="fix the value, or the variable's type",
         )

@@ -131,8 +131,8 @@ def _commit(evidence: Evidence) -> Iterator[Finding]:
     elif evidence.commit_known:
         yield finding("commit", "not proven", f"built from {short}, which is not on {branch}", rests_on=("hearsay",))
     else:
-        mend = " (`git fetch --unshallow` brings the history)" if evidence.shallow else " (`git fetch --tags` may help)"
-        yield finding("commit", "not proven", f"{short}, from which it was built, is not in this clone{mend}")
+        hint = " (`git fetch --unshallow` brings the history)" if evidence.shallow else " (`git fetch --tags` may help)"
+        yield finding("commit", "not proven", f"{short}, from which it was built, is not in this clone{hint}")
 
 
 def _record(evidence: Evidence) -> Iterator[Finding]:

@@ -92,7 +92,7 @@ def write_private(key: SshKey, path: Path) -> None:
             file.write(key.private)
     except OSError as error:
         raise UserError(
-            f"the private key can't be written: {error.strerror}: {path}", mend="see who owns the folder"
+            f"the private key can't be written: {error.strerror}: {path}", hint="see who owns the folder"
         ) from error
 
 
@@ -207,7 +207,7 @@ def _network(block: str) -> Network:
     except ValueError as error:
         raise UserError(
             f"{block!r} is no block of addresses",
-            mend="`smoke_test.allow_from` in image.yaml takes blocks such as 203.0.113.0/24",
+            hint="`smoke_test.allow_from` in image.yaml takes blocks such as 203.0.113.0/24",
         ) from error
 
 

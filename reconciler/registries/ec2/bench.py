@@ -50,11 +50,11 @@ def boot(clients: Clients, request: BootRequest, *, fleet: str, clock: Clock, po
         image = describe(ec2, request.artifact.id)
         if image is None or image["State"] == "pending":
             known = "it is still pending" if image else "EC2 does not know this image"
-            raise Transient(f"{doing}: {known}", mend="if it is new, a later run finds it")
+            raise Transient(f"{doing}: {known}", hint="if it is new, a later run finds it")
         if image.get("Platform") == "windows":
             raise UserError(
                 f"{doing}: a Windows image is not tested over SSH",
-                mend="say so in image.yaml: `smoke_test: {boot: false}`",
+                hint="say so in image.yaml: `smoke_test: {boot: false}`",
             )
         types = request.instance_types or smallest(image)
         site = find_site(ec2, request.subnets, region=region)
@@ -100,7 +100,7 @@ def _undo(ec2: EC2Client, parts: Parts, *, because: BaseException, clock: Clock,
         raise type(because)(
             because.what,
             where=because.where,
-            mend=(*because.mend, f"something of it is left ({left.what}), which a later run sweeps"),
+            hint=(*because.hint, f"something of it is left ({left.what}), which a later run sweeps"),
         ) from because
 
 

@@ -175,7 +175,7 @@ def _refuse_foreign(tags: Mapping[str, str], *, what: str, fleet: str, image: st
         if found != wanted:
             raise Terminal(
                 f"{what} is not retired: its tag {key} is {found!r}, not {wanted!r}",
-                mend="if it is yours to delete, set the tag, or deregister it by hand",
+                hint="if it is yours to delete, set the tag, or deregister it by hand",
             )
 
 

@@ -117,7 +117,7 @@ def _delete_group_once_free(
             user = f"{', '.join(instances)} is still ending" if held else "something still uses it"
             raise Transient(
                 f"security group {group} is not removed after {PATIENCE:.0f} s: {user}",
-                mend="a later run sweeps it",
+                hint="a later run sweeps it",
             )
         clock.sleep(min(delay, PATIENCE - waited))
 

@@ -185,7 +185,7 @@ def _refusal(faults: Mapping[str, Fault]) -> Terminal | None:
     if not first.rule.shared or len({fault.code for fault in faults.values()}) > 1:
         return None
     kind = NoCredentials if first.rule.error is NoCredentials else Terminal
-    return kind(f"AWS can't be read: {first.reason}", mend=first.rule.mend)
+    return kind(f"AWS can't be read: {first.reason}", hint=first.rule.hint)
 
 
 # One artifact by id: whether it is there, and waiting for it to become available.
@@ -243,7 +243,7 @@ def wait_available(
             state = image["State"] if image is not None else "not visible"
             raise Transient(
                 f"{artifact_id} in {location} is still {state} after {timeout:.0f} s",
-                mend="it goes on by itself; the next run takes it up once it is available",
+                hint="it goes on by itself; the next run takes it up once it is available",
             ) from passing
         clock.sleep(min(delay, timeout - waited))
     raise AssertionError("delays never end")

@@ -69,12 +69,12 @@ def exhausted(refusals: Sequence[Refusal], *, doing: str) -> ReconcilerError:
     if codes == {NOT_OFFERED}:
         return UserError(
             f"{doing}: no such instance type is offered there ({tried})",
-            mend="name others: `smoke_test.instance_type` in image.yaml",
+            hint="name others: `smoke_test.instance_type` in image.yaml",
         )
-    mend = ["a later run tries again; more types or subnets: `smoke_test.instance_type`, `smoke_test.subnets`"]
+    hint = ["a later run tries again; more types or subnets: `smoke_test.instance_type`, `smoke_test.subnets`"]
     if not codes.isdisjoint(QUOTA_REACHED):
-        mend.append("end instances that nobody needs, or ask AWS for a higher quota")
-    return Transient(f"{doing}: EC2 has no room ({tried})", mend=mend)
+        hint.append("end instances that nobody needs, or ask AWS for a higher quota")
+    return Transient(f"{doing}: EC2 has no room ({tried})", hint=hint)
 
 
 def _by_code(refusals: Sequence[Refusal]) -> list[str]:
@@ -218,7 +218,7 @@ def _declared(ec2: EC2Client, subnets: Sequence[str]) -> Site:
     vpcs = sorted({one["VpcId"] for one in found.values()})
     if len(vpcs) > 1:
         # The security group is one VPC's.
-        raise UserError(f"the subnets are of several VPCs: {', '.join(vpcs)}", mend=f"keep to one in {_SUBNETS}")
+        raise UserError(f"the subnets are of several VPCs: {', '.join(vpcs)}", hint=f"keep to one in {_SUBNETS}")
     return Site(vpcs[0], tuple(Place(name, found[name]["AvailabilityZone"]) for name in dict.fromkeys(subnets)))
 
 
@@ -227,7 +227,7 @@ def _default(ec2: EC2Client, region: str) -> Site:
     if not found:
         raise UserError(
             f"there is no default VPC in {region} to boot in",
-            mend=(f"name subnets: {_SUBNETS}", f"or make one: `aws ec2 create-default-vpc --region {region}`"),
+            hint=(f"name subnets: {_SUBNETS}", f"or make one: `aws ec2 create-default-vpc --region {region}`"),
         )
     by_zone = sorted(found, key=lambda one: one["AvailabilityZone"])
     return Site(
@@ -251,7 +251,7 @@ def smallest(image: ImageTypeDef) -> tuple[str, ...]:
     if not nitro and not xen:
         raise UserError(
             f"no small instance type is known for {image['ImageId']} ({architecture or 'no architecture'})",
-            mend="name one: `smoke_test.instance_type` in image.yaml",
+            hint="name one: `smoke_test.instance_type` in image.yaml",
         )
     return nitro + xen
 

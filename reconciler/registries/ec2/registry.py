@@ -52,7 +52,7 @@ def _spelt(clients: Clients, region: str) -> Iterator[None]:
         fault = misspelt(region, known=clients.regions) if never_reached else None
         if fault is None:
             raise
-        raise fault.rule.error(fault.reason, mend=fault.rule.mend) from error
+        raise fault.rule.error(fault.reason, hint=fault.rule.hint) from error
 
 
 def _resolved(clients: Clients, request: SourceRequest, *, region: str, architecture: str | None, now: datetime) -> Pin:
@@ -86,12 +86,12 @@ def _by_id(clients: Clients, image_id: str, *, region: str, said_by: str | None)
     if image is None:
         raise UserError(
             f"source {image_id}{whence} is not in {region}, or not shared with this account",
-            mend="AMI ids differ from region to region: name one of this region, or declare a filter with owners",
+            hint="AMI ids differ from region to region: name one of this region, or declare a filter with owners",
         )
     if image["State"] != "available":
         raise UserError(
             f"source {image_id}{whence} in {region} is {image['State']} and can't be built on",
-            mend="name another AMI, or wait until its owner makes it available",
+            hint="name another AMI, or wait until its owner makes it available",
         )
     return image
 
@@ -105,7 +105,7 @@ def _parameter(clients: Clients, name: str, *, region: str) -> str:
                 raise
             raise UserError(
                 f"there is no SSM parameter {name} in {region}",
-                mend=f"`aws ssm get-parameter --region {region} --name {name}` shows what it holds",
+                hint=f"`aws ssm get-parameter --region {region} --name {name}` shows what it holds",
             ) from error
     value = parameter.get("Value", "").strip()
     if not _AMI_ID.fullmatch(value):
@@ -113,7 +113,7 @@ def _parameter(clients: Clients, name: str, *, region: str) -> str:
         shown = "a SecureString" if parameter.get("Type") == "SecureString" else repr(value[:40])
         raise UserError(
             f"SSM parameter {name} in {region} holds {shown}, which is no AMI id",
-            mend="its value must be an AMI id; of public parameters that is often the one that ends in /image_id",
+            hint="its value must be an AMI id; of public parameters that is often the one that ends in /image_id",
         )
     return value
 
@@ -127,7 +127,7 @@ def _newest(
     if not matches:
         raise UserError(
             f"no AMI in {region} has {_described(filters, request.owners)}",
-            mend=(
+            hint=(
                 "check name, owners and architecture; AMIs of other owners that are deprecated are not taken",
                 f"`aws ec2 describe-images --region {region} --owners {' '.join(request.owners)}` lists what there is",
             ),

@@ -154,8 +154,8 @@ def _nothing(repository: Repository, image: str, *, revision: str, broken: dict[
         if path.startswith(f"{FOLDER}/") and path.endswith(_SUFFIX)
     ]
     near = get_close_matches(image, names, n=1)
-    mend = f"did you mean {near[0]}?" if near else f"recorded are: {', '.join(sorted(names)) or 'none'}"
-    return UserError(f"nothing is recorded of an image {image!r}", mend=mend)
+    hint = f"did you mean {near[0]}?" if near else f"recorded are: {', '.join(sorted(names)) or 'none'}"
+    return UserError(f"nothing is recorded of an image {image!r}", hint=hint)
 
 
 # Compares what is inside two builds, from what is committed: also builds that no lockfile has any more.
@@ -241,12 +241,12 @@ def _pair_of_all(
             why = failed(repository, image, one)
             if why is not None:
                 raise UserError(
-                    f"{one} of {image} failed, and what is inside was not recorded: {why}", mend=error.mend
+                    f"{one} of {image} failed, and what is inside was not recorded: {why}", hint=error.hint
                 ) from error
         if complete:
             raise
-        mend = ("older builds may be in the part of the history that this clone lacks: `git fetch --unshallow`",)
-        raise UserError(error.what, mend=(*error.mend, *mend)) from error
+        hint = ("older builds may be in the part of the history that this clone lacks: `git fetch --unshallow`",)
+        raise UserError(error.what, hint=(*error.hint, *hint)) from error
 
 
 def _pair_with_preview(
@@ -256,7 +256,7 @@ def _pair_with_preview(
     if len(asked) == 1 and known.channels.candidate is None:
         raise UserError(
             f"{asked[0]} is {previews[asked[0]].whose}, and {image} has no candidate to compare it with",
-            mend="name two builds to compare them",
+            hint="name two builds to compare them",
         )
     named = asked if len(asked) > 1 else ("candidate", asked[0])
     old, new = (
@@ -274,12 +274,12 @@ def _inside_preview(repository: Repository, image: str, build: Build) -> Invento
     if content is None:
         raise UserError(
             f"the SBOM of the preview {build.id} is not to be had: there is no tag {name}",
-            mend="`git fetch --tags`; or its branch was merged, and this clone is older: `git pull`",
+            hint="`git fetch --tags`; or its branch was merged, and this clone is older: `git pull`",
         )
     found = read_sbom(content, path=name)
     if found.digest != build.inventory.digest:
         raise UserError(
-            f"the SBOM that the tag {name} stands on is not the one that was recorded", mend="build the preview anew"
+            f"the SBOM that the tag {name} stands on is not the one that was recorded", hint="build the preview anew"
         )
     return found
 
@@ -288,7 +288,7 @@ def _only_failed(image: str, failure: Failure) -> UserError:
     became = "was built and rejected" if failure.artifacts or failure.smoke_test is not None else "failed"
     return UserError(
         f"{image} has no build to compare: {failure.build} {became}: {visible(failure.what)}",
-        mend=f"`reconciler history {image}` shows all",
+        hint=f"`reconciler history {image}` shows all",
     )
 
 
@@ -302,14 +302,14 @@ def _inside(tree: Callable[[str], Tree], image: str, build: Build, *, commit: st
         raise UserError(
             f"the SBOM of {build.id} is missing in {commit[:7]}",
             where=Place(path),
-            mend=f"`git log -- {path}` shows who took it away",
+            hint=f"`git log -- {path}` shows who took it away",
         )
     found = read_sbom(files.read([entry.oid])[entry.oid], path=path)
     if found.digest != build.inventory.digest:
         raise UserError(
             "this SBOM is not the one that was recorded: its digest differs from the lockfile's",
             where=Place(path),
-            mend=f"`git log -- {path}` shows who changed it",
+            hint=f"`git log -- {path}` shows who changed it",
         )
     return found
 
@@ -317,7 +317,7 @@ def _inside(tree: Callable[[str], Tree], image: str, build: Build, *, commit: st
 def _not_recorded(image: str, build: Build) -> UserError:
     return UserError(
         f"what is inside {build.id} of {image} was not recorded: {_why_not(build)}",
-        mend=f"name two builds that were booted: `reconciler history {image}` shows all",
+        hint=f"name two builds that were booted: `reconciler history {image}` shows all",
     )
 
 

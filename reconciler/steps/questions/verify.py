@@ -96,7 +96,7 @@ class Verifier:
         channels = past.versions[0].lock.channels
         if channels.stable is None and channels.candidate is None:
             raise UserError(
-                f"no channel of {image} points to a build", mend=f"name one; `reconciler history {image}` lists them"
+                f"no channel of {image} points to a build", hint=f"name one; `reconciler history {image}` lists them"
             )
         return "stable" if channels.stable is not None else "candidate"
 
@@ -308,7 +308,7 @@ def _channel(version: LockVersion, channel: Channel) -> str | None:
 
 def _unknown(image: str, asked: str, error: NotAmong, *, why: str | None) -> UserError:
     if why is not None:
-        return UserError(f"{asked} of {image} failed, and was never recorded: {why}", mend=error.mend)
+        return UserError(f"{asked} of {image} failed, and was never recorded: {why}", hint=error.hint)
     if asked in ("candidate", "stable"):
         return error
-    return UserError(f"no build {asked!r} of {image} was ever recorded", mend=error.mend)
+    return UserError(f"no build {asked!r} of {image} was ever recorded", hint=error.hint)

@@ -73,18 +73,18 @@ def test_every_parameter_fits_and_is_one_that_settings_know(
 
 
 @pytest.mark.parametrize(
-    ("status", "mend"),
+    ("status", "hint"),
     [(400, "declares these parameters"), (401, "personal API token"), (403, "right to run"), (404, "definition")],
 )
 def test_a_refusal_says_what_to_look_at(
-    status: int, mend: str, receiver: Receiver, patience: Patience, news: Announcement
+    status: int, hint: str, receiver: Receiver, patience: Patience, news: Announcement
 ) -> None:
     receiver.answers(status)
 
     with pytest.raises(Terminal) as caught:
         circleci(receiver, patience).announce(news)
 
-    assert mend in str(caught.value)
+    assert hint in str(caught.value)
     assert TOKEN not in str(caught.value)
 
 

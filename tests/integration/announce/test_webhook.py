@@ -301,16 +301,16 @@ def test_a_redirect_is_not_followed(status: int, receiver: Receiver, patience: P
     assert [got.path for got in receiver.received] == ["/"]
 
 
-@pytest.mark.parametrize(("status", "mend"), [(400, "announce.webhook.url"), (401, "another secret"), (410, "url")])
+@pytest.mark.parametrize(("status", "hint"), [(400, "announce.webhook.url"), (401, "another secret"), (410, "url")])
 def test_a_refusal_is_not_tried_again(
-    status: int, mend: str, receiver: Receiver, patience: Patience, news: Announcement
+    status: int, hint: str, receiver: Receiver, patience: Patience, news: Announcement
 ) -> None:
     receiver.answers(status, body=b'{"error": "no such hook"}')
 
     with pytest.raises(Terminal, match="no such hook") as caught:
         webhook(receiver.url, patience).announce(news)
 
-    assert mend in str(caught.value)
+    assert hint in str(caught.value)
     assert len(receiver.received) == 1
 
 

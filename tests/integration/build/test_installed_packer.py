@@ -109,7 +109,7 @@ def test_where_all_are_other_programs_each_is_named(tmp_path: Path) -> None:
         find({"PATH": f"{first}:{second}"})
 
     assert caught.value.what.startswith(f"{first}/packer is not Packer")
-    assert caught.value.mend[0] == f"{second}/packer is Packer 1.5.6; 1.6.0 or later is needed"
+    assert caught.value.hint[0] == f"{second}/packer is Packer 1.5.6; 1.6.0 or later is needed"
 
 
 PLUGIN_TEMPLATE = {"web.pkr.hcl": "# the fake reads nothing"}
@@ -155,7 +155,7 @@ def test_plugins_that_cannot_be_fetched_are_worth_another_try(
     with pytest.raises(Transient, match="`packer init` failed: 403 API rate limit exceeded") as caught:
         Packer(find(environment)).build(request, listener=heard, cancelled=cancelled)
 
-    assert caught.value.mend == ("`packer plugins install github.com/hashicorp/amazon '>= 1.2'`",)
+    assert caught.value.hint == ("`packer plugins install github.com/hashicorp/amazon '>= 1.2'`",)
 
     assert list(request.run_folder.iterdir()) == []
 

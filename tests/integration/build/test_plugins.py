@@ -134,7 +134,7 @@ def test_a_component_without_its_plugin_is_told_before_anything_is_started(
     with pytest.raises(Transient, match=f"Packer {version} lacks the plugin for amazon-ebs") as caught:
         run(machine, components=("amazon-ebs", "ansible", "shell"))
 
-    assert caught.value.mend == ("`packer plugins install github.com/hashicorp/amazon`",)
+    assert caught.value.hint == ("`packer plugins install github.com/hashicorp/amazon`",)
     assert heard.events == []
     assert "build" not in machine.commands()
 
@@ -143,7 +143,7 @@ def test_several_missing_plugins_are_told_together(run: Any, tmp_path: Path) -> 
     with pytest.raises(Transient, match="lacks the plugins for amazon-ebs, ansible") as caught:
         run(Machine(tmp_path, "1.16.0"), components=("amazon-ebs", "ansible"))
 
-    assert caught.value.mend == (
+    assert caught.value.hint == (
         "`packer plugins install github.com/hashicorp/amazon`",
         "`packer plugins install github.com/hashicorp/ansible`",
     )
@@ -161,7 +161,7 @@ def test_a_component_that_packer_itself_finds_no_plugin_for_is_no_failure_of_the
     with pytest.raises(Transient, match=r"Packer 1\.16\.0 lacks the plugin for goss") as caught:
         run(machine, components=("amazon-ebs", "goss"))
 
-    assert caught.value.mend[0].startswith("goss: add its plugin to required_plugins (https://developer.hashicorp.com/")
+    assert caught.value.hint[0].startswith("goss: add its plugin to required_plugins (https://developer.hashicorp.com/")
 
 
 def test_a_slip_of_the_pen_is_a_failure_of_the_image(run: Any, tmp_path: Path) -> None:
@@ -199,7 +199,7 @@ def test_a_plugin_that_cannot_be_fetched_is_told_with_why_and_with_the_command(
         "Packer 1.16.0 lacks the plugin for github.com/hashicorp/amazon >= 1.2.8: `packer init` failed: "
         'Get "https://api.github.com/x": dial tcp: lookup api.github.com: no such host'
     )
-    assert caught.value.mend == (
+    assert caught.value.hint == (
         "`packer plugins install github.com/hashicorp/amazon '>= 1.2.8'`",
         "if GitHub refuses: set PACKER_GITHUB_API_TOKEN, or keep the plugins in the CI's cache",
     )
@@ -213,7 +213,7 @@ def test_an_exact_pin_is_what_the_command_asks_for(run: Any, tmp_path: Path) -> 
     with pytest.raises(Transient) as caught:
         run(machine, plugins={"amazon": "github.com/hashicorp/amazon 1.3.2"})
 
-    assert caught.value.mend[0] == "`packer plugins install github.com/hashicorp/amazon 1.3.2`"
+    assert caught.value.hint[0] == "`packer plugins install github.com/hashicorp/amazon 1.3.2`"
 
 
 def test_a_template_that_packer_refuses_at_its_init_is_a_failure_of_the_image(run: Any, tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_plugin_with_a_wrong_checksum_is_named_where_it_is_passed_over(run: An
     with pytest.raises(Transient, match="lacks the plugin for amazon-ebs") as caught:
         run(machine, components=("amazon-ebs",))
 
-    assert caught.value.mend[-1] == (
+    assert caught.value.hint[-1] == (
         f"{program} is there, but not with the checksum beside it: Packer passes it over; remove it"
     )
 

@@ -89,7 +89,7 @@ def test_an_exact_pin_that_cannot_be_fetched_is_told_with_the_command(ask: Any, 
     ) as caught:
         ask(REQUIRES.replace("CONSTRAINT", "1.2.3"), {}, plugins={"amazon": "github.com/hashicorp/amazon 1.2.3"})
 
-    assert caught.value.mend[0] == "`packer plugins install github.com/hashicorp/amazon 1.2.3`"
+    assert caught.value.hint[0] == "`packer plugins install github.com/hashicorp/amazon 1.2.3`"
 
 
 @pytest.mark.packer(since=PLUGINS_APART)
@@ -102,7 +102,7 @@ def test_a_component_whose_plugin_is_missing_is_told_by_us_or_by_packer(
     with pytest.raises(Transient, match="lacks the plugin for amazon-ebs") as caught:
         ask(NAMES, {"PACKER_PLUGIN_PATH": str(tmp_path / "none")}, components=components)
 
-    assert caught.value.mend == ("`packer plugins install github.com/hashicorp/amazon`",)
+    assert caught.value.hint == ("`packer plugins install github.com/hashicorp/amazon`",)
 
 
 def test_a_component_of_a_plugin_that_nobody_knows_is_no_failure_of_the_image(ask: Any, packer: Packer) -> None:
@@ -125,4 +125,4 @@ def test_a_plugin_that_was_changed_is_named_where_packer_passes_it_over(
     with pytest.raises(Transient, match="lacks the plugin for amazon-ebs") as caught:
         ask(NAMES, {"PACKER_PLUGIN_PATH": str(mine)}, components=("amazon-ebs",))
 
-    assert f"{program} is there, but not with the checksum beside it" in caught.value.mend[-1]
+    assert f"{program} is there, but not with the checksum beside it" in caught.value.hint[-1]

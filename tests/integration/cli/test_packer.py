@@ -167,7 +167,7 @@ def test_a_plugin_that_is_yet_to_be_fetched_is_noted(machine: Machine) -> None:
     assert ended.returncode == 0
     told = "`packer init` fetches github.com/hashicorp/amazon ~> 1.2 at the next build of web"
     assert f"note: {told}" in ended.stderr
-    assert told in machine.doctor()["mend"]
+    assert told in machine.doctor()["hint"]
 
 
 def test_doctor_names_the_packer_with_its_plugins(machine: Machine) -> None:
@@ -185,7 +185,7 @@ def test_doctor_compares_with_what_the_templates_ask_for(machine: Machine) -> No
     found = machine.doctor()
 
     assert (found["state"], found["what"]) == ("trouble", f"1.6.6 at {program}")
-    assert found["mend"][0] == (
+    assert found["hint"][0] == (
         f"desired/web/web.pkr.hcl:2:3: the template requires Packer >= 1.7.0, and {program} is 1.6.6"
     )
 
@@ -196,7 +196,7 @@ def test_doctor_names_the_command_for_a_plugin_that_is_missing(machine: Machine)
     found = machine.doctor()
 
     assert found["state"] == "trouble"
-    assert "`packer plugins install github.com/hashicorp/amazon`" in found["mend"]
+    assert "`packer plugins install github.com/hashicorp/amazon`" in found["hint"]
 
 
 def test_a_program_of_that_name_that_came_first_is_noted(machine: Machine, tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_a_program_of_that_name_that_came_first_is_noted(machine: Machine, tmp_p
     found = machine.doctor(PATH=f"{other.parent}:{program.parent}")
 
     assert (found["state"], found["what"]) == ("note", f"1.6.6 at {program}")
-    assert found["mend"] == [f'passed over: {other} is not Packer: asked for its version it printed "usage"']
+    assert found["hint"] == [f'passed over: {other} is not Packer: asked for its version it printed "usage"']
 
 
 def test_packer_prints_where_it_is(machine: Machine) -> None:

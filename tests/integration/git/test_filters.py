@@ -117,7 +117,7 @@ def test_without_git_lfs_a_pointer_is_refused_and_not_built(
         "desired/web/disk.iso and 1 more are kept in Git LFS, and git-lfs is not here: "
         "the build would get a pointer of 130 bytes"
     )
-    assert "install git-lfs" in error.mend[0]
+    assert "install git-lfs" in error.hint[0]
 
 
 def test_without_git_lfs_a_commit_is_exported_that_needs_nothing_of_it(
@@ -193,7 +193,7 @@ def test_why_content_cannot_be_had_is_told(
 
     assert type(error) is kind
     assert error.what.startswith(said)
-    assert error.mend
+    assert error.hint
 
 
 @pytest.mark.parametrize("served", [b"something else of another size", CONTENT[::-1]], indirect=True)

@@ -155,7 +155,7 @@ def test_what_is_proposed_of_an_image_that_main_recorded_goes_as_a_whole(
 def test_nothing_is_put_on_top_of_a_persons_commit(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
     recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
     person = origin.clone("person", "--branch", PROPOSAL)
-    commit(person, {lock_path("web"): '"mended"\n'}, "Mend by hand")
+    commit(person, {lock_path("web"): '"fixed"\n'}, "Fix by hand")
     git(person, "push", "--quiet", "origin", f"HEAD:{PROPOSAL}")
     theirs = origin.head(PROPOSAL)
 

@@ -512,7 +512,7 @@ def test_an_author_that_git_does_not_take_is_found_out_beforehand(author: str, c
     assert "git.author" in str(raised.value)
 
 
-def test_a_commit_that_cannot_be_signed_says_how_to_mend_it(clone: Path, recorder_in: RecorderIn) -> None:
+def test_a_commit_that_cannot_be_signed_says_how_to_hint_it(clone: Path, recorder_in: RecorderIn) -> None:
     git(clone, "config", "gpg.program", "false")
 
     with pytest.raises(UserError, match="could not be signed") as raised:

@@ -226,8 +226,8 @@ def test_what_a_server_says_to_a_push_is_shown_and_steers_no_terminal(
     error = refusal(recorder_in(clone), clone)
 
     assert isinstance(error, Terminal)
-    assert r"origin: this repository is \x1b[1mfrozen\x1b[0m until Monday" in error.mend
-    assert "origin: ask release@example.org" in error.mend
+    assert r"origin: this repository is \x1b[1mfrozen\x1b[0m until Monday" in error.hint
+    assert "origin: ask release@example.org" in error.hint
 
 
 def test_a_record_goes_by_ssh(

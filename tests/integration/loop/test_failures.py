@@ -86,7 +86,7 @@ def test_each_failure_doubles_the_rest(settled: World) -> None:
 def test_changed_inputs_get_a_fresh_try_at_once_and_success_clears_the_failure(settled: World) -> None:
     settled.commit({"desired/web/setup.sh": "false\n"})
     failing_in(settled, "web").reconcile()
-    head = settled.commit({"desired/web/setup.sh": "echo mended\n"})
+    head = settled.commit({"desired/web/setup.sh": "echo fixed\n"})
     assert statuses(settled.controller().reconcile()) == {"web": "built"}
     assert settled.lock("web").failure is None
     assert_settled(settled, since=head)

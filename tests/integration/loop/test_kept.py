@@ -241,7 +241,7 @@ def _retag(world: World) -> None:
 
 @pytest.mark.parametrize("amiss", [_lose, _lose_all, _strip, _retag])
 def test_what_is_not_all_there_any_more_is_not_kept(pair: World, amiss: Callable[[World], None]) -> None:
-    """The new build is whole. To retire it, and mend the old one in another run, would be worse than nothing."""
+    """The new build is whole. To retire it, and fix the old one in another run, would be worse than nothing."""
     head = aged(pair)
     amiss(pair)
     assert statuses(pair.controller().reconcile(refresh=True)) == {"base": "built", "web": "built"}

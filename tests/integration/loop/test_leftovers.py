@@ -283,7 +283,7 @@ class TestBroken:
         assert failure is not None
         assert [one.id for one in failure.artifacts] == [made.id]
         assert f"{made.id} in {US}, which it made, stays for now" in notes(controller)
-        settled.commit({"desired/web/setup.sh": "echo mended\n"})
+        settled.commit({"desired/web/setup.sh": "echo fixed\n"})
         assert statuses(settled.controller().reconcile("web")) == {"web": "built"}
         assert new(settled) == []
 

@@ -214,7 +214,7 @@ def test_a_preview_that_does_not_pass_takes_nothing_from_a_build_that_main_has_r
 
 def test_a_second_push_is_built_beside_what_did_not_pass(pair: World) -> None:
     not_passing(pair).preview(BRANCH)
-    push(pair, {"desired/web/setup.sh": "echo mended\n"})
+    push(pair, {"desired/web/setup.sh": "echo fixed\n"})
     again = pair.controller("pull-request")
     report = again.preview(BRANCH)
     assert statuses(report) == {"web": "built"}

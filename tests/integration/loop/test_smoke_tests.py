@@ -131,7 +131,7 @@ def test_it_rests_and_is_then_built_and_tested_anew(pair: World) -> None:
 def test_a_changed_input_is_tried_at_once(pair: World) -> None:
     pair.commit(MORE)
     not_passing(pair, "web").reconcile()
-    head = pair.commit({"desired/web/setup.sh": "echo mended\n"})
+    head = pair.commit({"desired/web/setup.sh": "echo fixed\n"})
     assert statuses(pair.controller().reconcile()) == {"web": "built"}
     assert pair.lock("web").failure is None
     pair.clock.advance(hours=1)
@@ -216,7 +216,7 @@ def test_nothing_is_copied_or_recorded_before_the_test_passed(pair: World, effec
 
 @pytest.mark.parametrize(
     "refusal",
-    [Transient("no capacity for t3.micro"), UserError("no such subnet", mend="name another: `smoke_test.subnets`")],
+    [Transient("no capacity for t3.micro"), UserError("no such subnet", hint="name another: `smoke_test.subnets`")],
     ids=["no capacity", "no such subnet"],
 )
 def test_what_cannot_be_booted_is_kept_and_tested_by_the_next_run(pair: World, refusal: ReconcilerError) -> None:

@@ -272,7 +272,7 @@ def test_what_is_not_there_to_be_taken_is_refused_and_left_as_it_is(
     with pytest.raises(UserError, match=why) as caught:
         controller.adopt("base", *named)
 
-    assert caught.value.mend or arrange is _with_a_lockfile_that_cannot_be_read
+    assert caught.value.hint or arrange is _with_a_lockfile_that_cannot_be_read
     assert (world.head(), world.registry.artifacts) == (head, artifacts)
 
 

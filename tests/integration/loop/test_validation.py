@@ -140,8 +140,8 @@ def test_a_copy_does_not_promote_what_needs_a_verdict_by_now(settled: World) -> 
     assert_settled(settled, since=settled.head())
 
 
-def test_to_mend_a_tag_takes_no_vote_off(pair: World) -> None:
-    """Given a recorded vote, when another tag is changed by hand, then that one is mended and the vote stays."""
+def test_to_hint_a_tag_takes_no_vote_off(pair: World) -> None:
+    """Given a recorded vote, when another tag is changed by hand, then that one is fixed and the vote stays."""
     pair.commit({"desired/base/image.yaml": VALIDATED, "desired/base/setup.sh": "echo more\n"})
     pair.controller().reconcile()
     pair.judge("base", "passed")
@@ -153,9 +153,9 @@ def test_to_mend_a_tag_takes_no_vote_off(pair: World) -> None:
 
     assert statuses(pair.controller().reconcile()) == {"base": "changed"}
 
-    mended = [one for one in pair.artifacts("base") if one.own("build") == newest]
-    assert {one.own("commit") for one in mended} == {pair.lock("base").builds[0].commit}
-    assert {(one.own("verdict"), one.own("verdict-by")) for one in mended} == {("passed", "validation")}
+    fixed = [one for one in pair.artifacts("base") if one.own("build") == newest]
+    assert {one.own("commit") for one in fixed} == {pair.lock("base").builds[0].commit}
+    assert {(one.own("verdict"), one.own("verdict-by")) for one in fixed} == {("passed", "validation")}
 
 
 def test_a_pass_does_not_count_while_a_region_that_may_say_failed_can_not_be_read(pair: World) -> None:

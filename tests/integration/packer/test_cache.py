@@ -122,7 +122,7 @@ def test_what_somebody_else_owns_is_refused_by_name(cache: Path, whose: str) -> 
     with pytest.raises(UserError, match=f"^{path[whose]} belongs to nobody: nothing in it is run") as caught:
         found(cache)
 
-    assert caught.value.mend == ("remove it, or set XDG_CACHE_HOME to a folder of yours",)
+    assert caught.value.hint == ("remove it, or set XDG_CACHE_HOME to a folder of yours",)
 
 
 @pytest.mark.parametrize("what", ["the folder", "the program"])
@@ -156,13 +156,13 @@ def test_what_is_made_where_a_group_may_write_by_default_is_its_owners_alone(tmp
     assert not [path for path in (tmp_path / "caches").rglob("*") if path.stat().st_mode & 0o022]
 
 
-def test_a_folder_that_a_group_may_write_is_refused_with_the_command_that_mends_it(cache: Path) -> None:
+def test_a_folder_that_a_group_may_write_is_refused_with_the_command_that_fixes_it(cache: Path) -> None:
     cache.parent.chmod(0o775)
 
     with pytest.raises(UserError, match=f"^{cache.parent} may be written by others") as caught:
         made_folder(cache)
 
-    assert caught.value.mend == (f"`chmod go-w {cache.parent}`, or set XDG_CACHE_HOME to a folder of yours",)
+    assert caught.value.hint == (f"`chmod go-w {cache.parent}`, or set XDG_CACHE_HOME to a folder of yours",)
 
 
 def test_a_link_to_somewhere_else_is_refused(cache: Path, tmp_path: Path) -> None:

@@ -117,7 +117,7 @@ def test_a_full_disk_is_told_with_what_go_needs(go: Go) -> None:
     with pytest.raises(UserError, match=r"there is no room to build Packer: .*no space left on device") as caught:
         go.build()
 
-    assert caught.value.mend == ("Go needs 4 GB in its caches",)
+    assert caught.value.hint == ("Go needs 4 GB in its caches",)
 
 
 def test_a_go_that_waits_for_a_dead_mirror_is_ended(go: Go) -> None:
@@ -142,7 +142,7 @@ def test_a_go_that_is_too_old_is_told(go: Go) -> None:
     with pytest.raises(UserError, match=r"is no Go that can build Packer: go version go1\.19\.8 linux/amd64") as caught:
         go.build()
 
-    assert caught.value.mend == ("install Go 1.21 or later: https://go.dev/dl/",)
+    assert caught.value.hint == ("install Go 1.21 or later: https://go.dev/dl/",)
 
 
 @pytest.fixture

@@ -58,7 +58,7 @@ class Machine:
         self.asked: list[str] = []
         self.told: list[str] = []
         self.release: str | Exception = Transient("releases.hashicorp.com can't be reached")
-        self.modules: str | Exception = UserError("there is no Go", mend="install Go")
+        self.modules: str | Exception = UserError("there is no Go", hint="install Go")
 
         def download(version: str, into: Path, **_: Any) -> None:
             self.asked.append(f"release {version}")
@@ -180,7 +180,7 @@ def test_where_nothing_works_every_reason_is_given(machine: Machine) -> None:
     with pytest.raises(UserError, match="Packer could not be had") as caught:
         machine.obtain()
 
-    assert caught.value.mend == (
+    assert caught.value.hint == (
         "this system's archive has no Packer, or this user may not install it",
         "releases.hashicorp.com can't be reached",
         "there is no Go",
@@ -329,5 +329,5 @@ def test_a_full_disk_is_told_and_nothing_half_is_left(machine: Machine, small_di
     with pytest.raises(UserError, match="Packer could not be had") as caught:
         machine.obtain()
 
-    assert any("No space left on device" in line for line in caught.value.mend)
+    assert any("No space left on device" in line for line in caught.value.hint)
     assert list((small_disk / "reconciler" / "packer").iterdir()) == []

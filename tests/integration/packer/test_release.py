@@ -199,7 +199,7 @@ def test_a_disk_that_is_full_is_told_with_what_is_needed(host: Host, small_disk:
     with pytest.raises(UserError, match=r"the cache can't be written: .*No space left on device") as caught:
         fetch(host, small_disk)
 
-    assert caught.value.mend == (
+    assert caught.value.hint == (
         "Packer takes 400 MB there with its plugins",
         "make room, or set XDG_CACHE_HOME to a folder of yours",
     )

@@ -1,4 +1,4 @@
-"""The policy of `base`: converged by Packer, unchanged when converged again, and mended where it drifted."""
+"""The policy of `base`: converged by Packer, unchanged when converged again, and fixed where it drifted."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ BROKEN = {
     "sudo rm -f /etc/apt/apt.conf.d/60baseline /etc/apt/apt.conf.d/20auto-upgrades": "Write apt's settings",
     "sudo sed -i /kptr_restrict/d /etc/sysctl.d/60-baseline.conf": "Write the kernel's settings",
 }
-"""What somebody may do to a machine, and the task that mends it; in the order of tasks."""
+"""What somebody may do to a machine, and the task that fixes it; in the order of tasks."""
 
 
 def test_packer_converges_the_whole_policy(base: Built) -> None:
@@ -47,7 +47,7 @@ def test_a_task_that_always_changes_something_would_be_noticed(base: Built, boot
     assert machine.converge(careless) == ["Write the date"]
 
 
-def test_drift_is_seen_by_the_smoke_suite_and_mended_by_the_next_converge(base: Built, boot: Boot) -> None:
+def test_drift_is_seen_by_the_smoke_suite_and_fixed_by_the_next_converge(base: Built, boot: Boot) -> None:
     machine = boot(base.image)
     for command in BROKEN:
         machine.instance.says(command)

@@ -82,7 +82,7 @@ def test_a_candidate_becomes_stable_by_a_verdict(ask: Ask, ledger: Ledger) -> No
 def test_failures_stand_between_the_builds(ask: Ask, ledger: Ledger) -> None:
     ledger.build("base")
     ledger.fail("base", "build failed in provisioner shell")
-    change(ledger, "mended")
+    change(ledger, "fixed")
     ledger.build("base", reasons=CHANGED)
 
     (failure,) = told(ask, ledger)["failures"]
@@ -177,7 +177,7 @@ def test_a_lockfile_that_was_broken_once_is_left_out_and_named(ask: Ask, ledger:
     ledger.build("base")
     good = ledger.read("state/base.lock.json")
     broken = ledger.commit({"state/base.lock.json": b"<<<<<<< HEAD\n"}, "Oops")
-    ledger.commit({"state/base.lock.json": good}, "Mend")
+    ledger.commit({"state/base.lock.json": good}, "Fix")
 
     answer = ask(ledger, "history", "base")
 

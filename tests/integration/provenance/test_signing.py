@@ -120,7 +120,7 @@ def test_where_git_signs_otherwise_nothing_is_signed(repository: Git) -> None:
 
 
 @pytest.mark.parametrize("wrong", ["missing", "none", "passphrase", "program"])
-def test_a_key_that_cannot_sign_says_how_to_mend_it(repository: Git, tmp_path: Path, wrong: str) -> None:
+def test_a_key_that_cannot_sign_says_how_to_hint_it(repository: Git, tmp_path: Path, wrong: str) -> None:
     key = tmp_path / "key"
     if wrong == "passphrase":
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "secret", "-f", str(key)], check=True)
@@ -132,7 +132,7 @@ def test_a_key_that_cannot_sign_says_how_to_mend_it(repository: Git, tmp_path: P
     with pytest.raises(UserError) as raised:
         sign(repository, PAYLOAD, namespace=NAMESPACE)
 
-    assert raised.value.mend
+    assert raised.value.hint
     assert ("git.sign: false" in str(raised.value)) or wrong == "program"
 
 

@@ -158,7 +158,7 @@ def test_one_region_that_can_not_be_read_gives_its_reason_and_the_others_are_rea
 
 
 @pytest.mark.parametrize(
-    ("answer", "what", "mend"),
+    ("answer", "what", "hint"),
     [
         (NOT_ENABLED, "AuthFailure", "AWS_ACCESS_KEY_ID"),
         (FORBIDDEN, "not allowed: ec2:DescribeImages", "docs/iam/"),
@@ -166,8 +166,8 @@ def test_one_region_that_can_not_be_read_gives_its_reason_and_the_others_are_rea
     ],
     ids=["bad keys", "forbidden", "expired"],
 )
-def test_a_cause_shared_by_all_regions_that_a_person_can_mend_is_a_refusal(
-    aws: FaultyAws, answer: Answer, what: str, mend: str
+def test_a_cause_shared_by_all_regions_that_a_person_can_hint_is_a_refusal(
+    aws: FaultyAws, answer: Answer, what: str, hint: str
 ) -> None:
     aws.answers = {HOME: answer, AWAY: answer}
 
@@ -176,7 +176,7 @@ def test_a_cause_shared_by_all_regions_that_a_person_can_mend_is_a_refusal(
     assert set(observation.unreadable) == {HOME, AWAY}
     assert observation.refused is not None
     assert what in observation.refused.what
-    assert mend in " ".join(observation.refused.mend)
+    assert hint in " ".join(observation.refused.hint)
 
 
 @pytest.mark.parametrize("answers", [(THROTTLED, THROTTLED), (FORBIDDEN, EXPIRED)], ids=["passing", "different"])
@@ -209,7 +209,7 @@ def test_without_credentials_nothing_is_asked(aws: FaultyAws, monkeypatch: pytes
 
     assert observation.refused is not None
     assert observation.refused.what == "AWS can't be read: no AWS credentials were found"
-    assert "--offline" in observation.refused.mend[1]
+    assert "--offline" in observation.refused.hint[1]
     assert observation.unreadable == dict.fromkeys((HOME, AWAY), "no AWS credentials were found")
     assert aws.calls == []
 
@@ -228,7 +228,7 @@ def test_a_profile_that_is_not_there_is_named(aws: FaultyAws) -> None:
 
     assert refused is not None
     assert "prod" in refused.what
-    assert "aws.profile" in refused.mend[1]
+    assert "aws.profile" in refused.hint[1]
 
 
 def test_a_role_that_can_not_be_assumed_is_asked_for_once(aws: FaultyAws) -> None:
@@ -239,7 +239,7 @@ def test_a_role_that_can_not_be_assumed_is_asked_for_once(aws: FaultyAws) -> Non
     assert observation.refused is not None
     assert "the role can't be assumed (AccessDenied" in observation.refused.what
     assert ROLE in observation.refused.what
-    assert "trust policy" in observation.refused.mend[0]
+    assert "trust policy" in observation.refused.hint[0]
     assert aws.calls == [f"sts {HOME}"]
 
 
@@ -278,7 +278,7 @@ def test_an_endpoint_that_is_no_address_is_the_settings_fault(aws_environment: p
 
     assert refused is not None
     assert "Invalid endpoint: nonsense" in refused.what
-    assert "AWS_ENDPOINT_URL" in refused.mend[0]
+    assert "AWS_ENDPOINT_URL" in refused.hint[0]
 
 
 @pytest.mark.parametrize(
@@ -324,9 +324,9 @@ def test_a_throttled_parameter_is_passing(aws: FaultyAws) -> None:
         )
 
 
-def test_importing_the_protocol_and_the_memory_loads_no_aws_library(tmp_path: Path) -> None:
+def test_importing_the_protocol_loads_no_aws_library(tmp_path: Path) -> None:
     program = (
-        "import sys, reconciler.ports.registry, tests.doubles.registry;"
+        "import sys, reconciler.ports.registry;"
         "sys.exit(any(name in sys.modules for name in ('boto3', 'botocore', 'tenacity')))"
     )
 

@@ -62,7 +62,7 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"the sandbox can't keep its files in .*: Not a directory") as caught:
         handle.start(tmp_path / "file" / "folder")
 
-    assert "--folder" in caught.value.mend[0]
+    assert "--folder" in caught.value.hint[0]
 
 
 def test_a_full_disk_is_said(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_missing_program_is_named_with_its_package(
     with pytest.raises(UserError, match=missing) as caught:
         handle.start(tmp_path)
 
-    assert caught.value.mend == (f"apt-get install {package}",)
+    assert caught.value.hint == (f"apt-get install {package}",)
 
 
 def test_a_stopped_sandbox_leaves_nothing(tmp_path: Path) -> None:

@@ -232,11 +232,11 @@ def test_where_neither_may_it_says_what_would_do(sshd: bytes, tmp_path: Path) ->
     refused = subprocess.run(command, capture_output=True, text=True, check=False)
 
     assert refused.returncode == 1
-    what, *mends = refused.stderr.splitlines()
+    what, *hints = refused.stderr.splitlines()
     assert "an SSH server has port 22 on all addresses" in what
     assert "Operation not permitted" in what
-    assert any("--cap-add NET_ADMIN" in mend for mend in mends)
-    assert any("ListenAddress" in mend for mend in mends)
+    assert any("--cap-add NET_ADMIN" in hint for hint in hints)
+    assert any("ListenAddress" in hint for hint in hints)
 
 
 def test_where_neither_is_installed_it_says_what_to_install(
@@ -247,4 +247,4 @@ def test_where_neither_is_installed_it_says_what_to_install(
     with pytest.raises(UserError, match="nft is not installed; iptables is not installed") as caught:
         addresses.claim(7)
 
-    assert any("apt-get install nftables" in mend for mend in caught.value.mend)
+    assert any("apt-get install nftables" in hint for hint in caught.value.hint)

@@ -132,7 +132,7 @@ def test_what_goes_wrong_is_one_clear_sentence(
 
     assert what in caught.value.what
     assert "\n" not in caught.value.what
-    assert hint in " ".join(caught.value.mend)
+    assert hint in " ".join(caught.value.hint)
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
@@ -261,7 +261,7 @@ def test_a_missing_mmdebstrap_is_named_with_its_package(
     with pytest.raises(UserError, match="mmdebstrap") as caught:
         made()
 
-    assert caught.value.mend == ("apt-get install mmdebstrap",)
+    assert caught.value.hint == ("apt-get install mmdebstrap",)
 
 
 def test_a_root_of_which_somebody_removed_a_part_is_not_used(
@@ -274,7 +274,7 @@ def test_a_root_of_which_somebody_removed_a_part_is_not_used(
     with pytest.raises(UserError, match="is damaged: 1 files were made, and 0 are there") as caught:
         made()
 
-    assert caught.value.mend == ("remove it, and it is made anew",)
+    assert caught.value.hint == ("remove it, and it is made anew",)
     shutil.rmtree(root)
     assert (made() / "whole").exists()
 
@@ -309,7 +309,7 @@ def test_what_lies_in_the_way_is_said_by_name(
     with pytest.raises(UserError, match=said) as caught:
         made()
 
-    assert "XDG_CACHE_HOME" in " ".join(caught.value.mend)
+    assert "XDG_CACHE_HOME" in " ".join(caught.value.hint)
 
 
 def test_a_cache_that_can_only_be_read_is_said(small: Path) -> None:

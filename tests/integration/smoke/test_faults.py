@@ -178,7 +178,7 @@ def test_without_an_ssh_client_the_person_is_told_what_to_install(examine: Exami
         through(examine, door)
 
     assert "no `ssh` on the PATH" in raised.value.what
-    assert "apt-get install openssh-client" in raised.value.mend[0]
+    assert "apt-get install openssh-client" in raised.value.hint[0]
 
 
 def test_a_key_that_is_none_is_no_fault_of_the_image(examine: Examination, door: Door) -> None:

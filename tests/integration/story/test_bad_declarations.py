@@ -1,4 +1,4 @@
-"""Bad input in desired/: each image says what is wrong with it, where, and how to mend it; the others go on."""
+"""Bad input in desired/: each image says what is wrong with it, where, and how to fix it; the others go on."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ IMAGES = {
         template='source "amazon-ebs" "x" {\n  region = \n}\n',
     ),
     "bad-json": Bad(
-        ("/template.json:1:15: not valid JSON: Expecting value", "  mend the line, or the one before"),
+        ("/template.json:1:15: not valid JSON: Expecting value", "  fix the line, or the one before"),
         template='{"builders": [}',
         template_name="template.json",
     ),
@@ -163,7 +163,7 @@ def validated(fleet: Checkout) -> Ended:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_a_bad_image_says_what_is_wrong_where_and_how_to_mend_it(validated: Ended, name: str) -> None:
+def test_a_bad_image_says_what_is_wrong_where_and_how_to_hint_it(validated: Ended, name: str) -> None:
     first, *hints = IMAGES[name].said
     found, *told = complaints(validated.err, name)
     assert found == f"error: desired/{name}{first}"

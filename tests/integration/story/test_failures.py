@@ -134,9 +134,9 @@ def test_planted_secrets_are_in_no_file_no_object_no_tag_and_no_output(
     assert found == []
 
 
-def test_mended_the_fleet_converges(fleet: Checkout, failed: Ended, planted: dict[str, str]) -> None:
+def test_fixed_the_fleet_converges(fleet: Checkout, failed: Ended, planted: dict[str, str]) -> None:
     fleet.write("desired/base/setup.sh", "#!/bin/sh\necho laid by base | sudo tee /etc/foundation\n")
-    fleet.publish("Mend base")
+    fleet.publish("Fix base")
 
     ended = fleet.reconciler("reconcile", environment=planted)
 

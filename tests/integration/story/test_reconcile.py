@@ -1,4 +1,4 @@
-"""Reconcile builds what is declared, once; then it does nothing; then it mends what was broken, at the least cost."""
+"""Reconcile builds what is declared, once; then it does nothing; then it fixes what was broken, at the least cost."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_it_rests_and_a_second_run_records_nothing(built: Checkout, merged: Ende
     assert "next try not before" in " ".join(built.reconciler("plan").out.split())
 
 
-def test_mended_it_passes_and_moves_the_channels(built: Checkout, merged: Ended) -> None:
+def test_fixed_it_passes_and_moves_the_channels(built: Checkout, merged: Ended) -> None:
     before = good(built)
     built.write("desired/web/setup.sh", f"{LIT}# relit\n")
     built.publish("Light the lamp again")

@@ -70,9 +70,9 @@ def test_a_packer_that_cannot_be_used_stops_the_run_before_it_begins(
     ended = unbuilt.reconciler("reconcile", environment=environment)
 
     assert ended.code == 1
-    first, *mend = told(ended)
+    first, *hint = told(ended)
     assert first == f"error: {said.format(bin=environment['PATH'])}"
-    assert any("https://developer.hashicorp.com/packer/install" in line for line in mend)
+    assert any("https://developer.hashicorp.com/packer/install" in line for line in hint)
 
 
 def test_a_packer_that_prints_garbage_fails_its_image(

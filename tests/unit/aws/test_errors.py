@@ -67,9 +67,9 @@ def test_every_exception_in_the_table_is_one_of_botocore_s_or_made_of_one() -> N
     assert set(BY_EXCEPTION) <= set(known)
 
 
-def test_every_cause_that_a_credential_has_says_how_to_mend_it() -> None:
+def test_every_cause_that_a_credential_has_says_how_to_hint_it() -> None:
     for name, rule in {**BY_CODE, **BY_EXCEPTION}.items():
-        assert rule.mend or not rule.shared, name
+        assert rule.hint or not rule.shared, name
 
 
 def test_the_reason_is_one_line_without_aws_s_encoded_kilobyte() -> None:

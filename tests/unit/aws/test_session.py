@@ -51,7 +51,7 @@ def test_a_token_that_cannot_be_read_is_named_with_what_names_it(
 
     assert refused is not None
     assert f"from AWS_WEB_IDENTITY_TOKEN_FILE ({token}): " in refused.what
-    assert refused.mend[-1] == "if its token's file is empty or missing, the CI job was given no OIDC token"
+    assert refused.hint[-1] == "if its token's file is empty or missing, the CI job was given no OIDC token"
     assert config.exists()
 
 
@@ -77,7 +77,7 @@ def test_certificates_that_cannot_be_read_are_named_before_anything_is_asked(
 
     assert refused is not None
     assert f"the certificates of AWS_CA_BUNDLE ({bundle}) can't be read: " in refused.what
-    assert "AWS_CA_BUNDLE" in refused.mend[0]
+    assert "AWS_CA_BUNDLE" in refused.hint[0]
     assert config.exists()
 
 
@@ -114,7 +114,7 @@ def test_without_a_terminal_nobody_is_asked_for_the_code_that_a_role_wants(
         f"from the profile {settings['profile']}: its role asks for an MFA code "
         "(mfa_serial = arn:aws:iam::123456789012:mfa/someone), and there is no terminal to type one at" in refused.what
     )
-    assert refused.mend
+    assert refused.hint
     assert sys.stdin.read() == "123456\n", "what was not for us is not read"
 
 

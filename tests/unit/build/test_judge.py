@@ -125,7 +125,7 @@ def test_no_artifact_points_to_the_selection(request_: BuildRequest) -> None:
     error = failure(request_, Exit(0, 0.2), Outcome(0))
 
     assert error.cause == "no-artifact"
-    assert error.mend == ("check packer.only: the template has amazon-ebs.web",)
+    assert error.hint == ("check packer.only: the template has amazon-ebs.web",)
 
 
 def test_a_build_that_prints_without_end_says_so(request_: BuildRequest) -> None:
@@ -140,7 +140,7 @@ def test_a_build_past_its_time_names_the_setting(request_: BuildRequest) -> None
 
     assert error.cause == "timed-out"
     assert error.what == "build timed out after 90m"
-    assert "packer.timeout" in error.mend[0]
+    assert "packer.timeout" in error.hint[0]
     assert not error.cleaned_up
     assert error.tail == ("Waiting for SSH",)
 

@@ -152,7 +152,7 @@ def test_a_fault_of_the_machine_does_not_count(request_: BuildRequest, outcome: 
 
     assert (error.cause, error.counts) == ("machine", False)
     assert error.what == f"this machine could not build it, 1:12 in: {GALAXY}"
-    assert error.mend == ("ansible-galaxy: install it where reconciler runs, so that it is on PATH",)
+    assert error.hint == ("ansible-galaxy: install it where reconciler runs, so that it is on PATH",)
 
 
 @pytest.mark.parametrize("ended", [Exit(1, 1.0, cancelled=True), Exit(1, 1.0, timed_out=True)])

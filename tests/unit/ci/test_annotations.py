@@ -14,7 +14,7 @@ from reconciler.model.errors import Place, UserError
 def test_an_error_is_shown_at_its_place_with_what_would_end_the_line_escaped(tmp_path: Path) -> None:
     stream = StringIO()
     marks = Annotations(stream, workspace=tmp_path)
-    error = UserError("100 %: no\nsuch key", where=Place("desired/a,b:c/image.yaml", 3, 5), mend="take it away")
+    error = UserError("100 %: no\nsuch key", where=Place("desired/a,b:c/image.yaml", 3, 5), hint="take it away")
     with marks.only_ours():
         marks.mark(error, folder=tmp_path / "images")
     shown = [line for line in stream.getvalue().splitlines() if line.startswith("::error")]

@@ -269,7 +269,7 @@ BAD_HCL = {
     ),
     "no such data": (
         'source "amazon-ebs" "a" {\n  source_ami = data.amazon-ami.x.id\n}\nbuild { sources = ["amazon-ebs.a"] }\n',
-        'web.pkr.hcl:2:3: there is no data "amazon-ami" "x"\n  declare it, or mend the name',
+        'web.pkr.hcl:2:3: there is no data "amazon-ami" "x"\n  declare it, or fix the name',
     ),
     "set twice": (
         "locals {\n  a = 1\n  a = 2\n}\n",

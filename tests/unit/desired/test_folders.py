@@ -260,7 +260,7 @@ def test_a_link_to_an_image_and_a_folder_called_image_yaml_are_warned_of(read: R
 )
 def test_json_that_is_no_template_is_told_why(read: Read, content: str, why: str) -> None:
     (problem,) = read({"desired/a/image.yaml": "", "desired/a/a.json": content}).problems["a"]
-    assert problem.mend[1].startswith(f"desired/a/a.json is none: {why}")
+    assert problem.hint[1].startswith(f"desired/a/a.json is none: {why}")
 
 
 def test_a_fleet_that_lives_elsewhere_in_the_repository_is_pointed_to(read: Read) -> None:

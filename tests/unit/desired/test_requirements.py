@@ -107,4 +107,4 @@ def test_a_constraint_that_is_none_is_refused_where_it_stands(read: Any, old: st
 
     (problem,) = fleet.problems["web"]
     assert str(problem).startswith(told)
-    assert problem.mend
+    assert problem.hint

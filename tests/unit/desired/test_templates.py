@@ -536,7 +536,7 @@ def test_a_source_left_to_us_has_to_be_declared(web: Read) -> None:
             'source_ami_filter {\n    filters = { name = "x" }\n  }',
             (
                 "web.pkr.hcl:5:3: source: a filter needs owners: without one, anybody's public AMI of that name "
-                "would be trusted\n  mend the template"
+                "would be trusted\n  fix the template"
             ),
         ),
     ],

@@ -123,7 +123,7 @@ def test_every_answer_has_an_error_with_a_mend(answer: Answer, kind: type[Except
     error = as_error(Reply(answer, "they said {so}"), remote="origin", branch="main")
 
     assert type(error) is kind
-    assert error.mend
+    assert error.hint
     assert "{" not in str(error).replace("{so}", "")
 
 
@@ -237,7 +237,7 @@ def test_what_is_in_the_way_can_be_pasted_whatever_somebody_called_it(*, here: b
 
     first, second = (
         shlex.split(command)
-        for command in re.fullmatch(r"`(git .*)`, then `(git .*)`", error.mend[-1]).groups()  # type: ignore[union-attr] # it is one
+        for command in re.fullmatch(r"`(git .*)`, then `(git .*)`", error.hint[-1]).groups()  # type: ignore[union-attr] # it is one
     )
     if here:
         assert (first, second) == (["git", "update-ref", f"{ref}-old", ref], ["git", "update-ref", "-d", ref])
@@ -252,5 +252,5 @@ def test_what_is_in_the_way_under_a_name_that_nobody_sees_is_not_to_be_pasted() 
 
     error = as_error(reply, remote="origin", branch="main")
 
-    assert all(line.isprintable() for line in (error.what, *error.mend))
-    assert not any("git push" in line for line in error.mend)
+    assert all(line.isprintable() for line in (error.what, *error.hint))
+    assert not any("git push" in line for line in error.hint)

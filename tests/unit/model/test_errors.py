@@ -10,16 +10,16 @@ def test_a_place_leaves_out_what_is_not_known(place: Place, text: str) -> None:
     assert str(place) == text
 
 
-def test_an_error_is_what_where_and_how_to_mend_it() -> None:
+def test_an_error_is_what_where_and_how_to_hint_it() -> None:
     error = UserError(
-        'unknown key "regoins"', where=Place("desired/web/image.yaml", 7, 3), mend='did you mean "regions"?'
+        'unknown key "regoins"', where=Place("desired/web/image.yaml", 7, 3), hint='did you mean "regions"?'
     )
     assert str(error) == 'desired/web/image.yaml:7:3: unknown key "regoins"\n  did you mean "regions"?'
-    assert str(UserError("no", mend=("one", "two"))) == "no\n  one\n  two"
+    assert str(UserError("no", hint=("one", "two"))) == "no\n  one\n  two"
 
 
 def test_a_path_and_a_message_steer_no_terminal() -> None:
-    error = UserError("no\x1b[2J", where=Place("desired/a\nb\u202e/image.yaml", 7), mend=("one\x07", "two"))
+    error = UserError("no\x1b[2J", where=Place("desired/a\nb\u202e/image.yaml", 7), hint=("one\x07", "two"))
     assert str(error) == "desired/a\\nb\\u202e/image.yaml:7: no\\x1b[2J\n  one\\x07\n  two"
 
 

@@ -164,8 +164,8 @@ class TestFailure:
         assert waits_for.startswith("failed 3 times: next try not before 2026-11-22T11:15:30Z")
 
     def test_changed_inputs_get_a_fresh_try(self, a_situation: Make, an_image: Make) -> None:
-        mended = replace(failed(a_situation()), image=an_image(files={"web.pkr.hcl": "b" * 40}))
-        assert decide(mended).planned.actions == ("build",)
+        fixed = replace(failed(a_situation()), image=an_image(files={"web.pkr.hcl": "b" * 40}))
+        assert decide(fixed).planned.actions == ("build",)
 
     def test_a_person_may_ask_for_another_try(self, a_situation: Make) -> None:
         asked = replace(failed(a_situation()), options=PlanOptions(force=("web",)))

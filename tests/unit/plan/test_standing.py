@@ -45,7 +45,7 @@ def test_an_image_that_is_not_built_yet_has_no_age(an_image: Make, what_is_known
 
 
 def test_why_it_is_not_well_is_said_in_a_line(an_image: Make, what_is_known: Make) -> None:
-    known = what_is_known(an_image("web"), problems={"bad": (UserError("no", where=Place("x"), mend="yes"),)})
+    known = what_is_known(an_image("web"), problems={"bad": (UserError("no", where=Place("x"), hint="yes"),)})
     failure = next_failure(None, build="20261122T101530Z-1a2b3c4", key="sha256:1", what="no\nreally", now=known.now)
     lock = Lockfile(image="web", failure=failure)
 

@@ -241,7 +241,7 @@ def test_a_faulty_lockfile_is_refused_with_the_place_and_a_way_out(fault: str) -
         parse(text.encode(), WEB)
 
     assert str(raised.value).splitlines()[0] == message
-    assert raised.value.mend
+    assert raised.value.hint
 
 
 LATER: dict[str, tuple[Callable[[dict[str, Any]], None], str]] = {
@@ -262,7 +262,7 @@ def test_what_a_later_version_wrote_asks_for_that_version_and_never_for_an_older
         parse(f"{json.dumps(lock, sort_keys=True, indent=2)}\n".encode(), WEB)
 
     assert said in raised.value.what
-    assert raised.value.mend[0].startswith(f"update reconciler, which is {__version__} here")
+    assert raised.value.hint[0].startswith(f"update reconciler, which is {__version__} here")
     assert "checkout" not in str(raised.value)
 
 

@@ -117,7 +117,7 @@ def test_a_build_that_was_not_booted_says_why_and_of_what_nothing_is_known_nothi
         ({"actions": ("copy",)}, "not built, the merge would copy"),
         ({"actions": ("none",), "waits_for": "suspended: frozen"}, "suspended: frozen"),
         ({"actions": ("none",), "sync": "unknown", "unknown": ("us-east-1: throttled",)}, "us-east-1: throttled"),
-        ({"actions": ("none",), "sync": "unknown", "errors": ("a.yaml:7: no\n  mend",)}, "a.yaml:7: no"),
+        ({"actions": ("none",), "sync": "unknown", "errors": ("a.yaml:7: no\n  fix",)}, "a.yaml:7: no"),
     ],
 )
 def test_what_is_not_built_says_what_would_be_done_or_why_nothing(

@@ -32,7 +32,7 @@ def cases(document: str) -> dict[str, tuple[str, str]]:
 def test_drift_is_skipped_unknown_an_error_and_invalid_a_failure(a_plan: MakePlan, planned: MakePlanned) -> None:
     web = planned("web", reasons=[Reason(code="inputs-changed", files=("desired/web/nginx.conf",))])
     api = planned("api", sync="unknown", actions=("none",), unknown=["eu-west-1: RequestLimitExceeded"])
-    db = planned("db", sync="unknown", actions=("none",), errors=["desired/db/image.yaml:1:1: unknown key\n  mend"])
+    db = planned("db", sync="unknown", actions=("none",), errors=["desired/db/image.yaml:1:1: unknown key\n  fix"])
 
     document = of_plan(a_plan(web, api, db, quiet=1))
 

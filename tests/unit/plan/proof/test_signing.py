@@ -50,7 +50,7 @@ def test_a_merge_with_an_older_branch_ends_nothing() -> None:
         assert before_last(first, on, merge, Setting("after", ("merge",), False)).ended_by == "merge"
 
 
-def test_to_turn_it_on_again_mends_it() -> None:
+def test_to_turn_it_on_again_fixes_it() -> None:
     off, on = Setting("off", ("on",), False), Setting("again", ("off",), True)
 
     assert before_last(ON, off, on, Setting("after", ("again",), True)) == Required(required=True)

@@ -97,8 +97,8 @@ def test_what_can_not_be_removed_is_told_beside_why_it_should_be(
     with pytest.raises(Terminal, match="not allowed: RunInstances") as caught:
         booted(clients, request(tmp_path))
 
-    assert "something of it is left (removing what was made for smoke-test-web-1-" in caught.value.mend[-1]
-    assert "RequestLimitExceeded" in caught.value.mend[-1]
+    assert "something of it is left (removing what was made for smoke-test-web-1-" in caught.value.hint[-1]
+    assert "RequestLimitExceeded" in caught.value.hint[-1]
 
 
 def test_whatever_ends_it_nothing_stays(clients: Clients, ec2: Stubber, tmp_path: Path) -> None:

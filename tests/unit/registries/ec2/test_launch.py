@@ -118,7 +118,7 @@ def test_nothing_anywhere_is_transient(clients: Clients, ec2: Stubber, slept: Sl
         run(clients, slept, places=(A, B))
 
 
-def test_an_error_that_another_place_would_not_mend_ends_the_search(
+def test_an_error_that_another_place_would_not_hint_ends_the_search(
     clients: Clients, ec2: Stubber, slept: Slept
 ) -> None:
     ec2.add_client_error("run_instances", "UnauthorizedOperation")
