@@ -1,4 +1,4 @@
-"""The loop: observe → resolve → diff → plan → act → record. Its first half is `steps.look`; this is the second.
+"""The loop, as a function of its adapters: observe → resolve → diff → plan → act → record → announce.
 
 Level-triggered: every run derives everything from desired/, state/ and the registry, and keeps no memory elsewhere.
 Running it twice does nothing the second time.
@@ -6,37 +6,123 @@ Running it twice does nothing the second time.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
+from reconciler.desired.fleet import read_fleet
+from reconciler.git.destination import Target
+from reconciler.git.proposal import proposal_branch
 from reconciler.model import events
-from reconciler.model.errors import ReconcilerError, UserError
-from reconciler.model.plan import Decision, Plan
-from reconciler.plan.planning import FleetPlan, Known
-from reconciler.steps.act import carry_out, run_graph
-from reconciler.steps.run import Report, Result, Run
-from reconciler.steps.settle import make_owed_tags
+from reconciler.model.errors import NoCredentials, UserError
+from reconciler.model.events import Event, Listener
+from reconciler.model.plan import Plan
+from reconciler.plan.graph import REPLACING
+from reconciler.plan.planning import FleetPlan, Known, make_plan, with_changes_of
+from reconciler.ports.registry import Registry
+from reconciler.state.lockfiles import read_lockfiles
+from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
+from reconciler.steps.ours import Records, records_in, with_doubts
+from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
+from reconciler.words.comment import Previewed
 
 
-def act(run: Run, fleet_plan: FleetPlan) -> Report:
-    """Carry the plan out, parents before children, and record each image as it ends."""
-    decisions = {decision.name: decision for decision in fleet_plan.decisions if decision.acts}
-    waits = {name: () if name in run.refused else _waits(decision, decisions) for name, decision in decisions.items()}
-    done: dict[str, Result] = {}
+def look(
+    known: Known,
+    registry: Registry | None,
+    *,
+    branches: Callable[[], frozenset[str] | None] | None = None,
+    records: Records | None = None,
+) -> tuple[Known, FleetPlan]:
+    """Plan what the repository wants against what the registry shows; without a registry, from state/ alone.
 
-    def work(name: str) -> Result:
-        if name in run.refused:
-            done[name] = _refused(run, decisions[name], run.refused[name])
-        else:
-            done[name] = carry_out(run, decisions[name], {parent: done[parent] for parent in waits[name]})
-        return done[name]
+    Returns what was found out and the plan made from it. `branches` lists the remote's (None: it does not tell); it is
+    called only when the fate of an old preview hangs on them. `records` confirm what is recorded and does not carry its
+    marks; without them nothing does. Raises Terminal when the registry refuses us altogether.
+    """
+    if registry is not None:
+        known = with_doubts(observe(known, registry), registry, records)
+        known = with_branches(known, branches) if branches is not None else known
+    known = resolve(known, registry)
+    planned = make_plan(known)
+    withdrawn = withdrawn_sources(planned, registry) if registry is not None else {}
+    if withdrawn:
+        known = replace(known, withdrawn=withdrawn)
+        planned = make_plan(known)
+    return known, planned
 
-    for name, parents in waits.items():
-        if parents:
-            run.listener(events.Waiting(image=name, on=parents))
-    make_owed_tags(run)
-    run_graph(waits, work, parallel=run.known.fleet.settings.limits.parallel_builds)
-    run.late_tags.write(run.registry, run.listener)
-    return Report(results=tuple(done[name] for name in decisions), plan=fleet_plan.plan)
+
+def reconcile(adapters: Adapters, request: Request) -> Report:
+    """Build, adopt, copy and record until nothing has drifted on the branch that state is recorded to; tell the world.
+
+    Raises what planning raises, and UserError for what is refused before anything is done.
+    """
+    target = find_target(adapters.repository)
+    _refuse_elsewhere(adapters, target)
+    options = request.expected.options if request.expected else request.options
+    known = adapters.read(adapters.repository.tree(target.head), options)
+    registry = adapters.registry(known)
+    known, planned = look(known, registry, branches=lambda: adapters.branches(known), records=_records(adapters, known))
+    refuse_unsafe(planned.plan, known, expected=request.expected, allowed=request.max_actions)
+    run = _begin(adapters, request, known, planned, registry=registry, target=target)
+    return _tell(run, _carry_out(run, planned))
+
+
+def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
+    """Build what a branch would change, and show it on its pull request. What may be a stranger's is only planned.
+
+    Raises what planning raises, and UserError for what is refused before anything is done.
+    """
+    from reconciler.steps.preview import for_preview, known_stranger, regions_for_children  # noqa: PLC0415 - see below
+
+    target = find_target(adapters.repository)
+    origin = known_stranger(adapters.repository, target, origin)
+    known = _as_merged(adapters, request, target)
+    if origin.stranger:
+        return _look_only(adapters, known, origin, target, why=origin.stranger)
+    registry = adapters.registry(known)
+    try:
+        known, planned = look(known, registry, records=_records(adapters, known))
+    except NoCredentials:
+        return _look_only(adapters, known, origin, target, why="There are no AWS credentials here")
+    planned = for_preview(planned, overtaken=known.overtaken)
+    refuse_unsafe(planned.plan, known, expected=None, allowed=request.max_actions)
+    branch = Branch(origin.branch, origin.number, needed=regions_for_children(planned.decisions))
+    tails = _Tails(adapters.listener)
+    run = _begin(adapters, request, known, planned, registry=registry, target=target, branch=branch, listener=tails)
+    report = _carry_out(run, planned)
+    _show(adapters, known, origin, report, tails=tails.tails)
+    return report
+
+
+def adopt(
+    adapters: Adapters, request: Request, image: str, named: Sequence[tuple[str, str | None]], *, test: bool
+) -> Report:
+    """Take artifacts that exist over as an image's build, and tell the world of it. Raises what `take_over` raises.
+
+    Args:
+        adapters: What the run asks of the world.
+        request: Its options name the image.
+        image: The image's name.
+        named: The artifacts: the id of each, and its region, if that is said.
+        test: Boot and test it first, and take it over only if it passes.
+    """
+    from reconciler.steps.take_over import Named, take_over  # noqa: PLC0415 - see below
+
+    target = find_target(adapters.repository)
+    _refuse_elsewhere(adapters, target)
+    known = adapters.read(adapters.repository.tree(target.head), request.options)
+    registry = adapters.registry(known)
+    known, planned = look(known, registry, records=_records(adapters, known))
+    decision = next((one for one in planned.decisions if one.name == image), None)
+    if decision is None or decision.image is None:
+        errors = decision.planned.errors if decision is not None else ()
+        why = errors[0] if errors else f"desired/ declares no {image}"
+        raise UserError(f"{image} can't have a build: {why}", hint="`reconciler validate` shows what is declared")
+    # Nothing of the plan is carried out, so nothing of it counts for how this ends.
+    idle = planned.plan.model_copy(update={"images": (), "complete": True, "errored": False})
+    run = _begin(adapters, request, known, replace(planned, plan=idle), registry=registry, target=target, boots=test)
+    result = take_over(run, decision.image, decision, [Named(*one) for one in named], test=test)
+    return _tell(run, Report((result,), idle, target))
 
 
 def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: int | None) -> None:
@@ -75,10 +161,142 @@ def _content(plan: Plan) -> list[object]:
     return [(image.image, image.actions, image.reasons, image.key) for image in plan.images]
 
 
-def _refused(run: Run, decision: Decision, error: ReconcilerError) -> Result:
-    run.listener(events.Failed(image=decision.name, what=str(error)))
-    return Result(decision.name, "failed", decision.lock, why=error.what, error=error)
+def _refuse_elsewhere(adapters: Adapters, target: Target) -> None:
+    """Raise UserError on another branch than the one that state is recorded to; say what is not pushed there yet."""
+    if target.elsewhere is not None:
+        raise UserError(
+            f"state is recorded to {target.branch}, and the checkout is on {target.elsewhere}",
+            hint=(
+                f"`git switch {target.branch}`",
+                "to build what this branch would change: `reconciler reconcile --preview`",
+            ),
+        )
+    if target.unpushed:
+        named = ", ".join(f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed[:3])
+        more = f" and {len(target.unpushed) - 3} more" if len(target.unpushed) > 3 else ""
+        adapters.note(f"not pushed to {target.branch}, so not considered: {named}{more}")
 
 
-def _waits(decision: Decision, decisions: Mapping[str, Decision]) -> tuple[str, ...]:
-    return tuple(parent for parent in decision.planned.blocked_by if parent in decisions)
+def _as_merged(adapters: Adapters, request: Request, target: Target) -> Known:
+    """What the merge would meet: the branch's desired/, with state/ and what else changed as on the recorded branch.
+
+    A branch that was begun last week holds last week's lockfiles; building on those pins would build what the merge
+    then does not want. Raises UserError where the branch changes state/.
+    """
+    repository = adapters.repository
+    adapters.refuse_written_state(repository.tree())
+    main = repository.tree(target.head)
+    locks, broken = read_lockfiles(main)
+    known = replace(adapters.read(repository.tree(), request.options), locks=locks, broken_locks=broken)
+    base = repository.merge_base(target.head, "HEAD")
+    if base is None or base == target.head:
+        return known
+    try:
+        fleets = read_fleet(main), read_fleet(repository.tree(base))
+    except UserError:
+        return known  # the branch may be about to fix just that
+    fleet, overtaken = with_changes_of(known.fleet, fleets[0], base=fleets[1])
+    return replace(known, fleet=fleet, overtaken=overtaken)
+
+
+def _begin(
+    adapters: Adapters,
+    request: Request,
+    known: Known,
+    planned: FleetPlan,
+    *,
+    registry: Registry,
+    target: Target,
+    branch: Branch | None = None,
+    listener: Listener | None = None,
+    boots: bool = False,
+) -> Run:
+    """The run that carries a plan out. What it is sure to lack is found out here, before anything is started."""
+    from reconciler.steps.work_folder import clear  # noqa: PLC0415 - see below
+
+    adapters.planned(planned.plan)
+    for left in clear(adapters.folder):
+        adapters.note(f"removed what a killed run left: {left.name}")
+    builds = [one.image for one in planned.decisions if one.image is not None and "build" in one.planned.actions]
+    if boots or any(not REPLACING.isdisjoint(image.actions) for image in planned.plan.images):
+        adapters.repository.check_recording(known.fleet.settings.git, now=known.now)
+        adapters.testbed(known)
+    return Run(
+        adapters=adapters,
+        request=request,
+        known=known,
+        target=target,
+        registry=registry,
+        recorder=adapters.recorder(known),
+        branch=branch,
+        refused=adapters.refused(builds) if builds else {},
+        listener=listener or adapters.listener,
+    )
+
+
+def _carry_out(run: Run, planned: FleetPlan) -> Report:
+    # Imported late, as all that acts is: `plan` looks, and need not wait for it.
+    from reconciler.steps.act import act  # noqa: PLC0415 - see above
+
+    return act(run, planned)
+
+
+def _tell(run: Run, report: Report) -> Report:
+    """Propose what was recorded, where `git.push` is pull-request, and tell the announcers. Returns the report."""
+    from reconciler.steps.announce import announce  # noqa: PLC0415 - see above
+
+    known, branch = run.known, run.target.branch
+    recorded = tuple(result.image for result in report.results if result.commit is not None)
+    if run.proposes and recorded:
+        proposed = proposal_branch(run.repository.git)
+        run.adapters.host(known).propose(report.plan, recorded, branch=proposed, base=branch)
+    announce(run, report, run.adapters.announcers(known), branch=branch)
+    return report
+
+
+def _look_only(adapters: Adapters, known: Known, origin: Origin, target: Target, *, why: str) -> Report:
+    """Plan without the registry and run nothing: neither Packer nor `packer init` on what a stranger wrote."""
+    offline = known.options.model_copy(update={"offline": True})
+    known, planned = look(replace(known, options=offline), None)
+    remark = f"{why}: planned from desired/ and state/ alone, and nothing was built."
+    adapters.note(remark)
+    report = Report((), planned.plan, target)
+    _show(adapters, known, origin, report, remark=remark)
+    return report
+
+
+class _Tails:
+    """Keeps the last lines of failed builds for the comment, and passes every event on."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.tails: dict[str, tuple[str, ...]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, events.Failed):
+            self.tails[event.image] = event.tail
+        self._listener(event)
+
+
+def _show(
+    adapters: Adapters,
+    known: Known,
+    origin: Origin,
+    report: Report,
+    *,
+    tails: Mapping[str, tuple[str, ...]] | None = None,
+    remark: str = "",
+) -> None:
+    previewed = {result.image: _previewed(result, (tails or {}).get(result.image, ())) for result in report.results}
+    adapters.host(known).show(report.plan, previewed, branch=origin.branch, number=origin.number, remark=remark)
+
+
+def _previewed(result: Result, tail: tuple[str, ...]) -> Previewed:
+    why = result.why or ("" if result.build is not None else result.status)
+    return Previewed(build=result.build, why=why, tail=tail, tested=result.tested, difference=result.difference)
+
+
+def _records(adapters: Adapters, known: Known) -> Records:
+    """What the annotated tags say, that count."""
+    return records_in(adapters.repository, sign=known.fleet.settings.git.sign)

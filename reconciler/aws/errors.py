@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
-from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient, UserError
 
 # What AWS's error codes mean here: whose fault, whether to try again, and how to fix it.
 #
@@ -34,10 +34,6 @@ class Rule:
     says: str = ""
     hint: tuple[str, ...] = ()
     shared: bool = False
-
-
-class NoCredentials(Terminal):
-    """There is nothing to sign in with: a job of a fork, to which CI hands no secrets."""
 
 
 _SIGN_IN_AGAIN = ("sign in again, or give the CI job fresh credentials, and run once more",)

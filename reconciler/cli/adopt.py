@@ -8,17 +8,18 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.conductor import Conductor, refuse_elsewhere
+from reconciler.cli.adapters import LocalAdapters, new_request
 from reconciler.cli.printing import TIE, show_json, show_text
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace
+from reconciler.controller import adopt
 from reconciler.git.proposal import PROPOSAL
 from reconciler.model.errors import UserError
 from reconciler.model.plan import PlanOptions
 from reconciler.plan.standing import outcome, with_hints
 from reconciler.state.unsaved import read_unsaved
+from reconciler.steps.observe import settings_at
 from reconciler.steps.run import Report, Result
-from reconciler.steps.take_over import Named
 
 _NAMED = re.compile(r"(?:(?P<location>[a-z0-9-]+):)?(?P<id>ami-[0-9a-f]{8,17})")
 
@@ -54,26 +55,23 @@ def command(
     if not named:
         raise _nothing_named(workspace.repository.root, image)
     workspace.run_folder()
-    settings = workspace.settings(workspace.repository.tree())
-    target = workspace.target(settings)
-    refuse_elsewhere(target)
-    known = workspace.read(workspace.repository.tree(target.head), PlanOptions(images=(image,)))
+    request = new_request(PlanOptions(images=(image,)))
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
-        conductor = Conductor(workspace, target, listener=listener, cancelled=cancelled)
-        report = conductor.adopt(known, image, named, test=test)
+        report = adopt(LocalAdapters(workspace, listener, cancelled), request, image, named, test=test)
     (result,) = report.results
     if as_json:
         show_json(_as_json(report, result))
     else:
-        _print(result, PROPOSAL if settings.git.push == "pull-request" else target.branch)
+        git = settings_at(workspace.repository.tree()).git
+        _print(result, PROPOSAL if git.push == "pull-request" else report.target.branch)
     return report.exit_code
 
 
-def _named(text: str) -> Named:
+def _named(text: str) -> tuple[str, str | None]:
     match = _NAMED.fullmatch(text)
     if match is None:
         raise UserError(f"{text!r} is no AMI", hint="name it ami-0123456789abcdef0, or us-east-1:ami-0123456789abcdef0")
-    return Named(match["id"], match["location"])
+    return match["id"], match["location"]
 
 
 def _nothing_named(root: Path, image: str) -> UserError:

@@ -19,6 +19,7 @@ from reconciler.cli.workspace import Workspace, now, plan_options
 from reconciler.model.errors import DONE, FAILED, ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.plan.planning import Known
+from reconciler.steps.observe import find_target
 from reconciler.words.events import to_fetch
 from reconciler.words.plans import named
 
@@ -166,7 +167,7 @@ def check_state(patient: Patient) -> Finding:
 
 def check_target(patient: Patient) -> Finding:
     """The branch that state is recorded to, read from the remote."""
-    target = patient.workspace.target(patient.known.fleet.settings)
+    target = find_target(patient.workspace.repository)
     if target.elsewhere is not None:
         return Finding(
             "branch", "note", f"state is recorded to {target.branch}; the checkout is on {target.elsewhere}",

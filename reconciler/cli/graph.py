@@ -13,12 +13,11 @@ from reconciler.ci.pipeline import continuation, without_job
 from reconciler.cli import options
 from reconciler.cli.printing import show_json
 from reconciler.cli.workspace import Workspace, note, plan_options
-from reconciler.controller import refuse_unsafe
+from reconciler.controller import look, refuse_unsafe
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import visible
-from reconciler.steps.look import look
 
 _CONFIG = Path(".circleci/config.yml")
 

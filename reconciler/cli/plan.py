@@ -14,10 +14,10 @@ import click
 from reconciler.cli import options
 from reconciler.cli.printing import show_json, show_summary, show_table, show_text, write_file
 from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options, refuse_written_state
+from reconciler.controller import look
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
 from reconciler.plan.planning import Known
-from reconciler.steps.look import look
 from reconciler.words import plans
 from reconciler.words.plans import Steps
 

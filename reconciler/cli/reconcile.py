@@ -11,23 +11,23 @@ from typing import Any
 import click
 from pydantic import BaseModel, ValidationError
 
-from reconciler.ci.job import job_of
+from reconciler.ci.job import Job, job_of
 from reconciler.cli import options
-from reconciler.cli.conductor import Conductor, refuse_elsewhere
-from reconciler.cli.preview import origin_of
-from reconciler.cli.preview import read as read_preview
+from reconciler.cli.adapters import LocalAdapters, new_request
 from reconciler.cli.printing import TIE, show_json, show_text, write_file
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace, note, plan_options
+from reconciler.controller import preview as run_preview
+from reconciler.controller import reconcile as run
 from reconciler.git.command import Git
-from reconciler.git.destination import Target
 from reconciler.git.proposal import proposal_branch
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import visible
 from reconciler.plan.standing import outcome, texts, with_hints
-from reconciler.steps.run import Report, Result
+from reconciler.steps.observe import settings_at
+from reconciler.steps.run import Origin, Report, Result
 from reconciler.words import plans
 
 _KEPT_SECONDS = 3600
@@ -99,32 +99,29 @@ def command(
     expected = _read_plan(plan_file, asked) if plan_file else None
     workspace.run_folder()  # where it can't be written, nothing is begun
     workspace.say_dirty()
-    settings = workspace.settings(workspace.repository.tree())
-    target = workspace.target(settings)
-    if preview:
-        origin = origin_of(
-            workspace, target, job_of(os.environ), remote=workspace.repository.remote(settings.git.remote),
-            named=branch, number=pull_request,
-        )  # fmt: skip
-        known = read_preview(workspace, target, asked)
-    else:
-        origin = None
-        refuse_elsewhere(target)
-        known = workspace.read(workspace.repository.tree(target.head), expected.options if expected else asked)
+    request = new_request(asked, expected=expected, max_actions=max_actions)
+    job = job_of(os.environ)
+    origin = origin_of(workspace.repository, job, named=branch, number=pull_request) if preview else None
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
-        conductor = Conductor(
-            workspace, target, listener=listener, cancelled=cancelled, keep_failed=_KEPT_SECONDS if keep_failed else 0
-        )
-        report = conductor.conduct(known, origin=origin, expected=expected, allowed=max_actions)
+        adapters = LocalAdapters(workspace, listener, cancelled, keep_failed=_KEPT_SECONDS if keep_failed else 0)
+        report = run_preview(adapters, request, origin) if origin else run(adapters, request)
     if junit is not None:
         write_file(junit, _as_junit(report))
     if as_json:
-        show_json(_as_json(report, target, workspace.repository.git))
+        show_json(_as_json(report, workspace.repository.git))
     else:
-        proposed = proposal_branch(workspace.repository.git)
-        branch = proposed if settings.git.push == "pull-request" else target.branch
-        _print(report, branch, workspace.repository, remote=settings.git.remote)
+        git = settings_at(workspace.repository.tree()).git
+        recorded = proposal_branch(workspace.repository.git) if git.push == "pull-request" else report.target.branch
+        _print(report, recorded, workspace.repository, remote=git.remote)
     return report.exit_code
+
+
+def origin_of(repository: Repository, job: Job, *, named: str | None, number: int | None) -> Origin:
+    """Where the preview comes from: the branch as named, else the checkout's, else (detached, as in CI) the job's."""
+    branch = named or repository.branch or job.branch
+    if not branch:
+        raise UserError("HEAD is detached, and nothing says which branch it is", hint="name it: --branch NAME")
+    return Origin(branch, number or job.pull_request, stranger=job.stranger, in_ci=bool(job.provider))
 
 
 def _read_plan(path: Path, asked: PlanOptions) -> Plan:
@@ -216,10 +213,10 @@ def _told(result: Result) -> tuple[str, ...]:
     return (str(result.error), *getattr(result.error, "tail", ()))
 
 
-def _as_json(report: Report, target: Target, git: Git) -> dict[str, Any]:
+def _as_json(report: Report, git: Git) -> dict[str, Any]:
     return {
         "format_version": "1.1",
-        "branch": target.branch,
+        "branch": report.target.branch,
         "exit_code": report.exit_code,
         "plan": report.plan.model_dump(mode="json", exclude_none=True),
         "results": [

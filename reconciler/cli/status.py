@@ -15,10 +15,10 @@ import click
 from reconciler.cli import options
 from reconciler.cli.printing import fits, show_json, show_rows, show_text
 from reconciler.cli.workspace import Workspace, now
+from reconciler.controller import look
 from reconciler.model.plan import PlanOptions
 from reconciler.model.text import visible
 from reconciler.plan.standing import Standing, standings, with_hints
-from reconciler.steps.look import look
 from reconciler.words.plans import named
 
 _TITLES = ("image", "stable", "candidate", "age", "source", "health")

@@ -19,6 +19,7 @@ from reconciler.model.errors import DONE, PARTIAL, ReconcilerError, Terminal, Us
 from reconciler.model.lockfile import Artifact, Verdict
 from reconciler.plan.channels import overrules, verdict_tags
 from reconciler.state.lockfiles import read_lockfile
+from reconciler.steps.observe import settings_at
 
 if TYPE_CHECKING:
     from reconciler.ports.registry import Registry
@@ -148,7 +149,7 @@ def _recorded(
         remark = f"{build} is stable: the next run takes it back, to the build that was stable before"
     elif build != lock.channels.candidate:
         remark = f"{build} is not the candidate any more: the verdict is recorded, and stable does not move"
-    return workspace.settings(tree).aws, found.artifacts, remark
+    return settings_at(tree).aws, found.artifacts, remark
 
 
 def _announced(path: Path, *, image: str, build: str) -> tuple[Artifact, ...]:

@@ -15,6 +15,7 @@ from reconciler.git.history import resolve_commit
 from reconciler.model.errors import DONE, FAILED
 from reconciler.model.text import visible
 from reconciler.model.verification import Finding, Verification
+from reconciler.steps.observe import settings_at
 from reconciler.steps.one_writer import recorded_head
 from reconciler.steps.questions.verify import Verifier
 
@@ -62,7 +63,7 @@ def command(
     workspace = Workspace(directory)
     repository = workspace.repository
     tree = repository.tree(rev)
-    settings = workspace.settings(tree)
+    settings = settings_at(tree)
     revision = resolve_commit(repository.git, rev)
     head = recorded_head(repository, settings.git)
     elsewhere = head is not None and not repository.is_ancestor(revision, head)

@@ -18,20 +18,18 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.ci.job import job_of
-from reconciler.desired.declared import SETTINGS_FILE, read_settings
-from reconciler.git.destination import Target
 from reconciler.git.history import find_commit
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import AwsSettings, Settings
-from reconciler.model.errors import Contention, Locked, Place, ReconcilerError, Transient, UserError
+from reconciler.model.errors import Place, ReconcilerError, Transient, UserError
 from reconciler.model.plan import PlanOptions
 from reconciler.model.text import visible_lines
-from reconciler.model.tree import Tree, content_at
+from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
 from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
-from reconciler.steps.observe import read_repository
+from reconciler.steps.observe import read_repository, settings_at
 from reconciler.steps.one_writer import written_by_branch
 from reconciler.steps.ours import Records, confirms, records_in
 
@@ -53,14 +51,11 @@ class Workspace:
     def __init__(self, directory: Path) -> None:
         self.repository = Repository.open(directory)
         self._clients: tuple[AwsSettings, Clients] | None = None
+        self._packer: Packer | None = None
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision."""
-        return read_repository(tree, fleet_name=self._fleet_name(tree, self.settings(tree)), now=now(), options=options)
-
-    def settings(self, tree: Tree) -> Settings:
-        """The controller's own settings at a revision."""
-        return read_settings(content_at(tree, SETTINGS_FILE)).settings
+        return read_repository(tree, fleet_name=self._fleet_name(tree, settings_at(tree)), now=now(), options=options)
 
     def registry(self, known: Known, *, cancelled: threading.Event | None = None) -> Registry:
         """The registry where the fleet's artifacts live. Its waits end, with Transient, once `cancelled` is set."""
@@ -71,7 +66,7 @@ class Workspace:
 
         Reading a thousand declarations and listing their artifacts take about as long; so they are done at once.
         """
-        settings = self.settings(tree)
+        settings = settings_at(tree)
         registry = self._ec2(settings, self._fleet_name(tree, settings))
         regions = settings.defaults.get("regions")
         if isinstance(regions, list) and regions:
@@ -94,7 +89,7 @@ class Workspace:
         is called; so in his job no name counts.
         """
         repository, job = self.repository, job_of(os.environ)
-        remote = self.settings(tree).git.remote
+        remote = settings_at(tree).git.remote
         recorded = repository.remembered(remote) or repository.remembered("origin")
         if recorded is None:
             if job.provider:
@@ -104,7 +99,7 @@ class Workspace:
                 )
             return ()
         with suppress(UserError):
-            declared = self.settings(repository.tree(recorded[1])).git
+            declared = settings_at(repository.tree(recorded[1])).git
             recorded = repository.remembered(declared.remote, declared.branch) or recorded
         branch = rev
         if rev == "HEAD":
@@ -125,18 +120,6 @@ class Workspace:
         settings = known.fleet.settings
         return announcers(settings.announce, os.environ, aws=settings.aws)
 
-    def target(self, settings: Settings) -> Target:
-        """The branch that state is recorded to, fetched. Another process of this clone may be fetching: tried again."""
-        import tenacity  # noqa: PLC0415 - 70 ms that plan need not pay
-
-        retrying = tenacity.Retrying(
-            retry=tenacity.retry_if_exception_type((Contention, Locked)),
-            stop=tenacity.stop_after_attempt(10),
-            wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
-            reraise=True,
-        )
-        return retrying(self.repository.target, settings.git)
-
     def recorder(self, known: Known) -> Recorder:
         """Whoever records to the branch that the settings name."""
         return self.repository.recorder(
@@ -149,10 +132,12 @@ class Workspace:
         from reconciler.build.build import Packer  # noqa: PLC0415 - plan never builds
         from reconciler.build.packer.binary import find  # noqa: PLC0415 - as above
 
-        binary = find(os.environ)
-        for passed_over in binary.passed_over:
-            note(f"passed over: {passed_over}")
-        return Packer(binary)
+        if self._packer is None:
+            binary = find(os.environ)
+            for passed_over in binary.passed_over:
+                note(f"passed over: {passed_over}")
+            self._packer = Packer(binary)
+        return self._packer
 
     def testbed(self, known: Known, *, cancelled: threading.Event, keep_failed: int) -> Testbed:
         """What boots and tests what was built. Raises UserError where there is no SSH to test it through."""

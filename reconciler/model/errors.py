@@ -71,3 +71,7 @@ class Locked(Transient):
 
 class Terminal(ReconcilerError):
     """It will not work until something outside changes: a forbidden push, a refused credential."""
+
+
+class NoCredentials(Terminal):
+    """There is nothing to sign in with: a job of a fork, to which CI hands no secrets."""

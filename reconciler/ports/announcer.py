@@ -1,10 +1,13 @@
-"""What the controller asks of whoever tells the world."""
+"""What the loop asks of whoever tells the world, and of the host of the repository, which shows a run."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
 from reconciler.model.announcement import Announcement
+from reconciler.model.plan import Plan
+from reconciler.words.comment import Previewed
 
 
 class Announcer(Protocol):
@@ -23,3 +26,18 @@ class Announcer(Protocol):
         Raises Transient when it may work the next time, with the time when that is known, and Terminal when it will
         not until somebody changes a setting, a token or a right.
         """
+
+
+class Host(Protocol):
+    """Where pull requests are: GitHub, or nobody who shows anything. What it refuses is said, and undoes nothing."""
+
+    def show(
+        self, plan: Plan, previewed: Mapping[str, Previewed], *, branch: str, number: int | None, remark: str
+    ) -> None:
+        """Show a preview on its pull request: a status for each image, and the comment, with `remark` above its table.
+
+        `number` is the pull request's; None: the one of the branch is looked for.
+        """
+
+    def propose(self, plan: Plan, images: tuple[str, ...], *, branch: str, base: str) -> None:
+        """Have a pull request from `branch` into `base` for what was recorded of these images."""

@@ -20,7 +20,7 @@ from reconciler.plan.diff import renewal
 from reconciler.plan.graph import REPLACING, pin_to_recorded
 from reconciler.plan.key import adoptable, moved
 from reconciler.plan.key import wanted as want
-from reconciler.plan.planning import lock_of
+from reconciler.plan.planning import FleetPlan, lock_of
 from reconciler.plan.reasons import request_text
 from reconciler.steps import attempts
 from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_moved, tag_with_new_name
@@ -28,11 +28,9 @@ from reconciler.steps.attempts import interrupted
 from reconciler.steps.finish import result_of
 from reconciler.steps.preview import preview_image
 from reconciler.steps.record import record_change
-from reconciler.steps.run import Deed, Result, Run, Status
-from reconciler.steps.settle import retire_useless, settle
+from reconciler.steps.run import Deed, Report, Result, Run, Status
+from reconciler.steps.settle import make_owed_tags, retire_useless, settle
 from reconciler.words.plans import listed
-
-# Act: carry out what was decided for one image, and record it at once.
 
 _BECAME: Mapping[Status, str] = {
     "failed": "failed",
@@ -41,6 +39,28 @@ _BECAME: Mapping[Status, str] = {
     "superseded": "changed in the meantime",
     "unchanged": "came out as it was",
 }
+
+
+def act(run: Run, fleet_plan: FleetPlan) -> Report:
+    """Carry the plan out, parents before children, and record each image as it ends."""
+    decisions = {decision.name: decision for decision in fleet_plan.decisions if decision.acts}
+    waits = {name: () if name in run.refused else _waits(decision, decisions) for name, decision in decisions.items()}
+    done: dict[str, Result] = {}
+
+    def work(name: str) -> Result:
+        if name in run.refused:
+            done[name] = _refused(run, decisions[name], run.refused[name])
+        else:
+            done[name] = carry_out(run, decisions[name], {parent: done[parent] for parent in waits[name]})
+        return done[name]
+
+    for name, parents in waits.items():
+        if parents:
+            run.listener(events.Waiting(image=name, on=parents))
+    make_owed_tags(run)
+    run_graph(waits, work, parallel=run.known.fleet.settings.limits.parallel_builds)
+    run.late_tags.write(run.registry, run.listener)
+    return Report(tuple(done[name] for name in decisions), fleet_plan.plan, run.target)
 
 
 def carry_out(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
@@ -249,3 +269,12 @@ def run_graph(waits: Mapping[str, Collection[str]], work: Callable[[str], T], *,
                 done[name] = future.result()
                 sorter.done(name)
     return done
+
+
+def _refused(run: Run, decision: Decision, error: ReconcilerError) -> Result:
+    run.listener(events.Failed(image=decision.name, what=str(error)))
+    return Result(decision.name, "failed", decision.lock, why=error.what, error=error)
+
+
+def _waits(decision: Decision, decisions: Mapping[str, Decision]) -> tuple[str, ...]:
+    return tuple(parent for parent in decision.planned.blocked_by if parent in decisions)

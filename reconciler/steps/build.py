@@ -10,7 +10,7 @@ from pathlib import Path
 
 from reconciler.build.workplace import aws_environment
 from reconciler.model import events
-from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.errors import ReconcilerError, Transient, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Phase
 from reconciler.model.observation import Seen
@@ -47,8 +47,6 @@ def build_image(
     marked; UserError when it can't be started as declared; Transient while a Packer that outlived another run builds
     the image.
     """
-    if run.builder is None:
-        raise Terminal(f"{image.name} is to be built, and this run was begun without Packer")
     refuse_while_building(below(run.folder), image.name)
     started = run.now()
     watch = _key_watch(run, image, since=started)
@@ -58,7 +56,7 @@ def build_image(
         for submodule in exported.submodules:
             what = f"the submodule {submodule} is not exported: what the build reads from it is missing"
             run.listener(events.Warned(image=image.name, what=what))
-        result = run.builder.build(
+        result = run.adapters.builder().build(
             _request(
                 run, image, wanted, build_id=build_id, folder=folder, export=export, decision=decision, watch=watch
             ),
@@ -81,7 +79,7 @@ def build_image(
         source=wanted.pin,
         artifacts=artifacts,
         phase=phase or first_phase(image),
-        ci=run.ci,
+        ci=run.request.ci,
     )
     build = mark_complete(run, image, build, log=result.log, source_ami=result.source_ami)
     for artifact in build.artifacts:
@@ -124,11 +122,9 @@ def mark_complete(run: Run, image: Image, build: Build, *, log: Path, source_ami
 
 def _key_watch(run: Run, image: Image, *, since: datetime) -> KeyWatch:
     """A watch on the key that stays in the image; one that asks nothing where that matters to nobody."""
-    matters = run.testbed is not None and not_bootable(image) is None and may_stay(image)
-    return KeyWatch(
-        run.testbed.instances if run.testbed is not None and matters else None, image, since=since,
-        listener=run.listener,
-    )  # fmt: skip
+    matters = not_bootable(image) is None and may_stay(image)
+    instances = run.adapters.testbed(run.known).instances if matters else None
+    return KeyWatch(instances, image, since=since, listener=run.listener)
 
 
 def _request(
@@ -142,12 +138,12 @@ def _request(
     decision: Decision,
     watch: KeyWatch,
 ) -> BuildRequest:
-    birth = at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build_id, run_id=run.run_id)
+    birth = at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build_id, run_id=run.request.run_id)
     return BuildRequest(
         image=image,
         build_id=build_id,
         key=wanted.key,
-        run_id=run.run_id,
+        run_id=run.request.run_id,
         export=export,
         below=run.repository.git.below,
         run_folder=folder / PACKERS,

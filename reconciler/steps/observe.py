@@ -9,15 +9,19 @@ from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
 
+from reconciler.desired.declared import SETTINGS_FILE, read_settings
 from reconciler.desired.fleet import read_fleet
+from reconciler.git.destination import Target
 from reconciler.git.export import LFS, filtered, filters
-from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.git.repository import Repository
+from reconciler.model.declaration import Settings
+from reconciler.model.errors import Contention, Locked, ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.plan import PlanOptions
 from reconciler.model.source import AmiPin, Pin
-from reconciler.model.tree import Tree
+from reconciler.model.tree import Tree, content_at
 from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
 from reconciler.plan.planning import FleetPlan, Known, lock_of, removed
@@ -25,7 +29,23 @@ from reconciler.plan.reasons import is_expired, refreshes
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 
-# Observe: desired and state from git, artifacts from the registry.
+
+def settings_at(tree: Tree) -> Settings:
+    """The controller's own settings at a revision."""
+    return read_settings(content_at(tree, SETTINGS_FILE)).settings
+
+
+def find_target(repository: Repository) -> Target:
+    """The branch that state is recorded to, fetched. Another process of this clone may be fetching: tried again."""
+    import tenacity  # noqa: PLC0415 - 70 ms that plan need not pay
+
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type((Contention, Locked)),
+        stop=tenacity.stop_after_attempt(10),
+        wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
+        reraise=True,
+    )
+    return retrying(repository.target, settings_at(repository.tree()).git)
 
 
 def read_repository(tree: Tree, *, fleet_name: str, now: datetime, options: PlanOptions) -> Known:

@@ -48,7 +48,7 @@ def attach(
         if _is_new(build, before.build(build.id)):
             attested = attest(
                 build,
-                origin(run.repository, run.known, after.image, branch=run.recorded_branch),
+                origin(run.repository, run.known, after.image, branch=run.target.branch),
                 sbom=sbom,
                 sign=lambda content: _signed(run, content),
                 signer=signer(run.repository.git) if run.known.fleet.settings.git.sign else None,
@@ -125,7 +125,7 @@ def recorded_inventory(run: Run, build: Build | None) -> Inventory | None:
     """What is inside a build, as state/ has it; None where that was not recorded, or cannot be read."""
     if build is None or build.inventory is None:
         return None
-    content = content_at(run.state or run.known.tree, f"{FOLDER}/{build.inventory.sbom}")
+    content = content_at(run.state, f"{FOLDER}/{build.inventory.sbom}")
     return _read(content, build) if content is not None else None
 
 

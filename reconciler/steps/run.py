@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
+from reconciler.git.destination import Target
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.model import events
 from reconciler.model.difference import Difference
 from reconciler.model.errors import DONE, INTERRUPTED, LOST_RACE, PARTIAL, Contention, ReconcilerError
 from reconciler.model.events import Listener
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, CiRun, Lockfile, SmokeTestResult
-from reconciler.model.plan import Plan
+from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.tags import NO_CHANNEL, as_text
+from reconciler.ports.announcer import Announcer, Host
 from reconciler.ports.bench import Instances
 from reconciler.ports.builder import Builder
 from reconciler.ports.registry import Located, Registry
@@ -67,7 +71,94 @@ def _left_last(location: str, tags: _Tags) -> tuple[str, bool, _Tags]:
     return location, NO_CHANNEL in dict(tags).values(), tags
 
 
-# What a run has in hand: the adapters, the revision it works from, and what is handed in from outside.
+# What a run has in hand: the adapters, what is asked, and what is known.
+
+
+class Adapters(Protocol):
+    """What a run asks of the world. What costs something is made when it is asked for, and once."""
+
+    @property
+    def repository(self) -> Repository:
+        """The clone that is worked in."""
+
+    @property
+    def folder(self) -> Path:
+        """Where logs and work folders go: `.reconciler/` in the checkout. Raises UserError where none can be."""
+
+    @property
+    def now(self) -> Callable[[], datetime]:
+        """The time; every step is handed it."""
+
+    @property
+    def listener(self) -> Listener:
+        """Hears what happens."""
+
+    @property
+    def cancelled(self) -> threading.Event:
+        """Set when the run is to end: nothing new is begun then, and what waits ends with Transient."""
+
+    def note(self, text: str) -> None:
+        """Tell a person what is no answer and of no image."""
+
+    def planned(self, plan: Plan) -> None:
+        """Take the plan that is about to be carried out."""
+
+    def read(self, tree: Tree, options: PlanOptions) -> Known:
+        """What the repository says at a revision."""
+
+    def refuse_written_state(self, tree: Tree) -> None:
+        """Raise UserError where the branch that is checked out changes state/."""
+
+    def branches(self, known: Known) -> frozenset[str] | None:
+        """Every branch that the remote has now; None where there is none, or where it does not tell, which is said."""
+
+    def registry(self, known: Known) -> Registry:
+        """The registry where the fleet's artifacts live."""
+
+    def recorder(self, known: Known) -> Recorder:
+        """Whoever records to the branch that the settings name."""
+
+    def builder(self) -> Builder:
+        """Whoever builds. Raises UserError where there is none that can be used."""
+
+    def refused(self, images: Iterable[Image]) -> Mapping[str, ReconcilerError]:
+        """The images that the builder is sure not to build here, by name, and why."""
+
+    def testbed(self, known: Known) -> Testbed:
+        """What boots and tests what was built. Raises UserError where nothing can be tested."""
+
+    def announcers(self, known: Known) -> Sequence[Announcer]:
+        """Whoever the settings ask to be told."""
+
+    def host(self, known: Known) -> Host:
+        """The host of the repository."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a preview comes from: its branch, its pull request if it is known, and why it may be a stranger's.
+
+    `in_ci`: a CI's job says so, and not a person in front of the checkout.
+    """
+
+    branch: str
+    number: int | None = None
+    stranger: str = ""
+    in_ci: bool = False
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a run. `run_id` names it in what it makes, `ci` is the CI's job that it is.
+
+    `expected` is the plan that was reviewed, and nothing else is done; `max_actions` overrides the settings' limit.
+    """
+
+    run_id: str
+    options: PlanOptions = field(default_factory=PlanOptions)
+    expected: Plan | None = None
+    max_actions: int | None = None
+    ci: CiRun | None = None
 
 
 @dataclass(frozen=True)
@@ -92,33 +183,47 @@ class Testbed:
 
 @dataclass(frozen=True)
 class Run:
-    """One `reconcile`. Everything in it is shared by the threads that carry out the images."""
+    """One run of the loop. Everything in it is shared by the threads that carry out the images."""
 
+    adapters: Adapters
+    request: Request
     known: Known
-    repository: Repository
-    recorder: Recorder
+    target: Target
+    """The branch that state is recorded to, in the end: with `git.push: pull-request` by a merge."""
     registry: Registry
-    builder: Builder | None
-    """None where the plan builds nothing: a copy needs no Packer."""
-    folder: Path
-    """Where logs and work folders go: `.reconciler/` in the checkout."""
-    run_id: str
-    now: Callable[[], datetime]
+    recorder: Recorder
     listener: Listener
-    refused: Mapping[str, ReconcilerError] = field(default_factory=dict)
-    """Images that are to be built, and that the builder is sure to refuse: found out before anything is started."""
-    testbed: Testbed | None = None
-    """None where nothing is booted: a plan that neither builds nor adopts."""
-    recorded_branch: str = "main"
-    """Where state is recorded, in the end: with `git.push: pull-request` by a merge."""
-    state: Tree | None = None
-    """Where state/ is read from, if not from what was planned: a branch's preview meets the state of main."""
-    ci: CiRun | None = None
     branch: Branch | None = None
     """Set for a preview, which records in tags alone."""
+    refused: Mapping[str, ReconcilerError] = field(default_factory=dict)
+    """Images that are to be built, and that the builder is sure to refuse: found out before anything is started."""
     late_tags: LateTags = field(default_factory=LateTags)
     packer_keys: PackerKeys = field(default_factory=PackerKeys)
-    cancelled: threading.Event = field(default_factory=threading.Event)
+
+    @property
+    def repository(self) -> Repository:
+        """The clone that is worked in."""
+        return self.adapters.repository
+
+    @property
+    def folder(self) -> Path:
+        """Where logs and work folders go."""
+        return self.adapters.folder
+
+    @property
+    def now(self) -> Callable[[], datetime]:
+        """The time."""
+        return self.adapters.now
+
+    @property
+    def cancelled(self) -> threading.Event:
+        """Set when the run is to end."""
+        return self.adapters.cancelled
+
+    @cached_property
+    def state(self) -> Tree:
+        """Where state/ is read from: the recorded branch, also for a preview, whose branch may hold last week's."""
+        return self.repository.tree(self.target.head)
 
     @property
     def proposes(self) -> bool:
@@ -180,6 +285,8 @@ class Report:
 
     results: tuple[Result, ...]
     plan: Plan
+    target: Target
+    """The branch that state is recorded to."""
 
     @property
     def exit_code(self) -> int:

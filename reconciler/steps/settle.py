@@ -90,7 +90,7 @@ def claim_and_retire(run: Run, image: str, seen: Seen, *, build_id: str) -> bool
         seen = run.registry.find(seen.location, seen.id) or seen
     if seen.own("fleet") is None:
         # Before all else: whatever goes wrong from here on, the next run's plan sees whose it is.
-        tags = at_birth(fleet=run.known.fleet_name, image=image, build_id=build_id, run_id=run.run_id)
+        tags = at_birth(fleet=run.known.fleet_name, image=image, build_id=build_id, run_id=run.request.run_id)
         run.registry.tag(seen, tags)
     if seen.state == "pending":
         return False  # its snapshots are not all known yet

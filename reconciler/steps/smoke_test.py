@@ -69,10 +69,8 @@ def smoke_test(run: Run, image: Image, build: Build) -> Examined:
         run.listener(events.Tested(image=image.name, build=build.id, status="skipped", tests=0, seconds=0, why=why))
         skipped = SmokeTestResult(status="skipped", why=why)
         return Examined(build.model_copy(update={"smoke_test": skipped, "inventory": None}), None, booted=False)
-    if run.testbed is None:
-        raise Terminal(f"{image.name} is to be tested, and this run was begun without the means")
     begun = run.now()
-    tested = _test(run, image, build, testbed=run.testbed)
+    tested = _test(run, image, build, testbed=run.adapters.testbed(run.known))
     seconds = int((run.now() - begun).total_seconds())
     bound = suite_digest(image, run.known.tree, below=run.repository.git.below)
     result = tested.result.model_copy(update={"seconds": seconds, "suite": bound})
@@ -214,7 +212,7 @@ def _boot_request(run: Run, image: Image, build: Build, *, artifact: Artifact, f
         instance_types=declared.instance_type,
         subnets=declared.subnets,
         allow_from=declared.allow_from,
-        tags=at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build.id, run_id=run.run_id),
+        tags=at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build.id, run_id=run.request.run_id),
         timeout=_BOOT_SECONDS,
         private_key=keys / "id_ed25519",
     )

@@ -96,6 +96,11 @@ def temporary(folder: Path) -> Path:
     return own
 
 
+def clear(run_folder: Path) -> tuple[Path, ...]:
+    """Remove what killed runs left, of builds and of tests; returns the folders."""
+    return tuple(left for root in {below(run_folder), for_tests(run_folder)} for left in sweep(root))
+
+
 def sweep(root: Path) -> tuple[Path, ...]:
     """Remove the folders of runs that were killed; returns them.
 

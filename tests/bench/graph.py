@@ -6,9 +6,10 @@ import random
 import time
 from collections.abc import Collection, Iterator
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
-from reconciler.controller import act
+from reconciler.controller import look
 from reconciler.git.export import Export
 from reconciler.git.objects import Recorded
 from reconciler.git.recorder import Recorder, Regenerate
@@ -19,13 +20,15 @@ from reconciler.model.plan import PlanOptions
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import FleetPlan
 from reconciler.ports.builder import BuildRequest
-from reconciler.steps.look import look
-from reconciler.steps.observe import read_repository
-from reconciler.steps.run import Run
+from reconciler.steps.act import act
+from reconciler.steps.observe import find_target, read_repository
+from reconciler.steps.run import Request, Run
 from tests.bench.fleet import commit, git
 from tests.bench.rows import Row, at_most
 from tests.doubles.builder import SimulatedBuilder
 from tests.doubles.registry import MemoryRegistry, Upstream
+from tests.doubles.tester import SimulatedTester
+from tests.integration.loop.world import Controller, World, WorldAdapters
 
 _LEVELS = 5
 _WIDTH = 20
@@ -96,18 +99,25 @@ def _run(root: Path, waits: dict[str, float]) -> tuple[Run, FleetPlan]:
         name = f"{request.image.name}-{request.build_id}"
         return (registry.seed("us-east-1", name, tags=request.image_tags).as_artifact("amazon-ebs.image"),)
 
+    builder = SimulatedBuilder(artifacts, during=lambda request: time.sleep(waits[request.image.name]))
+    simulation = Controller(World(root, registry), root, builder=builder, tester=SimulatedTester())
     run = Run(
+        adapters=_NothingKept(simulation),
+        request=Request("bench"),
         known=known,
-        repository=_NothingExported(repository.root, repository.git),
-        recorder=_NothingRecorded(known.tree),
+        target=find_target(repository),
         registry=registry,
-        builder=SimulatedBuilder(artifacts, during=lambda request: time.sleep(waits[request.image.name])),
-        folder=root / ".reconciler",
-        run_id="bench",
-        now=_now,
+        recorder=_NothingRecorded(known.tree),
         listener=_unheard,
     )
     return run, plan
+
+
+class _NothingKept(WorldAdapters):
+    @cached_property
+    def repository(self) -> Repository:
+        here = Repository.open(self.of.root)
+        return _NothingExported(here.root, here.git)
 
 
 class _NothingExported(Repository):

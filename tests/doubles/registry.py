@@ -125,7 +125,7 @@ class MemoryRegistry:
             reasons = {region: self.unreadable[region] for region in regions if region in self.unreadable}
             return Observation(artifacts=tuple(found), unreadable=reasons)
 
-    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:  # noqa: ARG002 - nothing is late here
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one artifact, or None. See `Registry.find`."""
         with self._asked("find", location):
             return self._artifacts.get((location, artifact_id)) or self._of_somebody_else(location, artifact_id)

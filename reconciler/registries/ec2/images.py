@@ -13,9 +13,9 @@ from botocore.exceptions import ClientError
 from tenacity import retry_if_result
 
 from reconciler.aws.clock import SETTLING, Clock, Polling, asking_again
-from reconciler.aws.errors import AwsError, Fault, NoCredentials, code_of, explain, misspelt, translate, translated
+from reconciler.aws.errors import AwsError, Fault, code_of, explain, misspelt, translate, translated
 from reconciler.aws.session import Clients
-from reconciler.model.errors import Terminal, Transient
+from reconciler.model.errors import NoCredentials, Terminal, Transient
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
 
 if TYPE_CHECKING:

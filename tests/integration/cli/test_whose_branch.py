@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 
 from reconciler.ci.job import Job
-from reconciler.cli.preview import origin_of
-from reconciler.cli.workspace import Workspace
+from reconciler.cli.reconcile import origin_of
+from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
+from reconciler.steps.observe import find_target
+from reconciler.steps.preview import known_stranger
 from tests.integration.loop.world import git
 
 ON_CI = Job(provider="github-actions", branch="web", pull_request=7)
@@ -40,10 +42,9 @@ def change(clone: Path, what: str) -> None:
 
 
 def stranger(clone: Path, job: Job, *, named: str | None = None) -> str:
-    workspace = Workspace(clone)
-    target = workspace.target(workspace.settings(workspace.repository.tree()))
-    remote = workspace.repository.remote()
-    return origin_of(workspace, target, job, remote=remote, named=named, number=None).stranger
+    repository = Repository.open(clone)
+    origin = origin_of(repository, job, named=named, number=None)
+    return known_stranger(repository, find_target(repository), origin).stranger
 
 
 def test_a_commit_of_the_remotes_own_branch_is_ours(clone: Path) -> None:

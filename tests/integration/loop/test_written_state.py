@@ -5,18 +5,23 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from reconciler import controller
 from reconciler.ci.job import job_of
+from reconciler.cli.adapters import LocalAdapters, new_request
 from reconciler.cli.main import main
-from reconciler.cli.preview import Origin, origin_of, read
+from reconciler.cli.reconcile import origin_of
 from reconciler.cli.workspace import Workspace
 from reconciler.git.proposal import PROPOSAL
+from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
 from reconciler.model.plan import PlanOptions
+from reconciler.steps.run import Origin
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.pull_request import BRANCH, on_branch, push
 from tests.integration.loop.world import SETTINGS, World, git
@@ -46,9 +51,9 @@ def edited(world: World) -> Path:
 
 
 def previewed(root: Path) -> None:
-    workspace = Workspace(root)
-    settings = workspace.settings(workspace.repository.tree())
-    read(workspace, workspace.target(settings), PlanOptions(preview=True))
+    """Preview what is checked out as a stranger's: read as the merge would meet it, and nothing is built."""
+    adapters = LocalAdapters(Workspace(root), listener=lambda _event: None, cancelled=threading.Event())
+    controller.preview(adapters, new_request(PlanOptions(preview=True)), Origin(BRANCH, stranger="nobody knows him"))
 
 
 def test_a_branch_that_edits_a_lockfile_is_refused_with_the_place(pair: World, run: Run) -> None:
@@ -130,10 +135,7 @@ def of_fork(folder: Path, branch: str) -> Mapping[str, str]:
 
 
 def read_origin(root: Path) -> Origin:
-    workspace = Workspace(root)
-    target = workspace.target(workspace.settings(workspace.repository.tree()))
-    remote = workspace.repository.remote()
-    return origin_of(workspace, target, job_of(os.environ), remote=remote, named=None, number=None)
+    return origin_of(Repository.open(root), job_of(os.environ), named=None, number=None)
 
 
 def test_a_branch_without_a_history_in_common_is_refused(pair: World, run: Run) -> None:

@@ -8,37 +8,41 @@ from __future__ import annotations
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
-from reconciler.controller import act, refuse_unsafe
+from reconciler import controller
+from reconciler.cli.workspace import Workspace, refuse_written_state
 from reconciler.git.destination import Destination, find_destination
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
-from reconciler.model.events import Event
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.events import Event, Listener
+from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Lockfile, Verdict
 from reconciler.model.observation import Seen, State
 from reconciler.model.plan import Plan, PlannedImage, PlanOptions
+from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import verdict_tags
 from reconciler.plan.planning import FleetPlan, Known
+from reconciler.ports.announcer import Announcer, Host
 from reconciler.ports.bench import Instances
 from reconciler.ports.builder import Builder, BuildRequest
 from reconciler.ports.registry import Registry
 from reconciler.ports.tester import Tester, TestRequest
 from reconciler.state.lockfiles import parse, path_of
-from reconciler.steps.look import look
-from reconciler.steps.observe import read_repository
-from reconciler.steps.ours import Records, confirms, records_in
-from reconciler.steps.preview import for_preview, regions_for_children
-from reconciler.steps.run import Branch, Report, Result, Run, Testbed
-from reconciler.steps.take_over import Named, take_over
+from reconciler.steps.observe import find_target, read_repository
+from reconciler.steps.ours import confirms, records_in
+from reconciler.steps.run import Origin, Report, Request, Result, Testbed
+from reconciler.words.comment import Previewed
 from tests.doubles.bench import MemoryInstances
 from tests.doubles.builder import SimulatedBuilder
 from tests.doubles.registry import MemoryRegistry, Upstream
@@ -46,6 +50,7 @@ from tests.doubles.tester import NOTHING_INSIDE, SimulatedTester
 from tests.integration.loop.surroundings import Clock
 
 FLEET = "acme/images"
+RUN_ID = "20261122T101530Z-0000000a"
 DEBIAN = "136693071363"
 US, EU, AP = "us-east-1", "eu-west-1", "ap-south-1"
 SETTINGS = f"fleet: {FLEET}\ndefaults:\n  regions: [{US}, {EU}]\n"
@@ -358,17 +363,15 @@ class Controller:
     on_destination: Callable[[Destination], Destination] = lambda destination: destination
     sleep: Callable[[float], None] = lambda _seconds: None
     keep_failed: int = 0
+    announcers: Sequence[Announcer] = ()
 
     def look(self, options: PlanOptions | None = None) -> tuple[Known, FleetPlan]:
         """Fetch, read and plan the branch that is recorded to, as `reconciler reconcile` does."""
-        repository = Repository.open(self.root)
-        known = self._read(repository, options or PlanOptions())
-        return look(
-            known,
-            self.on_registry(self.world.registry),
-            branches=self.world.branches,
-            records=records_of(repository, known),
-        )
+        adapters = WorldAdapters(self)
+        repository = adapters.repository
+        known = adapters.read(repository.tree(find_target(repository).head), options or PlanOptions())
+        records = records_in(repository, sign=known.fleet.settings.git.sign)
+        return controller.look(known, adapters.registry(known), branches=self.branches, records=records)
 
     def plan(
         self, *images: str, refresh: bool = False, force: tuple[str, ...] = (), prune: bool = False
@@ -388,77 +391,29 @@ class Controller:
     ) -> Report:
         """Reconcile as `reconciler reconcile` does."""
         options = PlanOptions(images=images, refresh=refresh, force=force, prune=prune)
-        repository = Repository.open(self.root)
-        registry = self.on_registry(self.world.registry)
-        known = self._read(repository, expected.options if expected else options)
-        known, planned = look(known, registry, branches=self.world.branches, records=records_of(repository, known))
-        refuse_unsafe(planned.plan, known, expected=expected, allowed=max_actions)
-        return act(self._run(repository, known, registry), planned)
+        return controller.reconcile(WorldAdapters(self), Request(RUN_ID, options, expected, max_actions))
 
     def adopt(self, image: str, *named: str, test: bool = False) -> Result:
         """Take artifacts over as `reconciler adopt` does. Each is named `ami-…` or `region:ami-…`."""
-        repository = Repository.open(self.root)
-        registry = self.on_registry(self.world.registry)
-        known = self._read(repository, PlanOptions(images=(image,)))
-        known, planned = look(known, registry, records=records_of(repository, known))
-        decision = next(one for one in planned.decisions if one.name == image)
-        assert decision.image is not None
-        asked = [Named(*reversed(one.split(":"))) for one in named]
-        return take_over(self._run(repository, known, registry), decision.image, decision, asked, test=test)
+        asked = [(one.rpartition(":")[2], one.rpartition(":")[0] or None) for one in named]
+        request = Request(RUN_ID, PlanOptions(images=(image,)))
+        return controller.adopt(WorldAdapters(self), request, image, asked, test=test).results[0]
 
-    def preview(self, branch: str) -> Report:
+    def preview(self, branch: str, number: int | None = None) -> Report:
         """Build what the checked out branch would change, as `reconciler reconcile --preview` does."""
-        repository = Repository.open(self.root)
-        registry = self.on_registry(self.world.registry)
-        main = self._read(repository, PlanOptions())
-        options = PlanOptions(preview=True)
-        known = read_repository(repository.tree(), fleet_name=FLEET, now=self.world.clock(), options=options)
-        known = replace(known, locks=main.locks, broken_locks=main.broken_locks)
-        known, planned = look(known, registry, records=records_of(repository, known))
-        planned = for_preview(planned)
-        needed = regions_for_children(planned.decisions)
-        main_tree = repository.tree(main.head)
-        run = replace(self._run(repository, known, registry), branch=Branch(branch, needed=needed), state=main_tree)
-        return act(run, planned)
+        request = Request(RUN_ID, PlanOptions(preview=True))
+        return controller.preview(WorldAdapters(self), request, Origin(branch, number))
 
-    def _run(self, repository: Repository, known: Known, registry: Registry) -> Run:
-        folder = self.root / ".reconciler"
-        folder.mkdir(exist_ok=True)
-        folder.joinpath(".gitignore").write_text("*\n")
-        return Run(
-            known=known,
-            repository=repository,
-            recorder=self._recorder(repository, known),
-            registry=registry,
-            builder=self.on_builder(self.builder),
-            folder=folder,
-            run_id="20261122T101530Z-0000000a",
-            now=self.world.clock,
-            listener=self._hear,
-            testbed=Testbed(self.on_instances(self.world.instances), self.on_tester(self.tester), self.keep_failed),
-            cancelled=self.cancelled,
-        )
-
-    def _hear(self, event: Event) -> None:
+    def hear(self, event: Event) -> None:
+        """Take one event."""
         self.events.append(event)
 
-    @property
-    def built(self) -> list[str]:
-        """The images that were built, in order."""
-        return [request.image.name for request in self.builder.requests]
+    def branches(self) -> frozenset[str] | None:
+        """The branches that the remote answers with when it is asked for them."""
+        return self.world.branches()
 
-    def told(self, kind: type[Event], image: str) -> list[Event]:
-        """The events of a kind about an image."""
-        return [event for event in self.events if isinstance(event, kind) and event.image == image]
-
-    def _read(self, repository: Repository, options: PlanOptions) -> Known:
-        settings = read_repository(
-            repository.tree(), fleet_name=FLEET, now=self.world.clock(), options=PlanOptions()
-        ).fleet.settings
-        target = repository.target(settings.git)
-        return read_repository(repository.tree(target.head), fleet_name=FLEET, now=self.world.clock(), options=options)
-
-    def _recorder(self, repository: Repository, known: Known) -> Recorder:
+    def recorder(self, repository: Repository, known: Known) -> Recorder:
+        """Whoever records to the branch that the settings name, through whatever a test put in the way."""
         settings = known.fleet.settings.git
         destination = find_destination(repository.git, settings)
         if settings.push == "pull-request":
@@ -473,9 +428,93 @@ class Controller:
             random=lambda: 0.5,
         )
 
+    @property
+    def built(self) -> list[str]:
+        """The images that were built, in order."""
+        return [request.image.name for request in self.builder.requests]
 
-def records_of(repository: Repository, known: Known) -> Records:
-    return records_in(repository, sign=known.fleet.settings.git.sign)
+    def told(self, kind: type[Event], image: str) -> list[Event]:
+        """The events of a kind about an image."""
+        return [event for event in self.events if isinstance(event, kind) and event.image == image]
+
+
+@dataclass(frozen=True)
+class WorldAdapters:
+    """What a run of a controller asks of the world: the `Adapters` of `reconciler.steps.run`."""
+
+    of: Controller
+
+    @cached_property
+    def repository(self) -> Repository:
+        return Repository.open(self.of.root)
+
+    @cached_property
+    def folder(self) -> Path:
+        folder = self.of.root / ".reconciler"
+        folder.mkdir(exist_ok=True)
+        folder.joinpath(".gitignore").write_text("*\n")
+        return folder
+
+    @property
+    def now(self) -> Clock:
+        return self.of.world.clock
+
+    @property
+    def cancelled(self) -> threading.Event:
+        return self.of.cancelled
+
+    @property
+    def listener(self) -> Listener:
+        return self.of.hear
+
+    def note(self, text: str) -> None:
+        """Nobody reads along."""
+
+    def planned(self, plan: Plan) -> None:
+        """Nobody reads along."""
+
+    def read(self, tree: Tree, options: PlanOptions) -> Known:
+        return read_repository(tree, fleet_name=FLEET, now=self.now(), options=options)
+
+    def refuse_written_state(self, tree: Tree) -> None:
+        refuse_written_state(Workspace(self.of.root), tree)
+
+    def branches(self, known: Known) -> frozenset[str] | None:
+        return self.of.branches()
+
+    def registry(self, known: Known) -> Registry:
+        return self.of.on_registry(self.of.world.registry)
+
+    def recorder(self, known: Known) -> Recorder:
+        return self.of.recorder(self.repository, known)
+
+    def builder(self) -> Builder:
+        return self.of.on_builder(self.of.builder)
+
+    def refused(self, images: Iterable[Image]) -> Mapping[str, ReconcilerError]:
+        return {}
+
+    def testbed(self, known: Known) -> Testbed:
+        of = self.of
+        return Testbed(of.on_instances(of.world.instances), of.on_tester(of.tester), of.keep_failed)
+
+    def announcers(self, known: Known) -> Sequence[Announcer]:
+        return self.of.announcers
+
+    def host(self, known: Known) -> Host:
+        return NobodyShows()
+
+
+class NobodyShows:
+    """A host of repositories that shows nothing."""
+
+    def show(
+        self, plan: Plan, previewed: Mapping[str, Previewed], *, branch: str, number: int | None, remark: str
+    ) -> None:
+        """Show nothing."""
+
+    def propose(self, plan: Plan, images: tuple[str, ...], *, branch: str, base: str) -> None:
+        """Open nothing."""
 
 
 def results(report: Report) -> dict[str, Result]:

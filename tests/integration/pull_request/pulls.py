@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from reconciler.cli.preview import read
-from reconciler.cli.workspace import Workspace
-from reconciler.controller import act, refuse_unsafe
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.model.announcement import Announcement
@@ -19,12 +16,9 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.plan.planning import Known
 from reconciler.ports.announcer import Announcer
-from reconciler.steps.announce import announce
-from reconciler.steps.look import look
 from reconciler.steps.ours import confirms
-from reconciler.steps.preview import for_preview, regions_for_children
-from reconciler.steps.run import Branch, Report
-from tests.integration.loop.world import Controller, Files, World, git, records_of
+from reconciler.steps.run import Report
+from tests.integration.loop.world import Controller, Files, World, git
 
 Merge = Literal["merge commit", "squash", "rebase"]
 MERGES: tuple[Merge, ...] = ("merge commit", "squash", "rebase")
@@ -116,25 +110,13 @@ class Job(Controller):
 
     of: PullRequest = field(kw_only=True)
 
-    def known(self) -> Known:
-        """What the job reads, as `reconciler reconcile --preview` does."""
-        workspace = Workspace(self.root)
-        target = workspace.repository.target(workspace.settings(workspace.repository.tree()).git)
-        return replace(read(workspace, target, PlanOptions(preview=True)), now=self.world.clock())
-
     def preview_branch(self) -> Report:
         """Build what the branch would change, as `reconciler reconcile --preview` does."""
-        registry = self.on_registry(self.world.registry)
-        repository, known = Repository.open(self.root), self.known()
-        known, planned = look(known, registry, records=records_of(repository, known))
-        planned = for_preview(planned, overtaken=known.overtaken)
-        branch = Branch(self.of.branch, pull_request=NUMBER, needed=regions_for_children(planned.decisions))
-        main = repository.tree(repository.target(known.fleet.settings.git).head)
-        return act(replace(self._run(repository, known, registry), branch=branch, state=main), planned)
+        return self.preview(self.of.branch, NUMBER)
 
-    def _recorder(self, repository: Repository, known: Known) -> Recorder:
+    def recorder(self, repository: Repository, known: Known) -> Recorder:
         if known.fleet.settings.git.push == "direct":
-            return super()._recorder(repository, known)
+            return super().recorder(repository, known)
         return repository.recorder(
             known.fleet.settings.git, now=self.world.clock, sleep=self.sleep, random=lambda: 0.5,
             confirms=confirms(repository, known),
@@ -145,32 +127,19 @@ class Job(Controller):
 class Main(Controller):
     """One CI job on main: plan, act, announce, as `reconciler reconcile` does."""
 
-    announcers: Sequence[Announcer] = ()
-    branches: Callable[[], frozenset[str] | None] | None = None
+    answers: Callable[[], frozenset[str] | None] | None = None
     """What the remote answers when it is asked for its branches; absent: the truth."""
 
     def plan_main(self, options: PlanOptions | None = None) -> Plan:
         """What `reconciler plan` would show."""
-        repository = Repository.open(self.root)
-        known = self._read(repository, options or PlanOptions())
-        records = records_of(repository, known)
-        return look(known, self.world.registry, branches=self._ask, records=records)[1].plan
+        return self.look(options)[1].plan
 
     def go(self, *images: str, refresh: bool = False, force: tuple[str, ...] = ()) -> Report:
-        repository = Repository.open(self.root)
-        registry = self.on_registry(self.world.registry)
-        options = PlanOptions(images=images, refresh=refresh, force=force)
-        known = self._read(repository, options)
-        known, planned = look(known, registry, branches=self._ask, records=records_of(repository, known))
-        refuse_unsafe(planned.plan, known, expected=None, allowed=None)
-        run = self._run(repository, known, registry)
-        report = act(run, planned)
-        announce(run, report, self.announcers, branch="main")
-        return report
+        return self.reconcile(*images, refresh=refresh, force=force)
 
-    def _ask(self) -> frozenset[str] | None:
-        if self.branches is not None:
-            return self.branches()
+    def branches(self) -> frozenset[str] | None:
+        if self.answers is not None:
+            return self.answers()
         remote = Repository.open(self.root).remote()
         assert remote is not None
         return remote.branches()

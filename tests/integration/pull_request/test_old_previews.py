@@ -69,14 +69,14 @@ def test_nothing_is_retired_while_the_remote_does_not_tell_its_branches(world: W
     pull.delete_branch()
     world.pass_days(8)
     controller = main(world)
-    controller.branches = lambda: None
+    controller.answers = lambda: None
     assert controller.go().results == ()
     assert len(pull.artifacts("web")) == 1
 
 
 def test_the_remote_is_not_asked_for_its_branches_as_long_as_nothing_is_old(world: World, pull: PullRequest) -> None:
     controller = main(world)
-    controller.branches = lambda: pytest.fail("asked")
+    controller.answers = lambda: pytest.fail("asked")
     controller.go()
     assert len(pull.artifacts("web")) == 1
 

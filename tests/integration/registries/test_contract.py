@@ -67,7 +67,7 @@ class MemoryBench:
     def block(self, location: str) -> None:
         self.memory.unreadable[location] = "RequestLimitExceeded after 8 tries"
 
-    def hold(self, location: str, artifact_id: str, state: str) -> None:  # noqa: ARG002 - memory holds every copy
+    def hold(self, location: str, artifact_id: str, state: str) -> None:
         self.memory.copies_become = "failed" if state == "failed" else "pending"
 
     def dress(self, artifact: Seen, *, description: str, launched_by: Sequence[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.git.destination import Target
 from reconciler.model.errors import Contention, ReconcilerError, Transient
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.plan import Plan
@@ -16,6 +17,9 @@ BUILD = Build(
 
 def a_result(status: Status, *, error: ReconcilerError | None = None, build: Build | None = None) -> Result:
     return Result("web", status, Lockfile(image="web"), build=build, error=error)
+
+
+TARGET = Target("main", "0" * 40, elsewhere=None, unpushed=())
 
 
 def a_plan(*, complete: bool = True, errored: bool = False) -> Plan:
@@ -37,12 +41,12 @@ def a_plan(*, complete: bool = True, errored: bool = False) -> Plan:
     ],
 )
 def test_the_most_urgent_thing_is_the_exit_code(results: list[Result], code: int) -> None:
-    assert Report(results=tuple(results), plan=a_plan()).exit_code == code
+    assert Report(results=tuple(results), plan=a_plan(), target=TARGET).exit_code == code
 
 
 def test_what_could_not_be_read_is_told_though_all_else_went_well() -> None:
-    assert Report(results=(a_result("built"),), plan=a_plan(complete=False)).exit_code == 3
-    assert Report(results=(), plan=a_plan(errored=True)).exit_code == 3
+    assert Report(results=(a_result("built"),), plan=a_plan(complete=False), target=TARGET).exit_code == 3
+    assert Report(results=(), plan=a_plan(errored=True), target=TARGET).exit_code == 3
 
 
 @pytest.mark.parametrize("status", ["built", "adopted", "changed"])
