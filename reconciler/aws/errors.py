@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.text import counted
 
 # What AWS's error codes mean here: whose fault, whether to try again, and how to fix it.
 #
@@ -265,4 +266,4 @@ def _one_line(text: str) -> str:
 
 def _tries(error: ClientError) -> str:
     tries = int(error.response.get("ResponseMetadata", {}).get("RetryAttempts", 0)) + 1
-    return "1 try" if tries == 1 else f"{tries} tries"
+    return counted(tries, "try", "tries")

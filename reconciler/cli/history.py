@@ -14,10 +14,10 @@ from reconciler.cli.workspace import now
 from reconciler.git.history import pull_requests, resolve_commit
 from reconciler.git.repository import Repository
 from reconciler.model.history import History, PastBuild, PastFailure
-from reconciler.model.text import visible
+from reconciler.model.text import counted, visible
 from reconciler.model.values import format_instant
 from reconciler.plan.history import stable_seconds, tell
-from reconciler.plan.standing import age_text, counted_findings
+from reconciler.plan.standing import age_text
 from reconciler.steps.questions.compare import past_of
 
 
@@ -57,12 +57,12 @@ def _print(history: History, *, moment: datetime) -> None:
 
 
 def _headline(history: History) -> str:
-    failures = f" and {_count(len(history.failures), 'failure')}" if history.failures else ""
+    failures = f" and {counted(len(history.failures), 'failure')}" if history.failures else ""
     times = [*(one.recorded for one in history.builds), *(one.at for one in history.failures)]
     since = f" since {min(times)[:10]}" if times else ""
     stands = any(one.stable and one.stable[-1].until is None for one in history.builds)
     none = "" if stands else "; none is stable"
-    return f"{history.image}: {_count(len(history.builds), 'build')}{failures}{since}{none}"
+    return f"{history.image}: {counted(len(history.builds), 'build')}{failures}{since}{none}"
 
 
 def _footer(history: History) -> Iterator[str]:
@@ -110,7 +110,7 @@ def _facts(build: PastBuild) -> Iterator[str]:
         yield "not tested"
     if build.smoke_test is not None and build.smoke_test.findings:
         codes = dict.fromkeys(one.code for one in build.smoke_test.findings)
-        yield f"{counted_findings(build.smoke_test.findings)}: {', '.join(codes)}"
+        yield f"{counted(len(build.smoke_test.findings), 'finding')}: {', '.join(codes)}"
     if build.verdict is not None:
         yield f"{build.verdict.status} by {build.verdict.by}"
     if build.verified:
@@ -118,7 +118,3 @@ def _facts(build: PastBuild) -> Iterator[str]:
         yield f"verified unchanged {build.verified[-1].at[:10]}{times}"
     if build.phase in ("rejected", "revoked"):
         yield build.phase
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -14,7 +14,7 @@ from reconciler.cli.printing import show_json, show_text, write_file
 from reconciler.cli.workspace import Workspace
 from reconciler.desired.proposal.images import Proposal, Proposed, propose
 from reconciler.model.errors import DONE, FAILED
-from reconciler.model.text import visible
+from reconciler.model.text import counted, visible
 from reconciler.plan.reasons import request_text
 
 _REGION = "us-east-1"
@@ -65,12 +65,12 @@ def _print(proposal: Proposal, *, written: bool) -> None:
 
 
 def _headline(proposal: Proposal) -> str:
-    images = _count(len(proposal.images), "image")
-    templates = _count(len({one.image.template.files for one in proposal.images}), "template")
+    images = counted(len(proposal.images), "image")
+    templates = counted(len({one.image.template.files for one in proposal.images}), "template")
     opened = sum(len(one.open) for one in proposal.images)
     parts = [f"{images} in {templates}"]
     if opened:
-        parts.append(f"{_count(opened, 'question')} open")
+        parts.append(f"{counted(opened, 'question')} open")
     if proposal.left_out:
         parts.append(f"{len(proposal.left_out)} left out")
     if proposal.declared:
@@ -83,7 +83,7 @@ def _facts(one: Proposed) -> Iterator[str]:
     image = one.image
     source = request_text(image.source) if image.source is not None else "what the template chooses"
     yield f"{', '.join(builder.name for builder in image.template.builders)} on {source}, in {', '.join(image.regions)}"
-    yield f"{_count(len(image.inputs), 'input')}" + (f"; built today by {one.found_in}" if one.found_in else "")
+    yield f"{counted(len(image.inputs), 'input')}" + (f"; built today by {one.found_in}" if one.found_in else "")
     for question in one.open:
         yield f"open: {question}"
 
@@ -91,14 +91,10 @@ def _facts(one: Proposed) -> Iterator[str]:
 def _what_next(proposal: Proposal, *, written: bool) -> str:
     if not proposal.images:
         return "Nothing is left to declare." if proposal.declared else "No template here makes an AMI."
-    files = _count(len(proposal.images), "file")
+    files = counted(len(proposal.images), "file")
     if not written:
         return f"Nothing was written. `reconciler init --write` writes {files}, and changes no template."
     return f"Wrote {files}. Next: `reconciler validate --worktree`, then commit and push them, and `reconciler plan`."
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def _as_json(proposal: Proposal, *, written: bool) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options
 from reconciler.controller import look
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
+from reconciler.model.text import counted
 from reconciler.plan.planning import Known
 from reconciler.words import plans
 from reconciler.words.plans import Steps
@@ -104,7 +105,7 @@ def _before(workspace: Workspace, rev: str, *, worktree: bool) -> str:
         return f"Push {rev} as the branch that state is recorded to"
     ahead, behind = workspace.repository.beside_upstream()
     if behind:
-        commits = "1 commit" if behind == 1 else f"{behind} commits"
+        commits = counted(behind, "commit")
         note(f"the checkout is {commits} behind its upstream: `git pull`, and plan anew")
     return "Push it" if ahead else ""
 
@@ -118,7 +119,7 @@ def _print(plan: Plan, known: Known, *, seconds: float, steps: Steps) -> None:
         where = "from state/ alone; the registry was not read"
     else:
         regions = {region for image in known.fleet.images.values() for region in image.regions}
-        where = f"{len(regions)} region{'' if len(regions) == 1 else 's'}, checked in {seconds:.1f} s"
+        where = f"{counted(len(regions), 'region')}, checked in {seconds:.1f} s"
     if all(image.sync == "in-sync" for image in plan.images):
         show_text(f"{plans.headline(plan)} ({where}).", hang=2)
         for line in filter(None, (plans.due(plan), plans.findings(plan))):

@@ -24,7 +24,7 @@ from reconciler.git.proposal import proposal_branch
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
-from reconciler.model.text import visible
+from reconciler.model.text import counted, visible
 from reconciler.plan.standing import outcome, texts, with_hints
 from reconciler.steps.observe import settings_at
 from reconciler.steps.run import Origin, Report, Result
@@ -157,8 +157,8 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
     tags = sum(len(result.tags) for result in report.results)
     if commits:
         pushed_to = "pushed to" if repository.remote(remote) is not None else "on"
-        where = f"{_count(len(commits), 'commit')} {pushed_to} {branch}"
-        show_text(f"Recorded in state/: {where} ({repository.newest(commits)[:7]}), {_count(tags, 'tag')}.", hang=2)
+        where = f"{counted(len(commits), 'commit')} {pushed_to} {branch}"
+        show_text(f"Recorded in state/: {where} ({repository.newest(commits)[:7]}), {counted(tags, 'tag')}.", hang=2)
     acted_on = {result.image: result for result in report.results}
     for image in report.plan.images:
         done = acted_on.get(image.image)
@@ -187,10 +187,6 @@ def _line(result: Result, width: int) -> str:
         places = [f"{one.location}{TIE}{one.id}" for one in result.build.artifacts]
         parts = [result.build.id, *took, *test, *places]
     return f"{result.image:<{width}}  {result.status:<10}  {'  '.join(parts)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _as_junit(report: Report) -> str:

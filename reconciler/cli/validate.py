@@ -15,6 +15,7 @@ from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image
+from reconciler.model.text import counted
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import without_filtered
 from reconciler.words.events import to_fetch
@@ -91,7 +92,7 @@ def _print(fleet: Fleet, problems: list[UserError], *, folder: Path, unreadable:
         return
     invalid = len(fleet.problems)
     total = len(fleet.names)
-    verdict = f"{invalid} of {_count(total)} invalid" if invalid else f"{_count(total)} valid"
+    verdict = f"{invalid} of {counted(total, 'image')} invalid" if invalid else f"{counted(total, 'image')} valid"
     in_state = [f"{unreadable} unreadable in state/"] if unreadable else []
     in_state += [f"{written} changed in state/"] if written else []
     click.echo("; ".join([verdict, *in_state]))
@@ -101,10 +102,6 @@ def grouped_notes(images: Iterable[Image]) -> Iterator[str]:
     """A line for each thing that is to be noted, with the images that it is said of; in order of the first image."""
     for names, text in said_once((image.name, image.notes) for image in images):
         yield f"{named(names)}: {text}"
-
-
-def _count(images: int) -> str:
-    return f"{images} image" if images == 1 else f"{images} images"
 
 
 def _print_json(images: Mapping[str, Image], problems: Sequence[UserError], warnings: Sequence[str]) -> None:

@@ -54,6 +54,14 @@ def inert_json(text: str) -> str:
     return _IN_JSON.sub(lambda sign: f"\\u{ord(sign[0]):04x}", text)
 
 
+# Numbers, lists and times in sentences.
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """How many there are of what: `1 image`, `3 images`; `plural` where it is more than an s."""
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+
+
 # How foreign text and addresses are shown: on one line, short, with nothing in them that should not be seen.
 
 _LONGEST = 200

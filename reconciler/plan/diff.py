@@ -12,7 +12,7 @@ from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedI
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import as_settled, awaiting, moves, news_of, with_held_back, with_restated, with_verdicts
-from reconciler.plan.garbage import counted, with_old_previews
+from reconciler.plan.garbage import kept_until_pruned, with_old_previews
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.key import NEVER_AGAIN, REFRESH_OF, adoptable, adoptable_by_inputs
 from reconciler.plan.key import wanted as want
@@ -187,9 +187,7 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
         actions=_cheapest(situation, found, worded),
         reasons=reasons,
         unknown=tuple(found.unknown),
-        waits_for=f"kept; `--prune` deletes {counted(Retirement.of(found.extra))}"
-        if found.extra and not situation.options.prune
-        else None,
+        waits_for=kept_until_pruned(found.extra) if found.extra and not situation.options.prune else None,
         retires=Retirement.of(found.extra) if situation.options.prune else (),
     )
     return replace(

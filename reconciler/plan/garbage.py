@@ -10,10 +10,11 @@ from datetime import datetime, timedelta
 
 from reconciler.model.declaration import IMAGE_NAME_PATTERN, Retain
 from reconciler.model.fleet import Fleet
-from reconciler.model.lockfile import Failure, Lockfile, Reason
+from reconciler.model.lockfile import Artifact, Failure, Lockfile, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, PlannedImage, Retirement, Situation
 from reconciler.model.source import Pin
+from reconciler.model.text import counted
 from reconciler.model.values import parse_instant
 from reconciler.plan.channels import with_action
 from reconciler.plan.key import may_be_of_its_build
@@ -175,7 +176,12 @@ def _reason(seen: Seen) -> Reason:
     return Reason(code="removed", was=was, now="branch gone or rebuilt")
 
 
-def counted(gone: Sequence[Retirement]) -> str:
+def kept_until_pruned(artifacts: Sequence[Artifact]) -> str:
+    """What is said of artifacts that only a person may have deleted."""
+    return f"kept; `--prune` deletes {counted_artifacts(Retirement.of(artifacts))}"
+
+
+def counted_artifacts(gone: Sequence[Retirement]) -> str:
     """How many artifacts go, and where: `5 AMIs in 3 regions`."""
     places = len({one.location for one in gone})
-    return f"{len(gone)} AMI{'' if len(gone) == 1 else 's'} in {places} region{'' if places == 1 else 's'}"
+    return f"{counted(len(gone), 'AMI')} in {counted(places, 'region')}"

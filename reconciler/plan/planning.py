@@ -14,10 +14,11 @@ from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions, Retirement, Situation
 from reconciler.model.source import Pin
+from reconciler.model.text import counted
 from reconciler.model.tree import Tree
 from reconciler.model.values import digest
 from reconciler.plan.diff import decide
-from reconciler.plan.garbage import abandoned, counted
+from reconciler.plan.garbage import abandoned, kept_until_pruned
 from reconciler.plan.graph import (
     ParentPin,
     awaited_keys,
@@ -207,7 +208,7 @@ def _removal(known: Known, name: str) -> Decision:
     lock = known.locks[name]
     artifacts = tuple(artifact for build in lock.builds for artifact in build.artifacts)
     retire = artifacts if known.options.prune else ()
-    recorded = "1 recorded build" if len(lock.builds) == 1 else f"{len(lock.builds)} recorded builds"
+    recorded = counted(len(lock.builds), "recorded build")
     planned = PlannedImage(
         image=name,
         sync="drifted",
@@ -215,7 +216,7 @@ def _removal(known: Known, name: str) -> Decision:
         actions=("retire",) if known.options.prune else ("none",),
         reasons=(Reason(code="removed", was=recorded, now="not declared"),),
         retires=Retirement.of(retire),
-        waits_for=None if known.options.prune else f"kept; `--prune` deletes {counted(Retirement.of(artifacts))}",
+        waits_for=None if known.options.prune else kept_until_pruned(artifacts),
     )
     return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
 

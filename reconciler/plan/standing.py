@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from reconciler.model.lockfile import HygieneFinding, SmokeTestResult
 from reconciler.model.plan import Decision, finished_at
-from reconciler.model.text import visible
+from reconciler.model.text import counted, visible
 from reconciler.model.values import format_duration
 from reconciler.plan.channels import waiting_since
 from reconciler.plan.planning import FleetPlan
@@ -24,7 +24,9 @@ def outcome(result: SmokeTestResult) -> str:
     """
     match result.status:
         case "passed":
-            return f"{result.tests} passed" + (f", {counted_findings(result.findings)}" if result.findings else "")
+            return f"{result.tests} passed" + (
+                f", {counted(len(result.findings), 'finding')}" if result.findings else ""
+            )
         case "skipped":
             return f"not tested: {visible(result.why or 'nobody said why')}"
         case _:
@@ -35,11 +37,6 @@ def lines(result: SmokeTestResult) -> tuple[str, ...]:
     """Every test that failed, one a line; of one that never came to its tests, why."""
     failed = tuple(visible(f"{one.test}: {one.what}") for one in result.failed)
     return failed or ((visible(result.why),) if result.why else ())
-
-
-def counted_findings(findings: tuple[HygieneFinding, ...]) -> str:
-    """How many there are: `1 finding`."""
-    return f"{len(findings)} finding{'' if len(findings) == 1 else 's'}"
 
 
 def texts(findings: Iterable[HygieneFinding]) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, Retirement
+from reconciler.model.text import counted
 from reconciler.model.values import parse_instant
 from reconciler.plan.channels import moves
 from reconciler.plan.key import may_be_of
@@ -183,10 +184,8 @@ def settle(run: Run, image: Image, decision: Decision) -> Settled:
         lock = recording.lock
     restate(run, decision.name, decision.restate)
     if decision.restate:
-        number = len(decision.restate)
-        did.append(
-            Deed("retagged", f"{number} artifact{'' if number == 1 else 's'} that said another phase or channel")
-        )
+        artifacts = counted(len(decision.restate), "artifact")
+        did.append(Deed("retagged", f"{artifacts} that said another phase or channel"))
     return Settled(_left(decision, lock), commit, tags, (*did, *retire_useless(run, decision)))
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Build, SmokeTestResult
 from reconciler.model.plan import Plan, PlannedImage
-from reconciler.model.text import visible
+from reconciler.model.text import counted, visible
 from reconciler.plan.reasons import with_id
 from reconciler.plan.standing import lines as failed_tests
 from reconciler.plan.standing import outcome, with_hints
@@ -88,7 +88,7 @@ def _as_done(image: PlannedImage, previewed: Previewed | None) -> PlannedImage:
 
 
 def _summary(changed: list[PlannedImage]) -> str:
-    return f"{len(changed)} image will change" if len(changed) == 1 else f"{len(changed)} images will change"
+    return f"{counted(len(changed), 'image')} will change"
 
 
 def _row(image: PlannedImage, previewed: Previewed | None) -> str:
@@ -110,7 +110,7 @@ def _built(image: PlannedImage, previewed: Previewed | None) -> str:
     if previewed is not None and previewed.build is not None:
         places = len(previewed.build.artifacts)
         took = f", {plans.duration(previewed.build.seconds)}" if previewed.build.seconds is not None else ""
-        return f"`{previewed.build.id}` in {places} region{'' if places == 1 else 's'}{took}"
+        return f"`{previewed.build.id}` in {counted(places, 'region')}{took}"
     if image.errors or image.unknown:
         return escape((*image.errors, *image.unknown)[0].splitlines()[0])
     about = f", about {plans.duration(image.estimate_seconds)}" if image.estimate_seconds else ""

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from reconciler.model.difference import Difference, Listed, Moved, PackageChange
-from reconciler.model.text import visible
+from reconciler.model.text import counted, visible
 from reconciler.words.markdown import code, escape
 
 NOTHING = "nothing inside changed"
@@ -76,13 +76,13 @@ def _package_parts(difference: Difference) -> Iterator[str]:
     if len(changed) <= _MOST_NAMED:
         yield from (_package(name, one) for name, one in changed)
     else:
-        yield f"{_count(len(changed), 'package')} changed"
+        yield f"{counted(len(changed), 'package')} changed"
     for change, sign in _SIGNS.items():
         found = [one for one in difference.packages if one.change == change]
         if len(found) == 1:
             yield f"{sign}{found[0].name} {found[0].new or found[0].old}"
         elif found:
-            yield f"{sign}{_count(len(found), 'package')}"
+            yield f"{sign}{counted(len(found), 'package')}"
 
 
 def _parts_beside(difference: Difference) -> Iterator[str]:
@@ -90,10 +90,10 @@ def _parts_beside(difference: Difference) -> Iterator[str]:
     for noun, listed in listings(difference):
         changed, others = apart(listed)
         if changed:
-            yield f"{_count(len(changed), noun)} changed"
+            yield f"{counted(len(changed), noun)} changed"
         for sign, found in (("+", others.added), ("-", others.removed)):
             if found:
-                yield f"{sign}{_count(len(found), noun)}"
+                yield f"{sign}{counted(len(found), noun)}"
 
 
 def _beside(difference: Difference) -> Iterator[str]:
@@ -167,10 +167,6 @@ def _rows(difference: Difference) -> Iterator[str]:
 
 def _row(change: str, what: str, old: str, new: str) -> str:
     return f"| {change} | {what} | {code(visible(old))} | {code(visible(new))} |"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _and(words: list[str]) -> str:

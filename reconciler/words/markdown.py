@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from reconciler.model.plan import Plan, PlannedImage
-from reconciler.model.text import inert, visible
+from reconciler.model.text import counted, inert, visible
 from reconciler.words import plans
 
 # A plan as Markdown, for a pull request's comment.
@@ -46,7 +46,7 @@ def graph(changed: Sequence[PlannedImage]) -> str:
 
 
 def _count(changed: int) -> str:
-    return f"{changed} image will change" if changed == 1 else f"{changed} images will change"
+    return f"{counted(changed, 'image')} will change"
 
 
 def _row(image: PlannedImage) -> str:

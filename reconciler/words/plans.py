@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from reconciler.model.lockfile import Reason
 from reconciler.model.plan import Plan, PlannedImage, Retirement
-from reconciler.model.text import visible
-from reconciler.plan.garbage import counted
+from reconciler.model.text import counted, visible
+from reconciler.plan.garbage import counted_artifacts
 from reconciler.plan.timing import longest_chain
 
 MOST_FILES = 8
@@ -38,19 +38,19 @@ class Steps:
 
 def headline(plan: Plan) -> str:
     """The first line, which answers the question: `2 of 14 images drifted: base (source-changed), …`."""
-    total = len(plan.images)
+    images = counted(len(plan.images), "image")
     parts = []
     if plan.drifted:
         named = ", ".join(f"{visible(image.image)} ({_codes(image)})" for image in plan.drifted[:6])
         more = f" and {len(plan.drifted) - 6} more" if len(plan.drifted) > 6 else ""
-        parts.append(f"{len(plan.drifted)} of {_images(total)} drifted: {named}{more}")
+        parts.append(f"{len(plan.drifted)} of {images} drifted: {named}{more}")
     unknown = [image for image in plan.images if image.unknown]
     if unknown:
-        parts.append(f"{len(unknown)} of {_images(total)} unknown: {_names([image.image for image in unknown])}")
+        parts.append(f"{len(unknown)} of {images} unknown: {_names([image.image for image in unknown])}")
     invalid = [image for image in plan.images if image.errors]
     if invalid:
-        parts.append(f"{len(invalid)} of {_images(total)} invalid: {_names([image.image for image in invalid])}")
-    return "; ".join(parts) or f"{_images(total)} in sync"
+        parts.append(f"{len(invalid)} of {images} invalid: {_names([image.image for image in invalid])}")
+    return "; ".join(parts) or f"{images} in sync"
 
 
 def in_sync_count(plan: Plan) -> int:
@@ -144,7 +144,7 @@ def listed(gone: Sequence[Retirement]) -> str:
         by_place[one.location].append(one.id)
     named = "  ".join(" ".join([place, *ids]) for place, ids in by_place.items())
     more = f" (+{len(gone) - _MOST_GONE} more)" if len(gone) > _MOST_GONE else ""
-    return f"{counted(gone)}: {named}{more}"
+    return f"{counted_artifacts(gone)}: {named}{more}"
 
 
 def named(images: Sequence[str]) -> str:
@@ -161,7 +161,7 @@ def findings(plan: Plan) -> str | None:
     named = ", ".join(f"{visible(one.image)} ({', '.join(_finding_codes(one))})" for one in found[:_MOST_WITH_FINDINGS])
     more = f" and {len(found) - _MOST_WITH_FINDINGS} more" if len(found) > _MOST_WITH_FINDINGS else ""
     total = sum(len(image.findings) for image in found)
-    return f"{total} finding{'' if total == 1 else 's'} of smoke tests: {named}{more}; `reconciler status` has them."
+    return f"{counted(total, 'finding')} of smoke tests: {named}{more}; `reconciler status` has them."
 
 
 def _finding_codes(image: PlannedImage) -> list[str]:
@@ -221,10 +221,6 @@ def _reason_lines(reason: Reason) -> tuple[str, ...]:
 
 def _codes(image: PlannedImage) -> str:
     return ", ".join(dict.fromkeys(reason.code for reason in image.reasons))
-
-
-def _images(count: int) -> str:
-    return f"{count} image" if count == 1 else f"{count} images"
 
 
 def _names(names: Sequence[str]) -> str:

@@ -20,6 +20,7 @@ from testinfra.host import Host
 
 from reconciler.build.smoke.records import FINDING, Found
 from reconciler.model.public_key import fingerprints
+from reconciler.model.text import counted
 
 FREE_MEBIBYTES = 256
 FREE_INODES_PERCENT = 2
@@ -145,7 +146,7 @@ def test_only_the_key_of_this_test_may_log_in(root: Host, accounts: list[Account
             )
         )
     assert not left, (
-        f"{len(left)} authorized key{'s' if len(left) > 1 else ''} left in the image: {_listed(left)}"
+        f"{counted(len(left), 'authorized key')} left in the image: {_listed(left)}"
         f" ({_about_packers(left, known=bool(packers))})"
     )
 
@@ -213,7 +214,7 @@ def test_no_log_of_the_build_is_left(root: Host, report: Report) -> None:
     find = f"find /var/log -type f -size +0 ! -newermt @{oldest:.0f} {passed_over} 2>/dev/null || true"
     boots = says(root, "journalctl --merge --list-boots --no-pager 2>/dev/null || true")
     before = len(re.findall(r"^\s*-[0-9]+ ", boots, re.MULTILINE))
-    journal = [f"the journal of {before} earlier boot{'s' if before > 1 else ''}"] if before else []
+    journal = [f"the journal of {counted(before, 'earlier boot')}"] if before else []
     if left := [*journal, *lines_of(root, find)]:
         report(
             Found(

@@ -7,6 +7,7 @@ from typing import Any
 
 from reconciler.model.lockfile import Build, InventoryRecord
 from reconciler.model.provenance import Resource, Statement
+from reconciler.model.text import counted
 from reconciler.model.verification import Check, Finding, Outcome, Provenance, Signature
 from reconciler.plan.proof.evidence import Evidence, SbomFile, TagRecord
 from reconciler.plan.proof.provenance import SBOM, SMOKE_TEST, record_of, statement
@@ -149,7 +150,7 @@ def judge_sbom(
     if named is not None and f"sha256:{(named.digest or {}).get('sha256')}" != found.sha256:
         yield finding("sbom", "wrong", f"{found.path} has other bytes than its provenance names")
         return
-    count = f" ({_count(record.packages)})" if record.packages is not None else ""
+    count = f" ({counted(record.packages, 'package')})" if record.packages is not None else ""
     what = f"its SBOM{count} is the one that was recorded, {_SAID}"
     yield finding("sbom", "proven", what, rests_on=(record_is, "hearsay"))
     for section, why in record.unread.items():
@@ -241,10 +242,6 @@ def _artifacts(build: Build) -> str:
     named = [f"{one.id} in {one.location}" for one in build.artifacts[:_MOST]]
     more = len(build.artifacts) - len(named)
     return join([*named, *([f"{more} more"] if more else [])]) or "no artifact"
-
-
-def _count(packages: int) -> str:
-    return "1 package" if packages == 1 else f"{packages} packages"
 
 
 def _plain(model: Statement) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import json
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.text import visible, visible_json
+from reconciler.model.text import counted, visible, visible_json
 
 
 def test_what_steers_a_terminal_is_shown_and_not_sent() -> None:
@@ -24,3 +24,8 @@ def test_json_that_is_shown_says_the_same_and_steers_nothing(text: str) -> None:
     assert json.loads(shown) == json.loads(whole)
     assert all(line.isprintable() for line in shown.split("\n"))
     assert shown == whole or not text.isprintable()
+
+
+def test_one_is_counted_without_an_s() -> None:
+    assert [counted(number, "image") for number in (0, 1, 2)] == ["0 images", "1 image", "2 images"]
+    assert [counted(number, "try", "tries") for number in (1, 2)] == ["1 try", "2 tries"]
