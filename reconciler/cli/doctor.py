@@ -18,6 +18,7 @@ from reconciler.cli.printing import show_json, show_text
 from reconciler.cli.workspace import Workspace, now, plan_options
 from reconciler.model.errors import DONE, FAILED, ReconcilerError
 from reconciler.model.fleet import Image
+from reconciler.model.text import and_more
 from reconciler.plan.planning import Known
 from reconciler.steps.observe import find_target
 from reconciler.words.events import to_fetch
@@ -82,7 +83,7 @@ def check_packer(patient: Patient) -> Finding:
     errors = [*(one for several in found.refused.values() for one in several), *found.lacking.values()]
     if errors:
         told = dict.fromkeys(f"{error.where}: {error.what}" if error.where else error.what for error in errors)
-        more = (f"and {len(told) - _TOLD} more",) if len(told) > _TOLD else ()
+        more = filter(None, [and_more(len(told) - _TOLD, "and {} more")])
         hints = dict.fromkeys(line for error in errors for line in error.hint)
         return Finding("packer", "trouble", what, (*list(told)[:_TOLD], *more, *hints, *passed_over))
     notes = (
@@ -151,7 +152,7 @@ def check_desired(patient: Patient) -> Finding:
     used = (path for image in fleet.images.values() for path in image.input_paths)
     large = sorted(path for path, one in filters(patient.known.tree, used).items() if one.name == "lfs")
     if large and not patient.workspace.repository.has_lfs:
-        more = f" and {len(large) - 1} more are" if len(large) > 1 else " is"
+        more = and_more(len(large) - 1, " and {} more are") or " is"
         what = f"{large[0]}{more} kept in Git LFS, and git-lfs is not here"
         return Finding("desired", "trouble", what, ("install git-lfs where reconciler runs",))
     return Finding("desired", "ok", f"{len(fleet.images)} images, fleet {patient.known.fleet_name}")

@@ -15,7 +15,7 @@ from reconciler.cli.workspace import Workspace, note
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.iam import several
 from reconciler.model.plan import PlanOptions
-from reconciler.model.text import visible
+from reconciler.model.text import first_few, visible
 from reconciler.registries.ec2.rights import ROLES, Account, Role, policy
 from reconciler.registries.ec2.trust import TAKE, CircleCi, GitHub, github_trust, intruders, is_let_in, trust, wanted
 
@@ -118,7 +118,7 @@ def _fleet_of(directory: Path, *, says_what_is_missing: bool) -> str:
     known = workspace.read(workspace.repository.tree(), PlanOptions())
     untagged = [name for name, image in known.fleet.images.items() if not image.template.takes("run_tags")]
     if untagged and says_what_is_missing:
-        named = f"{', '.join(untagged[:3])}{f' and {len(untagged) - 3} more' if len(untagged) > 3 else ''}"
+        named = first_few(untagged, most=3)
         note(f"the policy allows no builds of {named}: their templates take no run_tags (or give --untagged-builds)")
     return known.fleet_name
 

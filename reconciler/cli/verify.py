@@ -13,7 +13,7 @@ from reconciler.cli.printing import show_json, show_text
 from reconciler.cli.workspace import Workspace, note
 from reconciler.git.history import resolve_commit
 from reconciler.model.errors import DONE, FAILED
-from reconciler.model.text import visible
+from reconciler.model.text import first_few, visible
 from reconciler.model.verification import Finding, Verification
 from reconciler.steps.observe import settings_at
 from reconciler.steps.one_writer import recorded_head
@@ -80,7 +80,7 @@ def command(
     )
     dirty = repository.dirty(["state"])
     if dirty:
-        note(f"not committed, so not looked at: {', '.join(dirty[:3])}{' and more' if len(dirty) > 3 else ''}")
+        note(f"not committed, so not looked at: {first_few(dirty, most=3, more=' and more')}")
     found = verifier.verify(image, build)
     if as_json:
         show_json(found.model_dump_json(by_alias=True, indent=2))

@@ -23,7 +23,7 @@ from reconciler.git.repository import Repository
 from reconciler.model.declaration import AwsSettings, Settings
 from reconciler.model.errors import Place, ReconcilerError, Transient, UserError
 from reconciler.model.plan import PlanOptions
-from reconciler.model.text import visible_lines
+from reconciler.model.text import first_few, visible_lines
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
@@ -159,7 +159,7 @@ class Workspace:
         """Name what is changed in desired/ and state/ and not committed: it is not considered."""
         paths = self.repository.dirty(["desired", "state"])
         if paths:
-            named = ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+            named = first_few(paths, most=3)
             note(f"not committed, so not considered: {named} (`reconciler plan --worktree` plans them)")
 
     def run_folder(self) -> Path:

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.model.errors import Place, UserError
+from reconciler.model.text import first_few, joined
 
 # A value that knows where in a file it stands, whatever the file's syntax was.
 
@@ -158,8 +159,7 @@ def did_you_mean(name: str, known: Collection[str], *, none: str) -> str:
         return f'did you mean "{guess}"?'
     if not known:
         return none
-    more = f" and {len(known) - _LISTED} more" if len(known) > _LISTED else ""
-    return f"known here: {', '.join(sorted(known)[:_LISTED])}{more}"
+    return f"known here: {first_few(sorted(known), most=_LISTED)}"
 
 
 def _path(error: ErrorDetails) -> Path:
@@ -236,7 +236,7 @@ def _wanted(annotation: Any, errors: list[ErrorDetails]) -> str:
         item = next(iter(typing.get_args(annotation)), None)
         plain = typing.get_args(item)[0] if typing.get_origin(item) is typing.Annotated else item
         return "a list of text" if plain is str else "a list of mappings"
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+    return joined(words, "or")
 
 
 def _spell(path: Path) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 from reconciler.git.command import Git
 from reconciler.git.store import SUBMODULE, GitTree, read_tree
 from reconciler.model.errors import Place, ReconcilerError, Terminal, Transient, UserError
-from reconciler.model.text import visible
+from reconciler.model.text import and_more, visible
 from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, inside
 
 # Which files go through a filter (gitattributes(5), "filter"), and where that is written.
@@ -173,7 +173,7 @@ def _is(path: Path, pointer: Pointer) -> bool:
 
 
 def _not_installed(paths: list[str]) -> UserError:
-    more = f" and {len(paths) - 1} more are" if len(paths) > 1 else " is"
+    more = and_more(len(paths) - 1, " and {} more are") or " is"
     return UserError(
         f"{paths[0]}{more} kept in Git LFS, and git-lfs is not here: the build would get a pointer of 130 bytes",
         hint=(

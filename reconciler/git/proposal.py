@@ -23,6 +23,7 @@ from reconciler.git.signature import signed_by_us
 from reconciler.git.store import read_tree
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
+from reconciler.model.text import first_few
 from reconciler.model.tree import Tree
 
 Confirms = Callable[[str, Tree, Tree], bool]
@@ -142,10 +143,9 @@ class ProposalBranch:
         """A commit with our message for all that is proposed; its time is that of the commit it stands for."""
         changed = (path.removeprefix(_STATE) for path in self._changed_tree(parent, tree))
         images = [path.removesuffix(_LOCKFILE) for path in changed if path.endswith(_LOCKFILE)]
-        more = f" and {len(images) - 4} more" if len(images) > 4 else ""
         trailers = "\n".join(f"Reconciler-Image: {image}" for image in images)
         author = Author(self.author, moment(self.git.run("log", "-1", "--format=%ct", like).text), self.sign)
-        message = f"Record state: {', '.join(images[:4])}{more}\n\n{trailers}"
+        message = f"Record state: {first_few(images, most=4)}\n\n{trailers}"
         return commit_tree(self.git, tree, parent=parent, message=message, author=author)
 
     def _changed(self, before: str, after: str) -> dict[str, str]:

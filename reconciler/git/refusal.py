@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from reconciler.git.answer import Answer, Reply
 from reconciler.git.command import at_work
 from reconciler.model.errors import Contention, Locked, ReconcilerError, Terminal, Transient, UserError
-from reconciler.model.text import visible
+from reconciler.model.text import first_few, visible
 
 _SETTINGS = "desired/reconciler.yaml"
 
@@ -112,9 +112,8 @@ def _forbidden(reply: Reply, *, remote: str, branch: str, proposed: bool) -> Rec
     tags = reply.tags
     if tags and len(tags) == len(reply.refs):
         below = sorted({f"{tag.partition('/')[0]}/" for tag in tags})
-        more = f" and {len(tags) - 1} more" if len(tags) > 1 else ""
         return Terminal(
-            f"{remote} refuses the tag {tags[0]}{more} ({rule})",
+            f"{remote} refuses the tag {first_few(tags, most=1)} ({rule})",
             hint=(
                 *said,
                 f"let the bot create tags below {' and '.join(below)}: it is a rule on tags, and not on {branch}",

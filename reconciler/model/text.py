@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 # Text that steers nothing: whoever names a file or prints in a build would else write what they like.
@@ -57,9 +58,28 @@ def inert_json(text: str) -> str:
 # Numbers, lists and times in sentences.
 
 
+IN_BRACKETS = " (+{} more)"
+"""For `and_more`, where what is listed holds an "and"."""
+
+
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """How many there are of what: `1 image`, `3 images`; `plural` where it is more than an s."""
     return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+
+
+def joined(words: Sequence[str], last: str = "and") -> str:
+    """Words as a sentence lists them: `a, b and c`."""
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def first_few(names: Sequence[str], *, most: int, more: str = " and {} more") -> str:
+    """Names in a line, and of many the first and how many are left out: `a, b and 3 more`."""
+    return ", ".join(names[:most]) + and_more(len(names) - most, more)
+
+
+def and_more(left_out: int, more: str = " and {} more") -> str:
+    """How many of a list are left out, to stand behind those that are named; empty where none is."""
+    return more.format(left_out) if left_out > 0 else ""
 
 
 # How foreign text and addresses are shown: on one line, short, with nothing in them that should not be seen.

@@ -13,6 +13,7 @@ from reconciler.model.difference import Change, Difference, Listed, Moved, Packa
 from reconciler.model.errors import UserError
 from reconciler.model.inventory import Inventory, OperatingSystem, Package, PackageKind
 from reconciler.model.lockfile import Build, Channels
+from reconciler.model.text import first_few
 
 # Which two builds of an image a person asks to be compared.
 
@@ -86,8 +87,7 @@ def _before(image: str, builds: Sequence[Build], build: Build) -> Build:
 
 
 def _ids(builds: Sequence[Build]) -> str:
-    more = f" and {len(builds) - _MOST_NAMED} more" if len(builds) > _MOST_NAMED else ""
-    return (", ".join(one.id for one in builds[:_MOST_NAMED]) or "none") + more
+    return first_few([one.id for one in builds], most=_MOST_NAMED) or "none"
 
 
 # Which of two package versions is the newer, as the package managers themselves decide it.

@@ -11,6 +11,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Reason
 from reconciler.model.plan import OWN_SOURCE, PlanOptions, Situation, Wanted, finished_at
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.text import IN_BRACKETS, first_few
 from reconciler.model.values import format_duration, parse_instant
 from reconciler.model.window import parse_window
 from reconciler.plan.key import NEVER_AGAIN, REFRESH_OF, SOURCE, moved
@@ -194,8 +195,7 @@ def inputs_named(image: Image) -> str:
     """What feeds an image, for people: its folder, and the files and folders elsewhere; of many, the first."""
     elsewhere = {_named(repository_path(image.folder, file.path), image.folder) for file in image.inputs}
     named = [f"{image.folder}/", *sorted(elsewhere - {f"{image.folder}/"})]
-    more = f" (+{len(named) - _MOST_INPUTS} more)" if len(named) > _MOST_INPUTS else ""
-    return ", ".join(named[:_MOST_INPUTS]) + more
+    return first_few(named, most=_MOST_INPUTS, more=IN_BRACKETS)
 
 
 def _named(path: str, folder: str) -> str:

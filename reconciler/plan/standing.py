@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from reconciler.model.lockfile import HygieneFinding, SmokeTestResult
 from reconciler.model.plan import Decision, finished_at
-from reconciler.model.text import counted, visible
+from reconciler.model.text import and_more, counted, visible
 from reconciler.model.values import format_duration
 from reconciler.plan.channels import waiting_since
 from reconciler.plan.planning import FleetPlan
@@ -57,8 +57,7 @@ def _first(result: SmokeTestResult) -> str:
     found = lines(result)
     if not found:
         return "nothing says why"
-    more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-    return f"{found[0]}{more}"
+    return found[0] + and_more(len(found) - 1, " (and {} more)")
 
 
 # How an image stands by what is recorded of it.

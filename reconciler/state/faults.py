@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from reconciler import __version__
 from reconciler.model.errors import Place, UserError
 from reconciler.model.lockfile import SCHEMA, Lockfile
+from reconciler.model.text import and_more
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -179,7 +180,7 @@ def _invalid(text: str, path: str) -> UserError:
         if stopped := _STOPPED.search(details[0]["msg"]):
             where = Place(path, int(stopped["line"]), int(stopped["column"]))
             return UserError(f"not valid JSON: {stopped['why']}", where=where, hint=_take_back(path))
-        more = f" (and {len(details) - 1} more)" if len(details) > 1 else ""
+        more = and_more(len(details) - 1, " (and {} more)")
         unknown = next((one for one in details if one["type"] in _UNKNOWN), None)
         if unknown is not None:
             by = "a newer reconciler" if _is_canonical(text) else "a newer reconciler, or by hand"

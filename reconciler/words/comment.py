@@ -9,7 +9,7 @@ from typing import Literal
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Build, SmokeTestResult
 from reconciler.model.plan import Plan, PlannedImage
-from reconciler.model.text import counted, visible
+from reconciler.model.text import and_more, counted, visible
 from reconciler.plan.reasons import with_id
 from reconciler.plan.standing import lines as failed_tests
 from reconciler.plan.standing import outcome, with_hints
@@ -93,11 +93,9 @@ def _summary(changed: list[PlannedImage]) -> str:
 
 def _row(image: PlannedImage, previewed: Previewed | None) -> str:
     files = [file for reason in image.reasons for file in reason.files or ()]
-    shown = [
-        *files[: plans.MOST_FILES],
-        *([f"+{len(files) - plans.MOST_FILES} more"] if len(files) > plans.MOST_FILES else []),
-    ]
-    why = "<br>".join([plans.why(image), *map(code, (*shown, *_source(image, previewed)))])
+    more = and_more(len(files) - plans.MOST_FILES, "+{} more")
+    shown = filter(None, (*files[: plans.MOST_FILES], more, *_source(image, previewed)))
+    why = "<br>".join([plans.why(image), *map(code, shown)])
     cells = (f"**{escape(image.image)}**", why, _built(image, previewed), _test(previewed), _difference(previewed))
     return f"| {' | '.join(cells)} |"
 

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
 from reconciler.model.difference import Difference, Listed, Moved, PackageChange
-from reconciler.model.text import counted, visible
+from reconciler.model.text import counted, joined, visible
 from reconciler.words.markdown import code, escape
 
 NOTHING = "nothing inside changed"
@@ -25,7 +25,7 @@ def one_line(difference: Difference) -> str:
     if difference.nothing:
         parts.append(NOTHING)
     if difference.unknown:
-        parts.append(f"{_and(list(difference.unknown))} not compared")
+        parts.append(f"{joined(list(difference.unknown))} not compared")
     return visible(", ".join(parts))
 
 
@@ -167,7 +167,3 @@ def _rows(difference: Difference) -> Iterator[str]:
 
 def _row(change: str, what: str, old: str, new: str) -> str:
     return f"| {change} | {what} | {code(visible(old))} | {code(visible(new))} |"
-
-
-def _and(words: list[str]) -> str:
-    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"

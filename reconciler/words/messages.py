@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
-from reconciler.model.text import inert, inert_address, inert_json, visible
+from reconciler.model.text import and_more, first_few, inert, inert_address, inert_json, visible
 from reconciler.plan.standing import lines as smoke_lines
 from reconciler.plan.standing import outcome, texts
 from reconciler.words.difference import commit_lines
@@ -48,11 +48,11 @@ def change_commit(
 def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> str:
     """The message of a commit that records a failed attempt."""
     failed = smoke_lines(failure.smoke_test)[1:] if failure.smoke_test is not None else ()
-    more = [f"{len(failed) - _MOST_TESTS} more failed."] if len(failed) > _MOST_TESTS else []
+    more = and_more(len(failed) - _MOST_TESTS, "{} more failed.")
     body = [
         inert(f"{failure.what}."),
         *map(inert, failed[:_MOST_TESTS]),
-        *more,
+        *filter(None, [more]),
         f"Attempt {failure.attempts}; the next not before {failure.retry_after}.",
     ]
     trailers = [
@@ -150,8 +150,7 @@ def record_in(tag_message: str) -> str | None:
 def sentence(reason: Reason) -> str:
     """A reason as a line of prose, such as `desired/web/nginx.conf changed (51b0c9e → 9c0d1e2).`."""
     if reason.files is not None:
-        more = len(reason.files) - _MOST_FILES
-        named = ", ".join(reason.files[:_MOST_FILES]) + (f" and {more} more" if more > 0 else "")
+        named = first_few(reason.files, most=_MOST_FILES)
         return inert(f"{named or 'inputs'} changed ({reason.was} → {reason.now}).")
     if reason.code == "new":
         return "First build."

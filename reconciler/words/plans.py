@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from reconciler.model.lockfile import Reason
 from reconciler.model.plan import Plan, PlannedImage, Retirement
-from reconciler.model.text import counted, visible
+from reconciler.model.text import IN_BRACKETS, and_more, counted, first_few, visible
 from reconciler.plan.garbage import counted_artifacts
 from reconciler.plan.timing import longest_chain
 
@@ -41,9 +41,8 @@ def headline(plan: Plan) -> str:
     images = counted(len(plan.images), "image")
     parts = []
     if plan.drifted:
-        named = ", ".join(f"{visible(image.image)} ({_codes(image)})" for image in plan.drifted[:6])
-        more = f" and {len(plan.drifted) - 6} more" if len(plan.drifted) > 6 else ""
-        parts.append(f"{len(plan.drifted)} of {images} drifted: {named}{more}")
+        named = first_few([f"{visible(image.image)} ({_codes(image)})" for image in plan.drifted], most=6)
+        parts.append(f"{len(plan.drifted)} of {images} drifted: {named}")
     unknown = [image for image in plan.images if image.unknown]
     if unknown:
         parts.append(f"{len(unknown)} of {images} unknown: {_names([image.image for image in unknown])}")
@@ -132,9 +131,8 @@ def due(plan: Plan) -> str | None:
     coming = sorted((image.due, image.image) for image in plan.images if image.due is not None)
     if not coming:
         return None
-    named = ", ".join(f"{visible(name)} {moment[:10]} {moment[11:16]}" for moment, name in coming[:_MOST_DUE])
-    more = f" and {len(coming) - _MOST_DUE} more" if len(coming) > _MOST_DUE else ""
-    return f"Refresh due (UTC): {named}{more}."
+    named = [f"{visible(name)} {moment[:10]} {moment[11:16]}" for moment, name in coming]
+    return f"Refresh due (UTC): {first_few(named, most=_MOST_DUE)}."
 
 
 def listed(gone: Sequence[Retirement]) -> str:
@@ -143,14 +141,12 @@ def listed(gone: Sequence[Retirement]) -> str:
     for one in gone[:_MOST_GONE]:
         by_place[one.location].append(one.id)
     named = "  ".join(" ".join([place, *ids]) for place, ids in by_place.items())
-    more = f" (+{len(gone) - _MOST_GONE} more)" if len(gone) > _MOST_GONE else ""
-    return f"{counted_artifacts(gone)}: {named}{more}"
+    return f"{counted_artifacts(gone)}: {named}{and_more(len(gone) - _MOST_GONE, IN_BRACKETS)}"
 
 
 def named(images: Sequence[str]) -> str:
     """Images before what is said of them all: the first are named, the others counted."""
-    more = f" and {len(images) - _NAMED} more" if len(images) > _NAMED else ""
-    return f"{', '.join(images[:_NAMED])}{more}"
+    return first_few(images, most=_NAMED)
 
 
 def findings(plan: Plan) -> str | None:
@@ -158,10 +154,10 @@ def findings(plan: Plan) -> str | None:
     found = [image for image in plan.images if image.findings]
     if not found:
         return None
-    named = ", ".join(f"{visible(one.image)} ({', '.join(_finding_codes(one))})" for one in found[:_MOST_WITH_FINDINGS])
-    more = f" and {len(found) - _MOST_WITH_FINDINGS} more" if len(found) > _MOST_WITH_FINDINGS else ""
+    images = [f"{visible(one.image)} ({', '.join(_finding_codes(one))})" for one in found]
+    named = first_few(images, most=_MOST_WITH_FINDINGS)
     total = sum(len(image.findings) for image in found)
-    return f"{counted(total, 'finding')} of smoke tests: {named}{more}; `reconciler status` has them."
+    return f"{counted(total, 'finding')} of smoke tests: {named}; `reconciler status` has them."
 
 
 def _finding_codes(image: PlannedImage) -> list[str]:
@@ -224,5 +220,4 @@ def _codes(image: PlannedImage) -> str:
 
 
 def _names(names: Sequence[str]) -> str:
-    named = ", ".join(map(visible, names[:6]))
-    return named + (f" and {len(names) - 6} more" if len(names) > 6 else "")
+    return first_few([visible(name) for name in names], most=6)

@@ -17,6 +17,7 @@ from reconciler.build.packer.versions import (
     UNKNOWN_COMPONENT,
 )
 from reconciler.model.errors import Place
+from reconciler.model.text import and_more
 
 LONGEST = 400
 """Characters of a cause. AWS needs 250 to say who may not do what to which resource."""
@@ -77,7 +78,7 @@ def cause(texts: Iterable[str]) -> str:
     if not different:
         lines = (line.removeprefix("Error:").strip() for text in texts for line in text.splitlines())
         return _shortened(next(filter(None, lines), ""), LONGEST)
-    more = f" (and {len(different) - 1} more)" if len(different) > 1 else ""
+    more = and_more(len(different) - 1, " (and {} more)")
     return _shortened(different[0], LONGEST - len(more)) + more
 
 

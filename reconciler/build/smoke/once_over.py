@@ -20,7 +20,7 @@ from testinfra.host import Host
 
 from reconciler.build.smoke.records import FINDING, Found
 from reconciler.model.public_key import fingerprints
-from reconciler.model.text import counted
+from reconciler.model.text import IN_BRACKETS, and_more, counted
 
 FREE_MEBIBYTES = 256
 FREE_INODES_PERCENT = 2
@@ -281,8 +281,7 @@ def _listed(names: Iterable[str]) -> str:
 def _named(names: Iterable[str]) -> str:
     """The first few names, and how many more there are."""
     ordered = list(names)
-    more = f" (+{len(ordered) - _MOST_NAMED} more)" if len(ordered) > _MOST_NAMED else ""
-    return f"{_listed(ordered[:_MOST_NAMED])}{more}"
+    return _listed(ordered[:_MOST_NAMED]) + and_more(len(ordered) - _MOST_NAMED, IN_BRACKETS)
 
 
 def _with_content(host: Host, paths: Iterable[str]) -> list[str]:

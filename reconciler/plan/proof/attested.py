@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from reconciler.model.lockfile import Build, InventoryRecord
 from reconciler.model.provenance import Resource, Statement
-from reconciler.model.text import counted
+from reconciler.model.text import and_more, counted, joined
 from reconciler.model.verification import Check, Finding, Outcome, Provenance, Signature
 from reconciler.plan.proof.evidence import Evidence, SbomFile, TagRecord
 from reconciler.plan.proof.provenance import SBOM, SMOKE_TEST, record_of, statement
@@ -50,11 +50,6 @@ def judge_signature(check: Check, signature: Signature, what: str, *, needed: st
             return finding(check, "not proven", told, required=required)
 
 
-def join(words: Sequence[str]) -> str:
-    """Words as a sentence lists them: `a, b and c`."""
-    return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
-
-
 # Judge what was written beside a record: its statement, its SBOM and its annotated tag.
 
 _MOST = 3
@@ -86,8 +81,8 @@ def check_statement(evidence: Evidence) -> Iterator[Finding]:
         yield finding("statement", "wrong", f"{found.path} {found.why}")
     differs = differences(found.statement, evidence)
     if differs:
-        more = f" (and {len(differs) - _MOST} more)" if len(differs) > _MOST else ""
-        what = f"{found.path} and the lockfile's record disagree on {join(differs[:_MOST])}{more}"
+        more = and_more(len(differs) - _MOST, " (and {} more)")
+        what = f"{found.path} and the lockfile's record disagree on {joined(differs[:_MOST])}{more}"
         yield finding("statement", "wrong", what)
     elif not found.why:
         what = f"its provenance names {_artifacts(evidence.build)}, its record, commit, source and Packer"
@@ -196,7 +191,7 @@ def check_tag(evidence: Evidence) -> Iterator[Finding]:
     elif tag.target != build.commit:
         yield finding("tag", "wrong", f"the tag {tag.name} stands on {tag.target[:7]}, not on {build.commit[:7]}")
     elif differs := _tag_differs(tag.build, evidence):
-        yield finding("tag", "wrong", f"the tag {tag.name} and the lockfile disagree on {join(differs)}")
+        yield finding("tag", "wrong", f"the tag {tag.name} and the lockfile disagree on {joined(differs)}")
     else:
         kinds = (tag.kind, kind_of_record(evidence))
         what = f"its annotated tag holds the same record{_signed(tag)}"
@@ -241,7 +236,7 @@ def _signed(tag: TagRecord) -> str:
 def _artifacts(build: Build) -> str:
     named = [f"{one.id} in {one.location}" for one in build.artifacts[:_MOST]]
     more = len(build.artifacts) - len(named)
-    return join([*named, *([f"{more} more"] if more else [])]) or "no artifact"
+    return joined([*named, *([f"{more} more"] if more else [])]) or "no artifact"
 
 
 def _plain(model: Statement) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from reconciler.model.lockfile import Build
 from reconciler.model.observation import Seen
-from reconciler.model.text import visible
+from reconciler.model.text import joined, visible
 from reconciler.model.values import digest
 from reconciler.model.verification import Check, Finding, Provenance, Signature, Verification
 from reconciler.plan.key import REFRESH_OF, SOURCE, may_be_of_its_build
@@ -17,7 +17,6 @@ from reconciler.plan.proof.attested import (
     check_statement,
     check_tag,
     finding,
-    join,
     judge_sbom,
     judge_signature,
     judge_smoke_test,
@@ -92,7 +91,7 @@ def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
         return
     differs = _differing(at_built, build)
     if differs:
-        what = f"{build.commit[:7]} does not hold what was built: its {join(differs)} give another key"
+        what = f"{build.commit[:7]} does not hold what was built: its {joined(differs)} give another key"
         yield finding("content", "wrong", what)
         return
     alike = [one for one in places if _is_same(one, build)]
@@ -102,7 +101,7 @@ def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
         yield finding("content", "not proven", f"whether its key is that of what was committed: {why}")
         return
     known = sorted(set(same.components or ()) & set(build.components))
-    what = f"its key is that of {join(known)} as they stand in {same.commit[:7]}"
+    what = f"its key is that of {joined(known)} as they stand in {same.commit[:7]}"
     yield finding("content", "proven", what, rests_on=(same.kind,))
 
 
@@ -188,7 +187,7 @@ def _changes(evidence: Evidence) -> Iterator[Finding]:
         yield from strangers
     elif later:
         commits = list(dict.fromkeys(one.short for one in later))
-        what = f"last changed by the reconciler in {join(commits)}"
+        what = f"last changed by the reconciler in {joined(commits)}"
         kind: Provenance = "ours" if all(one.kind == "ours" for one in later) else "hearsay"
         yield finding("change", "proven", what, required=evidence.direct, rests_on=(kind,))
 
@@ -200,7 +199,7 @@ def _stranger(writing: Writing, evidence: Evidence, *, check: Check = "record") 
         return None
     by = f"{writing.what} was written by {writing.short} of {writing.author} (“{writing.subject}”)"
     if named:
-        return finding(check, "wrong", f"{by}, which says that it is about {join(sorted(named))}")
+        return finding(check, "wrong", f"{by}, which says that it is about {joined(sorted(named))}")
     if evidence.direct:
         return finding(check, "wrong", f"{by}, which is not a commit of the reconciler")
     # A squash or a person's merge leaves out what our commit said.
@@ -230,7 +229,7 @@ def judge_source(
     elif pin is None:
         yield finding("source", "not proven", "on a source that nobody pinned: its template chose", required=False)
     elif left and all(pin.artifact_in(artifact.location) is None for artifact in left):
-        where = join(sorted({artifact.location for artifact in left}))
+        where = joined(sorted({artifact.location for artifact in left}))
         what = (
             f"on {pin}: it was recorded in {where} alone, where that source is not, and EC2 builds where the source is"
         )
@@ -273,7 +272,7 @@ def judge_registry(build: Build, looks: tuple[Look, ...] | None, *, record_is: P
     if agreeing:
         verb = "carry" if len(agreeing) > 1 else "carries"
         kinds: tuple[Provenance, ...] = ("registry", record_is, "hearsay") if record_is == "ours" else ("hearsay",)
-        yield finding("registry", "proven", f"{join(agreeing)} {verb} this build's key", rests_on=kinds)
+        yield finding("registry", "proven", f"{joined(agreeing)} {verb} this build's key", rests_on=kinds)
 
 
 def _disagreement(look: Look, build: Build) -> Finding | None:
