@@ -15,6 +15,7 @@ from reconciler.build.process import MOST_OUTPUT, Exit
 from reconciler.build.workplace import inside
 from reconciler.model.errors import Place, Transient
 from reconciler.model.fleet import Image, Program
+from reconciler.model.text import clock_time
 from reconciler.model.values import format_duration
 from reconciler.ports.builder import BuildFailed, BuildRequest, Cause, Provisioner
 
@@ -109,13 +110,6 @@ def failure(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed
         return _nothing(request, ended, outcome)
     of_the_image = _in_a_build if outcome.failures else _before_any_build
     return _of_the_machine(request, ended, outcome) or of_the_image(request, ended, outcome)
-
-
-def clock_time(seconds: float) -> str:
-    """A duration as a clock shows it: `1:12`, `1:02:05`."""
-    minutes, second = divmod(int(seconds), 60)
-    hours, minute = divmod(minutes, 60)
-    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
 
 
 def _stopped(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:

@@ -23,8 +23,8 @@ from reconciler.cli.sandbox import require_sandbox, start_sandbox
 from reconciler.cli.workspace import note
 from reconciler.git.repository import Repository, clone_with_origin
 from reconciler.model.errors import DONE, DRIFT, INTERRUPTED, Terminal, UserError
+from reconciler.model.text import duration
 from reconciler.sandbox.handle import Sandbox
-from reconciler.words.plans import duration
 
 # The stage of the demo: a bare origin, a clone, and commands whose output is shown as it comes.
 

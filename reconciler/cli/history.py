@@ -14,10 +14,9 @@ from reconciler.cli.workspace import now
 from reconciler.git.history import pull_requests, resolve_commit
 from reconciler.git.repository import Repository
 from reconciler.model.history import History, PastBuild, PastFailure
-from reconciler.model.text import counted, visible
+from reconciler.model.text import age_text, counted, visible
 from reconciler.model.values import format_instant
 from reconciler.plan.history import stable_seconds, tell
-from reconciler.plan.standing import age_text
 from reconciler.steps.questions.compare import past_of
 
 

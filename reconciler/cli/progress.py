@@ -17,9 +17,8 @@ import click
 from reconciler.cli.workspace import note
 from reconciler.model import events
 from reconciler.model.events import Event, Listener
-from reconciler.model.text import visible
+from reconciler.model.text import duration, visible
 from reconciler.words.events import Wording
-from reconciler.words.plans import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress, ProgressColumn, TaskID

@@ -24,7 +24,7 @@ from reconciler.git.proposal import proposal_branch
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
-from reconciler.model.text import counted, visible
+from reconciler.model.text import counted, duration, visible
 from reconciler.plan.standing import outcome, texts, with_hints
 from reconciler.steps.observe import settings_at
 from reconciler.steps.run import Origin, Report, Result
@@ -182,7 +182,7 @@ def _line(result: Result, width: int) -> str:
     if result.why:
         parts = [visible(result.why.splitlines()[0])]
     elif result.build:
-        took = [plans.duration(result.seconds).replace(" ", TIE)] if result.seconds else []
+        took = [duration(result.seconds).replace(" ", TIE)] if result.seconds else []
         test = [outcome(result.tested).replace(" ", TIE)] if result.tested is not None else []
         places = [f"{one.location}{TIE}{one.id}" for one in result.build.artifacts]
         parts = [result.build.id, *took, *test, *places]

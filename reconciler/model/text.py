@@ -82,6 +82,35 @@ def and_more(left_out: int, more: str = " and {} more") -> str:
     return more.format(left_out) if left_out > 0 else ""
 
 
+def duration(seconds: int) -> str:
+    """Seconds for people: `38 s`, `6 min`, `1 h 20 min`; what took none, as it was counted, took `less than 1 s`."""
+    if seconds < 1:
+        return "less than 1 s"
+    if seconds < 90:
+        return f"{seconds} s"
+    minutes = round(seconds / 60)
+    if minutes < 90:
+        return f"{minutes} min"
+    hours, rest = divmod(minutes, 60)
+    return f"{hours} h {rest} min" if rest else f"{hours} h"
+
+
+def age_text(age_seconds: int) -> str:
+    """Seconds as an age: `5 min`, `7 h`, `12 d`."""
+    if age_seconds < 5400:
+        return f"{max(age_seconds, 0) // 60} min"
+    if age_seconds < 2 * 86400:
+        return f"{age_seconds // 3600} h"
+    return f"{age_seconds // 86400} d"
+
+
+def clock_time(seconds: float) -> str:
+    """A duration as a clock shows it: `1:12`, `1:02:05`."""
+    minutes, second = divmod(int(seconds), 60)
+    hours, minute = divmod(minutes, 60)
+    return f"{hours}:{minute:02}:{second:02}" if hours else f"{minute}:{second:02}"
+
+
 # How foreign text and addresses are shown: on one line, short, with nothing in them that should not be seen.
 
 _LONGEST = 200

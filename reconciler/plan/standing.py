@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from reconciler.model.lockfile import HygieneFinding, SmokeTestResult
 from reconciler.model.plan import Decision, finished_at
-from reconciler.model.text import and_more, counted, visible
+from reconciler.model.text import age_text, and_more, counted, visible
 from reconciler.model.values import format_duration
 from reconciler.plan.channels import waiting_since
 from reconciler.plan.planning import FleetPlan
@@ -90,15 +90,6 @@ class Standing:
 def standings(planned: FleetPlan, *, now: datetime) -> tuple[Standing, ...]:
     """Every image of a plan, by name."""
     return tuple(sorted((_standing(decision, now) for decision in planned.decisions), key=lambda row: row.image))
-
-
-def age_text(age_seconds: int) -> str:
-    """Seconds as an age: `5 min`, `7 h`, `12 d`."""
-    if age_seconds < 5400:
-        return f"{max(age_seconds, 0) // 60} min"
-    if age_seconds < 2 * 86400:
-        return f"{age_seconds // 3600} h"
-    return f"{age_seconds // 86400} d"
 
 
 def _standing(decision: Decision, now: datetime) -> Standing:

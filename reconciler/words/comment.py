@@ -9,7 +9,7 @@ from typing import Literal
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Build, SmokeTestResult
 from reconciler.model.plan import Plan, PlannedImage
-from reconciler.model.text import and_more, counted, visible
+from reconciler.model.text import and_more, counted, duration, visible
 from reconciler.plan.reasons import with_id
 from reconciler.plan.standing import lines as failed_tests
 from reconciler.plan.standing import outcome, with_hints
@@ -107,11 +107,11 @@ def _built(image: PlannedImage, previewed: Previewed | None) -> str:
         return f"failed: {escape(previewed.why.splitlines()[0])}"
     if previewed is not None and previewed.build is not None:
         places = len(previewed.build.artifacts)
-        took = f", {plans.duration(previewed.build.seconds)}" if previewed.build.seconds is not None else ""
+        took = f", {duration(previewed.build.seconds)}" if previewed.build.seconds is not None else ""
         return f"`{previewed.build.id}` in {counted(places, 'region')}{took}"
     if image.errors or image.unknown:
         return escape((*image.errors, *image.unknown)[0].splitlines()[0])
-    about = f", about {plans.duration(image.estimate_seconds)}" if image.estimate_seconds else ""
+    about = f", about {duration(image.estimate_seconds)}" if image.estimate_seconds else ""
     return escape(_intent(image)) + about
 
 

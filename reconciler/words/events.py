@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from functools import singledispatch
 
 from reconciler.model import events
-from reconciler.model.text import visible
-from reconciler.words.plans import duration, named
+from reconciler.model.text import duration, visible
+from reconciler.words.plans import named
 
 
 def describe(event: events.Event) -> tuple[str, ...]:

@@ -7,11 +7,10 @@ from collections.abc import Iterable
 
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
-from reconciler.model.text import and_more, first_few, inert, inert_address, inert_json, visible
+from reconciler.model.text import and_more, duration, first_few, inert, inert_address, inert_json, visible
 from reconciler.plan.standing import lines as smoke_lines
 from reconciler.plan.standing import outcome, texts
 from reconciler.words.difference import commit_lines
-from reconciler.words.plans import duration
 
 _MOST_FILES = 8
 _MOST_TESTS = 8

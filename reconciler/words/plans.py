@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from reconciler.model.lockfile import Reason
 from reconciler.model.plan import Plan, PlannedImage, Retirement
-from reconciler.model.text import IN_BRACKETS, and_more, counted, first_few, visible
+from reconciler.model.text import IN_BRACKETS, and_more, counted, duration, first_few, visible
 from reconciler.plan.garbage import counted_artifacts
 from reconciler.plan.timing import longest_chain
 
@@ -162,19 +162,6 @@ def findings(plan: Plan) -> str | None:
 
 def _finding_codes(image: PlannedImage) -> list[str]:
     return list(dict.fromkeys(finding.code for finding in image.findings))
-
-
-def duration(seconds: int) -> str:
-    """Seconds for people: `38 s`, `6 min`, `1 h 20 min`; what took none, as it was counted, took `less than 1 s`."""
-    if seconds < 1:
-        return "less than 1 s"
-    if seconds < 90:
-        return f"{seconds} s"
-    minutes = round(seconds / 60)
-    if minutes < 90:
-        return f"{minutes} min"
-    hours, rest = divmod(minutes, 60)
-    return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
 def notes(plan: Plan) -> tuple[str, ...]:

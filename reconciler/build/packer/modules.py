@@ -26,6 +26,7 @@ from reconciler.build.packer.cache import Tell, told_plainly
 from reconciler.build.packer.releases import archive_has, install
 from reconciler.model.constraint import Version, parse_version
 from reconciler.model.errors import ReconcilerError, Transient, UserError
+from reconciler.model.text import clock_time
 
 OLDEST_GO: Version = (1, 21, 0)
 """From here on Go fetches the version of itself that a module asks for (Packer 1.16.0: 1.26.3)."""
@@ -159,8 +160,7 @@ class _Go:
                 done += not line.startswith(("go: ", "#"))
                 if (tenths := min(done * _TENTHS // max(of, 1), _TENTHS - 1)) > told:
                     told = tenths
-                    minutes, seconds = divmod(int(self.clock() - begun), 60)
-                    self.tell(f"{name}: {tenths * 10} % compiled, {minutes}:{seconds:02}")
+                    self.tell(f"{name}: {tenths * 10} % compiled, {clock_time(self.clock() - begun)}")
 
     @contextmanager
     def _running(self, arguments: Sequence[str], folder: Path) -> Iterator[Iterator[str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.judge import built, clock_time, failure
+from reconciler.build.judge import built, failure
 from reconciler.build.outcome import Failing, Outcome
 from reconciler.build.output import Produced
 from reconciler.build.process import Exit
@@ -147,11 +147,6 @@ def test_a_build_past_its_time_names_the_setting(request_: BuildRequest) -> None
 
 def test_a_signal_of_somebody_else_is_a_cancelled_build(request_: BuildRequest) -> None:
     assert failure(request_, Exit(1, 60.0), Outcome(1, cancelled=True)).cause == "cancelled"
-
-
-@pytest.mark.parametrize(("seconds", "shown"), [(0.9, "0:00"), (72, "1:12"), (3725, "1:02:05")])
-def test_durations_read_as_a_clock(seconds: float, shown: str) -> None:
-    assert clock_time(seconds) == shown
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.text import IN_BRACKETS, and_more, counted, first_few, joined, visible, visible_json
+from reconciler.model.text import (
+    IN_BRACKETS,
+    age_text,
+    and_more,
+    clock_time,
+    counted,
+    duration,
+    first_few,
+    joined,
+    visible,
+    visible_json,
+)
 
 
 def test_what_steers_a_terminal_is_shown_and_not_sent() -> None:
@@ -45,3 +57,28 @@ def test_nothing_is_said_where_nothing_is_left_out() -> None:
 def test_words_are_joined_as_a_sentence_lists_them() -> None:
     assert [joined(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
     assert joined(["text", "a number"], "or") == "text or a number"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (0, "less than 1 s"), (1, "1 s"),
+        (38, "38 s"), (89, "89 s"), (90, "2 min"), (360, "6 min"), (5369, "89 min"), (5370, "1 h 30 min"),
+        (7200, "2 h"), (7260, "2 h 1 min"), (7229, "2 h"),
+    ],
+)  # fmt: skip
+def test_seconds_read_as_people_say_them(seconds: int, text: str) -> None:
+    assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(-5, "0 min"), (300, "5 min"), (5399, "89 min"), (5400, "1 h"), (172799, "47 h"), (172800, "2 d")],
+)
+def test_an_age_reads_as_people_say_it(seconds: int, text: str) -> None:
+    assert age_text(seconds) == text
+
+
+@pytest.mark.parametrize(("seconds", "shown"), [(0.9, "0:00"), (72, "1:12"), (3725, "1:02:05")])
+def test_durations_read_as_a_clock(seconds: float, shown: str) -> None:
+    assert clock_time(seconds) == shown

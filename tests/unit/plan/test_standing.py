@@ -5,23 +5,13 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-import pytest
-
 from reconciler.model.errors import Place, UserError
 from reconciler.model.lockfile import Lockfile
 from reconciler.plan.planning import make_plan
-from reconciler.plan.standing import age_text, standings
+from reconciler.plan.standing import standings
 from reconciler.plan.timing import next_failure
 
 Make = Callable[..., Any]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(-5, "0 min"), (300, "5 min"), (5399, "89 min"), (5400, "1 h"), (172799, "47 h"), (172800, "2 d")],
-)
-def test_an_age_reads_as_people_say_it(seconds: int, text: str) -> None:
-    assert age_text(seconds) == text
 
 
 def test_each_image_stands_by_name_with_what_is_recorded_of_it(

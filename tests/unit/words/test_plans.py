@@ -2,8 +2,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import pytest
-
 from reconciler.model.lockfile import Reason
 from reconciler.model.plan import Plan, PlannedImage, Retirement
 from reconciler.words import plans
@@ -30,18 +28,6 @@ def test_the_first_line_answers_the_question(a_plan: MakePlan, planned: MakePlan
 def test_six_images_are_named_and_the_others_counted(a_plan: MakePlan, planned: MakePlanned) -> None:
     many = [planned(f"i{number}", reasons=[Reason(code="new")]) for number in range(8)]
     assert plans.headline(a_plan(*many)).endswith("i5 (new) and 2 more")
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [
-        (0, "less than 1 s"), (1, "1 s"),
-        (38, "38 s"), (89, "89 s"), (90, "2 min"), (360, "6 min"), (5369, "89 min"), (5370, "1 h 30 min"),
-        (7200, "2 h"), (7260, "2 h 1 min"), (7229, "2 h"),
-    ],
-)  # fmt: skip
-def test_seconds_read_as_people_say_them(seconds: int, text: str) -> None:
-    assert plans.duration(seconds) == text
 
 
 def test_without_earlier_builds_nothing_is_estimated(a_plan: MakePlan, planned: MakePlanned) -> None:
