@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from botocore.parsers import ResponseParserError
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient, UserError
-from reconciler.model.text import counted
+from reconciler.model.text import counted, cut, one_line
 
 # What AWS's error codes mean here: whose fault, whether to try again, and how to fix it.
 #
@@ -251,17 +251,16 @@ def _explain_silence(error: BotoCoreError | ResponseParserError) -> Fault:
     if not _UNREACHABLE.isdisjoint(names):
         endpoint = getattr(error, "kwargs", {}).get("endpoint_url")
         return Fault(names[0], f"endpoint {endpoint or 'of AWS'} can't be reached ({names[0]})", rule)
-    return Fault(names[0], rule.says or f"{_one_line(str(error))} ({names[0]})", rule)
+    return Fault(names[0], rule.says or f"{_short(str(error))} ({names[0]})", rule)
 
 
 def _message(error: ClientError) -> str:
-    return _one_line(str(error.response.get("Error", {}).get("Message", "")))
+    return _short(str(error.response.get("Error", {}).get("Message", "")))
 
 
-def _one_line(text: str) -> str:
+def _short(text: str) -> str:
     # UnauthorizedOperation appends a kilobyte that only sts:DecodeAuthorizationMessage can read.
-    short = " ".join(text.partition("Encoded authorization failure message")[0].split()).rstrip(". ")
-    return short if len(short) <= _LONGEST_MESSAGE else short[: _LONGEST_MESSAGE - 1] + "…"
+    return cut(one_line(text.partition("Encoded authorization failure message")[0]).rstrip(". "), _LONGEST_MESSAGE)
 
 
 def _tries(error: ClientError) -> str:

@@ -15,7 +15,7 @@ from reconciler.build.process import MOST_OUTPUT, Exit
 from reconciler.build.workplace import inside
 from reconciler.model.errors import Place, Transient
 from reconciler.model.fleet import Image, Program
-from reconciler.model.text import clock_time
+from reconciler.model.text import clock_time, one_line
 from reconciler.model.values import format_duration
 from reconciler.ports.builder import BuildFailed, BuildRequest, Cause, Provisioner
 
@@ -75,7 +75,7 @@ def absent(images: Iterable[Image], environment: Mapping[str, str]) -> tuple[Abs
 
 def fault(errors: Sequence[str], *, export: Path) -> tuple[str, ...] | None:
     """Hints where Packer's errors, not those of its scripts, say that the machine is at fault; None where none does."""
-    text = " ".join(" ".join(errors).split())  # Packer breaks lines at 78 columns
+    text = one_line(" ".join(errors))  # Packer breaks lines at 78 columns
     if match := _NOT_FOUND.search(text):
         return (f"{match['program']}: {_INSTALL}",)
     if any(not match["path"].startswith(f"{export}/") for match in _NOT_RUN.finditer(text)):

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from reconciler.desired.located import shorten
 from reconciler.desired.paths import Paths, canonical
 from reconciler.model.errors import Place, UserError
+from reconciler.model.text import shorten
 from reconciler.model.tree import REGULAR_MODES, Tree
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.folders import Folder
-from reconciler.desired.located import Located, as_one, merge, shorten, validate
+from reconciler.desired.located import Located, as_one, merge, validate
 from reconciler.desired.packer.json_file import (
     AUTO_VARIABLES,
     FOLDER_SUFFIXES,
@@ -22,6 +22,7 @@ from reconciler.desired.paths import ROOT
 from reconciler.desired.yaml_file import read_yaml
 from reconciler.model.declaration import Declaration, Settings
 from reconciler.model.errors import Place, UserError
+from reconciler.model.text import shorten
 
 # `image.yaml` as a declaration, with the fleet's defaults under it and every place kept.
 

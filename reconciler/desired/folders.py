@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from reconciler.desired.contents import Contents
-from reconciler.desired.located import shorten
 from reconciler.desired.packer.json_file import AUTO_VARIABLES, is_hcl2, is_legacy, may_be_legacy
 from reconciler.desired.paths import Paths
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.errors import Place, UserError
+from reconciler.model.text import shorten
 
 DESIRED = "desired"
 IMAGE_FILE = "image.yaml"

@@ -19,7 +19,7 @@ from reconciler.desired.inputs import (
     notes_on_submodules,
     template_inputs,
 )
-from reconciler.desired.located import Located, did_you_mean, shorten
+from reconciler.desired.located import Located, did_you_mean
 from reconciler.desired.origin import (
     copies_elsewhere,
     notes_on_boot,
@@ -38,6 +38,7 @@ from reconciler.desired.paths import Paths
 from reconciler.model.declaration import SOURCE_AMI, Declaration, PackerSettings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS, Image
+from reconciler.model.text import shorten
 from reconciler.model.tree import REGULAR_MODES
 
 # What the template of an image says, its files taken together, and whether it can be run as declared.

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.declared import Declared
-from reconciler.desired.located import shorten
 from reconciler.desired.paths import ROOT, Paths, contains, relative
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import InputFile
+from reconciler.model.text import shorten
 
 if TYPE_CHECKING:
     from reconciler.desired.declared import TemplateFiles

@@ -6,10 +6,11 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from reconciler.desired.declared import Declared
-from reconciler.desired.located import did_you_mean, shorten
+from reconciler.desired.located import did_you_mean
 from reconciler.model.declaration import AWS_PREFIX, LONGEST_TAG_KEY, LONGEST_TAG_VALUE, MOST_TAGS
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, Image, UnreadImage
+from reconciler.model.text import shorten
 from reconciler.plan.tags import TOLD, always_written, at_birth, ever_written
 
 # What images say of each other: parents, and names that moved.

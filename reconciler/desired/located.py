@@ -13,7 +13,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from reconciler.model.errors import Place, UserError
-from reconciler.model.text import first_few, joined
+from reconciler.model.text import first_few, joined, shorten
 
 # A value that knows where in a file it stands, whatever the file's syntax was.
 
@@ -83,12 +83,6 @@ class Located:
                 return "a list"
             case _:
                 return "a mapping"
-
-
-def shorten(text: str, *, limit: int = 60) -> str:
-    """Text for a message: one line, printable, at most `limit` characters."""
-    line = "".join(character if character.isprintable() else "\ufffd" for character in text)
-    return line if len(line) <= limit else f"{line[: limit - 1]}…"
 
 
 def merge(under: Located, over: Located, *, whole: frozenset[str] = frozenset()) -> Located:

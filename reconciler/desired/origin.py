@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from reconciler.desired.declared import Declared
-from reconciler.desired.located import did_you_mean, shorten
+from reconciler.desired.located import did_you_mean
 from reconciler.desired.packer.builders import AMAZON_TYPES, AMI_TYPES
 from reconciler.desired.paths import resolve
 from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, Region, Template
 from reconciler.model.source import SourceRequest
+from reconciler.model.text import shorten
 
 _SOURCE = 'source: {ami: {name: "…", owners: ["…"]}}'
 

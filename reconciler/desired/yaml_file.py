@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
-from reconciler.desired.located import Located, decode, shorten
+from reconciler.desired.located import Located, decode
 from reconciler.model.errors import Place, UserError
+from reconciler.model.text import shorten
 
 MAX_DEPTH = 32
 MAX_NODES = 10_000

@@ -206,11 +206,6 @@ class Git:
             yield replace(self, environment={**self.environment, "GIT_INDEX_FILE": str(index)})
 
 
-def as_text(written: bytes) -> str:
-    """What somebody wrote, as text that can be shown and written anywhere: bytes that are no UTF-8 are escaped."""
-    return written.decode("utf-8", "backslashreplace")
-
-
 def copy_with_times(source: Path, target: Path) -> None:
     """Copy a file with its modification time, by which git tells index entries that must be looked at again."""
     stat = source.stat()

@@ -14,7 +14,7 @@ from pathlib import Path
 from reconciler.git.command import Git
 from reconciler.git.store import SUBMODULE, GitTree, read_tree
 from reconciler.model.errors import Place, ReconcilerError, Terminal, Transient, UserError
-from reconciler.model.text import and_more, visible
+from reconciler.model.text import and_more, decoded, visible
 from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, inside
 
 # Which files go through a filter (gitattributes(5), "filter"), and where that is written.
@@ -272,7 +272,7 @@ class _Entry:
     @property
     def shown(self) -> str:
         """The path as a tree shows it: one that is not UTF-8 is escaped."""
-        return os.fsencode(self.path).decode("utf-8", "backslashreplace")
+        return decoded(os.fsencode(self.path))
 
 
 def _entries(git: Git, commit: str) -> Iterator[_Entry]:

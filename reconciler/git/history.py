@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from reconciler.git.command import Git, as_text
+from reconciler.git.command import Git
 from reconciler.git.store import find_all, find_id
 from reconciler.model.errors import UserError
+from reconciler.model.text import decoded
 
 # Questions about commits: which revision is meant, what lies between two, which came first.
 
@@ -75,7 +76,7 @@ def commits_between(git: Git, older: str, newer: str) -> tuple[LoggedCommit, ...
     if _same(git, older, newer):
         return ()
     log = git.run("log", "-z", "--format=%H %s", f"{older}..{newer}", "--").stdout
-    entries = (as_text(entry).split(" ", 1) for entry in log.split(b"\0") if entry)
+    entries = (decoded(entry).split(" ", 1) for entry in log.split(b"\0") if entry)
     return tuple(LoggedCommit(oid, subject) for oid, subject in entries)
 
 
@@ -143,7 +144,7 @@ def versions(git: Git, path: str, *, revision: str) -> tuple[Version, ...]:
     log = git.run(
         "log", "--topo-order", "-z", "--format=%H%x00%P%x00%ct%x00%an <%ae>%x00%B", revision, "--", at
     ).stdout  # fmt: skip
-    fields = as_text(log).split("\0")
+    fields = decoded(log).split("\0")
     rows = [fields[start : start + 5] for start in range(0, len(fields) - 4, 5)]
     contents = _contents(git, [f"{commit}:{at}" for commit, *_ in rows])
     return tuple(
@@ -200,7 +201,7 @@ def chosen_by_merge(git: Git, path: str, *, since: str, revision: str) -> str | 
 
 def author_of(git: Git, commit: str) -> str:
     """Who wrote a commit: `Name <address>`."""
-    return as_text(git.run("show", "--no-patch", "--format=%an <%ae>", commit).stdout).strip()
+    return decoded(git.run("show", "--no-patch", "--format=%an <%ae>", commit).stdout).strip()
 
 
 def branches_with(git: Git, commit: str) -> tuple[str, ...]:
@@ -248,7 +249,7 @@ class PullRequests:
 
 def pull_requests(git: Git, commit: str) -> PullRequests:
     """Who brought what, up to a commit: a squash names its own pull request, a merge that of all it brought."""
-    log = as_text(git.run("log", "-z", "--format=%H%x00%P%x00%s", commit, "--").stdout).split("\0")
+    log = decoded(git.run("log", "-z", "--format=%H%x00%P%x00%s", commit, "--").stdout).split("\0")
     rows = {log[start]: (log[start + 1].split(), log[start + 2]) for start in range(0, len(log) - 2, 3)}
     parents = {commit: facts[0] for commit, facts in rows.items()}
     numbers: dict[str, int] = {}

@@ -14,6 +14,7 @@ from typing import IO, TypeVar
 from reconciler.git.command import Git
 from reconciler.git.processes import read_line
 from reconciler.model.errors import Terminal
+from reconciler.model.text import decoded
 from reconciler.model.tree import TreeEntry
 
 # The object store: what a revision names and what is in it, asked of one `git cat-file --batch`.
@@ -219,7 +220,7 @@ def _files(git: Git, folder: Iterable[Entry], prefix: str) -> Iterator[TreeEntry
 
 def _path(prefix: str, entry: Entry, *, end: str = "") -> str:
     # A path that isn't UTF-8 is shown escaped: it has to fit into JSON, and its content is read by object id anyway.
-    return f"{prefix}{entry.name.decode('utf-8', 'backslashreplace')}{end}"
+    return f"{prefix}{decoded(entry.name)}{end}"
 
 
 # The checkout: what in it differs from HEAD, and what it would be as a tree. Its index is never written to.

@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from reconciler.git.command import Git, as_text
+from reconciler.git.command import Git
 from reconciler.git.signature import signature_of, signed_by_us
 from reconciler.git.store import Object, find, read
+from reconciler.model.text import decoded
 from reconciler.model.verification import Signature
 
 _SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
@@ -36,7 +37,7 @@ def tag_message(git: Git, name: str, *, signed: bool = False) -> str | None:
         return None
     _headers, _blank, message = found.content.partition(b"\n\n")
     signature = _SIGNATURE.search(message)
-    return as_text(message[: signature.start()] if signature else message)
+    return decoded(message[: signature.start()] if signature else message)
 
 
 def tag_content(git: Git, name: str, *, signed: bool = False) -> bytes | None:

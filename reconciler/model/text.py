@@ -116,10 +116,29 @@ def clock_time(seconds: float) -> str:
 _LONGEST = 200
 
 
+def decoded(written: bytes) -> str:
+    """Bytes as text that fits into JSON and onto a terminal: what is not UTF-8 is shown as its escape."""
+    return written.decode("utf-8", "backslashreplace")
+
+
+def one_line(text: str) -> str:
+    """The text with every run of blanks and line ends as one space."""
+    return " ".join(text.split())
+
+
+def cut(text: str, most: int) -> str:
+    """The text of at most so many characters; of one that is cut, the last is `…`."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def first_line(text: str) -> str:
     """The text on one printable line of at most 200 characters. It comes from outside and goes to a terminal."""
-    line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 1] + "…"
+    return cut(one_line("".join(c if c.isprintable() else " " for c in text)), _LONGEST)
+
+
+def shorten(text: str, *, limit: int = 60) -> str:
+    """Text for a message: one line, printable, at most `limit` characters."""
+    return cut("".join(character if character.isprintable() else "\ufffd" for character in text), limit)
 
 
 def shown_url(url: str) -> str:

@@ -11,7 +11,7 @@ from reconciler.model.declaration import LONGEST_TAG_VALUE
 from reconciler.model.lockfile import Build, Lockfile, Reason, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Action, Decision, Health, Restated, Situation, finished_at
-from reconciler.model.text import visible
+from reconciler.model.text import one_line, visible
 from reconciler.model.values import parse_instant
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.key import NEVER_AGAIN
@@ -63,14 +63,14 @@ def _in_tags(seen: Seen) -> Verdict | None:
         return None
     return Verdict(
         status="passed" if status == "passed" else "failed",
-        by=_one_line(seen.own("verdict-by")) or "unknown",
-        evidence=_one_line(seen.own("verdict-evidence")) or "none",
+        by=_in_a_message(seen.own("verdict-by")) or "unknown",
+        evidence=_in_a_message(seen.own("verdict-evidence")) or "none",
     )
 
 
-def _one_line(text: str | None) -> str:
+def _in_a_message(text: str | None) -> str:
     # Whoever may tag AMIs writes it, and it goes into commit messages, where a line of its own may be a trailer.
-    return visible(" ".join((text or "").split()))
+    return visible(one_line(text or ""))
 
 
 def news_of(situation: Situation) -> tuple[News, ...]:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 
 from reconciler.model.plan import Plan, PlannedImage
-from reconciler.model.text import counted, inert, visible
+from reconciler.model.text import counted, inert, one_line, visible
 from reconciler.words import plans
 
 # A plan as Markdown, for a pull request's comment.
@@ -57,14 +57,14 @@ def _row(image: PlannedImage) -> str:
 def code(line: str) -> str:
     """A line as code that fits into a table's cell."""
     # A backtick inside code ends it; a bar ends the cell even inside code, a line's end the whole table.
-    text = " ".join(line.split()).replace("`", "'").replace("|", "¦")
+    text = one_line(line).replace("`", "'").replace("|", "¦")
     return f"`{text}`" if text else ""
 
 
 def escape(text: str) -> str:
     """Text that Markdown takes for text, and a host for no reference: it looks for those when escapes are gone."""
     # The name of an invalid image may be anything that a folder can be called.
-    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", inert(" ".join(visible(text).split())))
+    return re.sub(r"([\\`*_\[\]<>|~&])", r"\\\1", inert(one_line(visible(text))))
 
 
 def _node(name: str) -> str:

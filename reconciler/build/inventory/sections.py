@@ -10,7 +10,7 @@ from typing import Literal, NamedTuple
 
 from reconciler.model.errors import Transient
 from reconciler.model.inventory import EPHEMERAL, OWN_ADDRESS, Package, PackageKind, Port, User
-from reconciler.model.text import visible
+from reconciler.model.text import cut, decoded, visible
 
 # What the script printed, taken apart into sections.
 
@@ -35,9 +35,9 @@ class Section:
     @property
     def message(self) -> str:
         """What it complained of, in one line."""
-        lines = [line.strip() for line in text(self.stderr).splitlines() if line.strip()]
+        lines = [line.strip() for line in decoded(self.stderr).splitlines() if line.strip()]
         said = visible(lines[0]) if lines else f"ended with {self.status}"
-        return bounded(said, most=_LONGEST_MESSAGE)
+        return cut(said, _LONGEST_MESSAGE)
 
     def checked(self) -> bytes:
         """Its stdout. Raises Unread if it failed."""
@@ -64,16 +64,6 @@ def sections(output: bytes) -> Mapping[str, Section]:
     if output[position : position + len(_END)] != _END:
         raise Transient("the inventory was cut off: the connection or the machine ended before it did")
     return found
-
-
-def text(raw: bytes) -> str:
-    """Bytes as text; a byte that is not UTF-8 is shown by its number, as in Python, since it has to fit into JSON."""
-    return raw.decode("utf-8", "backslashreplace")
-
-
-def bounded(value: str, *, most: int) -> str:
-    """A text of at most so many characters; of one that is cut, the last is `…`."""
-    return value if len(value) <= most else value[: most - 1] + "…"
 
 
 # Installed packages, as the three databases list them.
@@ -110,7 +100,7 @@ def _deb(section: Section) -> Iterator[Package]:
 
 def _rpm(section: Section) -> Iterator[Package]:
     # rpm goes on after a damaged record, and ends with 0: a list with a hole.
-    if any(line.startswith("error:") for line in text(section.stderr).splitlines()):
+    if any(line.startswith("error:") for line in decoded(section.stderr).splitlines()):
         raise Unread(section.message)
     for line in _lines(section):
         name, version, architecture, source_file = _fields(line, 4)
@@ -121,7 +111,7 @@ def _rpm(section: Section) -> Iterator[Package]:
 
 
 def _apk(section: Section) -> Iterator[Package]:
-    for paragraph in text(section.checked()).split("\n\n"):
+    for paragraph in decoded(section.checked()).split("\n\n"):
         fields = {line[0]: line[2:] for line in paragraph.splitlines() if line}
         if not fields:
             continue
@@ -131,26 +121,26 @@ def _apk(section: Section) -> Iterator[Package]:
 
 def _lines(section: Section) -> list[str]:
     # Not splitlines(), which ends a line at characters that a field may hold.
-    return [line for line in text(section.checked()).split("\n") if line]
+    return [line for line in decoded(section.checked()).split("\n") if line]
 
 
 def _fields(line: str, count: int) -> list[str]:
     fields = line.split("\t")
     if len(fields) != count:
-        raise Unread(f"the package database has a line that is no package: {bounded(line, most=80)!r}")
+        raise Unread(f"the package database has a line that is no package: {cut(line, 80)!r}")
     return fields
 
 
 def _package(kind: PackageKind, name: str, *, version: str, architecture: str, source: str) -> Package:
     name = name.strip()
     if not _NAME.fullmatch(name):
-        raise Unread(f"the package database has a package without a proper name: {bounded(name, most=80)!r}")
+        raise Unread(f"the package database has a package without a proper name: {cut(name, 80)!r}")
     return Package(
-        name=bounded(name, most=_LONGEST),
-        version=bounded(version.strip(), most=_LONGEST),
-        architecture=bounded(architecture.strip(), most=_LONGEST),
+        name=cut(name, _LONGEST),
+        version=cut(version.strip(), _LONGEST),
+        architecture=cut(architecture.strip(), _LONGEST),
         kind=kind,
-        source=bounded(source.strip(), most=_LONGEST) if source.strip() != name else "",
+        source=cut(source.strip(), _LONGEST) if source.strip() != name else "",
     )
 
 
@@ -214,7 +204,7 @@ def _listening(sections: Mapping[str, Section]) -> Iterator[_Socket]:
     for table, (protocol, waiting) in _TABLES.items():
         if table not in sections:
             continue  # a kernel without IPv6
-        for line in text(sections[table].checked()).splitlines()[1:]:
+        for line in decoded(sections[table].checked()).splitlines()[1:]:
             match = _LINE.match(line)
             if match is None:
                 raise Unread(f"/proc/net/{table} has a line that is no socket")
@@ -238,11 +228,11 @@ def _address(digits: str) -> str:
 def _owners(sections: Mapping[str, Section]) -> Mapping[str, str]:
     """Process names by the inode of a socket. Of several that share it, the oldest: it opened it for its children."""
     names: dict[int, str] = {}
-    for process, name in _PROCESS.findall(text(sections["processes"].stdout)):
-        names.setdefault(int(process), bounded(name, most=_LONGEST_PROCESS))
+    for process, name in _PROCESS.findall(decoded(sections["processes"].stdout)):
+        names.setdefault(int(process), cut(name, _LONGEST_PROCESS))
     holders: dict[str, int] = {}
     process = 0
-    for match in _DESCRIPTORS.finditer(text(sections["sockets"].stdout)):
+    for match in _DESCRIPTORS.finditer(decoded(sections["sockets"].stdout)):
         if match["process"]:
             process = int(match["process"])
         elif process in names:
@@ -272,14 +262,14 @@ def services(sections: Mapping[str, Section]) -> tuple[str, ...]:
     enabled = {unit for unit, state in units.items() if state == "enabled"}
     # systemd runs a SysV script only where there is no unit of that name; `generated` is the unit made of the script.
     scripts = {name for name in _scripts(sections) if units.get(f"{name}.service", "generated") == "generated"}
-    return tuple(sorted(bounded(name, most=_LONGEST_SERVICE) for name in enabled | scripts))
+    return tuple(sorted(cut(name, _LONGEST_SERVICE) for name in enabled | scripts))
 
 
 def _units(sections: Mapping[str, Section]) -> dict[str, str]:
     """State by unit; systemd prints two or three columns."""
     if "units" not in sections:
         return {}
-    lines = text(sections["units"].checked()).splitlines()
+    lines = decoded(sections["units"].checked()).splitlines()
     return {columns[0]: columns[1] for columns in map(str.split, lines) if len(columns) >= 2}
 
 
@@ -291,7 +281,7 @@ def _scripts(sections: Mapping[str, Section]) -> set[str]:
 
 
 def _names(section: Section) -> list[str]:
-    return [name for name in text(section.checked()).split("\n") if name]
+    return [name for name in decoded(section.checked()).split("\n") if name]
 
 
 # Who could log in, and who becomes somebody else by running a file.
@@ -308,17 +298,17 @@ _GONE = re.compile(r"(?:find: .*: No such file or directory\n)+")
 
 def users(sections: Mapping[str, Section]) -> tuple[User, ...]:
     """The accounts of /etc/passwd that have a login shell. Raises Unread if it can't be read."""
-    lines = text(sections["users"].checked()).split("\n")
+    lines = decoded(sections["users"].checked()).split("\n")
     return tuple(sorted({user for line in lines if (user := _user(line)) is not None}))
 
 
 def suid(sections: Mapping[str, Section]) -> tuple[str, ...]:
     """Paths of set-user-ID files on the root filesystem. Raises Unread if some could not be looked for."""
     section = sections["suid"]
-    if section.status != 0 and not _GONE.fullmatch(text(section.stderr)):
+    if section.status != 0 and not _GONE.fullmatch(decoded(section.stderr)):
         raise Unread(section.message)
-    paths = (text(path) for path in section.stdout.split(b"\0") if path)
-    return tuple(sorted({bounded(path, most=_LONGEST_PATH) for path in paths}))
+    paths = (decoded(path) for path in section.stdout.split(b"\0") if path)
+    return tuple(sorted({cut(path, _LONGEST_PATH) for path in paths}))
 
 
 def _user(line: str) -> User | None:
@@ -329,4 +319,4 @@ def _user(line: str) -> User | None:
     name, uid, shell = fields[0], int(fields[2][:10]), fields[6] or "/bin/sh"
     if shell.rpartition("/")[2] in _NO_SHELLS:
         return None
-    return User(bounded(name, most=_LONGEST_NAME), uid, bounded(shell, most=_LONGEST_PATH))
+    return User(cut(name, _LONGEST_NAME), uid, cut(shell, _LONGEST_PATH))

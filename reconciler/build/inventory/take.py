@@ -11,19 +11,17 @@ from typing import TypeVar
 from reconciler.build.inventory.sections import (
     Section,
     Unread,
-    bounded,
     packages,
     ports,
     sections,
     services,
     suid,
-    text,
     users,
 )
 from reconciler.build.smoke.exchange import Shell
 from reconciler.model.errors import Transient
 from reconciler.model.inventory import Inventory, OperatingSystem
-from reconciler.model.text import visible
+from reconciler.model.text import cut, decoded, visible
 
 # From what the script printed to an inventory.
 
@@ -75,11 +73,11 @@ def _as_root(reader: Callable[[Mapping[str, Section]], T]) -> Callable[[Mapping[
 
 
 def _kernel(found: Mapping[str, Section]) -> str:
-    return bounded(text(found["kernel"].checked().strip()), most=_LONGEST)
+    return cut(decoded(found["kernel"].checked().strip()), _LONGEST)
 
 
 def _os(found: Mapping[str, Section]) -> OperatingSystem:
-    values = dict(filter(None, map(_assignment, text(found["os"].checked()).splitlines())))
+    values = dict(filter(None, map(_assignment, decoded(found["os"].checked()).splitlines())))
     # The defaults are those of os-release(5).
     name = values.get("PRETTY_NAME") or values.get("NAME") or "Linux"
     return OperatingSystem(values.get("ID") or "linux", values.get("VERSION_ID", ""), name)
@@ -92,7 +90,7 @@ def _assignment(line: str) -> tuple[str, str] | None:
         value = "".join(shlex.split(quoted))
     except ValueError:  # a quote is not closed
         return None
-    return (key.strip(), bounded(value, most=_LONGEST)) if equals else None
+    return (key.strip(), cut(value, _LONGEST)) if equals else None
 
 
 # Takes the inventory of a booted instance.
@@ -123,8 +121,8 @@ def take_inventory(shell: Shell, *, patience_seconds: int = PATIENCE_SECONDS) ->
     try:
         return parse(ran.stdout)
     except Transient as error:
-        said = visible(text(ran.stderr).strip().rpartition("\n")[2])
-        why = f"{error.what} (it ended with {ran.status}" + (f": {bounded(said, most=200)})" if said else ")")
+        said = visible(decoded(ran.stderr).strip().rpartition("\n")[2])
+        why = f"{error.what} (it ended with {ran.status}" + (f": {cut(said, 200)})" if said else ")")
         raise Transient(why) from error
 
 

@@ -17,7 +17,7 @@ from reconciler.build.packer.versions import (
     UNKNOWN_COMPONENT,
 )
 from reconciler.model.errors import Place
-from reconciler.model.text import and_more
+from reconciler.model.text import and_more, cut, one_line
 
 LONGEST = 400
 """Characters of a cause. AWS needs 250 to say who may not do what to which resource."""
@@ -77,9 +77,9 @@ def cause(texts: Iterable[str]) -> str:
     different = list(dict.fromkeys(found for found in map(_ids_last, causes) if found))
     if not different:
         lines = (line.removeprefix("Error:").strip() for text in texts for line in text.splitlines())
-        return _shortened(next(filter(None, lines), ""), LONGEST)
+        return cut(next(filter(None, lines), ""), LONGEST)
     more = and_more(len(different) - 1, " (and {} more)")
-    return _shortened(different[0], LONGEST - len(more)) + more
+    return cut(different[0], LONGEST - len(more)) + more
 
 
 def place_of(texts: Iterable[str]) -> Place | None:
@@ -144,7 +144,7 @@ def _diagnostic(text: str) -> Diagnostic:
 def _paragraphs(text: str) -> tuple[str, ...]:
     """What blank lines separate. Packer breaks lines at 78 columns, but for lists."""
     blocks = (block.strip("\n") for block in re.split(r"\n\s*\n", text))
-    return tuple(block if _BULLET.search(block) else " ".join(block.split()) for block in blocks if block.strip())
+    return tuple(block if _BULLET.search(block) else one_line(block) for block in blocks if block.strip())
 
 
 def _all_of(one: Diagnostic) -> Iterator[str]:
@@ -177,7 +177,7 @@ def _bullets(text: str) -> Iterator[str]:
 
 
 def _told(point: Sequence[str]) -> Iterator[str]:
-    text = " ".join(" ".join(point).split())
+    text = one_line(" ".join(point))
     if text and not SEVERAL.fullmatch(text):
         yield text
 
@@ -197,13 +197,9 @@ def _ids_last(text: str) -> str:
     elif match := _SDK_1.search(text):
         said, ids = text[: match.start()] + text[match.end() :], []
     else:
-        return " ".join(text.split())
+        return one_line(text)
     if match["request"]:  # else nobody answered
         ids += [f"status {match['status']}", f"request id {match['request']}"]
-    said = " ".join(said.split())
+    said = one_line(said)
     last = f" ({', '.join(ids)})" if ids else ""
     return said + last if len(said) + len(last) <= LONGEST else said
-
-
-def _shortened(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from xml.etree import ElementTree as ET
 
 from reconciler.build.smoke.pytest_run import TAIL, PytestRun
-from reconciler.build.smoke.records import Ended, Found, cut
+from reconciler.build.smoke.records import Ended, Found, brief
 from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import FailedTest, HygieneFinding
 from reconciler.model.text import visible
@@ -157,7 +157,7 @@ def _nothing_tested(judged: Judged, suite: str) -> Judged:
 
 
 def _shown(text: str) -> str:
-    return visible(cut(text))
+    return visible(brief(text))
 
 
 def _last_lines(text: str) -> tuple[str, ...]:

@@ -20,7 +20,7 @@ from testinfra.host import Host
 
 from reconciler.build.smoke.records import FINDING, Found
 from reconciler.model.public_key import fingerprints
-from reconciler.model.text import IN_BRACKETS, and_more, counted
+from reconciler.model.text import IN_BRACKETS, and_more, counted, decoded
 
 FREE_MEBIBYTES = 256
 FREE_INODES_PERCENT = 2
@@ -89,7 +89,7 @@ def test_first_boot_has_finished_without_error(host: Host) -> None:
     if host.run("test -d /run/cloud-init").failed:
         pytest.skip("cloud-init did not run at this boot")
     done = host.run("cloud-init status --wait --long")
-    printed = shown(done.stdout_bytes)
+    printed = decoded(done.stdout_bytes)
     print(printed)
     # 2 is "done, with recoverable errors" (since 23.4): warnings and deprecations, for which the log is place enough.
     assert done.rc in {0, 2}, f"cloud-init ended with an error: {_reported(printed) or _last(done.stderr_bytes)}"
@@ -102,7 +102,7 @@ def test_no_systemd_unit_has_failed(host: Host) -> None:
     host.run("systemctl is-system-running --wait")
     units = [line.split()[0] for line in lines_of(host, "systemctl list-units --failed --plain --no-legend")]
     for unit in units:
-        print(shown(_sh(host, f"systemctl status --no-pager --lines=20 -- {_word(unit)}").stdout_bytes))
+        print(decoded(_sh(host, f"systemctl status --no-pager --lines=20 -- {_word(unit)}").stdout_bytes))
     assert not units, f"failed: {_listed(units)}"
 
 
@@ -116,7 +116,7 @@ def test_the_root_filesystem_has_free_space(host: Host) -> None:
     free = free_kibibytes // 1024
     assert free >= FREE_MEBIBYTES, f"{free} MiB are free on the root filesystem; {FREE_MEBIBYTES} are asked for"
     inodes = host.run("df -P -i /")
-    row = _row(shown(inodes.stdout_bytes)) if inodes.rc == 0 else []
+    row = _row(decoded(inodes.stdout_bytes)) if inodes.rc == 0 else []
     if len(row) > 3 and row[1].isdigit() and row[3].isdigit() and int(row[1]) > 0:  # btrfs counts none
         percent = 100 * int(row[3]) // int(row[1])
         assert percent >= FREE_INODES_PERCENT, f"{percent} % of the root filesystem's inodes are free"
@@ -256,11 +256,6 @@ def lines_of(host: Host, script: str) -> list[str]:
     return [line for line in says(host, script).split("\n") if line]
 
 
-def shown(printed: bytes) -> str:
-    """Output for people."""
-    return printed.decode(errors="backslashreplace")
-
-
 def _sh(host: Host, script: str) -> CommandResult:
     return host.run("sh -c %s", script)
 
@@ -275,7 +270,7 @@ def _word(text: str) -> str:
 
 
 def _listed(names: Iterable[str]) -> str:
-    return shown(", ".join(names).encode(errors="surrogateescape"))
+    return decoded(", ".join(names).encode(errors="surrogateescape"))
 
 
 def _named(names: Iterable[str]) -> str:
@@ -350,7 +345,7 @@ def _row(table: str) -> list[str]:
 
 
 def _last(printed: bytes) -> str:
-    return next((line for line in reversed(shown(printed).splitlines()) if line.strip()), "nothing says why")
+    return next((line for line in reversed(decoded(printed).splitlines()) if line.strip()), "nothing says why")
 
 
 def _reported(status: str) -> str:

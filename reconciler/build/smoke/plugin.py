@@ -24,9 +24,9 @@ from reconciler.build.smoke.records import (
     Finished,
     Found,
     Record,
-    cut,
+    brief,
     line,
-    one_line,
+    said_by,
 )
 
 # What is wrong with a file of tests that cannot be read, and in which line. pytest's process does this.
@@ -52,15 +52,15 @@ def broken(nodeid: str, raised: BaseException | None, *, root: Path, details: st
 def last_line(text: str) -> str:
     """The last line that says something, without the `E` that pytest puts before errors."""
     lines = [line.removeprefix("E").strip() for line in text.splitlines() if line.strip()]
-    return cut(lines[-1]) if lines else "nothing says why"
+    return brief(lines[-1]) if lines else "nothing says why"
 
 
 def _what(cause: BaseException) -> str:
     if isinstance(cause, SyntaxError):
-        return cut(f"{type(cause).__name__}: {cause.msg}")
+        return brief(f"{type(cause).__name__}: {cause.msg}")
     said = next((line for line in str(cause).splitlines() if line.strip()), "")
     # CollectError has nothing to add to what it says.
-    return cut(said if type(cause).__name__ == "CollectError" else f"{type(cause).__name__}: {said}".rstrip(": "))
+    return brief(said if type(cause).__name__ == "CollectError" else f"{type(cause).__name__}: {said}".rstrip(": "))
 
 
 def _line(path: Path, cause: BaseException) -> int:
@@ -100,7 +100,7 @@ class Reporter:
         """One of a test's three parts (setup, call, teardown) is over: keep the line that says why it failed."""
         report = yield
         if report.failed and call.excinfo is not None and item.nodeid not in self._what:
-            said = one_line(call.excinfo.value, _shown(call.excinfo))
+            said = said_by(call.excinfo.value, _shown(call.excinfo))
             self._what[item.nodeid] = said if report.when == "call" else f"in {report.when}: {said}"
         return report
 
@@ -188,7 +188,7 @@ def _run_local(backend: BaseBackend, command: str, *arguments: str) -> CommandRe
         try:
             ran = exchange(process, b"", check=lambda: None, poll=_POLL)
         except AnsweredTooMuch as error:
-            pytest.fail(f"`{cut(command)}`: {error.what}", pytrace=False)
+            pytest.fail(f"`{brief(command)}`: {error.what}", pytrace=False)
         finally:
             process.kill()  # no error if it has ended
     return backend.result(ran.status, line, ran.stdout, ran.stderr)
@@ -211,4 +211,4 @@ def _shown(raised: pytest.ExceptionInfo[BaseException]) -> str:
 def _why_skipped(report: pytest.TestReport) -> str:
     """A skipped test has (path, line, reason) where a failed one has a traceback; an expected failure has neither."""
     reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", "")
-    return cut(reason.removeprefix("Skipped: "))
+    return brief(reason.removeprefix("Skipped: "))

@@ -6,6 +6,8 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Literal
 
+from reconciler.model.text import cut, one_line
+
 # What pytest tells us while it runs: one JSON object a line, written by `plugin` over there and read here.
 #
 # JUnit XML would come only at the end of a run, and not at all of one that hangs or crashes. Imports nothing heavy:
@@ -98,7 +100,7 @@ _SAID_ALREADY = ("AssertionError: ", "Failed: ")
 _SSH_FAILED = 255
 
 
-def one_line(raised: BaseException, shown: str) -> str:
+def said_by(raised: BaseException, shown: str) -> str:
     """The line for an exception. `shown` is its type and message as pytest has it, several lines often.
 
     The author's own message if there is one; else the expression, with the values that pytest found behind it, as
@@ -113,15 +115,14 @@ def one_line(raised: BaseException, shown: str) -> str:
     for prefix in _SAID_ALREADY:
         first = first.removeprefix(prefix)
     if not first.startswith("assert "):
-        return cut(first)
+        return brief(first)
     found = [line.removeprefix(prefix) for line in lines for prefix in _WHERE if line.startswith(prefix)]
-    return cut(", ".join([first, *(f"where {one}" for one in found)]))
+    return brief(", ".join([first, *(f"where {one}" for one in found)]))
 
 
-def cut(text: str) -> str:
+def brief(text: str) -> str:
     """The text with at most `LONGEST` characters, its blanks in single spaces."""
-    joined = " ".join(text.split())
-    return joined if len(joined) <= LONGEST else f"{joined[: LONGEST - 1]}…"
+    return cut(one_line(text), LONGEST)
 
 
 def _without_ssh(raised: BaseException) -> str | None:
@@ -130,4 +131,4 @@ def _without_ssh(raised: BaseException) -> str | None:
     if getattr(result, "exit_status", None) != _SSH_FAILED:
         return None
     lines = [line.strip() for line in str(getattr(result, "stderr", "")).splitlines() if line.strip()]
-    return cut(f"SSH: {lines[-1]}" if lines else "a command was ended by a signal")
+    return brief(f"SSH: {lines[-1]}" if lines else "a command was ended by a signal")

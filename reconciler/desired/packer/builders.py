@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from reconciler.desired.located import shorten
 from reconciler.desired.packer.evaluate import Scope, evaluate, why_unknown
 from reconciler.desired.packer.source_request import DataSources, read_copies, read_region, read_source
 from reconciler.desired.packer.syntax import (
@@ -24,6 +23,7 @@ from reconciler.desired.packer.syntax import (
 )
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder
+from reconciler.model.text import shorten
 
 # The tags that a builder of the amazon plugin puts on what it makes, as far as their names can be known.
 

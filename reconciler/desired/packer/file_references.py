@@ -8,12 +8,12 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from reconciler.desired.located import shorten
 from reconciler.desired.packer.evaluate import CHECKOUT
 from reconciler.desired.packer.named_files import Named, Use, Weight
 from reconciler.desired.packer.syntax import UNKNOWN, as_text
 from reconciler.desired.paths import is_a_word
 from reconciler.model.errors import Place
+from reconciler.model.text import shorten
 
 _TEMPLATE_ENGINE = "{{"
 """Packer replaces `{{ … }}` while it builds, also within HCL's constants."""

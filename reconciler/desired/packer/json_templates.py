@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-from reconciler.desired.located import Located, did_you_mean, shorten
+from reconciler.desired.located import Located, did_you_mean
 from reconciler.desired.packer.hcl import READS_FILES, names_in, read_template
 from reconciler.desired.packer.json_file import read_json
 from reconciler.desired.packer.syntax import (
@@ -22,6 +22,7 @@ from reconciler.desired.packer.syntax import (
     Traversal,
 )
 from reconciler.model.errors import Place, UserError
+from reconciler.model.text import shorten
 
 # JSON objects as bodies of attributes and blocks, so that one reader serves all three syntaxes.
 

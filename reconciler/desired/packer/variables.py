@@ -7,7 +7,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 
-from reconciler.desired.located import shorten
 from reconciler.desired.packer.builders import Build, Format
 from reconciler.desired.packer.evaluate import Scope, evaluate, value_of
 from reconciler.desired.packer.json_templates import read_engine_text
@@ -36,6 +35,7 @@ from reconciler.desired.packer.syntax import (
 )
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS, Variable
+from reconciler.model.text import shorten
 
 # A template's variables, and what they are worth once `image.yaml` and the var files have spoken.
 

@@ -14,9 +14,13 @@ from reconciler.model.text import (
     and_more,
     clock_time,
     counted,
+    cut,
+    decoded,
     duration,
     first_few,
+    first_line,
     joined,
+    shorten,
     visible,
     visible_json,
 )
@@ -82,3 +86,18 @@ def test_an_age_reads_as_people_say_it(seconds: int, text: str) -> None:
 @pytest.mark.parametrize(("seconds", "shown"), [(0.9, "0:00"), (72, "1:12"), (3725, "1:02:05")])
 def test_durations_read_as_a_clock(seconds: float, shown: str) -> None:
     assert clock_time(seconds) == shown
+
+
+def test_what_is_not_utf8_is_shown_by_its_number() -> None:
+    assert decoded(b"caf\xe9") == r"caf\xe9"
+
+
+def test_a_text_that_is_cut_says_so() -> None:
+    assert cut("abcdef", 4) == "abc…"
+    assert cut("abcd", 4) == "abcd"
+
+
+def test_a_line_of_others_steers_nothing_and_has_an_end() -> None:
+    assert first_line("a\x1b[2J\n  b\t c") == "a [2J b c"
+    assert first_line("x" * 201) == "x" * 199 + "…"
+    assert shorten("a\nb" + "x" * 60, limit=5) == "a\ufffdbx…"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.build.inventory.sections import Section, bounded, sections, text
+from reconciler.build.inventory.sections import Section, sections
 from reconciler.model.errors import Transient
 
 TWO = b"reconciler-inventory 1\nsection a 0 5 0\none\n\nsection b 2 0 4\nlostend\n"
@@ -30,17 +30,8 @@ def test_output_that_was_cut_off_anywhere_is_no_inventory(length: int) -> None:
         sections(TWO[:length])
 
 
-def test_what_is_not_utf8_is_shown_by_its_number() -> None:
-    assert text(b"caf\xe9") == r"caf\xe9"
-
-
 def test_a_message_is_one_line_without_anything_that_steers_a_terminal() -> None:
     section = Section(2, b"", b"\nerror: \x1b[31mlocked\nmore\n")
 
     assert section.message == r"error: \x1b[31mlocked"
     assert Section(127, b"", b"").message == "ended with 127"
-
-
-def test_a_text_that_is_cut_says_so() -> None:
-    assert bounded("abcdef", most=4) == "abc…"
-    assert bounded("abcd", most=4) == "abcd"

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reconciler.build.smoke.records import LONGEST, one_line
+from reconciler.build.smoke.records import LONGEST, said_by
 
 
 @pytest.mark.parametrize(
@@ -27,11 +27,11 @@ from reconciler.build.smoke.records import LONGEST, one_line
     ],
 )  # fmt: skip
 def test_the_message_or_the_expression_with_its_values(shown: str, line: str) -> None:
-    assert one_line(ValueError(), shown) == line
+    assert said_by(ValueError(), shown) == line
 
 
 def test_it_is_cut_to_one_line_of_a_length() -> None:
-    line = one_line(ValueError(), "ValueError: " + "very \t long " * 100)
+    line = said_by(ValueError(), "ValueError: " + "very \t long " * 100)
 
     assert len(line) == LONGEST
     assert line.startswith("ValueError: very long very long")
@@ -42,6 +42,6 @@ def test_a_connection_that_fails_is_told_from_a_command_that_was_killed() -> Non
     lost = SimpleNamespace(exit_status=255, stderr="\nssh: connect to host h port 22: Connection refused\n")
     killed = SimpleNamespace(exit_status=255, stderr="")
 
-    assert one_line(RuntimeError(lost), "…") == "SSH: ssh: connect to host h port 22: Connection refused"
-    assert one_line(RuntimeError(killed), "…") == "a command was ended by a signal"
-    assert one_line(RuntimeError("255"), "RuntimeError: 255") == "RuntimeError: 255"
+    assert said_by(RuntimeError(lost), "…") == "SSH: ssh: connect to host h port 22: Connection refused"
+    assert said_by(RuntimeError(killed), "…") == "a command was ended by a signal"
+    assert said_by(RuntimeError("255"), "RuntimeError: 255") == "RuntimeError: 255"
