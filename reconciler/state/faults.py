@@ -4,73 +4,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Generator
-from json import JSONDecoder
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
 from reconciler import __version__
 from reconciler.model.errors import Place, UserError
+from reconciler.model.json_text import Places, find, members, read
 from reconciler.model.lockfile import SCHEMA, Lockfile
 from reconciler.model.text import and_more
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
-
-
-# Where in a JSON text each key and element stands, so that an error can point there.
-
-KeyPath = tuple[str | int, ...]
-_BLANK = re.compile(r"[ \t\r\n]*")
-_DECODER = JSONDecoder()
-_SCALAR = re.compile(r"[^\s,\]}]+")
-
-
-def positions(text: str) -> list[tuple[KeyPath, int]]:
-    """Every key and list element of a valid JSON text, in order, with its offset; a key that is given twice, twice."""
-    return list(_walk(text, 0, ()))
-
-
-def find(text: str, path: KeyPath) -> int:
-    """The offset of a key or element, or of the innermost thing around it that there is."""
-    known = dict(positions(text))
-    while path and path not in known:
-        path = path[:-1]
-    return known.get(path, 0)
-
-
-def place(path: str, text: str, offset: int) -> Place:
-    """An offset as a line and column of a file."""
-    return Place(path, text.count("\n", 0, offset) + 1, offset - text.rfind("\n", 0, offset))
-
-
-def _walk(text: str, at: int, path: KeyPath) -> Generator[tuple[KeyPath, int], None, int]:
-    """Yield what is in the value that starts at `at`; return where it ends."""
-    at = _after_blank(text, at)
-    if text[at] == '"':
-        return _DECODER.raw_decode(text, at)[1]
-    if text[at] not in "{[":
-        scalar = _SCALAR.match(text, at)
-        return scalar.end() if scalar else at
-    keyed = text[at] == "{"
-    at = _after_blank(text, at + 1)
-    number = 0
-    while text[at] not in "}]":
-        key, end = _DECODER.raw_decode(text, at) if keyed else (number, at)
-        member = (*path, key)
-        yield member, at
-        at = text.index(":", end) + 1 if keyed else end
-        at = _after_blank(text, (yield from _walk(text, at, member)))
-        if text[at] == ",":
-            at = _after_blank(text, at + 1)
-        number += 1
-    return at + 1
-
-
-def _after_blank(text: str, at: int) -> int:
-    match = _BLANK.match(text, at)
-    return match.end() if match else at
 
 
 _CONFLICT = re.compile(r"^(<{7}|={7}|>{7}|\|{7})(?: |$)", re.MULTILINE)
@@ -97,7 +42,7 @@ def explain(content: bytes, path: str) -> UserError:
     if conflict:
         return UserError(
             f"a merge conflict was left here ({conflict[1]})",
-            where=place(path, text, conflict.start()),
+            where=Places(text, path).at(conflict.start()),
             hint=(
                 "two lockfiles cannot be merged line by line; take one side whole:",
                 f"`git checkout <commit> -- {path}`, commit it, and `reconciler reconcile` does the rest",
@@ -114,7 +59,7 @@ def wrong_name(content: bytes, path: str, image: str) -> UserError:
     text = content.decode("utf-8")
     return UserError(
         f'the lockfile of "{image}" has the name of another image',
-        where=place(path, text, find(text, ("image",))),
+        where=Places(text, path).at(find(text, ("image",))),
         hint=f"name it state/{image}.lock.json; to rename an image, set `moved_from` in its image.yaml",
     )
 
@@ -128,7 +73,7 @@ def _not_json(text: str, path: str) -> UserError | None:
             what = f"not valid JSON: {_SYNTAX.get(error.msg, error.msg)}"
             return UserError(what, where=Place(path, error.lineno, error.colno), hint=_take_back(path))
         what = "the file ends in the middle" if text.strip() else "the file is empty"
-        return UserError(what, where=place(path, text, len(text.rstrip())), hint=_take_back(path))
+        return UserError(what, where=Places(text, path).at(len(text.rstrip())), hint=_take_back(path))
     return None
 
 
@@ -144,10 +89,10 @@ def _unfit(text: str, path: str) -> UserError:
 
 def _twice(text: str, path: str) -> UserError | None:
     seen = set()
-    for member, offset in positions(text):
+    for member, offset in members(read(text)):
         if member in seen:
             return UserError(
-                f'the key "{member[-1]}" is given twice', where=place(path, text, offset), hint=_take_back(path)
+                f'the key "{member[-1]}" is given twice', where=Places(text, path).at(offset), hint=_take_back(path)
             )
         seen.add(member)
     return None
@@ -160,7 +105,7 @@ def _newer(text: str, path: str) -> UserError | None:
         return None
     return UserError(
         f"written by a newer reconciler: schema {schema}, and this one knows {SCHEMA}",
-        where=place(path, text, find(text, ("schema",))),
+        where=Places(text, path).at(find(text, ("schema",))),
         hint=_update(path),
     )
 
@@ -184,11 +129,11 @@ def _invalid(text: str, path: str) -> UserError:
         unknown = next((one for one in details if one["type"] in _UNKNOWN), None)
         if unknown is not None:
             by = "a newer reconciler" if _is_canonical(text) else "a newer reconciler, or by hand"
-            where = place(path, text, find(text, unknown["loc"]))
+            where = Places(text, path).at(find(text, unknown["loc"]))
             return UserError(f"written by {by}: {_say(unknown)}", where=where, hint=_update(path))
         return UserError(
             _say(details[0]) + more,
-            where=place(path, text, find(text, details[0]["loc"])),
+            where=Places(text, path).at(find(text, details[0]["loc"])),
             hint=_take_back(path),
         )
     return UserError("cannot be read", where=Place(path), hint=_take_back(path))

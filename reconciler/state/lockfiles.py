@@ -17,9 +17,10 @@ from pydantic import BaseModel
 
 from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.errors import Place, Terminal, UserError
+from reconciler.model.json_text import Places
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, content_at
-from reconciler.state.faults import explain, place, wrong_name
+from reconciler.state.faults import explain, wrong_name
 
 FOLDER = "state"
 _PATH = re.compile(rf"{FOLDER}/(?P<image>[^/]+)\.lock\.json")
@@ -66,7 +67,7 @@ def _also_in(other: str, artifact: Artifact, path: str, content: bytes) -> UserE
     text = content.decode(errors="replace")
     return UserError(
         f"{artifact.id} in {artifact.location} is in {path_of(other)} as well, and each artifact belongs to one image",
-        where=place(path, text, max(text.find(f'"{artifact.id}"'), 0)),
+        where=Places(text, path).at(max(text.find(f'"{artifact.id}"'), 0)),
         hint=f"`git log -- {path} {path_of(other)}` shows who wrote it: take it out where it does not belong",
     )
 

@@ -1,23 +1,19 @@
-"""JSON with positions, and which files are a template's or hold its variables."""
+"""JSON files of templates, as values with their places, and which files are a template's or hold its variables."""
 
 from __future__ import annotations
 
 import json
 import posixpath
 import re
-from bisect import bisect_right
-from dataclasses import dataclass, field
 
 from reconciler.desired.located import MAX_BYTES, Located, decode
 from reconciler.model.errors import Place, UserError
+from reconciler.model.json_text import Node, Places, TooDeep, read
 
-# JSON with positions. The standard parser decides what is valid and words the errors; this adds where things stand.
+# JSON as values with their places.
 
 MAX_DEPTH = 64
-_BLANK = re.compile(r"[ \t\r\n]*")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
-_SCALAR = re.compile(r"[^ \t\r\n,\]}]+")
 
 
 def read_json(content: bytes, path: str) -> Located:
@@ -38,7 +34,11 @@ def read_json(content: bytes, path: str) -> Located:
         raise _too_deep(Place(path)) from error
     except ValueError as error:
         raise UserError(f"not valid JSON: {error}", where=Place(path), hint="write a number") from error
-    return _Scanner(text, path).value()
+    places = Places(text, path)
+    try:
+        return _located(read(text, deepest=MAX_DEPTH), places)
+    except TooDeep as error:
+        raise _too_deep(places.at(error.at)) from error
 
 
 def _refuse_constant(name: str) -> float:
@@ -49,81 +49,23 @@ def _too_deep(place: Place) -> UserError:
     return UserError(f"more than {MAX_DEPTH} levels of nesting", where=place, hint="flatten the file")
 
 
-@dataclass
-class _Scanner:
-    """Walks text that is known to be valid."""
+def _located(node: Node, places: Places, place: Place | None = None) -> Located:
+    """A value with its place; that of an object's member is its key's, and of equal keys the last counts."""
+    here = place or places.at(node.at)
+    match node.value:
+        case tuple():
+            return Located({_text(one.key): _located(one.node, places, places.at(one.at)) for one in node.value}, here)
+        case list():
+            return Located([_located(item, places) for item in node.value], here)
+        case str():
+            return Located(_text(node.value), here)
+        case None:
+            return Located(_scalar(node.word or "null"), here, node.word)
 
-    text: str
-    path: str
-    at: int = 0
-    lines: list[int] = field(default_factory=list)
 
-    def __post_init__(self) -> None:
-        self.lines = [0, *(match.end() for match in re.finditer("\n", self.text))]
-
-    def value(self, *, depth: int = 0) -> Located:
-        """The value that begins at or after the current position."""
-        self._skip_blank()
-        place = self._place()
-        if depth > MAX_DEPTH:
-            raise _too_deep(place)
-        match self.text[self.at]:
-            case "{":
-                return Located(self._members(depth=depth + 1), place)
-            case "[":
-                return Located(self._items(depth=depth + 1), place)
-            case '"':
-                return Located(self._string(), place)
-            case _:
-                token = _SCALAR.match(self.text, self.at)
-                word = token[0] if token else "null"
-                self.at += len(word)
-                return Located(_scalar(word), place, word)
-
-    def _members(self, *, depth: int) -> dict[str, Located]:
-        members: dict[str, Located] = {}
-        while self._more("}"):
-            place = self._place()
-            key = self._string()
-            self._skip_blank()
-            self.at += 1  # the colon
-            value = self.value(depth=depth)
-            members[key] = Located(value.value, place, value.text)
-        return members
-
-    def _items(self, *, depth: int) -> list[Located]:
-        items = []
-        while self._more("]"):
-            items.append(self.value(depth=depth))
-        return items
-
-    def _more(self, closer: str) -> bool:
-        """Step over an opener, a comma or the closer; whether another member follows."""
-        self._skip_blank()
-        if self.text[self.at] in "[{," and self.text[self.at] != closer:
-            self.at += 1
-            self._skip_blank()
-        if self.text[self.at] == closer:
-            self.at += 1
-            return False
-        return True
-
-    def _string(self) -> str:
-        quoted = _STRING.match(self.text, self.at)
-        literal = quoted[0] if quoted else '""'
-        self.at += len(literal)
-        if "\\" not in literal:
-            return literal[1:-1]
-        # Half of a pair stands for no character. Go, and so Packer, reads it like this.
-        return _SURROGATE.sub("\ufffd", str(json.loads(literal)))
-
-    def _skip_blank(self) -> None:
-        blank = _BLANK.match(self.text, self.at)
-        self.at = blank.end() if blank else self.at
-
-    def _place(self) -> Place:
-        line = bisect_right(self.lines, self.at)
-        return Place(self.path, line, self.at - self.lines[line - 1] + 1)
+def _text(written: str) -> str:
+    # Half of a pair stands for no character. Go, and so Packer, reads it like this.
+    return _SURROGATE.sub("\ufffd", written)
 
 
 def _scalar(word: str) -> int | float | bool | None:
