@@ -16,6 +16,7 @@ from reconciler.model import events
 from reconciler.model.errors import NoCredentials, UserError
 from reconciler.model.events import Event, Listener
 from reconciler.model.plan import Plan
+from reconciler.model.text import first_few
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.planning import FleetPlan, Known, make_plan, with_changes_of
 from reconciler.ports.registry import Registry
@@ -172,9 +173,8 @@ def _refuse_elsewhere(adapters: Adapters, target: Target) -> None:
             ),
         )
     if target.unpushed:
-        named = ", ".join(f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed[:3])
-        more = f" and {len(target.unpushed) - 3} more" if len(target.unpushed) > 3 else ""
-        adapters.note(f"not pushed to {target.branch}, so not considered: {named}{more}")
+        named = first_few([f"{commit.oid[:7]} {commit.subject}" for commit in target.unpushed], most=3)
+        adapters.note(f"not pushed to {target.branch}, so not considered: {named}")
 
 
 def _as_merged(adapters: Adapters, request: Request, target: Target) -> Known:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.plan import Plan
 from reconciler.model.receivers import GitHubSettings
+from reconciler.model.text import first_few
 from reconciler.words.comment import Previewed, render, status
 from reconciler.words.markdown import render as as_markdown
 
@@ -65,7 +66,7 @@ class GitHubHost:
         from reconciler.announce.github_api import GitHub  # noqa: PLC0415 - PyGithub costs half a second
         from reconciler.announce.pull_request import PullRequest  # noqa: PLC0415 - as above
 
-        names = ", ".join(images[:_MOST_NAMED]) + (" and others" if len(images) > _MOST_NAMED else "")
+        names = first_few(images, most=_MOST_NAMED, more=" and others")
         try:
             opened = PullRequest(self.repository, GitHub(self.environment)).open_or_update_pull_request(
                 branch, base, title=f"Record state: {names}", body=as_markdown(plan)

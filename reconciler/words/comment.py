@@ -125,8 +125,8 @@ def _test(previewed: Previewed | None) -> str:
     if previewed.tested.status != "failed":
         return escape(outcome(previewed.tested))
     shown = failed_tests(previewed.tested)
-    more = [f"+{len(shown) - _MOST_TESTS} more"] if len(shown) > _MOST_TESTS else []
-    return "<br>".join(["failed", *map(code, (*shown[:_MOST_TESTS], *more))])
+    more = and_more(len(shown) - _MOST_TESTS, "+{} more")
+    return "<br>".join(["failed", *map(code, filter(None, (*shown[:_MOST_TESTS], more)))])
 
 
 def _difference(previewed: Previewed | None) -> str:
