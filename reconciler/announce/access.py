@@ -53,7 +53,7 @@ def _utc_now() -> datetime:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """Tries, timeouts and pauses, with time and chance handed in.
 
     Three tries of ten seconds: a receiver that is down costs a run half a minute and not an hour. What it missed it

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from reconciler.announce.access import Patience
+from reconciler.announce.access import RetryPolicy
 from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, Transient
@@ -20,7 +20,7 @@ def announcers(
     environment: Mapping[str, str],
     *,
     aws: AwsSettings | None = None,
-    patience: Patience | None = None,
+    policy: RetryPolicy | None = None,
 ) -> tuple[Announcer, ...]:
     """The announcers in order of their keys under `announce:`; none where nothing is asked for.
 
@@ -32,24 +32,24 @@ def announcers(
         settings: The `announce:` part of desired/reconciler.yaml.
         environment: Where tokens and secrets stand. boto3 looks into the process's own.
         aws: The role and profile for SNS and EventBridge.
-        patience: How long receivers are waited for.
+        policy: How long receivers are waited for.
     """
     aws = aws or AwsSettings()
-    patience = patience or Patience()
+    policy = policy or RetryPolicy()
     asked: list[Announcer] = []
     if settings.github is not None and settings.github.dispatch is not None:
         from reconciler.announce.github_api import Dispatch, GitHub  # noqa: PLC0415 - see above
 
-        github = GitHub(environment, patience=patience)
+        github = GitHub(environment, policy=policy)
         asked.append(Dispatch(settings.github.dispatch, github, event_type=settings.github.event_type))
     if settings.circleci is not None:
         from reconciler.announce.receivers import CircleCI  # noqa: PLC0415 - see above
 
-        asked.append(CircleCI(settings.circleci, environment, patience=patience))
+        asked.append(CircleCI(settings.circleci, environment, policy=policy))
     if settings.webhook is not None:
         from reconciler.announce.receivers import Webhook  # noqa: PLC0415 - see above
 
-        asked.append(Webhook(settings.webhook, environment, patience=patience))
+        asked.append(Webhook(settings.webhook, environment, policy=policy))
     if settings.sns is not None:
         from reconciler.announce.aws import Sns  # noqa: PLC0415 - see above
 

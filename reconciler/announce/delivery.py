@@ -15,7 +15,7 @@ import urllib3
 from requests.auth import AuthBase
 
 from reconciler import __version__
-from reconciler.announce.access import Patience
+from reconciler.announce.access import RetryPolicy
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.text import first_line, shown_url
 
@@ -39,24 +39,24 @@ class Post:
     refused: Mapping[int, str]
 
 
-def deliver(post: Post, patience: Patience) -> None:
+def deliver(post: Post, policy: RetryPolicy) -> None:
     """Send it until it is answered with 2xx.
 
     Tried again after 408, 425, 429 and 5xx, connection errors and timeouts. That may deliver it twice, since a lost
     answer looks like a lost request. Redirects are refused: the body is signed and meant for one address.
 
-    Raises Transient when the last try failed so, or when the receiver asks for a longer pause than our patience;
+    Raises Transient when the last try failed so, or when the receiver asks for a longer pause than ours;
     Terminal for any other answer and for a certificate that does not verify.
     """
     retrying = tenacity.Retrying(
-        sleep=patience.sleep,
-        stop=tenacity.stop_after_attempt(patience.tries),
-        wait=lambda state: _pause(state, patience),
-        retry=tenacity.retry_if_exception(lambda error: isinstance(error, _Again) and error.worth_waiting(patience)),
+        sleep=policy.sleep,
+        stop=tenacity.stop_after_attempt(policy.tries),
+        wait=lambda state: _pause(state, policy),
+        retry=tenacity.retry_if_exception(lambda error: isinstance(error, _Again) and error.worth_waiting(policy)),
         reraise=True,
     )
     try:
-        retrying(_try_in_time, post, patience)
+        retrying(_try_in_time, post, policy)
     except _Again as error:
         tries = int(retrying.statistics["attempt_number"])
         after = "" if tries == 1 else f" after {tries} tries"
@@ -74,8 +74,8 @@ class _Again(Exception):
         self.reason = reason
         self.after = after
 
-    def worth_waiting(self, patience: Patience) -> bool:
-        return self.after is None or self.after <= patience.longest_pause
+    def worth_waiting(self, policy: RetryPolicy) -> bool:
+        return self.after is None or self.after <= policy.longest_pause
 
 
 class _NoOtherCredentials(AuthBase):
@@ -85,14 +85,14 @@ class _NoOtherCredentials(AuthBase):
         return request
 
 
-def _pause(state: tenacity.RetryCallState, patience: Patience) -> float:
+def _pause(state: tenacity.RetryCallState, policy: RetryPolicy) -> float:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, _Again) and error.after is not None:
         return error.after
-    return patience.pause(state.attempt_number)
+    return policy.pause(state.attempt_number)
 
 
-def _try_in_time(post: Post, patience: Patience) -> None:
+def _try_in_time(post: Post, policy: RetryPolicy) -> None:
     """Try once, and give up when the time for all of it is over, wherever it is then.
 
     In a thread, as no timeout of a connection is one of the whole: each is for the next byte. A thread that is given up
@@ -102,7 +102,7 @@ def _try_in_time(post: Post, patience: Patience) -> None:
 
     def work() -> None:
         try:
-            _try_once(post, patience)
+            _try_once(post, policy)
         except BaseException as error:  # noqa: BLE001 - raised again where it is waited for
             answered.set_exception(error)
         else:
@@ -110,12 +110,12 @@ def _try_in_time(post: Post, patience: Patience) -> None:
 
     threading.Thread(target=work, name="announce", daemon=True).start()
     try:
-        answered.result(patience.whole)
+        answered.result(policy.whole)
     except concurrent.futures.TimeoutError as error:
-        raise _Again(f"no whole answer within {patience.whole:g} s") from error
+        raise _Again(f"no whole answer within {policy.whole:g} s") from error
 
 
-def _try_once(post: Post, patience: Patience) -> None:
+def _try_once(post: Post, policy: RetryPolicy) -> None:
     headers = {
         "Content-Type": "application/json",
         "Accept": "application/json",
@@ -131,25 +131,25 @@ def _try_once(post: Post, patience: Patience) -> None:
             data=post.body,
             headers=headers,
             auth=_NoOtherCredentials(),
-            timeout=patience.timeout,
+            timeout=policy.timeout,
             allow_redirects=False,
             stream=True,
         ) as answer:
-            _judge(answer, post, patience)
+            _judge(answer, post, policy)
     except requests.exceptions.SSLError as error:
         raise Terminal(
             f"{post.to} was not told: its certificate does not verify ({first_line(str(error))})",
             hint="renew the certificate; for an authority of your own set REQUESTS_CA_BUNDLE",
         ) from error
     except requests.exceptions.Timeout as error:
-        raise _Again(f"no answer within {patience.timeout:g} s") from error
+        raise _Again(f"no answer within {policy.timeout:g} s") from error
     except requests.exceptions.ConnectionError as error:
         raise _Again(f"{shown_url(post.url)} can't be reached ({_root(error)})") from error
     except requests.exceptions.RequestException as error:
         raise Terminal(f"{post.to} was not told: {first_line(str(error))}", hint=post.refused[0]) from error
 
 
-def _judge(answer: requests.Response, post: Post, patience: Patience) -> None:
+def _judge(answer: requests.Response, post: Post, policy: RetryPolicy) -> None:
     status = answer.status_code
     if 200 <= status < 300:
         return
@@ -161,7 +161,7 @@ def _judge(answer: requests.Response, post: Post, patience: Patience) -> None:
         )
     reason = _reason(answer)
     if status in _AGAIN or status >= 500:
-        raise _Again(reason, after=retry_after(answer.headers.get("Retry-After"), now=patience.now()))
+        raise _Again(reason, after=retry_after(answer.headers.get("Retry-After"), now=policy.now()))
     raise Terminal(f"{post.to} refuses: {reason}", hint=post.refused.get(status, post.refused[0]))
 
 

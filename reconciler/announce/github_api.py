@@ -17,7 +17,7 @@ from github.GithubException import BadAttributeException, GithubException
 from github.Repository import Repository
 
 from reconciler import __version__
-from reconciler.announce.access import Credential, Patience, credential
+from reconciler.announce.access import Credential, RetryPolicy, credential
 from reconciler.model.announcement import Announcement
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.receivers import is_private_to_the_wire
@@ -136,15 +136,15 @@ class GitHub:
 
     Args:
         environment: Holds the token (`TOKENS`, the first that is set) and perhaps the address (`ADDRESS`).
-        patience: Tries of reads, and the timeout of every request.
+        policy: Tries of reads, and the timeout of every request.
         seconds_between_writes: GitHub asks for one ("Best practices for using the REST API").
     """
 
     def __init__(
-        self, environment: Mapping[str, str], *, patience: Patience | None = None, seconds_between_writes: float = 1.0
+        self, environment: Mapping[str, str], *, policy: RetryPolicy | None = None, seconds_between_writes: float = 1.0
     ) -> None:
         self._environment = environment
-        self._patience = patience or Patience()
+        self._policy = policy or RetryPolicy()
         self._seconds_between_writes = seconds_between_writes
         self._lock = threading.RLock()
         self._opened: tuple[github.Github, Credential] | None = None
@@ -212,8 +212,8 @@ class GitHub:
                 auth=github.Auth.Token(token.value),
                 user_agent=f"reconciler/{__version__}",
                 per_page=100,
-                timeout=math.ceil(self._patience.timeout),
-                retry=_retries(self._patience),
+                timeout=math.ceil(self._policy.timeout),
+                retry=_retries(self._policy),
                 seconds_between_requests=None,
                 seconds_between_writes=self._seconds_between_writes,
             )
@@ -226,17 +226,17 @@ def without_bot(login: str) -> str:
     return login.removesuffix("[bot]")
 
 
-def _retries(patience: Patience) -> urllib3.Retry:
+def _retries(policy: RetryPolicy) -> urllib3.Retry:
     """In place of PyGithub's own, which sleeps until a rate limit ends (up to an hour) and repeats writes.
 
     Reads are repeated when the server fails, and anything when no connection came about.
     """
     return urllib3.Retry(
-        total=patience.tries - 1,
+        total=policy.tries - 1,
         allowed_methods={"GET"},
         status_forcelist={500, 502, 503, 504},
-        backoff_factor=patience.base / 2,
-        backoff_max=patience.longest_pause,
+        backoff_factor=policy.base / 2,
+        backoff_max=policy.longest_pause,
         respect_retry_after_header=False,
         raise_on_status=False,
     )

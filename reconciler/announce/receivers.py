@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from reconciler.announce.access import Credential, Patience, credential
+from reconciler.announce.access import Credential, RetryPolicy, credential
 from reconciler.announce.delivery import Post, deliver
 from reconciler.model.announcement import Announcement
 from reconciler.model.errors import Terminal
@@ -43,11 +43,11 @@ class Webhook:
     name = "webhook"
 
     def __init__(
-        self, settings: WebhookSettings, environment: Mapping[str, str], *, patience: Patience | None = None
+        self, settings: WebhookSettings, environment: Mapping[str, str], *, policy: RetryPolicy | None = None
     ) -> None:
         self._settings = settings
         self._environment = environment
-        self._patience = patience or Patience()
+        self._policy = policy or RetryPolicy()
 
     def announce(self, what: Announcement) -> None:
         """Post it. Raises Transient or Terminal."""
@@ -56,7 +56,7 @@ class Webhook:
         body = what.body()
 
         def signed() -> dict[str, str]:
-            timestamp = str(int(self._patience.now().timestamp()))
+            timestamp = str(int(self._policy.now().timestamp()))
             return {
                 "webhook-id": what.id,
                 "webhook-timestamp": timestamp,
@@ -64,7 +64,7 @@ class Webhook:
             }
 
         to = f"the webhook {shown_url(self._settings.url)}"
-        deliver(Post(self._settings.url, body, to=to, headers=signed, refused=_REFUSED), self._patience)
+        deliver(Post(self._settings.url, body, to=to, headers=signed, refused=_REFUSED), self._policy)
 
 
 def sign(keys: Iterable[bytes], message_id: str, timestamp: str, body: bytes) -> str:
@@ -127,11 +127,11 @@ class CircleCI:
     name = "circleci"
 
     def __init__(
-        self, settings: CircleCISettings, environment: Mapping[str, str], *, patience: Patience | None = None
+        self, settings: CircleCISettings, environment: Mapping[str, str], *, policy: RetryPolicy | None = None
     ) -> None:
         self._settings = settings
         self._environment = environment
-        self._patience = patience or Patience()
+        self._policy = policy or RetryPolicy()
 
     def announce(self, what: Announcement) -> None:
         """Run the pipeline. Raises Transient or Terminal."""
@@ -153,7 +153,7 @@ class CircleCI:
             headers=lambda: {"Circle-Token": token},
             refused=_REFUSED_PIPELINE,
         )
-        deliver(post, self._patience)
+        deliver(post, self._policy)
 
 
 def parameters(what: Announcement) -> dict[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from reconciler.build import judge
 from reconciler.build.judge import absent
-from reconciler.build.outcome import Journal, Outcome
+from reconciler.build.outcome import Outcome, OutputLog
 from reconciler.build.output import new_log
 from reconciler.build.packer.binary import Binary, build_command
 from reconciler.build.packer.cache import locked, program_digest
@@ -145,12 +145,12 @@ class Packer:
             only=request.image.declaration.packer.only,
         )
         with new_log(request.log) as log:
-            journal = Journal(
+            output_log = OutputLog(
                 log, redact, version=self.binary.version, on_step=on_step, on_key_pair=request.on_key_pair
             )
             ended = follow(
                 Command(arguments, place.folder, place.environment),
-                journal.feed,
+                output_log.feed,
                 stdout=private.stdout,
                 stderr=private.stderr,
                 timeout=request.timeout,
@@ -159,7 +159,7 @@ class Packer:
                 clock=self.clock,
             )
             with private.stderr.open("rb") as stderr:
-                return ended, journal.close(ended.code, stderr=stderr)
+                return ended, output_log.close(ended.code, stderr=stderr)
 
     def _plugins(
         self,

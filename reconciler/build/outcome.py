@@ -237,8 +237,8 @@ _PIECE = 1 << 16
 _KEY_PAIR = re.compile(r"Creating temporary keypair: (\S+)")
 
 
-class Journal:
-    """Takes what Packer prints, in pieces of any size. Nothing that it writes, tells or sums up is secret."""
+class OutputLog:
+    """The log of what Packer prints, in pieces of any size. Nothing that it writes, tells or sums up is secret."""
 
     def __init__(
         self,

@@ -43,7 +43,7 @@ class Finding:
     hint: tuple[str, ...] = ()
 
 
-class Patient:
+class DoctorContext:
     """What the checks look at. Each part raises a ReconcilerError where it can't be had."""
 
     def __init__(self, directory: Path) -> None:
@@ -69,14 +69,14 @@ class Patient:
         return tuple(sorted({region for image in self.known.fleet.images.values() for region in image.regions}))
 
 
-def check_packer(patient: Patient) -> Finding:
+def check_packer(context: DoctorContext) -> Finding:
     """Packer and its plugins, and whether they are what the templates here ask for."""
     # Each check imports what it looks at.
     from reconciler.build.packer.binary import find  # noqa: PLC0415 - as above
     from reconciler.build.packer.plugins import survey  # noqa: PLC0415 - as above
 
     binary = find(os.environ)
-    found = survey(binary, patient.known.fleet.images.values(), os.environ)
+    found = survey(binary, context.known.fleet.images.values(), os.environ)
     plugins = ", ".join(f"{plugin.name} {plugin.version}" for plugin in found.installed)
     what = f"{binary.version_text} at {binary.path}" + (f"; plugins: {plugins}" if plugins else "")
     passed_over = tuple(f"passed over: {one}" for one in binary.passed_over)
@@ -93,11 +93,11 @@ def check_packer(patient: Patient) -> Finding:
     return Finding("packer", "note" if notes else "ok", what, notes)
 
 
-def check_programs(patient: Patient) -> Finding:
+def check_programs(context: DoctorContext) -> Finding:
     """The programs that templates need beside Packer, such as Ansible's."""
     from reconciler.build.judge import absent, found  # noqa: PLC0415 - as above
 
-    images = [image for image in patient.known.fleet.images.values() if _is_readable(image)]
+    images = [image for image in context.known.fleet.images.values() if _is_readable(image)]
     missing = absent(images, os.environ)
     if missing:
         told = [f"{one.program.name}: {named(list(one.images))} (at {one.program.place})" for one in missing]
@@ -116,32 +116,32 @@ def _is_readable(image: Image) -> bool:
         return False
 
 
-def check_ssh(patient: Patient) -> Finding:
+def check_ssh(context: DoctorContext) -> Finding:
     """The OpenSSH client, which every image that is booted is tested through."""
     from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
 
-    booted = [one.name for one in patient.known.fleet.images.values() if one.declaration.smoke_test.boot]
-    if not booted and patient.known.fleet.problems:
+    booted = [one.name for one in context.known.fleet.images.values() if one.declaration.smoke_test.boot]
+    if not booted and context.known.fleet.problems:
         return Finding("ssh", "note", "not checked: no valid image is booted to be tested")
     if not booted:
         return Finding("ssh", "note", "no image is booted to be tested (smoke_test.boot)")
     return Finding("ssh", "ok", client(os.environ))
 
 
-def check_repository(patient: Patient) -> Finding:
+def check_repository(context: DoctorContext) -> Finding:
     """The checkout: on which branch, whole or shallow."""
-    repository = patient.workspace.repository
+    repository = context.workspace.repository
     where = f"branch {repository.branch}" if repository.branch else "detached HEAD"
     if repository.shallow:
         return Finding("repository", "note", f"{repository.root}, {where}, shallow", ("`git fetch --unshallow`",))
     return Finding("repository", "ok", f"{repository.root}, {where}")
 
 
-def check_desired(patient: Patient) -> Finding:
+def check_desired(context: DoctorContext) -> Finding:
     """The declarations at HEAD, and whether what they keep in Git LFS can be had."""
     from reconciler.git.export import filters  # noqa: PLC0415 - as above
 
-    fleet = patient.known.fleet
+    fleet = context.known.fleet
     if fleet.problems:
         return Finding(
             "desired", "trouble", f"{len(fleet.problems)} of {len(fleet.names)} images are invalid",
@@ -150,25 +150,25 @@ def check_desired(patient: Patient) -> Finding:
     if not fleet.images:
         return Finding("desired", "note", "declares no image", ("add a folder with a Packer template under desired/",))
     used = (path for image in fleet.images.values() for path in image.input_paths)
-    large = sorted(path for path, one in filters(patient.known.tree, used).items() if one.name == "lfs")
-    if large and not patient.workspace.repository.has_lfs:
+    large = sorted(path for path, one in filters(context.known.tree, used).items() if one.name == "lfs")
+    if large and not context.workspace.repository.has_lfs:
         more = and_more(len(large) - 1, " and {} more are") or " is"
         what = f"{large[0]}{more} kept in Git LFS, and git-lfs is not here"
         return Finding("desired", "trouble", what, ("install git-lfs where reconciler runs",))
-    return Finding("desired", "ok", f"{len(fleet.images)} images, fleet {patient.known.fleet_name}")
+    return Finding("desired", "ok", f"{len(fleet.images)} images, fleet {context.known.fleet_name}")
 
 
-def check_state(patient: Patient) -> Finding:
+def check_state(context: DoctorContext) -> Finding:
     """The lockfiles at HEAD."""
-    if patient.known.broken_locks:
-        first = next(iter(patient.known.broken_locks.values()))
+    if context.known.broken_locks:
+        first = next(iter(context.known.broken_locks.values()))
         return Finding("state", "trouble", first.what, first.hint)
-    return Finding("state", "ok", f"{len(patient.known.locks)} lockfiles")
+    return Finding("state", "ok", f"{len(context.known.locks)} lockfiles")
 
 
-def check_target(patient: Patient) -> Finding:
+def check_target(context: DoctorContext) -> Finding:
     """The branch that state is recorded to, read from the remote."""
-    target = find_target(patient.workspace.repository)
+    target = find_target(context.workspace.repository)
     if target.elsewhere is not None:
         return Finding(
             "branch", "note", f"state is recorded to {target.branch}; the checkout is on {target.elsewhere}",
@@ -181,33 +181,33 @@ def check_target(patient: Patient) -> Finding:
     return Finding("branch", "ok", f"state is recorded to {target.branch}, at {target.head[:12]}")
 
 
-def check_recording(patient: Patient) -> Finding:
+def check_recording(context: DoctorContext) -> Finding:
     """Whether commits can be made as the settings ask for them: by whom, and signed or not."""
-    settings = patient.known.fleet.settings.git
-    patient.workspace.repository.check_recording(settings, now=now())
+    settings = context.known.fleet.settings.git
+    context.workspace.repository.check_recording(settings, now=now())
     if not settings.sign:
         return Finding("recording", "ok", f"commits and tags are made by {settings.author}, unsigned (git.sign)")
     return Finding("recording", "ok", f"commits, tags and provenance are made by {settings.author} and can be signed")
 
 
-def check_registry(patient: Patient) -> Finding:
+def check_registry(context: DoctorContext) -> Finding:
     """Credentials and rights: the very call that a plan makes."""
-    if not patient.regions:
+    if not context.regions:
         return Finding("aws", "note", "no region is declared, so nothing was asked")
-    observation = patient.workspace.registry(patient.known).observe(patient.regions)
+    observation = context.workspace.registry(context.known).observe(context.regions)
     if observation.refused is not None:
         return Finding("aws", "trouble", observation.refused.what, observation.refused.hint)
     if observation.unreadable:
         why = tuple(f"{region}: {reason}" for region, reason in observation.unreadable.items())
-        return Finding("aws", "trouble", f"{len(why)} of {len(patient.regions)} regions can't be read", why)
-    return Finding("aws", "ok", f"{len(observation.artifacts)} artifacts of this fleet in {', '.join(patient.regions)}")
+        return Finding("aws", "trouble", f"{len(why)} of {len(context.regions)} regions can't be read", why)
+    return Finding("aws", "ok", f"{len(observation.artifacts)} artifacts of this fleet in {', '.join(context.regions)}")
 
 
-def check_clock(patient: Patient) -> Finding:
+def check_clock(context: DoctorContext) -> Finding:
     """This machine's clock against the registry's: AWS refuses requests that are signed too far off."""
-    if not patient.regions:
+    if not context.regions:
         return Finding("clock", "note", "no region is declared, so there is no clock to compare with")
-    theirs: datetime | None = patient.workspace.registry(patient.known).server_time(patient.regions[0])
+    theirs: datetime | None = context.workspace.registry(context.known).server_time(context.regions[0])
     if theirs is None:
         return Finding("clock", "note", "the registry did not tell its time")
     skew = round((now() - theirs).total_seconds())
@@ -216,14 +216,14 @@ def check_clock(patient: Patient) -> Finding:
     return Finding("clock", "ok", f"within {max(abs(skew), 1)} s of the registry's")
 
 
-def _guarded(subject: str, check: Callable[[Patient], Finding]) -> Callable[[Patient], Finding]:
-    def guarded(patient: Patient) -> Finding:
+def _guarded(subject: str, check: Callable[[DoctorContext], Finding]) -> Callable[[DoctorContext], Finding]:
+    def guarded(context: DoctorContext) -> Finding:
         try:
-            return check(patient)
+            return check(context)
         except ReconcilerError as error:
-            if str(error) in patient.told:
+            if str(error) in context.told:
                 return Finding(subject, "note", "not checked: the trouble above is in the way")
-            patient.told.add(str(error))
+            context.told.add(str(error))
             return Finding(subject, "trouble", error.what, error.hint)
 
     return guarded
@@ -255,10 +255,10 @@ def command(*, as_json: bool, directory: Path) -> int:
 
     Changes nothing. Exit codes: 0 all well, 1 some trouble would stop a run.
     """
-    patient = Patient(directory)
+    context = DoctorContext(directory)
     findings: list[Finding] = []
     for check in CHECKS:
-        found = check(patient)
+        found = check(context)
         findings.append(found)
         if not as_json:
             show_text(f"{_MARKS[found.state]}  {found.subject}: {found.what}", hang=11)

@@ -132,7 +132,7 @@ def validate(model: type[_M], document: Located) -> tuple[_M | None, tuple[UserE
     try:
         return model.model_validate(document.plain(as_text=as_text)), ()
     except ValidationError as error:
-        return None, _complaints(model, document, errors=error.errors())
+        return None, _validation_errors(model, document, errors=error.errors())
 
 
 def as_one(problems: Sequence[UserError]) -> UserError:
@@ -160,8 +160,10 @@ def _path(error: ErrorDetails) -> Path:
     return tuple(error["loc"])
 
 
-def _complaints(model: type[BaseModel], document: Located, *, errors: Iterable[ErrorDetails]) -> tuple[UserError, ...]:
-    """One complaint a place: a union reports each of its members, and they are read as alternatives."""
+def _validation_errors(
+    model: type[BaseModel], document: Located, *, errors: Iterable[ErrorDetails]
+) -> tuple[UserError, ...]:
+    """One error per place: a union reports each of its members, and they are read as alternatives."""
     by_path: dict[Path, list[ErrorDetails]] = {}
     for error in errors:
         path = _path(error)
@@ -169,11 +171,13 @@ def _complaints(model: type[BaseModel], document: Located, *, errors: Iterable[E
             by_path.setdefault(path, []).append(error)
         else:
             by_path.setdefault(document.follow(path)[0], []).append(error)
-    found = [_complaint(model, document, path=path, errors=group) for path, group in by_path.items()]
+    found = [_validation_error(model, document, path=path, errors=group) for path, group in by_path.items()]
     return tuple(sorted(found, key=lambda one: (one.where.path, one.where.line) if one.where else ("", 0)))
 
 
-def _complaint(model: type[BaseModel], document: Located, *, path: Path, errors: list[ErrorDetails]) -> UserError:
+def _validation_error(
+    model: type[BaseModel], document: Located, *, path: Path, errors: list[ErrorDetails]
+) -> UserError:
     kind = errors[0]["type"]
     value = document.follow(path)[1]
     if kind == "extra_forbidden":

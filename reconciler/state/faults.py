@@ -49,7 +49,7 @@ def explain(content: bytes, path: str) -> UserError:
             ),
         )
     try:
-        return _not_json(text, path) or _unfit(text, path)
+        return _not_json(text, path) or _not_a_lockfile(text, path)
     except RecursionError:
         return UserError("nested too deeply for a lockfile", where=Place(path), hint=_take_back(path))
 
@@ -82,7 +82,7 @@ def _value(text: str) -> object:
     return json.loads(text, parse_int=lambda digits: int(digits) if len(digits) < _LONG else float(digits))
 
 
-def _unfit(text: str, path: str) -> UserError:
+def _not_a_lockfile(text: str, path: str) -> UserError:
     """What is wrong with a text that is valid JSON."""
     return _twice(text, path) or _newer(text, path) or _unnumbered(text, path) or _invalid(text, path)
 

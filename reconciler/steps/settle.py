@@ -1,4 +1,4 @@
-"""Settle what outsiders and earlier runs left: artifacts changed, AMIs of failed attempts, tags that are owed."""
+"""What outsiders and earlier runs left: verdicts, artifacts changed, AMIs of failed attempts, tags that are owed."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def _is_nobodys_and_new(seen: Seen, *, build_id: str) -> bool:
     return seen.own("fleet") is None and may_be_of(build_id, seen)
 
 
-# Settle: what outsiders and earlier runs did to an image's artifacts, before the image itself is turned to.
+# What outsiders and earlier runs did to an image's artifacts, which comes before the image itself.
 #
 # Verdicts are recorded, what artifacts say wrongly of their phase and channel is set right, what nobody needs is
 # retired.
@@ -166,7 +166,7 @@ class Settled:
     did: tuple[Deed, ...] = ()
 
 
-def settle(run: Run, image: Image, decision: Decision) -> Settled:
+def record_verdicts(run: Run, image: Image, decision: Decision) -> Settled:
     """Record every verdict, each in a commit of its own; set tags right; retire what nobody needs."""
     lock = decision.lock
     commit: str | None = None

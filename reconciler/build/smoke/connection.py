@@ -31,14 +31,14 @@ _ATTEMPT_SECONDS = 3.0 * CONNECT_SECONDS
 _MOST_SAID = 1 << 16
 """Bytes that are read of a greeting, and of what the client complains of. A server may have it print anything."""
 _MOST_KEPT = 16 << 20
-"""Bytes that a client's complaints may take on the disk before the connection counts as lost."""
+"""Bytes that a client's error output may take on the disk before the connection counts as lost."""
 _POLL = 0.1
 _SSH_FAILED = 255
 
 
 @dataclass(frozen=True)
-class Party:
-    """Who connects where, as messages say it."""
+class Login:
+    """The host that is connected to and the user who logs in there, as messages name them."""
 
     where: str
     user: str
@@ -53,16 +53,16 @@ class Connection:
     def __init__(
         self,
         config: ClientConfig,
-        party: Party,
+        login: Login,
         *,
         environment: Mapping[str, str],
         cancelled: threading.Event,
         clock: Clock = time.monotonic,
     ) -> None:
-        self._config, self._party, self._environment = config, party, dict(environment)
+        self._config, self._login, self._environment = config, login, dict(environment)
         self._cancelled, self._clock = cancelled, clock
         self._master: subprocess.Popen[bytes] | None = None
-        self._complaints = config.file.with_name("ssh.stderr")
+        self._stderr = config.file.with_name("ssh.stderr")
 
     def open(self) -> Refusal | None:
         """Try once to connect; None if it worked, else why not.
@@ -74,8 +74,8 @@ class Connection:
         self.close()
         # A killed client leaves its socket, and the next one would do without.
         self._config.socket.unlink(missing_ok=True)
-        with self._complaints.open("wb") as complaints:
-            master = self._start("-o", "ControlMaster=yes", command=_HOLD, stderr=complaints)
+        with self._stderr.open("wb") as stderr:
+            master = self._start("-o", "ControlMaster=yes", command=_HOLD, stderr=stderr)
         self._master = master
         printed = self._greeting(master)
         if _READY in printed:
@@ -83,32 +83,32 @@ class Connection:
         silent = master.poll() is None and len(printed) < _MOST_SAID
         self.close()
         if silent:
-            return Refusal("silent", f"{self._party.where} accepts the connection, and is silent then")
+            return Refusal("silent", f"{self._login.where} accepts the connection, and is silent then")
         said = self._said()
         if master.returncode == _SSH_FAILED:
-            return refusal(said, where=self._party.where, user=self._party.user)
+            return refusal(said, where=self._login.where, user=self._login.user)
         text = printed.decode(errors="replace") or said
-        return no_command(text, where=self._party.where, user=self._party.user)
+        return no_command(text, where=self._login.where, user=self._login.user)
 
     @property
     def lost(self) -> bool:
         """Whether the connection that was opened is gone."""
-        if self._master is not None and self._complaints.stat().st_size > _MOST_KEPT:
+        if self._master is not None and self._stderr.stat().st_size > _MOST_KEPT:
             self.close()
         return self._master is None or self._master.poll() is not None
 
     def why_lost(self) -> Refusal:
         """Why it is gone, as the client says."""
-        return refusal(self._said(), where=self._party.where, user=self._party.user)
+        return refusal(self._said(), where=self._login.where, user=self._login.user)
 
     def run(self, command: str, *, input: bytes = b"", timeout: float) -> Ran:  # noqa: A002 - as Shell has it
         """Run a command; see `Shell.run`."""
         if self.lost:
-            raise ConnectionLost(f"the connection to {self._party.where} is lost")
+            raise ConnectionLost(f"the connection to {self._login.where} is lost")
         process = self._start(command=command, stderr=subprocess.PIPE)
         ended = self._until_ended(process, given=input, timeout=timeout)
         if ended.status == _SSH_FAILED and self._is_lost_now():
-            raise ConnectionLost(f"the connection to {self._party.where} was lost")
+            raise ConnectionLost(f"the connection to {self._login.where} was lost")
         return ended
 
     def knock(self, *, timeout: float) -> Refusal | None:
@@ -117,10 +117,10 @@ class Connection:
         try:
             ended = self._until_ended(process, given=b"", timeout=timeout)
         except (CommandTimedOut, AnsweredTooMuch):
-            return Refusal("silent", f"{self._party.where} does not answer a second login")
+            return Refusal("silent", f"{self._login.where} does not answer a second login")
         if ended.status != _SSH_FAILED:
             return None
-        return refusal(ended.stderr.decode(errors="replace"), where=self._party.where, user=self._party.user)
+        return refusal(ended.stderr.decode(errors="replace"), where=self._login.where, user=self._login.user)
 
     def close(self) -> None:
         """End the connection, and with it whatever still runs by it here. No error if there is none."""
@@ -129,8 +129,8 @@ class Connection:
 
     def _said(self) -> str:
         """The end of what the client complained of."""
-        with self._complaints.open("rb") as file:
-            file.seek(max(0, self._complaints.stat().st_size - _MOST_SAID))
+        with self._stderr.open("rb") as file:
+            file.seek(max(0, self._stderr.stat().st_size - _MOST_SAID))
             return file.read(_MOST_SAID).decode("utf-8", "replace")
 
     def _greeting(self, master: subprocess.Popen[bytes]) -> bytes:

@@ -29,7 +29,7 @@ _MOST_LOGGED = 8 << 20
 _PIECE = 1 << 16
 
 _GRACE = 20.0
-"""Seconds after SIGTERM for the `keeper`, which needs less: killed, it would leave behind what it is there to end."""
+"""Seconds after SIGTERM for the `supervisor`, which needs less: killed, it would leave what it is there to end."""
 
 
 @dataclass(frozen=True)
@@ -166,8 +166,8 @@ def _lines(output: Path) -> Iterator[RawLine]:
 # no agent's socket, no proxy.
 _KEPT = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "PATH", "TMPDIR", "TZ")
 
-_KEEPER = Path(__file__).with_name("keeper.py")
-_GRACE_OF_KEEPER = 3.0
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_GRACE_OF_SUPERVISOR = 3.0
 """Seconds for tests to end after SIGTERM. They hold nothing that a kill would leave behind."""
 
 _LATE = 30
@@ -192,13 +192,13 @@ def pytest_command(
 
     Of the repository only the suite's own conftest.py files count: the settings are an empty file of ours, and nothing
     above the suite is looked at. Plugins that happen to be installed here are not loaded (a suite may ask for some by
-    `pytest_plugins`). `limit` is in seconds. A `keeper` of this process runs it, and ends all that the tests start.
+    `pytest_plugins`). `limit` is in seconds. A `supervisor` of this process runs it, and ends all that the tests start.
     """
     root = target if target.is_dir() else target.parent
     settings = folder / "pytest.ini"
     settings.write_text("[pytest]\n", encoding="utf-8")
     arguments = [
-        sys.executable, "-I", "-S", str(_KEEPER), str(os.getpid()), str(_GRACE_OF_KEEPER),
+        sys.executable, "-I", "-S", str(_SUPERVISOR), str(os.getpid()), str(_GRACE_OF_SUPERVISOR),
         sys.executable, "-B", "-P", "-u", "-m", "pytest",
         "-p", PLUGIN, "-p", "testinfra.plugin", "-p", "no:cacheprovider",
         "-c", str(settings), "--rootdir", str(root), "--confcutdir", str(root),

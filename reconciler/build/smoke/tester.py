@@ -16,7 +16,7 @@ from reconciler.build.output import logged, new_log
 from reconciler.build.process import Clock
 from reconciler.build.secrets import Redactor, redactor
 from reconciler.build.smoke.client import CONNECT_SECONDS, ClientConfig, Refusal, last_line, written
-from reconciler.build.smoke.connection import CANCELLED, Connection, Party, client, closing
+from reconciler.build.smoke.connection import CANCELLED, Connection, Login, client, closing
 from reconciler.build.smoke.exchange import CommandTimedOut, Ran, Shell
 from reconciler.build.smoke.judge import ONCE_OVER, Judged, document, judge_once_over, judge_suite, once_over_name
 from reconciler.build.smoke.pytest_run import PytestRun, bare, pytest_command, run_pytest
@@ -220,7 +220,7 @@ class SshTester:
             where = request.address if request.port == 22 else f"{request.address} port {request.port}"
             connection = Connection(
                 config,
-                Party(where=where, user=request.user),
+                Login(where=where, user=request.user),
                 environment=environment,
                 cancelled=cancelled,
                 clock=self.clock,

@@ -25,9 +25,9 @@ from reconciler.desired.packer.variables import (
     notes_on_own,
     notes_on_unset,
     read_variables,
-    unfit,
     variable_values,
     without_value,
+    wrong_value_type,
 )
 from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import Place, UserError
@@ -233,7 +233,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         *notes_on_order(setting.var_files, variables.keys(), given=setting.variables, syntax=syntax),
     )
     problems = (
-        *unfit(variables, setting.var_files, missing=missing, syntax=syntax),
+        *wrong_value_type(variables, setting.var_files, missing=missing, syntax=syntax),
         *invalid(blocks, values),
         *undeclared(files, builds, variables=variables.keys(), local_values=local_values),
         *circular(local_values),

@@ -307,7 +307,7 @@ def notes_on_unset(missing: Mapping[str, Place], *, syntax: Format) -> Iterator[
             yield f'{place}: variable "{name}" has no value: the build fails unless PKR_VAR_{name} is set where it runs'
 
 
-def unfit(
+def wrong_value_type(
     variables: Mapping[str, Variable], var_files: Sequence[SourceFile], *, missing: Mapping[str, Place], syntax: Format
 ) -> Iterator[UserError]:
     """Variables that nothing can give a value to, and defaults and var files that give the wrong one."""

@@ -110,7 +110,7 @@ def at_birth(tags: Mapping[str, str], *, name: str, fleet: str, now: datetime) -
 
 
 def is_due(tags: Sequence[TagTypeDef], *, fleet: str, now: datetime) -> bool:
-    """Whether something is this fleet's, was made for a smoke test, and has had its time.
+    """Whether something is this fleet's, was made for a smoke test, and is expired.
 
     What has no time written on it, or one that can't be read (`for ever`), somebody has taken over: it stays.
     """
@@ -216,7 +216,7 @@ def _network(block: str) -> Network:
 _NOT_YET_GONE = ("pending", "running", "shutting-down", "stopping", "stopped")
 
 
-def living(ec2: EC2Client, wanted: Mapping[str, Sequence[str]]) -> list[InstanceTypeDef]:
+def find_instances(ec2: EC2Client, wanted: Mapping[str, Sequence[str]]) -> list[InstanceTypeDef]:
     """Every instance that is not yet terminated and matches the filters, such as `{"key-name": […]}`.
 
     Until it is terminated an instance holds its security group. Raises botocore's errors.

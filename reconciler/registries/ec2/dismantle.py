@@ -14,7 +14,7 @@ from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.errors import code_of, translated
 from reconciler.aws.session import Clients
 from reconciler.model.errors import Transient
-from reconciler.registries.ec2.admission import PURPOSE, PURPOSE_TAG, is_due, living, settled
+from reconciler.registries.ec2.admission import PURPOSE, PURPOSE_TAG, find_instances, is_due, settled
 from reconciler.registries.ec2.images import FLEET_TAG, literal
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # The end of an instance and of all that was made for it.
 
-PATIENCE = 300.0
+REMOVAL_SECONDS = 300.0
 """Seconds for an instance to end. Most take less than one minute."""
 _UNKNOWN_INSTANCE = "InvalidInstanceID.NotFound"
 _UNKNOWN_GROUP = ("InvalidGroup.NotFound", "InvalidGroupId.NotFound")
@@ -94,7 +94,7 @@ def delete_group(ec2: EC2Client, group: str) -> bool:
 def _instances(ec2: EC2Client, parts: Parts) -> list[str]:
     # The answer of RunInstances may have been lost. Nothing else was ever started with this key.
     known = [parts.instance] if parts.instance else []
-    return known or [one["InstanceId"] for one in living(ec2, {"key-name": [parts.name]})]
+    return known or [one["InstanceId"] for one in find_instances(ec2, {"key-name": [parts.name]})]
 
 
 def _groups(ec2: EC2Client, parts: Parts) -> list[str]:
@@ -110,16 +110,16 @@ def _delete_group_once_free(
     began = clock.monotonic()
     for delay in polling.delays():
         waited = clock.monotonic() - began
-        held = bool(instances) and bool(living(ec2, {"instance-id": instances}))
+        held = bool(instances) and bool(find_instances(ec2, {"instance-id": instances}))
         if not held and delete_group(ec2, group):
             return
-        if waited >= PATIENCE:
+        if waited >= REMOVAL_SECONDS:
             user = f"{', '.join(instances)} is still ending" if held else "something still uses it"
             raise Transient(
-                f"security group {group} is not removed after {PATIENCE:.0f} s: {user}",
+                f"security group {group} is not removed after {REMOVAL_SECONDS:.0f} s: {user}",
                 hint="a later run sweeps it",
             )
-        clock.sleep(min(delay, PATIENCE - waited))
+        clock.sleep(min(delay, REMOVAL_SECONDS - waited))
 
 
 # What killed runs left of smoke tests, and its removal.
@@ -129,7 +129,7 @@ _KINDS = ("instance", "key-pair", "security-group")
 
 @dataclass(frozen=True)
 class Leftovers:
-    """What has had its time: ids of instances, names of key pairs, ids of security groups."""
+    """Expired test resources: ids of instances, names of key pairs, ids of security groups."""
 
     instances: tuple[str, ...] = ()
     key_pairs: tuple[str, ...] = ()
@@ -151,15 +151,15 @@ def sweep(clients: Clients, location: str, *, fleet: str, now: datetime, clock: 
 
 
 def find(ec2: EC2Client, *, fleet: str, now: datetime) -> Leftovers:
-    """Read what has had its time: one call where there is nothing of any smoke test, else four.
+    """Find the expired resources of smoke tests: by one call where there are none of any, else by four.
 
-    What a living instance uses stays with it, whatever its own time: somebody keeps it, or it is still ending.
+    What an instance uses that still exists stays with it, expired or not: it is kept on purpose, or is still ending.
     Raises botocore's errors.
     """
     if not _is_anything_there(ec2):
         return Leftovers()
     ours = {f"tag:{FLEET_TAG}": [literal(fleet)], f"tag:{PURPOSE_TAG}": [PURPOSE]}
-    instances = living(ec2, ours)
+    instances = find_instances(ec2, ours)
     filters: list[FilterTypeDef] = [{"Name": name, "Values": values} for name, values in ours.items()]
     key_pairs = ec2.describe_key_pairs(Filters=filters)["KeyPairs"]
     pages = ec2.get_paginator("describe_security_groups").paginate(Filters=filters)

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from reconciler.announce.access import Patience
+from reconciler.announce.access import RetryPolicy
 from reconciler.model.announcement import Announcement, announcement
 from reconciler.model.lockfile import Artifact, Build
 
@@ -115,8 +115,8 @@ def pauses() -> list[float]:
 
 
 @pytest.fixture
-def patience(pauses: list[float]) -> Patience:
-    return Patience(sleep=pauses.append, chance=lambda: 1.0, now=lambda: NOW)
+def policy(pauses: list[float]) -> RetryPolicy:
+    return RetryPolicy(sleep=pauses.append, chance=lambda: 1.0, now=lambda: NOW)
 
 
 @pytest.fixture

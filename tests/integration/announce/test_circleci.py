@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.announce.access import Patience
+from reconciler.announce.access import RetryPolicy
 from reconciler.announce.receivers import CircleCI
 from reconciler.model.announcement import Announcement
 from reconciler.model.errors import Terminal, Transient
@@ -22,17 +22,17 @@ SETTINGS = CircleCISettings(project="gh/acme/image-validation", definition=DEFIN
 TOKEN = "CCIPAT_secret"
 
 
-def circleci(receiver: Receiver, patience: Patience, **environment: str) -> CircleCI:
+def circleci(receiver: Receiver, policy: RetryPolicy, **environment: str) -> CircleCI:
     environment = {"CIRCLE_TOKEN": TOKEN, "CIRCLECI_CLI_HOST": receiver.url, **environment}
-    return CircleCI(SETTINGS, environment, patience=patience)
+    return CircleCI(SETTINGS, environment, policy=policy)
 
 
 def test_a_pipeline_runs_with_what_a_validation_needs(
-    receiver: Receiver, patience: Patience, news: Announcement
+    receiver: Receiver, policy: RetryPolicy, news: Announcement
 ) -> None:
     receiver.answers(201)
 
-    circleci(receiver, patience).announce(news)
+    circleci(receiver, policy).announce(news)
 
     (got,) = receiver.received
     assert got.path == "/api/v2/project/gh/acme/image-validation/pipeline/run"
@@ -57,14 +57,14 @@ def test_a_pipeline_runs_with_what_a_validation_needs(
 
 
 def test_every_parameter_fits_and_is_one_that_settings_know(
-    receiver: Receiver, patience: Patience, build: Build, announced: Announce
+    receiver: Receiver, policy: RetryPolicy, build: Build, announced: Announce
 ) -> None:
     many = tuple(
         Artifact(kind="ami", builder="b", location=f"ap-southeast-{number}", id=f"ami-{number:017x}")
         for number in range(30)
     )
 
-    circleci(receiver, patience).announce(announced(build.model_copy(update={"artifacts": many})))
+    circleci(receiver, policy).announce(announced(build.model_copy(update={"artifacts": many})))
 
     sent = json.loads(receiver.received[0].body)["parameters"]
     assert max(len(value) for value in sent.values()) <= 512
@@ -77,33 +77,33 @@ def test_every_parameter_fits_and_is_one_that_settings_know(
     [(400, "declares these parameters"), (401, "personal API token"), (403, "right to run"), (404, "definition")],
 )
 def test_a_refusal_says_what_to_look_at(
-    status: int, hint: str, receiver: Receiver, patience: Patience, news: Announcement
+    status: int, hint: str, receiver: Receiver, policy: RetryPolicy, news: Announcement
 ) -> None:
     receiver.answers(status)
 
     with pytest.raises(Terminal) as caught:
-        circleci(receiver, patience).announce(news)
+        circleci(receiver, policy).announce(news)
 
     assert hint in str(caught.value)
     assert TOKEN not in str(caught.value)
 
 
 def test_a_broken_circleci_is_tried_again_and_left_to_the_next_run(
-    receiver: Receiver, patience: Patience, news: Announcement
+    receiver: Receiver, policy: RetryPolicy, news: Announcement
 ) -> None:
     receiver.answers(500)
 
     with pytest.raises(Transient, match="CircleCI project gh/acme/image-validation was not told after 3 tries"):
-        circleci(receiver, patience).announce(news)
+        circleci(receiver, policy).announce(news)
 
 
-def test_without_a_token_nothing_is_asked(receiver: Receiver, patience: Patience, news: Announcement) -> None:
+def test_without_a_token_nothing_is_asked(receiver: Receiver, policy: RetryPolicy, news: Announcement) -> None:
     with pytest.raises(Terminal, match="CIRCLE_TOKEN is not set"):
-        circleci(receiver, patience, CIRCLE_TOKEN="").announce(news)
+        circleci(receiver, policy, CIRCLE_TOKEN="").announce(news)
 
     assert receiver.received == []
 
 
-def test_the_token_does_not_travel_in_the_clear(receiver: Receiver, patience: Patience, news: Announcement) -> None:
+def test_the_token_does_not_travel_in_the_clear(receiver: Receiver, policy: RetryPolicy, news: Announcement) -> None:
     with pytest.raises(Terminal, match="no https:// address"):
-        circleci(receiver, patience, CIRCLECI_CLI_HOST="http://circleci.example.org").announce(news)
+        circleci(receiver, policy, CIRCLECI_CLI_HOST="http://circleci.example.org").announce(news)

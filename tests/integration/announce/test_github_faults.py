@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from reconciler.announce.access import Patience
+from reconciler.announce.access import RetryPolicy
 from reconciler.announce.github_api import Dispatch, GitHub
 from reconciler.announce.pull_request import PullRequest
 from reconciler.model.announcement import Announcement
@@ -22,7 +22,7 @@ TOKEN = "ghs_secret"
 
 def github(url: str, *, variable: str = "GITHUB_TOKEN") -> GitHub:
     environment = {variable: TOKEN, "GITHUB_API_URL": url}
-    return GitHub(environment, patience=Patience(base=0), seconds_between_writes=0)
+    return GitHub(environment, policy=RetryPolicy(base=0), seconds_between_writes=0)
 
 
 def said(message: str) -> bytes:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.doctor import Patient, check_ssh
+from reconciler.cli.doctor import DoctorContext, check_ssh
 from reconciler.cli.workspace import Workspace
 from reconciler.model.errors import UserError
 from tests.integration.cli.conftest import TEMPLATE, Fleet
@@ -96,7 +96,7 @@ def test_what_a_run_writes_goes_nowhere_that_a_commit_chose(fleet: Fleet, tmp_pa
 
 def test_doctor_does_not_take_invalid_images_for_such_as_are_not_booted(fleet: Fleet) -> None:
     fleet.commit({"desired/base/image.yaml": "regoins: []\n", "desired/web/image.yaml": "regoins: []\n"})
-    assert check_ssh(Patient(fleet.root)).what == "not checked: no valid image is booted to be tested"
+    assert check_ssh(DoctorContext(fleet.root)).what == "not checked: no valid image is booted to be tested"
 
 
 def test_a_sandbox_that_is_elsewhere_is_named(fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

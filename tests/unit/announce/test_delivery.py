@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from reconciler.announce.access import Credential, Patience, credential
+from reconciler.announce.access import Credential, RetryPolicy, credential
 from reconciler.announce.delivery import retry_after
 from reconciler.model.errors import Terminal
 from reconciler.model.text import shown_url
@@ -34,10 +34,10 @@ def test_a_pause_is_read_as_seconds_or_as_a_date(header: str | None, seconds: fl
 
 
 def test_pauses_double_up_to_the_longest_and_are_drawn_by_chance() -> None:
-    patience = Patience(base=1, longest_pause=5, chance=lambda: 1.0)
+    policy = RetryPolicy(base=1, longest_pause=5, chance=lambda: 1.0)
 
-    assert [patience.pause(failures) for failures in range(1, 5)] == [1.0, 2.0, 4.0, 5.0]
-    assert Patience(chance=lambda: 0.0).pause(3) == 0.0
+    assert [policy.pause(failures) for failures in range(1, 5)] == [1.0, 2.0, 4.0, 5.0]
+    assert RetryPolicy(chance=lambda: 0.0).pause(3) == 0.0
 
 
 @pytest.mark.parametrize(

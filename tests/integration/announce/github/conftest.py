@@ -22,7 +22,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from reconciler.announce.access import Patience
+from reconciler.announce.access import RetryPolicy
 from reconciler.announce.github_api import GitHub
 from reconciler.announce.pull_request import PullRequest
 from tests.node import installed
@@ -301,7 +301,7 @@ def forge(prism: int) -> Iterator[Forge]:
 @pytest.fixture
 def github(forge: Forge) -> GitHub:
     environment = {"GITHUB_TOKEN": "ghs_token", "GITHUB_API_URL": forge.url}
-    return GitHub(environment, patience=Patience(base=0), seconds_between_writes=0)
+    return GitHub(environment, policy=RetryPolicy(base=0), seconds_between_writes=0)
 
 
 @pytest.fixture

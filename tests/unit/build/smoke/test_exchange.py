@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from reconciler.build.smoke.client import ClientConfig
-from reconciler.build.smoke.connection import Connection, Party, closing
+from reconciler.build.smoke.connection import Connection, Login, closing
 from reconciler.build.smoke.exchange import MOST_BYTES, AnsweredTooMuch, CommandTimedOut, exchange
 
 _GREETED = 'case "$*" in *is-connected*) echo reconciler-is-connected; exec cat >/dev/null;; esac\n'
@@ -56,7 +56,7 @@ def connection(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Conne
     config = ClientConfig(tmp_path / "config", tmp_path / "key", tmp_path / "known_hosts", tmp_path / "socket")
     one = Connection(
         config,
-        Party(where="192.0.2.1", user="admin"),
+        Login(where="192.0.2.1", user="admin"),
         environment={"PATH": f"{ssh.parent}:{os.environ['PATH']}"},
         cancelled=threading.Event(),
     )

@@ -13,17 +13,17 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.smoke import keeper
+from reconciler.build.smoke import supervisor
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere nobody takes in orphans")
 
-PATIENCE = 30_000  # milliseconds
+LONGEST_WAIT = 30_000  # milliseconds
 DEAF = "trap : TERM HUP INT; while :; do sleep 1000; done"
 
 
 def kept(script: str, *, parent: str | None = None) -> list[str]:
-    """The command line of a script for the shell, with a keeper before it."""
-    before = [sys.executable, "-I", "-S", keeper.__file__, parent or str(os.getpid()), "0.1"]
+    """The command line of a script for the shell, with a supervisor before it."""
+    before = [sys.executable, "-I", "-S", supervisor.__file__, parent or str(os.getpid()), "0.1"]
     return [*before, "sh", "-c", script]
 
 
@@ -39,7 +39,7 @@ def has_ended(pidfd: int) -> bool:
     """Whether a process ends; it waits for that."""
     poll = select.poll()
     poll.register(pidfd, select.POLLIN)
-    return bool(poll.poll(PATIENCE))
+    return bool(poll.poll(LONGEST_WAIT))
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def test_it_ends_as_the_command_did(script: str, code: int) -> None:
 
 
 def test_what_is_left_in_a_session_of_its_own_is_ended(told: Path) -> None:
-    # Its parent has ended before: it never was a child of what the keeper runs.
+    # Its parent has ended before: it never was a child of what the supervisor runs.
     orphan = f'setsid sh -c "echo \\$\\$ > {told}; {DEAF}" &'
     process = subprocess.Popen(kept(f"setsid sh -c '{orphan}'; read _"), stdin=subprocess.PIPE)
     with watched(told) as left:

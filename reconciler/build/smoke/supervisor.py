@@ -1,4 +1,4 @@
-"""Runs one command and leaves nothing of it running: `keeper.py PARENT GRACE COMMAND…`, a process of its own.
+"""Runs one command and leaves nothing of it running: `supervisor.py PARENT GRACE COMMAND…`, a process of its own.
 
 Signals to a group do not reach what made itself a session of its own. On Linux such a process, once its own parent
 is gone, becomes a child of the nearest ancestor that asked for orphans (PR_SET_CHILD_SUBREAPER, prctl(2)): of this one,

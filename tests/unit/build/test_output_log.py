@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.build.outcome import Journal
+from reconciler.build.outcome import OutputLog
 from reconciler.build.output import new_log
 from reconciler.build.secrets import redactor
 from reconciler.model.constraint import Version
@@ -28,8 +28,8 @@ LAUNCHED = "1764356262,,ui,say,==> w: Launching a source AWS instance...\n"
 def key_pairs(output: str, version: Version = OLD) -> list[str]:
     told: list[str] = []
     log = StringIO()
-    journal = Journal(log, redactor(()), version=version, on_step=lambda *_: None, on_key_pair=told.append)
-    journal.feed(output.encode())
+    output_log = OutputLog(log, redactor(()), version=version, on_step=lambda *_: None, on_key_pair=told.append)
+    output_log.feed(output.encode())
     return told
 
 
@@ -73,9 +73,9 @@ def test_an_error_in_place_of_a_key_pair_names_none() -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_characters=",\r\n\\")))
 def test_a_log_steers_no_terminal_and_keeps_what_is_printable_and_tabs(text: str) -> None:
     log = StringIO()
-    journal = Journal(log, redactor(()), version=OLD, on_step=lambda *_: None)
-    journal.feed(f"1764356257,,ui,message,    w: [{text}]\n{text}\n".encode())
-    journal.close(0, stderr=BytesIO(f"[{text}]\n".encode()))
+    output_log = OutputLog(log, redactor(()), version=OLD, on_step=lambda *_: None)
+    output_log.feed(f"1764356257,,ui,message,    w: [{text}]\n{text}\n".encode())
+    output_log.close(0, stderr=BytesIO(f"[{text}]\n".encode()))
 
     written = log.getvalue()
     assert all(one.isprintable() or one in "\t\n" for one in written)
