@@ -57,7 +57,7 @@ def command(
 ) -> int:
     """Show which image is built on which. Reads desired/ alone, but with --circleci.
 
-    With --circleci it plans as `plan` does and prints the config of a continuation pipeline: one job an image, each
+    With --circleci it plans as `plan` does and prints the config of a continuation pipeline: one job per image, each
     after those it is built on (docs/circleci.md).
     """
     if circleci + mermaid + as_json > 1:

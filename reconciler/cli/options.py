@@ -22,7 +22,7 @@ directory = click.option(
 junit = click.option(
     "--junit",
     type=click.Path(path_type=Path, dir_okay=False),
-    help="Write a test case an image to a file, as JUnit XML.",
+    help="Write one test case per image to a file, as JUnit XML.",
 )
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
@@ -52,7 +52,11 @@ def selection(command: F) -> F:
     for option in reversed(
         (
             images,
-            click.option("--refresh", is_flag=True, help="Resolve sources anew and look at ages (the scheduled job)."),
+            click.option(
+                "--refresh",
+                is_flag=True,
+                help="Look for newer sources and for images that are too old (the scheduled job).",
+            ),
             click.option(
                 "--force",
                 "forced",

@@ -98,7 +98,7 @@ def _vote(
 def _refuse_final(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str) -> frozenset[str]:
     """The ids of artifacts that are gone. A failure is final, recorded or not yet; and what is gone can't be judged.
 
-    Looking needs the right to describe images. Where the voter has it not, the loop holds to the same rule.
+    Looking needs the right to describe images. Where the voter does not have it, the loop holds to the same rule.
     """
     try:
         seen = {artifact.id: registry.find(artifact.location, artifact.id) for artifact in artifacts}

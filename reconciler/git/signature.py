@@ -187,7 +187,7 @@ def signed_by_us(git: Git, oid: str) -> bool:
 
 
 def _public_key(git: Git) -> str | None:
-    """The public half of the key that git signs with, or None where there is none to be had."""
+    """The public half of the key that git signs with, or None where there is none."""
     try:
         key, literal = _key(git)
     except UserError:

@@ -55,8 +55,8 @@ class Verification(Model):
 class Signature:
     """Whether something is signed, and by whom.
 
-    `good`: by a key that is trusted. `untrusted`: it fits, and the key is nobody's that is known. `unchecked`: nothing
-    here says whose keys are trusted. `bad`: it does not fit what it stands beside.
+    `good`: by a key that is trusted. `untrusted`: it is valid, but the key is not in the allowed signers file.
+    `unchecked`: nothing here says whose keys are trusted. `bad`: it does not fit what it stands beside.
     """
 
     state: Literal["good", "untrusted", "unchecked", "bad", "absent"]

@@ -131,7 +131,7 @@ def _too_young(situation: Situation, build: Build, artifact: Artifact) -> str | 
     if recorded is None or situation.now - recorded >= timedelta(seconds=situation.grace_seconds):
         return None
     left = format_duration(situation.grace_seconds - int((situation.now - recorded).total_seconds()))
-    return f"{artifact.location}: {artifact.id} is not listed yet; it counts as missing in {left}"
+    return f"{artifact.location}: {artifact.id} is not listed (new, or deleted): counts as missing in {left}"
 
 
 def _unknown_elsewhere(

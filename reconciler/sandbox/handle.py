@@ -209,7 +209,7 @@ def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) ->
     The first one of a user makes the Debian that instances stand on (see `system`), and `tell` hears of that.
 
     Raises:
-        UserError: it can't run here (no root, no port 22, no overlay, no Debian to be had), one runs there already,
+        UserError: it can't run here (no root, no port 22, no overlay, no Debian), one runs there already,
             its folder can't be written, or it is not ready within `timeout` seconds after that.
     """
     directory = directory.absolute()

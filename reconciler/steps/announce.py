@@ -90,7 +90,7 @@ def _recorded_before(run: Run) -> dict[str, Lockfile]:
 
 
 def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News]:
-    """Every event that the lockfiles tell of, of builds of which it is known what was told."""
+    """The events in the lockfiles whose delivery state is known."""
     made = {
         (result.image, result.build.id)
         for result in report.results

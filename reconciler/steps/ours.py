@@ -47,7 +47,7 @@ class Preview:
 
     @property
     def whose(self) -> str:
-        """It as a sentence calls it."""
+        """How messages refer to it."""
         return f"a preview of branch {self.branches[0]}" if self.branches else f"a preview of {self.target[:7]}"
 
 
@@ -100,7 +100,7 @@ def failed(repository: Repository, image: str, asked: str) -> str | None:
 
 
 def preview_sbom(repository: Repository, image: str, build: Build) -> bytes | None:
-    """The SBOM of a preview, from the tag that stands on it; None where there is none to be had."""
+    """The SBOM of a preview, from the tag that stands on it; None where there is none."""
     try:
         return repository.tagged_content(sbom_tag_name(image, build.id))
     except ReconcilerError:

@@ -34,7 +34,7 @@ from reconciler.words import messages
 
 
 def known_stranger(repository: Repository, target: Target, origin: Origin) -> Origin:
-    """The origin, with why it may be a stranger's: also where a CI takes it for ours, and our repository has it not.
+    """The origin, and why it may be a stranger's: also where a CI takes it for ours, and our repository lacks it.
 
     A CI that builds a fork's branch under that branch's own name does not tell it from one of ours.
 
@@ -114,7 +114,7 @@ def _failed(run: Run, image: Image, decision: Decision, failed: Failed, *, build
 
 
 def for_preview(fleet_plan: FleetPlan, *, overtaken: Collection[str] = ()) -> FleetPlan:
-    """What of a plan a pull request sets going: builds, and finding what is built. All else is main's business.
+    """What of a plan a pull request sets going: builds, and finding what is built. Everything else is left to main.
 
     So is what main changed since the branch began (`overtaken`), with what would have to be built on it first.
     """

@@ -117,7 +117,7 @@ class MemoryInstances:
             return public if public and made >= since else None
 
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
-        """End what has had its time. See `Instances.sweep`."""
+        """End what is expired. See `Instances.sweep`."""
         with self._asked("sweep", location):
             due = tuple(one.id for one in self.running if one.location == location and self._until[one.id] < now)
             self._ended |= dict.fromkeys(due, "terminated")

@@ -218,7 +218,7 @@ def required_before(oldest_first: Iterable[Setting], *, trusted: Callable[[str],
     for one in oldest_first:
         held = [after[parent] for parent in one.parents if parent in after and after[parent].required]
         own = Required(required=bool(one.asked))
-        # What nobody's disbelieved word touched comes first: it is the plainer reason.
+        # Prefer a parent whose requirement no untrusted commit tried to end: it explains more simply.
         inherited = min(held, key=lambda parent: parent.ended_by, default=Required(required=False))
         before[one.commit] = inherited if any(parent in after for parent in one.parents) else own
         if own.required or not held:

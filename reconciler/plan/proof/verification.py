@@ -101,7 +101,9 @@ def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
         yield finding("content", "not proven", f"whether its key is that of what was committed: {why}")
         return
     known = sorted(set(same.components or ()) & set(build.components))
-    what = f"its key is that of {joined(known)} as they stand in {same.commit[:7]}"
+    whole = set(known) >= set(build.components) - {SOURCE}
+    of_it = "its key matches" if whole else f"of its key, {joined(known)} match"
+    what = f"{of_it} what {same.commit[:7]} declares"
     yield finding("content", "proven", what, rests_on=(same.kind,))
 
 
@@ -326,10 +328,8 @@ class PreviewEvidence:
 
     image: str
     build: Build
-    branch: str
-    """Where it would be recorded."""
     whose: str
-    """It as a sentence calls it: `a preview of branch feature`."""
+    """How messages refer to it: `a preview of branch feature`."""
     tag: str
     target: str
     """The commit that the tag stands on."""
@@ -351,7 +351,7 @@ def _findings(evidence: PreviewEvidence) -> Iterator[Finding]:
     build = evidence.build
     record_is = of_ref(signed=evidence.signature.state == "good", sign=True)
     yield from judge_content(build, evidence.at_built)
-    yield finding("record", "not proven", f"it is {evidence.whose}, not recorded on {evidence.branch}: not promoted")
+    yield finding("record", "not proven", f"it is {evidence.whose}, not promoted")
     if build.commit != evidence.target:
         # Another branch with the same content may have built it, from a commit that the tagger's clone had not.
         what = f"the tag {evidence.tag} stands on {evidence.target[:7]}, and says that {build.commit[:7]} was built"

@@ -60,7 +60,7 @@ class Refusal:
 
 
 def exhausted(refusals: Sequence[Refusal], *, doing: str) -> ReconcilerError:
-    """The error for when everything was tried: Transient, unless the types are simply not to be had there."""
+    """The error for when everything was tried: Transient, unless the types are not offered there."""
     tried = "; ".join(
         f"{kind}: {', '.join(_by_code([one for one in refusals if one.type == kind]))}"
         for kind in dict.fromkeys(one.type for one in refusals)
@@ -94,7 +94,7 @@ _JUST_MADE = ("InvalidAMIID.NotFound", "InvalidGroup.NotFound", "InvalidKeyPair.
 
 @dataclass(frozen=True)
 class Launch:
-    """One instance to be had. `name` is that of its key pair, and of nothing else that there ever was."""
+    """What to launch. `name` is also the key pair's name and must be unique."""
 
     image: ImageTypeDef
     name: str
@@ -104,7 +104,7 @@ class Launch:
 
 @dataclass(frozen=True)
 class Launched:
-    """What was to be had."""
+    """The instance that was started."""
 
     id: str
     type: str

@@ -107,7 +107,6 @@ class Verifier:
         evidence = PreviewEvidence(
             image=image,
             build=build,
-            branch=self.branch,
             whose=preview.whose,
             tag=self.repository.git.tag(preview.tag),
             target=preview.target,

@@ -33,7 +33,7 @@ def test_a_copy_that_was_recorded_a_moment_ago_and_is_not_listed_yet_is_not_made
     settled.lose("web", EU)
     planned = settled.controller().plan()["web"]
     assert (planned.sync, planned.actions) == ("unknown", ("none",))
-    assert planned.unknown[0].startswith(f"{EU}: {copy.id} is not listed yet; it counts as missing in ")
+    assert planned.unknown[0].startswith(f"{EU}: {copy.id} is not listed (new, or deleted): counts as missing in ")
     settled.clock.advance(minutes=2)
     assert settled.controller().plan()["web"].actions == ("copy",)
 

@@ -66,7 +66,7 @@ def test_what_was_recorded_moments_ago_and_is_not_listed_is_unknown(web: Situati
     planned = decide(soon).planned
 
     assert (planned.sync, planned.actions) == ("unknown", ("none",))
-    assert planned.unknown[0].endswith("is not listed yet; it counts as missing in 90s")
+    assert planned.unknown[0].endswith("is not listed (new, or deleted): counts as missing in 90s")
     assert decide(replace(soon, now=soon.now + timedelta(seconds=90))).planned.actions == ("build",)
 
 
@@ -74,7 +74,7 @@ def test_a_build_that_was_tested_and_copied_for_long_is_young_when_it_is_recorde
     build = web.lock.builds[0].model_copy(update={"recorded": format_instant(web.now)})
     fresh = replace(without(web, "eu-west-1"), lock=web.lock.model_copy(update={"builds": (build,)}))
 
-    assert decide(fresh).planned.unknown[0].endswith("is not listed yet; it counts as missing in 2m")
+    assert decide(fresh).planned.unknown[0].endswith("is not listed (new, or deleted): counts as missing in 2m")
     assert decide(replace(fresh, now=fresh.now + timedelta(minutes=2))).planned.actions == ("copy",)
 
 

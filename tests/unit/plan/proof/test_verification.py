@@ -162,7 +162,7 @@ def test_content_is_proven_by_the_place_that_is_reviewed() -> None:
     elsewhere = replace(evidence(build).at_built, at_head=False)
     _, content = judged(evidence(build, at_built=elsewhere), "content")
     assert (content.outcome, content.rests_on) == ("proven", ("reviewed",))
-    assert content.what.endswith("as they stand in 5e6f708")
+    assert content.what.endswith("what 5e6f708 declares")
 
 
 def test_a_source_that_is_not_in_the_key_is_not_proven() -> None:
