@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from reconciler.announce.access import RetryPolicy
 from reconciler.model.announcement import Announcement
@@ -11,6 +12,9 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.ports.announcer import Announcer
+
+if TYPE_CHECKING:
+    from reconciler.aws.session import Clients
 
 # The announcers that a fleet's settings ask for.
 
@@ -20,6 +24,7 @@ def announcers(
     environment: Mapping[str, str],
     *,
     aws: AwsSettings | None = None,
+    clients: Clients | None = None,
     policy: RetryPolicy | None = None,
 ) -> tuple[Announcer, ...]:
     """The announcers in order of their keys under `announce:`; none where nothing is asked for.
@@ -32,6 +37,7 @@ def announcers(
         settings: The `announce:` part of desired/reconciler.yaml.
         environment: Where tokens and secrets stand. boto3 looks into the process's own.
         aws: The role and profile for SNS and EventBridge.
+        clients: AWS's, of a run that is signed in already; absent, SNS and EventBridge sign in by themselves.
         policy: How long receivers are waited for.
     """
     aws = aws or AwsSettings()
@@ -53,11 +59,11 @@ def announcers(
     if settings.sns is not None:
         from reconciler.announce.aws import Sns  # noqa: PLC0415 - see above
 
-        asked.append(Sns(settings.sns, aws))
+        asked.append(Sns(settings.sns, aws, clients=clients))
     if settings.eventbridge is not None:
         from reconciler.announce.aws import EventBridge  # noqa: PLC0415 - see above
 
-        asked.append(EventBridge(settings.eventbridge, aws))
+        asked.append(EventBridge(settings.eventbridge, aws, clients=clients))
     return tuple(asked)
 
 

@@ -6,82 +6,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import boto3
 from botocore.config import Config
 from botocore.exceptions import (
     BotoCoreError,
     ClientError,
     ConnectionError,  # noqa: A004 - botocore's own name for it
-    CredentialRetrievalError,
     HTTPClientError,
     NoCredentialsError,
 )
-from botocore.session import Session
 
-from reconciler import __version__
+from reconciler.aws.errors import BY_CODE, EXPIRED, NOT_ALLOWED, OTHER
+from reconciler.aws.session import Clients
 from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.receivers import EventBridgeSettings, SnsSettings
 from reconciler.model.text import first_line
 
-# Clients for SNS and EventBridge, and what their errors mean.
+# How SNS and EventBridge are called, and what their errors mean for whoever was to be told.
 
-CONFIG = Config(
-    retries={"mode": "standard", "total_max_attempts": 3},
-    connect_timeout=5,
-    read_timeout=10,
-    user_agent_extra=f"reconciler/{__version__}",
-)
+CONFIG = Config(retries={"mode": "standard", "total_max_attempts": 3}, connect_timeout=5, read_timeout=10)
 """Of every client: it gives up after three tries, so that a run is not held up."""
 
-_PASSING = frozenset({
-    "InternalError", "InternalException", "InternalFailure", "RequestTimeout", "ServiceUnavailable", "Throttled",
-    "ThrottledException", "Throttling", "ThrottlingException", "TooManyRequestsException",
-    "KMSThrottling", "KMSThrottlingException", "ConcurrentModificationException",
-})  # fmt: skip
-_NOT_ALLOWED = frozenset({
-    "AccessDenied", "AccessDeniedException", "AuthorizationError", "AuthorizationErrorException",
-    "NotAuthorizedForSourceException", "NotAuthorizedForDetailTypeException", "KMSAccessDenied",
-    "KMSAccessDeniedException",
-})  # fmt: skip
 _GONE = frozenset({"NotFound", "NotFoundException", "ResourceNotFoundException"})
-_EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "RequestExpired"})
 _SIGN_IN = "give the job AWS credentials, or see `aws.profile` and `aws.role` in desired/reconciler.yaml"
-
-
-def session(settings: AwsSettings) -> boto3.Session:
-    """A session of the profile and, if one is set, the role. Raises what botocore raises.
-
-    Made for each announcement: they are few and may be hours apart, and so a role's credentials are never expired and
-    no two threads share one. Endpoints (AWS_ENDPOINT_URL), proxies and certificates come from where boto3 looks.
-    """
-    own = boto3.Session(botocore_session=_never_asking(settings.profile))
-    if settings.role is None:
-        return own
-    region = own.region_name or "us-east-1"
-    sts = own.client("sts", region_name=region, config=CONFIG)
-    given = sts.assume_role(RoleArn=settings.role, RoleSessionName="reconciler")["Credentials"]
-    return boto3.Session(
-        aws_access_key_id=given["AccessKeyId"],
-        aws_secret_access_key=given["SecretAccessKey"],
-        aws_session_token=given["SessionToken"],
-        region_name=region,
-    )
-
-
-def _never_asking(profile: str | None) -> Session:
-    """A session that never asks for the MFA code of a profile's role: threads make it, at the end of long runs."""
-
-    def refuse(prompt: str) -> str:
-        serial = prompt.rpartition(" for ")[2].rstrip(": ")
-        why = f"its role asks for an MFA code (mfa_serial = {serial}), and nobody is asked for one by now"
-        raise CredentialRetrievalError(provider=f"the profile {made.profile}", error_msg=why)
-
-    made = Session(profile=profile)
-    provider = made.get_component("credential_provider").get_provider("assume-role")
-    provider._prompter = refuse  # noqa: SLF001 - who is asked can be given to the provider alone, which botocore makes
-    return made
 
 
 @contextmanager
@@ -106,21 +54,21 @@ def translated(to: str, *, action: str) -> Iterator[None]:
         raise Transient(
             f"{to} was not told: AWS can't be reached ({type(error).__name__})", hint="the next run tells it again"
         ) from error
-    except (BotoCoreError, ValueError) as error:
-        # botocore lets a bad AWS_ENDPOINT_URL out as a bare ValueError.
+    except BotoCoreError as error:
         raise Terminal(f"{to} was not told: {first_line(str(error))}", hint=_SIGN_IN) from error
 
 
 def refusal(to: str, code: str, message: str, *, status: int, action: str) -> ReconcilerError:
     """The error that stands for an AWS error code. A code nobody knows is Terminal, unless the status is 5xx."""
     what = f"{to} was not told: {first_line(message) or 'no message'} ({code})"
-    if code in _PASSING or status >= 500:
+    rule = BY_CODE.get(code, OTHER)
+    if rule.error is Transient or status >= 500:
         return Transient(what, hint="the next run tells it again")
-    if code in _NOT_ALLOWED:
+    if rule is NOT_ALLOWED:
         return Terminal(what, hint=f"allow {action} for the role that runs this, here and in the receiver's policy")
     if code in _GONE:
         return Terminal(what, hint="create it, or correct `announce:` in desired/reconciler.yaml")
-    if code in _EXPIRED:
+    if rule is EXPIRED or code == "RequestExpired":
         return Terminal(what, hint="the credentials have expired; sign in again, or give the CI job fresh ones")
     return Terminal(what, hint=f"check `announce:` in desired/reconciler.yaml and the right to {action}")
 
@@ -136,9 +84,10 @@ class Sns:
 
     name = "sns"
 
-    def __init__(self, settings: SnsSettings, aws: AwsSettings) -> None:
+    def __init__(self, settings: SnsSettings, aws: AwsSettings, *, clients: Clients | None = None) -> None:
+        """`clients` are those of the run: who it is signed in as tells. Absent, they are made of `aws`."""
         self._topic = settings.topic
-        self._aws = aws
+        self._clients = clients or Clients(aws)
 
     def announce(self, what: Announcement) -> None:
         """Publish it. Raises Transient or Terminal."""
@@ -156,7 +105,7 @@ class Sns:
             request |= {"MessageGroupId": what.image, "MessageDeduplicationId": what.id}
         region = self._topic.split(":")[3]
         with translated(f"the topic {self._topic}", action="sns:Publish"):
-            session(self._aws).client("sns", region_name=region, config=CONFIG).publish(**request)
+            self._clients.client("sns", region, config=CONFIG).publish(**request)
 
 
 # Announces to an EventBridge bus.
@@ -169,16 +118,16 @@ class EventBridge:
 
     name = "eventbridge"
 
-    def __init__(self, settings: EventBridgeSettings, aws: AwsSettings) -> None:
+    def __init__(self, settings: EventBridgeSettings, aws: AwsSettings, *, clients: Clients | None = None) -> None:
+        """`clients` are those of the run: who it is signed in as tells. Absent, they are made of `aws`."""
         self._settings = settings
-        self._aws = aws
+        self._clients = clients or Clients(aws)
 
     def announce(self, what: Announcement) -> None:
         """Put the event. Raises Transient or Terminal."""
         to = f"the bus {self._settings.bus} in {self._settings.region}"
         with translated(to, action=ACTION):
-            aws = session(self._aws)
-            events = aws.client("events", region_name=self._settings.region, config=CONFIG)
+            events = self._clients.client("events", self._settings.region, config=CONFIG)
             answer = events.put_events(
                 Entries=[
                     {
@@ -186,7 +135,7 @@ class EventBridge:
                         "Source": self._settings.source,
                         "DetailType": f"image {what.event}",
                         "Detail": what.body().decode(),
-                        "Resources": ami_arns(what, partition=aws.get_partition_for_region),
+                        "Resources": ami_arns(what, partition=self._clients.partition),
                     }
                 ]
             )

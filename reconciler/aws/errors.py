@@ -73,7 +73,8 @@ UNREACHABLE = Rule(Transient)
 BROKEN_SERVER = Rule(Transient)
 
 THROTTLES = frozenset({
-    "BandwidthLimitExceeded", "EC2ThrottledException", "LimitExceededException", "PriorRequestNotComplete",
+    "BandwidthLimitExceeded", "EC2ThrottledException", "KMSThrottling", "KMSThrottlingException",
+    "LimitExceededException", "PriorRequestNotComplete",
     "RequestLimitExceeded", "RequestThrottled", "RequestThrottledException", "SlowDown", "ThrottledException",
     "Throttling", "ThrottlingException", "TooManyRequestsException",
 })  # fmt: skip
@@ -88,15 +89,18 @@ BY_CODE: dict[str, Rule] = {
         (*_SIGN_IN_AGAIN, "check this machine's clock"),
         shared=True,
     ),
-    **dict.fromkeys(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Client.UnauthorizedOperation"),
-                    NOT_ALLOWED),
+    **dict.fromkeys(("UnauthorizedOperation", "AccessDenied", "AccessDeniedException", "Client.UnauthorizedOperation",
+                     "AuthorizationError", "AuthorizationErrorException", "KMSAccessDenied",
+                     "KMSAccessDeniedException", "NotAuthorizedForDetailTypeException",
+                     "NotAuthorizedForSourceException"), NOT_ALLOWED),
     **dict.fromkeys(("AuthFailure", "IncompleteSignature", "InvalidAccessKeyId", "InvalidClientTokenId",
                      "InvalidSecurity", "InvalidSignatureException", "MissingAuthenticationToken",
                      "SignatureDoesNotMatch", "UnrecognizedClientException"), BAD_KEYS),
     **dict.fromkeys(("OptInRequired", "Blocked", "PendingVerification", "SubscriptionRequiredException"),
                     Rule(Terminal, hint=("AWS holds the account back; its console or support says why",), shared=True)),
-    **dict.fromkeys(("InternalError", "InternalFailure", "InternalServerError", "ServiceUnavailable", "Unavailable",
-                     "RequestTimeout", "RequestTimeoutException"), BROKEN_SERVER),
+    **dict.fromkeys(("InternalError", "InternalException", "InternalFailure", "InternalServerError",
+                     "ServiceUnavailable", "Unavailable", "RequestTimeout", "RequestTimeoutException",
+                     "ConcurrentModificationException"), BROKEN_SERVER),
     "InsufficientInstanceCapacity": Rule(Transient),
     **dict.fromkeys(("InstanceLimitExceeded", "MaxIOPSLimitExceeded", "SecurityGroupLimitExceeded",
                      "VcpuLimitExceeded", "VolumeLimitExceeded"),

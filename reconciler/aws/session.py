@@ -183,6 +183,7 @@ class Clients:
         self._session: Session | None = None
         self._ec2: dict[str, EC2Client] = {}
         self._ssm: dict[str, SSMClient] = {}
+        self._others: dict[tuple[str, str], Any] = {}
 
     def sign_in(self, region: str) -> None:
         """Find credentials and assume the role, once, before threads fan out and each would fail at it.
@@ -208,6 +209,18 @@ class Clients:
                 self._ssm[region] = self._made("ssm", region)
             return self._ssm[region]
 
+    def client(self, service: str, region: str, *, config: Config) -> Any:
+        """The client of another service; `config` goes before what all clients have. Raises what botocore raises."""
+        with self._lock:
+            if (service, region) not in self._others:
+                self._others[service, region] = self._made(service, region, config)
+            return self._others[service, region]
+
+    def partition(self, region: str) -> str:
+        """The partition that a region is in: `aws`, `aws-cn`. Raises what botocore raises."""
+        with self._lock:
+            return str(self._opened(region).get_partition_for_region(region))
+
     def regions(self) -> tuple[str, ...]:
         """Every region that this botocore has heard of, in all partitions; newer ones may exist."""
         with self._lock:
@@ -215,9 +228,10 @@ class Clients:
         names = (session.get_available_regions("ec2", partition) for partition in session.get_available_partitions())
         return tuple(sorted({name for some in names for name in some}))
 
-    def _made(self, service: str, region: str) -> Any:
+    def _made(self, service: str, region: str, config: Config | None = None) -> Any:
+        merged = self._config if config is None else self._config.merge(config)
         with _endpoint_checked():
-            return self._opened(region).create_client(service, region_name=region, config=self._config)
+            return self._opened(region).create_client(service, region_name=region, config=merged)
 
     def _opened(self, region: str) -> Session:
         if self._session is None:

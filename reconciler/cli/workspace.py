@@ -118,7 +118,9 @@ class Workspace:
         from reconciler.announce.assembly import announcers  # noqa: PLC0415 - plan tells nobody
 
         settings = known.fleet.settings
-        return announcers(settings.announce, os.environ, aws=settings.aws)
+        asked = settings.announce
+        clients = self._aws(settings.aws) if asked.sns is not None or asked.eventbridge is not None else None
+        return announcers(asked, os.environ, aws=settings.aws, clients=clients)
 
     def recorder(self, known: Known) -> Recorder:
         """Whoever records to the branch that the settings name."""
