@@ -169,8 +169,10 @@ class Clients:
     Endpoints (AWS_ENDPOINT_URL), proxies, certificates and credentials come from where boto3 looks for them.
     """
 
-    def __init__(self, settings: AwsSettings, *, attempts: int = ATTEMPTS) -> None:
+    def __init__(self, settings: AwsSettings, *, attempts: int = ATTEMPTS, in_ci: bool = False) -> None:
+        """`in_ci` says that no person is at the terminal, if there is one."""
         self._settings = settings
+        self._in_ci = in_ci
         self._config = Config(
             retries={"mode": "adaptive", "total_max_attempts": attempts},
             connect_timeout=5,
@@ -236,7 +238,7 @@ class Clients:
     def _opened(self, region: str) -> Session:
         if self._session is None:
             with _credentials_told(self._settings):
-                session = _open(self._settings, region=region, config=self._config)
+                session = _open(self._settings, region=region, config=self._config, in_ci=self._in_ci)
             _sign_in(session, self._settings)
             self._session = session
         return self._session
@@ -301,12 +303,12 @@ def _check_authorities(core: Session) -> None:
         raise InvalidConfigError(error_msg=what) from error
 
 
-def _ask_people_alone(core: Session, settings: AwsSettings) -> None:
+def _ask_people_alone(core: Session, settings: AwsSettings, *, in_ci: bool) -> None:
     """Refuse where botocore would ask for the MFA code of a profile's role, unless at a terminal of a person.
 
     It would read from a terminal that a CI job has, and that nobody sits at, or from whatever stdin is.
     """
-    if sys.stdin is not None and sys.stdin.isatty() and not os.environ.get("CI"):
+    if sys.stdin is not None and sys.stdin.isatty() and not in_ci:
         return
 
     def refuse(prompt: str) -> str:
@@ -318,11 +320,11 @@ def _ask_people_alone(core: Session, settings: AwsSettings) -> None:
     provider._prompter = refuse  # noqa: SLF001 - who is asked can be given to the provider alone, which botocore makes
 
 
-def _open(settings: AwsSettings, *, region: str, config: Config) -> Session:
+def _open(settings: AwsSettings, *, region: str, config: Config, in_ci: bool) -> Session:
     core = Session(profile=settings.profile)
     core.get_component("data_loader").file_loader = PlainModels()
     _check_authorities(core)
-    _ask_people_alone(core, settings)
+    _ask_people_alone(core, settings, in_ci=in_ci)
     if settings.role is None:
         return core
     source = core.get_credentials()

@@ -212,7 +212,8 @@ class Workspace:
         from reconciler.aws.session import Clients, configured_attempts  # noqa: PLC0415 - as above
 
         if self._clients is None or self._clients[0] != settings:
-            self._clients = settings, Clients(settings, attempts=configured_attempts())
+            in_ci = bool(job_of(os.environ).provider)
+            self._clients = settings, Clients(settings, attempts=configured_attempts(), in_ci=in_ci)
         return self._clients[1]
 
 

@@ -119,13 +119,10 @@ def test_without_a_terminal_nobody_is_asked_for_the_code_that_a_role_wants(
 
 
 @pytest.mark.usefixtures("no_terminal")
-@pytest.mark.parametrize("ci", [None, "true"])
-def test_at_a_terminal_of_a_person_botocore_asks(config: Path, monkeypatch: pytest.MonkeyPatch, ci: str | None) -> None:
+@pytest.mark.parametrize("in_ci", [False, True])
+def test_at_a_terminal_of_a_person_botocore_asks(config: Path, monkeypatch: pytest.MonkeyPatch, *, in_ci: bool) -> None:
     config.write_text(WITH_MFA)
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
-    monkeypatch.delenv("CI", raising=False)
-    if ci:
-        monkeypatch.setenv("CI", ci)
     asked: list[str] = []
 
     class Answered(Exception):
@@ -136,10 +133,10 @@ def test_at_a_terminal_of_a_person_botocore_asks(config: Path, monkeypatch: pyte
         raise Answered
 
     monkeypatch.setattr(AssumeRoleProvider.__init__, "__defaults__", (answer, None, None))
-    with pytest.raises(MfaCodeNeededError if ci else Answered):
-        Clients(AwsSettings(profile="admin")).sign_in(US)
+    with pytest.raises(MfaCodeNeededError if in_ci else Answered):
+        Clients(AwsSettings(profile="admin"), in_ci=in_ci).sign_in(US)
 
-    assert len(asked) == (0 if ci else 1)
+    assert len(asked) == (0 if in_ci else 1)
 
 
 @pytest.mark.usefixtures("no_terminal")
