@@ -16,8 +16,6 @@ from reconciler.ports.announcer import Announcer
 if TYPE_CHECKING:
     from reconciler.aws.session import Clients
 
-# The announcers that a fleet's settings ask for.
-
 
 def announcers(
     settings: AnnounceSettings,
@@ -67,7 +65,7 @@ def announcers(
     return tuple(asked)
 
 
-# Tells everybody, and returns what did not get through.
+# Telling them all.
 
 
 @dataclass(frozen=True)

@@ -73,7 +73,7 @@ def refusal(to: str, code: str, message: str, *, status: int, action: str) -> Re
     return Terminal(what, hint=f"check `announce:` in desired/reconciler.yaml and the right to {action}")
 
 
-# Announces to an SNS topic.
+# SNS.
 
 _LONGEST_SUBJECT = 99
 """SNS API reference, Publish: ASCII, no line breaks, less than 100 characters."""
@@ -108,7 +108,7 @@ class Sns:
             self._clients.client("sns", region, config=CONFIG).publish(**request)
 
 
-# Announces to an EventBridge bus.
+# EventBridge.
 
 ACTION = "events:PutEvents"
 

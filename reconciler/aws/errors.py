@@ -166,7 +166,7 @@ BY_EXCEPTION: dict[str, Rule] = {
 OTHER = Rule(Terminal)
 
 
-# Turns what botocore raises into the one tree of errors, by the table in `faults`.
+# From what botocore raises to the one tree of errors, by this table.
 
 AwsError = (ClientError, BotoCoreError, ResponseParserError)
 """Everything that a boto3 call raises by design. The last, for an answer that is not AWS's, is no BotoCoreError."""

@@ -149,7 +149,7 @@ def _parsed(
     return found
 
 
-# Is the suite that an image declares there to be run?
+# The suite of tests that an image declares.
 
 _TESTS = ("test_*.py", "*_test.py")
 """What pytest looks for in a folder (its default for `python_files`)."""

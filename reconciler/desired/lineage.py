@@ -13,7 +13,7 @@ from reconciler.model.fleet import Builder, Image, UnreadImage
 from reconciler.model.text import shorten
 from reconciler.plan.tags import TOLD, always_written, at_birth, ever_written
 
-# What images say of each other: parents, and names that moved.
+# Parents, and names that moved.
 
 Problems = Iterator[tuple[str, UserError]]
 """The name of an image with what is wrong with it."""

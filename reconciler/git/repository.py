@@ -34,8 +34,6 @@ from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.values import is_commit_id
 
-# The repository that the controller works in.
-
 _DESIRED = "desired"
 
 

@@ -36,8 +36,6 @@ from reconciler.steps.run import Result, Run, Status
 from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test, suite_digest
 from reconciler.words.messages import tag_name
 
-# Finish what was built or adopted: smoke-tested, copied to every region, recorded.
-
 
 def finish_built(run: Run, decision: Decision, build: Build, *, image: Image) -> Result:
     """Finish a build of this run, which is marked as complete. Raises SmokeTestFailed, and whatever is in the way.

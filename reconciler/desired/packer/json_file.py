@@ -10,8 +10,6 @@ from reconciler.desired.located import MAX_BYTES, Located, decode
 from reconciler.model.errors import Place, UserError
 from reconciler.model.json_text import Node, Places, TooDeep, read
 
-# JSON as values with their places.
-
 MAX_DEPTH = 64
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 

@@ -21,8 +21,6 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS
 from reconciler.model.tree import REGULAR_MODES, Tree
 
-# The Packer templates of a repository, and how each is run today.
-
 _NOT_OURS = frozenset({"node_modules", "vendor", ".terraform", "packer_cache", "..", DESIRED})
 _HAS_BUILD = re.compile(rb"^\s*build\s*\{", re.MULTILINE)
 _AT_ONCE = 500

@@ -25,7 +25,7 @@ from reconciler.plan.proof.attested import (
 from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, SbomFile, Writing
 from reconciler.plan.trust import of_ref
 
-# Judge a build by what a clone holds about it: what is proven, what is not, and what something contradicts.
+# A build that is recorded.
 
 
 def judge(evidence: Evidence) -> Verification:
@@ -319,7 +319,7 @@ def _is_same(content: Content, build: Build) -> bool:
     return bool(asked) and asked <= found.keys() and not _differing(content, build)
 
 
-# Judge what a pull request built: its tag is all there is, and nobody promoted it.
+# A preview: its tag is all there is, and nobody promoted it.
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,7 @@ def last_lines(output: str) -> tuple[str, ...]:
     return tuple([line for line in lines if line][-_LINES:])
 
 
-# Instances of AMIs: the `Instances` that is EC2. Each method's work has a module of its own.
+# EC2 as `Instances`.
 
 _POLLING = Polling(first=2, longest=10)
 """An instance takes ten seconds to run and half a minute to end."""

@@ -113,7 +113,7 @@ def _client_token(*arguments: object) -> str:
     return hashlib.sha256(json.dumps(arguments, sort_keys=True).encode()).hexdigest()
 
 
-# What is changed in EC2: tags, and what is retired.
+# Tags, and what is retired.
 
 _MOST_RESOURCES = 1000  # in one CreateTags (EC2 API reference)
 _IMAGE_TAG = f"{TAG_PREFIX}image"

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2.type_defs import FilterTypeDef, TagTypeDef
 
 
-# The end of an instance and of all that was made for it.
-
 REMOVAL_SECONDS = 300.0
 """Seconds for an instance to end. Most take less than one minute."""
 _UNKNOWN_INSTANCE = "InvalidInstanceID.NotFound"

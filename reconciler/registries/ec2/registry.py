@@ -167,7 +167,7 @@ def _described(filters: dict[str, tuple[str, ...]], owners: Sequence[str]) -> st
     return f"{', '.join(asked)} and owner {' or '.join(owners)}"
 
 
-# AMIs: the registry that is EC2. Each method's work has a module of its own; this one puts them together.
+# EC2 as a registry of AMIs.
 
 
 class Ec2Registry:

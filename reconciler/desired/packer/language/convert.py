@@ -279,7 +279,7 @@ _JOINED: Mapping[frozenset[Kind], Callable[[Sequence[Type]], Type | None]] = {
 }
 
 
-# What HCL does with values: members of them, equality, arithmetic.
+# Members, equality, arithmetic.
 
 ARITHMETIC: Mapping[str, Callable[[Number, Number], Number]] = {
     "+": numbers.add, "-": numbers.subtract, "*": numbers.multiply, "/": numbers.divide, "%": numbers.modulo,
