@@ -9,7 +9,7 @@ import pytest
 
 from reconciler.model import events
 from reconciler.model.declaration import Declaration
-from reconciler.model.errors import Place, Terminal
+from reconciler.model.errors import Place
 from reconciler.model.fleet import Builder, Image, Template
 from reconciler.model.lockfile import Build, InventoryRecord, SmokeTestResult
 from reconciler.steps.run import Run
@@ -53,8 +53,3 @@ def test_what_cannot_be_reached_over_ssh_is_not_booted_and_says_so(image: Image,
     assert (examined.booted, examined.inventory) == (False, None)
     assert examined.build.inventory is None, "what a record says of the inside was not seen"
     assert heard == [events.Tested(image="web", build=BUILD.id, status="skipped", tests=0, seconds=0, why=why)]
-
-
-def test_what_is_to_be_booted_needs_the_means() -> None:
-    with pytest.raises(Terminal, match="web is to be tested, and this run was begun without the means"):
-        smoke_test(a_run([]), an_image("ssh"), BUILD)
