@@ -1,4 +1,4 @@
-"""A plan as a CircleCI pipeline: one job an image, in the order of the graph, whatever the images are called."""
+"""A plan as a CircleCI pipeline: one job per image, in the order of the graph, whatever the images are called."""
 
 from __future__ import annotations
 
