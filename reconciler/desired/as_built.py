@@ -142,9 +142,9 @@ def _reads_its_own_folder_alone(declared: Declared, files: TemplateFiles, conten
 
 
 def _read(declared: Declared, files: TemplateFiles, contents: Contents) -> Template:
-    from reconciler.desired.image import read_image  # noqa: PLC0415 - 35 ms of parsers that a fleet in sync needs not
+    from reconciler.desired.image import read_alone  # noqa: PLC0415 - 35 ms of parsers that a fleet in sync needs not
 
-    image, problems = read_image(declared, files, contents)
+    image, problems = read_alone(declared, files, contents)
     if image is None:
         raise as_one(problems)
     return image.template

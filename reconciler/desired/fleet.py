@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 
 from reconciler.desired.as_built import image_as_built
 from reconciler.desired.contents import Contents
-from reconciler.desired.declared import SETTINGS_FILE, Declared, TemplateFiles, locate, read_declared, read_settings
+from reconciler.desired.declared import (
+    SETTINGS_FILE,
+    Declared,
+    Defaults,
+    TemplateFiles,
+    locate,
+    read_declared,
+    read_settings,
+)
 from reconciler.desired.folders import DESIRED, IMAGE_FILE, Folder, folders_of, is_image, problems_of
 from reconciler.desired.lineage import with_notes_on_tags, wrong_moves, wrong_parents, wrong_regions, wrong_tags
 from reconciler.desired.located import Located
@@ -85,25 +93,16 @@ def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) ->
         UserError: there is no desired/, or desired/reconciler.yaml is broken.
         Terminal: the object store lacks something; from `tree`.
     """
-    contents = Contents(tree)
-    if not contents.paths.under(DESIRED):
-        raise _nothing_declared(contents)
-    folders = folders_of(contents.paths)
-    contents.load([SETTINGS_FILE, *contents.links(), *(path for folder in folders for path in folder.read_first())])
-    settings = read_settings(contents.read_itself(SETTINGS_FILE) if SETTINGS_FILE in contents.paths.entries else None)
-    every, folders = folders, [folder for folder in folders if is_image(folder, contents)]
+    contents = _opened(tree)
+    every = folders_of(contents.paths)
+    contents.load([SETTINGS_FILE, *contents.links(), *(path for folder in every for path in folder.read_first())])
+    settings = _settings(contents)
+    folders = [folder for folder in every if is_image(folder, contents)]
 
     problems: dict[str, list[UserError]] = {}
     declared = _declared(folders, contents, defaults=settings.defaults, problems=problems)
     names = frozenset(folder.name for folder in folders)
-    orphans = dict(wrong_parents(declared, names=names))
-    problems |= {name: [problem] for name, problem in orphans.items()}
-    images = _images(declared, contents, problems=problems, orphans=orphans, recorded=recorded or {})
-    images = dict(with_notes_on_tags(images, announcers=settings.settings.announce.names))
-    wrong = (*wrong_regions(declared, images), *wrong_moves(declared, names=names), *wrong_tags(declared, images))
-    for name, problem in wrong:
-        problems.setdefault(name, []).append(problem)
-        images.pop(name, None)
+    images = _valid(declared, contents, names=names, settings=settings, problems=problems, recorded=recorded or {})
     shared = [folder for folder in every if folder.name not in names]
     return Fleet(
         settings=settings.settings,
@@ -111,6 +110,91 @@ def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) ->
         problems={name: tuple(found) for name, found in sorted(problems.items())},
         warnings=tuple(unread(contents, shared, inputs=_inputs(declared, images, contents) if shared else frozenset())),
     )
+
+
+def read_image(tree: Tree, name: str) -> Image | tuple[UserError, ...] | None:
+    """Read one image as `read_fleet` does, and of the others no more than it depends on.
+
+    Those are what it is built on, and, where it declares that it moved, whoever may claim the same. What is wrong with
+    an image may name any other: then all are read.
+
+    Returns:
+        The image, else every problem of it; None where none of that name is declared. Raises as `read_fleet` does.
+    """
+    contents = _opened(tree)
+    every = {folder.name: folder for folder in folders_of(contents.paths)}
+    contents.load([SETTINGS_FILE, *contents.links()])
+    settings = _settings(contents)
+    problems: dict[str, list[UserError]] = {}
+    declared: dict[str, Declared] = {}
+    names: set[str] = set()
+    waiting = [name]
+    while waiting:
+        folders = [every[one] for one in waiting if one in every and one not in names]
+        contents.load(path for folder in folders for path in folder.read_first())
+        folders = [folder for folder in folders if is_image(folder, contents)]
+        names.update(folder.name for folder in folders)
+        found = _declared(folders, contents, defaults=settings.defaults, problems=problems)
+        declared |= found
+        waiting = [parent for one in found.values() if (parent := _parent(one)) is not None]
+        if name in found and found[name].declaration.moved_from is not None:
+            waiting = [*every]
+    if name not in names:
+        return None
+    image = None
+    if name in declared:
+        # What is looked at of other images is their declarations, and the regions of the one that this is built on.
+        asked = {one: declared[one] for one in (name, _parent(declared[name])) if one in declared}
+        image = _valid(
+            declared, contents, names=names, settings=settings, problems=problems, recorded={}, asked=asked
+        ).get(name)
+    if image is not None:
+        return image
+    fleet = read_fleet(tree)
+    return fleet.images.get(name) or fleet.problems[name]
+
+
+def _parent(declared: Declared) -> str | None:
+    source = declared.declaration.source
+    return source.image if source is not None else None
+
+
+def _opened(tree: Tree) -> Contents:
+    """The contents of a tree that declares something."""
+    contents = Contents(tree)
+    if not contents.paths.under(DESIRED):
+        raise _nothing_declared(contents)
+    return contents
+
+
+def _settings(contents: Contents) -> Defaults:
+    """The settings; their file has to be loaded."""
+    return read_settings(contents.read_itself(SETTINGS_FILE) if SETTINGS_FILE in contents.paths.entries else None)
+
+
+def _valid(
+    declared: Mapping[str, Declared],
+    contents: Contents,
+    *,
+    names: Collection[str],
+    settings: Defaults,
+    problems: dict[str, list[UserError]],
+    recorded: Mapping[str, Lockfile],
+    asked: Mapping[str, Declared] | None = None,
+) -> dict[str, Image]:
+    """The images that are declared, or those `asked` for of them, but for those with problems, which are added."""
+    orphans = dict(wrong_parents(declared, names=names))
+    for name, problem in orphans.items():
+        problems.setdefault(name, []).append(problem)
+    images = _images(
+        asked if asked is not None else declared, contents, problems=problems, orphans=orphans, recorded=recorded
+    )
+    images = dict(with_notes_on_tags(images, announcers=settings.settings.announce.names))
+    wrong = (*wrong_regions(declared, images), *wrong_moves(declared, names=names), *wrong_tags(declared, images))
+    for name, problem in wrong:
+        problems.setdefault(name, []).append(problem)
+        images.pop(name, None)
+    return images
 
 
 def _nothing_declared(contents: Contents) -> UserError:
@@ -153,7 +237,7 @@ def _declared(
 
 
 def _images(
-    declared: dict[str, Declared],
+    declared: Mapping[str, Declared],
     contents: Contents,
     *,
     problems: dict[str, list[UserError]],

@@ -270,7 +270,7 @@ def as_image(
     return image, ()
 
 
-def read_image(
+def read_alone(
     declared: Declared, files: TemplateFiles, contents: Contents
 ) -> tuple[Image | None, tuple[UserError, ...]]:
     """Read one image alone; the files of its template have to be loaded. Returns what `as_image` does."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from reconciler.desired.fleet import read_fleet
+from reconciler.desired.fleet import read_image
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.tree import Tree
@@ -28,10 +28,10 @@ def declared_at(tree: Tree, image: Image, *, since: Tree) -> Image | Unwanted:
     """
     if not _touched(since, tree):
         return image
-    now = read_fleet(tree)
-    if image.name in now.problems:
-        return image
-    return now.images.get(image.name) or Unwanted(f"{image.name} is no longer declared at {tree.oid[:12]}")
+    now = read_image(tree, image.name)
+    if now is None:
+        return Unwanted(f"{image.name} is no longer declared at {tree.oid[:12]}")
+    return now if isinstance(now, Image) else image
 
 
 def recorded_by_others(lock: Lockfile, key: str, *, before: Lockfile, mine: Build | None = None) -> Unwanted | None:

@@ -8,13 +8,13 @@ from functools import cached_property
 from itertools import takewhile
 from pathlib import Path
 
-from reconciler.desired.fleet import read_fleet
+from reconciler.desired.fleet import read_image
 from reconciler.git.history import Version, author_of, chosen_by_merge, is_ancestor
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signature_of
 from reconciler.git.tags import tag_message, tag_signature
 from reconciler.model.errors import ReconcilerError, UserError
-from reconciler.model.fleet import Fleet
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build
 from reconciler.model.source import Channel
 from reconciler.model.verification import Signature, Verification
@@ -50,7 +50,7 @@ class Verifier:
     """The head of the branch that state is recorded to; None takes the revision for it."""
     _at_head: dict[str, bool] = field(default_factory=dict)
     _pasts: dict[str, LockPast] = field(default_factory=dict)
-    _fleets: dict[str, Fleet | str] = field(default_factory=dict)
+    _images: dict[tuple[str, str], Image | None] = field(default_factory=dict)
     _signatures: dict[str, Signature] = field(default_factory=dict)
     _judged: dict[str, Verification] = field(default_factory=dict)
 
@@ -241,20 +241,22 @@ class Verifier:
 
     def _content(self, commit: str, names: tuple[str, ...]) -> Content:
         """What the image was declared to be at a commit."""
-        if commit not in self._fleets:
-            try:
-                self._fleets[commit] = read_fleet(self.repository.tree(commit))
-            except ReconcilerError as error:
-                self._fleets[commit] = error.what
-        fleet = self._fleets[commit]
-        if isinstance(fleet, str):
-            return Content(commit, None, f"desired/ can't be read in {commit[:7]}: {fleet}")
-        image = next((fleet.images[name] for name in names if name in fleet.images), None)
+        try:
+            image = next(filter(None, (self._declared(commit, name) for name in names)), None)
+        except ReconcilerError as error:
+            return Content(commit, None, f"desired/ can't be read in {commit[:7]}: {error.what}")
         if image is None:
             return Content(commit, None, f"{commit[:7]} declares no {names[0]} that can be read")
         components = dict(wanted(image, None).components)
         components.pop(SOURCE, None)
         return Content(commit, components, at_head=self._is_at_head(commit))
+
+    def _declared(self, commit: str, name: str) -> Image | None:
+        """The image as a commit declares it; None where it declares none, or none that can be read."""
+        if (commit, name) not in self._images:
+            found = read_image(self.repository.tree(commit), name)
+            self._images[commit, name] = found if isinstance(found, Image) else None
+        return self._images[commit, name]
 
     def _tag(self, build: Build, names: tuple[str, ...]) -> TagRecord | None:
         for name in (tag_name(image, build.id) for image in names):
