@@ -167,16 +167,17 @@ def at_every_commit(git: Git, path: str, *, revision: str) -> tuple[At, ...]:
 
     Unlike `versions` it leaves out no side of a merge, so nothing can be hidden behind one.
     """
+    at = git.inside(path)
     rows = [line.split() for line in git.run("rev-list", "--topo-order", "--reverse", "--parents", revision).lines]
-    asked = "".join(f"{commit}:{git.inside(path)}\n" for commit, *_ in rows)
-    found = git.run("cat-file", "--batch-check=%(objectname)", "--buffer", stdin=os.fsencode(asked)).lines
-    oids = [line if " " not in line else None for line in found]  # `<name> missing`
-    distinct = list(dict.fromkeys(oid for oid in oids if oid is not None))
-    contents = dict(zip(distinct, _contents(git, distinct), strict=True))
-    return tuple(
-        At(commit, tuple(parents), contents[oid] if oid is not None else None)
-        for (commit, *parents), oid in zip(rows, oids, strict=True)
-    )
+    # Those that differ in it from any of their parents. To look it up in each takes twenty times as long: git looks no
+    # further where a commit and its parent have a folder in common.
+    changed = set(git.run("rev-list", "--full-history", revision, "--", at).lines)
+    asked = [commit for commit, *_ in rows if commit in changed]
+    contents = dict(zip(asked, _contents(git, [f"{commit}:{at}" for commit in asked]), strict=True))
+    for commit, *parents in rows:
+        if commit not in contents:
+            contents[commit] = contents[parents[0]] if parents else None
+    return tuple(At(commit, tuple(parents), contents[commit]) for commit, *parents in rows)
 
 
 def chosen_by_merge(git: Git, path: str, *, since: str, revision: str) -> str | None:

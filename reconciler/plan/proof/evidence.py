@@ -213,14 +213,16 @@ def required_before(oldest_first: Iterable[Setting], *, trusted: Callable[[str],
         oldest_first: Every commit, parents before children; a parent that is not there is unknown (a shallow clone).
         trusted: Whether a commit, by its id, is well signed. Asked only of those that turn signatures off.
     """
+    nothing, asked = Required(required=False), Required(required=True)  # made once: of commits there are many
     before: dict[str, Required] = {}
     after: dict[str, Required] = {}
     for one in oldest_first:
-        held = [after[parent] for parent in one.parents if parent in after and after[parent].required]
-        own = Required(required=bool(one.asked))
+        known = [after[parent] for parent in one.parents if parent in after]
+        held = [parent for parent in known if parent.required]
+        own = asked if one.asked else nothing
         # Prefer a parent whose requirement no untrusted commit tried to end: it explains more simply.
-        inherited = min(held, key=lambda parent: parent.ended_by, default=Required(required=False))
-        before[one.commit] = inherited if any(parent in after for parent in one.parents) else own
+        inherited = min(held, key=lambda parent: parent.ended_by) if held else nothing
+        before[one.commit] = inherited if known else own
         if own.required or not held:
             since = own
         elif one.asked is None or inherited.ended_by:

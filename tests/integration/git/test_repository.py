@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import random
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from reconciler.git.history import LoggedCommit, versions
+from reconciler.git.history import LoggedCommit, at_every_commit, versions
 from reconciler.git.repository import Repository
 from reconciler.git.tags import AnnotatedTag
 from reconciler.model.declaration import GitSettings
@@ -327,3 +329,40 @@ def test_a_folder_whose_name_has_a_line_end_in_it_is_a_folder(clone: Path) -> No
     repository = Repository.open(moved / "two\nlines")
 
     assert (repository.root, repository.git.directory) == (moved / "two\nlines", moved)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_file_at_every_commit_is_what_git_shows_of_each_of_them(origin: Origin, seed: int) -> None:
+    # Branches and merges at random, of which some take either side, some neither, and some have a folder there.
+    rng = random.Random(seed)  # noqa: S311 - a test
+    contents = (b"sign: true", b"sign: false", b"", None, "folder")
+    stream = [b""]
+    for mark in range(1, 41):
+        parents = rng.sample(range(max(1, mark - 4), mark), min(mark - 1, rng.choice((0, 1, 1, 1, 2, 3))))
+        stream.append(b"commit refs/heads/main\nmark :%d\ncommitter A <a@b> %d +0000\ndata 0\n" % (mark, mark))
+        stream += [b"%s :%d\n" % (b"merge" if place else b"from", one) for place, one in enumerate(parents)]
+        if not parents and mark > 1:
+            stream[-1] = stream[-1].replace(b"refs/heads/main", b"refs/heads/other%d" % mark)
+        stream.append(b"M 100644 inline state/%d\ndata 0\n" % rng.randrange(5))
+        if rng.random() < 0.5:
+            stream.append(b"D desired/x\n")
+            content = rng.choice(contents)
+            if content is not None:
+                path, data = (b"desired/x/y", b"z") if isinstance(content, str) else (b"desired/x", content)
+                stream.append(b"M 100644 inline %s\ndata %d\n%s\n" % (path, len(data), data))
+    bare = origin.path.parent / f"random-{seed}"
+    git(origin.path.parent, "init", "--quiet", str(bare))
+    subprocess.run(["git", "fast-import", "--quiet", "--force"], cwd=bare, input=b"".join(stream), check=True)
+    repository = Repository.open(bare)
+
+    found = at_every_commit(repository.git, "desired/x", revision="HEAD")
+
+    assert [(one.commit, list(one.parents)) for one in found] == [
+        (commit, parents)
+        for commit, *parents in map(
+            str.split, git(bare, "rev-list", "--topo-order", "--reverse", "--parents", "HEAD").splitlines()
+        )
+    ]
+    for one in found:
+        is_file = git(bare, "cat-file", "-t", f"{one.commit}:desired/x", check=False) == "blob"
+        assert one.content == (git(bare, "cat-file", "-p", f"{one.commit}:desired/x").encode() if is_file else None)
