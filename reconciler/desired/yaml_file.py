@@ -8,6 +8,7 @@ grow, duplicate keys are seen, and it is a fifth faster.
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -149,7 +150,7 @@ class _Reading:
                     )
                 )
             else:
-                members[name] = Located(value.value, key.place, value.text)
+                members[sys.intern(name)] = Located(value.value, key.place, value.text)
         return members
 
     def _alias(self, event: Any, place: Place) -> Located:

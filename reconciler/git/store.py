@@ -27,7 +27,7 @@ _PIECE = 1 << 20
 T = TypeVar("T")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Object:
     """An object: a blob, tree, commit or annotated tag. `content` is what its id is the digest of, header aside."""
 
@@ -36,7 +36,7 @@ class Object:
     content: bytes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """What a tree object holds under a name, which is in no encoding. `mode` has six digits."""
 

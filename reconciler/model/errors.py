@@ -18,7 +18,7 @@ LOST_RACE = 4
 INTERRUPTED = 130
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where in a file something stands. Lines and columns count from 1; 0 means not known."""
 

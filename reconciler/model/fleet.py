@@ -170,7 +170,7 @@ class Template:
 # All images that a repository declares, as read at one revision.
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class InputFile:
     """One file that feeds a build: its path relative to the image's folder, git mode and blob id."""
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import datetime
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
 from reconciler.model.source import Pin, PinnedSource
-from reconciler.model.values import Instant, Model, is_empty
+from reconciler.model.values import SHARED, Instant, Model, is_empty
 
 SCHEMA: Literal[1] = 1
 SCHEMA_URL = "../docs/schema/lockfile-1.json"
@@ -158,8 +158,8 @@ class Build(Model):
     reasons: tuple[Reason, ...] = ()
     started: Instant | None = None
     seconds: int | None = Field(None, ge=0, le=1_000_000_000)
-    packer: PackerVersions | None = None
-    source: Pin | None = None
+    packer: Annotated[PackerVersions | None, SHARED] = None
+    source: Annotated[Pin | None, SHARED] = None
     artifacts: tuple[Artifact, ...]
     smoke_test: SmokeTestResult | None = None
     inventory: InventoryRecord | None = None
@@ -245,7 +245,7 @@ class Lockfile(Model):
     schema_url: str = Field(SCHEMA_URL, alias="$schema")
     schema_version: Literal[1] = Field(SCHEMA, alias="schema")
     image: str = Field(pattern=IMAGE_NAME_PATTERN)
-    source: PinnedSource | None = None
+    source: Annotated[PinnedSource | None, SHARED] = None
     builds: tuple[Build, ...] = ()
     channels: Channels = Channels()
     failure: Failure | None = None

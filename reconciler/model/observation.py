@@ -15,7 +15,7 @@ State = Literal["available", "pending", "failed", "unusable"]
 TAG_PREFIX = "reconciler:"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Seen:
     """One artifact as the registry reports it. `tags` holds all its tags; `created` is UTC, `…Z`."""
 

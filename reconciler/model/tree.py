@@ -10,7 +10,7 @@ from typing import Protocol
 REGULAR_MODES = frozenset({"100644", "100755"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class TreeEntry:
     """One file: its path from the repository's root, git mode (six digits) and object id."""
 

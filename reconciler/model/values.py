@@ -6,9 +6,9 @@ import hashlib
 import json
 import re
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, TypeVar, cast
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, PlainSerializer, WithJsonSchema
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _DURATION = re.compile(r"([0-9]+)([smhdw])")
@@ -16,6 +16,9 @@ _DIGITS = 6
 _INSTANT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z")
 # One encoder for all: json.dumps makes a new one for every call that asks for anything but its defaults.
 _CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+_GIVEN: dict[frozenset[str], set[str]] = {}
 
 
 def is_empty(value: object) -> bool:
@@ -31,9 +34,35 @@ class Model(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
+    def model_post_init(self, _context: Any, /) -> None:
+        """Share which fields were given with every model that was given the same ones.
+
+        Of what a lockfile takes in memory that is a third, and nothing may change it: a copy gets one of its own.
+        """
+        given = self.__pydantic_fields_set__
+        object.__setattr__(self, "__pydantic_fields_set__", _GIVEN.setdefault(frozenset(given), given))
+
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
         """Itself, as nothing may change it. pydantic copies a default each time that it is taken."""
         return self
+
+
+_M = TypeVar("_M", bound=Model)
+_KEPT: dict[tuple[type, str], Model] = {}
+_MOST_KEPT = 1000
+
+
+def _one_of_its_kind(value: _M | None) -> _M | None:
+    """A model that was read before and says the same, else this one."""
+    if value is None:
+        return None
+    if len(_KEPT) > _MOST_KEPT:
+        _KEPT.clear()
+    return cast("_M", _KEPT.setdefault((type(value), value.model_dump_json()), value))
+
+
+SHARED = AfterValidator(_one_of_its_kind)
+"""For what most images of a fleet have in common, such as the source that they are built on: it is kept once."""
 
 
 def parse_duration(text: object) -> int:

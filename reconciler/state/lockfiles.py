@@ -11,6 +11,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel
@@ -25,6 +26,8 @@ from reconciler.state.faults import explain, wrong_name
 FOLDER = "state"
 _PATH = re.compile(rf"{FOLDER}/(?P<image>[^/]+)\.lock\.json")
 _NAME = re.compile(IMAGE_NAME_PATTERN)
+_AT_ONCE = 1000
+"""Lockfiles whose bytes are in memory together: of ten thousand they are more than what is made of them."""
 
 
 def path_of(image: str) -> str:
@@ -33,22 +36,24 @@ def path_of(image: str) -> str:
 
 
 def read_lockfiles(tree: Tree) -> tuple[Mapping[str, Lockfile], Mapping[str, UserError]]:
-    """Every lockfile of a tree by image, and what is wrong with the others; contents are read in one batch.
+    """Every lockfile of a tree by image, and what is wrong with the others; contents are read some at a time.
 
     Wrong are two that name the same artifact: each belongs to one image.
     """
     found = {match["image"]: entry for path, entry in tree.entries.items() if (match := _PATH.fullmatch(path))}
-    contents = tree.read(entry.oid for entry in found.values() if entry.mode in REGULAR_MODES)
     lockfiles: dict[str, Lockfile] = {}
     problems: dict[str, UserError] = {}
-    for image, entry in found.items():
-        try:
-            _check_entry(image, entry)
-            lockfiles[image] = parse(contents[entry.oid], entry.path)
-        except UserError as error:
-            problems[image] = error
+    waiting = iter(found.items())
+    while some := dict(islice(waiting, _AT_ONCE)):
+        contents = tree.read(entry.oid for entry in some.values() if entry.mode in REGULAR_MODES)
+        for image, entry in some.items():
+            try:
+                _check_entry(image, entry)
+                lockfiles[image] = parse(contents[entry.oid], entry.path)
+            except UserError as error:
+                problems[image] = error
     for image, other, artifact in _shared(lockfiles):
-        problems[image] = _also_in(other, artifact, found[image].path, contents[found[image].oid])
+        problems[image] = _also_in(other, artifact, found[image].path, content_at(tree, found[image].path) or b"")
     return {image: one for image, one in lockfiles.items() if image not in problems}, problems
 
 

@@ -23,6 +23,7 @@ from tests.bench.machine import machine
 from tests.bench.noop import growth_rows, plan_rows
 from tests.bench.rows import Row, table
 from tests.bench.small import reading_rows, startup_rows
+from tests.bench.verify import verify_rows
 from tests.bench.walk import walk_rows
 
 Part = Callable[[Path, Sandbox, Mapping[str, str]], Iterator[Row]]
@@ -36,6 +37,7 @@ def _plan(folder: Path, sandbox: Sandbox, environment: Mapping[str, str]) -> Ite
 PARTS: Mapping[str, Part] = {
     "plan": _plan,
     "growth": lambda folder, _sandbox, environment: growth_rows(folder / "growth", environment),
+    "verify": lambda folder, _sandbox, environment: verify_rows(folder, environment),
     "adoption": lambda folder, sandbox, environment: adoption_rows(folder / "adoption", sandbox, environment),
     "startup": lambda _folder, _sandbox, environment: startup_rows(environment),
     "controller": lambda folder, sandbox, environment: overhead_rows(folder / "controller", sandbox, environment),

@@ -95,13 +95,17 @@ def growth_rows(folder: Path, environment: Mapping[str, str]) -> Iterator[Row]:
             commands[str(count)] = Command(
                 (sys.executable, "-m", "reconciler", *_NOTHING_TO_DO), folder / str(count), inside
             )
+        # The last one's environment: that of the many.
+        commands["floor"] = Command((sys.executable, str(_FLOOR), fleet.FLEET, *fleet.REGIONS), folder, inside)
         cost = interleaved(commands, rounds=3)
     small, large = cost[str(IMAGES)], cost[str(10 * IMAGES)]
     yield at_most(
         f"no-op plan, {10 * IMAGES:,} images against {IMAGES:,} (EC2: rendered pages): wall",
         measured=large.wall, against=small.wall, target=10.5,
     )  # fmt: skip
-    yield told(f"no-op plan, {10 * IMAGES:,} images: peak memory", f"{large.peak:.0f} MiB")
+    what, floor = f"no-op plan, {10 * IMAGES:,} images", cost["floor"]
+    yield at_most(f"{what}: wall", measured=large.wall, against=floor.wall, target=1.2, floor="bare boto3")
+    yield below(f"{what}: peak memory", measured=large.peak, target=250, unit="MiB")
 
 
 _ANYBODY = {

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -20,7 +20,7 @@ from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import ImageTypeDef
+    from mypy_boto3_ec2.type_defs import DescribeImagesResultTypeDef, ImageTypeDef
 
 
 # An image as EC2 describes it, turned into an artifact seen.
@@ -42,7 +42,21 @@ _STATES: Mapping[str, State] = {
 """EC2's other states (invalid, deregistered, disabled) are of images that exist and can't be launched."""
 
 
-def seen(image: ImageTypeDef, location: str) -> Seen:
+class Shared:
+    """Texts and tags that are kept once, however many images have them: the copies of a build have all in common."""
+
+    def __init__(self) -> None:
+        self._texts: dict[str, str] = {}
+        self._tags: dict[tuple[str, ...], Mapping[str, str]] = {}
+
+    def tags(self, image: ImageTypeDef) -> Mapping[str, str]:
+        """The tags of an image. Regions are read at the same time: each step is one of the dictionary's own."""
+        text = self._texts.setdefault
+        found = {text(key := tag["Key"], key): text(value := tag["Value"], value) for tag in image.get("Tags", ())}
+        return self._tags.setdefault((*found, *found.values()), found)
+
+
+def seen(image: ImageTypeDef, location: str, shared: Shared | None = None) -> Seen:
     """The artifact that EC2 describes. Plain lookups: it runs once for every image of the fleet in every plan."""
     return Seen(
         kind=KIND,
@@ -51,7 +65,7 @@ def seen(image: ImageTypeDef, location: str) -> Seen:
         name=image.get("Name", ""),
         state=_STATES.get(image["State"], "unusable"),
         created=instant(image.get("CreationDate", "")),
-        tags={tag["Key"]: tag["Value"] for tag in image.get("Tags", ())},
+        tags=(shared or Shared()).tags(image),
         snapshots=snapshots(image),
         copy_of=copied_from(image),
     )
@@ -125,8 +139,9 @@ def observe(clients: Clients, locations: Sequence[str], *, fleet: str) -> Observ
         return _gather(dict.fromkeys(regions, explain(error)))
     # Made one after the other: two threads making clients take longer than one, as it is all Python.
     ready = {region: _client(clients, region) for region in regions}
+    shared = Shared()
     with ThreadPoolExecutor(max_workers=min(len(regions), _PARALLEL_REGIONS)) as pool:
-        answers = pool.map(lambda region: _read(ready[region], region, fleet=fleet), regions)
+        answers = pool.map(lambda region: _read(ready[region], region, fleet=fleet, shared=shared), regions)
         return _gather(
             {
                 region: _spelling(clients, region, fault=answer) if isinstance(answer, Fault) else answer
@@ -142,7 +157,7 @@ def _client(clients: Clients, region: str) -> EC2Client | Fault:
         return explain(error)
 
 
-def _read(ec2: EC2Client | Fault, region: str, *, fleet: str) -> Answer:
+def _read(ec2: EC2Client | Fault, region: str, *, fleet: str, shared: Shared) -> Answer:
     if isinstance(ec2, Fault):
         return ec2
     pages = ec2.get_paginator("describe_images").paginate(
@@ -153,11 +168,20 @@ def _read(ec2: EC2Client | Fault, region: str, *, fleet: str) -> Answer:
         PaginationConfig={"PageSize": PAGE},
     )
     try:
-        found = [seen(image, region) for page in pages for image in page["Images"] if image["State"] != "deregistered"]
+        found = [seen(image, region, shared) for image in _each(pages) if image["State"] != "deregistered"]
     except AwsError as error:
         return explain(error)
     # EC2 compares filters by pattern; only an equal tag makes an image ours.
     return tuple(sorted((one for one in found if one.tags.get(FLEET_TAG) == fleet), key=lambda one: one.id))
+
+
+def _each(pages: Iterable[DescribeImagesResultTypeDef]) -> Iterator[ImageTypeDef]:
+    """The images of all pages. A page is let go as it is read: else it is in memory while the next one is parsed."""
+    for page in pages:
+        images = page["Images"]
+        images.reverse()
+        while images:
+            yield images.pop()
 
 
 def literal(text: str) -> str:
