@@ -45,7 +45,7 @@ def verify_rows(folder: Path, environment: Mapping[str, str]) -> Iterator[Row]:
 def record_builds(root: Path) -> None:
     """Record that each image was built so many times, one commit a build, as `reconcile` words them."""
     tree = Repository.open(root).tree()
-    locks, _ = read_lockfiles(tree)
+    locks = dict(read_lockfiles(tree)[0])
     stream = subprocess.Popen(["git", "-C", str(root), "fast-import", "--quiet"], stdin=subprocess.PIPE)
     if stream.stdin is None:
         raise RuntimeError("git fast-import was started without a pipe")
