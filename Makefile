@@ -8,7 +8,7 @@ PYTEST := $(PYTHON) -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
-.PHONY: help demo packers test quick soak check bench lock schema config orb picture clean
+.PHONY: help demo packers test quick soak check bench mutants lock schema config orb picture clean
 
 help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
@@ -50,6 +50,9 @@ check: .venv/installed ## Lint, types, and the architecture
 
 bench: .venv/installed ## Measure speed and memory against stated floors
 	.ci/as-root $(PYTHON) -m tests.bench
+
+mutants: .venv/quick ## Change what decides in 250 ways, one at a time: the quick tests have to notice (hours)
+	nice $(PYTHON) -m tests.mutants
 
 lock: .venv/installed ## Resolve the dependencies anew
 	.venv/bin/pip install --quiet uv
