@@ -3,9 +3,12 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError, NoCredentialsError
 from botocore.stub import Stubber
 
 from reconciler.aws.session import Clients
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import NoCredentials, Terminal
 from reconciler.model.observation import Seen
 from reconciler.registries.ec2.images import literal, observe
 
@@ -107,6 +110,24 @@ def test_a_filter_that_matched_too_much_lets_no_other_fleet_in(clients: Clients,
     ec2.add_response("describe_images", {"Images": [image(1, fleet="acme/images-2")]}, ASKED)
 
     assert observe(clients, ["us-east-1"], fleet="acme/images").artifacts == ()
+
+
+def test_no_credentials_are_told_from_what_aws_refuses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has none, as a stranger's pull request, gets the plan that needs none."""
+
+    def refuse(error: Exception) -> Terminal | None:
+        clients = Clients(AwsSettings(), attempts=1)
+
+        def sign_in(_region: str) -> None:
+            raise error
+
+        monkeypatch.setattr(clients, "sign_in", sign_in)
+        return observe(clients, ["us-east-1", "eu-west-1"], fleet="acme/images").refused
+
+    expired = ClientError({"Error": {"Code": "ExpiredToken", "Message": "it is"}}, "GetCallerIdentity")
+
+    assert type(refuse(NoCredentialsError())) is NoCredentials
+    assert type(refuse(expired)) is Terminal
 
 
 def test_wildcards_in_a_name_are_taken_as_they_stand() -> None:

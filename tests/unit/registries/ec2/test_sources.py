@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
 
@@ -80,6 +81,48 @@ def test_an_architecture_among_the_filters_is_not_overridden(clients: Clients, e
     )
 
     assert resolved(clients, request, architecture="arm64") == "ami-1"
+
+
+@pytest.fixture
+def ssm(clients: Clients) -> Iterator[Stubber]:
+    with Stubber(clients.ssm("us-east-1")) as stub:
+        yield stub
+        stub.assert_no_pending_responses()
+
+
+def of_parameter(clients: Clients, name: str) -> None:
+    resolve(clients, SourceRequest(ssm=name), region="us-east-1", architecture=None, now=NOW)
+
+
+def test_what_a_secret_parameter_holds_is_nowhere_in_what_is_said(clients: Clients, ssm: Stubber) -> None:
+    held = {"Name": "/base", "Type": "SecureString", "Value": "hunter2-hunter2"}
+    ssm.add_response("get_parameter", {"Parameter": held})
+
+    with pytest.raises(UserError) as said:
+        of_parameter(clients, "/base")
+
+    assert said.value.what == "SSM parameter /base in us-east-1 holds a SecureString, which is no AMI id"
+    assert "hunter2" not in str(said.value)
+
+
+def test_what_an_open_parameter_holds_instead_of_an_id_is_shown(clients: Clients, ssm: Stubber) -> None:
+    ssm.add_response("get_parameter", {"Parameter": {"Name": "/base", "Type": "String", "Value": "{json}"}})
+
+    with pytest.raises(UserError, match=r"holds '\{json\}', which is no AMI id"):
+        of_parameter(clients, "/base")
+
+
+@pytest.mark.parametrize("code", ["ParameterNotFound", "ParameterVersionNotFound"])
+def test_a_parameter_or_a_version_of_it_that_there_is_not_is_the_declarations_trouble(
+    clients: Clients, ssm: Stubber, code: str
+) -> None:
+    ssm.add_client_error("get_parameter", code)
+
+    with pytest.raises(UserError) as said:
+        of_parameter(clients, "/base")
+
+    assert said.value.what == "there is no SSM parameter /base in us-east-1"
+    assert "aws ssm get-parameter --region us-east-1 --name /base" in said.value.hint[0]
 
 
 def unreachable(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
