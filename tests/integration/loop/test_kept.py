@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from reconciler.model.events import Unchanged
+from reconciler.model.events import Skipped, Unchanged
 from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.effects import Effects, Killed, in_the_middle, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
@@ -55,6 +55,7 @@ def test_an_expired_image_that_comes_out_the_same_stays_and_is_verified(pair: Wo
     assert verified.build == controller.builder.requests[0].build_id
     assert pair.subjects(head) == [f"base: {lock.builds[0].id} verified current (expired)"]
     assert controller.told(Unchanged, "base") == [Unchanged("base", verified.build, lock.builds[0].id)]
+    assert controller.told(Skipped, "web") == [Skipped("web", "its parent base came out as it was")]
     assert_settled(pair, since=head)
 
 

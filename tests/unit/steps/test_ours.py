@@ -1,0 +1,53 @@
+"""What an annotated tag says a build left counts only under that build's own name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from reconciler.git.repository import Repository
+from reconciler.model.lockfile import Build
+from reconciler.steps.ours import Records, records_in
+from reconciler.words.messages import build_tag, tag_name
+
+Make = Callable[..., Any]
+ANOTHER = "20261101T000000Z-1a2b3c4"
+
+
+def records(tags: dict[str, str], *, sign: bool = False) -> Records:
+    """The records in these tags; of which, as it is asked, only `signed` ones are there."""
+
+    def annotated_tag(name: str, *, signed: bool) -> str | None:
+        assert signed == sign
+        return tags.get(name)
+
+    return records_in(cast("Repository", SimpleNamespace(annotated_tag=annotated_tag)), sign=sign)
+
+
+@pytest.fixture
+def build(built: Make) -> Build:
+    first: Build = built().lock.builds[0]
+    return first
+
+
+@pytest.mark.parametrize("sign", [True, False])
+def test_a_build_left_what_its_tag_says(build: Build, *, sign: bool) -> None:
+    tags = {tag_name("web", build.id): build_tag("web", build, None)}
+
+    assert records(tags, sign=sign)("web", build.id) == build.artifacts
+
+
+def test_the_tag_of_another_build_under_its_name_says_nothing(build: Build) -> None:
+    tags = {tag_name("web", ANOTHER): build_tag("web", build, None)}
+
+    assert records(tags)("web", ANOTHER) == ()
+
+
+@pytest.mark.parametrize("message", [None, "by hand\n"], ids=["none", "no record"])
+def test_without_a_record_nothing_is_known_to_be_left(build: Build, message: str | None) -> None:
+    tags = {tag_name("web", build.id): message} if message is not None else {}
+
+    assert records(tags)("web", build.id) == ()
