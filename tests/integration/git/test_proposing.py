@@ -165,6 +165,26 @@ def test_nothing_is_put_on_top_of_a_persons_commit(origin: Origin, clone: Path, 
     assert origin.head(PROPOSAL) == theirs
 
 
+@pytest.mark.parametrize("parents", [["main", "main~1"], []], ids=["a merge", "a beginning"])
+def test_nothing_is_put_on_what_we_never_make_under_whichever_name(
+    origin: Origin, clone: Path, recorder_in: RecorderIn, parents: list[str]
+) -> None:
+    """A proposal is one commit on one other."""
+    commit(clone, {"README.md": "a word\n"})
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+    recorder_in(clone, PROPOSING).record(writing("web", "{}\n"))
+    name, mail = PROPOSING.author.removesuffix(">").split(" <")
+    ours = ["-c", f"user.name={name}", "-c", f"user.email={mail}"]
+    above = [word for parent in parents for word in ("-p", parent)]
+    made = git(origin.path, *ours, "commit-tree", f"{PROPOSAL}^{{tree}}", *above, "-m", "Record state: web")
+    git(origin.path, "update-ref", f"refs/heads/{PROPOSAL}", made)
+
+    with pytest.raises(Terminal, match="somebody committed to the branch"):
+        recorder_in(clone, PROPOSING).record(writing("api", "{}\n"))
+
+    assert origin.head(PROPOSAL) == made
+
+
 def test_a_merged_proposal_blocks_nobody_even_with_a_persons_commit_in_it(
     origin: Origin, clone: Path, recorder_in: RecorderIn
 ) -> None:

@@ -248,6 +248,16 @@ def test_the_remote_is_asked_for_its_default_branch_when_the_clone_does_not_know
     assert Repository.open(clone).target(GitSettings()).branch == "main"
 
 
+def test_a_remote_whose_head_is_no_branch_has_no_default_branch(origin: Origin, clone: Path) -> None:
+    git(clone, "remote", "set-head", "origin", "--delete")
+    git(origin.path, "update-ref", "--no-deref", "HEAD", origin.head())
+
+    with pytest.raises(UserError, match="origin has no default branch") as said:
+        Repository.open(clone).target(GitSettings())
+
+    assert "`git.branch` in desired/reconciler.yaml" in said.value.hint[0]
+
+
 def test_commits_that_are_not_pushed_are_named(clone: Path) -> None:
     mine = commit(clone, {"a": "1"}, "Mine")
 
