@@ -71,6 +71,22 @@ def test_a_source_that_moved_says_from_what_to_what(built: Make, a_pin: Make) ->
     )
 
 
+@pytest.mark.parametrize(
+    ("was", "code"), [("base", "parent-rebuilt"), ("other", "source-changed"), (None, "source-changed")]
+)
+def test_a_parent_was_rebuilt_only_where_it_is_the_same_parent(
+    built: Make, an_image: Make, was: str | None, code: str
+) -> None:
+    child = an_image(source={"image": "base"})
+    before = built(child, pin=Pin(image="base", build="20261101T000000Z-1a2b3c4", key=f"sha256:{'1' * 64}"))
+    newest = before.lock.builds[0]
+    stood_on = newest.source.model_copy(update={"image": was}) if was is not None else None
+    on = changed(before, builds=(newest.model_copy(update={"source": stood_on}),))
+    rebuilt = Pin(image="base", build="20261122T000000Z-2a2b3c4", key=f"sha256:{'2' * 64}")
+
+    assert [reason.code for reason in decide(replace(on, pin=rebuilt)).planned.reasons] == [code]
+
+
 def test_changed_constraints_of_the_tools_call_for_a_build(built: Make, an_image: Make) -> None:
     planned = decide(replace(built(), image=an_image(plugins={"amazon": "hashicorp/amazon = 1.8"}))).planned
     assert [reason.code for reason in planned.reasons] == ["tooling-changed"]
@@ -170,6 +186,10 @@ class TestFailure:
     def test_a_person_may_ask_for_another_try(self, a_situation: Make) -> None:
         asked = replace(failed(a_situation()), options=PlanOptions(force=("web",)))
         assert decide(asked).planned.actions == ("build",)
+
+    def test_a_pull_request_tries_what_failed_on_the_default_branch(self, a_situation: Make) -> None:
+        proposed = replace(failed(a_situation()), options=PlanOptions(preview=True))
+        assert decide(proposed).planned.actions == ("build",)
 
 
 class TestRefused:

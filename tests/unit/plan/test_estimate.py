@@ -50,6 +50,14 @@ def test_the_run_takes_as_long_as_its_longest_chain(planned: Planned) -> None:
     assert chain(base, alone, api) == ["alone"]
 
 
+def test_what_waits_for_two_takes_as_long_as_the_longer(planned: Planned) -> None:
+    # By name, by number and by order the other one would be it.
+    longer, other = planned("base", estimate_seconds=300), planned("web", estimate_seconds=10)
+    both = planned("shop", estimate_seconds=5, blocked_by=["base", "web"])
+
+    assert chain(longer, other, both) == ["base", "shop"]
+
+
 def test_a_link_of_unknown_length_counts_as_nothing_and_breaks_no_chain(planned: Planned) -> None:
     base, shop = planned("base", estimate_seconds=100), planned("shop", estimate_seconds=5, blocked_by=["web"])
     web = planned("web", blocked_by=["base"])

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
-from reconciler.model.lockfile import Build, Channels, Lockfile
+from dataclasses import replace
+
+from reconciler.model.lockfile import Build, Channels, Failure, Lockfile
 from reconciler.plan.history import LockPast, LockVersion, stable_seconds, tell
 
 FIRST, SECOND = "20261101T000000Z-0000001", "20261102T000000Z-0000002"
@@ -42,6 +44,23 @@ def test_a_candidate_that_was_overtaken_was_never_stable() -> None:
     found = spans(a_version(1, FIRST, candidate=FIRST), a_version(2, SECOND, FIRST, stable=SECOND))
 
     assert found[FIRST] == []
+
+
+def test_a_failure_is_told_once_with_the_commit_that_its_tag_names_the_newest_first() -> None:
+    def failing(version: LockVersion, build: str) -> LockVersion:
+        failure = Failure(
+            build=build, key="sha256:1", at=version.at, what=f"{build} broke", attempts=1, retry_after=version.at
+        )
+        return replace(version, lock=version.lock.model_copy(update={"failure": failure}))
+
+    # Given a failure that stands in two versions, and another after it, of which there is no tag.
+    past = LockPast((failing(a_version(3), SECOND), failing(a_version(2), FIRST), failing(a_version(1), FIRST)))
+
+    history = tell(past, pull_request={"tried": 7}.get, tagged={FIRST: "tried"})
+
+    assert [(one.build, one.commit, one.pull_request, one.recorded_in) for one in history.failures] == [
+        (SECOND, None, None, "commit-3"), (FIRST, "tried", 7, "commit-1"),
+    ]  # fmt: skip
 
 
 def test_a_clock_that_went_back_makes_no_time_negative() -> None:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from reconciler.model.fleet import Image
 from reconciler.model.source import SourceRequest
-from reconciler.plan.reasons import repository_path, request_text
+from reconciler.plan.reasons import inputs_named, repository_path, request_text
 
 
 @pytest.mark.parametrize(
@@ -35,3 +37,20 @@ def test_a_source_is_told_as_it_was_asked_for(request_: dict[str, Any] | None, t
 )
 def test_a_path_is_told_as_seen_from_the_root(path: str, seen: str) -> None:
     assert repository_path("desired/web", path) == seen
+
+
+@pytest.mark.parametrize(
+    ("elsewhere", "named"),
+    [
+        ([], "desired/web/"),
+        (["../../roles/tls/main.yml", "../../roles/tls/vars.yml"], "desired/web/, roles/tls/"),
+        (["../../a/x", "../../motd"], "desired/web/, a/, motd"),
+        (["../../a/x", "../../b/x", "../../c/x", "../../d/x"], "desired/web/, a/, b/ (+2 more)"),
+    ],
+)
+def test_what_feeds_an_image_is_named_by_folder_and_of_many_the_first(
+    an_image: Callable[..., Image], elsewhere: list[str], named: str
+) -> None:
+    files = dict.fromkeys(["web.pkr.hcl", "conf/nginx.conf", *elsewhere], "a" * 40)
+
+    assert inputs_named(an_image(files=files)) == named

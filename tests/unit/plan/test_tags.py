@@ -13,6 +13,8 @@ from reconciler.plan.key import wanted
 from reconciler.plan.tags import (
     always_written,
     at_birth,
+    branch_value,
+    branches_value,
     ever_written,
     of_preview,
     of_recorded,
@@ -99,3 +101,24 @@ def test_every_tag_that_is_written_counts(built: Make, an_image: Make) -> None:
 def test_a_tag_that_nobody_counts_is_not_written() -> None:
     with pytest.raises(ValueError, match="not among the tags that count"):
         own(team="platform")
+
+
+@pytest.mark.parametrize(
+    ("before", "branch", "after"),
+    [
+        (None, "feature", "feature"),
+        ("feature", "feature", "feature"),
+        ("feature", "fix/1", "feature fix/1"),
+        (None, "b" * 300, "b" * 256),
+        ("b" * 250, "12345", "b" * 250 + " 12345"),
+        ("b" * 250, "123456", "b" * 250),
+    ],
+    ids=["first", "known", "another", "too long by itself", "just fits", "does not fit"],
+)
+def test_the_branches_of_a_preview_fit_a_tag_and_the_first_ones_stay(
+    before: str | None, branch: str, after: str
+) -> None:
+    """EC2 takes 256 characters in a tag's value, and refuses all tags of a call where one has more."""
+    assert branches_value(before, branch) == after
+    assert branch_value(branch) == branch[:256]
+    assert len(after) <= 256

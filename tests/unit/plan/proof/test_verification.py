@@ -10,10 +10,13 @@ import pytest
 
 from reconciler.model.lockfile import Artifact, Build, PackerVersions, SmokeTestResult
 from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.provenance import Origin, Statement
 from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import digest
 from reconciler.model.verification import Finding, Signature, Verification
-from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, Pointed, TagRecord, Writing
+from reconciler.plan.proof.attested import kind_of_record
+from reconciler.plan.proof.evidence import Attestation, Content, Evidence, Look, Parent, Pointed, TagRecord, Writing
+from reconciler.plan.proof.provenance import statement
 from reconciler.plan.proof.verification import judge
 
 US, BUILD, PARENTS = "us-east-1", "20261122T101530Z-1a2b3c4", "20261122T091530Z-0a1b2c3"
@@ -100,6 +103,32 @@ def test_a_wrong_trailer_is_named(name: str, value: str) -> None:
     )  # fmt: skip
     assert (verification.verified, record.outcome) == (False, "wrong")
     assert record.what == f"5e6f708 of ci <ci@example.org> recorded it, and says Reconciler-{name}: {value}"
+
+
+def test_a_build_that_nobody_looked_into_is_said_to_be_one() -> None:
+    verification, sbom = judged(evidence(a_build()), "sbom")
+    assert (sbom.outcome, sbom.required, verification.verified) == ("not proven", False, True)
+    assert sbom.what == "what is inside was not read when it was built"
+
+
+def test_a_record_is_ours_by_a_signed_statement_that_agrees_with_it_whoever_committed_it() -> None:
+    # Given a record that some commit wrote since, which nobody signed.
+    build = a_build()
+    written = evidence(build, recorded=replace(evidence(build).recorded, at_head=False))
+    said = statement(build, Origin(fleet="acme", image="web", repository="acme/images", branch="main"))
+    of_another = statement(build.model_copy(update={"key": "sha256:another"}), said.origin)
+
+    def kind(made: Statement | None, signature: Literal["good", "absent"], why: str = "") -> str:
+        return kind_of_record(replace(written, attestation=Attestation("its.json", made, Signature(signature), why)))
+
+    assert kind_of_record(written) == "hearsay"
+    assert kind(said, "good") == "ours"
+    assert [
+        kind(said, "absent"),
+        kind(of_another, "good"),
+        kind(said, "good", "is odd"),
+        kind(None, "good", "is odd"),
+    ] == ["hearsay"] * 4
 
 
 def test_of_each_proven_fact_it_says_what_it_rests_on() -> None:
