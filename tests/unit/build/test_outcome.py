@@ -106,6 +106,37 @@ def test_what_a_script_said_on_stderr_is_told_though_forty_lines_of_stdout_came_
     assert (len(failing.tail), failing.tail[0], failing.tail[-1]) == (20, "boom", "line 39")
 
 
+def test_what_an_earlier_provisioner_said_is_not_told_of_the_one_that_failed() -> None:
+    (failing,) = outcome(
+        """1,,ui,say,==> web: Provisioning with shell script: first.sh
+1,,ui,error,==> web: a warning of the first
+1,,ui,message,    web: done
+1,,ui,say,==> web: Provisioning with shell script: second.sh
+1,,ui,message,    web: begun
+1,,ui,error,==> web: boom
+1,web,error,Script exited with non-zero exit status: 7.
+""",
+        exit_code=1,
+    ).failures
+
+    assert failing.provisioner == Provisioner("shell", "second.sh")
+    assert failing.tail == ("Provisioning with shell script: second.sh", "begun", "boom"), "and no line twice"
+
+
+def test_what_belongs_to_no_build_is_told_without_what_frames_it() -> None:
+    seen = outcome(
+        """1,,ui,error,Error: Unsupported argument
+1,,ui,say,
+1,,ui,say,==> Wait completed after 3 seconds
+1,,ui,say,Build 'web' errored after 3 seconds
+1,,ui,say,--> web: an artifact
+""",
+        exit_code=1,
+    )
+
+    assert seen.general == ("Error: Unsupported argument",)
+
+
 def test_a_failure_after_provisioning_is_not_the_provisioners() -> None:
     (failing,) = outcome(
         """1,,ui,say,==> web: Provisioning with shell script: setup.sh

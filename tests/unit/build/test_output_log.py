@@ -83,6 +83,21 @@ def test_a_log_steers_no_terminal_and_keeps_what_is_printable_and_tabs(text: str
         assert written.count(f"[{text}]\n") == 2
 
 
+def test_what_a_script_prints_on_stderr_is_no_step_whatever_it_says() -> None:
+    steps: list[tuple[str, str]] = []
+    output_log = OutputLog(
+        StringIO(), redactor(()), version=OLD, on_step=lambda build, step: steps.append((build, step))
+    )
+
+    output_log.feed(
+        b"1,,ui,say,==> w: Launching a source AWS instance...\n"
+        b"1,,ui,error,==> w: Terminating the source AWS instance...\n"
+        b"1,,ui,message,    w: Stopping the source instance...\n"
+    )
+
+    assert steps == [("w", "Launching a source AWS instance...")]
+
+
 def test_a_log_is_its_owners_only_whatever_was_there(tmp_path: Path) -> None:
     path = tmp_path / "logs" / "web.log"
     path.parent.mkdir()
@@ -94,3 +109,12 @@ def test_a_log_is_its_owners_only_whatever_was_there(tmp_path: Path) -> None:
 
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert path.read_text() == "a lone surrogate: \\udc80"
+
+
+def test_a_log_is_begun_in_folders_that_need_not_be_there(tmp_path: Path) -> None:
+    path = tmp_path / "builds" / "web" / "packer.log"
+
+    with new_log(path) as log:
+        log.write("begun")
+
+    assert path.read_text() == "begun"

@@ -43,6 +43,15 @@ def test_a_secret_is_found_as_json_urls_and_headers_spell_it(spelled: str) -> No
     assert redactor(['p"ss w\\rd'])(f"<{spelled}>") == "<<redacted>>"
 
 
+@pytest.mark.parametrize(
+    "spelled",
+    ['pä"ss<1>', r"p\u00e4\"ss<1>", r"pä\"ss<1>", r"p\u00e4\"ss\u003c1\u003e", r"pä\"ss\u003c1\u003e"],
+    ids=["as it is", "JSON in ASCII", "JSON", "Go's JSON in ASCII", "Go's JSON"],
+)
+def test_a_secret_is_found_however_its_json_is_escaped(spelled: str) -> None:
+    assert redactor(['pä"ss<1>'])(f"said: {spelled}!") == "said: <redacted>!"
+
+
 # As they are made: any text, none of it part of what stands around it.
 SECRETS = st.text(st.characters(codec="utf-8", exclude_categories=["Z", "C"]), min_size=6, max_size=90)
 AROUND = st.binary(max_size=5)
