@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from reconciler.build.secrets import LONGEST_SHOWN, LineRedactor, redactor
@@ -117,7 +117,10 @@ def test_a_secret_is_found_in_a_url_whatever_of_it_is_escaped(secret: str, data:
         for one, how in zip(secret, escaped, strict=False)
     )
 
-    assert redactor([secret])(f"https://example.org/?t={spelled}&u=1") == "https://example.org/?t=<redacted>&u=1"
+    around = "https://example.org/?t=", "&u=1"
+    assume(all(secret not in part for part in around))  # else it is redacted there, too
+
+    assert redactor([secret])(spelled.join(around)) == "<redacted>".join(around)
 
 
 @unhurried
