@@ -14,16 +14,18 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Protocol, cast
 
-from reconciler.git.processes import CONFIGURATION, OURS, Batch, removed
+from reconciler.git.processes import CONFIGURATION, OURS, Batch, converse, removed
 from reconciler.git.urls import without_userinfo
 from reconciler.model.errors import Locked, ReconcilerError, Terminal, UserError
 from reconciler.model.tree import TreeEntry, inside, outside
 
 if TYPE_CHECKING:
+    from subprocess import Popen
+
     from git.cmd import Git as GitPython
 
 NOT_FOUND = 127
@@ -100,6 +102,9 @@ class Git:
     ) -> Finished:
         """Run `git <arguments>` to its end, whatever its status. With a `sink` its output goes there, and is not kept.
 
+        With `limit_seconds` a server has a part in it: it is killed when it takes longer, or answers without end, and
+        of what it says beside its answer the beginning and the end are kept.
+
         Raises:
             UserError: git is not installed.
         """
@@ -110,29 +115,41 @@ class Git:
         # GitPython can add to the environment and not take away, so `env` does, and it does so last: of what is given,
         # nothing may be taken away. Most runs have nothing to take away.
         removals = [part for name in removed(os.environ, given=given_environment) for part in ("-u", name)]
+        command = [*(["env", *removals] if removals else []), *_command(arguments)]
         with tempfile.TemporaryFile() as given:
             given.write(stdin)
             given.seek(0)
+            # A ^C at the terminal is for us: a push that is under way is let finish, in a session of its own.
+            start = partial(
+                gitpython(self.directory).execute,
+                command,
+                istream=given,
+                env=given_environment,
+                start_new_session=True,
+            )
             try:
-                status, stdout, stderr = gitpython(self.directory).execute(
-                    [*(["env", *removals] if removals else []), *_command(arguments)],
-                    istream=given,
-                    env=given_environment,
-                    with_extended_output=True,
-                    with_exceptions=False,
-                    stdout_as_string=False,
-                    strip_newline_in_stdout=False,
-                    kill_after_timeout=limit_seconds,
-                    output_stream=cast("BinaryIO | None", sink),  # `write` is all that it calls
-                    max_chunk_size=_CHUNK,
-                    # A ^C at the terminal is for us: a push that is under way is let finish.
-                    start_new_session=True,
-                )
+                if limit_seconds is not None:
+                    started = start(as_process=True)  # ends the process when it is let go
+                    answer = converse(cast("Popen[bytes]", started.proc), limit_seconds=limit_seconds)
+                else:
+                    answer = cast(
+                        "tuple[int, bytes, bytes]",
+                        start(
+                            with_extended_output=True,
+                            with_exceptions=False,
+                            stdout_as_string=False,
+                            strip_newline_in_stdout=False,
+                            output_stream=cast("BinaryIO | None", sink),  # `write` is all that it calls
+                            max_chunk_size=_CHUNK,
+                        ),
+                    )
             except GitCommandNotFound as error:
                 raise _not_installed() from error
+        status, stdout, stderr = answer
         if status == NOT_FOUND and removals:
             raise _not_installed()
-        return Finished(status, stdout if isinstance(stdout, bytes) else b"", without_userinfo(str(stderr)))
+        said = stderr.decode(errors="replace").removesuffix("\n") if limit_seconds is not None else str(stderr)
+        return Finished(status, stdout or b"", without_userinfo(said))
 
     def run(
         self,

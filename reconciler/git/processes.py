@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import tempfile
 import threading
@@ -243,3 +244,86 @@ def _portions(questions: Iterable[bytes]) -> Iterator[list[bytes]]:
         size += len(question)
     if portion:
         yield portion
+
+
+# A conversation with a server, which may say what it likes for as long as it likes.
+
+_MOST_ANSWERED = 64 * 1024 * 1024
+"""Bytes of an answer: the names of half a million refs."""
+_MOST_SAID = 256 * 1024
+"""Bytes of what is said beside it: of more, the beginning and the end are kept."""
+_PIECE = 1 << 16
+
+
+class Ends:
+    """The beginning and the end of what is written, half of `most` bytes each. What lies between is let go."""
+
+    def __init__(self, most: int) -> None:
+        self._half = most // 2
+        self._begin, self._end = bytearray(), bytearray()
+        self._let_go = 0
+
+    def write(self, piece: bytes) -> None:
+        """Take the next piece."""
+        room = self._half - len(self._begin)
+        self._begin += piece[:room]
+        self._end += piece[room:] if room else piece
+        over = len(self._end) - self._half
+        if over > 0:
+            del self._end[:over]
+            self._let_go += over
+
+    @property
+    def text(self) -> bytes:
+        """What was kept, with a line for what was not."""
+        between = f"\n[{self._let_go} bytes left out]\n".encode() if self._let_go else b""
+        return bytes(self._begin) + between + bytes(self._end)
+
+
+def converse(process: subprocess.Popen[bytes], *, limit_seconds: float) -> tuple[int, bytes, bytes]:
+    """Read what a process prints until it ends: its status, its output, and what it says beside that.
+
+    It is killed, with all that it started in its session, when it takes longer, or answers with more than 64 MiB.
+    """
+    stdout, stderr = cast("IO[bytes]", process.stdout), cast("IO[bytes]", process.stderr)
+    said, answer, why = Ends(_MOST_SAID), bytearray(), b""
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        _kill(process)
+
+    timer = threading.Timer(limit_seconds, end)
+    timer.daemon = True
+    beside = threading.Thread(target=_drain, args=(stderr, said), daemon=True)
+    timer.start()
+    beside.start()
+    try:
+        while piece := os.read(stdout.fileno(), _PIECE):
+            answer += piece
+            if len(answer) > _MOST_ANSWERED:
+                why = b"fatal: the answer is longer than 64 MiB\n"
+                _kill(process)
+                break
+        status = process.wait()
+        beside.join()
+    except BaseException:
+        _kill(process)
+        raise
+    finally:
+        timer.cancel()
+        stdout.close()
+    if late.is_set():
+        why = f"Timeout: the command did not complete in {limit_seconds:g} secs.\n".encode()
+    return status, bytes(answer) if not why else b"", why or said.text
+
+
+def _drain(stream: IO[bytes], into: Ends) -> None:
+    with stream:
+        while piece := os.read(stream.fileno(), _PIECE):
+            into.write(piece)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import tracemalloc
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -178,6 +179,20 @@ def test_what_a_server_says_steers_no_terminal_and_ends_somewhere(
     assert max(map(len, lines)) < 250
     assert "====" not in "\n".join(lines)
     assert any("more lines" in line for line in lines)
+
+
+def test_what_a_server_says_without_end_is_not_kept(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
+    origin.hook("pre-receive", "echo 'no way' >&2; head -c 40000000 /dev/zero | tr '\\0' x >&2; echo >&2; exit 1")
+    recorder = recorder_in(clone)
+    tracemalloc.start()
+    try:
+        lines = refusal(recorder, writing("web", "{}\n"))
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert "no way" in lines[0]
+    assert most < 20_000_000
 
 
 @pytest.fixture
