@@ -109,11 +109,11 @@ _ATTACH = """
 import os, sys
 from pathlib import Path
 from reconciler.model.errors import UserError
-from reconciler.sandbox import launch
+from reconciler.sandbox import handle
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 os.fchdir(int(sys.argv[1]))
 try:
-    launch._read(Path("sandbox.json"))
+    handle._read(Path("sandbox.json"))
 except UserError as error:
     print(error)
 """
