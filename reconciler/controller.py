@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from reconciler.desired.fleet import read_fleet
 from reconciler.git.destination import Target
@@ -24,7 +25,9 @@ from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
 from reconciler.steps.ours import Records, records_in, with_doubts
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
-from reconciler.words.comment import Previewed
+
+if TYPE_CHECKING:
+    from reconciler.words.comment import Previewed
 
 
 def look(
@@ -293,6 +296,8 @@ def _show(
 
 
 def _previewed(result: Result, tail: tuple[str, ...]) -> Previewed:
+    from reconciler.words.comment import Previewed  # noqa: PLC0415 - only a pull request is commented
+
     why = result.why or ("" if result.build is not None else result.status)
     return Previewed(build=result.build, why=why, tail=tail, tested=result.tested, difference=result.difference)
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from reconciler.model.announcement import Announcement
 from reconciler.model.plan import Plan
-from reconciler.words.comment import Previewed
+
+if TYPE_CHECKING:
+    from reconciler.words.comment import Previewed
 
 
 class Announcer(Protocol):

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from reconciler.git.destination import Target
 from reconciler.git.recorder import Recorder
@@ -24,12 +24,14 @@ from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.tags import NO_CHANNEL, as_text
-from reconciler.ports.announcer import Announcer, Host
-from reconciler.ports.bench import Instances
-from reconciler.ports.builder import Builder
 from reconciler.ports.registry import Located, Registry
-from reconciler.ports.tester import Tester
 from reconciler.steps.packer_keys import PackerKeys
+
+if TYPE_CHECKING:  # `plan` needs none of them
+    from reconciler.ports.announcer import Announcer, Host
+    from reconciler.ports.bench import Instances
+    from reconciler.ports.builder import Builder
+    from reconciler.ports.tester import Tester
 
 # Tags that are carried to the artifacts at the end of a run, many in one call.
 #
