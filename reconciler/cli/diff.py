@@ -17,7 +17,7 @@ from reconciler.git.repository import Repository
 from reconciler.model.difference import Comparison, Difference
 from reconciler.model.text import visible
 from reconciler.steps.questions.compare import compare
-from reconciler.words import difference as words
+from reconciler.words.difference import apart, listings, markdown, named, one_line, unknown
 from reconciler.words.markdown import escape
 
 _MOST_BUILDS = 2
@@ -52,16 +52,16 @@ def command(image: str, builds: tuple[str, ...], *, as_json: bool, markdown: boo
 
 def _markdown(comparison: Comparison) -> str:
     title = f"### {escape(comparison.image)}: `{comparison.old}` → `{comparison.new}`"
-    parts = [title, f"{escape(words.one_line(comparison.difference))}.", words.markdown(comparison.difference)]
+    parts = [title, f"{escape(one_line(comparison.difference))}.", markdown(comparison.difference)]
     return "\n\n".join(filter(None, parts))
 
 
 def _print(comparison: Comparison) -> None:
     difference = comparison.difference
-    show_text(f"{comparison.image}: {words.one_line(difference)} ({comparison.old} → {comparison.new})", hang=2)
+    show_text(f"{comparison.image}: {one_line(difference)} ({comparison.old} → {comparison.new})", hang=2)
     if not difference.nothing:
         show_table(render(difference))
-    for line in words.unknown(difference):
+    for line in unknown(difference):
         show_text(line, hang=2)
 
 
@@ -93,12 +93,12 @@ def _rows(difference: Difference) -> Iterator[_Row]:
     for noun, moved in (("system", difference.os), ("kernel", difference.kernel)):
         if moved:
             yield noun, "changed", moved.old, f"→ {moved.new}"
-    for noun, listed in words.listings(difference):
-        changed, others = words.apart(listed)
+    for noun, listed in listings(difference):
+        changed, others = apart(listed)
         yield from ((noun, "changed", name, f"{moved.old} → {moved.new}") for name, moved in changed)
         yield from ((noun, "added", one, "") for one in others.added)
         yield from ((noun, "removed", one, "") for one in others.removed)
-    for name, change in words.named(difference):
+    for name, change in named(difference):
         versions = change.new or change.old or ""
         if change.old is not None and change.new is not None:
             versions = f"{change.old} → {change.new}"

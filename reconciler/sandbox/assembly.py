@@ -9,11 +9,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from reconciler.sandbox import catalogue, ec2, images, permissions, published
-from reconciler.sandbox import instances as console
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.control import Control
 from reconciler.sandbox.endpoint import Endpoint
-from reconciler.sandbox.instances import Instances
+from reconciler.sandbox.instances import Instances, install_console
 from reconciler.sandbox.proxy import Proxy
 from reconciler.sandbox.ssh import SecureShell
 from reconciler.sandbox.storage import Chain, Storage
@@ -35,7 +34,7 @@ def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, par
     catalogue.install_parameters(upstream)
     ec2.install(ec2.Ground(addresses, instances, storage, upstream, bases=bases))
     images.install()
-    console.install()
+    install_console()
     permissions.install()
     traffic = Traffic()
     traffic.install()

@@ -227,7 +227,7 @@ class Instances:
 # GetConsoleOutput: what the instance wrote, where moto has the same sample for all. Seen with moto 5.2.5.
 
 
-def install() -> None:
+def install_console() -> None:
     """Replace moto's handler."""
     General.get_console_output = get_console_output  # type: ignore[method-assign, assignment]  # for a function
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox import kernel
-from reconciler.sandbox import kernel as programs
 from reconciler.sandbox.handle import FAILED, READY
 
 # Read by moto when it is imported.
@@ -39,8 +38,8 @@ def main() -> int:
         logging.getLogger(noisy).setLevel(logging.CRITICAL)
     try:
         kernel.own_mounts()
-        programs.make_findable()
-        programs.require()
+        kernel.make_findable()
+        kernel.require()
         os.environ.update(_MOTO_SETTINGS)
         asyncio.run(_serve(directory, system=arguments.system))
     except UserError as error:

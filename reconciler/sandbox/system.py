@@ -28,7 +28,6 @@ from pathlib import Path
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox import kernel
-from reconciler.sandbox import kernel as programs
 from reconciler.sandbox.published import apt_proxies
 
 Tell = Callable[[str], None]
@@ -233,7 +232,7 @@ def _lock(lock: int, how: int, *, tell: Tell) -> None:
 
 def _make(root: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
     """Make the root whole, or not at all."""
-    programs.require_for_making()
+    kernel.require_for_making()
     draft = root.with_name(f"{root.name}.draft")
     with _told_plainly(draft, "removed"):
         _remove(draft)  # of a maker that was killed
@@ -304,13 +303,13 @@ def _trusted() -> list[str]:
 
     Apt takes one file more, and that place may be taken.
     """
-    return [] if _OLD_KEYRING.exists() else [f"--keyring={programs.keyring()}"]
+    return [] if _OLD_KEYRING.exists() else [f"--keyring={kernel.keyring()}"]
 
 
 def _environment() -> dict[str, str]:
     """What mmdebstrap and the scripts of packages start with: of the caller's, only the way to the archive."""
     proxies = {name: value for name, value in os.environ.items() if name.lower() in {"http_proxy", "https_proxy"}}
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *programs.ROOTS])
+    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *kernel.ROOTS])
     return {**proxies, "PATH": path, "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
 
 

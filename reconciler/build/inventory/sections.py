@@ -1,4 +1,4 @@
-"""What the inventory's script printed, section by section: packages, ports, services, accounts."""
+"""The sections that the inventory's script prints: packages, ports, services, accounts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Unread(Exception):
 
 @dataclass(frozen=True)
 class Section:
-    """What one command there left: its exit status and both streams."""
+    """The end of one command there: its exit status and both streams."""
 
     status: int
     stdout: bytes
@@ -69,7 +69,7 @@ def sections(output: bytes) -> Mapping[str, Section]:
 # Installed packages, as the three databases list them.
 
 _LONGEST = 256
-"""Characters of a field. The longest version in Debian has 60; nothing honest comes near."""
+"""Characters of a field. The longest version in Debian has 60, a unit's name up to 255 (systemd.unit(5))."""
 
 _NAME = re.compile(r"[^\s/]+")
 _NOT_THERE = frozenset({"not-installed", "config-files"})
@@ -243,8 +243,6 @@ def _owners(sections: Mapping[str, Section]) -> Mapping[str, str]:
 
 # What starts by itself: enabled units of systemd, scripts of SysV's runlevels, services of OpenRC.
 
-_LONGEST_SERVICE = 256
-"""Characters. A unit's name has up to 255 (systemd.unit(5))."""
 _START = re.compile(r"S[0-9]{2}(.+)")
 
 
@@ -262,7 +260,7 @@ def services(sections: Mapping[str, Section]) -> tuple[str, ...]:
     enabled = {unit for unit, state in units.items() if state == "enabled"}
     # systemd runs a SysV script only where there is no unit of that name; `generated` is the unit made of the script.
     scripts = {name for name in _scripts(sections) if units.get(f"{name}.service", "generated") == "generated"}
-    return tuple(sorted(cut(name, _LONGEST_SERVICE) for name in enabled | scripts))
+    return tuple(sorted(cut(name, _LONGEST) for name in enabled | scripts))
 
 
 def _units(sections: Mapping[str, Section]) -> dict[str, str]:
@@ -286,7 +284,6 @@ def _names(section: Section) -> list[str]:
 
 # Who could log in, and who becomes somebody else by running a file.
 
-_LONGEST_NAME = 256
 _LONGEST_PATH = 4096
 """PATH_MAX of Linux."""
 
@@ -319,4 +316,4 @@ def _user(line: str) -> User | None:
     name, uid, shell = fields[0], int(fields[2][:10]), fields[6] or "/bin/sh"
     if shell.rpartition("/")[2] in _NO_SHELLS:
         return None
-    return User(cut(name, _LONGEST_NAME), uid, cut(shell, _LONGEST_PATH))
+    return User(cut(name, _LONGEST), uid, cut(shell, _LONGEST_PATH))

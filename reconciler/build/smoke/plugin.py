@@ -71,11 +71,9 @@ def _line(path: Path, cause: BaseException) -> int:
     return next((frame.lineno or 0 for frame in reversed(frames) if Path(frame.filename) == path), 0)
 
 
-# Runs inside pytest's process: tells of every test on stdout as it happens, one record a line (`records`).
-#
-# pytest's own output goes to stderr, and so does whatever the tests and their children print.
+# Tells of every test on stdout as it happens, one record a line (`records`). pytest's own output goes to stderr, and so
+# does whatever the tests and their children print.
 
-_DETAILS = 20_000
 _POLL = 10.0
 """Seconds between two looks at nothing: the time of all of it is limited as a whole."""
 

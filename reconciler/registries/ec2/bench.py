@@ -17,7 +17,6 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 from reconciler.model.values import format_instant
 from reconciler.ports.bench import BootRequest, Instance
-from reconciler.registries.ec2 import dismantle as leftovers
 from reconciler.registries.ec2.admission import (
     KEEP_TAG,
     at_birth,
@@ -29,7 +28,7 @@ from reconciler.registries.ec2.admission import (
     public_half,
     write_private,
 )
-from reconciler.registries.ec2.dismantle import Parts, dismantle
+from reconciler.registries.ec2.dismantle import Parts, dismantle, sweep
 from reconciler.registries.ec2.images import describe
 from reconciler.registries.ec2.launch import Launch, find_site, launch, smallest, wait_running
 
@@ -212,4 +211,4 @@ class Ec2Instances:
 
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
         """Remove what killed runs left. See `Instances.sweep`."""
-        return leftovers.sweep(self._clients, location, fleet=self._fleet, now=now, clock=self._clock)
+        return sweep(self._clients, location, fleet=self._fleet, now=now, clock=self._clock)

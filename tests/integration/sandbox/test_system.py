@@ -16,7 +16,6 @@ import pytest
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox import kernel, system
-from reconciler.sandbox import kernel as programs
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(os.geteuid() != 0, reason="only root makes one")]
 
@@ -181,7 +180,7 @@ def test_debians_keys_are_trusted_on_a_system_that_does_not_know_them(
     debians.touch()
     if taken:
         old.touch()
-    monkeypatch.setattr(programs, "_KEYRINGS", (str(debians),))
+    monkeypatch.setattr(kernel, "_KEYRINGS", (str(debians),))
     monkeypatch.setattr(system, "_OLD_KEYRING", old)
 
     made()

@@ -30,7 +30,6 @@ from reconciler.desired.packer.language.values import (
 _MAX_WIDTH = 10_000
 _VERB = re.compile(r"%([0#\-+ ]*)([1-9][0-9]*)?(?:\.([0-9]*))?(?:\[([1-9][0-9]*)\])?([a-zA-Z])")
 _BASES = {"b": (2, "0b"), "d": (10, ""), "o": (8, "0"), "x": (16, "0x"), "X": (16, "0X")}
-_DIGITS = "0123456789abcdef"
 
 
 @dataclass(frozen=True, slots=True)
