@@ -257,6 +257,16 @@ def parts_of(expression: Expression) -> tuple[Expression, ...]:
 # What an expression comes to: text, a number, truth, None, a list, a dict, or UNKNOWN.
 
 
+def member_of(base: Expression, name: str) -> Expression:
+    """The member of a value by its name: one more step, where that is a path so far."""
+    return Traversal((*base.steps, name)) if isinstance(base, Traversal) else Member(base, name)
+
+
+def element_of(base: Expression, key: str) -> Expression:
+    """The element of a value by its key, likewise."""
+    return Traversal((*base.steps, key)) if isinstance(base, Traversal) else Index(base, Constant(key))
+
+
 class Unknown(enum.Enum):
     """The type of UNKNOWN."""
 

@@ -30,6 +30,8 @@ from reconciler.desired.packer.syntax import (
     Pairs,
     Splat,
     Traversal,
+    element_of,
+    member_of,
 )
 from reconciler.model.errors import Place
 
@@ -309,7 +311,7 @@ class Parser:
         self.take(".")
         match self.peek():
             case "a":
-                return _member(base, self.word())
+                return member_of(base, self.word())
             case "0":
                 return Index(base, self._legacy_index())
             case "*":
@@ -318,7 +320,7 @@ class Parser:
                 count = 0
                 while self.peek() == ".":
                     self.take(".")
-                    step = Index(each, self._legacy_index()) if self.peek() == "0" else _member(each, self.word())
+                    step = Index(each, self._legacy_index()) if self.peek() == "0" else member_of(each, self.word())
                     each = step if count < MAX_CHAIN else Opaque()
                     count += 1
                 return Splat(base, each)
@@ -343,7 +345,7 @@ class Parser:
             return Splat(base, each)
         key = self.within(False, self._index)
         if isinstance(key, Constant) and isinstance(key.value, str):
-            return _step(base, key.value)
+            return element_of(base, key.value)
         return Index(base, key)
 
     def _index(self) -> Expression:
@@ -396,11 +398,3 @@ def _key(key: Expression) -> Expression:
             return Constant({True: "true", False: "false", None: "null"}[word])
         case _:
             return key
-
-
-def _member(base: Expression, name: str) -> Expression:
-    return Traversal((*base.steps, name)) if isinstance(base, Traversal) else Member(base, name)
-
-
-def _step(base: Expression, key: str) -> Expression:
-    return Traversal((*base.steps, key)) if isinstance(base, Traversal) else Index(base, Constant(key))
