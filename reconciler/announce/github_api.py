@@ -31,7 +31,7 @@ from reconciler.model.text import first_line, shown_url
 
 @dataclass(frozen=True)
 class Asked:
-    """What was asked of GitHub.
+    """A request to GitHub.
 
     `doing` reads after "GitHub, ": `setting a status on 9c0d1e2`. `needs` is the permission it takes, as
     fine-grained tokens and the `permissions:` of a GitHub workflow call it: `statuses: write`. `variable` held the
@@ -77,7 +77,7 @@ def refusal(asked: Asked, status: int, *, headers: Mapping[str, str], said: obje
 
 
 def reason_of(said: object) -> str:
-    """What GitHub gives as its reason, with its details, on one line: `Validation Failed: body is too long`."""
+    """GitHub's reason, with its details, on one line: `Validation Failed: body is too long`."""
     if isinstance(said, bytes):
         said = said.decode("utf-8", "replace")
     if not isinstance(said, dict):

@@ -1,4 +1,4 @@
-"""What the host of the repository shows of a run, where `announce.github` asks for it."""
+"""The host of the repository: GitHub, which shows a run where `announce.github` asks for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a pull request shows of us: a status for each image, posted when it changes, and one comment."""
+"""Pull requests on GitHub: a status for each image, posted when it changes, and one comment."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _PAGE = 100
 
 @dataclass(frozen=True)
 class Status:
-    """What a context says of a commit. No text is the same as none: GitHub answers null to either."""
+    """A commit status, as one context has it. No text is the same as none: GitHub answers null to either."""
 
     state: State
     description: str
@@ -74,7 +74,7 @@ def _read(repository: Repository, sha: str) -> dict[str, Status]:
         page += 1
 
 
-# What a pull request shows of us: a status for each image, and one comment.
+# The comment, and the pull request of a proposal.
 
 MARKER = "<!-- reconciler -->"
 """First line of our comment. Nobody sees it, and it stays when the text changes."""

@@ -111,7 +111,7 @@ def _key(word: str, variable: str) -> bytes:
 
 TOKEN = "CIRCLE_TOKEN"  # noqa: S105 - the variable's name
 HOST = "CIRCLECI_CLI_HOST"
-"""Where CircleCI is, for a server of one's own; the CircleCI command line reads the same."""
+"""The variable with the address of CircleCI, for a server of one's own; the CircleCI command line reads the same."""
 
 _REFUSED_PIPELINE = {
     0: "check `announce.circleci` in desired/reconciler.yaml, and that the pipeline's config declares these parameters",

@@ -1,4 +1,4 @@
-"""What AWS's errors mean here: whose fault, whether to try again, and how to fix it."""
+"""AWS's errors, and what they mean here: whose fault, whether to try again, and how to fix it."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ class PlainModels(JSONFileLoader):
     """Reads the files that botocore's loader looks for: `<path>.json`, or the same compressed."""
 
     def load_file(self, file_path: str) -> Any:
-        """What the file holds, or None where there is none."""
+        """The content of the file, or None where there is none."""
         plain, compressed = Path(f"{file_path}.json"), Path(f"{file_path}.json.gz")
         if plain.is_file():
             return json.loads(plain.read_bytes())
