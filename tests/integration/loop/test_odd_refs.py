@@ -27,6 +27,18 @@ def put_tag(repository: Path, name: str, content: bytes) -> None:
     git(repository, "update-ref", f"refs/tags/{name}", made.stdout.decode().strip())
 
 
+def merged_preview(pair: World) -> tuple[str, bytes]:
+    """A preview of web whose pull request was merged an hour ago: the name of its tag, and what is in it."""
+    on_branch(pair, WEB)
+    job = pair.controller("pull-request")
+    job.preview(BRANCH)
+    merge(pair)
+    pair.clock.advance(hours=1)
+    name = f"image/web/{job.builder.requests[0].build_id}"
+    shown = subprocess.run(["git", "cat-file", "tag", name], cwd=pair.origin, capture_output=True, check=True)
+    return name, shown.stdout
+
+
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_tag_whose_name_holds_what_ends_a_line_stops_no_run(pair: World, ending: str) -> None:
     git(pair.origin, "tag", "--annotate", "--message", "x", f"image/web/a{ending}b", "main")
@@ -45,13 +57,7 @@ def test_a_branch_is_the_one_that_was_pushed_whatever_is_in_its_name(pair: World
 
 def test_a_record_in_no_encoding_is_none(pair: World) -> None:
     # Given a preview that was merged, and in its tag's place a record with a byte that is no UTF-8
-    on_branch(pair, WEB)
-    job = pair.controller("pull-request")
-    job.preview(BRANCH)
-    merge(pair)
-    pair.clock.advance(hours=1)
-    name = f"image/web/{job.builder.requests[0].build_id}"
-    there = subprocess.run(["git", "cat-file", "tag", name], cwd=pair.origin, capture_output=True, check=True).stdout
+    name, there = merged_preview(pair)
     assert b'"preliminary"' in there
     put_tag(pair.origin, name, there.replace(b'"preliminary"', b'"\xff"'))
 
@@ -65,13 +71,7 @@ def test_a_record_in_no_encoding_is_none(pair: World) -> None:
 
 def test_a_tag_that_is_larger_than_any_record_is_not_read(pair: World) -> None:
     # Given a preview that was merged, and in its tag's place one that goes on for longer than any does
-    on_branch(pair, WEB)
-    job = pair.controller("pull-request")
-    job.preview(BRANCH)
-    merge(pair)
-    pair.clock.advance(hours=1)
-    name = f"image/web/{job.builder.requests[0].build_id}"
-    there = subprocess.run(["git", "cat-file", "tag", name], cwd=pair.origin, capture_output=True, check=True).stdout
+    name, there = merged_preview(pair)
     put_tag(pair.origin, name, there.replace(b": built\n", b": built\n" + b"x" * (9 << 20) + b"\n", 1))
 
     # When main adopts what it built, it is tested, as one without a record is
