@@ -23,10 +23,11 @@ from reconciler.plan.planning import FleetPlan, Known, make_plan, with_changes_o
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
-from reconciler.steps.ours import Records, records_in, with_doubts
+from reconciler.steps.ours import Records, records_of, with_doubts
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
 
 if TYPE_CHECKING:
+    from reconciler.steps.take_over import Named
     from reconciler.words.comment import Previewed
 
 
@@ -65,7 +66,9 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
     options = request.expected.options if request.expected else request.options
     known = adapters.read(adapters.repository.tree(target.head), options)
     registry = adapters.registry(known)
-    known, planned = look(known, registry, branches=lambda: adapters.branches(known), records=_records(adapters, known))
+    known, planned = look(
+        known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known)
+    )
     refuse_unsafe(planned.plan, known, expected=request.expected, allowed=request.max_actions)
     run = _begin(adapters, request, known, planned, registry=registry, target=target)
     return _tell(run, _carry_out(run, planned))
@@ -85,7 +88,7 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
         return _look_only(adapters, known, origin, target, why=origin.stranger)
     registry = adapters.registry(known)
     try:
-        known, planned = look(known, registry, records=_records(adapters, known))
+        known, planned = look(known, registry, records=records_of(adapters.repository, known))
     except NoCredentials:
         return _look_only(adapters, known, origin, target, why="There are no AWS credentials here")
     planned = for_preview(planned, overtaken=known.overtaken)
@@ -98,25 +101,23 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
     return report
 
 
-def adopt(
-    adapters: Adapters, request: Request, image: str, named: Sequence[tuple[str, str | None]], *, test: bool
-) -> Report:
+def adopt(adapters: Adapters, request: Request, image: str, named: Sequence[Named], *, test: bool) -> Report:
     """Take artifacts that exist over as an image's build, and tell the world of it. Raises what `take_over` raises.
 
     Args:
         adapters: What the run asks of the world.
         request: Its options name the image.
         image: The image's name.
-        named: The artifacts: the id of each, and its region, if that is said.
+        named: The artifacts, as the person named them.
         test: Boot and test it first, and take it over only if it passes.
     """
-    from reconciler.steps.take_over import Named, take_over  # noqa: PLC0415 - see below
+    from reconciler.steps.take_over import take_over  # noqa: PLC0415 - see below
 
     target = find_target(adapters.repository)
     _refuse_elsewhere(adapters, target)
     known = adapters.read(adapters.repository.tree(target.head), request.options)
     registry = adapters.registry(known)
-    known, planned = look(known, registry, records=_records(adapters, known))
+    known, planned = look(known, registry, records=records_of(adapters.repository, known))
     decision = next((one for one in planned.decisions if one.name == image), None)
     if decision is None or decision.image is None:
         errors = decision.planned.errors if decision is not None else ()
@@ -125,7 +126,7 @@ def adopt(
     # Nothing of the plan is carried out, so nothing of it counts for how this ends.
     idle = planned.plan.model_copy(update={"images": (), "complete": True, "errored": False})
     run = _begin(adapters, request, known, replace(planned, plan=idle), registry=registry, target=target, boots=test)
-    result = take_over(run, decision.image, decision, [Named(*one) for one in named], test=test)
+    result = take_over(run, decision.image, decision, named, test=test)
     return _tell(run, Report((result,), idle, target))
 
 
@@ -300,8 +301,3 @@ def _previewed(result: Result, tail: tuple[str, ...]) -> Previewed:
 
     why = result.why or ("" if result.build is not None else result.status)
     return Previewed(build=result.build, why=why, tail=tail, tested=result.tested, difference=result.difference)
-
-
-def _records(adapters: Adapters, known: Known) -> Records:
-    """What the annotated tags say, that count."""
-    return records_in(adapters.repository, sign=known.fleet.settings.git.sign)

@@ -6,7 +6,7 @@ import os
 import secrets
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -16,6 +16,7 @@ from reconciler.ci.job import job_of
 from reconciler.cli.printing import show_summary, write_file
 from reconciler.cli.progress import Unheard
 from reconciler.cli.workspace import Workspace, note, now, refuse_written_state
+from reconciler.git.proposal import proposal_branch
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.model.errors import ReconcilerError
@@ -27,11 +28,12 @@ from reconciler.plan.planning import Known
 from reconciler.ports.announcer import Announcer, Host
 from reconciler.ports.builder import Builder
 from reconciler.ports.registry import Registry
-from reconciler.steps.run import Request, Testbed
+from reconciler.steps.observe import settings_at
+from reconciler.steps.run import Report, Request, Testbed
 from reconciler.words import plans
 
 
-@dataclass(frozen=True)
+@dataclass
 class LocalAdapters:
     """What a run asks of the world, as this machine has it: the `Adapters` of `steps/run.py`."""
 
@@ -40,8 +42,12 @@ class LocalAdapters:
     cancelled: threading.Event
     keep_failed: int = 0
     """Seconds for which an instance that failed its smoke test stays."""
-    now: Callable[[], datetime] = now
-    _testbeds: dict[str, Testbed] = field(default_factory=dict)
+    _testbed: Testbed | None = None
+
+    @property
+    def now(self) -> Callable[[], datetime]:
+        """This machine's clock."""
+        return now
 
     @property
     def repository(self) -> Repository:
@@ -102,10 +108,9 @@ class LocalAdapters:
 
     def testbed(self, known: Known) -> Testbed:
         """What boots and tests what was built. Raises UserError where there is no SSH to test it through."""
-        if known.head not in self._testbeds:
-            made = self.workspace.testbed(known, cancelled=self.cancelled, keep_failed=self.keep_failed)
-            self._testbeds[known.head] = made
-        return self._testbeds[known.head]
+        if self._testbed is None:
+            self._testbed = self.workspace.testbed(known, cancelled=self.cancelled, keep_failed=self.keep_failed)
+        return self._testbed
 
     def announcers(self, known: Known) -> Sequence[Announcer]:
         """Whoever the settings ask to be told."""
@@ -124,3 +129,9 @@ def new_request(options: PlanOptions, *, expected: Plan | None = None, max_actio
     """What is asked of a run that begins now, as the CI's job that it is."""
     run_id = f"{now():%Y%m%dT%H%M%SZ}-{secrets.token_hex(4)}"
     return Request(run_id, options, expected, max_actions, ci=job_of(os.environ).record)
+
+
+def recorded_on(workspace: Workspace, report: Report) -> str:
+    """The branch that a run's records are on: the recorded one, or with `git.push: pull-request` the proposed one."""
+    proposes = settings_at(workspace.repository.tree()).git.push == "pull-request"
+    return proposal_branch(workspace.repository.git) if proposes else report.target.branch

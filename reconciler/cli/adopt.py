@@ -8,18 +8,17 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
-from reconciler.cli.adapters import LocalAdapters, new_request
+from reconciler.cli.adapters import LocalAdapters, new_request, recorded_on
 from reconciler.cli.printing import TIE, show_json, show_text
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace
 from reconciler.controller import adopt
-from reconciler.git.proposal import PROPOSAL
 from reconciler.model.errors import UserError
 from reconciler.model.plan import PlanOptions
 from reconciler.plan.standing import outcome, with_hints
 from reconciler.state.unsaved import read_unsaved
-from reconciler.steps.observe import settings_at
 from reconciler.steps.run import Report, Result
+from reconciler.steps.take_over import Named
 
 _NAMED = re.compile(r"(?:(?P<location>[a-z0-9-]+):)?(?P<id>ami-[0-9a-f]{8,17})")
 
@@ -62,16 +61,15 @@ def command(
     if as_json:
         show_json(_as_json(report, result))
     else:
-        git = settings_at(workspace.repository.tree()).git
-        _print(result, PROPOSAL if git.push == "pull-request" else report.target.branch)
+        _print(result, recorded_on(workspace, report))
     return report.exit_code
 
 
-def _named(text: str) -> tuple[str, str | None]:
+def _named(text: str) -> Named:
     match = _NAMED.fullmatch(text)
     if match is None:
         raise UserError(f"{text!r} is no AMI", hint="name it ami-0123456789abcdef0, or us-east-1:ami-0123456789abcdef0")
-    return match["id"], match["location"]
+    return Named(match["id"], match["location"])
 
 
 def _nothing_named(root: Path, image: str) -> UserError:

@@ -18,6 +18,7 @@ from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import visible
+from reconciler.steps.ours import records_of
 
 _CONFIG = Path(".circleci/config.yml")
 
@@ -86,7 +87,9 @@ def command(
 
 def _plan(workspace: Workspace, asked: PlanOptions, *, rev: str, allowed: int | None) -> Plan:
     known = workspace.read(workspace.repository.tree(rev), asked)
-    known, planned = look(known, None if asked.offline else workspace.registry(known), records=workspace.records(known))
+    known, planned = look(
+        known, None if asked.offline else workspace.registry(known), records=records_of(workspace.repository, known)
+    )
     refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
     for name in without_job(planned.plan):
         note(f"{visible(name)}: no job, since that is no name of an image; `reconciler validate` says more")

@@ -19,6 +19,7 @@ from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
 from reconciler.model.text import counted
 from reconciler.plan.planning import Known
+from reconciler.steps.ours import records_of
 from reconciler.words import plans
 from reconciler.words.plans import Steps
 
@@ -72,7 +73,10 @@ def command(
     if not worktree and rev == "HEAD":
         workspace.say_dirty()
     known, planned = look(
-        known, registry, branches=partial(workspace.branches, known.fleet.settings), records=workspace.records(known)
+        known,
+        registry,
+        branches=partial(workspace.branches, known.fleet.settings),
+        records=records_of(workspace.repository, known),
     )
     plan = planned.plan
     if out is not None:

@@ -13,14 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from reconciler.ci.job import Job, job_of
 from reconciler.cli import options
-from reconciler.cli.adapters import LocalAdapters, new_request
+from reconciler.cli.adapters import LocalAdapters, new_request, recorded_on
 from reconciler.cli.printing import TIE, show_json, show_text, write_file
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace, note, plan_options
 from reconciler.controller import preview as run_preview
 from reconciler.controller import reconcile as run
 from reconciler.git.command import Git
-from reconciler.git.proposal import proposal_branch
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
 from reconciler.model.plan import Plan, PlanOptions
@@ -110,9 +109,8 @@ def command(
     if as_json:
         show_json(_as_json(report, workspace.repository.git))
     else:
-        git = settings_at(workspace.repository.tree()).git
-        recorded = proposal_branch(workspace.repository.git) if git.push == "pull-request" else report.target.branch
-        _print(report, recorded, workspace.repository, remote=git.remote)
+        remote = settings_at(workspace.repository.tree()).git.remote
+        _print(report, recorded_on(workspace, report), workspace.repository, remote=remote)
     return report.exit_code
 
 

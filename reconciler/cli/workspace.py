@@ -31,7 +31,7 @@ from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.steps.observe import read_repository, settings_at
 from reconciler.steps.one_writer import written_by_branch
-from reconciler.steps.ours import Records, confirms, records_in
+from reconciler.steps.ours import confirms
 
 if TYPE_CHECKING:
     from reconciler.aws.session import Clients
@@ -108,10 +108,6 @@ class Workspace:
         if branch == recorded[0] or commit is None:
             return ()
         return written_by_branch(repository, tree, commit=commit, recorded=recorded[1], branch=branch)
-
-    def records(self, known: Known) -> Records:
-        """What the annotated tags say, that count."""
-        return records_in(self.repository, sign=known.fleet.settings.git.sign)
 
     def announcers(self, known: Known) -> tuple[Announcer, ...]:
         """Whoever the settings ask to be told."""

@@ -129,6 +129,11 @@ def records_in(repository: Repository, *, sign: bool) -> Records:
     return left
 
 
+def records_of(repository: Repository, known: Known) -> Records:
+    """The same, as the fleet's settings have it."""
+    return records_in(repository, sign=known.fleet.settings.git.sign)
+
+
 def with_doubts(known: Known, registry: Registry, records: Records | None) -> Known:
     """The same without what an attempt is said to have left and is not ours, and with a doubt about all else.
 

@@ -28,7 +28,8 @@ from tests.bench.rows import Row, at_most
 from tests.doubles.builder import SimulatedBuilder
 from tests.doubles.registry import MemoryRegistry, Upstream
 from tests.doubles.tester import SimulatedTester
-from tests.integration.loop.world import Controller, World, WorldAdapters
+from tests.integration.loop.adapters import WorldAdapters
+from tests.integration.loop.world import Controller, World
 
 _LEVELS = 5
 _WIDTH = 20

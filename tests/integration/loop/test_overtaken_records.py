@@ -11,7 +11,8 @@ from reconciler.model.values import format_instant
 from reconciler.steps.observe import find_target
 from reconciler.steps.record import record_change, record_undelivered, record_verdict, record_verified
 from reconciler.steps.run import Request, Run
-from tests.integration.loop.world import ON_BASE, RUN_ID, Controller, World, WorldAdapters, no_image_files
+from tests.integration.loop.adapters import WorldAdapters
+from tests.integration.loop.world import ON_BASE, RUN_ID, Controller, World, no_image_files
 
 PASSED = Verdict(status="passed", by="validation", evidence="https://ci.example.org/7")
 FAILED = Verdict(status="failed", by="a person", evidence="https://ci.example.org/8")

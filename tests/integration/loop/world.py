@@ -10,21 +10,17 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
 import pytest
 
 from reconciler import controller
-from reconciler.cli.workspace import Workspace, refuse_written_state
 from reconciler.git.destination import Destination, find_destination
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
-from reconciler.model.errors import ReconcilerError
-from reconciler.model.events import Event, Listener
-from reconciler.model.fleet import Image
+from reconciler.model.events import Event
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Lockfile, Verdict
 from reconciler.model.observation import Seen, State
@@ -33,20 +29,21 @@ from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import verdict_tags
 from reconciler.plan.planning import FleetPlan, Known
-from reconciler.ports.announcer import Announcer, Host
+from reconciler.ports.announcer import Announcer
 from reconciler.ports.bench import Instances
 from reconciler.ports.builder import Builder, BuildRequest
 from reconciler.ports.registry import Registry
 from reconciler.ports.tester import Tester, TestRequest
 from reconciler.state.lockfiles import parse, path_of
 from reconciler.steps.observe import find_target, read_repository
-from reconciler.steps.ours import confirms, records_in
-from reconciler.steps.run import Origin, Report, Request, Result, Testbed
-from reconciler.words.comment import Previewed
+from reconciler.steps.ours import confirms, records_of
+from reconciler.steps.run import Origin, Report, Request, Result
+from reconciler.steps.take_over import Named
 from tests.doubles.bench import MemoryInstances
 from tests.doubles.builder import SimulatedBuilder
 from tests.doubles.registry import MemoryRegistry, Upstream
 from tests.doubles.tester import NOTHING_INSIDE, SimulatedTester
+from tests.integration.loop.adapters import WorldAdapters
 from tests.integration.loop.surroundings import Clock
 
 FLEET = "acme/images"
@@ -370,7 +367,7 @@ class Controller:
         adapters = WorldAdapters(self)
         repository = adapters.repository
         known = adapters.read(repository.tree(find_target(repository).head), options or PlanOptions())
-        records = records_in(repository, sign=known.fleet.settings.git.sign)
+        records = records_of(repository, known)
         return controller.look(known, adapters.registry(known), branches=self.branches, records=records)
 
     def plan(
@@ -395,7 +392,7 @@ class Controller:
 
     def adopt(self, image: str, *named: str, test: bool = False) -> Result:
         """Take artifacts over as `reconciler adopt` does. Each is named `ami-…` or `region:ami-…`."""
-        asked = [(one.rpartition(":")[2], one.rpartition(":")[0] or None) for one in named]
+        asked = [Named(one.rpartition(":")[2], one.rpartition(":")[0] or None) for one in named]
         request = Request(RUN_ID, PlanOptions(images=(image,)))
         return controller.adopt(WorldAdapters(self), request, image, asked, test=test).results[0]
 
@@ -403,6 +400,10 @@ class Controller:
         """Build what the checked out branch would change, as `reconciler reconcile --preview` does."""
         request = Request(RUN_ID, PlanOptions(preview=True))
         return controller.preview(WorldAdapters(self), request, Origin(branch, number))
+
+    def read(self, tree: Tree, options: PlanOptions) -> Known:
+        """What the repository says at a revision, at the world's time."""
+        return read_repository(tree, fleet_name=FLEET, now=self.world.clock(), options=options)
 
     def hear(self, event: Event) -> None:
         """Take one event."""
@@ -436,85 +437,6 @@ class Controller:
     def told(self, kind: type[Event], image: str) -> list[Event]:
         """The events of a kind about an image."""
         return [event for event in self.events if isinstance(event, kind) and event.image == image]
-
-
-@dataclass(frozen=True)
-class WorldAdapters:
-    """What a run of a controller asks of the world: the `Adapters` of `reconciler.steps.run`."""
-
-    of: Controller
-
-    @cached_property
-    def repository(self) -> Repository:
-        return Repository.open(self.of.root)
-
-    @cached_property
-    def folder(self) -> Path:
-        folder = self.of.root / ".reconciler"
-        folder.mkdir(exist_ok=True)
-        folder.joinpath(".gitignore").write_text("*\n")
-        return folder
-
-    @property
-    def now(self) -> Clock:
-        return self.of.world.clock
-
-    @property
-    def cancelled(self) -> threading.Event:
-        return self.of.cancelled
-
-    @property
-    def listener(self) -> Listener:
-        return self.of.hear
-
-    def note(self, text: str) -> None:
-        """Nobody reads along."""
-
-    def planned(self, plan: Plan) -> None:
-        """Nobody reads along."""
-
-    def read(self, tree: Tree, options: PlanOptions) -> Known:
-        return read_repository(tree, fleet_name=FLEET, now=self.now(), options=options)
-
-    def refuse_written_state(self, tree: Tree) -> None:
-        refuse_written_state(Workspace(self.of.root), tree)
-
-    def branches(self, known: Known) -> frozenset[str] | None:
-        return self.of.branches()
-
-    def registry(self, known: Known) -> Registry:
-        return self.of.on_registry(self.of.world.registry)
-
-    def recorder(self, known: Known) -> Recorder:
-        return self.of.recorder(self.repository, known)
-
-    def builder(self) -> Builder:
-        return self.of.on_builder(self.of.builder)
-
-    def refused(self, images: Iterable[Image]) -> Mapping[str, ReconcilerError]:
-        return {}
-
-    def testbed(self, known: Known) -> Testbed:
-        of = self.of
-        return Testbed(of.on_instances(of.world.instances), of.on_tester(of.tester), of.keep_failed)
-
-    def announcers(self, known: Known) -> Sequence[Announcer]:
-        return self.of.announcers
-
-    def host(self, known: Known) -> Host:
-        return NobodyShows()
-
-
-class NobodyShows:
-    """A host of repositories that shows nothing."""
-
-    def show(
-        self, plan: Plan, previewed: Mapping[str, Previewed], *, branch: str, number: int | None, remark: str
-    ) -> None:
-        """Show nothing."""
-
-    def propose(self, plan: Plan, images: tuple[str, ...], *, branch: str, base: str) -> None:
-        """Open nothing."""
 
 
 def results(report: Report) -> dict[str, Result]:
