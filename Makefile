@@ -63,7 +63,7 @@ lock: .venv/installed ## Resolve the dependencies anew
 	  --output-file requirements.lock requirements.txt
 
 schema: .venv/installed ## Write docs/schema/ and docs/iam/ from the code
-	$(PYTHON) -m reconciler.state.schema
+	$(PYTHON) -m reconciler.cli.schema
 	$(PYTHON) -m reconciler.registries.ec2.trust docs/iam
 
 config: .venv/installed ## Write the orb of .circleci/orb/ into .circleci/config.yml

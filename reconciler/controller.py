@@ -79,7 +79,7 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
 
     Raises what planning raises, and UserError for what is refused before anything is done.
     """
-    from reconciler.steps.preview import for_preview, known_stranger, regions_for_children  # noqa: PLC0415 - see below
+    from reconciler.steps.preview import for_preview, known_stranger, locations_for_children  # noqa: PLC0415 - see below
 
     target = find_target(adapters.repository)
     origin = known_stranger(adapters.repository, target, origin)
@@ -93,7 +93,7 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
         return _look_only(adapters, known, origin, target, why="There are no AWS credentials here")
     planned = for_preview(planned, overtaken=known.overtaken)
     refuse_unsafe(planned.plan, known, expected=None, allowed=request.max_actions)
-    branch = Branch(origin.branch, origin.number, needed=regions_for_children(planned.decisions))
+    branch = Branch(origin.branch, origin.number, needed=locations_for_children(planned.decisions))
     tails = _Tails(adapters.listener)
     run = _begin(adapters, request, known, planned, registry=registry, target=target, branch=branch, listener=tails)
     report = _carry_out(run, planned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from datetime import UTC, datetime
 
 from tenacity import RetryCallState, Retrying
 from tenacity.retry import RetryBaseT
+
+from reconciler.model.errors import Transient
 
 SETTLING = 60.0
 """Seconds for which something new may not be known everywhere. EC2 is eventually consistent (EC2 API developer guide).
@@ -26,6 +29,12 @@ class Clock:
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic
     sleep: Callable[[float], None] = time.sleep
+
+
+def sleep_until(cancelled: threading.Event, seconds: float) -> None:
+    """Let time pass; a `sleep` of a `Clock`. Raises Transient once it is cancelled."""
+    if cancelled.wait(seconds):
+        raise Transient("interrupted while waiting; what was begun goes on in AWS, and the next run takes it up")
 
 
 @dataclass(frozen=True)

@@ -45,6 +45,7 @@ from reconciler.model.events import Listener, Started, Step
 from reconciler.model.fleet import Image, Template
 from reconciler.model.lockfile import PackerVersions
 from reconciler.ports.builder import BuildFailed, BuildRequest, BuildResult
+from reconciler.registries import dialect_of
 
 _INSTALL_SECONDS = 600.0
 """After so long a plugin host is taken to be down. The largest plugin has 30 MB."""
@@ -63,7 +64,7 @@ class Packer:
 
     def build(self, request: BuildRequest, *, listener: Listener, cancelled: threading.Event) -> BuildResult:
         """Build one image; see `Builder.build`. Of what Packer printed only the redacted log is left."""
-        image = request.image
+        image, dialect = request.image, dialect_of(request.image.kind.name)
         for refused in refusals(self.binary, image.template):
             raise refused
         place = workplace(request)
@@ -84,15 +85,21 @@ class Packer:
                 raise missing(self.binary, lacks, place.environment, where=image.template.place)
             raise judge.failure(request, ended, outcome)
         sources = set(outcome.sources.values())
+        made = tuple(
+            replace(
+                one,
+                builder=name_in_template(one.builder, image.template),
+                files=tuple(str(place.folder / file) for file in one.files),
+            )
+            for one in outcome.artifacts
+        )
         return BuildResult(
-            artifacts=tuple(
-                replace(produced, builder=name_in_template(produced.builder, image.template)).as_artifact()
-                for produced in outcome.artifacts
-            ),
+            artifacts=tuple(artifact for one in made for artifact in dialect.artifacts(one)),
             seconds=int(ended.seconds),
             packer=self._versions(used_plugins(self.binary, image.template, plugins)),
             log=request.log,
-            source_ami=sources.pop() if len(sources) == 1 else None,
+            source=sources.pop() if len(sources) == 1 else None,
+            made=made,
         )
 
     def refused(self, images: Iterable[Image], environment: Mapping[str, str]) -> dict[str, ReconcilerError]:
@@ -146,7 +153,12 @@ class Packer:
         )
         with new_log(request.log) as log:
             output_log = OutputLog(
-                log, redact, version=self.binary.version, on_step=on_step, on_key_pair=request.on_key_pair
+                log,
+                redact,
+                version=self.binary.version,
+                dialect=dialect_of(request.image.kind.name),
+                on_step=on_step,
+                on_key_pair=request.on_key_pair,
             )
             ended = follow(
                 Command(arguments, place.folder, place.environment),

@@ -18,6 +18,7 @@ from reconciler.model.fleet import Image, Program
 from reconciler.model.text import clock_time, one_line
 from reconciler.model.values import format_duration
 from reconciler.ports.builder import BuildFailed, BuildRequest, Cause, Provisioner
+from reconciler.registries import dialect_of
 
 # What a build needs of the machine that Packer is run on, and Packer's words for that it lacks something.
 #
@@ -182,15 +183,18 @@ def _failed(
     where: Place | None = None,
     hint: Sequence[str] = (),
 ) -> BuildFailed:
+    dialect = dialect_of(request.image.kind.name)
+    said = (outcome.tail or outcome.general) if tail is None else tail
     return BuildFailed(
         what,
         cause=cause,
         seconds=int(ended.seconds),
         log=request.log,
-        tail=(outcome.tail or outcome.general) if tail is None else tail,
+        tail=said,
         provisioner=provisioner,
-        artifacts=[produced.as_artifact() for produced in outcome.artifacts],
-        mentioned=outcome.amis,
+        artifacts=[artifact for made in outcome.artifacts for artifact in dialect.artifacts(made)],
+        mentioned=outcome.left,
+        name_taken=dialect.name_taken("\n".join([what, *said])),
         cleaned_up=not ended.killed and outcome.exit_code >= 0,
         where=where,
         hint=hint,

@@ -15,7 +15,6 @@ from reconciler.build.output import (
     BuildError,
     Line,
     Noise,
-    Produced,
     RawLine,
     Reader,
     Say,
@@ -27,22 +26,20 @@ from reconciler.build.secrets import LineRedactor, Redactor
 from reconciler.model.constraint import Version
 from reconciler.model.values import format_instant
 from reconciler.ports.builder import Provisioner
+from reconciler.ports.dialect import Dialect, Made
 
 # What a run of Packer came to, told from its lines as they arrive, with secrets taken out of all that is kept.
 
 TAIL = 20
 """How many last lines are kept."""
 _ERRORS = 5
-_MOST_AMIS = 20
+_MOST_LEFT = 20
 _BRIEF = 1000
 """Characters of a line that are told; the log has more of it."""
 
 # `==> web: text` for headlines and errors, four blanks for what is below them. A build's name holds no ": ".
 # Packer trims the end of a text, so that its empty last line is `    web:`.
 _OF_BUILD = re.compile(r"(==> (?=.*: )|    )(\S.*?):(?: (.*)|$)")
-_SOURCE = re.compile(r"Found [Ii]mage ID: (ami-[0-9a-f]+)")
-_MADE = re.compile(r"AMI: (ami-[0-9a-f]+)")
-"""What the amazon builders print as soon as EC2 has accepted the image; a build that fails later reports nothing."""
 
 # Texts of Packer itself carry no build's prefix, so a script that prints the same words is not mistaken for it.
 _CANCELLED = ("Cleanly cancelled builds after being interrupted.", "Cancelling build after receiving ")
@@ -87,20 +84,20 @@ class Failing:
 class Outcome:
     """What a run came to. Nothing in it is secret.
 
-    `sources` maps a build to the AMI that it was really built on. `amis` are those that builds printed as their own,
+    `sources` maps a build to what it was really built on. `left` are the ids that builds printed as those of their own,
     also where they failed later. `tail` holds the last lines of all builds, `general` those that belong to no build:
     errors in the template or the flags, and noise.
     """
 
     exit_code: int
-    artifacts: tuple[Produced, ...] = ()
+    artifacts: tuple[Made, ...] = ()
     failures: tuple[Failing, ...] = ()
     cancelled: bool = False
     nothing_created: bool = False
     spoke: bool = True
     """Whether anything of what was printed was Packer's."""
     sources: Mapping[str, str] = field(default_factory=dict)
-    amis: tuple[str, ...] = ()
+    left: tuple[str, ...] = ()
     tail: tuple[str, ...] = ()
     general: tuple[str, ...] = ()
     errors: tuple[str, ...] = ()
@@ -139,13 +136,14 @@ def brief(line: str) -> str:
 class Transcript:
     """Takes the lines of one run in order; `outcome` sums them up. What it holds has an upper bound."""
 
-    def __init__(self, redact: Redactor) -> None:
+    def __init__(self, redact: Redactor, dialect: Dialect) -> None:
         self._redact, self._redact_line = redact, LineRedactor(redact)
+        self._dialect = dialect
         self._artifacts = ArtifactReader()
         self._builds: dict[str, _Watched] = {}
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._general: deque[str] = deque(maxlen=TAIL)
-        self._amis: dict[str, None] = {}
+        self._left: dict[str, None] = {}
         self._wrong: list[str] = []
         self._cancelled = self._nothing = self._spoke = False
 
@@ -179,7 +177,7 @@ class Transcript:
             cancelled=self._cancelled,
             nothing_created=self._nothing,
             spoke=self._spoke,
-            amis=tuple(self._amis),
+            left=tuple(self._left),
             sources={name: build.source for name, build in self._builds.items() if build.source},
             tail=tuple(self._tail),
             general=tuple(self._general),
@@ -218,10 +216,10 @@ class Transcript:
             if build.provisioner is not None:
                 build.tail.clear()  # what came before is not this provisioner's
                 build.errors.clear()
-        elif build.source is None and (found := _SOURCE.match(text)):
-            build.source = found[1]  # Packer's own comes before anything that a script prints
-        elif (found := _MADE.fullmatch(text)) and len(self._amis) < _MOST_AMIS:
-            self._amis[found[1]] = None
+        elif build.source is None and (source := self._dialect.built_on(text)) is not None:
+            build.source = source  # Packer's own comes before anything that a script prints
+        elif len(self._left) < _MOST_LEFT and (left := self._dialect.left(text)) is not None:
+            self._left[left] = None
         if text.strip():
             told = brief(text.rstrip())
             build.tail.append(told)
@@ -246,6 +244,7 @@ class OutputLog:
         redact: Redactor,
         *,
         version: Version,
+        dialect: Dialect,
         on_step: Callable[[str, str], None],
         on_key_pair: Callable[[str], None] = lambda _: None,
     ) -> None:
@@ -255,6 +254,7 @@ class OutputLog:
             log: Where the readable log is written.
             redact: Takes the secrets out of it.
             version: Packer's.
+            dialect: That of the image's kind.
             on_step: Is told the build's name and the step.
             on_key_pair: Is told the name of a temporary key pair once the cloud has made it.
         """
@@ -263,7 +263,7 @@ class OutputLog:
         self._key_pairs: dict[str, str | None] = {}
         """By build, the pair that is being made; None once it is no more Packer alone who speaks."""
         self._reader = Reader()
-        self._transcript = Transcript(redact)
+        self._transcript = Transcript(redact, dialect)
 
     def feed(self, piece: bytes) -> None:
         """Take a piece of stdout."""

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TextIO
 
-from reconciler.model.lockfile import Artifact
 from reconciler.model.text import visible
+from reconciler.ports.dialect import Made
 
 # Output that arrives in pieces, line by line, and the log that is kept of it.
 #
@@ -254,30 +254,8 @@ def _parsed(lines: Iterable[RawLine]) -> Iterator[Line]:
 
 # The artifacts that Packer reports, put together from their lines.
 
-# The amazon builders name each artifact `region:id` and join several by a comma, sorted.
-_REGIONAL = re.compile(r"([a-z]{2,}(?:-[a-z]+)+-[0-9]+):((ami|snap|vol)-[0-9a-f]+)")
-_KINDS = {"ami": "ami", "snap": "ebs-snapshot", "vol": "ebs-volume"}
-
 # The null builder always reports an artifact, named `Null`, and leaves nothing behind.
 _NULL_BUILDER = "fnoeding.null"
-
-
-@dataclass(frozen=True)
-class Produced:
-    """An artifact that Packer left. `builder` is the build's name, `location` the region, empty where there are none.
-
-    `kind` is `ami`, `ebs-snapshot`, `ebs-volume`, `file`, or the builder's own id (`BuilderId` in its source).
-    """
-
-    builder: str
-    kind: str
-    location: str
-    id: str
-    files: tuple[str, ...] = ()
-
-    def as_artifact(self) -> Artifact:
-        """The form in which it is recorded; its name and snapshots are the registry's to tell."""
-        return Artifact(kind=self.kind, builder=self.builder, location=self.location, id=self.id)
 
 
 class ArtifactReader:
@@ -288,10 +266,10 @@ class ArtifactReader:
 
     def __init__(self) -> None:
         self._unfinished: dict[tuple[str, int], dict[str, list[str]]] = {}
-        self._complete: dict[tuple[str, str, str, str], Produced] = {}
+        self._complete: dict[tuple[str, str, str], Made] = {}
 
     @property
-    def complete(self) -> tuple[Produced, ...]:
+    def complete(self) -> tuple[Made, ...]:
         """What was reported in full so far, in order."""
         return tuple(self._complete.values())
 
@@ -299,31 +277,22 @@ class ArtifactReader:
         """Add one line."""
         fields = self._unfinished.setdefault((line.build, line.index), {})
         if line.field == "end":
-            for produced in _produced(line.build, fields):
-                self._complete.setdefault((produced.builder, produced.kind, produced.location, produced.id), produced)
+            made = _made(line.build, fields)
+            if made is not None:
+                self._complete.setdefault((made.builder, made.builder_id, made.id), made)
         elif line.field == "file":
             fields.setdefault("file", []).extend(line.values[1:])
         else:
             fields[line.field] = list(line.values)
 
 
-def _produced(build: str, fields: Mapping[str, list[str]]) -> Iterator[Produced]:
-    """What one of Packer's artifacts stands for: an AMI in two regions is one artifact with two ids."""
+def _made(build: str, fields: Mapping[str, list[str]]) -> Made | None:
     builder_id, identity = _first(fields, "builder-id"), _first(fields, "id")
     if "nil" in fields or builder_id == _NULL_BUILDER or not identity:
-        return
-    matches = [_REGIONAL.fullmatch(part) for part in identity.split(",")]
-    regional = [match for match in matches if match is not None]
-    if len(regional) == len(matches):
-        for match in regional:
-            yield Produced(build, _KINDS[match[3]], location=match[1], id=match[2])
-        return
+        return None
     files = tuple(fields.get("file", ()))
-    if builder_id == "packer.file" and files:
-        # The file builder calls every artifact `File`.
-        yield Produced(build, "file", location="", id=files[0], files=files)
-    else:
-        yield Produced(build, builder_id or "unknown", location="", id=identity, files=files)
+    # The file builder calls every artifact `File`.
+    return Made(build, builder_id, files[0] if builder_id == "packer.file" and files else identity, files)
 
 
 def _first(fields: Mapping[str, list[str]], name: str) -> str:

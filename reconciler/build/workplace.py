@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from reconciler.model.declaration import SOURCE_AMI, AwsSettings, VariableValue
+from reconciler.model.declaration import VariableValue
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Builder, Image, Template
 from reconciler.ports.builder import BuildRequest
+from reconciler.registries import dialect_of
 
 # What a template is given: the pin, names and tags, where it declares the variables for them (docs/formats.md).
 
@@ -77,7 +78,7 @@ def name_in_template(build: str, template: Template) -> str:
 def given_variables(request: BuildRequest) -> dict[str, Value]:
     """The values for the template's variables: the person's, then ours over them where the template declares them.
 
-    The region is passed where the AMI builders that run all take it from one variable. Where they take it from
+    The location is passed where the builders that run all take it from one variable. Where they take it from
     several, they are meant to differ, and the template decides.
     """
     image, template = request.image, request.image.template
@@ -87,14 +88,14 @@ def given_variables(request: BuildRequest) -> dict[str, Value]:
         "build_key": request.key,
         "run_id": request.run_id,
     }
-    if request.source_ami is not None:
-        ours[SOURCE_AMI] = ours[image.declaration.source_variable] = request.source_ami
+    if request.source is not None:
+        ours[image.kind.source_variable] = ours[image.source_variable] = request.source
     if template.format == "hcl2":  # a JSON template's variables are strings
         ours["image_tags"] = dict(request.image_tags)
         ours["run_tags"] = dict(request.run_tags)
-    regions = {builder.region.variable for builder in selected(image) if builder.region is not None}
-    if request.region is not None and len(regions) == 1 and (variable := regions.pop()) is not None:
-        ours[variable] = request.region
+    taken_from = {builder.location.variable for builder in selected(image) if builder.location is not None}
+    if request.location is not None and len(taken_from) == 1 and (variable := taken_from.pop()) is not None:
+        ours[variable] = request.location
     values: dict[str, Value] = dict(image.declaration.packer.variables)
     values |= {name: value for name, value in ours.items() if template.takes(name)}
     return values if template.format == "hcl2" else {name: _text(value) for name, value in values.items()}
@@ -165,8 +166,18 @@ def workplace(request: BuildRequest) -> Workplace:
         folder=root / working_dir,
         template=_from(working_dir, template_path(image, below=below), below=below),
         var_files=var_files,
-        environment=packer_environment(request.environment, run_folder=request.run_folder.absolute()),
+        environment=packer_environment(_of_kind(request), run_folder=request.run_folder.absolute()),
     )
+
+
+def _of_kind(request: BuildRequest) -> dict[str, str]:
+    """The inherited environment, with what the builders of the image's kind go by."""
+    if request.location is None:
+        return dict(request.environment)
+    folder = request.run_folder.absolute()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    dialect = dialect_of(request.image.kind.name)
+    return dialect.environment(request.aws, request.environment, folder=folder, location=request.location)
 
 
 def _from(folder: str, path: str, *, below: str) -> str:
@@ -209,59 +220,3 @@ def private_files(request: BuildRequest) -> Iterator[PrivateFiles]:
     finally:
         for path in vars(private).values():
             path.unlink(missing_ok=True)
-
-
-# How Packer comes to act as whoever `aws:` in reconciler.yaml names, without any key being copied.
-
-_PROFILE = "reconciler"
-_BASE = "reconciler-base"
-
-
-def aws_environment(
-    settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, region: str
-) -> dict[str, str]:  # fmt: skip
-    """The environment with which the amazon plugins use the profile, or assume the role, and build in the region.
-
-    The region is given under both names that SDKs look for: a template without one would be built wherever the
-    environment or the profile says.
-
-    A profile is named in AWS_PROFILE. A role is written, as a profile, to a config file in `folder`, on top of
-    whatever credentials there are: the SDK assumes it and renews it for as long as the build takes, which keys that
-    were copied into the environment would not survive (hashicorp/packer#3019: they end after an hour).
-
-    Both Go SDKs read the config file: the old one (Packer 1.6) only when AWS_SDK_LOAD_CONFIG says so.
-    """
-    environment = {**inherited, "AWS_REGION": region, "AWS_DEFAULT_REGION": region}
-    if settings.profile is None and settings.role is None:
-        return environment
-    environment["AWS_SDK_LOAD_CONFIG"] = "1"
-    if settings.role is None:
-        return {**environment, "AWS_PROFILE": settings.profile or ""}
-    config = folder / "aws-config"
-    config.write_text(_config(settings, inherited), encoding="utf-8")
-    return {**environment, "AWS_CONFIG_FILE": str(config), "AWS_PROFILE": _PROFILE}
-
-
-def _config(settings: AwsSettings, inherited: Mapping[str, str]) -> str:
-    role = [f"[profile {_PROFILE}]", f"role_arn = {settings.role}", "role_session_name = reconciler"]
-    kept = _existing(inherited)
-    if settings.profile is not None:
-        return "\n".join([*kept, *role, f"source_profile = {settings.profile}", ""])
-    if "AWS_WEB_IDENTITY_TOKEN_FILE" in inherited and "AWS_ROLE_ARN" in inherited:
-        base = [
-            f"[profile {_BASE}]",
-            f"role_arn = {inherited['AWS_ROLE_ARN']}",
-            f"web_identity_token_file = {inherited['AWS_WEB_IDENTITY_TOKEN_FILE']}",
-        ]
-        return "\n".join([*base, *role, f"source_profile = {_BASE}", ""])
-    if "AWS_ACCESS_KEY_ID" in inherited:
-        return "\n".join([*role, "credential_source = Environment", ""])
-    if "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI" in inherited or "AWS_CONTAINER_CREDENTIALS_FULL_URI" in inherited:
-        return "\n".join([*role, "credential_source = EcsContainer", ""])
-    return "\n".join([*role, "credential_source = Ec2InstanceMetadata", ""])
-
-
-def _existing(inherited: Mapping[str, str]) -> list[str]:
-    """The person's own config, which holds the profile that the role is assumed from."""
-    own = Path(inherited.get("AWS_CONFIG_FILE") or Path(inherited.get("HOME", "/"), ".aws", "config"))
-    return [own.read_text(encoding="utf-8")] if own.is_file() else []

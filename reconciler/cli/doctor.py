@@ -66,7 +66,7 @@ class DoctorContext:
     @property
     def regions(self) -> tuple[str, ...]:
         """Every declared region."""
-        return tuple(sorted({region for image in self.known.fleet.images.values() for region in image.regions}))
+        return tuple(sorted({region for image in self.known.fleet.images.values() for region in image.locations}))
 
 
 def check_packer(context: DoctorContext) -> Finding:

@@ -82,7 +82,8 @@ def _facts(one: Proposed) -> Iterator[str]:
     """What the template says itself, so that it need not be declared; then what is open."""
     image = one.image
     source = request_text(image.source) if image.source is not None else "what the template chooses"
-    yield f"{', '.join(builder.name for builder in image.template.builders)} on {source}, in {', '.join(image.regions)}"
+    builders = ", ".join(builder.name for builder in image.template.builders)
+    yield f"{builders} on {source}, in {', '.join(image.locations)}"
     yield f"{counted(len(image.inputs), 'input')}" + (f"; built today by {one.found_in}" if one.found_in else "")
     for question in one.open:
         yield f"open: {question}"
@@ -108,7 +109,7 @@ def _as_json(proposal: Proposal, *, written: bool) -> dict[str, Any]:
                 "declaration": one.declaration,
                 "builders": [builder.name for builder in one.image.template.builders],
                 "source": one.image.source.model_dump(mode="json", exclude_none=True) if one.image.source else None,
-                "regions": one.image.regions,
+                "regions": one.image.locations,
                 "inputs": len(one.image.inputs),
                 "found_in": str(one.found_in) if one.found_in else None,
                 "open": one.open,

@@ -68,13 +68,14 @@ def command(
     workspace = Workspace(directory)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
     refuse_written_state(workspace, tree, rev=rev)
-    registry = None if offline else workspace.registry_ahead(tree)
+    if not offline:
+        workspace.expect(tree)
     known = workspace.read(tree, plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline))
     if not worktree and rev == "HEAD":
         workspace.say_dirty()
     known, planned = look(
         known,
-        registry,
+        None if offline else workspace.registry(known),
         branches=partial(workspace.branches, known.fleet.settings),
         records=records_of(workspace.repository, known),
     )
@@ -122,8 +123,12 @@ def _print(plan: Plan, known: Known, *, seconds: float, steps: Steps) -> None:
     if plan.options.offline:
         where = "from state/ alone; the registry was not read"
     else:
-        regions = {region for image in known.fleet.images.values() for region in image.regions}
-        where = f"{counted(len(regions), 'region')}, checked in {seconds:.1f} s"
+        images = known.fleet.images.values()
+        words = {image.kind.location for image in images}
+        noun = words.pop() if len(words) == 1 else "location"
+        where = (
+            f"{counted(len({place for one in images for place in one.locations}), noun)}, checked in {seconds:.1f} s"
+        )
     if all(image.sync == "in-sync" for image in plan.images):
         show_text(f"{plans.headline(plan)} ({where}).", hang=2)
         for line in filter(None, (plans.due(plan), plans.findings(plan))):

@@ -22,6 +22,7 @@ from reconciler.controller import reconcile as run
 from reconciler.git.command import Git
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
+from reconciler.model.lockfile import Artifact
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import counted, duration, visible
 from reconciler.plan.standing import outcome, texts, with_hints
@@ -30,6 +31,8 @@ from reconciler.steps.run import Origin, Report, Result
 from reconciler.words import plans
 
 _KEPT_SECONDS = 3600
+_MOST_TIED = 50
+"""Characters of a place that stays on one line."""
 """How long an instance stays that a person wants to look at."""
 
 
@@ -182,9 +185,15 @@ def _line(result: Result, width: int) -> str:
     elif result.build:
         took = [duration(result.seconds).replace(" ", TIE)] if result.seconds else []
         test = [outcome(result.tested).replace(" ", TIE)] if result.tested is not None else []
-        places = [f"{one.location}{TIE}{one.id}" for one in result.build.artifacts]
+        places = [_place(one) for one in result.build.artifacts]
         parts = [result.build.id, *took, *test, *places]
     return f"{result.image:<{width}}  {result.status:<10}  {'  '.join(parts)}"
+
+
+def _place(artifact: Artifact) -> str:
+    """Where an artifact is, and its id; on one line where both are short."""
+    short = len(artifact.location) + len(artifact.id) < _MOST_TIED
+    return f"{artifact.location}{TIE if short else ' '}{artifact.id}"
 
 
 def _as_junit(report: Report) -> str:

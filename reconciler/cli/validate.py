@@ -110,7 +110,7 @@ def _print_json(images: Mapping[str, Image], problems: Sequence[UserError], warn
         "valid": not problems,
         "images": {
             name: {
-                "regions": image.regions,
+                "regions": image.locations,
                 "parent": image.parent,
                 "builders": [builder.name for builder in image.template.builders],
                 "inputs": len(image.inputs),

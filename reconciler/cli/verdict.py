@@ -6,7 +6,7 @@ import getpass
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import click
 
@@ -18,11 +18,11 @@ from reconciler.model.declaration import LONGEST_TAG_VALUE, AwsSettings
 from reconciler.model.errors import DONE, PARTIAL, ReconcilerError, Terminal, UserError
 from reconciler.model.lockfile import Artifact, Verdict
 from reconciler.plan.channels import overrules, verdict_tags
+from reconciler.ports.registry import Opening, Registry
+from reconciler.registries import open_registry
+from reconciler.registries.router import Registries
 from reconciler.state.lockfiles import read_lockfile
 from reconciler.steps.observe import settings_at
-
-if TYPE_CHECKING:
-    from reconciler.ports.registry import Registry
 
 
 @click.command("verdict")
@@ -63,9 +63,11 @@ def command(
         if recorded is None:
             return DONE
         settings, artifacts, remark = recorded
-    from reconciler.registries.ec2.registry import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; errors above need it not
-
-    registry, named = Ec2Registry(settings, fleet=""), f"{image} {build}"
+    registry = Registries(
+        {artifact.location: artifact.kind for artifact in artifacts},
+        lambda kind: open_registry(kind, Opening("", settings)),
+    )
+    named = f"{image} {build}"
     gone = _refuse_final(registry, artifacts, verdict, named=named)
     if remark:
         note(remark)  # what a vote leads to is said of one that counts
@@ -83,7 +85,7 @@ def _vote(
             continue
         try:
             # Only the image: the snapshots need no verdict, and the voter no right to them.
-            registry.tag(artifact.model_copy(update={"snapshots": ()}), verdict_tags(verdict))
+            registry.tag(artifact.model_copy(update={"parts": ()}), verdict_tags(verdict))
         except ReconcilerError as error:
             failed.append(error)
         else:

@@ -15,13 +15,13 @@ from reconciler.git.history import resolve_commit
 from reconciler.model.errors import DONE, FAILED
 from reconciler.model.text import first_few, visible
 from reconciler.model.verification import Finding, Verification
+from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import settings_at
 from reconciler.steps.one_writer import recorded_head
 from reconciler.steps.questions.verify import Verifier
 
 if TYPE_CHECKING:
     from reconciler.model.declaration import Settings
-    from reconciler.ports.registry import Registry
 
 _INDENT = 14
 """Columns before a finding's words: `  not proven  `."""
@@ -75,7 +75,7 @@ def command(
         branch=_named(rev, settings if not elsewhere else None, repository.branch),
         signers=signers,
         always_signed=always_signed,
-        registry=_registry(settings) if online else None,
+        registry=workspace.registry_of(settings.aws, read_lockfiles(tree)[0].values()) if online else None,
         head=head,
     )
     dirty = repository.dirty(["state"])
@@ -93,12 +93,6 @@ def _named(rev: str, settings: Settings | None, checked_out: str | None) -> str:
     """What the revision is called in a sentence: the branch that is recorded to, where `settings` speak of it."""
     recorded = settings.git.branch if settings is not None else None
     return (recorded or checked_out or rev) if rev == "HEAD" else rev
-
-
-def _registry(settings: Settings) -> Registry:
-    from reconciler.registries.ec2.registry import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms, and is asked for by flag
-
-    return Ec2Registry(settings.aws, fleet="")
 
 
 def _print(found: Verification) -> None:

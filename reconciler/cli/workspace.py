@@ -8,7 +8,7 @@ import random
 import shlex
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from functools import partial
@@ -21,12 +21,15 @@ from reconciler.ci.job import job_of
 from reconciler.git.history import find_commit
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import AwsSettings, Settings
-from reconciler.model.errors import Place, ReconcilerError, Transient, UserError
+from reconciler.model.errors import Place, ReconcilerError, UserError
+from reconciler.model.lockfile import Lockfile
 from reconciler.model.plan import PlanOptions
 from reconciler.model.text import first_few, visible_lines
 from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
+from reconciler.ports.registry import Opening, Registry
+from reconciler.registries import dialects, open_registry
 from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.steps.observe import read_repository, settings_at
@@ -38,8 +41,6 @@ if TYPE_CHECKING:
     from reconciler.build.build import Packer
     from reconciler.git.recorder import Recorder
     from reconciler.ports.announcer import Announcer
-    from reconciler.ports.registry import Registry
-    from reconciler.registries.ec2.registry import Ec2Registry
     from reconciler.steps.run import Testbed
 
 RUN_FOLDER = ".reconciler"
@@ -52,26 +53,45 @@ class Workspace:
         self.repository = Repository.open(directory)
         self._clients: tuple[AwsSettings, Clients] | None = None
         self._packer: Packer | None = None
+        self._ahead: dict[str, Registry] = {}
 
     def read(self, tree: Tree, options: PlanOptions) -> Known:
         """What the repository says at a revision."""
         return read_repository(tree, fleet_name=self._fleet_name(tree, settings_at(tree)), now=now(), options=options)
 
     def registry(self, known: Known, *, cancelled: threading.Event | None = None) -> Registry:
-        """The registry where the fleet's artifacts live. Its waits end, with Transient, once `cancelled` is set."""
-        return self._ec2(known.fleet.settings, known.fleet_name, cancelled)
+        """The registries where the fleet's artifacts live. Waits end, with Transient, once `cancelled` is set."""
+        from reconciler.registries.router import Registries, kinds_in  # noqa: PLC0415 - offline verbs ask none
 
-    def registry_ahead(self, tree: Tree) -> Registry:
-        """The same before the fleet is read: the regions that the defaults name are being listed from now on.
+        kinds = kinds_in(known.fleet.images.values(), known.locks.values())
+        settings, fleet, ahead = known.fleet.settings, known.fleet_name, self._ahead
+
+        def opened(kind: str) -> Registry:
+            return (
+                ahead.pop(kind) if kind in ahead else self._open(kind, settings.aws, fleet=fleet, cancelled=cancelled)
+            )
+
+        return Registries(kinds, opened)
+
+    def expect(self, tree: Tree) -> None:
+        """Have the locations that the defaults name listed from now on, before the fleet is read.
 
         Reading a thousand declarations and listing their artifacts take about as long; so they are done at once.
         """
         settings = settings_at(tree)
-        registry = self._ec2(settings, self._fleet_name(tree, settings))
-        regions = settings.defaults.get("regions")
-        if isinstance(regions, list) and regions:
-            registry.expect(sorted(map(str, regions)))
-        return registry
+        for dialect in dialects():
+            kind = dialect.kind
+            locations = settings.defaults.get(kind.key)
+            if kind.lists_ahead and isinstance(locations, list) and locations:
+                registry = self._open(kind.name, settings.aws, fleet=self._fleet_name(tree, settings))
+                registry.expect(sorted(map(str, locations)))
+                self._ahead[kind.name] = registry
+
+    def registry_of(self, settings: AwsSettings, locks: Iterable[Lockfile]) -> Registry:
+        """Those of what is recorded, whatever fleet it is of."""
+        from reconciler.registries.router import Registries, kinds_in  # noqa: PLC0415 - as above
+
+        return Registries(kinds_in((), locks), lambda kind: self._open(kind, settings, fleet=""))
 
     def branches(self, settings: Settings) -> frozenset[str] | None:
         """Every branch that the remote has now; None where there is none, or where it does not tell, which is said."""
@@ -139,7 +159,7 @@ class Workspace:
 
     def testbed(self, known: Known, *, cancelled: threading.Event, keep_failed: int) -> Testbed:
         """What boots and tests what was built. Raises UserError where there is no SSH to test it through."""
-        from reconciler.aws.clock import Clock  # noqa: PLC0415 - as above
+        from reconciler.aws.clock import Clock, sleep_until  # noqa: PLC0415 - as above
         from reconciler.build.inventory.take import take_inventory  # noqa: PLC0415 - plan tests nothing
         from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
         from reconciler.build.smoke.tester import SshTester  # noqa: PLC0415 - as above
@@ -148,7 +168,7 @@ class Workspace:
 
         if any(image.declaration.smoke_test.boot for image in known.fleet.images.values()):
             client(os.environ)  # found out now, and not after Packer was at it for an hour
-        clock = Clock(sleep=partial(_sleep, cancelled))
+        clock = Clock(sleep=partial(sleep_until, cancelled))
         aws = known.fleet.settings.aws
         instances = Ec2Instances(aws, fleet=known.fleet_name, clock=clock, clients=self._aws(aws))
         return Testbed(instances, SshTester(take_inventory=take_inventory), keep_failed)
@@ -193,12 +213,10 @@ class Workspace:
         # One that was recorded before there were statements goes by what its clones say.
         return spelt if name != spelt and holds_builds(tree) else name
 
-    def _ec2(self, settings: Settings, fleet_name: str, cancelled: threading.Event | None = None) -> Ec2Registry:
-        from reconciler.aws.clock import Clock  # noqa: PLC0415 - as below
-        from reconciler.registries.ec2.registry import Ec2Registry  # noqa: PLC0415 - boto3 costs 200 ms; offline verbs skip it
-
-        clock = Clock(sleep=partial(_sleep, cancelled)) if cancelled else None
-        return Ec2Registry(settings.aws, fleet=fleet_name, clock=clock, clients=self._aws(settings.aws))
+    def _open(
+        self, kind: str, aws: AwsSettings, *, fleet: str, cancelled: threading.Event | None = None
+    ) -> Registry:  # fmt: skip
+        return open_registry(kind, Opening(fleet, aws, cancelled, shared=partial(self._aws, aws)))
 
     def _aws(self, settings: AwsSettings) -> Clients:
         """The clients of this process for an account. Making the first one takes up to a second on a busy machine.
@@ -211,11 +229,6 @@ class Workspace:
             in_ci = bool(job_of(os.environ).provider)
             self._clients = settings, Clients(settings, attempts=configured_attempts(), in_ci=in_ci)
         return self._clients[1]
-
-
-def _sleep(cancelled: threading.Event, seconds: float) -> None:
-    if cancelled.wait(seconds):
-        raise Transient("interrupted while waiting; what was begun goes on in AWS, and the next run takes it up")
 
 
 def import_ahead(module: str) -> None:

@@ -15,6 +15,7 @@ from reconciler.model.fleet import Template, UnreadImage
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.tree import REGULAR_MODES
 from reconciler.plan.key import of_inputs, unmoved
+from reconciler.registries import FOLDERS, dialect_of
 
 # Templates that can't name a file outside of the folders that their paths begin at, told from their text alone.
 #
@@ -85,21 +86,28 @@ def image_as_built(
     """The image, if it is as it was built last; None if it has to be read. The template's files have to be loaded."""
     last = recorded.builds[0] if recorded.builds else None
     declaration, folder = declared.declaration, declared.folder
-    if last is None or not _asks_the_same(declaration, recorded, last) or _left_several(last):
+    if (
+        last is None
+        or last.artifacts[0].kind not in FOLDERS
+        or not _asks_the_same(declaration, recorded, last)
+        or _left_several(last)
+    ):
         return None
     inputs = declared_inputs(declared, files, contents)
     if inputs.problems:
         return None
     found = input_files(inputs.paths, contents.paths, folder=folder.path)
-    components = unmoved(last, of_inputs(declaration, found))
+    kind = dialect_of(last.artifacts[0].kind).kind
+    components = unmoved(last, of_inputs(declaration, found, kind=kind))
     if components is None or not _reads_its_own_folder_alone(declared, files, contents):
         return None
     return UnreadImage(
         name=folder.name,
         folder=folder.path,
         declaration=declaration,
+        kind=kind,
         source=declaration.source.request if declaration.source is not None else None,
-        regions=declaration.regions,
+        locations=declaration.locations,
         inputs=found,
         components=components,
         read=partial(_read, declared, files, contents),
@@ -109,16 +117,18 @@ def image_as_built(
 def _asks_the_same(declaration: Declaration, recorded: Lockfile, last: Build) -> bool:
     """Whether the image declares what the template was checked against: its source, and where Packer builds.
 
-    Only an upstream AMI's pin tells in which region that was. A child, and an image that leaves its source or its
-    regions to the template, is read.
+    Only the pin of what is built on where it is tells in which location that was. A child, and an image that leaves its
+    source or its locations to the template, is read.
     """
     source = recorded.source
-    pin = last.source.ami if last.source is not None else None
+    pin = last.source.upstream if last.source is not None else None
+    if last.artifacts[0].kind not in FOLDERS or not dialect_of(last.artifacts[0].kind).kind.builds_where_source_is:
+        return False
     if source is None or pin is None or declaration.source is None:
         return False
     if declaration.source.request != source.requested:
         return False
-    return declaration.regions[:1] == (pin.region,)
+    return declaration.locations[:1] == (pin.location,)
 
 
 def _left_several(last: Build) -> bool:

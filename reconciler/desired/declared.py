@@ -5,6 +5,10 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from pydantic import Field, create_model
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.folders import Folder
@@ -22,7 +26,9 @@ from reconciler.desired.paths import ROOT
 from reconciler.desired.yaml_file import read_yaml
 from reconciler.model.declaration import Declaration, Settings
 from reconciler.model.errors import Place, UserError
+from reconciler.model.source import DeclaredSource
 from reconciler.model.text import shorten
+from reconciler.registries import dialects
 
 # `image.yaml` as a declaration, with the fleet's defaults under it and every place kept.
 
@@ -38,6 +44,11 @@ class Declared:
     folder: Folder
     declaration: Declaration
     document: Located
+
+    @property
+    def location_key(self) -> str:
+        """The key that says where it is to be: `locations`, or its kind's own word."""
+        return next((key for key in ("locations",) if self.document.follow((key,))[0]), "regions")
 
     def place(self, *path: str | int) -> Place:
         """Where a part is written, or the nearest thing above it: in image.yaml or among the defaults."""
@@ -67,14 +78,26 @@ def read_declared(
             return None, (error,)
         if document.problems:
             # What else is wrong with a file that could be read in part is reported as well, but only once.
-            _, more = validate(Declaration, document.root)
+            _, more = validate(declaration_model(), document.root)
             return None, (*document.problems, *more)
         own = document.root
     merged = merge(defaults, own, whole=_WHOLE)
-    declaration, problems = validate(Declaration, merged)
+    declaration, problems = validate(declaration_model(), merged)
     if declaration is None:
         return None, problems
     return Declared(folder, declaration, merged), ()
+
+
+@cache
+def declaration_model() -> type[Declaration]:
+    """The model of image.yaml: that of a declaration, with what each kind has to say of a source under its words."""
+    words: dict[str, Any] = {
+        word: (asked | None, None) for dialect in dialects() for word, asked in dialect.sources.items()
+    }
+    source: Any = create_model("DeclaredSource", __base__=DeclaredSource, __doc__=DeclaredSource.__doc__, **words)
+    field = Declaration.model_fields["source"]
+    declared: Any = (source | None, Field(None, description=field.description))
+    return create_model("Declaration", __base__=Declaration, __doc__=Declaration.__doc__, source=declared)
 
 
 # `desired/reconciler.yaml`: the controller's settings, and the defaults of every image.
@@ -110,7 +133,7 @@ def read_settings(content: bytes | None) -> Defaults:
 
 def _problems_of_defaults(defaults: Located) -> tuple[UserError, ...]:
     """Check the defaults once, here, and not once an image. What an image may still complete is left to it."""
-    _, problems = validate(Declaration, defaults)
+    _, problems = validate(declaration_model(), defaults)
     return tuple(problem for problem in problems if "is missing" not in problem.what)
 
 

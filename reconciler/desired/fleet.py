@@ -17,7 +17,7 @@ from reconciler.desired.declared import (
     read_settings,
 )
 from reconciler.desired.folders import DESIRED, IMAGE_FILE, Folder, folders_of, is_image, problems_of
-from reconciler.desired.lineage import with_notes_on_tags, wrong_moves, wrong_parents, wrong_regions, wrong_tags
+from reconciler.desired.lineage import with_notes_on_tags, wrong_moves, wrong_parents, wrong_places, wrong_tags
 from reconciler.desired.located import Located
 from reconciler.desired.packer.json_file import FOLDER_SUFFIXES, folder_of, is_legacy, may_be_legacy, why_not_legacy
 from reconciler.model.errors import Place, UserError
@@ -190,7 +190,7 @@ def _valid(
         asked if asked is not None else declared, contents, problems=problems, orphans=orphans, recorded=recorded
     )
     images = dict(with_notes_on_tags(images, announcers=settings.settings.announce.names))
-    wrong = (*wrong_regions(declared, images), *wrong_moves(declared, names=names), *wrong_tags(declared, images))
+    wrong = (*wrong_places(declared, images), *wrong_moves(declared, names=names), *wrong_tags(declared, images))
     for name, problem in wrong:
         problems.setdefault(name, []).append(problem)
         images.pop(name, None)

@@ -22,12 +22,13 @@ from reconciler.desired.inputs import (
 from reconciler.desired.located import Located, did_you_mean
 from reconciler.desired.origin import (
     copies_elsewhere,
+    locations_of,
     notes_on_boot,
+    notes_on_locations,
     notes_on_origin,
-    notes_on_regions,
     one_artifact,
-    regions_of,
     source_of,
+    wrong_locations,
 )
 from reconciler.desired.packer.builders import Format
 from reconciler.desired.packer.json_file import folder_of, may_be_legacy
@@ -35,11 +36,13 @@ from reconciler.desired.packer.syntax import UNKNOWN, SourceFile
 from reconciler.desired.packer.template import ReadTemplate, Setting, parse_template, parse_variables, read_template
 from reconciler.desired.packer.variables import misfit
 from reconciler.desired.paths import Paths
-from reconciler.model.declaration import SOURCE_AMI, Declaration, PackerSettings
+from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place, UserError
-from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS, Image
+from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS, Image, Template
+from reconciler.model.kind import Kind
 from reconciler.model.text import shorten
 from reconciler.model.tree import REGULAR_MODES
+from reconciler.registries import dialect_of
 
 # What the template of an image says, its files taken together, and whether it can be run as declared.
 
@@ -72,23 +75,25 @@ def _parse(declared: Declared, files: TemplateFiles, contents: Contents) -> tupl
     syntax: Format = "json" if may_be_legacy(files.template[0]) else "hcl2"
     try:
         found = read_template(template, syntax, setting=setting)
-        region = _passed_region(declared, found)
-        if region:
-            found = read_template(template, syntax, setting=replace(setting, variables={**setting.variables, **region}))
+        location = _passed_location(declared, found)
+        if location:
+            found = read_template(
+                template, syntax, setting=replace(setting, variables={**setting.variables, **location})
+            )
     except UserError as error:
         return None, [error]
     return found, []
 
 
-def _passed_region(declared: Declared, found: ReadTemplate) -> dict[str, object]:
-    """The region that image.yaml names, by the template's variable for it, where that is worth something else so far.
+def _passed_location(declared: Declared, found: ReadTemplate) -> dict[str, object]:
+    """The location that image.yaml names, by the template's variable for it, where that is worth something else so far.
 
     It is passed to the build, and whatever the template makes of it (a path, the source) is made of what is passed.
     """
-    regions = [builder.region for builder in found.template.builders if builder.region is not None]
-    first = declared.declaration.regions[:1]
-    variables = {region.variable for region in regions}
-    if not first or len(variables) != 1 or all(region.value == first[0] for region in regions):
+    written = [builder.location for builder in found.template.builders if builder.location is not None]
+    first = declared.declaration.locations[:1]
+    variables = {location.variable for location in written}
+    if not first or len(variables) != 1 or all(location.value == first[0] for location in written):
         return {}
     return {name: first[0] for name in variables if name and name not in declared.declaration.packer.variables}
 
@@ -103,18 +108,20 @@ def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
     """Packer refuses a value for a variable that the template does not declare; and some are ours to give."""
     problems = []
     source = declared.declaration.source
-    if source is not None and source.variable in (GIVEN_TEXTS | GIVEN_TAGS) - {SOURCE_AMI}:
+    own = kind_of(facts.template).source_variable
+    given = GIVEN_TEXTS | GIVEN_TAGS | {own}
+    if source is not None and source.variable in given - {own}:
         what = f"source.variable: {source.variable} is given something else by the reconciler"
         where = declared.place("source", "variable")
-        problems.append(UserError(what, where=where, hint="name the variable that `source_ami` is taken from"))
+        problems.append(UserError(what, where=where, hint="name the variable that the source is taken from"))
     for name, value in declared.declaration.packer.variables.items():
         where = declared.place("packer", "variables", name)
         is_own = facts.template.declares(name) and not facts.template.takes(name)
         if name in _given_as(declared):
             what = f"packer.variables: {name} is given by the reconciler, as `source.variable` says"
             problems.append(UserError(what, where=where, hint="remove it here, or there"))
-        elif name in GIVEN_TEXTS | GIVEN_TAGS and not is_own:
-            hint = "declare `source:` instead" if name == "source_ami" else "remove it"
+        elif name in given and not is_own:
+            hint = "declare `source:` instead" if name == own else "remove it"
             problems.append(UserError(f"packer.variables: {name} is given by the reconciler", where=where, hint=hint))
         elif not facts.template.declares(name):
             hint = did_you_mean(name, facts.template.variables.keys(), none="the template declares none")
@@ -135,6 +142,11 @@ def _wrong_values(declared: Declared, facts: ReadTemplate) -> list[UserError]:
         else:
             problems += misfit(facts.template.variables[name], value, where=where)
     return problems
+
+
+def kind_of(template: Template) -> Kind:
+    """The kind of what a template leaves. There always is one: a template that leaves nothing is refused."""
+    return next(builder.kind for builder in template.makers if builder.kind is not None)
 
 
 def _parsed(
@@ -244,8 +256,11 @@ def as_image(
     if several is not None:
         # Where they build and on what is for each of them to say, once it is an image.
         return None, (*problems, several)
-    source = _try(lambda: source_of(declared, template), problems) if has_parent else None
-    regions = _try(lambda: regions_of(declared, template), problems)
+    dialect = dialect_of(kind_of(template).name)
+    kind = dialect.kind
+    problems += wrong_locations(declared, dialect)
+    source = _try(lambda: source_of(declared, template, kind), problems) if has_parent else None
+    locations = _try(lambda: locations_of(declared, template, kind), problems)
     if problems:
         return None, tuple(problems)
     image = Image(
@@ -253,16 +268,17 @@ def as_image(
         folder=folder.path,
         declaration=declared.declaration,
         template=template,
+        kind=kind,
         source=source,
-        regions=regions or (),
+        locations=locations or (),
         copied_elsewhere=copies_elsewhere(template),
         inputs=input_files(inputs.paths, contents.paths, folder=folder.path),
         notes=(
             *facts.read.notes,
             *inputs.notes,
             *notes_on_submodules(inputs.paths, contents.paths),
-            *notes_on_origin(declared, template, source),
-            *notes_on_regions(declared, template),
+            *notes_on_origin(declared, template, source, kind),
+            *notes_on_locations(declared, template, kind),
             *notes_on_boot(declared, template),
             *declared.unacted(),
         ),

@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from reconciler.desired.declared import Declared
 from reconciler.desired.located import did_you_mean
-from reconciler.model.declaration import AWS_PREFIX, LONGEST_TAG_KEY, LONGEST_TAG_VALUE, MOST_TAGS
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, Image, UnreadImage
+from reconciler.model.kind import Kind
 from reconciler.model.text import shorten
 from reconciler.plan.tags import TOLD, always_written, at_birth, ever_written
 
@@ -44,16 +44,16 @@ def wrong_parents(declared: Mapping[str, Declared], *, names: Collection[str]) -
                 UserError(
                     f"source.image: the images are built on each other: {' → '.join(cycle)}",
                     where=where,
-                    hint="let one of them be built on an AMI",
+                    hint="let one of them be built on something upstream",
                 ),
             )
 
 
-def wrong_regions(declared: Mapping[str, Declared], images: Mapping[str, Image]) -> Problems:
-    """Images that are built where their parent is not."""
+def wrong_places(declared: Mapping[str, Declared], images: Mapping[str, Image]) -> Problems:
+    """Images that are built where their parent is not, or of another kind than it is."""
     for name, parent in _parents(declared).items():
         if parent is not None and name in images and parent in images:
-            yield from _region(images[name], images[parent], declared[name].place("source", "image"))
+            yield from _place(images[name], images[parent], declared[name].place("source", "image"))
 
 
 def wrong_moves(declared: Mapping[str, Declared], *, names: Collection[str]) -> Problems:
@@ -106,14 +106,17 @@ def _cycle(name: str, parents: Mapping[str, str | None]) -> tuple[str, ...]:
     return ()
 
 
-def _region(child: Image, parent: Image, where: Place) -> Problems:
-    if child.regions and child.build_region not in parent.regions:
+def _place(child: Image, parent: Image, where: Place) -> Problems:
+    if child.kind != parent.kind:
+        what = f"{child.name} is {child.kind.artifact}, and {parent.name} {parent.kind.artifact}"
+        yield child.name, UserError(what, where=where, hint="let it be built on an image of its own kind")
+    elif child.locations and child.build_location not in parent.locations:
         yield (
             child.name,
             UserError(
-                f"{child.name} is built in {child.build_region}, where there is no {parent.name}",
+                f"{child.name} is built in {child.build_location}, where there is no {parent.name}",
                 where=where,
-                hint=f"add {child.build_region} to `regions` in {parent.folder}/image.yaml",
+                hint=f"add {child.build_location} to `{parent.kind.key}` in {parent.folder}/image.yaml",
             ),
         )
 
@@ -133,10 +136,10 @@ def wrong_tags(declared: Mapping[str, Declared], images: Mapping[str, Image]) ->
         if isinstance(image, UnreadImage):
             continue
         for builder in image.template.makers:
-            for tags in (builder.tags, builder.snapshot_tags):
-                yield from ((name, problem) for problem in _refused(builder, tags))
+            for tags in (builder.tags, builder.part_tags):
+                yield from ((name, problem) for problem in _refused(image.kind, builder, tags))
                 most = {*image.declaration.tags, *tags, *always_written(image)}
-                if len(most) > MOST_TAGS:
+                if image.kind.most_marks is not None and len(most) > image.kind.most_marks:
                     yield name, _too_many(declared[name], image, builder, tags=tags)
 
 
@@ -151,36 +154,38 @@ def _notes(image: Image, announcers: Collection[str]) -> Iterator[str]:
     ours = ever_written(announcers)
     for builder in image.template.makers:
         given = {*image.declaration.tags, *builder.tags} - ours
-        room = MOST_TAGS - len(given)
+        most = image.kind.most_marks
+        room = most - len(given) if most is not None else len(ours)
         if room < len(ours):
             yield (
                 f"{len(given)} tags of its own leave room for {room} of ours, and there may be {len(ours)}: verdicts, "
-                "pull requests and announcements may not be noted on the AMI"
+                f"pull requests and announcements may not be noted on {image.kind.the_artifact}"
             )
 
 
 def _too_many(declared: Declared, image: Image, builder: Builder, *, tags: Collection[str]) -> UserError:
     own = len({*tags} - {*image.declaration.tags} - always_written(image))
     ours = len(always_written(image))
-    number = len(image.declaration.tags) + own + ours
+    number, most = len(image.declaration.tags) + own + ours, image.kind.most_marks or 0
     return UserError(
-        f"{number} tags would be on the AMI, and EC2 takes {MOST_TAGS}: {len(image.declaration.tags)} of `tags`, "
-        f"{own} of {builder.name}, {ours} of the reconciler",
+        f"{number} tags would be on {image.kind.the_artifact}, and {image.kind.registry} takes {most}: "
+        f"{len(image.declaration.tags)} of `tags`, {own} of {builder.name}, {ours} of the reconciler",
         where=declared.place("tags") if image.declaration.tags else builder.place,
-        hint=f"take {number - MOST_TAGS} of them away",
+        hint=f"take {number - most} of them away",
     )
 
 
-def _refused(builder: Builder, tags: Mapping[str, str | None]) -> Iterator[UserError]:
+def _refused(kind: Kind, builder: Builder, tags: Mapping[str, str | None]) -> Iterator[UserError]:
     for name, value in tags.items():
-        if name.lower().startswith(AWS_PREFIX):
-            what, hint = f"the prefix {AWS_PREFIX} is taken", "give it another name"
+        if kind.reserved and name.lower().startswith(kind.reserved):
+            what, hint = f"the prefix {kind.reserved} is taken", "give it another name"
         elif name in _OURS or name.startswith(TOLD):
             what, hint = "the reconciler writes it, and goes by what it finds there", "give it another name"
-        elif not 0 < len(name) <= LONGEST_TAG_KEY:
-            what, hint = f"a tag's name has 1 to {LONGEST_TAG_KEY} characters, and this one {len(name)}", "shorten it"
-        elif value is not None and len(value) > LONGEST_TAG_VALUE:
-            what = f"a tag's value has at most {LONGEST_TAG_VALUE} characters, and this one {len(value)}"
+        elif kind.longest_mark_key is not None and not 0 < len(name) <= kind.longest_mark_key:
+            what = f"a tag's name has 1 to {kind.longest_mark_key} characters, and this one {len(name)}"
+            hint = "shorten it"
+        elif value is not None and kind.longest_mark_value is not None and len(value) > kind.longest_mark_value:
+            what = f"a tag's value has at most {kind.longest_mark_value} characters, and this one {len(value)}"
             hint = "shorten it"
         else:
             continue

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 from reconciler.model.errors import Place, UserError
@@ -249,12 +250,16 @@ def _annotation(model: Any, path: Path) -> Any:
     for step in path:
         at = _required(at)
         if isinstance(at, type) and issubclass(at, BaseModel):
-            field = at.model_fields.get(str(step))
+            field = at.model_fields.get(str(step)) or _aliased(at, str(step))
             at = field.annotation if field else None
         else:
             of = [one for one in typing.get_args(at) if one is not Ellipsis]
             at = of[-1] if of else None
     return _required(at)
+
+
+def _aliased(model: type[BaseModel], alias: str) -> FieldInfo | None:
+    return next((field for field in model.model_fields.values() if field.alias == alias), None)
 
 
 def _required(annotation: Any) -> Any:
@@ -266,7 +271,7 @@ def _required(annotation: Any) -> Any:
 
 def _keys(annotation: Any) -> list[str]:
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return list(annotation.model_fields)
+        return [name for field, of in annotation.model_fields.items() for name in {field, of.alias or field}]
     return []
 
 

@@ -6,15 +6,13 @@ from collections.abc import Iterator
 
 from reconciler.desired.declared import Declared
 from reconciler.desired.located import did_you_mean
-from reconciler.desired.packer.builders import AMAZON_TYPES, AMI_TYPES
 from reconciler.desired.paths import resolve
-from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import Place, UserError
-from reconciler.model.fleet import Builder, Region, Template
+from reconciler.model.fleet import Builder, BuildLocation, Template
+from reconciler.model.kind import Kind
 from reconciler.model.source import SourceRequest
 from reconciler.model.text import shorten
-
-_SOURCE = 'source: {ami: {name: "…", owners: ["…"]}}'
+from reconciler.ports.dialect import Dialect
 
 
 def one_artifact(declared: Declared, template: Template) -> UserError | None:
@@ -28,8 +26,8 @@ def one_artifact(declared: Declared, template: Template) -> UserError | None:
     alike = next((builder for builder in template.makers if names.count(builder.name) > 1), None)
     if alike is not None:
         return _runs_twice(alike)
-    amis_first = sorted(template.makers, key=lambda builder: builder.type not in AMI_TYPES)
-    first, second, *more = amis_first
+    # What a registry can tell of, and what can be tested, comes first.
+    first, second, *more = sorted(template.makers, key=lambda builder: (not _observed(builder), not _booted(builder)))
     packer = declared.declaration.packer
     others = f"{second.name} and {len(more)} more run" if more else f"{second.name} runs"
     path = "/" + (resolve(packer.template, declared.folder.path) or "")
@@ -42,9 +40,17 @@ def one_artifact(declared: Declared, template: Template) -> UserError | None:
         where=declared.place("packer", "only") if packer.only else second.place,
         hint=(
             f"choose one in {declared.folder.image_file}: packer: {{only: [{first.name}]}}",
-            *([each] if second.type in AMI_TYPES else []),
+            *([each] if _observed(second) else []),
         ),
     )
+
+
+def _observed(builder: Builder) -> bool:
+    return builder.kind is not None and builder.kind.observed
+
+
+def _booted(builder: Builder) -> bool:
+    return builder.kind is not None and builder.kind.boots
 
 
 def _runs_twice(builder: Builder) -> UserError:
@@ -56,80 +62,100 @@ def _runs_twice(builder: Builder) -> UserError:
     )
 
 
-def source_of(declared: Declared, template: Template) -> SourceRequest | None:
+def source_of(declared: Declared, template: Template, kind: Kind) -> SourceRequest | None:
     """The declared source, else the one that the template's builder names.
 
     Returns:
         None where nothing can be pinned: the template is built on nothing, or chooses while it is built.
 
     Raises:
-        UserError: the template leaves the choice to us and none is declared, or a child would not be built on its
-            parent.
+        UserError: the template leaves the choice to us and none is declared, a child would not be built on its
+            parent, or what is declared is nothing that this kind is built on.
     """
     source = declared.declaration.source
     if source is not None:
-        variable = declared.declaration.source_variable
+        if source.upstream is not None and source.upstream[0] not in kind.sources:
+            raise _of_another_kind(declared, template, kind, word=source.upstream[0])
+        variable = source.variable or kind.source_variable
         if source.variable is not None and not template.declares(variable):
             hint = did_you_mean(variable, template.variables.keys(), none="the template declares none")
             what = f'source.variable: the template declares no variable "{shorten(variable)}"'
             raise UserError(what, where=declared.place("source", "variable"), hint=hint)
         if source.image is not None and not template.takes(variable):
             raise UserError(
-                f"the template declares no variable source_ami, so that it would not be built on {source.image}",
+                f"the template declares no variable {variable}, so that it would not be built on {source.image}",
                 where=declared.place("source"),
                 hint=(
-                    f"if it takes the AMI from another: source: {{image: {source.image}, variable: …}}",
-                    f"else in {template.place}: {_takes_source(template)}",
+                    f"if it takes {kind.the_artifact} from another: source: {{image: {source.image}, variable: …}}",
+                    f"else in {template.place}: {_takes_source(template, kind)}",
                 ),
             )
         return source.request
-    given = template.variables.get(SOURCE_AMI)
-    leaves_it_to_us = given is not None and template.takes(SOURCE_AMI) and not given.has_default
-    for builder in _amazon(template):
+    given = template.variables.get(kind.source_variable)
+    leaves_it_to_us = given is not None and template.takes(kind.source_variable) and not given.has_default
+    for builder in template.makers:
         if builder.source is not None:
             return builder.source
         if builder.unpinned is not None and leaves_it_to_us:
             raise UserError(
                 f"it can't be known what {builder.name} is built on, and no source is declared",
                 where=builder.source_place or builder.place,
-                hint=f"add to {declared.folder.image_file}: {_SOURCE}",
+                hint=f"add to {declared.folder.image_file}: {kind.example}",
             )
     return None
 
 
-def _takes_source(template: Template) -> str:
+def _of_another_kind(declared: Declared, template: Template, kind: Kind, *, word: str) -> UserError:
+    can = [f"{one}: …" for one in (*kind.sources, "image")]
+    return UserError(
+        f"{template.makers[0].name} leaves {kind.artifact}, which is not built on {word}",
+        where=declared.place("source", word),
+        hint=f"declare one of {', '.join(can)}",
+    )
+
+
+def _takes_source(template: Template, kind: Kind) -> str:
     """How a template takes its source from us, in its own syntax."""
-    taking = template.taking(SOURCE_AMI, SOURCE_AMI)
+    variable = kind.source_variable
+    taking = template.taking(kind.source_attribute, variable)
     if template.format == "json":
-        return f'"variables": {{"{SOURCE_AMI}": ""}}, and {taking} in the builder'
+        return f'"variables": {{"{variable}": ""}}, and {taking} in the builder'
     if template.place.path.endswith(".json"):
-        return f'"variable": {{"{SOURCE_AMI}": {{"default": ""}}}}, and {taking}'
-    return f'variable "{SOURCE_AMI}" {{ default = "" }}, and {taking}'
+        return f'"variable": {{"{variable}": {{"default": ""}}}}, and {taking}'
+    return f'variable "{variable}" {{ default = "" }}, and {taking}'
 
 
-def regions_of(declared: Declared, template: Template) -> tuple[str, ...]:
-    """The declared regions, else the one that the template's builder names; the first is where Packer builds.
+def locations_of(declared: Declared, template: Template, kind: Kind) -> tuple[str, ...]:
+    """The declared locations, else the one that the template's builder names; the first is where Packer builds.
 
-    Then come those that the template itself copies to: an AMI that it asks for is one that is wanted.
+    Then come those that the template itself copies to: what it asks for is wanted.
 
     Raises:
-        UserError: there is none, or the template insists on another one.
+        UserError: there is none, one has not the form of its kind's, or the template insists on another one.
     """
-    regions = declared.declaration.regions
-    builders = _amazon(template)
-    copies = [region for builder in builders if builder.copies for region in builder.copies.regions]
-    if regions:
-        _agree_with(declared, template, regions[0])
-        return tuple(dict.fromkeys([*regions, *copies]))
-    found = tuple(builder.region.value for builder in builders if builder.region and builder.region.value)
+    locations = declared.declaration.locations
+    copies = [location for builder in template.makers if builder.copies for location in builder.copies.locations]
+    if locations:
+        _agree_with(declared, template, kind, locations[0])
+        return tuple(dict.fromkeys([*locations, *copies]))
+    found = tuple(one.location.value for one in template.makers if one.location and one.location.value)
     if not found:
-        unknown = (*builders, *template.makers)[0]
+        unknown = template.makers[0]
         raise UserError(
-            f"it can't be known in which region {unknown.name} builds",
+            f"it can't be known in which {kind.location} {unknown.name} builds",
             where=_place(unknown),
-            hint=f"add to {declared.folder.image_file}: regions: [us-east-1]",
+            hint=f"add to {declared.folder.image_file}: {kind.key}: [{kind.example_location}]",
         )
     return tuple(dict.fromkeys([*found, *copies]))
+
+
+def wrong_locations(declared: Declared, dialect: Dialect) -> Iterator[UserError]:
+    """Declared locations that have not the form of their kind's."""
+    key = declared.location_key
+    for index, location in enumerate(declared.declaration.locations):
+        form = dialect.wrong_location(location)
+        if form is not None:
+            yield UserError(f'{key}[{index}]: "{shorten(location)}" is not {form}', where=declared.place(key, index))
 
 
 def copies_elsewhere(template: Template) -> bool:
@@ -137,54 +163,59 @@ def copies_elsewhere(template: Template) -> bool:
     return any(builder.copies is not None and not builder.copies.all_known for builder in template.builders)
 
 
-def notes_on_regions(declared: Declared, template: Template) -> Iterator[str]:
+def notes_on_locations(declared: Declared, template: Template, kind: Kind) -> Iterator[str]:
     """What stops nothing: copies that Packer makes, in the build, where the reconciler would make them after it."""
-    wanted = declared.declaration.regions
-    for builder in _amazon(template):
+    wanted = declared.declaration.locations
+    for builder in template.makers:
         copies = builder.copies
         if copies is None:
             continue
         if not copies.all_known:
-            yield f"{copies.place}: ami_regions is only known to Packer: what it copies to counts as wanted"
-        more = [region for region in copies.regions if wanted and region not in wanted]
+            yield f"{copies.place}: {copies.attribute} is only known to Packer: what it copies to counts as wanted"
+        more = [location for location in copies.locations if wanted and location not in wanted]
         if more:
-            yield f"{copies.place}: ami_regions adds {', '.join(more)} to the regions of {declared.folder.image_file}"
+            added = f"{', '.join(more)} to the {kind.location}s of {declared.folder.image_file}"
+            yield f"{copies.place}: {copies.attribute} adds {added}"
 
 
-def notes_on_origin(declared: Declared, template: Template, source: SourceRequest | None) -> Iterator[str]:
+def notes_on_origin(
+    declared: Declared, template: Template, source: SourceRequest | None, kind: Kind
+) -> Iterator[str]:  # fmt: skip
     """What stops nothing: a pin that Packer is free to ignore, or a source that only Packer knows."""
     if source is None:
-        take = "" if template.takes(SOURCE_AMI) else f", and take it: {_takes_source(template)}"
-        for builder in _amazon(template):
+        take = "" if template.takes(kind.source_variable) else f", and take it: {_takes_source(template, kind)}"
+        for builder in template.makers:
             if builder.unpinned is not None:
                 yield (
                     f"{builder.source_place or builder.place}: {builder.name} is built on the template's own source, "
                     f"which is not pinned ({builder.unpinned}). To pin it, add to {declared.folder.image_file}: "
-                    f"{_SOURCE}{take}"
+                    f"{kind.example}{take}"
                 )
-    if source is not None and _amazon(template) and not template.takes(declared.declaration.source_variable):
+    written = declared.declaration.source
+    variable = (written.variable if written is not None else None) or kind.source_variable
+    if source is not None and not template.takes(variable):
         yield (
-            "the template declares no variable source_ami: Packer looks the source up by itself, and may find "
-            "another one than what is pinned"
+            f"the template declares no variable {kind.source_variable}: Packer looks the source up by itself, and may "
+            "find another one than what is pinned"
         )
 
 
-def _agree_with(declared: Declared, template: Template, wanted: str) -> None:
-    """A region that the template gets from a variable is passed by the controller; a fixed one has to be the same."""
-    for builder in _amazon(template):
-        region = builder.region
-        if region is None or region.value in (None, wanted) or _is_free(region, declared):
+def _agree_with(declared: Declared, template: Template, kind: Kind, wanted: str) -> None:
+    """A location that the template gets from a variable is passed by the controller; a fixed one has to be the same."""
+    for builder in template.makers:
+        location = builder.location
+        if location is None or location.value in (None, wanted) or _is_free(location, declared):
             continue
+        key = declared.location_key
         raise UserError(
-            f"{builder.name} builds in {region.value}, but the first of `regions` is {wanted} "
-            f"({declared.place('regions')})",
-            where=region.place,
-            hint="take the region from a variable, or put the template's region first",
+            f"{builder.name} builds in {location.value}, but the first of `{key}` is {wanted} ({declared.place(key)})",
+            where=location.place,
+            hint=f"take the {kind.location} from a variable, or put the template's {kind.location} first",
         )
 
 
-def _is_free(region: Region, declared: Declared) -> bool:
-    return region.variable is not None and region.variable not in declared.declaration.packer.variables
+def _is_free(location: BuildLocation, declared: Declared) -> bool:
+    return location.variable is not None and location.variable not in declared.declaration.packer.variables
 
 
 def notes_on_boot(declared: Declared, template: Template) -> Iterator[str]:
@@ -196,7 +227,9 @@ def notes_on_boot(declared: Declared, template: Template) -> Iterator[str]:
         if smoke_test.suite is not None and place.path == declared.folder.image_file:
             yield f"smoke_test.suite is never run, as smoke_test.boot is false ({place})"
         return
-    for builder in _amazon(template):
+    for builder in template.makers:
+        if not _booted(builder):
+            continue
         if builder.communicator != "ssh":
             yield f"{builder.name} is reached by {builder.communicator}: the image is not booted to be tested"
         elif not builder.clears_keys:
@@ -209,9 +242,5 @@ def notes_on_boot(declared: Declared, template: Template) -> Iterator[str]:
             )
 
 
-def _amazon(template: Template) -> list[Builder]:
-    return [builder for builder in template.builders if builder.type in AMAZON_TYPES]
-
-
 def _place(builder: Builder) -> Place:
-    return builder.region.place if builder.region else builder.place
+    return builder.location.place if builder.location else builder.place

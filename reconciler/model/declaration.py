@@ -17,13 +17,11 @@ from reconciler.model.window import Window
 
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
 BUILD_ID_PATTERN = r"^[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}$"
-MOST_TAGS = 50
 LONGEST_TAG_KEY = 128
 LONGEST_TAG_VALUE = 256
+"""Of declared tags and of ours, in characters: every registry holds so much."""
 AWS_PREFIX = "aws:"
-"""What EC2 accepts of one resource's tags, in characters; the prefix, in any case, is AWS's own ("Tag restrictions" in
-the user guide, Using_Tags.html)."""
-SOURCE_AMI = "source_ami"
+"""In any case, AWS's own ("Tag restrictions" in the user guide, Using_Tags.html)."""
 MAX_DECLARED_TAGS = 40
 """Those that every artifact carries leave room for so many."""
 
@@ -50,10 +48,6 @@ def _checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
         return text
 
     return AfterValidator(check), Field(json_schema_extra={"pattern": f"^(?:{pattern})$"})
-
-
-# The form alone: whether there is such a region, AWS says.
-Region = Annotated[str, *_checked(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*", what="a region's name such as us-east-1")]
 
 
 VariableValue = TypeAliasType("VariableValue", "str | int | bool | list[VariableValue] | dict[str, VariableValue]")
@@ -192,7 +186,9 @@ class Declaration(Model):
     labels: dict[str, str] = Field({})
     packer: PackerSettings = PackerSettings()
     source: DeclaredSource | None = Field(None, description="Absent: read from the template.")
-    regions: tuple[Region, ...] = Field((), description="The first is where Packer builds; absent: the template's.")
+    locations: tuple[str, ...] = Field(
+        (), alias="regions", description="The first is where Packer builds; absent: the template's."
+    )
     refresh: Refresh = Refresh()
     smoke_test: SmokeTest = SmokeTest()
     validation: Validation = Validation()
@@ -207,18 +203,13 @@ class Declaration(Model):
     revoke: tuple[Revocation, ...] = ()
     moved_from: str | None = Field(None, description="The name this image had before.", pattern=IMAGE_NAME_PATTERN)
 
-    @property
-    def source_variable(self) -> str:
-        """The template's variable that is given the source AMI's id."""
-        return self.source.variable if self.source is not None and self.source.variable is not None else SOURCE_AMI
-
-    @field_validator("regions")
+    @field_validator("locations")
     @classmethod
-    def _each_region_once(cls, regions: tuple[Region, ...]) -> tuple[Region, ...]:
-        twice = sorted({region for region in regions if regions.count(region) > 1})
+    def _each_location_once(cls, locations: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({location for location in locations if locations.count(location) > 1})
         if twice:
-            raise ValueError(f"a region is named twice: {', '.join(twice)}")
-        return regions
+            raise ValueError(f"named twice: {', '.join(twice)}")
+        return locations
 
     @field_validator("tags")
     @classmethod

@@ -107,7 +107,7 @@ class Adopted(Event):
 
 @dataclass(frozen=True)
 class Copied(Event):
-    """A copy is complete in another region."""
+    """A copy is complete in another location."""
 
     name: ClassVar[str] = "artifact.copied"
     build: str
@@ -128,7 +128,7 @@ class Settled(Event):
 
 @dataclass(frozen=True)
 class Retired(Event):
-    """An artifact and its snapshots are gone."""
+    """An artifact and what it was stored in are gone."""
 
     name: ClassVar[str] = "artifact.retired"
     location: str

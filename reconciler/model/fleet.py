@@ -9,13 +9,14 @@ from typing import Literal
 
 from reconciler.model.declaration import Declaration, Settings
 from reconciler.model.errors import Place, UserError
+from reconciler.model.kind import Kind
 from reconciler.model.source import SourceRequest
 
 # What a Packer template says of itself, read without running Packer.
 
-GIVEN_TEXTS = frozenset({"source_ami", "image_name", "build_id", "build_key", "run_id"})
+GIVEN_TEXTS = frozenset({"image_name", "build_id", "build_key", "run_id"})
 GIVEN_TAGS = frozenset({"image_tags", "run_tags"})
-"""Variables that the controller gives values to, where the template declares them."""
+"""Variables that the controller gives values to, where the template declares them; and the source's, by its kind."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class Program:
 
 
 @dataclass(frozen=True)
-class Region:
+class BuildLocation:
     """Where a builder builds: a literal, or the variable that it is taken from with that variable's value."""
 
     value: str | None
@@ -69,11 +70,13 @@ class Region:
 
 @dataclass(frozen=True)
 class Copies:
-    """The regions of a builder's own `ami_regions`. `all_known` is False where there may be more."""
+    """Where a builder copies to by itself. `all_known` is False where there may be more."""
 
-    regions: tuple[str, ...]
+    locations: tuple[str, ...]
     all_known: bool
     place: Place
+    attribute: str = ""
+    """The builder's attribute that says so."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,9 @@ class Builder:
     name: str
     type: str
     place: Place
-    region: Region | None = None
+    location: BuildLocation | None = None
     source: SourceRequest | None = None
-    """The template's own source_ami, source_ami_filter or data "amazon-ami"; None where it is a variable."""
+    """What the template itself says that it is built on; None where it is a variable."""
     source_place: Place | None = None
     unpinned: str | None = None
     """Why it can't be known what it is built on, in words; None where it can, or where it is built on nothing."""
@@ -93,12 +96,14 @@ class Builder:
     """Who Packer logs in as, where the template says it in so many words."""
     communicator: str = "ssh"
     tags: Mapping[str, str | None] = field(default_factory=dict)
-    """Those that it puts on the AMI, as far as their names are known; None for a value that is not."""
-    snapshot_tags: Mapping[str, str | None] = field(default_factory=dict)
+    """Those that it puts on what it leaves, as far as their names are known; None for a value that is not."""
+    part_tags: Mapping[str, str | None] = field(default_factory=dict)
     clears_keys: bool = False
     """Whether Packer takes its temporary key off the image again (`ssh_clear_authorized_keys`)."""
     copies: Copies | None = None
-    """Where it copies the AMI to by itself; None where it does not."""
+    """Where it copies what it made to by itself; None where it does not."""
+    kind: Kind | None = None
+    """Of what it leaves; None where it leaves nothing."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +137,7 @@ class Template:
     @property
     def makers(self) -> tuple[Builder, ...]:
         """The builders that leave an artifact. Of a valid image it is one; Packer's `null` builder leaves none."""
-        return tuple(builder for builder in self.builders if builder.type != "null")
+        return tuple(builder for builder in self.builders if builder.kind is not None)
 
     @property
     def place(self) -> Place:
@@ -143,6 +148,12 @@ class Template:
     def chooses_source(self) -> bool:
         """Whether one of its builders is built on something that only Packer knows."""
         return any(builder.unpinned is not None for builder in self.builders)
+
+    @property
+    def source_variables(self) -> frozenset[str]:
+        """The variables that its builders take a source from, by their kinds."""
+        kinds = (builder.kind for builder in self.builders if builder.kind is not None)
+        return frozenset(kind.source_variable for kind in kinds if kind.source_variable)
 
     def taking(self, attribute: str, variable: str) -> str:
         """How an attribute takes its value from a variable, in the template's own syntax."""
@@ -187,20 +198,29 @@ class Image:
     folder: str
     declaration: Declaration
     template: Template
+    kind: Kind
     source: SourceRequest | None
     """Declared, or else read from the template; None for a template that builds on nothing we can pin."""
-    regions: tuple[str, ...]
+    locations: tuple[str, ...]
     """Never empty; the first is where Packer builds."""
     inputs: tuple[InputFile, ...]
     notes: tuple[str, ...] = ()
     """What `validate` has to say that stops nothing."""
     copied_elsewhere: bool = False
-    """Whether the template copies to regions that only Packer knows: no region is then one too many."""
+    """Whether the template copies to where only Packer knows: no location is then one too many."""
 
     @property
-    def build_region(self) -> str:
+    def source_variable(self) -> str:
+        """The template's variable that is given the source: as declared, else its kind's."""
+        declared = self.declaration.source
+        return (
+            declared.variable if declared is not None and declared.variable is not None else self.kind.source_variable
+        )
+
+    @property
+    def build_location(self) -> str:
         """Where Packer builds."""
-        return self.regions[0]
+        return self.locations[0]
 
     @property
     def input_paths(self) -> tuple[str, ...]:

@@ -50,7 +50,7 @@ class Artifact(Model):
     location: str
     id: str
     name: str | None = None
-    snapshots: tuple[str, ...] = ()
+    parts: tuple[str, ...] = Field((), alias="snapshots", description="What it is stored in, and retired with.")
     recorded: Instant | None = Field(None, description="When it was recorded, where that was later than its build.")
 
 
@@ -191,7 +191,7 @@ class Build(Model):
         return self.phase == "stable" or (self.phase == "superseded" and self.was_stable)
 
     def artifact_in(self, location: str) -> Artifact | None:
-        """The artifact in a region, or None."""
+        """The artifact in a location, or None."""
         return next((artifact for artifact in self.artifacts if artifact.location == location), None)
 
     def as_pin(self, image: str) -> Pin:
@@ -274,7 +274,7 @@ class Lockfile(Model):
 
     @property
     def kept(self) -> Build | None:
-        """The build that is to be there in every region: the newest, or what the channels fell back to from it."""
+        """The build that is to be there in every location: the newest, or what the channels fell back to from it."""
         newest = self.builds[0] if self.builds else None
         return self.current if newest is not None and newest.phase in ("rejected", "revoked") else newest
 

@@ -26,7 +26,7 @@ class Seen:
     state: State
     created: str
     tags: Mapping[str, str]
-    snapshots: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     copy_of: tuple[str, str] | None = None
     """Location and id of what it is a whole copy of, in the registry's own word; None where that tells of none."""
 
@@ -44,25 +44,25 @@ class Seen:
         """When its build began, by our tag `reconciler:build`; None where that names no build."""
         try:
             return began_at(self.own("build") or "")
-        except ValueError:  # whoever may tag AMIs writes what they like there
+        except ValueError:  # whoever may tag artifacts writes what they like there
             return None
 
     @property
     def commit(self) -> str | None:
         """The commit that it was built from, by our tag `reconciler:commit`; None where that names none."""
         told = self.own("commit") or ""
-        return told if is_commit_id(told) else None  # whoever may tag AMIs writes what they like there
+        return told if is_commit_id(told) else None  # whoever may tag artifacts writes what they like there
 
     @property
     def complete(self) -> bool:
-        """Whether it is whole in its region: our key is the last thing written (docs/formats.md)."""
+        """Whether it is whole where it is: our key is the last thing written (docs/formats.md)."""
         return self.state == "available" and self.own("key") is not None
 
     def as_artifact(self, builder: str) -> Artifact:
         """The form in which it is recorded."""
         return Artifact(
             kind=self.kind, builder=builder, location=self.location, id=self.id, name=self.name,
-            snapshots=self.snapshots,
+            parts=self.parts,
         )  # fmt: skip
 
 

@@ -48,7 +48,7 @@ class PlannedImage(Model):
     health: Health
     actions: tuple[Action, ...]
     reasons: tuple[Reason, ...] = ()
-    retires: tuple[Retirement, ...] = Field((), description="What will be deleted, each with its snapshots.")
+    retires: tuple[Retirement, ...] = Field((), description="What will be deleted, each with what it is stored in.")
     blocked_by: tuple[str, ...] = Field((), description="Parents in this plan that must be done first.")
     waits_for: str | None = Field(None, description="Why nothing is done although the image has drifted.")
     estimate_seconds: int | None = Field(None, description="From earlier builds; absent where there are none.")
@@ -129,12 +129,12 @@ class Decision:
     lock: Lockfile
     wanted: Wanted | None
     adopt: tuple[Seen, ...] = ()
-    """The artifacts of the build to adopt, at most one per region."""
+    """The artifacts of the build to adopt, at most one per location."""
     take_up: Build | None = None
     """What an earlier attempt built as it is wanted, and could not mark as complete: to be marked, and adopted."""
-    missing_regions: tuple[str, ...] = ()
+    missing_locations: tuple[str, ...] = ()
     copy_from: Seen | None = None
-    """What the missing regions are copied from, when no build or adoption is due."""
+    """What the missing locations are copied from, when no build or adoption is due."""
     retag: tuple[Seen, ...] = ()
     retire: tuple[Artifact, ...] = ()
     restate: tuple[Restated, ...] = ()
@@ -178,7 +178,7 @@ class Situation:
     pin_missing: str | None = None
     """Why there is no pin although the image has a source."""
     withdrawn: str | None = None
-    """Why nothing can be built on the pin: the AMI is gone, or not shared any more."""
+    """Why nothing can be built on the pin: its source is gone, or not shared any more."""
     parent_pending: bool = False
     awaited_parents: tuple[str, ...] = ()
     """Keys of the parent's builds that the image will be built on once a verdict says so."""

@@ -2,60 +2,45 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Literal, Self
 
-from pydantic import Field, SerializerFunctionWrapHandler, field_validator, model_serializer, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from reconciler.model.values import Instant, Model
+from reconciler.model.values import Model, parse_instant
 
 Channel = Literal["candidate", "stable"]
 
-
-class AmiRequest(Model):
-    """An upstream AMI: one id, or a filter whose newest match is taken."""
-
-    id: str | None = Field(None, pattern=r"^ami-[0-9a-f]+$")
-    name: str | None = Field(None, description="Name, with * and ? as EC2's filters read them.")
-    owners: tuple[str, ...] = Field((), description="Account ids or aliases. Required with a filter.")
-    architecture: str | None = None
-    filters: dict[str, tuple[str, ...]] = Field({}, description="Further DescribeImages filters.")
-
-    @field_validator("filters", mode="before")
-    @classmethod
-    def _single_values_are_lists(cls, value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        return {key: [one] if isinstance(one, str) else one for key, one in value.items()}
-
-    @model_validator(mode="after")
-    def _is_one_thing(self) -> Self:
-        if self.id is not None:
-            if self.name or self.owners or self.filters or self.architecture:
-                raise ValueError("an AMI is named by its id or by a filter, not by both")
-        elif not self.name and not self.filters:
-            raise ValueError("an AMI needs an id, a name or filters")
-        elif not self.owners:
-            # Without an owner anybody's public image of that name is taken (the "whoAMI" attack).
-            raise ValueError("a filter needs owners: without one, anybody's public AMI of that name would be trusted")
-        return self
+_ONE = "a source is exactly one thing"
+_OF_IMAGES = frozenset({"image", "channel", "variable"})
 
 
 class SourceRequest(Model):
-    """Exactly one of an AMI, an SSM parameter that holds an AMI id, or another image of the fleet."""
+    """Another image of the fleet, or something upstream: what its kind asks for, under a word of that kind's.
 
-    ami: AmiRequest | None = None
-    ssm: str | None = Field(None, pattern=r"^/[A-Za-z0-9_.\-/]+$", description="Name of an SSM parameter.")
+    What stands behind such a word is as its kind wrote it: a text, or a mapping without what is as it always is.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
     image: str | None = Field(None, description="Another image of this fleet.")
     channel: Channel | None = Field(None, description="Of the parent image; stable if absent.")
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        given = [name for name in ("ami", "ssm", "image") if getattr(self, name) is not None]
+        given = [name for name, value in self if name not in ("channel", "variable") and value is not None]
         if len(given) != 1:
-            raise ValueError("a source is exactly one of ami, ssm and image")
+            words = sorted(name for name in type(self).model_fields if name not in _OF_IMAGES)
+            raise ValueError(f"a source is exactly one of {', '.join(words)} and image" if words else _ONE)
         if self.channel is not None and self.image is None:
             raise ValueError("channel goes with image: it names a channel of the parent")
         return self
+
+    @property
+    def upstream(self) -> tuple[str, Any] | None:
+        """The word of what is upstream, and what is asked for; None for another image of the fleet."""
+        return next(((name, value) for name, value in self if name not in _OF_IMAGES and value is not None), None)
 
     @property
     def parent_channel(self) -> Channel:
@@ -66,61 +51,99 @@ class SourceRequest(Model):
 class DeclaredSource(SourceRequest):
     """A source as image.yaml has it: what is asked for, and how the template is given what was found."""
 
+    model_config = ConfigDict(extra="forbid")
+
     variable: str | None = Field(
-        None, min_length=1, description="The template's variable that takes the AMI's id; source_ami if absent."
+        None, min_length=1, description="The template's variable that takes the id; the kind's own if absent."
     )
 
     @property
     def request(self) -> SourceRequest:
         """What is asked for, alone: that is pinned and recorded."""
-        return SourceRequest.model_construct(ami=self.ami, ssm=self.ssm, image=self.image, channel=self.channel)
+        asked = {}
+        if self.upstream is not None:
+            word, value = self.upstream
+            asked[word] = (
+                value.model_dump(mode="json", exclude_defaults=True) if isinstance(value, BaseModel) else value
+            )
+        return SourceRequest(image=self.image, channel=self.channel, **asked)
 
-    @model_serializer(mode="wrap")
-    def _as_written(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        # What is digested of declarations stays what it was before there was the key.
-        return {key: value for key, value in plain(self).items() if key != "variable" or value is not None}
 
+@dataclass(frozen=True)
+class Upstream:
+    """Something upstream that a source resolved to, under a word of its kind. `id` is exact; `created` is UTC, `…Z`."""
 
-class AmiPin(Model):
-    """An upstream AMI, resolved in the region where Packer builds."""
-
-    region: str
+    word: str
+    location: str
     id: str
     name: str | None = None
     owner: str | None = None
-    created: Instant | None = None
+    created: str | None = None
+
+
+_FACTS = frozenset({"id", "name", "owner", "created"})
 
 
 class Pin(Model):
-    """A source resolved to one exact thing: an upstream AMI, or one build of the parent.
+    """A source resolved to one exact thing: something upstream, or one build of the parent.
 
-    A parent's pin holds the build id, its key and its artifacts by region; an upstream's pin holds `ami`.
+    A parent's pin holds the build id, its key and its artifacts by location. An upstream's holds one word of its kind
+    with an id, a location under the kind's own word for it, and what people want to know.
     """
 
-    ami: AmiPin | None = None
+    model_config = ConfigDict(extra="allow")
+
     image: str | None = None
     build: str | None = None
     key: str | None = None
     artifacts: dict[str, str] | None = None
 
+    @model_validator(mode="after")
+    def _is_one_thing(self) -> Self:
+        extra = self.model_extra or {}
+        if len(extra) > 1:
+            raise ValueError(f"a pin is to one thing, not to {' and '.join(sorted(extra))}")
+        for word, value in extra.items():
+            if not isinstance(value, Mapping) or not all(isinstance(one, str) for one in value.values()):
+                raise ValueError(f"{word} is a mapping of texts")
+            if "id" not in value or len(value.keys() - _FACTS) != 1:
+                raise ValueError(f"{word} has an id, its location, and of name, owner and created what is known")
+            if "created" in value:
+                parse_instant(value["created"])
+        return self
+
+    @property
+    def upstream(self) -> Upstream | None:
+        """What it is pinned to outside of the fleet; None for a build of the parent."""
+        for word, facts in (self.model_extra or {}).items():
+            known = {name: value for name, value in facts.items() if name in _FACTS}
+            return Upstream(word, location=next(facts[name] for name in facts if name not in _FACTS), **known)
+        return None
+
     @property
     def identity(self) -> dict[str, str]:
-        """What of the pin goes into a build's key: the AMI's region and id, or the parent's key."""
-        if self.ami is not None:
-            return {"ami": self.ami.id, "region": self.ami.region}
+        """What of the pin goes into a build's key: what is upstream with its location, or the parent's key."""
+        for word, facts in (self.model_extra or {}).items():
+            return {word: facts["id"], **{name: value for name, value in facts.items() if name not in _FACTS}}
         return {"key": self.key or ""}
 
-    def artifact_in(self, region: str) -> str | None:
-        """The AMI id to build on in a region, or None where there is none."""
-        if self.ami is not None:
-            return self.ami.id if self.ami.region == region else None
-        return (self.artifacts or {}).get(region)
+    def with_id(self, source_id: str) -> Pin:
+        """A pin to another thing upstream, in the same location; of that, no more than its id is known."""
+        ((word, facts),) = (self.model_extra or {}).items()
+        where = {name: value for name, value in facts.items() if name not in _FACTS}
+        return Pin.model_validate({word: {**where, "id": source_id}})
+
+    def artifact_in(self, location: str) -> str | None:
+        """The id of what is built on in a location, or None where there is none."""
+        upstream = self.upstream
+        if upstream is not None:
+            return upstream.id if upstream.location == location else None
+        return (self.artifacts or {}).get(location)
 
     def __str__(self) -> str:
-        """A name for people: the AMI's name or id, or `parent build-id`."""
-        if self.ami is not None:
-            return self.ami.name or self.ami.id
-        return f"{self.image} {self.build}"
+        """A name for people: that of what is upstream, or its id, or `parent build-id`."""
+        upstream = self.upstream
+        return (upstream.name or upstream.id) if upstream is not None else f"{self.image} {self.build}"
 
 
 class PinnedSource(Model):

@@ -19,7 +19,7 @@ from reconciler.plan.tags import as_text, as_they_were, differing, in_no_channel
 
 # The verdict of the validation repository, as it stands in an artifact's tags (docs/formats.md).
 #
-# The tags are the interface: whoever may tag AMIs may vote, with this program or without it.
+# The tags are the interface: whoever may tag artifacts may vote, with this program or without it.
 
 News = tuple[str, Verdict]
 """A build's id, and a verdict on it."""
@@ -38,8 +38,8 @@ def verdict_tags(verdict: Verdict) -> Mapping[str, str]:
 def verdict_on(build: Build, seen: Iterable[Seen]) -> Verdict | None:
     """The verdict that a build's artifacts carry; None while there is none, or where it reads as neither.
 
-    Regions may differ when two voted: failed counts, as no one can launch what somebody found broken by reading
-    only the other region.
+    Locations may differ when two voted: failed counts, as no one can launch what somebody found broken by reading
+    only the other one.
     """
     places = {(artifact.location, artifact.id) for artifact in build.artifacts}
     found = [one for each in seen if (each.location, each.id) in places and (one := _in_tags(each)) is not None]
@@ -69,7 +69,7 @@ def _in_tags(seen: Seen) -> Verdict | None:
 
 
 def _in_a_message(text: str | None) -> str:
-    # Whoever may tag AMIs writes it, and it goes into commit messages, where a line of its own may be a trailer.
+    # Whoever may tag artifacts writes it, and it goes into commit messages, where a line of its own may be a trailer.
     return visible(one_line(text or ""))
 
 
@@ -82,9 +82,9 @@ def with_held_back(situation: Situation, decision: Decision) -> Decision:
     """The decision, with what is to be known of a pass that does not count yet."""
     held = [(build, _hidden(situation, build, verdict)) for build, verdict in _votes(situation)]
     notes = tuple(
-        f"{build.id} passed validation, which counts once {', '.join(regions)} can be read: it may have failed there"
-        for build, regions in held
-        if regions
+        f"{build.id} passed validation, which counts once {', '.join(locations)} can be read: it may have failed there"
+        for build, locations in held
+        if locations
     )
     planned = decision.planned
     return (

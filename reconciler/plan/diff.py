@@ -9,7 +9,6 @@ from datetime import timedelta
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedImage, Retirement, Situation, Wanted
-from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import as_settled, awaiting, moves, news_of, with_held_back, with_restated, with_verdicts
 from reconciler.plan.garbage import kept_until_pruned, with_old_previews
@@ -103,14 +102,14 @@ def _replace_build(situation: Situation, wanted: Wanted, reasons: tuple[Reason, 
     made = _made(situation, wanted)
     if made is not None and all(one.own("build") == made.id for one in adopted):
         adopting = _decision(situation, wanted, _Outcome(actions=("adopt",), reasons=reasons))
-        return replace(adopting, take_up=made, missing_regions=_not_in(situation.image.regions, made.artifacts))
+        return replace(adopting, take_up=made, missing_locations=_not_in(situation.image.locations, made.artifacts))
     if adopted:
         return replace(
             _decision(
                 situation, wanted, _Outcome(actions=("adopt",), reasons=(*reasons, *_merged(situation, adopted)))
             ),
             adopt=adopted,
-            missing_regions=_not_in(situation.image.regions, adopted),
+            missing_locations=_not_in(situation.image.locations, adopted),
         )
     why = _left_alone(situation, wanted)
     if why is not None:
@@ -142,13 +141,13 @@ def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, 
     """What exists of the wanted build; where state/ has no pin yet, of the build that people reviewed, with its pin."""
     candidates = _may_be_adopted(situation)
     adopted = adoptable(candidates, key=wanted.key)
-    if adopted or wanted.pin is None or wanted.pin.ami is None or not _takes_reviewed_pin(situation, wanted):
+    if adopted or wanted.pin is None or wanted.pin.upstream is None or not _takes_reviewed_pin(situation, wanted):
         return wanted, adopted
     reviewed = adoptable_by_inputs(candidates, wanted)
     source = reviewed[0].own("source") if reviewed else None
     if source is None:
         return wanted, ()
-    known = wanted.pin if wanted.pin.ami.id == source else Pin(ami=AmiPin(region=wanted.pin.ami.region, id=source))
+    known = wanted.pin if wanted.pin.upstream.id == source else wanted.pin.with_id(source)
     on_its_pin = want(situation.image, known)
     same = tuple(one for one in reviewed if one.own("key") == on_its_pin.key)
     return (on_its_pin, same) if same else (wanted, ())
@@ -178,7 +177,8 @@ def _takes_reviewed_pin(situation: Situation, wanted: Wanted) -> bool:
 def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
     """The recorded build is what is wanted: is it all there, and recorded as it is?"""
     build = situation.lock.kept
-    found = Presence() if situation.options.offline or build is None else presence(situation, build)
+    looks = not situation.options.offline and situation.image.kind.observed
+    found = presence(situation, build) if looks and build is not None else Presence()
     worded = _record_reasons(situation)
     reasons = (*found.reasons, *worded)
     if any(reason.code == "artifact-missing" for reason in reasons):
@@ -193,7 +193,7 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
     return replace(
         _decision(situation, wanted, outcome),
         adopt=tuple(found.unrecorded),
-        missing_regions=tuple(found.missing),
+        missing_locations=tuple(found.missing),
         copy_from=found.sources[0] if found.missing and found.sources else None,
         # A promotion changes the phase that every artifact carries.
         retag=tuple(found.present if "promote" in outcome.actions else found.retag),
@@ -254,18 +254,18 @@ def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
 
 
 def _unreadable(situation: Situation) -> tuple[str, ...]:
-    if situation.options.offline:
+    if situation.options.offline or not situation.image.kind.observed:
         return ()
     return tuple(
-        f"{region}: {situation.unreadable[region]}"
-        for region in situation.image.regions
-        if region in situation.unreadable
+        f"{location}: {situation.unreadable[location]}"
+        for location in situation.image.locations
+        if location in situation.unreadable
     )
 
 
-def _not_in(regions: Sequence[str], adopted: Sequence[Seen | Artifact]) -> tuple[str, ...]:
+def _not_in(locations: Sequence[str], adopted: Sequence[Seen | Artifact]) -> tuple[str, ...]:
     there = {one.location for one in adopted}
-    return tuple(region for region in regions if region not in there)
+    return tuple(location for location in locations if location not in there)
 
 
 @dataclass(frozen=True)
@@ -320,7 +320,8 @@ def _health(situation: Situation, wanted: Wanted | None, outcome: _Outcome) -> H
         return "degraded"
     if last is None:
         return "unknown"
-    return awaiting(situation) or "healthy"
+    # What no registry tells of may be gone.
+    return awaiting(situation) or ("healthy" if situation.image.kind.observed else "unknown")
 
 
 def _suspended(situation: Situation, decision: Decision) -> Decision:

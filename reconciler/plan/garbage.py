@@ -23,8 +23,8 @@ from reconciler.plan.tags import branch_value, branches_in
 
 _NAME = re.compile(IMAGE_NAME_PATTERN)
 _LEFT_FOR = timedelta(days=1)
-"""How long an artifact without a key may still be somebody's: for a day EC2 answers the token of a copy with that copy,
-and the next run goes on with it."""
+"""How long an artifact without a key may still be somebody's: for a day a registry answers the token of a copy with
+that copy, and the next run goes on with it."""
 _LONGEST_LEFT = timedelta(days=7)
 """The same where nothing says how long Packer may take: of an image that is not declared."""
 _AFTER_PACKER = timedelta(hours=1)
@@ -182,6 +182,6 @@ def kept_until_pruned(artifacts: Sequence[Artifact]) -> str:
 
 
 def counted_artifacts(gone: Sequence[Retirement]) -> str:
-    """How many artifacts go, and where: `5 AMIs in 3 regions`."""
+    """How many artifacts go, and where: `5 artifacts in 3 locations`."""
     places = len({one.location for one in gone})
-    return f"{counted(len(gone), 'AMI')} in {counted(places, 'region')}"
+    return f"{counted(len(gone), 'artifact')} in {counted(places, 'location')}"

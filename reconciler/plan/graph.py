@@ -42,7 +42,7 @@ def pin_to_parent(child: Image, parent: Decision, *, preview: bool = False) -> P
     promoted = parent.image is not None and "promote" in parent.planned.actions
     pinned = pin_to_recorded(child, _settled(parent, promoted=promoted))
     moved = bool(parent.verdicts) or promoted
-    pending = _moves(parent, channel) or moved or _brings_to(child.regions[:1], parent, pinned.pin)
+    pending = _moves(parent, channel) or moved or _brings_to(child.locations[:1], parent, pinned.pin)
     return replace(pinned, pending=pending)
 
 
@@ -76,13 +76,13 @@ def _settled(parent: Decision, *, promoted: bool) -> Lockfile:
     return as_declared(lock, parent.image) if promoted and parent.image else lock
 
 
-def _brings_to(region: Sequence[str], parent: Decision, pin: Pin | None) -> bool:
-    """Whether the build that a child is built on comes to the child's region only by this run."""
+def _brings_to(location: Sequence[str], parent: Decision, pin: Pin | None) -> bool:
+    """Whether the build that a child is built on comes to the child's location only by this run."""
     kept = (parent.settled or parent.lock).kept
     if pin is None or kept is None or pin.build != kept.id or parent.planned.actions == ("none",):
         return False
-    brought = {*parent.missing_regions, *(seen.location for seen in parent.adopt)}
-    return not brought.isdisjoint(region)
+    brought = {*parent.missing_locations, *(seen.location for seen in parent.adopt)}
+    return not brought.isdisjoint(location)
 
 
 def _replaces(parent: Decision) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
-from reconciler.model.declaration import SOURCE_AMI, Declaration
+from reconciler.model.declaration import Declaration
 from reconciler.model.fleet import Image, InputFile, UnreadImage
+from reconciler.model.kind import Kind
 from reconciler.model.lockfile import Build, began_at
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Wanted
@@ -15,7 +16,7 @@ from reconciler.model.values import digest, parse_instant
 
 # The key: the content address of a build, over named components (docs/key.md).
 #
-# What is not in it costs no build when it changes: the image's name, its regions, sharing, schedule, retention,
+# What is not in it costs no build when it changes: the image's name, its locations, sharing, schedule, retention,
 # notification, and the comments and layout of image.yaml.
 
 SOURCE = "source"
@@ -33,7 +34,7 @@ def wanted(image: Image, pin: Pin | None, *, refresh_of: str | None = None) -> W
     build nobody can say what it will be.
     """
     components = _components(image)
-    inputs = inputs_of(components, image.source)
+    inputs = inputs_of(components, image.source, kind=image.kind)
     if pin is not None and image.source is not None:
         components[SOURCE] = digest(pin.identity)
     if refresh_of is not None:
@@ -41,13 +42,13 @@ def wanted(image: Image, pin: Pin | None, *, refresh_of: str | None = None) -> W
     return Wanted(key=digest(components), components=components, inputs=inputs, pin=pin)
 
 
-def inputs_of(components: Mapping[str, str], request: SourceRequest | None) -> str:
+def inputs_of(components: Mapping[str, str], request: SourceRequest | None, *, kind: Kind) -> str:
     """The digest of everything a person can review: all components but the pin and what is refreshed.
 
     The request stands in for the pin. Without it a build on the source that the image had before, or on one that
     another pull request asks for, would have the same inputs, and would be adopted with its pin.
     """
-    return digest([reviewed(components), request.model_dump(mode="json") if request else None])
+    return digest([reviewed(components), kind.whole(request) if request is not None else None])
 
 
 def reviewed(components: Mapping[str, str]) -> dict[str, str]:
@@ -66,10 +67,11 @@ def short(key: str) -> str:
     return key.removeprefix("sha256:")[:7]
 
 
-def of_inputs(declaration: Declaration, inputs: Iterable[InputFile]) -> dict[str, str]:
+def of_inputs(declaration: Declaration, inputs: Iterable[InputFile], *, kind: Kind) -> dict[str, str]:
     """The components that are known before the template is read, of one image's declaration and inputs."""
-    packer, variable = declaration.packer, declaration.source_variable
-    passed = {"source": variable} if variable != SOURCE_AMI else {}
+    packer, source = declaration.packer, declaration.source
+    variable = source.variable if source is not None else None
+    passed = {"source": variable} if variable not in (None, kind.source_variable) else {}
     return {
         "files": digest([[file.path, file.mode, file.oid] for file in sorted(inputs)]),
         "variables": digest({"values": packer.variables, "files": list(packer.var_files), **passed}),
@@ -94,7 +96,7 @@ def _components(image: Image) -> dict[str, str]:
     if isinstance(image, UnreadImage):
         return dict(image.components)
     tooling = {"packer": image.template.required_version, "plugins": dict(image.template.plugins)}
-    return {**of_inputs(image.declaration, image.inputs), _TOOLING: digest(tooling)}
+    return {**of_inputs(image.declaration, image.inputs, kind=image.kind), _TOOLING: digest(tooling)}
 
 
 # Adopt before build: is what is wanted in the registry already?
@@ -107,7 +109,7 @@ _SKEW = timedelta(minutes=5)
 
 
 def adoptable(seen: Iterable[Seen], *, key: str) -> tuple[Seen, ...]:
-    """The complete artifacts of the newest build with this key, at most one per region; empty if there is none."""
+    """The complete artifacts of the newest build with this key, at most one per location; empty if there is none."""
     return _newest_build(one for one in seen if one.own("key") == key)
 
 
@@ -123,7 +125,7 @@ def _newest_build(seen: Iterable[Seen]) -> tuple[Seen, ...]:
         refused = one.own("phase") in NEVER_AGAIN or one.own("smoke") == "failed"
         if build is None or not one.complete or refused or not may_be_of_its_build(one):
             continue
-        # Two complete copies of a build in one region come from two runs at once: the first one made stays.
+        # Two complete copies of a build in one location come from two runs at once: the first one made stays.
         best = builds.setdefault(build, {}).setdefault(one.location, one)
         if (one.created, one.id) < (best.created, best.id):
             builds[build][one.location] = one

@@ -274,7 +274,7 @@ def _plan_id(known: Known, decisions: tuple[Decision, ...]) -> str:
             decision.planned.key,
             decision.planned.actions,
             [reason.model_dump(mode="json") for reason in decision.planned.reasons],
-            hashlib.sha256(decision.lock.model_dump_json(by_alias=True).encode()).hexdigest(),
+            hashlib.sha256(decision.lock.model_dump_json(by_alias=True, exclude_defaults=True).encode()).hexdigest(),
         ]
         for decision in decisions
         if decision.planned.sync != "in-sync"

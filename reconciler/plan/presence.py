@@ -1,4 +1,4 @@
-"""Is what was recorded still there, in every declared region, with its tags?"""
+"""Is what was recorded still there, in every declared location, with its tags?"""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ class Presence:
     reasons: list[Reason] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     missing: list[str] = field(default_factory=list)
-    """Declared regions without a usable artifact."""
+    """Declared locations without a usable artifact."""
     present: list[Seen] = field(default_factory=list)
     unrecorded: list[Seen] = field(default_factory=list)
-    """Complete copies of this build, in declared regions, that the lockfile doesn't name."""
+    """Complete copies of this build, in declared locations, that the lockfile doesn't name."""
     retag: list[Seen] = field(default_factory=list)
     extra: list[Artifact] = field(default_factory=list)
-    """Recorded artifacts in regions that are no longer declared. They still serve as sources of a copy."""
+    """Recorded artifacts in locations that are no longer declared. They still serve as sources of a copy."""
     sources: list[Seen] = field(default_factory=list)
     """Usable artifacts anywhere, to copy from."""
 
 
 def presence(situation: Situation, build: Build) -> Presence:
-    """Compare a recorded build with the registry, region by region. Unknown is never taken for missing."""
+    """Compare a recorded build with the registry, location by location. Unknown is never taken for missing."""
     found = Presence()
     by_id = {(one.location, one.id): one for one in situation.seen}
     complete = _unrecorded(situation, build, by_id)
@@ -43,18 +43,18 @@ def presence(situation: Situation, build: Build) -> Presence:
         **of_recorded(fleet=situation.fleet, image=situation.image, build=build), **standing(situation.lock, build)
     }  # fmt: skip
     recorded_in = {artifact.location: artifact for artifact in build.artifacts}
-    for region in situation.image.regions:
-        recorded = recorded_in.get(region)
+    for location in situation.image.locations:
+        recorded = recorded_in.get(location)
         # A copy that was complete when its run was killed stands in for the one that it was to replace.
-        seen = (by_id.get((region, recorded.id)) if recorded else None) or complete.get(region)
-        if region in situation.unreadable:
-            found.unknown.append(f"{region}: {situation.unreadable[region]}")
+        seen = (by_id.get((location, recorded.id)) if recorded else None) or complete.get(location)
+        if location in situation.unreadable:
+            found.unknown.append(f"{location}: {situation.unreadable[location]}")
         elif seen is None:
-            _note_missing(found, situation, build=build, region=region, recorded=recorded)
+            _note_missing(found, situation, build=build, location=location, recorded=recorded)
         else:
             _note_seen(found, seen, tags=tags, is_recorded=recorded is not None and recorded.id == seen.id)
     if not situation.image.copied_elsewhere:
-        _note_extra(found, build=build, regions=situation.image.regions)
+        _note_extra(found, build=build, locations=situation.image.locations)
     recorded_ids = {(artifact.location, artifact.id) for artifact in build.artifacts}
     usable = [one for place, one in by_id.items() if place in recorded_ids and one.state == "available"]
     found.sources = [*found.present, *(one for one in usable if one not in found.present)]
@@ -99,8 +99,8 @@ _ADDED = frozenset({"scm", "a", "v3", "defaultcollection"})
 
 
 def _unrecorded(situation: Situation, build: Build, by_id: Mapping[tuple[str, str], Seen]) -> Mapping[str, Seen]:
-    """The complete copies of this build by region; not looked for where every declared region has its own."""
-    recorded = (build.artifact_in(region) for region in situation.image.regions)
+    """The complete copies of this build by location; not looked for where every declared one has its own."""
+    recorded = (build.artifact_in(location) for location in situation.image.locations)
     if all(artifact is not None and (artifact.location, artifact.id) in by_id for artifact in recorded):
         return {}
     same_build = certain(
@@ -111,22 +111,22 @@ def _unrecorded(situation: Situation, build: Build, by_id: Mapping[tuple[str, st
 
 
 def _note_missing(
-    found: Presence, situation: Situation, *, build: Build, region: str, recorded: Artifact | None
+    found: Presence, situation: Situation, *, build: Build, location: str, recorded: Artifact | None
 ) -> None:
     young = _too_young(situation, build, recorded) if recorded else None
     if young is not None:
         found.unknown.append(young)
         return
-    found.missing.append(region)
+    found.missing.append(location)
     found.reasons.append(
-        Reason(code="region-missing", was=f"{region} {recorded.id}", now=f"{region} nothing")
+        Reason(code="region-missing", was=f"{location} {recorded.id}", now=f"{location} nothing")
         if recorded
-        else Reason(code="region-missing", was=f"nothing in {region}", now=f"{region} is declared")
+        else Reason(code="region-missing", was=f"nothing in {location}", now=f"{location} is declared")
     )
 
 
 def _too_young(situation: Situation, build: Build, artifact: Artifact) -> str | None:
-    """EC2 is eventually consistent: what was recorded moments ago may not be listed yet."""
+    """A registry may be eventually consistent: what was recorded moments ago may not be listed yet."""
     recorded = recorded_at(build, artifact)
     if recorded is None or situation.now - recorded >= timedelta(seconds=situation.grace_seconds):
         return None
@@ -137,7 +137,7 @@ def _too_young(situation: Situation, build: Build, artifact: Artifact) -> str | 
 def _unknown_elsewhere(
     found: Presence, situation: Situation, *, build: Build, by_id: Mapping[tuple[str, str], Seen]
 ) -> Iterator[str]:
-    """What may still be there to copy from, in regions that are no longer declared."""
+    """What may still be there to copy from, in locations that are no longer declared."""
     for artifact in found.extra:
         seen = by_id.get((artifact.location, artifact.id))
         young = _too_young(situation, build, artifact)
@@ -172,9 +172,9 @@ def _note_seen(found: Presence, seen: Seen, *, tags: Mapping[str, str], is_recor
         found.reasons.append(Reason(code="tags-changed", was=was, now=as_text(differs)))
 
 
-def _note_extra(found: Presence, *, build: Build, regions: Sequence[str]) -> None:
+def _note_extra(found: Presence, *, build: Build, locations: Sequence[str]) -> None:
     for artifact in build.artifacts:
-        if artifact.location not in regions:
+        if artifact.location not in locations:
             found.extra.append(artifact)
             found.reasons.append(
                 Reason(code="region-extra", was=f"{artifact.location} {artifact.id}", now="not declared")
@@ -186,4 +186,4 @@ def _settle(found: Presence, build: Build) -> None:
     if found.missing and not found.sources and not found.unknown:
         others = [reason for reason in found.reasons if reason.code not in ("region-missing", "tags-changed")]
         was = ", ".join(f"{artifact.location} {artifact.id}" for artifact in build.artifacts)
-        found.reasons = [Reason(code="artifact-missing", was=was, now="nothing in any declared region"), *others]
+        found.reasons = [Reason(code="artifact-missing", was=was, now="nothing in any declared location"), *others]

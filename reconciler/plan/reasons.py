@@ -110,16 +110,21 @@ def renewal_reasons(situation: Situation) -> tuple[Reason, ...]:
     return ()
 
 
+_SPOKEN = ("id", "name", "url", "reference")
+"""What people call a source by, as far as it is asked for: the first of these."""
+
+
 def request_text(request: SourceRequest | None) -> str:
     """A source as it was asked for, in one line: `ami debian-12-* of 136693071363`."""
     if request is None:
         return "none"
-    if request.ami is not None:
-        owners = f" of {', '.join(request.ami.owners)}" if request.ami.owners else ""
-        return f"ami {request.ami.id or request.ami.name or 'by filters'}{owners}"
-    if request.ssm is not None:
-        return f"ssm {request.ssm}"
-    return f"{request.image} {request.parent_channel}"
+    if request.upstream is None:
+        return f"{request.image} {request.parent_channel}"
+    word, asked = request.upstream
+    if isinstance(asked, str):
+        return f"{word} {asked}"
+    owners = f" of {', '.join(asked['owners'])}" if asked.get("owners") else ""
+    return f"{word} {next((asked[name] for name in _SPOKEN if asked.get(name)), 'by filters')}{owners}"
 
 
 def as_done(reasons: Iterable[Reason], pin: Pin | None) -> tuple[Reason, ...]:
@@ -177,17 +182,19 @@ def _source_changed(last: Build, pin: Pin | None, *, image: Image) -> Iterator[R
 
 def _is_older(pin: Pin | None, was: Pin | None) -> bool:
     """Whether a source goes back: what it was is withdrawn, or another one is asked for."""
-    if pin is None or was is None or pin.ami is None or was.ami is None:
+    new, old = (one.upstream if one is not None else None for one in (pin, was))
+    if new is None or old is None or new.created is None or old.created is None:
         return False
-    return pin.ami.created is not None and was.ami.created is not None and pin.ami.created < was.ami.created
+    return new.created < old.created
 
 
 def with_id(pin: Pin | None) -> str:
-    """A pin in one line, with the id of its AMI: what people compare."""
+    """A pin in one line, with the id of what is upstream: what people compare."""
     if pin is None:
         return "none"
-    if pin.ami is not None:
-        return f"{pin.ami.name} {pin.ami.id}" if pin.ami.name else pin.ami.id
+    upstream = pin.upstream
+    if upstream is not None:
+        return f"{upstream.name} {upstream.id}" if upstream.name else upstream.id
     return f"{pin.image} {pin.build or THIS_RUN}"
 
 

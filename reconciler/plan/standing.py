@@ -72,7 +72,7 @@ class Standing:
     candidate: str | None
     age: str | None
     source: str | None
-    regions: tuple[str, ...]
+    locations: tuple[str, ...]
     sync: str
     health: str
     why: str | None
@@ -102,7 +102,7 @@ def _standing(decision: Decision, now: datetime) -> Standing:
         candidate=lock.channels.candidate,
         age=age_text(int((now - finished).total_seconds())) if finished else None,
         source=str(counts.source) if counts and counts.source else None,
-        regions=tuple(artifact.location for artifact in counts.artifacts) if counts else (),
+        locations=tuple(artifact.location for artifact in counts.artifacts) if counts else (),
         sync=planned.sync,
         health=planned.health,
         why=_why(decision, now),

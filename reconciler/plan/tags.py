@@ -65,7 +65,7 @@ def at_birth(*, fleet: str, image: str, build_id: str, run_id: str) -> dict[str,
 def when_complete(
     *, fleet: str, image: Image, build_id: str, wanted: Wanted, commit: str, phase: Phase
 ) -> dict[str, str]:
-    """Everything that a complete artifact carries. `reconciler:key` says that nothing is missing in its region."""
+    """Everything that a complete artifact carries. `reconciler:key` says that nothing of it is missing where it is."""
     source = {"source": source_text(wanted.pin)} if wanted.pin else {}
     ours = own(
         fleet=fleet, image=image.name, build=build_id, key=wanted.key, inputs=wanted.inputs, commit=commit,
@@ -79,7 +79,7 @@ def of_recorded(*, fleet: str, image: Image, build: Build) -> dict[str, str]:
     wanted = Wanted(
         key=build.key,
         components=build.components,
-        inputs=inputs_of(build.components, image.source),
+        inputs=inputs_of(build.components, image.source, kind=image.kind),
         pin=build.source,
     )
     complete = when_complete(
@@ -140,6 +140,6 @@ def branches_in(value: str | None) -> tuple[str, ...]:
 
 
 def source_text(pin: Pin) -> str:
-    """A pin as a tag's value: the AMI's id, or `parent@build-id`."""
-    text = pin.ami.id if pin.ami else f"{pin.image}@{pin.build}"
+    """A pin as a tag's value: the id of what is upstream, or `parent@build-id`."""
+    text = pin.upstream.id if pin.upstream is not None else f"{pin.image}@{pin.build}"
     return text[:LONGEST_TAG_VALUE]

@@ -29,7 +29,11 @@ def counts(failure: Failure, *, wanted: Wanted | None, drifted: bool) -> bool:
 
 def declared(image: Image) -> str:
     """The digest of what image.yaml declares. Not all of it is in the key: how long a build may take is not."""
-    return digest(image.declaration.model_dump(mode="json"))
+    written, source = image.declaration.model_dump(mode="json", by_alias=True), image.declaration.source
+    if source is not None:
+        given = {"variable": source.variable} if source.variable is not None else {}
+        written["source"] = {**image.kind.whole(source.request), **given}  # whatever other kinds there are
+    return digest(written)
 
 
 def rests(failure: Failure, *, key: str, declared: str, now: datetime) -> bool:

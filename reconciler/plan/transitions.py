@@ -38,7 +38,7 @@ def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceR
 def with_artifacts(
     lock: Lockfile, build_id: str, added: Iterable[Artifact], *, gone: Iterable[Artifact] = ()
 ) -> Lockfile:
-    """Record where a build's artifacts are now. One per region: an added one takes the place of what was there."""
+    """Record where a build's artifacts are now. One per location: an added one takes the place of what was there."""
     new = {artifact.location: artifact for artifact in added}
     dropped = {(artifact.location, artifact.id) for artifact in gone}
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
+from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Place, Terminal
 from reconciler.model.events import Listener
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, PackerVersions
+from reconciler.ports.dialect import Made
 
 
 @dataclass(frozen=True)
@@ -21,9 +22,11 @@ class BuildRequest:
 
     `export` is the root of a clean checkout of the commit that is built, `below` the fleet's folder in it, from which
     all paths of the declaration are counted; empty where that is the root. `run_folder` is for what is gone after the
-    build, `log` for what is kept. `region` is where to build, None for builders that know no regions. `timeout` is in
-    seconds. `environment` is the whole environment that Packer inherits. Tags are by key. `on_key_pair` is told the
-    name of the temporary key pair that the build logs in with, once it is there; it must return at once, and not raise.
+    build, `log` for what is kept. `location` is where to build, and `source` what the template is given of what it is
+    built on. `timeout` is in seconds. `environment` is what Packer inherits, to which its kind adds by `aws`. Tags are
+    by key.
+    `on_key_pair` is told the name of the temporary key pair that the build logs in with, once it is there; it must
+    return at once, and not raise.
     """
 
     image: Image
@@ -35,8 +38,9 @@ class BuildRequest:
     log: Path
     environment: Mapping[str, str]
     timeout: float
-    region: str | None = None
-    source_ami: str | None = None
+    aws: AwsSettings = field(default_factory=AwsSettings)
+    location: str | None = None
+    source: str | None = None
     image_tags: Mapping[str, str] = field(default_factory=dict)
     run_tags: Mapping[str, str] = field(default_factory=dict)
     estimate_seconds: int | None = None
@@ -51,17 +55,19 @@ class BuildRequest:
 
 @dataclass(frozen=True)
 class BuildResult:
-    """What a build left. An image may be in several regions; all of them are here.
+    """What a build left. An image may be in several locations; all of them are here.
 
-    `source_ami` is the AMI that Packer says it built on, None where it said nothing or builds said different ones.
-    `seconds` are whole, from Packer's start to its end.
+    `artifacts` are of the image's kind, and `made` is all that Packer reported, with absolute paths. `source` is what
+    Packer says it built on, None where it said nothing or builds said different ones. `seconds` are whole, from
+    Packer's start to its end.
     """
 
     artifacts: tuple[Artifact, ...]
     seconds: int
     packer: PackerVersions
     log: Path
-    source_ami: str | None = None
+    source: str | None = None
+    made: tuple[Made, ...] = ()
 
 
 class Builder(Protocol):
@@ -94,10 +100,6 @@ Cause = Literal[
 ]  # fmt: skip
 
 
-_NAME_TAKEN = re.compile(r".*(?:InvalidAMIName\.Duplicate|is used by an existing AMI).*")
-_AMI = re.compile(r"\bami-[0-9a-f]+\b")
-
-
 class BuildFailed(Terminal):
     """Packer ran, and there is no image to record. Told from other errors so that its attempts are counted.
 
@@ -113,7 +115,7 @@ class BuildFailed(Terminal):
         unmarked: it ended well, and what it left could not be marked as complete. `made` is its record.
 
     `tail` holds the last lines, at most 20, without secrets. `seconds` are whole, since Packer's start. `artifacts` are
-    what Packer reported to have left. `mentioned` are the ids of AMIs that a build printed as its own before it failed,
+    what Packer reported to have left. `mentioned` are the ids that a build printed as its own before it failed,
     when Packer reports none: hearsay, as a script may print the same. `cleaned_up` is False where Packer was killed, so
     that an instance may be left.
     """
@@ -131,6 +133,7 @@ class BuildFailed(Terminal):
         mentioned: Sequence[str] = (),
         made: Build | None = None,
         cleaned_up: bool = True,
+        name_taken: tuple[str, tuple[str, ...]] | None = None,
         where: Place | None = None,
         hint: str | Sequence[str] = (),
     ) -> None:
@@ -144,24 +147,9 @@ class BuildFailed(Terminal):
         self.mentioned = tuple(mentioned)
         self.made = made
         self.cleaned_up = cleaned_up
+        self.name_taken, self.name_holders = name_taken or ("", ())
 
     @property
     def counts(self) -> bool:
         """Whether the image failed: not where somebody stopped it, nor where the same is built well elsewhere."""
         return self.cause not in ("cancelled", "machine", "not-packer")
-
-    @property
-    def name_taken(self) -> str:
-        """The line that says that another AMI has the name already; empty where none says so.
-
-        The words are those of EC2, after the build, and of Packer's own check before it (amazon plugin,
-        step_pre_validate.go).
-        """
-        said = "\n".join([self.what, *self.tail])
-        found = _NAME_TAKEN.search(said)
-        return found[0] if found is not None else ""
-
-    @property
-    def name_holders(self) -> tuple[str, ...]:
-        """The ids of the AMIs that are said to have it."""
-        return tuple(_AMI.findall(self.name_taken))

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.ports.dialect import Made
 
 
 class Located(Protocol):
@@ -15,15 +20,29 @@ class Located(Protocol):
 
     @property
     def location(self) -> str:
-        """Its region."""
+        """Where it is."""
 
     @property
     def id(self) -> str:
         """Its id there."""
 
     @property
-    def snapshots(self) -> tuple[str, ...]:
+    def parts(self) -> tuple[str, ...]:
         """What it is stored in, and is retired with it."""
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a registry is opened with: the fleet's name, its settings, and how long its waits may be.
+
+    `cancelled` ends them, with Transient, once it is set. `shared` gives what several of a run's adapters ask AWS
+    through, made when it is first asked for.
+    """
+
+    fleet: str
+    settings: AwsSettings
+    cancelled: threading.Event | None = None
+    shared: Callable[[], object] | None = None
 
 
 class Registry(Protocol):
@@ -40,11 +59,14 @@ class Registry(Protocol):
         reason, and a cause that a person can fix and that all locations share stands in `refused` as well.
         """
 
+    def expect(self, locations: Sequence[str]) -> None:
+        """Begin to read locations that will probably be observed next, if that can be done while others work."""
+
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one artifact, whoever owns it; None when the registry says that there is none.
 
         Args:
-            location: Its region.
+            location: Where it is.
             artifact_id: Its id there.
             patience: Seconds for which "there is none" is not believed. A registry answers so for a moment after
                 an artifact was made.
@@ -53,26 +75,41 @@ class Registry(Protocol):
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
         """Report the account's own artifacts of exactly this name, whatever tags they carry, in order of id."""
 
+    def store(
+        self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
+    ) -> Sequence[Artifact]:  # fmt: skip
+        """Keep what a build left on this machine, and return what it is there; nothing where Packer itself does so.
+
+        What is there under its own content is not written again. Raises Transient, and leaves nothing half, where it
+        can't be kept now.
+
+        Args:
+            location: Where it is to be.
+            made: What Packer reported, with absolute paths.
+            name: What it is called there.
+            tags: What it carries from its first moment.
+        """
+
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
-        """Set tags on an artifact and its snapshots, in one call. Tags not named stay. Idempotent.
+        """Set tags on an artifact and its parts, in one call. Tags not named stay. Idempotent.
 
         What was made moments ago may not be known yet: "there is none" is believed only after a while.
         """
 
     def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
-        """Set the same tags on many artifacts of one location and their snapshots, in as few calls as there may be."""
+        """Set the same tags on many artifacts of one location and their parts, in as few calls as there may be."""
 
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin to copy an artifact to another location and return the copy's id; it is not yet available.
 
-        It has the source's description, its tags but ours (on snapshots those that all of them have), and the given
+        It has the source's description, its tags but ours (on parts those that all of them have), and the given
         ones, from birth. Idempotent by `token`: asked again with the same arguments for a source that is the same, the
         id of the first copy is returned. Tags must therefore not differ from one try to the next.
 
         Args:
             source: What is copied.
-            to: The region it is copied to.
-            name: The copy's name, unique in that region.
+            to: The location it is copied to.
+            name: The copy's name, unique there.
             tags: The copy's tags.
             token: Any text that is the same whenever this very copy is meant.
         """
@@ -90,21 +127,21 @@ class Registry(Protocol):
         """
 
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
-        """Delete an artifact and its snapshots. Idempotent: what is gone already is no error.
+        """Delete an artifact and its parts. Idempotent: what is gone already is no error.
 
-        Returns the snapshots that stay: something else uses them, or they don't carry its tags. Raises Terminal, and
+        Returns the parts that stay: something else uses them, or they don't carry its tags. Raises Terminal, and
         deletes nothing, when the artifact carries another fleet's or another image's tags, or none.
         """
 
-    def resolve(self, request: SourceRequest, *, region: str, architecture: str | None = None) -> Pin:
-        """Resolve an upstream source to the one AMI that it means in a region now.
+    def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
+        """Resolve an upstream source to the one thing that it means now.
 
         Args:
-            request: An AMI or an SSM parameter. A parent image is not the registry's to resolve: ValueError.
-            region: Where Packer builds.
+            request: What its kind asks for. A parent image is not the registry's to resolve: ValueError.
+            location: Where Packer builds.
             architecture: Taken for a filter that names none.
 
-        Raises UserError when nothing matches, or when the parameter holds no AMI id.
+        Raises UserError when nothing matches, or when what is named is nothing to build on.
         """
 
     def server_time(self, location: str) -> datetime | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from reconciler import registries
 from reconciler.model.errors import Place, UserError
 from reconciler.model.lockfile import Build
 from reconciler.model.provenance import PAYLOAD_TYPE, Envelope, Origin, Statement
@@ -68,10 +69,17 @@ def attest(
         signer: Signs the envelope; None where none is made.
     """
     path = path_of(origin.image, build.id)
-    made = render(statement(build, origin, sbom_digest=None if sbom is None else sha256(sbom)))
+    made = render(statement(build, origin, subject=subject_of, sbom_digest=None if sbom is None else sha256(sbom)))
     content = made if signer is None else _sealed(made, signer)
     files = {f"{FOLDER}/{path}": content, f"{FOLDER}/{signature_path(path)}": sign(content)}
     return Attested(build.model_copy(update={"provenance": path}), files)
+
+
+def subject_of(kind: str, location: str, artifact_id: str) -> Mapping[str, str]:
+    """The digest that an artifact is named by: its kind's, or its id for one of which nothing is known here."""
+    if kind not in registries.FOLDERS:
+        return {kind: artifact_id}
+    return registries.dialect_of(kind).subject(location, artifact_id)
 
 
 def path_of(image: str, build_id: str) -> str:

@@ -128,7 +128,7 @@ def _carry_out(run: Run, decision: Decision, image: Image, parents: Mapping[str,
         return attempts.take_up(run, decision, wanted, made=decision.take_up)
     if "adopt" not in decision.planned.actions or decision.take_up is not None:
         # A build may have waited long for its parents and its turn. What another run built meanwhile is adopted.
-        there = adoptable(run.registry.observe(image.regions).of(image.name), key=wanted.key)
+        there = adoptable(run.registry.observe(image.locations).of(image.name), key=wanted.key)
         if not there:
             return attempts.build(run, decision, wanted)
         decision = replace(decision, adopt=there)
@@ -179,7 +179,7 @@ def _with_parent(decision: Decision, image: Image, parents: Mapping[str, Result]
 
 
 def _change(run: Run, decision: Decision, image: Image) -> Result:
-    """Everything that needs no build: copies, tags, channels, retired regions, the lockfile's wording."""
+    """Everything that needs no build: copies, tags, channels, retired locations, the lockfile's wording."""
     build = transitions.as_declared(decision.lock, image).kept
     if build is None:
         return Result(image.name, "changed", decision.lock)  # its only builds were rejected: there is nothing to keep
@@ -189,7 +189,7 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     if decision.copy_from is not None:
         source = decision.copy_from.as_artifact(builder)
         copies = copy_missing(
-            run, image, build, source=source, regions=decision.missing_regions, lock=decision.lock
+            run, image, build, source=source, locations=decision.missing_locations, lock=decision.lock
         )  # fmt: skip
         added.extend(copies.done)
     # What a failed copy is to be made from may stand only where the image is no longer declared.

@@ -103,7 +103,7 @@ def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News
         for event, build in _states(lock):
             seen = [tags[place] for one in build.artifacts if (place := (one.location, one.id)) in tags]
             if not seen and (name, build.id) not in made:
-                continue  # in a region that was not read, or recorded by another run just now: unknown is not untold
+                continue  # in a location that was not read, or recorded by another run just now: unknown is not untold
             recent = build.recorded is not None and run.now() - parse_instant(build.recorded) <= WINDOW
             # Of what this run recorded first nobody can have been told, whatever somebody wrote on it.
             told = _told(seen) if (name, build.id) in before else {}
@@ -154,7 +154,7 @@ def _remember(run: Run, announcer: str, news: Sequence[_News]) -> None:
         tag = told_tags(announcer, what)
         for artifact in builds[place].artifacts:
             try:
-                run.registry.tag(artifact.model_copy(update={"snapshots": ()}), tag)
+                run.registry.tag(artifact.model_copy(update={"parts": ()}), tag)
             except ReconcilerError as error:
                 # Told and not remembered: the receiver may hear it once more, and knows it by its id.
                 said = f"{announcer} was told, and may be again: {error.what}"

@@ -1,4 +1,4 @@
-"""Artifacts of one build: tagged as complete, copied to the regions where they are missing."""
+"""Artifacts of one build: tagged as complete, copied to where they are missing."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from reconciler.ports.registry import Registry
 from reconciler.steps.run import LateTags, Run
 
 SETTLING = 60.0
-"""Seconds for which EC2 may not list an AMI that was just made."""
+"""Seconds for which a registry may not list what was just made."""
 _COPY_TRIES = 3
 COPY_TIMEOUT = 3 * 3600
-"""Seconds. A large AMI takes over an hour between continents; Packer's own ten minutes are too short."""
+"""Seconds. A large image takes over an hour between continents; Packer's own ten minutes are too short."""
 
 
 def is_own(registry: Registry, seen: Seen) -> bool:
@@ -32,14 +32,14 @@ def is_own(registry: Registry, seen: Seen) -> bool:
 
 @dataclass(frozen=True)
 class Copies:
-    """What became of the copies: the complete ones, and why the others failed, by region."""
+    """What became of the copies: the complete ones, and why the others failed, by location."""
 
     done: tuple[Artifact, ...] = ()
     failed: tuple[tuple[str, ReconcilerError], ...] = ()
 
 
 def with_copies(build: Build, copies: Copies) -> Build:
-    """The build with the copies that are complete, in order of region."""
+    """The build with the copies that are complete, in order of location."""
     artifacts = sorted([*build.artifacts, *copies.done], key=lambda one: (one.location, one.id))
     return build.model_copy(update={"artifacts": tuple(artifacts)})
 
@@ -104,7 +104,7 @@ def tag_moved(
 ) -> Collection[tuple[str, str]]:  # fmt: skip
     """Tag the artifacts of each build whose phase or channel is another by now, and of those that are named as well.
 
-    These this run `made`, or found to be the build's. Else it is asked once more: a region may not have been read.
+    These this run `made`, or found to be the build's. Else it is asked once more: a location may not have been read.
     The build that a channel came to is tagged before the one that it left, so that there always is one to be found.
     `late` is at the end of the run, many in one call. Returns the artifacts, as (location, id).
     """
@@ -123,7 +123,7 @@ def _tag(run: Run, image: Image, build: Build, tags: Mapping[str, str], *, late:
         return
     for artifact in build.artifacts:
         try:
-            # What is gone would be asked for again and again: for all that EC2 says, it may be too new to be known.
+            # What is gone would be asked for again and again: for all that a registry says, it may be too new.
             if is_new or _is_ours(run, image, artifact):
                 run.registry.tag(artifact, tags)
         except ReconcilerError as error:
@@ -163,11 +163,11 @@ def lacks_standing_alone(run: Run, image: Image, build: Build, adopted: Sequence
 
 
 def stands_as_declared(run: Run, image: Image, build: Build, *, lock: Lockfile) -> bool:
-    """Whether a recorded build is there in every declared region, with all its tags."""
+    """Whether a recorded build is there in every declared location, with all its tags."""
     tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build) | standing(lock, build)
-    for region in image.regions:
-        recorded = build.artifact_in(region)
-        seen = run.registry.find(region, recorded.id) if recorded is not None else None
+    for location in image.locations:
+        recorded = build.artifact_in(location)
+        seen = run.registry.find(location, recorded.id) if recorded is not None else None
         if seen is None or seen.state != "available" or differing(tags, seen):
             return False
     return True
@@ -182,51 +182,51 @@ def tag_with_new_name(run: Run, image: Image, lock: Lockfile) -> None:
 
 
 def copy_missing(
-    run: Run, image: Image, build: Build, *, source: Artifact, regions: Sequence[str], lock: Lockfile | None = None
+    run: Run, image: Image, build: Build, *, source: Artifact, locations: Sequence[str], lock: Lockfile | None = None
 ) -> Copies:
-    """Copy one artifact to each region, all at once; a region that fails leaves the others as they are.
+    """Copy one artifact to each location, all at once; one that fails leaves the others as they are.
 
     With the `lock` that records the build the copies say at once which channel it is in.
     """
     begun: list[tuple[str, str]] = []
     failed: list[tuple[str, ReconcilerError]] = []
-    for region in regions:
+    for location in locations:
         try:
-            begun.append((region, _begin_copy(run, image, build, source=source, region=region)))
+            begun.append((location, _begin_copy(run, image, build, source=source, location=location)))
         except ReconcilerError as error:
-            failed.append((region, error))
+            failed.append((location, error))
     done: list[Artifact] = []
-    for region, artifact_id in begun:
+    for location, artifact_id in begun:
         try:
-            seen = run.registry.wait_available(region, artifact_id, timeout=COPY_TIMEOUT)
+            seen = run.registry.wait_available(location, artifact_id, timeout=COPY_TIMEOUT)
             run.registry.complete_copy(seen, of=source)
             tag_complete(run, image, build, [seen], lock=lock)
         except ReconcilerError as error:
-            failed.append((region, error))
+            failed.append((location, error))
         else:
             done.append(seen.as_artifact(source.builder))
-            run.listener(events.Copied(image=image.name, build=build.id, location=region, artifact=artifact_id))
+            run.listener(events.Copied(image=image.name, build=build.id, location=location, artifact=artifact_id))
     return Copies(done=tuple(done), failed=tuple(failed))
 
 
-def _begin_copy(run: Run, image: Image, build: Build, *, source: Artifact, region: str) -> str:
-    # EC2 answers a token it has seen with the first copy's id, for a day, even when that copy failed or was
+def _begin_copy(run: Run, image: Image, build: Build, *, source: Artifact, location: str) -> str:
+    # A registry may answer a token it has seen with the first copy's id, for a day, even when that copy failed or was
     # deregistered since. With the id of what is replaced the next copy is another one, and after a crash the same.
-    recorded = build.artifact_in(region)
+    recorded = build.artifact_in(location)
     replaced = recorded.id if recorded else None
     for _ in range(_COPY_TRIES):
-        token = digest([build.id, source.location, source.id, region, replaced])
+        token = digest([build.id, source.location, source.id, location, replaced])
         begun = run.registry.copy(
             source,
-            to=region,
+            to=location,
             name=source.name or f"{image.name}-{build.id}",
             tags=at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build.id, run_id=build.id),
             token=token.removeprefix("sha256:"),
         )
-        seen = run.registry.find(region, begun, patience=SETTLING)
+        seen = run.registry.find(location, begun, patience=SETTLING)
         if seen is not None and seen.state in ("pending", "available"):
             return begun
         if seen is not None:
             run.registry.retire(seen, image=image.name)
         replaced = begun
-    raise Terminal(f"{region} answers a new copy of {source.id} with {replaced}, which failed or is gone")
+    raise Terminal(f"{location} answers a new copy of {source.id} with {replaced}, which failed or is gone")

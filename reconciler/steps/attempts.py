@@ -213,11 +213,11 @@ def _frees_the_name(run: Run, decision: Decision, failed: BuildFailed) -> bool:
     and the error says what to do.
     """
     image = _declared(decision)
-    takes = image.template.taking("ami_name", "image_name")
+    takes = image.template.taking(image.kind.name_attribute, "image_name")
     own = f"take the variable `image_name`, which is another for each build: {takes}"
-    failed.hint = (*failed.hint, f"the template gives its AMIs a name that is taken; {own}")
+    failed.hint = (*failed.hint, f"the template gives what it makes a name that is taken; {own}")
     try:
-        named = [run.registry.find(image.build_region, ami) for ami in failed.name_holders]
+        named = [run.registry.find(image.build_location, one) for one in failed.name_holders]
         holders = [seen for seen in named if seen is not None]
         if not holders or not all(_did_not_pass(decision, seen) for seen in holders):
             return False

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
-from reconciler.build.workplace import aws_environment
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Phase
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, Wanted
-from reconciler.model.source import AmiPin, Pin
+from reconciler.model.source import Pin
 from reconciler.model.values import format_instant
 from reconciler.plan.key import may_be_of, short
 from reconciler.plan.key import wanted as want
@@ -24,6 +24,7 @@ from reconciler.plan.tags import at_birth
 from reconciler.plan.timing import build_seconds
 from reconciler.plan.transitions import first_phase
 from reconciler.ports.builder import BuildFailed, BuildRequest, BuildResult, Cause
+from reconciler.ports.dialect import Made
 from reconciler.steps.artifacts import SETTLING, complete_tags, is_own
 from reconciler.steps.packer_keys import KeyWatch, may_stay
 from reconciler.steps.run import Run
@@ -63,8 +64,9 @@ def build_image(
             listener=run.listener,
             cancelled=run.cancelled,
         )
+        stored = _stored(run, image, result, build_id=build_id)
     run.packer_keys.add(build_id, watch.keys())
-    artifacts = _amis(run, image, result)
+    artifacts = _left(run, image, result, stored)
     wanted = _as_built(run, image, wanted, result=result)
     build = Build(
         id=build_id,
@@ -81,7 +83,7 @@ def build_image(
         phase=phase or first_phase(image),
         ci=run.request.ci,
     )
-    build = mark_complete(run, image, build, log=result.log, source_ami=result.source_ami)
+    build = mark_complete(run, image, build, log=result.log, built_on=result.source)
     for artifact in build.artifacts:
         run.listener(
             events.Built(
@@ -92,21 +94,23 @@ def build_image(
     return build
 
 
-def mark_complete(run: Run, image: Image, build: Build, *, log: Path, source_ami: str | None = None) -> Build:
+def mark_complete(run: Run, image: Image, build: Build, *, log: Path, built_on: str | None = None) -> Build:
     """Tag a build's artifacts as complete and preliminary; returns the build with them as the registry shows them.
 
-    `source_ami` is what it was built on, as far as Packer said.
+    `built_on` is what it was built on, as far as Packer said.
 
     Raises BuildFailed: `not-wanted` for an artifact that is not the build's own, or that can't be used; `unmarked` for
     whatever else is in the way. What Packer finished must not be lost by that: it is the next run's to take up.
     """
+    if not image.kind.observed:
+        return build
     try:
         seen = [(artifact, _found(run, artifact)) for artifact in build.artifacts]
         own = [is_own(run.registry, one) for _, one in seen]
     except ReconcilerError as error:
         raise _unmarked(build, error, log=log) from error
     for (_, one), owned in zip(seen, own, strict=True):
-        _refuse_foreign(run, image, one, build=build, source_ami=source_ami, log=log, owned=owned)
+        _refuse_foreign(run, image, one, build=build, built_on=built_on, log=log, owned=owned)
         if one.state in ("failed", "unusable"):
             what = f"Packer reported {one.id} in {one.location} as what it made, and it is {one.state}"
             raise _failed(build, what, cause="not-wanted", log=log)
@@ -148,10 +152,11 @@ def _request(
         below=run.repository.git.below,
         run_folder=folder / PACKERS,
         log=run.folder / "logs" / f"{image.name}-{build_id}.log",
-        environment=_environment(run, image, folder=folder),
+        environment=_environment(folder),
+        aws=run.known.fleet.settings.aws,
         timeout=image.declaration.packer.timeout,
-        region=image.build_region,
-        source_ami=_source_ami(image, wanted.pin),
+        location=image.build_location,
+        source=_source(image, wanted.pin),
         image_tags={**image.declaration.tags, **birth},
         run_tags=birth,
         estimate_seconds=build_seconds(decision.lock),
@@ -159,61 +164,78 @@ def _request(
     )
 
 
-def _environment(run: Run, image: Image, *, folder: Path) -> dict[str, str]:
+def _environment(folder: Path) -> dict[str, str]:
     """What Packer inherits. What it and its provisioners leave among temporary files, such as Ansible's key, goes."""
     own = str(temporary(folder))
-    given = aws_environment(run.known.fleet.settings.aws, os.environ, folder=folder, region=image.build_region)
-    return {**given, "TMPDIR": own, "PACKER_TMP_DIR": own}
+    return {**os.environ, "TMPDIR": own, "PACKER_TMP_DIR": own}
 
 
-def _source_ami(image: Image, pin: Pin | None) -> str | None:
+def _source(image: Image, pin: Pin | None) -> str | None:
+    """What the template is given of what it is built on."""
     if pin is None:
         return None
-    found = pin.artifact_in(image.build_region)
-    if found is None:
+    given = image.kind.given_of(pin, image.build_location)
+    if given is None:
         raise UserError(
-            f"{image.name} is built in {image.build_region}, and {pin} is not there",
+            f"{image.name} is built in {image.build_location}, and {pin} is not there",
             hint=f"resolve its source anew: `reconciler reconcile {image.name} --refresh`"
-            if pin.ami
-            else f"add {image.build_region} to the regions of {pin.image}",
+            if pin.upstream is not None
+            else f"add {image.build_location} to the {image.kind.location}s of {pin.image}",
+        )
+    return given
+
+
+def _stored(run: Run, image: Image, result: BuildResult, *, build_id: str) -> tuple[Artifact, ...]:
+    """What the registry took of what Packer left here; nothing where Packer itself puts it where it belongs."""
+    birth = at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build_id, run_id=run.request.run_id)
+    name = f"{image.name}-{build_id}"
+    return tuple(run.registry.store(image.build_location, result.made, name=name, tags=birth))
+
+
+def _left(run: Run, image: Image, result: BuildResult, stored: Sequence[Artifact]) -> tuple[Artifact, ...]:
+    """What is recorded of what Packer left: one artifact in each location, and one where it was to build.
+
+    What post-processors left beside it (an archive, a checksum) is named. Raises BuildFailed for anything else.
+    """
+    kind, noun = image.kind, image.kind.artifact.partition(" ")[2]
+    found = tuple(one for one in (*result.artifacts, *stored) if one.kind == kind.name)
+    for what in _beside(result, found) if not stored else ():
+        run.listener(events.Warned(image=image.name, what=what))
+
+    def refused(what: str, *hint: str) -> BuildFailed:
+        return BuildFailed(
+            what, cause="not-wanted", seconds=result.seconds, log=result.log, artifacts=found, hint=hint
+        )  # fmt: skip
+
+    if not found:
+        raise refused(f"Packer left no {noun}")
+    places = Counter(artifact.location for artifact in found)
+    for location, number in places.items():
+        if number > 1:
+            named = ", ".join(artifact.id for artifact in found if artifact.location == location)
+            raise refused(f"Packer left {number} {noun}s in {location}, and an image is one artifact: {named}")
+    if image.build_location not in places:
+        named = ", ".join(f"{artifact.id} in {artifact.location}" for artifact in found)
+        takes = image.template.taking(kind.location, kind.location)
+        raise refused(
+            f"{image.name} is to be built in {image.build_location}, and Packer left {named}",
+            f"have the template take its {kind.location} from a variable, which is then passed: {takes}",
         )
     return found
 
 
-def _amis(run: Run, image: Image, result: BuildResult) -> tuple[Artifact, ...]:
-    """What is recorded of what Packer left: one AMI in each region, and one where it was to build.
-
-    What post-processors left beside it (an archive, a checksum) is named. Raises BuildFailed for anything else.
-    """
-    amis = tuple(artifact for artifact in result.artifacts if artifact.kind == "ami")
-    for other in result.artifacts:
-        if other not in amis:
-            what = f"{other.builder} also left {other.kind} {other.id}, which is not recorded"
-            run.listener(events.Warned(image=image.name, what=what))
-
-    def refused(what: str, *hint: str) -> BuildFailed:
-        return BuildFailed(
-            what, cause="not-wanted", seconds=result.seconds, log=result.log, artifacts=amis, hint=hint
-        )  # fmt: skip
-
-    if not amis:
-        raise refused("Packer left no AMI")
-    places = Counter(artifact.location for artifact in amis)
-    for location, number in places.items():
-        if number > 1:
-            named = ", ".join(artifact.id for artifact in amis if artifact.location == location)
-            raise refused(f"Packer left {number} AMIs in {location}, and an image is one artifact: {named}")
-    if image.build_region not in places:
-        named = ", ".join(f"{artifact.id} in {artifact.location}" for artifact in amis)
-        raise refused(
-            f"{image.name} is to be built in {image.build_region}, and Packer left {named}",
-            f"have the template take its region from a variable, which is then passed: {_takes_region(image)}",
-        )
-    return amis
+def _beside(result: BuildResult, found: Sequence[Artifact]) -> Iterator[str]:
+    """What else Packer left, as a warning says it."""
+    for artifact in result.artifacts:
+        if artifact not in found:
+            yield f"{artifact.builder} also left {artifact.kind} {artifact.id}, which is not recorded"
+    for made in result.made:
+        if not any(artifact.id in made.id for artifact in result.artifacts):
+            yield f"{made.builder} also left {_kind_of(made)} {made.id}, which is not recorded"
 
 
-def _takes_region(image: Image) -> str:
-    return image.template.taking("region", "region")
+def _kind_of(made: Made) -> str:
+    return "file" if made.builder_id == "packer.file" else made.builder_id or "unknown"
 
 
 def _found(run: Run, artifact: Artifact) -> Seen:
@@ -224,7 +246,7 @@ def _found(run: Run, artifact: Artifact) -> Seen:
 
 
 def _refuse_foreign(
-    run: Run, image: Image, seen: Seen, *, build: Build, source_ami: str | None, log: Path, owned: bool
+    run: Run, image: Image, seen: Seen, *, build: Build, built_on: str | None, log: Path, owned: bool
 ) -> None:  # fmt: skip
     """Raise BuildFailed for what the build can't have made: the words of what Packer ran may say anything."""
     fleet, name, of = seen.own("fleet"), seen.own("image"), seen.own("build") or build.id
@@ -232,7 +254,7 @@ def _refuse_foreign(
         why = f"that is the build {of} of {name}"
     elif fleet not in (None, run.known.fleet_name) or name not in (None, image.name, image.declaration.moved_from):
         why = f"that is of the image {name or 'none'} of the fleet {fleet or 'none'}"
-    elif seen.id == source_ami:
+    elif seen.id == built_on:
         why = "that is what it was built on"
     elif not owned:
         why = "it belongs to another account"
@@ -259,9 +281,9 @@ def _failed(
 
 
 def _as_built(run: Run, image: Image, wanted: Wanted, *, result: BuildResult) -> Wanted:
-    """What was really built: a template that takes no `source_ami` resolves its source itself, inside the build."""
-    used, pin = result.source_ami, wanted.pin
-    if used is None or (pin is not None and used == pin.artifact_in(image.build_region)):
+    """What was really built: a template that takes no source from us resolves its own, inside the build."""
+    used, pin = result.source, wanted.pin
+    if used is None or (pin is not None and used == pin.artifact_in(image.build_location)):
         return wanted
     if pin is not None:
         if pin.image is not None:
@@ -269,18 +291,19 @@ def _as_built(run: Run, image: Image, wanted: Wanted, *, result: BuildResult) ->
             raise BuildFailed(
                 what, cause="not-wanted", seconds=result.seconds, log=result.log, artifacts=result.artifacts
             )  # fmt: skip
-        what = f"Packer built on {used}, not on the pin {pin}: the template does not take the variable source_ami"
+        variable = image.kind.source_variable
+        what = f"Packer built on {used}, not on the pin {pin}: the template does not take the variable {variable}"
         run.listener(events.Warned(image=image.name, what=what))
-    actual = Pin(ami=AmiPin(region=image.build_region, id=used, **_described(run, image.build_region, used)))
+    actual = image.kind.pin(image.build_location, used, **_described(run, image.build_location, used))
     if pin is None:
         return replace(wanted, pin=actual)  # It is in no key: nobody could say before the build what it would be.
     return replace(want(image, actual), pin=actual)
 
 
-def _described(run: Run, region: str, ami: str) -> dict[str, str]:
-    """Name and date of an AMI, for people; nothing where it can't be read: the id is what counts."""
+def _described(run: Run, location: str, source_id: str) -> dict[str, str]:
+    """Name and date of a source, for people; nothing where it can't be read: the id is what counts."""
     try:
-        seen = run.registry.find(region, ami)
+        seen = run.registry.find(location, source_id)
     except ReconcilerError:
         return {}
     return {"name": seen.name, "created": seen.created} if seen is not None else {}

@@ -1,4 +1,4 @@
-"""Finish what was built or adopted: its record made, smoke-tested, copied to every region, recorded."""
+"""Finish what was built or adopted: its record made, smoke-tested, copied to every location, recorded."""
 
 from __future__ import annotations
 
@@ -109,8 +109,8 @@ def _finish(run: Run, decision: Decision, examined: Examined, *, image: Image, s
     if not ready and not taken_up:
         tag_complete(run, image, early, build.artifacts, begins=build.phase == "candidate", also=untold)
     there = {artifact.location for artifact in build.artifacts}
-    missing = [region for region in image.regions if region not in there] if not taken_up else []
-    copies = copy_missing(run, image, early, source=build.artifacts[0], regions=missing)
+    missing = [location for location in image.locations if location not in there] if not taken_up else []
+    copies = copy_missing(run, image, early, source=build.artifacts[0], locations=missing)
     build = with_copies(build, copies)
     made = difference_made(run, decision.lock.current, examined.inventory)
     recording = record_build(
@@ -195,7 +195,7 @@ def result_of(
     )  # fmt: skip
     if not copies.failed:
         return result
-    where = "; ".join(f"{region}: {error.what}" for region, error in copies.failed)
+    where = "; ".join(f"{location}: {error.what}" for location, error in copies.failed)
     what = f"no copy in {where}"
     run.listener(events.Failed(image=decision.name, what=what, notes=("what is done elsewhere is recorded",)))
     return replace(result, status="failed", why=what, error=copies.failed[0][1])
@@ -272,7 +272,7 @@ def _told(
         sure = certain(found, ((one.location, one.id) for one in record.artifacts)) if record is not None else ()
         if sure:
             return record, sure
-    tested = next((one for one in found if one.location == image.build_region), found[0])
+    tested = next((one for one in found if one.location == image.build_location), found[0])
     return None, certain(found, [tested.place])
 
 
@@ -283,7 +283,7 @@ def _taken_as_found(seen: Seen) -> TakenAsFound | None:
         return None
     try:
         return TakenAsFound(at=at, made=seen.created or None)
-    except ValueError:  # whoever may tag AMIs writes what they like there
+    except ValueError:  # whoever may tag artifacts writes what they like there
         return TakenAsFound(at=seen.created)
 
 

@@ -20,7 +20,7 @@ from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.plan import PlanOptions
-from reconciler.model.source import AmiPin, Pin
+from reconciler.model.source import Pin, Upstream
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
@@ -89,7 +89,7 @@ def without_filtered(fleet: Fleet, tree: Tree) -> Fleet:
 
 
 def observe(known: Known, registry: Registry) -> Known:
-    """The same with what the registry shows. A refusal that concerns every region raises Terminal."""
+    """The same with what the registry shows. A refusal that concerns every location raises Terminal."""
     observation = registry.observe(_locations(known))
     if observation.refused is not None:
         raise observation.refused
@@ -107,10 +107,10 @@ def with_branches(known: Known, branches: Callable[[], frozenset[str] | None]) -
 
 
 def _locations(known: Known) -> tuple[str, ...]:
-    """Every region that is declared or recorded for the images that the plan is about."""
+    """Every location that is declared or recorded for the images that the plan is about."""
     images = known.fleet.images
     names = tuple(asked(known))
-    declared = {region for name in names if name in images for region in images[name].regions}
+    declared = {location for name in names if name in images for location in images[name].locations}
     return tuple(sorted(declared | {artifact.location for _, artifact in _recorded(known, names)}))
 
 
@@ -170,13 +170,13 @@ def _refuse_unknown_names(known: Known) -> None:
 
 # Resolve: a pin for every upstream source. A lockfile is a lock: what is pinned stays, until a refresh.
 
-_PARALLEL = 16  # reads of one account: more only meets EC2's request limits sooner
+_PARALLEL = 16  # reads of one account: more only meets request limits sooner
 
 
 def resolve(known: Known, registry: Registry | None) -> Known:
     """The same with every upstream pin: as locked, or resolved now for what has none or is refreshed.
 
-    Images that ask for the same source in the same region cost one resolution. Without a registry (offline) only
+    Images that ask for the same source in the same location cost one resolution. Without a registry (offline) only
     what is locked is known. A source that can't be resolved is that image's own trouble.
     """
     pins: dict[str, Pin] = {}
@@ -188,7 +188,7 @@ def resolve(known: Known, registry: Registry | None) -> Known:
             continue
         lock, _ = lock_of(known, image)
         if registry is not None and _asks(known, image, lock):
-            asking.setdefault((image.source.model_dump_json(), image.build_region), []).append(image)
+            asking.setdefault((image.source.model_dump_json(), image.build_location), []).append(image)
         elif lock.source is not None and lock.source.requested == image.source:
             pins[name] = lock.source.pinned
         else:
@@ -210,12 +210,12 @@ def withdrawn_sources(planned: FleetPlan, registry: Registry) -> Mapping[str, st
     What could not be looked at is left to the build.
     """
     asking: dict[tuple[str, str], list[str]] = {}
-    pins: dict[tuple[str, str], AmiPin] = {}
+    pins: dict[tuple[str, str], Upstream] = {}
     for decision in planned.decisions:
-        pin = decision.wanted.pin.ami if decision.wanted is not None and decision.wanted.pin is not None else None
+        pin = decision.wanted.pin.upstream if decision.wanted is not None and decision.wanted.pin is not None else None
         if pin is not None and "build" in decision.planned.actions:
-            asking.setdefault((pin.region, pin.id), []).append(decision.name)
-            pins[pin.region, pin.id] = pin
+            asking.setdefault((pin.location, pin.id), []).append(decision.name)
+            pins[pin.location, pin.id] = pin
     if not asking:
         return {}
     with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(asking))) as pool:
@@ -223,14 +223,14 @@ def withdrawn_sources(planned: FleetPlan, registry: Registry) -> Mapping[str, st
         return {name: why for place, why in zip(pins, found, strict=True) if why is not None for name in asking[place]}
 
 
-def _withdrawn(registry: Registry, pin: AmiPin) -> str | None:
+def _withdrawn(registry: Registry, pin: Upstream) -> str | None:
     try:
-        seen = registry.find(pin.region, pin.id)
+        seen = registry.find(pin.location, pin.id)
     except ReconcilerError:
         return None
     if seen is not None and seen.state == "available":
         return None
-    became = f"is {seen.state} in {pin.region}" if seen is not None else f"is not in {pin.region} any more"
+    became = f"is {seen.state} in {pin.location}" if seen is not None else f"is not in {pin.location} any more"
     return f"its source {f'{pin.name} ' if pin.name else ''}{pin.id} {became}: `--refresh` takes what there is now"
 
 
@@ -258,7 +258,7 @@ def _resolved(registry: Registry, groups: Iterable[list[Image]]) -> Iterable[tup
         if source is None:
             raise ValueError("only images with a source are resolved")
         try:
-            return images, registry.resolve(source, region=images[0].build_region)
+            return images, registry.resolve(source, location=images[0].build_location)
         except ReconcilerError as error:
             return images, error
 

@@ -177,7 +177,7 @@ def _doubts(
             place = (artifact.location, artifact.id)
             if artifact.location in known.observation.unreadable:
                 continue
-            unknown = place not in found and build not in looked_up and artifact.location in image.regions
+            unknown = place not in found and build not in looked_up and artifact.location in image.locations
             try:
                 seen = registry.find(*place) if unknown else found.get(place)
                 if seen is None or is_marked(seen, fleet=known.fleet_name, names=_names(image), build_id=build.id):

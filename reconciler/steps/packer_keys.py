@@ -1,8 +1,9 @@
 """The temporary keys that Packer logs in with: which ones they were, so that a test can tell them from anybody else's.
 
-EC2 makes such a key for one build, and Packer has its private half in memory alone. The public half stays in every
+A cloud makes such a key for one build, and Packer has its private half in memory alone. The public half stays in every
 image whose template does not remove it, and opens nothing. Its name and its comment are no proof of that: whoever
-writes into a build can give any key the same ones. So EC2 is asked for the public half while the key pair is there.
+writes into a build can give any key the same ones. So the cloud is asked for the public half while the
+key pair is there.
 """
 
 from __future__ import annotations
@@ -99,7 +100,7 @@ class KeyWatch:
 
     def _ask(self, instances: Instances, key_pair: str) -> None:
         try:
-            public = instances.public_key(self._image.build_region, key_pair, since=self._since)
+            public = instances.public_key(self._image.build_location, key_pair, since=self._since)
         except ReconcilerError as error:
             self._warn(error.what)
             return

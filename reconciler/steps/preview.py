@@ -67,7 +67,7 @@ def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -
     there = decision.adopt if wanted.key == planned_key else ()
     if not there:
         # Another job of the same branch may have built it while this one waited for its turn.
-        there = adoptable(run.registry.observe(image.regions).of(image.name), key=wanted.key)
+        there = adoptable(run.registry.observe(image.locations).of(image.name), key=wanted.key)
     if there:
         return _found(run, replace(decision, wanted=wanted, adopt=there), image=image)
     build_id = new_build_id(run, wanted.key)
@@ -130,13 +130,13 @@ def for_preview(fleet_plan: FleetPlan, *, overtaken: Collection[str] = ()) -> Fl
     return replace(fleet_plan, decisions=tuple(kept))
 
 
-def regions_for_children(decisions: Sequence[Decision]) -> Mapping[str, tuple[str, ...]]:
-    """Where a preview's own children need it, by image. The other regions are copied to when it is promoted."""
+def locations_for_children(decisions: Sequence[Decision]) -> Mapping[str, tuple[str, ...]]:
+    """Where a preview's own children need it, by image. The other locations are copied to when it is promoted."""
     needed: dict[str, set[str]] = {}
     for decision in decisions:
         if decision.image is not None and decision.image.parent is not None and decision.acts:
-            needed.setdefault(decision.image.parent, set()).add(decision.image.build_region)
-    return {name: tuple(sorted(regions)) for name, regions in needed.items()}
+            needed.setdefault(decision.image.parent, set()).add(decision.image.build_location)
+    return {name: tuple(sorted(locations)) for name, locations in needed.items()}
 
 
 def _on_the_preview_of(image: Image, wanted: Wanted, parents: Mapping[str, Result]) -> Wanted:
@@ -155,8 +155,8 @@ def _complete(run: Run, decision: Decision, examined: Examined, *, image: Image,
     if examined.booted:
         for artifact in build.artifacts:
             run.registry.tag(artifact, own(smoke="passed"))
-    missing = [region for region in _branch(run).needed.get(image.name, ()) if build.artifact_in(region) is None]
-    copies = copy_missing(run, image, build, source=build.artifacts[0], regions=missing)
+    missing = [location for location in _branch(run).needed.get(image.name, ()) if build.artifact_in(location) is None]
+    copies = copy_missing(run, image, build, source=build.artifacts[0], locations=missing)
     for artifact in copies.done:
         run.registry.tag(artifact, tags)
     build = with_copies(build, copies)
@@ -167,12 +167,12 @@ def _complete(run: Run, decision: Decision, examined: Examined, *, image: Image,
             run, _on_commit(run, name, messages.build_tag(image.name, build, made), commit=build.commit),
             *([sbom_tag(image.name, build, examined.inventory)] if examined.inventory is not None else []),
         )  # fmt: skip
-    for region, error in copies.failed:
-        run.listener(events.Failed(image=image.name, what=f"no copy in {region}: {error.what}"))
+    for location, error in copies.failed:
+        run.listener(events.Failed(image=image.name, what=f"no copy in {location}: {error.what}"))
     return Result(
         image.name, "failed" if copies.failed else status, decision.lock, build=build,
         seconds=build.seconds or 0 if status == "built" else 0, tags=(name,),
-        why="; ".join(f"no copy in {region}: {error.what}" for region, error in copies.failed),
+        why="; ".join(f"no copy in {location}: {error.what}" for location, error in copies.failed),
         tested=build.smoke_test, difference=made,
     )  # fmt: skip
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # `plan` needs none of them
 # Tags that are carried to the artifacts at the end of a run, many in one call.
 #
 # A merge promotes what pull requests built: their artifacts are complete, and only phase and channel are new. Two
-# hundred calls for two hundred images would meet EC2's request limits; one call a region does not. The lockfile says
+# hundred calls for two hundred images would meet request limits; one call a location does not. The lockfile says
 # the phase before: a run that is killed in between leaves tags to set right, which the next plan sees.
 
 _Tags = tuple[tuple[str, str], ...]
@@ -165,7 +165,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Branch:
-    """The branch of a preview. `needed` says in which regions its own children need each image."""
+    """The branch of a preview. `needed` says in which locations its own children need each image."""
 
     name: str
     pull_request: int | None = None

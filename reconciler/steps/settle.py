@@ -1,4 +1,4 @@
-"""What outsiders and earlier runs left: verdicts, artifacts changed, AMIs of failed attempts, tags that are owed."""
+"""What outsiders and earlier runs left: verdicts, artifacts changed, those of failed attempts, tags that are owed."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ from reconciler.steps.run import Deed, Run
 from reconciler.words import messages
 from reconciler.words.plans import listed
 
-# AMIs that a failed attempt left: found, and retired where something other than Packer's words says whose they are.
+# What a failed attempt left: found, and retired where something other than Packer's words says whose it is.
 #
-# What names an AMI as an attempt's: the tags that its template puts on at birth, the name that we gave, or Packer's
-# report beside an AMI that nobody claims and that is no older than the attempt. A line of a log alone is hearsay: what
+# What names one as an attempt's: the tags that its template puts on at birth, the name that we gave, or Packer's
+# report beside one that nobody claims and that is no older than the attempt. A line of a log alone is hearsay: what
 # is only mentioned there is told, for a person to look at.
 
 _UNKNOWN_BUILDER = "unknown"
@@ -50,7 +50,7 @@ class Left:
 def retire_left(run: Run, image: Image, failed: BuildFailed, *, build_id: str) -> Left:
     """Retire what a failed attempt left, and say what became of it. Never raises: why it failed is worth more.
 
-    Nothing is looked for where Packer made no AMI, and ended by itself.
+    Nothing is looked for where Packer made none, and ended by itself.
     """
     if failed.cleaned_up and not failed.artifacts and not failed.mentioned:
         return Left()
@@ -66,7 +66,7 @@ def retire_left(run: Run, image: Image, failed: BuildFailed, *, build_id: str) -
             if nobodys:
                 told.append(
                     f"{seen.id} in {seen.location} may be what it made: nothing on it says so, so it stays; to be rid "
-                    f"of it: `aws ec2 deregister-image --region {seen.location} --image-id {seen.id}`"
+                    f"of it: {image.kind.removal.format(location=seen.location, id=seen.id)}"
                 )
             continue
         try:
@@ -94,36 +94,36 @@ def claim_and_retire(run: Run, image: str, seen: Seen, *, build_id: str) -> bool
         tags = at_birth(fleet=run.known.fleet_name, image=image, build_id=build_id, run_id=run.request.run_id)
         run.registry.tag(seen, tags)
     if seen.state == "pending":
-        return False  # its snapshots are not all known yet
+        return False  # what it is stored in is not all known yet
     run.registry.retire(seen, image=image)
     return True
 
 
 def _found(run: Run, image: Image, failed: BuildFailed, *, build_id: str) -> tuple[tuple[Seen, ...], tuple[str, ...]]:
     """What may be the attempt's, each once, in order of place; and which places could not be looked at."""
-    regions = dict.fromkeys((*image.regions, *(one.location for one in failed.artifacts)))
+    locations = dict.fromkeys((*image.locations, *(one.location for one in failed.artifacts)))
     reported = [(artifact.location, artifact.id) for artifact in failed.artifacts]
-    reported += [(image.build_region, ami) for ami in failed.mentioned]
+    reported += [(image.build_location, one) for one in failed.mentioned]
     found: dict[tuple[str, str], Seen] = {}
     unread: list[str] = []
-    for region in regions:
-        ids = [one for place, one in reported if place == region]
+    for location in locations:
+        ids = [one for place, one in reported if place == location]
         try:
-            found |= {(seen.location, seen.id): seen for seen in _in(run, image, region, ids=ids, build_id=build_id)}
+            found |= {(seen.location, seen.id): seen for seen in _in(run, image, location, ids=ids, build_id=build_id)}
         except ReconcilerError as error:
-            unread.append(f"what it may have left in {region} is not known: {error.what}")
+            unread.append(f"what it may have left in {location} is not known: {error.what}")
     return tuple(found[place] for place in sorted(found)), tuple(unread)
 
 
-def _in(run: Run, image: Image, region: str, *, ids: Iterable[str], build_id: str) -> Iterator[Seen]:
-    observation = run.registry.observe([region])
-    if region in observation.unreadable:
-        raise Transient(observation.unreadable[region])
+def _in(run: Run, image: Image, location: str, *, ids: Iterable[str], build_id: str) -> Iterator[Seen]:
+    observation = run.registry.observe([location])
+    if location in observation.unreadable:
+        raise Transient(observation.unreadable[location])
     yield from (seen for seen in observation.of(image.name) if seen.own("build") == build_id)
     if image.template.takes("image_name"):
-        yield from run.registry.named(region, f"{image.name}-{build_id}")
+        yield from run.registry.named(location, f"{image.name}-{build_id}")
     for artifact_id in ids:
-        seen = run.registry.find(region, artifact_id)
+        seen = run.registry.find(location, artifact_id)
         if seen is not None:
             yield seen
 

@@ -31,7 +31,7 @@ from reconciler.steps.work_folder import for_tests, work_folder
 _LINK = "120000"
 """The mode of a symbolic link."""
 _BOOT_SECONDS = 300.0
-"""For an instance to be running with an address: EC2 takes some seconds, a large image a minute or two."""
+"""For an instance to be running with an address: a cloud takes some seconds, a large image a minute or two."""
 
 
 class SmokeTestFailed(Terminal):
@@ -118,13 +118,15 @@ def not_bootable(image: Image) -> str | None:
     """Why an image is not booted to be tested; None where it is."""
     if not image.declaration.smoke_test.boot:
         return "smoke_test.boot is false"
+    if not image.kind.boots:
+        return f"nothing here boots {image.kind.artifact}"
     return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.makers
                  if one.communicator != "ssh"), None)  # fmt: skip
 
 
 def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
     declared = image.declaration.smoke_test
-    artifact = build.artifact_in(image.build_region) or build.artifacts[0]
+    artifact = build.artifact_in(image.build_location) or build.artifacts[0]
     with work_folder(for_tests(run.folder), f"{image.name}-{build.id}-test") as folder:
         below = run.repository.git.below
         suite = _suite(image, below=below)
@@ -219,8 +221,8 @@ def _boot_request(run: Run, image: Image, build: Build, *, artifact: Artifact, f
 
 
 def _login(image: Image) -> str:
-    """Who Packer logged in as; where the template does not say it in so many words, what EC2's own images take."""
-    return next((one.ssh_username for one in image.template.makers if one.ssh_username), "ec2-user")
+    """Who Packer logged in as; where the template does not say it in so many words, what is usual for its kind."""
+    return next((one.ssh_username for one in image.template.makers if one.ssh_username), image.kind.login)
 
 
 def _with_console(tested: Tested, instances: Instances, instance: Instance) -> Tested:

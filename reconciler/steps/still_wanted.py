@@ -69,7 +69,7 @@ def changed(tree: Tree, declared: Image, *, build: Build) -> Unwanted | None:
 def pin_moved(lock: Lockfile, *, build: Build, since: Lockfile) -> Unwanted | None:
     """Whether another run moved the upstream pin: what was built on the older one must not turn it back."""
     pinned = lock.source.pinned if lock.source else None
-    if pinned is None or pinned.ami is None or build.source is None or lock.source == since.source:
+    if pinned is None or pinned.upstream is None or build.source is None or lock.source == since.source:
         return None
     if pinned.identity == build.source.identity:
         return None

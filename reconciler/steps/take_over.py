@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from reconciler.model import events
-from reconciler.model.declaration import AWS_PREFIX, MOST_TAGS
 from reconciler.model.errors import Contention, ReconcilerError, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile, SmokeTestResult, TakenAsFound
@@ -97,31 +96,33 @@ def take_over(run: Run, image: Image, decision: Decision, named: Sequence[Named]
 
 
 def _found(run: Run, image: Image, named: Sequence[Named]) -> tuple[Seen, ...]:
-    """What the registry has under these ids, at most one in each region, in order of region."""
+    """What the registry has under these ids, at most one in each location, in order of location."""
     found: dict[str, Seen] = {}
     for one in named:
         seen = _find(run, image, one)
         if seen.location in found:
             raise UserError(
                 f"{found[seen.location].id} and {seen.id} are both in {seen.location}, and an image is one there",
-                hint="name one for each region",
+                hint=f"name one for each {image.kind.location}",
             )
         found[seen.location] = seen
     return tuple(found[location] for location in sorted(found))
 
 
 def _find(run: Run, image: Image, named: Named) -> Seen:
-    if named.location is not None and named.location not in image.regions:
+    if named.location is not None and named.location not in image.locations:
         raise UserError(
-            f"{named.location} is not among the regions of {image.name}",
-            hint=f"add it to `regions` in {image.folder}/image.yaml, or leave {named} out",
+            f"{named.location} is not among the {image.kind.location}s of {image.name}",
+            hint=f"add it to `{image.kind.key}` in {image.folder}/image.yaml, or leave {named} out",
         )
-    for region in (named.location,) if named.location is not None else image.regions:
-        seen = run.registry.find(region, named.id)
+    for location in (named.location,) if named.location is not None else image.locations:
+        seen = run.registry.find(location, named.id)
         if seen is not None:
             return seen
-    where = named.location or ", ".join(image.regions)
-    raise UserError(f"there is no {named.id} in {where}", hint="check the id, the region and the account")
+    where = named.location or ", ".join(image.locations)
+    raise UserError(
+        f"there is no {named.id} in {where}", hint=f"check the id, the {image.kind.location} and the account"
+    )
 
 
 def _recorded(decision: Decision, found: Sequence[Seen]) -> Build | None:
@@ -219,16 +220,17 @@ def _refuse_taken(run: Run, image: Image, seen: Seen, *, build: Build) -> None:
     if elsewhere is not None:
         raise UserError(elsewhere.why, hint="each artifact belongs to one image: name another, or copy it")
     tags = {*seen.tags, *of_recorded(fleet=run.known.fleet_name, image=image, build=build), *always_written(image)}
-    own = [name for name in tags if not name.startswith(AWS_PREFIX)]  # those of AWS itself do not count
-    if len(own) > MOST_TAGS:
+    kind = image.kind
+    own = [name for name in tags if not (kind.reserved and name.startswith(kind.reserved))]  # its own do not count
+    if kind.most_marks is not None and len(own) > kind.most_marks:
         raise UserError(
-            f"{where} would have {len(own)} tags, and EC2 takes {MOST_TAGS}",
+            f"{where} would have {len(own)} tags, and {kind.registry} takes {kind.most_marks}",
             hint=f"take some of its own off, or name fewer under `tags` in {image.folder}/image.yaml",
         )
 
 
 def _untag(seen: Seen) -> str:
-    return f"if that fleet or image is no more, take the tags off: aws ec2 delete-tags --resources {seen.id} …"
+    return f"if that fleet or image is no more, take the tags off {seen.id}"
 
 
 def _as_build(run: Run, image: Image, wanted: Wanted, found: Sequence[Seen]) -> Build:

@@ -108,7 +108,7 @@ def _built(image: PlannedImage, previewed: Previewed | None) -> str:
     if previewed is not None and previewed.build is not None:
         places = len(previewed.build.artifacts)
         took = f", {duration(previewed.build.seconds)}" if previewed.build.seconds is not None else ""
-        return f"`{previewed.build.id}` in {counted(places, 'region')}{took}"
+        return f"`{previewed.build.id}` in {counted(places, 'location')}{took}"
     if image.errors or image.unknown:
         return escape((*image.errors, *image.unknown)[0].splitlines()[0])
     about = f", about {duration(image.estimate_seconds)}" if image.estimate_seconds else ""
@@ -164,7 +164,9 @@ def _folded(changed: list[PlannedImage], previewed: Mapping[str, Previewed]) -> 
         if len(parts) > 1:
             blocks.append("\n\n".join(parts))
     body = "\n\n".join(blocks)
-    return f"<details><summary>Files, AMIs, package changes, log</summary>\n\n{body}\n\n</details>" if blocks else ""
+    return (
+        f"<details><summary>Files, artifacts, package changes, log</summary>\n\n{body}\n\n</details>" if blocks else ""
+    )
 
 
 def _names(images: list[str]) -> str:

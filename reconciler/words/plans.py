@@ -107,13 +107,13 @@ def _after_reasons(image: PlannedImage) -> list[str]:
 
 
 def _by_reason(unknown: tuple[str, ...]) -> list[str]:
-    """What is unknown of several regions for the same reason, in one line: `eu-west-1, us-east-1: …`."""
-    regions: dict[str, list[str]] = {}
+    """What is unknown of several locations for the same reason, in one line: `eu-west-1, us-east-1: …`."""
+    locations: dict[str, list[str]] = {}
     for what in unknown:
         said = _AT_A_REGION.match(what)
-        region, why = (said[1], what[said.end() :]) if said else ("", what)
-        regions.setdefault(why, []).append(region)
-    return [f"{', '.join(named)}: {why}" if any(named) else why for why, named in regions.items()]
+        location, why = (said[1], what[said.end() :]) if said else ("", what)
+        locations.setdefault(why, []).append(location)
+    return [f"{', '.join(named)}: {why}" if any(named) else why for why, named in locations.items()]
 
 
 def estimate(plan: Plan) -> str | None:
@@ -136,7 +136,7 @@ def due(plan: Plan) -> str | None:
 
 
 def listed(gone: Sequence[Retirement]) -> str:
-    """The same with each: `2 AMIs in 1 region: us-east-1 ami-0… ami-0…`; of many, the first and how many more."""
+    """The same with each: `2 artifacts in 1 location: eu-west-1 ami-0… ami-0…`; of many the first are named."""
     by_place: defaultdict[str, list[str]] = defaultdict(list)
     for one in gone[:_MOST_GONE]:
         by_place[one.location].append(one.id)

@@ -13,10 +13,10 @@ from reconciler.git.repository import Repository
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile, PackerVersions, Phase
 from reconciler.model.plan import Wanted
-from reconciler.model.source import AmiPin, Pin
 from reconciler.plan.key import short, wanted
 from reconciler.plan.tags import own, when_complete
 from reconciler.plan.transitions import with_build
+from reconciler.registries.ec2.dialect import AMI
 from reconciler.state.lockfiles import path_of, render
 
 FLEET = "bench/fleet"
@@ -87,8 +87,8 @@ def _record(root: Path, publish: Publish, phase: Phase) -> None:
 
 
 def _wanted(image: Image) -> Wanted:
-    ami = AmiPin(region=image.build_region, id="ami-0123456789abcdef0", name="debian-12-amd64-20261101-1234")
-    return wanted(image, Pin(ami=ami.model_copy(update={"owner": "136693071363", "created": _STARTED})))
+    known = {"name": "debian-12-amd64-20261101-1234", "owner": "136693071363", "created": _STARTED}
+    return wanted(image, AMI.pin(image.build_location, "ami-0123456789abcdef0", **known))
 
 
 def _build_id(want: Wanted) -> str:

@@ -57,7 +57,7 @@ def _fill(ec2: EC2Client, region: str, unborn: Sequence[Unborn]) -> list[Artifac
             location=region,
             id=image["ImageId"],
             name=image["Name"],
-            snapshots=tuple(mapping["Ebs"]["SnapshotId"] for mapping in image["BlockDeviceMappings"]),
+            parts=tuple(mapping["Ebs"]["SnapshotId"] for mapping in image["BlockDeviceMappings"]),
         )
         for page in pages
         for image in page["Images"]

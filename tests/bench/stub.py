@@ -55,7 +55,7 @@ def _artifact(one: Unborn) -> Artifact:
         location=one.region,
         id=f"ami-{digits}",
         name=one.name,
-        snapshots=(f"snap-{digits}",),
+        parts=(f"snap-{digits}",),
     )
 
 

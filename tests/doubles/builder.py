@@ -63,5 +63,5 @@ class SimulatedBuilder:
             seconds=seconds,
             packer=PackerVersions(version=self.version),
             log=request.log,
-            source_ami=request.source_ami,
+            source=request.source,
         )

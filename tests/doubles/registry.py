@@ -15,10 +15,13 @@ from fnmatch import fnmatchcase
 
 from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
-from reconciler.model.source import AmiPin, Pin, SourceRequest
+from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import digest, format_instant
+from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located
+from reconciler.registries.ec2.dialect import AMI, AmiRequest
 
 _CREATED = "2026-01-01T00:00:00Z"
 
@@ -92,7 +95,7 @@ class MemoryRegistry:
                 state=state,
                 created=created or (format_instant(made.began) if made.began else _CREATED),
                 tags=dict(tags),
-                snapshots=(f"snap-{self._made:017x}",),
+                parts=(f"snap-{self._made:017x}",),
             )
             self._artifacts[location, artifact.id] = artifact
             return artifact
@@ -202,19 +205,21 @@ class MemoryRegistry:
             if (found.own("fleet"), found.own("image")) != (self.fleet, image):
                 raise Terminal(f"{artifact.id} in {artifact.location} is not retired: its tags are not {image}'s")
             del self._artifacts[found.location, found.id]
-            return tuple(snapshot for snapshot in found.snapshots if snapshot in self.in_use)
+            return tuple(snapshot for snapshot in found.parts if snapshot in self.in_use)
 
-    def resolve(self, request: SourceRequest, *, region: str, architecture: str | None = None) -> Pin:
+    def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         """Resolve among `upstreams` and this registry's own artifacts. See `Registry.resolve`."""
+        region = location
         with self._asked("resolve", region):
-            wanted = request.ami
-            if request.ssm is not None:
-                held = self.parameters.get((region, request.ssm))
-                if held is None or not held.startswith("ami-"):
-                    raise UserError(f"SSM parameter {request.ssm} in {region} holds no AMI id")
-                found = [one for one in self._upstreams(region) if one.id == held]
-            elif wanted is None:
+            if request.upstream is None:
                 raise ValueError("a parent image is resolved from state/, not from a registry")
+            word, asked = request.upstream
+            wanted = AmiRequest.model_validate(asked) if word == "ami" else None
+            if wanted is None:
+                held = self.parameters.get((region, asked))
+                if held is None or not held.startswith("ami-"):
+                    raise UserError(f"SSM parameter {asked} in {region} holds no AMI id")
+                found = [one for one in self._upstreams(region) if one.id == held]
             elif wanted.id is not None:
                 found = [one for one in self._upstreams(region) if one.id == wanted.id]
             else:
@@ -231,9 +236,17 @@ class MemoryRegistry:
                     f"no AMI in {region} is what was asked for: {request.model_dump(exclude_defaults=True)}"
                 )
             best = max(found, key=lambda one: (one.created, one.id))
-            return Pin(
-                ami=AmiPin(region=region, id=best.id, name=best.name, owner=best.owners[0], created=best.created)
-            )
+            return AMI.pin(region, best.id, name=best.name, owner=best.owners[0], created=best.created)
+
+    def expect(self, locations: Sequence[str]) -> None:
+        """Nothing takes time here. See `Registry.expect`."""
+
+    def store(
+        self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
+    ) -> Sequence[Artifact]:  # fmt: skip
+        """Nothing: Packer makes what is here. See `Registry.store`."""
+        del location, made, name, tags
+        return ()
 
     def server_time(self, location: str) -> datetime | None:
         """It tells no time. See `Registry.server_time`."""

@@ -15,7 +15,7 @@ from reconciler.model.fleet import Builder, Fleet, Image, InputFile, Template
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.plan import Decision, Plan, PlannedImage, Situation, Wanted
-from reconciler.model.source import AmiPin, Pin, SourceRequest
+from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.tree import TreeEntry
 from reconciler.model.values import digest, format_instant
 from reconciler.plan import transitions
@@ -24,6 +24,7 @@ from reconciler.plan.graph import pin_to_recorded
 from reconciler.plan.key import short
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.tags import in_no_channel, of_recorded, standing
+from reconciler.registries.ec2.dialect import AMI
 
 NOW = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
 DEBIAN: dict[str, Any] = {"ami": {"name": "debian-12-amd64-*", "owners": ["136693071363"]}}
@@ -59,7 +60,7 @@ def make_image(
     template = Template(
         format="hcl2",
         files=(f"desired/{name}/web.pkr.hcl",),
-        builders=(Builder(name="amazon-ebs.web", type="amazon-ebs", place=Place("web.pkr.hcl")),),
+        builders=(Builder(name="amazon-ebs.web", type="amazon-ebs", place=Place("web.pkr.hcl"), kind=AMI),),
         plugins=plugins or {},
         required_version=required_version,
     )
@@ -68,20 +69,21 @@ def make_image(
         folder=f"desired/{name}",
         declaration=Declaration.model_validate(declared),
         template=template,
+        kind=AMI,
         source=SourceRequest.model_validate(source) if source is not None else None,
-        regions=tuple(regions),
+        locations=tuple(regions),
         inputs=tuple(InputFile(path, modes.get(path, "100644"), oid) for path, oid in files.items()),
     )
 
 
 def make_pin(ami_id: str = "ami-0aa11bb22cc33dd44", *, region: str = "us-east-1", name: str | None = None) -> Pin:
-    return Pin(ami=AmiPin(region=region, id=ami_id, name=name or f"debian-12-amd64-{ami_id[-4:]}"))
+    return AMI.pin(region, ami_id, name=name or f"debian-12-amd64-{ami_id[-4:]}")
 
 
 def make_situation(image: Image | None = None, *, lock: Lockfile | None = None, **known: Any) -> Situation:
     image = image or make_image()
     if "pin" not in known and image.source is not None and image.source.image is None:
-        known["pin"] = make_pin(region=image.build_region)
+        known["pin"] = make_pin(region=image.build_location)
     return Situation(
         image=image,
         lock=lock or Lockfile(image=image.name),
@@ -93,7 +95,7 @@ def make_situation(image: Image | None = None, *, lock: Lockfile | None = None, 
 def as_seen(artifact: Artifact, tags: Mapping[str, str], *, created: datetime = NOW) -> Seen:
     return Seen(
         kind=artifact.kind, location=artifact.location, id=artifact.id, name=artifact.name or "", state="available",
-        created=format_instant(created), tags=tags, snapshots=artifact.snapshots,
+        created=format_instant(created), tags=tags, parts=artifact.parts,
     )  # fmt: skip
 
 
@@ -169,7 +171,7 @@ class _Registry:
 
     def everywhere(self, build: Build, present: Iterable[Artifact]) -> Build:
         present = list(present)
-        missing = [region for region in self.image.regions if region not in {one.location for one in present}]
+        missing = [region for region in self.image.locations if region not in {one.location for one in present}]
         artifacts = sorted([*present, *(self.put(build, region) for region in missing)], key=lambda one: one.location)
         complete = build.model_copy(update={"artifacts": tuple(artifacts)})
         self.tag(complete, artifacts)
@@ -189,7 +191,7 @@ class _Registry:
             artifacts=(),
             phase=self.phase,
         )
-        return self.everywhere(build, [self.put(build, self.image.build_region)])
+        return self.everywhere(build, [self.put(build, self.image.build_location)])
 
     def adopted(self, decision: Decision, wanted: Wanted) -> Build:
         first = decision.adopt[0]
@@ -209,7 +211,7 @@ class _Registry:
         added = [one.as_artifact("amazon-ebs.web") for one in decision.adopt]
         if "copy" in decision.planned.actions:
             assert decision.copy_from is not None
-            copies = [self.put(before, region) for region in decision.missing_regions]
+            copies = [self.put(before, region) for region in decision.missing_locations]
             self.tag(after.builds[0], copies)
             added += copies
         for artifact in decision.retire:
@@ -227,7 +229,7 @@ def make_known(*images: Image, **more: Any) -> Known:
     settings: dict[str, Any] = more.pop("settings", {})
     problems: Mapping[str, tuple[UserError, ...]] = more.pop("problems", {})
     fleet = Fleet(Settings.model_validate(settings), {image.name: image for image in images}, problems)
-    upstream = {image.name: make_pin(region=image.build_region) for image in images if image.parent is None}
+    upstream = {image.name: make_pin(region=image.build_location) for image in images if image.parent is None}
     return Known(
         **{
             "tree": EmptyTree(more.pop("tree_oid", "9c0d1e2" + "0" * 33)),
@@ -268,7 +270,9 @@ def carry_out_plan(known: Known, planned: FleetPlan) -> Known:
             locks.pop(former, None)
     pins = dict(known.pins)
     if not known.options.refresh:
-        pins |= {name: lock.source.pinned for name, lock in locks.items() if lock.source and lock.source.pinned.ami}
+        pins |= {
+            name: lock.source.pinned for name, lock in locks.items() if lock.source and lock.source.pinned.upstream
+        }
     return replace(
         known, locks=locks, pins=pins, observation=Observation(artifacts=tuple(shown.values())),
         options=known.options.model_copy(update={"force": ()}), now=known.now + timedelta(minutes=10),

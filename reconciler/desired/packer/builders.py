@@ -1,75 +1,36 @@
-"""Which builds `packer build` would run, what each is built on, and what it leaves with which tags."""
+"""Which builds `packer build` would run, and which kind of artifact each leaves."""
 
 from __future__ import annotations
 
 import fnmatch
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from reconciler.desired.packer.evaluate import Scope, evaluate, why_unknown
-from reconciler.desired.packer.source_request import DataSources, read_copies, read_region, read_source
 from reconciler.desired.packer.syntax import (
+    UNKNOWN,
     Attribute,
     Block,
     Body,
-    Call,
-    Expression,
     Listing,
-    Pairs,
     Traversal,
     as_text,
 )
+from reconciler.desired.packer.written import DataSources, TemplateBlock
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder
 from reconciler.model.text import shorten
-
-# The tags that a builder of the amazon plugin puts on what it makes, as far as their names can be known.
-
-Tags = Mapping[str, str | None]
-"""Values by name; None for one that only the build knows."""
-
-_MAX_HOPS = 32
-
-
-def read_tags(body: Body, attribute: str, block: str, scope: Scope) -> Tags:
-    """What an attribute such as `tags` sets, and blocks such as `tag { key = "…" value = "…" }`, one a tag."""
-    found: dict[str, str | None] = {}
-    if attribute in body.attributes:
-        found |= _known(body.attributes[attribute].expression, scope, hops=0)
-    for one in body.of_type(block):
-        key, value = (one.body.attributes.get(name) for name in ("key", "value"))
-        name = as_text(evaluate(key.expression, scope)) if key is not None else None
-        if name is not None:
-            found[name] = as_text(evaluate(value.expression, scope)) if value is not None else None
-    return found
-
-
-def _known(expression: Expression, scope: Scope, *, hops: int) -> Tags:
-    """The members of a map whose names are known, whatever else it is merged of."""
-    value = evaluate(expression, scope)
-    if isinstance(value, Mapping):
-        return {str(name): as_text(one) for name, one in value.items()}
-    if hops == _MAX_HOPS:
-        return {}
-    match expression:
-        case Traversal(("local", name)) if name in scope.locals:
-            return _known(scope.locals[name], scope, hops=hops + 1)
-        case Call("merge", arguments):
-            return {name: one for argument in arguments for name, one in _known(argument, scope, hops=hops + 1).items()}
-        case Pairs(members):
-            names = [(as_text(evaluate(name, scope)), one) for name, one in members]
-            return {name: as_text(evaluate(one, scope)) for name, one in names if name is not None}
-        case _:
-            return {}
-
+from reconciler.ports.dialect import Dialect
+from reconciler.registries import dialect_for
 
 # Which builds `packer build` would run for a template, and where each one builds on what.
 
-AMI_TYPES = frozenset({"amazon-ebs", "amazon-ebssurrogate", "amazon-chroot", "amazon-instance"})
-AMAZON_TYPES = AMI_TYPES | {"amazon-ebsvolume"}
+NULL = "null"
+"""Packer's builder that leaves nothing."""
 Format = Literal["hcl2", "json"]
+RUN_TAGS = "run_tags"
 
 
 @dataclass(frozen=True)
@@ -80,6 +41,10 @@ class Build:
     body: Body
     within: Block
     """The `build` block that runs it."""
+    written: TemplateBlock
+    """It as its kind's dialect reads it."""
+    dialect: Dialect | None
+    """That of what it leaves; None where it leaves nothing."""
 
 
 def read_builds(
@@ -106,25 +71,65 @@ def read_builds(
         raise UserError("the template builds nothing", where=template, hint=hint)
     data = _data_sources(blocks)
     selected = _selected([name for name, *_ in found], only, syntax=syntax)
+    declares = any(block.type in ("variable", "variables") and _declares_run_tags(block) for block in blocks)
     return [
-        Build(_builder(name, type_, place, body, scope=scope, data=data), body, within)
+        _build(TemplateBlock(name, type_, place, body, scope, data, declares_run_tags=declares), within, syntax=syntax)
         for name, type_, place, body, within in found
         if name in selected
     ]
 
 
-def _builder(name: str, type_: str, place: Place, body: Body, *, scope: Scope, data: DataSources) -> Builder:
-    if type_ not in AMAZON_TYPES:
-        return Builder(name, type_, place)
-    source = read_source(name, body, scope=scope, data=data, place=place)
-    return Builder(
-        name, type_, place, read_region(body, scope=scope), source.request, source.place, source.unpinned,
-        ssh_username=_text(body, "ssh_username", scope), communicator=_text(body, "communicator", scope) or "ssh",
-        clears_keys=_text(body, "ssh_clear_authorized_keys", scope) == "true",
-        tags=read_tags(body, "tags", "tag", scope),
-        snapshot_tags=read_tags(body, "snapshot_tags", "snapshot_tag", scope),
-        copies=read_copies(body, scope=scope),
-    )  # fmt: skip
+def _declares_run_tags(block: Block) -> bool:
+    return RUN_TAGS in block.labels or RUN_TAGS in block.body.attributes
+
+
+def _build(written: TemplateBlock, within: Block, *, syntax: Format) -> Build:
+    if written.type == NULL:
+        return Build(Builder(written.name, written.type, written.place), written.body, within, written, None)
+    name = plain_name(written, within, syntax=syntax)
+    written = replace(written, after=tuple(_after(written, within.body, name)))
+    dialect = dialect_for(written.type, (one.type for one in written.after))
+    return Build(replace(dialect.builder(written), kind=dialect.kind), written.body, within, written, dialect)
+
+
+def plain_name(written: TemplateBlock, within: Block, *, syntax: Format) -> str:
+    """What `only` and `except` of a step call a builder: `amazon-ebs.web`; in JSON its name."""
+    group = within.body.attributes.get("name") if syntax == "hcl2" else None
+    text = as_text(evaluate(group.expression, written.scope)) if group is not None else None
+    return written.name.removeprefix(f"{text}.") if text else written.name
+
+
+def runs_in(body: Body, name: str, scope: Scope) -> bool:
+    """Whether a step runs in a build. `only` goes first; what is not known excludes nothing."""
+    only, but = (_listed(body.attributes.get(key), scope) for key in ("only", "except"))
+    if only:
+        return name in only or UNKNOWN in only
+    return name not in but
+
+
+def _listed(attribute: Attribute | None, scope: Scope) -> list[object]:
+    value = evaluate(attribute.expression, scope) if attribute is not None else []
+    return value if isinstance(value, list) else [value]
+
+
+def _after(builder: TemplateBlock, body: Body, name: str) -> Iterator[TemplateBlock]:
+    """The post-processors that run on what a builder leaves, also those in a sequence of them."""
+    for block in body.of_type("post-processor", "post-processors"):
+        if block.type == "post-processors":
+            yield from _after(builder, block.body, name)
+        elif block.labels and runs_in(block.body, name, builder.scope):
+            yield replace(builder, name=block.labels[-1], type=block.labels[0], place=block.place, body=block.body)
+
+
+def refuse_nothing_made(builds: Sequence[Build]) -> None:
+    """Raise UserError where none of the builds that run leaves an artifact."""
+    if all(build.dialect is None for build in builds):
+        first = builds[0].builder
+        raise UserError(
+            f"{first.name} leaves nothing, and nothing else that runs does",
+            where=first.place,
+            hint="take a builder that makes an image, or choose another with packer.only",
+        )
 
 
 def _text(body: Body, name: str, scope: Scope) -> str | None:
@@ -220,38 +225,3 @@ def _alternatives(pattern: str) -> list[str]:
 
 def _data_sources(blocks: Sequence[Block]) -> DataSources:
     return {block.labels: block for block in blocks if block.type == "data" and len(block.labels) == 2}
-
-
-# Whether what a template makes is an AMI.
-
-_IMPORT = "amazon-import"
-"""The post-processor that makes an AMI of what another builder left."""
-
-
-def check_for_amis(builds: Sequence[Build], scope: Scope) -> None:
-    """See that one of the builds that run leaves an AMI.
-
-    Raises:
-        UserError: none does, so that there would be nothing to keep.
-    """
-    for build in builds:
-        skips = build.body.attributes.get("skip_create_ami")
-        if skips is not None and as_text(evaluate(skips.expression, scope)) == "true":
-            raise UserError(
-                f"{build.builder.name} leaves no AMI after the whole build: skip_create_ami is true",
-                where=skips.place,
-                hint="remove the line, or choose another builder with packer.only",
-            )
-    if any(build.builder.type in AMI_TYPES or _imports(build.within.body) for build in builds):
-        return
-    first = builds[0].builder
-    raise UserError(
-        f"{first.name} builds no AMI, and nothing else that runs does",
-        where=first.place,
-        hint=f"take one of {', '.join(sorted(AMI_TYPES))}, or the post-processor {_IMPORT}",
-    )
-
-
-def _imports(body: Body) -> bool:
-    """Whether a body has that post-processor, also in a sequence of them."""
-    return any(_IMPORT in block.labels or _imports(block.body) for block in body.blocks)

@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 from reconciler.desired.located import did_you_mean
-from reconciler.desired.packer.builders import AMAZON_TYPES, Build, Format
+from reconciler.desired.packer.builders import Build, Format
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
 from reconciler.desired.packer.steps import Step
 from reconciler.desired.packer.syntax import (
@@ -131,20 +131,11 @@ def _names(expression: Expression) -> Iterator[Name]:
 
 # What `validate` says of a template that works, and could be better kept.
 
-_MAPPINGS = ("launch_block_device_mappings", "ami_block_device_mappings")
 
-
-def notes_on_builds(builds: Sequence[Build], *, scope: Scope, declares_run_tags: bool) -> tuple[str, ...]:
-    """One line for each thing that a builder of the amazon plugin leaves open."""
-    amazon = [build for build in builds if build.builder.type in AMAZON_TYPES]
-    found = list(dict.fromkeys(note for build in amazon for note in _notes_on(build, scope)))
-    if amazon and not declares_run_tags:
-        found.insert(
-            0,
-            "the template declares no variable run_tags: what a crashed build leaves behind can't be told from "
-            "other people's instances",
-        )
-    return tuple(found)
+def notes_on_builds(builds: Sequence[Build]) -> tuple[str, ...]:
+    """What each kind has to say of its builders, each once."""
+    found = (note for build in builds if build.dialect is not None for note in build.dialect.notes(build.written))
+    return tuple(dict.fromkeys(found))
 
 
 def notes_on_outputs(steps: Sequence[Step], *, scope: Scope) -> Iterator[str]:
@@ -164,37 +155,6 @@ def notes_on_outputs(steps: Sequence[Step], *, scope: Scope) -> Iterator[str]:
                 f"{step.block.place}: {step.type} writes to {found}/, and there is no such folder at this commit: the "
                 "build fails at its end unless something makes it"
             )
-
-
-def _notes_on(build: Build, scope: Scope) -> Iterator[str]:
-    builder = build.builder
-    if builder.type in ("amazon-ebs", "amazon-ebssurrogate", "amazon-instance") and not _requires_imdsv2(
-        build.body, scope
-    ):
-        yield (
-            f"{builder.name}: the build instance does not require IMDSv2 "
-            '(metadata_options { http_endpoint = "enabled", http_tokens = "required" }; from Packer 1.7.0 on)'
-        )
-    if builder.type in ("amazon-ebs", "amazon-ebssurrogate", "amazon-chroot") and not _encrypts(build.body, scope):
-        yield f"{builder.name}: the image is encrypted only where the account does so by default (encrypt_boot = true)"
-
-
-def _requires_imdsv2(body: Body, scope: Scope) -> bool:
-    return any(_holds(block.body, "http_tokens", "required", scope) for block in body.of_type("metadata_options"))
-
-
-def _encrypts(body: Body, scope: Scope) -> bool:
-    bodies = [body, *(block.body for block in body.of_type(*_MAPPINGS))]
-    return any(_holds(one, name, "true", scope) for one in bodies for name in ("encrypt_boot", "encrypted"))
-
-
-def _holds(body: Body, name: str, wanted: str, scope: Scope) -> bool:
-    """Whether an attribute has a value, or one that can't be known: that is no reason to complain."""
-    attribute = body.attributes.get(name)
-    if attribute is None:
-        return False
-    text = as_text(evaluate(attribute.expression, scope))
-    return text is None or text.lower() == wanted
 
 
 # What a template asks of Packer: its version, its plugins, and components that may be a plugin's.

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from reconciler.desired.packer.builders import Build, Format
+from reconciler.desired.packer.builders import Build, Format, plain_name, runs_in
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate, value_of
 from reconciler.desired.packer.language.numbers import whole
 from reconciler.desired.packer.language.values import Mapping_, Sequence_, Value, object_value
@@ -51,10 +51,12 @@ def steps_that_run(builds: Sequence[Build], *, scope: Scope, syntax: Format) -> 
         # What `only` and `except` call a build is its name as it is written: without the group's, without globs
         # (seen with 1.6.6 and 1.16.0; hcl2template/types.packer_config.go).
         names = {
-            _name(build, scope, syntax): _short_name(build, scope, syntax) for build in builds if build.within is block
+            plain_name(build.written, block, syntax=syntax): _short_name(build, syntax)
+            for build in builds
+            if build.within is block
         }
         for step in _steps(block.body, scope):
-            running = [short for name, short in names.items() if _runs_in(step.body, name, scope)]
+            running = [short for name, short in names.items() if runs_in(step.body, name, scope)]
             if running:
                 yield Step(step, step.labels[0], frozenset(running))
 
@@ -86,30 +88,10 @@ def _labels(dynamic: Body, scope: Scope) -> tuple[str, ...]:
     return (as_text(value[0]) or UNTOLD,) if isinstance(value, list) and value else (UNTOLD,)
 
 
-def _name(build: Build, scope: Scope, syntax: Format) -> str:
-    """`amazon-ebs.web`; in JSON the builder's name."""
-    group = build.within.body.attributes.get("name") if syntax == "hcl2" else None
-    text = as_text(evaluate(group.expression, scope)) if group is not None else None
-    return build.builder.name.removeprefix(f"{text}.") if text else build.builder.name
-
-
-def _short_name(build: Build, scope: Scope, syntax: Format) -> str:
+def _short_name(build: Build, syntax: Format) -> str:
     """The name alone, without its type: what `override` goes by."""
-    name = _name(build, scope, syntax)
+    name = plain_name(build.written, build.within, syntax=syntax)
     return name.removeprefix(f"{build.builder.type}.") if syntax == "hcl2" else name
-
-
-def _runs_in(body: Body, name: str, scope: Scope) -> bool:
-    """Whether a step runs in a build. `only` goes first; what is not known excludes nothing."""
-    only, but = (_listed(body.attributes.get(key), scope) for key in ("only", "except"))
-    if only:
-        return name in only or UNKNOWN in only
-    return name not in but
-
-
-def _listed(attribute: Attribute | None, scope: Scope) -> list[object]:
-    value = evaluate(attribute.expression, scope) if attribute is not None else []
-    return value if isinstance(value, list) else [value]
 
 
 # The programs that what runs of a template needs on the machine that Packer is run on.

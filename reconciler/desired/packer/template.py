@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from reconciler.desired.located import Located, as_one, did_you_mean
-from reconciler.desired.packer.builders import Format, check_for_amis, read_builds
+from reconciler.desired.packer.builders import Format, read_builds, refuse_nothing_made
 from reconciler.desired.packer.checks import circular, notes_on_builds, notes_on_outputs, read_requirements, undeclared
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
@@ -29,9 +29,9 @@ from reconciler.desired.packer.variables import (
     without_value,
     wrong_value_type,
 )
-from reconciler.model.declaration import SOURCE_AMI
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import GIVEN_TAGS, Reference, Template
+from reconciler.registries import dialect_for
 
 # The files of a template and of its variables, each parsed by the suffix that Packer goes by.
 
@@ -181,13 +181,14 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     attributes = tuple(local_attributes(blocks))
     local_values = dict(attributes)
     variables = read_variables(blocks)
-    ours = given_to(variables)
+    sources = source_variables(blocks)
+    ours = given_to(variables, sources=sources)
     root, cwd = _in_checkout(setting.folder), _in_checkout(setting.working_dir)
-    # What source_ami is by itself is a source that the template names; in a build it is the pin.
+    # What its variable is by itself is a source that the template names; in a build it is the pin.
     worth = partial(
         variable_values, blocks, setting.var_files, setting.variables, syntax=syntax, root=root, cwd=cwd
     )  # fmt: skip
-    values = worth(unknown=ours - {SOURCE_AMI})
+    values = worth(unknown=ours - sources)
     scope = Scope(
         values,
         {name: attribute.expression for name, attribute in local_values.items()},
@@ -198,9 +199,9 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     files = expanded(files, scope)
     blocks = tuple(block for file in files for block in file.body.blocks)
     builds = read_builds(blocks, scope=scope, syntax=syntax, only=setting.only, template=Place(files[0].path))
-    check_for_amis(builds, scope)
+    refuse_nothing_made(builds)
     steps = tuple(steps_that_run(builds, scope=scope, syntax=syntax))
-    if SOURCE_AMI in ours:
+    if not sources.isdisjoint(ours):
         passed = worth(unknown=ours)
         named = tuple(named_files(files, builds, steps, scope=replace(scope, variables=passed)))
     else:
@@ -224,12 +225,12 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         ours -= GIVEN_TAGS  # Its variables are strings.
     missing = without_value(blocks, builds, setting.var_files, given=ours, declared=setting.variables)
     notes = (
-        *notes_on_builds(builds, scope=scope, declares_run_tags=template.takes("run_tags")),
+        *notes_on_builds(builds),
         *notes_on_references(named),
         *notes_on_outputs(steps, scope=scope),
         *notes_on_locals(attributes),
         *notes_on_unset(missing, syntax=syntax),
-        *notes_on_own(variables),
+        *notes_on_own(variables, sources=sources),
         *notes_on_order(setting.var_files, variables.keys(), given=setting.variables, syntax=syntax),
     )
     problems = (
@@ -240,6 +241,12 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         *required.problems,
     )
     return ReadTemplate(template, reads, notes, problems)
+
+
+def source_variables(blocks: Iterable[Block]) -> frozenset[str]:
+    """The variables that a template's builders take a source from, by the kinds of what they leave."""
+    builders = {block.labels[0] for block in blocks if block.type == "source" and block.labels}
+    return frozenset(filter(None, (dialect_for(builder).kind.source_variable for builder in builders)))
 
 
 def _refuse_wrong_blocks(files: Sequence[SourceFile], blocks: Sequence[Block], syntax: Format) -> None:

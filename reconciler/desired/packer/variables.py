@@ -47,15 +47,18 @@ def nothing() -> Scope:
     return Scope({}, {}, path_root="", path_cwd="")
 
 
-def given_to(variables: Mapping[str, Variable]) -> frozenset[str]:
-    """The variables that the controller gives values to, of those that are declared."""
-    texts = {name for name in GIVEN_TEXTS if name in variables and variables[name].holds_texts}
+def given_to(variables: Mapping[str, Variable], *, sources: frozenset[str]) -> frozenset[str]:
+    """The variables that the controller gives values to, of those that are declared.
+
+    `sources` are those that take a source, by the kinds of what the template leaves.
+    """
+    texts = {name for name in GIVEN_TEXTS | sources if name in variables and variables[name].holds_texts}
     return frozenset(texts | {name for name in GIVEN_TAGS if name in variables and variables[name].holds_tags})
 
 
-def notes_on_own(variables: Mapping[str, Variable]) -> Iterator[str]:
+def notes_on_own(variables: Mapping[str, Variable], *, sources: frozenset[str]) -> Iterator[str]:
     """A note for each variable that is called as one of ours is, and can't hold what ours does: it is not given."""
-    for name in sorted((GIVEN_TEXTS | GIVEN_TAGS) & variables.keys() - given_to(variables)):
+    for name in sorted((GIVEN_TEXTS | GIVEN_TAGS | sources) & variables.keys() - given_to(variables, sources=sources)):
         wanted = "map(string)" if name in GIVEN_TAGS else "string"
         yield (
             f'{variables[name].place}: variable "{name}" is the template\'s own, as its type is not {wanted}: the '
@@ -295,7 +298,7 @@ def without_value(
     }
     if not required:
         return {}
-    regions = {build.builder.region.variable for build in builds if build.builder.region is not None}
+    regions = {build.builder.location.variable for build in builds if build.builder.location is not None}
     known = {*given, *declared, *regions, *(name for file in var_files for name in file.body.attributes)}
     return {name: place for name, place in required.items() if name not in known}
 

@@ -17,7 +17,6 @@ import yaml
 from reconciler.desired.contents import Contents
 from reconciler.desired.fleet import read_fleet
 from reconciler.desired.folders import DESIRED, IMAGE_FILE
-from reconciler.desired.packer.builders import AMI_TYPES
 from reconciler.desired.packer.template import ReadTemplate
 from reconciler.desired.packer.variables import given_to
 from reconciler.desired.paths import ROOT, contains
@@ -154,15 +153,17 @@ def _declared(tree: Tree) -> Mapping[str, Image]:
 def _drafts(
     templates: Templates, path: str, runs: Sequence[Invocation], *, repository: str, left_out: list[LeftOut]
 ) -> list[_Draft]:
-    """A draft for each builder of a template that makes an AMI, and each set of var files that it is built with."""
+    """A draft for each builder of a template whose kind is known, and each set of var files that it is built with."""
     by_var_files = _by_var_files(templates, path, runs)
     drafts: list[_Draft] = []
     for run in [*by_var_files.values()] or [None]:
         facts = templates.read(path, PackerSettings.model_validate(_as_run(templates, path, run)))
         builders = facts.template.builders
-        makers = [one.name for one in builders if one.type in AMI_TYPES]
+        makers = [one.name for one in builders if one.kind is not None and one.kind.observed]
         others = [one for one in builders if makers and one.name not in makers and not drafts]
-        left_out += [LeftOut(f"{path} ({one.name})", f"{one.type} makes no AMI") for one in others]
+        left_out += [
+            LeftOut(f"{path} ({one.name})", f"what {one.type} makes is of no kind that is known") for one in others
+        ]
         several = len(makers) > 1
         for name in makers or [builders[0].name]:
             only = (name,) if len(builders) > 1 else ()
@@ -204,7 +205,9 @@ def _ways(
     packer = _as_run(templates, path, run)
     packer |= {"only": list(only), "var_files": [_from_root(file) for file in var_files]}
     # Packer refuses a value for a variable that there is not; and some are the controller's to give.
-    taken = facts.template.variables.keys() - given_to(facts.template.variables)
+    taken = facts.template.variables.keys() - given_to(
+        facts.template.variables, sources=facts.template.source_variables
+    )
     packer["variables"] = {name: value for name, value in packer["variables"].items() if name in taken}
     for folder in templates.folders_to_run_in(path, run):
         there = {key: value for key, value in {**packer, "working_dir": _from_root(folder)}.items() if value}
@@ -236,8 +239,10 @@ def _var_files(templates: Templates, path: str, facts: ReadTemplate) -> tuple[tu
 
 def _ours(facts: ReadTemplate) -> frozenset[str]:
     """The variables that the controller gives values to, those that regions are taken from among them."""
-    regions = {one.region.variable for one in facts.template.builders if one.region is not None and one.region.variable}
-    return given_to(facts.template.variables) | regions
+    regions = {
+        one.location.variable for one in facts.template.builders if one.location is not None and one.location.variable
+    }
+    return given_to(facts.template.variables, sources=facts.template.source_variables) | regions
 
 
 def _unset(

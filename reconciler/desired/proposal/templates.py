@@ -87,6 +87,7 @@ class Templates:
         """
         variables = facts.template.variables.values()
         missing = {one.name for one in variables if not one.has_default} - GIVEN_TEXTS - GIVEN_TAGS
+        missing -= facts.template.source_variables
         folder = folder_of(self.files(path)[0])
         alike = self._giving(missing, folder) or self._giving(missing, folder_of(folder) if folder != ROOT else folder)
         chosen: list[list[str]] = []

@@ -113,7 +113,7 @@ def differences(found: Statement, evidence: Evidence) -> list[str]:
     """Where a statement says something else than what is made of the record now, in the words of the statement."""
     sbom = found.byproduct(SBOM)
     named = f"sha256:{(sbom.digest or {}).get('sha256', '')}" if sbom is not None else None
-    made = statement(evidence.build, found.origin, sbom_digest=named)
+    made = statement(evidence.build, found.origin, subject=evidence.subject, sbom_digest=named)
     differs = _unlike(_plain(found), _plain(made), "")
     if found.origin.image not in evidence.names:
         differs.append("externalParameters.image")
@@ -226,7 +226,7 @@ def _made_together(evidence: Evidence) -> bool:
 def _fields(build: Build) -> dict[str, Any]:
     """A record without what is only known when it lands on the branch, after the tag was written."""
     later = {"recorded", "provenance", "phase", "was_stable", "verified"}
-    return build.model_dump(mode="json", exclude_defaults=True, exclude=later)
+    return build.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=later)
 
 
 def _signed(tag: TagRecord) -> str:

@@ -12,6 +12,7 @@ from reconciler.model.provenance import Statement
 from reconciler.model.source import Channel
 from reconciler.model.verification import Provenance, Signature, Verification
 from reconciler.plan.history import Unreadable
+from reconciler.plan.proof.provenance import SubjectOf
 from reconciler.plan.trust import of_commit, of_content, of_ref
 
 # What a clone holds about one build: all that `reconciler.plan.proof.verification` judges by.
@@ -124,7 +125,7 @@ class Look:
     artifact: Artifact
     seen: Seen | None = None
     is_own: bool = False
-    """Whether the account that was asked owns it: anybody may offer an AMI, and whoever may tag, tag that."""
+    """Whether the account that was asked owns it: anybody may offer an artifact, and whoever may tag, tag that."""
     unreadable: str = ""
 
 
@@ -153,6 +154,8 @@ class Evidence:
     on_branch: bool
     """Whether the commit that was built is on the branch that is looked at."""
     shallow: bool
+    subject: SubjectOf
+    """What an artifact is named by in a statement."""
     attestation: Attestation | None = None
     sbom: SbomFile | None = None
     tag: TagRecord | None = None
@@ -173,12 +176,12 @@ class Evidence:
 def settled(build: Build) -> dict[str, Any]:
     """What of a record no later commit changes, but one that records the build anew."""
     later = {"files", "artifacts", "verified", "verdict", "phase", "was_stable", "provenance"}
-    return build.model_dump(mode="json", exclude_defaults=True, exclude=later)
+    return build.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=later)
 
 
 def whole(build: Build) -> dict[str, Any]:
     """A record, but for its files: only the newest build of a lockfile lists them, and their digest is in the key."""
-    return build.model_dump(mode="json", exclude_defaults=True, exclude={"files"})
+    return build.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude={"files"})
 
 
 # Since when commits have to be signed, and who may end that: whoever turns `git.sign` off must sign it.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
@@ -39,6 +39,10 @@ subjects of their own; the others are proven by the commits that change them."""
 _RUN_OF_A_PROJECT = re.compile(r"/pipelines/(?P<project>.+?)/\d+(?:/.*)?$|/\d+/?$")
 
 
+SubjectOf = Callable[[str, str, str], Mapping[str, str]]
+"""From kind, location and id to the digest that an artifact is named by, by the name of its algorithm."""
+
+
 def record_of(build: Build) -> dict[str, Any]:
     """What of a build is settled when it is built: its record, as it stands in the lockfile, without `LATER`."""
     return build.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=set(LATER))
@@ -49,16 +53,17 @@ def record_digest(build: Build) -> str:
     return digest(record_of(build))
 
 
-def statement(build: Build, origin: Origin, *, sbom_digest: str | None = None) -> Statement:
+def statement(build: Build, origin: Origin, *, subject: SubjectOf, sbom_digest: str | None = None) -> Statement:
     """What is said of a build: its artifacts and its record are the subjects.
 
     Args:
         build: The build as recorded.
         origin: Where its record stands.
+        subject: What an artifact is named by.
         sbom_digest: The `sha256:…` of the SBOM's bytes; None where there is no SBOM.
     """
     return Statement(
-        subject=tuple(_subjects(build, origin.image)),
+        subject=tuple(_subjects(build, origin.image, subject)),
         predicate=Predicate(
             build_definition=BuildDefinition(
                 external_parameters=ExternalParameters(
@@ -67,7 +72,7 @@ def statement(build: Build, origin: Origin, *, sbom_digest: str | None = None) -
                 internal_parameters=InternalParameters(
                     fleet=origin.fleet, key=build.key, components=dict(build.components)
                 ),
-                resolved_dependencies=tuple(_dependencies(build, origin)),
+                resolved_dependencies=tuple(_dependencies(build, origin, subject)),
             ),
             run_details=RunDetails(
                 builder=Builder(id=builder_id(build)),
@@ -94,29 +99,20 @@ def _project(ci: CiRun) -> str:
     return url[: match.start()] + (f"/pipelines/{match['project']}" if match["project"] else "")
 
 
-def arn(region: str, image_id: str) -> str:
-    """The ARN of an AMI. It names no account: AMI ids are unique in a region (Service Authorization Reference, EC2)."""
-    partition = "aws-cn" if region.startswith("cn-") else "aws-us-gov" if region.startswith("us-gov-") else "aws"
-    return f"arn:{partition}:ec2:{region}::image/{image_id}"
-
-
-def subject_of(artifact: Artifact) -> Resource:
-    """An artifact as a subject: an AMI by its ARN, which in-toto takes as a digest, as AMIs never change."""
+def _named(artifact: Artifact, subject: SubjectOf) -> Resource:
     name = f"{artifact.location}/{artifact.id}"
-    if artifact.kind == "ami":
-        return Resource(name=name, digest={"arn": arn(artifact.location, artifact.id)})
-    return Resource(name=name, digest={artifact.kind: artifact.id})
+    return Resource(name=name, digest=dict(subject(artifact.kind, artifact.location, artifact.id)))
 
 
-def _subjects(build: Build, image: str) -> Iterator[Resource]:
-    yield from (subject_of(artifact) for artifact in build.artifacts)
+def _subjects(build: Build, image: str, subject: SubjectOf) -> Iterator[Resource]:
+    yield from (_named(artifact, subject) for artifact in build.artifacts)
     yield Resource(name=f"{image}/{build.id}", digest={"sha256": _hex(record_digest(build))})
 
 
-def _dependencies(build: Build, origin: Origin) -> Iterator[Resource]:
+def _dependencies(build: Build, origin: Origin, subject: SubjectOf) -> Iterator[Resource]:
     yield Resource(name=origin.repository or origin.fleet, digest={"gitCommit": build.commit})
     if build.source is not None:
-        yield _source(build.source)
+        yield _source(build, build.source, subject)
     if build.packer is not None:
         yield _program("packer", build.packer.version, build.packer.digests.get("packer"))
         for name, version in sorted(build.packer.plugins.items()):
@@ -128,19 +124,27 @@ def _program(name: str, version: str, digest: str | None) -> Resource:
     return Resource(name=name, uri=f"pkg:generic/{name}@{version}", digest=known)
 
 
-def _source(pin: Pin) -> Resource:
-    if pin.ami is not None:
-        facts = {"owner": pin.ami.owner, "created": pin.ami.created}
+def _source(build: Build, pin: Pin, subject: SubjectOf) -> Resource:
+    upstream = pin.upstream
+    if upstream is not None:
+        facts = {"owner": upstream.owner, "created": upstream.created}
         known = {name: value for name, value in facts.items() if value is not None}
         return Resource(
-            name=pin.ami.name or pin.ami.id, digest={"arn": arn(pin.ami.region, pin.ami.id)}, annotations=known or None
+            name=upstream.name or upstream.id,
+            digest=dict(subject(upstream.word, upstream.location, upstream.id)),
+            annotations=known or None,
         )
-    arns = [arn(region, image_id) for region, image_id in sorted((pin.artifacts or {}).items())]
+    kind = build.artifacts[0].kind  # a child has its parent's
+    artifacts = [
+        named
+        for location, artifact_id in sorted((pin.artifacts or {}).items())
+        for named in subject(kind, location, artifact_id).values()
+    ]
     return Resource(
         name=f"{pin.image}/{pin.build}",
         # Not `sha256`, which would be that of bytes: this is the sha256 that the parent's key is.
         digest={"reconcilerKey": _hex(pin.key or "")},
-        annotations={"artifacts": arns} if arns else None,
+        annotations={"artifacts": artifacts} if artifacts else None,
     )
 
 

@@ -224,7 +224,8 @@ def judge_source(
     artifact that Packer left; the same as now if absent.
     """
     pin = build.source
-    left = (first or build).artifacts if pin is not None and (pin.ami is not None or pin.artifacts) else ()
+    upstream = pin.upstream if pin is not None else None
+    left = (first or build).artifacts if pin is not None and (upstream is not None or pin.artifacts) else ()
     if not build.was_watched:
         against = f"; {pin} is what it is measured against" if pin is not None else ""
         yield finding("source", "not proven", f"on what it was built{against}", required=False)
@@ -233,12 +234,12 @@ def judge_source(
     elif left and all(pin.artifact_in(artifact.location) is None for artifact in left):
         where = joined(sorted({artifact.location for artifact in left}))
         what = (
-            f"on {pin}: it was recorded in {where} alone, where that source is not, and EC2 builds where the source is"
+            f"on {pin}: it was recorded in {where} alone, where that source is not, and it is built where its source is"
         )
-        yield finding("source", "not proven", what, required=pin.ami is None)
-    elif pin.ami is not None:
+        yield finding("source", "not proven", what, required=upstream is None)
+    elif upstream is not None:
         keyed = SOURCE in build.components
-        what = f"on {pin} ({pin.ami.id} in {pin.ami.region}), an image from outside of this repository"
+        what = f"on {pin} ({upstream.id} in {upstream.location}), an image from outside of this repository"
         kinds = (record_is,) if keyed else ()
         yield finding("source", "proven" if keyed else "not proven", what, required=False, rests_on=kinds)
     elif parent.unreadable:

@@ -36,21 +36,19 @@ def copy(clients: Clients, source: Located, *, to: str, name: str, tags: Mapping
         ec2 = clients.ec2(source.location)
         original = _described(ec2, source)
         image_tags = {**foreign(original.get("Tags", ())), **tags}
-        snapshot_tags = {**_shared_by_snapshots(ec2, source.snapshots), **tags}
+        part_tags = {**_shared_by_snapshots(ec2, source.parts), **tags}
         description = original.get("Description", "")
         answer = clients.ec2(to).copy_image(
             SourceImageId=source.id,
             SourceRegion=source.location,
             Name=name,
             Description=description,
-            ClientToken=_client_token(
-                token, source.location, source.id, to, name, description, image_tags, snapshot_tags
-            ),
+            ClientToken=_client_token(token, source.location, source.id, to, name, description, image_tags, part_tags),
             # Given one by one: among the source's are ours, and its phase or verdict is not the copy's.
             CopyImageTags=False,
             TagSpecifications=[
                 {"ResourceType": "image", "Tags": as_list(image_tags)},
-                {"ResourceType": "snapshot", "Tags": as_list(snapshot_tags)},
+                {"ResourceType": "snapshot", "Tags": as_list(part_tags)},
             ],
         )
     return answer["ImageId"]
@@ -128,7 +126,7 @@ def tag_all(
     clients: Clients, location: str, artifacts: Sequence[Located], tags: Mapping[str, str], *, clock: Clock
 ) -> None:
     """Set tags with one CreateTags for every thousand resources. See `Registry.tag_all`."""
-    resources = [one for artifact in artifacts for one in (artifact.id, *artifact.snapshots)]
+    resources = [one for artifact in artifacts for one in (artifact.id, *artifact.parts)]
     named = artifacts[0].id if len(artifacts) == 1 else f"{len(artifacts)} artifacts"
     retrying = asking_again(retry_if_exception(_is_not_found), patience=SETTLING, clock=clock)
     for start in range(0, len(resources) if tags else 0, _MOST_RESOURCES):
@@ -158,11 +156,11 @@ def retire(clients: Clients, artifact: Located, *, fleet: str, image: str) -> tu
         described = describe(ec2, artifact.id)
         if described is None:
             behind: tuple[str, ...] = ()
-            doomed = _tagged_snapshots(ec2, artifact.snapshots, fleet=fleet, image=image)
+            doomed = _tagged_snapshots(ec2, artifact.parts, fleet=fleet, image=image)
         else:
             found = seen(described, artifact.location)
             _refuse_foreign(found.tags, what=f"{artifact.id} in {artifact.location}", fleet=fleet, image=image)
-            behind = found.snapshots
+            behind = found.parts
             doomed = _tagged_snapshots(ec2, behind, fleet=fleet, image=image)
             _deregister(ec2, artifact.id)
         in_use = [snapshot for snapshot in doomed if not _delete_snapshot(ec2, snapshot)]

@@ -66,7 +66,7 @@ def seen(image: ImageTypeDef, location: str, shared: Shared | None = None) -> Se
         state=_STATES.get(image["State"], "unusable"),
         created=instant(image.get("CreationDate", "")),
         tags=(shared or Shared()).tags(image),
-        snapshots=snapshots(image),
+        parts=snapshots(image),
         copy_of=copied_from(image),
     )
 

@@ -7,19 +7,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from reconciler.aws.clock import Clock, Polling
+from reconciler.aws.clock import Clock, Polling, sleep_until
 from reconciler.aws.errors import code_of, misspelt, translated
 from reconciler.aws.session import Clients, configured_attempts
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
-from reconciler.model.source import AmiPin, AmiRequest, Pin, SourceRequest
-from reconciler.ports.registry import Located
+from reconciler.model.source import Pin, SourceRequest
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Located, Opening
 from reconciler.registries.ec2 import changes, images
+from reconciler.registries.ec2.dialect import AMI, AmiRequest
 from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, instant, server_time
 
 if TYPE_CHECKING:
@@ -56,26 +60,26 @@ def _spelt(clients: Clients, region: str) -> Iterator[None]:
 
 
 def _resolved(clients: Clients, request: SourceRequest, *, region: str, architecture: str | None, now: datetime) -> Pin:
-    if request.ssm is not None:
-        held = _parameter(clients, request.ssm, region=region)
-        return _pin(_by_id(clients, held, region=region, said_by=f"SSM parameter {request.ssm}"), region)
-    if request.ami is None:
+    if request.upstream is None:
         raise ValueError("a parent image is resolved from state/, not from a registry")
-    if request.ami.id is not None:
-        return _pin(_by_id(clients, request.ami.id, region=region, said_by=None), region)
-    return _pin(_newest(clients, request.ami, region=region, architecture=architecture, now=now), region)
+    word, asked = request.upstream
+    if word == "ssm":
+        held = _parameter(clients, asked, region=region)
+        return _pin(_by_id(clients, held, region=region, said_by=f"SSM parameter {asked}"), region)
+    ami = AmiRequest.model_validate(asked)
+    if ami.id is not None:
+        return _pin(_by_id(clients, ami.id, region=region, said_by=None), region)
+    return _pin(_newest(clients, ami, region=region, architecture=architecture, now=now), region)
 
 
 def _pin(image: ImageTypeDef, region: str) -> Pin:
     created = image.get("CreationDate")
-    return Pin(
-        ami=AmiPin(
-            region=region,
-            id=image["ImageId"],
-            name=image.get("Name"),
-            owner=image.get("OwnerId"),
-            created=instant(created) if created else None,
-        )
+    return AMI.pin(
+        region,
+        image["ImageId"],
+        name=image.get("Name"),
+        owner=image.get("OwnerId"),
+        created=instant(created) if created else None,
     )
 
 
@@ -221,6 +225,13 @@ class Ec2Registry:
         """Report the account's own AMIs of a name. See `Registry.named`."""
         return images.named(self._clients, location, name)
 
+    def store(
+        self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
+    ) -> Sequence[Artifact]:  # fmt: skip
+        """Nothing: Packer itself makes AMIs. See `Registry.store`."""
+        del location, made, name, tags
+        return ()
+
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set tags on an AMI and its snapshots. See `Registry.tag`."""
         changes.tag(self._clients, artifact, tags, clock=self._clock)
@@ -247,10 +258,22 @@ class Ec2Registry:
         """Deregister an AMI and delete its snapshots. See `Registry.retire`."""
         return changes.retire(self._clients, artifact, fleet=self._fleet, image=image)
 
-    def resolve(self, request: SourceRequest, *, region: str, architecture: str | None = None) -> Pin:
+    def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         """Resolve a source to one AMI. See `Registry.resolve`."""
-        return resolve(self._clients, request, region=region, architecture=architecture, now=self._clock.now())
+        return resolve(self._clients, request, region=location, architecture=architecture, now=self._clock.now())
 
     def server_time(self, location: str) -> datetime | None:
         """What time EC2 has. See `Registry.server_time`."""
         return server_time(self._clients, location)
+
+
+def open_registry(opening: Opening) -> Ec2Registry:
+    """The registry of a fleet's AMIs. Once the run is cancelled its waits end, with Transient."""
+    cancelled = opening.cancelled
+    clients = opening.shared() if opening.shared is not None else None
+    return Ec2Registry(
+        opening.settings,
+        fleet=opening.fleet,
+        clients=clients if isinstance(clients, Clients) else None,
+        clock=Clock(sleep=partial(sleep_until, cancelled)) if cancelled is not None else None,
+    )

@@ -25,6 +25,7 @@ from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, Poin
 from reconciler.plan.proof.verification import PreviewEvidence, judge, judge_preview
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import path_of
+from reconciler.state.provenance import subject_of
 from reconciler.steps.ours import Preview, built, failed, find_preview, preview_sbom
 from reconciler.steps.questions.compare import NothingReadable, name_now, past_of, starts_shallow
 from reconciler.steps.questions.evidence import Files, SigningRule, attestation_of, paths, sbom_file, sbom_of
@@ -152,6 +153,7 @@ class Verifier:
             commit_known=known,
             on_branch=known and is_ancestor(self.repository.git, build.commit, self.revision),
             shallow=not past.complete,
+            subject=subject_of,
             attestation=attestation_of(build, files, signers=self.signers),
             sbom=sbom_of(build, files),
             tag=self._tag(build, past.names),

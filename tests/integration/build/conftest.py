@@ -18,6 +18,7 @@ from reconciler.model.errors import Place
 from reconciler.model.events import Event
 from reconciler.model.fleet import Builder, Image, Template, Variable
 from reconciler.ports.builder import BuildRequest
+from reconciler.registries.ec2.dialect import AMI
 
 
 def where_packer_is() -> dict[str, str]:
@@ -82,8 +83,9 @@ def requests(tmp_path: Path) -> Requests:
                 required_version=required_version,
                 components=components,
             ),
+            kind=AMI,
             source=None,
-            regions=(),
+            locations=(),
             inputs=(),
         )
         values: dict[str, Any] = {

@@ -81,7 +81,7 @@ def test_an_image_in_two_regions_is_two_artifacts_on_the_given_source(
         components=("amazon-ebs",),
         packer={"variables": {"endpoint": endpoint}},
         variables=tuple(Variable(name, "", place) for name in ("endpoint", "source_ami", "run_tags")),
-        source_ami=source,
+        source=source,
         run_tags={"reconciler:run": "run-1"},
         region="us-east-1",
         # From 1.8.0 on the plugin asks who it is, and copies to another region, not at the template's endpoint.
@@ -90,7 +90,7 @@ def test_an_image_in_two_regions_is_two_artifacts_on_the_given_source(
 
     result = packer.build(request, listener=heard, cancelled=cancelled)
 
-    assert result.source_ami == source
+    assert result.source == source
     assert list(result.packer.plugins) == (["amazon"] if packer.binary.version >= PLUGINS_APART else [])
     assert [(a.kind, a.builder, a.location) for a in result.artifacts] == [
         ("ami", "amazon-ebs.web", "eu-west-1"),

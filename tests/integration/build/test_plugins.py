@@ -19,6 +19,7 @@ from reconciler.build.packer.plugins import plugin_folder, survey
 from reconciler.model.errors import Transient, UserError
 from reconciler.model.fleet import Image
 from reconciler.ports.builder import BuildFailed
+from reconciler.registries.ec2.dialect import AMI
 from tests.integration.packer.programs import bare_path, speaks, write_program
 
 TEMPLATE = {"web.pkr.hcl": "# the script reads nothing"}
@@ -346,7 +347,7 @@ def test_a_shared_folder_of_somebody_else_is_refused(run: Any, tmp_path: Path) -
 def test_a_survey_says_of_each_image_what_keeps_it_from_being_built(requests: Any, tmp_path: Path) -> None:
     def image(name: str, **asked: Any) -> Image:
         found: Image = requests({f"{name}.pkr.hcl": ""}, builders=("file.web",), **asked).image
-        return Image(name, found.folder, found.declaration, found.template, None, (), ())
+        return Image(name, found.folder, found.declaration, found.template, AMI, None, (), ())
 
     machine = Machine(tmp_path, "1.16.0", "amazon 1.8.2")
     images = [

@@ -13,10 +13,12 @@ from reconciler.git.answer import Reply
 from reconciler.git.destination import Destination
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
+from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.builder import Builder, BuildRequest, BuildResult
+from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Registry
 from reconciler.ports.tester import Tested, Tester, TestRequest
 from tests.integration.loop.world import Controller
@@ -126,6 +128,17 @@ class _Registry:
     def observe(self, locations: Sequence[str]) -> Observation:
         return self.registry.observe(locations)
 
+    def expect(self, locations: Sequence[str]) -> None:
+        self.registry.expect(locations)
+
+    def store(
+        self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
+    ) -> Sequence[Artifact]:  # fmt: skip
+        if not made:  # Packer itself put it where it belongs
+            return self.registry.store(location, made, name=name, tags=tags)
+        with self.around(f"store {location}"):
+            return self.registry.store(location, made, name=name, tags=tags)
+
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         return self.registry.find(location, artifact_id, patience=patience)
 
@@ -156,8 +169,8 @@ class _Registry:
         with self.around(f"retire {artifact.location}"):
             return self.registry.retire(artifact, image=image)
 
-    def resolve(self, request: SourceRequest, *, region: str, architecture: str | None = None) -> Pin:
-        return self.registry.resolve(request, region=region, architecture=architecture)
+    def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
+        return self.registry.resolve(request, location=location, architecture=architecture)
 
     def server_time(self, location: str) -> datetime | None:
         return self.registry.server_time(location)

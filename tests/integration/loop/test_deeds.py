@@ -94,12 +94,12 @@ def test_a_region_that_is_given_up_is_listed_before_and_after(settled: World) ->
     gone = in_region(settled, EU)
     settled.commit({"desired/web/image.yaml": f"{ON_BASE}regions: [{US}]\n"})
     controller = settled.controller()
-    assert controller.plan("web")["web"].waits_for == "kept; `--prune` deletes 1 AMI in 1 region"
+    assert controller.plan("web")["web"].waits_for == "kept; `--prune` deletes 1 artifact in 1 location"
     assert controller.plan("web")["web"].retires == ()
     planned = controller.plan("web", prune=True)["web"]
     assert [(one.location, one.id) for one in planned.retires] == [(EU, gone)]
     report = controller.reconcile("web", prune=True)
-    assert did(report) == (Deed("retired", f"1 AMI in 1 region: {EU} {gone}"),)
+    assert did(report) == (Deed("retired", f"1 artifact in 1 location: {EU} {gone}"),)
     assert f"Retired {EU} {gone}." in body(settled)
 
 
@@ -111,11 +111,11 @@ def test_an_image_that_is_removed_lists_all_that_goes(settled: World) -> None:
     settled.commit(no_image_files("web"))
     controller = settled.controller()
     kept = controller.plan("web")["web"]
-    assert (kept.retires, kept.waits_for) == ((), "kept; `--prune` deletes 4 AMIs in 2 regions")
+    assert (kept.retires, kept.waits_for) == ((), "kept; `--prune` deletes 4 artifacts in 2 locations")
     planned = controller.plan("web", prune=True)["web"]
     assert [(one.location, one.id) for one in planned.retires] == gone
     report = controller.reconcile("web", prune=True)
     listed = "  ".join(" ".join([place, *(id_ for where, id_ in gone if where == place)]) for place in (EU, US))
-    assert did(report) == (Deed("retired", f"4 AMIs in 2 regions: {listed}, and its record"),)
+    assert did(report) == (Deed("retired", f"4 artifacts in 2 locations: {listed}, and its record"),)
     assert all(f"Retired {place} {id_}." in body(settled) for place, id_ in gone)
     assert settled.artifacts("web") == []

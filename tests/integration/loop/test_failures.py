@@ -11,13 +11,14 @@ import pytest
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.events import Skipped, Warned
 from reconciler.ports.builder import BuildFailed, BuildRequest
+from reconciler.registries.ec2.dialect import DIALECT
 from tests.integration.loop.effects import failing, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, Controller, World, image_files, results, statuses
 
 
 def failure(what: str = "setup.sh ended with 1") -> BuildFailed:
-    return BuildFailed(what, cause="failed", seconds=7, log=Path("web.log"))
+    return BuildFailed(what, cause="failed", seconds=7, log=Path("web.log"), name_taken=DIALECT.name_taken(what))
 
 
 def failing_in(world: World, *images: str) -> Controller:

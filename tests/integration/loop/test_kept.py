@@ -92,8 +92,8 @@ def test_a_newer_source_that_changes_nothing_moves_the_pin_and_nothing_else(pair
     assert controller.built == ["base"]
     lock = pair.lock("base")
     assert lock.source is not None
-    assert lock.source.pinned.ami is not None
-    assert lock.source.pinned.ami.id == newer.id
+    assert lock.source.pinned.upstream is not None
+    assert lock.source.pinned.upstream.id == newer.id
     assert (lock.channels, lock.builds[0].artifacts) == (before.channels, before.builds[0].artifacts)
     again = pair.controller()
     assert (again.reconcile(refresh=True).results, again.built) == ((), [])
@@ -107,7 +107,7 @@ def test_what_is_built_after_that_is_built_on_the_newer_source(pair: World) -> N
     head = pair.commit({"desired/base/setup.sh": "echo more\n"})
     controller = pair.controller()
     assert statuses(controller.reconcile()) == {"base": "built", "web": "built"}
-    assert controller.builder.requests[0].source_ami == newer.id
+    assert controller.builder.requests[0].source == newer.id
     pair.clock.advance(hours=1)
     assert_settled(pair, since=head)
 
@@ -306,8 +306,8 @@ def test_a_source_that_is_reworded_while_it_is_refreshed_is_not_pinned_to_what_w
     report = pair.controller().reconcile()
     source = results(report)["base"].lock.source
     assert source is not None
-    assert source.pinned.ami is not None
-    assert source.pinned.ami.name == "toolbox-1"
+    assert source.pinned.upstream is not None
+    assert source.pinned.upstream.name == "toolbox-1"
 
 
 def test_a_source_that_is_reworded_while_it_is_built_is_resolved_by_the_next_run(pair: World) -> None:
@@ -321,8 +321,8 @@ def test_a_source_that_is_reworded_while_it_is_built_is_resolved_by_the_next_run
     pair.controller().reconcile()
     source = pair.lock("base").source
     assert source is not None
-    assert source.pinned.ami is not None
-    assert source.pinned.ami.name == "toolbox-1"
+    assert source.pinned.upstream is not None
+    assert source.pinned.upstream.name == "toolbox-1"
 
 
 def test_an_image_that_is_renamed_and_refreshed_at_once_is_kept_under_its_new_name(pair: World) -> None:

@@ -12,6 +12,7 @@ from reconciler.model.events import Failed, Retired, Warned
 from reconciler.model.lockfile import Artifact, SmokeTestResult
 from reconciler.model.observation import Seen
 from reconciler.ports.builder import BuildFailed, BuildRequest, Cause
+from reconciler.registries.ec2.dialect import DIALECT
 from tests.integration.loop.effects import Effects, Killed, failing, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import EU, ON_BASE, TEMPLATE, US, Controller, World, git, results, statuses
@@ -36,7 +37,9 @@ def new(world: World) -> list[Seen]:
 
 
 def broken(what: str, *, cause: Cause = "failed", mentioned: Sequence[str] = ()) -> BuildFailed:
-    return BuildFailed(what, cause=cause, seconds=7, log=Path("web.log"), mentioned=mentioned)
+    return BuildFailed(
+        what, cause=cause, seconds=7, log=Path("web.log"), mentioned=mentioned, name_taken=DIALECT.name_taken(what)
+    )
 
 
 def leaving(controller: Controller, make: Callable[[BuildRequest], list[Artifact]]) -> Controller:

@@ -107,8 +107,8 @@ def test_what_a_pull_request_built_is_adopted_with_its_own_pin(settled: World) -
     assert len(controller.told(Adopted, "db")) == 1
     lock = settled.lock("db")
     assert lock.source is not None
-    assert lock.source.pinned.ami is not None
-    assert (lock.source.pinned.ami.id, newer.id) == ("ami-00000001", "ami-00000003")
+    assert lock.source.pinned.upstream is not None
+    assert (lock.source.pinned.upstream.id, newer.id) == ("ami-00000001", "ami-00000003")
     assert wanted(image, lock.source.pinned).key == lock.builds[0].key
     assert set(settled.complete("db")) == {US, EU}
     assert_settled(settled, since=head)

@@ -129,8 +129,8 @@ def test_a_source_that_changes_during_a_copy_is_not_taken_for_the_one_that_is_pi
     assert statuses(after.reconcile(prune=True)) == {"tools": "built"}
     source = settled.lock("tools").source
     assert source is not None
-    assert source.pinned.ami is not None
-    assert source.pinned.ami.id == "ami-00000003"
+    assert source.pinned.upstream is not None
+    assert source.pinned.upstream.id == "ami-00000003"
     assert_settled(settled, since=settled.head())
 
 

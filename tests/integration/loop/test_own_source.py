@@ -40,8 +40,8 @@ def test_what_packer_found_is_recorded_and_the_next_run_does_nothing(own: World)
     lock = own.lock("own")
     build = lock.builds[0]
     assert build.source is not None
-    assert build.source.ami is not None
-    assert build.source.ami.id == used.id
+    assert build.source.upstream is not None
+    assert build.source.upstream.id == used.id
     assert "source" not in build.components
     assert lock.source is None
     assert own.controller().plan()["own"].sync == "in-sync"

@@ -150,8 +150,8 @@ def test_a_plain_run_does_not_turn_back_what_a_refresh_pinned_meanwhile(pair: Wo
     assert statuses(report)["base"] == "superseded"
     source = pair.lock("base").source
     assert source is not None
-    assert source.pinned.ami is not None
-    assert source.pinned.ami.id == newer.id
+    assert source.pinned.upstream is not None
+    assert source.pinned.upstream.id == newer.id
     assert pair.controller().reconcile().exit_code == 0
     assert_settled(pair, since=pair.head())
 

@@ -113,7 +113,7 @@ def test_a_region_that_is_taken_out_is_reported_and_retired_only_when_asked(sett
     assert (codes(planned), planned.actions, planned.waits_for) == (
         ["region-extra"],
         ("none",),
-        "kept; `--prune` deletes 1 AMI in 1 region",
+        "kept; `--prune` deletes 1 artifact in 1 location",
     )
     assert controller.reconcile().results == ()
     assert set(settled.complete("web")) == {US, EU}

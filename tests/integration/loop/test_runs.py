@@ -32,7 +32,7 @@ def test_a_first_run_builds_everything_parents_first_and_records_each_image(worl
 def test_a_child_is_built_on_the_artifact_that_this_run_made_of_its_parent(world: World) -> None:
     controller = world.controller()
     controller.reconcile()
-    on = {request.image.name: request.source_ami for request in controller.builder.requests}
+    on = {request.image.name: request.source for request in controller.builder.requests}
     base = world.lock("base").builds[0]
     assert on["web"] == on["api"] == world.complete("base")[US]
     assert world.lock("web").builds[0].source == base.as_pin("base")

@@ -54,7 +54,7 @@ class _ResolvingItself:
 
     def build(self, request: BuildRequest, *, listener: Events, cancelled: threading.Event) -> BuildResult:
         built = self.builder.build(request, listener=listener, cancelled=cancelled)
-        return replace(built, source_ami=self.used)
+        return replace(built, source=self.used)
 
 
 def test_what_did_not_pass_is_in_no_channel_not_copied_and_recorded_as_a_failure(pair: World) -> None:

@@ -322,8 +322,8 @@ class World:
 
     def leave(self, request: BuildRequest) -> tuple[Artifact, ...]:
         """What a build leaves: an AMI in its region, with the tags that it was given."""
-        assert request.region is not None
-        return (self.make(request, region=request.region).as_artifact("amazon-ebs.image"),)
+        assert request.location is not None
+        return (self.make(request, region=request.location).as_artifact("amazon-ebs.image"),)
 
     def make(
         self, request: BuildRequest, *, region: str = US, tagged: bool = True, name: str | None = None,

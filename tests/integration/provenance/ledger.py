@@ -24,10 +24,10 @@ from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
 from reconciler.model.lockfile import Artifact, Build, CiRun, Failure, Lockfile, PackerVersions, Reason, Verdict
 from reconciler.model.provenance import Origin
-from reconciler.model.source import AmiPin, Pin
 from reconciler.model.values import format_instant
 from reconciler.plan import transitions
 from reconciler.plan.key import short, wanted
+from reconciler.registries.ec2.dialect import AMI
 from reconciler.state import provenance
 from reconciler.state.lockfiles import path_of, read_lockfile, render
 from reconciler.state.sbom import inventory_record, render_sbom
@@ -35,7 +35,7 @@ from reconciler.words import messages
 
 US, EU = "us-east-1", "eu-west-1"
 FLEET = "acme/images"
-DEBIAN = Pin(ami=AmiPin(region=US, id="ami-0aa11bb22cc33dd44", name="debian-12-amd64-20261101", owner="136693071363"))
+DEBIAN = AMI.pin(US, "ami-0aa11bb22cc33dd44", name="debian-12-amd64-20261101", owner="136693071363")
 ON_DEBIAN = 'source: {ami: {name: "debian-12-*", owners: ["136693071363"]}}\n'
 ON_BASE = "source: {image: base}\n"
 TEMPLATE = """\

@@ -65,8 +65,8 @@ def test_the_pin_comes_along_though_upstream_published_something_newer(world: Wo
     assert after.built == []
     pinned = world.lock(image).source
     assert pinned is not None
-    assert pinned.pinned.ami is not None
-    assert pinned.pinned.ami.id == artifact.own("source") != newer.id
+    assert pinned.pinned.upstream is not None
+    assert pinned.pinned.upstream.id == artifact.own("source") != newer.id
     assert_nothing_left(world)
 
 
@@ -102,8 +102,8 @@ def test_a_pin_that_main_moved_on_gives_the_merged_content_its_own_build(world: 
     assert statuses(after.go()) == {"base": "built", "web": "built"}
     source = newest(world, "base").source
     assert source is not None
-    assert source.ami is not None
-    assert source.ami.id == newer.id
+    assert source.upstream is not None
+    assert source.upstream.id == newer.id
     assert_nothing_left(world)
 
 

@@ -17,10 +17,11 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
-from reconciler.model.source import AmiRequest, SourceRequest
+from reconciler.model.source import SourceRequest
 from reconciler.ports.registry import Registry
 from reconciler.registries.ec2.registry import Ec2Registry
 from tests.doubles.registry import MemoryRegistry, Traits, Upstream
+from tests.sources import amis, parameter
 
 HOME, AWAY = "us-east-1", "eu-west-1"
 ACCOUNT = "123456789012"
@@ -98,7 +99,7 @@ class Ec2Bench:
         made = ec2.register_image(Name=name)["ImageId"]
         found = self.registry.find(location, made)
         assert found is not None
-        resources = [made, *found.snapshots]
+        resources = [made, *found.parts]
         ec2.create_tags(Resources=resources, Tags=[{"Key": key, "Value": value} for key, value in tags.items()])
         return replace(found, tags=dict(tags))
 
@@ -242,7 +243,7 @@ def test_an_artifact_is_found_by_id_with_name_and_snapshots(bench: Bench) -> Non
 
     assert found == artifact
     assert found.name == "web-1"
-    assert len(found.snapshots) == 1
+    assert len(found.parts) == 1
     assert found.created.endswith("Z")
     assert len(found.created) == len("2026-01-01T00:00:00Z")
 
@@ -382,17 +383,17 @@ TWIN = Upstream(HOME, "ami-0000000000000003", "debian-12-amd64-3", "2026-11-15T0
 ARM = Upstream(HOME, "ami-0000000000000004", "debian-12-arm64-4", "2026-11-16T00:00:00Z", (DEBIAN,), "arm64")
 EVIL = Upstream(HOME, "ami-0000000000000005", "debian-12-amd64-5", "2026-11-20T00:00:00Z", ("999999999999",))
 ELSEWHERE = Upstream(AWAY, "ami-0000000000000006", "debian-12-amd64-6", "2026-11-20T00:00:00Z", (DEBIAN,))
-FILTER = SourceRequest(ami=AmiRequest(name="debian-12-*", owners=(DEBIAN,), architecture="x86_64"))
+FILTER = amis(name="debian-12-*", owners=(DEBIAN,), architecture="x86_64")
 
 
 def test_a_filter_takes_the_newest_of_the_owner_and_architecture_then_the_greatest_id(bench: Bench) -> None:
     for upstream in (TWIN, EVIL, ARM, NEW, ELSEWHERE, OLD):
         bench.publish(upstream)
 
-    pin = bench.registry.resolve(FILTER, region=HOME)
+    pin = bench.registry.resolve(FILTER, location=HOME)
 
-    assert pin.ami is not None
-    assert pin.ami.model_dump() == {
+    assert pin.upstream is not None
+    assert pin.model_dump(exclude_defaults=True)["ami"] == {
         "region": HOME, "id": TWIN.id, "name": TWIN.name, "owner": DEBIAN, "created": TWIN.created,
     }  # fmt: skip
 
@@ -400,37 +401,37 @@ def test_a_filter_takes_the_newest_of_the_owner_and_architecture_then_the_greate
 def test_a_filter_without_an_architecture_takes_the_builder_s(bench: Bench) -> None:
     bench.publish(NEW)
     bench.publish(ARM)
-    request = SourceRequest(ami=AmiRequest(name="debian-12-*", owners=(DEBIAN,)))
+    request = amis(name="debian-12-*", owners=(DEBIAN,))
 
-    pin = bench.registry.resolve(request, region=HOME, architecture="arm64")
+    pin = bench.registry.resolve(request, location=HOME, architecture="arm64")
 
-    assert pin.ami is not None
-    assert pin.ami.id == ARM.id
+    assert pin.upstream is not None
+    assert pin.upstream.id == ARM.id
 
 
 def test_an_owner_may_be_an_alias(bench: Bench) -> None:
     bench.publish(Upstream(HOME, NEW.id, "al2023", NEW.created, ("137112412989", "amazon")))
 
-    pin = bench.registry.resolve(SourceRequest(ami=AmiRequest(name="al2023", owners=("amazon",))), region=HOME)
+    pin = bench.registry.resolve(amis(name="al2023", owners=("amazon",)), location=HOME)
 
-    assert pin.ami is not None
-    assert pin.ami.owner == "137112412989"
+    assert pin.upstream is not None
+    assert pin.upstream.owner == "137112412989"
 
 
 def test_a_filter_that_nothing_matches_is_the_person_s_to_mend(bench: Bench) -> None:
     bench.publish(EVIL)
 
     with pytest.raises(UserError, match=f"no AMI in {HOME}"):
-        bench.registry.resolve(FILTER, region=HOME)
+        bench.registry.resolve(FILTER, location=HOME)
 
 
 def test_an_id_is_pinned_as_it_is(bench: Bench) -> None:
     bench.publish(OLD)
 
-    pin = bench.registry.resolve(SourceRequest(ami=AmiRequest(id=OLD.id)), region=HOME)
+    pin = bench.registry.resolve(amis(id=OLD.id), location=HOME)
 
-    assert pin.ami is not None
-    assert (pin.ami.id, pin.ami.name, pin.ami.owner) == (OLD.id, OLD.name, DEBIAN)
+    assert pin.upstream is not None
+    assert (pin.upstream.id, pin.upstream.name, pin.upstream.owner) == (OLD.id, OLD.name, DEBIAN)
 
 
 def test_an_ami_of_somebody_else_is_found_by_its_id_and_is_none_of_ours(bench: Bench) -> None:
@@ -448,17 +449,17 @@ def test_an_id_that_is_not_in_the_region_is_the_person_s_to_mend(bench: Bench) -
     bench.publish(ELSEWHERE)
 
     with pytest.raises(UserError, match=rf"{ELSEWHERE.id}.*{HOME}|{HOME}.*{ELSEWHERE.id}"):
-        bench.registry.resolve(SourceRequest(ami=AmiRequest(id=ELSEWHERE.id)), region=HOME)
+        bench.registry.resolve(amis(id=ELSEWHERE.id), location=HOME)
 
 
 def test_a_parameter_names_the_ami(bench: Bench) -> None:
     bench.publish(NEW)
     bench.parameter("/images/debian", NEW.id)
 
-    pin = bench.registry.resolve(SourceRequest(ssm="/images/debian"), region=HOME)
+    pin = bench.registry.resolve(parameter("/images/debian"), location=HOME)
 
-    assert pin.ami is not None
-    assert (pin.ami.id, pin.ami.name) == (NEW.id, NEW.name)
+    assert pin.upstream is not None
+    assert (pin.upstream.id, pin.upstream.name) == (NEW.id, NEW.name)
 
 
 @pytest.mark.parametrize("value", ['{"image_id": "ami-1"}', None], ids=["something else", "absent"])
@@ -467,9 +468,9 @@ def test_a_parameter_without_an_ami_id_is_the_person_s_to_mend(bench: Bench, val
         bench.parameter("/images/debian", value)
 
     with pytest.raises(UserError, match="SSM parameter /images/debian"):
-        bench.registry.resolve(SourceRequest(ssm="/images/debian"), region=HOME)
+        bench.registry.resolve(parameter("/images/debian"), location=HOME)
 
 
 def test_a_parent_image_is_not_the_registry_s_to_resolve(bench: Bench) -> None:
     with pytest.raises(ValueError, match="parent image"):
-        bench.registry.resolve(SourceRequest(image="base"), region=HOME)
+        bench.registry.resolve(SourceRequest(image="base"), location=HOME)

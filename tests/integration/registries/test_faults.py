@@ -20,8 +20,8 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation
-from reconciler.model.source import AmiRequest, SourceRequest
 from reconciler.registries.ec2.registry import Ec2Registry
+from tests.sources import amis, parameter
 
 HOME, AWAY = "us-east-1", "eu-west-1"
 ROLE = "arn:aws:iam::123456789012:role/reconciler"
@@ -310,18 +310,14 @@ def test_a_malformed_source_is_the_person_s_to_mend(aws: FaultyAws) -> None:
     aws.answers[HOME] = Answer(400, "InvalidAMIID.Malformed", 'Invalid id: "ami-12"')
 
     with pytest.raises(UserError, match="that is not an AMI id"):
-        Ec2Registry(AwsSettings(), fleet="acme/images", attempts=1).resolve(
-            SourceRequest(ami=AmiRequest(id="ami-12")), region=HOME
-        )
+        Ec2Registry(AwsSettings(), fleet="acme/images", attempts=1).resolve(amis(id="ami-12"), location=HOME)
 
 
 def test_a_throttled_parameter_is_passing(aws: FaultyAws) -> None:
     aws.answers["ssm"] = Answer(400, "ThrottlingException", "Rate exceeded")
 
     with pytest.raises(Transient, match="reading SSM parameter /images/debian"):
-        Ec2Registry(AwsSettings(), fleet="acme/images", attempts=1).resolve(
-            SourceRequest(ssm="/images/debian"), region=HOME
-        )
+        Ec2Registry(AwsSettings(), fleet="acme/images", attempts=1).resolve(parameter("/images/debian"), location=HOME)
 
 
 def test_importing_the_protocol_loads_no_aws_library(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import UserError
-from reconciler.model.source import AmiRequest, SourceRequest
 from reconciler.ports.bench import LIFE, BootRequest
 from reconciler.registries.ec2.bench import Ec2Instances
 from reconciler.registries.ec2.registry import Ec2Registry
+from tests.sources import amis, parameter
 
 POLICIES = Path(__file__).parents[3] / "docs" / "iam"
 TAGS = {"reconciler:fleet": "acme/images", "reconciler:image": "web"}
@@ -46,9 +46,9 @@ def called(monkeypatch: pytest.MonkeyPatch) -> set[str]:
 def read_everything(registry: Ec2Registry) -> None:
     registry.observe([REGION])
     registry.find(REGION, "ami-00000000")
-    for request in (SourceRequest(ssm="/images/debian"), SourceRequest(ami=AmiRequest(name="x", owners=("self",)))):
+    for request in (parameter("/images/debian"), amis(name="x", owners=("self",))):
         with pytest.raises(UserError):
-            registry.resolve(request, region=REGION)
+            registry.resolve(request, location=REGION)
 
 
 def test_the_plan_s_policy_allows_all_that_reads(moto: str, called: set[str]) -> None:

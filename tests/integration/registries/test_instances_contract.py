@@ -32,7 +32,7 @@ TAGS = {"reconciler:fleet": "acme/images", "reconciler:image": "web", "reconcile
 class Ami:
     id: str
     location: str = HOME
-    snapshots: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 class Bench(Protocol):

@@ -52,7 +52,7 @@ Ask = Callable[..., BootRequest]
 class Ami:
     id: str
     location: str = REGION
-    snapshots: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
 
 
 @pytest.fixture

@@ -16,13 +16,13 @@ import pytest
 from reconciler.aws.clock import Clock
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal
-from reconciler.model.source import AmiRequest, SourceRequest
 from reconciler.ports.bench import LIFE, BootRequest, Instance
 from reconciler.registries.ec2.bench import Ec2Instances
 from reconciler.registries.ec2.images import seen
 from reconciler.registries.ec2.registry import Ec2Registry
 from reconciler.registries.ec2.rights import ROLES
 from reconciler.sandbox.handle import Sandbox
+from tests.sources import amis, parameter
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -145,8 +145,8 @@ def test_who_may_build_may_do_all_of_it(
 
     built = build(tmp_path, tags)
     assert built.returncode == 0, built.stdout + built.stderr
-    request = SourceRequest(ami=AmiRequest(name=f"web-{len(tags)}", owners=("self",)))
-    pinned = registry.resolve(request, region=REGION).ami
+    request = amis(name=f"web-{len(tags)}", owners=("self",))
+    pinned = registry.resolve(request, location=REGION).upstream
     assert pinned is not None
     made = registry.find(REGION, pinned.id)
     assert made is not None
@@ -227,9 +227,9 @@ def test_who_may_plan_boots_nothing(become: Callable[[str], Ec2Registry], reques
 
 
 def test_parameters_are_read_by_both(become: Callable[[str], Ec2Registry]) -> None:
-    request = SourceRequest(ssm="/aws/service/debian/release/12/latest/amd64")
+    request = parameter("/aws/service/debian/release/12/latest/amd64")
 
-    pins = {become(policy).resolve(request, region=REGION).model_dump_json() for policy in ("plan", "reconcile")}
+    pins = {become(policy).resolve(request, location=REGION).model_dump_json() for policy in ("plan", "reconcile")}
 
     assert len(pins) == 1
 

@@ -5,10 +5,10 @@ import json
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type information
 
+from reconciler.cli.schema import schemas
 from reconciler.model.announcement import AnnouncedEvent, Announcement, announcement
 from reconciler.model.lockfile import Artifact, Build, CiRun, Verdict
-from reconciler.model.source import AmiPin, Pin
-from reconciler.state.schema import schemas
+from reconciler.registries.ec2.dialect import AMI
 
 BARE = Build(
     id="20261122T101530Z-1a2b3c4",
@@ -21,7 +21,7 @@ BARE = Build(
 WHOLE = BARE.model_copy(
     update={
         "artifacts": (Artifact(kind="ami", builder="amazon-ebs.web", location="us-east-1", id="ami-0"),),
-        "source": Pin(ami=AmiPin(region="us-east-1", id="ami-1", name="debian")),
+        "source": AMI.pin("us-east-1", "ami-1", name="debian"),
         "verdict": Verdict(status="passed", by="validation", evidence="https://ci.example.org/1"),
         "ci": CiRun(provider="circleci", url="https://ci.example.org/2"),
     }

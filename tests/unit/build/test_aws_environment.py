@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.workplace import aws_environment
 from reconciler.model.declaration import AwsSettings
+from reconciler.registries.ec2.environment import aws_environment
 
 REGION = "eu-west-1"
 IN_REGION = {"AWS_REGION": REGION, "AWS_DEFAULT_REGION": REGION}

@@ -11,11 +11,12 @@ import pytest
 from reconciler.build.workplace import given_variables, inside, selected, template_path, workplace, write_var_file
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place, UserError
-from reconciler.model.fleet import Builder, Image, Region, Template, Variable
+from reconciler.model.fleet import Builder, BuildLocation, Image, Template, Variable
 from reconciler.ports.builder import BuildRequest
+from reconciler.registries.ec2.dialect import AMI
 
 PLACE = Place("desired/web/web.pkr.hcl")
-REGION = Region(None, "aws_region", PLACE)
+REGION = BuildLocation(None, "aws_region", PLACE)
 
 
 def request(
@@ -32,7 +33,7 @@ def request(
         variables={name: Variable(name, "", PLACE) for name in declared},
     )
     declaration = Declaration(packer=PackerSettings(**(packer or {})))
-    image = Image("web", "desired/web", declaration, template, source=None, regions=(), inputs=())
+    image = Image("web", "desired/web", declaration, template, AMI, source=None, locations=(), inputs=())
     return BuildRequest(
         image=image,
         build_id="20261122T101530Z-1a2b3c4",
@@ -48,13 +49,13 @@ def request(
 
 
 def test_a_template_that_declares_nothing_is_given_nothing() -> None:
-    assert given_variables(request(source_ami="ami-1", image_tags={"a": "b"}, region="us-east-1")) == {}
+    assert given_variables(request(source="ami-1", image_tags={"a": "b"}, location="us-east-1")) == {}
 
 
 def test_a_template_is_given_what_it_declares() -> None:
     names = ("source_ami", "image_name", "build_id", "build_key", "run_id", "image_tags", "run_tags")
 
-    assert given_variables(request(*names, source_ami="ami-1", image_tags={"a": "b"}, run_tags={"c": "d"})) == {
+    assert given_variables(request(*names, source="ami-1", image_tags={"a": "b"}, run_tags={"c": "d"})) == {
         "source_ami": "ami-1",
         "image_name": "web-20261122T101530Z-1a2b3c4",
         "build_id": "20261122T101530Z-1a2b3c4",
@@ -72,7 +73,7 @@ def test_without_a_pin_the_templates_own_source_stays() -> None:
 
 
 def test_the_pin_wins_over_the_persons_variable() -> None:
-    asked = request("source_ami", packer={"variables": {"source_ami": "ami-9", "size": 8}}, source_ami="ami-1")
+    asked = request("source_ami", packer={"variables": {"source_ami": "ami-9", "size": 8}}, source="ami-1")
 
     assert given_variables(asked) == {"source_ami": "ami-1", "size": 8}
 
@@ -84,19 +85,21 @@ def test_a_json_template_is_given_strings_and_no_maps() -> None:
 
 
 def test_the_region_is_passed_through_the_variable_that_builders_take_it_from() -> None:
-    builder = Builder("amazon-ebs.web", "amazon-ebs", PLACE, region=REGION)
+    builder = Builder("amazon-ebs.web", "amazon-ebs", PLACE, location=REGION)
 
-    assert given_variables(request("aws_region", builders=(builder,), region="eu-west-1")) == {
+    assert given_variables(request("aws_region", builders=(builder,), location="eu-west-1")) == {
         "aws_region": "eu-west-1"
     }
 
 
 def test_builders_with_a_region_each_keep_them() -> None:
-    east = Builder("amazon-ebs.east", "amazon-ebs", PLACE, region=Region(None, "east", PLACE))
-    west = Builder("amazon-ebs.west", "amazon-ebs", PLACE, region=Region(None, "west", PLACE))
+    east = Builder("amazon-ebs.east", "amazon-ebs", PLACE, location=BuildLocation(None, "east", PLACE))
+    west = Builder("amazon-ebs.west", "amazon-ebs", PLACE, location=BuildLocation(None, "west", PLACE))
 
-    assert given_variables(request("east", "west", builders=(east, west), region="eu-west-1")) == {}
-    only_east = request("east", "west", builders=(east, west), region="eu-west-1", packer={"only": ["amazon-ebs.east"]})
+    assert given_variables(request("east", "west", builders=(east, west), location="eu-west-1")) == {}
+    only_east = request(
+        "east", "west", builders=(east, west), location="eu-west-1", packer={"only": ["amazon-ebs.east"]}
+    )
     assert given_variables(only_east) == {"east": "eu-west-1"}
 
 

@@ -8,14 +8,15 @@ import pytest
 
 from reconciler.build.judge import built, failure
 from reconciler.build.outcome import Failing, Outcome
-from reconciler.build.output import Produced
 from reconciler.build.process import Exit
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Builder, Image, Template
-from reconciler.ports.builder import BuildFailed, BuildRequest, Provisioner
+from reconciler.ports.builder import BuildRequest, Provisioner
+from reconciler.ports.dialect import Made
+from reconciler.registries.ec2.dialect import AMI, DIALECT
 
-AMI = Produced("amazon-ebs.web", "ami", "us-east-1", "ami-1")
+MADE = Made("amazon-ebs.web", "mitchellh.amazonebs", "us-east-1:ami-1")
 PLACE = Place("desired/web/web.pkr.hcl")
 
 
@@ -23,7 +24,7 @@ PLACE = Place("desired/web/web.pkr.hcl")
 def request_(tmp_path: Path) -> BuildRequest:
     template = Template("hcl2", (PLACE.path,), (Builder("amazon-ebs.web", "amazon-ebs", PLACE),))
     declaration = Declaration(packer=PackerSettings(only=("amazon-ebs.webb{,x}",)))
-    image = Image("web", "desired/web", declaration, template, source=None, regions=(), inputs=())
+    image = Image("web", "desired/web", declaration, template, AMI, source=None, locations=(), inputs=())
     script = tmp_path / "desired" / "web" / "setup.sh"
     script.parent.mkdir(parents=True)
     script.touch()
@@ -41,12 +42,12 @@ def request_(tmp_path: Path) -> BuildRequest:
 
 
 def test_exit_code_0_with_an_artifact_is_a_build() -> None:
-    assert built(Outcome(0, artifacts=(AMI,)))
+    assert built(Outcome(0, artifacts=(MADE,)))
 
 
 @pytest.mark.parametrize(
     "outcome",
-    [Outcome(0), Outcome(1, artifacts=(AMI,)), Outcome(0, artifacts=(AMI,), cancelled=True)],
+    [Outcome(0), Outcome(1, artifacts=(MADE,)), Outcome(0, artifacts=(MADE,), cancelled=True)],
     ids=["no artifact", "an error", "cancelled"],
 )
 def test_anything_less_is_none(outcome: Outcome) -> None:
@@ -56,7 +57,7 @@ def test_anything_less_is_none(outcome: Outcome) -> None:
 def test_a_failed_provisioner_is_named_with_its_script_from_the_root(request_: BuildRequest) -> None:
     failing = Failing("amazon-ebs.web", "exit status 1", Provisioner("shell", "./setup.sh"), ("a", "b"))
 
-    error = failure(request_, Exit(1, 72.9), Outcome(1, failures=(failing,), artifacts=(AMI,)))
+    error = failure(request_, Exit(1, 72.9), Outcome(1, failures=(failing,), artifacts=(MADE,)))
 
     assert str(error) == 'build failed in provisioner "shell" (desired/web/setup.sh), 1:12 in'
     assert error.tail == ("a", "b", "exit status 1")
@@ -158,13 +159,9 @@ def test_a_signal_of_somebody_else_is_a_cancelled_build(request_: BuildRequest) 
     ],
 )
 def test_a_name_that_is_taken_is_told_with_what_has_it(said: str, holders: tuple[str, ...]) -> None:
-    failed = BuildFailed(
-        "build failed", cause="failed", seconds=1, log=Path("log"), tail=["ami-0123", *said.split("\n")]
-    )
-    assert failed.name_taken == said.split("\n", maxsplit=1)[0]
-    assert failed.name_holders == holders
+    found = DIALECT.name_taken("\n".join(["ami-0123", *said.split("\n")]))
+    assert found == (said.split("\n", maxsplit=1)[0], holders)
 
 
 def test_whatever_else_fails_is_no_name_that_is_taken() -> None:
-    failed = BuildFailed("no capacity for ami-0abc", cause="failed", seconds=1, log=Path("log"))
-    assert (failed.name_taken, failed.name_holders) == ("", ())
+    assert DIALECT.name_taken("no capacity for ami-0abc") is None

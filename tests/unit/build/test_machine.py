@@ -15,6 +15,7 @@ from reconciler.model.declaration import Declaration
 from reconciler.model.errors import Place, Transient
 from reconciler.model.fleet import Image, Program, Template
 from reconciler.ports.builder import BuildRequest, Provisioner
+from reconciler.registries.ec2.dialect import AMI
 
 PLACE = Place("desired/web/web.pkr.hcl", 7)
 ANSIBLE = Program("ansible-playbook", 'provisioner "ansible"', PLACE)
@@ -23,7 +24,7 @@ EXPORT = Path("/srv/export")
 
 def needing(name: str, *programs: Program) -> Image:
     template = Template("hcl2", (PLACE.path,), (), programs=programs)
-    return Image(name, f"desired/{name}", Declaration(), template, source=None, regions=(), inputs=())
+    return Image(name, f"desired/{name}", Declaration(), template, AMI, source=None, locations=(), inputs=())
 
 
 @pytest.fixture

@@ -5,14 +5,16 @@ from __future__ import annotations
 import pytest
 
 from reconciler.build.outcome import Outcome, Transcript
-from reconciler.build.output import Produced, Reader
+from reconciler.build.output import Reader
 from reconciler.build.provisioner import is_step, provisioner_of
 from reconciler.build.secrets import redactor
 from reconciler.ports.builder import Provisioner
+from reconciler.ports.dialect import Made
+from reconciler.registries.ec2.dialect import DIALECT
 
 
 def outcome(output: str, *, exit_code: int = 0, secrets: tuple[str, ...] = ()) -> Outcome:
-    reader, transcript = Reader(), Transcript(redactor(secrets))
+    reader, transcript = Reader(), Transcript(redactor(secrets), DIALECT)
     for line in (*reader.feed(output.encode()), *reader.close()):
         transcript.take(line)
     return transcript.outcome(exit_code)
@@ -30,10 +32,11 @@ def test_an_image_in_two_regions_reported_by_two_post_processors_is_two_artifact
 """
     )
 
-    assert seen.artifacts == (
-        Produced("amazon-ebs.w", "ami", "eu-west-1", "ami-09ea"),
-        Produced("amazon-ebs.w", "ami", "us-east-1", "ami-2ac4"),
-    )
+    assert seen.artifacts == (Made("amazon-ebs.w", "mitchellh.amazonebs", "eu-west-1:ami-09ea,us-east-1:ami-2ac4"),)
+    assert [(one.kind, one.location, one.id) for one in DIALECT.artifacts(seen.artifacts[0])] == [
+        ("ami", "eu-west-1", "ami-09ea"),
+        ("ami", "us-east-1", "ami-2ac4"),
+    ]
 
 
 def test_builds_of_one_run_keep_their_artifacts_apart() -> None:
@@ -47,8 +50,8 @@ def test_builds_of_one_run_keep_their_artifacts_apart() -> None:
     )
 
     assert seen.artifacts == (
-        Produced("b", "packer.post-processor.docker-tag", "", "web:v2"),
-        Produced("a", "ami", "us-gov-west-1", "ami-1"),
+        Made("b", "packer.post-processor.docker-tag", "web:v2"),
+        Made("a", "", "us-gov-west-1:ami-1"),
     )
 
 
@@ -71,7 +74,7 @@ def test_a_file_is_named_by_its_path() -> None:
         "1,f,artifact,0,file,0,out/a%!(PACKER_COMMA)b\n1,f,artifact,0,end\n"
     )
 
-    assert seen.artifacts == (Produced("f", "file", "", "out/a,b", ("out/a,b",)),)
+    assert seen.artifacts == (Made("f", "packer.file", "out/a,b", ("out/a,b",)),)
 
 
 FAILED = """1,,ui,say,==> web: Launching a source AWS instance...
@@ -226,7 +229,7 @@ def test_a_build_that_fails_after_its_image_was_made_tells_which_it_was() -> Non
         exit_code=1,
     )
 
-    assert (seen.artifacts, seen.amis) == ((), ("ami-0abc",))
+    assert (seen.artifacts, seen.left) == ((), ("ami-0abc",))
 
 
 def test_the_first_source_that_a_build_names_is_the_one_it_looked_up() -> None:

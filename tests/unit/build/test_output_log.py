@@ -14,6 +14,7 @@ from reconciler.build.outcome import OutputLog
 from reconciler.build.output import new_log
 from reconciler.build.secrets import redactor
 from reconciler.model.constraint import Version
+from reconciler.registries.ec2.dialect import DIALECT
 
 OLD, NEW = (1, 6, 6), (1, 16, 0)
 PAIR = "packer_6929f0a1-7c11-94cc-aa1e-1e2a3b4c5d6e"
@@ -28,7 +29,9 @@ LAUNCHED = "1764356262,,ui,say,==> w: Launching a source AWS instance...\n"
 def key_pairs(output: str, version: Version = OLD) -> list[str]:
     told: list[str] = []
     log = StringIO()
-    output_log = OutputLog(log, redactor(()), version=version, on_step=lambda *_: None, on_key_pair=told.append)
+    output_log = OutputLog(
+        log, redactor(()), version=version, dialect=DIALECT, on_step=lambda *_: None, on_key_pair=told.append
+    )
     output_log.feed(output.encode())
     return told
 
@@ -73,7 +76,7 @@ def test_an_error_in_place_of_a_key_pair_names_none() -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_characters=",\r\n\\")))
 def test_a_log_steers_no_terminal_and_keeps_what_is_printable_and_tabs(text: str) -> None:
     log = StringIO()
-    output_log = OutputLog(log, redactor(()), version=OLD, on_step=lambda *_: None)
+    output_log = OutputLog(log, redactor(()), version=OLD, dialect=DIALECT, on_step=lambda *_: None)
     output_log.feed(f"1764356257,,ui,message,    w: [{text}]\n{text}\n".encode())
     output_log.close(0, stderr=BytesIO(f"[{text}]\n".encode()))
 
@@ -86,7 +89,7 @@ def test_a_log_steers_no_terminal_and_keeps_what_is_printable_and_tabs(text: str
 def test_what_a_script_prints_on_stderr_is_no_step_whatever_it_says() -> None:
     steps: list[tuple[str, str]] = []
     output_log = OutputLog(
-        StringIO(), redactor(()), version=OLD, on_step=lambda build, step: steps.append((build, step))
+        StringIO(), redactor(()), version=OLD, dialect=DIALECT, on_step=lambda build, step: steps.append((build, step))
     )
 
     output_log.feed(

@@ -11,6 +11,7 @@ from reconciler.build.secrets import secret_values
 from reconciler.model.declaration import Declaration, PackerSettings
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Image, Template, Variable
+from reconciler.registries.ec2.dialect import AMI
 
 PLACE = Place("desired/web/web.pkr.hcl")
 
@@ -23,7 +24,7 @@ def image(*, default: object = None, sensitive: bool = True, variables: dict[str
         variables={"password": Variable("password", "", PLACE, default=default, sensitive=sensitive)},
     )
     declaration = Declaration(packer=PackerSettings(variables=variables or {}))
-    return Image("web", "desired/web", declaration, template, source=None, regions=(), inputs=())
+    return Image("web", "desired/web", declaration, template, AMI, source=None, locations=(), inputs=())
 
 
 def values(

@@ -8,14 +8,14 @@ from reconciler.steps.run import Deed, Result
 
 LOCK = Lockfile(image="web")
 COPIED = Deed("copied", "to ap-southeast-1 ami-0abc")
-RETIRED = Deed("retired", "2 AMIs in 1 region: us-east-1 ami-1 ami-2")
+RETIRED = Deed("retired", "2 artifacts in 1 location: us-east-1 ami-1 ami-2")
 
 
 def test_what_was_changed_is_said_by_what_was_done() -> None:
     changed = Result("web", "changed", LOCK, did=(COPIED, RETIRED))
     assert list(_lines(changed, 6)) == [
         "web     copied      to ap-southeast-1 ami-0abc",
-        "web     retired     2 AMIs in 1 region: us-east-1 ami-1 ami-2",
+        "web     retired     2 artifacts in 1 location: us-east-1 ami-1 ami-2",
     ]
 
 
@@ -23,7 +23,7 @@ def test_what_was_done_beside_a_build_has_rows_of_its_own() -> None:
     failed = Result("web", "failed", LOCK, why="no room", did=(RETIRED,))
     assert list(_lines(failed, 3)) == [
         "web  failed      no room",
-        "web  retired     2 AMIs in 1 region: us-east-1 ami-1 ami-2",
+        "web  retired     2 artifacts in 1 location: us-east-1 ami-1 ami-2",
     ]
 
 

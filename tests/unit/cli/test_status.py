@@ -24,7 +24,7 @@ def standing(
         candidate="20261122T164046Z-6278fad",
         age="0 min",
         source=source,
-        regions=("us-east-1",),
+        locations=("us-east-1",),
         sync="in-sync",
         health="healthy",
         why=why,

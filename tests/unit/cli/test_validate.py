@@ -6,6 +6,7 @@ from reconciler.cli.validate import grouped_notes
 from reconciler.model.declaration import Declaration
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Builder, Image, Template
+from reconciler.registries.ec2.dialect import AMI
 
 
 def image(name: str, *notes: str, builders: tuple[str, ...] = ()) -> Image:
@@ -14,7 +15,7 @@ def image(name: str, *notes: str, builders: tuple[str, ...] = ()) -> Image:
         files=(f"desired/{name}/t.pkr.hcl",),
         builders=tuple(Builder(one, "amazon-ebs", Place("t")) for one in builders or (f"amazon-ebs.{name}",)),
     )
-    return Image(name, f"desired/{name}", Declaration(), template, None, (), (), notes)
+    return Image(name, f"desired/{name}", Declaration(), template, AMI, None, (), (), notes)
 
 
 def test_what_is_said_of_one_image_stays_as_it_is() -> None:

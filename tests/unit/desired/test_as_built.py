@@ -13,10 +13,11 @@ from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image, UnreadImage
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.plan import PlanOptions
-from reconciler.model.source import AmiPin, Pin
+from reconciler.model.source import Pin
 from reconciler.model.values import digest
 from reconciler.plan.key import wanted
 from reconciler.plan.transitions import with_build
+from reconciler.registries.ec2.dialect import AMI
 from reconciler.state.lockfiles import path_of, render
 from reconciler.steps.observe import read_repository
 
@@ -30,7 +31,7 @@ regions: [us-east-1, eu-west-1]
 packer: {variables: {size: large}}
 """
 PLAYBOOK = 'provisioner "ansible" {\n playbook_file = "site.yml"\n}'
-PIN = Pin(ami=AmiPin(region="us-east-1", id="ami-0abc"))
+PIN = AMI.pin("us-east-1", "ami-0abc")
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def files(hcl: str) -> dict[str, str]:
 
 def build_of(image: Image, pin: Pin = PIN) -> Build:
     want = wanted(image, pin)
-    region = pin.ami.region if pin.ami else "us-east-1"
+    region = pin.upstream.location if pin.upstream else "us-east-1"
     artifact = Artifact(kind="ami", builder="amazon-ebs.web", location=region, id="ami-0def")
     return Build(
         id=f"20261101T060000Z-{want.key[7:14]}", key=want.key, components=dict(want.components), commit="c" * 40,
@@ -80,7 +81,7 @@ def test_the_template_of_an_image_as_built_is_not_read_and_gives_the_same_key(tr
     assert isinstance(unread, UnreadImage)
     assert wanted(unread, PIN) == wanted(read, PIN)
     assert wanted(unread, None) == wanted(read, None)
-    assert (unread.source, unread.regions, unread.inputs) == (read.source, read.regions, read.inputs)
+    assert (unread.source, unread.locations, unread.inputs) == (read.source, read.locations, read.inputs)
 
 
 def test_it_is_read_once_when_somebody_asks_for_it(tree: MakeTree, files: Files) -> None:
@@ -128,7 +129,7 @@ def test_what_no_template_has_to_do_with_may_change(tree: MakeTree, files: Files
     unread = read_fleet(without(tree(now), TEMPLATE), recorded=locks).images["web"]
     assert isinstance(unread, UnreadImage)
     assert unread.declaration == read_fleet(tree(now)).images["web"].declaration
-    assert unread.regions == read_fleet(tree(now)).images["web"].regions
+    assert unread.locations == read_fleet(tree(now)).images["web"].locations
 
 
 @pytest.mark.parametrize(
@@ -329,7 +330,7 @@ def test_a_template_that_copies_by_itself_is_read_as_its_regions_are_wanted(tree
 
     image = read_fleet(tree(given), recorded=locks).images["web"]
 
-    assert image.regions == ("us-east-1", "eu-west-1", "ap-south-1")
+    assert image.locations == ("us-east-1", "eu-west-1", "ap-south-1")
 
 
 def test_a_parent_that_is_gone_is_told_all_the_same(tree: MakeTree, files: Files) -> None:

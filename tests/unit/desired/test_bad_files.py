@@ -72,7 +72,7 @@ BAD_YAML = {
     ),
     "two sources": (
         "source: {ssm: /a, image: b}\n",
-        "image.yaml:1:1: source: a source is exactly one of ami, ssm and image",
+        "image.yaml:1:1: source: a source is exactly one of ami, disk, ssm and image",
     ),
     "no time for Packer": (
         "packer:\n  timeout: 0m\n",
@@ -142,7 +142,7 @@ BAD_YAML = {
     ),
     "region twice": (
         "regions: [us-east-1, us-east-1]\n",
-        "image.yaml:1:1: regions: a region is named twice: us-east-1",
+        "image.yaml:1:1: regions: named twice: us-east-1",
     ),
     "reserved tag": (
         "tags:\n  reconciler:x: y\n",

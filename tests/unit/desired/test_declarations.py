@@ -66,7 +66,7 @@ def test_defaults_merge_in_mappings_and_are_replaced_elsewhere(web: Read) -> Non
     )
     found = declaration(fleet)
     assert found.tags == {"a": "1", "b": "3"}
-    assert found.regions == ("eu-west-1",)
+    assert found.locations == ("eu-west-1",)
     assert (found.retain.builds, found.retain.previews) == (9, 86400)
 
 
@@ -145,4 +145,4 @@ def test_what_is_written_but_not_acted_upon_is_noted(web: Read) -> None:
 
 
 def test_an_empty_list_left_behind_by_a_comment_is_not_written(web: Read) -> None:
-    assert declaration(web("regions:\n# - us-east-1\npacker:\n", COMPLETE)).regions == ()
+    assert declaration(web("regions:\n# - us-east-1\npacker:\n", COMPLETE)).locations == ()

@@ -99,7 +99,7 @@ def test_a_cycle_is_told_once_and_named_at_its_other_images_and_not_below(read: 
         "a": [
             (
                 "desired/a/image.yaml:1:10: source.image: the images are built on each other: a → b → a\n"
-                "  let one of them be built on an AMI"
+                "  let one of them be built on something upstream"
             )
         ],
         "b": [

@@ -276,8 +276,8 @@ def test_listing_what_the_template_names_changes_nothing(web: Read) -> None:
         web(yaml, template, files=files).images["web"] for yaml in ("", "packer: {inputs: [../../roles, /roles/a.yml]}")
     )
     assert named.inputs == listed.inputs
-    assert {"files": of_inputs(named.declaration, named.inputs)["files"]}.items() <= of_inputs(
-        listed.declaration, listed.inputs
+    assert {"files": of_inputs(named.declaration, named.inputs, kind=named.kind)["files"]}.items() <= of_inputs(
+        listed.declaration, listed.inputs, kind=listed.kind
     ).items()
 
 

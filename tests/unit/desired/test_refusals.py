@@ -168,13 +168,19 @@ def test_a_type_takes_what_packer_can_convert(type_: str, right: list[object], w
     assert [value for value in (*right, *wrong) if takes(type_, value)] == right
 
 
-@pytest.mark.parametrize("yaml", ["", "regions: [us-east-1]\nsource: {ami: {id: ami-0abc}}\n"])
-def test_a_template_that_builds_no_ami_is_refused(web: Read, yaml: str) -> None:
-    template = 'source "docker" "a" { image = "debian" }\nbuild { sources = ["source.docker.a"] }\n'
-    assert problem(web(yaml, template)).endswith(
-        "desired/web/web.pkr.hcl:1:1: docker.a builds no AMI, and nothing else that runs does\n"
-        "  take one of amazon-chroot, amazon-ebs, amazon-ebssurrogate, amazon-instance, or the post-processor "
-        "amazon-import"
+def test_a_template_that_leaves_nothing_is_refused(web: Read) -> None:
+    template = 'source "null" "a" {}\nbuild { sources = ["source.null.a"] }\n'
+    assert problem(web("", template)).endswith(
+        "desired/web/web.pkr.hcl:1:1: null.a leaves nothing, and nothing else that runs does\n"
+        "  take a builder that makes an image, or choose another with packer.only"
+    )
+
+
+def test_a_source_of_another_kind_is_refused(web: Read) -> None:
+    template = 'source "nobody-knows" "a" {}\nbuild { sources = ["source.nobody-knows.a"] }\n'
+    assert problem(web("source: {ami: {id: ami-0abc}}\n", template)) == (
+        "desired/web/image.yaml:1:10: nobody-knows.a leaves an artifact, which is not built on ami\n"
+        "  declare one of image: …"
     )
 
 
@@ -191,7 +197,7 @@ build {
 
 def test_an_imported_ami_needs_its_regions_declared(web: Read) -> None:
     assert "it can't be known in which region qemu.a builds" in problem(web("", IMPORTED))
-    assert web("regions: [us-east-1]", IMPORTED).images["web"].build_region == "us-east-1"
+    assert web("regions: [us-east-1]", IMPORTED).images["web"].build_location == "us-east-1"
 
 
 def test_half_of_a_surrogate_pair_is_read_as_packer_reads_it(read: Read) -> None:

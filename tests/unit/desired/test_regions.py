@@ -38,7 +38,7 @@ def test_regions_that_the_template_copies_to_are_wanted(
     web: Read, yaml: str, value: str, regions: tuple[str, ...]
 ) -> None:
     found = image(web(yaml, copying(value)))
-    assert (found.regions, found.copied_elsewhere) == (regions, False)
+    assert (found.locations, found.copied_elsewhere) == (regions, False)
 
 
 def test_a_region_that_only_the_template_has_is_noted(web: Read) -> None:
@@ -63,7 +63,7 @@ def test_where_the_copies_can_t_be_known_no_region_is_one_too_many(web: Read, va
 def test_in_json_the_regions_may_be_one_text(read: Read, value: str, regions: tuple[str, ...]) -> None:
     builder = {"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0abc", "ami_regions": "{{user `more`}}"}
     template = json.dumps({"variables": {"more": value}, "builders": [builder]})
-    assert image(read({"desired/web/t.json": template})).regions == regions
+    assert image(read({"desired/web/t.json": template})).locations == regions
 
 
 REGIONAL = """\
@@ -94,8 +94,8 @@ def test_what_a_template_makes_of_its_region_is_made_of_the_one_that_is_passed(w
     assert "regions/eu-west-1.sh" in found.input_paths
     assert "regions/us-east-1.sh" not in found.input_paths
     assert found.source is not None
-    assert found.source.ami is not None
-    assert found.source.ami.id == "ami-0bbb"
+    assert found.source.upstream is not None
+    assert found.source.upstream == ("ami", {"id": "ami-0bbb"})
 
 
 def test_a_region_that_is_set_in_image_yaml_is_the_one_that_counts(web: Read) -> None:
@@ -108,3 +108,12 @@ def test_a_build_is_given_a_source_so_that_files_for_the_case_without_one_may_no
     found = image(web("", REGIONAL.format(default='default = "us-east-1"', source='"ami-0abc"'), files=SCRIPTS))
     assert {"with.sh", "without.sh"} <= {*found.input_paths}
     assert any("what script names is only known to Packer" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("written", ["", "../../x", "US-EAST-1"])
+@pytest.mark.parametrize("key", ["regions", "locations"])
+def test_what_is_no_regions_name_is_told_with_its_place(web: Read, key: str, written: str) -> None:
+    problem, *_ = web(f'{key}: ["{written}"]\n', COMPLETE).problems["web"]
+    assert str(problem) == (
+        f'desired/web/image.yaml:1:{len(key) + 4}: {key}[0]: "{written}" is not a region\'s name such as us-east-1'
+    )

@@ -14,6 +14,7 @@ from reconciler.model.fleet import Fleet
 from reconciler.model.source import SourceRequest
 from reconciler.plan.key import wanted
 from reconciler.ports.builder import BuildRequest
+from reconciler.registries.ec2.dialect import AMI
 
 Read = Callable[..., Fleet]
 BASE = {
@@ -51,7 +52,7 @@ def test_any_source_may_be_given_by_a_variable_of_another_name(read: Read, sourc
 
 def test_the_variable_is_given_what_the_source_is_pinned_to(read: Read, a_request: Callable[..., BuildRequest]) -> None:
     image = child(read, "source: {image: base, variable: base_ami}\n").images["web"]
-    given = given_variables(replace(a_request(), image=image, source_ami="ami-1"))
+    given = given_variables(replace(a_request(), image=image, source="ami-1"))
     assert given == {"base_ami": "ami-1"}
 
 
@@ -93,5 +94,6 @@ def test_another_variable_is_another_build_and_none_is_the_same_as_ever(read: Re
 
 
 def test_a_declaration_without_it_reads_as_before_there_was_the_key() -> None:
-    declared = Declaration.model_validate({"source": {"image": "base"}}).model_dump(mode="json")
-    assert declared["source"] == {"ami": None, "ssm": None, "image": "base", "channel": None}
+    source = Declaration.model_validate({"source": {"image": "base"}}).source
+    assert source is not None
+    assert AMI.whole(source.request) == {"ami": None, "ssm": None, "image": "base", "channel": None}

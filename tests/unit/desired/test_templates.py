@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Fleet
-from reconciler.model.source import AmiRequest, SourceRequest
+from tests.sources import amis
 from tests.unit.desired.conftest import BUILDER, COMPLETE
 
 Read = Callable[..., Fleet]
@@ -99,13 +99,11 @@ FOLDER_FILES = {
     "desired/web/scripts/done.sh": "",
     "desired/web/nginx.conf.tpl": "",
 }
-DEBIAN = SourceRequest(
-    ami=AmiRequest(
-        name="debian-12-amd64-*",
-        owners=("136693071363",),
-        architecture="x86_64",
-        filters={"root-device-type": ("ebs",), "virtualization-type": ("hvm",)},
-    )
+DEBIAN = amis(
+    name="debian-12-amd64-*",
+    owners=("136693071363",),
+    architecture="x86_64",
+    filters={"root-device-type": ("ebs",), "virtualization-type": ("hvm",)},
 )
 LEGACY = {
     "min_packer_version": "1.4.0",
@@ -177,8 +175,8 @@ def test_a_folder_of_hcl_is_read_as_one(read: Read) -> None:
     assert template.files == ("desired/web/variables.pkr.hcl", "desired/web/web.pkr.hcl")
     assert (builder.name, builder.type) == ("web.amazon-ebs.web", "amazon-ebs")
     assert builder.place == Place("desired/web/web.pkr.hcl", 28, 1)
-    assert (builder.region.value, builder.region.variable) == ("us-east-1", "region")
-    assert (web.source, web.regions) == (DEBIAN, ("us-east-1",))
+    assert (builder.location.value, builder.location.variable) == ("us-east-1", "region")
+    assert (web.source, web.locations) == (DEBIAN, ("us-east-1",))
     assert builder.source_place == Place("desired/web/web.pkr.hcl", 32, 3)
     assert template.plugins == {"amazon": "github.com/hashicorp/amazon >= 1.2.8"}
     assert template.required_version == ">= 1.7.0"
@@ -351,7 +349,7 @@ def test_a_suite_that_is_not_there_is_a_problem_with_its_place(web: Read, suite:
 )
 def test_the_last_word_on_a_variable_is_as_with_packer(read: Read, more: Any, region: str) -> None:
     files = FOLDER_FILES | {"desired/web/x.pkrvars.hcl": 'region = "eu-west-3"'} | more
-    assert image(read(files)).regions == (region,)
+    assert image(read(files)).locations == (region,)
 
 
 def legacy(only: str = "", **changes: Any) -> Any:
@@ -369,10 +367,10 @@ def test_a_legacy_json_template_is_read(read: Read) -> None:
     template = old.template
     assert (template.format, template.files) == ("json", ("desired/old/old.json",))
     assert [builder.name for builder in template.builders] == ["amazon-ebs"]
-    assert template.builders[0].region == type(template.builders[0].region)(
+    assert template.builders[0].location == type(template.builders[0].location)(
         "us-west-2", "aws_region", Place("desired/old/old.json", 14, 7)
     )
-    assert old.source.ami == AmiRequest(name="amzn2-ami-hvm-*", architecture="x86_64", owners=("amazon",))
+    assert old.source == amis(name="amzn2-ami-hvm-*", architecture="x86_64", owners=("amazon",))
     assert sorted(one.path for one in template.references) == [
         "desired/old/after.sh",
         "desired/old/install.sh",
@@ -384,7 +382,7 @@ def test_a_legacy_json_template_is_read(read: Read) -> None:
 
 
 def test_a_legacy_template_s_builders_are_chosen_by_exact_name(read: Read) -> None:
-    assert image(read(legacy("fixed")), "old").source.ami.id == "ami-0abc"
+    assert image(read(legacy("fixed")), "old").source.upstream[1]["id"] == "ami-0abc"
     assert problem(read(legacy("'f*'")), "old") == (
         'desired/old/image.yaml:1:17: packer.only: "f*" matches no build\n  there are: amazon-ebs, fixed'
     )
@@ -398,7 +396,7 @@ def test_a_builder_without_type_is_told(read: Read) -> None:
 def test_only_chooses_the_builds_that_run(web: Read) -> None:
     web_image = image(web("packer: {only: ['both.amazon-*']}", TWO))
     assert [one.name for one in web_image.template.builders] == ["both.amazon-ebs.hardened"]
-    assert web_image.regions == ("us-east-1",)
+    assert web_image.locations == ("us-east-1",)
     assert not any("encrypted" in note or "IMDSv2" in note for note in web_image.notes)
     both = problem(web("packer: {only: ['*.{docker,amazon-ebs}.*']}", TWO))
     assert "both.docker.local runs beside both.amazon-ebs.hardened" in both
@@ -431,7 +429,7 @@ def test_hcl_in_json_is_read_the_same(read: Read) -> None:
     }
     files = {"desired/web/t.pkr.json": json.dumps(template, indent=1), "desired/web/a.sh": "", "desired/web/b.txt": ""}
     web = image(read(files))
-    assert (web.regions, web.source.ami.id) == (("us-east-2",), "ami-0a")
+    assert (web.locations, web.source) == (("us-east-2",), amis(id="ami-0a"))
     assert [one.path for one in web.template.references] == ["desired/web/a.sh", "desired/web/b.txt"]
     assert web.template.builders[0].place.line == 11
 
@@ -505,7 +503,7 @@ def test_a_declared_region_has_to_be_the_template_s_fixed_one(web: Read) -> None
 
 def test_a_region_from_a_variable_is_ours_to_pass(web: Read, hcl: str) -> None:
     free = hcl.replace('"us-east-1"', "var.region") + 'variable "region" { default = "us-east-1" }\n'
-    assert image(web(f"{SOURCE}regions: [eu-west-1]\n", free)).regions == ("eu-west-1",)
+    assert image(web(f"{SOURCE}regions: [eu-west-1]\n", free)).locations == ("eu-west-1",)
 
 
 def test_no_region_at_all_is_told(web: Read, hcl: str) -> None:

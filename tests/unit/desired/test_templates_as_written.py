@@ -11,7 +11,8 @@ import pytest
 from reconciler.desired.packer.hcl import read_hcl
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
-from reconciler.model.source import AmiRequest
+from reconciler.registries.ec2.dialect import AmiRequest
+from tests.sources import of
 from tests.unit.desired.conftest import COMPLETE, HCL, SOURCE
 
 Read = Callable[..., Fleet]
@@ -67,7 +68,7 @@ build {{
 def test_a_source_that_templates_compute_is_found(web: Read, source: str) -> None:
     more = AMIS + "locals { mapped = var.amis[var.region] }\n"
     files = {"desired/web/amis.json": '{"us-east-1": "ami-0123"}'}
-    assert image(web("", on(source, more), files=files)).source.ami.id == "ami-0123"
+    assert image(web("", on(source, more), files=files)).source.upstream[1]["id"] == "ami-0123"
 
 
 def test_a_filter_whose_name_depends_on_a_variable_is_found(web: Read) -> None:
@@ -80,12 +81,12 @@ def test_a_filter_whose_name_depends_on_a_variable_is_found(web: Read) -> None:
     wanted = AmiRequest(
         name="debian-12-amd64-*", owners=("136693071363",), filters={"virtualization-type": ("hvm",)}
     )  # fmt: skip
-    assert image(web("", on(source, more))).source.ami == wanted
+    assert image(web("", on(source, more))).source == of(wanted)
 
 
 def test_an_empty_source_ami_leaves_the_choice_to_the_filter(web: Read) -> None:
     source = 'source_ami = var.base\n  source_ami_filter {\n    filters = { name = "x-*" }\n    owners = ["self"]\n  }'
-    assert image(web("", on(source, AMIS))).source.ami.name == "x-*"
+    assert image(web("", on(source, AMIS))).source.upstream[1]["name"] == "x-*"
 
 
 @pytest.mark.parametrize("owners", ['"self,136693071363"', '["self", "136693071363"]'])
@@ -93,7 +94,7 @@ def test_owners_in_one_text_are_as_many_as_commas_part(read: Read, owners: str) 
     template = f"""{{"builders": [{{"type": "amazon-ebs", "region": "us-east-1", "ssh_clear_authorized_keys": true,
       "source_ami_filter": {{"filters": {{"name": "debian-*"}}, "owners": {owners}}}}}]}}"""
     fleet = read({"desired/web/t.json": template})
-    assert image(fleet).source.ami.owners == ("self", "136693071363")
+    assert image(fleet).source.upstream[1]["owners"] == ["self", "136693071363"]
 
 
 @pytest.mark.parametrize(
@@ -126,8 +127,8 @@ dynamic "source_ami_filter" {
       owners  = [each.key == "debian" ? "136693071363" : "self"]
     }
   }"""
-    found = image(web("", on(source))).source.ami
-    assert (found.name, found.owners) == ("debian-12-*", ("136693071363",))
+    found = image(web("", on(source))).source.upstream[1]
+    assert (found["name"], found["owners"]) == ("debian-12-*", ["136693071363"])
 
 
 def test_a_dynamic_block_whose_list_is_not_known_leaves_the_source_to_packer(web: Read) -> None:
@@ -270,7 +271,7 @@ def test_keys_of_a_json_template_count_in_whatever_case_they_are_written(read: R
     }
     found = image(read({"desired/web/t.json": json.dumps(template), "setup.sh": ""}))
     assert [one.name for one in found.template.builders] == ["Web"]
-    assert found.source.ami.name == "Debian-*"
+    assert found.source.upstream[1]["name"] == "Debian-*"
     assert "setup.sh" in found.input_paths
 
 
@@ -280,7 +281,7 @@ def test_the_value_of_a_builders_name_is_what_only_selects(read: Read) -> None:
     files = {"desired/web/image.yaml": "packer: {only: [web-1-x]}\n", "desired/web/t.json": json.dumps(template)}
     found = image(read(files))
     assert [one.name for one in found.template.builders] == ["web-1-x"]
-    assert found.source.ami.id == "ami-0123"
+    assert found.source.upstream[1]["id"] == "ami-0123"
 
 
 def test_a_chroot_made_from_scratch_has_no_source(web: Read) -> None:
@@ -330,8 +331,8 @@ def test_a_value_that_depends_on_packers_version_by_the_order_of_var_files_is_no
 def test_beside_a_template_that_is_one_file_packer_reads_no_var_files_unasked(web: Read) -> None:
     template = on('source_ami = "ami-0123"', 'variable "region" { default = "us-east-1" }', region="var.region")
     files = {"desired/web/a.auto.pkrvars.hcl": 'region = "eu-west-1"\n'}
-    assert image(web("packer: {template: web.pkr.hcl}\n", template, files=files)).regions == ("us-east-1",)
-    assert image(web("", template, files=files)).regions == ("eu-west-1",)
+    assert image(web("packer: {template: web.pkr.hcl}\n", template, files=files)).locations == ("us-east-1",)
+    assert image(web("", template, files=files)).locations == ("eu-west-1",)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def test_what_is_available_and_carries_its_key_is_complete() -> None:
 
 def test_it_is_recorded_as_what_it_is() -> None:
     artifact = SEEN.as_artifact("amazon-ebs.web")
-    assert (artifact.location, artifact.id, artifact.name, artifact.snapshots) == (
+    assert (artifact.location, artifact.id, artifact.name, artifact.parts) == (
         "us-east-1",
         "ami-0aa",
         "web-1",

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from reconciler.desired.declared import declaration_model
 from reconciler.model.source import Pin, SourceRequest
 
 FILTER = {"name": "debian-12-*", "owners": ["136693071363"]}
@@ -46,12 +47,13 @@ def test_a_source_is_one_thing(request_: dict[str, Any]) -> None:
 )
 def test_what_is_not_one_thing_is_refused(request_: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
-        SourceRequest.model_validate(request_)
+        declaration_model().model_validate({"source": request_})
 
 
 def test_a_single_filter_value_is_a_list_of_one() -> None:
     one, many = ({"ami": {"owners": ["self"], "filters": {"tag:Role": value}}} for value in ("base", ["base"]))
-    assert SourceRequest.model_validate(one) == SourceRequest.model_validate(many)
+    read = declaration_model()
+    assert read.model_validate({"source": one}) == read.model_validate({"source": many})
 
 
 def test_a_child_builds_on_stable_unless_it_says_otherwise() -> None:

@@ -171,7 +171,7 @@ def test_a_lost_push_is_made_up_for_by_adoption(
     decision = decide(gone_in_one)
 
     assert decision.planned.actions == ("adopt",)
-    assert decision.missing_regions == ("us-east-1",)
+    assert decision.missing_locations == ("us-east-1",)
     after = carried_out(gone_in_one, decision)
     assert after.lock.builds[0].id == lost.seen[0].own("build")
     assert decide(after).planned.sync == "in-sync"

@@ -139,7 +139,7 @@ def test_the_inputs_tell_two_requests_for_a_source_apart(an_image: MakeImage, a_
 def test_the_inputs_can_be_told_from_the_recorded_components(an_image: MakeImage, a_pin: MakePin) -> None:
     image = an_image()
     built = wanted(image, a_pin(), refresh_of="20261122T101530Z-1a2b3c4")
-    assert inputs_of(built.components, image.source) == built.inputs
+    assert inputs_of(built.components, image.source, kind=image.kind) == built.inputs
 
 
 def test_the_key_is_the_same_on_every_machine_and_in_every_release(an_image: MakeImage, a_pin: MakePin) -> None:

@@ -154,7 +154,7 @@ class TestChain:
             one for one in known.observation.artifacts if (one.own("image"), one.location) != ("base", "eu-west-1")
         )
         near, far = (
-            an_image(one.name, source={"image": "base"}, regions=one.regions, files=NEW_FILE) for one in (near, far)
+            an_image(one.name, source={"image": "base"}, regions=one.locations, files=NEW_FILE) for one in (near, far)
         )
 
         planned = make_plan(with_images(known, base, near, far, observation=Observation(artifacts=left)))

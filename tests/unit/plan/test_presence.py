@@ -46,7 +46,7 @@ def test_a_missing_region_is_copied_and_not_rebuilt(web: Situation) -> None:
     decision = decide(without(web, "eu-west-1"))
 
     assert decision.planned.actions == ("copy",)
-    assert decision.missing_regions == ("eu-west-1",)
+    assert decision.missing_locations == ("eu-west-1",)
     assert decision.copy_from is not None
     assert decision.copy_from.location == "us-east-1"
     assert decision.planned.reasons[0].was == f"eu-west-1 {web.lock.builds[0].artifacts[0].id}"
@@ -243,7 +243,7 @@ def test_a_region_that_is_no_longer_declared_is_told_and_kept_until_asked(
     assert (told.planned.sync, told.planned.actions, told.planned.waits_for) == (
         "drifted",
         ("none",),
-        "kept; `--prune` deletes 1 AMI in 1 region",
+        "kept; `--prune` deletes 1 artifact in 1 location",
     )
     assert asked.planned.actions == ("retire",)
     assert [artifact.location for artifact in asked.retire] == ["eu-west-1"]

@@ -64,7 +64,7 @@ def situation_after(
     for changed, ami in (history[0], *history[1]):
         declared = {**declared, **changed}
         image = an_image(**declared)
-        pin = a_pin(ami, region=image.build_region) if image.source else None
+        pin = a_pin(ami, region=image.build_location) if image.source else None
         situation = (
             a_situation(image, pin=pin)
             if situation is None
@@ -140,7 +140,7 @@ def test_what_was_carried_out_is_in_sync_and_leaves_nothing_to_do(
         image=image,
         lock=lock.model_copy(update={"image": image.name}),
         renamed_from="web" if renamed and lock.builds else None,
-        pin=a_pin(ami, region=image.build_region) if image.source else None,
+        pin=a_pin(ami, region=image.build_location) if image.source else None,
         seen=seen,
         unreadable=dict.fromkeys(unreadable, "RequestLimitExceeded after 8 tries"),
         now=before.now + timedelta(days=days, hours=1),

@@ -24,7 +24,7 @@ def test_each_image_stands_by_name_with_what_is_recorded_of_it(
 
     build = known.locks["web"].builds[0].id
     assert (web.image, web.stable, web.candidate_text, web.age) == ("web", build, "same", "7 d")
-    assert (web.source, web.regions, web.health) == ("debian-12-amd64-dd44", ("us-east-1",), "healthy")
+    assert (web.source, web.locations, web.health) == ("debian-12-amd64-dd44", ("us-east-1",), "healthy")
     assert (api.image, api.source) == ("api", f"web {build}")
 
 

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.declaration import MAX_DECLARED_TAGS, MOST_TAGS
+from reconciler.model.declaration import MAX_DECLARED_TAGS
 from reconciler.model.lockfile import SmokeTestResult, Verdict
 from reconciler.model.source import Pin
 from reconciler.plan.channels import NO_VERDICT, verdict_tags
@@ -24,6 +24,7 @@ from reconciler.plan.tags import (
     told_tags,
     when_complete,
 )
+from reconciler.registries.ec2.dialect import AMI
 
 Make = Callable[..., Any]
 
@@ -95,7 +96,7 @@ def test_every_tag_that_is_written_counts(built: Make, an_image: Make) -> None:
     assert written - {"CostCenter"} <= ever_written(["sns"])
     recorded = {**of_recorded(fleet="acme/images", image=image, build=build), **standing(situation.lock, build)}
     assert always_written(image) <= recorded.keys()
-    assert len(always_written(image)) + MAX_DECLARED_TAGS <= MOST_TAGS
+    assert len(always_written(image)) + MAX_DECLARED_TAGS <= (AMI.most_marks or 0)
 
 
 def test_a_tag_that_nobody_counts_is_not_written() -> None:

@@ -23,7 +23,7 @@ from reconciler.model.lockfile import (
     Reason,
     SmokeTestResult,
 )
-from reconciler.model.source import AmiPin, AmiRequest, Pin, PinnedSource, SourceRequest
+from reconciler.model.source import Pin, PinnedSource, SourceRequest
 from reconciler.model.tree import TreeEntry
 from reconciler.state.lockfiles import (
     parse,
@@ -34,6 +34,7 @@ from reconciler.state.lockfiles import (
     render,
     render_build,
 )
+from tests.sources import amis
 
 WEB = "state/web.lock.json"
 UNTIMED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
@@ -56,18 +57,17 @@ def tuples(of: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[object, ...
     return st.lists(of, max_size=2).map(tuple)
 
 
-pins = st.builds(
-    Pin,
-    ami=st.none() | st.builds(AmiPin, region=words, id=words, name=maybe, owner=maybe, created=st.none() | instants),
-    artifacts=st.none() | tables,
-    image=maybe,
+upstreams = st.builds(
+    lambda word, at, facts: {word: {at: "somewhere", **facts}},
+    st.sampled_from(["ami", "oci", "disk"]),
+    st.sampled_from(["region", "repository", "url"]),
+    st.fixed_dictionaries({"id": words}, optional={"name": words, "owner": words, "created": instants}),
 )
+pins = upstreams.map(Pin.model_validate) | st.builds(Pin, artifacts=st.none() | tables, image=maybe)
 requests = st.builds(SourceRequest, image=words, channel=st.sampled_from([None, "candidate", "stable"])) | st.builds(
-    SourceRequest,
-    ami=st.builds(
-        AmiRequest, name=names, owners=st.lists(words, min_size=1, max_size=2).map(tuple),
-        filters=st.dictionaries(words, tuples(words), max_size=2),
-    ),
+    amis,
+    name=names, owners=st.lists(words, min_size=1, max_size=2).map(tuple),
+    filters=st.dictionaries(words, tuples(words), max_size=2),
 )  # fmt: skip
 reasons = st.builds(Reason, code=st.just("new"), was=maybe, files=st.none() | tuples(words))
 builds = st.builds(

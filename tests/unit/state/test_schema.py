@@ -8,11 +8,12 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type information
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]  # it ships no type information
 
-from reconciler.model.declaration import Declaration, Settings
+from reconciler.cli.schema import main, schemas
+from reconciler.desired.declared import declaration_model
+from reconciler.model.declaration import Settings
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.plan import Plan, PlannedImage
 from reconciler.state.lockfiles import render
-from reconciler.state.schema import main, schemas
 
 DOCS = Path(__file__).parents[3] / "docs" / "schema"
 
@@ -37,7 +38,7 @@ def check(name: str, value: object) -> None:
 def test_the_schemas_in_docs_are_those_of_the_models() -> None:
     found = {path.name: path.read_bytes() for path in DOCS.iterdir()}
 
-    assert found == schemas(), "run `python -m reconciler.state.schema`"
+    assert found == schemas(), "run `python -m reconciler.cli.schema`"
 
 
 @pytest.mark.parametrize("name", schemas())
@@ -52,7 +53,7 @@ def test_main_writes_every_schema(tmp_path: Path) -> None:
 
 
 def test_what_people_write_is_valid_for_model_and_schema() -> None:
-    Declaration.model_validate(IMAGE)
+    declaration_model().model_validate(IMAGE)
     check("image-1.json", IMAGE)
     Settings.model_validate(SETTINGS)
     check("settings-1.json", SETTINGS)

@@ -40,7 +40,7 @@ def test_a_copy_is_called_as_what_it_is_of_or_else_as_we_call_builds(
     asked = Asked()
     run = cast("Run", SimpleNamespace(registry=asked, known=SimpleNamespace(fleet_name="acme/images")))
 
-    copies = copy_missing(run, image, build, source=source, regions=["eu-west-1", "ap-south-1"])
+    copies = copy_missing(run, image, build, source=source, locations=["eu-west-1", "ap-south-1"])
 
     assert asked.names == [expected.format(build=build.id)] * 2
     assert len(set(asked.tokens)) == 2, "a token is of one copy to one region"

@@ -12,6 +12,7 @@ from reconciler.model.declaration import Declaration
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Builder, Image, Template
 from reconciler.model.lockfile import Build, InventoryRecord, SmokeTestResult
+from reconciler.registries.ec2.dialect import AMI
 from reconciler.steps.run import Run
 from reconciler.steps.smoke_test import smoke_test
 
@@ -24,12 +25,14 @@ BUILD = Build(
 
 def an_image(*communicators: str, **smoke: Any) -> Image:
     builders = tuple(
-        Builder(name=f"amazon-ebs.{kind}", type="amazon-ebs", place=PLACE, communicator=kind) for kind in communicators
+        Builder(name=f"amazon-ebs.{kind}", type="amazon-ebs", place=PLACE, communicator=kind, kind=AMI)
+        for kind in communicators
     )
     return Image(
         name="web", folder="desired/web", declaration=Declaration.model_validate({"smoke_test": smoke}),
-        template=Template(format="hcl2", files=("desired/web/web.pkr.hcl",), builders=builders), source=None,
-        regions=("us-east-1",), inputs=(),
+        template=Template(format="hcl2", files=("desired/web/web.pkr.hcl",), builders=builders),
+        kind=AMI, source=None,
+        locations=("us-east-1",), inputs=(),
     )  # fmt: skip
 
 

@@ -15,8 +15,8 @@ from reconciler.model.lockfile import (
     Reason,
     SmokeTestResult,
 )
-from reconciler.model.source import AmiPin, Pin
 from reconciler.plan.difference import difference
+from reconciler.registries.ec2.dialect import AMI
 from reconciler.words.comment import Previewed, render, status
 
 Make = Callable[..., Any]
@@ -35,7 +35,7 @@ def an_inventory(*packages: Package) -> Inventory:
 def a_build(**more: Any) -> Build:
     known: dict[str, Any] = {
         "id": "20261122T101530Z-1a2b3c4", "key": "sha256:1a2b3c4", "components": {}, "commit": "9c0d1e2",
-        "phase": "preliminary", "seconds": 360, "source": Pin(ami=AmiPin(region="us-east-1", id="ami-0aa", name="d")),
+        "phase": "preliminary", "seconds": 360, "source": AMI.pin("us-east-1", "ami-0aa", name="d"),
         "artifacts": (Artifact(kind="ami", builder="b", location="us-east-1", id="ami-0ff"),), **more,
     }  # fmt: skip
     return Build(**known)
@@ -52,7 +52,7 @@ def test_a_built_image_shows_why_as_what_how_long_and_from_which_source_to_which
     shown = row(comment, "web")
     assert "inputs-changed, source-changed<br>`roles/0.yml`<br>" in shown
     assert "<br>`+2 more`<br>`debian-1 ami-0aa → debian-2 ami-0bb` |" in shown
-    assert "| `20261122T101530Z-1a2b3c4` in 1 region, 6 min |" in shown
+    assert "| `20261122T101530Z-1a2b3c4` in 1 location, 6 min |" in shown
     assert "us-east-1 ami-0ff" in comment
     assert "Merging promotes these very images to `candidate`." in comment
 

@@ -46,10 +46,10 @@ def test_what_is_due_next_is_named_soonest_first_and_the_rest_counted(a_plan: Ma
 
 def test_what_goes_is_listed_by_place_and_of_much_the_rest_counted() -> None:
     one = (Retirement(location="us-east-1", id="ami-1"),)
-    assert plans.listed(one) == "1 AMI in 1 region: us-east-1 ami-1"
+    assert plans.listed(one) == "1 artifact in 1 location: us-east-1 ami-1"
     many = (*(Retirement(location="eu-west-1", id=f"ami-{number}") for number in range(2, 11)), *one)
     assert plans.listed(many) == (
-        "10 AMIs in 2 regions: eu-west-1 ami-2 ami-3 ami-4 ami-5 ami-6 ami-7 ami-8 ami-9 (+2 more)"
+        "10 artifacts in 2 locations: eu-west-1 ami-2 ami-3 ami-4 ami-5 ami-6 ami-7 ami-8 ami-9 (+2 more)"
     )
 
 
@@ -59,6 +59,6 @@ def test_a_plan_lists_what_it_deletes_unless_its_reasons_do(planned: MakePlanned
     extra = Reason(code="region-extra", was="us-east-1 ami-1", now="not declared")
     assert plans.facts(planned("web", reasons=[removed], retires=gone)) == (
         "3 recorded builds → not declared",
-        "deletes 1 AMI in 1 region: us-east-1 ami-1",
+        "deletes 1 artifact in 1 location: us-east-1 ami-1",
     )
     assert plans.facts(planned("web", reasons=[extra], retires=gone)) == ("us-east-1 ami-1 → not declared",)

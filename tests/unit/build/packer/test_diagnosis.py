@@ -11,13 +11,14 @@ from reconciler.build.output import Reader
 from reconciler.build.packer.diagnosis import LONGEST, Unknown, cause, place_of, unknown
 from reconciler.build.secrets import redactor
 from reconciler.model.errors import Place
+from reconciler.registries.ec2.dialect import DIALECT
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts"
 BOTH = ("1.6.6", "1.16.0")
 
 
 def outcome(version: str, case: str) -> Outcome:
-    reader, transcript = Reader(), Transcript(redactor(()))
+    reader, transcript = Reader(), Transcript(redactor(()), DIALECT)
     for line in (*reader.feed((TRANSCRIPTS / version / f"{case}.txt").read_bytes()), *reader.close()):
         transcript.take(line)
     return transcript.outcome(1)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -15,8 +16,10 @@ from reconciler.model.lockfile import (
     Verdict,
 )
 from reconciler.model.provenance import Origin
-from reconciler.model.source import AmiPin, Pin
-from reconciler.plan.proof.provenance import LATER, arn, builder_id, record_digest, statement
+from reconciler.model.source import Pin
+from reconciler.plan.proof.provenance import LATER, builder_id, record_digest, statement
+from reconciler.registries.ec2.dialect import AMI, arn
+from reconciler.state.provenance import subject_of
 
 ORIGIN = Origin(fleet="acme", image="web", repository="acme/images", branch="main")
 SETTLED = {
@@ -31,11 +34,14 @@ BUILD = Build(
     started="2026-11-22T10:15:30Z",
     seconds=412,
     packer=PackerVersions(version="1.16.0", plugins={"amazon": "1.8.2"}, digests={"packer": "sha256:9ac"}),
-    source=Pin(ami=AmiPin(region="us-east-1", id="ami-0a", name="debian-12", owner="136693071363")),
+    source=AMI.pin("us-east-1", "ami-0a", name="debian-12", owner="136693071363"),
     artifacts=(Artifact(kind="ami", builder="amazon-ebs.web", location="us-east-1", id="ami-0b"),),
     phase="stable",
     ci=CiRun(provider="circleci", url="https://circleci.com/gh/acme/images/12"),
 )
+
+
+stated = partial(statement, subject=subject_of)
 
 
 def changed(**fields: Any) -> Build:
@@ -81,7 +87,7 @@ def test_the_digest_is_that_of_documented_bytes() -> None:
 
 
 def test_the_subjects_are_the_amis_and_the_record() -> None:
-    subjects = statement(BUILD, ORIGIN).subject
+    subjects = stated(BUILD, ORIGIN).subject
 
     assert subjects[0].digest == {"arn": "arn:aws:ec2:us-east-1::image/ami-0b"}
     assert subjects[1].name == "web/20261122T101530Z-1a2b3c4"
@@ -89,7 +95,7 @@ def test_the_subjects_are_the_amis_and_the_record() -> None:
 
 
 def test_the_dependencies_are_the_commit_the_source_and_the_tools() -> None:
-    found = statement(BUILD, ORIGIN).predicate.build_definition.resolved_dependencies
+    found = stated(BUILD, ORIGIN).predicate.build_definition.resolved_dependencies
 
     assert [one.name for one in found] == ["acme/images", "debian-12", "packer", "packer-plugin-amazon"]
     assert found[0].digest == {"gitCommit": "9c0d1e2"}
@@ -101,7 +107,7 @@ def test_the_dependencies_are_the_commit_the_source_and_the_tools() -> None:
 def test_a_parent_is_named_by_its_build_and_key() -> None:
     parent = Pin(image="base", build="20261101T000000Z-0000000", key="sha256:ba5e", artifacts={"us-east-1": "ami-0c"})
 
-    found = statement(changed(source=parent), ORIGIN).predicate.build_definition.resolved_dependencies[1]
+    found = stated(changed(source=parent), ORIGIN).predicate.build_definition.resolved_dependencies[1]
 
     assert found.name == "base/20261101T000000Z-0000000"
     assert found.digest == {"reconcilerKey": "ba5e"}
@@ -109,7 +115,7 @@ def test_a_parent_is_named_by_its_build_and_key() -> None:
 
 
 def test_the_run_says_when_and_who() -> None:
-    run = statement(BUILD, ORIGIN).predicate.run_details
+    run = stated(BUILD, ORIGIN).predicate.run_details
 
     assert run.builder.id == "https://circleci.com/gh/acme/images"
     assert run.metadata.invocation_id == "https://circleci.com/gh/acme/images/12"
@@ -120,7 +126,7 @@ def test_byproducts_are_the_sbom_and_the_smoke_test() -> None:
     inventory = InventoryRecord(os="Debian", kernel="6.1", sbom="sbom/web/x.cdx.json", digest="sha256:1")
     build = changed(inventory=inventory, smoke_test=SmokeTestResult(status="passed", tests=7))
 
-    made = statement(build, ORIGIN, sbom_digest="sha256:2")
+    made = stated(build, ORIGIN, sbom_digest="sha256:2")
 
     sbom, test = made.byproduct("sbom"), made.byproduct("smoke-test")
     assert sbom is not None
@@ -132,7 +138,7 @@ def test_byproducts_are_the_sbom_and_the_smoke_test() -> None:
 def test_what_is_not_known_is_left_out() -> None:
     bare = Build(id=BUILD.id, key="k", components={}, commit="c", artifacts=(), phase="stable")
 
-    made = statement(bare, Origin(fleet="acme", image="web", repository=None, branch="main")).predicate
+    made = stated(bare, Origin(fleet="acme", image="web", repository=None, branch="main")).predicate
 
     assert [one.name for one in made.build_definition.resolved_dependencies] == ["acme"]
     assert made.run_details.builder.id == "urn:reconciler:local"

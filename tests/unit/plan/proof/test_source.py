@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from reconciler.model.lockfile import Artifact, Build, PackerVersions
-from reconciler.model.source import AmiPin, Pin
+from reconciler.model.source import Pin
 from reconciler.model.verification import Finding
 from reconciler.plan.proof.evidence import Parent
 from reconciler.plan.proof.verification import judge_source
+from reconciler.registries.ec2.dialect import AMI
 
 US, EU = "us-east-1", "eu-west-1"
-UPSTREAM = Pin(ami=AmiPin(region=EU, id="ami-0abc", name="debian-12"))
+UPSTREAM = AMI.pin(EU, "ami-0abc", name="debian-12")
 PARENT = Pin(image="base", build="20261122T101530Z-1a2b3c4", key="sha256:1", artifacts={EU: "ami-0def"})
 
 

@@ -11,16 +11,18 @@ import pytest
 from reconciler.model.lockfile import Artifact, Build, PackerVersions, SmokeTestResult
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.provenance import Origin, Statement
-from reconciler.model.source import AmiPin, Pin
+from reconciler.model.source import Pin
 from reconciler.model.values import digest
 from reconciler.model.verification import Finding, Signature, Verification
 from reconciler.plan.proof.attested import kind_of_record
 from reconciler.plan.proof.evidence import Attestation, Content, Evidence, Look, Parent, Pointed, TagRecord, Writing
 from reconciler.plan.proof.provenance import statement
 from reconciler.plan.proof.verification import judge
+from reconciler.registries.ec2.dialect import AMI
+from reconciler.state.provenance import subject_of
 
 US, BUILD, PARENTS = "us-east-1", "20261122T101530Z-1a2b3c4", "20261122T091530Z-0a1b2c3"
-UPSTREAM = Pin(ami=AmiPin(region=US, id="ami-0abc", name="debian-12"))
+UPSTREAM = AMI.pin(US, "ami-0abc", name="debian-12")
 BASE = Pin(image="base", build=PARENTS, key="sha256:1", artifacts={US: "ami-0def"})
 
 
@@ -49,7 +51,7 @@ def evidence(build: Build, **known: Any) -> Evidence:
     )  # fmt: skip
     found = Evidence(
         image="web", names=("web",), build=build, branch="main", direct=True, sign="", recorded=writing, first=build,
-        others=(), at_built=Content("9c0d1e2", holds, at_head=True),
+        others=(), subject=subject_of, at_built=Content("9c0d1e2", holds, at_head=True),
         at_recorded=Content("5e6f708", holds, at_head=True), commit_known=True, on_branch=True, shallow=False,
     )  # fmt: skip
     return replace(found, **known)
@@ -115,8 +117,10 @@ def test_a_record_is_ours_by_a_signed_statement_that_agrees_with_it_whoever_comm
     # Given a record that some commit wrote since, which nobody signed.
     build = a_build()
     written = evidence(build, recorded=replace(evidence(build).recorded, at_head=False))
-    said = statement(build, Origin(fleet="acme", image="web", repository="acme/images", branch="main"))
-    of_another = statement(build.model_copy(update={"key": "sha256:another"}), said.origin)
+    said = statement(
+        build, Origin(fleet="acme", image="web", repository="acme/images", branch="main"), subject=subject_of
+    )
+    of_another = statement(build.model_copy(update={"key": "sha256:another"}), said.origin, subject=subject_of)
 
     def kind(made: Statement | None, signature: Literal["good", "absent"], why: str = "") -> str:
         return kind_of_record(replace(written, attestation=Attestation("its.json", made, Signature(signature), why)))

@@ -14,7 +14,7 @@ from reconciler.model.lockfile import Artifact
 from reconciler.registries.ec2.changes import complete_copy, copy
 
 HOME, AWAY = "eu-west-1", "us-east-1"
-SOURCE = Artifact(kind="ami", builder="b", location=HOME, id="ami-00000001", name="web", snapshots=("snap-1", "snap-2"))
+SOURCE = Artifact(kind="ami", builder="b", location=HOME, id="ami-00000001", name="web", parts=("snap-1", "snap-2"))
 COPY = Artifact(kind="ami", builder="b", location=AWAY, id="ami-00000002", name="web")
 OURS = {"reconciler:image": "web"}
 SOMEBODY = {"UserId": "222222222222"}

@@ -44,7 +44,7 @@ def test_an_image_is_seen_with_its_snapshots_and_whole_seconds(clients: Clients,
         state="available",
         created="2026-11-22T10:15:30Z",
         tags={"reconciler:fleet": "acme/images"},
-        snapshots=("snap-1",),
+        parts=("snap-1",),
     )
 
 

@@ -10,8 +10,9 @@ from botocore.stub import Stubber
 
 from reconciler.aws.session import Clients
 from reconciler.model.errors import Transient, UserError
-from reconciler.model.source import AmiRequest, SourceRequest
+from reconciler.registries.ec2.dialect import AmiRequest
 from reconciler.registries.ec2.registry import resolve
+from tests.sources import of, parameter
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 
@@ -22,9 +23,9 @@ def image(number: int, *, deprecated: str | None = None) -> dict[str, Any]:
 
 
 def resolved(clients: Clients, request: AmiRequest, *, architecture: str | None = None) -> str:
-    pin = resolve(clients, SourceRequest(ami=request), region="us-east-1", architecture=architecture, now=NOW)
-    assert pin.ami is not None
-    return pin.ami.id
+    pin = resolve(clients, of(request), region="us-east-1", architecture=architecture, now=NOW)
+    assert pin.upstream is not None
+    return pin.upstream.id
 
 
 OWN = AmiRequest(name="base-*", owners=("self",))
@@ -91,7 +92,7 @@ def ssm(clients: Clients) -> Iterator[Stubber]:
 
 
 def of_parameter(clients: Clients, name: str) -> None:
-    resolve(clients, SourceRequest(ssm=name), region="us-east-1", architecture=None, now=NOW)
+    resolve(clients, parameter(name), region="us-east-1", architecture=None, now=NOW)
 
 
 def test_what_a_secret_parameter_holds_is_nowhere_in_what_is_said(clients: Clients, ssm: Stubber) -> None:
@@ -137,10 +138,10 @@ def test_a_region_that_there_is_not_is_said_to_be_unknown_where_it_cannot_be_rea
 ) -> None:
     unreachable(clients, monkeypatch)
     with pytest.raises(UserError, match="unknown region name mars-1"):
-        resolve(clients, SourceRequest(ami=OWN), region="mars-1", architecture=None, now=NOW)
+        resolve(clients, of(OWN), region="mars-1", architecture=None, now=NOW)
 
 
 def test_a_region_that_there_is_may_be_reached_the_next_time(clients: Clients, monkeypatch: pytest.MonkeyPatch) -> None:
     unreachable(clients, monkeypatch)
     with pytest.raises(Transient, match="can't be reached"):
-        resolve(clients, SourceRequest(ami=OWN), region="us-east-1", architecture=None, now=NOW)
+        resolve(clients, of(OWN), region="us-east-1", architecture=None, now=NOW)

@@ -12,7 +12,7 @@ from reconciler.model.lockfile import Artifact
 from reconciler.registries.ec2.changes import retire, tag
 
 REGION, AMI = "us-east-1", "ami-00000001"
-ARTIFACT = Artifact(kind="ami", builder="b", location=REGION, id=AMI, name="web", snapshots=("snap-1", "snap-2"))
+ARTIFACT = Artifact(kind="ami", builder="b", location=REGION, id=AMI, name="web", parts=("snap-1", "snap-2"))
 TAGS = [{"Key": "reconciler:fleet", "Value": "acme/images"}, {"Key": "reconciler:image", "Value": "web"}]
 DESCRIBED: dict[str, Any] = {
     "Images": [

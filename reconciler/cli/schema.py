@@ -1,4 +1,4 @@
-"""JSON Schemas of the public formats, generated from the models: `python -m reconciler.state.schema` writes them."""
+"""JSON Schemas of the public formats, generated from the models: `python -m reconciler.cli.schema` writes them."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from reconciler.desired.declared import declaration_model
 from reconciler.model.announcement import Announcement
-from reconciler.model.declaration import Declaration, Settings
+from reconciler.model.declaration import Settings
 from reconciler.model.difference import Comparison
 from reconciler.model.history import History
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.plan import Plan
 from reconciler.model.values import format_duration
 from reconciler.model.verification import Verification
+from reconciler.registries import dialects
 
 DURATION = "^[0-9]{1,6}[smhdw]$"
 """The pattern by which durations are known: that of `reconciler.model.values.Duration`."""
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
 FORMATS: dict[str, tuple[type[BaseModel], str]] = {
     "lockfile-1.json": (Lockfile, "state/<image>.lock.json"),
-    "image-1.json": (Declaration, "desired/<image>/image.yaml"),
+    "image-1.json": (declaration_model(), "desired/<image>/image.yaml"),
     "settings-1.json": (Settings, "desired/reconciler.yaml"),
     "plan-1.json": (Plan, "reconciler plan --json"),
     "difference-1.json": (Comparison, "reconciler diff --json"),
@@ -61,14 +63,43 @@ class _Generator(GenerateJsonSchema):
 
 def _render(name: str, model: type[BaseModel], title: str) -> bytes:
     schema = model.model_json_schema(by_alias=True, mode="validation", schema_generator=_Generator)
+    _with_kinds(schema.get("$defs", {}))
     for definition, amendments in _AMENDMENTS.items():
         properties = schema.get("$defs", {}).get(definition, {}).get("properties", {})
         for key in amendments.keys() & properties.keys():
             properties[key] = amendments[key](properties[key])
+    first, second = _ALSO
+    if first in schema.get("properties", {}):
+        schema["properties"][second] = schema["properties"][first]
     if name in _NUMBERED:
         schema["required"] = ["schema", *schema.get("required", ())]
     complete = {**_with_durations(schema), "$schema": DIALECT, "$id": name, "title": title}
     return f"{json.dumps(complete, indent=2, sort_keys=True, ensure_ascii=False)}\n".encode()
+
+
+def _with_kinds(definitions: Json) -> None:
+    """What each kind writes into a request and a pin, under its own words."""
+    known = {"name": {"type": "string"}, "owner": {"type": "string"}, "created": {"type": "string"}}
+    for dialect in dialects():
+        word, at = dialect.kind.pinned
+        for asked, of in dialect.sources.items():
+            made = TypeAdapter(of).json_schema(schema_generator=_Generator)
+            definitions |= made.pop("$defs", {}) if "SourceRequest" in definitions else {}
+            _put(definitions, "SourceRequest", asked, made)
+        if word:
+            required = {"id": {"type": "string"}, at: {"type": "string"}}
+            _put(definitions, "Pin", word, {
+                "type": "object", "properties": {**known, **required}, "required": sorted(required),
+                "additionalProperties": False,
+            })  # fmt: skip
+    for name in ("SourceRequest", "Pin"):
+        if name in definitions:
+            definitions[name]["additionalProperties"] = False
+
+
+def _put(definitions: Json, name: str, key: str, schema: Json) -> None:
+    if name in definitions:
+        definitions[name]["properties"][key] = schema
 
 
 def _or_text(schema: Json) -> Json:
@@ -85,6 +116,8 @@ _AMENDMENTS: dict[str, dict[str, Callable[[Json], Json]]] = {
     "PackerSettings": {"only": _or_text},
     "AmiRequest": {"filters": _values_or_text},
 }
+_ALSO = ("regions", "locations")
+"""Two names of one key: a kind's own, and that of all kinds."""
 
 
 def _with_durations(value: Any) -> Any:

@@ -1,0 +1,97 @@
+"""A kind of artifact, as far as the pure layers know it: its words, and what it can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reconciler.model.source import Pin, SourceRequest
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is said of a kind in plans, keys and records. What it does is an adapter's (`registries/`).
+
+    Args:
+        name: As records call it.
+        artifact: What people call one of its artifacts, with its article: `an AMI`.
+        location: What people call one of its locations.
+        registry: What people call where they are kept.
+        key: The key of image.yaml that names them; `locations` is another for each kind.
+        sources: The words that `source:` takes for it. Each has what counts in a key where it is not said: a mapping
+            of defaults, or None for a word that is followed by a text.
+        example_location: Such a location.
+        example: How a source is declared, for hints; empty where its images are built on nothing.
+        pinned: The word that a pin begins with, and that of the location in it. They stand in lockfiles and keys.
+        source_variable: The template's variable that is given the pin.
+        source_attribute: The builder's attribute that takes it.
+        name_attribute: The builder's attribute that names what it makes.
+        login: Who Packer logs in as where a template does not say so.
+        removal: How a person removes an artifact by hand, made of its `location` and `id`.
+        most_marks: How many marks an artifact holds; None for as many as there are.
+        longest_mark_key: In characters.
+        longest_mark_value: In characters.
+        reserved: A prefix of marks, in any case, that the registry keeps for itself; empty where there is none.
+        given: What a template is given of the parent's artifact, made of its `location` and `id`.
+        given_upstream: The same of something upstream.
+        builds_where_source_is: Whether a source is built on where it is alone.
+        lists_ahead: Whether listing it takes so long that it is begun before the fleet is read.
+        boots: Whether there is a bench for it, where it is booted and tested.
+        observed: Whether a registry tells what is there. Else an artifact is what Packer said, and unknown for good.
+    """
+
+    name: str
+    artifact: str
+    location: str
+    registry: str
+    key: str
+    example_location: str
+    sources: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict, hash=False)
+    example: str = ""
+    pinned: tuple[str, str] = ("", "")
+    source_variable: str = ""
+    source_attribute: str = ""
+    name_attribute: str = "name"
+    login: str = "root"
+    removal: str = "remove {id} in {location}"
+    most_marks: int | None = None
+    longest_mark_key: int | None = None
+    longest_mark_value: int | None = None
+    reserved: str = ""
+    given: str = "{id}"
+    given_upstream: str = "{id}"
+    builds_where_source_is: bool = True
+    lists_ahead: bool = False
+    boots: bool = True
+    observed: bool = True
+
+    @property
+    def the_artifact(self) -> str:
+        """What people call the one that is spoken of: `the AMI`."""
+        return f"the {self.artifact.partition(' ')[2]}"
+
+    def pin(self, location: str, source_id: str, **known: str | None) -> Pin:
+        """A pin to something upstream. `known` are its `name`, `owner` and `created`, as far as they are known."""
+        word, at = self.pinned
+        given = {name: value for name, value in known.items() if value is not None}
+        return Pin.model_validate({word: {at: location, "id": source_id, **given}})
+
+    def given_of(self, pin: Pin, location: str) -> str | None:
+        """What a template that builds in a location is given of a pin; None where that is not to be had there."""
+        upstream = pin.upstream
+        if upstream is None:
+            artifact = pin.artifact_in(location)
+            return self.given.format(location=location, id=artifact) if artifact is not None else None
+        if self.builds_where_source_is and upstream.location != location:
+            return None
+        return self.given_upstream.format(location=upstream.location, id=upstream.id)
+
+    def whole(self, request: SourceRequest) -> dict[str, Any]:
+        """A request with all that was not said, as a key counts it."""
+        asked = dict([request.upstream]) if request.upstream is not None else {}
+        spelt = {
+            word: {**defaults, **asked[word]} if word in asked and defaults is not None else asked.get(word)
+            for word, defaults in self.sources.items()
+        }
+        return {"image": request.image, "channel": request.channel, **spelt}

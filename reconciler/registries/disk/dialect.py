@@ -1,0 +1,71 @@
+"""How disks are spoken of: the builders that leave a file, and what they are built on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from reconciler.model.fleet import Builder
+from reconciler.model.kind import Kind
+from reconciler.model.source import SourceRequest
+from reconciler.model.values import Model
+from reconciler.ports.dialect import Written
+from reconciler.registries.plain import PlainDialect, text
+
+SHA256 = "sha256:"
+DISK = Kind(
+    name="disk", artifact="a disk", location="folder", registry="the folder", key="locations",
+    example_location="/srv/images",
+    sources={"disk": {"checksum": None}}, example='source: {disk: {url: "…", checksum: "sha256:…"}}',
+    pinned=("disk", "url"), source_variable="source_disk", source_attribute="iso_url",
+    given="{location}/{id}", given_upstream="{location}", builds_where_source_is=False, boots=False,
+)  # fmt: skip
+
+
+class DiskRequest(Model):
+    """A file that a disk is built on: a path, or an address with the digest of what is there."""
+
+    url: str = Field(pattern=r"^(/|file:///|https?://)\S+$")
+    checksum: str | None = Field(None, pattern="^sha256:[0-9a-f]{64}$", description="Of a path it is found out.")
+
+    @model_validator(mode="after")
+    def _is_exact(self) -> Self:
+        if self.url.startswith("http") and self.checksum is None:
+            raise ValueError('what is at an address may change: add its checksum, "sha256:…"')
+        return self
+
+
+class DiskDialect(PlainDialect):
+    """The `Dialect` of disks."""
+
+    kind: Kind = DISK
+    builders: frozenset[str] = frozenset({"file", "qemu"})
+
+    @property
+    def sources(self) -> Mapping[str, Any]:
+        """A file somewhere."""
+        return {"disk": DiskRequest}
+
+    def builder(self, written: Written) -> Builder:
+        """A builder, with what it is built on where it says that with a digest."""
+        url, at = text(written, "iso_url"), written.get("iso_url")
+        digest = (text(written, "iso_checksum") or "").removeprefix(SHA256)
+        exact = url is not None and len(digest) == 64
+        asked = {"disk": {"url": url, "checksum": f"{SHA256}{digest}"}}
+        source = SourceRequest.model_validate(asked) if exact else None
+        unpinned = "iso_checksum is no sha256 that is known" if at is not None and not exact else None
+        return Builder(written.name, written.type, written.place, None, source, at.place if at else None, unpinned)
+
+    def wrong_location(self, location: str) -> str | None:
+        """A folder has its whole path: a relative one would be another for every checkout."""
+        return None if location.startswith("/") and location != "/" else "the whole path of a folder, as /srv/images is"
+
+    def subject(self, location: str, artifact_id: str) -> Mapping[str, str]:
+        """The digest of its bytes."""
+        del location
+        return {"sha256": artifact_id.removeprefix(SHA256).partition(".")[0]}
+
+
+DIALECT = DiskDialect()

@@ -1,0 +1,241 @@
+"""A folder as a registry of disks: each file under its digest, its marks in a JSON file beside it.
+
+Nothing is written over, and all is written whole: to a name that nobody reads, then under its own. A disk without marks
+is one whose run was killed in between; the next run that makes the same finds it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from pydantic import ValidationError
+
+from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.lockfile import Artifact
+from reconciler.model.observation import TAG_PREFIX, Seen, State
+from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.values import Instant, Model, format_instant
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Located, Opening, Registry
+from reconciler.registries.disk.dialect import DISK, SHA256, DiskRequest
+from reconciler.registries.plain import PlainRegistry
+
+_ID = re.compile(r"sha256:[0-9a-f]{64}(?:\.[1-9][0-9]*)?")
+_MARKS = ".json"
+_LOCK = ".lock"
+_OURS = ".reconciler"
+"""The file that says that a folder holds disks: an empty folder may be one where nothing is mounted."""
+_MOST_MARKS = _PIECE = 1 << 20  # bytes
+
+
+class _Marks(Model):
+    """What stands beside a disk. `seen` is the file's size and time when its digest was last looked at."""
+
+    id: str
+    name: str
+    created: Instant
+    seen: tuple[int, int]
+    tags: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Put them beside their disk, whole."""
+        draft = folder / f".{self.id}{_MARKS}.{os.getpid()}"
+        draft.write_text(f"{self.model_dump_json(indent=2)}\n", encoding="utf-8")
+        draft.replace(folder / f"{self.id}{_MARKS}")
+
+
+def _marks_at(location: str, artifact_id: str) -> Path:
+    """Where the marks of a disk are. Raises Terminal for an id that is none: a lockfile may say anything."""
+    if not _ID.fullmatch(artifact_id):
+        raise Terminal(f"{artifact_id!r} in {location} is no id of a disk")
+    return Path(location, f"{artifact_id}{_MARKS}")
+
+
+def _read(path: Path) -> _Marks:
+    """Raises Terminal for what was not written here."""
+    with path.open("rb") as file:
+        content = file.read(_MOST_MARKS)
+    try:
+        return _Marks.model_validate_json(content)
+    except ValidationError as error:
+        raise Terminal(f"{path} holds no marks of a disk", hint="restore it, or move it away") from error
+
+
+class DiskRegistry(PlainRegistry):
+    """The disks of one fleet. Implements `Registry`."""
+
+    def __init__(self, *, fleet: str) -> None:
+        self.fleet = fleet
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
+        """Report one disk, or None. See `Registry.find`. What was written is there at once."""
+        del patience
+        with _reaching(location):
+            marks = _marks_at(location, artifact_id)
+            if marks.is_file():
+                return _seen(location, _read(marks))
+            if not Path(location, _OURS).exists():
+                raise Transient(f"{location} holds no disks of ours: is it mounted?")
+            return None
+
+    def store(
+        self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
+    ) -> Sequence[Artifact]:  # fmt: skip
+        """Keep the file that a build left, under its digest. See `Registry.store`."""
+        files = [(one.builder, file) for one in made for file in one.files]
+        if len(files) != 1:
+            named = ", ".join(Path(file).name for _, file in files) or "none"
+            raise UserError(f"a disk is one file, and Packer left {len(files)}: {named}", hint="have it leave one")
+        builder, file = files[0]
+        kept = self._keep(Path(file), Path(location), name=name, tags=tags)
+        return [Artifact(kind=DISK.name, builder=builder, location=location, id=kept, name=name)]
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        """Set marks. See `Registry.tag`."""
+        with _reaching(artifact.location), _alone(Path(artifact.location)):
+            path = _marks_at(artifact.location, artifact.id)
+            if not path.is_file():
+                raise Terminal(f"{artifact.id} is not in {artifact.location}")
+            before = _read(path)
+            before.model_copy(update={"tags": {**before.tags, **tags}}).write(path.parent)
+
+    def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
+        """Copy to another folder; it is whole when this returns. See `Registry.copy`. Its digest is the token."""
+        del token
+        with _reaching(source.location):
+            before = _read(_marks_at(source.location, source.id))
+        foreign = {key: value for key, value in before.tags.items() if not key.startswith(TAG_PREFIX)}
+        file = Path(source.location, source.id)
+        wanted = source.id.partition(".")[0]
+        return self._keep(file, Path(to), name=name, tags={**foreign, **tags}, wanted=wanted)
+
+    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+        """Delete a disk: its marks last, so that what is half gone is found again. See `Registry.retire`."""
+        with _reaching(artifact.location), _alone(Path(artifact.location)):
+            marks = _marks_at(artifact.location, artifact.id)
+            if not marks.is_file():
+                return ()
+            self.refuse_others(_seen(artifact.location, _read(marks)), image)
+            marks.with_name(artifact.id).unlink(missing_ok=True)
+            marks.unlink(missing_ok=True)
+        return ()
+
+    def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
+        """Resolve a path to what it holds now; an address is what its checksum says. See `Registry.resolve`."""
+        del location, architecture
+        if request.upstream is None:
+            raise ValueError("a parent image is resolved from state/, not from a registry")
+        asked = DiskRequest.model_validate(request.upstream[1])
+        if asked.url.startswith("http"):
+            return DISK.pin(asked.url, str(asked.checksum), name=asked.url.rpartition("/")[2])
+        path = Path(asked.url.removeprefix("file://"))
+        if not path.is_file():
+            raise UserError(f"source {asked.url} is no file on this machine", hint="check the path")
+        with _reaching(str(path.parent)):
+            found = _digest(path)
+        if asked.checksum not in (None, found):
+            raise UserError(f"source {asked.url} is {found}, and {asked.checksum} is declared", hint="declare that")
+        return DISK.pin(asked.url, found, name=path.name)
+
+    def listed(self, location: str) -> Iterator[Seen]:
+        """Every disk in a folder; see `PlainRegistry.listed`."""
+        with _reaching(location):
+            for path in Path(location).glob(f"{SHA256}*{_MARKS}") if Path(location).is_dir() else ():
+                yield _seen(location, _read(path))
+
+    def _keep(
+        self, file: Path, folder: Path, *, name: str, tags: Mapping[str, str], wanted: str | None = None
+    ) -> str:  # fmt: skip
+        """Store a file under its digest, once for each name, and return its id."""
+        with _reaching(str(folder)):
+            folder.mkdir(exist_ok=True)
+            folder.joinpath(_OURS).touch()
+            with TemporaryDirectory(prefix=".draft-", dir=folder) as own:
+                draft = Path(own, "disk")
+                digest = _copied(file, draft)
+                if wanted not in (None, digest):
+                    raise Terminal(f"{file} is not what it was: {digest}", hint="it was changed since it was stored")
+                with _alone(folder):
+                    return _take(folder, draft, digest, name=name, tags=tags)
+
+
+def _take(folder: Path, draft: Path, digest: str, *, name: str, tags: Mapping[str, str]) -> str:
+    """Give a whole file its place: that of the same name and content, else the first that is free."""
+    for number in count(1):
+        own = digest if number == 1 else f"{digest}.{number}"
+        marks = folder / f"{own}{_MARKS}"
+        if not marks.exists():
+            break
+        if _read(marks).name == name:
+            return own
+    draft.replace(folder / own)
+    created = format_instant(datetime.now(UTC))
+    _Marks(id=own, name=name, created=created, seen=_stamp(folder / own), tags=dict(tags)).write(folder)
+    return own
+
+
+def _seen(location: str, marks: _Marks) -> Seen:
+    """A disk as it is now. One that was touched since is looked at again; what is another by now can't be used."""
+    file = Path(location, marks.id)
+    if not file.is_file():
+        state: State = "failed"
+    elif _stamp(file) != marks.seen and _digest(file) != marks.id.partition(".")[0]:
+        state = "unusable"
+    else:
+        state = "available"
+    return Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _digest(file: Path) -> str:
+    with file.open("rb") as read:
+        return f"{SHA256}{hashlib.file_digest(read, 'sha256').hexdigest()}"
+
+
+def _copied(file: Path, to: Path) -> str:
+    """Copy a file, and return the `sha256:…` of what was copied."""
+    found = hashlib.sha256()
+    with file.open("rb") as read, to.open("wb") as write:
+        while piece := read.read(_PIECE):
+            found.update(piece)
+            write.write(piece)
+        write.flush()
+        os.fsync(write.fileno())
+    return f"{SHA256}{found.hexdigest()}"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes marks there meanwhile."""
+    with folder.joinpath(_LOCK).open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _reaching(location: str) -> Iterator[None]:
+    """Turn what the system says of a folder into what a registry says."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Transient(f"{error.filename} is not there: is {location} mounted?") from error
+    except OSError as error:
+        raise Transient(f"{error.filename or location}: {error.strerror or error}") from error
+
+
+def open_registry(opening: Opening) -> Registry:
+    """The registry of a fleet's disks."""
+    return DiskRegistry(fleet=opening.fleet)

@@ -1,0 +1,131 @@
+"""What a dialect says and a registry does where their kind has nothing of its own to say or to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.lockfile import Artifact
+from reconciler.model.observation import Observation, Seen
+from reconciler.ports.dialect import Made, Written
+from reconciler.ports.registry import Located
+
+
+class PlainDialect:
+    """The part of a `Dialect` that is alike for most kinds: a kind's own has the rest, and what differs."""
+
+    post_processors: frozenset[str] = frozenset()
+
+    @property
+    def sources(self) -> Mapping[str, Any]:
+        """None: what is built on, the template says."""
+        return {}
+
+    def notes(self, written: Written) -> Iterator[str]:
+        """None."""
+        del written
+        yield from ()
+
+    def artifacts(self, made: Made) -> Sequence[Artifact]:
+        """None: what Packer leaves is on this machine, and an artifact once it is stored."""
+        del made
+        return ()
+
+    def built_on(self, said: str) -> str | None:
+        """Never said."""
+        del said
+        return None
+
+    def left(self, said: str) -> str | None:
+        """Never said."""
+        del said
+        return None
+
+    def name_taken(self, said: str) -> tuple[str, tuple[str, ...]] | None:
+        """Never."""
+        del said
+        return None
+
+    def environment(
+        self, settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, location: str
+    ) -> dict[str, str]:  # fmt: skip
+        """The inherited one."""
+        del settings, folder, location
+        return dict(inherited)
+
+
+class PlainRegistry:
+    """The part of a `Registry` that is alike for most kinds: a kind's own lists what is in a location."""
+
+    fleet: str
+
+    def listed(self, location: str) -> Iterable[Seen]:
+        """Everything in a location that was ever marked, whoever's it is. Raises as `find` does."""
+        raise NotImplementedError
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
+        """Each kind has its own. See `Registry.find`."""
+        raise NotImplementedError
+
+    def observe(self, locations: Sequence[str]) -> Observation:
+        """Report what is the fleet's. See `Registry.observe`."""
+        found: list[Seen] = []
+        unreadable: dict[str, str] = {}
+        for location in dict.fromkeys(locations):
+            try:
+                found += sorted(self._ours(location), key=lambda one: one.id)
+            except ReconcilerError as error:
+                unreadable[location] = error.what
+        return Observation(tuple(found), unreadable)
+
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report those of a name. See `Registry.named`."""
+        return tuple(sorted((one for one in self.listed(location) if one.name == name), key=lambda one: one.id))
+
+    def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
+        """Report what is there, or is not: nothing is waited for. See `Registry.wait_available`."""
+        del timeout
+        seen = self.find(location, artifact_id)
+        if seen is None or seen.state != "available":
+            raise Terminal(f"{artifact_id} in {location} is {seen.state if seen is not None else 'not there'}")
+        return seen
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        """Each kind has its own. See `Registry.tag`."""
+        raise NotImplementedError
+
+    def expect(self, locations: Sequence[str]) -> None:
+        """Nothing is begun: it is read when it is asked for. See `Registry.expect`."""
+
+    def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+        """Tag them one by one. See `Registry.tag_all`."""
+        del location
+        for artifact in artifacts:
+            self.tag(artifact, tags)
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        """Nothing is left out of a copy. See `Registry.complete_copy`."""
+
+    def server_time(self, location: str) -> datetime | None:
+        """It is not told. See `Registry.server_time`."""
+        del location
+        return None
+
+    def refuse_others(self, seen: Seen, image: str) -> None:
+        """Raise Terminal for what does not say itself that it is this fleet's and this image's: it is not deleted."""
+        if (seen.own("fleet"), seen.own("image")) != (self.fleet, image):
+            whose = f"{seen.own('image') or 'none'} of {seen.own('fleet') or 'none'}"
+            raise Terminal(f"{seen.id} in {seen.location} is of the image {whose}: it is not deleted")
+
+    def _ours(self, location: str) -> list[Seen]:
+        return [one for one in self.listed(location) if one.own("fleet") == self.fleet]
+
+
+def text(written: Written, attribute: str) -> str | None:
+    """An attribute as a text; None where it is absent or not known."""
+    value = written.get(attribute)
+    return value.text if value is not None else None

@@ -1,0 +1,125 @@
+"""The registries of a fleet as one: each location is its own kind's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from threading import Lock
+
+from reconciler.model.errors import Terminal
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Lockfile
+from reconciler.model.observation import Observation, Seen
+from reconciler.model.source import Pin, SourceRequest
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Located, Registry
+
+
+class Registries:
+    """Implements `Registry` by asking that of a location's kind. One is opened when it is first needed."""
+
+    def __init__(self, kinds: Mapping[str, str], open_one: Callable[[str], Registry]) -> None:
+        """Take what is where.
+
+        Args:
+            kinds: From each location to the kind of what is there.
+            open_one: Opens the registry of a kind.
+        """
+        self._kinds, self._open, self._lock = kinds, open_one, Lock()
+        self._opened: dict[str, Registry] = {}
+
+    def of(self, location: str) -> Registry:
+        """The registry of a location. Raises Terminal where it is not known what is there."""
+        if location not in self._kinds:
+            raise Terminal(f"{location}: no image is recorded or declared there, so that its kind is not known")
+        return self._of_kind(self._kinds[location])
+
+    def observe(self, locations: Sequence[str]) -> Observation:
+        """Report from all of them at once. See `Registry.observe`."""
+        asked: dict[str, list[str]] = {}
+        for location in locations:
+            asked.setdefault(self._kinds[location], []).append(location)
+        if len(asked) == 1:
+            return self.of(locations[0]).observe(locations)
+        with ThreadPoolExecutor(max_workers=max(len(asked), 1)) as pool:
+            return _together(pool.map(lambda one: self._of_kind(one[0]).observe(one[1]), asked.items()), locations)
+
+    def expect(self, locations: Sequence[str]) -> None:
+        """See `Registry.expect`."""
+        for location in locations:
+            self.of(location).expect([location])
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
+        """See `Registry.find`."""
+        return self.of(location).find(location, artifact_id, patience=patience)
+
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """See `Registry.named`."""
+        return self.of(location).named(location, name)
+
+    def store(
+        self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
+    ) -> Sequence[Artifact]:  # fmt: skip
+        """See `Registry.store`."""
+        return self.of(location).store(location, made, name=name, tags=tags)
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        """See `Registry.tag`."""
+        self.of(artifact.location).tag(artifact, tags)
+
+    def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+        """See `Registry.tag_all`."""
+        self.of(location).tag_all(location, artifacts, tags)
+
+    def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
+        """See `Registry.copy`. Both locations are of one kind."""
+        return self.of(to).copy(source, to=to, name=name, tags=tags, token=token)
+
+    def complete_copy(self, made: Located, *, of: Located) -> None:
+        """See `Registry.complete_copy`."""
+        self.of(made.location).complete_copy(made, of=of)
+
+    def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
+        """See `Registry.wait_available`."""
+        return self.of(location).wait_available(location, artifact_id, timeout=timeout)
+
+    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+        """See `Registry.retire`."""
+        return self.of(artifact.location).retire(artifact, image=image)
+
+    def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
+        """See `Registry.resolve`."""
+        return self.of(location).resolve(request, location=location, architecture=architecture)
+
+    def server_time(self, location: str) -> datetime | None:
+        """See `Registry.server_time`."""
+        return self.of(location).server_time(location)
+
+    def _of_kind(self, kind: str) -> Registry:
+        with self._lock:
+            if kind not in self._opened:
+                self._opened[kind] = self._open(kind)
+            return self._opened[kind]
+
+
+def kinds_in(images: Iterable[Image], locks: Iterable[Lockfile]) -> dict[str, str]:
+    """What kind is where, by what is recorded and what is declared now."""
+    recorded = (artifact for lock in locks for build in lock.builds for artifact in build.artifacts)
+    return {
+        **{artifact.location: artifact.kind for artifact in recorded},
+        **{location: image.kind.name for image in images for location in image.locations},
+    }
+
+
+def _together(parts: Iterable[Observation], locations: Sequence[str]) -> Observation:
+    """All that was seen, in order of location as given. A refusal of one kind is no other's."""
+    found = tuple(parts)
+    place = {location: number for number, location in enumerate(locations)}
+    return Observation(
+        tuple(sorted((seen for one in found for seen in one.artifacts), key=lambda seen: place[seen.location])),
+        {location: why for one in found for location, why in one.unreadable.items()},
+        next((one.refused for one in found if one.refused is not None), None)
+        if all(one.refused is not None for one in found)
+        else None,
+    )  # fmt: skip

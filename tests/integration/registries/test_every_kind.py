@@ -1,0 +1,201 @@
+"""What the loop asks of a registry, of each kind, against the real thing: moto's EC2, a folder.
+
+What EC2 alone can do is in test_contract.py.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+import boto3
+import pytest
+from botocore.exceptions import EndpointConnectionError
+
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.lockfile import Artifact
+from reconciler.model.observation import Seen
+from reconciler.plan.tags import own
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Opening, Registry
+from reconciler.registries import open_registry
+from tests.doubles.registry import MemoryRegistry
+
+FLEET = "acme/images"
+BIRTH = own(fleet=FLEET, image="web", build="20261122T101530Z-1a2b3c4", run="run-1")
+MORE = {**own(key="sha256:1", phase="candidate"), "CostCenter": "42"}
+
+
+class Kept(Protocol):
+    """A registry of one kind, with two locations, and how a test makes what is in it."""
+
+    registry: Registry
+    home: str
+    elsewhere: str
+
+    def make(self, name: str, tags: Mapping[str, str]) -> Seen: ...
+    def lose(self, location: str) -> None: ...
+
+
+class InMemory:
+    home, elsewhere = "us-east-1", "eu-west-1"
+
+    def __init__(self) -> None:
+        self.memory = MemoryRegistry(fleet=FLEET)
+        self.registry: Registry = self.memory
+
+    def make(self, name: str, tags: Mapping[str, str]) -> Seen:
+        return self.memory.seed(self.home, name, tags=tags)
+
+    def lose(self, location: str) -> None:
+        self.memory.unreadable[location] = "it does not answer"
+
+
+class InEc2:
+    home, elsewhere = "us-east-1", "eu-west-1"
+
+    def __init__(self) -> None:
+        self.registry = open_registry("ami", Opening(FLEET, AwsSettings()))
+
+    def make(self, name: str, tags: Mapping[str, str]) -> Seen:
+        ec2 = boto3.client("ec2", region_name=self.home)
+        made = ec2.register_image(Name=name)["ImageId"]
+        found = self.registry.find(self.home, made)
+        assert found is not None
+        ec2.create_tags(
+            Resources=[made, *found.parts], Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
+        )  # fmt: skip
+        return found
+
+    def lose(self, location: str) -> None:
+        def unreachable(**_: object) -> None:
+            raise EndpointConnectionError(endpoint_url="https://ec2.example.org/")
+
+        clients = self.registry._clients  # type: ignore[attr-defined]  # only a Registry by its declared type
+        clients.ec2(location).meta.events.register("before-send.ec2", unreachable)
+
+
+class InFolder:
+    def __init__(self, root: Path) -> None:
+        self.home, self.elsewhere = str(root / "disks"), str(root / "copies")
+        self._left = root / "left"
+        self.registry = open_registry("disk", Opening(FLEET, AwsSettings()))
+
+    def make(self, name: str, tags: Mapping[str, str]) -> Seen:
+        self._left.write_text(f"{name}\n")
+        made = Made("file.web", "packer.file", str(self._left), (str(self._left),))
+        (artifact,) = self.registry.store(self.home, [made], name=name, tags=tags)
+        found = self.registry.find(self.home, artifact.id)
+        assert found is not None
+        return found
+
+    def lose(self, location: str) -> None:
+        shutil.rmtree(location)
+
+
+@pytest.fixture(params=["memory", "ec2", "folder"])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
+    if request.param == "ec2":
+        request.getfixturevalue("moto")
+        return InEc2()
+    return InMemory() if request.param == "memory" else InFolder(tmp_path)
+
+
+def named(artifact: Seen) -> Artifact:
+    return artifact.as_artifact("builder.web")
+
+
+def test_what_was_made_is_seen_with_its_marks(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+
+    (seen,) = kept.registry.observe([kept.home]).artifacts
+
+    assert (seen.location, seen.id, seen.name, seen.state) == (kept.home, made.id, "web-1", "available")
+    assert dict(seen.tags) == BIRTH
+    assert seen.created
+    assert kept.registry.find(kept.home, made.id) == seen
+    assert kept.registry.named(kept.home, "web-1") == (seen,)
+
+
+def test_what_another_fleet_marked_is_not_ours_to_see_or_to_take_away(kept: Kept) -> None:
+    theirs = kept.make("web-1", {**BIRTH, "reconciler:fleet": "others/images"})
+
+    assert kept.registry.observe([kept.home]).artifacts == ()
+    with pytest.raises(Terminal):
+        kept.registry.retire(named(theirs), image="web")
+    assert kept.registry.find(kept.home, theirs.id) is not None
+
+
+def test_what_is_of_another_image_is_not_taken_away(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+
+    with pytest.raises(Terminal):
+        kept.registry.retire(named(made), image="base")
+
+    assert kept.registry.find(kept.home, made.id) is not None
+
+
+def test_marks_are_added_and_changed_and_what_is_not_named_stays(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+    artifact = named(made)
+
+    kept.registry.tag(artifact, MORE)
+    kept.registry.tag(artifact, MORE)
+    kept.registry.tag_all(kept.home, [artifact], own(phase="stable"))
+
+    (seen,) = kept.registry.observe([kept.home]).artifacts
+    assert dict(seen.tags) == {**BIRTH, **MORE, **own(phase="stable")}
+    assert seen.complete
+
+
+def test_a_copy_is_the_same_one_however_often_it_is_asked_for(kept: Kept) -> None:
+    made = kept.make("web-1", {**BIRTH, "CostCenter": "42"})
+    kept.make("other-1", own(fleet=FLEET, image="other", build="20261122T101530Z-1a2b3c4"))
+
+    first, again = (
+        kept.registry.copy(named(made), to=kept.elsewhere, name="web-1", tags=BIRTH, token="this very copy")
+        for _ in range(2)
+    )
+
+    assert first == again
+    there = kept.registry.wait_available(kept.elsewhere, first, timeout=60)
+    kept.registry.complete_copy(there, of=named(made))
+    assert (there.location, there.state) == (kept.elsewhere, "available")
+    assert dict(there.tags) == {**BIRTH, "CostCenter": "42"}
+    assert [one.id for one in kept.registry.observe([kept.elsewhere]).artifacts] == [first]
+
+
+def test_what_is_retired_is_gone_and_its_copy_is_not(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+    copy = kept.registry.copy(named(made), to=kept.elsewhere, name="web-1", tags=BIRTH, token="t")
+
+    for _ in range(2):
+        assert kept.registry.retire(named(made), image="web") == ()
+
+    assert kept.registry.find(kept.home, made.id) is None
+    assert kept.registry.observe([kept.home]).artifacts == ()
+    assert kept.registry.find(kept.elsewhere, copy) is not None
+
+
+def test_a_location_that_is_lost_is_not_an_empty_one(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+    kept.registry.copy(named(made), to=kept.elsewhere, name="web-1", tags=BIRTH, token="t")
+    kept.lose(kept.home)
+
+    seen = kept.registry.observe([kept.home, kept.elsewhere])
+
+    assert {one.location for one in seen.artifacts} == {kept.elsewhere}
+    if kept.home not in seen.unreadable:  # then it says so of what is known to have been there
+        with pytest.raises(ReconcilerError):
+            kept.registry.find(kept.home, made.id)
+
+
+def test_locations_are_told_of_in_the_order_in_which_they_are_asked_for(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+    kept.registry.copy(named(made), to=kept.elsewhere, name="web-1", tags=BIRTH, token="t")
+
+    for asked in ([kept.home, kept.elsewhere], [kept.elsewhere, kept.home]):
+        assert [one.location for one in kept.registry.observe(asked).artifacts] == asked

@@ -1,0 +1,8 @@
+source "file" "base" {
+  content = file("${path.root}/content.txt")
+  target  = "base.img"
+}
+
+build {
+  sources = ["source.file.base"]
+}

@@ -1,0 +1,158 @@
+"""Disks, from a folder of files to stable: built by the real Packer, kept under their digest, adopted after a merge."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.integration.story.conftest import Checkout, _clone
+
+pytestmark = pytest.mark.packer(once=True)
+
+IMAGES = ("app", "base", "elsewhere")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def fleet(packer_on_path: str | None, tmp_path: Path, store: Path) -> Checkout:
+    """Three images; the first two have a copy each, and `app` is built on `base`."""
+    assert packer_on_path, "mark the test `packer`"
+    store.mkdir()
+    checkout = _clone(tmp_path, "disks", {})
+    for image in IMAGES:
+        places = [store / "one", store / "two"][: 1 if image == "elsewhere" else 2]
+        source = "source: {image: base}\n" if image == "app" else ""
+        checkout.write(f"desired/{image}/image.yaml", f"locations: [{', '.join(map(str, places))}]\n{source}")
+    checkout.publish("Say where they are kept")
+    checkout.git("fetch", "--quiet", "origin")
+    return checkout
+
+
+def marks(store: Path, folder: str) -> dict[str, dict[str, str]]:
+    """The marks of what is in a folder, by image; each file is what its name says."""
+    found = {}
+    for file in (store / folder).glob("sha256:*.json"):
+        written = json.loads(file.read_text())
+        disk = file.with_suffix("")
+        if disk.exists() and hashlib.sha256(disk.read_bytes()).hexdigest() in disk.name:
+            found[written["tags"]["reconciler:image"]] = written["tags"]
+    return found
+
+
+def test_disks_are_built_and_marked_and_copied_and_then_nothing_is_left_to_do(fleet: Checkout, store: Path) -> None:
+    ended = fleet.reconciler("reconcile")
+
+    assert ended.code == 0, ended.err
+    assert set(marks(store, "one")) == set(IMAGES)
+    assert set(marks(store, "two")) == {"app", "base"}
+    assert {one["reconciler:phase"] for one in marks(store, "one").values()} == {"stable"}
+    fleet.git("pull", "--quiet", "origin", "main")
+    build = fleet.lockfile("app")["builds"][0]
+    assert build["source"]["artifacts"] == fleet.recorded("base")
+    assert build["smoke_test"] == {"status": "skipped", "why": "nothing here boots a disk"}
+    content = Path(store / "one", fleet.recorded("app")[str(store / "one")]).read_text()
+    assert content == "app on version 1\n"
+    before = fleet.head()
+    again = fleet.reconciler("reconcile")
+    assert (again.code, fleet.git("rev-parse", "origin/main")) == (0, before)
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+    verified = fleet.reconciler("verify", "base", "stable", "--online")
+    assert verified.code == 0, verified.out
+    assert "carry this build's key" in " ".join(verified.out.split())
+
+
+def test_a_disk_that_somebody_cut_short_is_copied_from_where_it_is_whole(fleet: Checkout, store: Path) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    cut = Path(store / "one", fleet.recorded("base")[str(store / "one")])
+    cut.write_bytes(cut.read_bytes()[:3])
+
+    planned = fleet.reconciler("plan", "base")
+    mended = fleet.reconciler("reconcile", "base")
+
+    assert "region-missing" in planned.out
+    assert mended.code == 0, mended.err
+    assert set(marks(store, "one")) == set(IMAGES)
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+
+
+def test_a_folder_that_is_not_mounted_is_unknown_and_nothing_is_built_for_it(fleet: Checkout, store: Path) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    shutil.move(store / "one", store / "unmounted")
+    (store / "one").mkdir()
+
+    planned, ended = fleet.reconciler("plan"), fleet.reconciler("reconcile")
+
+    assert "is it mounted?" in planned.out + planned.err
+    assert ended.code == 3
+    assert list((store / "one").iterdir()) == []
+    shutil.rmtree(store / "one")
+    shutil.move(store / "unmounted", store / "one")
+    assert fleet.reconciler("reconcile").code == 0
+
+
+def test_what_a_pull_request_built_is_what_its_merge_promotes(fleet: Checkout, store: Path) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    fleet.git("switch", "--quiet", "--create", "newer")
+    fleet.write("desired/base/content.txt", "version 2\n")
+    fleet.publish("Update the base")
+
+    preview = fleet.reconciler("reconcile", "--preview", "--pull-request", "7")
+    built = {one.name for one in (store / "one").glob("sha256:*.json")}
+    fleet.git("switch", "--quiet", "main")
+    fleet.git("merge", "--quiet", "--no-ff", "--message", "Merge #7", "newer")
+    fleet.git("push", "--quiet", "origin", "main")
+    fleet.git("push", "--quiet", "--delete", "origin", "newer")
+    merged = fleet.reconciler("reconcile")
+
+    assert (preview.code, merged.code) == (0, 0), preview.err + merged.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    newest = fleet.lockfile("base")["builds"][0]
+    assert newest["phase"] == "stable"
+    assert f"{newest['artifacts'][0]['id']}.json" in built
+    assert {one.name for one in (store / "one").glob("sha256:*.json")} == built, "nothing was built a second time"
+    copy = json.loads(Path(store / "two", f"{fleet.recorded('app')[str(store / 'two')]}.json").read_text())
+    assert copy["tags"]["reconciler:phase"] == "stable"
+
+
+def test_two_builds_that_come_out_the_same_are_two_artifacts(fleet: Checkout, store: Path) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    first = fleet.recorded("elsewhere")
+
+    again = fleet.reconciler("reconcile", "--force", "elsewhere")
+
+    assert again.code == 0, again.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    second = fleet.recorded("elsewhere")
+    assert {place: f"{one}.2" for place, one in first.items()} == second
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+
+
+def test_another_fleets_disks_are_not_seen_and_its_folder_takes_ours_as_well(
+    fleet: Checkout, store: Path, tmp_path: Path
+) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    (tmp_path / "theirs").mkdir()
+    theirs = _clone(tmp_path / "theirs", "disks", {})
+    for image in IMAGES:
+        theirs.write(f"desired/{image}/image.yaml", f"locations: [{store / 'one'}]\n")
+    theirs.publish("Keep them where others keep theirs")
+    theirs.git("rm", "-rq", "desired/app")
+    theirs.publish("Without the child")
+
+    ended = theirs.reconciler("reconcile")
+
+    assert ended.code == 0, ended.err
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+    assert theirs.reconciler("plan", "--detailed-exitcode").code == 0
