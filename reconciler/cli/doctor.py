@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -18,6 +17,7 @@ from reconciler.cli.printing import show_json, show_text
 from reconciler.cli.workspace import Workspace, now, plan_options
 from reconciler.model.errors import DONE, FAILED, ReconcilerError
 from reconciler.model.fleet import Image
+from reconciler.model.kind import Kind
 from reconciler.model.text import and_more
 from reconciler.plan.planning import Known
 from reconciler.steps.observe import find_target
@@ -29,6 +29,8 @@ from reconciler.words.plans import named
 _TOLD = 8
 """Errors of one kind that are told; `validate` has them all."""
 
+_REGISTRY = "registry"
+"""What a check is called of which it is not known yet what it would ask."""
 _TOLERATED_SKEW_SECONDS = 240
 """AWS refuses requests signed more than five minutes off."""
 
@@ -64,9 +66,14 @@ class DoctorContext:
         )
 
     @property
-    def regions(self) -> tuple[str, ...]:
-        """Every declared region."""
-        return tuple(sorted({region for image in self.known.fleet.images.values() for region in image.locations}))
+    def locations(self) -> Mapping[Kind, tuple[str, ...]]:
+        """Every declared location of each kind that a registry tells of, in order of name."""
+        found: dict[Kind, set[str]] = {}
+        for image in self.known.fleet.images.values():
+            if image.kind.observed:
+                found.setdefault(image.kind, set()).update(image.locations)
+        by_name = sorted(found.items(), key=lambda one: one[0].name)
+        return {kind: tuple(sorted(locations)) for kind, locations in by_name}
 
 
 def check_packer(context: DoctorContext) -> Finding:
@@ -190,24 +197,32 @@ def check_recording(context: DoctorContext) -> Finding:
     return Finding("recording", "ok", f"commits, tags and provenance are made by {settings.author} and can be signed")
 
 
-def check_registry(context: DoctorContext) -> Finding:
-    """Credentials and rights: the very call that a plan makes."""
-    if not context.regions:
-        return Finding("aws", "note", "no region is declared, so nothing was asked")
-    observation = context.workspace.registry(context.known).observe(context.regions)
+def check_registries(context: DoctorContext) -> Iterator[Finding]:
+    """Credentials and rights, for each kind of the fleet: the very call that a plan makes."""
+    if not context.locations:
+        yield Finding(_REGISTRY, "note", "no location is declared, so nothing was asked")
+    for kind, locations in context.locations.items():
+        yield _check_registry(context, kind, locations)
+
+
+def _check_registry(context: DoctorContext, kind: Kind, locations: Sequence[str]) -> Finding:
+    subject = kind.reached_through or kind.name
+    observation = context.workspace.registry(context.known).observe(locations)
     if observation.refused is not None:
-        return Finding("aws", "trouble", observation.refused.what, observation.refused.hint)
+        return Finding(subject, "trouble", observation.refused.what, observation.refused.hint)
     if observation.unreadable:
-        why = tuple(f"{region}: {reason}" for region, reason in observation.unreadable.items())
-        return Finding("aws", "trouble", f"{len(why)} of {len(context.regions)} regions can't be read", why)
-    return Finding("aws", "ok", f"{len(observation.artifacts)} artifacts of this fleet in {', '.join(context.regions)}")
+        why = tuple(f"{place}: {reason}" for place, reason in observation.unreadable.items())
+        return Finding(subject, "trouble", f"{len(why)} of {len(locations)} {kind.location}s can't be read", why)
+    return Finding(subject, "ok", f"{len(observation.artifacts)} artifacts of this fleet in {', '.join(locations)}")
 
 
 def check_clock(context: DoctorContext) -> Finding:
     """This machine's clock against the registry's: AWS refuses requests that are signed too far off."""
-    if not context.regions:
-        return Finding("clock", "note", "no region is declared, so there is no clock to compare with")
-    theirs: datetime | None = context.workspace.registry(context.known).server_time(context.regions[0])
+    if not context.locations:
+        return Finding("clock", "note", "no location is declared, so there is no clock to compare with")
+    registry = context.workspace.registry(context.known)
+    told = (registry.server_time(locations[0]) for locations in context.locations.values())
+    theirs = next((time for time in told if time is not None), None)
     if theirs is None:
         return Finding("clock", "note", "the registry did not tell its time")
     skew = round((now() - theirs).total_seconds())
@@ -216,15 +231,23 @@ def check_clock(context: DoctorContext) -> Finding:
     return Finding("clock", "ok", f"within {max(abs(skew), 1)} s of the registry's")
 
 
-def _guarded(subject: str, check: Callable[[DoctorContext], Finding]) -> Callable[[DoctorContext], Finding]:
-    def guarded(context: DoctorContext) -> Finding:
+Check = Callable[[DoctorContext], Iterable[Finding]]
+
+
+def _guarded(subject: str, check: Callable[[DoctorContext], Finding]) -> Check:
+    return _all_guarded(subject, lambda context: iter([check(context)]))
+
+
+def _all_guarded(subject: str, check: Check) -> Check:
+    def guarded(context: DoctorContext) -> Iterator[Finding]:
         try:
-            return check(context)
+            yield from check(context)
         except ReconcilerError as error:
             if str(error) in context.told:
-                return Finding(subject, "note", "not checked: the trouble above is in the way")
-            context.told.add(str(error))
-            return Finding(subject, "trouble", error.what, error.hint)
+                yield Finding(subject, "note", "not checked: the trouble above is in the way")
+            else:
+                context.told.add(str(error))
+                yield Finding(subject, "trouble", error.what, error.hint)
 
     return guarded
 
@@ -238,7 +261,7 @@ CHECKS = (
     _guarded("packer", check_packer),
     _guarded("programs", check_programs),
     _guarded("ssh", check_ssh),
-    _guarded("aws", check_registry),
+    _all_guarded(_REGISTRY, check_registries),
     _guarded("clock", check_clock),
 )
 
@@ -257,8 +280,7 @@ def command(*, as_json: bool, directory: Path) -> int:
     """
     context = DoctorContext(directory)
     findings: list[Finding] = []
-    for check in CHECKS:
-        found = check(context)
+    for found in (finding for check in CHECKS for finding in check(context)):
         findings.append(found)
         if not as_json:
             show_text(f"{_MARKS[found.state]}  {found.subject}: {found.what}", hang=11)

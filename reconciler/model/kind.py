@@ -29,6 +29,7 @@ class Kind:
         name_attribute: The builder's attribute that names what it makes.
         login: Who Packer logs in as where a template does not say so.
         removal: How a person removes an artifact by hand, made of its `location` and `id`.
+        reached_through: What its registry is a part of, with credentials of its own; empty where that is nothing.
         most_marks: How many marks an artifact holds; None for as many as there are.
         longest_mark_key: In characters.
         longest_mark_value: In characters.
@@ -55,6 +56,7 @@ class Kind:
     name_attribute: str = "name"
     login: str = "root"
     removal: str = "remove {id} in {location}"
+    reached_through: str = ""
     most_marks: int | None = None
     longest_mark_key: int | None = None
     longest_mark_value: int | None = None

@@ -16,6 +16,14 @@ _ONE = "a source is exactly one thing"
 _OF_IMAGES = frozenset({"image", "channel", "variable"})
 
 
+def _of_texts(value: object, *, depth: int = 2) -> bool:
+    if isinstance(value, str):
+        return True
+    if isinstance(value, list | tuple):
+        return all(isinstance(one, str) for one in value)
+    return depth > 0 and isinstance(value, dict) and all(_of_texts(one, depth=depth - 1) for one in value.values())
+
+
 class SourceRequest(Model):
     """Another image of the fleet, or something upstream: what its kind asks for, under a word of that kind's.
 
@@ -26,6 +34,13 @@ class SourceRequest(Model):
 
     image: str | None = Field(None, description="Another image of this fleet.")
     channel: Channel | None = Field(None, description="Of the parent image; stable if absent.")
+
+    @model_validator(mode="after")
+    def _is_of_texts(self) -> Self:
+        for name, value in (self.model_extra or {}).items():
+            if value is not None and not _of_texts(value):
+                raise ValueError(f"{name} is a text, or a mapping of texts and lists of texts")
+        return self
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:

@@ -7,13 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from threading import Lock
 
-from reconciler.model.errors import Terminal
+from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Registry
+from reconciler.registries import FOLDERS
 
 
 class Registries:
@@ -33,17 +34,23 @@ class Registries:
         """The registry of a location. Raises Terminal where it is not known what is there."""
         if location not in self._kinds:
             raise Terminal(f"{location}: no image is recorded or declared there, so that its kind is not known")
-        return self._of_kind(self._kinds[location])
+        return self._of_kind(self._kinds[location], location)
 
     def observe(self, locations: Sequence[str]) -> Observation:
         """Report from all of them at once. See `Registry.observe`."""
         asked: dict[str, list[str]] = {}
         for location in locations:
-            asked.setdefault(self._kinds[location], []).append(location)
+            asked.setdefault(self._kinds.get(location, ""), []).append(location)
         if len(asked) == 1:
-            return self.of(locations[0]).observe(locations)
+            return self._observe(*next(iter(asked.items())))
         with ThreadPoolExecutor(max_workers=max(len(asked), 1)) as pool:
-            return _together(pool.map(lambda one: self._of_kind(one[0]).observe(one[1]), asked.items()), locations)
+            return _together(tuple(pool.map(self._observe, asked.keys(), asked.values())), locations)
+
+    def _observe(self, kind: str, locations: Sequence[str]) -> Observation:
+        try:
+            return self._of_kind(kind, locations[0]).observe(locations)
+        except ReconcilerError as error:
+            return Observation(unreadable=dict.fromkeys(locations, error.what))
 
     def expect(self, locations: Sequence[str]) -> None:
         """See `Registry.expect`."""
@@ -96,7 +103,10 @@ class Registries:
         """See `Registry.server_time`."""
         return self.of(location).server_time(location)
 
-    def _of_kind(self, kind: str) -> Registry:
+    def _of_kind(self, kind: str, location: str) -> Registry:
+        if kind not in FOLDERS:
+            what = f"what is recorded in {location} is of the kind {kind!r}, which is not known here"
+            raise Terminal(what, hint="a newer reconciler may know it")
         with self._lock:
             if kind not in self._opened:
                 self._opened[kind] = self._open(kind)
@@ -112,9 +122,8 @@ def kinds_in(images: Iterable[Image], locks: Iterable[Lockfile]) -> dict[str, st
     }
 
 
-def _together(parts: Iterable[Observation], locations: Sequence[str]) -> Observation:
+def _together(found: Sequence[Observation], locations: Sequence[str]) -> Observation:
     """All that was seen, in order of location as given. A refusal of one kind is no other's."""
-    found = tuple(parts)
     place = {location: number for number, location in enumerate(locations)}
     return Observation(
         tuple(sorted((seen for one in found for seen in one.artifacts), key=lambda seen: place[seen.location])),

@@ -82,6 +82,11 @@ def subject_of(kind: str, location: str, artifact_id: str) -> Mapping[str, str]:
     return registries.dialect_of(kind).subject(location, artifact_id)
 
 
+def built_where_source_is(kind: str) -> bool:
+    """Whether what is of a kind is built on a source where that is alone; of one that is not known here, so it is."""
+    return kind not in registries.FOLDERS or registries.dialect_of(kind).kind.builds_where_source_is
+
+
 def path_of(image: str, build_id: str) -> str:
     """Where the statement of a build is, relative to state/."""
     return f"provenance/{image}/{build_id}.intoto.json"

@@ -156,6 +156,8 @@ class Evidence:
     shallow: bool
     subject: SubjectOf
     """What an artifact is named by in a statement."""
+    built_where_source_is: bool = True
+    """Whether what is of its kind is built on a source where that is alone."""
     attestation: Attestation | None = None
     sbom: SbomFile | None = None
     tag: TagRecord | None = None

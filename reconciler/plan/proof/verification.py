@@ -43,7 +43,13 @@ def judge(evidence: Evidence) -> Verification:
         *check_smoke_test(evidence),
         *check_sbom(evidence),
         *check_tag(evidence),
-        *judge_source(evidence.build, evidence.parent, first=evidence.first, record_is=record_is),
+        *judge_source(
+            evidence.build,
+            evidence.parent,
+            first=evidence.first,
+            record_is=record_is,
+            where_it_is=evidence.built_where_source_is,
+        ),
         *judge_registry(evidence.build, evidence.looks, record_is=record_is),
     )
     return verdict(evidence.image, evidence.build.id, findings, parent=evidence.parent.found)
@@ -216,12 +222,12 @@ def _signatures(evidence: Evidence) -> Iterator[Finding]:
 
 
 def judge_source(
-    build: Build, parent: Parent, *, record_is: Provenance, first: Build | None = None
+    build: Build, parent: Parent, *, record_is: Provenance, first: Build | None = None, where_it_is: bool = True
 ) -> Iterator[Finding]:
     """What is known of what a build stands on: an image from outside, or a parent's build and its recorded key.
 
     `record_is` says what the pin rests on, as that is recorded. `first` is the record as it was first written, with the
-    artifact that Packer left; the same as now if absent.
+    artifact that Packer left; the same as now if absent. `where_it_is`: its kind is built on what is there alone.
     """
     pin = build.source
     upstream = pin.upstream if pin is not None else None
@@ -231,7 +237,7 @@ def judge_source(
         yield finding("source", "not proven", f"on what it was built{against}", required=False)
     elif pin is None:
         yield finding("source", "not proven", "on a source that nobody pinned: its template chose", required=False)
-    elif left and all(pin.artifact_in(artifact.location) is None for artifact in left):
+    elif where_it_is and left and all(pin.artifact_in(artifact.location) is None for artifact in left):
         where = joined(sorted({artifact.location for artifact in left}))
         what = (
             f"on {pin}: it was recorded in {where} alone, where that source is not, and it is built where its source is"
@@ -340,6 +346,8 @@ class PreviewEvidence:
     at_built: Content
     sbom: SbomFile | None
     parent: Parent
+    built_where_source_is: bool = True
+    """Whether what is of its kind is built on a source where that is alone."""
     looks: tuple[Look, ...] | None = None
 
 
@@ -363,5 +371,6 @@ def _findings(evidence: PreviewEvidence) -> Iterator[Finding]:
     yield judge_signature("tag-signature", evidence.signature, f"the tag {evidence.tag}", needed=evidence.needed)
     yield judge_smoke_test(build, attested=False, record_is=record_is)
     yield from judge_sbom(build.inventory, evidence.sbom, named=None, record_is=record_is)
-    yield from judge_source(build, evidence.parent, record_is=record_is)
+    where_it_is = evidence.built_where_source_is
+    yield from judge_source(build, evidence.parent, record_is=record_is, where_it_is=where_it_is)
     yield from judge_registry(build, evidence.looks, record_is=record_is)

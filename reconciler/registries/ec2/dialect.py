@@ -59,6 +59,7 @@ AMI = Kind(
     artifact="an AMI",
     location="region",
     registry="EC2",
+    reached_through="aws",
     key="regions",
     example_location="us-east-1",
     sources={"ami": AmiRequest.model_construct().model_dump(mode="json"), "ssm": None},

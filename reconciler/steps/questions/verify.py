@@ -25,7 +25,7 @@ from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, Poin
 from reconciler.plan.proof.verification import PreviewEvidence, judge, judge_preview
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import path_of
-from reconciler.state.provenance import subject_of
+from reconciler.state.provenance import built_where_source_is, subject_of
 from reconciler.steps.ours import Preview, built, failed, find_preview, preview_sbom
 from reconciler.steps.questions.compare import NothingReadable, name_now, past_of, starts_shallow
 from reconciler.steps.questions.evidence import Files, SigningRule, attestation_of, paths, sbom_file, sbom_of
@@ -116,6 +116,7 @@ class Verifier:
             at_built=self._content(build.commit, (image,)) if known else Content(build.commit, None),
             sbom=sbom_file(path, preview_sbom(self.repository, image, build)) if build.inventory is not None else None,
             parent=self._parent(build),
+            built_where_source_is=built_where_source_is(build.artifacts[0].kind),
             looks=tuple(_looks(build, self.registry)) if self.registry is not None else None,
         )
         return judge_preview(evidence)
@@ -154,6 +155,7 @@ class Verifier:
             on_branch=known and is_ancestor(self.repository.git, build.commit, self.revision),
             shallow=not past.complete,
             subject=subject_of,
+            built_where_source_is=built_where_source_is(build.artifacts[0].kind),
             attestation=attestation_of(build, files, signers=self.signers),
             sbom=sbom_of(build, files),
             tag=self._tag(build, past.names),

@@ -74,3 +74,28 @@ def test_a_parents_pin_is_its_key_wherever_its_artifacts_are() -> None:
     assert (pin.artifact_in("us-east-1"), pin.artifact_in("eu-west-1")) == (None, "ami-0bb")
     assert pin.identity == Pin(image="renamed", key="sha256:1").identity == {"key": "sha256:1"}
     assert str(pin) == "base 20261122T101530Z-1a2b3c4"
+
+
+@pytest.mark.parametrize(
+    "request_", [{"ami": [["x"]]}, {"ami": {"owners": [1]}}, {"ami": 7}, {"ami": {"filters": {"a": {"b": {"c": "d"}}}}}]
+)
+def test_what_a_lockfile_says_of_a_request_is_made_of_texts(request_: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="texts"):
+        SourceRequest.model_validate(request_)
+
+
+@pytest.mark.parametrize(
+    ("pin", "why"),
+    [
+        ({"ami": {"region": "us-east-1", "id": "ami-1"}, "oci": {"repository": "x", "id": "y"}}, "one thing"),
+        ({"ami": {"region": "us-east-1"}}, "an id"),
+        ({"ami": {"id": "ami-1"}}, "its location"),
+        ({"ami": {"id": "ami-1", "region": "x", "zone": "y"}}, "its location"),
+        ({"ami": {"id": "ami-1", "region": 7}}, "texts"),
+        ({"ami": "ami-1"}, "texts"),
+        ({"ami": {"id": "ami-1", "region": "x", "created": "yesterday"}}, "UTC time"),
+    ],
+)
+def test_a_pin_is_to_one_exact_thing(pin: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        Pin.model_validate(pin)

@@ -1,0 +1,44 @@
+"""The registries of a fleet as one: what is asked of whom, and what is not known."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.model.errors import Terminal
+from reconciler.ports.registry import Registry
+from reconciler.registries.router import Registries
+from tests.doubles.registry import MemoryRegistry
+
+KINDS = {"us-east-1": "ami", "/srv": "disk", "mars": "of-tomorrow"}
+
+
+def test_each_location_is_asked_of_its_own_kind_and_opened_once() -> None:
+    opened: list[str] = []
+    held = {"ami": MemoryRegistry(fleet="acme"), "disk": MemoryRegistry(fleet="acme")}
+
+    def open_one(kind: str) -> Registry:
+        opened.append(kind)
+        return held[kind]
+
+    registries = Registries(KINDS, open_one)
+    disk = held["disk"].seed("/srv", "web", tags={"reconciler:fleet": "acme"})
+    ami = held["ami"].seed("us-east-1", "web", tags={"reconciler:fleet": "acme"})
+
+    seen = registries.observe(["/srv", "us-east-1"])
+
+    assert [one.id for one in seen.artifacts] == [disk.id, ami.id]
+    assert registries.find("/srv", disk.id) is not None
+    assert sorted(opened) == ["ami", "disk"]
+
+
+def test_a_kind_that_is_not_known_is_unknown_and_stops_no_other() -> None:
+    registries = Registries(KINDS, lambda _: MemoryRegistry(fleet="acme"))
+
+    seen = registries.observe(["us-east-1", "mars", "nowhere"])
+
+    assert seen.refused is None
+    assert set(seen.unreadable) == {"mars", "nowhere"}
+    with pytest.raises(Terminal, match="of-tomorrow"):
+        registries.find("mars", "x")
+    with pytest.raises(Terminal, match="not known"):
+        registries.find("nowhere", "x")
