@@ -77,6 +77,12 @@ def source_of(declared: Declared, template: Template, kind: Kind) -> SourceReque
         if source.upstream is not None and source.upstream[0] not in kind.sources:
             raise _of_another_kind(declared, template, kind, word=source.upstream[0])
         variable = source.variable or kind.source_variable
+        if not variable:
+            raise UserError(
+                f"nothing says how {template.makers[0].name} is given what it is built on",
+                where=declared.place("source"),
+                hint="name the template's variable for it: source: {image: …, variable: …}",
+            )
         if source.variable is not None and not template.declares(variable):
             hint = did_you_mean(variable, template.variables.keys(), none="the template declares none")
             what = f'source.variable: the template declares no variable "{shorten(variable)}"'

@@ -184,6 +184,22 @@ def test_a_source_of_another_kind_is_refused(web: Read) -> None:
     )
 
 
+def test_a_child_of_no_known_kind_has_to_say_how_it_is_given_its_parent(read: Read) -> None:
+    template = 'source "nobody-knows" "a" {}\nbuild { sources = ["source.nobody-knows.a"] }\n'
+    named = 'variable "on" { type = string }\n' + template
+    files = {"desired/base/t.pkr.hcl": template, "desired/web/t.pkr.hcl": template, "desired/api/t.pkr.hcl": named}
+    yaml = {
+        "desired/web/image.yaml": "source: {image: base}\n",
+        "desired/api/image.yaml": "source: {image: base, variable: on}\n",
+    }
+    fleet = read({**files, **yaml})
+    assert problem(fleet) == (
+        "desired/web/image.yaml:1:1: nothing says how nobody-knows.a is given what it is built on\n"
+        "  name the template's variable for it: source: {image: …, variable: …}"
+    )
+    assert fleet.images["api"].parent == "base"
+
+
 IMPORTED = """\
 source "qemu" "a" {}
 build {
