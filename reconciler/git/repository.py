@@ -60,12 +60,16 @@ class Repository:
         if not directory.is_dir():
             raise UserError(f"there is no folder {directory}")
         git = Git(directory)
-        found = git.attempt("rev-parse", "--show-toplevel", "--show-prefix")
+        asked = ("--absolute-git-dir", "--show-toplevel", "--show-prefix")
+        found = git.attempt("rev-parse", *asked)
         if found.status != 0:
             raise _unusable(directory, found)
-        top, _, prefix = found.text.partition("\n")
-        if "\n" in prefix:  # a folder's name has one in it
-            top, prefix = (git.run("rev-parse", one).text for one in ("--show-toplevel", "--show-prefix"))
+        told = found.text.split("\n")
+        if len(told) != len(asked):  # a folder's name has a line's end in it
+            told = [git.run("rev-parse", one).text for one in asked]
+        of, top, prefix = told
+        if directory.resolve().is_relative_to(Path(of).resolve()):
+            raise _brought_by_a_commit(directory)
         below = _fleet_folder(Path(top), prefix)
         repository = cls(Path(top, below), Git(Path(top), below=below))
         if find_commit(repository.git, "HEAD") is None:
@@ -298,6 +302,18 @@ def _unusable(directory: Path, found: Finished) -> ReconcilerError:
             f"{directory} is a bare repository: it has no checkout to work in", hint="`git clone` it, and work there"
         )
     return failed("rev-parse", found)
+
+
+def _brought_by_a_commit(directory: Path) -> UserError:
+    """The error for a folder of a checkout that is a git repository itself, without a `.git`.
+
+    Git takes it for the one that is meant, and its settings, which name programs, are whoever's committed them
+    (git-config(1), "safe.bareRepository", which git has since 2.38).
+    """
+    return UserError(
+        f"{directory} lies in what git takes for a repository of its own: HEAD, objects/ and refs/ are files there",
+        hint=("run no git there, as that obeys the `config` beside them", "take them out of the checkout from above"),
+    )
 
 
 # A repository to play in: a bare origin and a clone of it, with the declared images of another one.

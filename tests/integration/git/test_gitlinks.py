@@ -1,4 +1,4 @@
-"""A submodule names a commit; what it names may be any object of ours, and what stands there is reviewed by nobody."""
+"""What a commit holds and git takes for more than a file: a submodule that names any object, a repository in a folder."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from reconciler.git.repository import Repository
+from reconciler.model.errors import UserError
 from reconciler.model.tree import content_at
-from tests.integration.git.conftest import git
+from tests.integration.git.conftest import commit, git
 
 SETTINGS = "desired/reconciler.yaml"
 
@@ -22,3 +23,23 @@ def test_only_a_file_is_read_as_one(clone: Path, mode: str) -> None:
     git(clone, "commit", "--quiet", "--message", "Add a module")
 
     assert content_at(Repository.open(clone).tree(), SETTINGS) is None
+
+
+@pytest.mark.parametrize("begun_in", ["fleet", "fleet/desired"])
+def test_a_repository_that_a_commit_brought_is_none(clone: Path, tmp_path: Path, begun_in: str) -> None:
+    # Given a fleet in a folder, to which a commit adds what makes git take that folder for a repository of its own
+    commit(clone, {"fleet/desired/web/web.pkr.hcl": "source {}\n", "fleet/.gitattributes": "* filter=theirs\n"})
+    marker = tmp_path / "run"
+    git(clone, "init", "--quiet", "--bare", "theirs")
+    git(clone, "push", "--quiet", "./theirs", "HEAD:refs/heads/main")
+    for part in (clone / "theirs").iterdir():
+        part.rename(clone / "fleet" / part.name)
+    core = f"[core]\nrepositoryformatversion = 0\nbare = false\nworktree = {clone}/fleet\n"
+    settings = f'{core}[filter "theirs"]\nclean = touch {marker}; cat\n'
+    (clone / "fleet/config").write_text(settings)
+    commit(clone, {})
+
+    # When it is opened there, then nothing that its settings name is run
+    with pytest.raises(UserError, match="takes for a repository of its own"):
+        Repository.open(clone / begun_in).worktree_tree()
+    assert not marker.exists()
