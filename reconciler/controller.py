@@ -22,7 +22,14 @@ from reconciler.plan.graph import REPLACING
 from reconciler.plan.planning import FleetPlan, Known, make_plan, with_changes_of
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
-from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
+from reconciler.steps.observe import (
+    find_target,
+    observe,
+    resolve,
+    with_branches,
+    with_sources,
+    withdrawn_sources,
+)
 from reconciler.steps.ours import Records, records_of, with_doubts
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
 
@@ -49,6 +56,9 @@ def look(
         known = with_branches(known, branches) if branches is not None else known
     known = resolve(known, registry)
     planned = make_plan(known)
+    confirmed = with_sources(known, planned, registry, records) if registry is not None else known
+    if confirmed is not known:
+        known, planned = confirmed, make_plan(confirmed)
     withdrawn = withdrawn_sources(planned, registry) if registry is not None else {}
     if withdrawn:
         known = replace(known, withdrawn=withdrawn)

@@ -179,6 +179,8 @@ class Situation:
     """Why there is no pin although the image has a source."""
     withdrawn: str | None = None
     """Why nothing can be built on the pin: its source is gone, or not shared any more."""
+    sources: Mapping[str, Pin | None] = field(default_factory=dict)
+    """What an artifact's tag alone calls its source, by id: the pin, where that is confirmed; None where it is not."""
     parent_pending: bool = False
     awaited_parents: tuple[str, ...] = ()
     """Keys of the parent's builds that the image will be built on once a verdict says so."""

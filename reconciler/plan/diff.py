@@ -147,7 +147,10 @@ def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, 
     source = reviewed[0].own("source") if reviewed else None
     if source is None:
         return wanted, ()
-    known = wanted.pin if wanted.pin.upstream.id == source else wanted.pin.with_id(source)
+    bare = wanted.pin.with_id(source)
+    known = wanted.pin if wanted.pin.upstream.id == source else situation.sources.get(source, bare)
+    if known is None:
+        return wanted, ()  # whoever may tag AMIs writes any source there
     on_its_pin = want(situation.image, known)
     same = tuple(one for one in reviewed if one.own("key") == on_its_pin.key)
     return (on_its_pin, same) if same else (wanted, ())

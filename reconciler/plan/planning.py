@@ -53,6 +53,8 @@ class Known:
     """Why an upstream source has no pin, by image."""
     withdrawn: Mapping[str, str] = field(default_factory=dict)
     """What became of the source that an image is pinned to and would be built on, by image, where it can't be."""
+    sources: Mapping[str, Mapping[str, Pin | None]] = field(default_factory=dict)
+    """The same by image as `Situation.sources`."""
     broken_locks: Mapping[str, UserError] = field(default_factory=dict)
     doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Why what is recorded of an image may be somebody else's, by image: nothing but its lockfile says otherwise."""
@@ -166,6 +168,7 @@ def _decide(
         pin=known.pins.get(name),
         pin_missing=known.unresolved.get(name),
         withdrawn=known.withdrawn.get(name),
+        sources=known.sources.get(name, {}),
         renamed_from=former,
         grace_seconds=known.fleet.settings.aws.visibility_grace,
         live_branches=known.live_branches,

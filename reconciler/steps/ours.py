@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from reconciler.git.destination import find_destination
@@ -15,7 +15,7 @@ from reconciler.git.tags import tag_message
 from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import Place, ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Lockfile
+from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.tree import Tree, content_at
 from reconciler.model.values import is_commit_id
@@ -113,20 +113,20 @@ def _fits(build_id: str, asked: str) -> bool:
 
 # Is what state/ names ours? Not on a lockfile's word alone: its marks say so, or owner, name and annotated tag do.
 
-Records = Callable[[str, str], Sequence[Artifact]]
-"""What a build of an image left, by its annotated tag; nothing where there is none that counts."""
+Records = Callable[[str, str], Build | None]
+"""The record of an image's build in its annotated tag; None where there is none that counts."""
 
 
 def records_in(repository: Repository, *, sign: bool) -> Records:
     """The records in this clone's tags, and those that it can fetch. With `sign` only signed ones count."""
 
-    def left(image: str, build_id: str) -> Sequence[Artifact]:
+    def record(image: str, build_id: str) -> Build | None:
         name = tag_name(image, build_id)
         message = repository.annotated_tag(name, signed=sign)
         build = built(message, name) if message is not None else None
-        return build.artifacts if build is not None and build.id == build_id else ()
+        return build if build is not None and build.id == build_id else None
 
-    return left
+    return record
 
 
 def records_of(repository: Repository, known: Known) -> Records:
@@ -194,7 +194,8 @@ def _stranger(seen: Seen, registry: Registry, records: Records | None, *, image:
     """Why an artifact without its marks is not taken for a build's; empty where owner, name and tag say that it is."""
     if not is_own(registry, seen):
         return "it belongs to another account"
-    if records is None or not is_in_record(seen, records(image, build.id), build_id=build.id):
+    record = records(image, build.id) if records is not None else None
+    if record is None or not is_in_record(seen, record.artifacts, build_id=build.id):
         marked = f"its tags say {seen.own('build')} of {seen.own('image')}" if seen.own("build") else "its tags don't"
         return f"{marked}, nor does the tag {tag_name(image, build.id)} say that it is this build's"
     return ""

@@ -1,4 +1,4 @@
-"""What a commit holds and git takes for more than a file: a submodule that names any object, a repository in a folder."""
+"""What git takes for more than a file: a submodule, which may name any object; a repository among a commit's files."""
 
 from __future__ import annotations
 

@@ -7,11 +7,29 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.model.errors import Transient
 from reconciler.model.observation import Seen
+from reconciler.model.source import AmiPin, Pin, SourceRequest
+from reconciler.plan.key import short
+from reconciler.plan.key import wanted as want
+from reconciler.plan.tags import when_complete
+from tests.doubles.registry import Upstream
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.world import EU, SETTINGS, US, World, git, statuses
+from tests.integration.loop.world import (
+    DEBIAN,
+    EU,
+    FLEET,
+    ON_TOOLBOX,
+    SETTINGS,
+    US,
+    Controller,
+    World,
+    git,
+    image_files,
+    statuses,
+)
 
 SIGNING = f"{SETTINGS}git: {{sign: true}}\n"
 
@@ -41,6 +59,17 @@ def previewed(world: World, keys: Keys) -> Seen:
     merge(world)
     world.clock.advance(hours=1)
     return made
+
+
+def says_to_be_of(world: World, job: Controller, *, source: str) -> Seen:
+    """An artifact whose tags say to be what the image site asks for, on some source."""
+    image = job.look()[0].fleet.images["site"]
+    wanted = want(image, Pin(ami=AmiPin(region=US, id=source)))
+    build_id = f"20261121T101530Z-{short(wanted.key)}"
+    tags = when_complete(
+        fleet=FLEET, image=image, build_id=build_id, wanted=wanted, commit=world.head(), phase="preliminary"
+    )
+    return world.registry.seed(US, f"site-{build_id}", tags=tags)
 
 
 def recorded(world: World) -> dict[str, str]:
@@ -149,3 +178,71 @@ def test_what_names_no_commit_is_not_the_one_that_was_built(pair: World, told: s
     # Then it is recorded for the commit that asked for it, and tagged there
     assert pair.lock("web").builds[0].commit == head
     assert git(pair.origin, "rev-parse", f"image/web/{build_id}^{{}}") == head
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "taken"),
+    [
+        ("999999999999", "toolbox-0", False),
+        (DEBIAN, "debian-12-amd64-20261101", False),
+        (DEBIAN, "toolbox-0", True),
+        (DEBIAN, None, False),
+    ],
+)
+def test_a_source_that_only_a_tag_names_is_taken_where_it_is_what_was_asked_for(
+    pair: World, owner: str, name: str | None, *, taken: bool
+) -> None:
+    # Given an image that has no pin yet, and an artifact that says to be of its inputs, on another source
+    pair.commit(image_files("site", ON_TOOLBOX))
+    source = Upstream(US, "ami-0bad", name or "", "2026-10-01T00:00:00Z", (owner,))
+    pair.registry.upstreams += [source] if name is not None else []
+    main = pair.controller("main-job")
+    says_to_be_of(pair, main, source=source.id)
+
+    # When main's job runs
+    assert statuses(main.reconcile()) == {"site": "adopted" if taken else "built"}
+
+    # Then nothing is built on what nobody asked for, now or later
+    pinned = pair.lock("site").source
+    assert pinned is not None
+    assert pinned.pinned.ami is not None
+    assert (pinned.pinned.ami.id == source.id) == taken
+    assert pinned.pinned.ami.owner == DEBIAN
+
+
+def test_the_reviewed_source_stays_where_the_record_names_it_and_it_is_gone_by_now(pair: World) -> None:
+    job = on_branch(pair, image_files("site", ON_TOOLBOX))
+    assert statuses(job.preview(BRANCH)) == {"site": "built"}
+    (made,) = pair.artifacts("site")
+    pair.publish_upstream("toolbox-2")
+    pair.registry.upstreams[:] = [one for one in pair.registry.upstreams if one.name != "toolbox-1"]
+    merge(pair)
+    pair.clock.advance(hours=1)
+
+    assert statuses(pair.controller("main-job").reconcile()) == {"site": "adopted"}
+
+    pinned = pair.lock("site").source
+    assert pinned is not None
+    assert pinned.pinned.ami is not None
+    assert (pinned.pinned.ami.name, [made.id]) == (
+        "toolbox-1",
+        [one.id for one in pair.lock("site").builds[0].artifacts if one.location == US],
+    )
+
+
+def test_where_a_source_can_not_be_looked_up_nothing_is_done(pair: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = pair.registry.resolve
+
+    def throttled(request: SourceRequest, *, region: str, architecture: str | None = None) -> Pin:
+        if request.ami is not None and request.ami.id is not None:
+            raise Transient("too many requests")
+        return resolve(request, region=region, architecture=architecture)
+
+    monkeypatch.setattr(pair.registry, "resolve", throttled)
+    pair.commit(image_files("site", ON_TOOLBOX))
+    main = pair.controller("main-job")
+    says_to_be_of(pair, main, source="ami-0bad")
+
+    report = main.reconcile()
+
+    assert (report.exit_code, main.built, pair.recorded()) == (3, [], ["base", "web"])
