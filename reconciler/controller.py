@@ -22,12 +22,12 @@ from reconciler.plan.graph import REPLACING
 from reconciler.plan.planning import FleetPlan, Known, make_plan, with_changes_of
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
+from reconciler.steps.hearsay import with_sources, with_strangers
 from reconciler.steps.observe import (
     find_target,
     observe,
     resolve,
     with_branches,
-    with_sources,
     withdrawn_sources,
 )
 from reconciler.steps.ours import Records, records_of, with_doubts
@@ -57,6 +57,7 @@ def look(
     known = resolve(known, registry)
     planned = make_plan(known)
     confirmed = with_sources(known, planned, registry, records) if registry is not None else known
+    confirmed = with_strangers(confirmed, planned, records)
     if confirmed is not known:
         known, planned = confirmed, make_plan(confirmed)
     withdrawn = withdrawn_sources(planned, registry) if registry is not None else {}

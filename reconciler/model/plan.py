@@ -190,6 +190,8 @@ class Situation:
     grace_seconds: int = 120
     live_branches: frozenset[str] | None = None
     """Branches that the remote has; None where that was not asked."""
+    strangers: frozenset[tuple[str, str]] = frozenset()
+    """Location and id of what nothing but its tags calls ours: it is not retired."""
     doubts: tuple[str, ...] = ()
     """Why what is recorded may be somebody else's: then nothing is done about it."""
 

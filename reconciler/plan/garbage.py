@@ -14,7 +14,7 @@ from reconciler.model.lockfile import Artifact, Failure, Lockfile, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, PlannedImage, Retirement, Situation
 from reconciler.model.source import Pin
-from reconciler.model.text import counted
+from reconciler.model.text import counted, first_few
 from reconciler.model.values import parse_instant
 from reconciler.plan.channels import with_action
 from reconciler.plan.key import may_be_of_its_build
@@ -25,6 +25,7 @@ _NAME = re.compile(IMAGE_NAME_PATTERN)
 _LEFT_FOR = timedelta(days=1)
 """How long an artifact without a key may still be somebody's: for a day a registry answers the token of a copy with
 that copy, and the next run goes on with it."""
+_MOST_NAMED = 3
 _LONGEST_LEFT = timedelta(days=7)
 """The same where nothing says how long Packer may take: of an image that is not declared."""
 _AFTER_PACKER = timedelta(hours=1)
@@ -52,12 +53,24 @@ def with_old_previews(situation: Situation, decision: Decision) -> Decision:
     limit = timedelta(seconds=situation.image.declaration.retain.previews)
     useless = tuple(_useless(others, live=situation.live_branches, now=situation.now, limit=limit))
     awaited = _awaited(situation) if useless else frozenset()
-    old = (*(one for one in useless if one.own("key") not in awaited and one not in left), *left)
+    found = (*(one for one in useless if one.own("key") not in awaited and one not in left), *left)
+    old = tuple(one for one in found if one.place not in situation.strangers)
+    decision = _with_note(decision, [one for one in found if one.place in situation.strangers])
     if not old:
         return decision
     acting = with_action(decision, "retire", *map(_reason, old))
     retires = (*acting.planned.retires, *Retirement.of(old))
     return replace(acting, old_previews=old, planned=acting.planned.model_copy(update={"retires": retires}))
+
+
+def _with_note(decision: Decision, strangers: Sequence[Seen]) -> Decision:
+    """The decision, with what a person should look at: it says to be ours, and nothing else says so."""
+    if not strangers:
+        return decision
+    named = first_few([f"{one.location} {one.id}" for one in strangers], most=_MOST_NAMED)
+    note = f"by tags alone ours, and old: it stays, as neither its name nor a record of its build says so: {named}"
+    planned = decision.planned
+    return replace(decision, planned=planned.model_copy(update={"notes": (*planned.notes, note)}))
 
 
 def _left(situation: Situation, decision: Decision, seen: Iterable[Seen]) -> Iterator[Seen]:

@@ -55,6 +55,8 @@ class Known:
     """What became of the source that an image is pinned to and would be built on, by image, where it can't be."""
     sources: Mapping[str, Mapping[str, Pin | None]] = field(default_factory=dict)
     """The same by image as `Situation.sources`."""
+    strangers: frozenset[tuple[str, str]] = frozenset()
+    """The same as `Situation.strangers`, of all images."""
     broken_locks: Mapping[str, UserError] = field(default_factory=dict)
     doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Why what is recorded of an image may be somebody else's, by image: nothing but its lockfile says otherwise."""
@@ -169,6 +171,7 @@ def _decide(
         pin_missing=known.unresolved.get(name),
         withdrawn=known.withdrawn.get(name),
         sources=known.sources.get(name, {}),
+        strangers=known.strangers,
         renamed_from=former,
         grace_seconds=known.fleet.settings.aws.visibility_grace,
         live_branches=known.live_branches,
@@ -244,7 +247,8 @@ def _as_renamed(known: Known, decision: Decision) -> Decision:
 
 def _abandoned(known: Known) -> Iterator[Decision]:
     return abandoned(
-        known.observation.artifacts, known=(*known.fleet.names, *removed(known), *_former_names(known)),
+        (one for one in known.observation.artifacts if one.place not in known.strangers),
+        known=(*known.fleet.names, *removed(known), *_former_names(known)),
         fleet=known.fleet, live=known.live_branches, now=known.now,
     )  # fmt: skip
 

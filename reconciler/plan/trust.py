@@ -70,6 +70,11 @@ def is_marked(seen: Seen, *, fleet: str, names: Collection[str | None], build_id
     return seen.own("fleet") == fleet and seen.own("image") in names and seen.own("build") == build_id
 
 
+def is_named(seen: Seen, *, image: str) -> bool:
+    """Whether an artifact has the name that we give to a build: nobody can write it later, as they can its marks."""
+    return seen.name == f"{image}-{seen.own('build')}"
+
+
 def is_in_record(seen: Seen, tagged: Iterable[Artifact], *, build_id: str) -> bool:
     """Whether the record in a build's tag names an artifact: itself, or as what it was copied from, whose name it has.
 

@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
-from fnmatch import fnmatchcase
-from typing import Any
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
 from reconciler.desired.fleet import read_fleet
@@ -19,10 +17,10 @@ from reconciler.git.repository import Repository
 from reconciler.model.declaration import Settings
 from reconciler.model.errors import Contention, Locked, ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.fleet import Fleet, Image
-from reconciler.model.lockfile import Artifact, Build, Lockfile
+from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.plan import PlanOptions
-from reconciler.model.source import Pin, SourceRequest, Upstream
+from reconciler.model.source import Pin, Upstream
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
@@ -223,63 +221,6 @@ def withdrawn_sources(planned: FleetPlan, registry: Registry) -> Mapping[str, st
     with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(asking))) as pool:
         found = pool.map(lambda pin: _withdrawn(registry, pin), pins.values())
         return {name: why for place, why in zip(pins, found, strict=True) if why is not None for name in asking[place]}
-
-
-def with_sources(
-    known: Known, planned: FleetPlan, registry: Registry, record: Callable[[str, str], Build | None] | None
-) -> Known:
-    """The same, with what is known of each source that nothing but a tag of what is to be adopted names.
-
-    It is to become the image's pin, on which all is built from then on. So it has to be what the image asks for, in the
-    registry's own word, or what the build's record says. Costs a look for each, and none where a pin is recorded.
-    """
-    sources: dict[str, Mapping[str, Pin | None]] = {}
-    pins, unresolved = dict(known.pins), dict(known.unresolved)
-    for decision in planned.decisions:
-        name, resolved = decision.name, known.pins.get(decision.name)
-        named = decision.wanted.pin if decision.wanted is not None and decision.adopt else None
-        if decision.image is None or resolved is None or named is None or named.identity == resolved.identity:
-            continue
-        build = record(name, decision.adopt[0].own("build") or "") if record is not None else None
-        recorded = build.source if build is not None and _is_of(build, decision.adopt) else None
-        if recorded is not None and recorded.identity == named.identity:
-            sources[name] = {_id(named): recorded}
-            continue
-        try:
-            sources[name] = {_id(named): _as_asked_for(registry, decision.image, named, resolved=resolved)}
-        except (Transient, Terminal) as error:
-            unresolved[name] = (
-                f"whether it asks for the source {_id(named)} of what is there is not known: {error.what}"
-            )
-            del pins[name]
-    return replace(known, sources=sources, pins=pins, unresolved=unresolved) if sources or pins != known.pins else known
-
-
-def _as_asked_for(registry: Registry, image: Image, named: Pin, *, resolved: Pin) -> Pin | None:
-    """The whole pin of a thing that an image's source may have meant earlier: of its owners, and of such a name."""
-    now = resolved.upstream
-    _word, asked = image.source.upstream if image.source is not None and image.source.upstream else ("", None)
-    wanted: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
-    if now is None:
-        return None
-    try:
-        found = registry.resolve(SourceRequest(**{now.word: {"id": _id(named)}}), location=now.location)
-    except (UserError, ValueError):  # it is not there, or the tag holds no id
-        return None
-    there, name = found.upstream, wanted.get("name")
-    if there is None or there.owner not in {now.owner, *wanted.get("owners", ())}:
-        return None
-    fits = name is None or fnmatchcase(there.name or "", name.replace("[", "[[]"))
-    return found if fits else None
-
-
-def _id(pin: Pin) -> str:
-    return pin.upstream.id if pin.upstream is not None else ""
-
-
-def _is_of(build: Build, adopted: Iterable[Seen]) -> bool:
-    """Whether a record names one of these artifacts."""
-    return not {one.place for one in adopted}.isdisjoint((one.location, one.id) for one in build.artifacts)
 
 
 def _withdrawn(registry: Registry, pin: Upstream) -> str | None:

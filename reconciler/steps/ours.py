@@ -15,7 +15,7 @@ from reconciler.git.tags import tag_message
 from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import Place, ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, Lockfile
+from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.tree import Tree, content_at
 from reconciler.model.values import is_commit_id
@@ -113,20 +113,45 @@ def _fits(build_id: str, asked: str) -> bool:
 
 # Is what state/ names ours? Not on a lockfile's word alone: its marks say so, or owner, name and annotated tag do.
 
-Records = Callable[[str, str], Build | None]
-"""The record of an image's build in its annotated tag; None where there is none that counts."""
+
+@dataclass(frozen=True)
+class Told:
+    """What a build's annotated tag records: the artifacts that it left, and itself; None for one that failed."""
+
+    artifacts: tuple[Artifact, ...]
+    build: Build | None = None
+
+    @property
+    def places(self) -> frozenset[tuple[str, str]]:
+        """Where they are, and their ids there."""
+        return frozenset((one.location, one.id) for one in self.artifacts)
+
+
+Records = Callable[[str, str], Told | None]
+"""What the annotated tag of an image's build records; None where there is none that counts."""
 
 
 def records_in(repository: Repository, *, sign: bool) -> Records:
     """The records in this clone's tags, and those that it can fetch. With `sign` only signed ones count."""
 
-    def record(image: str, build_id: str) -> Build | None:
+    def told(image: str, build_id: str) -> Told | None:
         name = tag_name(image, build_id)
-        message = repository.annotated_tag(name, signed=sign)
+        message = repository.annotated_tag(name, signed=sign) if re.fullmatch(BUILD_ID_PATTERN, build_id) else None
         build = built(message, name) if message is not None else None
-        return build if build is not None and build.id == build_id else None
+        if build is not None and build.id == build_id:
+            return Told(build.artifacts, build)
+        attempt = _attempt(message) if message is not None else None
+        return Told(attempt.artifacts) if attempt is not None and attempt.build == build_id else None
 
-    return record
+    return told
+
+
+def _attempt(message: str) -> Failure | None:
+    """The record of an attempt that failed in a tag's message; None where it has none."""
+    try:
+        return Failure.model_validate_json(record_in(message) or "")
+    except ValueError:
+        return None
 
 
 def records_of(repository: Repository, known: Known) -> Records:
@@ -194,8 +219,9 @@ def _stranger(seen: Seen, registry: Registry, records: Records | None, *, image:
     """Why an artifact without its marks is not taken for a build's; empty where owner, name and tag say that it is."""
     if not is_own(registry, seen):
         return "it belongs to another account"
-    record = records(image, build.id) if records is not None else None
-    if record is None or not is_in_record(seen, record.artifacts, build_id=build.id):
+    told = records(image, build.id) if records is not None else None
+    tagged = told.artifacts if told is not None and told.build is not None else ()
+    if not is_in_record(seen, tagged, build_id=build.id):
         marked = f"its tags say {seen.own('build')} of {seen.own('image')}" if seen.own("build") else "its tags don't"
         return f"{marked}, nor does the tag {tag_name(image, build.id)} say that it is this build's"
     return ""

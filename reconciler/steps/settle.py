@@ -132,7 +132,7 @@ def _is_its_own(run: Run, image: Image, seen: Seen, *, build_id: str) -> bool:
     """Whether the registry itself says that an artifact is this attempt's: by its tags, or by the name that we gave."""
     ours = (run.known.fleet_name, image.name, build_id)
     if (seen.own("fleet"), seen.own("image"), seen.own("build")) == ours:
-        return True
+        return may_be_of(build_id, seen)
     named = image.template.takes("image_name") and seen.name == f"{image.name}-{build_id}"
     return named and seen.own("fleet") is None
 

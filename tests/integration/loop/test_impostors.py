@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
 from reconciler.model.errors import Transient
+from reconciler.model.lockfile import SmokeTestResult
 from reconciler.model.observation import Seen
 from reconciler.model.source import AmiPin, Pin, SourceRequest
 from reconciler.plan.key import short
 from reconciler.plan.key import wanted as want
-from reconciler.plan.tags import when_complete
+from reconciler.plan.tags import own, when_complete
 from tests.doubles.registry import Upstream
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch
@@ -246,3 +248,50 @@ def test_where_a_source_can_not_be_looked_up_nothing_is_done(pair: World, monkey
     report = main.reconcile()
 
     assert (report.exit_code, main.built, pair.recorded()) == (3, [], ["base", "web"])
+
+
+@pytest.mark.parametrize("image", ["web", "nobodys"])
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {},
+        {"key": "sha256:0", "phase": "preliminary", "branch": "long-gone"},
+        {"key": "sha256:0", "phase": "rejected", "smoke": "failed"},
+    ],
+    ids=["left over", "preview", "rejected"],
+)
+def test_nothing_is_retired_that_only_its_tags_call_ours(pair: World, tags: dict[str, str], image: str) -> None:
+    # Given another team's artifact, which somebody gives the tags of what nobody needs any more
+    theirs = pair.registry.seed(US, "payroll-2026", tags={"team": "payroll"}, created="2026-10-02T00:00:00Z")
+    ours = {"fleet": FLEET, "image": image, "build": "20261001T000000Z-1a2b3c4", **tags}
+    pair.registry.tag(theirs, own(**ours))
+
+    # When main's job runs
+    main = pair.controller()
+    planned = main.plan()
+    report = main.reconcile()
+
+    # Then it stays, and a person is told of it
+    assert pair.registry.find(US, theirs.id) is not None
+    assert all(one.retires == () for one in planned.values())
+    assert report.exit_code == 0
+    if image == "web":
+        assert theirs.id in " ".join(planned["web"].notes)
+
+
+@pytest.mark.parametrize("passes", [True, False])
+def test_a_preview_with_a_name_of_its_template_s_own_goes_as_its_record_names_it(pair: World, *, passes: bool) -> None:
+    # Given a preview, or one that did not pass, whose template gives a name that says nothing
+    job = on_branch(pair, {"desired/web/setup.sh": "echo more\n"})
+    job.builder.artifacts = lambda request: (pair.make(request, name="a template's own").as_artifact("amazon-ebs.web"),)
+    status: Literal["passed", "failed"] = "passed" if passes else "failed"
+    job.tester.results = {"web": SmokeTestResult(status=status, tests=7, seconds=0)}
+    job.preview(BRANCH)
+    (made,) = [one for one in pair.registry.artifacts if one.name == "a template's own"]
+    git(pair.origin, "branch", "--delete", "--force", BRANCH)
+
+    # When its time is over
+    pair.pass_days(9)
+    pair.controller("main-job").reconcile()
+
+    assert pair.registry.find(made.location, made.id) is None

@@ -263,6 +263,21 @@ class TestBroken:
         assert failure is not None
         assert failure.artifacts == ()
 
+    def test_what_was_there_before_the_attempt_is_not_its_own_whatever_tags_somebody_gives_it(
+        self, settled: World
+    ) -> None:
+        change(settled)
+        stranger = settled.registry.seed(US, "payroll", tags={}, created="2025-01-01T00:00:00Z")
+        controller = settled.controller()
+
+        def during(request: BuildRequest) -> None:
+            settled.registry.tag(stranger, request.run_tags)
+            raise broken("it failed", mentioned=[stranger.id])
+
+        controller.builder.during = during
+        controller.reconcile("web")
+        assert settled.registry.find(US, stranger.id) is not None
+
     def test_a_script_that_prints_the_id_of_anothers_ami_gets_nobody_retired(self, settled: World) -> None:
         change(settled)
         others = [one.id for one in settled.registry.artifacts]

@@ -10,7 +10,7 @@ import pytest
 
 from reconciler.git.repository import Repository
 from reconciler.model.lockfile import Build
-from reconciler.steps.ours import Records, records_in
+from reconciler.steps.ours import Records, Told, records_in
 from reconciler.words.messages import build_tag, tag_name
 
 Make = Callable[..., Any]
@@ -37,10 +37,7 @@ def build(built: Make) -> Build:
 def test_a_build_left_what_its_tag_says(build: Build, *, sign: bool) -> None:
     tags = {tag_name("web", build.id): build_tag("web", build, None)}
 
-    record = records(tags, sign=sign)("web", build.id)
-
-    assert record is not None
-    assert record.artifacts == build.artifacts
+    assert records(tags, sign=sign)("web", build.id) == Told(build.artifacts, build)
 
 
 def test_the_tag_of_another_build_under_its_name_says_nothing(build: Build) -> None:

@@ -1,0 +1,117 @@
+"""Hearsay that is about to count: what only tags say of artifacts, and the second fact that it takes.
+
+A plan is made first, since few artifacts count; what it would do on the word of a tag alone is then asked about, and
+the plan made anew without what nothing else says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from typing import Any
+
+from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.fleet import Image
+from reconciler.model.observation import Seen
+from reconciler.model.plan import Decision
+from reconciler.model.source import Pin, SourceRequest
+from reconciler.plan.planning import FleetPlan, Known
+from reconciler.plan.trust import Place, certain, is_named
+from reconciler.ports.registry import Registry
+from reconciler.steps.ours import Records, Told
+
+# The source of what is adopted for an image that has no pin yet.
+
+
+def with_sources(known: Known, planned: FleetPlan, registry: Registry, records: Records | None) -> Known:
+    """The same, with what is known of each source that nothing but a tag of what is to be adopted names.
+
+    It is to become the image's pin, on which all is built from then on. So it has to be what the image asks for, in the
+    registry's own word, or what the build's record says. Costs a look for each, and none where a pin is recorded.
+    """
+    sources: dict[str, Mapping[str, Pin | None]] = {}
+    pins, unresolved = dict(known.pins), dict(known.unresolved)
+    for decision in planned.decisions:
+        name, resolved = decision.name, known.pins.get(decision.name)
+        named = decision.wanted.pin if decision.wanted is not None and decision.adopt else None
+        if decision.image is None or resolved is None or named is None or named.identity == resolved.identity:
+            continue
+        told = records(name, decision.adopt[0].own("build") or "") if records is not None else None
+        recorded = told.build.source if told is not None and told.build is not None else None
+        if recorded is not None and recorded.identity == named.identity and told and _is_of(told, decision.adopt):
+            sources[name] = {_id(named): recorded}
+            continue
+        try:
+            sources[name] = {_id(named): _as_asked_for(registry, decision.image, named, resolved=resolved)}
+        except (Transient, Terminal) as error:
+            unresolved[name] = (
+                f"whether it asks for the source {_id(named)} of what is there is not known: {error.what}"
+            )
+            del pins[name]
+    return replace(known, sources=sources, pins=pins, unresolved=unresolved) if sources or pins != known.pins else known
+
+
+def _as_asked_for(registry: Registry, image: Image, named: Pin, *, resolved: Pin) -> Pin | None:
+    """The whole pin of a thing that an image's source may have meant earlier: of its owners, and of such a name."""
+    now = resolved.upstream
+    _word, asked = image.source.upstream if image.source is not None and image.source.upstream else ("", None)
+    wanted: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
+    if now is None:
+        return None
+    try:
+        found = registry.resolve(SourceRequest(**{now.word: {"id": _id(named)}}), location=now.location)
+    except (UserError, ValueError):  # it is not there, or the tag holds no id
+        return None
+    there, name = found.upstream, wanted.get("name")
+    if there is None or there.owner not in {now.owner, *wanted.get("owners", ())}:
+        return None
+    fits = name is None or fnmatchcase(there.name or "", name.replace("[", "[[]"))
+    return found if fits else None
+
+
+def _id(pin: Pin) -> str:
+    return pin.upstream.id if pin.upstream is not None else ""
+
+
+def _is_of(told: Told, adopted: Iterable[Seen]) -> bool:
+    """Whether a record names one of these artifacts."""
+    return not {one.place for one in adopted}.isdisjoint(told.places)
+
+
+# What nobody needs any more, and is to be retired without anybody asking.
+
+_MOST_ASKED = 50
+"""Builds whose records are asked for in a run. Whoever may tag artifacts names as many as he likes."""
+
+
+def with_strangers(known: Known, planned: FleetPlan, records: Records | None) -> Known:
+    """The same, with what is to be retired although nothing but its tags says that it is ours: it stays.
+
+    What has the name that we give, or stands in a lockfile, in a build's record, or is a copy of what does, is ours.
+    """
+    strangers: set[Place] = set()
+    asked: dict[tuple[str, str], frozenset[Place]] = {}
+    for decision in planned.decisions:
+        for one in _unnamed(decision):
+            build = (decision.name, one.own("build") or "")
+            if build not in asked and len(asked) < _MOST_ASKED:
+                asked[build] = _recorded(records, *build)
+            family = (each for each in known.observation.artifacts if each.own("build") == build[1])
+            if one not in certain(family, asked.get(build, ())):
+                strangers.add(one.place)
+    return replace(known, strangers=frozenset(strangers)) if strangers else known
+
+
+def _unnamed(decision: Decision) -> Iterable[Seen]:
+    failure = decision.lock.failure
+    left = {(one.location, one.id) for one in failure.artifacts} if failure is not None else set()
+    return (one for one in decision.old_previews if one.place not in left and not is_named(one, image=decision.name))
+
+
+def _recorded(records: Records | None, image: str, build_id: str) -> frozenset[Place]:
+    try:
+        told = records(image, build_id) if records is not None else None
+    except ReconcilerError:
+        return frozenset()  # the remote does not answer: it stays for now
+    return told.places if told is not None else frozenset()
