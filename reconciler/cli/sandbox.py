@@ -132,4 +132,4 @@ def start_sandbox(folder: Path) -> Sandbox:
 
 def _print_environment(sandbox: Sandbox) -> None:
     for name, value in sorted(sandbox.environment.items()):
-        click.echo(f"export {name}={shlex.quote(value)}")
+        click.echo(f"export {shlex.quote(name)}={shlex.quote(value)}")

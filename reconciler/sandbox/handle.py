@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.error import HTTPError
 
+import reconciler
 from reconciler.model.errors import UserError
 from reconciler.sandbox import system
 from reconciler.sandbox.system import Tell
@@ -27,6 +29,7 @@ from reconciler.sandbox.system import Tell
 
 REGIONS = ("us-east-1", "us-west-2", "eu-west-1", "ap-southeast-1")
 _STOP_SECONDS = 20
+_LOOPBACK = "http://127.0.0.1:"
 # Straight to loopback, whatever proxy the caller's environment names.
 _opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
@@ -226,7 +229,9 @@ def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) ->
             (directory / stale).unlink(missing_ok=True)
     with system.held(tell) as (root, lock), _new_log(directory) as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "reconciler.sandbox", "--directory", str(directory), "--system", str(root)],
+            # -P: whatever is called as a module of ours in the folder where it is started is none. It is root.
+            [sys.executable, "-P", "-m", "reconciler.sandbox", "--directory", str(directory), "--system", str(root)],
+            env=_with_ours(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -243,6 +248,12 @@ def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) ->
             raise UserError(f"the sandbox was not ready in {timeout:g} seconds", hint=f"see {directory / LOG}")
         time.sleep(_POLL_SECONDS)
     return replace(_sandbox(directory, ready), process=process)
+
+
+def _with_ours(inherited: Mapping[str, str]) -> dict[str, str]:
+    """The environment of a Python that finds this package as this one has, installed or not."""
+    path = [inherited.get("PYTHONPATH", ""), str(Path(reconciler.__file__).parents[1])]
+    return {**inherited, "PYTHONPATH": os.pathsep.join(filter(None, path))}
 
 
 def attach(directory: Path) -> Sandbox:
@@ -289,14 +300,22 @@ def _new_log(directory: Path) -> BinaryIO:
 
 def _alive(directory: Path) -> Sandbox | None:
     ready = _read(directory / READY)
-    if ready is None:
+    if ready is None or not _is_ours(directory / READY):
         return None
     try:
         sandbox = _sandbox(directory, ready)
+        if not sandbox.control.startswith(_LOOPBACK):
+            return None
         sandbox.calls()
     except (OSError, KeyError):
         return None  # its file is a leftover
     return sandbox
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether a sandbox of this user wrote a file: what a commit brought is not the owner's alone, or is a link."""
+    there = path.lstat()
+    return stat.S_ISREG(there.st_mode) and there.st_uid == os.geteuid() and there.st_mode & 0o077 == 0
 
 
 def _sandbox(directory: Path, ready: dict[str, Any]) -> Sandbox:

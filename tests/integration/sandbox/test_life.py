@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import json
 import os
 import select
 import signal
@@ -54,6 +55,38 @@ def test_without_root_it_says_what_to_do() -> None:
     assert done.returncode == 1
     assert done.stderr.startswith("the sandbox needs root")
     assert "sudo" in done.stderr
+
+
+def test_no_module_where_it_is_started_is_taken_for_one_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a folder that others write to, with files that are called as modules that its process imports
+    for module in ("argparse", "moto", "reconciler"):
+        (tmp_path / f"{module}.py").write_text("import pathlib; pathlib.Path('root-was-here').touch()\n")
+    monkeypatch.chdir(tmp_path)
+    if os.geteuid() != 0:
+        pytest.skip("the sandbox needs root")
+
+    with handle.running(tmp_path / "sandbox"):
+        pass
+
+    assert not (tmp_path / "root-was-here").exists()
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o600])
+def test_what_a_commit_calls_a_sandbox_is_none(tmp_path: Path, mode: int) -> None:
+    # Given a file in the place of a sandbox's own, whose answers need no server, and whose process is another's
+    told = {
+        "pid": os.getpid(), "environment": {"X; touch run": "y"}, "endpoint": "", "token": "",
+        "control": f"file://{tmp_path}",
+    }  # fmt: skip
+    (tmp_path / "calls").write_text("[]")
+    file = tmp_path / handle.READY
+    file.write_text(json.dumps(told))
+    file.chmod(mode)
+
+    with pytest.raises(UserError, match="no sandbox runs in"):
+        handle.attach(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
