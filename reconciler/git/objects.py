@@ -76,11 +76,11 @@ class Recorded:
 
 # Commit messages that do what they say and no more.
 
-# CircleCI ("Skip jobs"), GitHub Actions ("Skipping workflow runs") and GitLab ("Skip a pipeline") read these anywhere
-# in a message; Azure Pipelines reads ***NO_CI***.
+# CircleCI ("Skip jobs"), GitHub Actions ("Skipping workflow runs"), GitLab ("Skip a pipeline") and Azure Pipelines
+# ("Skipping CI for individual pushes") read these anywhere in a message, GitLab with `_` as well, Woodpecker with any
+# number of blanks. Others have their own name in the place of `ci`. Azure reads ***NO_CI***, too.
 _BRACKETED = re.compile(
-    r"\[((?:skip|ci|no|actions|azurepipelines|circleci)[ -](?:skip|ci|actions|azurepipelines|circleci))\]",
-    re.IGNORECASE,
+    r"\[([ _-]{0,3}(?:(?:skip|no)[ _-]{0,3}[a-z]{1,20}|[a-z]{1,20}[ _-]{0,3}skip)[ _-]{0,3})\]", re.IGNORECASE
 )
 _STARRED = re.compile(r"\*\*\*(NO_CI)\*\*\*", re.IGNORECASE)
 _TRAILER = re.compile(r"^(skip-checks):", re.IGNORECASE | re.MULTILINE)
