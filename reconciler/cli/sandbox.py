@@ -17,6 +17,7 @@ from reconciler.cli.installation import install_with
 from reconciler.model.errors import UserError
 from reconciler.sandbox import handle, system
 from reconciler.sandbox.handle import Sandbox
+from reconciler.state.unsaved import write_atomically
 
 _FOLDER = Path(".reconciler/sandbox")
 
@@ -48,7 +49,7 @@ def start(folder: Path = _FOLDER, *, foreground: bool = False) -> int:
     """Start a sandbox and print the environment to export: `eval "$(reconciler sandbox start)"`."""
     require_sandbox()
     sandbox = start_sandbox(folder)
-    (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+    write_atomically(folder / ".gitignore", b"*\n")
     _print_environment(sandbox)
     if foreground:
         try:

@@ -32,6 +32,7 @@ from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import dialects, open_registry
 from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
+from reconciler.state.unsaved import write_atomically
 from reconciler.steps.observe import read_repository, settings_at
 from reconciler.steps.one_writer import written_by_branch
 from reconciler.steps.ours import confirms
@@ -183,18 +184,21 @@ class Workspace:
     def run_folder(self) -> Path:
         """Where logs and work folders go. It ignores itself, so that no one has to add it to .gitignore.
 
-        Raises UserError where it can't be written, or a commit has a link in its place, which leads anywhere.
+        Raises UserError where it can't be written, or a commit has something there: a link leads anywhere.
         """
         folder = self.repository.root / RUN_FOLDER
-        if RUN_FOLDER in self.repository.tree().entries:
+        names = self.repository.tree().entries
+        committed = next((one for one in names if one == RUN_FOLDER or one.startswith(f"{RUN_FOLDER}/")), None)
+        if committed is not None:
+            # A link below leads as far as one in its place.
             raise UserError(
-                f"{RUN_FOLDER} is committed, and is no folder: keys, logs and work folders of a run go there",
-                where=Place(RUN_FOLDER),
-                hint=f"`git rm {RUN_FOLDER}`",
+                f"{RUN_FOLDER} is committed: keys, logs and work folders of a run go there, wherever its links lead",
+                where=Place(committed),
+                hint=f"`git rm -r {RUN_FOLDER}`",
             )
         try:
             folder.mkdir(exist_ok=True)
-            (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+            write_atomically(folder / ".gitignore", b"*\n")
         except OSError as error:
             raise UserError(
                 f"{folder} can't be written: {error.strerror}",

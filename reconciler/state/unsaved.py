@@ -89,7 +89,7 @@ def _write(record: Path, build: Build, *, sbom: bytes | None) -> None:
             raise OSError(errno.ELOOP, f"{folder.name} is a link")  # a commit may have brought it: it leads anywhere
     (beside if sbom is not None else record).parent.mkdir(parents=True, exist_ok=True)
     # It ignores itself: a record that waits here is no change to the repository.
-    (record.parent / ".gitignore").write_text("*\n", encoding="utf-8")
+    write_atomically(record.parent / ".gitignore", b"*\n")
     if sbom is not None:
         write_atomically(beside, sbom)
     write_atomically(record, render_build(build))

@@ -84,13 +84,15 @@ def test_a_clone_that_cannot_be_written_to_is_told_before_anything_is_begun(flee
     assert f"error: {fleet.root}/.reconciler can't be written: " in ended.stderr
 
 
-def test_what_a_run_writes_goes_nowhere_that_a_commit_chose(fleet: Fleet, tmp_path: Path) -> None:
+@pytest.mark.parametrize("link", [".reconciler", ".reconciler/logs", ".reconciler/keys", ".reconciler/.gitignore"])
+def test_what_a_run_writes_goes_nowhere_that_a_commit_chose(fleet: Fleet, tmp_path: Path, link: str) -> None:
     (tmp_path / "elsewhere").mkdir()
-    (fleet.root / ".reconciler").symlink_to(tmp_path / "elsewhere")
+    (fleet.root / link).parent.mkdir(exist_ok=True)
+    (fleet.root / link).symlink_to(tmp_path / "elsewhere")
     fleet.commit({})
     ended = fleet.shell("", "reconcile")
     assert ended.returncode == 1
-    assert "error: .reconciler: .reconciler is committed, and is no folder" in ended.stderr
+    assert f"error: {link}: .reconciler is committed: keys, logs and work folders of a run" in ended.stderr
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 

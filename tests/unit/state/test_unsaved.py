@@ -37,6 +37,19 @@ def test_what_is_inside_is_kept_beside_the_record(tmp_path: Path) -> None:
     assert read_sbom(read_unsaved_sbom(tmp_path, "web") or b"").digest == INSIDE.digest
 
 
+def test_nothing_is_written_through_a_link_that_a_commit_brought(tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("theirs")
+    folder = tmp_path / "reconciler-unsaved"
+    folder.mkdir()
+    for name in (".gitignore", "web.json"):
+        (folder / name).symlink_to(elsewhere)
+
+    write_unsaved(tmp_path, "web", build=BUILD)
+
+    assert (elsewhere.read_text(), read_unsaved(tmp_path, "web")) == ("theirs", BUILD)
+
+
 def test_the_folder_goes_with_its_last_record(tmp_path: Path) -> None:
     for image in ("base", "web"):
         write_unsaved(tmp_path, image, build=BUILD, inventory=INSIDE)
