@@ -96,6 +96,25 @@ def test_what_a_run_writes_goes_nowhere_that_a_commit_chose(fleet: Fleet, tmp_pa
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
+@pytest.mark.parametrize("link", [".reconciler", ".reconciler/answer"])
+@pytest.mark.parametrize("option", ["--out", "--junit"])
+def test_no_answer_is_written_through_a_link_that_a_commit_brought(
+    fleet: Fleet, tmp_path: Path, option: str, link: str
+) -> None:
+    # Given a stranger's commit, by which a file that a job writes leads to one of the job's own
+    own = tmp_path / "own" / "answer"
+    own.parent.mkdir()
+    own.write_text("as it was")
+    (fleet.root / link).parent.mkdir(exist_ok=True)
+    (fleet.root / link).symlink_to(own if link.endswith("answer") else own.parent)
+    fleet.commit({})
+
+    ended = fleet.shell("", "plan", "--offline", option, ".reconciler/answer")
+
+    assert own.read_text() == "as it was"
+    assert (ended.returncode, f"error: {link} is a link" in ended.stderr) == (1, True)
+
+
 def test_doctor_does_not_take_invalid_images_for_such_as_are_not_booted(fleet: Fleet) -> None:
     fleet.commit({"desired/base/image.yaml": "regoins: []\n", "desired/web/image.yaml": "regoins: []\n"})
     assert check_ssh(DoctorContext(fleet.root)).what == "not checked: no valid image is booted to be tested"
