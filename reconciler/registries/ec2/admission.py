@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -101,6 +102,19 @@ def write_private(key: SshKey, path: Path) -> None:
 PURPOSE_TAG = f"{TAG_PREFIX}purpose"
 PURPOSE = "smoke-test"
 KEEP_TAG = f"{TAG_PREFIX}keep-until"
+
+
+_NAMED = re.compile(rf"{PURPOSE}-.+-[0-9a-f]{{8}}")
+
+
+def name_of(boot: str, key: SshKey) -> str:
+    """The name of the key pair and the group of a boot. No two meet in it, as it has a mark of the key."""
+    return f"{PURPOSE}-{boot}-{key.mark}"
+
+
+def is_name(name: str) -> bool:
+    """Whether something has such a name. It got that when it was made: a tag may have been put on since, by anybody."""
+    return _NAMED.fullmatch(name) is not None
 
 
 def at_birth(tags: Mapping[str, str], *, name: str, fleet: str, now: datetime) -> list[TagTypeDef]:

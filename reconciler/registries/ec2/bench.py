@@ -22,6 +22,7 @@ from reconciler.registries.ec2.admission import (
     at_birth,
     import_key,
     look_up,
+    name_of,
     networks,
     new_key,
     open_group,
@@ -59,8 +60,7 @@ def boot(clients: Clients, request: BootRequest, *, fleet: str, clock: Clock, po
         site = find_site(ec2, request.subnets, region=region)
 
     key = new_key()
-    # With a mark of the key in it: no two boots meet in a name, and what is named so was made here.
-    name = f"smoke-test-{request.name}-{key.mark}"
+    name = name_of(request.name, key)
     tags = at_birth(request.tags, name=name, fleet=fleet, now=clock.now())
     write_private(key, request.private_key)
     parts = Parts(name, request.private_key)

@@ -14,7 +14,7 @@ from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.errors import code_of, translated
 from reconciler.aws.session import Clients
 from reconciler.model.errors import Transient
-from reconciler.registries.ec2.admission import PURPOSE, PURPOSE_TAG, find_instances, is_due, settled
+from reconciler.registries.ec2.admission import PURPOSE, PURPOSE_TAG, find_instances, is_due, is_name, settled
 from reconciler.registries.ec2.images import FLEET_TAG, literal
 
 if TYPE_CHECKING:
@@ -165,20 +165,24 @@ def find(ec2: EC2Client, *, fleet: str, now: datetime) -> Leftovers:
     used = {one.get("KeyName") for one in instances}
     used |= {group["GroupId"] for one in instances for group in one["SecurityGroups"]}
 
-    def had_its_time(tags: Sequence[TagTypeDef]) -> bool:
-        return is_due(tags, fleet=fleet, now=now)
+    def had_its_time(name: str, tags: Sequence[TagTypeDef]) -> bool:
+        return is_name(name) and is_due(tags, fleet=fleet, now=now)
 
     return Leftovers(
         instances=tuple(
             one["InstanceId"]
             for one in instances
-            if had_its_time(one.get("Tags", ())) and one["State"]["Name"] != "shutting-down"
+            if had_its_time(one.get("KeyName", ""), one.get("Tags", ())) and one["State"]["Name"] != "shutting-down"
         ),
         key_pairs=tuple(
-            one["KeyName"] for one in key_pairs if had_its_time(one.get("Tags", ())) and one["KeyName"] not in used
+            one["KeyName"]
+            for one in key_pairs
+            if had_its_time(one["KeyName"], one.get("Tags", ())) and one["KeyName"] not in used
         ),
         security_groups=tuple(
-            one["GroupId"] for one in groups if had_its_time(one.get("Tags", ())) and one["GroupId"] not in used
+            one["GroupId"]
+            for one in groups
+            if had_its_time(one["GroupName"], one.get("Tags", ())) and one["GroupId"] not in used
         ),
     )
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ from botocore.stub import Stubber
 from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.session import Clients
 from reconciler.model.errors import Transient
-from reconciler.registries.ec2.dismantle import Parts, dismantle
+from reconciler.registries.ec2.dismantle import Leftovers, Parts, dismantle, find
 
 REGION = "us-east-1"
 NAME = "smoke-test-web-1a2b3c4d"
+EXPIRED = "2025-12-31T00:00:00Z"
 ENDING: dict[str, Any] = {"Reservations": [{"Instances": [{"InstanceId": "i-1", "State": {"Name": "shutting-down"}}]}]}
 GONE: dict[str, Any] = {"Reservations": []}
 
@@ -116,3 +118,26 @@ def test_what_ec2_never_told_of_is_found_by_its_name(clients: Clients, ec2: Stub
     ec2.add_response("delete_security_group", {}, {"GroupId": "sg-1"})
 
     remove(clients, unknown)
+
+
+def test_what_only_its_tags_call_a_leftover_is_not_swept(clients: Clients, ec2: Stubber) -> None:
+    # Given a leftover, and another team's things, on which somebody put a leftover's tags
+    tags = {"reconciler:fleet": "acme/images", "reconciler:purpose": "smoke-test", "reconciler:keep-until": EXPIRED}
+    tagged = [{"Key": key, "Value": value} for key, value in tags.items()]
+    names = {"i-1": NAME, "i-2": "payroll", "i-3": f"payroll-{NAME}"}
+    instances = [
+        {"InstanceId": one, "KeyName": name, "State": {"Name": "running"}, "Tags": tagged, "SecurityGroups": []}
+        for one, name in names.items()
+    ]
+    groups = [{"GroupId": f"sg{one[1:]}", "GroupName": name, "Tags": tagged} for one, name in names.items()]
+    pairs = [{"KeyName": name, "Tags": tagged} for name in ("smoke-test-api-1a2b3c4d", "payroll")]
+    ec2.add_response("describe_tags", {"Tags": [{"ResourceId": "i-1"}]})
+    ec2.add_response("describe_instances", {"Reservations": [{"Instances": instances}]})
+    ec2.add_response("describe_key_pairs", {"KeyPairs": pairs})
+    ec2.add_response("describe_security_groups", {"SecurityGroups": groups})
+
+    # When another run looks for what was left
+    found = find(clients.ec2(REGION), fleet="acme/images", now=datetime(2026, 1, 1, tzinfo=UTC))
+
+    # Then the names, which nobody gives to what is there already, tell one from the other
+    assert found == Leftovers(("i-1",), ("smoke-test-api-1a2b3c4d",), ("sg-1",))
