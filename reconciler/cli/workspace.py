@@ -34,7 +34,7 @@ from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.state.unsaved import write_atomically
 from reconciler.steps.observe import read_repository, settings_at
-from reconciler.steps.one_writer import written_by_branch
+from reconciler.steps.one_writer import default_branch, written_by_branch
 from reconciler.steps.ours import confirms
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ class Workspace:
         """
         repository, job = self.repository, job_of(os.environ)
         remote = settings_at(tree).git.remote
-        recorded = repository.remembered(remote) or repository.remembered("origin")
+        recorded = default_branch(repository, settings_at(tree).git)
         if recorded is None:
             if job.provider:
                 note(

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
 from reconciler.git.history import find_commit
 from reconciler.git.proposal import proposal_branch
+from reconciler.git.remote import remotes
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signed_by_us
 from reconciler.model.declaration import GitSettings
@@ -65,7 +66,7 @@ def recorded_head(repository: Repository, settings: GitSettings) -> str | None:
     Nobody is asked. What that branch is called is read where the remote's default branch stands, if the clone knows
     that: a branch may call itself what it likes. What a clone has not pushed is on no branch but its own.
     """
-    default = repository.remembered(settings.remote)
+    default = default_branch(repository, settings)
     if default is not None:
         settings = _settings_at(repository, default[1])
     name = settings.branch or (default[0] if default is not None else repository.branch)
@@ -73,6 +74,16 @@ def recorded_head(repository: Repository, settings: GitSettings) -> str | None:
         return None
     known = repository.remembered(settings.remote, name)
     return known[1] if known is not None else find_commit(repository.git, f"refs/heads/{name}")
+
+
+def default_branch(repository: Repository, settings: GitSettings) -> tuple[str, str] | None:
+    """The default branch of the clone's own remote and its head, as far as the clone knows them. Nobody is asked.
+
+    `settings` are those of what is looked at, which may be anybody's: they name a remote that is nobody's, or theirs.
+    So they are heeded only where there is no `origin`; what that one's branch declares leads on from there.
+    """
+    names = dict.fromkeys(("origin", settings.remote, *remotes(repository.git)))
+    return next(filter(None, map(repository.remembered, names)), None)
 
 
 def _differing(before: Tree, now: Tree) -> Iterator[str]:

@@ -88,9 +88,14 @@ def test_what_it_takes_away_is_refused(pair: World, run: Run) -> None:
     assert f"{REFUSED}" in said
 
 
-def test_a_branch_cannot_declare_itself_the_recorded_one(pair: World, run: Run) -> None:
+@pytest.mark.parametrize("declares", [f"branch: {BRANCH}", "remote: nowhere", "remote: theirs"])
+def test_a_branch_cannot_declare_itself_the_recorded_one(pair: World, run: Run, declares: str) -> None:
     root = edited(pair)
-    push(pair, {"desired/reconciler.yaml": f"{SETTINGS}git: {{branch: {BRANCH}}}\n"})
+    push(pair, {"desired/reconciler.yaml": f"{SETTINGS}git: {{{declares}}}\n"})
+    # Given somebody who looks at it, and has fetched it from a clone in which it is the default branch
+    git(root, "clone", "--quiet", ".", "../theirs")
+    git(root, "remote", "add", "--fetch", "theirs", "../theirs")
+    git(root, "remote", "set-head", "theirs", BRANCH)
     assert run(root, "validate")[0] == 1
 
 

@@ -52,16 +52,21 @@ def test_what_main_has_is_proven_on_another_branch_as_well(ask: Ask, clone: Ledg
     assert [one["rests_on"] for one in answer.findings("record")] == [["ours"]]
 
 
-@pytest.mark.parametrize("renames_main", [False, True], ids=["as it is", "it calls itself the recorded branch"])
-def test_state_that_a_branch_wrote_is_hearsay(ask: Ask, clone: Ledger, *, renames_main: bool) -> None:
+@pytest.mark.parametrize(
+    "declares", ["", "branch: feature", "remote: nowhere", "remote: nowhere, branch: feature", "remote: theirs"]
+)
+def test_state_that_a_branch_wrote_is_hearsay(ask: Ask, clone: Ledger, declares: str) -> None:
     """Given a lockfile, statement and commit as ours are, on a branch: whoever may push it may write them."""
-    if renames_main:
-        clone.commit({"desired/reconciler.yaml": b"git: {branch: feature}\n"}, "Call it so")
     url = git(clone.root, "remote", "get-url", "origin")
     git(clone.root, "remote", "remove", "origin")  # without a remote it is recorded to this very branch
     clone.build("base", refresh_of="20261122T000000Z-0000000")
+    if declares:  # whatever it calls itself, or its remote
+        clone.commit({"desired/reconciler.yaml": f"git: {{{declares}}}\n".encode()}, "Call it so")
     git(clone.root, "remote", "add", "--fetch", "origin", url)
     git(clone.root, "remote", "set-head", "origin", "main")
+    git(clone.root, "clone", "--quiet", ".", "../theirs")
+    git(clone.root, "remote", "add", "--fetch", "theirs", "../theirs")
+    git(clone.root, "remote", "set-head", "theirs", "feature")
 
     answer = ask(clone, "verify", "base", "--json")
 
