@@ -112,7 +112,7 @@ _KINDS: Mapping[str, PackageKind] = {"pkg:deb/": "deb", "pkg:rpm/": "rpm", "pkg:
 
 def sbom_path(image: str, build_id: str) -> str:
     """Where the SBOM of a build is, from the repository's root."""
-    return f"{FOLDER}/{_below_state(image, build_id)}"
+    return f"{FOLDER}/{below_state(image, build_id)}"
 
 
 def inventory_record(image: str, build_id: str, inventory: Inventory) -> InventoryRecord:
@@ -122,7 +122,7 @@ def inventory_record(image: str, build_id: str, inventory: Inventory) -> Invento
         os=inventory.os.name or "unknown",
         kernel=inventory.kernel or "unknown",
         **counts,
-        sbom=_below_state(image, build_id),
+        sbom=below_state(image, build_id),
         digest=inventory.digest,
         unread=dict(inventory.unread),
     )
@@ -156,7 +156,8 @@ def read_sbom(content: bytes, *, path: str = "SBOM") -> Inventory:
     return inventory
 
 
-def _below_state(image: str, build_id: str) -> str:
+def below_state(image: str, build_id: str) -> str:
+    """Where it is from state/ on, as records name it."""
     return f"sbom/{image}/{build_id}.cdx.json"
 
 

@@ -17,7 +17,7 @@ from reconciler.plan.reasons import as_done, brought_nothing
 from reconciler.plan.tags import nothing_told
 from reconciler.plan.transitions import first_phase, promotes
 from reconciler.plan.trust import certain, stands_for
-from reconciler.state.sbom import inventory_record
+from reconciler.state.sbom import below_state, inventory_record
 from reconciler.state.unsaved import is_committed, read_unsaved, write_unsaved
 from reconciler.steps.artifacts import (
     Copies,
@@ -306,5 +306,7 @@ def _tagged(run: Run, image: str, build_id: str, *, key: str) -> Build | None:
         return None  # a failed build's tag, or one that a person wrote: the artifact's tags tell what can be told
     # Whoever may push tags writes what they like there. A verdict comes from the lockfile or the artifacts' tags, and
     # the paths of files in state/ are for us to give.
-    ours = dict.fromkeys(("verdict", "recorded", "verified", "provenance"))
+    ours: dict[str, object] = dict.fromkeys(("verdict", "recorded", "verified", "provenance"))
+    if build.inventory is not None:
+        ours["inventory"] = build.inventory.model_copy(update={"sbom": below_state(image, build_id)})
     return build.model_copy(update=ours) if build.key == key else None

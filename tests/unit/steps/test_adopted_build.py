@@ -11,7 +11,7 @@ from typing import Any, cast
 import pytest
 
 from reconciler.model import events
-from reconciler.model.lockfile import Build, Lockfile, PackerVersions
+from reconciler.model.lockfile import Build, InventoryRecord, Lockfile, PackerVersions
 from reconciler.model.plan import Decision, Situation
 from reconciler.model.source import Pin
 from reconciler.plan.diff import decide
@@ -88,6 +88,16 @@ def test_a_tag_that_holds_the_record_of_another_build_is_left(adopting: Adopting
     adopting.tag(adopting.built.model_copy(update=other))
 
     assert adopting.adopt().packer is None
+
+
+def test_a_tag_names_no_file_of_another_image_in_state(adopting: Adopting) -> None:
+    theirs = InventoryRecord(os="Debian", kernel="6.1", sbom=f"sbom/base/{ANOTHER}.cdx.json", digest="sha256:0")
+    adopting.tag(adopting.built.model_copy(update={"inventory": theirs}))
+
+    adopted = adopting.adopt().inventory
+
+    assert adopted is not None
+    assert adopted.sbom == f"sbom/web/{adopting.built.id}.cdx.json"
 
 
 @pytest.mark.parametrize(("key", "packer"), [(None, PACKER), (f"sha256:{'0' * 64}", None)], ids=["same", "another"])
