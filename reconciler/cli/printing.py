@@ -139,9 +139,19 @@ def show_summary(plan: Plan) -> None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Write an answer to a file that a person named, and the folders above it.
+    """Write an answer to a file that a person named, and the folders above it; through no link, as `refuse_links`."""
+    refuse_links(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} can't be written: {error.strerror}") from error
 
-    Not through a link below the folder where we are: that may be a stranger's checkout, and then it leads anywhere.
+
+def refuse_links(path: Path) -> None:
+    """Raise UserError where a path leads through a link below the folder where we are.
+
+    That may be a stranger's checkout, and then it leads anywhere.
     """
     here = Path.cwd()
     below = (here / path).relative_to(here) if (here / path).is_relative_to(here) else Path()
@@ -149,13 +159,8 @@ def write_file(path: Path, text: str) -> None:
         if (here / one).is_symlink():
             raise UserError(
                 f"{one} is a link, and a commit may have brought it: {path} is not written through it",
-                hint="name another file, or one outside of the checkout",
+                hint="name another place, or one outside of the checkout",
             )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{path} can't be written: {error.strerror}") from error
 
 
 def _width() -> int:

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from reconciler.cli.installation import install_with
+from reconciler.cli.printing import refuse_links
 from reconciler.model.errors import UserError
 from reconciler.sandbox import handle, system
 from reconciler.sandbox.handle import Sandbox
@@ -47,6 +48,7 @@ def command(context: click.Context) -> None:
 @click.option("--foreground", is_flag=True, help="Stay until interrupted, and stop the sandbox then.")
 def start(folder: Path = _FOLDER, *, foreground: bool = False) -> int:
     """Start a sandbox and print the environment to export: `eval "$(reconciler sandbox start)"`."""
+    refuse_links(folder)
     require_sandbox()
     sandbox = start_sandbox(folder)
     write_atomically(folder / ".gitignore", b"*\n")

@@ -115,6 +115,19 @@ def test_no_answer_is_written_through_a_link_that_a_commit_brought(
     assert (ended.returncode, f"error: {link} is a link" in ended.stderr) == (1, True)
 
 
+@pytest.mark.sandbox
+@pytest.mark.parametrize("link", [".reconciler", ".reconciler/sandbox"])
+def test_no_sandbox_keeps_its_files_where_a_commit_chose(fleet: Fleet, tmp_path: Path, link: str) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (fleet.root / link).parent.mkdir(exist_ok=True)
+    (fleet.root / link).symlink_to(tmp_path / "elsewhere")
+
+    ended = fleet.shell("", "sandbox", "start")
+
+    assert (ended.returncode, f"error: {link} is a link" in ended.stderr) == (1, True)
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
 def test_doctor_does_not_take_invalid_images_for_such_as_are_not_booted(fleet: Fleet) -> None:
     fleet.commit({"desired/base/image.yaml": "regoins: []\n", "desired/web/image.yaml": "regoins: []\n"})
     assert check_ssh(DoctorContext(fleet.root)).what == "not checked: no valid image is booted to be tested"
