@@ -23,13 +23,7 @@ from reconciler.plan.planning import FleetPlan, Known, make_plan, with_changes_o
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.hearsay import with_sources, with_strangers
-from reconciler.steps.observe import (
-    find_target,
-    observe,
-    resolve,
-    with_branches,
-    withdrawn_sources,
-)
+from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
 from reconciler.steps.ours import Records, records_of, with_doubts
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
 

@@ -300,11 +300,11 @@ def _new_log(directory: Path) -> BinaryIO:
 
 def _alive(directory: Path) -> Sandbox | None:
     ready = _read(directory / READY)
-    if ready is None or not _is_ours(directory / READY):
+    if ready is None:
         return None
     try:
         sandbox = _sandbox(directory, ready)
-        if not sandbox.control.startswith(_LOOPBACK):
+        if not _is_ours(directory / READY) or not sandbox.control.startswith(_LOOPBACK):
             return None
         sandbox.calls()
     except (OSError, KeyError):

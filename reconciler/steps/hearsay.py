@@ -11,7 +11,7 @@ from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import Any
 
-from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision
@@ -19,7 +19,7 @@ from reconciler.model.source import Pin, SourceRequest
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.plan.trust import Place, certain, is_named
 from reconciler.ports.registry import Registry
-from reconciler.steps.ours import Records, Told
+from reconciler.steps.ours import Records
 
 # The source of what is adopted for an image that has no pin yet.
 
@@ -37,19 +37,24 @@ def with_sources(known: Known, planned: FleetPlan, registry: Registry, records: 
         named = decision.wanted.pin if decision.wanted is not None and decision.adopt else None
         if decision.image is None or resolved is None or named is None or named.identity == resolved.identity:
             continue
-        told = records(name, decision.adopt[0].own("build") or "") if records is not None else None
-        recorded = told.build.source if told is not None and told.build is not None else None
-        if recorded is not None and recorded.identity == named.identity and told and _is_of(told, decision.adopt):
-            sources[name] = {_id(named): recorded}
-            continue
         try:
-            sources[name] = {_id(named): _as_asked_for(registry, decision.image, named, resolved=resolved)}
-        except (Transient, Terminal) as error:
+            recorded = _in_record(records, decision, named)
+            sources[name] = {_id(named): recorded or _as_asked_for(registry, decision.image, named, resolved=resolved)}
+        except ReconcilerError as error:
             unresolved[name] = (
                 f"whether it asks for the source {_id(named)} of what is there is not known: {error.what}"
             )
             del pins[name]
     return replace(known, sources=sources, pins=pins, unresolved=unresolved) if sources or pins != known.pins else known
+
+
+def _in_record(records: Records | None, decision: Decision, named: Pin) -> Pin | None:
+    """The pin as the record of what is adopted has it; None where that has another, or is of another artifact."""
+    told = records(decision.name, decision.adopt[0].own("build") or "") if records is not None else None
+    if told is None or told.build is None or told.places.isdisjoint(one.place for one in decision.adopt):
+        return None
+    source = told.build.source
+    return source if source is not None and source.identity == named.identity else None
 
 
 def _as_asked_for(registry: Registry, image: Image, named: Pin, *, resolved: Pin) -> Pin | None:
@@ -74,11 +79,6 @@ def _id(pin: Pin) -> str:
     return pin.upstream.id if pin.upstream is not None else ""
 
 
-def _is_of(told: Told, adopted: Iterable[Seen]) -> bool:
-    """Whether a record names one of these artifacts."""
-    return not {one.place for one in adopted}.isdisjoint(told.places)
-
-
 # What nobody needs any more, and is to be retired without anybody asking.
 
 _MOST_ASKED = 50
@@ -91,14 +91,14 @@ def with_strangers(known: Known, planned: FleetPlan, records: Records | None) ->
     What has the name that we give, or stands in a lockfile, in a build's record, or is a copy of what does, is ours.
     """
     strangers: set[Place] = set()
-    asked: dict[tuple[str, str], frozenset[Place]] = {}
+    sure: dict[tuple[str, str], frozenset[Place]] = {}
     for decision in planned.decisions:
         for one in _unnamed(decision):
             build = (decision.name, one.own("build") or "")
-            if build not in asked and len(asked) < _MOST_ASKED:
-                asked[build] = _recorded(records, *build)
-            family = (each for each in known.observation.artifacts if each.own("build") == build[1])
-            if one not in certain(family, asked.get(build, ())):
+            if build not in sure and len(sure) < _MOST_ASKED:
+                family = (each for each in known.observation.artifacts if each.own("build") == build[1])
+                sure[build] = frozenset(each.place for each in certain(family, _recorded(records, *build)))
+            if one.place not in sure.get(build, ()):
                 strangers.add(one.place)
     return replace(known, strangers=frozenset(strangers)) if strangers else known
 
