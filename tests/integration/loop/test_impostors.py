@@ -11,7 +11,7 @@ import pytest
 from reconciler.model.errors import Transient
 from reconciler.model.lockfile import SmokeTestResult
 from reconciler.model.observation import Seen
-from reconciler.model.source import AmiPin, Pin, SourceRequest
+from reconciler.model.source import Pin, SourceRequest
 from reconciler.plan.key import short
 from reconciler.plan.key import wanted as want
 from reconciler.plan.tags import own, when_complete
@@ -66,7 +66,7 @@ def previewed(world: World, keys: Keys) -> Seen:
 def says_to_be_of(world: World, job: Controller, *, source: str) -> Seen:
     """An artifact whose tags say to be what the image site asks for, on some source."""
     image = job.look()[0].fleet.images["site"]
-    wanted = want(image, Pin(ami=AmiPin(region=US, id=source)))
+    wanted = want(image, Pin.model_validate({"ami": {"region": US, "id": source}}))
     build_id = f"20261121T101530Z-{short(wanted.key)}"
     tags = when_complete(
         fleet=FLEET, image=image, build_id=build_id, wanted=wanted, commit=world.head(), phase="preliminary"
@@ -207,9 +207,9 @@ def test_a_source_that_only_a_tag_names_is_taken_where_it_is_what_was_asked_for(
     # Then nothing is built on what nobody asked for, now or later
     pinned = pair.lock("site").source
     assert pinned is not None
-    assert pinned.pinned.ami is not None
-    assert (pinned.pinned.ami.id == source.id) == taken
-    assert pinned.pinned.ami.owner == DEBIAN
+    assert pinned.pinned.upstream is not None
+    assert (pinned.pinned.upstream.id == source.id) == taken
+    assert pinned.pinned.upstream.owner == DEBIAN
 
 
 def test_the_reviewed_source_stays_where_the_record_names_it_and_it_is_gone_by_now(pair: World) -> None:
@@ -225,8 +225,8 @@ def test_the_reviewed_source_stays_where_the_record_names_it_and_it_is_gone_by_n
 
     pinned = pair.lock("site").source
     assert pinned is not None
-    assert pinned.pinned.ami is not None
-    assert (pinned.pinned.ami.name, [made.id]) == (
+    assert pinned.pinned.upstream is not None
+    assert (pinned.pinned.upstream.name, [made.id]) == (
         "toolbox-1",
         [one.id for one in pair.lock("site").builds[0].artifacts if one.location == US],
     )
@@ -235,10 +235,10 @@ def test_the_reviewed_source_stays_where_the_record_names_it_and_it_is_gone_by_n
 def test_where_a_source_can_not_be_looked_up_nothing_is_done(pair: World, monkeypatch: pytest.MonkeyPatch) -> None:
     resolve = pair.registry.resolve
 
-    def throttled(request: SourceRequest, *, region: str, architecture: str | None = None) -> Pin:
-        if request.ami is not None and request.ami.id is not None:
+    def throttled(request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
+        if request.upstream == ("ami", {"id": "ami-0bad"}):
             raise Transient("too many requests")
-        return resolve(request, region=region, architecture=architecture)
+        return resolve(request, location=location, architecture=architecture)
 
     monkeypatch.setattr(pair.registry, "resolve", throttled)
     pair.commit(image_files("site", ON_TOOLBOX))
