@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from reconciler.ci.job import telling
+from tests.command import Command, forking
 from tests.needs import MARKS, Watch
 from tests.packers import GET, NONE, installed_packers, put_on_path, runs_of
 from tests.sharing import arrange, groups_in_ids
@@ -86,6 +87,13 @@ def packer_on_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.Temp
                 for name, value in put_on_path(packer, tmp_path_factory.mktemp("packer")).items():
                     patch.setenv(name, value)
         yield version
+
+
+@pytest.fixture(scope="session")
+def command() -> Iterator[Command]:
+    """The `reconciler` command, in a fork of a Python that has imported it (tests/command.py)."""
+    with forking() as command:
+        yield command
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.command import Command
 from tests.integration.adopting.shapes import FOLDER, SHAPES, Shape
 
 
@@ -20,6 +20,7 @@ class Checkout:
     """A repository, and the command as a person runs it there."""
 
     root: Path
+    command: Command
 
     def git(self, *arguments: str) -> str:
         return subprocess.run(
@@ -36,8 +37,7 @@ class Checkout:
         file.write_text(text)
 
     def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "reconciler", *arguments]
-        return subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
+        return self.command.run(*arguments, cwd=self.root)
 
     def declared(self) -> dict[str, dict[str, object]]:
         files = sorted((self.root / "desired").glob("*/image.yaml"))
@@ -45,7 +45,7 @@ class Checkout:
 
 
 @pytest.fixture
-def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
+def checkout(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     for name in list(os.environ):
         if name.startswith(("GIT_", "AWS_", "XDG_")):
             monkeypatch.delenv(name)
@@ -56,7 +56,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Checkout:
     monkeypatch.setenv("COLUMNS", "80")
     root = tmp_path / "golden-images"
     root.mkdir()
-    checkout = Checkout(root)
+    checkout = Checkout(root, command)
     checkout.git("init", "--quiet")
     checkout.commit("Nothing yet")
     return checkout
@@ -321,7 +321,7 @@ def test_a_fleet_below_the_root_has_its_own_templates_built_as_the_whole_reposit
     written = checkout.run("init", "-C", "infra", "--write")
 
     assert written.returncode == 0, written.stderr
-    below = Checkout(checkout.root / "infra")
+    below = replace(checkout, root=checkout.root / "infra")
     assert below.declared() == {
         "db": {"template": "/db/db.pkr.hcl", "working_dir": "../../.."},
         "web": {

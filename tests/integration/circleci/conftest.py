@@ -15,6 +15,7 @@ import pytest
 
 from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
+from tests.command import Command
 from tests.integration.circleci.pipeline import Runner
 
 ROLE = "arn:aws:iam::123456789012:role/reconciler"
@@ -56,6 +57,7 @@ class Images:
     path: Path
     origin: Path
     environment: Mapping[str, str]
+    command: Command
 
     def git(self, *arguments: str) -> str:
         ended = subprocess.run(
@@ -103,7 +105,7 @@ def sandbox(packer_on_path: str | None, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture
-def new_images(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> NewImages:
+def new_images(sandbox: Sandbox, command: Command, tmp_path_factory: pytest.TempPathFactory) -> NewImages:
     """Make a repository that declares `base`, and `web` on it, pushed and not built."""
 
     def make(*, settings: str = "", setup: str = SETUP) -> Images:
@@ -121,7 +123,7 @@ def new_images(sandbox: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Ne
             # `reconciler` and this Python first; `packer`, `git` and `ssh` are the machine's.
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         }
-        images = Images(folder / "clone", origin, environment)
+        images = Images(folder / "clone", origin, environment, command)
         images.path.mkdir()
         images.git("init", "--quiet")
         images.git("init", "--quiet", "--bare", str(origin))

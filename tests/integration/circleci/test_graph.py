@@ -71,14 +71,7 @@ def api() -> Iterator[Continued]:
 
 
 def reconciler(images: Images, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "reconciler", *arguments],
-        cwd=images.path,
-        env=dict(images.environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return images.command.run(*arguments, cwd=images.path, environment=images.environment)
 
 
 def assert_circleci_takes(config: str, folder: Path) -> None:

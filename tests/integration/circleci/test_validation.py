@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ def validation(gated: Images, tmp_path: Path) -> Images:
     """The validation repository, with an origin of its own."""
     origin, clone = tmp_path / "validation.git", tmp_path / "validation"
     shutil.copytree(EXAMPLE, clone, ignore=shutil.ignore_patterns("__pycache__", "results"))
-    one = type(gated)(clone, origin, gated.environment)
+    one = replace(gated, path=clone, origin=origin)
     one.git("init", "--quiet")
     one.git("init", "--quiet", "--bare", str(origin))
     one.git("remote", "add", "origin", str(origin))
@@ -67,14 +68,7 @@ def validation(gated: Images, tmp_path: Path) -> Images:
 
 
 def reconcile(images: Images) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "reconciler", "reconcile"],
-        cwd=images.path,
-        env=dict(images.environment),
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    ended = images.command.run("reconcile", cwd=images.path, environment=images.environment)
     assert ended.returncode == 0, ended.stderr
 
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import pytest
 
+from tests.command import Command
+
 TEMPLATE = """\
 variable "source_ami" { type = string }
 source "amazon-ebs" "image" {
@@ -29,6 +31,7 @@ class Fleet:
     """A checkout, and what is done in it."""
 
     root: Path
+    command: Command
 
     def commit(self, files: dict[str, str]) -> None:
         for name, content in files.items():
@@ -41,24 +44,28 @@ class Fleet:
     def git(self, *arguments: str) -> None:
         subprocess.run(["git", *arguments], cwd=self.root, check=True)
 
+    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run the command."""
+        return self.command.run(*arguments, cwd=self.root)
+
     def shell(self, redirections: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run the command with its streams as a shell leaves them, such as `>&-`."""
         command = ["sh", "-c", f'exec "$@" {redirections}', "sh", sys.executable, "-m", "reconciler", *arguments]
         return subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
 
     def json(self, *arguments: str) -> Any:
-        return json.loads(self.shell("", *arguments, "--json").stdout)
+        return json.loads(self.run(*arguments, "--json").stdout)
 
 
 @pytest.fixture
-def fleet(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fleet:
+def fleet(tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> Fleet:
     """An image `base`, and `web` on top of it."""
     for name in list(os.environ):
         if name.startswith(("GIT_", "AWS_", "XDG_")):
             monkeypatch.delenv(name)
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    fleet = Fleet(tmp_path / "fleet")
+    fleet = Fleet(tmp_path / "fleet", command)
     fleet.root.mkdir()
     fleet.git("init", "--quiet", "--initial-branch=main")
     fleet.git("config", "user.name", "Ada")

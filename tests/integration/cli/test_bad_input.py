@@ -43,7 +43,7 @@ def test_validate_says_in_json_that_nothing_is_declared(fleet: Fleet) -> None:
 def test_a_name_that_no_encoding_takes_is_written_as_its_escape_in_json(fleet: Fleet) -> None:
     builder = {"type": "amazon-ebs", "name": "\ud800", "source_ami": "ami-0aa11bb22cc33dd44", "region": "us-east-1"}
     fleet.commit({"desired/odd/odd.json": json.dumps({"builders": [builder]})})
-    ended = fleet.shell("", "validate", "--json")
+    ended = fleet.run("validate", "--json")
     assert "unexpected" not in ended.stderr
     assert "odd" in json.dumps(json.loads(ended.stdout))
 
@@ -51,7 +51,7 @@ def test_a_name_that_no_encoding_takes_is_written_as_its_escape_in_json(fleet: F
 def test_a_path_steers_no_terminal(fleet: Fleet) -> None:
     for folder in ("red\x1b[31m", "two\nlines", "back\u202ewards"):
         fleet.commit({f"desired/{folder}/image.pkr.hcl": TEMPLATE})
-    told = [fleet.shell("", *verb) for verb in (("validate",), ("status",), ("plan", "--offline"), ("graph",))]
+    told = [fleet.run(*verb) for verb in (("validate",), ("status",), ("plan", "--offline"), ("graph",))]
     for ended in told:
         said = ended.stdout + ended.stderr
         assert all(one.isprintable() for one in said.replace("\n", "").replace("\ufffd", ""))
@@ -68,7 +68,7 @@ def test_the_graph_names_the_invalid_images_so_that_no_parent_is_unknown(fleet: 
 
 @pytest.mark.parametrize("verb", ["plan", "validate"])
 def test_a_revision_and_the_files_of_the_checkout_exclude_each_other(fleet: Fleet, verb: str) -> None:
-    ended = fleet.shell("", verb, "--worktree", "--rev", "main")
+    ended = fleet.run(verb, "--worktree", "--rev", "main")
     assert (ended.returncode, ended.stderr.splitlines()[-1]) == (1, "Error: --worktree and --rev exclude each other")
 
 
@@ -79,7 +79,7 @@ def test_inside_of_git_s_own_folder_it_says_so(fleet: Fleet) -> None:
 
 def test_a_clone_that_cannot_be_written_to_is_told_before_anything_is_begun(fleet: Fleet) -> None:
     (fleet.root / ".reconciler").write_text("in the way of the folder\n")
-    ended = fleet.shell("", "reconcile")
+    ended = fleet.run("reconcile")
     assert ended.returncode == 1
     assert f"error: {fleet.root}/.reconciler can't be written: " in ended.stderr
 
@@ -90,7 +90,7 @@ def test_what_a_run_writes_goes_nowhere_that_a_commit_chose(fleet: Fleet, tmp_pa
     (fleet.root / link).parent.mkdir(exist_ok=True)
     (fleet.root / link).symlink_to(tmp_path / "elsewhere")
     fleet.commit({})
-    ended = fleet.shell("", "reconcile")
+    ended = fleet.run("reconcile")
     assert ended.returncode == 1
     assert f"error: {link}: .reconciler is committed: keys, logs and work folders of a run" in ended.stderr
     assert list((tmp_path / "elsewhere").iterdir()) == []
@@ -138,7 +138,7 @@ def test_a_sandbox_that_is_elsewhere_is_named(fleet: Fleet, tmp_path: Path, monk
     elsewhere.mkdir()
     elsewhere.joinpath("sandbox.json").write_text("{}")
     monkeypatch.setenv("AWS_CA_BUNDLE", str(elsewhere / "ca.crt"))
-    ended: subprocess.CompletedProcess[str] = fleet.shell("", "sandbox", "publish", "debian-12-amd64-20261122")
+    ended: subprocess.CompletedProcess[str] = fleet.run("sandbox", "publish", "debian-12-amd64-20261122")
     assert f"this shell is inside another one: --folder {elsewhere}" in ended.stderr
 
 
@@ -154,7 +154,7 @@ def test_an_input_that_goes_through_a_filter_is_refused_where_it_is_decided(
         }
     )
 
-    ended = fleet.shell("", *verb)
+    ended = fleet.run(*verb)
 
     assert ended.returncode == 1
     said = " ".join((ended.stdout + ended.stderr).split())
@@ -180,18 +180,18 @@ def test_doctor_looks_for_git_lfs_where_an_input_is_kept_there(fleet: Fleet, tmp
 
 @pytest.mark.parametrize(("typed", "meant"), [("verfy", "verify"), ("reconsile", "reconcile"), ("valdate", "validate")])
 def test_a_verb_that_is_mistyped_gets_the_one_that_is_near(fleet: Fleet, typed: str, meant: str) -> None:
-    ended = fleet.shell("", typed)
+    ended = fleet.run(typed)
 
     assert ended.returncode == 1
     assert f"No such command '{typed}'. Did you mean {meant}?" in ended.stderr
-    assert "Did you mean" not in fleet.shell("", "xyzzy").stderr
+    assert "Did you mean" not in fleet.run("xyzzy").stderr
 
 
 def test_a_hint_that_stands_above_is_not_repeated(fleet: Fleet) -> None:
     wrong = {"template": "gone.pkr.hcl"}
     fleet.commit({f"desired/{name}/image.yaml": json.dumps({"packer": wrong}) for name in ("base", "web")})
 
-    said = fleet.shell("", "validate").stderr.splitlines()
+    said = fleet.run("validate").stderr.splitlines()
 
     hints = [line for line in said if line.startswith("  ")]
     assert len([line for line in said if line.startswith("error:")]) == 2
@@ -201,8 +201,8 @@ def test_a_hint_that_stands_above_is_not_repeated(fleet: Fleet) -> None:
 def test_a_plan_says_what_will_fail_before_it_is_built(fleet: Fleet) -> None:
     fleet.commit({"desired/reconciler.yaml": "defaults: { regions: [us-east-1] }\n"})
 
-    noted = [line for line in fleet.shell("", "validate").stderr.splitlines() if "temporary key stays" in line]
-    planned = fleet.shell("", "plan", "--offline").stderr
+    noted = [line for line in fleet.run("validate").stderr.splitlines() if "temporary key stays" in line]
+    planned = fleet.run("plan", "--offline").stderr
 
     assert noted
     assert "Packer's temporary key stays in the image" in planned

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -98,7 +99,7 @@ def test_a_failure_that_is_recorded_names_no_fleet(fleet: Fleet) -> None:
 
 def test_a_fleet_in_a_folder_has_the_folder_in_its_name(fleet: Fleet) -> None:
     fleet.commit({"infra/desired/web/web.pkr.hcl": TEMPLATE})
-    below = Fleet(fleet.root / "infra")
+    below = replace(fleet, root=fleet.root / "infra")
 
     assert name_of(below, SPELLINGS[0]) == "acme/images/infra"
     fleet.commit({"infra/state/web.lock.json": '{"builds": [{}], "image": "web"}'})

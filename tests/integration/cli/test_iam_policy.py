@@ -21,14 +21,14 @@ WORDS = {"ACCOUNT": ACCOUNT, "ORGANIZATION": ORGANIZATION, "PROJECT": PROJECT, "
 
 
 def printed(fleet: Fleet, *arguments: str) -> Any:
-    ended = fleet.shell("", "iam-policy", *arguments)
+    ended = fleet.run("iam-policy", *arguments)
     assert (ended.returncode, ended.stderr) == (0, "")
     return json.loads(ended.stdout)
 
 
 def checked(fleet: Fleet, document: Any, *arguments: str) -> tuple[int, str]:
     (fleet.root / "policy.json").write_text(document if isinstance(document, str) else json.dumps(document))
-    ended = fleet.shell("", "iam-policy", *arguments, "--check", "policy.json")
+    ended = fleet.run("iam-policy", *arguments, "--check", "policy.json")
     return ended.returncode, ended.stdout + ended.stderr
 
 
@@ -53,8 +53,7 @@ def test_it_prints_the_pages_policies_with_names_for_words(fleet: Fleet, role: s
     ],
 )
 def test_what_is_not_githubs_is_refused_beside_its_id(fleet: Fleet, arguments: tuple[str, ...], told: str) -> None:
-    ended = fleet.shell(
-        "", "iam-policy", "preview", "--trust", "--account", ACCOUNT, "--repository-id", "4711", *arguments
+    ended = fleet.run("iam-policy", "preview", "--trust", "--account", ACCOUNT, "--repository-id", "4711", *arguments
     )  # fmt: skip
     assert (ended.returncode, ended.stdout) == (1, "")
     assert told in " ".join(ended.stderr.split())
@@ -80,7 +79,7 @@ def test_it_prints_whom_of_github_a_role_trusts_and_holds_another_policy_to_it(f
 def test_the_fleet_is_this_repositorys_unless_another_is_named(fleet: Fleet) -> None:
     fleet.commit({"desired/reconciler.yaml": "fleet: acme/others\ndefaults: { regions: [us-east-1] }\n"})
 
-    ended = fleet.shell("", "iam-policy", "preview", "--account", ACCOUNT)
+    ended = fleet.run("iam-policy", "preview", "--account", ACCOUNT)
 
     assert json.loads(ended.stdout) == policy("preview", Account("acme/others", ACCOUNT))
     assert ended.stderr == (
@@ -177,7 +176,7 @@ def test_what_is_no_policy_or_cannot_be_judged_is_refused_and_never_passed(fleet
     ],
 )  # fmt: skip
 def test_a_name_that_a_policy_would_read_as_a_pattern_is_refused(fleet: Fleet, option: str, value: str) -> None:
-    ended = fleet.shell("", "iam-policy", "reconcile", *TRUST, option, value)
+    ended = fleet.run("iam-policy", "reconcile", *TRUST, option, value)
 
     assert ended.returncode == 1
     assert ended.stderr.startswith(f"error: {option} is ")

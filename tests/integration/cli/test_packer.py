@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -42,13 +41,9 @@ class Machine:
         return write_program(self.folder, "packer", f"{speaks(version)}\n{listed}")
 
     def reconciler(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "reconciler", *arguments],
-            cwd=self.fleet.root,
-            env={**os.environ, "PATH": str(self.folder), "PACKER_PLUGIN_PATH": "/p", **environment},
-            capture_output=True,
-            text=True,
-            check=False,
+        here = {"PATH": str(self.folder), "PACKER_PLUGIN_PATH": "/p"}
+        return self.fleet.command.run(
+            *arguments, cwd=self.fleet.root, environment={**os.environ, **here, **environment}
         )
 
     def doctor(self, **environment: str) -> dict[str, Any]:

@@ -32,7 +32,7 @@ def voted(fleet: Fleet) -> Fleet:
 
 
 def test_a_vote_that_changes_nothing_says_so_and_asks_nobody(voted: Fleet) -> None:
-    ended = voted.shell("", "verdict", "web", BUILD, "pass", "--evidence", "text, INC-43", "--by", "me")
+    ended = voted.run("verdict", "web", BUILD, "pass", "--evidence", "text, INC-43", "--by", "me")
 
     # There are no credentials here: a registry that was asked would have been refused.
     assert (ended.returncode, ended.stderr) == (0, "")

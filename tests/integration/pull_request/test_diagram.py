@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -107,10 +107,9 @@ def scene(new_fleet: NewFleet, tmp_path: Path, receiver: Receiver, github: GitHu
     wrapper.parent.mkdir()
     wrapper.write_text(f'#!/bin/sh\necho "$@" >> {runs}\nexec {shutil.which("packer")} "$@"\n')
     wrapper.chmod(0o755)
-    fleet = type(fleet)(
-        fleet.path,
-        fleet.name,
-        {
+    fleet = replace(
+        fleet,
+        environment={
             **fleet.environment,
             "PATH": f"{wrapper.parent}:{fleet.environment['PATH']}",
             "RECONCILER_WEBHOOK_SECRET": SECRET,

@@ -19,6 +19,7 @@ from botocore.config import Config
 
 from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
+from tests.command import Command
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -54,19 +55,16 @@ class Checkout:
     path: Path
     name: str
     environment: Mapping[str, str]
+    command: Command
 
     def reconciler(
         self, *arguments: str, cwd: Path | None = None, environment: Mapping[str, str] | None = None
     ) -> Ended:
         """Run the command to its end. Whatever it says has to be fit for a person who reads it in a pipe."""
-        ended = subprocess.run(
-            [sys.executable, "-m", "reconciler", *arguments],
-            cwd=cwd or self.path,
-            env={**self.environment, **(environment or {})},
-            capture_output=True,
-            check=False,
+        ended = self.command.run(
+            *arguments, cwd=cwd or self.path, environment={**self.environment, **(environment or {})}
         )
-        out, err = ended.stdout.decode(), ended.stderr.decode()
+        out, err = ended.stdout, ended.stderr
         said = f"$ reconciler {' '.join(arguments)}\n{out}\n{err}"
         assert "Traceback" not in out + err, said
         assert "unexpected" not in err, said
@@ -216,11 +214,11 @@ def healthy(sandbox: Sandbox) -> Iterator[Sandbox]:
 
 
 @pytest.fixture(scope="session")
-def new_fleet(sandbox: Sandbox) -> NewFleet:
+def new_fleet(sandbox: Sandbox, command: Command) -> NewFleet:
     """Make a clone below a folder, with an origin, that holds one of the fleets in `fleets/` (or `empty`), pushed."""
 
     def make(folder: Path, fleet: str) -> Checkout:
-        return _clone(folder, fleet, sandbox.environment)
+        return _clone(folder, fleet, sandbox.environment, command)
 
     return make
 
@@ -231,7 +229,7 @@ def pair(new_fleet: NewFleet, tmp_path: Path) -> Checkout:
     return new_fleet(tmp_path, "pair")
 
 
-def _clone(folder: Path, fleet: str, environment: Mapping[str, str]) -> Checkout:
+def _clone(folder: Path, fleet: str, environment: Mapping[str, str], command: Command) -> Checkout:
     # Artifacts of different tests live in one sandbox: the fleet's name, from the origin's, tells them apart.
     name = re.sub(r"[^a-z0-9]+", "-", folder.name.lower())
     name = f"{name}-{os.urandom(3).hex()}"
@@ -243,6 +241,7 @@ def _clone(folder: Path, fleet: str, environment: Mapping[str, str]) -> Checkout
         folder / "clone",
         name,
         {**inherited, **environment, "HOME": str(home), "COLUMNS": str(WIDTH), "GIT_CONFIG_GLOBAL": str(home / "git")},
+        command,
     )
     (home / "git").write_text("[user]\nname = Ada\nemail = ada@example.org\n[init]\ndefaultBranch = main\n")
     if fleet == "empty":

@@ -6,6 +6,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ def drifted(built: Checkout, tmp_path_factory: pytest.TempPathFactory) -> Checko
     """A second clone of it, with a change to `web` that is pushed to a branch of its own."""
     path = tmp_path_factory.mktemp("drifted") / "clone"
     built.git("clone", "--quiet", built.git("remote", "get-url", "origin"), str(path))
-    fleet = type(built)(path, built.name, built.environment)
+    fleet = replace(built, path=path)
     fleet.git("switch", "--quiet", "--create", "feature")
     fleet.edit("desired/web/setup.sh", append="true\n")
     fleet.publish()

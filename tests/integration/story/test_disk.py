@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.command import Command
 from tests.integration.story.conftest import Checkout, _clone
 
 pytestmark = pytest.mark.packer(once=True)
@@ -22,11 +23,11 @@ def store(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def fleet(packer_on_path: str | None, tmp_path: Path, store: Path) -> Checkout:
+def fleet(packer_on_path: str | None, command: Command, tmp_path: Path, store: Path) -> Checkout:
     """Three images; the first two have a copy each, and `app` is built on `base`."""
     assert packer_on_path, "mark the test `packer`"
     store.mkdir()
-    checkout = _clone(tmp_path, "disks", {})
+    checkout = _clone(tmp_path, "disks", {}, command)
     for image in IMAGES:
         places = [store / "one", store / "two"][: 1 if image == "elsewhere" else 2]
         source = "source: {image: base}\n" if image == "app" else ""
@@ -144,7 +145,7 @@ def test_another_fleets_disks_are_not_seen_and_its_folder_takes_ours_as_well(
 ) -> None:
     assert fleet.reconciler("reconcile").code == 0
     (tmp_path / "theirs").mkdir()
-    theirs = _clone(tmp_path / "theirs", "disks", {})
+    theirs = _clone(tmp_path / "theirs", "disks", {}, fleet.command)
     for image in IMAGES:
         theirs.write(f"desired/{image}/image.yaml", f"locations: [{store / 'one'}]\n")
     theirs.publish("Keep them where others keep theirs")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -51,7 +51,7 @@ def built(new_fleet: NewFleet, tmp_path_factory: pytest.TempPathFactory, github:
     """`web`, with two packages of its own, built on main."""
     fleet = new_fleet(tmp_path_factory.mktemp("inside"), "alone")
     told = {"RECONCILER_GITHUB_TOKEN": "a-token", "GITHUB_API_URL": github.url, "NO_PROXY": "127.0.0.1"}
-    fleet = type(fleet)(fleet.path, fleet.name, {**fleet.environment, **told})
+    fleet = replace(fleet, environment={**fleet.environment, **told})
     github.repository = fleet.name
     fleet.edit("desired/reconciler.yaml", append=ON_GITHUB)
     fleet.write("desired/web/setup.sh", provisioner({"lamp": "1.0-1", "moss": "2.3"}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -45,7 +45,7 @@ def built(new_fleet: NewFleet, tmp_path_factory: pytest.TempPathFactory, github:
     """`web` with a suite that passes, in both channels."""
     fleet = new_fleet(tmp_path_factory.mktemp("rejected"), "alone")
     told = {"RECONCILER_GITHUB_TOKEN": "a-token", "GITHUB_API_URL": github.url, "NO_PROXY": "127.0.0.1"}
-    fleet = type(fleet)(fleet.path, fleet.name, {**fleet.environment, **told})
+    fleet = replace(fleet, environment={**fleet.environment, **told})
     github.repository = fleet.name
     fleet.edit("desired/reconciler.yaml", append="announce: { github: {} }\n")
     fleet.edit("desired/web/image.yaml", append="smoke_test: { suite: smoke/ }\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -135,7 +136,7 @@ def test_from_a_shallow_clone_it_records_to_the_branch(new_fleet: NewFleet, tmp_
     fleet = new_fleet(tmp_path, "pair")
     fleet.edit("desired/web/setup.sh", append="# a second commit\n")
     fleet.publish()
-    shallow = type(fleet)(tmp_path / "shallow", fleet.name, fleet.environment)
+    shallow = replace(fleet, path=tmp_path / "shallow")
     fleet.git("clone", "--quiet", "--depth=1", f"file://{fleet.git('remote', 'get-url', 'origin')}", str(shallow.path))
 
     ended = shallow.reconciler("reconcile", "base")
