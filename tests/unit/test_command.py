@@ -22,8 +22,15 @@ def repository(tmp_path: Path) -> Path:
     return root
 
 
-@pytest.mark.parametrize("arguments", [("--version",), ("plan", "--offline"), ("validate", "--json"), ("status", "-C")])
-@pytest.mark.parametrize("environment", [{}, {"COLUMNS": "40", "CI": "1"}, {"PATH": "/none"}, {"PYTHONUTF8": "0"}])
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [
+        (("--version",), {}),
+        (("reconcile", "--help"), {"COLUMNS": "40"}),
+        (("validate", "--json"), {"PATH": "/none"}),
+        (("status", "-C"), {"PYTHONUTF8": "0"}),
+    ],
+)
 def test_it_ends_and_says_the_same(
     command: Command, repository: Path, arguments: tuple[str, ...], environment: dict[str, str]
 ) -> None:

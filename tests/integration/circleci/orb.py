@@ -9,7 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import check_jsonschema
 import yaml
+from click.testing import CliRunner
 
 from tests.integration.circleci.pipeline import Pipeline
 
@@ -30,6 +32,12 @@ def own_orb() -> dict[str, Any]:
     """The orb of this repository, as its config holds it."""
     orb: dict[str, Any] = yaml.safe_load((ROOT / ".circleci" / "config.yml").read_text())["orbs"]["reconciler"]
     return orb
+
+
+def assert_circleci_takes(config: Path) -> None:
+    """Hold a config against CircleCI's own schema, as `make check` does. The import alone takes a second."""
+    checked = CliRunner().invoke(check_jsonschema.main, ["--builtin-schema", "vendor.circle-ci", str(config)])
+    assert checked.exit_code == 0, checked.output
 
 
 def documented(page: str) -> list[dict[str, Any]]:

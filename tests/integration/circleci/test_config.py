@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +10,7 @@ import pytest
 
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.circleci.conftest import DEBIAN, ROLE, SETUP
+from tests.integration.circleci.orb import assert_circleci_takes
 from tests.integration.circleci.pipeline import Pipeline, Step
 
 if TYPE_CHECKING:
@@ -43,13 +42,7 @@ def services(sandbox: Sandbox) -> set[tuple[str, str]]:
 
 
 def test_the_config_is_one_that_circleci_takes() -> None:
-    checked = subprocess.run(
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.circle-ci", str(CONFIG)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stdout
+    assert_circleci_takes(CONFIG)
 
 
 def test_nothing_in_it_skips_ci_or_exports_a_key() -> None:

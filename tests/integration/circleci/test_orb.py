@@ -11,7 +11,16 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.circleci.orb import PROGRAM, REFERENCE, ROOT, documented, own_orb, pack, pipeline
+from tests.integration.circleci.orb import (
+    PROGRAM,
+    REFERENCE,
+    ROOT,
+    assert_circleci_takes,
+    documented,
+    own_orb,
+    pack,
+    pipeline,
+)
 
 CONFIG = ROOT / ".circleci" / "config.yml"
 EXAMPLES = ROOT / ".circleci" / "orb" / "examples"
@@ -21,12 +30,6 @@ def git(folder: Path, *words: str) -> str:
     identity = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
     ended = subprocess.run(["git", *identity, *words], cwd=folder, capture_output=True, text=True, check=True)
     return ended.stdout.strip()
-
-
-def assert_circleci_takes(file: Path) -> None:
-    command = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.circle-ci", str(file)]
-    checked = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stdout
 
 
 @pytest.fixture

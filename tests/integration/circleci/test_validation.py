@@ -19,6 +19,7 @@ from reconciler.model.lockfile import Lockfile
 from reconciler.model.receivers import CIRCLECI_PARAMETERS
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.circleci.conftest import ROLE, SETUP
+from tests.integration.circleci.orb import assert_circleci_takes
 from tests.integration.circleci.pipeline import Finished, Pipeline
 
 if TYPE_CHECKING:
@@ -126,13 +127,7 @@ def test_the_config_declares_what_an_announcement_fills() -> None:
 
     assert tuple(config["parameters"]) == CIRCLECI_PARAMETERS
     assert config["workflows"]["validate"]["when"] == {"equal": ["candidate", "<< pipeline.parameters.event >>"]}
-    checked = subprocess.run(
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.circle-ci", str(CONFIG)],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert checked.returncode == 0, checked.stdout
+    assert_circleci_takes(CONFIG)
 
 
 def test_a_candidate_that_passes_becomes_stable_and_one_that_fails_is_rejected(

@@ -44,7 +44,8 @@ class Installed:
         return subprocess.run(
             command,
             cwd=cwd or self.away,
-            env={**kept, **(environment or {})},
+            # What is run is compiled as it is imported, and that is little of what is installed.
+            env={**kept, "PIP_COMPILE": "0", **(environment or {})},
             capture_output=True,
             text=True,
             check=False,
