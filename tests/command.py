@@ -1,9 +1,9 @@
 """The `reconciler` command as most tests run it: a fork of a Python that has imported it.
 
-The tests run the command more than a thousand times, and half of what that costs is Python that starts and imports. So
-each worker has one process that has imported the program and done nothing yet, and a command is a fork of it: a process
-with the arguments, environment, folder and streams that it is given, in which `reconciler.cli.main.run` does what it
-does for a person, down to the exit code.
+The tests run the command more than a thousand times, and three quarters of what a small one costs is Python that starts
+and imports. So each worker has one process that has imported the program, has read what botocore knows of AWS, and has
+done nothing yet. A command is a fork of it: a process with the arguments, environment, folder and streams that it is
+given, in which `reconciler.cli.main.run` does what it does for a person, down to the exit code.
 
 A fork has no start of its own. So what is about that (streams that are closed, a terminal, a Python or a git that is
 not there), and what is told by signals or shares a terminal with whoever began it, runs `python -m reconciler`; so do
@@ -111,6 +111,7 @@ def _serve(asked: socket.socket) -> None:
     """Fork for each request; end when there will be none any more."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a ^C at the terminal is for the commands, and pytest ends this one
     _import_everything()
+    _read_models()
     gc.collect()
     gc.freeze()  # a fork that collects would copy what all share
     running: dict[int, tuple[int, int]] = {}
@@ -173,6 +174,20 @@ def _import_everything() -> None:
         if not module.name.startswith("reconciler.sandbox.") and not module.name.endswith("__main__"):
             importlib.import_module(module.name)
     importlib.import_module("git.cmd")  # by the first that runs git
+
+
+def _read_models() -> None:
+    from botocore.loaders import create_loader  # noqa: PLC0415 - see above
+
+    from reconciler.aws.session import PlainModels  # noqa: PLC0415 - see above
+
+    loader = create_loader()
+    loader.file_loader = PlainModels()
+    for service in ("ec2", "ssm", "sts"):
+        for kind in ("service-2", "endpoint-rule-set-1", "paginators-1"):
+            loader.load_service_model(service, kind)
+    for name in ("endpoints", "partitions", "sdk-default-configuration", "_retry"):
+        loader.load_data(name)
 
 
 if __name__ == "__main__":

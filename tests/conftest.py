@@ -7,7 +7,9 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from botocore.loaders import Loader
 
+from reconciler.aws.session import PlainModels
 from reconciler.ci.job import telling
 from tests.command import Command, forking
 from tests.needs import MARKS, Watch
@@ -15,6 +17,8 @@ from tests.packers import GET, NONE, installed_packers, put_on_path, runs_of
 from tests.sharing import arrange, groups_in_ids
 
 IN_CI = bool(os.environ.get("CI"))
+# Before moto is imported, which asks for the regions of each service by a session of its own: as the sandbox does.
+Loader.FILE_LOADER_CLASS = PlainModels
 
 
 @pytest.fixture(scope="session", autouse=True)

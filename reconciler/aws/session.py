@@ -44,14 +44,19 @@ if TYPE_CHECKING:
 
 
 class PlainModels(JSONFileLoader):
-    """Reads the files that botocore's loader looks for: `<path>.json`, or the same compressed."""
+    """Reads the files that botocore's loader looks for, each once in a process, however many sessions ask for it."""
 
     def load_file(self, file_path: str) -> Any:
-        """The content of the file, or None where there is none."""
-        plain, compressed = Path(f"{file_path}.json"), Path(f"{file_path}.json.gz")
-        if plain.is_file():
-            return json.loads(plain.read_bytes())
-        return json.loads(gzip.decompress(compressed.read_bytes())) if compressed.is_file() else None
+        """The content of `<path>.json`, or the same compressed; None where there is none. Nobody may change it."""
+        return _model(file_path)
+
+
+@cache
+def _model(path: str) -> Any:
+    plain, compressed = Path(f"{path}.json"), Path(f"{path}.json.gz")
+    if plain.is_file():
+        return json.loads(plain.read_bytes())
+    return json.loads(gzip.decompress(compressed.read_bytes())) if compressed.is_file() else None
 
 
 # Answers of DescribeImages, read by walking what is there.

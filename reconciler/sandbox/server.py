@@ -52,6 +52,12 @@ def main() -> int:
 
 async def _serve(directory: Path, *, system: Path) -> None:
     # Here, as root and a mount table of one's own come first: they are what most often fails.
+    from botocore.loaders import Loader  # noqa: PLC0415  see above
+
+    from reconciler.aws.session import PlainModels  # noqa: PLC0415  see above
+
+    # moto asks for the regions of each service by a session of its own, and would read all endpoints for each.
+    Loader.FILE_LOADER_CLASS = PlainModels
     from reconciler.sandbox import assembly  # noqa: PLC0415  imports moto
 
     end = asyncio.Event()
