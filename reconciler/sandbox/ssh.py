@@ -13,6 +13,8 @@ from reconciler.sandbox import session
 from reconciler.sandbox.machine import Login, Logins, Machine
 
 _Result = TypeVar("_Result")
+# Without ChaCha20, which OpenSSH would rather have, and which asyncssh puts together anew for each packet, in Python.
+_CIPHERS = ["aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr"]
 
 
 class SecureShell:
@@ -39,6 +41,7 @@ class SecureShell:
                 port,
                 server_factory=lambda: _Door(machine, logins, key, inside, entering),
                 server_host_keys=[host_key],
+                encryption_algs=_CIPHERS,
                 encoding=None,
                 line_editor=False,
                 # Not the settings of the person at the keyboard.
