@@ -50,8 +50,12 @@ class Clock:
 
 
 def clean_environment(home: Path) -> dict[str, str]:
-    """An environment in which git knows nothing of the machine's owner."""
+    """An environment in which git knows nothing of the machine's owner.
+
+    The owner's caches are in it: no test makes the sandbox's Debian anew, or installs npm's packages once more.
+    """
+    caches = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     home.mkdir(parents=True, exist_ok=True)
     home.joinpath(".gitconfig").write_text(GITCONFIG)
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "XDG_"))}
-    return {**kept, "HOME": str(home), "GIT_CONFIG_NOSYSTEM": "1"}
+    return {**kept, "HOME": str(home), "XDG_CACHE_HOME": caches, "GIT_CONFIG_NOSYSTEM": "1"}
