@@ -31,7 +31,7 @@ def command(*, write: bool, as_json: bool, directory: Path) -> int:
     they lie in the checkout, committed or not. What is proposed is valid as it is. Nothing is changed without --write,
     and no template ever.
 
-    Exit codes: 0 there is something to declare or declared, 1 no template makes an AMI.
+    Exit codes: 0 there is something to declare or declared, 1 no template makes an image.
     """
     workspace = Workspace(directory)
     root = workspace.repository.root
@@ -91,7 +91,7 @@ def _facts(one: Proposed) -> Iterator[str]:
 
 def _what_next(proposal: Proposal, *, written: bool) -> str:
     if not proposal.images:
-        return "Nothing is left to declare." if proposal.declared else "No template here makes an AMI."
+        return "Nothing is left to declare." if proposal.declared else "No template here makes an image."
     files = counted(len(proposal.images), "file")
     if not written:
         return f"Nothing was written. `reconciler init --write` writes {files}, and changes no template."

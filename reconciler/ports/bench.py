@@ -54,6 +54,7 @@ class Instance:
     private_key: Path
     key_name: str
     security_group: str
+    port: int = 22
 
 
 class Instances(Protocol):

@@ -145,7 +145,8 @@ def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
             _outlive_sweeps(run, testbed.instances, instance, timeout=declared.timeout)
             tested = testbed.tester.test(
                 TestRequest(
-                    image=image.name, build_id=build.id, address=instance.address, user=instance.user,
+                    image=image.name, build_id=build.id,
+                    address=instance.address, port=instance.port, user=instance.user,
                     private_key=instance.private_key, suite=export / suite if suite else None, suite_name=suite or "",
                     timeout=declared.timeout, secrets=_secrets(image, export, below=below),
                     hygiene=declared.hygiene, packer_keys=_packer_keys(run, image, build),

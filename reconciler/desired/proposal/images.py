@@ -1,4 +1,4 @@
-"""Proposes an image for each builder that makes an AMI, in the form in which `validate` accepts it.
+"""Proposes an image for each builder whose kind is known, in the form in which `validate` accepts it.
 
 Each proposal is a draft with a few ways to declare it, the likeliest first. They are tried as `validate` would try
 them: with the declarations in the tree. What is accepted is proposed, what never is is left out, with the reason.

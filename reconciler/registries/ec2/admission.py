@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
 from datetime import datetime
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from botocore.exceptions import ClientError
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential
 
 from reconciler.aws.clock import Clock
@@ -24,6 +18,7 @@ from reconciler.model.observation import TAG_PREFIX
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.ports.bench import LIFE
 from reconciler.registries.ec2.images import FLEET_TAG, literal
+from reconciler.registries.machines import SshKey
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -38,28 +33,6 @@ if TYPE_CHECKING:
 
 _PAUSES = (1, 2, 4, 8)
 """Seconds."""
-
-
-@dataclass(frozen=True)
-class SshKey:
-    """An Ed25519 key pair in OpenSSH's formats. EC2 takes such keys for every image but Windows."""
-
-    public: bytes
-    private: bytes = field(repr=False)
-
-    @property
-    def mark(self) -> str:
-        """Eight hex digits that no other key has: what is named by them is this key's alone."""
-        return hashlib.sha256(self.public).hexdigest()[:8]
-
-
-def new_key() -> SshKey:
-    """Make a key, from the operating system's randomness."""
-    made = Ed25519PrivateKey.generate()
-    return SshKey(
-        public=made.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH),
-        private=made.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption()),
-    )
 
 
 def public_half(ec2: EC2Client, name: str, *, since: datetime, clock: Clock) -> str | None:
@@ -78,23 +51,6 @@ def public_half(ec2: EC2Client, name: str, *, since: datetime, clock: Clock) -> 
         if pause is not None:
             clock.sleep(pause)
     return None
-
-
-def write_private(key: SshKey, path: Path) -> None:
-    """Write the private half for the owner alone, as `ssh` asks for, in place of what an earlier run left there.
-
-    Raises UserError where the file can't be written.
-    """
-    try:
-        path.unlink(missing_ok=True)
-        # Never a moment with a wider mode, and never through somebody's link.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode=0o600)
-        with open(descriptor, "wb") as file:  # noqa: PTH123 - pathlib opens no descriptors
-            file.write(key.private)
-    except OSError as error:
-        raise UserError(
-            f"the private key can't be written: {error.strerror}: {path}", hint="see who owns the folder"
-        ) from error
 
 
 # The tags on what is made for a smoke test: whose it is, what for, and until when it may stay.

@@ -176,7 +176,7 @@ def test_an_image_is_named_by_what_says_what_it_is(checkout: Checkout, paths: li
     assert checkout.run("validate", "--worktree").returncode == 0
 
 
-def test_what_makes_no_ami_is_left_out_with_the_reason(checkout: Checkout) -> None:
+def test_what_leaves_nothing_is_left_out_with_the_reason(checkout: Checkout) -> None:
     checkout.write("box.pkr.hcl", 'source "null" "x" { communicator = "none" }\nbuild { sources = ["null.x"] }\n')
     checkout.write("broken.pkr.hcl.json", "{")
     checkout.write("old.json", '{"builders": [{"type": "amazon-ebs"')
@@ -186,8 +186,8 @@ def test_what_makes_no_ami_is_left_out_with_the_reason(checkout: Checkout) -> No
     assert left.returncode == 1
     text = " ".join(left.stdout.split())
     assert "0 images in 0 templates; 2 left out" in text
-    assert "null.x builds no AMI" in text
-    assert "No template here makes an AMI." in text
+    assert "null.x leaves nothing" in text
+    assert "No template here makes an image." in text
     assert not (checkout.root / "desired").exists()
 
 
@@ -196,7 +196,7 @@ def test_a_repository_without_templates_says_so(checkout: Checkout) -> None:
 
     empty = checkout.run("init", "--write")
 
-    assert (empty.returncode, empty.stdout.splitlines()[-1]) == (1, "No template here makes an AMI.")
+    assert (empty.returncode, empty.stdout.splitlines()[-1]) == (1, "No template here makes an image.")
 
 
 def test_a_var_file_that_is_not_in_the_repository_is_asked_for(checkout: Checkout) -> None:

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.aws.session import Clients
-from reconciler.registries.ec2.bench import last_lines, read_console
+from reconciler.registries.ec2.bench import read_console
+from reconciler.registries.machines import last_lines
 
 REGION = "us-east-1"
 

@@ -7,7 +7,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_ssh_private_key
 
 from reconciler.model.errors import UserError
-from reconciler.registries.ec2.admission import new_key, write_private
+from reconciler.registries.machines import new_key, write_private
 
 
 def test_the_halves_belong_together_and_no_two_keys_are_alike() -> None:

@@ -1,0 +1,246 @@
+"""The bench of disks: one boots in qemu, on top of a layer that is thrown away, and is reached through a loopback port.
+
+Who may log in is told it as a cloud tells its instances: by cloud-init's NoCloud source, whose address stands in the
+machine's serial number (cloud-init, "NoCloud": `ds=nocloud;s=…`). A disk without cloud-init lets nobody in by that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.ports.bench import BootRequest, Instance, Instances
+from reconciler.ports.registry import Opening
+from reconciler.registries.machines import SshKey, last_lines, new_key, write_private
+
+QEMU = f"qemu-system-{os.uname().machine}"
+_MEMORY, _PROCESSORS = "1024", "2"
+_LOOPBACK = "127.0.0.1"
+_HOST = "10.0.2.2"
+"""What a machine calls this one in qemu's user network."""
+_WATCHED_SECONDS = 15.0
+"""For how long a machine on KVM is watched: where that can't do what it says, it dies with its first instructions."""
+_KVM_DIED = b"KVM internal error"
+_CONSOLE = 1 << 16  # bytes
+_SECONDS = 60.0  # for qemu-img
+
+
+@dataclass
+class _Machine:
+    """One that runs: its process, its folder, and who tells it of its key."""
+
+    process: subprocess.Popen[bytes]
+    folder: Path
+    seed: ThreadingHTTPServer
+
+    def end(self) -> None:
+        """End it, and remove what was made for it. Idempotent."""
+        self.process.kill()
+        self.process.wait()
+        self.seed.shutdown()
+        self.seed.server_close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Machines:
+    """The disks of one fleet as machines on this one. Implements `Instances`; none outlives the process."""
+
+    def __init__(self, *, cancelled: threading.Event | None = None, accelerators: Sequence[str] = ()) -> None:
+        """Take what ends every wait, and what to run on: KVM, where it can be opened, before emulation, if absent."""
+        self._cancelled = cancelled or threading.Event()
+        self._accelerators = tuple(accelerators) or (("kvm", "tcg") if _opens("/dev/kvm") else ("tcg",))
+        self._running: dict[str, _Machine] = {}
+
+    def boot(self, request: BootRequest) -> Instance:
+        """Start a machine. See `Instances.boot`. That it runs says nothing of whether its disk boots."""
+        disk = Path(request.artifact.location, request.artifact.id)
+        form = _format(disk)
+        key = new_key()
+        write_private(key, request.private_key)
+        for accelerator in self._accelerators:
+            machine, port = self._start(disk, form, request, key, accelerator=accelerator)
+            if accelerator == self._accelerators[-1] or self._lives(machine):
+                break
+            machine.end()
+        name = f"{machine.process.pid}"
+        self._running[name] = machine
+        return Instance(
+            location=request.artifact.location, id=name, type=accelerator, address=_LOOPBACK, user=request.user,
+            private_key=request.private_key, key_name="", security_group="", port=port,
+        )  # fmt: skip
+
+    def state(self, instance: Instance) -> str:
+        """Whether its process runs. See `Instances.state`."""
+        machine = self._running.get(instance.id)
+        if machine is None:
+            return "missing"
+        return "running" if machine.process.poll() is None else "terminated"
+
+    def console(self, instance: Instance) -> tuple[str, ...]:
+        """The last lines of its serial console. See `Instances.console`."""
+        machine = self._running.get(instance.id)
+        try:
+            with (machine.folder / "console").open("rb") if machine is not None else open(os.devnull, "rb") as file:  # noqa: PTH123
+                file.seek(0, os.SEEK_END)
+                file.seek(max(0, file.tell() - _CONSOLE))
+                return last_lines(file.read(_CONSOLE).decode("utf-8", "replace"))
+        except OSError:
+            return ()
+
+    def keep(self, instance: Instance, *, until: datetime) -> None:
+        """A machine ends with this process. See `Instances.keep`."""
+        del until
+        raise Terminal(f"the machine {instance.id} can't stay: it ends with this run")
+
+    def terminate(self, instance: Instance) -> None:
+        """End it. See `Instances.terminate`."""
+        machine = self._running.pop(instance.id, None)
+        if machine is not None:
+            machine.end()
+        instance.private_key.unlink(missing_ok=True)
+
+    def public_key(self, location: str, key_pair: str, *, since: datetime) -> str | None:
+        """There are no key pairs. See `Instances.public_key`."""
+        del location, key_pair, since
+        return None
+
+    def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
+        """Nothing outlives its run. See `Instances.sweep`."""
+        del location, now
+        return ()
+
+    def _start(
+        self, disk: Path, form: str, request: BootRequest, key: SshKey, *, accelerator: str
+    ) -> tuple[_Machine, int]:  # fmt: skip
+        folder = Path(tempfile.mkdtemp(prefix="rec-disk-"))
+        seed = _seed(request, key)
+        try:
+            layer, port = folder / "layer.qcow2", _free_port()
+            _qemu_img("create", "-q", "-f", "qcow2", "-F", form, "-b", str(disk), str(layer))
+            with (folder / "errors").open("wb") as errors:
+                process = subprocess.Popen(
+                    _command(layer, folder / "console", port=port, seed=seed.server_port, accelerator=accelerator),
+                    stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
+                )  # fmt: skip
+        except BaseException:
+            seed.shutdown()
+            seed.server_close()
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
+        return _Machine(process, folder, seed), port
+
+    def _lives(self, machine: _Machine) -> bool:
+        """Whether a machine is well after its first instructions: KVM may be there and not be able to run it."""
+        until = time.monotonic() + _WATCHED_SECONDS
+        while time.monotonic() < until and machine.process.poll() is None:
+            if _KVM_DIED in (machine.folder / "errors").read_bytes():
+                return False
+            if self._cancelled.wait(0.2):
+                machine.end()
+                raise Transient("interrupted while a disk boots")
+        return machine.process.poll() is None
+
+
+def _command(layer: Path, console: Path, *, port: int, seed: int, accelerator: str) -> list[str]:
+    return [
+        _program("setpriv"), "--pdeathsig", "KILL",  # it ends with the thread that began it, however that ends
+        _program(QEMU), "-nodefaults", "-no-reboot", "-display", "none", "-accel", accelerator,
+        "-m", _MEMORY, "-smp", _PROCESSORS, "-serial", f"file:{console}",
+        "-drive", f"file={layer},format=qcow2,if=virtio", "-device", "virtio-rng-pci",
+        "-nic", f"user,model=virtio-net-pci,hostfwd=tcp:{_LOOPBACK}:{port}-:22",
+        "-smbios", f"type=1,serial=ds=nocloud;s=http://{_HOST}:{seed}/",
+    ]  # fmt: skip
+
+
+def _format(disk: Path) -> str:
+    """What a disk's bytes are. Raises UserError for one that leads to another file: that would be read as well."""
+    found: Mapping[str, Any] = json.loads(_qemu_img("info", "--output=json", str(disk)))
+    data = found.get("format-specific", {}).get("data", {})
+    if "backing-filename" in found or "data-file" in data:
+        raise UserError(
+            f"{disk} is not whole: it stands on another file", hint="`qemu-img convert` makes one of both in the build"
+        )
+    return str(found["format"])
+
+
+def _qemu_img(*arguments: str) -> bytes:
+    try:
+        ended = subprocess.run(
+            [_program("qemu-img"), *arguments], capture_output=True, timeout=_SECONDS, check=False
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise Transient(f"qemu-img {arguments[0]} took more than {_SECONDS:.0f} s") from error
+    if ended.returncode != 0:
+        raise Terminal(f"qemu-img {arguments[0]}: {ended.stderr.decode(errors='replace').strip()[:200]}")
+    return ended.stdout
+
+
+def _program(name: str) -> str:
+    found = shutil.which(name)
+    if found is None:
+        raise UserError(
+            f"there is no {name} here, in which a disk is booted to be tested",
+            hint=("`apt-get install qemu-system-x86 qemu-utils util-linux`", "or `smoke_test: {boot: false}`"),
+        )
+    return found
+
+
+def _seed(request: BootRequest, key: SshKey) -> ThreadingHTTPServer:
+    """Serve on loopback what cloud-init asks for: an id that is this boot's alone, and who may log in."""
+    user = {
+        "name": request.user, "ssh_authorized_keys": [key.public.decode()],
+        "sudo": "ALL=(ALL) NOPASSWD:ALL", "shell": "/bin/sh", "lock_passwd": True,
+    }  # fmt: skip
+    told = {"users": ["default", user], "disable_root": False}
+    files = {
+        "/meta-data": json.dumps({"instance-id": f"{request.name}-{key.mark}", "local-hostname": "smoke-test"}),
+        "/user-data": f"#cloud-config\n{json.dumps(told)}\n",  # JSON is YAML
+        "/vendor-data": "",
+        "/network-config": "",
+    }
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            content = files.get(self.path)
+            self.send_response(404 if content is None else 200)
+            self.end_headers()
+            self.wfile.write((content or "").encode())
+
+        def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as http.server has it
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer((_LOOPBACK, 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+def _free_port() -> int:
+    with socket.socket() as asked:
+        asked.bind((_LOOPBACK, 0))
+        return int(asked.getsockname()[1])
+
+
+def _opens(device: str) -> bool:
+    try:
+        os.close(os.open(device, os.O_RDWR))
+    except OSError:
+        return False
+    return True
+
+
+def open_bench(opening: Opening) -> Instances:
+    """The bench of a fleet's disks."""
+    return Machines(cancelled=opening.cancelled)
