@@ -1,7 +1,8 @@
 """The bench of disks: one boots in qemu, on top of a layer that is thrown away, and is reached through a loopback port.
 
 Who may log in is told it as a cloud tells its instances: by cloud-init's NoCloud source, whose address stands in the
-machine's serial number (cloud-init, "NoCloud": `ds=nocloud;s=…`). A disk without cloud-init lets nobody in by that.
+machine's serial number (cloud-init, "NoCloud": `ds=nocloud;s=…`; before 23.3 only `nocloud-net` may be an address,
+which every later one takes as well). A disk without cloud-init lets nobody in by that.
 """
 
 from __future__ import annotations
@@ -161,7 +162,7 @@ def _command(layer: Path, console: Path, *, port: int, seed: int, accelerator: s
         "-m", _MEMORY, "-smp", _PROCESSORS, "-serial", f"file:{console}",
         "-drive", f"file={layer},format=qcow2,if=virtio", "-device", "virtio-rng-pci",
         "-nic", f"user,model=virtio-net-pci,hostfwd=tcp:{_LOOPBACK}:{port}-:22",
-        "-smbios", f"type=1,serial=ds=nocloud;s=http://{_HOST}:{seed}/",
+        "-smbios", f"type=1,serial=ds=nocloud-net;s=http://{_HOST}:{seed}/",
     ]  # fmt: skip
 
 
