@@ -31,8 +31,8 @@ packers: .venv/installed ## Get the Packers that the tests run on: the archive's
 test: .venv/installed packers ## Run the tests, those that run Packer on each
 	.ci/as-root $(PYTEST) --junitxml=.reconciler/junit/tests.xml
 
-quick: .venv/quick ## Run the tests that need neither root nor Packer nor npm
-	$(PYTEST) -p no:cacheprovider -m "not sandbox and not packer and not github"
+quick: .venv/quick ## Run the tests that need neither root nor Packer nor npm nor containers
+	$(PYTEST) -p no:cacheprovider -m "not sandbox and not packer and not github and not containers"
 
 soak: .venv/installed ## Compare ten thousand random expressions with `packer console`, and play against forgers
 	$(PYTHON) -m tests.soak

@@ -17,6 +17,7 @@ from tests.packers import installed_packers
 MARKS = {
     "packer": "runs Packer",
     "sandbox": "starts a sandbox",
+    "containers": "runs a container engine or registry",
     "github": "runs npm",
 }
 """What a test does that has a mark of this name."""
@@ -63,6 +64,8 @@ def _mark(command: Sequence[str], *, packers: Collection[str]) -> str | None:
         return "packer"
     if command[:1] == ["npm"]:
         return "github"
+    if command and command[0] in ("docker", "dockerd", "docker-registry"):
+        return "containers"
     ours = list(command[command.index("reconciler") + 1 :]) if "reconciler" in command else []
     begins = "reconciler.sandbox" in command or ours[:2] == ["sandbox", "start"] or ours[:1] == ["demo"]
     return "sandbox" if begins and "--help" not in command else None

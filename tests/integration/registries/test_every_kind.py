@@ -1,4 +1,4 @@
-"""What the loop asks of a registry, of each kind, against the real thing: moto's EC2, a folder.
+"""What the loop asks of a registry, of each kind, against the real thing: moto's EC2, a folder, container registries.
 
 What EC2 alone can do is in test_contract.py.
 """
@@ -6,7 +6,8 @@ What EC2 alone can do is in test_contract.py.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
 
@@ -22,6 +23,7 @@ from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import open_registry
+from tests import containers
 from tests.doubles.registry import MemoryRegistry
 
 FLEET = "acme/images"
@@ -96,12 +98,52 @@ class InFolder:
         shutil.rmtree(location)
 
 
-@pytest.fixture(params=["memory", "ec2", "folder"])
-def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Kept:
-    if request.param == "ec2":
-        request.getfixturevalue("moto")
-        return InEc2()
-    return InMemory() if request.param == "memory" else InFolder(tmp_path)
+class InRegistries:
+    """Two repositories in two registries, of which one can be ended."""
+
+    def __init__(self, root: Path) -> None:
+        self._both = ExitStack()
+        self._one = self._started(root / "one")
+        other = self._started(root / "other")
+        self.home, self.elsewhere = f"{self._one[0]}/acme/web", f"{other[0]}/mirror/acme/web"
+        self.registry = open_registry("oci", Opening(FLEET, AwsSettings()))
+
+    def _started(self, root: Path) -> tuple[str, ExitStack]:
+        root.mkdir()
+        own = self._both.enter_context(ExitStack())
+        return own.enter_context(containers.registry(root)), own
+
+    def make(self, name: str, tags: Mapping[str, str]) -> Seen:
+        made = Made("docker.web", "packer.post-processor.docker-import", containers.imported({"name": name.encode()}))
+        (artifact,) = self.registry.store(self.home, [made], name=name, tags=tags)
+        found = self.registry.find(self.home, artifact.id)
+        assert found is not None
+        return found
+
+    def lose(self, location: str) -> None:
+        assert location == self.home
+        self.registry._client.exchange.tries = 1  # type: ignore[attr-defined]  # only a Registry by its declared type
+        self._one[1].close()
+
+    def close(self) -> None:
+        self._both.close()
+
+
+@pytest.fixture(params=["memory", "ec2", "folder", pytest.param("registries", marks=pytest.mark.containers)])
+def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
+    match request.param:
+        case "ec2":
+            request.getfixturevalue("moto")
+            yield InEc2()
+        case "registries":
+            request.getfixturevalue("engine")
+            made = InRegistries(tmp_path)
+            yield made
+            made.close()
+        case "folder":
+            yield InFolder(tmp_path)
+        case _:
+            yield InMemory()
 
 
 def named(artifact: Seen) -> Artifact:

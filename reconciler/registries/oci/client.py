@@ -1,0 +1,180 @@
+"""What is asked of a container registry, by OCI's distribution specification (v1.1)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+from reconciler.model.errors import Terminal
+from reconciler.model.text import first_line
+from reconciler.registries.oci.exchange import Answer, Body, Exchange, Stream
+from reconciler.registries.oci.reference import Reference
+
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
+_DOCKERS = "application/vnd.docker.distribution.manifest"
+INDEXES = frozenset({INDEX, f"{_DOCKERS}.list.v2+json"})
+MANIFESTS = frozenset({MANIFEST, f"{_DOCKERS}.v2+json"})
+_ACCEPT = ", ".join(sorted(INDEXES | MANIFESTS))
+_MOST_PAGES = 100
+_A_PAGE = 1000
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest, or an index, with the digest of its bytes."""
+
+    digest: str
+    media_type: str
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        """What is in it."""
+        found = json.loads(self.body)
+        return found if isinstance(found, dict) else {}
+
+    @property
+    def descriptor(self) -> dict[str, Any]:
+        """How another manifest refers to it."""
+        return {"mediaType": self.media_type, "digest": self.digest, "size": len(self.body)}
+
+
+@dataclass(frozen=True)
+class Client:
+    """Manifests, tags and blobs of repositories. May be used by several threads.
+
+    Every method raises Transient where a registry could not be asked, and Terminal where it refuses.
+    """
+
+    exchange: Exchange
+
+    # Manifests and tags.
+
+    def manifest(self, of: Reference) -> Manifest | None:
+        """A manifest by tag or digest; None where the registry says that there is none.
+
+        Raises Terminal for what is no manifest of an image, and for bytes that have not the digest asked for.
+        """
+        answer = self.exchange.ask("GET", of, f"manifests/{of.at}", headers={"Accept": _ACCEPT})
+        if answer.status == 404:
+            return None
+        media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
+        if media_type not in INDEXES | MANIFESTS:
+            raise Terminal(
+                f"{of.repository} answers {of.at} with {first_line(media_type) or 'something of no type'}, which is no "
+                "manifest of a container image",
+                hint="what is of an older form has to be pushed anew",
+            )
+        digest = f"sha256:{hashlib.sha256(answer.body).hexdigest()}"
+        if of.digest not in (None, digest):
+            raise Terminal(f"{of.repository} answers {of.at} with other bytes, of {digest}")
+        return Manifest(digest, media_type, answer.body)
+
+    def digest(self, of: Reference) -> str | None:
+        """The digest that a tag has now, by HEAD, which hosted registries don't count as a pull; None for no such."""
+        answer = self.exchange.ask("HEAD", of, f"manifests/{of.at}", headers={"Accept": _ACCEPT})
+        if answer.status == 404:
+            return None
+        told = answer.headers.get("docker-content-digest", "")
+        if re.fullmatch(r"sha256:[0-9a-f]{64}", told):
+            return told
+        found = self.manifest(of)
+        return found.digest if found is not None else None
+
+    def put_manifest(self, to: Reference, body: bytes, media_type: str) -> str:
+        """Write a manifest under a tag, or its digest; returns its digest. Written twice it is there once."""
+        answer = self.exchange.ask("PUT", to, f"manifests/{to.at}", headers={"Content-Type": media_type}, body=body)
+        if answer.status == 404:
+            raise Terminal(
+                f"there is no {to.repository}, and its registry makes none", hint="make the repository first"
+            )
+        return f"sha256:{hashlib.sha256(body).hexdigest()}"
+
+    def delete_manifest(self, of: Reference) -> None:
+        """Delete a manifest by its digest, with all its tags. What is gone already is no error."""
+        answer = self.exchange.ask("DELETE", of, f"manifests/{of.at}", also=(405,))
+        if answer.status == 405:
+            raise Terminal(
+                f"{of.host} deletes nothing: {answer.says or 'it does not offer that'}",
+                hint="allow it there (docker's own registry: storage.delete.enabled), or let it expire images",
+            )
+
+    def tags(self, of: Reference) -> tuple[str, ...]:
+        """Every tag of a repository, in order; none where there is no such repository.
+
+        Raises Terminal for more than a hundred thousand.
+        """
+        found: dict[str, None] = {}
+        path: str | None = f"tags/list?n={_A_PAGE}"
+        for _ in range(_MOST_PAGES):
+            answer = self.exchange.ask("GET", of, path or "", headers={"Accept": "application/json"})
+            if answer.status == 404:
+                return ()
+            listed = answer.json().get("tags") or []
+            found.update(dict.fromkeys(map(str, listed if isinstance(listed, list) else [])))
+            path = _next(answer, of)
+            if path is None:
+                return tuple(found)
+        raise Terminal(
+            f"{of.repository} has more than {_A_PAGE * _MOST_PAGES:,} tags", hint="use a repository an image"
+        )
+
+    # Blobs.
+
+    def blob(self, of: Reference, digest: str) -> bytes | None:
+        """A small blob, such as an image's config; None where there is none. Raises Terminal for other bytes."""
+        answer = self.exchange.ask("GET", of, f"blobs/{digest}")
+        if answer.status == 404:
+            return None
+        if f"sha256:{hashlib.sha256(answer.body).hexdigest()}" != digest:
+            raise Terminal(f"{of.repository} answers {digest} with other bytes")
+        return answer.body
+
+    def put_blob(self, to: Reference, body: bytes) -> None:
+        """Write a small blob, unless it is there."""
+        digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+        if not self._has_blob(to, digest):
+            self._upload(to, digest, body, start=self._start(to, "blobs/uploads/"))
+
+    def copy_blob(self, source: Reference, to: Reference, digest: str, size: int) -> None:
+        """Have a blob of one repository in another: mounted by the registry where it can, else sent through here."""
+        if self._has_blob(to, digest):
+            return
+        mount = f"?mount={digest}&from={source.path}" if source.host == to.host else ""
+        start = self._start(to, f"blobs/uploads/{mount}")
+        if start.status != 201:
+            self._upload(to, digest, Stream(self.exchange.stream(source, digest), size), start=start)
+
+    def _has_blob(self, of: Reference, digest: str) -> bool:
+        return self.exchange.ask("HEAD", of, f"blobs/{digest}").status == 200
+
+    def _start(self, to: Reference, path: str) -> Answer:
+        start = self.exchange.ask("POST", to, path, headers={"Content-Length": "0"})
+        if start.status == 404:
+            raise Terminal(
+                f"there is no {to.repository}, and its registry makes none", hint="make the repository first"
+            )
+        return start
+
+    def _upload(self, to: Reference, digest: str, body: Body, *, start: Answer) -> None:
+        where = urljoin(f"{to.endpoint}/", start.headers.get("location", ""))
+        ends = f"{where}{'&' if urlsplit(where).query else '?'}digest={digest}"
+        headers = {"Content-Type": "application/octet-stream"}
+        # Once: what broke off is begun anew by whoever asked, and a registry forgets an upload that nobody ended.
+        answer = self.exchange.send("PUT", to, ends, headers=headers, body=body)
+        if answer.status >= 400:
+            raise self.exchange.refusal(to, answer, doing="takes no upload")
+
+
+def _next(answer: Answer, of: Reference) -> str | None:
+    """The path of the next page, which a registry names in `Link` (RFC 5988)."""
+    match = re.match(r'\s*<([^>]+)>\s*;\s*rel="?next"?', answer.headers.get("link", ""))
+    if match is None:
+        return None
+    query = urlsplit(urljoin(f"{of.endpoint}/", match[1])).query
+    return f"tags/list?{query}"

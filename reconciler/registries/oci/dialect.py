@@ -1,0 +1,131 @@
+"""How container images are spoken of: the builders and post-processors that leave one, and what they are built on."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from reconciler.model.errors import UserError
+from reconciler.model.fleet import Builder, BuildLocation
+from reconciler.model.kind import Kind
+from reconciler.model.source import SourceRequest
+from reconciler.ports.dialect import Value, Written
+from reconciler.registries.oci.reference import PATTERN, location, parse
+from reconciler.registries.plain import PlainDialect, text
+
+SHA256 = "sha256:"
+RESERVED = "org.opencontainers."
+OCI = Kind(
+    name="oci", artifact="a container image", location="repository", registry="the container registry",
+    key="locations", example_location="registry.example.org/acme/web",
+    sources={"oci": None}, example="source: {oci: debian:12}",
+    pinned=("oci", "repository"), source_variable="source_image", source_attribute="image",
+    reserved=RESERVED,
+    given="{location}@{id}", given_upstream="{location}@{id}", builds_where_source_is=False, boots=False,
+)  # fmt: skip
+ImageReference = Annotated[
+    str, Field(pattern=PATTERN, description="A container image by its reference: debian:12.")
+]  # fmt: skip
+
+# What `docker pull` says at its end, and so before anything that a provisioner prints. Of an index it is the index's.
+_PULLED = re.compile(rf"Digest: ({SHA256}[0-9a-f]{{64}})")
+_NAMED_BY = ("docker-tag", "docker-import")
+"""The post-processors that say in their `repository` where an image belongs."""
+
+
+class OciDialect(PlainDialect):
+    """The `Dialect` of container images."""
+
+    kind: Kind = OCI
+    builders: frozenset[str] = frozenset({"docker", "podman"})
+    post_processors: frozenset[str] = frozenset({"docker-import"})
+
+    @property
+    def sources(self) -> Mapping[str, Any]:
+        """An image by its reference."""
+        return {"oci": ImageReference}
+
+    def builder(self, written: Written) -> Builder:
+        """A builder with the image that it begins with, and the repository that its image is tagged for."""
+        at = _repository(written)
+        if written.type not in self.builders:
+            return Builder(written.name, written.type, written.place, at)
+        _refuse_without_image(written)
+        image = written.get("image")
+        if image is None:
+            return Builder(written.name, written.type, written.place, at)
+        found = parse(image.text) if image.text else None
+        if image.text and found is None:
+            raise UserError(
+                f'{written.name}: image: "{image.text}" is no reference to a container image',
+                where=image.place,
+                hint="it is written as debian:12, or with its registry, registry.example.org/acme/base:1",
+            )
+        source = SourceRequest.model_validate({"oci": image.text}) if found is not None else None
+        unpinned = f"image: {image.why_unknown or 'it is empty'}" if source is None else None
+        return Builder(written.name, written.type, written.place, at, source, image.place, unpinned)
+
+    def notes(self, written: Written) -> Iterator[str]:
+        """That an image which a template names without a version is another one every week."""
+        image = written.get("image") if written.type in self.builders else None
+        found = parse(image.text) if image is not None and image.text else None
+        if image is not None and image.variable is None and found is not None and found.moves:
+            yield (
+                f"{image.place}: {image.text} is whatever its publisher calls the latest: name a version, and take it "
+                f"as it is pinned ({OCI.source_attribute} = var.{OCI.source_variable})"
+            )
+
+    def wrong_location(self, location_: str) -> str | None:
+        """A repository with its registry; whether there is one, the registry says."""
+        return None if location(location_) is not None else f"a repository with its registry: {OCI.example_location}"
+
+    def built_on(self, said: str) -> str | None:
+        """The digest of what was pulled."""
+        found = _PULLED.fullmatch(said.strip())
+        return found[1] if found is not None else None
+
+    def subject(self, location_: str, artifact_id: str) -> Mapping[str, str]:
+        """The digest of its manifest, or of its index."""
+        del location_
+        return {"sha256": artifact_id.removeprefix(SHA256)}
+
+
+DIALECT = OciDialect()
+
+
+def _repository(written: Written) -> BuildLocation | None:
+    """Where the template says that its image belongs, in its whole form; None where it does not say."""
+    for after in reversed(written.after):
+        value = after.get("repository") if after.type in _NAMED_BY else None
+        if value is not None:
+            return BuildLocation(_whole(value), value.variable, value.place)
+    return None
+
+
+def _whole(value: Value) -> str | None:
+    if not value.text:
+        return None
+    found = parse(value.text)
+    if found is None or found.tag or found.digest:
+        raise UserError(
+            f'repository: "{value.text}" is no repository',
+            where=value.place,
+            hint=f"it is written as {OCI.example_location}; tags are in `tags`",
+        )
+    return found.repository
+
+
+def _refuse_without_image(written: Written) -> None:
+    """Raise UserError for a builder that leaves files of a container, or nothing, and no image."""
+    discard = text(written, "discard") == "true"
+    exported = written.get("export_path")
+    imported = any(after.type == "docker-import" for after in written.after)
+    if discard or (exported is not None and not imported):
+        raise UserError(
+            f"{written.name} leaves no image: it {'discards' if discard else 'exports'} its container",
+            where=exported.place if exported is not None else written.place,
+            hint="set commit = true instead, or take the export up by the post-processor docker-import",
+        )

@@ -1,0 +1,109 @@
+"""The engine on this machine in which Packer left an image: docker, or podman, by its own command."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.text import decoded, first_line
+from reconciler.ports.dialect import Made
+
+_SECONDS = 120
+_PUSH_SECONDS = 3600
+"""A layer of gigabytes over a slow line; Packer's own push has no limit at all."""
+_REFUSED = re.compile(r"denied|unauthorized|authentication required|no basic auth|forbidden", re.IGNORECASE)
+_IMMUTABLE = re.compile(r"immutable", re.IGNORECASE)
+_LOADED = re.compile(r"Loaded image(?: ID)?(?:\(s\))?: (\S+)")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A command that does what docker's does. `environment` is what it is run in."""
+
+    program: str
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def image(self, made: Sequence[Made]) -> str:
+        """The id of the one image that Packer left, however often it reported it: each of its steps names it anew.
+
+        Raises UserError where it left several, or none that this engine has.
+        """
+        names = dict.fromkeys(one.id for one in made if one.id and not one.files)
+        ids = dict.fromkeys(self._id_of(name) for name in names)
+        if not ids:
+            ids = dict.fromkeys(self._load(file) for one in made for file in one.files)
+        if len(ids) != 1:
+            left = ", ".join(names) or "none"
+            raise UserError(
+                f"an image is one container image, and Packer left {len(ids)}: {left}", hint="have it leave one"
+            )
+        return next(iter(ids))
+
+    def push(self, image: str, reference: str) -> None:
+        """Push an image under a reference, and take that off the engine again.
+
+        Raises Terminal where the registry refuses, Transient for whatever else is in the way.
+        """
+        self._run("tag", image, reference)
+        try:
+            self._run("push", reference, seconds=_PUSH_SECONDS)
+        finally:
+            self._run("rmi", reference, check=False)
+
+    def _id_of(self, name: str) -> str:
+        return self._run("image", "inspect", "--format", "{{.Id}}", name).strip()
+
+    def _load(self, file: str) -> str:
+        """Take in an archive as `docker save` writes it."""
+        try:
+            said = self._run("load", "--input", file)
+        except Terminal as error:
+            raise UserError(
+                f"Packer left {Path(file).name}, which {self.program} can't load as an image: {error.what}",
+                hint="set commit = true in the builder, or add the post-processor docker-import",
+            ) from error
+        names = _LOADED.findall(said)
+        if len(names) != 1:
+            raise UserError(f"{Path(file).name} holds {len(names)} images", hint="have Packer leave one")
+        return self._id_of(names[0])
+
+    def _run(self, *arguments: str, seconds: float = _SECONDS, check: bool = True) -> str:
+        try:
+            ended = subprocess.run(
+                [self.program, *arguments], env=dict(self.environment), stdin=subprocess.DEVNULL, capture_output=True,
+                check=False, timeout=seconds,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise UserError(
+                f"{self.program} is not installed here, and the image that Packer left is in it",
+                hint=f"install the command {self.program} where Packer builds",
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise Transient(f"{self.program} {arguments[0]} takes longer than {seconds:.0f} s") from error
+        if ended.returncode != 0 and check:
+            raise self._failure(arguments[0], decoded(ended.stderr))
+        return decoded(ended.stdout)
+
+    def _failure(self, verb: str, stderr: str) -> ReconcilerError:
+        lines = [line for line in stderr.splitlines() if line.strip()]
+        what = f"{self.program} {verb}: {first_line(lines[-1] if lines else 'it failed, and says nothing')}"
+        if _IMMUTABLE.search(stderr):
+            return Terminal(what, hint="the registry lets no tag be moved: allow it for those of this repository")
+        if verb == "push" and _REFUSED.search(stderr):
+            return Terminal(what, hint=f"`{self.program} login`, as somebody who may write there")
+        return Terminal(what) if verb in ("image", "load", "tag") and not _is_down(stderr) else Transient(what)
+
+
+def _is_down(stderr: str) -> bool:
+    return "Cannot connect" in stderr or "connection refused" in stderr
+
+
+def engine_of(made: Sequence[Made], environment: Mapping[str, str]) -> Engine:
+    """The engine that Packer built in: podman's plugin says so in its builder's id or name."""
+    podman = any("podman" in (one.builder_id or "") or one.builder.startswith("podman.") for one in made)
+    return Engine("podman" if podman else "docker", environment)

@@ -1,0 +1,110 @@
+"""The marks of a container image: the annotations of a small manifest of ours, with the image as its subject.
+
+It is under one tag, `sha256-<digest>.reconciler`, beside those under which cosign and others keep what they say of an
+image. So it is read by one request and replaced by one, whole; it is found by listing the tags, whether or not the
+registry has the referrers of OCI 1.1; and the index under `sha256-<digest>`, which other tools write, is left to them.
+A registry that has referrers shows it as one of `application/vnd.reconciler.marks.v1+json`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from reconciler.model.errors import ReconcilerError, Terminal, Transient
+from reconciler.registries.oci.client import MANIFEST, Client, Manifest
+from reconciler.registries.oci.dialect import RESERVED, SHA256
+from reconciler.registries.oci.reference import Reference
+
+ARTIFACT_TYPE = "application/vnd.reconciler.marks.v1+json"
+EMPTY = b"{}"
+_EMPTY = {
+    "mediaType": ARTIFACT_TYPE,  # of its config, too: before OCI 1.1 that was what told artifacts apart
+    "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
+    "size": len(EMPTY),
+}
+_TAG = re.compile(r"sha256-([0-9a-f]{64})\.reconciler")
+_NAME, _CREATED = f"{RESERVED}image.ref.name", f"{RESERVED}image.created"
+_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Marks:
+    """What is kept beside an image: its digest is `id`, its own tag `name`, and when it was stored `created`."""
+
+    id: str
+    name: str
+    created: str
+    tags: Mapping[str, str]
+
+    def manifest(self, subject: Mapping[str, Any]) -> bytes:
+        """Their manifest, canonical: the same marks are the same bytes."""
+        annotations = {**self.tags, _NAME: self.name, _CREATED: self.created}
+        written = {
+            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": ARTIFACT_TYPE, "config": _EMPTY,
+            "layers": [{**_EMPTY, "mediaType": "application/vnd.oci.empty.v1+json"}], "subject": dict(subject),
+            "annotations": annotations,
+        }  # fmt: skip
+        return json.dumps(written, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def tag_of(digest: str) -> str:
+    """The tag under which the marks of an image are."""
+    return f"{digest.replace(':', '-')}.reconciler"
+
+
+def marked_by(tag: str) -> str | None:
+    """The digest of the image whose marks are under a tag; None for any other tag."""
+    match = _TAG.fullmatch(tag)
+    return f"{SHA256}{match[1]}" if match is not None else None
+
+
+def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
+    """What a manifest of ours says. Raises Terminal for one that is none of ours."""
+    found = manifest.json
+    annotations, subject = found.get("annotations"), found.get("subject")
+    ours = found.get("artifactType") == ARTIFACT_TYPE or (found.get("config") or {}).get("mediaType") == ARTIFACT_TYPE
+    if (
+        not ours
+        or not isinstance(annotations, dict)
+        or not isinstance(subject, dict)
+        or subject.get("digest") != digest
+    ):
+        raise Terminal(
+            f"{at.repository}:{tag_of(digest)} holds no marks of {digest}", hint="remove the tag: the name is ours"
+        )
+    texts = {str(key): str(value) for key, value in annotations.items()}
+    tags = {key: value for key, value in texts.items() if not key.startswith(RESERVED)}
+    return Marks(digest, texts.get(_NAME, ""), texts.get(_CREATED, ""), tags)
+
+
+def read_marks(client: Client, at: Reference, digest: str) -> Marks | None:
+    """The marks of an image; None where it has none."""
+    found = client.manifest(at.by(tag_of(digest)))
+    return parse_marks(digest, found, at=at) if found is not None else None
+
+
+def write_marks(client: Client, at: Reference, marks: Marks, *, subject: Mapping[str, Any]) -> None:
+    """Write the marks of an image, and read them back: another writer may have come between.
+
+    Raises Transient where somebody else's stand there after each of some tries.
+    """
+    body, own = marks.manifest(subject), at.by(tag_of(marks.id))
+    before = client.manifest(own)
+    if before is not None and before.body == body:
+        return
+    client.put_blob(at, EMPTY)
+    for _ in range(_TRIES):
+        client.put_manifest(own, body, MANIFEST)
+        now = client.manifest(own)
+        if now is not None and now.body == body:
+            break
+    else:
+        raise Transient(f"the marks of {marks.id} in {at.repository} are being written by somebody else")
+    if before is not None:
+        with suppress(ReconcilerError):  # it has no tag any more, and takes no more room than a page
+            client.delete_manifest(at.by(before.digest))

@@ -1,0 +1,98 @@
+"""References to container images, as Docker and its registries read them, and the addresses behind them."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, replace
+
+# The grammar is that of github.com/distribution/reference: components, separators, a tag, a digest.
+_COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
+_HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
+_PATH = rf"{_COMPONENT}(?:/{_COMPONENT})*"
+TAG = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}"
+DIGEST = r"sha256:[0-9a-f]{64}"
+PATTERN = rf"^(?:{_HOST}(?::[0-9]+)?/)?{_PATH}(?::{TAG})?(?:@{DIGEST})?$"
+"""What a reference looks like."""
+_REFERENCE = re.compile(
+    rf"(?:(?P<host>{_HOST}(?::[0-9]+)?)/)?(?P<path>{_PATH})(?::(?P<tag>{TAG}))?(?:@(?P<digest>{DIGEST}))?"
+)
+_LONGEST = 255
+_HUB = "docker.io"
+"""Where an image is that is named without a registry, and what stands for it (moby/moby, registry/config.go)."""
+_HUBS_API = "registry-1.docker.io"
+HUBS_LOGIN = "https://index.docker.io/v1/"
+"""Under which docker's config keeps the login to it."""
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A reference with all that is left out of it: its registry, and `latest` where it names neither tag nor digest."""
+
+    host: str
+    path: str
+    tag: str | None = None
+    digest: str | None = None
+
+    @property
+    def repository(self) -> str:
+        """The location of what is there: `registry/path`."""
+        return f"{self.host}/{self.path}"
+
+    @property
+    def moves(self) -> bool:
+        """Whether it means something else from one day to the next: `latest`, said or not."""
+        return self.digest is None and self.tag in (None, LATEST)
+
+    @property
+    def at(self) -> str:
+        """What is asked for in its repository: the digest, else the tag."""
+        return self.digest or self.tag or LATEST
+
+    @property
+    def endpoint(self) -> str:
+        """Where its registry answers. Only one on this machine is spoken to without TLS, as Docker does."""
+        host = _HUBS_API if self.host == _HUB else self.host
+        return f"{'http' if is_loopback(host) else 'https'}://{host}"
+
+    @property
+    def login(self) -> str:
+        """Under which docker's config has the login to its registry."""
+        return HUBS_LOGIN if self.host == _HUB else self.host
+
+    def by(self, at: str) -> Reference:
+        """Another tag or digest of the same repository."""
+        return (
+            replace(self, tag=None, digest=at) if at.startswith("sha256:") else replace(self, tag=at, digest=None)
+        )  # fmt: skip
+
+
+def parse(text: str) -> Reference | None:
+    """A reference, or None for what is none."""
+    match = _REFERENCE.fullmatch(text)
+    if match is None or len(text) > _LONGEST:
+        return None
+    host, path, tag, digest = match.group("host", "path", "tag", "digest")
+    if host is not None and not ("." in host or ":" in host or host == "localhost"):
+        host, path = None, f"{host}/{path}"
+    if path != path.lower():
+        return None  # of what was taken for a registry first
+    if host in (None, f"index.{_HUB}", _HUB):
+        host, path = _HUB, path if "/" in path else f"library/{path}"
+    return Reference(str(host), path, tag, digest)
+
+
+def location(text: str) -> Reference | None:
+    """A repository in its whole form, `registry/path`, or None for what is none."""
+    found = parse(text)
+    return found if found is not None and found.repository == text else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a registry is on this machine."""
+    name = host.rpartition(":")[0] if re.search(r":[0-9]+$", host) else host
+    try:
+        return name == "localhost" or ipaddress.ip_address(name.strip("[]")).is_loopback
+    except ValueError:
+        return False

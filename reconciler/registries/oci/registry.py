@@ -1,0 +1,305 @@
+"""A container registry as the registry of a fleet's images: each under its digest, with its marks beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import threading
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from reconciler.aws.session import Clients
+from reconciler.model.errors import ReconcilerError, Terminal, UserError
+from reconciler.model.lockfile import Artifact
+from reconciler.model.observation import TAG_PREFIX, Observation, Seen
+from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.values import format_instant, parse_instant
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Located, Opening, Registry
+from reconciler.registries.oci.client import INDEXES, Client, Manifest
+from reconciler.registries.oci.credentials import Logins
+from reconciler.registries.oci.dialect import OCI
+from reconciler.registries.oci.engine import engine_of
+from reconciler.registries.oci.exchange import PARALLEL, Exchange
+from reconciler.registries.oci.marks import Marks, marked_by, read_marks, tag_of, write_marks
+from reconciler.registries.oci.reference import TAG, Reference, location, parse
+from reconciler.registries.plain import PlainRegistry
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+_OF_A_BUILD = re.compile(r".+-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}")
+"""The tags that images are stored under: `<image>-<build id>`, each moved by nobody."""
+_MOST_CHILDREN = 100
+_LAYERS = 4
+"""How many are copied at once."""
+
+
+class OciRegistry(PlainRegistry):
+    """The container images of one fleet. Implements `Registry`."""
+
+    def __init__(self, client: Client, *, fleet: str) -> None:
+        self._client, self._fleet = client, fleet
+        self._writing: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+
+    def observe(self, locations: Sequence[str]) -> Observation:
+        """Report the fleet's images. See `Registry.observe`.
+
+        One request lists the tags of a repository, and one reads the marks of each image in it, all of them at once.
+        An image whose own tag is listed is there; of another it is asked.
+        """
+        asked = list(dict.fromkeys(locations))
+        unreadable: dict[str, str] = {}
+        listed: dict[str, frozenset[str]] = {}
+        for place, tags in zip(asked, _all(self._tags, asked), strict=True):
+            if isinstance(tags, ReconcilerError):
+                unreadable[place] = tags.what
+            else:
+                listed[place] = tags
+        marked = [(place, one) for place, tags in listed.items() for one in sorted(filter(None, map(marked_by, tags)))]
+        found: list[Seen] = []
+        seen = _all(lambda one: self._listed(*one, tags=listed[one[0]]), marked)
+        for (place, _), one in zip(marked, seen, strict=True):
+            if isinstance(one, ReconcilerError):
+                unreadable[place] = one.what
+            elif one is not None:
+                found.append(one)
+        return Observation(tuple(one for one in found if one.location not in unreadable), unreadable)
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
+        """Report one image, or None. See `Registry.find`. What a registry took is there at once."""
+        del patience
+        at = _at(location)
+        manifest = self._client.manifest(at.by(artifact_id)) if parse(f"x@{artifact_id}") is not None else None
+        if manifest is None:
+            return None
+        marks = read_marks(self._client, at, artifact_id)
+        return _seen(location, marks) if marks is not None else self._unmarked(at, manifest, name="")
+
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report the image of a tag. See `Registry.named`."""
+        at = _at(location)
+        manifest = self._client.manifest(at.by(name)) if re.fullmatch(TAG, name) else None
+        if manifest is None:
+            return ()
+        marks = read_marks(self._client, at, manifest.digest)
+        return (_seen(location, marks) if marks is not None else self._unmarked(at, manifest, name=name),)
+
+    def store(
+        self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
+    ) -> Sequence[Artifact]:  # fmt: skip
+        """Push the image that Packer left in the engine, under a tag of its own. See `Registry.store`.
+
+        Its id is what the registry answers with: Packer never says it, and an engine may pack a layer anew. What the
+        template itself pushed is pushed once more, which moves no layer.
+        """
+        at = _at(location)
+        engine = engine_of(made, os.environ)
+        engine.push(engine.image(made), f"{location}:{name}")
+        manifest = self._there(at.by(name))
+        if read_marks(self._client, at, manifest.digest) is None:
+            self._mark(at, manifest, Marks(manifest.digest, name, _now(), tags))
+        return [Artifact(kind=OCI.name, builder=made[0].builder, location=location, id=manifest.digest, name=name)]
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        """Set marks. See `Registry.tag`. Two of this run never write the same at once."""
+        at = _at(artifact.location)
+        with self._writing[artifact.location, artifact.id]:
+            manifest = self._there(at.by(artifact.id))
+            before = read_marks(self._client, at, artifact.id)
+            if before is None:
+                seen = self._unmarked(at, manifest, name="")
+                before = Marks(artifact.id, getattr(artifact, "name", None) or "", seen.created, {})
+            self._mark(at, manifest, replace(before, tags={**before.tags, **tags}))
+
+    def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
+        """Copy to another repository; it is whole when this returns. See `Registry.copy`. Its digest is the token."""
+        del token
+        at, there = _at(source.location), _at(to)
+        manifest = self._there(at.by(source.id))
+        before = read_marks(self._client, at, source.id)
+        foreign = {key: value for key, value in (before.tags if before else {}).items() if not _is_ours(key)}
+        self._copy_below(at, there, manifest)
+        self._client.put_manifest(there.by(manifest.digest), manifest.body, manifest.media_type)
+        if read_marks(self._client, there, manifest.digest) is None:
+            self._mark(there, manifest, Marks(manifest.digest, name, _now(), {**foreign, **tags}))
+        self._client.put_manifest(there.by(name), manifest.body, manifest.media_type)
+        return manifest.digest
+
+    def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
+        """Report an image, which is there or is not. See `Registry.wait_available`."""
+        del timeout
+        seen = self.find(location, artifact_id)
+        if seen is None:
+            raise Terminal(f"{artifact_id} is not in {location}")
+        return seen
+
+    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+        """Delete an image, then its marks. See `Registry.retire`.
+
+        Where a tag of somebody else points to it, which would go with it, only the marks go; those tags are returned.
+        """
+        at, where = _at(artifact.location), f"{artifact.id} in {artifact.location}"
+        manifest = self._client.manifest(at.by(artifact.id))
+        marks = read_marks(self._client, at, artifact.id)
+        if marks is None:
+            if manifest is None:
+                return ()
+            raise Terminal(f"{where} is not retired: it carries no marks of ours")
+        of = (marks.tags.get(f"{TAG_PREFIX}fleet"), marks.tags.get(f"{TAG_PREFIX}image"))
+        if of != (self._fleet, image):
+            raise Terminal(f"{where} is not retired: it is of the image {of[1] or 'none'} of {of[0] or 'none'}")
+        others = self._other_tags(at, artifact.id, own=marks.name) if manifest is not None else ()
+        if manifest is not None and not others:
+            self._client.delete_manifest(at.by(artifact.id))
+        written = self._client.manifest(at.by(tag_of(artifact.id)))
+        if written is not None:
+            self._client.delete_manifest(at.by(written.digest))
+        return tuple(f"{artifact.location}:{tag}" for tag in others)
+
+    def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
+        """Resolve a reference to the digest that it has now. See `Registry.resolve`. An index is pinned as one."""
+        del location, architecture
+        if request.upstream is None:
+            raise ValueError("a parent image is resolved from state/, not from a registry")
+        text = str(request.upstream[1])
+        reference = parse(text)
+        if reference is None:
+            raise UserError(f"source {text} is no reference to a container image", hint="it is written as debian:12")
+        digest = self._client.digest(reference)
+        if digest is None:
+            raise UserError(
+                f"source {text} is not in {reference.host}: there is no {reference.at} in {reference.path}",
+                hint="check its name; what is in a registry of one's own begins with that registry's name",
+            )
+        return OCI.pin(reference.repository, digest, name=text)
+
+    def _tags(self, location: str) -> frozenset[str]:
+        return frozenset(self._client.tags(_at(location)))
+
+    def _listed(self, location: str, digest: str, *, tags: frozenset[str]) -> Seen | None:
+        """An image of the fleet by marks that are listed; None for another's, and for one that is gone."""
+        at = _at(location)
+        marks = read_marks(self._client, at, digest)
+        if marks is None or marks.tags.get(f"{TAG_PREFIX}fleet") != self._fleet:
+            return None
+        if marks.name not in tags and self._client.digest(at.by(digest)) is None:
+            return None
+        return _seen(location, marks)
+
+    def _there(self, at: Reference) -> Manifest:
+        manifest = self._client.manifest(at)
+        if manifest is None:
+            raise Terminal(f"{at.at} is not in {at.repository}")
+        return manifest
+
+    def _mark(self, at: Reference, manifest: Manifest, marks: Marks) -> None:
+        write_marks(self._client, at, marks, subject=manifest.descriptor)
+
+    def _unmarked(self, at: Reference, manifest: Manifest, *, name: str) -> Seen:
+        """An image without marks: when it was made, its own config says, and an index says nothing."""
+        created = ""
+        digest = (manifest.json.get("config") or {}).get("digest")
+        if digest is not None and manifest.media_type not in INDEXES:
+            created = _created(self._client.blob(at, str(digest)) or b"")
+        return Seen(OCI.name, at.repository, manifest.digest, name, "available", created, {})
+
+    def _other_tags(self, at: Reference, digest: str, *, own: str) -> tuple[str, ...]:
+        """The tags of an image that are not ours. Those of builds are, and are not asked for one by one."""
+        tags = [
+            tag for tag in self._client.tags(at)
+            if tag != own and marked_by(tag) is None and not _OF_A_BUILD.fullmatch(tag)
+        ]  # fmt: skip
+        found = _each(lambda tag: self._client.digest(at.by(tag)), tags)
+        return tuple(tag for tag, one in zip(tags, found, strict=True) if one == digest)
+
+    def _copy_below(self, at: Reference, there: Reference, manifest: Manifest) -> None:
+        """Copy what a manifest refers to: layers and config, or of an index its manifests."""
+        content = manifest.json
+        if manifest.media_type in INDEXES:
+            children = content.get("manifests") or []
+            if len(children) > _MOST_CHILDREN:
+                raise Terminal(f"{manifest.digest} in {at.repository} is an index of {len(children)} images")
+            for child in children:
+                below = self._there(at.by(str(child["digest"])))
+                if below.media_type in INDEXES:
+                    raise Terminal(f"{manifest.digest} in {at.repository} is an index of an index")
+                self._copy_below(at, there, below)
+                self._client.put_manifest(there.by(below.digest), below.body, below.media_type)
+            return
+        blobs = [content["config"], *(content.get("layers") or [])]
+        parts = [one for one in blobs if not one.get("urls")]  # those are where their publisher has them
+        _each(
+            lambda one: self._client.copy_blob(at, there, str(one["digest"]), int(one["size"])), parts, parallel=_LAYERS
+        )
+
+
+def _all(
+    ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL
+) -> list[_R | ReconcilerError]:  # fmt: skip
+    """Ask of each at once: the answers in order, and of what could not be answered why."""
+    every = list(of)
+
+    def one(what: _T) -> _R | ReconcilerError:
+        try:
+            return ask(what)
+        except ReconcilerError as error:
+            return error
+
+    if not every:
+        return []
+    with ThreadPoolExecutor(max_workers=min(parallel, len(every))) as pool:
+        return list(pool.map(one, every))
+
+
+def _each(ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL) -> list[_R]:
+    """The same, where all have to be answered: the first error is raised once all are through."""
+    found: list[_R] = []
+    for one in _all(ask, of, parallel=parallel):
+        if isinstance(one, ReconcilerError):
+            raise one
+        found.append(one)
+    return found
+
+
+def _at(text: str) -> Reference:
+    found = location(text)
+    if found is None:
+        raise Terminal(f"{text} is no repository of a container registry")
+    return found
+
+
+def _seen(location_: str, marks: Marks) -> Seen:
+    return Seen(OCI.name, location_, marks.id, marks.name, "available", marks.created, marks.tags)
+
+
+def _is_ours(mark: str) -> bool:
+    return mark.startswith(TAG_PREFIX)
+
+
+def _created(config: bytes) -> str:
+    """When an image was made, as its config says; empty where it says nothing that can be a time."""
+    try:
+        told: Any = json.loads(config).get("created")
+        # Nanoseconds, which only some of our readers take, are cut off.
+        return format_instant(parse_instant(f"{str(told)[:19]}Z"))
+    except (ValueError, AttributeError):
+        return ""
+
+
+def _now() -> str:
+    return format_instant(datetime.now(UTC))
+
+
+def open_registry(opening: Opening) -> Registry:
+    """The registry of a fleet's container images. Waits end, with Transient, once the run is cancelled."""
+
+    def clients() -> Clients:
+        shared = opening.shared() if opening.shared is not None else None
+        return shared if isinstance(shared, Clients) else Clients(opening.settings)
+
+    return OciRegistry(Client(Exchange(Logins(os.environ, clients), opening.cancelled)), fleet=opening.fleet)

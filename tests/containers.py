@@ -1,0 +1,134 @@
+"""A container engine and registries of the tests' own: Debian's dockerd and docker-registry, on loopback.
+
+Neither touches the machine's network: dockerd makes no bridge and no rule, so that containers share the host's.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tarfile
+import tempfile
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from io import BytesIO
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+_PROGRAMS = ("docker", "dockerd", "docker-registry")
+_REGISTRY = """\
+version: 0.1
+log: {{level: info}}
+storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: {deletes}}}}}
+http: {{addr: "127.0.0.1:{port}"}}
+"""
+_IN_BASE = ("sh", "cat", "chmod", "ls", "mkdir", "rm", "sleep")
+
+
+def refuse_without_engine() -> None:
+    """Skip a test where there is no engine to be started."""
+    path = f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
+    missing = [program for program in _PROGRAMS if shutil.which(program, path=path) is None]
+    if missing:
+        pytest.skip(f"there is no {' and no '.join(missing)}: apt-get install docker.io docker-registry")
+    if os.geteuid() != 0:
+        pytest.skip("only root may start dockerd")
+
+
+@contextmanager
+def engine() -> Iterator[Mapping[str, str]]:
+    """An engine of its own; the variables with which `docker` and Packer reach it."""
+    root = Path(tempfile.mkdtemp(prefix="engine-"))
+    socket = f"unix://{root}/socket"
+    command = [
+        "dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false", "--ip-forward=false",
+        "--data-root", f"{root}/data", "--exec-root", f"{root}/exec", "--pidfile", f"{root}/pid", "--host", socket,
+    ]  # fmt: skip
+    try:
+        with _running(command, ready="API listen on"):
+            yield {"DOCKER_HOST": socket, "DOCKER_CONFIG": str(root)}
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+@contextmanager
+def registry(root: Path, *, deletes: bool = True, port: int = 0) -> Iterator[str]:
+    """A registry that keeps what it has in a folder; `127.0.0.1:port`. A former port may be asked for again."""
+    settings = root / "registry.yml"
+    settings.write_text(_REGISTRY.format(root=root / "content", deletes=str(deletes).lower(), port=port))
+    with _running(["docker-registry", "serve", str(settings)], ready="listening on") as line:
+        match = re.search(r"listening on (127\.0\.0\.1:[0-9]+)", line)
+        assert match is not None, line
+        yield match[1]
+
+
+@contextmanager
+def _running(command: list[str], *, ready: str) -> Iterator[str]:
+    """A server that is up once it says so; the line in which it does. It is ended with the test."""
+    environment = {**os.environ, "PATH": f"{os.environ['PATH']}{os.pathsep}/usr/sbin"}
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment
+    ) as run:
+        assert run.stderr is not None
+        said: list[str] = []
+        for line in run.stderr:
+            said.append(line)
+            if ready in line:
+                break
+        else:
+            pytest.fail(f"{command[0]} did not start: {''.join(said[-5:])}")
+        drain = threading.Thread(target=_drain, args=(run.stderr,))
+        drain.start()
+        try:
+            yield said[-1]
+        finally:
+            run.terminate()
+            run.wait(60)
+            drain.join()
+
+
+def _drain(stream: IO[str]) -> None:
+    for _ in stream:
+        pass
+
+
+def docker(*arguments: str, feed: bytes | None = None) -> str:
+    """Run docker, which has to succeed."""
+    ended = subprocess.run(["docker", *arguments], input=feed, capture_output=True, check=False)
+    assert ended.returncode == 0, ended.stderr.decode()
+    return ended.stdout.decode().strip()
+
+
+def imported(files: Mapping[str, bytes]) -> str:
+    """The id of an image that holds these files alone."""
+    return docker("import", "-", feed=_archive(files))
+
+
+def base() -> str:
+    """The id of an image in which a shell can run what Packer's provisioners need: this machine's own, and no more."""
+    files: dict[str, bytes] = {"etc/passwd": b"root:x:0:0:root:/:/bin/sh\n"}
+    for program in _IN_BASE:
+        path = shutil.which(program)
+        assert path is not None
+        files[f"bin/{program}"] = Path(path).read_bytes()
+        needs = subprocess.run(["ldd", path], capture_output=True, text=True, check=True).stdout
+        files |= {library.lstrip("/"): Path(library).read_bytes() for library in re.findall(r"/\S+", needs)}
+    return imported(files)
+
+
+def _archive(files: Mapping[str, bytes]) -> bytes:
+    written = BytesIO()
+    with tarfile.open(fileobj=written, mode="w") as archive:
+        for path, content in files.items():
+            member = tarfile.TarInfo(path)
+            member.size, member.mode = len(content), 0o755
+            archive.addfile(member, BytesIO(content))
+        folder = tarfile.TarInfo("tmp")
+        folder.type, folder.mode = tarfile.DIRTYPE, 0o1777
+        archive.addfile(folder)
+    return written.getvalue()
