@@ -110,7 +110,7 @@ def _place(child: Image, parent: Image, where: Place) -> Problems:
     if child.kind != parent.kind:
         what = f"{child.name} is {child.kind.artifact}, and {parent.name} {parent.kind.artifact}"
         yield child.name, UserError(what, where=where, hint="let it be built on an image of its own kind")
-    elif child.locations and child.build_location not in parent.locations:
+    elif child.kind.builds_where_source_is and child.locations and child.build_location not in parent.locations:
         yield (
             child.name,
             UserError(

@@ -83,11 +83,24 @@ class Kind:
         """What a template that builds in a location is given of a pin; None where that is not to be had there."""
         upstream = pin.upstream
         if upstream is None:
-            artifact = pin.artifact_in(location)
-            return self.given.format(location=location, id=artifact) if artifact is not None else None
+            at = self._where(pin, location)
+            return self.given.format(location=at, id=pin.artifact_in(at)) if at is not None else None
         if self.builds_where_source_is and upstream.location != location:
             return None
         return self.given_upstream.format(location=upstream.location, id=upstream.id)
+
+    def source_id(self, pin: Pin, location: str) -> str | None:
+        """The id of what a build in a location is built on; None where that is not to be had there."""
+        if pin.upstream is not None and not self.builds_where_source_is:
+            return pin.upstream.id
+        at = self._where(pin, location)
+        return pin.artifact_in(at) if at is not None else None
+
+    def _where(self, pin: Pin, location: str) -> str | None:
+        """Where a build in a location takes what is pinned from: there, else from the first place that has it."""
+        if pin.artifact_in(location) is not None:
+            return location
+        return min(pin.artifacts or (), default=None) if not self.builds_where_source_is else None
 
     def whole(self, request: SourceRequest) -> dict[str, Any]:
         """A request with all that was not said, as a key counts it."""

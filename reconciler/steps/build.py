@@ -283,8 +283,10 @@ def _failed(
 def _as_built(run: Run, image: Image, wanted: Wanted, *, result: BuildResult) -> Wanted:
     """What was really built: a template that takes no source from us resolves its own, inside the build."""
     used, pin = result.source, wanted.pin
-    if used is None or (pin is not None and used == pin.artifact_in(image.build_location)):
+    if used is None or (pin is not None and used == image.kind.source_id(pin, image.build_location)):
         return wanted
+    if pin is None and not image.kind.builds_where_source_is:
+        return wanted  # What it was is known, and not where that is.
     if pin is not None:
         if pin.image is not None:
             what = f"{image.name} was built on {used}, which is not of {pin.image} {pin.build}"
@@ -294,7 +296,8 @@ def _as_built(run: Run, image: Image, wanted: Wanted, *, result: BuildResult) ->
         variable = image.kind.source_variable
         what = f"Packer built on {used}, not on the pin {pin}: the template does not take the variable {variable}"
         run.listener(events.Warned(image=image.name, what=what))
-    actual = image.kind.pin(image.build_location, used, **_described(run, image.build_location, used))
+    at = pin.upstream.location if pin is not None and pin.upstream is not None else image.build_location
+    actual = image.kind.pin(at, used, **_described(run, at, used))
     if pin is None:
         return replace(wanted, pin=actual)  # It is in no key: nobody could say before the build what it would be.
     return replace(want(image, actual), pin=actual)
