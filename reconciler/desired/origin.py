@@ -11,7 +11,7 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, BuildLocation, Template
 from reconciler.model.kind import Kind
 from reconciler.model.source import SourceRequest
-from reconciler.model.text import shorten
+from reconciler.model.text import plural_of, shorten
 from reconciler.ports.dialect import Dialect
 
 
@@ -180,7 +180,7 @@ def notes_on_locations(declared: Declared, template: Template, kind: Kind) -> It
             yield f"{copies.place}: {copies.attribute} is only known to Packer: what it copies to counts as wanted"
         more = [location for location in copies.locations if wanted and location not in wanted]
         if more:
-            added = f"{', '.join(more)} to the {kind.location}s of {declared.folder.image_file}"
+            added = f"{', '.join(more)} to the {plural_of(kind.location)} of {declared.folder.image_file}"
             yield f"{copies.place}: {copies.attribute} adds {added}"
 
 

@@ -64,7 +64,12 @@ IN_BRACKETS = " (+{} more)"
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
     """How many there are of what: `1 image`, `3 images`; `plural` where it is more than an s."""
-    return f"{number} {noun}" if number == 1 else f"{number} {plural or f'{noun}s'}"
+    return f"{number} {noun}" if number == 1 else f"{number} {plural or plural_of(noun)}"
+
+
+def plural_of(noun: str) -> str:
+    """More than one of it: `regions`, `repositories`."""
+    return f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
 
 
 def joined(words: Sequence[str], last: str = "and") -> str:

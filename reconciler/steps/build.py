@@ -16,6 +16,7 @@ from reconciler.model.lockfile import Artifact, Build, Phase
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, Wanted
 from reconciler.model.source import Pin
+from reconciler.model.text import plural_of
 from reconciler.model.values import format_instant
 from reconciler.plan.key import may_be_of, short
 from reconciler.plan.key import wanted as want
@@ -180,7 +181,7 @@ def _source(image: Image, pin: Pin | None) -> str | None:
             f"{image.name} is built in {image.build_location}, and {pin} is not there",
             hint=f"resolve its source anew: `reconciler reconcile {image.name} --refresh`"
             if pin.upstream is not None
-            else f"add {image.build_location} to the {image.kind.location}s of {pin.image}",
+            else f"add {image.build_location} to the {plural_of(image.kind.location)} of {pin.image}",
         )
     return given
 

@@ -15,6 +15,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile, SmokeTestResult, TakenAsFound
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, Wanted
+from reconciler.model.text import plural_of
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.channels import NO_VERDICT
 from reconciler.plan.key import NEVER_AGAIN, short
@@ -112,7 +113,7 @@ def _found(run: Run, image: Image, named: Sequence[Named]) -> tuple[Seen, ...]:
 def _find(run: Run, image: Image, named: Named) -> Seen:
     if named.location is not None and named.location not in image.locations:
         raise UserError(
-            f"{named.location} is not among the {image.kind.location}s of {image.name}",
+            f"{named.location} is not among the {plural_of(image.kind.location)} of {image.name}",
             hint=f"add it to `{image.kind.key}` in {image.folder}/image.yaml, or leave {named} out",
         )
     for location in (named.location,) if named.location is not None else image.locations:
