@@ -11,15 +11,14 @@ import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from botocore.config import Config
-
-from reconciler.aws.errors import translated
-from reconciler.aws.session import Clients
 from reconciler.model.errors import Terminal
 from reconciler.model.text import first_line
 from reconciler.registries.oci.reference import HUBS_LOGIN, Reference
+
+if TYPE_CHECKING:
+    from reconciler.aws.session import Clients
 
 _HELPER_SECONDS = 30
 _MOST = 1 << 20  # bytes of docker's config
@@ -68,6 +67,10 @@ class Logins:
         return found
 
     def _of_aws(self, region: str) -> Login:
+        from botocore.config import Config  # noqa: PLC0415 - 0.2 s that only those pay who keep images there
+
+        from reconciler.aws.errors import translated  # noqa: PLC0415 - as above
+
         with translated(f"asking ECR in {region} for a login"):
             answer = self.clients().client("ecr", region, config=Config()).get_authorization_token()
         user, _, secret = base64.b64decode(answer["authorizationData"][0]["authorizationToken"]).decode().partition(":")

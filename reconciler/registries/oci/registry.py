@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from reconciler.aws.session import Clients
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen
@@ -29,6 +28,9 @@ from reconciler.registries.oci.exchange import PARALLEL, Exchange
 from reconciler.registries.oci.marks import Marks, marked_by, read_marks, tag_of, write_marks
 from reconciler.registries.oci.reference import TAG, Reference, location, parse
 from reconciler.registries.plain import PlainRegistry
+
+if TYPE_CHECKING:
+    from reconciler.aws.session import Clients
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
@@ -299,6 +301,8 @@ def open_registry(opening: Opening) -> Registry:
     """The registry of a fleet's container images. Waits end, with Transient, once the run is cancelled."""
 
     def clients() -> Clients:
+        from reconciler.aws.session import Clients  # noqa: PLC0415 - only those need it who keep images in ECR
+
         shared = opening.shared() if opening.shared is not None else None
         return shared if isinstance(shared, Clients) else Clients(opening.settings)
 
