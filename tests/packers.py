@@ -40,16 +40,19 @@ def runs_of(
     module: str,
     *,
     since: Version = OLDEST,
+    before: Version | None = None,
     once: bool | str = False,
     dealt: tuple[str, Sequence[object]] | None = None,
 ) -> tuple[list[str], list[tuple[object, ...]]]:
     """What a test marked `packer` is run with: the names of its parameters, and their values for each run.
 
-    It is run on each Packer `since` a version. What would show the same on any is run `once`: all such tests of a
-    module on one (those of several modules, if `once` is a word that they share), and they fall on all alike. And what
-    has a parameter that no Packer knows of has its values `dealt` among them: every value, and every Packer, has a run.
+    It is run on each Packer `since` a version, and `before` another. What would show the same on any is run `once`: all
+    such tests of a module on one (those of several modules, if `once` is a word that they share), and they fall on all
+    alike. And what has a parameter that no Packer knows of has its values `dealt` among them: every value, and every
+    Packer, has a run.
     """
-    versions: list[object] = [one.version_text for one in installed_packers() if one.version >= since] or [NONE]
+    fit = (one for one in installed_packers() if one.version >= since and (before is None or one.version < before))
+    versions: list[object] = [one.version_text for one in fit] or [NONE]
     if dealt is None:
         turn = crc32((once if isinstance(once, str) else module).encode()) % len(versions)
         return ["packer_on_path"], [(version,) for version in (versions[turn : turn + 1] if once else versions)]

@@ -1,12 +1,13 @@
-"""What several kinds of tests share: a home that is not the reader's, and a fleet that is built once and copied."""
+"""What several kinds of tests share: a home that is not the reader's, a fleet that is built once, an engine."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 
+from tests import containers
 from tests.integration.loop.surroundings import clean_environment
 from tests.integration.loop.world import ON_BASE, ON_DEBIAN, SETTINGS, World, image_files
 
@@ -30,3 +31,18 @@ def built_pair(own_home: None, tmp_path_factory: pytest.TempPathFactory) -> Worl
     made = World.begin(tmp_path_factory.mktemp("pair") / "world", files)
     assert made.controller().reconcile().exit_code == 0
     return made.settle()
+
+
+@pytest.fixture(scope="session")
+def engines_variables() -> Iterator[Mapping[str, str]]:
+    """A container engine, and the variables by which it is reached."""
+    containers.refuse_without_engine()
+    with containers.engine() as variables:
+        yield variables
+
+
+@pytest.fixture
+def engine(engines_variables: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine, for `docker` and whoever runs it."""
+    for name, value in engines_variables.items():
+        monkeypatch.setenv(name, value)

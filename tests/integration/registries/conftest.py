@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from unittest.mock import patch
@@ -12,8 +12,6 @@ from urllib.request import Request, urlopen
 import pytest
 from moto.ec2.responses.amis import AmisResponse
 from moto.server import ThreadedMotoServer
-
-from tests import containers
 
 FAKE = {
     "AWS_ACCESS_KEY_ID": "AKIAFAKE",
@@ -52,21 +50,6 @@ def moto(moto_server: str, aws_environment: pytest.MonkeyPatch) -> str:
     aws_environment.setenv("AWS_ENDPOINT_URL", moto_server)
     urlopen(Request(f"{moto_server}/moto-api/reset", method="POST")).close()  # noqa: S310 - loopback, http
     return moto_server
-
-
-@pytest.fixture(scope="session")
-def engines_variables() -> Iterator[Mapping[str, str]]:
-    """A container engine, and the variables by which it is reached."""
-    containers.refuse_without_engine()
-    with containers.engine() as variables:
-        yield variables
-
-
-@pytest.fixture
-def engine(engines_variables: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The engine, for `docker` and whoever runs it."""
-    for name, value in engines_variables.items():
-        monkeypatch.setenv(name, value)
 
 
 @contextmanager

@@ -1,0 +1,209 @@
+"""Container images, from a pull request to stable: the real Packer, in a real engine, with real registries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from reconciler.build.packer.versions import PLUGINS_APART
+from tests import containers
+from tests.integration.story.conftest import Checkout, _clone
+
+# From then on the docker plugin is one that has to be got; before, each Packer brings it along.
+pytestmark = [pytest.mark.packer(before=PLUGINS_APART, once=True), pytest.mark.containers]
+
+ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"}
+
+
+@dataclass
+class Kept:
+    """A registry, seen without the reconciler. It can be ended, and begun again where it was."""
+
+    root: Path
+    host: str = ""
+    _running: ExitStack = field(default_factory=ExitStack)
+
+    def begin(self) -> None:
+        self.root.mkdir(exist_ok=True)
+        port = int(self.host.rpartition(":")[2] or 0)
+        self.host = self._running.enter_context(containers.registry(self.root, port=port))
+
+    def end(self) -> None:
+        self._running.close()
+
+    def tags(self, path: str) -> set[str]:
+        listed = requests.get(f"http://{self.host}/v2/{path}/tags/list", timeout=10).json()
+        return set(listed.get("tags") or [])
+
+    def builds(self, path: str) -> set[str]:
+        """The tags that builds are under."""
+        return {tag for tag in self.tags(path) if not tag.startswith("sha256-") and tag != "latest"}
+
+    def manifest(self, path: str, at: str) -> Any:
+        return requests.get(f"http://{self.host}/v2/{path}/manifests/{at}", headers=ACCEPT, timeout=10).json()
+
+    def digest(self, path: str, at: str) -> str | None:
+        answer = requests.head(f"http://{self.host}/v2/{path}/manifests/{at}", headers=ACCEPT, timeout=10)
+        return answer.headers["docker-content-digest"] if answer.ok else None
+
+    def marks(self, path: str, digest: str) -> dict[str, str]:
+        found = self.manifest(path, f"{digest.replace(':', '-')}.reconciler")
+        assert found["subject"]["digest"] == digest
+        return dict(found["annotations"])
+
+    def publish(self, image: str, name: str) -> str:
+        """Push an image of the engine under a name; its digest."""
+        containers.docker("tag", image, f"{self.host}/{name}")
+        containers.docker("push", "--quiet", f"{self.host}/{name}")
+        containers.docker("rmi", f"{self.host}/{name}")
+        path, _, tag = name.partition(":")
+        digest = self.digest(path, tag)
+        assert digest is not None
+        return digest
+
+    def delete(self, path: str, digest: str) -> None:
+        requests.delete(f"http://{self.host}/v2/{path}/manifests/{digest}", timeout=10).raise_for_status()
+
+
+@pytest.fixture
+def one(engine: None, tmp_path: Path) -> Iterator[Kept]:
+    kept = Kept(tmp_path / "one")
+    kept.begin()
+    yield kept
+    kept.end()
+
+
+@pytest.fixture
+def mirror(engine: None, tmp_path: Path) -> Iterator[Kept]:
+    kept = Kept(tmp_path / "mirror")
+    kept.begin()
+    yield kept
+    kept.end()
+
+
+@pytest.fixture
+def fleet(packer_on_path: str | None, tmp_path: Path, one: Kept, mirror: Kept) -> Checkout:
+    """`web` on an image of somebody else's, kept twice, and `app` on it, which its template pushes as well."""
+    assert packer_on_path, "mark the test `packer`"
+    one.publish(containers.base(), "theirs/base:1")
+    checkout = _clone(tmp_path, "containers", {})
+    source = f"{one.host}/theirs/base:1"
+    checkout.write(
+        "desired/web/image.yaml", declared(f"{{oci: '{source}'}}", f"{one.host}/acme/web", f"{mirror.host}/acme/web")
+    )
+    checkout.write("desired/app/image.yaml", declared("{image: web}", f"{one.host}/acme/app"))
+    checkout.publish("Say where they are kept")
+    checkout.git("fetch", "--quiet", "origin")
+    return checkout
+
+
+def declared(source: str, *locations: str) -> str:
+    """An image.yaml."""
+    return f"source: {source}\nlocations: {list(locations)}\n"
+
+
+def digest_of(fleet: Checkout, image: str) -> str:
+    """The digest that is recorded of the newest build: the same wherever it is kept."""
+    (found,) = set(fleet.recorded(image).values())
+    return found
+
+
+def test_what_is_recorded_is_what_the_registries_have_and_then_nothing_is_left_to_do(
+    fleet: Checkout, one: Kept, mirror: Kept
+) -> None:
+    ended = fleet.reconciler("reconcile")
+
+    assert ended.code == 0, ended.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    web, app = fleet.lockfile("web")["builds"][0], fleet.lockfile("app")["builds"][0]
+    for kept in (one, mirror):
+        assert kept.digest("acme/web", f"web-{web['id']}") == digest_of(fleet, "web")
+        marks = kept.marks("acme/web", digest_of(fleet, "web"))
+        assert (marks["reconciler:key"], marks["reconciler:phase"]) == (web["key"], "stable")
+    assert one.digest("acme/app", f"app-{app['id']}") == one.digest("acme/app", "latest") == digest_of(fleet, "app")
+    assert web["source"]["oci"]["id"] == one.digest("theirs/base", "1")
+    assert app["source"]["artifacts"] == fleet.recorded("web")
+    assert app["smoke_test"]["status"] == "skipped"
+    before = fleet.head()
+    assert fleet.reconciler("reconcile").code == 0
+    assert fleet.git("rev-parse", "origin/main") == before
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+    said = " ".join(fleet.reconciler("verify", "app", "stable", "--online").out.split())
+    assert "carries this build's key" in said
+    assert f"on web {web['id']}, which is itself verified" in said
+    assert web["id"] in fleet.reconciler("history", "web").out
+
+
+def test_a_base_that_moved_is_taken_when_it_is_asked_for_and_what_stands_on_it_is_built_anew(
+    fleet: Checkout, one: Kept
+) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    moved = one.publish(containers.base(), "theirs/base:1")
+
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0, "what is pinned stays"
+    refreshed = fleet.reconciler("reconcile", "--refresh")
+
+    assert refreshed.code == 0, refreshed.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    newest = fleet.lockfile("web")["builds"][0]
+    assert newest["source"]["oci"]["id"] == moved
+    assert [reason["code"] for reason in fleet.lockfile("app")["builds"][0]["reasons"]] == ["parent-rebuilt"]
+
+
+def test_what_a_pull_request_built_is_what_its_merge_promotes(fleet: Checkout, one: Kept) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    fleet.git("switch", "--quiet", "--create", "newer")
+    fleet.write("desired/web/content.txt", "version 2\n")
+    fleet.publish("Update the web server")
+
+    preview = fleet.reconciler("reconcile", "--preview", "--pull-request", "7")
+    built = one.builds("acme/web")
+    fleet.git("switch", "--quiet", "main")
+    fleet.git("merge", "--quiet", "--no-ff", "--message", "Merge #7", "newer")
+    fleet.git("push", "--quiet", "origin", "main")
+    fleet.git("push", "--quiet", "--delete", "origin", "newer")
+    merged = fleet.reconciler("reconcile")
+
+    assert (preview.code, merged.code) == (0, 0), preview.err + merged.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    newest = fleet.lockfile("web")["builds"][0]
+    assert newest["phase"] == "stable"
+    assert one.builds("acme/web") == built, "nothing was built a second time"
+    assert f"web-{newest['id']}" in built
+
+
+def test_an_image_that_somebody_deleted_is_copied_back_from_where_it_is(fleet: Checkout, one: Kept) -> None:
+    assert fleet.reconciler("reconcile", "web").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    before = fleet.recorded("web")
+    one.delete("acme/web", digest_of(fleet, "web"))
+
+    planned = fleet.reconciler("plan", "web")
+    mended = fleet.reconciler("reconcile", "web")
+
+    assert "missing" in planned.out, planned.out
+    assert mended.code == 0, mended.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    assert fleet.recorded("web") == before
+    assert one.digest("acme/web", digest_of(fleet, "web")) is not None
+
+
+def test_a_registry_that_is_down_is_unknown_and_nothing_is_built_for_it(fleet: Checkout, one: Kept) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    built = one.builds("acme/web")
+    one.end()
+
+    planned, ended = fleet.reconciler("plan"), fleet.reconciler("reconcile")
+
+    assert "could not be asked" in " ".join((planned.out + planned.err).split())
+    assert ended.code == 3
+    one.begin()
+    assert fleet.reconciler("reconcile").code == 0
+    assert one.builds("acme/web") == built
