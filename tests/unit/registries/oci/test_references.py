@@ -1,0 +1,65 @@
+"""References to container images, as people write them, and which registry is asked for what."""
+
+from __future__ import annotations
+
+import pytest
+
+from reconciler.registries.oci.reference import location, parse
+
+DIGEST = f"sha256:{'a' * 64}"
+
+
+@pytest.mark.parametrize(
+    ("written", "repository", "at", "moves"),
+    [
+        ("debian", "docker.io/library/debian", "latest", True),
+        ("debian:12", "docker.io/library/debian", "12", False),
+        ("debian:latest", "docker.io/library/debian", "latest", True),
+        ("acme/web:1", "docker.io/acme/web", "1", False),
+        ("docker.io/debian:12", "docker.io/library/debian", "12", False),
+        ("index.docker.io/acme/web:1", "docker.io/acme/web", "1", False),
+        ("registry.example.org/acme/web", "registry.example.org/acme/web", "latest", True),
+        ("registry.example.org:5000/web:v1.2", "registry.example.org:5000/web", "v1.2", False),
+        ("localhost/web:1", "localhost/web", "1", False),
+        ("[::1]:5000/web:1", "[::1]:5000/web", "1", False),
+        (f"debian:12@{DIGEST}", "docker.io/library/debian", DIGEST, False),
+        (f"debian@{DIGEST}", "docker.io/library/debian", DIGEST, False),
+    ],
+)
+def test_what_is_left_out_is_filled_in_as_docker_does(written: str, repository: str, at: str, *, moves: bool) -> None:
+    found = parse(written)
+    assert found is not None
+    assert (found.repository, found.at, found.moves) == (repository, at, moves)
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["", "Debian", "debian:", "debian:12:13", "debian@sha256:12", "https://registry.example.org/web", "a//b", "-a",
+     "debian:12 ", "Acme/web", f"registry.example.org/{'a/' * 200}b"],
+)  # fmt: skip
+def test_what_is_no_reference_is_none(written: str) -> None:
+    assert parse(written) is None
+
+
+@pytest.mark.parametrize(
+    ("written", "endpoint"),
+    [
+        ("debian", "https://registry-1.docker.io"),
+        ("registry.example.org/web", "https://registry.example.org"),
+        ("127.0.0.1:5000/web", "http://127.0.0.1:5000"),
+        ("localhost:5000/web", "http://localhost:5000"),
+        ("[::1]:5000/web", "http://[::1]:5000"),
+        ("localhost.example.org/web", "https://localhost.example.org"),
+        ("10.0.0.1:5000/web", "https://10.0.0.1:5000"),
+    ],
+)
+def test_only_what_is_on_this_machine_is_asked_without_tls(written: str, endpoint: str) -> None:
+    found = parse(written)
+    assert found is not None
+    assert found.endpoint == endpoint
+
+
+@pytest.mark.parametrize("written", ["acme/web", "debian", "registry.example.org/acme/web:1", "registry.example.org"])
+def test_a_location_is_a_repository_in_its_whole_form(written: str) -> None:
+    assert location(written) is None
+    assert location("registry.example.org/acme/web") is not None
