@@ -1,0 +1,395 @@
+"""Container registries that refuse, are busy, broken or not there, or want to know who asks; each on loopback."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, NoReturn
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.lockfile import Artifact
+from reconciler.model.source import SourceRequest
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Opening
+from reconciler.registries.oci.client import MANIFEST, Client
+from reconciler.registries.oci.credentials import Logins
+from reconciler.registries.oci.exchange import Exchange
+from reconciler.registries.oci.registry import OciRegistry, _at, open_registry
+from tests import containers
+
+FLEET = "acme/images"
+OURS = {"reconciler:fleet": FLEET, "reconciler:image": "web"}
+BODY = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST}).encode()
+DIGEST = f"sha256:{hashlib.sha256(BODY).hexdigest()}"
+SECRET = "hunter2"
+
+
+@dataclass
+class Reply:
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def refusal(status: int, code: str, message: str = "no") -> Reply:
+    return Reply(status, json.dumps({"errors": [{"code": code, "message": message}]}).encode())
+
+
+Answers = Callable[[str, str, Mapping[str, str]], Reply]
+
+
+class Played:
+    """A registry that answers as a test says. `asked` holds method and path of each request, in order."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.answers: Answers = lambda *_: Reply(404)
+        played = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def _any(self) -> None:
+                self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                played.asked.append(f"{self.command} {self.path}")
+                reply = played.answers(self.command, self.path, dict(self.headers))
+                self.send_response(reply.status)
+                for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(b"" if self.command == "HEAD" else reply.body)
+
+            do_GET = do_HEAD = do_PUT = do_POST = do_DELETE = _any  # noqa: N815 - http.server's names
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - http.server's name
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.host = f"127.0.0.1:{self._server.server_address[1]}"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
+        self._thread.start()
+
+    def end(self) -> None:
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def played() -> Iterator[Played]:
+    one = Played()
+    yield one
+    one.end()
+
+
+def nobody() -> NoReturn:
+    raise AssertionError("AWS is not asked")
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> OciRegistry:
+    """Ours, which tries once, with one login."""
+    return OciRegistry(Client(Exchange(Logins({"DOCKER_CONFIG": str(tmp_path)}, nobody), tries=1)), fleet=FLEET)
+
+
+def log_in(folder: Path, host: str, **entry: str) -> None:
+    auth = entry or {"auth": base64.b64encode(f"ada:{SECRET}".encode()).decode()}
+    (folder / "config.json").write_text(json.dumps({"auths": {host: auth}}))
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "said"),
+    [
+        (refusal(401, "UNAUTHORIZED", "authentication required"), Terminal, "with no login: UNAUTHORIZED"),
+        (refusal(403, "DENIED", "requested access is denied"), Terminal, "DENIED: requested access"),
+        (refusal(429, "TOOMANYREQUESTS", "slow down"), Transient, "answers 429: TOOMANYREQUESTS: slow down"),
+        (Reply(500, b"<html>oops"), Transient, "answers 500"),
+        (Reply(503), Transient, "answers 503"),
+        (Reply(404, b"<html>nothing here</html>"), Transient, "404, and not as a registry does"),
+        (Reply(400), Terminal, "refuses"),
+        (Reply(200, BODY, {"Content-Type": "text/html"}), Terminal, "text/html, which is no manifest"),
+        (Reply(200, BODY, {"Content-Type": "application/vnd.docker.distribution.manifest.v1+prettyjws"}), Terminal,
+         "no manifest of a container image"),
+        (Reply(200, b"{}", {"Content-Type": MANIFEST}), Terminal, "with other bytes"),
+        (Reply(200, b"x" * (5 << 20), {"Content-Type": MANIFEST}), Terminal, "more than 4,194,304 bytes"),
+        (Reply(200, BODY, {"Content-Type": MANIFEST, "Content-Length": "9999"}), Transient, "could not be asked"),
+    ],
+)  # fmt: skip
+def test_what_a_registry_can_not_or_will_not_say_is_never_taken_for_nothing(
+    played: Played, registry: OciRegistry, reply: Reply, kind: type[ReconcilerError], said: str
+) -> None:
+    played.answers = lambda *_: reply
+    location = f"{played.host}/acme/web"
+
+    with pytest.raises(kind, match=said) as refused:
+        registry.find(location, DIGEST)
+
+    assert "\n" not in refused.value.what
+    if reply.status in (401, 403):
+        assert refused.value.hint[0].startswith(f"`docker login {played.host}`")
+    if not said.startswith("with other") and "manifest" not in said:
+        seen = registry.observe([location])
+        assert (seen.artifacts, list(seen.unreadable)) == ((), [location])
+
+
+@pytest.mark.parametrize("code", ["MANIFEST_UNKNOWN", "NAME_UNKNOWN", "NOT_FOUND"])
+def test_what_a_registry_itself_says_is_not_there_is_not(played: Played, registry: OciRegistry, code: str) -> None:
+    played.answers = lambda *_: refusal(404, code)
+    location = f"{played.host}/acme/web"
+
+    assert registry.find(location, DIGEST) is None
+    assert registry.named(location, "web-1") == ()
+    assert registry.observe([location]).artifacts == ()
+    assert registry.observe([location]).unreadable == {}
+
+
+def test_a_registry_that_is_not_there_is_unreadable(played: Played, registry: OciRegistry) -> None:
+    played.end()
+    try:
+        seen = registry.observe([f"{played.host}/acme/web"])
+        assert "Connection refused" in seen.unreadable[f"{played.host}/acme/web"]
+    finally:
+        played.end = lambda: None  # type: ignore[method-assign]  # it has ended
+
+
+def test_what_is_busy_is_asked_again(played: Played, tmp_path: Path) -> None:
+    replies = iter([Reply(503), refusal(429, "TOOMANYREQUESTS"), refusal(404, "NAME_UNKNOWN")])
+    played.answers = lambda *_: next(replies)
+    exchange = Exchange(Logins({"DOCKER_CONFIG": str(tmp_path)}, nobody))
+    exchange._wait = lambda *_: None  # type: ignore[method-assign]  # no test waits
+
+    assert OciRegistry(Client(exchange), fleet=FLEET).find(f"{played.host}/acme/web", DIGEST) is None
+    assert len(played.asked) == 3
+
+
+def guarded(host: str, token: str, *, want: Callable[[str, str, Mapping[str, str]], bool]) -> Answers:
+    """Answers of a registry that lets in whoever has the token, and gives it to whom `want` lets."""
+
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        if path.startswith("/token"):
+            return Reply(200, json.dumps({"token": token}).encode()) if want(method, path, headers) else Reply(403)
+        if headers.get("Authorization") == f"Bearer {token}":
+            return refusal(404, "MANIFEST_UNKNOWN")
+        challenge = f'Bearer realm="http://{host}/token",service="reg",scope="repository:acme/web:pull"'
+        return Reply(401, headers={"WWW-Authenticate": challenge})
+
+    return answer
+
+
+def test_a_token_is_got_once_with_the_login_and_the_scope_that_is_asked_for(
+    played: Played, registry: OciRegistry, tmp_path: Path
+) -> None:
+    log_in(tmp_path, played.host)
+
+    def want(method: str, path: str, headers: Mapping[str, str]) -> bool:
+        asked = parse_qs(urlsplit(path).query)
+        basic = base64.b64encode(f"ada:{SECRET}".encode()).decode()
+        right = {"service": ["reg"], "scope": ["repository:acme/web:pull"]}
+        return (method, asked, headers.get("Authorization")) == ("GET", right, f"Basic {basic}")
+
+    played.answers = guarded(played.host, "t0k3n", want=want)
+
+    for _ in range(3):
+        assert registry.find(f"{played.host}/acme/web", DIGEST) is None
+    assert sum("/token" in one for one in played.asked) == 1
+    assert len(played.asked) == 5
+
+
+def test_a_refresh_token_is_exchanged(played: Played, registry: OciRegistry, tmp_path: Path) -> None:
+    log_in(tmp_path, played.host, identitytoken=SECRET)
+    played.answers = guarded(played.host, "t0k3n", want=lambda method, *_: method == "POST")
+
+    assert registry.find(f"{played.host}/acme/web", DIGEST) is None
+
+
+def test_who_has_no_right_is_told_whose_login_was_shown_and_never_its_secret(
+    played: Played, registry: OciRegistry, tmp_path: Path
+) -> None:
+    log_in(tmp_path, played.host)
+    played.answers = guarded(played.host, "t0k3n", want=lambda *_: False)
+
+    with pytest.raises(Terminal, match="with the login of ada") as refused:
+        registry.find(f"{played.host}/acme/web", DIGEST)
+    assert SECRET not in str(refused.value)
+
+
+@pytest.mark.parametrize("realm", ["http://registry.example.org/token", "file:///etc/passwd", ""])
+def test_a_login_is_shown_to_nobody_without_tls(
+    played: Played, registry: OciRegistry, tmp_path: Path, realm: str
+) -> None:
+    log_in(tmp_path, played.host)
+    played.answers = lambda *_: Reply(401, headers={"WWW-Authenticate": f'Bearer realm="{realm}",service="reg"'})
+
+    with pytest.raises(Terminal, match="which is not safe"):
+        registry.find(f"{played.host}/acme/web", DIGEST)
+
+
+def test_a_login_is_not_shown_to_where_a_registry_sends_us(
+    played: Played, registry: OciRegistry, tmp_path: Path
+) -> None:
+    log_in(tmp_path, played.host)
+    other = Played()
+    shown: list[str | None] = []
+    where = other.host.replace("127.0.0.1", "localhost")
+
+    def elsewhere(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        shown.append(headers.get("Authorization"))
+        return refusal(404, "MANIFEST_UNKNOWN")
+
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        if "Authorization" not in headers:
+            return Reply(401, headers={"WWW-Authenticate": "Basic realm=reg"})
+        return Reply(307, headers={"Location": f"http://{where}{path}"})
+
+    played.answers, other.answers = answer, elsewhere
+    try:
+        assert registry.find(f"{played.host}/acme/web", DIGEST) is None
+    finally:
+        other.end()
+    assert shown == [None]
+
+
+def test_a_list_of_tags_is_read_page_by_page(played: Played, registry: OciRegistry) -> None:
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        last = "last=b" in path
+        more = {} if last else {"Link": '</v2/acme/web/tags/list?last=b&n=2>; rel="next"'}
+        return Reply(200, json.dumps({"name": "acme/web", "tags": ["c"] if last else ["a", "b"]}).encode(), more)
+
+    played.answers = answer
+
+    assert registry._tags(f"{played.host}/acme/web") == {"a", "b", "c"}
+
+
+def test_a_source_that_is_not_there_is_the_person_s_to_fix(played: Played, registry: OciRegistry) -> None:
+    played.answers = lambda *_: Reply(404, headers={"Docker-Distribution-Api-Version": "registry/2.0"})
+
+    with pytest.raises(UserError, match="there is no 12 in debian"):
+        registry.resolve(SourceRequest.model_validate({"oci": f"{played.host}/debian:12"}), location="")
+
+
+# What a real registry does: marks, tags of others, deletion, immutability.
+
+
+@pytest.fixture
+def kept(engine: None, tmp_path: Path) -> Iterator[str]:
+    with containers.registry(tmp_path) as host:
+        yield f"{host}/acme/web"
+
+
+def stored(location: str, name: str, registry: Any, tags: Mapping[str, str] = OURS) -> Artifact:
+    made = Made("docker.web", "packer.post-processor.docker-import", containers.imported({"name": name.encode()}))
+    (artifact,) = registry.store(location, [made], name=name, tags=tags)
+    found: Artifact = artifact
+    return found
+
+
+def ours() -> Any:
+    return open_registry(Opening(FLEET, AwsSettings()))
+
+
+@pytest.mark.containers
+def test_what_a_tag_of_somebody_else_points_to_stays_and_is_ours_no_more(kept: str) -> None:
+    registry = ours()
+    artifact = stored(kept, "web-20261122T101530Z-1a2b3c4", registry)
+    containers.docker("pull", "--quiet", f"{kept}@{artifact.id}")
+    containers.docker("tag", f"{kept}@{artifact.id}", f"{kept}:prod")
+    containers.docker("push", "--quiet", f"{kept}:prod")
+
+    assert registry.retire(artifact, image="web") == (f"{kept}:prod",)
+
+    assert registry.observe([kept]).artifacts == ()
+    assert registry.find(kept, artifact.id) is not None
+
+
+@pytest.mark.containers
+def test_where_nothing_can_be_deleted_that_is_said_and_all_stays_as_it_was(engine: None, tmp_path: Path) -> None:
+    registry = ours()
+    with containers.registry(tmp_path, deletes=False) as host:
+        artifact = stored(f"{host}/acme/web", "web-1", registry)
+        registry.tag(artifact, {"reconciler:phase": "stable"})
+        with pytest.raises(Terminal, match="deletes nothing"):
+            registry.retire(artifact, image="web")
+        (seen,) = registry.observe([f"{host}/acme/web"]).artifacts
+    assert seen.own("phase") == "stable"
+
+
+@pytest.mark.containers
+def test_an_image_that_somebody_deleted_is_not_there_though_its_marks_are(kept: str) -> None:
+    registry = ours()
+    artifact, other = stored(kept, "web-1", registry), stored(kept, "web-2", registry)
+    registry._client.delete_manifest(_at(kept).by(artifact.id))
+
+    assert [one.id for one in registry.observe([kept]).artifacts] == [other.id]
+    assert registry.find(kept, artifact.id) is None
+    assert registry.retire(artifact, image="web") == ()
+    assert not any(artifact.id[7:] in tag for tag in registry._tags(kept))
+
+
+@pytest.mark.containers
+def test_a_tag_that_somebody_moved_does_not_move_what_is_ours(kept: str) -> None:
+    registry = ours()
+    first, second = stored(kept, "web-1", registry), stored(kept, "web-2", registry)
+    containers.docker("pull", "--quiet", f"{kept}@{second.id}")
+    containers.docker("tag", f"{kept}@{second.id}", f"{kept}:web-1")
+    containers.docker("push", "--quiet", f"{kept}:web-1")
+
+    found = registry.find(kept, first.id)
+
+    assert found is not None
+    assert (found.id, found.name) == (first.id, "web-1")
+    assert {one.id for one in registry.observe([kept]).artifacts} == {first.id, second.id}
+
+
+@pytest.mark.containers
+def test_marks_that_are_none_are_told_with_their_tag(kept: str) -> None:
+    registry = ours()
+    artifact = stored(kept, "web-1", registry)
+    containers.docker("pull", "--quiet", f"{kept}@{artifact.id}")
+    forged = f"{kept}:{artifact.id.replace(':', '-')}.reconciler"
+    containers.docker("tag", f"{kept}@{artifact.id}", forged)
+    containers.docker("push", "--quiet", forged)
+
+    assert f"{forged} holds no marks" in registry.observe([kept]).unreadable[kept]
+
+
+@pytest.mark.containers
+def test_of_two_images_that_packer_left_none_is_kept(kept: str) -> None:
+    made = [Made("docker.web", "", containers.imported({"name": name})) for name in (b"one", b"two")]
+
+    with pytest.raises(UserError, match="Packer left 2"):
+        ours().store(kept, made, name="web-1", tags=OURS)
+
+
+@pytest.mark.containers
+def test_a_saved_archive_is_kept_as_the_image_that_it_is(kept: str, tmp_path: Path) -> None:
+    image = containers.imported({"name": b"saved"})
+    archive = tmp_path / "web.tar"
+    containers.docker("save", "--output", str(archive), image)
+    containers.docker("rmi", image)
+
+    (artifact,) = ours().store(kept, [Made("docker.web", "", "", (str(archive),))], name="web-1", tags=OURS)
+
+    assert ours().find(kept, artifact.id) is not None
+
+
+@pytest.mark.containers
+def test_an_engine_that_is_down_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "docker"
+    program.write_text("#!/bin/sh\necho 'Cannot connect to the Docker daemon. Is it running?' >&2\nexit 1\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(Transient, match="Cannot connect"):
+        ours().store("127.0.0.1:1/acme/web", [Made("docker.web", "", "sha256:1")], name="web-1", tags=OURS)
+
+    program.unlink()
+    with pytest.raises(UserError, match="docker is not installed here"):
+        ours().store("127.0.0.1:1/acme/web", [Made("docker.web", "", "sha256:1")], name="web-1", tags=OURS)
