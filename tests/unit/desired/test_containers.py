@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from reconciler.registries.oci.dialect import DIALECT, OCI
 
 Read = Callable[..., Fleet]
 DIGEST = f"sha256:{'a' * 64}"
+EXAMPLE = Path(__file__).parents[3] / "examples/container-image"
 YAML = "locations: [registry.example.org/acme/web]\n"
 TAKING = 'variable "source_image" { type = string }\n'
 
@@ -99,3 +101,11 @@ def test_what_docker_says_that_it_pulled_is_what_was_built_on() -> None:
     assert DIALECT.built_on(f"Digest: {DIGEST}") == DIGEST
     assert DIALECT.built_on(f"latest: digest: {DIGEST} size: 735") is None, "that is what it pushed"
     assert DIALECT.subject("registry.example.org/acme/web", DIGEST) == {"sha256": "a" * 64}
+
+
+def test_the_example_is_one(read: Callable[[dict[str, str | bytes]], Fleet]) -> None:
+    files = {path.relative_to(EXAMPLE).as_posix(): path.read_bytes() for path in EXAMPLE.rglob("desired/**/*.*")}
+    fleet = read(dict(files))
+    assert not fleet.problems
+    assert fleet.images["site"].kind == OCI
+    assert fleet.images["site"].notes == ()
