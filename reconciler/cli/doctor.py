@@ -18,7 +18,7 @@ from reconciler.cli.workspace import Workspace, now, plan_options
 from reconciler.model.errors import DONE, FAILED, ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.kind import Kind
-from reconciler.model.text import and_more
+from reconciler.model.text import and_more, plural_of
 from reconciler.plan.planning import Known
 from reconciler.steps.observe import find_target
 from reconciler.words.events import to_fetch
@@ -212,7 +212,7 @@ def _check_registry(context: DoctorContext, kind: Kind, locations: Sequence[str]
         return Finding(subject, "trouble", observation.refused.what, observation.refused.hint)
     if observation.unreadable:
         why = tuple(f"{place}: {reason}" for place, reason in observation.unreadable.items())
-        return Finding(subject, "trouble", f"{len(why)} of {len(locations)} {kind.location}s can't be read", why)
+        return Finding(subject, "trouble", f"{len(why)} of {len(locations)} {plural_of(kind.location)} can't be read", why)
     return Finding(subject, "ok", f"{len(observation.artifacts)} artifacts of this fleet in {', '.join(locations)}")
 
 
