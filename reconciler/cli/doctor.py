@@ -126,8 +126,9 @@ def _is_readable(image: Image) -> bool:
 def check_ssh(context: DoctorContext) -> Finding:
     """The OpenSSH client, which every image that is booted is tested through."""
     from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
+    from reconciler.steps.smoke_test import tested_through_ssh  # noqa: PLC0415 - as above
 
-    booted = [one.name for one in context.known.fleet.images.values() if one.declaration.smoke_test.boot]
+    booted = [one.name for one in context.known.fleet.images.values() if tested_through_ssh(one)]
     if not booted and context.known.fleet.problems:
         return Finding("ssh", "note", "not checked: no valid image is booted to be tested")
     if not booted:
@@ -212,7 +213,9 @@ def _check_registry(context: DoctorContext, kind: Kind, locations: Sequence[str]
         return Finding(subject, "trouble", observation.refused.what, observation.refused.hint)
     if observation.unreadable:
         why = tuple(f"{place}: {reason}" for place, reason in observation.unreadable.items())
-        return Finding(subject, "trouble", f"{len(why)} of {len(locations)} {plural_of(kind.location)} can't be read", why)
+        return Finding(
+            subject, "trouble", f"{len(why)} of {len(locations)} {plural_of(kind.location)} can't be read", why
+        )
     return Finding(subject, "ok", f"{len(observation.artifacts)} artifacts of this fleet in {', '.join(locations)}")
 
 

@@ -29,7 +29,7 @@ from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
 from reconciler.ports.registry import Opening, Registry
-from reconciler.registries import dialects, open_registry
+from reconciler.registries import dialects, open_bench, open_registry
 from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.state.unsaved import write_atomically
@@ -160,18 +160,19 @@ class Workspace:
 
     def testbed(self, known: Known, *, cancelled: threading.Event, keep_failed: int) -> Testbed:
         """What boots and tests what was built. Raises UserError where there is no SSH to test it through."""
-        from reconciler.aws.clock import Clock, sleep_until  # noqa: PLC0415 - as above
         from reconciler.build.inventory.take import take_inventory  # noqa: PLC0415 - plan tests nothing
         from reconciler.build.smoke.connection import client  # noqa: PLC0415 - as above
         from reconciler.build.smoke.tester import SshTester  # noqa: PLC0415 - as above
-        from reconciler.registries.ec2.bench import Ec2Instances  # noqa: PLC0415 - as above
+        from reconciler.registries.router import Benches, kinds_in  # noqa: PLC0415 - as above
         from reconciler.steps.run import Testbed  # noqa: PLC0415 - as above
+        from reconciler.steps.smoke_test import tested_through_ssh  # noqa: PLC0415 - as above
 
-        if any(image.declaration.smoke_test.boot for image in known.fleet.images.values()):
+        if any(tested_through_ssh(image) for image in known.fleet.images.values()):
             client(os.environ)  # found out now, and not after Packer was at it for an hour
-        clock = Clock(sleep=partial(sleep_until, cancelled))
         aws = known.fleet.settings.aws
-        instances = Ec2Instances(aws, fleet=known.fleet_name, clock=clock, clients=self._aws(aws))
+        opening = Opening(known.fleet_name, aws, cancelled, shared=partial(self._aws, aws))
+        kinds = kinds_in(known.fleet.images.values(), known.locks.values())
+        instances = Benches(kinds, lambda kind: open_bench(kind, opening))
         return Testbed(instances, SshTester(take_inventory=take_inventory), keep_failed)
 
     def say_dirty(self) -> None:

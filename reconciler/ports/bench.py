@@ -43,8 +43,23 @@ class BootRequest:
 
 
 @dataclass(frozen=True)
+class Reached:
+    """How an instance is reached that has no SSH of its own.
+
+    Args:
+        host: What pytest-testinfra calls it, such as `docker://…`.
+        command: What a command is put after to be run there.
+        environment: What that needs beside PATH.
+    """
+
+    host: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
 class Instance:
-    """A running instance, and what was made for it."""
+    """A running instance, and what was made for it; nothing of a key or an address where it is `reached` otherwise."""
 
     location: str
     id: str
@@ -55,6 +70,7 @@ class Instance:
     key_name: str
     security_group: str
     port: int = 22
+    reached: Reached | None = None
 
 
 class Instances(Protocol):

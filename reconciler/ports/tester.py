@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from reconciler.model.events import Listener
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import SmokeTestResult
+from reconciler.ports.bench import Reached
 
 Hygiene = Literal["warn", "fail"]
 
@@ -35,6 +36,7 @@ class TestRequest:
         hygiene: Whether what the build left behind is a finding or a failure.
         packer_keys: Fingerprints (`SHA256:…`) of the keys whose private halves Packer had, and threw away. They stay
             in an image unless it is asked to remove them, and let nobody in.
+        reached: How it is reached where not by SSH; then there is neither address nor key.
         secrets: Values that must not be shown: what the build was given may be in the image, and in a test's output.
     """
 
@@ -54,6 +56,7 @@ class TestRequest:
     port: int = 22
     hygiene: Hygiene = "warn"
     packer_keys: frozenset[str] = frozenset()
+    reached: Reached | None = None
     secrets: frozenset[str] = field(default=frozenset(), repr=False)
 
 

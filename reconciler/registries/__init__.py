@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
 if TYPE_CHECKING:
+    from reconciler.ports.bench import Instances
     from reconciler.ports.dialect import Dialect
     from reconciler.ports.registry import Opening, Registry
 
@@ -28,6 +29,11 @@ def dialect_of(kind: str) -> Dialect:
 def open_registry(kind: str, opening: Opening) -> Registry:
     """The registry of a kind. Raises KeyError for none of the table."""
     return cast("Registry", import_module(f"{__name__}.{FOLDERS[kind]}.registry").open_registry(opening))
+
+
+def open_bench(kind: str, opening: Opening) -> Instances:
+    """What boots the artifacts of a kind that `boots`. Raises KeyError for none of the table."""
+    return cast("Instances", import_module(f"{__name__}.{FOLDERS[kind]}.bench").open_bench(opening))
 
 
 def dialects() -> tuple[Dialect, ...]:

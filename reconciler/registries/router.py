@@ -12,6 +12,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Registry
 from reconciler.registries import FOLDERS
@@ -111,6 +112,53 @@ class Registries:
             if kind not in self._opened:
                 self._opened[kind] = self._open(kind)
             return self._opened[kind]
+
+
+class Benches:
+    """Implements `Instances` by asking that of a location's kind. One is opened when it is first needed."""
+
+    def __init__(self, kinds: Mapping[str, str], open_one: Callable[[str], Instances]) -> None:
+        """See `Registries`."""
+        self._kinds, self._open, self._lock = kinds, open_one, Lock()
+        self._opened: dict[str, Instances] = {}
+
+    def of(self, location: str) -> Instances:
+        """The bench of a location. Raises Terminal where it is not known what is there."""
+        kind = self._kinds.get(location)
+        if kind is None:
+            raise Terminal(f"{location}: no image is recorded or declared there, so that its kind is not known")
+        with self._lock:
+            if kind not in self._opened:
+                self._opened[kind] = self._open(kind)
+            return self._opened[kind]
+
+    def boot(self, request: BootRequest) -> Instance:
+        """See `Instances.boot`."""
+        return self.of(request.artifact.location).boot(request)
+
+    def state(self, instance: Instance) -> str:
+        """See `Instances.state`."""
+        return self.of(instance.location).state(instance)
+
+    def console(self, instance: Instance) -> tuple[str, ...]:
+        """See `Instances.console`."""
+        return self.of(instance.location).console(instance)
+
+    def keep(self, instance: Instance, *, until: datetime) -> None:
+        """See `Instances.keep`."""
+        self.of(instance.location).keep(instance, until=until)
+
+    def terminate(self, instance: Instance) -> None:
+        """See `Instances.terminate`."""
+        self.of(instance.location).terminate(instance)
+
+    def public_key(self, location: str, key_pair: str, *, since: datetime) -> str | None:
+        """See `Instances.public_key`."""
+        return self.of(location).public_key(location, key_pair, since=since)
+
+    def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
+        """See `Instances.sweep`."""
+        return self.of(location).sweep(location, now=now)
 
 
 def kinds_in(images: Iterable[Image], locks: Iterable[Lockfile]) -> dict[str, str]:

@@ -14,6 +14,7 @@ from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
+from reconciler.model.kind import SSH
 from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
 from reconciler.model.tree import Tree, TreeEntry
 from reconciler.model.values import digest
@@ -114,6 +115,11 @@ def _read_by(suite: str | None, tree: Tree) -> list[TreeEntry]:
     return [found[path] for path in sorted(found)]
 
 
+def tested_through_ssh(image: Image) -> bool:
+    """Whether a test of it needs an SSH client here."""
+    return image.declaration.smoke_test.boot and image.kind.boots and image.kind.reached_by == SSH
+
+
 def not_bootable(image: Image) -> str | None:
     """Why an image is not booted to be tested; None where it is."""
     if not image.declaration.smoke_test.boot:
@@ -151,7 +157,7 @@ def _test(run: Run, image: Image, build: Build, *, testbed: Testbed) -> Tested:
                     timeout=declared.timeout, secrets=_secrets(image, export, below=below),
                     hygiene=declared.hygiene, packer_keys=_packer_keys(run, image, build),
                     folder=folder, log=run.folder / "logs" / f"{image.name}-{build.id}.smoke.log",
-                    alive=lambda: testbed.instances.state(instance),
+                    reached=instance.reached, alive=lambda: testbed.instances.state(instance),
                 ),
                 listener=run.listener,
                 cancelled=run.cancelled,
@@ -244,7 +250,7 @@ def _end(run: Run, image: Image, testbed: Testbed, instance: Instance, *, tested
             until = run.now() + timedelta(seconds=testbed.keep_failed)
             testbed.instances.keep(instance, until=until)
             until_when = f"until the first test there after {until:%H:%M} UTC"
-            what = f"{instance.id} in {instance.location} stays {until_when}: ssh {_ssh(run, instance)}"
+            what = f"{instance.id} in {instance.location} stays {until_when}: {_way_in(run, instance)}"
             run.listener(events.Warned(image=image.name, what=what))
         else:
             testbed.instances.terminate(instance)
@@ -253,13 +259,15 @@ def _end(run: Run, image: Image, testbed: Testbed, instance: Instance, *, tested
         run.listener(events.Warned(image=image.name, what=what))
 
 
-def _ssh(run: Run, instance: Instance) -> str:
+def _way_in(run: Run, instance: Instance) -> str:
     """How to log in. The key would go with the work folder; and where the logs are, CI would publish it."""
+    if instance.reached is not None:
+        return f"{' '.join(instance.reached.command)} sh"
     kept = run.folder / "keys" / instance.id
     kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     kept.touch(mode=0o600)
     kept.write_bytes(instance.private_key.read_bytes())
-    return f"-i {kept} {instance.user}@{instance.address}"
+    return f"ssh -i {kept} {instance.user}@{instance.address}"
 
 
 def _sweep(run: Run, image: Image, instances: Instances, *, location: str) -> None:

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -18,6 +18,7 @@ from reconciler.build.process import Clock
 from reconciler.build.smoke.client import ALIAS, CONNECT_SECONDS, ClientConfig, Refusal, no_command, refusal
 from reconciler.build.smoke.exchange import AnsweredTooMuch, CommandTimedOut, ConnectionLost, Ran, exchange
 from reconciler.model.errors import Terminal, UserError
+from reconciler.ports.bench import Reached
 
 CANCELLED = "the smoke test was cancelled"
 
@@ -47,7 +48,7 @@ class Login:
 class Connection:
     """A connection that can be opened, lost and opened anew. It is a `Shell`. Not for two threads at once.
 
-    `environment` is the whole environment of `ssh`.
+    `environment` is the whole environment of `ssh`, or of the command by which the instance is `reached` instead.
     """
 
     def __init__(
@@ -58,8 +59,10 @@ class Connection:
         environment: Mapping[str, str],
         cancelled: threading.Event,
         clock: Clock = time.monotonic,
+        reached: Reached | None = None,
     ) -> None:
         self._config, self._login, self._environment = config, login, dict(environment)
+        self._reached = reached
         self._cancelled, self._clock = cancelled, clock
         self._master: subprocess.Popen[bytes] | None = None
         self._stderr = config.file.with_name("ssh.stderr")
@@ -85,7 +88,7 @@ class Connection:
         if silent:
             return Refusal("silent", f"{self._login.where} accepts the connection, and is silent then")
         said = self._said()
-        if master.returncode == _SSH_FAILED:
+        if master.returncode == _SSH_FAILED and self._reached is None:
             return refusal(said, where=self._login.where, user=self._login.user)
         text = printed.decode(errors="replace") or said
         return no_command(text, where=self._login.where, user=self._login.user)
@@ -118,7 +121,7 @@ class Connection:
             ended = self._until_ended(process, given=b"", timeout=timeout)
         except (CommandTimedOut, AnsweredTooMuch):
             return Refusal("silent", f"{self._login.where} does not answer a second login")
-        if ended.status != _SSH_FAILED:
+        if ended.status == 0 or (ended.status != _SSH_FAILED and self._reached is None):
             return None
         return refusal(ended.stderr.decode(errors="replace"), where=self._login.where, user=self._login.user)
 
@@ -177,16 +180,19 @@ class Connection:
             raise Terminal(CANCELLED)
 
     def _start(self, *options: str, command: str, stderr: BinaryIO | int) -> subprocess.Popen[bytes]:
-        ssh = client(self._environment)
-        arguments = [ssh, "-F", str(self._config.file), *options, ALIAS, command]
         return subprocess.Popen(
-            arguments,
+            self._arguments(options, command),
             env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=stderr,
             start_new_session=True,
         )
+
+    def _arguments(self, options: Sequence[str], command: str) -> list[str]:
+        if self._reached is not None:
+            return [*self._reached.command, "sh", "-c", command]
+        return [client(self._environment), "-F", str(self._config.file), *options, ALIAS, command]
 
 
 def client(environment: Mapping[str, str], *, program: str = "ssh") -> str:

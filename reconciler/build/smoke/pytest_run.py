@@ -18,6 +18,7 @@ from reconciler.build.smoke.client import ALIAS, ClientConfig
 from reconciler.build.smoke.records import LIMIT, PLUGIN, Began, Broken, Ended, Finished, Found, read
 from reconciler.build.smoke.waiting import Watch
 from reconciler.model.text import visible
+from reconciler.ports.bench import Reached
 
 # One run of pytest against an instance: followed, told of test by test, and ended when it has to be.
 
@@ -180,6 +181,13 @@ def bare(inherited: Mapping[str, str], *, home: Path) -> dict[str, str]:
     return {**kept, "HOME": str(home)}
 
 
+def _host(config: ClientConfig, reached: Reached | None) -> tuple[str, ...]:
+    if reached is not None:
+        return (f"--hosts={reached.host}",)
+    # testinfra would share a connection in its own way, and override our settings.
+    return f"--hosts=ssh://{ALIAS}?controlpersist=0", f"--ssh-config={config.file}"
+
+
 def pytest_command(
     target: Path,
     config: ClientConfig,
@@ -187,12 +195,14 @@ def pytest_command(
     folder: Path,
     environment: Mapping[str, str],
     limit: float,
+    reached: Reached | None = None,
 ) -> Command:
     """Run the tests in a file or folder against the instance, by whatever Python runs us.
 
     Of the repository only the suite's own conftest.py files count: the settings are an empty file of ours, and nothing
     above the suite is looked at. Plugins that happen to be installed here are not loaded (a suite may ask for some by
-    `pytest_plugins`). `limit` is in seconds. A `supervisor` of this process runs it, and ends all that the tests start.
+    `pytest_plugins`). `limit` is in seconds; `reached` is for an instance without SSH. A `supervisor` of this process
+    runs it, and ends all that the tests start.
     """
     root = target if target.is_dir() else target.parent
     settings = folder / "pytest.ini"
@@ -203,8 +213,7 @@ def pytest_command(
         "-p", PLUGIN, "-p", "testinfra.plugin", "-p", "no:cacheprovider",
         "-c", str(settings), "--rootdir", str(root), "--confcutdir", str(root),
         "--basetemp", str(folder / "tmp"),
-        # testinfra would share a connection in its own way, and override our settings.
-        f"--hosts=ssh://{ALIAS}?controlpersist=0", f"--ssh-config={config.file}",
+        *_host(config, reached),
         "--continue-on-collection-errors", "--color=no", "--tb=short", "--verbose", "-rfEsP",
         f"{LIMIT}={int(limit) + _LATE}",
         str(target),

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -24,6 +24,7 @@ from reconciler.build.smoke.waiting import Watch, gone, wait_for_ssh
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.events import Listener, Testing
 from reconciler.model.inventory import Inventory
+from reconciler.model.kind import SSH
 from reconciler.model.lockfile import SmokeTestResult
 from reconciler.model.text import visible
 from reconciler.ports.tester import Tested, TestRequest
@@ -63,8 +64,9 @@ class Session:
         self.log.flush()
         folder = self.request.folder.absolute()
         command = pytest_command(
-            target.absolute(), self.config, folder=folder, environment=self._for_tests(), limit=self.left
-        )
+            target.absolute(), self.config, folder=folder, environment=self._for_tests(), limit=self.left,
+            reached=self.request.reached,
+        )  # fmt: skip
         watch = Watch(self.connection, alive=self.request.alive, cancelled=self.cancelled, clock=self.clock)
         return run_pytest(
             command,
@@ -78,13 +80,20 @@ class Session:
             on_test=lambda test: self.tell(shown(test)),
         )
 
+    @property
+    def way(self) -> str:
+        """What the instance is reached by, as people call it."""
+        reached = self.request.reached
+        return f"`{' '.join(reached.command[:2])}`" if reached is not None else SSH
+
     def _for_tests(self) -> dict[str, str]:
+        by_ssh = self.request.reached is None
         return {
             **self.environment,
             "RECONCILER_IMAGE": self.request.image,
             "RECONCILER_BUILD": self.request.build_id,
-            "RECONCILER_PUBLIC_KEY": _public_key(self.config.key, self.environment),
-            "RECONCILER_HOST_KEY": _host_key(self.config.known_hosts),
+            "RECONCILER_PUBLIC_KEY": _public_key(self.config.key, self.environment) if by_ssh else "",
+            "RECONCILER_HOST_KEY": _host_key(self.config.known_hosts) if by_ssh else "",
             "RECONCILER_PACKER_KEYS": " ".join(sorted(self.request.packer_keys)),
         }
 
@@ -131,7 +140,9 @@ def take_stock(session: Session, take_inventory: TakeInventory) -> tuple[Invento
     session.tell("taking the inventory")
     until = max(session.until, session.clock() + LEAST_SECONDS)
     try:
-        return take_inventory(_InTime(session.connection, until, session.clock)), None
+        found = take_inventory(_InTime(session.connection, until, session.clock))
+        # What is not reached by SSH runs on this machine's kernel, which is nothing of the image.
+        return (found if session.request.reached is None else replace(found, kernel="")), None
     except ReconcilerError as error:
         if session.cancelled.is_set():
             raise Terminal(CANCELLED) from error
@@ -176,7 +187,8 @@ class SshTester:
     def test(self, request: TestRequest, *, listener: Listener, cancelled: threading.Event) -> Tested:
         """Test one image; see `Tester.test`."""
         begun = self.clock()
-        client(self.environment)
+        if request.reached is None:
+            client(self.environment)
         until = begun + request.timeout
         try:
             with self._session(request, until=until, listener=listener, cancelled=cancelled) as session:
@@ -187,13 +199,14 @@ class SshTester:
 
     def _examine(self, session: Session) -> _Findings:
         request = session.request
-        session.tell("waiting for SSH")
+        session.tell(f"waiting for {session.way}")
         why = wait_for_ssh(
             lambda: _attempt(session),
             alive=request.alive,
             timeout=request.timeout,
             clock=self.clock,
             pause=session.cancelled.wait,
+            way=session.way,
         )
         if why is not None:
             session.log.write(f"{logged(why)}\n")
@@ -217,13 +230,20 @@ class SshTester:
             request.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             config = parts.enter_context(written(request))
             environment = bare(self.environment, home=request.folder.absolute())
-            where = request.address if request.port == 22 else f"{request.address} port {request.port}"
+            keys: tuple[str, ...] = ()
+            if request.reached is not None:
+                environment |= request.reached.environment
+                where = request.reached.host
+            else:
+                where = request.address if request.port == 22 else f"{request.address} port {request.port}"
+                keys = (request.private_key.read_text(encoding="utf-8"),)
             connection = Connection(
                 config,
                 Login(where=where, user=request.user),
                 environment=environment,
                 cancelled=cancelled,
                 clock=self.clock,
+                reached=request.reached,
             )
             yield Session(
                 request=request,
@@ -231,7 +251,7 @@ class SshTester:
                 connection=parts.enter_context(closing(connection)),
                 environment=environment,
                 log=parts.enter_context(new_log(request.log)),
-                redact=redactor((request.private_key.read_text(encoding="utf-8"), *request.secrets)),
+                redact=redactor((*keys, *request.secrets)),
                 listener=listener,
                 cancelled=cancelled,
                 clock=self.clock,

@@ -10,6 +10,7 @@ from reconciler.build.process import Clock
 from reconciler.build.smoke.client import Refusal
 from reconciler.build.smoke.connection import Connection
 from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.kind import SSH
 from reconciler.model.values import format_duration
 
 # Waits for an instance that boots until it lets us in, or until it is clear that it will not.
@@ -30,11 +31,12 @@ def wait_for_ssh(
     timeout: float,
     clock: Clock,
     pause: Callable[[float], object],
+    way: str = SSH,
 ) -> str | None:
     """Try until an attempt works; None then, else one line that says why it never did.
 
     A refused key is no reason to give up: a server that runs already lets nobody in until cloud-init has written the
-    key. `pause` takes seconds. What `alive` raises counts as "not known".
+    key. `pause` takes seconds; `way` is what it is reached by. What `alive` raises counts as "not known".
 
     Raises:
         Terminal: the fault is this machine's, which says nothing of the image.
@@ -45,11 +47,11 @@ def wait_for_ssh(
         if refused.kind == "here" or (refused.kind == "unreachable" and now - begun >= timeout):
             raise Terminal(f"it could not be tested here: {refused.text}")
         if now - begun >= timeout:
-            return f"no SSH within {format_duration(int(timeout))}: {refused.text}"
+            return f"no {way} within {format_duration(int(timeout))}: {refused.text}"
         if now - asked >= ASK_SECONDS:
             asked = now
             if (state := gone(alive)) is not None:
-                return f"the instance is {state}, before SSH answered"
+                return f"the instance is {state}, before {way} answered"
         pause(RETRY_SECONDS)
     return None
 

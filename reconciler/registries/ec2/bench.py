@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from reconciler.aws.clock import Clock, Polling
+from reconciler.aws.clock import Clock, Polling, sleep_until
 from reconciler.aws.errors import AwsError, code_of, translated
 from reconciler.aws.session import Clients, configured_attempts
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 from reconciler.model.values import format_instant
 from reconciler.ports.bench import BootRequest, Instance
+from reconciler.ports.registry import Opening
 from reconciler.registries.ec2.admission import (
     KEEP_TAG,
     at_birth,
@@ -189,3 +191,15 @@ class Ec2Instances:
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
         """Remove what killed runs left. See `Instances.sweep`."""
         return sweep(self._clients, location, fleet=self._fleet, now=now, clock=self._clock)
+
+
+def open_bench(opening: Opening) -> Ec2Instances:
+    """The instances of a fleet. Once the run is cancelled its waits end, with Transient."""
+    cancelled = opening.cancelled
+    clients = opening.shared() if opening.shared is not None else None
+    return Ec2Instances(
+        opening.settings,
+        fleet=opening.fleet,
+        clients=clients if isinstance(clients, Clients) else None,
+        clock=Clock(sleep=partial(sleep_until, cancelled)) if cancelled is not None else None,
+    )
