@@ -27,7 +27,10 @@ log: {{level: info}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: {deletes}}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
-_IN_BASE = ("sh", "cat", "chmod", "ls", "mkdir", "rm", "sleep")
+_IN_BASE = (
+    "sh", "cat", "chmod", "cut", "date", "df", "find", "getent", "grep", "head", "id", "ls", "mkdir", "mktemp",
+    "readlink", "rm", "sed", "sleep", "sort", "stat", "timeout", "tr", "true", "uname", "wc",
+)  # fmt: skip
 
 
 def refuse_without_engine() -> None:
@@ -111,7 +114,10 @@ def imported(files: Mapping[str, bytes]) -> str:
 
 def base() -> str:
     """The id of an image in which a shell can run what Packer's provisioners need: this machine's own, and no more."""
-    files: dict[str, bytes] = {"etc/passwd": b"root:x:0:0:root:/:/bin/sh\n"}
+    files: dict[str, bytes] = {
+        "etc/passwd": b"root:x:0:0:root:/:/bin/sh\n",
+        "etc/os-release": b'ID=debian\nVERSION_ID="12"\nPRETTY_NAME="Debian 12"\n',
+    }
     for program in _IN_BASE:
         path = shutil.which(program)
         assert path is not None

@@ -24,7 +24,8 @@ OCI = Kind(
     sources={"oci": None}, example="source: {oci: debian:12}",
     pinned=("oci", "repository"), source_variable="source_image", source_attribute="image",
     reserved=RESERVED,
-    given="{location}@{id}", given_upstream="{location}@{id}", builds_where_source_is=False, boots=False,
+    given="{location}@{id}", given_upstream="{location}@{id}", builds_where_source_is=False,
+    reached_by="docker exec", removal="delete {location}@{id}",
 )  # fmt: skip
 ImageReference = Annotated[
     str, Field(pattern=PATTERN, description="A container image by its reference: debian:12.")
@@ -52,11 +53,11 @@ class OciDialect(PlainDialect):
         """A builder with the image that it begins with, and the repository that its image is tagged for."""
         at = _repository(written)
         if written.type not in self.builders:
-            return Builder(written.name, written.type, written.place, at)
+            return Builder(written.name, written.type, written.place, at, clears_keys=True)
         _refuse_without_image(written)
         image = written.get("image")
         if image is None:
-            return Builder(written.name, written.type, written.place, at)
+            return Builder(written.name, written.type, written.place, at, clears_keys=True)
         found = parse(image.text) if image.text else None
         if image.text and found is None:
             raise UserError(
@@ -66,7 +67,7 @@ class OciDialect(PlainDialect):
             )
         source = SourceRequest.model_validate({"oci": image.text}) if found is not None else None
         unpinned = f"image: {image.why_unknown or 'it is empty'}" if source is None else None
-        return Builder(written.name, written.type, written.place, at, source, image.place, unpinned)
+        return Builder(written.name, written.type, written.place, at, source, image.place, unpinned, clears_keys=True)
 
     def notes(self, written: Written) -> Iterator[str]:
         """That an image which a template names without a version is another one every week."""

@@ -129,7 +129,10 @@ def test_what_is_recorded_is_what_the_registries_have_and_then_nothing_is_left_t
     assert one.digest("acme/app", f"app-{app['id']}") == one.digest("acme/app", "latest") == digest_of(fleet, "app")
     assert web["source"]["oci"]["id"] == one.digest("theirs/base", "1")
     assert app["source"]["artifacts"] == fleet.recorded("web")
-    assert app["smoke_test"]["status"] == "skipped"
+    for build in (web, app):
+        assert build["smoke_test"]["status"] == "passed"
+        assert "findings" not in build["smoke_test"]
+    assert containers.docker("ps", "--all", "--quiet") == "", "no container is left"
     before = fleet.head()
     assert fleet.reconciler("reconcile").code == 0
     assert fleet.git("rev-parse", "origin/main") == before
@@ -207,3 +210,43 @@ def test_a_registry_that_is_down_is_unknown_and_nothing_is_built_for_it(fleet: C
     one.begin()
     assert fleet.reconciler("reconcile").code == 0
     assert one.builds("acme/web") == built
+
+
+SUITE = """
+def test_the_content_is_the_new_one(host):
+    assert host.file("/content").content_string == "version 2\\n"
+
+
+def test_it_is_asked_in_the_container(host):
+    assert host.backend.get_connection_type() == "docker"
+"""
+
+
+def test_a_suite_that_fails_stops_the_channel_and_one_that_passes_moves_it(fleet: Checkout, one: Kept) -> None:
+    assert fleet.reconciler("reconcile", "web").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    fleet.write("desired/web/smoke/test_content.py", SUITE)
+    fleet.edit("desired/web/image.yaml", append="smoke_test: { suite: smoke/ }\n")
+    fleet.write("desired/web/content.txt", "version 3\n")
+    fleet.publish("Test the content")
+    before = fleet.lockfile("web")["channels"]
+
+    failed = fleet.reconciler("reconcile", "web")
+
+    assert failed.code == 3
+    assert "version 3" in failed.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    assert fleet.lockfile("web")["channels"] == before
+    fleet.write("desired/web/content.txt", "version 2\n")
+    fleet.publish("Write what the test wants")
+
+    passed = fleet.reconciler("reconcile", "web")
+
+    assert passed.code == 0, passed.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    newest = fleet.lockfile("web")["builds"][0]
+    assert fleet.lockfile("web")["channels"]["stable"] == newest["id"]
+    assert newest["smoke_test"]["tests"] > 2
+    assert newest["inventory"]["os"] == "Debian 12"
+    assert newest["inventory"]["kernel"] == "unknown", "that of this machine is nothing of the image"
+    assert containers.docker("ps", "--all", "--quiet") == "", "no container is left"

@@ -1,0 +1,147 @@
+"""Container images as containers to be tested: from the digest, with nothing of the image's own running in them."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.text import decoded, first_line
+from reconciler.model.values import format_instant, parse_instant
+from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances, Reached
+from reconciler.ports.registry import Opening
+
+_PROGRAM = "docker"
+_SECONDS = 120
+_PULL_SECONDS = 3600
+_LINES = "20"
+_FLEET, _UNTIL, _NAME = "reconciler.fleet", "reconciler.until", "reconciler.test"
+"""The labels of what is started here. When a container may be swept is in the name of none: it may be kept longer."""
+_LONGEST_KEPT = timedelta(days=1)
+_NO_SHELL = re.compile(r"exec: \"?(?:/bin/)?sh\"?:|no such file or directory|executable file not found", re.IGNORECASE)
+_OURS = ("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY")
+"""What the command finds its engine by (docs.docker.com, "Environment variables")."""
+
+
+@dataclass(frozen=True)
+class Containers:
+    """Implements `Instances`. `environment` is what the engine's command is run in."""
+
+    fleet: str
+    environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+    def boot(self, request: BootRequest) -> Instance:
+        """Pull an image by its digest and start a shell of it, which waits. See `Instances.boot`.
+
+        It ends by itself after a day, whatever becomes of us. What the image runs by itself is not started: a test that
+        wants it starts it.
+        """
+        image = f"{request.artifact.location}@{request.artifact.id}"
+        self._run("pull", "--quiet", image, seconds=_PULL_SECONDS)
+        name = f"smoke-test-{re.sub(r'[^a-zA-Z0-9_.-]', '-', request.name)}-{secrets.token_hex(4)}"
+        labels = {**request.tags, _FLEET: self.fleet, _NAME: name}
+        user = "0" if request.user == "root" else request.user  # an image may have no password file
+        wait = f"sleep {int(_LONGEST_KEPT.total_seconds())}"
+        try:
+            started = self._run(
+                "run", "--detach", "--name", name, "--user", user,
+                *(word for key, value in labels.items() for word in ("--label", f"{key}={value}")),
+                "--entrypoint", "sh", image, "-c", wait, seconds=request.timeout,
+            ).strip()  # fmt: skip
+        except ReconcilerError as error:
+            self._run("rm", "--force", "--volumes", name, check=False)
+            if _NO_SHELL.search(error.what):
+                raise UserError(
+                    f"{image} can't be tested from inside: there is no `sh` in it",
+                    hint="say so in image.yaml: `smoke_test: {boot: false}`",
+                ) from error
+            raise
+        id_ = started[:12]
+        ours = {name: self.environment[name] for name in _OURS if name in self.environment}
+        if "DOCKER_CONFIG" not in ours and "HOME" in self.environment:
+            ours["DOCKER_CONFIG"] = (
+                f"{self.environment['HOME']}/.docker"  # of its contexts; a test has a home of its own
+            )
+        reached = Reached(f"docker://{id_}", (_PROGRAM, "exec", "--interactive", id_), ours)
+        return Instance(
+            location=request.artifact.location, id=id_, type="container", address="", user=request.user,
+            private_key=request.private_key, key_name="", security_group="", reached=reached,
+        )  # fmt: skip
+
+    def state(self, instance: Instance) -> str:
+        """`running`, `stopped` or `missing`. See `Instances.state`."""
+        try:
+            said = self._run("inspect", "--format", "{{.State.Running}}", instance.id)
+        except Terminal:
+            return "missing"
+        return "running" if said.strip() == "true" else "stopped"
+
+    def console(self, instance: Instance) -> tuple[str, ...]:
+        """The last lines that it printed. See `Instances.console`."""
+        return tuple(self._run("logs", "--tail", _LINES, instance.id, check=False).splitlines())
+
+    def keep(self, instance: Instance, *, until: datetime) -> None:
+        """Leave it to a person. See `Instances.keep`. A label can't be changed, and a name can."""
+        self._run("rename", instance.id, f"kept-{until.astimezone(UTC):%Y%m%dT%H%M%SZ}-{instance.id}")
+
+    def terminate(self, instance: Instance) -> None:
+        """Remove it, with its own volumes. See `Instances.terminate`."""
+        self._run("rm", "--force", "--volumes", instance.id, check=False)
+
+    def public_key(self, location: str, key_pair: str, *, since: datetime) -> str | None:
+        """There are no key pairs. See `Instances.public_key`."""
+        del location, key_pair, since
+        return None
+
+    def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
+        """Remove what killed runs of the fleet left in this engine, wherever it is from. See `Instances.sweep`."""
+        del location
+        listed = self._run(
+            "ps", "--all", "--no-trunc", "--filter", f"label={_FLEET}={self.fleet}", "--format",
+            "{{.ID}}\t{{.Names}}\t{{.CreatedAt}}",
+        )  # fmt: skip
+        left = [id_[:12] for id_, name, made in (line.split("\t") for line in listed.splitlines())
+                if _until(name, made) < now]  # fmt: skip
+        for id_ in left:
+            self._run("rm", "--force", "--volumes", id_, check=False)
+        return left
+
+    def _run(self, *arguments: str, seconds: float = _SECONDS, check: bool = True) -> str:
+        try:
+            ended = subprocess.run(
+                [_PROGRAM, *arguments], env=dict(self.environment), stdin=subprocess.DEVNULL, capture_output=True,
+                check=False, timeout=seconds,
+            )  # fmt: skip
+        except FileNotFoundError as error:
+            raise UserError(
+                f"container images are tested in containers, and there is no `{_PROGRAM}` on the PATH",
+                hint="install it, or say in image.yaml: `smoke_test: {boot: false}`",
+            ) from error
+        except subprocess.TimeoutExpired as error:
+            raise Transient(f"{_PROGRAM} {arguments[0]} takes longer than {seconds:.0f} s") from error
+        if ended.returncode != 0 and check:
+            stderr = decoded(ended.stderr)
+            lines = [line for line in stderr.splitlines() if line.strip() and "--help" not in line]
+            what = f"{_PROGRAM} {arguments[0]}: {first_line(lines[-1] if lines else 'it failed, and says nothing')}"
+            raise (Terminal if arguments[0] == "inspect" and "annot connect" not in what else Transient)(what)
+        return decoded(ended.stdout if check else ended.stdout + ended.stderr)
+
+
+def _until(name: str, made: str) -> datetime:
+    """Until when a container may be there: `2026-11-29 13:23:05 +0000 UTC` is how docker says when it was made."""
+    kept = re.match(r"kept-([0-9]{8}T[0-9]{6})Z-", name)
+    if kept is not None:
+        return datetime.strptime(kept[1], "%Y%m%dT%H%M%S").replace(tzinfo=UTC)
+    words = made.split()
+    begun = datetime.fromisoformat(f"{words[0]}T{words[1]}{words[2]}")
+    return parse_instant(format_instant(begun.astimezone(UTC))) + LIFE
+
+
+def open_bench(opening: Opening) -> Instances:
+    """The containers of a fleet, in the engine that this machine's `docker` speaks to."""
+    return Containers(opening.fleet)

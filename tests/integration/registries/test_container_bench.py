@@ -1,0 +1,107 @@
+"""Containers that are started to be tested: they run, are found when a killed run left them, and go."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import Transient, UserError
+from reconciler.model.lockfile import Artifact
+from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Opening
+from reconciler.registries import open_bench, open_registry
+from tests import containers
+
+pytestmark = pytest.mark.containers
+
+OPENING = Opening("acme/images", AwsSettings())
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture
+def location(engine: None, tmp_path: Path) -> Iterator[str]:
+    with containers.registry(tmp_path) as host:
+        yield f"{host}/acme/web"
+    for left in containers.docker("ps", "--all", "--quiet").split():
+        containers.docker("rm", "--force", left)
+
+
+@pytest.fixture
+def bench(location: str) -> Instances:
+    return open_bench("oci", OPENING)
+
+
+def kept(location: str, image: str) -> Artifact:
+    made = Made("docker.web", "packer.post-processor.docker-import", image)
+    (artifact,) = open_registry("oci", OPENING).store(location, [made], name="web-1", tags={})
+    return artifact
+
+
+def asked(artifact: Artifact, folder: Path) -> BootRequest:
+    return BootRequest(
+        artifact, "web-20261122T101530Z-1a2b3c4", "root", (), (), (), {"reconciler:image": "web"}, 60, folder / "key"
+    )
+
+
+@pytest.fixture
+def instance(bench: Instances, location: str, tmp_path: Path) -> Instance:
+    return bench.boot(asked(kept(location, containers.base()), tmp_path))
+
+
+def test_what_was_booted_runs_from_its_digest_and_is_gone_once_it_is_ended(
+    bench: Instances, instance: Instance, location: str
+) -> None:
+    assert bench.state(instance) == "running"
+    assert instance.reached is not None
+    _, *command = instance.reached.command
+    assert containers.docker(*command, "id", "-u") == "0"
+    assert location in containers.docker("inspect", "--format", "{{.Config.Image}}", instance.id)
+
+    for _ in range(2):
+        bench.terminate(instance)
+
+    assert bench.state(instance) == "missing"
+
+
+def test_what_a_killed_run_left_is_swept_and_what_may_be_in_use_is_not(bench: Instances, instance: Instance) -> None:
+    others = open_bench("oci", Opening("others/images", AwsSettings()))
+
+    assert list(bench.sweep(instance.location, now=NOW)) == []
+    assert list(others.sweep(instance.location, now=NOW + 2 * LIFE)) == []
+    assert list(bench.sweep(instance.location, now=NOW + LIFE + timedelta(minutes=5))) == [instance.id]
+    assert bench.state(instance) == "missing"
+
+
+def test_what_somebody_keeps_stays_until_then(bench: Instances, instance: Instance) -> None:
+    until = NOW + timedelta(hours=10)
+    bench.keep(instance, until=until)
+
+    assert list(bench.sweep(instance.location, now=until - timedelta(minutes=1))) == []
+    assert bench.state(instance) == "running"
+    assert list(bench.sweep(instance.location, now=until + timedelta(minutes=1))) == [instance.id]
+
+
+def test_an_image_without_a_shell_is_told_apart_from_a_broken_one(
+    bench: Instances, location: str, tmp_path: Path
+) -> None:
+    artifact = kept(location, containers.imported({"content": b"nothing to run"}))
+
+    with pytest.raises(UserError, match="there is no `sh` in it"):
+        bench.boot(asked(artifact, tmp_path))
+
+    assert containers.docker("ps", "--all", "--quiet") == ""
+
+
+def test_an_engine_that_is_down_is_waited_for(
+    bench: Instances, location: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    artifact = Artifact(kind="oci", builder="docker.web", location=location, id=f"sha256:{'a' * 64}")
+    with monkeypatch.context() as patch:
+        patch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
+        with pytest.raises(Transient, match="Cannot connect"):
+            open_bench("oci", OPENING).boot(asked(artifact, tmp_path))
