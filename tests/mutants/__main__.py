@@ -30,7 +30,7 @@ from tests.mutants.reach import Reach
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".reconciler" / "mutants"
 """Where it is kept which tests reach what."""
-QUICK = "not sandbox and not packer and not github"
+QUICK = "not sandbox and not packer and not github and not containers"
 CHANGES, SEED = 250, 1
 FLOOR = 0.92
 EXCUSED = 0.1

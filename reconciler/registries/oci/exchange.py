@@ -35,6 +35,8 @@ _LONGEST_WAIT = 20.0
 _PIECE = 1 << 20
 _THERE_IS_NONE = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND", "TAG_UNKNOWN"})
 """The codes by which a registry says so itself. A proxy's page for what it can't find says nothing of the registry."""
+_BROKEN_OFF = frozenset({"DIGEST_INVALID", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "SIZE_INVALID"})
+"""What was sent did not arrive as it is. docker-registry 2.8 also says so where two send one blob at once (seen)."""
 _IMMUTABLE = re.compile(r"immutable|already exists", re.IGNORECASE)
 _CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
 
@@ -245,7 +247,7 @@ class Exchange:
     def refusal(self, of: Reference, answer: Answer, *, doing: str) -> ReconcilerError:
         """What a refusal means here."""
         says = f": {answer.says}" if answer.says else ""
-        if answer.status in (408, 429) or answer.status >= 500:
+        if answer.status in (408, 429) or answer.status >= 500 or not _BROKEN_OFF.isdisjoint(answer.codes):
             return Transient(f"{of.host} answers {answer.status}{says}")
         if answer.status in (401, 403):
             known = self._known_logins.get(of.host)

@@ -115,6 +115,7 @@ def log_in(folder: Path, host: str, **entry: str) -> None:
         (Reply(503), Transient, "answers 503"),
         (Reply(404, b"<html>nothing here</html>"), Transient, "404, and not as a registry does"),
         (Reply(400), Terminal, "refuses"),
+        (refusal(400, "DIGEST_INVALID", "provided digest did not match"), Transient, "answers 400: DIGEST_INVALID"),
         (Reply(200, BODY, {"Content-Type": "text/html"}), Terminal, "text/html, which is no manifest"),
         (Reply(200, BODY, {"Content-Type": "application/vnd.docker.distribution.manifest.v1+prettyjws"}), Terminal,
          "no manifest of a container image"),
