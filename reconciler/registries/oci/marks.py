@@ -4,6 +4,9 @@ It is under one tag, `sha256-<digest>.reconciler`, beside those under which cosi
 image. So it is read by one request and replaced by one, whole; it is found by listing the tags, whether or not the
 registry has the referrers of OCI 1.1; and the index under `sha256-<digest>`, which other tools write, is left to them.
 A registry that has referrers shows it as one of `application/vnd.reconciler.marks.v1+json`.
+
+Before an image is pushed nobody knows its digest. So it is announced: the same without a subject, under the tag that
+the image will have and `.reconciler`. What a killed run pushed is known by that; it goes once the image is marked.
 """
 
 from __future__ import annotations
@@ -27,34 +30,43 @@ _EMPTY = {
     "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
     "size": len(EMPTY),
 }
-_TAG = re.compile(r"sha256-([0-9a-f]{64})\.reconciler")
+_SUFFIX = ".reconciler"
+_TAG = re.compile(rf"sha256-([0-9a-f]{{64}}){re.escape(_SUFFIX)}")
 _NAME, _CREATED = f"{RESERVED}image.ref.name", f"{RESERVED}image.created"
 _TRIES = 3
 
 
 @dataclass(frozen=True)
 class Marks:
-    """What is kept beside an image: its digest is `id`, its own tag `name`, and when it was stored `created`."""
+    """What is kept beside an image: its digest is `id`, its own tag `name`, and when it was stored `created`.
+
+    An announcement has no `id` yet.
+    """
 
     id: str
     name: str
     created: str
     tags: Mapping[str, str]
 
-    def manifest(self, subject: Mapping[str, Any]) -> bytes:
+    @property
+    def tag(self) -> str:
+        """The tag under which they are."""
+        return tag_of(self.id) if self.id else f"{self.name}{_SUFFIX}"
+
+    def manifest(self, subject: Mapping[str, Any] | None) -> bytes:
         """Their manifest, canonical: the same marks are the same bytes."""
         annotations = {**self.tags, _NAME: self.name, _CREATED: self.created}
         written = {
             "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": ARTIFACT_TYPE, "config": _EMPTY,
-            "layers": [{**_EMPTY, "mediaType": "application/vnd.oci.empty.v1+json"}], "subject": dict(subject),
-            "annotations": annotations,
+            "layers": [{**_EMPTY, "mediaType": "application/vnd.oci.empty.v1+json"}], "annotations": annotations,
+            **({"subject": dict(subject)} if subject is not None else {}),
         }  # fmt: skip
         return json.dumps(written, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def tag_of(digest: str) -> str:
     """The tag under which the marks of an image are."""
-    return f"{digest.replace(':', '-')}.reconciler"
+    return f"{digest.replace(':', '-')}{_SUFFIX}"
 
 
 def marked_by(tag: str) -> str | None:
@@ -63,10 +75,15 @@ def marked_by(tag: str) -> str | None:
     return f"{SHA256}{match[1]}" if match is not None else None
 
 
+def announced_by(tag: str) -> str | None:
+    """The tag of the image that is announced under a tag; None for any other tag."""
+    return tag.removesuffix(_SUFFIX) if tag.endswith(_SUFFIX) and marked_by(tag) is None else None
+
+
 def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
     """What a manifest of ours says. Raises Terminal for one that is none of ours."""
     found = manifest.json
-    annotations, subject = found.get("annotations"), found.get("subject")
+    annotations, subject = found.get("annotations"), found.get("subject") or {"digest": ""}
     ours = found.get("artifactType") == ARTIFACT_TYPE or (found.get("config") or {}).get("mediaType") == ARTIFACT_TYPE
     if (
         not ours
@@ -75,7 +92,7 @@ def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
         or subject.get("digest") != digest
     ):
         raise Terminal(
-            f"{at.repository}:{tag_of(digest)} holds no marks of {digest}", hint="remove the tag: the name is ours"
+            f"{at.repository}:{at.at} holds no marks of {digest or 'an image'}", hint="remove the tag: the name is ours"
         )
     texts = {str(key): str(value) for key, value in annotations.items()}
     tags = {key: value for key, value in texts.items() if not key.startswith(RESERVED)}
@@ -84,16 +101,32 @@ def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
 
 def read_marks(client: Client, at: Reference, digest: str) -> Marks | None:
     """The marks of an image; None where it has none."""
-    found = client.manifest(at.by(tag_of(digest)))
-    return parse_marks(digest, found, at=at) if found is not None else None
+    own = at.by(tag_of(digest))
+    found = client.manifest(own)
+    return parse_marks(digest, found, at=own) if found is not None else None
 
 
-def write_marks(client: Client, at: Reference, marks: Marks, *, subject: Mapping[str, Any]) -> None:
+def read_announced(client: Client, at: Reference, name: str) -> Marks | None:
+    """What is announced of the image that is to have a tag; None where nothing is."""
+    own = at.by(f"{name}{_SUFFIX}")
+    found = client.manifest(own)
+    return parse_marks("", found, at=own) if found is not None else None
+
+
+def withdraw(client: Client, at: Reference, name: str) -> None:
+    """Take back an announcement; one that can't be is passed over where the image is marked."""
+    found = client.manifest(at.by(f"{name}{_SUFFIX}"))
+    if found is not None:
+        with suppress(Terminal):  # a registry without deletion: it says nothing that the marks don't
+            client.delete_manifest(at.by(found.digest))
+
+
+def write_marks(client: Client, at: Reference, marks: Marks, *, subject: Mapping[str, Any] | None) -> None:
     """Write the marks of an image, and read them back: another writer may have come between.
 
     Raises Transient where somebody else's stand there after each of some tries.
     """
-    body, own = marks.manifest(subject), at.by(tag_of(marks.id))
+    body, own = marks.manifest(subject), at.by(marks.tag)
     before = client.manifest(own)
     if before is not None and before.body == body:
         return
@@ -104,7 +137,7 @@ def write_marks(client: Client, at: Reference, marks: Marks, *, subject: Mapping
         if now is not None and now.body == body:
             break
     else:
-        raise Transient(f"the marks of {marks.id} in {at.repository} are being written by somebody else")
+        raise Transient(f"the marks of {marks.id or marks.name} in {at.repository} are being written by somebody else")
     if before is not None:
         with suppress(ReconcilerError):  # it has no tag any more, and takes no more room than a page
             client.delete_manifest(at.by(before.digest))

@@ -25,7 +25,16 @@ from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.dialect import OCI
 from reconciler.registries.oci.engine import engine_of
 from reconciler.registries.oci.exchange import PARALLEL, Exchange
-from reconciler.registries.oci.marks import Marks, marked_by, read_marks, tag_of, write_marks
+from reconciler.registries.oci.marks import (
+    Marks,
+    announced_by,
+    marked_by,
+    read_announced,
+    read_marks,
+    tag_of,
+    withdraw,
+    write_marks,
+)
 from reconciler.registries.oci.reference import TAG, Reference, location, parse
 from reconciler.registries.plain import PlainRegistry
 
@@ -62,15 +71,16 @@ class OciRegistry(PlainRegistry):
                 unreadable[place] = tags.what
             else:
                 listed[place] = tags
-        marked = [(place, one) for place, tags in listed.items() for one in sorted(filter(None, map(marked_by, tags)))]
+        ours = [(place, tag) for place, tags in listed.items() for tag in tags if marked_by(tag) or announced_by(tag)]
         found: list[Seen] = []
-        seen = _all(lambda one: self._listed(*one, tags=listed[one[0]]), marked)
-        for (place, _), one in zip(marked, seen, strict=True):
+        for (place, _), one in zip(ours, _all(lambda one: self._listed(*one, listed[one[0]]), ours), strict=True):
             if isinstance(one, ReconcilerError):
                 unreadable[place] = one.what
             elif one is not None:
                 found.append(one)
-        return Observation(tuple(one for one in found if one.location not in unreadable), unreadable)
+        order = {place: number for number, place in enumerate(asked)}
+        readable = (one for one in found if one.location not in unreadable)
+        return Observation(tuple(sorted(readable, key=lambda one: (order[one.location], one.id))), unreadable)
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one image, or None. See `Registry.find`. What a registry took is there at once."""
@@ -101,10 +111,13 @@ class OciRegistry(PlainRegistry):
         """
         at = _at(location)
         engine = engine_of(made, os.environ)
-        engine.push(engine.image(made), f"{location}:{name}")
+        image = engine.image(made)
+        write_marks(self._client, at, Marks("", name, _now(), tags), subject=None)
+        engine.push(image, f"{location}:{name}")
         manifest = self._there(at.by(name))
         if read_marks(self._client, at, manifest.digest) is None:
             self._mark(at, manifest, Marks(manifest.digest, name, _now(), tags))
+        withdraw(self._client, at, name)
         return [Artifact(kind=OCI.name, builder=made[0].builder, location=location, id=manifest.digest, name=name)]
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
@@ -112,7 +125,7 @@ class OciRegistry(PlainRegistry):
         at = _at(artifact.location)
         with self._writing[artifact.location, artifact.id]:
             manifest = self._there(at.by(artifact.id))
-            before = read_marks(self._client, at, artifact.id)
+            before = self._marks(at, artifact)
             if before is None:
                 seen = self._unmarked(at, manifest, name="")
                 before = Marks(artifact.id, getattr(artifact, "name", None) or "", seen.created, {})
@@ -147,7 +160,7 @@ class OciRegistry(PlainRegistry):
         """
         at, where = _at(artifact.location), f"{artifact.id} in {artifact.location}"
         manifest = self._client.manifest(at.by(artifact.id))
-        marks = read_marks(self._client, at, artifact.id)
+        marks = self._marks(at, artifact)
         if marks is None:
             if manifest is None:
                 return ()
@@ -161,6 +174,7 @@ class OciRegistry(PlainRegistry):
         written = self._client.manifest(at.by(tag_of(artifact.id)))
         if written is not None:
             self._client.delete_manifest(at.by(written.digest))
+        withdraw(self._client, at, marks.name)
         return tuple(f"{artifact.location}:{tag}" for tag in others)
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
@@ -183,15 +197,35 @@ class OciRegistry(PlainRegistry):
     def _tags(self, location: str) -> frozenset[str]:
         return frozenset(self._client.tags(_at(location)))
 
-    def _listed(self, location: str, digest: str, *, tags: frozenset[str]) -> Seen | None:
-        """An image of the fleet by marks that are listed; None for another's, and for one that is gone."""
-        at = _at(location)
+    def _listed(self, location: str, tag: str, tags: frozenset[str]) -> Seen | None:
+        """An image of the fleet by a tag of ours; None for another's, and for one that is gone, or not there yet."""
+        at, digest = _at(location), marked_by(tag)
+        if digest is None:
+            return self._unfinished(at, announced_by(tag) or "", tags)
         marks = read_marks(self._client, at, digest)
         if marks is None or marks.tags.get(f"{TAG_PREFIX}fleet") != self._fleet:
             return None
         if marks.name not in tags and self._client.digest(at.by(digest)) is None:
             return None
         return _seen(location, marks)
+
+    def _unfinished(self, at: Reference, name: str, tags: frozenset[str]) -> Seen | None:
+        """An image that was announced and pushed, and has no marks: a run was killed in between, or is at it."""
+        digest = self._client.digest(at.by(name)) if name in tags else None
+        if digest is None or tag_of(digest) in tags:
+            return None
+        announced = read_announced(self._client, at, name)
+        if announced is None or announced.tags.get(f"{TAG_PREFIX}fleet") != self._fleet:
+            return None
+        return _seen(at.repository, replace(announced, id=digest))
+
+    def _marks(self, at: Reference, artifact: Located) -> Marks | None:
+        """An image's marks, or what was announced of it; None where there is neither."""
+        marks, name = read_marks(self._client, at, artifact.id), getattr(artifact, "name", None)
+        if marks is not None or not name or self._client.digest(at.by(name)) != artifact.id:
+            return marks
+        announced = read_announced(self._client, at, name)
+        return replace(announced, id=artifact.id) if announced is not None else None
 
     def _there(self, at: Reference) -> Manifest:
         manifest = self._client.manifest(at)
@@ -214,7 +248,7 @@ class OciRegistry(PlainRegistry):
         """The tags of an image that are not ours. Those of builds are, and are not asked for one by one."""
         tags = [
             tag for tag in self._client.tags(at)
-            if tag != own and marked_by(tag) is None and not _OF_A_BUILD.fullmatch(tag)
+            if tag != own and marked_by(tag) is None and announced_by(tag) is None and not _OF_A_BUILD.fullmatch(tag)
         ]  # fmt: skip
         found = _each(lambda tag: self._client.digest(at.by(tag)), tags)
         return tuple(tag for tag, one in zip(tags, found, strict=True) if one == digest)

@@ -23,6 +23,7 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
 from reconciler.registries.oci.client import MANIFEST, Client
 from reconciler.registries.oci.credentials import Logins
+from reconciler.registries.oci.engine import Engine
 from reconciler.registries.oci.exchange import Exchange
 from reconciler.registries.oci.registry import OciRegistry, _at, open_registry
 from tests import containers
@@ -347,6 +348,39 @@ def test_a_tag_that_somebody_moved_does_not_move_what_is_ours(kept: str) -> None
     assert found is not None
     assert (found.id, found.name) == (first.id, "web-1")
     assert {one.id for one in registry.observe([kept]).artifacts} == {first.id, second.id}
+
+
+@pytest.mark.containers
+def test_what_a_killed_run_pushed_and_did_not_mark_is_known_and_can_be_retired(
+    kept: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry, name = ours(), "web-20261122T101530Z-1a2b3c4"
+    with monkeypatch.context() as killed:
+        killed.setattr(registry, "_mark", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            stored(kept, name, registry)
+
+    (left,) = registry.observe([kept]).artifacts
+
+    assert (left.name, left.complete, left.tags) == (name, False, OURS)
+    assert registry.named(kept, name)[0].id == left.id
+    assert registry.retire(left, image="web") == ()
+    assert registry.observe([kept]).artifacts == ()
+    assert not [tag for tag in registry._tags(kept) if name in tag]
+
+
+@pytest.mark.containers
+def test_an_image_that_was_announced_and_never_pushed_is_not_there(kept: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    registry = ours()
+    with monkeypatch.context() as killed:
+        killed.setattr(Engine, "push", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            stored(kept, "web-1", registry)
+
+    assert registry.observe([kept]).artifacts == ()
+    again = stored(kept, "web-1", registry)
+    (seen,) = registry.observe([kept]).artifacts
+    assert (seen.id, seen.tags) == (again.id, OURS)
 
 
 @pytest.mark.containers
