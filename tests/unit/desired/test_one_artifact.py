@@ -66,7 +66,6 @@ def test_more_than_two_are_counted(web: Read) -> None:
     ("other", "declared"),
     [
         ("file", 'source "file" "a" { target = "out.txt" }'),
-        ("docker", 'source "docker" "a" { image = "debian" }'),
         ("amazon-ebsvolume", 'source "amazon-ebsvolume" "a" { source_ami = "ami-00000001" }'),
         ("nobody-knows", 'source "nobody-knows" "a" {}'),
     ],
@@ -78,6 +77,13 @@ def test_what_leaves_something_else_beside_the_ami_is_refused_before_packer_runs
     (problem,) = problems(web("", template))
     assert f"{other}.a runs beside amazon-ebs.b" in problem
     assert "packer: {only: [amazon-ebs.b]}" in problem
+
+
+def test_of_two_that_can_be_tested_the_first_of_the_template_comes_first(web: Read) -> None:
+    declared = 'source "docker" "a" { image = "debian:12" }'
+    (problem,) = problems(web("", f'build {{ sources = ["source.docker.a", "source.amazon-ebs.b"] }}\n{declared}\n{B}'))
+    assert "amazon-ebs.b runs beside docker.a" in problem
+    assert "packer: {only: [docker.a]}" in problem
 
 
 def test_the_null_builder_leaves_nothing_and_may_run_along(web: Read) -> None:

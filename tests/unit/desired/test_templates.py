@@ -399,7 +399,7 @@ def test_only_chooses_the_builds_that_run(web: Read) -> None:
     assert web_image.locations == ("us-east-1",)
     assert not any("encrypted" in note or "IMDSv2" in note for note in web_image.notes)
     both = problem(web("packer: {only: ['*.{docker,amazon-ebs}.*']}", TWO))
-    assert "both.docker.local runs beside both.amazon-ebs.hardened" in both
+    assert "both.amazon-ebs.hardened runs beside both.docker.local" in both
 
 
 def test_only_that_matches_nothing_lists_what_there_is(web: Read) -> None:
