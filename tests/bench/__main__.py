@@ -16,6 +16,7 @@ from pathlib import Path
 from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
 from tests.bench.adoption import adoption_rows
+from tests.bench.containers import registry_rows
 from tests.bench.controller import overhead_rows
 from tests.bench.graph import graph_rows
 from tests.bench.inventory import inventory_rows
@@ -43,6 +44,7 @@ PARTS: Mapping[str, Part] = {
     "controller": lambda folder, sandbox, environment: overhead_rows(folder / "controller", sandbox, environment),
     "graph": lambda folder, _sandbox, _environment: graph_rows(folder / "graph"),
     "walk": lambda folder, _sandbox, _environment: walk_rows(folder / "walk"),
+    "containers": lambda folder, _sandbox, _environment: registry_rows(folder / "containers"),
     "inventory": lambda _folder, _sandbox, _environment: inventory_rows(),
 }
 
