@@ -250,3 +250,21 @@ def test_a_suite_that_fails_stops_the_channel_and_one_that_passes_moves_it(fleet
     assert newest["inventory"]["os"] == "Debian 12"
     assert newest["inventory"]["kernel"] == "unknown", "that of this machine is nothing of the image"
     assert containers.docker("ps", "--all", "--quiet") == "", "no container is left"
+
+
+def test_what_a_killed_run_pushed_is_taken_up_by_the_next_and_not_built_again(fleet: Checkout, one: Kept) -> None:
+    with fleet.begin("reconcile", "web") as run:
+        assert run.stderr is not None
+        assert any("smoke-testing" in line for line in run.stderr)
+        run.kill()
+    built = one.builds("acme/web")
+
+    ended = fleet.reconciler("reconcile", "web")
+
+    assert ended.code == 0, ended.err
+    assert one.builds("acme/web") == built
+    assert len(built) == 1
+    fleet.git("pull", "--quiet", "origin", "main")
+    assert f"web-{fleet.lockfile('web')['channels']['stable']}" in built
+    for left in containers.docker("ps", "--all", "--quiet").split():
+        containers.docker("rm", "--force", left)  # the next test looks whether any is left, and this is swept in hours
