@@ -95,7 +95,7 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
     try:
         known, planned = look(known, registry, records=records_of(adapters.repository, known))
     except NoCredentials:
-        return _look_only(adapters, known, origin, target, why="There are no AWS credentials here")
+        return _look_only(adapters, known, origin, target, why="There are no credentials here")
     planned = for_preview(planned, overtaken=known.overtaken)
     refuse_unsafe(planned.plan, known, expected=None, allowed=request.max_actions)
     branch = Branch(origin.branch, origin.number, needed=locations_for_children(planned.decisions))

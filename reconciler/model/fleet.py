@@ -104,6 +104,8 @@ class Builder:
     """Where it copies what it made to by itself; None where it does not."""
     kind: Kind | None = None
     """Of what it leaves; None where it leaves nothing."""
+    programs: tuple[str, ...] = ()
+    """What it needs beside Packer where that is run, also to keep and to test what it leaves."""
 
 
 @dataclass(frozen=True)

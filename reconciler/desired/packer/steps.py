@@ -119,6 +119,8 @@ def read_programs(builds: Sequence[Build], steps: Sequence[Step], *, scope: Scop
 
 def _of_builds(builds: Sequence[Build], scope: Scope) -> Iterator[Program]:
     for build in builds:
+        for name in build.builder.programs:
+            yield Program(name, f'builder "{build.builder.type}"', build.builder.place)
         interface = build.body.attributes.get("ssh_interface")
         if interface is not None and as_text(evaluate(interface.expression, scope)) == _BY_SESSION_MANAGER:
             yield Program(_SESSION_MANAGER, f'ssh_interface = "{_BY_SESSION_MANAGER}"', interface.place)

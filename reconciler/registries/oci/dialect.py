@@ -53,11 +53,12 @@ class OciDialect(PlainDialect):
         """A builder with the image that it begins with, and the repository that its image is tagged for."""
         at = _repository(written)
         if written.type not in self.builders:
-            return Builder(written.name, written.type, written.place, at, clears_keys=True)
+            return Builder(written.name, written.type, written.place, at, clears_keys=True, programs=("docker",))
+        needs = (written.type,)  # the engine's command has the builder's name
         _refuse_without_image(written)
         image = written.get("image")
         if image is None:
-            return Builder(written.name, written.type, written.place, at, clears_keys=True)
+            return Builder(written.name, written.type, written.place, at, clears_keys=True, programs=needs)
         found = parse(image.text) if image.text else None
         if image.text and found is None:
             raise UserError(
@@ -67,7 +68,10 @@ class OciDialect(PlainDialect):
             )
         source = SourceRequest.model_validate({"oci": image.text}) if found is not None else None
         unpinned = f"image: {image.why_unknown or 'it is empty'}" if source is None else None
-        return Builder(written.name, written.type, written.place, at, source, image.place, unpinned, clears_keys=True)
+        return Builder(
+            written.name, written.type, written.place, at, source, image.place, unpinned, clears_keys=True,
+            programs=needs,
+        )  # fmt: skip
 
     def notes(self, written: Written) -> Iterator[str]:
         """That an image which a template names without a version is another one every week."""

@@ -19,7 +19,7 @@ from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
 from reconciler import __version__
-from reconciler.model.errors import ReconcilerError, Terminal, Transient
+from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient
 from reconciler.model.text import first_line
 from reconciler.registries.oci.credentials import Login, Logins
 from reconciler.registries.oci.reference import Reference, is_loopback
@@ -253,7 +253,8 @@ class Exchange:
             known = self._known_logins.get(of.host)
             who = f"the login of {known.user}" if known is not None and not known.is_identity else "our login"
             what = f"{of.host} {doing} {of.repository} with {who if known is not None else 'no login'}{says}"
-            return Terminal(what, hint=f"`docker login {of.host}`, as somebody who may read and write {of.repository}")
+            refused = NoCredentials if known is None else Terminal
+            return refused(what, hint=f"`docker login {of.host}`, as somebody who may read and write {of.repository}")
         if answer.status == 404:
             return Transient(f"{of.host} answers 404, and not as a registry does: is something between here and there?")
         if _IMMUTABLE.search(answer.says):

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from reconciler.model.errors import ReconcilerError, Terminal, UserError
+from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
@@ -65,10 +65,12 @@ class OciRegistry(PlainRegistry):
         """
         asked = list(dict.fromkeys(locations))
         unreadable: dict[str, str] = {}
+        refused: dict[str, NoCredentials] = {}
         listed: dict[str, frozenset[str]] = {}
         for place, tags in zip(asked, _all(self._tags, asked), strict=True):
             if isinstance(tags, ReconcilerError):
                 unreadable[place] = tags.what
+                refused |= {place: tags} if isinstance(tags, NoCredentials) else {}
             else:
                 listed[place] = tags
         ours = [(place, tag) for place, tags in listed.items() for tag in tags if marked_by(tag) or announced_by(tag)]
@@ -80,7 +82,11 @@ class OciRegistry(PlainRegistry):
                 found.append(one)
         order = {place: number for number, place in enumerate(asked)}
         readable = (one for one in found if one.location not in unreadable)
-        return Observation(tuple(sorted(readable, key=lambda one: (order[one.location], one.id))), unreadable)
+        return Observation(
+            tuple(sorted(readable, key=lambda one: (order[one.location], one.id))),
+            unreadable,
+            next(iter(refused.values())) if refused and len(refused) == len(asked) else None,
+        )
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one image, or None. See `Registry.find`. What a registry took is there at once."""

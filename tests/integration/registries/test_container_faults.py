@@ -223,6 +223,25 @@ def test_who_has_no_right_is_told_whose_login_was_shown_and_never_its_secret(
     assert SECRET not in str(refused.value)
 
 
+def test_where_no_registry_lets_us_in_there_is_one_refusal_with_what_to_do(
+    played: Played, registry: OciRegistry
+) -> None:
+    replies = {
+        "web": refusal(401, "UNAUTHORIZED"),
+        "db": refusal(401, "UNAUTHORIZED"),
+        "open": refusal(404, "NAME_UNKNOWN"),
+    }
+    played.answers = lambda _, path, __: replies[path.split("/")[3]]
+    web, db, public = (f"{played.host}/acme/{name}" for name in replies)
+
+    both = registry.observe([web, db])
+
+    assert both.refused is not None
+    assert both.refused.hint[0].startswith("`docker login")
+    assert list(both.unreadable) == [web, db]
+    assert registry.observe([web, public]).refused is None
+
+
 @pytest.mark.parametrize("realm", ["http://registry.example.org/token", "file:///etc/passwd", ""])
 def test_a_login_is_shown_to_nobody_without_tls(
     played: Played, registry: OciRegistry, tmp_path: Path, realm: str

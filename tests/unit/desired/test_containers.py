@@ -47,6 +47,7 @@ def problem(fleet: Fleet) -> str:
 def test_an_image_is_where_the_template_tags_it_for(web: Read) -> None:
     found = image(web("description: web\n", template(after=tagged('"registry.example.org/acme/web"'))))
     assert (found.kind, found.locations) == (OCI, ("registry.example.org/acme/web",))
+    assert [program.name for program in found.template.programs] == ["docker"]
 
 
 def test_a_repository_of_docker_s_own_registry_is_spelt_out(web: Read) -> None:
