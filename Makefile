@@ -8,16 +8,16 @@ PYTEST := $(PYTHON) -m pytest -n auto --dist loadgroup --no-loadscope-reorder
 unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
-.PHONY: help demo packers test quick soak check bench mutants lock schema config orb picture clean
+.PHONY: help demo packers test test-all quick soak check bench mutants lock schema config orb picture clean
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
+	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
 .venv/installed: requirements.lock pyproject.toml .ci/install
 	.ci/install
 	@touch $@
 
-.venv/demo .venv/quick: requirements.lock pyproject.toml .ci/install
+.venv/demo .venv/quick .venv/kinds: requirements.lock pyproject.toml .ci/install
 	.ci/install $(@F)
 	@touch $@
 
@@ -31,8 +31,11 @@ packers: .venv/installed ## Get the Packers that the tests run on: the archive's
 test: .venv/installed packers ## Run the tests, those that run Packer on each
 	.ci/as-root $(PYTEST) --junitxml=.reconciler/junit/tests.xml
 
-quick: .venv/quick ## Run the tests that need neither root nor Packer nor npm nor containers
-	$(PYTEST) -p no:cacheprovider -m "not sandbox and not packer and not github and not containers"
+test-all: .venv/kinds packers ## Run the tests of the kinds beside AMIs, each against the real thing
+	.ci/as-root env ALL_KINDS=1 $(PYTEST) -m "containers or disks or vsphere" --junitxml=.reconciler/junit/kinds.xml
+
+quick: .venv/quick ## Run the tests that need neither root nor Packer nor npm nor containers nor disks
+	$(PYTEST) -p no:cacheprovider -m "not sandbox and not packer and not github and not containers and not disks"
 
 soak: .venv/installed ## Compare ten thousand random expressions with `packer console`, and play against forgers
 	$(PYTHON) -m tests.soak

@@ -20,6 +20,8 @@ from typing import IO
 
 import pytest
 
+from tests.needs import lacking
+
 _PROGRAMS = ("docker", "dockerd", "docker-registry")
 _REGISTRY = """\
 version: 0.1
@@ -38,9 +40,9 @@ def refuse_without_engine() -> None:
     path = f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
     missing = [program for program in _PROGRAMS if shutil.which(program, path=path) is None]
     if missing:
-        pytest.skip(f"there is no {' and no '.join(missing)}: apt-get install docker.io docker-registry")
+        lacking(f"there is no {' and no '.join(missing)}: apt-get install docker.io docker-registry")
     if os.geteuid() != 0:
-        pytest.skip("only root may start dockerd")
+        lacking("only root may start dockerd")
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import pytest
+from tests.needs import lacking
 
 _MAKING = {
     "mmdebstrap": "mmdebstrap", "mke2fs": "e2fsprogs", "mkfs.vfat": "dosfstools", "mcopy": "mtools",
@@ -48,9 +48,9 @@ def refuse_without_qemu() -> None:
         {package for program, package in {**_MAKING, **_BOOTING}.items() if not shutil.which(program, path=path)}
     )
     if missing or not _MBR.exists():
-        pytest.skip(f"no disk can be booted here: apt-get install {' '.join(missing or ['syslinux-common'])}")
+        lacking(f"no disk can be booted here: apt-get install {' '.join(missing or ['syslinux-common'])}")
     if os.uname().machine != "x86_64" or os.geteuid() != 0:
-        pytest.skip("the disk is made by root, for x86_64")
+        lacking("the disk is made by root, for x86_64")
 
 
 def debian() -> Path:

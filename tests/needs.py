@@ -11,6 +11,9 @@ import os
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import NoReturn
+
+import pytest
 
 from tests.packers import installed_packers
 
@@ -18,6 +21,7 @@ MARKS = {
     "packer": "runs Packer",
     "sandbox": "starts a sandbox",
     "containers": "runs a container engine or registry",
+    "disks": "runs qemu",
     "github": "runs npm",
 }
 """What a test does that has a mark of this name."""
@@ -27,6 +31,13 @@ echo "$*" >> "$(dirname "$0")/ran"
 echo "packer: this test is not marked as one that runs Packer" >&2
 exit 97
 """
+
+
+def lacking(why: str) -> NoReturn:
+    """Skip a test for want of a program; where all kinds are to be tested (`make test-all`), fail it."""
+    if os.environ.get("ALL_KINDS"):
+        pytest.fail(why)
+    pytest.skip(why)
 
 
 class Watch:
@@ -64,6 +75,8 @@ def _mark(command: Sequence[str], *, packers: Collection[str]) -> str | None:
         return "packer"
     if command[:1] == ["npm"]:
         return "github"
+    if command and command[0].startswith("qemu-"):
+        return "disks"
     if command and command[0] in ("docker", "dockerd", "docker-registry"):
         return "containers"
     ours = list(command[command.index("reconciler") + 1 :]) if "reconciler" in command else []

@@ -20,8 +20,12 @@ DISK = Kind(
     example_location="/srv/images",
     sources={"disk": {"checksum": None}}, example='source: {disk: {url: "…", checksum: "sha256:…"}}',
     pinned=("disk", "url"), source_variable="source_disk", source_attribute="iso_url",
-    given="{location}/{id}", given_upstream="{location}", builds_where_source_is=False, boots=False,
+    given="{location}/{id}", given_upstream="{location}", builds_where_source_is=False,
 )  # fmt: skip
+
+
+_BOOTED = frozenset({"qemu"})
+"""Builders that boot what they leave, so that it can be booted to be tested; another may write any file."""
 
 
 class DiskRequest(Model):
@@ -56,7 +60,13 @@ class DiskDialect(PlainDialect):
         asked = {"disk": {"url": url, "checksum": f"{SHA256}{digest}"}}
         source = SourceRequest.model_validate(asked) if exact else None
         unpinned = "iso_checksum is no sha256 that is known" if at is not None and not exact else None
-        return Builder(written.name, written.type, written.place, None, source, at.place if at else None, unpinned)
+        logs_in = written.type in _BOOTED and written.get("ssh_password") is None
+        return Builder(
+            written.name, written.type, written.place, None, source, at.place if at else None, unpinned,
+            ssh_username=text(written, "ssh_username"),
+            communicator=text(written, "communicator") or ("ssh" if written.type in _BOOTED else "none"),
+            clears_keys=not logs_in or text(written, "ssh_clear_authorized_keys") == "true",
+        )  # fmt: skip
 
     def wrong_location(self, location: str) -> str | None:
         """A folder has its whole path: a relative one would be another for every checkout."""

@@ -13,6 +13,7 @@ import requests
 
 from reconciler.build.packer.versions import PLUGINS_APART
 from tests import containers
+from tests.command import Command
 from tests.integration.story.conftest import Checkout, _clone
 
 # From then on the docker plugin is one that has to be got; before, each Packer brings it along.
@@ -88,11 +89,11 @@ def mirror(engine: None, tmp_path: Path) -> Iterator[Kept]:
 
 
 @pytest.fixture
-def fleet(packer_on_path: str | None, tmp_path: Path, one: Kept, mirror: Kept) -> Checkout:
+def fleet(packer_on_path: str | None, tmp_path: Path, one: Kept, mirror: Kept, command: Command) -> Checkout:
     """`web` on an image of somebody else's, kept twice, and `app` on it, which its template pushes as well."""
     assert packer_on_path, "mark the test `packer`"
     one.publish(containers.base(), "theirs/base:1")
-    checkout = _clone(tmp_path, "containers", {})
+    checkout = _clone(tmp_path, "containers", {}, command)
     source = f"{one.host}/theirs/base:1"
     checkout.write(
         "desired/web/image.yaml", declared(f"{{oci: '{source}'}}", f"{one.host}/acme/web", f"{mirror.host}/acme/web")
