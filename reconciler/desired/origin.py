@@ -27,7 +27,7 @@ def one_artifact(declared: Declared, template: Template) -> UserError | None:
     if alike is not None:
         return _runs_twice(alike)
     # What a registry can tell of, and what can be tested, comes first.
-    first, second, *more = sorted(template.makers, key=lambda builder: (not _observed(builder), not _booted(builder)))
+    first, second, *more = sorted(template.makers, key=lambda builder: (not _observed(builder), not _tested(builder)))
     packer = declared.declaration.packer
     others = f"{second.name} and {len(more)} more run" if more else f"{second.name} runs"
     path = "/" + (resolve(packer.template, declared.folder.path) or "")
@@ -51,6 +51,10 @@ def _observed(builder: Builder) -> bool:
 
 def _booted(builder: Builder) -> bool:
     return builder.kind is not None and builder.kind.boots
+
+
+def _tested(builder: Builder) -> bool:
+    return _booted(builder) and builder.communicator != "none"
 
 
 def _runs_twice(builder: Builder) -> UserError:
