@@ -24,8 +24,12 @@ _FLEET, _UNTIL, _NAME = "reconciler.fleet", "reconciler.until", "reconciler.test
 """The labels of what is started here. When a container may be swept is in the name of none: it may be kept longer."""
 _LONGEST_KEPT = timedelta(days=1)
 _NO_SHELL = re.compile(r"exec: \"?(?:/bin/)?sh\"?:|no such file or directory|executable file not found", re.IGNORECASE)
-_OURS = ("DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY")
-"""What the command finds its engine by (docs.docker.com, "Environment variables")."""
+_OURS = (
+    "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "CONTAINER_HOST",
+    "CONTAINERS_CONF", "CONTAINERS_REGISTRIES_CONF", "CONTAINERS_STORAGE_CONF", "XDG_CONFIG_HOME", "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+)  # fmt: skip
+"""What the command finds its engine by: docker's ("Environment variables"), and podman's (podman(1)) in its place."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class Containers:
                 "--entrypoint", "sh", image, "-c", wait, seconds=request.timeout,
             ).strip()  # fmt: skip
         except ReconcilerError as error:
-            self._run("rm", "--force", "--volumes", name, check=False)
+            self._remove(name)
             if _NO_SHELL.search(error.what):
                 raise UserError(
                     f"{image} can't be tested from inside: there is no `sh` in it",
@@ -74,11 +78,11 @@ class Containers:
         )  # fmt: skip
 
     def state(self, instance: Instance) -> str:
-        """`running`, `stopped` or `missing`. See `Instances.state`."""
+        """`running`, `stopped` or `terminated`: an engine lists at once what it made. See `Instances.state`."""
         try:
             said = self._run("inspect", "--format", "{{.State.Running}}", instance.id)
         except Terminal:
-            return "missing"
+            return "terminated"
         return "running" if said.strip() == "true" else "stopped"
 
     def console(self, instance: Instance) -> tuple[str, ...]:
@@ -91,7 +95,7 @@ class Containers:
 
     def terminate(self, instance: Instance) -> None:
         """Remove it, with its own volumes. See `Instances.terminate`."""
-        self._run("rm", "--force", "--volumes", instance.id, check=False)
+        self._remove(instance.id)
 
     def public_key(self, location: str, key_pair: str, *, since: datetime) -> str | None:
         """There are no key pairs. See `Instances.public_key`."""
@@ -108,8 +112,13 @@ class Containers:
         left = [id_[:12] for id_, name, made in (line.split("\t") for line in listed.splitlines())
                 if _until(name, made) < now]  # fmt: skip
         for id_ in left:
-            self._run("rm", "--force", "--volumes", id_, check=False)
+            self._remove(id_)
         return left
+
+    def _remove(self, container: str) -> None:
+        """Killed first: its shell heeds no SIGTERM, and podman 4.3 was seen to wait for that for ever."""
+        self._run("kill", container, check=False)
+        self._run("rm", "--force", "--volumes", container, check=False)
 
     def _run(self, *arguments: str, seconds: float = _SECONDS, check: bool = True) -> str:
         try:

@@ -65,7 +65,7 @@ def test_what_was_booted_runs_from_its_digest_and_is_gone_once_it_is_ended(
     for _ in range(2):
         bench.terminate(instance)
 
-    assert bench.state(instance) == "missing"
+    assert bench.state(instance) == "terminated"
 
 
 def test_what_a_killed_run_left_is_swept_and_what_may_be_in_use_is_not(bench: Instances, instance: Instance) -> None:
@@ -74,7 +74,7 @@ def test_what_a_killed_run_left_is_swept_and_what_may_be_in_use_is_not(bench: In
     assert list(bench.sweep(instance.location, now=NOW)) == []
     assert list(others.sweep(instance.location, now=NOW + 2 * LIFE)) == []
     assert list(bench.sweep(instance.location, now=NOW + LIFE + timedelta(minutes=5))) == [instance.id]
-    assert bench.state(instance) == "missing"
+    assert bench.state(instance) == "terminated"
 
 
 def test_what_somebody_keeps_stays_until_then(bench: Instances, instance: Instance) -> None:
