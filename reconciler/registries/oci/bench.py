@@ -5,23 +5,22 @@ from __future__ import annotations
 import os
 import re
 import secrets
-import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
-from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
-from reconciler.model.text import decoded, first_line
+from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances, Reached
 from reconciler.ports.registry import Opening
+from reconciler.registries.oci.engine import Engine
 
 _PROGRAM = "docker"
-_SECONDS = 120
 _PULL_SECONDS = 3600
 _LINES = "20"
-_FLEET, _UNTIL, _NAME = "reconciler.fleet", "reconciler.until", "reconciler.test"
-"""The labels of what is started here. When a container may be swept is in the name of none: it may be kept longer."""
+_FLEET = "reconciler.fleet"
+"""The label of what is started here. Until when one is kept is in its name: a label can't be changed."""
 _LONGEST_KEPT = timedelta(days=1)
 _NO_SHELL = re.compile(r"exec: \"?(?:/bin/)?sh\"?:|no such file or directory|executable file not found", re.IGNORECASE)
 _OURS = (
@@ -39,6 +38,10 @@ class Containers:
     fleet: str
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
 
+    @property
+    def _engine(self) -> Engine:
+        return Engine(_PROGRAM, self.environment)
+
     def boot(self, request: BootRequest) -> Instance:
         """Pull an image by its digest and start a shell of it, which waits. See `Instances.boot`.
 
@@ -46,19 +49,20 @@ class Containers:
         wants it starts it.
         """
         image = f"{request.artifact.location}@{request.artifact.id}"
-        self._run("pull", "--quiet", image, seconds=_PULL_SECONDS)
+        self._engine.run("pull", "--quiet", image, seconds=_PULL_SECONDS)
         name = f"smoke-test-{re.sub(r'[^a-zA-Z0-9_.-]', '-', request.name)}-{secrets.token_hex(4)}"
-        labels = {**request.tags, _FLEET: self.fleet, _NAME: name}
+        labels = {**request.tags, _FLEET: self.fleet}
         user = "0" if request.user == "root" else request.user  # an image may have no password file
         wait = f"sleep {int(_LONGEST_KEPT.total_seconds())}"
         try:
-            started = self._run(
+            started = self._engine.run(
                 "run", "--detach", "--name", name, "--user", user,
                 *(word for key, value in labels.items() for word in ("--label", f"{key}={value}")),
                 "--entrypoint", "sh", image, "-c", wait, seconds=request.timeout,
             ).strip()  # fmt: skip
         except ReconcilerError as error:
-            self._remove(name)
+            with suppress(ReconcilerError):  # what went wrong first is told
+                self._remove(name)
             if _NO_SHELL.search(error.what):
                 raise UserError(
                     f"{image} can't be tested from inside: there is no `sh` in it",
@@ -80,18 +84,18 @@ class Containers:
     def state(self, instance: Instance) -> str:
         """`running`, `stopped` or `terminated`: an engine lists at once what it made. See `Instances.state`."""
         try:
-            said = self._run("inspect", "--format", "{{.State.Running}}", instance.id)
+            said = self._engine.run("inspect", "--format", "{{.State.Running}}", instance.id)
         except Terminal:
             return "terminated"
         return "running" if said.strip() == "true" else "stopped"
 
     def console(self, instance: Instance) -> tuple[str, ...]:
         """The last lines that it printed. See `Instances.console`."""
-        return tuple(self._run("logs", "--tail", _LINES, instance.id, check=False).splitlines())
+        return tuple(self._engine.run("logs", "--tail", _LINES, instance.id, check=False).splitlines())
 
     def keep(self, instance: Instance, *, until: datetime) -> None:
-        """Leave it to a person. See `Instances.keep`. A label can't be changed, and a name can."""
-        self._run("rename", instance.id, f"kept-{until.astimezone(UTC):%Y%m%dT%H%M%SZ}-{instance.id}")
+        """Leave it to a person. See `Instances.keep`."""
+        self._engine.run("rename", instance.id, f"kept-{until.astimezone(UTC):%Y%m%dT%H%M%SZ}-{instance.id}")
 
     def terminate(self, instance: Instance) -> None:
         """Remove it, with its own volumes. See `Instances.terminate`."""
@@ -105,7 +109,7 @@ class Containers:
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
         """Remove what killed runs of the fleet left in this engine, wherever it is from. See `Instances.sweep`."""
         del location
-        listed = self._run(
+        listed = self._engine.run(
             "ps", "--all", "--no-trunc", "--filter", f"label={_FLEET}={self.fleet}", "--format",
             "{{.ID}}\t{{.Names}}\t{{.CreatedAt}}",
         )  # fmt: skip
@@ -117,28 +121,12 @@ class Containers:
 
     def _remove(self, container: str) -> None:
         """Killed first: its shell heeds no SIGTERM, and podman 4.3 was seen to wait for that for ever."""
-        self._run("kill", container, check=False)
-        self._run("rm", "--force", "--volumes", container, check=False)
-
-    def _run(self, *arguments: str, seconds: float = _SECONDS, check: bool = True) -> str:
+        self._engine.run("kill", container, check=False)
         try:
-            ended = subprocess.run(
-                [_PROGRAM, *arguments], env=dict(self.environment), stdin=subprocess.DEVNULL, capture_output=True,
-                check=False, timeout=seconds,
-            )  # fmt: skip
-        except FileNotFoundError as error:
-            raise UserError(
-                f"container images are tested in containers, and there is no `{_PROGRAM}` on the PATH",
-                hint="install it, or say in image.yaml: `smoke_test: {boot: false}`",
-            ) from error
-        except subprocess.TimeoutExpired as error:
-            raise Transient(f"{_PROGRAM} {arguments[0]} takes longer than {seconds:.0f} s") from error
-        if ended.returncode != 0 and check:
-            stderr = decoded(ended.stderr)
-            lines = [line for line in stderr.splitlines() if line.strip() and "--help" not in line]
-            what = f"{_PROGRAM} {arguments[0]}: {first_line(lines[-1] if lines else 'it failed, and says nothing')}"
-            raise (Terminal if arguments[0] == "inspect" and "annot connect" not in what else Transient)(what)
-        return decoded(ended.stdout if check else ended.stdout + ended.stderr)
+            self._engine.run("rm", "--force", "--volumes", container)
+        except Terminal as error:
+            if "no such container" not in error.what.lower():
+                raise
 
 
 def _until(name: str, made: str) -> datetime:

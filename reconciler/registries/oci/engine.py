@@ -49,19 +49,19 @@ class Engine:
 
         Raises Terminal where the registry refuses, Transient for whatever else is in the way.
         """
-        self._run("tag", image, reference)
+        self.run("tag", image, reference)
         try:
-            self._run("push", reference, seconds=_PUSH_SECONDS)
+            self.run("push", reference, seconds=_PUSH_SECONDS)
         finally:
-            self._run("rmi", reference, check=False)
+            self.run("rmi", reference, check=False)
 
     def _id_of(self, name: str) -> str:
-        return self._run("image", "inspect", "--format", "{{.Id}}", name).strip()
+        return self.run("image", "inspect", "--format", "{{.Id}}", name).strip()
 
     def _load(self, file: str) -> str:
         """Take in an archive as `docker save` writes it."""
         try:
-            said = self._run("load", "--input", file)
+            said = self.run("load", "--input", file)
         except Terminal as error:
             raise UserError(
                 f"Packer left {Path(file).name}, which {self.program} can't load as an image: {error.what}",
@@ -72,7 +72,14 @@ class Engine:
             raise UserError(f"{Path(file).name} holds {len(names)} images", hint="have Packer leave one")
         return self._id_of(names[0])
 
-    def _run(self, *arguments: str, seconds: float = _SECONDS, check: bool = True) -> str:
+    def run(self, *arguments: str, seconds: float = _SECONDS, check: bool = True) -> str:
+        """What a command of it prints; with `check` it has to end well.
+
+        Raises:
+            UserError: the command is not installed.
+            Terminal: what it is asked about is not there, or a registry refuses.
+            Transient: whatever else is in the way: the engine is down, or it takes longer than `seconds`.
+        """
         try:
             ended = subprocess.run(
                 [self.program, *arguments], env=dict(self.environment), stdin=subprocess.DEVNULL, capture_output=True,
@@ -80,23 +87,27 @@ class Engine:
             )  # fmt: skip
         except FileNotFoundError as error:
             raise UserError(
-                f"{self.program} is not installed here, and the image that Packer left is in it",
-                hint=f"install the command {self.program} where Packer builds",
+                f"{self.program} is not installed here, by which container images are kept and tested",
+                hint=f"install the command {self.program} where reconciler runs",
             ) from error
         except subprocess.TimeoutExpired as error:
             raise Transient(f"{self.program} {arguments[0]} takes longer than {seconds:.0f} s") from error
         if ended.returncode != 0 and check:
             raise self._failure(arguments[0], decoded(ended.stderr))
-        return decoded(ended.stdout)
+        return decoded(ended.stdout if check else ended.stdout + ended.stderr)
 
     def _failure(self, verb: str, stderr: str) -> ReconcilerError:
-        lines = [line for line in stderr.splitlines() if line.strip()]
+        lines = [line for line in stderr.splitlines() if line.strip() and "--help" not in line]
         what = f"{self.program} {verb}: {first_line(lines[-1] if lines else 'it failed, and says nothing')}"
         if _IMMUTABLE.search(stderr):
             return Terminal(what, hint="the registry lets no tag be moved: allow it for those of this repository")
-        if verb == "push" and _REFUSED.search(stderr):
-            return Terminal(what, hint=f"`{self.program} login`, as somebody who may write there")
-        return Terminal(what) if verb in ("image", "load", "tag") and not _is_down(stderr) else Transient(what)
+        if verb in ("push", "pull") and _REFUSED.search(stderr):
+            return Terminal(what, hint=f"`{self.program} login`, as somebody who may {verb} there")
+        return (
+            Terminal(what)
+            if verb in ("image", "inspect", "load", "rm", "tag") and not _is_down(stderr)
+            else Transient(what)
+        )
 
 
 def _is_down(stderr: str) -> bool:

@@ -105,3 +105,12 @@ def test_an_engine_that_is_down_is_waited_for(
         patch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
         with pytest.raises(Transient, match="Cannot connect"):
             open_bench("oci", OPENING).boot(asked(artifact, tmp_path))
+
+
+def test_what_can_not_be_ended_now_is_no_success(
+    instance: Instance, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setenv("DOCKER_HOST", f"unix://{tmp_path}/nobody")
+        with pytest.raises(Transient, match="Cannot connect"):
+            open_bench("oci", OPENING).terminate(instance)
