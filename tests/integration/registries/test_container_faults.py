@@ -296,6 +296,22 @@ def test_a_source_that_is_not_there_is_the_person_s_to_fix(played: Played, regis
         registry.resolve(SourceRequest.model_validate({"oci": f"{played.host}/debian:12"}), location="")
 
 
+def test_tags_that_can_not_be_moved_are_told_with_which_have_to_be(played: Played, registry: OciRegistry) -> None:
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        if method == "PUT":
+            return refusal(400, "TAG_INVALID", "the tag already exists, and the repository is immutable")
+        if path.endswith(DIGEST):
+            return Reply(200, BODY, {"Content-Type": MANIFEST})
+        return Reply(200) if "/blobs/" in path else refusal(404, "MANIFEST_UNKNOWN")
+
+    played.answers = answer
+    artifact = Artifact(kind="oci", builder="docker.web", location=f"{played.host}/acme/web", id=DIGEST)
+
+    with pytest.raises(Terminal, match="does not let a tag be moved") as refused:
+        registry.tag(artifact, {"reconciler:phase": "stable"})
+    assert "sha256-" in refused.value.hint[0]
+
+
 # What a real registry does: marks, tags of others, deletion, immutability.
 
 
@@ -412,6 +428,31 @@ def test_marks_that_are_none_are_told_with_their_tag(kept: str) -> None:
     containers.docker("push", "--quiet", forged)
 
     assert f"{forged} holds no marks" in registry.observe([kept]).unreadable[kept]
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize("given", [b"half of", b"something else altogether, and longer"])
+def test_a_layer_that_breaks_off_or_is_another_leaves_no_copy(played: Played, kept: str, given: bytes) -> None:
+    layer = b"half of what it was"
+    described = {"mediaType": "", "digest": f"sha256:{hashlib.sha256(layer).hexdigest()}", "size": len(layer)}
+    body = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": described, "layers": []}).encode()
+
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        if "/blobs/" in path:
+            return Reply(200, given)
+        return (
+            refusal(404, "MANIFEST_UNKNOWN") if ".reconciler" in path else Reply(200, body, {"Content-Type": MANIFEST})
+        )
+
+    played.answers = answer
+    digest = f"sha256:{hashlib.sha256(body).hexdigest()}"
+    source = Artifact(kind="oci", builder="docker.web", location=f"{played.host}/acme/web", id=digest)
+
+    with pytest.raises((Transient, Terminal)):
+        ours().copy(source, to=kept, name="web-1", tags=OURS, token="t")
+
+    assert ours().find(kept, digest) is None
+    assert ours().observe([kept]).artifacts == ()
 
 
 @pytest.mark.containers
