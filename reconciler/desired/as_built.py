@@ -117,18 +117,19 @@ def image_as_built(
 def _asks_the_same(declaration: Declaration, recorded: Lockfile, last: Build) -> bool:
     """Whether the image declares what the template was checked against: its source, and where Packer builds.
 
-    Only the pin of what is built on where it is tells in which location that was. A child, and an image that leaves its
-    source or its locations to the template, is read.
+    The pin of what is built on where it is tells in which location that was; of any other, its one artifact. A child,
+    and an image that leaves its source or its locations to the template, is read, and so is one that has copies and is
+    not built where its source is.
     """
     source = recorded.source
     pin = last.source.upstream if last.source is not None else None
-    if last.artifacts[0].kind not in FOLDERS or not dialect_of(last.artifacts[0].kind).kind.builds_where_source_is:
-        return False
     if source is None or pin is None or declaration.source is None:
         return False
     if declaration.source.request != source.requested:
         return False
-    return declaration.locations[:1] == (pin.location,)
+    where_source_is = dialect_of(last.artifacts[0].kind).kind.builds_where_source_is
+    built_in = (pin.location,) if where_source_is else tuple(artifact.location for artifact in last.artifacts)
+    return declaration.locations[:1] == built_in
 
 
 def _left_several(last: Build) -> bool:

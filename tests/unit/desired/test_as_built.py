@@ -18,6 +18,7 @@ from reconciler.model.values import digest
 from reconciler.plan.key import wanted
 from reconciler.plan.transitions import with_build
 from reconciler.registries.ec2.dialect import AMI
+from reconciler.registries.oci.dialect import OCI
 from reconciler.state.lockfiles import path_of, render
 from reconciler.steps.observe import read_repository
 
@@ -365,3 +366,41 @@ def test_what_two_builders_left_is_read_and_refused_although_nothing_changed(tre
     fleet = read_fleet(tree(files), recorded={"web": lock.model_copy(update={"builds": (both,)})})
 
     assert not isinstance(fleet.images["web"], UnreadImage)
+
+
+HERE, THERE = "registry.example.org/acme/web", "mirror.example.org/acme/web"
+CONTAINER = """\
+variable "source_image" { type = string }
+source "docker" "web" {
+  image  = var.source_image
+  commit = true
+}
+build { sources = ["source.docker.web"] }
+"""
+
+
+def in_repositories(*locations: str) -> dict[str, str]:
+    return {YAML: f"source: {{oci: 'debian:12'}}\nlocations: {list(locations)}\n", TEMPLATE: CONTAINER}
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "unread"),
+    [((HERE,), (HERE,), True), ((HERE,), (HERE, THERE), True), ((HERE,), (THERE,), False),
+     ((HERE, THERE), (HERE, THERE), False)],
+)  # fmt: skip
+def test_what_is_not_built_where_its_source_is_is_known_by_its_one_artifact(
+    tree: MakeTree, before: tuple[str, ...], now: tuple[str, ...], *, unread: bool
+) -> None:
+    image = read_fleet(tree(in_repositories(*before))).images["web"]
+    pin = OCI.pin("docker.io/library/debian", f"sha256:{'a' * 64}", name="debian:12")
+    artifacts = [
+        Artifact(kind="oci", builder="docker.web", location=location, id=f"sha256:{'b' * 64}") for location in before
+    ]
+    build = build_of(image, pin).model_copy(update={"artifacts": tuple(artifacts)})
+    locks = {"web": with_build(Lockfile(image="web"), build, image=image)}
+
+    found = read_fleet(tree(in_repositories(*now)), recorded=locks).images["web"]
+
+    assert isinstance(found, UnreadImage) is unread
+    assert found.kind == OCI
+    assert wanted(found, pin) == wanted(image, pin)
