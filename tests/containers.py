@@ -58,7 +58,9 @@ def engine() -> Iterator[Mapping[str, str]]:
         with _running(command, ready="API listen on"):
             yield {"DOCKER_HOST": socket, "DOCKER_CONFIG": str(root)}
     finally:
-        shutil.rmtree(root, ignore_errors=True)
+        # The network of the host's that containers were in; dockerd leaves it mounted.
+        subprocess.run(["umount", f"{root}/exec/netns/default"], capture_output=True, check=False)
+        shutil.rmtree(root)
 
 
 @contextmanager
