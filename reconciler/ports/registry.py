@@ -144,5 +144,17 @@ class Registry(Protocol):
         Raises UserError when nothing matches, or when what is named is nothing to build on.
         """
 
+    def given(self, location: str, source: str) -> str:
+        """What a template that builds in a location is given of a source, where its builders know it by another name.
+
+        What it is known by here is returned as it is where they take that.
+
+        Args:
+            location: Where Packer builds.
+            source: What its kind gives of the pin (`Kind.given_of`).
+
+        Raises UserError when it is not there any more, or is not what it was when it was pinned.
+        """
+
     def server_time(self, location: str) -> datetime | None:
         """What time the registry has, UTC; None where it does not tell."""

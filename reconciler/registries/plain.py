@@ -110,6 +110,11 @@ class PlainRegistry:
     def complete_copy(self, made: Located, *, of: Located) -> None:
         """Nothing is left out of a copy. See `Registry.complete_copy`."""
 
+    def given(self, location: str, source: str) -> str:
+        """As it is known here. See `Registry.given`."""
+        del location
+        return source
+
     def server_time(self, location: str) -> datetime | None:
         """It is not told. See `Registry.server_time`."""
         del location

@@ -100,6 +100,10 @@ class Registries:
         """See `Registry.resolve`."""
         return self.of(location).resolve(request, location=location, architecture=architecture)
 
+    def given(self, location: str, source: str) -> str:
+        """See `Registry.given`."""
+        return self.of(location).given(location, source)
+
     def server_time(self, location: str) -> datetime | None:
         """See `Registry.server_time`."""
         return self.of(location).server_time(location)

@@ -157,7 +157,7 @@ def _request(
         aws=run.known.fleet.settings.aws,
         timeout=image.declaration.packer.timeout,
         location=image.build_location,
-        source=_source(image, wanted.pin),
+        source=_source(run, image, wanted.pin),
         image_tags={**image.declaration.tags, **birth},
         run_tags=birth,
         estimate_seconds=build_seconds(decision.lock),
@@ -171,7 +171,7 @@ def _environment(folder: Path) -> dict[str, str]:
     return {**os.environ, "TMPDIR": own, "PACKER_TMP_DIR": own}
 
 
-def _source(image: Image, pin: Pin | None) -> str | None:
+def _source(run: Run, image: Image, pin: Pin | None) -> str | None:
     """What the template is given of what it is built on."""
     if pin is None:
         return None
@@ -183,7 +183,7 @@ def _source(image: Image, pin: Pin | None) -> str | None:
             if pin.upstream is not None
             else f"add {image.build_location} to the {plural_of(image.kind.location)} of {pin.image}",
         )
-    return given
+    return run.registry.given(image.build_location, given)
 
 
 def _stored(run: Run, image: Image, result: BuildResult, *, build_id: str) -> tuple[Artifact, ...]:

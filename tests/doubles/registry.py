@@ -248,6 +248,11 @@ class MemoryRegistry:
         del location, made, name, tags
         return ()
 
+    def given(self, location: str, source: str) -> str:
+        """As it is. See `Registry.given`."""
+        del location
+        return source
+
     def server_time(self, location: str) -> datetime | None:
         """It tells no time. See `Registry.server_time`."""
         del location

@@ -172,6 +172,9 @@ class _Registry:
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         return self.registry.resolve(request, location=location, architecture=architecture)
 
+    def given(self, location: str, source: str) -> str:
+        return self.registry.given(location, source)
+
     def server_time(self, location: str) -> datetime | None:
         return self.registry.server_time(location)
 
