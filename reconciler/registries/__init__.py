@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 OTHER = "other"
 """The kind of what nobody here knows: an artifact of it is what Packer said."""
 
-FOLDERS: Mapping[str, str] = {"ami": "ec2", "oci": "oci", "disk": "disk", OTHER: "other"}
+FOLDERS: Mapping[str, str] = {"ami": "ec2", "oci": "oci", "disk": "disk", "vsphere": "vsphere", OTHER: "other"}
 """Each kind's folder. Its module `dialect` has one `DIALECT`, and `registry` an `open_registry`."""
 
 

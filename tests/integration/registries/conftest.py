@@ -1,4 +1,4 @@
-"""moto as a real server on loopback, reached as a person would: by AWS_ENDPOINT_URL and fake keys."""
+"""moto and VMware's simulator as real servers on loopback, reached as a person would: by the environment."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from urllib.request import Request, urlopen
 import pytest
 from moto.ec2.responses.amis import AmisResponse
 from moto.server import ThreadedMotoServer
+
+from tests.vcenter import CREDENTIALS, Simulator, simulator
 
 FAKE = {
     "AWS_ACCESS_KEY_ID": "AKIAFAKE",
@@ -50,6 +52,15 @@ def moto(moto_server: str, aws_environment: pytest.MonkeyPatch) -> str:
     aws_environment.setenv("AWS_ENDPOINT_URL", moto_server)
     urlopen(Request(f"{moto_server}/moto-api/reset", method="POST")).close()  # noqa: S310 - loopback, http
     return moto_server
+
+
+@pytest.fixture
+def vcenter(monkeypatch: pytest.MonkeyPatch) -> Iterator[Simulator]:
+    """A vCenter of the test's own, and what signs in to it."""
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    with simulator() as one:
+        yield one
 
 
 @contextmanager

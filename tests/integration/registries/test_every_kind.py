@@ -1,5 +1,6 @@
-"""What the loop asks of a registry, of each kind, against the real thing: moto's EC2, a folder, container registries.
+"""What the loop asks of a registry, of each kind, against the real thing.
 
+That is moto's EC2, a folder, two container registries, and VMware's simulator of a vCenter.
 What EC2 alone can do is in test_contract.py.
 """
 
@@ -25,6 +26,7 @@ from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import open_registry
 from tests import containers
 from tests.doubles.registry import MemoryRegistry
+from tests.vcenter import Simulator
 
 FLEET = "acme/images"
 BIRTH = own(fleet=FLEET, image="web", build="20261122T101530Z-1a2b3c4", run="run-1")
@@ -98,6 +100,24 @@ class InFolder:
         shutil.rmtree(location)
 
 
+class InVCenter:
+    def __init__(self, vcenter: Simulator) -> None:
+        self.home, self.elsewhere = vcenter.folder("templates"), vcenter.folder("copies")
+        self._vcenter = vcenter
+        self.registry = open_registry("vsphere", Opening(FLEET, AwsSettings()))
+
+    def make(self, name: str, tags: Mapping[str, str]) -> Seen:
+        self._vcenter.template(name, self.home)
+        made = Made("vsphere-clone.web", "jetbrains.vsphere", name)
+        (artifact,) = self.registry.store(self.home, [made], name=name, tags=tags)
+        found = self.registry.find(self.home, artifact.id)
+        assert found is not None
+        return found
+
+    def lose(self, location: str) -> None:
+        self._vcenter.destroy(location)
+
+
 class InRegistries:
     """Two repositories in two registries, of which one can be ended."""
 
@@ -129,7 +149,7 @@ class InRegistries:
         self._both.close()
 
 
-@pytest.fixture(params=["memory", "ec2", "folder", pytest.param("registries", marks=pytest.mark.containers)])
+@pytest.fixture(params=["memory", "ec2", "folder", "vcenter", pytest.param("registries", marks=pytest.mark.containers)])
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     match request.param:
         case "ec2":
@@ -140,6 +160,8 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
             made = InRegistries(tmp_path)
             yield made
             made.close()
+        case "vcenter":
+            yield InVCenter(request.getfixturevalue("vcenter"))
         case "folder":
             yield InFolder(tmp_path)
         case _:

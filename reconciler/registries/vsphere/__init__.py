@@ -1,0 +1,1 @@
+"""vSphere: templates in a folder of a vCenter, marked by custom attributes."""

@@ -1,0 +1,121 @@
+"""How vSphere's templates are spoken of: the builders that leave one, where it is, and what it is cloned from.
+
+A location is a folder of virtual machines, by its inventory path below the vCenter's name:
+`vsphere://vcenter.example.org/DC0/vm/templates`. Without the scheme it would also be the name of a repository in a
+container registry; with it, it is no region, which has no slash, and no folder of files, which begins with one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from reconciler.model.fleet import Builder, BuildLocation
+from reconciler.model.kind import Kind
+from reconciler.model.source import SourceRequest
+from reconciler.ports.dialect import Written
+from reconciler.registries.plain import PlainDialect, text
+
+SCHEME = "vsphere://"
+VSPHERE = Kind(
+    name="vsphere", artifact="a template", location="folder", registry="vCenter", key="locations",
+    example_location=f"{SCHEME}vcenter.example.org/DC0/vm/templates",
+    sources={"vsphere": None}, example='source: {vsphere: "…"}', pinned=("vsphere", "folder"),
+    source_variable="source_template", source_attribute="template", name_attribute="vm_name",
+    removal="destroy the template whose instance UUID is {id}, in {location}",
+    builds_where_source_is=False, boots=False,
+)  # fmt: skip
+
+Template = Annotated[
+    str,
+    Field(min_length=1, pattern=r"^[^\x00-\x1f]+$", description="A template's name, or its inventory path (`/…`)."),
+]
+
+_FOLDER = re.compile(r"vsphere://[^/\s]+(?:/[^/\x00-\x1f]+)*?/[^/\x00-\x1f]+/vm(?:/[^/\x00-\x1f]+)*")
+_BUILDERS = frozenset({"vsphere-iso", "vsphere-clone"})
+_IMPORT = "vsphere"
+_MARKED = "vsphere-template"
+
+
+class VSphereDialect(PlainDialect):
+    """The `Dialect` of vSphere's templates."""
+
+    kind: Kind = VSPHERE
+    builders: frozenset[str] = _BUILDERS
+    post_processors: frozenset[str] = frozenset({_IMPORT, _MARKED})
+
+    @property
+    def sources(self) -> Mapping[str, Any]:
+        """Another template, by its name or its path."""
+        return {"vsphere": Template}
+
+    def builder(self, written: Written) -> Builder:
+        """A builder, where it puts what it makes, and what it clones."""
+        at, source = _location(written), written.get("template")
+        if written.type != "vsphere-clone" or source is None:
+            return Builder(written.name, written.type, written.place, at, communicator=_communicator(written))
+        request = SourceRequest.model_validate({"vsphere": source.text}) if source.text else None
+        unpinned = None if request is not None else f"template: {source.why_unknown or 'it is empty'}"
+        return Builder(
+            written.name, written.type, written.place, at, request, source.place, unpinned,
+            ssh_username=text(written, "ssh_username"), communicator=_communicator(written),
+        )  # fmt: skip
+
+    def notes(self, written: Written) -> Iterator[str]:
+        """That what it leaves is no template, which is what can't be started and changed by mistake."""
+        if written.type not in _BUILDERS or any(one.type == _MARKED for one in written.after):
+            return
+        marks = written.get("convert_to_template")
+        if marks is None or marks.text == "false":
+            yield (
+                f"{written.name}: it leaves a virtual machine, which may be started, and is then another "
+                "(convert_to_template = true)"
+            )
+
+    def wrong_location(self, location: str) -> str | None:
+        """It has the form of a folder of virtual machines: below a datacenter's `vm`."""
+        known = _FOLDER.fullmatch(location) is not None and not {".", ".."} & set(location.split("/"))
+        return None if known else f"a vCenter's folder of virtual machines, as {VSPHERE.example_location} is"
+
+    def subject(self, location: str, artifact_id: str) -> Mapping[str, str]:
+        """The machine's instance UUID, of which a vCenter has one each."""
+        del location
+        return {"vsphereInstanceUuid": artifact_id}
+
+
+DIALECT = VSphereDialect()
+
+
+def _communicator(written: Written) -> str:
+    return text(written, "communicator") or "ssh"
+
+
+def _location(written: Written) -> BuildLocation | None:
+    """The folder that Packer puts it in, as far as the template says it; None where it says nothing.
+
+    Without a datacenter it is the vCenter's only one, whose name is not known here. The post-processor vsphere-template
+    registers it anew in a folder of its own, unless `reregister_vm` is false.
+    """
+    for one in reversed([written, *written.after]):
+        if one.type == _IMPORT:
+            return _at(one, server="host", folder="vm_folder")
+        if one.type in _BUILDERS:
+            return _at(one, server="vcenter_server", folder="folder")
+        if one.type == _MARKED and one.get("folder") is not None and text(one, "reregister_vm") != "false":
+            return _at(one, server="host", folder="folder")
+    return None
+
+
+def _at(written: Written, *, server: str, folder: str) -> BuildLocation | None:
+    host, datacenter, below = (written.get(name) for name in (server, "datacenter", folder))
+    if host is None:
+        return None
+    known = host.text and datacenter is not None and datacenter.text and (below is None or below.text is not None)
+    if not known or datacenter is None:
+        return BuildLocation(None, None, host.place)
+    inside = (below.text or "").strip("/") if below is not None else ""
+    path = "/".join(filter(None, (datacenter.text or "", "vm", inside)))
+    return BuildLocation(f"{SCHEME}{host.text}/{path.replace('//', '/')}", None, host.place)

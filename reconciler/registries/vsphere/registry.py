@@ -1,0 +1,267 @@
+"""A vCenter's folders as a registry of templates: each is known by its instance UUID, and marked by custom attributes.
+
+One attribute holds one mark, so that each is short, is set alone, and is read by people in the vSphere Client. What
+identifies a template is its instance UUID: a name may be given anew to another.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, TypeVar
+
+from reconciler.model.errors import Terminal, UserError
+from reconciler.model.lockfile import Artifact
+from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.source import Pin, SourceRequest
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Located, Opening, Registry
+from reconciler.registries.plain import PlainRegistry
+from reconciler.registries.vsphere.dialect import SCHEME, VSPHERE
+from reconciler.registries.vsphere.inventory import (
+    OF,
+    Machine,
+    datacenter_of,
+    folder_at,
+    machines,
+    path_of,
+    read,
+    split,
+)
+from reconciler.registries.vsphere.session import VCenter, vim
+
+Answer = TypeVar("Answer")
+
+_LAST = (f"{TAG_PREFIX}key", OF)
+"""Marks that say that the others are there: they are written last."""
+_MAKERS = {"jetbrains.vsphere", "packer.post-processor.vsphere", "mitchellh.vmware-esx"}
+"""What the plugin's builders and its post-processor that imports a machine call themselves (v1.4.2), and the builder
+on an ESXi host, of whose machine the post-processor vsphere-template makes one."""
+_WHOSE = tuple(f"{TAG_PREFIX}{name}" for name in ("fleet", "image", "build"))
+"""Marks that say of which build a template is."""
+
+
+class VSphereRegistry(PlainRegistry):
+    """The templates of one fleet. Implements `Registry`."""
+
+    def __init__(self, *, fleet: str, environment: Mapping[str, str], cancelled: threading.Event | None = None) -> None:
+        self.fleet, self._environment = fleet, environment
+        self._cancelled = cancelled or threading.Event()
+        self._lock = threading.Lock()
+        self._vcenters: dict[str, VCenter] = {}
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
+        """Report one template, or None. See `Registry.find`. What was made is there at once."""
+        del patience
+        return next((seen for seen in self.listed(location) if seen.id == artifact_id), None)
+
+    def listed(self, location: str) -> Iterator[Seen]:
+        """Every machine of a folder; see `PlainRegistry.listed`."""
+
+        def all_in(content: Any) -> list[Seen]:
+            return [one.seen_in(location) for one in machines(content, folder_at(content, location))]
+
+        yield from self._ask(location, f"reading {location}", all_in)
+
+    def store(
+        self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
+    ) -> Sequence[Artifact]:  # fmt: skip
+        """Mark what Packer made there, and tell its id: Packer says its name. See `Registry.store`."""
+        called = {one.id.rpartition("::")[2]: one.builder for one in made if one.builder_id in _MAKERS}
+        if not called:
+            return ()
+
+        def marked(content: Any) -> list[Artifact]:
+            there = {one.name: one for one in machines(content, folder_at(content, location))}
+            known = next((each for each in (*called, name) if each in there), None)
+            if known is None:
+                raise UserError(
+                    f"Packer says that it made {' and '.join(called)}, which is not in {location}",
+                    hint=f"its builder's folder has to be the first of {VSPHERE.key}",
+                )
+            machine = there[known]
+            if _own(machine.tags) and not _is_of(machine, tags):
+                raise Terminal(f"{machine.name} in {location} is another build's: it is not marked anew")
+            _mark(content, machine, tags)
+            builder = called.get(known) or next(iter(called.values()))
+            kind = VSPHERE.name
+            return [Artifact(kind=kind, builder=builder, location=location, id=machine.uuid, name=machine.name)]
+
+        return self._ask(location, f"looking for what Packer made in {location}", marked)
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        """Set custom attributes. See `Registry.tag`. What says that it is complete is set last."""
+
+        def set_them(content: Any) -> None:
+            _mark(content, _known(content, artifact), tags)
+
+        self._ask(artifact.location, f"marking {artifact.id}", set_them)
+
+    def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
+        """Clone to another folder of the same vCenter; it is whole when this returns. See `Registry.copy`.
+
+        A clone is born without marks. Until it has them it has a name that tells what it is a copy of.
+        """
+        vcenter = self._vcenter(to)
+        if vcenter is not self._vcenter(source.location):
+            raise UserError(
+                f"{source.location} and {to} are of two vCenters, and a template is copied within one",
+                hint="name folders of one vCenter; an image of its own for each other one",
+            )
+
+        def cloned(content: Any) -> str:
+            origin, folder = _known(content, source), folder_at(content, to)
+            there = {one.name: one for one in machines(content, folder)}
+            if name in there:
+                if not _is_of(there[name], tags):
+                    raise Terminal(f"{to} has another {name}", hint="rename or remove it")
+                return there[name].uuid
+            draft = f"{name}-{sha256(f'{token} {source.id}'.encode()).hexdigest()[:8]}"
+            if draft not in there:
+                vcenter.wait(_clone(content, origin, folder, name=draft))
+                there = {one.name: one for one in machines(content, folder)}
+            foreign = {key: value for key, value in origin.tags.items() if not key.startswith(TAG_PREFIX)}
+            _mark(content, there[draft], {**foreign, **tags})
+            vcenter.wait(there[draft].reference.Rename_Task(name))
+            return there[draft].uuid
+
+        return vcenter.ask(f"copying {source.id} to {to}", cloned)
+
+    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+        """Destroy a template with its disks. See `Registry.retire`."""
+        vcenter = self._vcenter(artifact.location)
+
+        def destroyed(content: Any) -> tuple[str, ...]:
+            machine = _of_id(content, artifact)
+            if machine is not None:
+                self.refuse_others(machine.seen_in(artifact.location), image)
+                vcenter.wait(machine.reference.Destroy_Task())
+            return ()
+
+        return vcenter.ask(f"retiring {artifact.id}", destroyed)
+
+    def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
+        """Resolve a name, or a path, to the template that has it now, as it is now. See `Registry.resolve`."""
+        del architecture
+        if request.upstream is None:
+            raise ValueError("a parent image is resolved from state/, not from a registry")
+        asked = str(request.upstream[1])
+
+        def pinned(content: Any) -> Pin:
+            host, top = split(location)[0], _top(content, location)
+            called = asked.rpartition("/")[2]
+            same = [one for one in machines(content, top, below=True) if one.name == called]
+            paths = {path_of(content, one.reference): one for one in same}
+            wanted = {asked, f"{path_of(content, top)}/{asked}"}
+            fits = sorted(path for path in paths if asked == called or path in wanted)
+            if len(fits) != 1:
+                found = f"{len(fits)} templates: {', '.join(fits)}" if fits else "no template"
+                what = f'source "{asked}" is {found} in {path_of(content, top)} of {host}'
+                raise UserError(what, hint="name it by its inventory path, as /DC0/vm/templates/web is")
+            machine, folder = paths[fits[0]], fits[0].rpartition("/")[0]
+            exact = f"{machine.uuid}@{machine.version}"
+            return VSPHERE.pin(f"{SCHEME}{host}{folder}", exact, name=machine.name, created=machine.created)
+
+        return self._ask(location, f"resolving {asked}", pinned)
+
+    def given(self, location: str, source: str) -> str:
+        """The inventory path of what is pinned: the builders take no UUID. See `Registry.given`."""
+        uuid, _, version = source.partition("@")
+
+        def path(content: Any) -> str:
+            there = machines(content, _top(content, location), below=True)
+            machine = next((one for one in there if one.uuid == uuid), None)
+            if machine is None or version not in ("", machine.version):
+                now = "is no longer there" if machine is None else f"({machine.name}) was changed since"
+                raise UserError(f"the template {uuid}, which is pinned, {now}", hint="resolve it anew: --refresh")
+            return path_of(content, machine.reference)
+
+        return self._ask(location, f"looking for {uuid}", path)
+
+    def server_time(self, location: str) -> datetime | None:
+        """The vCenter's clock. See `Registry.server_time`."""
+
+        def now(content: Any) -> datetime:
+            session = content.rootFolder._stub  # noqa: SLF001 # no other way leads to it
+            told: datetime = vim.ServiceInstance("ServiceInstance", session).CurrentTime()
+            return told.astimezone(UTC)
+
+        return self._ask(location, "asking the time", now)
+
+    def _ask(self, location: str, doing: str, question: Callable[[Any], Answer]) -> Answer:
+        return self._vcenter(location).ask(doing, question)
+
+    def _vcenter(self, location: str) -> VCenter:
+        host, _ = split(location)
+        with self._lock:
+            if host not in self._vcenters:
+                self._vcenters[host] = VCenter(host, self._environment, self._cancelled)
+            return self._vcenters[host]
+
+
+def _top(content: Any, location: str) -> Any:
+    """The folder of all machines of a location's datacenter."""
+    return read(content, datacenter_of(content, folder_at(content, location)), "vmFolder")
+
+
+def _of_id(content: Any, artifact: Located) -> Machine | None:
+    there = machines(content, folder_at(content, artifact.location))
+    return next((one for one in there if one.uuid == artifact.id), None)
+
+
+def _known(content: Any, artifact: Located) -> Machine:
+    machine = _of_id(content, artifact)
+    if machine is None:
+        raise Terminal(f"{artifact.id} is not in {artifact.location}")
+    return machine
+
+
+def _own(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in tags.items() if name.startswith(TAG_PREFIX)}
+
+
+def _is_of(machine: Machine, tags: Mapping[str, str]) -> bool:
+    return all(machine.tags.get(name) == tags.get(name) for name in _WHOSE)
+
+
+def _clone(content: Any, origin: Machine, folder: Any, *, name: str) -> Any:
+    """The task that clones a template. The pool is that of its host; a vCenter does not look at it for a template."""
+    host = read(content, origin.reference, "runtime.host")
+    pool = read(content, read(content, host, "parent"), "resourcePool")
+    spec = vim.vm.CloneSpec(
+        location=vim.vm.RelocateSpec(pool=pool),
+        template=True,
+        powerOn=False,
+    )
+    return origin.reference.CloneVM_Task(folder=folder, name=name, spec=spec)
+
+
+def _mark(content: Any, machine: Machine, tags: Mapping[str, str]) -> None:
+    """Set attributes; those of ours that it was born with, as a clone, go first, and what tells of them comes last."""
+    stale = {} if machine.marks.get(OF) == machine.uuid else dict.fromkeys(_own(machine.marks), "")
+    wanted = {**stale, **tags, OF: machine.uuid}
+    keys = _defined(content, wanted)
+    for name in sorted(wanted, key=lambda one: (_LAST.index(one) + 1 if one in _LAST else 0, one)):
+        if machine.marks.get(name, "") != wanted[name]:
+            content.customFieldsManager.SetField(machine.reference, keys[name], wanted[name])
+
+
+def _defined(content: Any, names: Iterable[str]) -> dict[str, int]:
+    """The keys of attributes, each defined where it is not yet; another run may do the same at once."""
+    manager = content.customFieldsManager
+    known = {field.name: field.key for field in manager.field}
+    for name in names:
+        if name not in known:
+            try:
+                known[name] = manager.AddCustomFieldDef(name, vim.VirtualMachine, None, None).key
+            except vim.fault.DuplicateName:
+                known = {field.name: field.key for field in manager.field}
+    return known
+
+
+def open_registry(opening: Opening) -> Registry:
+    """The registry of a fleet's templates."""
+    return VSphereRegistry(fleet=opening.fleet, environment=os.environ, cancelled=opening.cancelled)

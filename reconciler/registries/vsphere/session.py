@@ -1,0 +1,158 @@
+"""A vCenter that one signs in to: calls bounded in time, and what its faults mean here.
+
+Faults are as in the vSphere Web Services API reference (vim.fault, vmodl.fault). One that stands in no rule is
+Terminal: an error nobody knows is not one to retry.
+"""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from http.client import HTTPException
+from importlib import import_module
+from typing import Any, TypeVar
+from xml.parsers.expat import ExpatError
+
+from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.text import cut, one_line
+
+try:
+    _library: Any = import_module("pyVmomi")
+except ImportError as missing:
+    raise UserError(
+        "images in a vCenter need the Python package pyvmomi, which is not installed",
+        hint="install it beside reconciler: pip install 'reconciler[vsphere]'",
+    ) from missing
+
+vim: Any = _library.vim
+vmodl: Any = _library.vmodl
+
+Answer = TypeVar("Answer")
+
+USER, PASSWORD, INSECURE = "VSPHERE_USER", "VSPHERE_PASSWORD", "VSPHERE_INSECURE"
+_PORT = 443
+_CALL = 60
+"""Seconds within which a vCenter has to answer a call."""
+_TASK = 3600
+"""Seconds for which a task is waited for: a clone copies the disks."""
+_LOOK = 0.5
+"""Seconds between two looks at a task."""
+_API = "vim.version.v7_0"
+"""What is spoken: that of vCenter 7.0, which all later ones speak. When a machine was made is told since 6.7."""
+_LONGEST = 200
+
+_LOST = (OSError, HTTPException, ExpatError)
+"""What a call raises where no vCenter answers, or what answers is none."""
+
+
+class VCenter:
+    """One vCenter, signed in to when it is first asked. Its methods may be called from several threads."""
+
+    def __init__(self, host: str, environment: Mapping[str, str], cancelled: threading.Event) -> None:
+        """`host` may end in a port. `environment` has the credentials, and `cancelled` ends waits."""
+        self.host, self._environment, self._cancelled = host, environment, cancelled
+        self._lock = threading.Lock()
+        self._content: Any = None
+
+    def ask(self, doing: str, question: Callable[[Any], Answer]) -> Answer:
+        """What a question finds in the vCenter's content, asked anew where the session had ended meanwhile.
+
+        `doing` says what is tried. Raises as `Registry` says.
+        """
+        with self._translated(doing):
+            content = self._signed_in()
+            try:
+                return question(content)
+            except vim.fault.NotAuthenticated:
+                return question(self._signed_in(instead_of=content))
+
+    def wait(self, task: Any) -> Any:
+        """What a task made, once it is through. Raises its fault, and Transient after an hour or when cancelled."""
+        deadline = time.monotonic() + _TASK
+        while (state := task.info.state) in ("queued", "running"):
+            if time.monotonic() > deadline:
+                raise Transient(f"{self.host}: {task.info.descriptionId} is not through after an hour")
+            if self._cancelled.wait(_LOOK):
+                raise Transient(f"{self.host}: {task.info.descriptionId} was not waited for")
+        if state == "error":
+            raise task.info.error
+        return task.info.result
+
+    def _signed_in(self, *, instead_of: Any = None) -> Any:
+        """The content of a session: another one than that which ended."""
+        with self._lock:
+            if self._content is None or self._content is instead_of:
+                self._content = None
+                self._content = self._sign_in()
+            return self._content
+
+    def _sign_in(self) -> Any:
+        user, password = (self._environment.get(name, "") for name in (USER, PASSWORD))
+        if not user or not password:
+            raise NoCredentials(
+                f"there is nothing to sign in to {self.host} with",
+                hint=f"set {USER} and {PASSWORD}, or have the CI job set them",
+            )
+        name, _, port = self.host.partition(":")
+        insecure = self._environment.get(INSECURE, "").lower() in ("1", "true")
+        trust = ssl._create_unverified_context() if insecure else ssl.create_default_context()  # noqa: S323, SLF001 # asked for
+        stub = _library.SoapStubAdapter(
+            name, int(port or _PORT), version=_API, sslContext=trust, httpConnectionTimeout=_CALL, path="/sdk"
+        )  # fmt: skip
+        weakref.finalize(self, _sign_out, stub)
+        content = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
+        content.sessionManager.Login(user, password, None)
+        return content
+
+    @contextmanager
+    def _translated(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except (vmodl.MethodFault, *_LOST) as error:
+            raise _meaning(error, f"{self.host}: {doing}") from error
+
+
+def _sign_out(stub: Any) -> None:
+    """End a session: a vCenter else keeps it for half an hour, and holds a few hundred of them at most."""
+    with suppress(vmodl.MethodFault, *_LOST):
+        vim.ServiceInstance("ServiceInstance", stub).RetrieveContent().sessionManager.Logout()
+    stub.DropConnections()
+
+
+def _meaning(error: Exception, doing: str) -> ReconcilerError:
+    """What an error of pyvmomi, or of what it stands on, is here."""
+    said = cut(one_line(getattr(error, "msg", None) or str(error)), _LONGEST) or "no message"
+    name = type(error).__name__.rpartition(".")[2]
+    kind, what, hint = _rule(error)
+    return kind(f"{doing}: {what or f'{said} ({name})'}", hint=hint)
+
+
+def _rule(error: Any) -> tuple[type[ReconcilerError], str, str]:
+    """Its class here, what is said of it (its own message where that is empty), and what to do."""
+    found: tuple[type[ReconcilerError], str, str] = (Terminal, "", "")
+    match error:
+        case vim.fault.NotAuthenticated():  # a NoPermission, too
+            found = Transient, "the session ended, and so did the next one", ""
+        case vim.fault.NoPermission():
+            lacks = f"not allowed: {error.privilegeId or 'no privilege is named'}"
+            found = Terminal, lacks, f"give it to the role of {USER}; docs/kinds.md says what each is for"
+        case vim.fault.InvalidLogin():
+            found = Terminal, "the credentials are not accepted", f"check {USER} and {PASSWORD}"
+        case vim.fault.DuplicateName():
+            found = Terminal, f"the name {error.name} is taken", "rename or remove what has it"
+        case vim.fault.InsufficientResourcesFault() | vim.fault.NoDiskSpace():
+            found = Transient, "", "make room where it is to be"
+        case vmodl.fault.ManagedObjectNotFound() | vmodl.fault.SystemError() | vmodl.fault.HostCommunication():
+            found = Transient, "", ""
+        case ssl.SSLCertVerificationError():
+            mend = f"have this machine trust who signed it (SSL_CERT_FILE), or set {INSECURE}=true"
+            found = Terminal, "its certificate is not trusted", mend
+        case ExpatError() | HTTPException():
+            found = Transient, "what answered is no vCenter", "check the host's name, and HTTPS_PROXY"
+        case OSError():
+            found = Transient, f"it can't be reached ({error.strerror or type(error).__name__})", ""
+    return found

@@ -1,0 +1,127 @@
+"""A vCenter to test against: VMware's own simulator, built from `tests/vcsim` once and kept in the user's cache.
+
+It has the inventory of govmomi's model VPX: a datacenter DC0 with machines such as DC0_H0_VM0. What it proves is the
+sequence of calls and what is in the inventory: no disk is copied, nothing boots, and a role has no rights to lack.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+from reconciler.build.packer.cache import cache_folder
+from reconciler.registries.vsphere.inventory import read
+from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter, vim
+
+Answer = TypeVar("Answer")
+
+_SOURCES = Path(__file__).parent / "vcsim"
+_MACHINE = dict(os.environ)
+"""The environment before any test gave itself a home: the cache is its owner's."""
+CREDENTIALS = {USER: "packer@vsphere.local", PASSWORD: "only-for-the-simulator", INSECURE: "true"}
+
+
+class Simulator:
+    """One that runs. `vcenter` is somebody signed in to it."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+        self.host = self._answer()
+        self.vcenter = VCenter(self.host, CREDENTIALS, threading.Event())
+
+    def fails(self, method: str, fault: str, *, times: int = 1) -> None:
+        """Have the next calls of a method fail: of `session`, `permission`, `space`, or as a server that is `down`."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{method} {fault} {times}\n")
+        self._process.stdin.flush()
+        assert self._answer() == "so be it"
+
+    def at(self, location: str) -> str:
+        """The inventory path of a location of it."""
+        return location.removeprefix(f"vsphere://{self.host}/")
+
+    def folder(self, name: str) -> str:
+        """Make a folder below DC0's, and return its location."""
+        self.ask(lambda content: content.searchIndex.FindByInventoryPath("DC0/vm").CreateFolder(name))
+        return f"vsphere://{self.host}/DC0/vm/{name}"
+
+    def template(self, name: str, location: str, *, of: str = "DC0/vm/DC0_H0_VM0") -> None:
+        """Make a template, as Packer does: by cloning what is there."""
+
+        def made(content: Any) -> None:
+            origin, folder = map(content.searchIndex.FindByInventoryPath, (of, self.at(location)))
+            host = read(content, origin, "runtime.host")
+            pool = read(content, read(content, host, "parent"), "resourcePool")
+            spec = vim.vm.CloneSpec(location=vim.vm.RelocateSpec(pool=pool), template=True, powerOn=False)
+            self.vcenter.wait(origin.CloneVM_Task(folder=folder, name=name, spec=spec))
+
+        self.ask(made)
+
+    def destroy(self, location: str) -> None:
+        """Destroy a machine, or a folder with what is in it."""
+        self.ask(
+            lambda content: self.vcenter.wait(content.searchIndex.FindByInventoryPath(self.at(location)).Destroy_Task())
+        )
+
+    def annotate(self, location: str, text: str) -> None:
+        """Change what is said of a machine, which is a change of its configuration."""
+
+        def changed(content: Any) -> None:
+            machine = content.searchIndex.FindByInventoryPath(self.at(location))
+            self.vcenter.wait(machine.ReconfigVM_Task(vim.vm.ConfigSpec(annotation=text)))
+
+        self.ask(changed)
+
+    def ask(self, question: Callable[[Any], Answer]) -> Answer:
+        """What somebody else does, or sees, in it."""
+        return self.vcenter.ask("arranging a test", question)
+
+    def _answer(self) -> str:
+        assert self._process.stdout is not None
+        return self._process.stdout.readline().strip()
+
+
+@contextmanager
+def simulator() -> Iterator[Simulator]:
+    """Run one, on loopback and a port of its own. Skips the test where there is no Go to build it with."""
+    command = [str(_built()), CREDENTIALS[USER], CREDENTIALS[PASSWORD]]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield Simulator(process)
+        finally:
+            assert process.stdin is not None
+            process.stdin.close()  # at which it removes what its datastores hold, and ends
+            try:
+                process.wait(timeout=30)
+            except subprocess.TimeoutExpired:
+                process.kill()
+
+
+def _built() -> Path:
+    go = shutil.which("go", path=_MACHINE.get("PATH"))
+    sources = b"".join(path.read_bytes() for path in sorted(_SOURCES.iterdir()))
+    cache = cache_folder(_MACHINE)
+    assert cache is not None, "this machine has no home"
+    program = cache.parent / "vcsim" / hashlib.sha256(sources).hexdigest()[:16] / "vcsim"
+    if program.exists():
+        return program
+    if go is None:
+        pytest.skip("there is no Go here to build VMware's simulator with")
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with program.with_name("lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            draft = program.with_name("draft")
+            subprocess.run([go, "build", "-trimpath", "-o", draft, "."], cwd=_SOURCES, env=_MACHINE, check=True)
+            draft.replace(program)
+    return program
