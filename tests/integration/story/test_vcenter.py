@@ -1,0 +1,125 @@
+"""Templates in a vCenter, VMware's simulator: cloned by the real Packer, marked, copied, and adopted after a merge."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reconciler.build.packer.versions import PLUGINS_APART
+from reconciler.model.constraint import parse_version
+from reconciler.model.observation import Seen
+from reconciler.registries.vsphere.registry import VSphereRegistry
+from tests.command import Command
+from tests.integration.story.conftest import Checkout, _clone
+from tests.vcenter import CREDENTIALS, Simulator, simulator
+
+pytestmark = pytest.mark.packer
+
+
+@pytest.fixture
+def vcenter(packer_on_path: str) -> Iterator[Simulator]:
+    if (parse_version(packer_on_path) or PLUGINS_APART) >= PLUGINS_APART:
+        pytest.skip("its plugin for vSphere is not among those that `make packers` gets")
+    with simulator() as one:
+        one.folder("base")
+        one.template("debian-12", f"vsphere://{one.host}/DC0/vm/base")
+        yield one
+
+
+@pytest.fixture
+def fleet(vcenter: Simulator, tmp_path: Path, command: Command) -> Checkout:
+    """`linux` is cloned from a template upstream, and has a copy; `web` is cloned from `linux`."""
+    checkout = _clone(tmp_path, "templates", CREDENTIALS, command)
+    places = [vcenter.folder("templates"), vcenter.folder("office")]
+    for image, source in {"linux": "vsphere: base/debian-12", "web": "image: linux"}.items():
+        where = f"locations: {places if image == 'linux' else places[:1]}\nsource: {{{source}}}\n"
+        given = f'packer: {{variables: {{vcenter: "{vcenter.host}"}}}}\n'
+        checkout.write(f"desired/{image}/image.yaml", where + given)
+    checkout.publish("Say where they are kept")
+    checkout.git("fetch", "--quiet", "origin")
+    return checkout
+
+
+def templates(vcenter: Simulator, fleet: Checkout, folder: str) -> dict[str, Seen]:
+    """The fleet's templates in a folder, by id."""
+    registry = VSphereRegistry(fleet=fleet.name, environment=CREDENTIALS)
+    seen = registry.observe([f"vsphere://{vcenter.host}/DC0/vm/{folder}"])
+    assert not seen.unreadable
+    return {one.id: one for one in seen.artifacts}
+
+
+def test_templates_are_built_and_marked_and_copied_and_then_nothing_is_left_to_do(
+    fleet: Checkout, vcenter: Simulator
+) -> None:
+    ended = fleet.reconciler("reconcile")
+
+    assert ended.code == 0, ended.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    there, copied = (templates(vcenter, fleet, folder) for folder in ("templates", "office"))
+    assert sorted(str(one.own("image")) for one in there.values()) == ["linux", "web"]
+    assert {one.own("phase") for one in (*there.values(), *copied.values())} == {"stable"}
+    assert set(fleet.recorded("linux").values()) == {
+        one.id for one in (*there.values(), *copied.values()) if one.own("image") == "linux"
+    }
+    pinned = fleet.lockfile("linux")["builds"][0]["source"]["vsphere"]
+    assert (pinned["folder"], pinned["name"]) == (f"vsphere://{vcenter.host}/DC0/vm/base", "debian-12")
+    assert fleet.lockfile("web")["builds"][0]["source"]["artifacts"] == fleet.recorded("linux")
+    before = fleet.head()
+    again = fleet.reconciler("reconcile")
+    assert (again.code, fleet.git("rev-parse", "origin/main")) == (0, before)
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+    verified = fleet.reconciler("verify", "linux", "stable", "--online")
+    assert verified.code == 0, verified.out
+
+
+def test_a_source_that_was_changed_is_built_on_once_it_is_resolved_anew(fleet: Checkout, vcenter: Simulator) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    vcenter.annotate(f"vsphere://{vcenter.host}/DC0/vm/base/debian-12", "patched")
+
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+    refused = fleet.reconciler("reconcile", "--force", "linux")
+    refreshed = fleet.reconciler("reconcile", "--refresh")
+
+    assert "was changed since" in " ".join((refused.out + refused.err).split())
+    assert refreshed.code == 0, refreshed.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    assert len({one["source"]["vsphere"]["id"] for one in fleet.lockfile("linux")["builds"]}) == 2
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+
+
+def test_what_a_pull_request_built_is_what_its_merge_promotes(fleet: Checkout, vcenter: Simulator) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    fleet.git("switch", "--quiet", "--create", "newer")
+    fleet.edit("desired/web/web.pkr.hcl", append="# newer\n")
+    fleet.publish("Change what web is built by")
+
+    preview = fleet.reconciler("reconcile", "--preview", "--pull-request", "7")
+    built = set(templates(vcenter, fleet, "templates"))
+    fleet.git("switch", "--quiet", "main")
+    fleet.git("merge", "--quiet", "--no-ff", "--message", "Merge #7", "newer")
+    fleet.git("push", "--quiet", "origin", "main")
+    fleet.git("push", "--quiet", "--delete", "origin", "newer")
+    merged = fleet.reconciler("reconcile")
+
+    assert (preview.code, merged.code) == (0, 0), preview.err + merged.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    there = templates(vcenter, fleet, "templates")
+    assert set(there) == built, "nothing was built a second time"
+    (newest,) = fleet.recorded("web").values()
+    assert there[newest].own("phase") == "stable"
+
+
+def test_a_vcenter_that_is_lost_is_unknown_and_nothing_is_built_for_it(fleet: Checkout, vcenter: Simulator) -> None:
+    assert fleet.reconciler("reconcile").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    before = fleet.head()
+
+    lost = {"VSPHERE_PASSWORD": "a-wrong-password"}
+    planned, ended = (fleet.reconciler(verb, environment=lost) for verb in ("plan", "reconcile"))
+
+    assert "the credentials are not accepted" in " ".join((planned.out + planned.err).split())
+    assert "a-wrong-password" not in planned.out + planned.err + ended.out + ended.err
+    assert (ended.code, fleet.git("rev-parse", "origin/main")) == (3, before)
