@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.model.declaration import AwsSettings
-from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
 from reconciler.ports.dialect import Made, Written
@@ -74,13 +74,15 @@ class PlainRegistry:
     def observe(self, locations: Sequence[str]) -> Observation:
         """Report what is the fleet's. See `Registry.observe`."""
         found: list[Seen] = []
-        unreadable: dict[str, str] = {}
+        failed: dict[str, ReconcilerError] = {}
         for location in dict.fromkeys(locations):
             try:
                 found += sorted(self._ours(location), key=lambda one: one.id)
             except ReconcilerError as error:
-                unreadable[location] = error.what
-        return Observation(tuple(found), unreadable)
+                failed[location] = error
+        lacking = [error for error in failed.values() if isinstance(error, NoCredentials)]
+        refused = lacking[0] if lacking and len(lacking) == len(set(locations)) else None
+        return Observation(tuple(found), {location: error.what for location, error in failed.items()}, refused)
 
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
         """Report those of a name. See `Registry.named`."""
