@@ -40,7 +40,7 @@ class Simulator:
         self.vcenter = VCenter(self.host, CREDENTIALS, threading.Event())
 
     def fails(self, method: str, fault: str, *, times: int = 1) -> None:
-        """Have the next calls of a method fail: of `session`, `permission`, `space`, or as a server that is `down`."""
+        """Have the next calls of a method fail, for one of the faults that `tests/vcsim` knows."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{method} {fault} {times}\n")
         self._process.stdin.flush()

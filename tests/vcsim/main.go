@@ -1,7 +1,7 @@
 // A vCenter for the tests: VMware's own simulator, with a datacenter DC0, on loopback and a port of its own choice.
 //
 // It says where it listens, and ends with its standard input. A line there makes a call fail: the name of a method, a
-// fault (session, permission, space, down), and how often. It answers each line with one.
+// fault (session, permission, space, down, taken), and how often. It answers each line with one.
 package main
 
 import (
@@ -21,6 +21,7 @@ var faults = map[string]types.BaseMethodFault{
 	"permission": &types.NoPermission{PrivilegeId: "VirtualMachine.Inventory.Delete"},
 	"space":      &types.NoDiskSpace{Datastore: "LocalDS_0"},
 	"down":       &types.HostCommunication{},
+	"taken":      &types.DuplicateName{Name: "another", Object: types.ManagedObjectReference{Type: "Folder", Value: "group-d1"}},
 }
 
 func main() {

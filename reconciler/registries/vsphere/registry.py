@@ -250,16 +250,24 @@ def _mark(content: Any, machine: Machine, tags: Mapping[str, str]) -> None:
 
 
 def _defined(content: Any, names: Iterable[str]) -> dict[str, int]:
-    """The keys of attributes, each defined where it is not yet; another run may do the same at once."""
+    """The keys of attributes of machines, each defined where it is not yet; another run may do the same at once."""
     manager = content.customFieldsManager
-    known = {field.name: field.key for field in manager.field}
+    known = _keys(manager)
     for name in names:
         if name not in known:
             try:
                 known[name] = manager.AddCustomFieldDef(name, vim.VirtualMachine, None, None).key
-            except vim.fault.DuplicateName:
-                known = {field.name: field.key for field in manager.field}
+            except vim.fault.DuplicateName as error:
+                known = _keys(manager)
+                if name not in known:
+                    what = f"the custom attribute {name} is defined, and not for virtual machines"
+                    raise Terminal(what, hint="rename it, or define it for all types") from error
     return known
+
+
+def _keys(manager: Any) -> dict[str, int]:
+    ours = (None, vim.ManagedEntity, vim.VirtualMachine)
+    return {field.name: field.key for field in manager.field if field.managedObjectType in ours}
 
 
 def open_registry(opening: Opening) -> Registry:

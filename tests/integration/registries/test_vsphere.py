@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -169,6 +170,33 @@ def test_what_packer_calls_by_the_name_of_another_build_is_not_marked_anew(
     assert dict(found.tags) == MARKS
 
 
+def test_runs_that_mark_at_once_define_each_attribute_once(vcenter: Simulator, home: str) -> None:
+    names = [f"web-{number}" for number in range(4)]
+    for name in names:
+        vcenter.template(name, home)
+
+    def mark(name: str) -> None:
+        one = open_registry("vsphere", Opening(FLEET, AwsSettings()))
+        one.store(home, [left(name)], name=name, tags={**MARKS, "Name": name})
+
+    with ThreadPoolExecutor(len(names)) as pool:
+        list(pool.map(mark, names))
+
+    found = open_registry("vsphere", Opening(FLEET, AwsSettings())).observe([home]).artifacts
+    assert {seen.name: dict(seen.tags) for seen in found} == {name: {**MARKS, "Name": name} for name in names}
+    defined = vcenter.ask(lambda content: [field.name for field in content.customFieldsManager.field])
+    assert sorted(defined) == sorted({*MARKS, "Name", "reconciler:of"})
+
+
+def test_an_attribute_that_is_taken_for_something_else_is_named(
+    vcenter: Simulator, registry: Registry, web: Artifact
+) -> None:
+    vcenter.fails("AddCustomFieldDef", "taken")
+
+    with pytest.raises(Terminal, match="CostCenter is defined, and not for virtual machines"):
+        registry.tag(web, {"CostCenter": "42"})
+
+
 def test_what_packer_made_somewhere_else_is_missed_with_words(registry: Registry, home: str) -> None:
     with pytest.raises(UserError, match=r"web-1, which is not in vsphere://"):
         registry.store(home, [left("web-1")], name="web-1", tags=MARKS)
@@ -263,6 +291,7 @@ def test_without_credentials_that_is_what_is_said(
 
     with pytest.raises(NoCredentials, match="nothing to sign in"):
         registry.find(home, "42")
+    assert isinstance(registry.observe([home]).refused, NoCredentials)
 
 
 def test_a_certificate_that_nobody_vouches_for_is_trusted_only_where_that_is_asked_for(
