@@ -35,6 +35,8 @@ Template = Annotated[
 ]
 
 _FOLDER = re.compile(r"vsphere://[^/\s]+(?:/[^/\x00-\x1f]+)*?/[^/\x00-\x1f]+/vm(?:/[^/\x00-\x1f]+)*")
+# The plugin's own check before it clones (PreCleanVM in driver/vm.go; the same in Packer 1.6.6 and in v1.4.2).
+_NAME_TAKEN = re.compile(r".*already exists, you can use -force flag.*")
 _BUILDERS = frozenset({"vsphere-iso", "vsphere-clone"})
 _IMPORT = "vsphere"
 _MARKED = "vsphere-template"
@@ -79,6 +81,11 @@ class VSphereDialect(PlainDialect):
         """It has the form of a folder of virtual machines: below a datacenter's `vm`."""
         known = _FOLDER.fullmatch(location) is not None and not {".", ".."} & set(location.split("/"))
         return None if known else f"a vCenter's folder of virtual machines, as {VSPHERE.example_location} is"
+
+    def name_taken(self, said: str) -> tuple[str, tuple[str, ...]] | None:
+        """The line that says that another machine has the name already; Packer does not say which."""
+        found = _NAME_TAKEN.search(said)
+        return (found[0], ()) if found is not None else None
 
     def subject(self, location: str, artifact_id: str) -> Mapping[str, str]:
         """The machine's instance UUID, of which a vCenter has one each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,9 @@ pytestmark = pytest.mark.packer
 
 @pytest.fixture
 def vcenter(packer_on_path: str) -> Iterator[Simulator]:
-    if (parse_version(packer_on_path) or PLUGINS_APART) >= PLUGINS_APART:
-        pytest.skip("its plugin for vSphere is not among those that `make packers` gets")
+    apart = (parse_version(packer_on_path) or PLUGINS_APART) >= PLUGINS_APART
+    if apart and not list(Path(os.environ["PACKER_PLUGIN_PATH"]).glob("github.com/*/vsphere/*")):
+        pytest.skip("this Packer has no plugin for vSphere here")
     with simulator() as one:
         one.folder("base")
         one.template("debian-12", f"vsphere://{one.host}/DC0/vm/base")

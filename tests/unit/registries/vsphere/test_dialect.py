@@ -127,6 +127,15 @@ build {{
     assert (image.kind.name, image.locations) == ("vsphere", ("vsphere://vcenter.example.org/DC0/vm/golden",))
 
 
+def test_packers_word_that_a_name_is_taken_is_understood() -> None:
+    """As Packer 1.6.6 and 1.16.0 print it."""
+    dialect = registries.dialect_of("vsphere")
+    said = "templates/web-1 already exists, you can use -force flag to destroy it: <nil>"
+
+    assert dialect.name_taken(f"Cloning VM...\n{said}\n") == (said, ())
+    assert dialect.name_taken("Error: could not find vSphere datastore") is None
+
+
 def test_provenance_names_it_by_its_instance_uuid() -> None:
     uuid = "c327cd07-4f44-5849-ac06-2918b14dfa6b"
 
