@@ -41,10 +41,11 @@ class Simulator:
 
     def fails(self, method: str, fault: str, *, times: int = 1) -> None:
         """Have the next calls of a method fail, for one of the faults that `tests/vcsim` knows."""
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{method} {fault} {times}\n")
-        self._process.stdin.flush()
-        assert self._answer() == "so be it"
+        self._tell(f"fail {method} {fault} {times}")
+
+    def is_now(self, name: str, state: str) -> None:
+        """Have a machine be `inaccessible`, or in another of its connection's states."""
+        self._tell(f"state {name} {state}")
 
     def at(self, location: str) -> str:
         """The inventory path of a location of it."""
@@ -85,6 +86,12 @@ class Simulator:
     def ask(self, question: Callable[[Any], Answer]) -> Answer:
         """What somebody else does, or sees, in it."""
         return self.vcenter.ask("arranging a test", question)
+
+    def _tell(self, line: str) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.write(f"{line}\n")
+        self._process.stdin.flush()
+        assert self._answer() == "so be it"
 
     def _answer(self) -> str:
         assert self._process.stdout is not None

@@ -1,7 +1,9 @@
 // A vCenter for the tests: VMware's own simulator, with a datacenter DC0, on loopback and a port of its own choice.
 //
-// It says where it listens, and ends with its standard input. A line there makes a call fail: the name of a method, a
-// fault (session, permission, space, down, taken), and how often. It answers each line with one.
+// It says where it listens, and ends with its standard input. It answers each line there with one:
+//
+//	fail METHOD FAULT TIMES: the next calls of a method fail for session, permission, space, down or taken
+//	state MACHINE STATE:     a machine is connected, disconnected, inaccessible, …
 package main
 
 import (
@@ -35,15 +37,24 @@ func main() {
 	server := model.Service.NewServer()
 	fmt.Println(server.URL.Host)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
-		var method, fault string
+		var of, how string
 		var times int
-		if _, err := fmt.Sscan(lines.Text(), &method, &fault, &times); err != nil || faults[fault] == nil {
+		if _, err := fmt.Sscanf(lines.Text(), "fail %s %s %d", &of, &how, &times); err == nil && faults[how] != nil {
+			model.Service.AddFaultRule(&simulator.FaultInjectionRule{
+				MethodName: of, ObjectType: "*", ObjectName: "*", Probability: 1, MaxCount: times, Enabled: true,
+				FaultType: simulator.FaultTypeCustom, Fault: faults[how],
+			})
+		} else if _, err := fmt.Sscanf(lines.Text(), "state %s %s", &of, &how); err == nil {
+			context := model.Service.Context
+			for _, one := range context.Map.All("VirtualMachine") {
+				if vm := one.(*simulator.VirtualMachine); vm.Name == of {
+					state := types.VirtualMachineConnectionState(how)
+					context.Update(vm, []types.PropertyChange{{Name: "runtime.connectionState", Val: state}})
+				}
+			}
+		} else {
 			log.Fatalf("not understood: %s", lines.Text())
 		}
-		model.Service.AddFaultRule(&simulator.FaultInjectionRule{
-			MethodName: method, ObjectType: "*", ObjectName: "*", Probability: 1, MaxCount: times, Enabled: true,
-			FaultType: simulator.FaultTypeCustom, Fault: faults[fault],
-		})
 		fmt.Println("so be it")
 	}
 	server.Close()

@@ -19,6 +19,9 @@ _FACTS = (
     "name", "config.instanceUuid", "config.createDate", "config.modified", "config.changeVersion",
     "customValue", "runtime.connectionState",
 )  # fmt: skip
+_TOLD = ("connected", "disconnected")
+"""States in which a vCenter knows what a machine is: its host is there, or is not just now. In any other its files may
+be what they were, or not (VirtualMachineConnectionState: inaccessible, invalid, orphaned)."""
 _MOST_AT_ONCE = 500
 """Machines in one answer; there are as many answers as it takes."""
 
@@ -47,6 +50,16 @@ class Machine:
         return Seen(VSPHERE.name, location, self.uuid, self.name, "available", self.created, self.tags)
 
 
+@dataclass(frozen=True)
+class Untold:
+    """One that is there, and of which a vCenter does not tell what it is: why, or the fault by which it refuses."""
+
+    name: str
+    why: str
+    refusal: Exception | None
+    is_marked: bool
+
+
 def split(location: str) -> tuple[str, str]:
     """The vCenter of a location, and the inventory path there. Raises Terminal where it is none."""
     host, slash, path = location.removeprefix(SCHEME).partition("/")
@@ -66,42 +79,62 @@ def folder_at(content: Any, location: str) -> Any:
     return found
 
 
-def machines(content: Any, folder: Any, *, below: bool = False) -> Iterator[Machine]:
-    """The machines in a folder, and in those below it where that is asked for.
+def machines(content: Any, folder: Any) -> list[Machine]:
+    """The machines in a folder.
 
-    Raises Transient where one can't be told: its host does not answer, and it may be one of ours.
+    Raises Transient for one of ours whose files are not reached, and NoPermission for one that may not be read: it may
+    be ours.
     """
+    known, untold = look(content, folder)
+    for one in untold:
+        if one.refusal is not None:
+            raise one.refusal
+        if one.is_marked:
+            raise Transient(f"{one.name}: nothing is told of it: {one.why}")
+    return known
+
+
+def look(content: Any, folder: Any, *, below: bool = False) -> tuple[list[Machine], list[Untold]]:
+    """The machines in a folder, and in those below it if asked for; apart, those of which it can't be told."""
     names = {field.key: field.name for field in content.customFieldsManager.field}
+    known: list[Machine] = []
+    untold: list[Untold] = []
     for found in _retrieved(content, folder, below=below):
         facts = {one.name: one.val for one in found.propSet}
-        for lacking in found.missingSet:
-            if isinstance(lacking.fault, vim.fault.NoPermission):
-                raise lacking.fault
-        values = facts.get("customValue", ())
-        marks = {names.get(one.key, ""): one.value for one in values if one.value}
-        if "config.instanceUuid" in facts and facts.get("runtime.connectionState", "connected") == "connected":
-            made = facts.get("config.createDate") or facts["config.modified"]
-            yield Machine(
+        marks = {names.get(one.key, ""): one.value for one in facts.get("customValue", ()) if one.value}
+        refusals = [one.fault for one in found.missingSet if isinstance(one.fault, vim.fault.NoPermission)]
+        state = facts.get("runtime.connectionState", "connected")
+        if refusals or "config.instanceUuid" not in facts or state not in _TOLD:
+            why = f"it is {state}" if state not in _TOLD else "it has no configuration yet, or none now"
+            refusal = refusals[0] if refusals else None
+            untold.append(Untold(facts.get("name", found.obj), why, refusal, is_marked=OF in marks))
+            continue
+        made = facts.get("config.createDate") or facts["config.modified"]
+        known.append(
+            Machine(
                 found.obj, facts["name"], facts["config.instanceUuid"], format_instant(made.astimezone(UTC)),
                 facts.get("config.changeVersion", ""), marks,
-            )  # fmt: skip
-        elif OF in marks:
-            raise Transient(f"{facts.get('name')}: nothing is told of it: it is {facts.get('runtime.connectionState')}")
+            )
+        )  # fmt: skip
+    return known, untold
 
 
 def read(content: Any, entity: Any, path: str) -> Any:
-    """One property, however deep: `runtime.host`. None where it has no value.
+    """One property, however deep: `runtime.host`. None where it has no value, may not be read, or of nothing.
 
     Asked of the collector: the same as an attribute brings all that is beside it along, and VMware's simulator breaks
     the connection over one that is not set.
     """
+    if entity is None:
+        return None
     collector = vmodl.query.PropertyCollector
     asked = collector.FilterSpec(
         objectSet=[collector.ObjectSpec(obj=entity)],
         propSet=[collector.PropertySpec(type=type(entity), pathSet=[path])],
     )
     answer = content.propertyCollector.RetrievePropertiesEx([asked], collector.RetrieveOptions())
-    return next((one.val for found in answer.objects for one in found.propSet), None)
+    objects = answer.objects if answer is not None else ()
+    return next((one.val for found in objects for one in found.propSet), None)
 
 
 def path_of(content: Any, entity: Any) -> str:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from reconciler.model.errors import Terminal, UserError
+from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.source import Pin, SourceRequest
@@ -26,6 +26,7 @@ from reconciler.registries.vsphere.inventory import (
     Machine,
     datacenter_of,
     folder_at,
+    look,
     machines,
     path_of,
     read,
@@ -153,7 +154,10 @@ class VSphereRegistry(PlainRegistry):
         def pinned(content: Any) -> Pin:
             host, top = split(location)[0], _top(content, location)
             called = asked.rpartition("/")[2]
-            same = [one for one in machines(content, top, below=True) if one.name == called]
+            known, untold = look(content, top, below=True)
+            if any(one.name == called for one in untold):
+                raise Transient(f"{called} is there, and {host} does not tell what it is now")
+            same = [one for one in known if one.name == called]
             paths = {path_of(content, one.reference): one for one in same}
             wanted = {asked, f"{path_of(content, top)}/{asked}"}
             fits = sorted(path for path in paths if asked == called or path in wanted)
@@ -172,8 +176,10 @@ class VSphereRegistry(PlainRegistry):
         uuid, _, version = source.partition("@")
 
         def path(content: Any) -> str:
-            there = machines(content, _top(content, location), below=True)
-            machine = next((one for one in there if one.uuid == uuid), None)
+            known, untold = look(content, _top(content, location), below=True)
+            machine = next((one for one in known if one.uuid == uuid), None)
+            if machine is None and untold:
+                raise Transient(f"{uuid} is not found, and may be {untold[0].name}: {untold[0].why}")
             if machine is None or version not in ("", machine.version):
                 now = "is no longer there" if machine is None else f"({machine.name}) was changed since"
                 raise UserError(f"the template {uuid}, which is pinned, {now}", hint="resolve it anew: --refresh")

@@ -152,7 +152,7 @@ def _rule(error: Any) -> tuple[type[ReconcilerError], str, str]:
             mend = f"have this machine trust who signed it (SSL_CERT_FILE), or set {INSECURE}=true"
             found = Terminal, "its certificate is not trusted", mend
         case ExpatError() | HTTPException():
-            found = Transient, "what answered is no vCenter", "check the host's name, and HTTPS_PROXY"
+            found = Transient, "what answered is no vCenter", "check the host's name and port"
         case OSError():
             found = Transient, f"it can't be reached ({error.strerror or type(error).__name__})", ""
     return found

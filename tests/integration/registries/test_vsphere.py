@@ -258,6 +258,42 @@ def test_a_folder_that_is_not_there_is_unread_and_not_empty(registry: Registry, 
     assert "there is no folder" in registry.observe([nowhere]).unreadable[nowhere]
 
 
+def test_a_template_whose_files_are_not_reached_is_unread_and_not_missing(
+    vcenter: Simulator, registry: Registry, home: str, web: Artifact
+) -> None:
+    vcenter.is_now("web-1", "inaccessible")
+
+    assert "web-1: nothing is told of it: it is inaccessible" in registry.observe([home]).unreadable[home]
+    with pytest.raises(Transient):
+        registry.retire(web, image="web")
+
+    vcenter.is_now("web-1", "disconnected")
+    assert [seen.id for seen in registry.observe([home]).artifacts] == [web.id]
+
+
+def test_what_nobody_marked_may_be_in_any_state(vcenter: Simulator, registry: Registry, home: str) -> None:
+    vcenter.template("somebodys", home)
+    vcenter.is_now("somebodys", "orphaned")
+
+    seen = registry.observe([home])
+
+    assert (seen.artifacts, dict(seen.unreadable)) == ((), {})
+
+
+def test_a_source_of_which_nothing_is_told_is_neither_gone_nor_another(
+    vcenter: Simulator, registry: Registry, home: str
+) -> None:
+    vcenter.template("debian-12", home)
+    pin = registry.resolve(asked("debian-12"), location=home).upstream
+    assert pin is not None
+    vcenter.is_now("debian-12", "inaccessible")
+
+    with pytest.raises(Transient, match="may be debian-12: it is inaccessible"):
+        registry.given(home, pin.id)
+    with pytest.raises(Transient, match="does not tell what it is now"):
+        registry.resolve(asked("debian-12"), location=home)
+
+
 def test_a_vcenter_that_is_down_is_unread_and_not_empty(registry: Registry) -> None:
     down = "vsphere://127.0.0.1:1/DC0/vm/templates"
 
