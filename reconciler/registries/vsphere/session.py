@@ -6,7 +6,9 @@ Terminal: an error nobody knows is not one to retry.
 
 from __future__ import annotations
 
+import shlex
 import ssl
+import sys
 import threading
 import time
 import weakref
@@ -25,7 +27,10 @@ try:
 except ImportError as missing:
     raise UserError(
         "images in a vCenter need the Python package pyvmomi, which is not installed",
-        hint="install it beside reconciler: pip install 'reconciler[vsphere]'",
+        hint=(
+            "install reconciler anew with its extra `vsphere` (docs/installing.md)",
+            f"or add it to what there is: {shlex.quote(sys.executable)} -m pip install pyvmomi",
+        ),
     ) from missing
 
 vim: Any = _library.vim
@@ -154,5 +159,5 @@ def _rule(error: Any) -> tuple[type[ReconcilerError], str, str]:
         case ExpatError() | HTTPException():
             found = Transient, "what answered is no vCenter", "check the host's name and port"
         case OSError():
-            found = Transient, f"it can't be reached ({error.strerror or type(error).__name__})", ""
+            found = Transient, f"it can't be reached ({error.strerror or error or type(error).__name__})", ""
     return found

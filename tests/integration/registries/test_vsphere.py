@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import open_registry
+from reconciler.registries.vsphere import session
 from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER
 from tests.vcenter import CREDENTIALS, Simulator
 
@@ -367,3 +369,13 @@ print(*seen.unreadable.items())
 
 def test_the_simulator_signs_in_with_what_it_was_told(vcenter: Simulator) -> None:
     assert vcenter.ask(lambda content: content.sessionManager.currentSession.userName) == CREDENTIALS[USER]
+
+
+def test_a_vcenter_that_never_answers_is_not_waited_for_without_end(
+    registry: Registry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(session, "_CALL", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        location = f"vsphere://127.0.0.1:{silent.getsockname()[1]}/DC0/vm/templates"
+
+        assert "timed out" in registry.observe([location]).unreadable[location]
