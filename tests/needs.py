@@ -22,6 +22,7 @@ MARKS = {
     "sandbox": "starts a sandbox",
     "containers": "runs a container engine or registry",
     "disks": "runs qemu",
+    "vsphere": "runs VMware's simulator",
     "github": "runs npm",
 }
 """What a test does that has a mark of this name."""
@@ -77,6 +78,8 @@ def _mark(command: Sequence[str], *, packers: Collection[str]) -> str | None:
         return "github"
     if command and command[0].startswith("qemu-"):
         return "disks"
+    if command and command[0].endswith("/vcsim"):
+        return "vsphere"
     if command and command[0] in ("docker", "dockerd", "docker-registry"):
         return "containers"
     ours = list(command[command.index("reconciler") + 1 :]) if "reconciler" in command else []

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 import pytest
 from _pytest.nodeid import NodeId
 
-_RANKS = ("packer", "sandbox", "containers", "disks", "github")
+_RANKS = ("packer", "sandbox", "containers", "disks", "vsphere", "github")
 
 
 def arrange(items: list[pytest.Item]) -> None:

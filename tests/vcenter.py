@@ -17,11 +17,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-import pytest
-
 from reconciler.build.packer.cache import cache_folder
 from reconciler.registries.vsphere.inventory import read
 from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter, vim
+from tests.needs import lacking
 
 Answer = TypeVar("Answer")
 
@@ -123,7 +122,7 @@ def _built() -> Path:
     if program.exists():
         return program
     if go is None:
-        pytest.skip("there is no Go here to build VMware's simulator with")
+        lacking("there is no Go here to build VMware's simulator with")
     program.parent.mkdir(parents=True, exist_ok=True)
     with program.with_name("lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

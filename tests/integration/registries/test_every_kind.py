@@ -149,7 +149,15 @@ class InRegistries:
         self._both.close()
 
 
-@pytest.fixture(params=["memory", "ec2", "folder", "vcenter", pytest.param("registries", marks=pytest.mark.containers)])
+@pytest.fixture(
+    params=[
+        "memory",
+        "ec2",
+        "folder",
+        pytest.param("vcenter", marks=pytest.mark.vsphere),
+        pytest.param("registries", marks=pytest.mark.containers),
+    ]
+)
 def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
     match request.param:
         case "ec2":

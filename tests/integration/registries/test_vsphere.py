@@ -23,6 +23,8 @@ from reconciler.registries.vsphere import session
 from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER
 from tests.vcenter import CREDENTIALS, Simulator
 
+pytestmark = pytest.mark.vsphere
+
 FLEET = "acme/images"
 MARKS = own(fleet=FLEET, image="web", build="20261122T101530Z-1a2b3c4", key="sha256:1")
 

@@ -16,7 +16,7 @@ from tests.command import Command
 from tests.integration.story.conftest import Checkout, _clone
 from tests.vcenter import CREDENTIALS, Simulator, simulator
 
-pytestmark = pytest.mark.packer
+pytestmark = [pytest.mark.vsphere, pytest.mark.packer]
 
 
 @pytest.fixture
