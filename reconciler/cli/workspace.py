@@ -29,7 +29,7 @@ from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
 from reconciler.ports.registry import Opening, Registry
-from reconciler.registries import dialects, open_bench, open_registry
+from reconciler.registries import KINDS, open_bench, open_registry
 from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.state.unsaved import write_atomically
@@ -80,13 +80,12 @@ class Workspace:
         Reading a thousand declarations and listing their artifacts take about as long; so they are done at once.
         """
         settings = settings_at(tree)
-        for dialect in dialects():
-            kind = dialect.kind
-            locations = settings.defaults.get(kind.key)
-            if kind.lists_ahead and isinstance(locations, list) and locations:
-                registry = self._open(kind.name, settings.aws, fleet=self._fleet_name(tree, settings))
+        for kind, entry in KINDS.items():
+            locations = settings.defaults.get(entry.ahead)
+            if entry.ahead and isinstance(locations, list) and locations:
+                registry = self._open(kind, settings.aws, fleet=self._fleet_name(tree, settings))
                 registry.expect(sorted(map(str, locations)))
-                self._ahead[kind.name] = registry
+                self._ahead[kind] = registry
 
     def registry_of(self, settings: AwsSettings, locks: Iterable[Lockfile]) -> Registry:
         """Those of what is recorded, whatever fleet it is of."""

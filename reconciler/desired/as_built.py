@@ -15,7 +15,7 @@ from reconciler.model.fleet import Template, UnreadImage
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.tree import REGULAR_MODES
 from reconciler.plan.key import of_inputs, unmoved
-from reconciler.registries import FOLDERS, dialect_of
+from reconciler.registries import KINDS, dialect_of
 
 # Templates that can't name a file outside of the folders that their paths begin at, told from their text alone.
 #
@@ -88,7 +88,7 @@ def image_as_built(
     declaration, folder = declared.declaration, declared.folder
     if (
         last is None
-        or last.artifacts[0].kind not in FOLDERS
+        or last.artifacts[0].kind not in KINDS
         or not _asks_the_same(declaration, recorded, last)
         or _left_several(last)
     ):

@@ -28,7 +28,7 @@ from reconciler.model.declaration import Declaration, Settings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.source import DeclaredSource
 from reconciler.model.text import shorten
-from reconciler.registries import dialects
+from reconciler.registries import KINDS, dialect_of
 
 # `image.yaml` as a declaration, with the fleet's defaults under it and every place kept.
 
@@ -78,26 +78,39 @@ def read_declared(
             return None, (error,)
         if document.problems:
             # What else is wrong with a file that could be read in part is reported as well, but only once.
-            _, more = validate(declaration_model(), document.root)
+            _, more = validate(_model_for(document.root), document.root)
             return None, (*document.problems, *more)
         own = document.root
     merged = merge(defaults, own, whole=_WHOLE)
-    declaration, problems = validate(declaration_model(), merged)
+    declaration, problems = validate(_model_for(merged), merged)
     if declaration is None:
         return None, problems
     return Declared(folder, declaration, merged), ()
 
 
 @cache
-def declaration_model() -> type[Declaration]:
-    """The model of image.yaml: that of a declaration, with what each kind has to say of a source under its words."""
+def declaration_model(kinds: frozenset[str] = frozenset(KINDS)) -> type[Declaration]:
+    """The model of image.yaml: that of a declaration, with what kinds have to say of a source under their words."""
+    if not kinds:
+        return Declaration
     words: dict[str, Any] = {
-        word: (asked | None, None) for dialect in dialects() for word, asked in dialect.sources.items()
+        word: (asked | None, None) for kind in sorted(kinds) for word, asked in dialect_of(kind).sources.items()
     }
     source: Any = create_model("DeclaredSource", __base__=DeclaredSource, __doc__=DeclaredSource.__doc__, **words)
     field = Declaration.model_fields["source"]
     declared: Any = (source | None, Field(None, description=field.description))
     return create_model("Declaration", __base__=Declaration, __doc__=Declaration.__doc__, source=declared)
+
+
+def _model_for(document: Located) -> type[Declaration]:
+    """The model that a document is read by: with the kinds that it names, or with all, for what is no source at all."""
+    source = document.follow(("source",))[1].plain() if document.follow(("source",))[0] else None
+    named = set(source) - {"channel", "variable"} if isinstance(source, dict) else set()
+    if source is None or named == {"image"}:
+        return declaration_model(frozenset())
+    known = {kind for kind, entry in KINDS.items() if not named.isdisjoint(entry.sources)}
+    told = {"image", *(word for kind in known for word in KINDS[kind].sources)}
+    return declaration_model(frozenset(known)) if named and named <= told else declaration_model()
 
 
 # `desired/reconciler.yaml`: the controller's settings, and the defaults of every image.
@@ -133,7 +146,7 @@ def read_settings(content: bytes | None) -> Defaults:
 
 def _problems_of_defaults(defaults: Located) -> tuple[UserError, ...]:
     """Check the defaults once, here, and not once an image. What an image may still complete is left to it."""
-    _, problems = validate(declaration_model(), defaults)
+    _, problems = validate(_model_for(defaults), defaults)
     return tuple(problem for problem in problems if "is missing" not in problem.what)
 
 

@@ -39,7 +39,6 @@ class Kind:
         given: What a template is given of the parent's artifact, made of its `location` and `id`.
         given_upstream: The same of something upstream.
         builds_where_source_is: Whether a source is built on where it is alone.
-        lists_ahead: Whether listing it takes so long that it is begun before the fleet is read.
         reached_by: What a test goes through to what is booted of it: SSH, or the command of the bench.
         boots: Whether there is a bench for it, where it is booted and tested.
         observed: Whether a registry tells what is there. Else an artifact is what Packer said, and unknown for good.
@@ -67,7 +66,6 @@ class Kind:
     given: str = "{id}"
     given_upstream: str = "{id}"
     builds_where_source_is: bool = True
-    lists_ahead: bool = False
     reached_by: str = SSH
     boots: bool = True
     observed: bool = True

@@ -109,14 +109,6 @@ class Dialect(Protocol):
         """Its words and limits."""
 
     @property
-    def builders(self) -> frozenset[str]:
-        """Packer's builders that leave its artifacts."""
-
-    @property
-    def post_processors(self) -> frozenset[str]:
-        """Post-processors that make one of what another builder leaves."""
-
-    @property
     def sources(self) -> Mapping[str, Any]:
         """What stands behind the words that `source:` takes for it: a pydantic model, or an annotated text."""
 

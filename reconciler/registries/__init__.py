@@ -6,6 +6,7 @@ A folder is imported when a fleet has an image of its kind.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -17,35 +18,71 @@ if TYPE_CHECKING:
 OTHER = "other"
 """The kind of what nobody here knows: an artifact of it is what Packer said."""
 
-FOLDERS: Mapping[str, str] = {"ami": "ec2", "oci": "oci", "disk": "disk", "vsphere": "vsphere", OTHER: "other"}
-"""Each kind's folder. Its module `dialect` has one `DIALECT`, and `registry` an `open_registry`."""
+
+@dataclass(frozen=True)
+class Entry:
+    """What has to be known of a kind before its folder is imported.
+
+    Args:
+        folder: Its folder here. Its module `dialect` has one `DIALECT`, `registry` an `open_registry`, and, if it
+            boots, `bench` an `open_bench`.
+        builders: Packer's builders that leave its artifacts.
+        post_processors: Those that make one of what another builder leaves.
+        sources: The words that `source:` takes for it.
+        ahead: The key of image.yaml whose locations are listed while the fleet is read; empty where that takes no time.
+    """
+
+    folder: str
+    builders: frozenset[str] = frozenset()
+    post_processors: frozenset[str] = frozenset()
+    sources: frozenset[str] = frozenset()
+    ahead: str = ""
+
+
+KINDS: Mapping[str, Entry] = {
+    "ami": Entry(
+        "ec2",
+        frozenset({"amazon-ebs", "amazon-ebssurrogate", "amazon-chroot", "amazon-instance"}),
+        frozenset({"amazon-import"}),
+        frozenset({"ami", "ssm"}),
+        ahead="regions",
+    ),
+    "oci": Entry("oci", frozenset({"docker", "podman"}), frozenset({"docker-import"}), frozenset({"oci"})),
+    "disk": Entry("disk", frozenset({"file", "qemu"}), sources=frozenset({"disk"})),
+    "vsphere": Entry(
+        "vsphere",
+        frozenset({"vsphere-iso", "vsphere-clone"}),
+        frozenset({"vsphere", "vsphere-template"}),
+        frozenset({"vsphere"}),
+    ),
+    OTHER: Entry("other"),
+}
 
 
 def dialect_of(kind: str) -> Dialect:
     """How a kind is spoken of. Raises KeyError for none of the table."""
-    return cast("Dialect", import_module(f"{__name__}.{FOLDERS[kind]}.dialect").DIALECT)
+    return cast("Dialect", import_module(f"{__name__}.{KINDS[kind].folder}.dialect").DIALECT)
 
 
 def open_registry(kind: str, opening: Opening) -> Registry:
     """The registry of a kind. Raises KeyError for none of the table."""
-    return cast("Registry", import_module(f"{__name__}.{FOLDERS[kind]}.registry").open_registry(opening))
+    return cast("Registry", import_module(f"{__name__}.{KINDS[kind].folder}.registry").open_registry(opening))
 
 
 def open_bench(kind: str, opening: Opening) -> Instances:
     """What boots the artifacts of a kind that `boots`. Raises KeyError for none of the table."""
-    return cast("Instances", import_module(f"{__name__}.{FOLDERS[kind]}.bench").open_bench(opening))
+    return cast("Instances", import_module(f"{__name__}.{KINDS[kind].folder}.bench").open_bench(opening))
 
 
 def dialects() -> tuple[Dialect, ...]:
     """All of them, in order of the table."""
-    return tuple(map(dialect_of, FOLDERS))
+    return tuple(map(dialect_of, KINDS))
 
 
 def dialect_for(builder: str, post_processors: Iterable[str] = ()) -> Dialect:
     """That of what a builder leaves once these post-processors have run, the last of which decides."""
-    known = dialects()
     for after in reversed(tuple(post_processors)):
-        for one in known:
-            if after in one.post_processors:
-                return one
-    return next((one for one in known if builder in one.builders), dialect_of(OTHER))
+        for kind, entry in KINDS.items():
+            if after in entry.post_processors:
+                return dialect_of(kind)
+    return dialect_of(next((kind for kind, entry in KINDS.items() if builder in entry.builders), OTHER))

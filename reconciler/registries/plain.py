@@ -18,8 +18,6 @@ from reconciler.ports.registry import Located
 class PlainDialect:
     """The part of a `Dialect` that is alike for most kinds: a kind's own has the rest, and what differs."""
 
-    post_processors: frozenset[str] = frozenset()
-
     @property
     def sources(self) -> Mapping[str, Any]:
         """None: what is built on, the template says."""

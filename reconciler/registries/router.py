@@ -15,7 +15,7 @@ from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Registry
-from reconciler.registries import FOLDERS
+from reconciler.registries import KINDS
 
 
 class Registries:
@@ -109,7 +109,7 @@ class Registries:
         return self.of(location).server_time(location)
 
     def _of_kind(self, kind: str, location: str) -> Registry:
-        if kind not in FOLDERS:
+        if kind not in KINDS:
             what = f"what is recorded in {location} is of the kind {kind!r}, which is not known here"
             raise Terminal(what, hint="a newer reconciler may know it")
         with self._lock:

@@ -77,14 +77,14 @@ def attest(
 
 def subject_of(kind: str, location: str, artifact_id: str) -> Mapping[str, str]:
     """The digest that an artifact is named by: its kind's, or its id for one of which nothing is known here."""
-    if kind not in registries.FOLDERS:
+    if kind not in registries.KINDS:
         return {kind: artifact_id}
     return registries.dialect_of(kind).subject(location, artifact_id)
 
 
 def built_where_source_is(kind: str) -> bool:
     """Whether what is of a kind is built on a source where that is alone; of one that is not known here, so it is."""
-    return kind not in registries.FOLDERS or registries.dialect_of(kind).kind.builds_where_source_is
+    return kind not in registries.KINDS or registries.dialect_of(kind).kind.builds_where_source_is
 
 
 def path_of(image: str, build_id: str) -> str:

@@ -51,21 +51,28 @@ def test_no_name_of_a_pure_layer_or_a_step_is_one_kinds_own(room: str) -> None:
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_no_text_in_them_is_the_name_of_a_kind(room: str) -> None:
-    known = {*registries.FOLDERS, *registries.FOLDERS.values()} - {registries.OTHER}
+    known = {*registries.KINDS, *(entry.folder for entry in registries.KINDS.values())} - {registries.OTHER}
     for module in (PACKAGE / room).rglob("*.py"):
         assert known.isdisjoint(words(ast.parse(module.read_text()))), module
 
 
 def test_each_kind_of_the_table_says_that_it_is_it() -> None:
-    assert {kind: registries.dialect_of(kind).kind.name for kind in registries.FOLDERS} == {
-        kind: kind for kind in registries.FOLDERS
+    assert {kind: registries.dialect_of(kind).kind.name for kind in registries.KINDS} == {
+        kind: kind for kind in registries.KINDS
     }
 
 
+def test_the_table_says_what_each_dialect_takes_for_a_source() -> None:
+    for kind, entry in registries.KINDS.items():
+        dialect = registries.dialect_of(kind)
+        assert entry.sources == dialect.sources.keys() == dialect.kind.sources.keys()
+        assert entry.ahead in ("", dialect.kind.key)
+
+
 def test_no_builder_leaves_two_kinds() -> None:
-    claimed = [builder for one in registries.dialects() for builder in one.builders]
+    claimed = [builder for entry in registries.KINDS.values() for builder in entry.builders]
     assert sorted(claimed) == sorted(set(claimed))
-    words_of_sources = [word for one in registries.dialects() for word in one.kind.sources]
+    words_of_sources = [word for entry in registries.KINDS.values() for word in entry.sources]
     assert sorted(words_of_sources) == sorted(set(words_of_sources))
 
 

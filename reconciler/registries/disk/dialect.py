@@ -45,7 +45,6 @@ class DiskDialect(PlainDialect):
     """The `Dialect` of disks."""
 
     kind: Kind = DISK
-    builders: frozenset[str] = frozenset({"file", "qemu"})
 
     @property
     def sources(self) -> Mapping[str, Any]:

@@ -75,7 +75,6 @@ AMI = Kind(
     longest_mark_key=128,
     longest_mark_value=256,
     reserved="aws:",
-    lists_ahead=True,
 )
 
 # The form alone: whether there is such a region, AWS says.
@@ -89,6 +88,8 @@ _MADE = re.compile(r"AMI: (ami-[0-9a-f]+)")
 # The words are those of EC2, after the build, and of Packer's own check before it (step_pre_validate.go).
 _NAME_TAKEN = re.compile(r".*(?:InvalidAMIName\.Duplicate|is used by an existing AMI).*")
 _AMI_ID = re.compile(r"\bami-[0-9a-f]+\b")
+_PLUGIN = "amazon-"
+"""What the builders of the amazon plugin begin with. Others leave what it imports, and are none of this kind's."""
 _MAPPINGS = ("launch_block_device_mappings", "ami_block_device_mappings")
 
 
@@ -97,8 +98,6 @@ class Ec2Dialect:
     """The `Dialect` of AMIs."""
 
     kind: Kind = AMI
-    builders: frozenset[str] = frozenset({"amazon-ebs", "amazon-ebssurrogate", "amazon-chroot", "amazon-instance"})
-    post_processors: frozenset[str] = frozenset({"amazon-import"})
 
     @property
     def sources(self) -> Mapping[str, Any]:
@@ -107,7 +106,7 @@ class Ec2Dialect:
 
     def builder(self, written: Written) -> Builder:
         """The facts of a builder of the amazon plugin; of another, whose artifact is imported, that it is one."""
-        if written.type not in self.builders:
+        if not written.type.startswith(_PLUGIN):
             return Builder(written.name, written.type, written.place)
         skips = written.get("skip_create_ami")
         if skips is not None and skips.text == "true":
@@ -127,7 +126,7 @@ class Ec2Dialect:
 
     def notes(self, written: Written) -> Iterator[str]:
         """One line for each thing that a builder of the amazon plugin leaves open."""
-        if written.type not in self.builders:
+        if not written.type.startswith(_PLUGIN):
             return
         if not written.declares_run_tags:
             yield (

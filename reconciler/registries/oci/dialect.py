@@ -35,14 +35,14 @@ ImageReference = Annotated[
 _PULLED = re.compile(rf"Digest: ({SHA256}[0-9a-f]{{64}})")
 _NAMED_BY = ("docker-tag", "docker-import")
 """The post-processors that say in their `repository` where an image belongs."""
+_ENGINES = frozenset({"docker", "podman"})
+"""Builders that are called as the engine is that they run."""
 
 
 class OciDialect(PlainDialect):
     """The `Dialect` of container images."""
 
     kind: Kind = OCI
-    builders: frozenset[str] = frozenset({"docker", "podman"})
-    post_processors: frozenset[str] = frozenset({"docker-import"})
 
     @property
     def sources(self) -> Mapping[str, Any]:
@@ -52,7 +52,7 @@ class OciDialect(PlainDialect):
     def builder(self, written: Written) -> Builder:
         """A builder with the image that it begins with, and the repository that its image is tagged for."""
         at = _repository(written)
-        if written.type not in self.builders:
+        if written.type not in _ENGINES:
             return Builder(written.name, written.type, written.place, at, clears_keys=True, programs=("docker",))
         needs = (written.type,)  # the engine's command has the builder's name
         _refuse_without_image(written)
@@ -75,7 +75,7 @@ class OciDialect(PlainDialect):
 
     def notes(self, written: Written) -> Iterator[str]:
         """That an image which a template names without a version is another one every week."""
-        image = written.get("image") if written.type in self.builders else None
+        image = written.get("image") if written.type in _ENGINES else None
         found = parse(image.text) if image is not None and image.text else None
         if image is not None and image.variable is None and found is not None and found.moves:
             yield (

@@ -22,7 +22,6 @@ class OtherDialect(PlainDialect):
     """The `Dialect` of all builders that no other kind names."""
 
     kind: Kind = OTHER
-    builders: frozenset[str] = frozenset()
 
     def builder(self, written: Written) -> Builder:
         """That it is one."""

@@ -46,8 +46,6 @@ class VSphereDialect(PlainDialect):
     """The `Dialect` of vSphere's templates."""
 
     kind: Kind = VSPHERE
-    builders: frozenset[str] = _BUILDERS
-    post_processors: frozenset[str] = frozenset({_IMPORT, _MARKED})
 
     @property
     def sources(self) -> Mapping[str, Any]:

@@ -72,7 +72,7 @@ BAD_YAML = {
     ),
     "two sources": (
         "source: {ssm: /a, image: b}\n",
-        "image.yaml:1:1: source: a source is exactly one of ami, disk, oci, ssm, vsphere and image",
+        "image.yaml:1:1: source: a source is exactly one of ami, ssm and image",
     ),
     "no time for Packer": (
         "packer:\n  timeout: 0m\n",
