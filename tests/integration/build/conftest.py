@@ -19,6 +19,7 @@ from reconciler.model.events import Event
 from reconciler.model.fleet import Builder, Image, Template, Variable
 from reconciler.ports.builder import BuildRequest
 from reconciler.registries.ec2.dialect import AMI
+from reconciler.registries.other.dialect import OTHER
 
 
 def where_packer_is() -> dict[str, str]:
@@ -83,7 +84,7 @@ def requests(tmp_path: Path) -> Requests:
                 required_version=required_version,
                 components=components,
             ),
-            kind=AMI,
+            kind=AMI if any("amazon" in name for name in builders) else OTHER,
             source=None,
             locations=(),
             inputs=(),

@@ -83,7 +83,7 @@ def test_an_image_in_two_regions_is_two_artifacts_on_the_given_source(
         variables=tuple(Variable(name, "", place) for name in ("endpoint", "source_ami", "run_tags")),
         source=source,
         run_tags={"reconciler:run": "run-1"},
-        region="us-east-1",
+        location="us-east-1",
         # From 1.8.0 on the plugin asks who it is, and copies to another region, not at the template's endpoint.
         environment={**where_packer_is(), "HOME": str(tmp_path), "AWS_ENDPOINT_URL": endpoint, **KEYS},
     )

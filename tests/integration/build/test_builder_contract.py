@@ -24,7 +24,7 @@ build {
   provisioner "shell-local" { inline = ["true"] }
 }
 """
-ARTIFACT = Artifact(kind="file", builder="file.web", location="", id="made")
+ARTIFACT = Artifact(kind="other", builder="file.web", location="packer", id="made")
 
 
 Holds = Callable[[Builder, Any, Any, threading.Event], None]

@@ -63,7 +63,10 @@ def test_a_build_returns_its_artifact_and_is_given_the_variables_it_declares(
 
     result = packer.build(request, listener=heard, cancelled=cancelled)
 
-    assert [(a.builder, a.kind, a.location, a.id) for a in result.artifacts] == [("file.web", "file", "", "made")]
+    assert [(a.builder, a.kind, a.location, a.id) for a in result.artifacts] == [
+        ("file.web", "other", "packer", "made")
+    ]
+    assert [one.files for one in result.made] == [(str(request.export / "desired/web/made"),)]
     assert (request.export / "desired/web/made").read_text() == "web-20261122T101530Z-1a2b3c4 web"
     assert result.packer.version == packer.binary.version_text
     assert result.packer.plugins == {}
