@@ -24,7 +24,7 @@ from reconciler.desired.proposal.invocations import Invocation
 from reconciler.desired.proposal.templates import Templates, names_for, words_for
 from reconciler.model.declaration import PackerSettings
 from reconciler.model.errors import Place, UserError
-from reconciler.model.fleet import Image
+from reconciler.model.fleet import Builder, Image
 from reconciler.model.tree import Tree, TreeEntry
 
 _WIDTH = 76
@@ -159,11 +159,9 @@ def _drafts(
     for run in [*by_var_files.values()] or [None]:
         facts = templates.read(path, PackerSettings.model_validate(_as_run(templates, path, run)))
         builders = facts.template.builders
-        makers = [one.name for one in builders if one.kind is not None and one.kind.observed]
+        makers = [one.name for one in builders if _may_be_declared(one)]
         others = [one for one in builders if makers and one.name not in makers and not drafts]
-        left_out += [
-            LeftOut(f"{path} ({one.name})", f"what {one.type} makes is of no kind that is known") for one in others
-        ]
+        left_out += [LeftOut(f"{path} ({one.name})", _why_not(one)) for one in others]
         several = len(makers) > 1
         for name in makers or [builders[0].name]:
             only = (name,) if len(builders) > 1 else ()
@@ -173,6 +171,18 @@ def _drafts(
             ways = list(_ways(templates, path, run, facts=facts, only=only))
             drafts.append(_Draft(path, name, ways, run.place if run is not None else None, words))
     return drafts
+
+
+def _may_be_declared(builder: Builder) -> bool:
+    """Whether a builder makes what can be followed, and where that will be is known without asking a person."""
+    kind = builder.kind
+    return kind is not None and kind.observed and (kind.builds_where_source_is or builder.location is not None)
+
+
+def _why_not(builder: Builder) -> str:
+    if builder.kind is None or not builder.kind.observed:
+        return f"what {builder.type} makes is of no kind that is known"
+    return f"no {builder.kind.location} is known for what {builder.type} makes"
 
 
 def _by_var_files(

@@ -73,7 +73,7 @@ IMAGES = {
     "cycle-one": Bad(
         (
             "/image.yaml:1:10: source.image: the images are built on each other: cycle-one → cycle-two → cycle-one",
-            "  let one of them be built on an AMI",
+            "  let one of them be built on something upstream",
         ),
         "source: {image: cycle-two}\n",
     ),
