@@ -20,7 +20,6 @@ from tests import containers
 pytestmark = pytest.mark.containers
 
 OPENING = Opening("acme/images", AwsSettings())
-NOW = datetime.now(UTC)
 
 
 @pytest.fixture
@@ -69,16 +68,17 @@ def test_what_was_booted_runs_from_its_digest_and_is_gone_once_it_is_ended(
 
 
 def test_what_a_killed_run_left_is_swept_and_what_may_be_in_use_is_not(bench: Instances, instance: Instance) -> None:
+    now = datetime.now(UTC)
     others = open_bench("oci", Opening("others/images", AwsSettings()))
 
-    assert list(bench.sweep(instance.location, now=NOW)) == []
-    assert list(others.sweep(instance.location, now=NOW + 2 * LIFE)) == []
-    assert list(bench.sweep(instance.location, now=NOW + LIFE + timedelta(minutes=5))) == [instance.id]
+    assert list(bench.sweep(instance.location, now=now)) == []
+    assert list(others.sweep(instance.location, now=now + 2 * LIFE)) == []
+    assert list(bench.sweep(instance.location, now=now + LIFE + timedelta(minutes=5))) == [instance.id]
     assert bench.state(instance) == "terminated"
 
 
 def test_what_somebody_keeps_stays_until_then(bench: Instances, instance: Instance) -> None:
-    until = NOW + timedelta(hours=10)
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=10)
     bench.keep(instance, until=until)
 
     assert list(bench.sweep(instance.location, now=until - timedelta(minutes=1))) == []
