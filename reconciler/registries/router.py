@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from threading import Lock
+from typing import Generic, TypeVar
 
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
@@ -17,25 +18,38 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Registry
 from reconciler.registries import KINDS
 
+T = TypeVar("T")
 
-class Registries:
-    """Implements `Registry` by asking that of a location's kind. One is opened when it is first needed."""
 
-    def __init__(self, kinds: Mapping[str, str], open_one: Callable[[str], Registry]) -> None:
+class _ByKind(Generic[T]):
+    """One adapter for each kind, opened when a location of that kind is first asked for."""
+
+    def __init__(self, kinds: Mapping[str, str], open_one: Callable[[str], T]) -> None:
         """Take what is where.
 
         Args:
             kinds: From each location to the kind of what is there.
-            open_one: Opens the registry of a kind.
+            open_one: Opens the adapter of a kind.
         """
         self._kinds, self._open, self._lock = kinds, open_one, Lock()
-        self._opened: dict[str, Registry] = {}
+        self._opened: dict[str, T] = {}
 
-    def of(self, location: str) -> Registry:
-        """The registry of a location. Raises Terminal where it is not known what is there."""
-        if location not in self._kinds:
+    def of(self, location: str) -> T:
+        """The adapter of a location. Raises Terminal where the kind of what is there is not known."""
+        kind = self._kinds.get(location)
+        if kind is None:
             raise Terminal(f"{location}: no image is recorded or declared there, so that its kind is not known")
-        return self._of_kind(self._kinds[location], location)
+        if kind not in KINDS:
+            what = f"what is recorded in {location} is of the kind {kind!r}, which is not known here"
+            raise Terminal(what, hint="a newer reconciler may know it")
+        with self._lock:
+            if kind not in self._opened:
+                self._opened[kind] = self._open(kind)
+            return self._opened[kind]
+
+
+class Registries(_ByKind[Registry]):
+    """Implements `Registry` by asking that of a location's kind."""
 
     def observe(self, locations: Sequence[str]) -> Observation:
         """Report from all of them at once. See `Registry.observe`."""
@@ -43,13 +57,14 @@ class Registries:
         for location in locations:
             asked.setdefault(self._kinds.get(location, ""), []).append(location)
         if len(asked) == 1:
-            return self._observe(*next(iter(asked.items())))
+            return self._observe(*asked.values())
         with ThreadPoolExecutor(max_workers=max(len(asked), 1)) as pool:
-            return _together(tuple(pool.map(self._observe, asked.keys(), asked.values())), locations)
+            return _together(tuple(pool.map(self._observe, asked.values())), locations)
 
-    def _observe(self, kind: str, locations: Sequence[str]) -> Observation:
+    def _observe(self, locations: Sequence[str]) -> Observation:
+        """Report from locations of one kind. Each is unreadable where that kind is not known, or can't be opened."""
         try:
-            return self._of_kind(kind, locations[0]).observe(locations)
+            return self.of(locations[0]).observe(locations)
         except ReconcilerError as error:
             return Observation(unreadable=dict.fromkeys(locations, error.what))
 
@@ -108,33 +123,9 @@ class Registries:
         """See `Registry.server_time`."""
         return self.of(location).server_time(location)
 
-    def _of_kind(self, kind: str, location: str) -> Registry:
-        if kind not in KINDS:
-            what = f"what is recorded in {location} is of the kind {kind!r}, which is not known here"
-            raise Terminal(what, hint="a newer reconciler may know it")
-        with self._lock:
-            if kind not in self._opened:
-                self._opened[kind] = self._open(kind)
-            return self._opened[kind]
 
-
-class Benches:
-    """Implements `Instances` by asking that of a location's kind. One is opened when it is first needed."""
-
-    def __init__(self, kinds: Mapping[str, str], open_one: Callable[[str], Instances]) -> None:
-        """See `Registries`."""
-        self._kinds, self._open, self._lock = kinds, open_one, Lock()
-        self._opened: dict[str, Instances] = {}
-
-    def of(self, location: str) -> Instances:
-        """The bench of a location. Raises Terminal where it is not known what is there."""
-        kind = self._kinds.get(location)
-        if kind is None:
-            raise Terminal(f"{location}: no image is recorded or declared there, so that its kind is not known")
-        with self._lock:
-            if kind not in self._opened:
-                self._opened[kind] = self._open(kind)
-            return self._opened[kind]
+class Benches(_ByKind[Instances]):
+    """Implements `Instances` by asking that of a location's kind."""
 
     def boot(self, request: BootRequest) -> Instance:
         """See `Instances.boot`."""
@@ -180,7 +171,5 @@ def _together(found: Sequence[Observation], locations: Sequence[str]) -> Observa
     return Observation(
         tuple(sorted((seen for one in found for seen in one.artifacts), key=lambda seen: place[seen.location])),
         {location: why for one in found for location, why in one.unreadable.items()},
-        next((one.refused for one in found if one.refused is not None), None)
-        if all(one.refused is not None for one in found)
-        else None,
-    )  # fmt: skip
+        found[0].refused if found and all(one.refused is not None for one in found) else None,
+    )

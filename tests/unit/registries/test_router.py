@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
 from reconciler.model.errors import Terminal
+from reconciler.ports.bench import Instances
 from reconciler.ports.registry import Registry
-from reconciler.registries.router import Registries
+from reconciler.registries.router import Benches, Registries
 from tests.doubles.registry import MemoryRegistry
 
+NOW = datetime(2026, 11, 29, tzinfo=UTC)
 KINDS = {"us-east-1": "ami", "/srv": "disk", "mars": "of-tomorrow"}
 
 
@@ -42,3 +46,15 @@ def test_a_kind_that_is_not_known_is_unknown_and_stops_no_other() -> None:
         registries.find("mars", "x")
     with pytest.raises(Terminal, match="not known"):
         registries.find("nowhere", "x")
+
+
+def test_what_is_of_a_kind_that_is_not_known_is_booted_by_nobody() -> None:
+    def open_one(kind: str) -> Instances:
+        raise AssertionError(kind)
+
+    benches = Benches(KINDS, open_one)
+
+    with pytest.raises(Terminal, match="of-tomorrow"):
+        benches.public_key("mars", "a-key", since=NOW)
+    with pytest.raises(Terminal, match="not known"):
+        benches.sweep("nowhere", now=NOW)
