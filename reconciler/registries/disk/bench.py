@@ -27,7 +27,7 @@ from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.registry import Opening
 from reconciler.registries.machines import SshKey, last_lines, new_key, write_private
 
-QEMU = f"qemu-system-{os.uname().machine}"
+_QEMU = f"qemu-system-{os.uname().machine}"
 _MEMORY, _PROCESSORS = "1024", "2"
 _LOOPBACK = "127.0.0.1"
 _HOST = "10.0.2.2"
@@ -51,9 +51,7 @@ class _Machine:
         """End it, and remove what was made for it. Idempotent."""
         self.process.kill()
         self.process.wait()
-        self.seed.shutdown()
-        self.seed.server_close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        _remove(self.folder, self.seed)
 
 
 class Machines:
@@ -93,8 +91,10 @@ class Machines:
     def console(self, instance: Instance) -> tuple[str, ...]:
         """The last lines of its serial console. See `Instances.console`."""
         machine = self._running.get(instance.id)
+        if machine is None:
+            return ()
         try:
-            with (machine.folder / "console").open("rb") if machine is not None else open(os.devnull, "rb") as file:  # noqa: PTH123
+            with (machine.folder / "console").open("rb") as file:
                 file.seek(0, os.SEEK_END)
                 file.seek(max(0, file.tell() - _CONSOLE))
                 return last_lines(file.read(_CONSOLE).decode("utf-8", "replace"))
@@ -137,9 +137,7 @@ class Machines:
                     stdin=subprocess.DEVNULL, stdout=errors, stderr=errors,
                 )  # fmt: skip
         except BaseException:
-            seed.shutdown()
-            seed.server_close()
-            shutil.rmtree(folder, ignore_errors=True)
+            _remove(folder, seed)
             raise
         return _Machine(process, folder, seed), port
 
@@ -155,10 +153,16 @@ class Machines:
         return machine.process.poll() is None
 
 
+def _remove(folder: Path, seed: ThreadingHTTPServer) -> None:
+    seed.shutdown()
+    seed.server_close()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _command(layer: Path, console: Path, *, port: int, seed: int, accelerator: str) -> list[str]:
     return [
         _program("setpriv"), "--pdeathsig", "KILL",  # it ends with the thread that began it, however that ends
-        _program(QEMU), "-nodefaults", "-no-reboot", "-display", "none", "-accel", accelerator,
+        _program(_QEMU), "-nodefaults", "-no-reboot", "-display", "none", "-accel", accelerator,
         "-m", _MEMORY, "-smp", _PROCESSORS, "-serial", f"file:{console}",
         "-drive", f"file={layer},format=qcow2,if=virtio", "-device", "virtio-rng-pci",
         "-nic", f"user,model=virtio-net-pci,hostfwd=tcp:{_LOOPBACK}:{port}-:22",
