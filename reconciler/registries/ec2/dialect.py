@@ -19,6 +19,7 @@ from reconciler.model.source import SourceRequest
 from reconciler.model.values import Model
 from reconciler.ports.dialect import Made, Value, Written
 from reconciler.registries.ec2.environment import aws_environment
+from reconciler.registries.plain import text
 
 # What image.yaml says of a source.
 
@@ -118,8 +119,8 @@ class Ec2Dialect:
         source = _source(written)
         return Builder(
             written.name, written.type, written.place, _region(written), source.request, source.place, source.unpinned,
-            ssh_username=_text(written, "ssh_username"), communicator=_text(written, "communicator") or "ssh",
-            clears_keys=_text(written, "ssh_clear_authorized_keys") == "true",
+            ssh_username=text(written, "ssh_username"), communicator=text(written, "communicator") or "ssh",
+            clears_keys=text(written, "ssh_clear_authorized_keys") == "true",
             tags=_tags(written, "tags", "tag"), part_tags=_tags(written, "snapshot_tags", "snapshot_tag"),
             copies=_copies(written),
         )  # fmt: skip
@@ -196,11 +197,6 @@ def arn(region: str, ami: str) -> str:
 # What a builder of the amazon plugin builds on, and where.
 
 
-def _text(written: Written, attribute: str) -> str | None:
-    value = written.get(attribute)
-    return value.text if value is not None else None
-
-
 def _region(written: Written) -> BuildLocation | None:
     """The region that a builder is told, or None where it is told none."""
     region = written.get("region")
@@ -214,7 +210,7 @@ def _copies(written: Written) -> Copies | None:
     if value is None:
         return None
     # A text is split where the plugin takes a list, which is what the variables of a JSON template can hold.
-    regions = [region.strip() for text in value.listed if text is not None for region in text.split(",")]
+    regions = [region.strip() for one in value.listed if one is not None for region in one.split(",")]
     found = Copies(tuple(filter(None, dict.fromkeys(regions))), None not in value.listed, value.place, attribute)
     return found if found.locations or not found.all_known else None
 
@@ -230,7 +226,7 @@ def _tags(written: Written, attribute: str, block: str) -> Mapping[str, str | No
         key = one.get("key")
         name = key.text if key is not None else None
         if name is not None:
-            found[name] = _text(one, "value")
+            found[name] = text(one, "value")
     return found
 
 
@@ -249,7 +245,7 @@ def _source(written: Written) -> _Source:
     Raises:
         UserError: an id that is none, a filter without owners, or no choice at all, which no Packer takes.
     """
-    if _text(written, "from_scratch") == "true":
+    if text(written, "from_scratch") == "true":
         return _Source()
     named, filters = written.get("source_ami"), written.blocks("source_ami_filter")
     # The plugin takes an empty id for none, and looks at the filter.
@@ -280,7 +276,7 @@ def _named(value: Value) -> _Source:
 def _from_data(data: Written) -> _Source:
     if data.type == "amazon-ami":
         return _filtered(data)
-    name = _text(data, "name")
+    name = text(data, "name")
     if data.type == "amazon-parameterstore" and name:
         return _Source(_request(data.place, ssm=name), data.place)
     return _Source(place=data.place, unpinned=f"Packer reads it of data.{data.type}.{data.name}")
