@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 
 from tenacity import RetryCallState, Retrying
 from tenacity.retry import RetryBaseT
@@ -35,6 +36,11 @@ def sleep_until(cancelled: threading.Event, seconds: float) -> None:
     """Let time pass; a `sleep` of a `Clock`. Raises Transient once it is cancelled."""
     if cancelled.wait(seconds):
         raise Transient("interrupted while waiting; what was begun goes on in AWS, and the next run takes it up")
+
+
+def clock_until(cancelled: threading.Event | None) -> Clock:
+    """The clock of a run. Its waits end, with Transient, once the run is cancelled."""
+    return Clock(sleep=partial(sleep_until, cancelled)) if cancelled is not None else Clock()
 
 
 @dataclass(frozen=True)

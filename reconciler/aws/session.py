@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ssm import SSMClient
 
+    from reconciler.ports.registry import Opening
+
 
 # botocore's models of AWS, read as plain dicts.
 #
@@ -247,6 +249,12 @@ class Clients:
             _sign_in(session, self._settings)
             self._session = session
         return self._session
+
+
+def clients_of(opening: Opening) -> Clients:
+    """The clients that a run's adapters share; without such, some of its own."""
+    shared = opening.shared() if opening.shared is not None else None
+    return shared if isinstance(shared, Clients) else Clients(opening.settings, attempts=configured_attempts())
 
 
 @contextmanager

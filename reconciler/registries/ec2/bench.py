@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from reconciler.aws.clock import Clock, Polling, sleep_until
+from reconciler.aws.clock import Clock, Polling, clock_until
 from reconciler.aws.errors import AwsError, code_of, translated
-from reconciler.aws.session import Clients, configured_attempts
+from reconciler.aws.session import Clients, clients_of, configured_attempts
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 from reconciler.model.values import format_instant
@@ -195,11 +194,6 @@ class Ec2Instances:
 
 def open_bench(opening: Opening) -> Ec2Instances:
     """The instances of a fleet. Once the run is cancelled its waits end, with Transient."""
-    cancelled = opening.cancelled
-    clients = opening.shared() if opening.shared is not None else None
     return Ec2Instances(
-        opening.settings,
-        fleet=opening.fleet,
-        clients=clients if isinstance(clients, Clients) else None,
-        clock=Clock(sleep=partial(sleep_until, cancelled)) if cancelled is not None else None,
+        opening.settings, fleet=opening.fleet, clients=clients_of(opening), clock=clock_until(opening.cancelled)
     )

@@ -7,14 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import partial
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from reconciler.aws.clock import Clock, Polling, sleep_until
+from reconciler.aws.clock import Clock, Polling, clock_until
 from reconciler.aws.errors import code_of, misspelt, translated
-from reconciler.aws.session import Clients, configured_attempts
+from reconciler.aws.session import Clients, clients_of, configured_attempts
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.lockfile import Artifact
@@ -274,11 +273,6 @@ class Ec2Registry:
 
 def open_registry(opening: Opening) -> Ec2Registry:
     """The registry of a fleet's AMIs. Once the run is cancelled its waits end, with Transient."""
-    cancelled = opening.cancelled
-    clients = opening.shared() if opening.shared is not None else None
     return Ec2Registry(
-        opening.settings,
-        fleet=opening.fleet,
-        clients=clients if isinstance(clients, Clients) else None,
-        clock=Clock(sleep=partial(sleep_until, cancelled)) if cancelled is not None else None,
+        opening.settings, fleet=opening.fleet, clients=clients_of(opening), clock=clock_until(opening.cancelled)
     )

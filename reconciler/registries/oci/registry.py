@@ -341,9 +341,8 @@ def open_registry(opening: Opening) -> Registry:
     """The registry of a fleet's container images. Waits end, with Transient, once the run is cancelled."""
 
     def clients() -> Clients:
-        from reconciler.aws.session import Clients  # noqa: PLC0415 - only those need it who keep images in ECR
+        from reconciler.aws.session import clients_of  # noqa: PLC0415 - only those need it who keep images in ECR
 
-        shared = opening.shared() if opening.shared is not None else None
-        return shared if isinstance(shared, Clients) else Clients(opening.settings)
+        return clients_of(opening)
 
     return OciRegistry(Client(Exchange(Logins(os.environ, clients), opening.cancelled)), fleet=opening.fleet)
