@@ -30,7 +30,7 @@ _TOLD = 8
 """Errors of one kind that are told; `validate` has them all."""
 
 _REGISTRY = "registry"
-"""What a check is called of which it is not known yet what it would ask."""
+"""The name of a check as long as it is not known which registry it would ask."""
 _TOLERATED_SKEW_SECONDS = 240
 """AWS refuses requests signed more than five minutes off."""
 

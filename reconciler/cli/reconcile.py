@@ -191,7 +191,7 @@ def _line(result: Result, width: int) -> str:
 
 
 def _place(artifact: Artifact) -> str:
-    """Where an artifact is, and its id; on one line where both are short."""
+    """An artifact's location and its id; on one line where both are short."""
     short = len(artifact.location) + len(artifact.id) < _MOST_TIED
     return f"{artifact.location}{TIE if short else ' '}{artifact.id}"
 

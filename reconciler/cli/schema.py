@@ -78,7 +78,7 @@ def _render(name: str, model: type[BaseModel], title: str) -> bytes:
 
 
 def _with_kinds(definitions: Json) -> None:
-    """What each kind writes into a request and a pin, under its own words."""
+    """Add to a schema the words that each kind has in a request and in a pin."""
     known = {"name": {"type": "string"}, "owner": {"type": "string"}, "created": {"type": "string"}}
     for dialect in dialects():
         word, at = dialect.kind.pinned

@@ -88,7 +88,7 @@ class Workspace:
                 self._ahead[kind] = registry
 
     def registry_of(self, settings: AwsSettings, locks: Iterable[Lockfile]) -> Registry:
-        """Those of what is recorded, whatever fleet it is of."""
+        """The registries of all that is recorded, whatever fleet it is of."""
         from reconciler.registries.router import Registries, kinds_in  # noqa: PLC0415 - as above
 
         return Registries(kinds_in((), locks), lambda kind: self._open(kind, settings, fleet=""))

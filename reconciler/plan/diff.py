@@ -150,7 +150,7 @@ def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, 
     bare = wanted.pin.with_id(source)
     known = wanted.pin if wanted.pin.upstream.id == source else situation.sources.get(source, bare)
     if known is None:
-        return wanted, ()  # whoever may tag AMIs writes any source there
+        return wanted, ()  # whoever may write marks names any source there
     on_its_pin = want(situation.image, known)
     same = tuple(one for one in reviewed if one.own("key") == on_its_pin.key)
     return (on_its_pin, same) if same else (wanted, ())

@@ -24,9 +24,8 @@ class BuildRequest:
     all paths of the declaration are counted; empty where that is the root. `run_folder` is for what is gone after the
     build, `log` for what is kept. `location` is where to build, and `source` what the template is given of what it is
     built on. `timeout` is in seconds. `environment` is what Packer inherits, to which its kind adds by `aws`. Tags are
-    by key.
-    `on_key_pair` is told the name of the temporary key pair that the build logs in with, once it is there; it must
-    return at once, and not raise.
+    by key. `on_key_pair` is told the name of the temporary key pair that the build logs in with, once it is there; it
+    must return at once, and not raise.
     """
 
     image: Image

@@ -19,11 +19,11 @@ class Value(Protocol):
 
     @property
     def place(self) -> Place:
-        """Where it is written."""
+        """The place where the attribute is written."""
 
     @property
     def text(self) -> str | None:
-        """It as a text; None where it is not known, or is none."""
+        """The attribute as a text; None where it is not known, or is none."""
 
     @property
     def is_empty(self) -> bool:
@@ -31,7 +31,7 @@ class Value(Protocol):
 
     @property
     def texts(self) -> tuple[str, ...] | None:
-        """It as a list of texts, a single text as a list of one; None where one of them is not known."""
+        """The attribute as a list of texts, a single text as one of one; None where one of them is not known."""
 
     @property
     def listed(self) -> tuple[str | None, ...]:
@@ -39,7 +39,7 @@ class Value(Protocol):
 
     @property
     def members(self) -> Mapping[str, tuple[str, ...] | None] | None:
-        """It as a mapping, each value as `texts` has it; None where it is not known, or is no mapping."""
+        """The attribute as a mapping, each value as `texts` has it; None where it is not known, or is none."""
 
     @property
     def named(self) -> Mapping[str, str | None]:

@@ -82,7 +82,7 @@ class Session:
 
     @property
     def way(self) -> str:
-        """What the instance is reached by, as people call it."""
+        """The name that people have for the way to the instance."""
         reached = self.request.reached
         return f"`{' '.join(reached.command[:2])}`" if reached is not None else SSH
 

@@ -42,7 +42,7 @@ class Build:
     within: Block
     """The `build` block that runs it."""
     written: TemplateBlock
-    """It as its kind's dialect reads it."""
+    """The builder as its kind's dialect reads it."""
     dialect: Dialect | None
     """That of what it leaves; None where it leaves nothing."""
 
@@ -93,14 +93,14 @@ def _build(written: TemplateBlock, within: Block, *, syntax: Format) -> Build:
 
 
 def plain_name(written: TemplateBlock, within: Block, *, syntax: Format) -> str:
-    """What `only` and `except` of a step call a builder: `amazon-ebs.web`; in JSON its name."""
+    """The name that `only` and `except` of a step have for a builder: `amazon-ebs.web`; in JSON its own."""
     group = within.body.attributes.get("name") if syntax == "hcl2" else None
     text = as_text(evaluate(group.expression, written.scope)) if group is not None else None
     return written.name.removeprefix(f"{text}.") if text else written.name
 
 
 def runs_in(body: Body, name: str, scope: Scope) -> bool:
-    """Whether a step runs in a build. `only` goes first; what is not known excludes nothing."""
+    """Tell whether a step runs in a build. `only` goes first; what is not known excludes nothing."""
     only, but = (_listed(body.attributes.get(key), scope) for key in ("only", "except"))
     if only:
         return name in only or UNKNOWN in only

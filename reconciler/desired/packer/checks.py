@@ -133,7 +133,7 @@ def _names(expression: Expression) -> Iterator[Name]:
 
 
 def notes_on_builds(builds: Sequence[Build]) -> tuple[str, ...]:
-    """What each kind has to say of its builders, each once."""
+    """The remarks of each kind on its builders, each once."""
     found = (note for build in builds if build.dialect is not None for note in build.dialect.notes(build.written))
     return tuple(dict.fromkeys(found))
 

@@ -34,12 +34,12 @@ class TemplateValue:
 
     @property
     def place(self) -> Place:
-        """Where it is written."""
+        """The place where the attribute is written."""
         return self.attribute.place
 
     @property
     def text(self) -> str | None:
-        """It as a text."""
+        """The attribute as a text."""
         return as_text(self._value) or None
 
     @property
@@ -49,7 +49,7 @@ class TemplateValue:
 
     @property
     def texts(self) -> tuple[str, ...] | None:
-        """It as a list of texts."""
+        """The attribute as a list of texts."""
         return _texts(self._value)
 
     @property
@@ -60,7 +60,7 @@ class TemplateValue:
 
     @property
     def members(self) -> Mapping[str, tuple[str, ...] | None] | None:
-        """It as a mapping."""
+        """The attribute as a mapping."""
         value = self._value
         return {str(name): _texts(one) for name, one in value.items()} if isinstance(value, dict) else None
 

@@ -23,7 +23,6 @@ DISK = Kind(
     given="{location}/{id}", given_upstream="{location}", builds_where_source_is=False,
 )  # fmt: skip
 
-
 _BOOTED = frozenset({"qemu"})
 """Builders that boot what they leave, so that it can be booted to be tested; another may write any file."""
 
