@@ -111,6 +111,13 @@ class Checkout:
         self.commit(message)
         self.git("push", "--quiet", "origin", "HEAD")
 
+    def merge(self, branch: str) -> None:
+        """Merge a branch as a git host does it, which then removes it there; the checkout is on main from then on."""
+        self.git("switch", "--quiet", "main")
+        self.git("merge", "--quiet", "--no-ff", "--message", f"Merge {branch}", branch)
+        self.git("push", "--quiet", "origin", "main")
+        self.git("push", "--quiet", "--delete", "origin", branch)
+
     def head(self) -> str:
         return self.git("rev-parse", "HEAD")
 

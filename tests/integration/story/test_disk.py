@@ -110,10 +110,7 @@ def test_what_a_pull_request_built_is_what_its_merge_promotes(fleet: Checkout, s
 
     preview = fleet.reconciler("reconcile", "--preview", "--pull-request", "7")
     built = {one.name for one in (store / "one").glob("sha256:*.json")}
-    fleet.git("switch", "--quiet", "main")
-    fleet.git("merge", "--quiet", "--no-ff", "--message", "Merge #7", "newer")
-    fleet.git("push", "--quiet", "origin", "main")
-    fleet.git("push", "--quiet", "--delete", "origin", "newer")
+    fleet.merge("newer")
     merged = fleet.reconciler("reconcile")
 
     assert (preview.code, merged.code) == (0, 0), preview.err + merged.err

@@ -100,10 +100,7 @@ def test_what_a_pull_request_built_is_what_its_merge_promotes(fleet: Checkout, v
 
     preview = fleet.reconciler("reconcile", "--preview", "--pull-request", "7")
     built = set(templates(vcenter, fleet, "templates"))
-    fleet.git("switch", "--quiet", "main")
-    fleet.git("merge", "--quiet", "--no-ff", "--message", "Merge #7", "newer")
-    fleet.git("push", "--quiet", "origin", "main")
-    fleet.git("push", "--quiet", "--delete", "origin", "newer")
+    fleet.merge("newer")
     merged = fleet.reconciler("reconcile")
 
     assert (preview.code, merged.code) == (0, 0), preview.err + merged.err
