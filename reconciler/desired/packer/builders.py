@@ -25,8 +25,6 @@ from reconciler.model.text import shorten
 from reconciler.ports.dialect import Dialect
 from reconciler.registries import dialect_for
 
-# Which builds `packer build` would run for a template, and where each one builds on what.
-
 NULL = "null"
 """Packer's builder that leaves nothing."""
 Format = Literal["hcl2", "json"]
@@ -94,9 +92,13 @@ def _build(written: TemplateBlock, within: Block, *, syntax: Format) -> Build:
 
 def plain_name(written: TemplateBlock, within: Block, *, syntax: Format) -> str:
     """The name that `only` and `except` of a step have for a builder: `amazon-ebs.web`; in JSON its own."""
-    group = within.body.attributes.get("name") if syntax == "hcl2" else None
-    text = as_text(evaluate(group.expression, written.scope)) if group is not None else None
-    return written.name.removeprefix(f"{text}.") if text else written.name
+    return written.name.removeprefix(_group(within, scope=written.scope, syntax=syntax))
+
+
+def _group(build: Block, *, scope: Scope, syntax: Format) -> str:
+    """The beginning of its builders' names that a build block's own name is: `web.`; empty where it has none."""
+    name = _text(build.body, "name", scope) if syntax == "hcl2" else None
+    return f"{name}." if name else ""
 
 
 def runs_in(body: Body, name: str, scope: Scope) -> bool:
@@ -142,10 +144,7 @@ def _sources_of(
     build: Block, sources: Mapping[tuple[str, ...], Block], *, scope: Scope, syntax: Format
 ) -> Iterator[tuple[str, str, Place, Body]]:
     """Name, type, place and body of each source that a build block runs."""
-    group = ""
-    if "name" in build.body.attributes and syntax == "hcl2":
-        text = as_text(evaluate(build.body.attributes["name"].expression, scope))
-        group = f"{text}." if text else ""
+    group = _group(build, scope=scope, syntax=syntax)
     for reference in _references(build.body.attributes.get("sources"), scope):
         source = _find(reference, sources, place=build.body.attributes["sources"].place)
         type_, name = source.labels
