@@ -121,10 +121,10 @@ class PlainRegistry:
         return None
 
     def refuse_others(self, seen: Seen, image: str) -> None:
-        """Raise Terminal for what does not say itself that it is this fleet's and this image's: it is not deleted."""
+        """Raise Terminal for what does not say itself that it is this fleet's and this image's: it is not retired."""
         if (seen.own("fleet"), seen.own("image")) != (self.fleet, image):
             whose = f"{seen.own('image') or 'none'} of {seen.own('fleet') or 'none'}"
-            raise Terminal(f"{seen.id} in {seen.location} is of the image {whose}: it is not deleted")
+            raise Terminal(f"{seen.id} in {seen.location} is of the image {whose}: it is not retired")
 
     def _ours(self, location: str) -> list[Seen]:
         return [one for one in self.listed(location) if one.own("fleet") == self.fleet]

@@ -54,7 +54,7 @@ class OciRegistry(PlainRegistry):
     """The container images of one fleet. Implements `Registry`."""
 
     def __init__(self, client: Client, *, fleet: str) -> None:
-        self._client, self._fleet = client, fleet
+        self._client, self.fleet = client, fleet
         self._writing: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
 
     def observe(self, locations: Sequence[str]) -> Observation:
@@ -151,29 +151,19 @@ class OciRegistry(PlainRegistry):
         self._client.put_manifest(there.by(name), manifest.body, manifest.media_type)
         return manifest.digest
 
-    def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
-        """Report an image, which is there or is not. See `Registry.wait_available`."""
-        del timeout
-        seen = self.find(location, artifact_id)
-        if seen is None:
-            raise Terminal(f"{artifact_id} is not in {location}")
-        return seen
-
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
         """Delete an image, then its marks. See `Registry.retire`.
 
         Where a tag of somebody else points to it, which would go with it, only the marks go; those tags are returned.
         """
-        at, where = _at(artifact.location), f"{artifact.id} in {artifact.location}"
+        at = _at(artifact.location)
         manifest = self._client.manifest(at.by(artifact.id))
         marks = self._marks(at, artifact)
         if marks is None:
             if manifest is None:
                 return ()
-            raise Terminal(f"{where} is not retired: it carries no marks of ours")
-        of = (marks.tags.get(f"{TAG_PREFIX}fleet"), marks.tags.get(f"{TAG_PREFIX}image"))
-        if of != (self._fleet, image):
-            raise Terminal(f"{where} is not retired: it is of the image {of[1] or 'none'} of {of[0] or 'none'}")
+            raise Terminal(f"{artifact.id} in {artifact.location} is not retired: it carries no marks of ours")
+        self.refuse_others(_seen(artifact.location, marks), image)
         others = self._other_tags(at, artifact.id, own=marks.name) if manifest is not None else ()
         if manifest is not None and not others:
             self._client.delete_manifest(at.by(artifact.id))
@@ -209,7 +199,7 @@ class OciRegistry(PlainRegistry):
         if digest is None:
             return self._unfinished(at, announced_by(tag) or "", tags)
         marks = read_marks(self._client, at, digest)
-        if marks is None or marks.tags.get(f"{TAG_PREFIX}fleet") != self._fleet:
+        if marks is None or marks.tags.get(f"{TAG_PREFIX}fleet") != self.fleet:
             return None
         if marks.name not in tags and self._client.digest(at.by(digest)) is None:
             return None
@@ -221,7 +211,7 @@ class OciRegistry(PlainRegistry):
         if digest is None or tag_of(digest) in tags:
             return None
         announced = read_announced(self._client, at, name)
-        if announced is None or announced.tags.get(f"{TAG_PREFIX}fleet") != self._fleet:
+        if announced is None or announced.tags.get(f"{TAG_PREFIX}fleet") != self.fleet:
             return None
         return _seen(at.repository, replace(announced, id=digest))
 
