@@ -108,6 +108,7 @@ def image_as_built(
         kind=kind,
         source=declaration.source.request if declaration.source is not None else None,
         locations=declaration.locations,
+        ruled_at=declared.rulings(),
         inputs=found,
         components=components,
         read=partial(_read, declared, files, contents),

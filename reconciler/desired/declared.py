@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -34,7 +34,7 @@ from reconciler.registries import KINDS, dialect_of
 
 # A source is one choice of three. Merged, a default `ssm` beside an image's own `image` would be two.
 _WHOLE = frozenset({"source"})
-_NOT_YET = (("share_with",), ("deprecate_after",), ("hold",), ("revoke",))
+_NOT_YET = (("share_with",), ("deprecate_after",))
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,12 @@ class Declared:
     def place(self, *path: str | int) -> Place:
         """Where a part is written, or the nearest thing above it: in image.yaml or among the defaults."""
         return self.document.place_of(*path)
+
+    def rulings(self) -> Mapping[str, Place]:
+        """Where it says what it rules of builds: `hold`, and each revoked build by its id."""
+        declaration = self.declaration
+        held = {"hold": self.place("hold")} if declaration.hold is not None else {}
+        return held | {one.build: self.place("revoke", at) for at, one in enumerate(declaration.revoke)}
 
     def unacted(self) -> Iterator[str]:
         """A note for each key that somebody wrote and that is accepted, but does nothing yet."""

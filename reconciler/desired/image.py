@@ -272,6 +272,7 @@ def as_image(
         source=source,
         locations=locations or (),
         copied_elsewhere=copies_elsewhere(template),
+        ruled_at=declared.rulings(),
         inputs=input_files(inputs.paths, contents.paths, folder=folder.path),
         notes=(
             *facts.read.notes,

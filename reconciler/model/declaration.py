@@ -12,7 +12,7 @@ from typing_extensions import TypeAliasType
 
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import DeclaredSource
-from reconciler.model.values import Duration, Model
+from reconciler.model.values import Duration, Model, is_empty
 from reconciler.model.window import Window
 
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
@@ -159,10 +159,11 @@ class Retain(Model):
 
 
 class Hold(Model):
-    """Freeze an image on one build: rollback as a reviewed commit."""
+    """Freeze `stable` on one build, until a day if one is given: rollback as a reviewed commit."""
 
     build: str = Field(pattern=BUILD_ID_PATTERN)
-    reason: str
+    reason: str = Field(min_length=1)
+    until: date | None = Field(None, description="The first day on which it holds no more, UTC.", exclude_if=is_empty)
 
 
 class Suspend(Model):
@@ -173,10 +174,10 @@ class Suspend(Model):
 
 
 class Revocation(Model):
-    """A build that nobody may use any more."""
+    """A build that nobody may use any more, and with it all that was built on it."""
 
     build: str = Field(pattern=BUILD_ID_PATTERN)
-    reason: str
+    reason: str = Field(min_length=1)
 
 
 class Declaration(Model):
@@ -210,6 +211,15 @@ class Declaration(Model):
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
         return locations
+
+    @field_validator("revoke")
+    @classmethod
+    def _each_build_once(cls, revoke: tuple[Revocation, ...]) -> tuple[Revocation, ...]:
+        builds = [one.build for one in revoke]
+        twice = sorted({build for build in builds if builds.count(build) > 1})
+        if twice:
+            raise ValueError(f"revoked twice: {', '.join(twice)}")
+        return revoke
 
     @field_validator("tags")
     @classmethod

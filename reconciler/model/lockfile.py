@@ -126,6 +126,17 @@ class Verdict(Model):
     evidence: str
 
 
+class Revoked(Model):
+    """That nobody may use a build any more, and what it was before: that comes back with the revocation's end."""
+
+    reason: str
+    by: str | None = Field(
+        None, description="What it was built on, where that is revoked: `image build-id`.", exclude_if=is_empty
+    )
+    phase: Phase
+    was_stable: bool = Field(False, exclude_if=is_empty)
+
+
 class CiRun(Model):
     """The CI job that built it."""
 
@@ -168,6 +179,7 @@ class Build(Model):
     verdict: Verdict | None = None
     phase: Phase
     was_stable: bool = Field(False, description="Of a superseded build: that `stable` may fall back to it.")
+    revoked: Revoked | None = Field(None, description="Of a revoked build: why.", exclude_if=is_empty)
     recorded: Instant | None = Field(None, description="When it was recorded on the branch and became the candidate.")
     ci: CiRun | None = None
     adopted: TakenAsFound | None = Field(
@@ -187,8 +199,11 @@ class Build(Model):
 
     @property
     def stood(self) -> bool:
-        """Whether it is stable, or was until another took its place: what `stable` may fall back to."""
-        return self.phase == "stable" or (self.phase == "superseded" and self.was_stable)
+        """Whether it is stable, was until another took its place, or would be but for a hold.
+
+        What `stable` may fall back to, and goes on to once a hold ends.
+        """
+        return self.phase == "stable" or (self.phase in ("candidate", "superseded") and self.was_stable)
 
     def artifact_in(self, location: str) -> Artifact | None:
         """The artifact in a location, or None."""

@@ -120,6 +120,27 @@ class Restated:
 
 
 @dataclass(frozen=True)
+class Cause:
+    """Why nobody may use a build any more: the words of who revoked it, or what it was built on (`image build-id`)."""
+
+    reason: str
+    by: str | None = None
+
+
+@dataclass(frozen=True)
+class Ruling:
+    """What image.yaml rules of builds that are there, where state/ does not say so yet."""
+
+    causes: Mapping[str, Cause]
+    """Why a build is revoked, by its id: of all that are."""
+    reachable: bool
+    """Whether all of the build that `stable` is held to is known to be there. Else `stable` stays."""
+    reasons: tuple[Reason, ...]
+    moves_stable: bool
+    """Whether `stable` goes to another build by it, and not back from one that is revoked."""
+
+
+@dataclass(frozen=True)
 class Decision:
     """A planned image with all that is needed to act on it."""
 
@@ -141,6 +162,8 @@ class Decision:
     """Artifacts of any build of the image, whose phase or channel is to be tagged anew."""
     verdicts: tuple[tuple[str, Verdict], ...] = ()
     """Verdicts that the registry shows and state/ does not have yet, by build id."""
+    ruling: Ruling | None = None
+    """What is to be recorded of holds and revocations, which comes right after the verdicts."""
     settled: Lockfile | None = None
     """The lockfile once these are recorded, where there are some: what is to be done is decided by it."""
     own: PlannedImage | None = None
@@ -194,6 +217,8 @@ class Situation:
     """Location and id of what nothing but its tags calls ours: it is not retired."""
     doubts: tuple[str, ...] = ()
     """Why what is recorded may be somebody else's: then nothing is done about it."""
+    causes: Mapping[str, Cause] = field(default_factory=dict)
+    """Why a build of the image is revoked, by its id: by its own declaration, or for what it was built on."""
 
     @property
     def last(self) -> Build | None:

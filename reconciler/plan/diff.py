@@ -17,6 +17,7 @@ from reconciler.plan.key import NEVER_AGAIN, REFRESH_OF, adoptable, adoptable_by
 from reconciler.plan.key import wanted as want
 from reconciler.plan.presence import Presence, of_another_fleet, presence
 from reconciler.plan.reasons import content_reasons, due, refreshes, renewal_reasons, request_text
+from reconciler.plan.rulings import ruling_of, with_ruling, with_told
 from reconciler.plan.timing import counts, declared, rests, seconds_until_tested
 from reconciler.plan.transitions import promotes, with_verdict
 
@@ -29,30 +30,41 @@ def decide(situation: Situation) -> Decision:
     if elsewhere:
         decision = _decision(situation, None, _Outcome(unknown=elsewhere))
         return replace(decision, own=decision.planned)
-    return _suspended(
-        situation,
-        with_old_previews(situation, with_restated(situation, with_held_back(situation, _settled(situation)))),
-    )
+    decision = with_restated(situation, with_held_back(situation, _settled(situation)))
+    return _suspended(situation, with_told(situation, with_old_previews(situation, decision)))
 
 
 def _settled(situation: Situation) -> Decision:
-    """What is to be done once every verdict that is new is recorded, which comes first; in one run, and in one plan."""
+    """What is to be done once what comes first is recorded; in one run, and in one plan.
+
+    First come the verdicts that are new, then what image.yaml rules of builds: holds and revocations.
+    """
     news = news_of(situation)
     after = situation.lock
     for build_id, verdict in news:
-        after = with_verdict(after, build_id, verdict)
-    seen = tuple(as_settled(one, situation.lock, after) for one in situation.seen) if news else situation.seen
-    decision = _drift(replace(situation, lock=after, seen=seen))
-    if not news:
+        after = with_verdict(after, build_id, verdict, held=situation.image.declaration.hold is not None)
+    ruling, after = ruling_of(situation, after)
+    if after is situation.lock:
+        decision = _drift(situation)
         return replace(decision, own=decision.planned)
+    seen = tuple(as_settled(one, situation.lock, after) for one in situation.seen)
+    decision = _drift(replace(situation, lock=after, seen=seen))
     before = _drift(situation)
     if before.planned.unknown or decision.planned.unknown:
-        return replace(before, own=before.planned)
-    own, moved = decision.planned, moves(situation.lock, after)
+        return _ruled_alone(situation, before)
+    own, moved = decision.planned, moves(situation.lock, after) if ruling is None else ()
     first = decision.planned.model_copy(update={"reasons": (), "health": before.planned.health})
     told = with_verdicts(replace(decision, lock=situation.lock, planned=first), news, settled=after)
+    told = with_ruling(told, ruling)
     planned = told.planned.model_copy(update={"reasons": (*told.planned.reasons, *moved, *own.reasons)})
     return replace(told, planned=planned, own=own)
+
+
+def _ruled_alone(situation: Situation, before: Decision) -> Decision:
+    """The decision where something could not be read: verdicts wait for that, and what image.yaml rules does not."""
+    decision = replace(before, own=before.planned)
+    ruling, after = ruling_of(situation, situation.lock)
+    return replace(with_ruling(decision, ruling), settled=after) if ruling is not None else decision
 
 
 def _drift(situation: Situation) -> Decision:
@@ -159,7 +171,7 @@ def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, 
 def _may_be_adopted(situation: Situation) -> tuple[Seen, ...]:
     """What is not recorded as refused, and for a refresh young enough: an older build would be expired at once."""
     # Its tags may say otherwise: a run may have been killed between recording a verdict and tagging the phase.
-    refused = {build.id for build in situation.lock.builds if build.phase in NEVER_AGAIN}
+    refused = {build.id for build in situation.lock.builds if build.phase in NEVER_AGAIN} | situation.causes.keys()
     seen = tuple(one for one in situation.seen if one.own("build") not in refused)
     refresh = situation.image.declaration.refresh
     limit = refresh.max_age

@@ -10,7 +10,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
-from reconciler.plan.transitions import as_declared, with_verdict
+from reconciler.plan.transitions import as_declared
 
 # What a child is built on: the build that its parent's channel points to once this run is done.
 
@@ -41,7 +41,7 @@ def pin_to_parent(child: Image, parent: Decision, *, preview: bool = False) -> P
         return ParentPin(Pin(image=parent.name, build=adopted, key=parent.wanted.key), pending=True)
     promoted = parent.image is not None and "promote" in parent.planned.actions
     pinned = pin_to_recorded(child, _settled(parent, promoted=promoted))
-    moved = bool(parent.verdicts) or promoted
+    moved = parent.settled is not None or promoted
     pending = _moves(parent, channel) or moved or _brings_to(child.locations[:1], parent, pinned.pin)
     return replace(pinned, pending=pending)
 
@@ -69,10 +69,8 @@ def awaited_keys(parent: Decision | None) -> tuple[str, ...]:
 
 
 def _settled(parent: Decision, *, promoted: bool) -> Lockfile:
-    """The parent's lockfile once this run has recorded the verdicts on it, and what its declaration promotes."""
-    lock = parent.lock
-    for build_id, verdict in parent.verdicts:
-        lock = with_verdict(lock, build_id, verdict)
+    """The parent's lockfile once this run has recorded what comes first, and what its declaration promotes."""
+    lock = parent.settled or parent.lock
     return as_declared(lock, parent.image) if promoted and parent.image else lock
 
 
@@ -92,7 +90,8 @@ def _replaces(parent: Decision) -> bool:
 def _moves(parent: Decision, channel: str) -> bool:
     if parent.image is None or not _replaces(parent):
         return False
-    return channel == "candidate" or not parent.image.declaration.validation.required
+    declaration = parent.image.declaration
+    return channel == "candidate" or not (declaration.validation.required or declaration.hold is not None)
 
 
 # Parents before children.

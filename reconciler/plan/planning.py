@@ -12,7 +12,7 @@ from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Observation, Seen
-from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions, Retirement, Situation
+from reconciler.model.plan import Cause, Decision, Plan, PlannedImage, PlanOptions, Retirement, Situation
 from reconciler.model.source import Pin
 from reconciler.model.text import counted
 from reconciler.model.tree import Tree
@@ -30,6 +30,7 @@ from reconciler.plan.graph import (
 )
 from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
+from reconciler.plan.rulings import in_force, refused, revocations, unknown_builds
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,11 @@ def make_plan(known: Known) -> FleetPlan:
     parents = graph(known.fleet.images)
     selected = _selected(known, parents)
     seen = _by_image(known)
+    causes = revocations(known.fleet.images, known.locks)
     decisions: dict[str, Decision] = {}
     for name in in_order(parents):
         if name in selected:
-            decisions[name] = _decide(known, decisions, name=name, seen=seen)
+            decisions[name] = _decide(known, decisions, name=name, seen=seen, causes=causes)
     for name, problems in known.fleet.problems.items():
         if name in selected:
             decisions[name] = _broken(known, name, problems)
@@ -150,9 +152,14 @@ def _broken_lock(known: Known, image: Image) -> UserError | None:
 
 
 def _decide(
-    known: Known, decisions: Mapping[str, Decision], *, name: str, seen: Mapping[str, tuple[Seen, ...]]
+    known: Known,
+    decisions: Mapping[str, Decision],
+    *,
+    name: str,
+    seen: Mapping[str, tuple[Seen, ...]],
+    causes: Mapping[str, Mapping[str, Cause]],
 ) -> Decision:
-    image = known.fleet.images[name]
+    image = in_force(known.fleet.images[name], now=known.now)
     lock, former = lock_of(known, image)
     broken = _broken_lock(known, image)
     if broken is not None:
@@ -176,7 +183,11 @@ def _decide(
         grace_seconds=known.fleet.settings.aws.visibility_grace,
         live_branches=known.live_branches,
         doubts=known.doubts.get(name, ()),
+        causes=causes.get(name, {}),
     )
+    refusal = refused(situation)
+    if refusal is not None:
+        return _broken(known, name, (refusal,))
     if image.parent is not None:
         parent = _parent_pin(known, decisions, image=image)
         situation = replace(
@@ -186,7 +197,12 @@ def _decide(
         if image.parent in known.doubts:
             why = f"waits for {image.parent}: what is recorded of it may be somebody else's"
             situation = replace(situation, pin=None, pin_missing=why)
-    return decide(situation)
+    decision = decide(situation)
+    notes = tuple(unknown_builds(image, lock, known.locks)) if image.declaration.revoke else ()
+    if not notes:
+        return decision
+    told = decision.planned.model_copy(update={"notes": (*decision.planned.notes, *notes)})
+    return replace(decision, planned=told)
 
 
 def _parent_pin(known: Known, decisions: Mapping[str, Decision], *, image: Image) -> ParentPin:

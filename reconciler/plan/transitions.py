@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, Verdict, Verified
+from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, Revoked, Verdict, Verified
+from reconciler.model.plan import Cause
 from reconciler.model.source import Pin, PinnedSource, SourceRequest
 from reconciler.plan.key import NEVER_AGAIN
 
@@ -14,17 +15,18 @@ def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceR
     """Record a finished build: newest first, its pin, the channels that it moves. A past failure is forgotten.
 
     `requested` is what the pin was resolved for, where the declaration asks for another source by now.
-    Kept are the newest `retain.builds`, whatever a channel or a hold points to, and the build that `stable` would fall
-    back to; older ones stay in git's history.
+    Kept are the newest `retain.builds`, whatever a channel or a hold points to, what is revoked, and the build that
+    `stable` would fall back to; older ones stay in git's history. Where a hold binds `stable`, it stays where it is.
     Only the newest build lists its files: the older ones' are in git, and a thousand lockfiles stay quick to read.
     """
     older = tuple(one.model_copy(update={"files": None}) for one in lock.builds if one.id != build.id)
-    stable = build.id if first_phase(image, build.verdict) == "stable" else lock.channels.stable
-    channels = Channels(candidate=build.id, stable=stable)
-    source = _pinned(build.source, requested or image.source)
     hold = image.declaration.hold
+    follows = first_phase(image, build.verdict) == "stable" and hold is None
+    channels = Channels(candidate=build.id, stable=build.id if follows else lock.channels.stable)
+    source = _pinned(build.source, requested or image.source)
     kept = {channels.candidate, channels.stable, hold.build if hold else None}
     newest = (build, *older)
+    kept.update(one.id for one in newest if one.revoked is not None)
     kept.add(next((one.id for one in newest if one.stood and one.id != channels.stable), None))
     builds = tuple(one for place, one in enumerate(newest) if place < image.declaration.retain.builds or one.id in kept)
     return lock.model_copy(
@@ -64,21 +66,96 @@ def as_declared(lock: Lockfile, image: Image) -> Lockfile:
     return lock.model_copy(update={"image": image.name, "source": source, "channels": channels, "builds": builds})
 
 
-def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict) -> Lockfile:
+def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict, *, held: bool = False) -> Lockfile:
     """Record what the validation repository said of a build. A pass of the candidate moves `stable` to it.
 
-    A failure marks the build rejected and takes every channel off it: back to the newest build that stands.
+    Where a hold binds `stable` (`held`), the candidate is what `stable` goes on to once that ends. A failure marks the
+    build rejected and takes every channel off it: back to the newest build that stands.
     """
     passed = verdict.status == "passed"
-    moves = passed and build_id == lock.channels.candidate
-    update = {"verdict": verdict, **({} if passed else {"phase": "rejected", "was_stable": False})}
-    builds = tuple(one.model_copy(update=update) if one.id == build_id else one for one in lock.builds)
-    channels = lock.channels.model_copy(update={"stable": build_id}) if moves else lock.channels
+    cleared = passed and build_id == lock.channels.candidate
+
+    def judged(build: Build) -> Build:
+        if build.id != build_id:
+            return build
+        if passed:
+            return build.model_copy(update={"verdict": verdict, **({"was_stable": True} if cleared and held else {})})
+        failed = {"phase": "rejected", "was_stable": False}
+        if build.revoked is not None:
+            failed = {"revoked": build.revoked.model_copy(update=failed)}
+        return build.model_copy(update={"verdict": verdict, **failed})
+
+    builds = tuple(map(judged, lock.builds))
     if not passed:
-        stands = next((one.id for one in builds if one.stood), None)
-        stable = stands if channels.stable == build_id else channels.stable
-        channels = Channels(candidate=stable if channels.candidate == build_id else channels.candidate, stable=stable)
+        return _without_channels(lock, builds, {build_id})
+    stable = build_id if cleared and not held else lock.channels.stable
+    channels = lock.channels.model_copy(update={"stable": stable})
     return lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
+
+
+def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, reachable: bool = True) -> Lockfile:
+    """Record what image.yaml rules of builds that are there: which nobody may use, and which `stable` is held to.
+
+    What it rules no more is undone: a build is again what it was before it was revoked, and `stable` goes on to the
+    newest build that may be. The lockfile itself where there is nothing to change.
+
+    Args:
+        lock: What is recorded.
+        image: As declared, with a hold only where it is in force.
+        causes: Why a build is revoked, by its id.
+        reachable: Whether all of the build that `stable` is held to is known to be there. Else `stable` stays.
+    """
+    builds = tuple(_restored(one) if one.revoked and one.id not in causes else one for one in lock.builds)
+    builds = tuple(_revoked(one, causes[one.id]) if one.id in causes else one for one in builds)
+    gone = {one.id for one in builds if one.id in causes}
+    ruled = _without_channels(lock, builds, gone)
+    back = {one.id for one in lock.builds if one.revoked is not None and one.revoked.phase in ("candidate", "stable")}
+    candidate = next((one.id for one in builds if one.id == ruled.channels.candidate or one.id in back - gone), None)
+    channels = Channels(candidate=candidate, stable=_bound(ruled, image, reachable=reachable))
+    changed = lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
+    return lock if changed == lock else changed
+
+
+def _bound(lock: Lockfile, image: Image, *, reachable: bool) -> str | None:
+    """The build that `stable` is to point to: the one that it is held to, else the newest that may be."""
+    hold = image.declaration.hold
+    if hold is None:
+        return _newest_that_stands(lock.builds) or lock.channels.stable
+    build = lock.build(hold.build)
+    may_be = reachable and build is not None and build.phase not in NEVER_AGAIN
+    return hold.build if may_be else lock.channels.stable
+
+
+def _restored(build: Build) -> Build:
+    """A build that is revoked no more: what it was, in no channel until one comes back to it."""
+    was = build.revoked
+    if was is None:
+        return build
+    stood = was.was_stable or was.phase == "stable"
+    phase: Phase = "superseded" if was.phase in ("candidate", "stable") else was.phase
+    return build.model_copy(update={"phase": phase, "was_stable": stood, "revoked": None})
+
+
+def _revoked(build: Build, cause: Cause) -> Build:
+    was = build.revoked
+    revoked = Revoked(
+        reason=cause.reason, by=cause.by,
+        phase=was.phase if was is not None else build.phase,
+        was_stable=was.was_stable if was is not None else build.was_stable,
+    )  # fmt: skip
+    return build.model_copy(update={"phase": "revoked", "was_stable": False, "revoked": revoked})
+
+
+def _without_channels(lock: Lockfile, builds: tuple[Build, ...], gone: Collection[str]) -> Lockfile:
+    """The lockfile with these builds, and no channel on those that are gone: back to the newest build that stands."""
+    channels = lock.channels
+    stable = _newest_that_stands(builds) if channels.stable in gone else channels.stable
+    channels = Channels(candidate=stable if channels.candidate in gone else channels.candidate, stable=stable)
+    return lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
+
+
+def _newest_that_stands(builds: Iterable[Build]) -> str | None:
+    return next((one.id for one in builds if one.stood), None)
 
 
 def as_it_stands(lock: Lockfile, build: Build) -> Build:
@@ -96,7 +173,7 @@ def _in_phase(builds: Iterable[Build], channels: Channels) -> tuple[Build, ...]:
         if build.id == channels.stable:
             return "stable", False
         if build.id == channels.candidate:
-            return "candidate", False
+            return "candidate", build.stood
         return "superseded", build.stood
 
     found = ((build, *phase(build)) for build in builds)
@@ -114,10 +191,11 @@ def first_phase(image: Image, verdict: Verdict | None = None) -> Phase:
 
 
 def promotes(lock: Lockfile, image: Image) -> bool:
-    """Whether `stable` follows `candidate` without a build: nobody's verdict is waited for any more."""
+    """Whether `stable` follows `candidate` without a build: nobody's verdict is waited for any more, and no hold."""
     candidate = lock.build(lock.channels.candidate)
     return (
         not image.declaration.validation.required
+        and image.declaration.hold is None
         and candidate is not None
         and candidate.id != lock.channels.stable
         and candidate.phase not in NEVER_AGAIN

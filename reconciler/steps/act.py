@@ -29,7 +29,7 @@ from reconciler.steps.finish import result_of
 from reconciler.steps.preview import preview_image
 from reconciler.steps.record import record_change
 from reconciler.steps.run import Deed, Report, Result, Run, Status
-from reconciler.steps.settle import make_owed_tags, record_verdicts, retire_useless
+from reconciler.steps.settle import make_owed_tags, retire_useless, settle
 from reconciler.words.plans import listed
 
 _BECAME: Mapping[Status, str] = {
@@ -101,7 +101,7 @@ def _act(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
     former = lock_of(run.known, image)[1]
     if former is not None:
         tag_with_new_name(run, image, decision.lock)
-    settled = record_verdicts(run, image, decision)
+    settled = settle(run, image, decision)
     result = _carry_out(run, settled.decision, image, parents)
     renamed = (Deed("renamed", f"from {former}"),) if former is not None and result.commit is not None else ()
     return replace(

@@ -18,12 +18,13 @@ from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile, Undelivered, Verdict, Verified
-from reconciler.model.plan import Decision
+from reconciler.model.plan import Decision, Ruling
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan import transitions
 from reconciler.plan.channels import overrules
 from reconciler.plan.planning import lock_of
+from reconciler.plan.rulings import in_force
 from reconciler.state.lockfiles import path_of, read_lockfile, render
 from reconciler.state.unsaved import forget_unsaved, write_unsaved
 from reconciler.steps.record_files import attach, detach, sbom_tag
@@ -97,7 +98,8 @@ def record_build(
             "artifacts": _dated(build.artifacts, recorded=before, at=at),
         }  # fmt: skip
         built = build.model_copy(update=recorded)
-        return transitions.with_build(lock, built, image=declared, requested=image.source)
+        held = in_force(declared, now=run.known.now)
+        return transitions.with_build(lock, built, image=held, requested=image.source)
 
     inside = {build.id: contents.inventory} if contents.inventory is not None else {}
     tags = _build_tag(run, image, build, verb=verb, difference=contents.difference)
@@ -197,10 +199,27 @@ def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> R
             return Unwanted(f"{build_id} is not recorded any more at {tree.oid[:12]}")
         if build.verdict != verdict and not overrules(build.verdict, verdict):
             return Unwanted(f"another run recorded a verdict on {build_id}, which stands")
-        return transitions.with_verdict(lock, build_id, verdict)
+        declared = declared_at(tree, image, since=run.known.tree)
+        ruling = in_force(declared if isinstance(declared, Image) else image, now=run.known.now)
+        return transitions.with_verdict(lock, build_id, verdict, held=ruling.declaration.hold is not None)
 
     message = messages.verdict_commit(image.name, build_id, verdict)
     return _record(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
+
+
+def record_ruling(run: Run, image: Image, ruling: Ruling) -> Recording:
+    """Record what image.yaml rules of builds: holds and revocations, and where the channels are by that.
+
+    Superseded where the declaration changed since the plan: what it rules now is the next run's to record.
+    """
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if declared_at(tree, image, since=run.known.tree) is not image:
+            return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
+        return transitions.as_ruled(lock, image, ruling.causes, reachable=ruling.reachable)
+
+    message = messages.ruling_commit(image.name, ruling.reasons)
+    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 
 def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, ...]) -> Recording:

@@ -13,7 +13,7 @@ from reconciler.model.errors import ReconcilerError, Transient
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile, Verdict
 from reconciler.model.observation import Seen
-from reconciler.model.plan import Decision, Retirement
+from reconciler.model.plan import Decision, Retirement, Ruling
 from reconciler.model.text import counted
 from reconciler.model.values import parse_instant
 from reconciler.plan.channels import moves
@@ -21,7 +21,7 @@ from reconciler.plan.key import may_be_of
 from reconciler.plan.tags import at_birth
 from reconciler.ports.builder import BuildFailed
 from reconciler.steps.artifacts import is_own, restate, tag_moved
-from reconciler.steps.record import record_verdict
+from reconciler.steps.record import record_ruling, record_verdict
 from reconciler.steps.run import Deed, Run
 from reconciler.words import messages
 from reconciler.words.plans import listed
@@ -166,8 +166,8 @@ class Settled:
     did: tuple[Deed, ...] = ()
 
 
-def record_verdicts(run: Run, image: Image, decision: Decision) -> Settled:
-    """Record every verdict, each in a commit of its own; set tags right; retire what nobody needs."""
+def settle(run: Run, image: Image, decision: Decision) -> Settled:
+    """Record every verdict, then what image.yaml rules; set tags right; retire what nobody needs."""
     lock = decision.lock
     commit: str | None = None
     tags: tuple[str, ...] = ()
@@ -181,6 +181,13 @@ def record_verdicts(run: Run, image: Image, decision: Decision) -> Settled:
                 run.listener(_said(image, build_id, verdict, recording.lock))
                 commit = recording.commit
         tag_moved(run, image, before=lock, after=recording.lock, also=(build_id,), made=False)
+        lock = recording.lock
+    if decision.ruling is not None:
+        recording = record_ruling(run, image, decision.ruling)
+        commit = recording.commit or commit
+        if not recording.superseded:
+            tag_moved(run, image, before=lock, after=recording.lock, made=False)
+            did.append(_ruled(decision.ruling))
         lock = recording.lock
     restate(run, decision.name, decision.restate)
     if decision.restate:
@@ -208,6 +215,11 @@ def retire_useless(run: Run, decision: Decision) -> tuple[Deed, ...]:
     return (Deed("retired", listed(Retirement.of(gone))),) if gone else ()
 
 
+def _ruled(ruling: Ruling) -> Deed:
+    verb: Literal["promoted", "recorded"] = "promoted" if ruling.moves_stable else "recorded"
+    return Deed(verb, "; ".join(f"{one.was} → {(one.now or '').removeprefix('stable ')}" for one in ruling.reasons))
+
+
 def _deed(build_id: str, verdict: Verdict, *, before: Lockfile, after: Lockfile) -> Deed:
     moved = "; ".join(f"{reason.was} → {(reason.now or '').partition(' ')[2]}" for reason in moves(before, after))
     promoted = before.channels.stable != after.channels.stable == build_id
@@ -224,7 +236,8 @@ def _left(decision: Decision, lock: Lockfile) -> Decision:
     """
     own = decision.own or decision.planned
     expected = decision.settled or decision.lock
-    if decision.verdicts and lock.channels != expected.channels:
+    settles = bool(decision.verdicts) or decision.ruling is not None
+    if settles and lock.channels != expected.channels:
         own = own.model_copy(update={"actions": ("none",), "reasons": ()})
     return replace(decision, lock=lock, planned=own)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
@@ -130,6 +130,16 @@ def verdict_commit(image: str, build_id: str, verdict: Verdict) -> str:
         "Reconciler-Reason: verdict-pending-record",
     ]
     return _message(f"{image}: {build_id} {verdict.status} validation (verdict-pending-record)", body, trailers)
+
+
+def ruling_commit(image: str, reasons: Sequence[Reason]) -> str:
+    """The message of a commit that records what image.yaml rules: holds, revocations, and the channels by them."""
+    codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
+    moved = (one.now or "" for one in reasons if one.code == "channel-moved")
+    stable = next((now.removeprefix("stable ").partition(",")[0] for now in moved if now.startswith("stable ")), None)
+    what = f"stable points to {stable}" if stable is not None else "what is declared of its builds"
+    trailers = [f"Reconciler-Image: {image}", *_reason_trailers(reasons)]
+    return _message(f"{image}: {what} ({codes})", [sentence(reason) for reason in reasons], trailers)
 
 
 def undelivered_commit(image: str, undelivered: Iterable[Undelivered]) -> str:

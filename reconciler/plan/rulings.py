@@ -1,0 +1,223 @@
+"""What image.yaml rules of builds that are there: the one that `stable` is held to, and those nobody may use.
+
+A hold binds the channel, not the build: builds, tests and verdicts go on. A revocation is inherited by what was built
+on the revoked build, through every child of the fleet. Both end when their lines are taken away.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from reconciler.model.errors import Place, UserError
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Build, Lockfile, Reason
+from reconciler.model.plan import Cause, Decision, Ruling, Situation
+from reconciler.model.text import first_few
+from reconciler.plan.channels import moves, with_action
+from reconciler.plan.graph import REPLACING
+from reconciler.plan.key import NEVER_AGAIN
+from reconciler.plan.transitions import as_ruled, first_phase
+
+_MOST_NAMED = 4
+
+
+def in_force(image: Image, *, now: datetime) -> Image:
+    """The image without a hold whose day has come."""
+    hold = image.declaration.hold
+    if hold is None or hold.until is None or now.date() < hold.until:
+        return image
+    return replace(image, declaration=image.declaration.model_copy(update={"hold": None}))
+
+
+def revocations(images: Mapping[str, Image], locks: Mapping[str, Lockfile]) -> Mapping[str, Mapping[str, Cause]]:
+    """Why builds are revoked, by image and id: as declared, and for what they were built on, at any depth.
+
+    What was built on what stands in the lockfiles, also in those of images that are declared no more. What is recorded
+    as inherited from an image that is not declared, or not validly, stays so: what that would say is not known.
+    """
+    recorded = [
+        (name, build.id, build.revoked)
+        for name, lock in sorted(locks.items())
+        for build in lock.builds
+        if build.revoked is not None and build.revoked.by is not None
+    ]
+    if not recorded and not any(image.declaration.revoke for image in images.values()):
+        return {}
+    names = {former: name for name, image in images.items() if (former := image.declaration.moved_from) is not None}
+    built_on = _built_on(locks, names)
+    found: defaultdict[str, dict[str, Cause]] = defaultdict(dict)
+    waiting: deque[tuple[str, str]] = deque()
+    for name, image in sorted(images.items()):
+        for one in image.declaration.revoke:
+            found[name][one.build] = Cause(one.reason)
+            waiting.append((name, one.build))
+    for name, build, revoked in recorded:
+        parent = (revoked.by or "").partition(" ")[0]
+        if names.get(parent, parent) not in images:
+            found[names.get(name, name)].setdefault(build, Cause(revoked.reason, revoked.by))
+            waiting.append((names.get(name, name), build))
+    while waiting:
+        parent, parent_build = waiting.popleft()
+        for child, build in built_on.get((parent, parent_build), ()):
+            if build not in found[child]:
+                found[child][build] = Cause(found[parent][parent_build].reason, by=f"{parent} {parent_build}")
+                waiting.append((child, build))
+    return found
+
+
+def _built_on(
+    locks: Mapping[str, Lockfile], names: Mapping[str, str]
+) -> Mapping[tuple[str, str], list[tuple[str, str]]]:
+    """The builds that were built on each build of the fleet, as (image, id). `names` are today's, by former ones."""
+    children: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
+    for name, lock in sorted(locks.items()):
+        for build in lock.builds:
+            if build.source is not None and build.source.image is not None and build.source.build is not None:
+                parent = names.get(build.source.image, build.source.image)
+                children[parent, build.source.build].append((names.get(name, name), build.id))
+    return children
+
+
+def refused(situation: Situation) -> UserError | None:
+    """Why `stable` can't be held to the build that is asked for: it is not there as a whole, or nobody may use it.
+
+    Where `stable` points to it already, nothing is refused: what became of it since is told, and it stays.
+    """
+    hold, lock = situation.image.declaration.hold, situation.lock
+    if hold is None:
+        return None
+    place = _place(situation.image, "hold")
+    if hold.build in situation.causes:
+        why = situation.causes[hold.build]
+        by = f", as it was built on {why.by}" if why.by is not None else ""
+        return UserError(
+            f"stable can't be held to {hold.build}: it is revoked{by}: {why.reason}", where=place,
+            hint="hold it to another build, or take the revocation away",
+        )  # fmt: skip
+    build = lock.build(hold.build)
+    if build is None:
+        recorded = first_few([one.id for one in lock.builds if one.phase not in NEVER_AGAIN], most=_MOST_NAMED)
+        return UserError(
+            f"stable can't be held to {hold.build}: no such build is recorded", where=place,
+            hint=f"recorded are {recorded}" if recorded else "nothing is recorded of this image yet",
+        )  # fmt: skip
+    if build.phase in NEVER_AGAIN and build.revoked is None:
+        return UserError(
+            f"stable can't be held to {hold.build}: it was {build.phase}", where=place,
+            hint="hold it to a build that passed",
+        )  # fmt: skip
+    lacks = [] if lock.channels.stable == hold.build else list(_lacking(situation, build))
+    if lacks:
+        return UserError(
+            f"stable can't be held to {hold.build}: {'; '.join(lacks)}", where=place,
+            hint="hold it to a build that is there in every location, or declare only those where it is",
+        )  # fmt: skip
+    return None
+
+
+def _lacking(situation: Situation, build: Build) -> Iterator[str]:
+    """Where a build is not to be had, and is known not to be."""
+    shown = {(one.location, one.id): one for one in situation.seen}
+    looks = not situation.options.offline and situation.image.kind.observed
+    for location in situation.image.locations:
+        recorded = build.artifact_in(location)
+        seen = shown.get((location, recorded.id)) if recorded is not None else None
+        if recorded is None:
+            yield f"it is not in {location}"
+        elif looks and location not in situation.unreadable and (seen is None or seen.state != "available"):
+            yield f"{recorded.id} in {location} is {seen.state if seen is not None else 'gone'}"
+
+
+def ruling_of(situation: Situation, lock: Lockfile) -> tuple[Ruling | None, Lockfile]:
+    """What is to be recorded of holds and revocations, and the lockfile with it; None where all of it is."""
+    locations = situation.image.locations if situation.image.declaration.hold is not None else ()
+    reachable = situation.unreadable.keys().isdisjoint(locations)
+    after = as_ruled(lock, situation.image, situation.causes, reachable=reachable)
+    if after is lock:
+        return None, lock
+    revoked = any(one.phase == "revoked" and not _is_revoked(lock, one.id) for one in after.builds)
+    reasons = (*_changes(lock, after), *_moved(situation, lock, after))
+    moved = after.channels.stable not in (lock.channels.stable, None) and not revoked
+    return Ruling(situation.causes, reachable, reasons, moved), after
+
+
+def with_ruling(decision: Decision, ruling: Ruling | None) -> Decision:
+    """The decision, which was made by the lockfile as the ruling leaves it, with its recording before all else."""
+    if ruling is None:
+        return decision
+    acting = with_action(decision, "promote" if ruling.moves_stable else "record", *ruling.reasons)
+    return replace(acting, ruling=ruling)
+
+
+def _changes(before: Lockfile, after: Lockfile) -> Iterator[Reason]:
+    for build in after.builds:
+        was = before.build(build.id)
+        if was is None or (was.phase == "revoked") == (build.phase == "revoked"):
+            continue
+        if build.revoked is not None:
+            by = f", for {build.revoked.by}" if build.revoked.by is not None else ""
+            yield Reason(code="revoked", was=f"{build.id} {was.phase}", now=f"revoked{by}: {build.revoked.reason}")
+        else:
+            yield Reason(code="revoked", was=f"{build.id} revoked", now=build.phase)
+
+
+def _moved(situation: Situation, before: Lockfile, after: Lockfile) -> Iterator[Reason]:
+    hold = situation.image.declaration.hold
+    for reason in moves(before, after):
+        bound = hold is not None and reason.now == f"stable {hold.build}"
+        said = f"{reason.now}, held by {_place(situation.image, 'hold')}" if bound else reason.now
+        yield reason.model_copy(update={"now": said})
+
+
+def _is_revoked(lock: Lockfile, build_id: str) -> bool:
+    build = lock.build(build_id)
+    return build is not None and build.phase == "revoked"
+
+
+def with_told(situation: Situation, decision: Decision) -> Decision:
+    """The decision, with what a hold keeps from happening, and what became of the build that it binds `stable` to."""
+    notes = tuple(_told(situation, decision))
+    planned = decision.planned
+    told = planned.model_copy(update={"notes": (*planned.notes, *notes)})
+    return replace(decision, planned=told) if notes else decision
+
+
+def _told(situation: Situation, decision: Decision) -> Iterator[str]:
+    image, hold = situation.image, situation.image.declaration.hold
+    lock = decision.settled or situation.lock
+    if hold is None:
+        return
+    by = f"held by {_place(image, 'hold')}: {hold.reason}"
+    released = replace(image, declaration=image.declaration.model_copy(update={"hold": None}))
+    would = as_ruled(lock, released, situation.causes).channels.stable
+    if not REPLACING.isdisjoint(decision.planned.actions) and first_phase(released) == "stable":
+        yield f"would promote what comes of this, {by}"
+    elif would != lock.channels.stable:
+        yield f"would promote {would}, {by}"
+    build = lock.build(hold.build)
+    if build is not None and lock.channels.stable == hold.build:
+        yield from (f"stable is held to {hold.build}, and {lack}" for lack in _lacking(situation, build))
+    elif not situation.unreadable.keys().isdisjoint(image.locations):
+        unread = ", ".join(sorted(set(image.locations) & situation.unreadable.keys()))
+        yield f"stable is held to {hold.build} once {unread} can be read"
+
+
+def unknown_builds(image: Image, lock: Lockfile, locks: Mapping[str, Lockfile]) -> Iterator[str]:
+    """What to know of revocations: of a build that no lockfile names, nothing is there that could be taken back."""
+    named = {one.id for one in lock.builds}
+    built_on = {
+        one.source.build
+        for other in locks.values()
+        for one in other.builds
+        if one.source is not None and one.source.image in (image.name, image.declaration.moved_from)
+    }
+    for one in image.declaration.revoke:
+        if one.build not in named and one.build not in built_on:
+            yield f"{one.build} is revoked, and no lockfile names it ({_place(image, one.build)})"
+
+
+def _place(image: Image, what: str) -> Place:
+    return image.ruled_at.get(what) or Place(f"{image.folder}/image.yaml")

@@ -1,0 +1,211 @@
+"""What image.yaml rules of builds that are there: holds, revocations, and both taken back."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.test_channels import VALIDATED, build, standing
+from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, statuses
+
+
+def held(build_id: str, *, declaration: str = ON_DEBIAN, until: str = "") -> str:
+    return f'{declaration}hold: {{build: {build_id}, reason: "the new one eats memory"{until}}}\n'
+
+
+def revoked(*build_ids: str, declaration: str = ON_DEBIAN) -> str:
+    rows = "".join(f"  - {{build: {one}, reason: a key in it leaked}}\n" for one in build_ids)
+    return f"{declaration}revoke:\n{rows}"
+
+
+class TestHold:
+    def test_stable_goes_back_to_the_build_and_says_so_everywhere(self, settled: World) -> None:
+        (old,) = standing(settled)
+        new = build(settled, "echo more")
+        settled.commit({"desired/base/image.yaml": held(old)})
+
+        planned = settled.controller().plan("base")["base"]
+        assert planned.actions == ("promote",)
+        assert [(one.code, one.was, one.now) for one in planned.reasons] == [
+            ("channel-moved", f"stable {new}", f"stable {old}, held by desired/base/image.yaml:2:1"),
+        ]
+        assert planned.notes == (
+            f"would promote {new}, held by desired/base/image.yaml:2:1: the new one eats memory",
+        )  # fmt: skip
+        head = settled.head()
+        assert statuses(settled.controller().reconcile("base")) == {"base": "changed"}
+        assert settled.lock("base").channels.stable == old
+        assert settled.lock("base").channels.candidate == new
+        assert standing(settled) == {old: {("stable", "stable")}, new: {("candidate", "candidate")}}
+        assert settled.subjects(head)[0] == f"base: stable points to {old} (channel-moved)"
+        settled.controller().reconcile()
+        assert_settled(settled, since=head)
+
+    def test_builds_go_on_and_stay_candidates(self, settled: World) -> None:
+        (old,) = standing(settled)
+        settled.commit({"desired/base/image.yaml": held(old)})
+        new = build(settled, "echo more")
+        newest = build(settled, "echo still more")
+        channels = settled.lock("base").channels
+        assert (channels.stable, channels.candidate) == (old, newest)
+        assert standing(settled)[new] == {("superseded", "none")}
+
+    def test_once_it_is_taken_back_stable_goes_on_to_the_newest(self, settled: World) -> None:
+        (old,) = standing(settled)
+        settled.commit({"desired/base/image.yaml": held(old)})
+        new = build(settled, "echo more")
+        head = settled.commit({"desired/base/image.yaml": ON_DEBIAN})
+        settled.controller().reconcile()
+        assert settled.lock("base").channels.stable == new
+        assert standing(settled) == {old: {("superseded", "none")}, new: {("stable", "stable")}}
+        assert_settled(settled, since=head)
+
+    def test_a_verdict_is_recorded_and_moves_nothing_until_then(self, settled: World) -> None:
+        (old,) = standing(settled)
+        settled.commit({"desired/base/image.yaml": held(old, declaration=VALIDATED)})
+        passed = build(settled, "echo more")
+        settled.judge("base", "passed")
+        settled.controller().reconcile("base")
+        waits = build(settled, "echo still more")
+        lock = settled.lock("base")
+        assert (lock.channels.stable, lock.channels.candidate) == (old, waits)
+        settled.commit({"desired/base/image.yaml": VALIDATED})
+        settled.controller().reconcile("base")
+        assert settled.lock("base").channels.stable == passed
+        assert settled.lock("base").channels.candidate == waits
+
+    def test_it_ends_on_its_day(self, settled: World) -> None:
+        (old,) = standing(settled)
+        new = build(settled, "echo more")
+        settled.commit({"desired/base/image.yaml": held(old, until=", until: 2026-11-25")})
+        settled.controller().reconcile("base")
+        assert settled.lock("base").channels.stable == old
+        settled.pass_days(5)
+        settled.controller().reconcile("base")
+        assert settled.lock("base").channels.stable == new
+
+    @pytest.mark.parametrize(
+        ("build_id", "why"),
+        [("20200101T000000Z-1a2b3c4", "no such build is recorded"), (None, "is gone")],
+        ids=["not recorded", "gone in a region"],
+    )
+    def test_it_is_refused_as_a_whole(self, settled: World, build_id: str | None, why: str) -> None:
+        (old,) = standing(settled)
+        new = build(settled, "echo more")
+        gone = next(one for one in settled.artifacts("base") if one.own("build") == old and one.location == EU)
+        if build_id is None:
+            del settled.registry._artifacts[gone.location, gone.id]
+        settled.commit({"desired/base/image.yaml": held(build_id or old)})
+        planned = settled.controller().plan("base")["base"]
+        assert planned.actions == ("none",)
+        assert why in planned.errors[0]
+        assert "desired/base/image.yaml:2:1" in planned.errors[0]
+        head = settled.head()
+        settled.controller().reconcile("base")
+        assert settled.head() == head
+        assert settled.lock("base").channels.stable == new
+
+    def test_what_can_not_be_read_is_not_taken_for_there(self, settled: World) -> None:
+        (old,) = standing(settled)
+        new = build(settled, "echo more")
+        settled.commit({"desired/base/image.yaml": held(old)})
+        settled.registry.unreadable[EU] = "throttled"
+        planned = settled.controller().plan("base")["base"]
+        assert f"stable is held to {old} once {EU} can be read" in planned.notes
+        settled.controller().reconcile("base")
+        assert settled.lock("base").channels.stable == new
+
+    def test_children_follow_what_stable_is_held_to(self, settled: World) -> None:
+        (old,) = standing(settled)
+        build(settled, "echo more")
+        settled.controller().reconcile()
+        was = settled.lock("web").builds[1].id
+        settled.commit({"desired/base/image.yaml": held(old)})
+        settled.controller().reconcile()
+        source = settled.lock("web").builds[0].source
+        assert source is not None
+        assert (source.build, settled.lock("web").builds[0].id) == (old, was)
+
+
+class TestRevocation:
+    def test_channels_fall_back_and_children_inherit_it(self, settled: World) -> None:
+        (good,) = standing(settled)
+        (on_good,) = standing(settled, "web")
+        bad = build(settled, "echo bad")
+        settled.controller().reconcile()
+        on_bad = settled.lock("web").channels.stable
+        settled.commit({"desired/base/image.yaml": revoked(bad)})
+
+        planned = settled.controller().plan()
+        said = [(one.code, one.was, one.now) for one in planned["web"].reasons]
+        assert said[0] == ("revoked", f"{on_bad} stable", f"revoked, for base {bad}: a key in it leaked")
+        head = settled.head()
+        settled.controller().reconcile()
+        base, web = settled.lock("base"), settled.lock("web")
+        assert (base.channels.stable, base.channels.candidate) == (good, good)
+        assert (web.channels.stable, web.channels.candidate) == (on_good, on_good)
+        assert standing(settled)[bad] == {("revoked", "none")}
+        assert standing(settled, "web")[on_bad or ""] == {("revoked", "none")}
+        recorded = base.build(bad)
+        assert recorded is not None
+        assert recorded.revoked is not None
+        assert (recorded.phase, recorded.revoked.reason) == ("revoked", "a key in it leaked")
+        again = settled.controller()
+        assert again.reconcile().results == ()
+        assert (again.built, settled.head()) == ([], settled.head())
+        assert head != settled.head()
+
+    def test_it_is_never_built_on_or_adopted_again(self, settled: World) -> None:
+        (bad,) = standing(settled)
+        good = build(settled, "echo good")
+        settled.commit({"desired/base/image.yaml": revoked(bad), "desired/base/setup.sh": "true\n"})
+        controller = settled.controller()
+        controller.reconcile("base")
+        assert settled.lock("base").channels.stable == good
+        assert controller.built == []
+
+    def test_once_it_is_taken_back_all_is_as_before(self, settled: World) -> None:
+        build(settled, "echo more")
+        settled.controller().reconcile()
+        before = {name: settled.lock(name) for name in ("base", "web")}
+        stood = {name: standing(settled, name) for name in before}
+        settled.commit({"desired/base/image.yaml": revoked(*(one.id for one in before["base"].builds))})
+        settled.controller().reconcile()
+        assert settled.lock("base").channels.stable is None
+        assert settled.lock("web").channels.stable is None
+        head = settled.commit({"desired/base/image.yaml": ON_DEBIAN})
+        settled.controller().reconcile()
+        assert {name: settled.lock(name) for name in before} == before
+        assert {name: standing(settled, name) for name in before} == stood
+        assert_settled(settled, since=head)
+
+    def test_a_child_stays_revoked_while_its_parent_is_invalid(self, settled: World) -> None:
+        (bad,) = standing(settled)
+        settled.commit({"desired/base/image.yaml": revoked(bad)})
+        settled.controller().reconcile()
+        settled.commit({"desired/base/image.yaml": "source: {ami: 3}\n", "desired/web/image.yaml": ON_BASE + "\n"})
+        settled.controller().reconcile()
+        (build_of_web,) = settled.lock("web").builds
+        assert build_of_web.phase == "revoked"
+
+    def test_it_is_not_held(self, settled: World) -> None:
+        (bad,) = standing(settled)
+        settled.commit({"desired/base/image.yaml": held(bad, declaration=revoked(bad))})
+        planned = settled.controller().plan("base")["base"]
+        assert "it is revoked: a key in it leaked" in planned.errors[0]
+
+    def test_where_a_location_can_not_be_read_it_counts_all_the_same(self, settled: World) -> None:
+        (good,) = standing(settled)
+        bad = build(settled, "echo bad")
+        settled.commit({"desired/base/image.yaml": revoked(bad)})
+        settled.registry.unreadable[US] = "throttled"
+        settled.controller().reconcile("base")
+        assert settled.lock("base").channels.stable == good
+
+    def test_a_build_that_nobody_knows_is_told(self, settled: World) -> None:
+        settled.commit({"desired/base/image.yaml": revoked("20200101T000000Z-1a2b3c4")})
+        planned = settled.controller().plan("base")["base"]
+        assert planned.actions == ("none",)
+        assert planned.notes == (
+            "20200101T000000Z-1a2b3c4 is revoked, and no lockfile names it (desired/base/image.yaml:3:5)",
+        )
