@@ -12,17 +12,32 @@ from reconciler.model.source import Pin
 from reconciler.model.values import Model, canonical_json, digest
 
 SCHEMA: Literal[1] = 1
-AnnouncedEvent = Literal["candidate", "stable", "rejected"]
+AnnouncedEvent = Literal["candidate", "stable", "rejected", "revoked"]
+
+
+def turn_of(event: AnnouncedEvent, build: Build) -> str | None:
+    """What tells an event of a build from the same one before, as a time; None where it happens but once.
+
+    A hold, or its end, brings `stable` back to a build; a build may be revoked more than once.
+    """
+    if event == "stable":
+        return build.returned
+    return build.revoked.at if event == "revoked" and build.revoked is not None else None
 
 
 class Announcement(Model):
-    """A build became the candidate, or stable, or was rejected. Every key is always there; what is not known is null.
+    """A build became the candidate, or stable, or was rejected or revoked.
+
+    Every key is always there; what is not known is null.
 
     An announcement may arrive more than once: it is repeated until the receiver has taken it. `id` tells.
     """
 
     schema_version: Literal[1] = Field(alias="schema")
-    id: Digest = Field(description="The same whenever this event of this build is told. Receivers take it once.")
+    id: Digest = Field(
+        description="The same whenever this event of this build is told. Receivers take it once. `stable` that comes "
+        "back to a build is another event."
+    )
     event: AnnouncedEvent
     fleet: str = Field(description="Whose image it is: the fleet's name, as on the artifacts' tags.")
     image: str = Field(pattern=IMAGE_NAME_PATTERN)
@@ -36,6 +51,7 @@ class Announcement(Model):
     source: Pin | None = Field(description="What it was built on.")
     previous: str | None = Field(description="The build that the channel pointed to before.")
     verdict: Verdict | None
+    reason: str | None = Field(description="Of a revoked build: why, in the words of who revoked it.")
     ci: CiRun | None = Field(description="The CI job that built it.")
 
     def plain(self) -> dict[str, Any]:
@@ -70,9 +86,10 @@ def announcement(
         lockfile: The lockfile's path from the repository's root.
         previous: The build id that the channel pointed to before, or None.
     """
+    turn = turn_of(event, build)
     return Announcement(
         schema_version=SCHEMA,
-        id=digest({"image": image, "build": build.id, "event": event}),
+        id=digest({"image": image, "build": build.id, "event": event} | ({"turn": turn} if turn is not None else {})),
         event=event,
         fleet=fleet,
         image=image,
@@ -86,5 +103,6 @@ def announcement(
         source=build.source,
         previous=previous,
         verdict=build.verdict,
+        reason=build.revoked.reason if event == "revoked" and build.revoked is not None else None,
         ci=build.ci,
     )

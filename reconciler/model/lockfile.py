@@ -129,6 +129,7 @@ class Verdict(Model):
 class Revoked(Model):
     """That nobody may use a build any more, and what it was before: that comes back with the revocation's end."""
 
+    at: Instant = Field(description="When that was recorded.")
     reason: str
     by: str | None = Field(
         None, description="What it was built on, where that is revoked: `image build-id`.", exclude_if=is_empty
@@ -179,6 +180,9 @@ class Build(Model):
     verdict: Verdict | None = None
     phase: Phase
     was_stable: bool = Field(False, description="Of a superseded build: that `stable` may fall back to it.")
+    returned: Instant | None = Field(
+        None, description="When a hold, or the end of one, last brought `stable` to it.", exclude_if=is_empty
+    )
     revoked: Revoked | None = Field(None, description="Of a revoked build: why.", exclude_if=is_empty)
     recorded: Instant | None = Field(None, description="When it was recorded on the branch and became the candidate.")
     ci: CiRun | None = None
@@ -241,7 +245,7 @@ class Failure(Model):
 class Undelivered(Model):
     """An announcement that did not reach its receiver yet. It is tried again by every run, for some days."""
 
-    event: Literal["candidate", "stable", "rejected"]
+    event: Literal["candidate", "stable", "rejected", "revoked"]
     build: str = Field(pattern=BUILD_ID_PATTERN)
     to: str = Field(description="Name of the announcer: github, circleci, webhook, sns or eventbridge.")
     why: str

@@ -16,6 +16,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile, Reason
 from reconciler.model.plan import Cause, Decision, Ruling, Situation
 from reconciler.model.text import first_few
+from reconciler.model.values import format_instant
 from reconciler.plan.channels import moves, with_action
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.key import NEVER_AGAIN
@@ -135,7 +136,8 @@ def ruling_of(situation: Situation, lock: Lockfile) -> tuple[Ruling | None, Lock
     """What is to be recorded of holds and revocations, and the lockfile with it; None where all of it is."""
     locations = situation.image.locations if situation.image.declaration.hold is not None else ()
     reachable = situation.unreadable.keys().isdisjoint(locations)
-    after = as_ruled(lock, situation.image, situation.causes, reachable=reachable)
+    at = format_instant(situation.now)
+    after = as_ruled(lock, situation.image, situation.causes, at=at, reachable=reachable)
     if after is lock:
         return None, lock
     revoked = any(one.phase == "revoked" and not _is_revoked(lock, one.id) for one in after.builds)
@@ -192,7 +194,7 @@ def _told(situation: Situation, decision: Decision) -> Iterator[str]:
         return
     by = f"held by {_place(image, 'hold')}: {hold.reason}"
     released = replace(image, declaration=image.declaration.model_copy(update={"hold": None}))
-    would = as_ruled(lock, released, situation.causes).channels.stable
+    would = as_ruled(lock, released, situation.causes, at=format_instant(situation.now)).channels.stable
     if not REPLACING.isdisjoint(decision.planned.actions) and first_phase(released) == "stable":
         yield f"would promote what comes of this, {by}"
     elif would != lock.channels.stable:

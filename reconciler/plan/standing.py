@@ -127,9 +127,14 @@ def _troubles(decision: Decision, now: datetime) -> Iterator[str]:
     newest = lock.builds[0] if lock.builds else None
     if newest is None:
         yield "not built yet"
+    elif newest.revoked is not None:
+        by = f" for {newest.revoked.by}" if newest.revoked.by is not None else ""
+        yield f"{newest.id} is revoked{by}: {newest.revoked.reason}"
     elif newest.phase == "rejected" and newest.verdict is not None:
         yield f"{newest.id} failed validation by {newest.verdict.by}: {newest.verdict.evidence}"
     yield from _waiting(decision, now)
+    if decision.image is not None and decision.image.declaration.hold is not None:
+        yield f"held to {decision.image.declaration.hold.build}: {decision.image.declaration.hold.reason}"
     for one in lock.undelivered:
         yield f"{one.to} was not told of {one.build}: {one.why}"
     if newest is not None and newest.smoke_test is not None and newest.smoke_test.status == "skipped":

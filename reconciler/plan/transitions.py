@@ -93,7 +93,7 @@ def with_verdict(lock: Lockfile, build_id: str, verdict: Verdict, *, held: bool 
     return lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
 
 
-def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, reachable: bool = True) -> Lockfile:
+def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: str, reachable: bool = True) -> Lockfile:
     """Record what image.yaml rules of builds that are there: which nobody may use, and which `stable` is held to.
 
     What it rules no more is undone: a build is again what it was before it was revoked, and `stable` goes on to the
@@ -103,15 +103,18 @@ def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, reach
         lock: What is recorded.
         image: As declared, with a hold only where it is in force.
         causes: Why a build is revoked, by its id.
+        at: When it is recorded.
         reachable: Whether all of the build that `stable` is held to is known to be there. Else `stable` stays.
     """
     builds = tuple(_restored(one) if one.revoked and one.id not in causes else one for one in lock.builds)
-    builds = tuple(_revoked(one, causes[one.id]) if one.id in causes else one for one in builds)
+    builds = tuple(_revoked(one, causes[one.id], at=at) if one.id in causes else one for one in builds)
     gone = {one.id for one in builds if one.id in causes}
     ruled = _without_channels(lock, builds, gone)
     back = {one.id for one in lock.builds if one.revoked is not None and one.revoked.phase in ("candidate", "stable")}
     candidate = next((one.id for one in builds if one.id == ruled.channels.candidate or one.id in back - gone), None)
     channels = Channels(candidate=candidate, stable=_bound(ruled, image, reachable=reachable))
+    if channels.stable != lock.channels.stable:
+        builds = tuple(_update(one, returned=at) if one.id == channels.stable else one for one in builds)
     changed = lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
     return lock if changed == lock else changed
 
@@ -136,9 +139,14 @@ def _restored(build: Build) -> Build:
     return build.model_copy(update={"phase": phase, "was_stable": stood, "revoked": None})
 
 
-def _revoked(build: Build, cause: Cause) -> Build:
+def _update(build: Build, **fields: object) -> Build:
+    return build.model_copy(update=fields)
+
+
+def _revoked(build: Build, cause: Cause, *, at: str) -> Build:
     was = build.revoked
     revoked = Revoked(
+        at=was.at if was is not None else at,
         reason=cause.reason, by=cause.by,
         phase=was.phase if was is not None else build.phase,
         was_stable=was.was_stable if was is not None else build.was_stable,

@@ -1,4 +1,4 @@
-"""Announce: the world is told of every build that became a candidate, stable or rejected, at least once.
+"""Announce: the world is told of every build that became a candidate, stable, rejected or revoked, at least once.
 
 What was told stands in a tag on the build's artifacts, one for each announcer: no memory is kept elsewhere, and a run
 that was killed between recording and telling is made up for by the next. What did not get through stands in the
@@ -14,7 +14,7 @@ from datetime import timedelta
 
 from reconciler.announce.assembly import Untold, tell
 from reconciler.model import events
-from reconciler.model.announcement import AnnouncedEvent, Announcement, announcement
+from reconciler.model.announcement import AnnouncedEvent, Announcement, announcement, turn_of
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.lockfile import Build, Lockfile, Undelivered
 from reconciler.model.values import parse_instant
@@ -48,14 +48,20 @@ class _News:
         """What tells it from other news. Two images of the same content may have builds of the same id."""
         return self.image, self.build.id, self.event
 
+    @property
+    def said(self) -> str:
+        """How a tag remembers it: `candidate`, or `stable@2026-11-29T10:15:30Z` of what came back to a build."""
+        turn = turn_of(self.event, self.build)
+        return f"{self.event}@{turn}" if turn is not None else self.event
+
     def is_due(self, announcer: str) -> bool:
         """Whether an announcer has yet to hear it. Who was told of the build before hears the rest, however late."""
         before = self.told.get(announcer, frozenset())
-        return self.event not in before and (self.recent or bool(before))
+        return self.said not in before and (self.recent or bool(before))
 
     def was_told(self, announcer: str) -> bool:
         """Whether an announcer has heard it."""
-        return self.event in self.told.get(announcer, frozenset())
+        return self.said in self.told.get(announcer, frozenset())
 
 
 def announce(run: Run, report: Report, announcers: Sequence[Announcer], *, branch: str) -> None:
@@ -104,7 +110,8 @@ def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News
             seen = [tags[place] for one in build.artifacts if (place := (one.location, one.id)) in tags]
             if not seen and (name, build.id) not in made:
                 continue  # in a location that was not read, or recorded by another run just now: unknown is not untold
-            recent = build.recorded is not None and run.now() - parse_instant(build.recorded) <= WINDOW
+            since = turn_of(event, build) or build.recorded
+            recent = since is not None and run.now() - parse_instant(since) <= WINDOW
             # Of what this run recorded first nobody can have been told, whatever somebody wrote on it.
             told = _told(seen) if (name, build.id) in before else {}
             found.append(_News(name, build, event, _previous(lock, build), told, recent))
@@ -128,6 +135,8 @@ def _states(lock: Lockfile) -> Iterator[tuple[AnnouncedEvent, Build]]:
             yield "stable", build
         if build.phase == "rejected":
             yield "rejected", build
+        if build.phase == "revoked":
+            yield "revoked", build
 
 
 def _previous(lock: Lockfile, build: Build) -> str | None:
@@ -149,7 +158,8 @@ def _remember(run: Run, announcer: str, news: Sequence[_News]) -> None:
     for one in news:
         place = (one.image, one.build.id)
         builds[place] = one.build
-        told[place] |= {one.event, *one.told.get(announcer, frozenset())}
+        before = told[place] or one.told.get(announcer, frozenset())
+        told[place] = {*(said for said in before if said.partition("@")[0] != one.event), one.said}
     for place, what in told.items():
         tag = told_tags(announcer, what)
         for artifact in builds[place].artifacts:

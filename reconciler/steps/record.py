@@ -216,7 +216,8 @@ def record_ruling(run: Run, image: Image, ruling: Ruling) -> Recording:
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
         if declared_at(tree, image, since=run.known.tree) is not image:
             return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
-        return transitions.as_ruled(lock, image, ruling.causes, reachable=ruling.reachable)
+        at = format_instant(run.known.now)
+        return transitions.as_ruled(lock, image, ruling.causes, at=at, reachable=ruling.reachable)
 
     message = messages.ruling_commit(image.name, ruling.reasons)
     return _record(run, image.name, change, message=message, former=image.declaration.moved_from)

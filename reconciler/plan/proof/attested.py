@@ -225,7 +225,7 @@ def _made_together(evidence: Evidence) -> bool:
 
 def _fields(build: Build) -> dict[str, Any]:
     """A record without what is only known when it lands on the branch, after the tag was written."""
-    later = {"recorded", "provenance", "phase", "was_stable", "revoked", "verified"}
+    later = {"recorded", "provenance", "phase", "was_stable", "revoked", "returned", "verified"}
     return build.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=later)
 
 

@@ -177,7 +177,7 @@ class Evidence:
 
 def settled(build: Build) -> dict[str, Any]:
     """What of a record no later commit changes, but one that records the build anew."""
-    later = {"files", "artifacts", "verified", "verdict", "phase", "was_stable", "revoked", "provenance"}
+    later = {"files", "artifacts", "verified", "verdict", "phase", "was_stable", "revoked", "returned", "provenance"}
     return build.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=later)
 
 

@@ -31,7 +31,8 @@ from reconciler.model.values import canonical_json, digest, format_instant, pars
 
 SBOM, SMOKE_TEST = "sbom", "smoke-test"
 LATER = frozenset({
-    "files", "reasons", "artifacts", "verified", "provenance", "verdict", "phase", "was_stable", "revoked", "recorded"
+    "files", "reasons", "artifacts", "verified", "provenance", "verdict", "phase", "was_stable", "revoked", "returned",
+    "recorded",
 })  # fmt: skip
 """What of a record may change after the build, or differs between the annotated tag and the lockfile. `artifacts` are
 subjects of their own; the others are proven by the commits that change them."""

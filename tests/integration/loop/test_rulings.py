@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler.model.lockfile import Lockfile
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import VALIDATED, build, standing
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, statuses
+from tests.integration.pull_request.pulls import Listener, main
 
 
 def held(build_id: str, *, declaration: str = ON_DEBIAN, until: str = "") -> str:
@@ -16,6 +18,11 @@ def held(build_id: str, *, declaration: str = ON_DEBIAN, until: str = "") -> str
 def revoked(*build_ids: str, declaration: str = ON_DEBIAN) -> str:
     rows = "".join(f"  - {{build: {one}, reason: a key in it leaked}}\n" for one in build_ids)
     return f"{declaration}revoke:\n{rows}"
+
+
+def as_it_was(lock: Lockfile) -> Lockfile:
+    """A lockfile but for when `stable` came back to a build."""
+    return lock.model_copy(update={"builds": tuple(one.model_copy(update={"returned": None}) for one in lock.builds)})
 
 
 class TestHold:
@@ -175,7 +182,8 @@ class TestRevocation:
         assert settled.lock("web").channels.stable is None
         head = settled.commit({"desired/base/image.yaml": ON_DEBIAN})
         settled.controller().reconcile()
-        assert {name: settled.lock(name) for name in before} == before
+        after = {name: settled.lock(name) for name in before}
+        assert {name: as_it_was(lock) for name, lock in after.items()} == before
         assert {name: standing(settled, name) for name in before} == stood
         assert_settled(settled, since=head)
 
@@ -209,3 +217,37 @@ class TestRevocation:
         assert planned.notes == (
             "20200101T000000Z-1a2b3c4 is revoked, and no lockfile names it (desired/base/image.yaml:3:5)",
         )
+
+
+class TestAnnounced:
+    """Whoever goes by what is told hears of every turn, each once."""
+
+    def test_stable_that_comes_back_is_told_anew(self, settled: World) -> None:
+        listener = Listener()
+        (old,) = standing(settled)
+        settled.commit({"desired/base/setup.sh": "echo more\n"})
+        main(settled, listener).go("base")
+        new = settled.lock("base").channels.stable
+        settled.clock.advance(hours=1)
+        settled.commit({"desired/base/image.yaml": held(old)})
+        main(settled, listener).go("base")
+        settled.clock.advance(hours=1)
+        settled.commit({"desired/base/image.yaml": ON_DEBIAN})
+        main(settled, listener).go("base")
+        turns = [(what.build, what.id) for what in listener.heard if what.event == "stable" and what.image == "base"]
+        assert [build_id for build_id, _ in turns[-3:]] == [new, old, new]
+        assert len({told for _, told in turns}) == len(turns)
+        heard = len(listener.heard)
+        main(settled, listener).go("base")
+        assert len(listener.heard) == heard
+
+    def test_a_revocation_is_told_with_its_reason_also_of_what_inherits_it(self, settled: World) -> None:
+        listener = Listener()
+        main(settled, listener).go()
+        bad = build(settled, "echo bad")
+        main(settled, listener).go()
+        on_bad = settled.lock("web").channels.stable
+        settled.commit({"desired/base/image.yaml": revoked(bad)})
+        main(settled, listener).go()
+        told = {(what.image, what.build): what.reason for what in listener.heard if what.event == "revoked"}
+        assert told["base", bad] == told["web", on_bad or ""] == "a key in it leaked"

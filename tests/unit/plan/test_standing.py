@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from reconciler.model.errors import Place, UserError
-from reconciler.model.lockfile import Lockfile
+from reconciler.model.lockfile import Lockfile, Revoked
 from reconciler.plan.planning import make_plan
 from reconciler.plan.standing import standings
 from reconciler.plan.timing import next_failure
@@ -81,3 +81,21 @@ def test_a_suspended_image_says_why(an_image: Make, what_is_known: Make) -> None
     known = what_is_known(an_image(suspend={"reason": "the freeze"}))
     (web,) = standings(make_plan(known), now=known.now)
     assert (web.health, web.why) == ("suspended", "suspended: the freeze")
+
+
+def test_what_holds_stable_or_revokes_the_newest_build_is_said(
+    an_image: Make, what_is_known: Make, plan_carried_out: Make
+) -> None:
+    known = what_is_known(an_image("web"))
+    known = plan_carried_out(known, make_plan(known))
+    build = known.locks["web"].builds[0].id
+    held = what_is_known(an_image("web", hold={"build": build, "reason": "works"}), locks=known.locks)
+    assert standings(make_plan(held), now=known.now)[0].why == f"held to {build}: works"
+
+    revoked = Revoked(
+        at="2026-11-29T10:15:30Z", reason="a key leaked", by="base 20261101T101530Z-1a2b3c4", phase="stable"
+    )
+    newest = known.locks["web"].builds[0].model_copy(update={"phase": "revoked", "revoked": revoked})
+    lock = known.locks["web"].model_copy(update={"builds": (newest,)})
+    (web,) = standings(make_plan(replace(known, locks={"web": lock})), now=known.now)
+    assert web.why == f"{build} is revoked for base 20261101T101530Z-1a2b3c4: a key leaked"
