@@ -23,7 +23,7 @@ from reconciler.plan.planning import FleetPlan, Known, make_plan, with_changes_o
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.hearsay import with_sources, with_strangers
-from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
+from reconciler.steps.observe import find_target, observe, resolve, usage_of_revoked, with_branches, withdrawn_sources
 from reconciler.steps.ours import Records, records_of, with_doubts
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
 
@@ -54,6 +54,10 @@ def look(
     confirmed = with_strangers(confirmed, planned, records)
     if confirmed is not known:
         known, planned = confirmed, make_plan(confirmed)
+    usage = usage_of_revoked(known, registry) if registry is not None else None
+    if usage is not None:
+        known = replace(known, usage=usage)
+        planned = make_plan(known)
     withdrawn = withdrawn_sources(planned, registry) if registry is not None else {}
     if withdrawn:
         known = replace(known, withdrawn=withdrawn)

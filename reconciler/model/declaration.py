@@ -178,6 +178,9 @@ class Revocation(Model):
 
     build: str = Field(pattern=BUILD_ID_PATTERN)
     reason: str = Field(min_length=1)
+    even_if_in_use: bool = Field(
+        False, description="Revoke it although something is known to use it, or may.", exclude_if=is_empty
+    )
 
 
 class Declaration(Model):

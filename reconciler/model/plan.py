@@ -124,6 +124,8 @@ class Cause:
     """Why nobody may use a build any more: the words of who revoked it, or what it was built on (`image build-id`)."""
 
     reason: str
+    origin: tuple[str, str]
+    """The image and build that image.yaml names."""
     by: str | None = None
 
 

@@ -12,10 +12,11 @@ from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Observation, Seen
-from reconciler.model.plan import Cause, Decision, Plan, PlannedImage, PlanOptions, Retirement, Situation
+from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions, Retirement, Situation
 from reconciler.model.source import Pin
 from reconciler.model.text import counted
 from reconciler.model.tree import Tree
+from reconciler.model.usage import Usage
 from reconciler.model.values import digest
 from reconciler.plan.diff import decide
 from reconciler.plan.garbage import abandoned, kept_until_pruned
@@ -30,7 +31,7 @@ from reconciler.plan.graph import (
 )
 from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
-from reconciler.plan.rulings import in_force, refused, revocations, unknown_builds
+from reconciler.plan.rulings import Weighed, in_force, refused, revocations, unknown_builds, weigh
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Known:
     strangers: frozenset[tuple[str, str]] = frozenset()
     """The same as `Situation.strangers`, of all images."""
     broken_locks: Mapping[str, UserError] = field(default_factory=dict)
+    usage: Usage = field(default_factory=Usage)
+    """What uses builds that are about to be revoked."""
     doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Why what is recorded of an image may be somebody else's, by image: nothing but its lockfile says otherwise."""
     overtaken: frozenset[str] = frozenset()
@@ -84,10 +87,11 @@ def make_plan(known: Known) -> FleetPlan:
     selected = _selected(known, parents)
     seen = _by_image(known)
     causes = revocations(known.fleet.images, known.locks)
+    weighed = weigh(causes, known.usage, images=known.fleet.images, locks=known.locks)
     decisions: dict[str, Decision] = {}
     for name in in_order(parents):
         if name in selected:
-            decisions[name] = _decide(known, decisions, name=name, seen=seen, causes=causes)
+            decisions[name] = _decide(known, decisions, name=name, seen=seen, weighed=weighed)
     for name, problems in known.fleet.problems.items():
         if name in selected:
             decisions[name] = _broken(known, name, problems)
@@ -157,7 +161,7 @@ def _decide(
     *,
     name: str,
     seen: Mapping[str, tuple[Seen, ...]],
-    causes: Mapping[str, Mapping[str, Cause]],
+    weighed: Weighed,
 ) -> Decision:
     image = in_force(known.fleet.images[name], now=known.now)
     lock, former = lock_of(known, image)
@@ -183,9 +187,9 @@ def _decide(
         grace_seconds=known.fleet.settings.aws.visibility_grace,
         live_branches=known.live_branches,
         doubts=known.doubts.get(name, ()),
-        causes=causes.get(name, {}),
+        causes=weighed.causes.get(name, {}),
     )
-    refusal = refused(situation)
+    refusal = weighed.refused.get(name) or refused(situation)
     if refusal is not None:
         return _broken(known, name, (refusal,))
     if image.parent is not None:
@@ -198,7 +202,8 @@ def _decide(
             why = f"waits for {image.parent}: what is recorded of it may be somebody else's"
             situation = replace(situation, pin=None, pin_missing=why)
     decision = decide(situation)
-    notes = tuple(unknown_builds(image, lock, known.locks)) if image.declaration.revoke else ()
+    unknown = unknown_builds(image, lock, known.locks) if image.declaration.revoke else ()
+    notes = (*weighed.notes.get(name, ()), *unknown)
     if not notes:
         return decision
     told = decision.planned.model_copy(update={"notes": (*decision.planned.notes, *notes)})

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from reconciler.model.errors import Place, UserError
@@ -16,6 +16,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile, Reason
 from reconciler.model.plan import Cause, Decision, Ruling, Situation
 from reconciler.model.text import first_few
+from reconciler.model.usage import Usage, Use
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import moves, with_action
 from reconciler.plan.graph import REPLACING
@@ -23,6 +24,7 @@ from reconciler.plan.key import NEVER_AGAIN
 from reconciler.plan.transitions import as_ruled, first_phase
 
 _MOST_NAMED = 4
+_MOST_USES = 20
 
 
 def in_force(image: Image, *, now: datetime) -> Image:
@@ -53,18 +55,19 @@ def revocations(images: Mapping[str, Image], locks: Mapping[str, Lockfile]) -> M
     waiting: deque[tuple[str, str]] = deque()
     for name, image in sorted(images.items()):
         for one in image.declaration.revoke:
-            found[name][one.build] = Cause(one.reason)
+            found[name][one.build] = Cause(one.reason, origin=(name, one.build))
             waiting.append((name, one.build))
     for name, build, revoked in recorded:
         parent = (revoked.by or "").partition(" ")[0]
         if names.get(parent, parent) not in images:
-            found[names.get(name, name)].setdefault(build, Cause(revoked.reason, revoked.by))
+            cause = Cause(revoked.reason, origin=(parent, (revoked.by or "").partition(" ")[2]), by=revoked.by)
+            found[names.get(name, name)].setdefault(build, cause)
             waiting.append((names.get(name, name), build))
     while waiting:
         parent, parent_build = waiting.popleft()
         for child, build in built_on.get((parent, parent_build), ()):
             if build not in found[child]:
-                found[child][build] = Cause(found[parent][parent_build].reason, by=f"{parent} {parent_build}")
+                found[child][build] = replace(found[parent][parent_build], by=f"{parent} {parent_build}")
                 waiting.append((child, build))
     return found
 
@@ -80,6 +83,74 @@ def _built_on(
                 parent = names.get(build.source.image, build.source.image)
                 children[parent, build.source.build].append((names.get(name, name), build.id))
     return children
+
+
+Causes = Mapping[str, Mapping[str, Cause]]
+"""Why builds are revoked, by image and id."""
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """Revocations, held against what uses the builds that are not recorded as revoked yet."""
+
+    causes: Causes
+    """Those that are carried out."""
+    refused: Mapping[str, UserError]
+    """Why one that an image declares is not, by that image."""
+    notes: Mapping[str, tuple[str, ...]]
+    """What will lose what it uses, by the image that declares it so."""
+
+
+def newly_revoked(causes: Causes, locks: Mapping[str, Lockfile]) -> Iterator[tuple[Build, Cause]]:
+    """The recorded builds that are not recorded as revoked yet."""
+    for name, of_image in causes.items():
+        for build in locks[name].builds if name in locks else ():
+            if build.id in of_image and build.phase != "revoked":
+                yield build, of_image[build.id]
+
+
+def weigh(
+    causes: Causes, usage: Usage, *, images: Mapping[str, Image], locks: Mapping[str, Lockfile]
+) -> Weighed:  # fmt: skip
+    """Refuse each revocation as a whole of which something uses, or may use, a build, if it is not declared so."""
+    told: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+    for build, cause in newly_revoked(causes, locks):
+        places = [(artifact.location, artifact.id) for artifact in build.artifacts]
+        told[cause.origin] += [_used(use) for place in places for use in usage.of(place)]
+        told[cause.origin] += [
+            f"whether anything uses {artifact_id} in {location} is not known: {why}"
+            for location, artifact_id in places
+            for why in usage.unread.get(location, ())
+        ]
+    refused: dict[str, UserError] = {}
+    notes: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    off: set[tuple[str, str]] = set()
+    for (name, build_id), uses in sorted(told.items()):
+        row = next((one for one in images[name].declaration.revoke if one.build == build_id), None) if uses else None
+        if row is None:
+            continue
+        if row.even_if_in_use:
+            notes[name] += tuple(f"{build_id} is revoked although in use: {use}" for use in uses)
+            continue
+        off.add((name, build_id))
+        shown = [*uses[:_MOST_USES], *([f"and {len(uses) - _MOST_USES} more"] if len(uses) > _MOST_USES else [])]
+        refused[name] = UserError(
+            f"{build_id} can't be revoked yet: it is in use", where=_place(images[name], build_id),
+            hint=(*shown, "to revoke it all the same: `even_if_in_use: true` beside it"),
+        )  # fmt: skip
+    recorded = {
+        (name, build.id) for name, lock in locks.items() for build in lock.builds if build.phase == "revoked"
+    }  # fmt: skip
+    kept = {
+        name: {one: cause for one, cause in of_image.items() if cause.origin not in off or (name, one) in recorded}
+        for name, of_image in causes.items()
+    }
+    return Weighed(kept, refused, notes)
+
+
+def _used(use: Use) -> str:
+    location, artifact_id = use.place
+    return f"{use.by} in {location} uses {artifact_id}: {use.hint}"
 
 
 def refused(situation: Situation) -> UserError | None:

@@ -12,6 +12,7 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.usage import Usage
 from reconciler.ports.dialect import Made
 
 
@@ -154,6 +155,12 @@ class Registry(Protocol):
             source: What its kind gives of the pin (`Kind.given_of`).
 
         Raises UserError when it is not there any more, or is not what it was when it was pinned.
+        """
+
+    def usage(self, location: str, ids: Sequence[str]) -> Usage:
+        """What uses artifacts in a location, as far as its account tells; nothing where nobody tells.
+
+        Never raises for what can't be read: that stands in `unread`.
         """
 
     def server_time(self, location: str) -> datetime | None:

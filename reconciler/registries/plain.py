@@ -11,6 +11,7 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
+from reconciler.model.usage import Usage
 from reconciler.ports.dialect import Made, Written
 from reconciler.ports.registry import Located
 
@@ -97,6 +98,11 @@ class PlainRegistry:
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Each kind has its own. See `Registry.tag`."""
         raise NotImplementedError
+
+    def usage(self, location: str, ids: Sequence[str]) -> Usage:
+        """None: nobody tells who runs what they took from here. See `Registry.usage`."""
+        del location, ids
+        return Usage()
 
     def expect(self, locations: Sequence[str]) -> None:
         """Nothing is begun: it is read when it is asked for. See `Registry.expect`."""

@@ -13,6 +13,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.usage import Usage
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Registry
@@ -118,6 +119,10 @@ class Registries(_ByKind[Registry]):
     def given(self, location: str, source: str) -> str:
         """See `Registry.given`."""
         return self.of(location).given(location, source)
+
+    def usage(self, location: str, ids: Sequence[str]) -> Usage:
+        """See `Registry.usage`."""
+        return self.of(location).usage(location, ids)
 
     def server_time(self, location: str) -> datetime | None:
         """See `Registry.server_time`."""

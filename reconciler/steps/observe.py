@@ -22,10 +22,12 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import PlanOptions
 from reconciler.model.source import Pin, Upstream
 from reconciler.model.tree import Tree, content_at
+from reconciler.model.usage import Usage
 from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
 from reconciler.plan.planning import FleetPlan, Known, lock_of, removed
 from reconciler.plan.reasons import is_expired, refreshes
+from reconciler.plan.rulings import newly_revoked, revocations
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 
@@ -221,6 +223,20 @@ def withdrawn_sources(planned: FleetPlan, registry: Registry) -> Mapping[str, st
     with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(asking))) as pool:
         found = pool.map(lambda pin: _withdrawn(registry, pin), pins.values())
         return {name: why for place, why in zip(pins, found, strict=True) if why is not None for name in asking[place]}
+
+
+def usage_of_revoked(known: Known, registry: Registry) -> Usage | None:
+    """What uses the builds that are about to be revoked; None where none is. Asked once of each location."""
+    asked: defaultdict[str, set[str]] = defaultdict(set)
+    for build, _ in newly_revoked(revocations(known.fleet.images, known.locks), known.locks):
+        for artifact in build.artifacts:
+            asked[artifact.location].add(artifact.id)
+    if not asked:
+        return None
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(asked))) as pool:
+        found = list(pool.map(lambda one: registry.usage(one[0], sorted(one[1])), sorted(asked.items())))
+    unread = {location: why for one in found for location, why in one.unread.items()}
+    return Usage(tuple(use for one in found for use in one.uses), unread)
 
 
 def _withdrawn(registry: Registry, pin: Upstream) -> str | None:

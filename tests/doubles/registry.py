@@ -18,6 +18,7 @@ from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.usage import Usage, Use
 from reconciler.model.values import digest, format_instant
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located
@@ -53,6 +54,9 @@ class MemoryRegistry:
 
     fleet: str
     unreadable: dict[str, str] = field(default_factory=dict)
+    uses: list[Use] = field(default_factory=list)
+    unread_usage: dict[str, str] = field(default_factory=dict)
+    """Why it is not known what uses anything, by region."""
     """Regions that can't be read, and the reason, until a test takes them out again."""
     refused: Terminal | None = None
     """Set it, and nothing can be read or written."""
@@ -252,6 +256,14 @@ class MemoryRegistry:
         """As it is. See `Registry.given`."""
         del location
         return source
+
+    def usage(self, location: str, ids: Sequence[str]) -> Usage:
+        """What a test says uses artifacts. See `Registry.usage`."""
+        with self._lock:
+            self.calls["usage"] += 1
+            unread = self.unread_usage.get(location)
+            uses = tuple(use for use in self.uses if use.place[0] == location and use.place[1] in ids)
+            return Usage(uses, {location: (unread,)} if unread else {})
 
     def server_time(self, location: str) -> datetime | None:
         """It tells no time. See `Registry.server_time`."""

@@ -19,11 +19,13 @@ from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.usage import Usage
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening
 from reconciler.registries.ec2 import changes, images
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
 from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, instant, server_time
+from reconciler.registries.ec2.usage import usage as ask_usage
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -265,6 +267,10 @@ class Ec2Registry:
         """As it is: the builders take the id of an AMI. See `Registry.given`."""
         del location
         return source
+
+    def usage(self, location: str, ids: Sequence[str]) -> Usage:
+        """What uses AMIs in a region. See `Registry.usage`."""
+        return ask_usage(self._clients, location, ids)
 
     def server_time(self, location: str) -> datetime | None:
         """What time EC2 has. See `Registry.server_time`."""

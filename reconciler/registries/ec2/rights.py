@@ -19,6 +19,8 @@ UNFENCED: Mapping[str, str] = {
     "ReadImages": "EC2 restricts no Describe call on images by resource.",
     "ReadImagesAndSnapshots": "EC2 restricts no Describe call on images and snapshots by resource.",
     "ReadSourcesFromParameters": "Others' parameters carry no tag of ours. Fenced by their names.",
+    "ReadWhoUsesImages": "AWS restricts none of these lists by resource.",
+    "ReadParametersOfImages": "Who publishes an image may do so without a tag of ours. Fenced by their names.",
     "Read": "EC2 restricts none of these Describe calls by resource.",
     "BootAnyImage": "What a build starts from is others', with no tag of ours, and images are only read.",
     "BootInNamedSubnets": "A subnet is the account's, and serves several. Fenced by id with --subnet.",
@@ -86,6 +88,13 @@ def _reading(at: Account, *, snapshots: bool) -> list[Policy]:
         else _statement("ReadImages", ["DescribeImages"], ["*"]),
         {"Sid": "ReadSourcesFromParameters", "Effect": "Allow", "Action": "ssm:GetParameter",
          "Resource": list(parameters)},
+        {"Sid": "ReadWhoUsesImages", "Effect": "Allow",
+         "Action": ["ec2:DescribeInstances", "ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions",
+                    "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeLaunchConfigurations",
+                    "ssm:DescribeParameters"],
+         "Resource": "*"},
+        {"Sid": "ReadParametersOfImages", "Effect": "Allow", "Action": "ssm:GetParameters",
+         "Resource": [parameters[1]]},
     ]  # fmt: skip
 
 

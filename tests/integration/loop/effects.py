@@ -16,6 +16,7 @@ from reconciler.model.events import Listener
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.usage import Usage
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.builder import Builder, BuildRequest, BuildResult
 from reconciler.ports.dialect import Made
@@ -174,6 +175,9 @@ class _Registry:
 
     def given(self, location: str, source: str) -> str:
         return self.registry.given(location, source)
+
+    def usage(self, location: str, ids: Sequence[str]) -> Usage:
+        return self.registry.usage(location, ids)
 
     def server_time(self, location: str) -> datetime | None:
         return self.registry.server_time(location)

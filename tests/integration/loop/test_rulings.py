@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.model.lockfile import Lockfile
+from reconciler.model.usage import Use
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import VALIDATED, build, standing
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, statuses
@@ -251,3 +252,57 @@ class TestAnnounced:
         main(settled, listener).go()
         told = {(what.image, what.build): what.reason for what in listener.heard if what.event == "revoked"}
         assert told["base", bad] == told["web", on_bad or ""] == "a key in it leaked"
+
+
+class TestUsage:
+    """What something uses is not revoked before a person says that it is to be, and sees what that takes away."""
+
+    def use(self, world: World, image: str, build_id: str) -> Use:
+        artifact = next(one for one in world.artifacts(image) if one.own("build") == build_id and one.location == US)
+        return Use((US, artifact.id), "instance i-0abc (running)", "replace it")
+
+    def test_a_revocation_is_refused_as_a_whole_with_each_use(self, settled: World) -> None:
+        bad = build(settled, "echo bad")
+        settled.controller().reconcile()
+        before = settled.head()
+        use = self.use(settled, "web", settled.lock("web").channels.stable or "")
+        settled.registry.uses.append(use)
+        settled.commit({"desired/base/image.yaml": revoked(bad)})
+        planned = settled.controller().plan()
+        first, *rest = planned["base"].errors[0].splitlines()
+        assert first == f"desired/base/image.yaml:3:5: {bad} can't be revoked yet: it is in use"
+        assert rest[0].strip() == f"instance i-0abc (running) in {US} uses {use.place[1]}: replace it"
+        assert [one.code for one in planned["web"].reasons] == []
+        settled.controller().reconcile()
+        assert settled.lock("base").channels.stable == bad
+        assert settled.subjects(before) == ["Change"]
+
+    def test_what_is_revoked_all_the_same_is_told(self, settled: World) -> None:
+        (good,) = standing(settled)
+        bad = build(settled, "echo bad")
+        use = self.use(settled, "base", bad)
+        settled.registry.uses.append(use)
+        even = revoked(bad).replace("leaked}", "leaked, even_if_in_use: true}")
+        settled.commit({"desired/base/image.yaml": even})
+        planned = settled.controller().plan("base")["base"]
+        assert planned.notes == (
+            f"{bad} is revoked although in use: instance i-0abc (running) in {US} uses {use.place[1]}: replace it",
+        )  # fmt: skip
+        settled.controller().reconcile("base")
+        assert settled.lock("base").channels.stable == good
+
+    def test_what_could_not_be_asked_may_be_in_use(self, settled: World) -> None:
+        bad = build(settled, "echo bad")
+        settled.registry.unread_usage[EU] = "listing instances: not allowed"
+        settled.commit({"desired/base/image.yaml": revoked(bad)})
+        planned = settled.controller().plan("base")["base"]
+        assert "is not known: listing instances: not allowed" in planned.errors[0]
+
+    def test_what_is_recorded_as_revoked_is_not_asked_about_again(self, settled: World) -> None:
+        bad = build(settled, "echo bad")
+        settled.commit({"desired/base/image.yaml": revoked(bad)})
+        settled.controller().reconcile()
+        settled.registry.uses.append(self.use(settled, "base", bad))
+        asked = settled.registry.calls["usage"]
+        assert settled.controller().plan("base")["base"].errors == ()
+        assert settled.registry.calls["usage"] == asked

@@ -1,0 +1,33 @@
+"""Who uses an artifact, as the registry's account tells: what would break, or go on unseen, without it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+Place = tuple[str, str]
+"""An artifact's location and id."""
+INSTEAD = "OTHER_ID"
+"""Stands in a command for the artifact to use from now on, where none is known."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """One thing that uses an artifact. `by` names it for people, and `hint` is the command that moves it away."""
+
+    place: Place
+    by: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Usage:
+    """All that is known to use some artifacts. What could not be read may be in use."""
+
+    uses: tuple[Use, ...] = ()
+    unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Why something could not be asked about, by location, one cause a text."""
+
+    def of(self, place: Place) -> tuple[Use, ...]:
+        """What uses one artifact."""
+        return tuple(use for use in self.uses if use.place == place)

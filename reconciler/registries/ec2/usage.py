@@ -1,0 +1,140 @@
+"""Who uses an AMI in this account: instances, launch templates in all versions, groups, parameters.
+
+Each is asked of its own list, so that one that may not be read is told, and the others count all the same. EC2's
+DescribeImageReferences would answer for most of them at once, but looks at ten versions of a template if it is not
+told otherwise, and says nothing of groups. Nothing here sees other accounts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+from botocore.config import Config
+
+from reconciler.aws.errors import translated
+from reconciler.aws.session import Clients
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.usage import INSTEAD, Usage, Use
+
+_MOST_IDS = 200
+"""Of values in one filter (EC2 user guide, "Filter your resources")."""
+_PAGE = 200
+_MOST_NAMES = 10
+"""Of parameters in one GetParameters (SSM API reference)."""
+_PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 8})
+_LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
+
+
+def usage(clients: Clients, location: str, ids: Sequence[str]) -> Usage:
+    """What uses these AMIs in a region. Never raises for what can't be read: that is told in `unread`."""
+    wanted = frozenset(ids)
+    asked: tuple[tuple[str, Callable[[], Iterator[Use]]], ...] = (
+        ("instances", partial(_instances, clients, location, sorted(wanted))),
+        ("launch templates", partial(_templates, clients, location, wanted)),
+        ("Auto Scaling groups", partial(_groups, clients, location, wanted)),
+        ("launch configurations", partial(_configurations, clients, location, wanted)),
+        ("parameters", partial(_parameters, clients, location, wanted)),
+    )
+    found: list[Use] = []
+    unread: list[str] = []
+    for what, ask in asked if wanted else ():
+        try:
+            with translated(f"listing {what} in {location}"):
+                found += ask()
+        except ReconcilerError as error:
+            unread.append(error.what)
+    return Usage(tuple(found), {location: tuple(unread)} if unread else {})
+
+
+def _instances(clients: Clients, location: str, ids: Sequence[str]) -> Iterator[Use]:
+    """Those that run, and those that are stopped: they start from their own disks, and are replaced from the AMI."""
+    paginator = clients.ec2(location).get_paginator("describe_instances")
+    for start in range(0, len(ids), _MOST_IDS):
+        pages = paginator.paginate(
+            Filters=[
+                {"Name": "image-id", "Values": list(ids[start : start + _MOST_IDS])},
+                {"Name": "instance-state-name", "Values": list(_LIVE)},
+            ],
+            PaginationConfig={"PageSize": 1000},
+        )
+        for instance in (one for page in pages for group in page["Reservations"] for one in group["Instances"]):
+            command = f"aws ec2 terminate-instances --region {location} --instance-ids {instance['InstanceId']}"
+            yield Use(
+                (location, instance["ImageId"]), f"instance {instance['InstanceId']} ({instance['State']['Name']})",
+                f"replace it, then `{command}`",
+            )  # fmt: skip
+
+
+def _templates(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator[Use]:
+    """Every version of every template: a group, or a person, may name an old one."""
+    ec2 = clients.ec2(location)
+    pages = ec2.get_paginator("describe_launch_templates").paginate(PaginationConfig={"PageSize": _PAGE})
+    for template in (one for page in pages for one in page["LaunchTemplates"]):
+        versions = ec2.get_paginator("describe_launch_template_versions").paginate(
+            LaunchTemplateId=template["LaunchTemplateId"], PaginationConfig={"PageSize": _PAGE}
+        )
+        for version in (one for page in versions for one in page["LaunchTemplateVersions"]):
+            image = version["LaunchTemplateData"].get("ImageId")
+            if image in wanted:
+                default = " (default)" if version.get("DefaultVersion") else ""
+                yield Use(
+                    (location, image),
+                    f"launch template {template['LaunchTemplateName']} version {version['VersionNumber']}{default}",
+                    f"`aws ec2 create-launch-template-version --region {location} --launch-template-id "
+                    f"{template['LaunchTemplateId']} --source-version {version['VersionNumber']} "
+                    f"--launch-template-data ImageId={INSTEAD}`",
+                )  # fmt: skip
+
+
+def _groups(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator[Use]:
+    """Auto Scaling groups, by the version of a template that they name today, also behind an alias."""
+    scaling = clients.client("autoscaling", location, config=_PATIENT)
+    pages = scaling.get_paginator("describe_auto_scaling_groups").paginate(PaginationConfig={"PageSize": 100})
+    for group in (one for page in pages for one in page["AutoScalingGroups"]):
+        mixed = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
+        named = [group.get("LaunchTemplate"), mixed.get("LaunchTemplateSpecification")]
+        named += [one.get("LaunchTemplateSpecification") for one in mixed.get("Overrides", ())]
+        for template in (one for one in named if one):
+            version = template.get("Version") or "$Default"
+            for image in _launched(clients, location, template["LaunchTemplateId"], version) & wanted:
+                command = f"aws autoscaling start-instance-refresh --region {location} --auto-scaling-group-name"
+                yield Use(
+                    (location, image),
+                    f"group {group['AutoScalingGroupName']}, by version {version} of {template['LaunchTemplateName']}",
+                    f"have it name another version, then `{command} {group['AutoScalingGroupName']}`",
+                )  # fmt: skip
+
+
+def _launched(clients: Clients, location: str, template: str, version: str) -> set[str]:
+    answer = clients.ec2(location).describe_launch_template_versions(LaunchTemplateId=template, Versions=[version])
+    return {one["LaunchTemplateData"].get("ImageId", "") for one in answer["LaunchTemplateVersions"]}
+
+
+def _configurations(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator[Use]:
+    scaling = clients.client("autoscaling", location, config=_PATIENT)
+    pages = scaling.get_paginator("describe_launch_configurations").paginate(PaginationConfig={"PageSize": 100})
+    for one in (one for page in pages for one in page["LaunchConfigurations"]):
+        if one["ImageId"] in wanted:
+            yield Use(
+                (location, one["ImageId"]), f"launch configuration {one['LaunchConfigurationName']}",
+                "move its groups to a launch template: a launch configuration can't be changed",
+            )  # fmt: skip
+
+
+def _parameters(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator[Use]:
+    """Parameters of the data type of AMIs, by what they hold now. Others are texts that nobody launches from."""
+    ssm = clients.ssm(location)
+    pages = ssm.get_paginator("describe_parameters").paginate(
+        ParameterFilters=[{"Key": "Type", "Option": "Equals", "Values": ["String"]}], PaginationConfig={"PageSize": 50}
+    )
+    listed = (one for page in pages for one in page["Parameters"])
+    names = [one["Name"] for one in listed if one.get("DataType") == "aws:ec2:image"]
+    for start in range(0, len(names), _MOST_NAMES):
+        for one in ssm.get_parameters(Names=names[start : start + _MOST_NAMES])["Parameters"]:
+            if one["Value"] in wanted:
+                yield Use(
+                    (location, one["Value"]), f"parameter {one['Name']}",
+                    f"`aws ssm put-parameter --region {location} --name {one['Name']} --data-type aws:ec2:image "
+                    f"--overwrite --value {INSTEAD}`",
+                )  # fmt: skip

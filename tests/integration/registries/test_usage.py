@@ -1,0 +1,126 @@
+"""Who uses an AMI, asked of a real server: everything that a cleaner of images is known to overlook."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import boto3
+import pytest
+
+from reconciler.aws.session import Clients
+from reconciler.model.declaration import AwsSettings
+from reconciler.registries.ec2.usage import usage
+
+REGION = "us-east-1"
+
+
+@pytest.fixture
+def clients(moto: str) -> Clients:
+    assert moto
+    return Clients(AwsSettings(), attempts=2)
+
+
+@pytest.fixture
+def images(clients: Clients) -> list[str]:
+    ec2 = boto3.client("ec2", REGION)
+    return [ec2.register_image(Name=f"web-{number}")["ImageId"] for number in range(3)]
+
+
+def by(clients: Clients, *ids: str) -> set[tuple[str, str]]:
+    found = usage(clients, REGION, ids)
+    assert found.unread == {}
+    assert {use.place[0] for use in found.uses} <= {REGION}
+    return {(use.place[1], use.by.split(" ")[0]) for use in found.uses}
+
+
+def template(ec2: Any, name: str, *images: str) -> str:
+    made = ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData={"ImageId": images[0]})
+    for image in images[1:]:
+        ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData={"ImageId": image})
+    return str(made["LaunchTemplate"]["LaunchTemplateId"])
+
+
+def test_nothing_uses_what_nothing_names(clients: Clients, images: list[str]) -> None:
+    assert by(clients, *images) == set()
+    assert by(clients) == set()
+
+
+def test_instances_count_also_when_they_are_stopped(clients: Clients, images: list[str]) -> None:
+    ec2 = boto3.client("ec2", REGION)
+    made = [ec2.run_instances(ImageId=one, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"] for one in images]
+    ec2.stop_instances(InstanceIds=made[:1])
+    ec2.terminate_instances(InstanceIds=made[1:2])
+    found = usage(clients, REGION, images)
+    assert {use.place[1] for use in found.uses} == {images[0], images[2]}
+    said = {use.place[1]: use.by for use in found.uses}
+    assert said[images[0]] == f"instance {made[0]} (stopped)"
+
+
+def test_old_versions_of_a_template_count(clients: Clients, images: list[str]) -> None:
+    template(boto3.client("ec2", REGION), "web", *images)
+    assert by(clients, images[0]) == {(images[0], "launch")}
+    said = [use.by for use in usage(clients, REGION, images).uses]
+    assert said == [
+        "launch template web version 1 (default)", "launch template web version 2", "launch template web version 3",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("version", "which"), [("1", 0), ("$Default", 0), ("$Latest", 2), (None, 0)])
+def test_a_group_counts_by_the_version_that_it_names(
+    clients: Clients, images: list[str], version: str | None, which: int
+) -> None:
+    template(boto3.client("ec2", REGION), "web", *images)
+    named = {"LaunchTemplateName": "web", **({"Version": version} if version is not None else {})}
+    boto3.client("autoscaling", REGION).create_auto_scaling_group(
+        AutoScalingGroupName="web", MinSize=0, MaxSize=0, AvailabilityZones=[f"{REGION}a"], LaunchTemplate=named,
+    )  # fmt: skip
+    groups = [use.place[1] for use in usage(clients, REGION, images).uses if use.by.startswith("group web")]
+    assert groups == [images[which]]
+
+
+def test_a_group_of_several_types_and_a_launch_configuration_count(clients: Clients, images: list[str]) -> None:
+    ec2, scaling = boto3.client("ec2", REGION), boto3.client("autoscaling", REGION)
+    template(ec2, "web", *images)
+    scaling.create_auto_scaling_group(
+        AutoScalingGroupName="mixed", MinSize=0, MaxSize=0, AvailabilityZones=[f"{REGION}a"],
+        MixedInstancesPolicy={
+            "LaunchTemplate": {
+                "LaunchTemplateSpecification": {"LaunchTemplateName": "web", "Version": "2"},
+                "Overrides": [{"InstanceType": "t3.micro"}],
+            }
+        },
+    )  # fmt: skip
+    scaling.create_launch_configuration(LaunchConfigurationName="old", ImageId=images[0], InstanceType="t3.micro")
+    said = {(use.by.partition(",")[0], use.place[1]) for use in usage(clients, REGION, images).uses}
+    assert ("group mixed", images[1]) in said
+    assert ("launch configuration old", images[0]) in said
+
+
+def test_a_parameter_counts_by_what_it_holds_now(clients: Clients, images: list[str]) -> None:
+    ssm = boto3.client("ssm", REGION)
+    for number in range(12):
+        ssm.put_parameter(Name=f"/images/{number}", Value=images[1], Type="String", DataType="aws:ec2:image")
+    ssm.put_parameter(Name="/images/0", Value=images[0], Type="String", DataType="aws:ec2:image", Overwrite=True)
+    found = usage(clients, REGION, [images[0]])
+    assert [use.by for use in found.uses] == ["parameter /images/0"]
+    assert len(usage(clients, REGION, [images[1]]).uses) == 11
+
+
+def test_what_can_not_be_asked_is_told_and_the_others_count(
+    clients: Clients, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boto3.client("ec2", REGION).run_instances(ImageId=images[0], MinCount=1, MaxCount=1)
+    monkeypatch.setattr(clients, "client", lambda *_, **__: (_ for _ in ()).throw(denied()))
+    found = usage(clients, REGION, images)
+    assert [use.by.split(" ")[0] for use in found.uses] == ["instance"]
+    (told,) = found.unread.items()
+    assert told[0] == REGION
+    assert [why.partition(":")[0] for why in told[1]] == [
+        f"listing Auto Scaling groups in {REGION}", f"listing launch configurations in {REGION}",
+    ]  # fmt: skip
+
+
+def denied() -> Exception:
+    from botocore.exceptions import ClientError  # noqa: PLC0415 - with the one test that needs it
+
+    return ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeAutoScalingGroups")
