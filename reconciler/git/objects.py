@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -260,3 +261,20 @@ def _signed(verb: str, made: Finished, author: Author) -> str:
         )
         raise UserError(f"a commit or tag could not be signed ({cause.what})", hint=hint)
     raise cause
+
+
+def commit_as_person(root: Path, path: str, message: str) -> None:
+    """Commit one file on the branch that is checked out, with this person's own hooks, name and signature.
+
+    Git talks to the person's terminal: a key may ask for its passphrase. Raises Terminal where git, or a hook, refuses.
+
+    Args:
+        root: The fleet's folder.
+        path: The file, as seen from there.
+        message: The commit's message.
+    """
+    for command in (["add", "--", path], ["commit", "--quiet", "--message", message, "--", path]):
+        if subprocess.run(["git", *command], cwd=root, check=False).returncode != 0:
+            raise Terminal(
+                f"git did not commit {path}: what it says stands above", hint="the file is changed: `git diff HEAD`"
+            )
