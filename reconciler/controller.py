@@ -19,7 +19,7 @@ from reconciler.model.events import Event, Listener
 from reconciler.model.plan import Plan
 from reconciler.model.text import first_few
 from reconciler.plan.graph import REPLACING
-from reconciler.plan.planning import FleetPlan, Known, make_plan, with_changes_of
+from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, with_changes_of
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.hearsay import with_sources, with_strangers
@@ -137,6 +137,42 @@ def adopt(adapters: Adapters, request: Request, image: str, named: Sequence[Name
     run = _begin(adapters, request, known, replace(planned, plan=idle), registry=registry, target=target, boots=test)
     result = take_over(run, decision.image, decision, named, test=test)
     return _tell(run, Report((result,), idle, target))
+
+
+def test(adapters: Adapters, request: Request, image: str, build_id: str | None) -> Result:
+    """Boot a recorded build, and test it by the suite of the commit that is checked out. Records and tags nothing.
+
+    Raises UserError where the image, or the build, is not there to be tested, and what booting raises.
+
+    Args:
+        adapters: What the run asks of the world.
+        request: Its options name the image.
+        image: The image's name.
+        build_id: The build; None: what `stable` points to, or else the candidate.
+    """
+    from reconciler.steps.smoke_test import SmokeTestFailed, smoke_test  # noqa: PLC0415 - as above
+
+    target = find_target(adapters.repository)
+    known = adapters.read(adapters.repository.tree(), request.options)
+    declared = known.fleet.images.get(image)
+    if declared is None:
+        problems = known.fleet.problems.get(image, ())
+        raise problems[0] if problems else UserError(f"desired/ declares no {image}", hint="check the name")
+    lock, _ = lock_of(known, declared)
+    build = lock.build(build_id or lock.channels.stable or lock.channels.candidate)
+    if build is None:
+        recorded = first_few([one.id for one in lock.builds], most=3)
+        what = f"no build {build_id} of {image} is recorded" if build_id else f"{image} has no build yet"
+        raise UserError(what, hint=f"recorded are {recorded}" if recorded else "`reconciler reconcile` builds it")
+    run = Run(
+        adapters=adapters, request=request, known=known, target=target, registry=adapters.registry(known),
+        recorder=adapters.recorder(known), listener=adapters.listener,
+    )  # fmt: skip
+    try:
+        tested = smoke_test(run, declared, build).build.smoke_test
+    except SmokeTestFailed as failed:
+        return Result(image, "failed", lock, build=build, why=failed.what, error=failed, tested=failed.result)
+    return Result(image, "unchanged", lock, build=build, tested=tested)
 
 
 def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: int | None) -> None:

@@ -29,6 +29,7 @@ VERBS = {
     "adopt": "Take an AMI that exists into state/, as it is.",
     "verdict": "Vote on a candidate: the validation repository's part.",
     "status": "Show what is recorded of each image.",
+    "test": "Boot a recorded build, and test it by the suite as it is now.",
     "rollback": "Hold an image on an earlier build: the change of its declaration, checked and committed.",
     "diff": "Show what differs inside two builds of an image.",
     "history": "Show every build of an image, as git tells it.",

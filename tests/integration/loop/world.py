@@ -396,6 +396,11 @@ class Controller:
         request = Request(RUN_ID, PlanOptions(images=(image,)))
         return controller.adopt(WorldAdapters(self), request, image, asked, test=test).results[0]
 
+    def test(self, image: str, build_id: str | None = None) -> Result:
+        """Test a recorded build by the suite that is checked out, as `reconciler test` does."""
+        request = Request(RUN_ID, PlanOptions(images=(image,)))
+        return controller.test(WorldAdapters(self), request, image, build_id)
+
     def preview(self, branch: str, number: int | None = None) -> Report:
         """Build what the checked out branch would change, as `reconciler reconcile --preview` does."""
         request = Request(RUN_ID, PlanOptions(preview=True))

@@ -1,0 +1,50 @@
+"""`reconciler test`: a recorded build, booted and tested by the suite as it is now."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from reconciler.cli import options
+from reconciler.cli.adapters import LocalAdapters, new_request
+from reconciler.cli.printing import show_text
+from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
+from reconciler.cli.workspace import Workspace
+from reconciler.controller import test
+from reconciler.model.errors import DONE, PARTIAL
+from reconciler.model.plan import PlanOptions
+from reconciler.plan.standing import lines, outcome, with_hints
+
+
+@click.command("test")
+@click.argument("image", shell_complete=options.complete_images)
+@click.argument("build", required=False)
+@click.option(
+    "--log",
+    "log_form",
+    type=click.Choice(["auto", "plain", "json"]),
+    default="auto",
+    show_default=True,
+    help="How progress is told on stderr.",
+)
+@options.directory
+def command(image: str, build: str | None, *, log_form: LogForm, directory: Path) -> int:
+    """Boot a recorded build, and test it by the suite of the commit that is checked out. Nothing is built or recorded.
+
+    Without a build, it is what `stable` points to, or else the candidate.
+
+    Exit codes: 0 passed, or can't be booted; 1 error, 3 it did not pass.
+    """
+    workspace = Workspace(directory)
+    workspace.run_folder()
+    request = new_request(PlanOptions(images=(image,)))
+    with cancelled_by_signal() as cancelled, watching(log_form) as listener:
+        result = test(LocalAdapters(workspace, listener, cancelled), request, image, build)
+    if result.build is None or result.tested is None:
+        raise AssertionError("a test has a build and an outcome")
+    show_text(f"{image} {result.build.id}: {outcome(result.tested)}", hang=2)
+    failed = result.tested.status == "failed"
+    for line in lines(result.tested) if failed else with_hints(result.tested.findings, given=set()):
+        show_text(f"  {line}", hang=4)
+    return PARTIAL if failed else DONE
