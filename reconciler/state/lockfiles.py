@@ -77,6 +77,22 @@ def _also_in(other: str, artifact: Artifact, path: str, content: bytes) -> UserE
     )
 
 
+def images_with(tree: Tree, text: str) -> tuple[str, ...]:
+    """The images in whose lockfiles a text stands, by name; none is parsed for it."""
+    found = {match["image"]: entry for path, entry in tree.entries.items() if (match := _PATH.fullmatch(path))}
+    waiting = iter([(image, entry.oid) for image, entry in found.items() if entry.mode in REGULAR_MODES])
+    holding: list[str] = []
+    while some := tuple(islice(waiting, _AT_ONCE)):
+        contents = tree.read(oid for _, oid in some)
+        holding += [image for image, oid in some if text.encode() in contents[oid]]
+    return tuple(sorted(holding))
+
+
+def recorded_images(tree: Tree) -> tuple[str, ...]:
+    """Every image that has a lockfile, by name."""
+    return tuple(sorted(match["image"] for path in tree.entries if (match := _PATH.fullmatch(path))))
+
+
 def read_lockfile(tree: Tree, image: str) -> Lockfile | None:
     """One image's lockfile, or None where there is none.
 
