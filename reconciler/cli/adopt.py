@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Annotated, Literal
 
 import click
+from pydantic import Field
 
 from reconciler.cli import options
 from reconciler.cli.adapters import LocalAdapters, new_request, recorded_on
@@ -14,10 +16,12 @@ from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace
 from reconciler.controller import adopt
 from reconciler.model.errors import UserError
+from reconciler.model.lockfile import Build
 from reconciler.model.plan import PlanOptions
+from reconciler.model.values import BRIEF, Model
 from reconciler.plan.standing import outcome, with_hints
 from reconciler.state.unsaved import read_unsaved
-from reconciler.steps.run import Report, Result
+from reconciler.steps.run import Report, Result, Status
 from reconciler.steps.take_over import Named
 
 _NAMED = re.compile(r"(?:(?P<location>[a-z0-9-]+):)?(?P<id>ami-[0-9a-f]{8,17})")
@@ -59,7 +63,7 @@ def command(
         report = adopt(LocalAdapters(workspace, listener, cancelled), request, image, named, test=test)
     (result,) = report.results
     if as_json:
-        show_json(_as_json(report, result))
+        show_json(_answer(report, result).model_dump_json(indent=2))
     else:
         _print(result, recorded_on(workspace, report))
     return report.exit_code
@@ -96,15 +100,21 @@ def _print(result: Result, branch: str) -> None:
         show_text(f"Recorded in state/ on {branch} ({result.commit[:7]}).", hang=2)
 
 
-def _as_json(report: Report, result: Result) -> dict[str, object]:
-    build = result.build.model_dump(mode="json", exclude_none=True) if result.build is not None else None
-    return {
-        "format_version": "1.0",
-        "exit_code": report.exit_code,
-        "image": result.image,
-        "status": result.status,
-        "why": result.why or None,
-        "build": build,
-        "commit": result.commit,
-        "tags": result.tags,
-    }
+class AdoptAnswer(Model):
+    """The answer of `reconciler adopt --json`."""
+
+    format_version: Literal["1.1"] = "1.1"
+    exit_code: int
+    image: str
+    status: Status
+    why: str | None = None
+    build: Annotated[Build | None, BRIEF] = Field(None, description="As in the lockfile.")
+    commit: str | None = Field(None, description="The commit that recorded it.")
+    tags: tuple[str, ...] = ()
+
+
+def _answer(report: Report, result: Result) -> AdoptAnswer:
+    return AdoptAnswer(
+        exit_code=report.exit_code, image=result.image, status=result.status, why=result.why or None,
+        build=result.build, commit=result.commit, tags=result.tags,
+    )  # fmt: skip

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -19,6 +19,7 @@ from reconciler.model.errors import DONE, FAILED, ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.kind import Kind
 from reconciler.model.text import and_more, plural_of
+from reconciler.model.values import Model
 from reconciler.plan.planning import Known
 from reconciler.steps.observe import find_target
 from reconciler.words.events import to_fetch
@@ -43,6 +44,13 @@ class Finding:
     state: Literal["ok", "note", "trouble"]
     what: str
     hint: tuple[str, ...] = ()
+
+
+class DoctorAnswer(Model):
+    """The answer of `reconciler doctor --json`."""
+
+    format_version: Literal["1.0"] = "1.0"
+    checks: tuple[Finding, ...]
 
 
 class DoctorContext:
@@ -290,6 +298,5 @@ def command(*, as_json: bool, directory: Path) -> int:
             for line in found.hint:
                 show_text(f"{'':11}{line}", hang=11)
     if as_json:
-        answer = {"format_version": "1.0", "checks": [asdict(found) for found in findings]}
-        show_json(answer)
+        show_json(DoctorAnswer(checks=tuple(findings)).model_dump_json(indent=2))
     return FAILED if any(found.state == "trouble" for found in findings) else DONE

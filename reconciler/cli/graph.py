@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
+from pydantic import Field
 
 from reconciler.ci.pipeline import continuation, without_job
 from reconciler.cli import options
@@ -18,6 +19,7 @@ from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import visible
+from reconciler.model.values import Model
 from reconciler.steps.ours import records_of
 
 _CONFIG = Path(".circleci/config.yml")
@@ -75,14 +77,28 @@ def command(
     fleet = workspace.read(workspace.repository.tree(rev), asked).fleet
     parents = _parents(fleet, only=images)
     if as_json:
-        described = [{"image": name, "parent": parent} for name, parent in parents.items()]
-        answer = {"format_version": "1.1", "images": described, "invalid": sorted(fleet.problems)}
-        show_json(answer)
+        nodes = tuple(GraphNode(image=name, parent=parent) for name, parent in parents.items())
+        show_json(GraphAnswer(images=nodes, invalid=tuple(sorted(fleet.problems))).model_dump_json(indent=2))
     elif mermaid:
         click.echo("\n".join(_mermaid(parents)))
     else:
         click.echo("\n".join(_tree(parents, fleet)) or "desired/ declares no image.")
     return 0
+
+
+class GraphNode(Model):
+    """An image, and the one that it is built on."""
+
+    image: str
+    parent: str | None = Field(description="Null where that is upstream. It may be one that is invalid.")
+
+
+class GraphAnswer(Model):
+    """The answer of `reconciler graph --json`."""
+
+    format_version: Literal["1.1"] = "1.1"
+    images: tuple[GraphNode, ...]
+    invalid: tuple[str, ...]
 
 
 def _plan(workspace: Workspace, asked: PlanOptions, *, rev: str, allowed: int | None) -> Plan:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
+from pydantic import Field
 
 from reconciler.cli import options
 from reconciler.cli.printing import show_json, show_text, write_file
@@ -15,6 +16,7 @@ from reconciler.cli.workspace import Workspace
 from reconciler.desired.proposal.images import Proposal, Proposed, propose
 from reconciler.model.errors import DONE, FAILED
 from reconciler.model.text import counted, visible
+from reconciler.model.values import Model
 from reconciler.plan.reasons import request_text
 
 _REGION = "us-east-1"
@@ -41,7 +43,7 @@ def command(*, write: bool, as_json: bool, directory: Path) -> int:
         for one in proposal.images:
             write_file(root / one.path, one.text())
     if as_json:
-        show_json(_as_json(proposal, written=write))
+        show_json(_answer(proposal, written=write).model_dump_json(indent=2))
     else:
         _print(proposal, written=write)
     return DONE if proposal.images or proposal.declared else FAILED
@@ -98,24 +100,52 @@ def _what_next(proposal: Proposal, *, written: bool) -> str:
     return f"Wrote {files}. Next: `reconciler validate --worktree`, then commit and push them, and `reconciler plan`."
 
 
-def _as_json(proposal: Proposal, *, written: bool) -> dict[str, Any]:
-    return {
-        "format_version": "1.0",
-        "written": written,
-        "images": [
-            {
-                "image": one.image.name,
-                "path": one.path,
-                "declaration": one.declaration,
-                "builders": [builder.name for builder in one.image.template.builders],
-                "source": one.image.source.model_dump(mode="json", exclude_none=True) if one.image.source else None,
-                "regions": one.image.locations,
-                "inputs": len(one.image.inputs),
-                "found_in": str(one.found_in) if one.found_in else None,
-                "open": one.open,
-            }
-            for one in proposal.images
-        ],
-        "left_out": [{"path": left.path, "why": left.why} for left in proposal.left_out],
-        "declared": proposal.declared,
-    }
+class ProposedImage(Model):
+    """A declaration that would be valid as it is."""
+
+    image: str
+    path: str
+    declaration: dict[str, Any] = Field(description="As image.yaml would have it.")
+    builders: tuple[str, ...]
+    source: dict[str, Any] | None = Field(description="What it is built on; null where the template chooses it.")
+    regions: tuple[str, ...]
+    inputs: int = Field(description="How many files decide what comes out.")
+    found_in: str | None = Field(description="What builds it today.")
+    open: tuple[str, ...] = Field(description="Questions that only a person can answer.")
+
+
+class LeftOut(Model):
+    """A template that makes no image, and why."""
+
+    path: str
+    why: str
+
+
+class InitAnswer(Model):
+    """The answer of `reconciler init --json`."""
+
+    format_version: Literal["1.0"] = "1.0"
+    written: bool
+    images: tuple[ProposedImage, ...]
+    left_out: tuple[LeftOut, ...]
+    declared: tuple[str, ...] = Field(description="Images that are declared already.")
+
+
+def _answer(proposal: Proposal, *, written: bool) -> InitAnswer:
+    return InitAnswer(
+        written=written,
+        images=tuple(map(_proposed, proposal.images)),
+        left_out=tuple(LeftOut(path=left.path, why=left.why) for left in proposal.left_out),
+        declared=proposal.declared,
+    )
+
+
+def _proposed(one: Proposed) -> ProposedImage:
+    source = one.image.source
+    return ProposedImage(
+        image=one.image.name, path=one.path, declaration=dict(one.declaration),
+        builders=tuple(builder.name for builder in one.image.template.builders),
+        source=source.model_dump(mode="json", exclude_none=True) if source is not None else None,
+        regions=tuple(one.image.locations), inputs=len(one.image.inputs),
+        found_in=str(one.found_in) if one.found_in else None, open=tuple(one.open),
+    )  # fmt: skip

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import shlex
+from typing import Literal
 
 import click
+from pydantic import Field
 
 from reconciler.build.packer.cache import program_digest
-from reconciler.build.packer.obtain import PLUGINS, obtain
+from reconciler.build.packer.obtain import PLUGINS, Obtained, Origin, obtain
 from reconciler.cli import options
 from reconciler.cli.printing import show_json
 from reconciler.cli.workspace import note
 from reconciler.model.errors import DONE
+from reconciler.model.values import Model
 
 
 @click.command("packer")
@@ -37,23 +40,41 @@ def command(*, current: bool, plugins: tuple[str, ...], export: bool, as_json: b
     """
     found = obtain(os.environ, tell=note, current=current, plugins=plugins)
     if as_json:
-        show_json(
-            {
-                "format_version": "1.0",
-                "path": found.binary.path,
-                "version": found.binary.version_text,
-                "digest": program_digest(found.binary.path),
-                "origin": found.origin,
-                "plugins": {
-                    name: {"version": plugin.version, "path": plugin.path, "digest": program_digest(plugin.path)}
-                    for name, plugin in sorted(found.plugins.items())
-                },
-                "environment": found.environment,
-            }
-        )
+        show_json(_answer(found).model_dump_json(indent=2))
     elif export:
         for name, value in found.environment.items():
             click.echo(f"export {name}={shlex.quote(value)}")
     else:
         click.echo(found.binary.path)
     return DONE
+
+
+class InstalledPlugin(Model):
+    """A plugin of Packer's, and the digest of its program."""
+
+    version: str
+    path: str
+    digest: str | None
+
+
+class PackerAnswer(Model):
+    """The answer of `reconciler packer --json`."""
+
+    format_version: Literal["1.0"] = "1.0"
+    path: str
+    version: str
+    digest: str | None
+    origin: Origin
+    plugins: dict[str, InstalledPlugin]
+    environment: dict[str, str] = Field(description="What has to be set for it to be found.")
+
+
+def _answer(found: Obtained) -> PackerAnswer:
+    plugins = {
+        name: InstalledPlugin(version=one.version, path=one.path, digest=program_digest(one.path))
+        for name, one in sorted(found.plugins.items())
+    }
+    return PackerAnswer(
+        path=found.binary.path, version=found.binary.version_text, digest=program_digest(found.binary.path),
+        origin=found.origin, plugins=plugins, environment=dict(found.environment),
+    )  # fmt: skip

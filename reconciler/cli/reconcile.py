@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal
 
 import click
-from pydantic import BaseModel, ValidationError
+from pydantic import Field, ValidationError
 
 from reconciler.ci.job import Job, job_of
 from reconciler.cli import options
@@ -21,13 +20,15 @@ from reconciler.controller import preview as run_preview
 from reconciler.controller import reconcile as run
 from reconciler.git.command import Git
 from reconciler.git.repository import Repository
+from reconciler.model.difference import Difference
 from reconciler.model.errors import UserError
-from reconciler.model.lockfile import Artifact
+from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import counted, duration, visible
+from reconciler.model.values import BRIEF, Model
 from reconciler.plan.standing import outcome, texts, with_hints
 from reconciler.steps.observe import settings_at
-from reconciler.steps.run import Origin, Report, Result
+from reconciler.steps.run import Deed, Origin, Report, Result, Status
 from reconciler.words import plans
 
 _KEPT_SECONDS = 3600
@@ -110,7 +111,7 @@ def command(
     if junit is not None:
         write_file(junit, _as_junit(report))
     if as_json:
-        show_json(_as_json(report, workspace.repository.git))
+        show_json(_answer(report, workspace.repository.git).model_dump_json(indent=2))
     else:
         remote = settings_at(workspace.repository.tree()).git.remote
         _print(report, recorded_on(workspace, report), workspace.repository, remote=remote)
@@ -216,28 +217,43 @@ def _told(result: Result) -> tuple[str, ...]:
     return (str(result.error), *getattr(result.error, "tail", ()))
 
 
-def _as_json(report: Report, git: Git) -> dict[str, Any]:
-    return {
-        "format_version": "1.1",
-        "branch": report.target.branch,
-        "exit_code": report.exit_code,
-        "plan": report.plan.model_dump(mode="json", exclude_none=True),
-        "results": [
-            {
-                "image": result.image,
-                "status": result.status,
-                "why": result.why or None,
-                "did": [asdict(deed) for deed in result.did],
-                "build": _plain(result.build),
-                "smoke_test": _plain(result.tested),
-                "difference": _plain(result.difference),
-                "commit": result.commit,
-                "tags": [git.tag(name) for name in result.tags],
-            }
+class ImageResult(Model):
+    """What became of one image."""
+
+    image: str
+    status: Status
+    why: str | None = None
+    did: tuple[Deed, ...] = Field((), description="Beside a build or an adoption; of a `changed` image, all of it.")
+    build: Annotated[Build | None, BRIEF] = Field(None, description="As in the lockfile: the one that counts now.")
+    smoke_test: Annotated[SmokeTestResult | None, BRIEF] = Field(None, description="Of what was built or adopted.")
+    difference: Annotated[Difference | None, BRIEF] = Field(
+        None, description="What changed inside since the candidate; null where one of the two is not known."
+    )
+    commit: str | None = Field(None, description="The commit that recorded it.")
+    tags: tuple[str, ...] = ()
+
+
+class RunAnswer(Model):
+    """The answer of `reconciler reconcile --json`."""
+
+    format_version: Literal["1.2"] = "1.2"
+    branch: str = Field(description="The branch that state is recorded to.")
+    exit_code: int
+    plan: Annotated[Plan, BRIEF]
+    results: tuple[ImageResult, ...] = Field(description="Every image that was acted on.")
+
+
+def _answer(report: Report, git: Git) -> RunAnswer:
+    return RunAnswer(
+        branch=report.target.branch,
+        exit_code=report.exit_code,
+        plan=report.plan,
+        results=tuple(
+            ImageResult(
+                image=result.image, status=result.status, why=result.why or None, did=result.did, build=result.build,
+                smoke_test=result.tested, difference=result.difference, commit=result.commit,
+                tags=tuple(git.tag(name) for name in result.tags),
+            )
             for result in report.results
-        ],
-    }
-
-
-def _plain(model: BaseModel | None) -> dict[str, Any] | None:
-    return model.model_dump(mode="json", exclude_none=True) if model is not None else None
+        ),
+    )  # fmt: skip

@@ -11,6 +11,13 @@ from typing import Any
 from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import GenerateJsonSchema
 
+from reconciler.cli.adopt import AdoptAnswer
+from reconciler.cli.doctor import DoctorAnswer
+from reconciler.cli.graph import GraphAnswer
+from reconciler.cli.init import InitAnswer
+from reconciler.cli.packer import PackerAnswer
+from reconciler.cli.reconcile import RunAnswer
+from reconciler.cli.validate import ValidateAnswer
 from reconciler.desired.declared import declaration_model
 from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import Settings
@@ -30,7 +37,14 @@ FORMATS: dict[str, tuple[type[BaseModel], str]] = {
     "image-1.json": (declaration_model(), "desired/<image>/image.yaml"),
     "settings-1.json": (Settings, "desired/reconciler.yaml"),
     "plan-1.json": (Plan, "reconciler plan --json"),
+    "run-1.json": (RunAnswer, "reconciler reconcile --json"),
+    "adoption-1.json": (AdoptAnswer, "reconciler adopt --json"),
+    "proposal-1.json": (InitAnswer, "reconciler init --json"),
+    "validity-1.json": (ValidateAnswer, "reconciler validate --json"),
     "difference-1.json": (Comparison, "reconciler diff --json"),
+    "graph-1.json": (GraphAnswer, "reconciler graph --json"),
+    "checks-1.json": (DoctorAnswer, "reconciler doctor --json"),
+    "packer-1.json": (PackerAnswer, "reconciler packer --json"),
     "announcement-1.json": (Announcement, "An announcement, as webhooks, topics and buses receive it"),
     "history-1.json": (History, "reconciler history --json"),
     "verification-1.json": (Verification, "reconciler verify --json"),

@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import click
+from pydantic import Field
 
 from reconciler.cli import options
 from reconciler.cli.printing import show_error, show_json
@@ -16,6 +18,7 @@ from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.text import counted
+from reconciler.model.values import Model
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import without_filtered
 from reconciler.words.events import to_fetch
@@ -104,30 +107,55 @@ def grouped_notes(images: Iterable[Image]) -> Iterator[str]:
         yield f"{named(names)}: {text}"
 
 
+class Problem(Model):
+    """An error, and where it stands. Lines and columns count from 1."""
+
+    what: str
+    path: str | None
+    line: int | None
+    column: int | None
+    hint: tuple[str, ...]
+
+
+class ValidImage(Model):
+    """An image that can be built as it is declared."""
+
+    regions: tuple[str, ...] = Field(description="Its locations, of whatever kind.")
+    parent: str | None = Field(description="The image of this fleet that it is built on.")
+    builders: tuple[str, ...]
+    inputs: int = Field(description="How many files decide what comes out.")
+    notes: tuple[str, ...]
+
+
+class ValidateAnswer(Model):
+    """The answer of `reconciler validate --json`."""
+
+    format_version: Literal["1.0"] = "1.0"
+    valid: bool
+    images: dict[str, ValidImage] = Field(description="By name, those that are valid.")
+    problems: tuple[Problem, ...]
+    warnings: tuple[str, ...]
+
+
 def _print_json(images: Mapping[str, Image], problems: Sequence[UserError], warnings: Sequence[str]) -> None:
-    document = {
-        "format_version": "1.0",
-        "valid": not problems,
-        "images": {
-            name: {
-                "regions": image.locations,
-                "parent": image.parent,
-                "builders": [builder.name for builder in image.template.builders],
-                "inputs": len(image.inputs),
-                "notes": image.notes,
-            }
+    answer = ValidateAnswer(
+        valid=not problems,
+        images={
+            name: ValidImage(
+                regions=tuple(image.locations), parent=image.parent, inputs=len(image.inputs), notes=image.notes,
+                builders=tuple(builder.name for builder in image.template.builders),
+            )
             for name, image in sorted(images.items())
         },
-        "problems": [
-            {
-                "what": problem.what,
-                "path": problem.where.path if problem.where else None,
-                "line": (problem.where.line or None) if problem.where else None,
-                "column": (problem.where.column or None) if problem.where else None,
-                "hint": problem.hint,
-            }
-            for problem in problems
-        ],
-        "warnings": warnings,
-    }
-    show_json(document)
+        problems=tuple(map(_problem, problems)),
+        warnings=tuple(warnings),
+    )  # fmt: skip
+    show_json(answer.model_dump_json(indent=2))
+
+
+def _problem(problem: UserError) -> Problem:
+    where = problem.where
+    return Problem(
+        what=problem.what, path=where.path if where else None, line=(where.line or None) if where else None,
+        column=(where.column or None) if where else None, hint=problem.hint,
+    )  # fmt: skip

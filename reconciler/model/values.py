@@ -47,6 +47,13 @@ class Model(BaseModel):
         return self
 
 
+def _brief(model: Model | None) -> dict[str, Any] | None:
+    return model.model_dump(mode="json", by_alias=True, exclude_none=True) if model is not None else None
+
+
+BRIEF = PlainSerializer(_brief, when_used="json")
+"""For a part of an answer most of whose keys say nothing: it is written without those, as it is in a lockfile."""
+
 _M = TypeVar("_M", bound=Model)
 _KEPT: dict[tuple[type, str], Model] = {}
 _MOST_KEPT = 1000

@@ -11,8 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type information
 
+from reconciler.cli.schema import FORMATS
 from tests.command import Command
+
+SCHEMAS = Path(__file__).parents[3] / "docs" / "schema"
 
 TEMPLATE = """\
 variable "source_ami" { type = string }
@@ -24,6 +28,12 @@ source "amazon-ebs" "image" {
 }
 build { sources = ["source.amazon-ebs.image"] }
 """
+
+
+def conforms(document: Any, title: str) -> None:
+    """Check a document by the schema of what has this title."""
+    (name,) = [name for name, (_, of) in FORMATS.items() if of == title]
+    Draft202012Validator(json.loads((SCHEMAS / name).read_text())).validate(document)
 
 
 @dataclass(frozen=True)

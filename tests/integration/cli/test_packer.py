@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.integration.cli.conftest import TEMPLATE, Fleet
+from tests.integration.cli.conftest import TEMPLATE, Fleet, conforms
 from tests.integration.packer.programs import speaks, write_program
 
 REQUIRES = 'packer {\n  required_version = ">= 1.7.0"\n}\n'
@@ -48,7 +48,9 @@ class Machine:
 
     def doctor(self, **environment: str) -> dict[str, Any]:
         """What `doctor` found out about Packer."""
-        checks = json.loads(self.reconciler("doctor", "--json", **environment).stdout)["checks"]
+        answer = json.loads(self.reconciler("doctor", "--json", **environment).stdout)
+        conforms(answer, "reconciler doctor --json")
+        checks = answer["checks"]
         found: dict[str, Any] = next(one for one in checks if one["subject"] == "packer")
         return found
 
@@ -209,6 +211,7 @@ def test_packer_prints_where_it_is(machine: Machine) -> None:
 
     assert machine.reconciler("packer").stdout == f"{program}\n"
     answer = json.loads(machine.reconciler("packer", "--json").stdout)
+    conforms(answer, "reconciler packer --json")
     assert (answer["path"], answer["version"], answer["origin"]) == (str(program), "1.6.6", "PATH")
     assert (answer["plugins"], answer["environment"]) == ({}, {})
     assert answer["digest"].startswith("sha256:")

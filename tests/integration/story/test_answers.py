@@ -58,6 +58,7 @@ def conforms(document: Any, schema: str) -> None:
 def test_reconcile_answers_with_json_and_logs_an_object_a_line(logged: tuple[Checkout, Any]) -> None:
     fleet, ended = logged
     assert {result["image"]: result["status"] for result in ended.json["results"]} == {"base": "built", "web": "built"}
+    conforms(ended.json, "run-1.json")
     assert ended.json["exit_code"] == ended.code
     assert ended.json["results"][-1]["commit"] == fleet.head()
 
