@@ -16,6 +16,7 @@ from reconciler.cli.printing import show_json, show_table, show_text
 from reconciler.git.repository import Repository
 from reconciler.model.difference import Comparison, Difference
 from reconciler.model.text import visible
+from reconciler.steps.questions.builds import resolve_names
 from reconciler.steps.questions.compare import compare
 from reconciler.words.difference import apart, listings, markdown, named, one_line, unknown
 from reconciler.words.markdown import escape
@@ -34,13 +35,15 @@ def command(image: str, builds: tuple[str, ...], *, as_json: bool, markdown: boo
 
     Without a build: the candidate against the build before it. With one: that against the one before it; a pull
     request's preview against the candidate. With two: the second against the first. A build is an id, the beginning of
-    one or of its key, or `candidate` or `stable`.
+    one or of its key, `candidate` or `stable`, or the id of an artifact, which needs no image before it.
     """
     if as_json and markdown:
         raise click.UsageError("--json and --markdown exclude each other")
+    repository = Repository.open(directory)
+    image, builds = resolve_names(repository, (image, *builds), revision=repository.head)
     if len(builds) > _MOST_BUILDS:
         raise click.UsageError(f"{len(builds)} builds are named, and two can be compared")
-    comparison = compare(Repository.open(directory), image, builds)
+    comparison = compare(repository, image, builds)
     if as_json:
         show_json(comparison.model_dump_json(indent=2, exclude_none=True))
     elif markdown:

@@ -17,6 +17,7 @@ from reconciler.model.history import History, PastBuild, PastFailure
 from reconciler.model.text import age_text, counted, visible
 from reconciler.model.values import format_instant
 from reconciler.plan.history import stable_seconds, tell
+from reconciler.steps.questions.builds import resolve_names
 from reconciler.steps.questions.compare import past_of
 
 
@@ -28,10 +29,12 @@ from reconciler.steps.questions.compare import past_of
 def command(image: str, *, rev: str, as_json: bool, directory: Path) -> int:
     """Show every build of an image, also those that are not in its lockfile any more.
 
-    When, why, by which commit and pull request, whose verdict, how long it was stable. Reads git's history alone.
+    When, why, by which commit and pull request, whose verdict, how long it was stable. The id of an artifact names its
+    image, too. Reads git's history alone.
     """
     repository = Repository.open(directory)
     commit = resolve_commit(repository.git, rev)
+    image, _ = resolve_names(repository, [image], revision=commit)
     past = past_of(repository, image, revision=commit)
     tags = [tag for name in past.names for tag in repository.tags(f"image/{name}/")]
     tagged = {tag.name.rpartition("/")[2]: tag.target for tag in tags}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,12 +31,42 @@ as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on st
 def complete_images(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
     """Offer the folders under desired/ to a shell that completes an image's name."""
     del param
+    desired = _fleet(ctx) / "desired"
+    return _beginning(incomplete, (one.name for one in desired.iterdir() if one.is_dir()) if desired.is_dir() else ())
+
+
+def complete_locations(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the locations in which an image's builds are recorded."""
+    del param
+    builds = _recorded(ctx, str(ctx.params.get("image")))
+    return _beginning(incomplete, (one["location"] for build in builds for one in build.get("artifacts", ())))
+
+
+def complete_builds(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Offer the images, and behind one its recorded builds and channels."""
+    words = ctx.params.get("words") or ()
+    if not words:
+        return complete_images(ctx, param, incomplete)
+    return _beginning(incomplete, ("candidate", "stable", *(one["id"] for one in _recorded(ctx, words[0]))))
+
+
+def _fleet(ctx: click.Context) -> Path:
+    """The nearest folder above with a `desired/` in it; else where we are."""
     start = Path(ctx.params.get("directory") or ".").resolve()
-    for folder in (start, *start.parents):
-        if (folder / "desired").is_dir():
-            names = sorted(entry.name for entry in (folder / "desired").iterdir() if entry.is_dir())
-            return [CompletionItem(name) for name in names if name.startswith(incomplete)]
-    return []
+    return next((folder for folder in (start, *start.parents) if (folder / "desired").is_dir()), start)
+
+
+def _recorded(ctx: click.Context, image: str) -> list[dict[str, Any]]:
+    """The builds in an image's lockfile as it lies in the checkout; none where there is none that can be read."""
+    try:
+        builds = json.loads((_fleet(ctx) / "state" / f"{image}.lock.json").read_bytes())["builds"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return []
+    return [one for one in builds if isinstance(one, dict)] if isinstance(builds, list) else []
+
+
+def _beginning(incomplete: str, words: Iterable[str]) -> list[CompletionItem]:
+    return [CompletionItem(word) for word in sorted(set(words)) if word.startswith(incomplete)]
 
 
 def refuse_two_revisions(rev: str, *, worktree: bool) -> None:

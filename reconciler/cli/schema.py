@@ -24,6 +24,7 @@ from reconciler.model.declaration import Settings
 from reconciler.model.difference import Comparison
 from reconciler.model.history import History
 from reconciler.model.lockfile import Lockfile
+from reconciler.model.lookup import BuildAnswer, ChannelAnswer, Whereabouts
 from reconciler.model.plan import Plan
 from reconciler.model.values import format_duration
 from reconciler.model.verification import Verification
@@ -41,6 +42,9 @@ FORMATS: dict[str, tuple[type[BaseModel], str]] = {
     "adoption-1.json": (AdoptAnswer, "reconciler adopt --json"),
     "proposal-1.json": (InitAnswer, "reconciler init --json"),
     "validity-1.json": (ValidateAnswer, "reconciler validate --json"),
+    "artifact-1.json": (ChannelAnswer, "reconciler artifact --json"),
+    "whereabouts-1.json": (Whereabouts, "reconciler which --json"),
+    "build-1.json": (BuildAnswer, "reconciler show --json"),
     "difference-1.json": (Comparison, "reconciler diff --json"),
     "graph-1.json": (GraphAnswer, "reconciler graph --json"),
     "checks-1.json": (DoctorAnswer, "reconciler doctor --json"),

@@ -18,6 +18,7 @@ from reconciler.model.verification import Finding, Verification
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.observe import settings_at
 from reconciler.steps.one_writer import recorded_head
+from reconciler.steps.questions.builds import resolve_names
 from reconciler.steps.questions.verify import Verifier
 
 if TYPE_CHECKING:
@@ -57,7 +58,8 @@ def command(
     Behind each stands what says so, the best first: `ours` (the branch that state is recorded to, or a good
     signature), `reviewed` (desired/ there), the `registry`, and `hearsay`, which alone proves nothing.
 
-    A build is an id, the beginning of one or of its key, or `candidate` or `stable`; a pull request's preview, too.
+    A build is an id, the beginning of one or of its key, `candidate` or `stable`, or the id of an artifact, which needs
+    no image before it; a pull request's preview, too.
     Exits with 1 when anything is wrong, or something that is required is not proven (docs/provenance.md).
     """
     workspace = Workspace(directory)
@@ -81,7 +83,10 @@ def command(
     dirty = repository.dirty(["state"])
     if dirty:
         note(f"not committed, so not looked at: {first_few(dirty, most=3, more=' and more')}")
-    found = verifier.verify(image, build)
+    image, builds = resolve_names(repository, [image, *([build] if build is not None else [])], revision=revision)
+    if len(builds) > 1:
+        raise click.UsageError(f"{image} {builds[0]} is named by its artifact, and {builds[1]} beside it")
+    found = verifier.verify(image, *builds)
     if as_json:
         show_json(found.model_dump_json(by_alias=True, indent=2))
     else:

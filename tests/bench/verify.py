@@ -1,7 +1,8 @@
-"""What of one build is proven, in a fleet that has recorded twenty builds of each of a thousand images."""
+"""What of one build is proven, and which build left an AMI, in a fleet of a thousand images with twenty builds each."""
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -11,12 +12,12 @@ from functools import partial
 from pathlib import Path
 
 from reconciler.git.repository import Repository
-from reconciler.model.lockfile import Build, Channels, Lockfile
-from reconciler.state.lockfiles import path_of, read_lockfiles, render
+from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile
+from reconciler.state.lockfiles import path_of, read_lockfile, read_lockfiles, render
 from reconciler.words.messages import build_commit
 from tests.bench import fleet, stub
 from tests.bench.measure import Command, interleaved
-from tests.bench.rows import Row, below, told
+from tests.bench.rows import Row, at_most, below, told
 
 IMAGES = 1000
 BUILDS = 20
@@ -40,6 +41,31 @@ def verify_rows(folder: Path, environment: Mapping[str, str]) -> Iterator[Row]:
     what = f"verify of one build, {IMAGES:,} images, {_COMMITS:,} commits"
     yield below(f"{what}: wall", measured=cost["verify"].wall, target=1, unit="s")
     yield told(f"{what}: CPU", f"{cost['verify'].cpu:.3g} s", against=f"{cost['log'].cpu:.3g} s git rev-list")
+    yield from _which_rows(root, environment)
+
+
+def _which_rows(root: Path, environment: Mapping[str, str]) -> Iterator[Row]:
+    """The build that left an AMI: one that a lockfile holds, and one that only git's history does."""
+    reconciler, name = (sys.executable, "-m", "reconciler"), f"image-{IMAGES // 2:05}"
+    lock = read_lockfile(Repository.open(root).tree(), name)
+    if lock is None:
+        raise RuntimeError(f"nothing is recorded of {name}")
+    today = lock.builds[0].artifacts[0].id
+    before = _id(lock.builds[0].artifacts[0], IMAGES // 2)
+    cost = interleaved(
+        {
+            "today": Command((*reconciler, "which", today), root, environment),
+            "history": Command((*reconciler, "which", before), root, environment),
+            "pickaxe": Command(("git", "log", "--format=%H", f"-S{before}", "--", "state/"), root, environment),
+        },
+        rounds=_ROUNDS,
+    )
+    what = f"which of {IMAGES:,} images, {_COMMITS:,} commits"
+    yield below(f"{what}, an AMI of today: wall", measured=cost["today"].wall, target=1, unit="s")
+    yield at_most(
+        f"{what}, an AMI in history: wall", measured=cost["history"].wall, against=cost["pickaxe"].wall, target=1.5,
+        unit="s", floor="git log -S",
+    )  # fmt: skip
 
 
 def record_builds(root: Path) -> None:
@@ -54,7 +80,7 @@ def record_builds(root: Path) -> None:
     for number in range(_COMMITS):
         name = f"image-{number % IMAGES:05}"
         at = begin + timedelta(seconds=number)
-        locks[name] = lock = _built_again(locks[name], at, commit=tree.oid)
+        locks[name] = lock = _built_again(locks[name], at, commit=tree.oid, number=number)
         message = build_commit(name, lock.builds[0]).encode()
         content = render(lock)
         stream.stdin.write(
@@ -73,15 +99,21 @@ def record_builds(root: Path) -> None:
     (root / ".git" / "objects" / "info" / "commit-graph").unlink(missing_ok=True)
 
 
-def _built_again(lock: Lockfile, at: datetime, *, commit: str) -> Lockfile:
+def _built_again(lock: Lockfile, at: datetime, *, commit: str, number: int) -> Lockfile:
     """The lockfile with one more build of the same content, and without those that are no longer kept."""
     last = lock.builds[0]
     started = f"{at:%Y-%m-%dT%H:%M:%SZ}"
     build_id = f"{at:%Y%m%dT%H%M%SZ}-{last.id[-7:]}"
-    new = last.model_copy(update={"id": build_id, "started": started, "commit": commit})
+    artifacts = tuple(one.model_copy(update={"id": _id(one, number)}) for one in last.artifacts)
+    new = last.model_copy(update={"id": build_id, "started": started, "commit": commit, "artifacts": artifacts})
     older = tuple(_superseded(build) for build in lock.builds[: _KEPT - 1])
     channels = Channels(candidate=build_id, stable=build_id)
     return lock.model_copy(update={"builds": (new, *older), "channels": channels})
+
+
+def _id(artifact: Artifact, number: int) -> str:
+    """The id of the AMI that the build of this number left where another one is."""
+    return f"ami-{hashlib.sha256(f'{artifact.location} {number}'.encode()).hexdigest()[:17]}"
 
 
 def _superseded(build: Build) -> Build:

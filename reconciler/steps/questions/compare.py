@@ -70,6 +70,8 @@ def past_of(repository: Repository, image: str, *, revision: str) -> LockPast:
 def name_now(repository: Repository, image: str, *, revision: str) -> str:
     """What an image that had this name is called at a revision: as it was, or as it was renamed to since."""
     names = [image]
+    if not re.fullmatch(IMAGE_NAME_PATTERN, image):
+        return image
     # Whoever writes two branches and merges them can rename in a circle.
     while (renamed := _renamed_to(repository, names[-1], revision=revision)) is not None and renamed not in names:
         names.append(renamed)

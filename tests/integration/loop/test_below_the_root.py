@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.cli.main import main
 from reconciler.git.repository import Repository
+from reconciler.model.lockfile import Lockfile
 from reconciler.state.lockfiles import parse
 from tests.doubles.registry import MemoryRegistry
 from tests.integration.loop.world import (
@@ -100,6 +101,11 @@ def test_the_build_runs_in_the_fleet_s_folder_of_the_export(below: Controller) -
     assert request.root == request.export / BELOW
 
 
+def in_us_east_1(lock: Lockfile) -> str:
+    """The id of the newest build's artifact there."""
+    return next(one.id for one in lock.builds[0].artifacts if one.location == "us-east-1")
+
+
 def test_the_verbs_read_the_fleet_of_the_folder_that_they_are_run_in(
     root: Controller, below: Controller, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,9 +121,31 @@ def test_the_verbs_read_the_fleet_of_the_folder_that_they_are_run_in(
     for where in (below.root, below.root / "desired/web"):
         assert lock.builds[0].id in answer("status", where=where)
         assert lock.builds[0].id in answer("history", "web", where=where)
+        assert answer("artifact", "web", "us-east-1", where=where) == f"{in_us_east_1(lock)}\n"
     assert json.loads(answer("validate", "--json"))["images"]["base"]["inputs"] == 3
     git(root.root, "pull", "--quiet", "--ff-only", "origin", "main")
     assert lock.builds[0].id not in answer("history", "web", where=root.root)
+
+
+@pytest.mark.parametrize("tagged", [True, False], ids=["tagged", "without tags"])
+def test_what_left_a_lockfile_is_found_in_the_past_of_the_folder_that_it_was_in(
+    root: Controller, below: Controller, capsys: pytest.CaptureFixture[str], *, tagged: bool
+) -> None:
+    root.reconcile()
+    below.reconcile()
+    git(below.root, "pull", "--quiet", "--ff-only", "origin", "main")
+    lock = parse(below.root.joinpath("state/web.lock.json").read_bytes(), "state/web.lock.json")
+    artifact = in_us_east_1(lock)
+    git(below.root, "rm", "--quiet", "state/web.lock.json")
+    git(below.root, "commit", "--quiet", "--message", "web: retire (removed)")
+    if not tagged:
+        git(below.root, "tag", "--delete", *git(below.root, "tag", "--list").split())
+
+    assert main(["which", artifact, "-C", str(below.root)]) == 0
+    assert capsys.readouterr().out.startswith(f"{artifact} is web {lock.builds[0].id} (superseded) in us-east-1\n")
+    git(root.root, "pull", "--quiet", "--ff-only", "origin", "main")
+    main(["which", artifact, "-C", str(root.root)])  # the root's fleet has a registry of its own, which counts alike
+    assert lock.builds[0].id not in capsys.readouterr().out
 
 
 def test_the_folder_may_be_named_before_the_verb(below: Controller, capsys: pytest.CaptureFixture[str]) -> None:

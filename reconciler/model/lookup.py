@@ -1,0 +1,87 @@
+"""What is found of one artifact, build or channel. The JSON of `artifact`, `which` and `show` is an interface."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from reconciler.model.declaration import BUILD_ID_PATTERN
+from reconciler.model.history import Span
+from reconciler.model.lockfile import Artifact, Build, Digest, Phase
+from reconciler.model.source import Channel
+from reconciler.model.values import Instant, Model
+
+
+class ChannelAnswer(Model):
+    """The answer of `reconciler artifact`: what a channel of an image points to."""
+
+    format_version: Literal["1.0"] = "1.0"
+    image: str
+    channel: Channel
+    build: str = Field(pattern=BUILD_ID_PATTERN)
+    key: Digest
+    commit: str = Field(description="The commit that was built.")
+    artifacts: tuple[Artifact, ...] = Field(description="One in each location; of one location, where that was named.")
+
+
+class Holder(Model):
+    """A build that left an artifact."""
+
+    image: str = Field(description="What the image is called now.")
+    build: str = Field(pattern=BUILD_ID_PATTERN)
+    standing: Literal["recorded", "superseded", "preview", "unchanged", "failed"] = Field(
+        description="`recorded`: it counts today. `superseded`: a newer one took its place. `preview`: of a pull "
+        "request, in no lockfile. `unchanged`: a refresh that brought nothing, and was retired. `failed`: an attempt."
+    )
+    channels: tuple[Channel, ...] = Field((), description="Which of them point to it.")
+    phase: Phase | None = Field(None, description="As it was last recorded; null where it never was.")
+    kept: bool = Field(description="Whether a lockfile holds it still; else only git's history, or a tag.")
+    dropped_in: str | None = Field(None, description="The commit that took it out of the lockfile.")
+    commit: str | None = Field(None, description="The commit that was built; null where nothing says so.")
+    pull_request: int | None = Field(None, description="That brought the commit, where a commit's subject says so.")
+    key: Digest | None = None
+    finished: Instant | None = Field(None, description="When it was built, as far as it is recorded.")
+    source: str | None = Field(None, description="What it was built on, for people.")
+    smoke_test: str | None = Field(None, description="`passed`, `failed` or `skipped`; null where none is recorded.")
+    verdict: str | None = Field(None, description="`passed` or `failed`; null where there is none.")
+    branch: str | None = Field(None, description="Of a preview: a branch that has its commit.")
+    why: str | None = Field(None, description="Why it is revoked, or what went wrong with an attempt that failed.")
+    as_part: bool = Field(False, description="Whether the id is that of a part of an artifact, such as a snapshot.")
+    artifacts: tuple[Artifact, ...] = Field(description="Those that have this id, one for each location.")
+
+
+class Whereabouts(Model):
+    """The answer of `reconciler which`: every build that left an artifact of this id, what counts most first."""
+
+    format_version: Literal["1.0"] = "1.0"
+    id: str
+    found: tuple[Holder, ...] = Field(min_length=1)
+
+
+class Child(Model):
+    """A build that was made on another one."""
+
+    image: str
+    build: str = Field(pattern=BUILD_ID_PATTERN)
+    channels: tuple[Channel, ...] = ()
+    phase: Phase
+
+
+class BuildAnswer(Model):
+    """The answer of `reconciler show`: one build, and what became of it."""
+
+    format_version: Literal["1.0"] = "1.0"
+    image: str = Field(description="What the image is called now.")
+    names: tuple[str, ...] = Field(description="What it was called, the newest name first.")
+    channels: tuple[Channel, ...] = Field(description="Which of them point to it.")
+    kept: bool = Field(description="Whether a lockfile holds it still; else it stands here as it was last.")
+    build: Build = Field(description="As in the lockfile.")
+    pull_request: int | None = Field(None, description="That brought the commit, where a commit's subject says so.")
+    recorded_in: str | None = Field(None, description="The commit that recorded it; null where history is cut off.")
+    dropped_in: str | None = Field(None, description="The commit that took it out of the lockfile.")
+    candidate: tuple[Span, ...] = ()
+    stable: tuple[Span, ...] = ()
+    children: tuple[Child, ...] = Field((), description="What lockfiles hold today that was built on it.")
+    branch: str | None = Field(None, description="Of a pull request's preview: a branch that has its commit.")
+    preview: bool = Field(False, description="Whether it is a pull request's, which no lockfile holds.")
