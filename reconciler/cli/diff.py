@@ -12,35 +12,63 @@ from rich.table import Table
 from rich.text import Text
 
 from reconciler.cli import options
-from reconciler.cli.printing import show_json, show_table, show_text
+from reconciler.cli.printing import show_json, show_rows, show_table, show_text
+from reconciler.cli.workspace import now
 from reconciler.git.repository import Repository
-from reconciler.model.difference import Comparison, Difference
+from reconciler.model.difference import Changes, Comparison, Difference
 from reconciler.model.text import visible
 from reconciler.steps.questions.builds import resolve_names
+from reconciler.steps.questions.changes import changes_since
 from reconciler.steps.questions.compare import compare
-from reconciler.words.difference import apart, listings, markdown, named, one_line, unknown
+from reconciler.words.difference import (
+    apart,
+    change_row,
+    changes_headline,
+    changes_markdown,
+    listings,
+    markdown,
+    named,
+    one_line,
+    unknown,
+)
 from reconciler.words.markdown import escape
 
 _MOST_BUILDS = 2
 
 
 @click.command("diff")
-@click.argument("image", shell_complete=options.complete_images)
-@click.argument("builds", nargs=-1, metavar="[BUILD] [BUILD]")
+@click.argument(
+    "words", nargs=-1, metavar="IMAGE [BUILD] [BUILD] | --since WHEN [IMAGE]...", shell_complete=options.complete_images
+)
+@click.option("--since", metavar="WHEN", help="What changed in stable builds since then: 30d, or a day: 2026-11-01.")
 @options.as_json
 @click.option("--markdown", is_flag=True, help="Print Markdown on stdout.")
 @options.directory
-def command(image: str, builds: tuple[str, ...], *, as_json: bool, markdown: bool, directory: Path) -> int:
+def command(words: tuple[str, ...], *, since: str | None, as_json: bool, markdown: bool, directory: Path) -> int:
     """Show what differs inside two builds: packages, kernel, services, ports, users, SUID files.
 
     Without a build: the candidate against the build before it. With one: that against the one before it; a pull
     request's preview against the candidate. With two: the second against the first. A build is an id, the beginning of
     one or of its key, `candidate` or `stable`, or the id of an artifact, which needs no image before it.
+
+    With --since: every image whose stable build is another one than then, from which to which, and what that changed.
     """
     if as_json and markdown:
         raise click.UsageError("--json and --markdown exclude each other")
+    if since is not None:
+        moment = options.moment(since, option="--since", now=now())
+        changes = changes_since(Repository.open(directory), moment, images=words)
+        if as_json:
+            show_json(changes.model_dump_json(indent=2))
+        elif markdown:
+            click.echo(changes_markdown(changes))
+        else:
+            _print_changes(changes)
+        return 0
+    if not words:
+        raise click.UsageError("name an image, and if you like its builds; or --since WHEN, for what changed in all")
     repository = Repository.open(directory)
-    image, builds = resolve_names(repository, (image, *builds), revision=repository.head)
+    image, builds = resolve_names(repository, words, revision=repository.head)
     if len(builds) > _MOST_BUILDS:
         raise click.UsageError(f"{len(builds)} builds are named, and two can be compared")
     comparison = compare(repository, image, builds)
@@ -51,6 +79,15 @@ def command(image: str, builds: tuple[str, ...], *, as_json: bool, markdown: boo
     else:
         _print(comparison)
     return 0
+
+
+def _print_changes(changes: Changes) -> None:
+    show_text(changes_headline(changes), hang=2)
+    if changes.changed:
+        click.echo()
+        show_rows(("image", "was", "is", "what changed inside"), [change_row(one) for one in changes.changed])
+    if not changes.complete:
+        show_text("This clone's history begins later, so all that is stable is shown: `git fetch --unshallow`.", hang=2)
 
 
 def _markdown(comparison: Comparison) -> str:

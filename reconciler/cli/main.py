@@ -34,7 +34,7 @@ VERBS = {
     "which": "Say which build left an artifact.",
     "show": "Show one build: what is inside, who tested it, where it is.",
     "rollback": "Hold an image on an earlier build: the change of its declaration, checked and committed.",
-    "diff": "Show what differs inside two builds of an image.",
+    "diff": "Show what differs inside two builds, or what changed since a day.",
     "history": "Show every build of an image, as git tells it.",
     "verify": "Say what of a build is proven, and what is not.",
     "graph": "Show what is built on what, or print it as a CircleCI pipeline.",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.shell_completion import CompletionItem
+
+from reconciler.model.errors import UserError
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -67,6 +70,40 @@ def _recorded(ctx: click.Context, image: str) -> list[dict[str, Any]]:
 
 def _beginning(incomplete: str, words: Iterable[str]) -> list[CompletionItem]:
     return [CompletionItem(word) for word in sorted(set(words)) if word.startswith(incomplete)]
+
+
+def moment(text: str, *, option: str, now: datetime) -> datetime:
+    """The time that a person means by a duration before now, a day (its beginning, UTC) or a UTC time.
+
+    Raises:
+        UserError: it is none of these, or is to come.
+    """
+    from reconciler.model.values import parse_duration  # noqa: PLC0415 - pydantic, of which completion needs nothing
+
+    hint = "a duration such as 30d, a day such as 2026-11-01, or a UTC time such as 2026-11-01T12:00:00Z"
+    try:
+        found = now - timedelta(seconds=parse_duration(text))
+    except OverflowError:
+        found = datetime.min.replace(tzinfo=UTC)
+    except ValueError:
+        found = _instant(text, option=option, hint=hint)
+    if found > now:
+        raise UserError(f"{option}: {text} is still to come", hint=hint)
+    if found < _FIRST:
+        raise UserError(f"{option}: {text} is before there were commits", hint=hint)
+    return found
+
+
+_FIRST = datetime(1970, 1, 1, tzinfo=UTC)
+"""The oldest time that a commit has."""
+
+
+def _instant(text: str, *, option: str, hint: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UserError(f"{option}: {text!r} is no duration, and no day", hint=hint) from error
+    return found if found.tzinfo is not None else found.replace(tzinfo=UTC)
 
 
 def refuse_two_revisions(rev: str, *, worktree: bool) -> None:

@@ -17,11 +17,12 @@ from reconciler.cli.graph import GraphAnswer
 from reconciler.cli.init import InitAnswer
 from reconciler.cli.packer import PackerAnswer
 from reconciler.cli.reconcile import RunAnswer
+from reconciler.cli.status import StatusAnswer
 from reconciler.cli.validate import ValidateAnswer
 from reconciler.desired.declared import declaration_model
 from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import Settings
-from reconciler.model.difference import Comparison
+from reconciler.model.difference import Changes, Comparison
 from reconciler.model.history import History
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.lookup import BuildAnswer, ChannelAnswer, Whereabouts
@@ -42,10 +43,12 @@ FORMATS: dict[str, tuple[type[BaseModel], str]] = {
     "adoption-1.json": (AdoptAnswer, "reconciler adopt --json"),
     "proposal-1.json": (InitAnswer, "reconciler init --json"),
     "validity-1.json": (ValidateAnswer, "reconciler validate --json"),
+    "status-1.json": (StatusAnswer, "reconciler status --json"),
     "artifact-1.json": (ChannelAnswer, "reconciler artifact --json"),
     "whereabouts-1.json": (Whereabouts, "reconciler which --json"),
     "build-1.json": (BuildAnswer, "reconciler show --json"),
     "difference-1.json": (Comparison, "reconciler diff --json"),
+    "changes-1.json": (Changes, "reconciler diff --since --json"),
     "graph-1.json": (GraphAnswer, "reconciler graph --json"),
     "checks-1.json": (DoctorAnswer, "reconciler doctor --json"),
     "packer-1.json": (PackerAnswer, "reconciler packer --json"),

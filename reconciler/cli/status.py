@@ -6,9 +6,9 @@ import re
 import textwrap
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import click
 
@@ -16,8 +16,10 @@ from reconciler.cli import options
 from reconciler.cli.printing import fits, show_json, show_rows, show_text
 from reconciler.cli.workspace import Workspace, now
 from reconciler.controller import look
-from reconciler.model.plan import PlanOptions
-from reconciler.model.text import visible
+from reconciler.model.lockfile import Lockfile
+from reconciler.model.plan import PlanOptions, finished_at
+from reconciler.model.text import counted, visible
+from reconciler.model.values import Model
 from reconciler.plan.standing import Standing, standings, with_hints
 from reconciler.words.plans import named
 
@@ -31,30 +33,53 @@ _BUILD_ID = re.compile(r"(\d{8}T\d{6}Z)-\w+$")
 @click.command("status")
 @options.images
 @click.option("--rev", default="HEAD", metavar="REVISION", help="As of this commit, branch or tag.", show_default=True)
+@click.option(
+    "--older-than", metavar="WHEN", help="Only images whose stable build, else candidate, is older: 30d, or 2026-11-01."
+)
 @options.as_json
 @options.directory
-def command(images: tuple[str, ...], *, rev: str, as_json: bool, directory: Path) -> int:
+def command(images: tuple[str, ...], *, rev: str, older_than: str | None, as_json: bool, directory: Path) -> int:
     """Show what is recorded of each image: its channels, age, source and health.
 
     Reads desired/ and state/ alone: no registry, no credentials.
     """
+    at = now()
+    limit = options.moment(older_than, option="--older-than", now=at) if older_than is not None else None
     workspace = Workspace(directory)
     known = workspace.read(workspace.repository.tree(rev), PlanOptions(images=images, offline=True))
     _, planned = look(known, None)
-    rows = standings(planned, now=now())
+    every = standings(planned, now=at)
+    old = {one.name for one in planned.decisions if limit is not None and _is_older(one.lock, limit)}
+    rows = tuple(row for row in every if limit is None or row.image in old)
     if as_json:
-        answer = {"format_version": "1.0", "images": [_as_json(row) for row in rows]}
-        show_json(answer)
-    elif not rows:
-        click.echo("desired/ declares no image, and nothing is recorded.")
-    else:
+        show_json(StatusAnswer(images=rows).model_dump_json(indent=2))
+        return 0
+    if limit is not None:
+        show_text(_older(rows, among=len(every), asked=older_than or ""), hang=2)
+    if rows:
         show(rows)
+    elif limit is None:
+        click.echo("desired/ declares no image, and nothing is recorded.")
     return 0
 
 
-def _as_json(row: Standing) -> dict[str, Any]:
-    found = [finding.model_dump(mode="json", exclude_defaults=True) for finding in row.findings]
-    return {**asdict(row), "findings": found}
+class StatusAnswer(Model):
+    """The answer of `reconciler status --json`: how each image stands, by name."""
+
+    format_version: Literal["1.1"] = "1.1"
+    images: tuple[Standing, ...]
+
+
+def _is_older(lock: Lockfile, limit: datetime) -> bool:
+    """Whether the stable build, else the candidate, was built before a time; not where there is none."""
+    finished = finished_at(lock.build(lock.channels.stable) or lock.current)
+    return finished is not None and finished < limit
+
+
+def _older(rows: Sequence[Standing], *, among: int, asked: str) -> str:
+    if not rows:
+        return f"No image is older than {asked} ({counted(among, 'image')})."
+    return f"{len(rows)} of {counted(among, 'image')} older than {asked}: {named([visible(row.image) for row in rows])}"
 
 
 def show(rows: Sequence[Standing]) -> None:

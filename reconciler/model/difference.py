@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from reconciler.model.inventory import PackageKind
-from reconciler.model.values import Model
+from reconciler.model.values import Instant, Model
 
 Change = Literal["added", "removed", "upgraded", "downgraded", "changed"]
 
@@ -72,3 +72,26 @@ class Comparison(Model):
     old: str = Field(description="A build id.")
     new: str = Field(description="A build id.")
     difference: Difference
+
+
+class StableChange(Model):
+    """An image whose stable build is another one than it was."""
+
+    image: str
+    was: str | None = Field(description="The image's name then, or null where nothing of it was recorded.")
+    old: str | None = Field(description="The stable build id then; null where there was none.")
+    new: str | None = Field(description="The stable build id now; null where there is none.")
+    difference: Difference | None = Field(None, description="What differs inside; null where that is not known.")
+    unknown: str | None = Field(None, description="Why it is not.")
+
+
+class Changes(Model):
+    """The answer of `reconciler diff --since`: every image whose stable build changed, by name."""
+
+    format_version: Literal["1.0"] = "1.0"
+    since: Instant
+    old: str | None = Field(description="The commit that was the newest then; null where all are younger.")
+    new: str = Field(description="The commit that is looked at.")
+    images: int = Field(description="How many images were looked at.")
+    complete: bool = Field(description="False in a clone whose history begins later than that.")
+    changed: tuple[StableChange, ...]

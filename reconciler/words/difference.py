@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 
-from reconciler.model.difference import Difference, Listed, Moved, PackageChange
-from reconciler.model.text import counted, joined, visible
+from reconciler.model.difference import Changes, Difference, Listed, Moved, PackageChange, StableChange
+from reconciler.model.text import counted, first_few, joined, visible
 from reconciler.words.markdown import code, escape
 
 NOTHING = "nothing inside changed"
@@ -15,6 +15,8 @@ MOST_ROWS = 200
 """A comment on GitHub takes 65,536 characters, and a fleet has several images."""
 _MOST_NAMED = 2
 """Packages that one line names. More are counted."""
+
+_MOST_IMAGES = 8
 
 _SIGNS = {"added": "+", "removed": "-"}
 
@@ -167,3 +169,38 @@ def _rows(difference: Difference) -> Iterator[str]:
 
 def _row(change: str, what: str, old: str, new: str) -> str:
     return f"| {change} | {what} | {code(visible(old))} | {code(visible(new))} |"
+
+
+# What changed in a fleet since a day.
+
+
+def changes_headline(changes: Changes) -> str:
+    """How many images have another stable build, and which: `2 of 14 images changed since 2026-10-30: base, web`."""
+    since = changes.since.removesuffix("T00:00:00Z").replace("T", " ").replace("Z", " UTC")
+    of = counted(changes.images, "image")
+    if not changes.changed:
+        return f"No stable build changed since {since} ({of})."
+    names = first_few([visible(one.image) for one in changes.changed], most=_MOST_IMAGES)
+    return f"{len(changes.changed)} of {of} changed since {since}: {names}"
+
+
+def change_row(change: StableChange) -> tuple[str, str, str, str]:
+    """An image, its stable build then and now, and what differs inside, each as a cell."""
+    renamed = f"called {visible(change.was)} then; " if change.was not in (None, change.image) else ""
+    return visible(change.image), change.old or "none", change.new or "none", f"{renamed}{_inside(change)}"
+
+
+def _inside(change: StableChange) -> str:
+    if change.difference is not None:
+        return one_line(change.difference)
+    if change.unknown is not None:
+        return visible(f"not known: {change.unknown}")
+    return "nothing is stable any more" if change.new is None else "new"
+
+
+def changes_markdown(changes: Changes) -> str:
+    """The same as a heading and a table."""
+    rows = [change_row(one) for one in changes.changed]
+    table = [f"| **{escape(name)}** | `{old}` | `{new}` | {escape(what)} |" for name, old, new, what in rows]
+    heading = f"### {escape(changes_headline(changes))}"
+    return "\n".join([heading, *(["", "| image | was | is | inside |", "|---|---|---|---|", *table] if table else [])])

@@ -200,7 +200,7 @@ def compare(repository: Repository, image: str, asked: Sequence[str]) -> Compari
         complete = past is None or past.complete
         old, new = _pair_of_all(image, known, asked, previews=previews, complete=complete, repository=repository)
     was, now = (
-        _inside(tree, image, build, commit=known.commits[build.id])
+        inside(tree, image, build, commit=known.commits[build.id])
         if build.id in known.commits
         else _inside_preview(repository, image, build)
         for build in (old, new)
@@ -294,7 +294,12 @@ def _only_failed(image: str, failure: Failure) -> UserError:
     )
 
 
-def _inside(tree: Callable[[str], Tree], image: str, build: Build, *, commit: str) -> Inventory:
+def inside(tree: Callable[[str], Tree], image: str, build: Build, *, commit: str) -> Inventory:
+    """What is inside a build, by the SBOM that stands at a commit.
+
+    Raises:
+        UserError: it was not recorded, or is not there as it was recorded.
+    """
     if build.inventory is None:
         raise _not_recorded(image, build)
     path = f"{FOLDER}/{build.inventory.sbom}"

@@ -26,6 +26,8 @@ def mixed(fleet: Fleet) -> Fleet:
     ("arguments", "code"),
     [
         (("validate",), 1),
+        (("status",), 0),
+        (("status", "--older-than", "30d"), 0),
         (("graph",), 0),
         (("init",), 0),
         (("plan", "--offline"), 1),

@@ -23,6 +23,7 @@ from reconciler.model.declaration import GitSettings
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Revoked, SmokeTestResult, Verdict
 from reconciler.state.lockfiles import path_of, render
 from reconciler.words import messages
+from tests.command import Command
 from tests.integration.provenance.conftest import Ask
 from tests.integration.provenance.ledger import DEBIAN, EU, ON_DEBIAN, US, Ledger, declared, edited, git
 
@@ -112,6 +113,20 @@ def test_a_shell_takes_it_from_a_clone_that_has_no_history_and_no_credentials(pa
         )  # fmt: skip
 
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, f"with {past.id_in(US)}\n", "")
+
+
+def test_the_commands_answer_in_a_process_of_their_own(past: Past, command: Command) -> None:
+    root, dropped = past.ledger.root, past.dropped.artifacts[0].id
+
+    for words in (
+        ("which", dropped),
+        ("show", dropped),
+        ("diff", "--since", "2026-11-01"),
+        ("status", "--older-than", "1s"),
+    ):
+        ended = command.run(*words, cwd=root)
+        assert (ended.returncode, ended.stderr) == (0, ""), words
+        assert "base" in ended.stdout.splitlines()[0]
 
 
 def test_without_a_location_each_has_a_line(ask: Ask, past: Past) -> None:

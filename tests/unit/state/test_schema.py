@@ -4,11 +4,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type information
 from jsonschema.exceptions import ValidationError  # type: ignore[import-untyped]  # it ships no type information
 
-from reconciler.cli.schema import main, schemas
+from reconciler.cli.main import VERBS, cli
+from reconciler.cli.schema import FORMATS, main, schemas
 from reconciler.desired.declared import declaration_model
 from reconciler.model.declaration import Settings
 from reconciler.model.lockfile import Build, Lockfile
@@ -44,6 +46,25 @@ def test_the_schemas_in_docs_are_those_of_the_models() -> None:
 @pytest.mark.parametrize("name", schemas())
 def test_every_schema_is_one(name: str) -> None:
     Draft202012Validator.check_schema(json.loads(schemas()[name]))
+
+
+def test_every_verb_that_prints_json_has_a_schema() -> None:
+    context = click.Context(cli)
+    commands = {verb: cli.get_command(context, verb) for verb in VERBS}
+    printing = {
+        verb for verb, command in commands.items()
+        if command is not None and any("--json" in parameter.opts for parameter in command.params)
+    }  # fmt: skip
+    described = {title.split()[1] for _, title in FORMATS.values() if title.endswith(" --json")}
+
+    assert printing == described
+    assert printing >= {"status", "validate", "doctor", "reconcile", "artifact", "which", "show"}
+
+
+def test_every_schema_is_named_among_the_formats() -> None:
+    page = (DOCS.parent / "formats.md").read_text()
+
+    assert [name for name in schemas() if f"](schema/{name})" not in page] == []
 
 
 def test_main_writes_every_schema(tmp_path: Path) -> None:
