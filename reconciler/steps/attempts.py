@@ -149,9 +149,12 @@ def build(run: Run, decision: Decision, wanted: Wanted, *, again: bool = False) 
 
 
 def adopt(run: Run, decision: Decision, wanted: Wanted) -> Result:
-    """Finish what is in the registry already with the wanted key."""
+    """Finish what is in the registry already with the wanted key. Where nothing but its marks says so, it is built."""
     image = _declared(decision)
-    found, decision = adopted_build(run, image, replace(decision, wanted=wanted))
+    there = adopted_build(run, image, replace(decision, wanted=wanted))
+    if there is None:
+        return build(run, decision, wanted)
+    found, decision = there
     run.listener(events.Adopted(image=image.name, build=found.id))
     try:
         return finish_adopted(run, decision, found, image=image)

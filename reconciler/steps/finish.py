@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 from reconciler.model import events
@@ -13,6 +13,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
 from reconciler.model.values import format_instant
+from reconciler.plan.key import NEVER_AGAIN, adoptable
 from reconciler.plan.reasons import as_done, brought_nothing
 from reconciler.plan.tags import nothing_told
 from reconciler.plan.transitions import first_phase, promotes
@@ -33,7 +34,7 @@ from reconciler.steps.packer_keys import keep
 from reconciler.steps.record import Contents, Recording, record_build, record_verified
 from reconciler.steps.record_files import difference_made, previewed_inventory, recorded_inventory, unsaved_inventory
 from reconciler.steps.run import Result, Run, Status
-from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test, suite_digest
+from reconciler.steps.smoke_test import Examined, SmokeTestFailed, not_bootable, smoke_test, suite_digest
 from reconciler.words.messages import tag_name
 
 
@@ -215,11 +216,30 @@ def _superseded(run: Run, decision: Decision, recording: Recording, *, build: Bu
 
 # Adopt: the record of a build that is in the registry and not yet in state/.
 
+_MOST_TRIED = 20
+"""Builds whose records are asked for: whoever may write marks names as many as he likes."""
+
 
 def adopted_build(
     run: Run, image: Image, decision: Decision, *, phase: Phase | None = None
-) -> tuple[Build, Decision]:  # fmt: skip
+) -> tuple[Build, Decision] | None:  # fmt: skip
     """The build to record for the artifacts that are adopted, and the decision with those that are.
+
+    What nobody boots is tested by nothing, and marks are easily put on something else: of such an image the newest
+    build is adopted that a record names; None where there is none, so that it has to be built.
+    """
+    tried: set[str] = set()
+    while decision.adopt and len(tried) < _MOST_TRIED:
+        found = _as_told(run, image, decision, phase=phase)
+        if found is not None:
+            return found
+        tried.add(decision.adopt[0].own("build") or "")
+        decision = replace(decision, adopt=_but(tried, run, decision))
+    return None
+
+
+def _as_told(run: Run, image: Image, decision: Decision, *, phase: Phase | None) -> tuple[Build, Decision] | None:
+    """The same of one build; None where nothing tells of it but its marks, and nobody boots it.
 
     The annotated tag holds the whole record. Without it the artifact's own tags and the key that it was found by say
     what it is; how long it took and which Packer made it stays unknown, and is said. A record that names none of the
@@ -236,6 +256,10 @@ def adopted_build(
     recorded = decision.lock.build(build_id)
     records = (recorded if recorded is not None and recorded.key == wanted.key else None, tagged, kept)
     known, adopted = _told(records, decision.adopt, image)
+    if known is None and not_bootable(image) is not None:
+        what = f"{build_id} is what is wanted by its marks, and neither a record nor a test says so: it is left"
+        run.listener(events.Warned(image=image.name, what=what))
+        return None
     first = adopted[0]
     builder = known.artifacts[0].builder if known is not None else image.template.makers[0].name
     if known is None:
@@ -259,6 +283,13 @@ def adopted_build(
         }
     )
     return build, replace(decision, adopt=adopted)
+
+
+def _but(tried: Collection[str], run: Run, decision: Decision) -> tuple[Seen, ...]:
+    """The artifacts of the newest build that has the wanted key, but for those that were tried."""
+    refused = {*tried, *(build.id for build in decision.lock.builds if build.phase in NEVER_AGAIN)}
+    seen = (one for one in run.known.observation.of(decision.name) if one.own("build") not in refused)
+    return adoptable(seen, key=decision.wanted.key) if decision.wanted is not None else ()
 
 
 def _told(

@@ -15,6 +15,7 @@ from reconciler.git.repository import Repository
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Build
 from reconciler.model.plan import Decision, Wanted
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.key import adoptable
@@ -68,8 +69,9 @@ def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -
     if not there:
         # Another job of the same branch may have built it while this one waited for its turn.
         there = adoptable(run.registry.observe(image.locations).of(image.name), key=wanted.key)
-    if there:
-        return _found(run, replace(decision, wanted=wanted, adopt=there), image=image)
+    found = adopted_build(run, image, replace(decision, wanted=wanted, adopt=there), phase="preliminary")
+    if found is not None:
+        return _found(run, found[1], found[0], image=image)
     build_id = new_build_id(run, wanted.key)
     try:
         build = build_image(run, image, wanted, build_id=build_id, decision=decision, phase="preliminary")
@@ -82,9 +84,8 @@ def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -
         return _failed(run, image, decision, failed, build_id=build_id, key=wanted.key)
 
 
-def _found(run: Run, decision: Decision, *, image: Image) -> Result:
+def _found(run: Run, decision: Decision, build: Build, *, image: Image) -> Result:
     """What another job built already: of this branch, or of another with the same content."""
-    build, decision = adopted_build(run, image, decision, phase="preliminary")
     run.listener(events.Adopted(image=image.name, build=build.id))
     _share(run, decision, _branch(run).name)
     try:

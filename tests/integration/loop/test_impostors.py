@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 
 from reconciler.model.errors import Transient
+from reconciler.model.events import Warned
 from reconciler.model.lockfile import SmokeTestResult
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin, SourceRequest
@@ -23,6 +24,7 @@ from tests.integration.loop.world import (
     DEBIAN,
     EU,
     FLEET,
+    ON_BASE,
     ON_TOOLBOX,
     SETTINGS,
     US,
@@ -98,6 +100,71 @@ def test_what_has_the_marks_of_a_preview_is_tested_and_does_not_get_its_record(
     assert recorded(pair)[US] == theirs.id
     assert [one.image for one in main.tester.requests] == ["web"]
     assert pair.lock("web").builds[0].packer is None
+
+
+NOT_BOOTED = {
+    "desired/web/image.yaml": f"{ON_BASE}smoke_test: {{boot: false}}\n",
+    "desired/web/setup.sh": "echo more\n",
+}
+
+
+def says_to_be_wanted(world: World, job: Controller, *, build_id: str = "") -> Seen:
+    """An artifact of his own with the marks of what web is to become."""
+    key = job.plan()["web"].key or ""
+    build = build_id or f"{world.clock():%Y%m%dT%H%M%SZ}-{short(key)}"
+    marks = own(fleet=FLEET, image="web", build=build, key=key, commit=world.head(), phase="preliminary")
+    return world.registry.seed(US, f"web-{build}", tags=marks)
+
+
+def test_what_is_not_booted_is_not_adopted_by_its_marks_alone(pair: World) -> None:
+    # Given an image that nobody boots, and an artifact of somebody's that says to be the build that it waits for
+    pair.commit(NOT_BOOTED)
+    main = pair.controller()
+    theirs = says_to_be_wanted(pair, main)
+
+    # When main's job runs
+    assert statuses(main.reconcile()) == {"web": "built"}
+
+    # Then what it built is stable, it was told why, and what somebody made is left alone
+    lock = pair.lock("web")
+    assert lock.channels.stable == lock.builds[0].id
+    assert theirs.id not in recorded(pair).values()
+    assert any("neither a record nor a test" in str(one) for one in main.told(Warned, "web"))
+    assert pair.registry.find(US, theirs.id) == theirs
+
+
+def test_what_a_preview_does_not_boot_gets_no_record_by_its_marks_alone(pair: World) -> None:
+    # Given a preview of an image that nobody boots, which somebody takes away with its record, and puts his own there
+    job = on_branch(pair, NOT_BOOTED)
+    assert statuses(job.preview(BRANCH)) == {"web": "built"}
+    (made,) = [one for one in pair.artifacts("web") if one.own("branch") == BRANCH]
+    theirs = impostor(pair, made, name="another")
+    pair.registry.delete(made)
+    for repository in (pair.origin, job.root):
+        git(repository, "tag", "--delete", f"image/web/{made.own('build')}")
+
+    # When the branch is previewed once more, and merged
+    assert statuses(job.preview(BRANCH)) == {"web": "built"}
+    merge(pair)
+    pair.clock.advance(hours=1)
+    assert statuses(pair.controller("main-job").reconcile()) == {"web": "adopted"}
+
+    # Then what the job built is stable
+    assert theirs.id not in recorded(pair).values()
+
+
+def test_what_is_not_booted_is_adopted_as_recorded_whatever_newer_thing_has_its_marks(pair: World) -> None:
+    job = on_branch(pair, NOT_BOOTED)
+    assert statuses(job.preview(BRANCH)) == {"web": "built"}
+    (made,) = [one for one in pair.artifacts("web") if one.own("branch") == BRANCH]
+    merge(pair)
+    pair.clock.advance(hours=1)
+    main = pair.controller("main-job")
+    says_to_be_wanted(pair, main)
+
+    assert statuses(main.reconcile()) == {"web": "adopted"}
+
+    assert recorded(pair)[US] == made.id
 
 
 def test_a_preview_that_was_built_is_copied_and_not_taken_from_where_it_never_was(pair: World, keys: Keys) -> None:

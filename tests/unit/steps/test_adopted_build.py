@@ -42,7 +42,9 @@ class Adopting:
         run = SimpleNamespace(repository=repository, known=known, signs=False, listener=self.heard.append)
         image = self.decision.image
         assert image is not None
-        return adopted_build(cast("Run", run), image, decision or self.decision)[0]
+        found = adopted_build(cast("Run", run), image, decision or self.decision)
+        assert found is not None
+        return found[0]
 
     def tag(self, build: Build) -> None:
         self.tags[tag_name("web", self.built.id)] = build_tag("web", build, None)
