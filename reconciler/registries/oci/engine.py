@@ -18,6 +18,7 @@ _PUSH_SECONDS = 3600
 """A layer of gigabytes over a slow line; Packer's own push has no limit at all."""
 _REFUSED = re.compile(r"denied|unauthorized|authentication required|no basic auth|forbidden", re.IGNORECASE)
 _IMMUTABLE = re.compile(r"immutable", re.IGNORECASE)
+_PUSHED = re.compile(r"^\S+: digest: (sha256:[0-9a-f]{64}) size: [0-9]+\s*$", re.MULTILINE)
 _LOADED = re.compile(r"Loaded image(?: ID)?(?:\(s\))?: (\S+)")
 
 
@@ -44,16 +45,18 @@ class Engine:
             )
         return next(iter(ids))
 
-    def push(self, image: str, reference: str) -> None:
+    def push(self, image: str, reference: str) -> str | None:
         """Push an image under a reference, and take that off the engine again.
 
-        Raises Terminal where the registry refuses, Transient for whatever else is in the way.
+        Returns the digest that was pushed, as docker says it at its end; podman says none. Raises Terminal where the
+        registry refuses, Transient for whatever else is in the way.
         """
         self.run("tag", image, reference)
         try:
-            self.run("push", reference, seconds=_PUSH_SECONDS)
+            pushed = _PUSHED.findall(self.run("push", reference, seconds=_PUSH_SECONDS))
         finally:
             self.run("rmi", reference, check=False)
+        return pushed[-1] if pushed else None
 
     def _id_of(self, name: str) -> str:
         return self.run("image", "inspect", "--format", "{{.Id}}", name).strip()

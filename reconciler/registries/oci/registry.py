@@ -112,15 +112,18 @@ class OciRegistry(PlainRegistry):
     ) -> Sequence[Artifact]:  # fmt: skip
         """Push the image that Packer left in the engine, under a tag of its own. See `Registry.store`.
 
-        Its id is what the registry answers with: Packer never says it, and an engine may pack a layer anew. What the
-        template itself pushed is pushed once more, which moves no layer.
+        Its id is what the engine says that it pushed: Packer never says it, and an engine may pack a layer anew. Under
+        its tag there may be somebody else's by now, who saw it announced. What the template itself pushed is pushed
+        once more, which moves no layer.
         """
         at = _at(location)
         engine = engine_of(made, os.environ)
         image = engine.image(made)
         write_marks(self._client, at, Marks("", name, _now(), tags), subject=None)
-        engine.push(image, f"{location}:{name}")
-        manifest = self._there(at.by(name))
+        pushed = engine.push(image, f"{location}:{name}")
+        manifest = self._there(at.by(pushed or name))
+        if pushed is None:
+            _refuse_another(manifest, image, at=at.by(name))
         if read_marks(self._client, at, manifest.digest) is None:
             self._mark(at, manifest, Marks(manifest.digest, name, _now(), tags))
         withdraw(self._client, at, name)
@@ -296,6 +299,17 @@ def _each(ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL
             raise one
         found.append(one)
     return found
+
+
+def _refuse_another(manifest: Manifest, image: str, *, at: Reference) -> None:
+    """Raise Terminal for a manifest that is not of an engine's image, whose id is the digest of its config, or its own."""
+    config = manifest.json.get("config")
+    told = (manifest.digest, config.get("digest") if isinstance(config, dict) else None)
+    if f"sha256:{image.removeprefix('sha256:')}" not in told:
+        raise Terminal(
+            f"{manifest.digest} in {at.repository} is not what was pushed as {at.at}",
+            hint="somebody else pushes there: give each image a repository that nobody else may write to",
+        )
 
 
 def _at(text: str) -> Reference:

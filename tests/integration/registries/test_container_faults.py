@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -416,6 +417,33 @@ def test_an_image_that_was_announced_and_never_pushed_is_not_there(kept: str, mo
     again = stored(kept, "web-1", registry)
     (seen,) = registry.observe([kept]).artifacts
     assert (seen.id, seen.tags) == (again.id, OURS)
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize("says", ["what it pushed", "nothing"])
+def test_what_somebody_puts_under_its_tag_is_not_taken_for_what_was_pushed(
+    kept: str, monkeypatch: pytest.MonkeyPatch, says: str
+) -> None:
+    # Given somebody who may push there, and waits for what is announced: he moves the tag as soon as it is there
+    name, pushed, run = "web-20261122T101530Z-1a2b3c4", [], Engine.run
+    theirs = containers.imported({"name": b"theirs"})
+
+    def raced(engine: Engine, *arguments: str, **how: Any) -> str:
+        said = run(engine, *arguments, **how)
+        if arguments[0] == "push":
+            pushed.append(next(iter(re.findall("sha256:[0-9a-f]{64}", said))))
+            containers.docker("tag", theirs, f"{kept}:{name}")
+            containers.docker("push", "--quiet", f"{kept}:{name}")
+        return said if says != "nothing" or arguments[0] != "push" else ""
+
+    monkeypatch.setattr(Engine, "run", raced)
+
+    # When ours is stored, then nothing but what was pushed comes of it
+    if says == "nothing":
+        with pytest.raises(Terminal, match="is not what was pushed"):
+            stored(kept, name, ours())
+    else:
+        assert stored(kept, name, ours()).id == pushed[0]
 
 
 @pytest.mark.containers
