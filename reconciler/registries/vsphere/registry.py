@@ -17,6 +17,7 @@ from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.source import Pin, SourceRequest
+from reconciler.plan.key import may_be_of
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
 from reconciler.registries.plain import PlainRegistry
@@ -86,6 +87,8 @@ class VSphereRegistry(PlainRegistry):
             machine = there[known]
             if _own(machine.tags) and not _is_of(machine, tags):
                 raise Terminal(f"{machine.name} in {location} is another build's: it is not marked anew")
+            if not may_be_of(tags.get(f"{TAG_PREFIX}build", ""), machine.seen_in(location)):
+                raise Terminal(f"{machine.name} in {location} was there before this build: it is not marked")
             _mark(content, machine, tags)
             builder = called.get(known) or next(iter(called.values()))
             kind = VSPHERE.name

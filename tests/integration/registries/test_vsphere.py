@@ -95,6 +95,20 @@ def test_a_right_that_lacks_is_named_and_nothing_is_deleted(
     assert registry.find(home, web.id) is not None
 
 
+def test_what_was_there_before_the_build_is_not_marked_whatever_packer_says(
+    vcenter: Simulator, registry: Registry, home: str
+) -> None:
+    # Given another team's template, and a build that begins later, whose Packer says that this is what it made
+    vcenter.template("payroll", home)
+    (before,) = registry.named(home, "payroll")
+    later = f"{datetime.now(UTC) + timedelta(hours=1):%Y%m%dT%H%M%SZ}-1a2b3c4"
+
+    with pytest.raises(Terminal, match="was there before"):
+        registry.store(home, [left("payroll")], name=f"web-{later}", tags={**MARKS, **own(build=later)})
+
+    assert registry.named(home, "payroll") == (before,)
+
+
 def test_a_copy_under_a_name_that_another_template_has_is_refused_and_that_one_stays_as_it_is(
     vcenter: Simulator, registry: Registry, web: Artifact
 ) -> None:
