@@ -29,6 +29,8 @@ class Seen:
     parts: tuple[str, ...] = ()
     copy_of: tuple[str, str] | None = None
     """Location and id of what it is a whole copy of, in the registry's own word; None where that tells of none."""
+    hearsay: bool = False
+    """Whether its name and its date are no more than its marks: whoever may write those may write them as well."""
 
     @property
     def place(self) -> tuple[str, str]:

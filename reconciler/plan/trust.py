@@ -71,8 +71,8 @@ def is_marked(seen: Seen, *, fleet: str, names: Collection[str | None], build_id
 
 
 def is_named(seen: Seen, *, image: str) -> bool:
-    """Whether an artifact has the name that we give to a build: nobody can write it later, as they can its marks."""
-    return seen.name == f"{image}-{seen.own('build')}"
+    """Whether an artifact has the name that we give to a build, which nobody can write later, as they can its marks."""
+    return not seen.hearsay and seen.name == f"{image}-{seen.own('build')}"
 
 
 def is_in_record(seen: Seen, tagged: Iterable[Artifact], *, build_id: str) -> bool:

@@ -62,7 +62,8 @@ def retire_left(run: Run, image: Image, failed: BuildFailed, *, build_id: str) -
     for seen in found:
         nobodys = _is_nobodys_and_new(seen, build_id=build_id)
         reported = any((one.location, one.id) == (seen.location, seen.id) for one in failed.artifacts)
-        if not _is_its_own(run, image, seen, build_id=build_id) and not (nobodys and reported and _is_owned(run, seen)):
+        own = _is_its_own(run, image, seen, build_id=build_id) and (reported or not seen.hearsay)
+        if not own and not (nobodys and reported and _is_owned(run, seen)):
             if nobodys:
                 told.append(
                     f"{seen.id} in {seen.location} may be what it made: nothing on it says so, so it stays; to be rid "

@@ -43,8 +43,8 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 _R = TypeVar("_R")
-_OF_A_BUILD = re.compile(r".+-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}")
-"""The tags that images are stored under: `<image>-<build id>`, each moved by nobody."""
+_OF_A_BUILD = r"-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}"
+"""How the tags end that images are stored under: `<image>-<build id>`, each moved by nobody."""
 _MOST_CHILDREN = 100
 _LAYERS = 4
 """How many are copied at once."""
@@ -167,7 +167,7 @@ class OciRegistry(PlainRegistry):
                 return ()
             raise Terminal(f"{artifact.id} in {artifact.location} is not retired: it carries no marks of ours")
         self.refuse_others(_seen(artifact.location, marks), image)
-        others = self._other_tags(at, artifact.id, own=marks.name) if manifest is not None else ()
+        others = self._other_tags(at, artifact.id, own=marks.name, image=image) if manifest is not None else ()
         if manifest is not None and not others:
             self._client.delete_manifest(at.by(artifact.id))
         written = self._client.manifest(at.by(tag_of(artifact.id)))
@@ -241,13 +241,14 @@ class OciRegistry(PlainRegistry):
         digest = (manifest.json.get("config") or {}).get("digest")
         if digest is not None and manifest.media_type not in INDEXES:
             created = _created(self._client.blob(at, str(digest)) or b"")
-        return Seen(OCI.name, at.repository, manifest.digest, name, "available", created, {})
+        return Seen(OCI.name, at.repository, manifest.digest, name, "available", created, {}, hearsay=True)
 
-    def _other_tags(self, at: Reference, digest: str, *, own: str) -> tuple[str, ...]:
-        """The tags of an image that are not ours. Those of builds are, and are not asked for one by one."""
+    def _other_tags(self, at: Reference, digest: str, *, own: str, image: str) -> tuple[str, ...]:
+        """The tags of an image that are not ours. Those of its builds are, and are not asked for one by one."""
+        builds = re.compile(re.escape(image) + _OF_A_BUILD)
         tags = [
             tag for tag in self._client.tags(at)
-            if tag != own and marked_by(tag) is None and announced_by(tag) is None and not _OF_A_BUILD.fullmatch(tag)
+            if tag != own and marked_by(tag) is None and announced_by(tag) is None and not builds.fullmatch(tag)
         ]  # fmt: skip
         found = _each(lambda tag: self._client.digest(at.by(tag)), tags)
         return tuple(tag for tag, one in zip(tags, found, strict=True) if one == digest)
@@ -320,7 +321,7 @@ def _at(text: str) -> Reference:
 
 
 def _seen(location_: str, marks: Marks) -> Seen:
-    return Seen(OCI.name, location_, marks.id, marks.name, "available", marks.created, marks.tags)
+    return Seen(OCI.name, location_, marks.id, marks.name, "available", marks.created, marks.tags, hearsay=True)
 
 
 def _is_ours(mark: str) -> bool:

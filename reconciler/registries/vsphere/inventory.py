@@ -47,7 +47,9 @@ class Machine:
 
     def seen_in(self, location: str) -> Seen:
         """It as a registry reports it."""
-        return Seen(VSPHERE.name, location, self.uuid, self.name, "available", self.created, self.tags)
+        return Seen(
+            VSPHERE.name, location, self.uuid, self.name, "available", self.created, self.tags, hearsay=True
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.events import Failed, Retired, Warned
 from reconciler.model.lockfile import Artifact, SmokeTestResult
 from reconciler.model.observation import Seen
+from reconciler.model.values import format_instant
 from reconciler.ports.builder import BuildFailed, BuildRequest, Cause
 from reconciler.registries.ec2.dialect import DIALECT
 from tests.integration.loop.effects import Effects, Killed, failing, surround
@@ -272,6 +274,22 @@ class TestBroken:
 
         def during(request: BuildRequest) -> None:
             settled.registry.tag(stranger, request.run_tags)
+            raise broken("it failed", mentioned=[stranger.id])
+
+        controller.builder.during = during
+        controller.reconcile("web")
+        assert settled.registry.find(US, stranger.id) is not None
+
+    def test_where_dates_are_marks_too_nothing_is_its_own_that_only_marks_say_it_made(self, settled: World) -> None:
+        # Given a registry that tells no date, where somebody gives what is another's the marks of the running attempt
+        change(settled)
+        stranger = settled.registry.seed(US, "payroll", tags={})
+        controller = settled.controller()
+
+        def during(request: BuildRequest) -> None:
+            now = format_instant(settled.clock())
+            marked = replace(stranger, tags=dict(request.run_tags), created=now, hearsay=True)
+            settled.registry._artifacts[stranger.place] = marked
             raise broken("it failed", mentioned=[stranger.id])
 
         controller.builder.during = during

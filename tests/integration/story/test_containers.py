@@ -12,6 +12,12 @@ import pytest
 import requests
 
 from reconciler.build.packer.versions import PLUGINS_APART
+from reconciler.plan.tags import own
+from reconciler.registries.oci.client import Client
+from reconciler.registries.oci.credentials import Logins
+from reconciler.registries.oci.exchange import Exchange
+from reconciler.registries.oci.marks import Marks, write_marks
+from reconciler.registries.oci.reference import location
 from tests import containers
 from tests.command import Command
 from tests.integration.story.conftest import Checkout, _clone
@@ -113,6 +119,28 @@ def digest_of(fleet: Checkout, image: str) -> str:
     """The digest that is recorded of the newest build: the same wherever it is kept."""
     (found,) = set(fleet.recorded(image).values())
     return found
+
+
+def test_what_somebody_gives_marks_and_name_of_an_old_preview_is_not_deleted(fleet: Checkout, one: Kept) -> None:
+    # Given another fleet's image in our repository, to which somebody gives name and marks of a preview of ours
+    assert fleet.reconciler("reconcile", "web").code == 0
+    old = "20261001T000000Z-1a2b3c4"
+    theirs = one.publish(containers.imported({"payroll": b"1"}), f"acme/web:payroll-{old}")
+    tags = own(fleet=fleet.name, image="web", build=old, key="sha256:0", phase="preliminary", branch="long-gone")
+    client = Client(Exchange(Logins({}, lambda: pytest.fail("AWS is not asked"))))
+    at = location(f"{one.host}/acme/web")
+    assert at is not None
+    there = client.manifest(at.by(theirs))
+    assert there is not None
+    client.put_manifest(at.by(f"web-{old}"), there.body, there.media_type)
+    marks = Marks(theirs, f"web-{old}", "2026-10-01T00:00:00Z", tags)
+    write_marks(client, at, marks, subject=there.descriptor)
+
+    # When main's job runs, then it stays
+    ended = fleet.reconciler("reconcile", "web")
+
+    assert one.digest("acme/web", theirs) == theirs
+    assert ended.code == 0, ended.err
 
 
 def test_what_is_recorded_is_what_the_registries_have_and_then_nothing_is_left_to_do(
