@@ -22,6 +22,8 @@ _LINES = "20"
 _FLEET = "reconciler.fleet"
 """The label of what is started here. Until when one is kept is in its name: a label can't be changed."""
 _LONGEST_KEPT = timedelta(days=1)
+_NAMED = re.compile(r"smoke-test-[a-zA-Z0-9_.-]+-[0-9a-f]{8}|kept-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{12}")
+"""The names that a boot, or its keeping, gives."""
 _NO_SHELL = re.compile(r"exec: \"?(?:/bin/)?sh\"?:|no such file or directory|executable file not found", re.IGNORECASE)
 _OURS = (
     "DOCKER_HOST", "DOCKER_CONFIG", "DOCKER_CONTEXT", "DOCKER_CERT_PATH", "DOCKER_TLS_VERIFY", "CONTAINER_HOST",
@@ -113,8 +115,9 @@ class Containers:
             "ps", "--all", "--no-trunc", "--filter", f"label={_FLEET}={self.fleet}", "--format",
             "{{.ID}}\t{{.Names}}\t{{.CreatedAt}}",
         )  # fmt: skip
+        # An image may have any label, and gives it to whatever anybody runs of it; a name is a container's own.
         left = [id_[:12] for id_, name, made in (line.split("\t") for line in listed.splitlines())
-                if _until(name, made) < now]  # fmt: skip
+                if _NAMED.fullmatch(name) and _until(name, made) < now]  # fmt: skip
         for id_ in left:
             self._remove(id_)
         return left

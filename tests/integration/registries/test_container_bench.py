@@ -77,6 +77,16 @@ def test_what_a_killed_run_left_is_swept_and_what_may_be_in_use_is_not(bench: In
     assert bench.state(instance) == "terminated"
 
 
+def test_a_container_of_others_stays_whatever_labels_its_image_gives_it(bench: Instances, instance: Instance) -> None:
+    # Given an image with our label in it, from upstream or built by us, which another team runs on this engine
+    image = containers.docker("commit", "--change", "LABEL reconciler.fleet=acme/images", instance.id)
+    theirs = containers.docker("run", "--detach", "--name", "payroll", "--entrypoint", "sleep", image, "3600")
+
+    assert list(bench.sweep(instance.location, now=datetime.now(UTC) + 2 * LIFE)) == [instance.id]
+
+    assert containers.docker("inspect", "--format", "{{.State.Running}}", theirs) == "true"
+
+
 def test_what_somebody_keeps_stays_until_then(bench: Instances, instance: Instance) -> None:
     until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=10)
     bench.keep(instance, until=until)
