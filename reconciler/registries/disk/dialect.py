@@ -20,7 +20,7 @@ DISK = Kind(
     example_location="/srv/images",
     sources={"disk": {"checksum": None}}, example='source: {disk: {url: "…", checksum: "sha256:…"}}',
     pinned=("disk", "url"), source_variable="source_disk", source_attribute="iso_url",
-    given="{location}/{id}", given_upstream="{location}", builds_where_source_is=False,
+    given="{location}/{id}", given_upstream="{id} {location}", builds_where_source_is=False,
 )  # fmt: skip
 
 _BOOTED = frozenset({"qemu"})

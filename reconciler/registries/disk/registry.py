@@ -10,12 +10,15 @@ import fcntl
 import hashlib
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from stat import S_ISREG
+from tempfile import TemporaryDirectory, mkstemp
+from typing import IO
 
 from pydantic import ValidationError
 
@@ -35,6 +38,9 @@ _LOCK = ".lock"
 _OURS = ".reconciler"
 """The file that says that a folder holds disks: an empty folder may be one where nothing is mounted."""
 _MOST_MARKS = _PIECE = 1 << 20  # bytes
+_MODE = 0o644
+_TOUCHED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+_LOCKED_SECONDS, _LOOK = 600.0, 0.05
 
 
 class _Marks(Model):
@@ -47,10 +53,12 @@ class _Marks(Model):
     tags: dict[str, str]
 
     def write(self, folder: Path) -> None:
-        """Put them beside their disk, whole."""
-        draft = folder / f".{self.id}{_MARKS}.{os.getpid()}"
-        draft.write_text(f"{self.model_dump_json(indent=2)}\n", encoding="utf-8")
-        draft.replace(folder / f"{self.id}{_MARKS}")
+        """Put them beside their disk, whole: by a file that is new, whatever link somebody laid out there."""
+        descriptor, draft = mkstemp(prefix=".marks-", dir=folder)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, _MODE)
+            file.write(f"{self.model_dump_json(indent=2)}\n")
+        Path(draft).replace(folder / f"{self.id}{_MARKS}")
 
 
 def _marks_at(location: str, artifact_id: str) -> Path:
@@ -61,13 +69,15 @@ def _marks_at(location: str, artifact_id: str) -> Path:
 
 
 def _read(path: Path) -> _Marks:
-    """Raises Terminal for what was not written here."""
-    with path.open("rb") as file:
-        content = file.read(_MOST_MARKS)
-    try:
-        return _Marks.model_validate_json(content)
-    except ValidationError as error:
-        raise Terminal(f"{path} holds no marks of a disk", hint="restore it, or move it away") from error
+    """Raises Terminal for what was not written here: for no file, too, and for marks of another disk."""
+    found: _Marks | None = None
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for somebody who writes
+    with os.fdopen(descriptor, "rb") as file, suppress(ValidationError):
+        if S_ISREG(os.fstat(descriptor).st_mode):
+            found = _Marks.model_validate_json(file.read(_MOST_MARKS))
+    if found is None or f"{found.id}{_MARKS}" != path.name:
+        raise Terminal(f"{path} holds no marks of a disk", hint="restore it, or move it away")
+    return found
 
 
 class DiskRegistry(PlainRegistry):
@@ -146,6 +156,19 @@ class DiskRegistry(PlainRegistry):
             raise UserError(f"source {asked.url} is {found}, and {asked.checksum} is declared", hint="declare that")
         return DISK.pin(asked.url, found, name=path.name)
 
+    def given(self, location: str, source: str) -> str:
+        """The path of what is pinned, if it is still that; an address is Packer's to look at. See `Registry.given`."""
+        del location
+        digest, upstream, url = source.partition(" ")
+        if not upstream:
+            refuse_another(*source.rsplit("/", 1))
+        elif not url.startswith("http"):
+            path = Path(url.removeprefix("file://"))
+            with _reaching(str(path.parent)):
+                if not _is_still(path, digest):
+                    raise UserError(f"{url} was changed since it was pinned", hint="resolve it anew: --refresh")
+        return url or source
+
     def listed(self, location: str) -> Iterator[Seen]:
         """Every disk in a folder; see `PlainRegistry.listed`."""
         with _reaching(location):
@@ -158,7 +181,7 @@ class DiskRegistry(PlainRegistry):
         """Store a file under its digest, once for each name, and return its id."""
         with _reaching(str(folder)):
             folder.mkdir(exist_ok=True)
-            folder.joinpath(_OURS).touch()
+            os.close(os.open(folder / _OURS, _TOUCHED, _MODE))
             with TemporaryDirectory(prefix=".draft-", dir=folder) as own:
                 draft = Path(own, "disk")
                 digest = _copied(file, draft)
@@ -175,7 +198,10 @@ def _take(folder: Path, draft: Path, digest: str, *, name: str, tags: Mapping[st
         marks = folder / f"{own}{_MARKS}"
         if not marks.exists():
             break
-        if _read(marks).name == name:
+        if (there := _read(marks)).name == name:
+            if not _is_still(folder / own, digest):  # it is what we have in hand that was asked for
+                draft.replace(folder / own)
+                there.model_copy(update={"seen": _stamp(folder / own)}).write(folder)
             return own
     draft.replace(folder / own)
     created = format_instant(datetime.now(UTC))
@@ -188,11 +214,26 @@ def _seen(location: str, marks: _Marks) -> Seen:
     file = Path(location, marks.id)
     if not file.is_file():
         state: State = "failed"
-    elif _stamp(file) != marks.seen and _digest(file) != marks.id.partition(".")[0]:
+    elif _stamp(file) != marks.seen and not (_stamp(file)[0] == marks.seen[0] and _is_still(file, marks.id)):
         state = "unusable"
     else:
         state = "available"
     return Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags)
+
+
+def refuse_another(location: str, artifact_id: str) -> None:
+    """Raise Terminal for a disk that is not what its id says, by all of its bytes: so no plan asks for it."""
+    _marks_at(location, artifact_id)
+    with _reaching(location):
+        if not _is_still(Path(location, artifact_id), artifact_id):
+            raise Terminal(
+                f"{artifact_id} in {location} is not what it is called: its bytes are others",
+                hint="remove it, so that it is copied anew or built; and see who may write there",
+            )
+
+
+def _is_still(file: Path, artifact_id: str) -> bool:
+    return file.is_file() and _digest(file) == artifact_id.partition(".")[0]
 
 
 def _stamp(file: Path) -> tuple[int, int]:
@@ -219,10 +260,23 @@ def _copied(file: Path, to: Path) -> str:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Nobody else changes marks there meanwhile."""
-    with folder.joinpath(_LOCK).open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    """Nobody else changes marks there meanwhile. Raises Transient where somebody holds the lock all too long."""
+    with os.fdopen(os.open(folder / _LOCK, _TOUCHED, _MODE), "ab") as lock:
+        until = time.monotonic() + _LOCKED_SECONDS
+        while not _locks(lock):
+            if time.monotonic() > until:
+                raise Transient(f"{folder / _LOCK} is held for {_LOCKED_SECONDS:.0f} s by somebody else")
+            time.sleep(_LOOK)
         yield
+
+
+def _locks(lock: IO[bytes]) -> bool:
+    """Whether a lock is ours now. Whoever may read its file may hold it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 @contextmanager

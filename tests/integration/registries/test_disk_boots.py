@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ import pytest
 from reconciler.build.inventory.take import take_inventory
 from reconciler.build.smoke.tester import SshTester
 from reconciler.model.declaration import AwsSettings
-from reconciler.model.errors import UserError
+from reconciler.model.errors import Terminal, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.dialect import Made
@@ -136,6 +137,68 @@ def _plant(disk: Path, folder: Path) -> None:
     subprocess.run(
         ["dd", f"if={root}", f"of={disk}", "bs=1M", f"seek={offset}", "conv=notrunc,sparse", "status=none"], check=True
     )
+
+
+VMDK = """\
+# Disk DescriptorFile
+version=1
+CID=fffffffe
+parentCID=ffffffff
+createType="monolithicFlat"
+RW 8 FLAT "{file}" 0
+ddb.adapterType = "ide"
+"""
+
+
+def test_a_disk_that_describes_files_of_this_machine_shows_none_of_them(bench: Instances, tmp_path: Path) -> None:
+    # Given what a guest can write at the beginning of its disk, or who may write to the folder: lines that name a file
+    disks.refuse_without_qemu()
+    secret, disk = tmp_path / "secret", tmp_path / "left.raw"
+    secret.write_text("only for this machine\n" * 256)
+    disk.write_text(VMDK.format(file=secret))
+    (artifact,) = open_registry("disk", OPENING).store(
+        str(tmp_path / "store"), [Made("qemu.web", "transcend.qemu", "web", (str(disk),))], name="web-1", tags={}
+    )
+
+    # When it is booted
+    instance = bench.boot(asked(artifact, tmp_path))
+    try:
+        layer, seen = bench._running[instance.id].folder / "layer.qcow2", tmp_path / "seen"  # type: ignore[attr-defined]  # Machines
+        subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", str(layer), str(seen)], check=True)
+    finally:
+        bench.terminate(instance)
+
+    # Then what the machine sees is its disk, and nothing else
+    assert seen.read_bytes().startswith(b"# Disk DescriptorFile")
+    assert b"only for this machine" not in seen.read_bytes()
+
+
+def test_a_disk_whose_data_is_in_another_file_is_not_booted(bench: Instances, tmp_path: Path) -> None:
+    disks.refuse_without_qemu()
+    disk = tmp_path / "left.qcow2"
+    told = f"data_file={tmp_path / 'elsewhere'}"
+    subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-o", told, str(disk), "1M"], check=True)
+    (artifact,) = open_registry("disk", OPENING).store(
+        str(tmp_path / "store"), [Made("qemu.web", "transcend.qemu", "web", (str(disk),))], name="web-1", tags={}
+    )
+    with pytest.raises(UserError, match="stands on another file"):
+        bench.boot(asked(artifact, tmp_path))
+
+
+def test_a_disk_that_is_another_by_now_is_not_booted(bench: Instances, tmp_path: Path) -> None:
+    # Given a disk in whose place somebody put another, of its size and time
+    disk = tmp_path / "left.raw"
+    disk.write_bytes(b"1" * 4096)
+    (artifact,) = open_registry("disk", OPENING).store(
+        str(tmp_path / "store"), [Made("qemu.web", "transcend.qemu", "web", (str(disk),))], name="web-1", tags={}
+    )
+    kept = Path(artifact.location, artifact.id)
+    was = kept.stat()
+    kept.write_bytes(b"2" * 4096)
+    os.utime(kept, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+    with pytest.raises(Terminal, match="is not what it is called"):
+        bench.boot(asked(artifact, tmp_path))
 
 
 def test_a_disk_that_stands_on_another_file_is_not_booted(bench: Instances, tmp_path: Path) -> None:

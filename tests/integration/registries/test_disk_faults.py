@@ -1,0 +1,155 @@
+"""A folder of disks into which somebody else may write, too: what he puts there is not taken for ours."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.lockfile import Artifact
+from reconciler.model.source import SourceRequest
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Opening, Registry
+from reconciler.registries import open_registry
+from reconciler.registries.disk import registry as folders
+from reconciler.registries.disk.dialect import DISK
+
+FLEET = "acme/images"
+OURS = {"reconciler:fleet": FLEET, "reconciler:image": "web"}
+
+
+@pytest.fixture
+def registry() -> Registry:
+    return open_registry("disk", Opening(FLEET, AwsSettings()))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def web(registry: Registry, store: Path, tmp_path: Path) -> Artifact:
+    return stored(registry, store, tmp_path, content=b"reviewed")
+
+
+def stored(registry: Registry, store: Path, folder: Path, *, content: bytes) -> Artifact:
+    left = folder / "left"
+    left.write_bytes(content)
+    (one,) = registry.store(str(store), [Made("file.web", "", "", (str(left),))], name="web-1", tags=OURS)
+    return one
+
+
+def put_another(file: Path, content: bytes) -> None:
+    """Somebody changes a file, and nobody sees it by its size and its time."""
+    was = file.stat()
+    file.write_bytes(content)
+    os.utime(file, ns=(was.st_atime_ns, was.st_mtime_ns))
+    assert (file.stat().st_size, file.stat().st_mtime_ns) == (was.st_size, was.st_mtime_ns)
+
+
+def test_nothing_is_built_on_a_parent_that_is_another_by_now(registry: Registry, web: Artifact) -> None:
+    path = f"{web.location}/{web.id}"
+    assert registry.given(web.location, path) == path
+    put_another(Path(path), b"tampered")
+
+    with pytest.raises(Terminal, match="is not what it is called"):
+        registry.given(web.location, path)
+
+
+def test_nothing_is_built_on_an_upstream_file_that_was_changed_since_it_was_pinned(
+    registry: Registry, tmp_path: Path
+) -> None:
+    file = tmp_path / "upstream.raw"
+    file.write_bytes(b"reviewed")
+    pin = registry.resolve(SourceRequest.model_validate({"disk": {"url": str(file)}}), location="")
+    given = DISK.given_of(pin, "/srv/images")
+    assert given is not None
+    assert registry.given("/srv/images", given) == str(file)
+    put_another(file, b"tampered")
+
+    with pytest.raises(UserError, match="was changed since it was pinned"):
+        registry.given("/srv/images", given)
+
+
+def test_a_copy_takes_the_place_of_what_only_its_name_says_it_is(
+    registry: Registry, web: Artifact, tmp_path: Path
+) -> None:
+    # Given another file where a copy is to be, with its name and its marks
+    copies = tmp_path / "copies"
+    elsewhere = stored(registry, copies, tmp_path, content=b"reviewed")
+    assert elsewhere.id == web.id
+    put_another(copies / web.id, b"tampered")
+
+    registry.copy(web, to=str(copies), name="web-1", tags=OURS, token="t")
+
+    assert (copies / web.id).read_bytes() == b"reviewed"
+    (seen,) = registry.observe([str(copies)]).artifacts
+    assert seen.state == "available"
+
+
+def test_marks_of_another_file_are_none(registry: Registry, web: Artifact, store: Path, tmp_path: Path) -> None:
+    # Given marks that lead out of the folder, to a file that is as they say
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"of this machine")
+    marks = store / f"{web.id}.json"
+    told = json.loads(marks.read_text())
+    marks.write_text(json.dumps({**told, "id": str(secret), "seen": folders._stamp(secret)}))
+
+    assert "holds no marks" in registry.observe([str(store)]).unreadable[str(store)]
+
+
+def test_a_pipe_among_the_marks_is_not_waited_for(registry: Registry, web: Artifact, store: Path) -> None:
+    os.mkfifo(store / f"sha256:{'0' * 64}.json")
+
+    assert "holds no marks" in registry.observe([str(store)]).unreadable[str(store)]
+
+
+def test_nothing_is_written_through_a_link_that_somebody_laid_out(
+    registry: Registry, web: Artifact, store: Path, tmp_path: Path
+) -> None:
+    # Given links under all names that could be guessed
+    victim, missing = tmp_path / "profile", tmp_path / "nologin"
+    victim.write_text("export PATH\n")
+    (store / f".{web.id}.json.{os.getpid()}").symlink_to(victim)
+    for name in (".lock", ".reconciler"):
+        (store / name).unlink(missing_ok=True)
+        (store / name).symlink_to(missing)
+
+    with pytest.raises(Transient):
+        registry.tag(web, {"reconciler:branch": "$(id)"})
+    with pytest.raises(Transient):
+        stored(registry, store, tmp_path, content=b"another")
+    (store / ".lock").unlink()
+    registry.tag(web, {"reconciler:branch": "$(id)"})
+
+    assert victim.read_text() == "export PATH\n"
+    assert not missing.exists()
+
+
+def test_a_lock_that_somebody_holds_is_not_waited_for_without_end(
+    registry: Registry, web: Artifact, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "_LOCKED_SECONDS", 0.0)
+    with (store / ".lock").open("rb") as held:  # whoever may read it can
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(Transient, match="is held"):
+            registry.tag(web, OURS)
+    registry.tag(web, OURS)
+
+
+def test_a_disk_of_another_size_is_not_read_to_be_told_from_ours(
+    registry: Registry, web: Artifact, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (store / web.id).open("r+b") as file:
+        file.truncate(1 << 40)  # it has holes, and takes no room
+    monkeypatch.setattr(folders, "_digest", lambda _: pytest.fail("it is read"))
+
+    (seen,) = registry.observe([str(store)]).artifacts
+
+    assert seen.state == "unusable"
