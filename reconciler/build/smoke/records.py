@@ -87,7 +87,7 @@ def read(text: str) -> Record | None:
     try:
         fields = json.loads(text)
         return _KINDS[fields.pop("record")](**fields)
-    except (ValueError, TypeError, KeyError, AttributeError):
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -11,7 +10,7 @@ from urllib.parse import urljoin, urlsplit
 
 from reconciler.model.errors import Terminal
 from reconciler.model.text import first_line
-from reconciler.registries.oci.exchange import Answer, Body, Exchange, Stream
+from reconciler.registries.oci.exchange import Answer, Body, Exchange, Stream, json_object
 from reconciler.registries.oci.reference import Reference
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -34,9 +33,14 @@ class Manifest:
 
     @property
     def json(self) -> dict[str, Any]:
-        """What is in it."""
-        found = json.loads(self.body)
-        return found if isinstance(found, dict) else {}
+        """What is in it; empty where that is nothing to be read."""
+        return json_object(self.body)
+
+    @property
+    def config(self) -> str:
+        """The digest of its image's config; empty where it names none, as an index."""
+        config = self.json.get("config")
+        return str(config.get("digest") or "") if isinstance(config, dict) else ""
 
     @property
     def descriptor(self) -> dict[str, Any]:

@@ -57,6 +57,15 @@ class Stream:
 Body = bytes | Stream | None
 
 
+def json_object(body: bytes) -> dict[str, Any]:
+    """What others wrote, as an object of JSON; empty where it is none, or is nested deeper than anybody reads."""
+    try:
+        found = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
 @dataclass(frozen=True)
 class Answer:
     """What a registry answered. Header names are in lower case."""
@@ -67,11 +76,7 @@ class Answer:
 
     def json(self) -> dict[str, Any]:
         """The body as an object; empty where it is none."""
-        try:
-            found = json.loads(self.body)
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+        return json_object(self.body)
 
     @property
     def codes(self) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import threading
@@ -11,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, UserError
 from reconciler.model.lockfile import Artifact
@@ -24,7 +23,7 @@ from reconciler.registries.oci.client import INDEXES, Client, Manifest
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.dialect import OCI
 from reconciler.registries.oci.engine import engine_of
-from reconciler.registries.oci.exchange import PARALLEL, Exchange
+from reconciler.registries.oci.exchange import PARALLEL, Exchange, json_object
 from reconciler.registries.oci.marks import (
     Marks,
     announced_by,
@@ -35,7 +34,7 @@ from reconciler.registries.oci.marks import (
     withdraw,
     write_marks,
 )
-from reconciler.registries.oci.reference import TAG, Reference, location, parse
+from reconciler.registries.oci.reference import DIGEST, TAG, Reference, location, parse
 from reconciler.registries.plain import PlainRegistry
 
 if TYPE_CHECKING:
@@ -238,9 +237,8 @@ class OciRegistry(PlainRegistry):
     def _unmarked(self, at: Reference, manifest: Manifest, *, name: str) -> Seen:
         """An image without marks: when it was made, its own config says, and an index says nothing."""
         created = ""
-        digest = (manifest.json.get("config") or {}).get("digest")
-        if digest is not None and manifest.media_type not in INDEXES:
-            created = _created(self._client.blob(at, str(digest)) or b"")
+        if re.fullmatch(DIGEST, manifest.config) and manifest.media_type not in INDEXES:
+            created = _created(self._client.blob(at, manifest.config) or b"")
         return Seen(OCI.name, at.repository, manifest.digest, name, "available", created, {}, hearsay=True)
 
     def _other_tags(self, at: Reference, digest: str, *, own: str, image: str) -> tuple[str, ...]:
@@ -257,21 +255,33 @@ class OciRegistry(PlainRegistry):
         """Copy what a manifest refers to: layers and config, or of an index its manifests."""
         content = manifest.json
         if manifest.media_type in INDEXES:
-            children = content.get("manifests") or []
+            children = _described(manifest, at, *(content.get("manifests") or []))
             if len(children) > _MOST_CHILDREN:
                 raise Terminal(f"{manifest.digest} in {at.repository} is an index of {len(children)} images")
-            for child in children:
-                below = self._there(at.by(str(child["digest"])))
+            for digest, _ in children:
+                below = self._there(at.by(digest))
                 if below.media_type in INDEXES:
                     raise Terminal(f"{manifest.digest} in {at.repository} is an index of an index")
                 self._copy_below(at, there, below)
                 self._client.put_manifest(there.by(below.digest), below.body, below.media_type)
             return
-        blobs = [content["config"], *(content.get("layers") or [])]
-        parts = [one for one in blobs if not one.get("urls")]  # those are where their publisher has them
-        _each(
-            lambda one: self._client.copy_blob(at, there, str(one["digest"]), int(one["size"])), parts, parallel=_LAYERS
-        )
+        parts = _described(manifest, at, content.get("config"), *(content.get("layers") or []))
+        _each(lambda one: self._client.copy_blob(at, there, *one), parts, parallel=_LAYERS)
+
+
+def _described(manifest: Manifest, at: Reference, *descriptors: object) -> list[tuple[str, int]]:
+    """Digest and size of what a manifest refers to, but for what its publisher has elsewhere.
+
+    Raises Terminal for what describes nothing.
+    """
+    found: list[tuple[str, int]] = []
+    for one in descriptors:
+        digest, size = (one.get("digest"), one.get("size")) if isinstance(one, dict) else (None, None)
+        if not isinstance(digest, str) or re.fullmatch(DIGEST, digest) is None or not isinstance(size, int):
+            raise Terminal(f"{manifest.digest} in {at.repository} is no manifest of an image that can be copied")
+        if isinstance(one, dict) and not one.get("urls"):
+            found.append((digest, size))
+    return found
 
 
 def _all(
@@ -303,10 +313,8 @@ def _each(ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL
 
 
 def _refuse_another(manifest: Manifest, image: str, *, at: Reference) -> None:
-    """Raise Terminal for a manifest that is not of an engine's image, whose id is the digest of its config, or its own."""
-    config = manifest.json.get("config")
-    told = (manifest.digest, config.get("digest") if isinstance(config, dict) else None)
-    if f"sha256:{image.removeprefix('sha256:')}" not in told:
+    """Raise Terminal for a manifest that is not of an engine's image, whose id is its digest, or that of its config."""
+    if f"sha256:{image.removeprefix('sha256:')}" not in (manifest.digest, manifest.config):
         raise Terminal(
             f"{manifest.digest} in {at.repository} is not what was pushed as {at.at}",
             hint="somebody else pushes there: give each image a repository that nobody else may write to",
@@ -331,10 +339,9 @@ def _is_ours(mark: str) -> bool:
 def _created(config: bytes) -> str:
     """When an image was made, as its config says; empty where it says nothing that can be a time."""
     try:
-        told: Any = json.loads(config).get("created")
         # Nanoseconds, which only some of our readers take, are cut off.
-        return format_instant(parse_instant(f"{str(told)[:19]}Z"))
-    except (ValueError, AttributeError):
+        return format_instant(parse_instant(f"{str(json_object(config).get('created'))[:19]}Z"))
+    except ValueError:
         return ""
 
 

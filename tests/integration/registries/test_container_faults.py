@@ -446,6 +446,47 @@ def test_what_somebody_puts_under_its_tag_is_not_taken_for_what_was_pushed(
         assert stored(kept, name, ours()).id == pushed[0]
 
 
+NESTED = b"[" * 5000 + b"]" * 5000
+
+
+@pytest.mark.containers
+def test_what_somebody_nests_without_end_stops_no_run(kept: str) -> None:
+    # Given manifests that a registry takes and Python's parser does not: announced, and as what is asked for
+    registry = ours()
+    stored(kept, "web-1", registry)
+    blob = b"{}"
+    registry._client.put_blob(_at(kept), blob)
+    told = {"mediaType": "application/json", "digest": f"sha256:{hashlib.sha256(blob).hexdigest()}", "size": len(blob)}
+    plain = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": told, "layers": []}).encode()
+    nested = plain[:-1] + b', "more": ' + NESTED + b"}"
+    for tag in ("web-2", "web-2.reconciler"):
+        registry._client.put_manifest(_at(kept).by(tag), nested, MANIFEST)
+
+    assert "holds no marks" in registry.observe([kept]).unreadable[kept]
+    (seen,) = registry.named(kept, "web-2")
+    with pytest.raises(Terminal, match="is no manifest"):
+        registry.copy(seen, to=f"{kept}/copies", name="web-2", tags=OURS, token="t")
+
+
+@pytest.mark.parametrize("config", [NESTED, b"[]", b"null", b'{"created": [1]}', b"\xff"])
+def test_of_an_image_whose_config_is_none_nobody_knows_when_it_was_made(
+    played: Played, registry: OciRegistry, config: bytes
+) -> None:
+    described = {"digest": f"sha256:{hashlib.sha256(config).hexdigest()}", "size": len(config)}
+    body = json.dumps({"schemaVersion": 2, "config": described}).encode()
+
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        if ".reconciler" in path:
+            return refusal(404, "MANIFEST_UNKNOWN")
+        return Reply(200, config) if "/blobs/" in path else Reply(200, body, {"Content-Type": MANIFEST})
+
+    played.answers = answer
+    seen = registry.find(f"{played.host}/acme/web", f"sha256:{hashlib.sha256(body).hexdigest()}")
+
+    assert seen is not None
+    assert seen.created == ""
+
+
 @pytest.mark.containers
 def test_marks_that_are_none_are_told_with_their_tag(kept: str) -> None:
     registry = ours()
