@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 from reconciler.model.errors import Terminal
 from reconciler.model.text import first_line
 from reconciler.registries.oci.exchange import Answer, Body, Exchange, Stream, json_object
-from reconciler.registries.oci.reference import Reference
+from reconciler.registries.oci.reference import TAG, Reference
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -120,7 +120,8 @@ class Client:
             if answer.status == 404:
                 return ()
             listed = answer.json().get("tags") or []
-            found.update(dict.fromkeys(map(str, listed if isinstance(listed, list) else [])))
+            named = map(str, listed if isinstance(listed, list) else [])
+            found.update(dict.fromkeys(tag for tag in named if re.fullmatch(TAG, tag)))
             path = _next(answer, of)
             if path is None:
                 return tuple(found)

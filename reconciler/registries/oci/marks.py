@@ -19,9 +19,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
+from reconciler.model.values import format_instant, parse_instant
 from reconciler.registries.oci.client import MANIFEST, Client, Manifest
 from reconciler.registries.oci.dialect import RESERVED, SHA256
-from reconciler.registries.oci.reference import Reference
+from reconciler.registries.oci.reference import TAG, Reference
 
 ARTIFACT_TYPE = "application/vnd.reconciler.marks.v1+json"
 EMPTY = b"{}"
@@ -81,7 +82,10 @@ def announced_by(tag: str) -> str | None:
 
 
 def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
-    """What a manifest of ours says. Raises Terminal for one that is none of ours."""
+    """What a manifest of ours says. Raises Terminal for one that is none of ours.
+
+    A name that is no tag is none, and so is a date that is no time: whoever may push writes what he likes there.
+    """
     found = manifest.json
     annotations, subject = found.get("annotations"), found.get("subject") or {"digest": ""}
     ours = found.get("artifactType") == ARTIFACT_TYPE or (found.get("config") or {}).get("mediaType") == ARTIFACT_TYPE
@@ -96,7 +100,8 @@ def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
         )
     texts = {str(key): str(value) for key, value in annotations.items()}
     tags = {key: value for key, value in texts.items() if not key.startswith(RESERVED)}
-    return Marks(digest, texts.get(_NAME, ""), texts.get(_CREATED, ""), tags)
+    name, created = texts.get(_NAME, ""), texts.get(_CREATED, "")
+    return Marks(digest, name if re.fullmatch(TAG, name) else "", created if _is_instant(created) else "", tags)
 
 
 def read_marks(client: Client, at: Reference, digest: str) -> Marks | None:
@@ -115,10 +120,19 @@ def read_announced(client: Client, at: Reference, name: str) -> Marks | None:
 
 def withdraw(client: Client, at: Reference, name: str) -> None:
     """Take back an announcement; one that can't be is passed over where the image is marked."""
-    found = client.manifest(at.by(f"{name}{_SUFFIX}"))
+    found = client.manifest(at.by(f"{name}{_SUFFIX}")) if re.fullmatch(TAG, f"{name}{_SUFFIX}") else None
     if found is not None:
         with suppress(Terminal):  # a registry without deletion: it says nothing that the marks don't
-            client.delete_manifest(at.by(found.digest))
+            delete_marks(client, at, "", found)
+
+
+def delete_marks(client: Client, at: Reference, digest: str, found: Manifest) -> None:
+    """Delete what was under a tag of ours, the marks of an image. Raises Terminal where that is anything else.
+
+    Whoever may push moves that tag to what he would have deleted, while we look another way.
+    """
+    parse_marks(digest, found, at=at.by(found.digest))
+    client.delete_manifest(at.by(found.digest))
 
 
 def write_marks(client: Client, at: Reference, marks: Marks, *, subject: Mapping[str, Any] | None) -> None:
@@ -140,4 +154,11 @@ def write_marks(client: Client, at: Reference, marks: Marks, *, subject: Mapping
         raise Transient(f"the marks of {marks.id or marks.name} in {at.repository} are being written by somebody else")
     if before is not None:
         with suppress(ReconcilerError):  # it has no tag any more, and takes no more room than a page
-            client.delete_manifest(at.by(before.digest))
+            delete_marks(client, at, marks.id, before)
+
+
+def _is_instant(text: str) -> bool:
+    try:
+        return format_instant(parse_instant(text)) == text
+    except ValueError:
+        return False

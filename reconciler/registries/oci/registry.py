@@ -27,6 +27,7 @@ from reconciler.registries.oci.exchange import PARALLEL, Exchange, json_object
 from reconciler.registries.oci.marks import (
     Marks,
     announced_by,
+    delete_marks,
     marked_by,
     read_announced,
     read_marks,
@@ -171,7 +172,7 @@ class OciRegistry(PlainRegistry):
             self._client.delete_manifest(at.by(artifact.id))
         written = self._client.manifest(at.by(tag_of(artifact.id)))
         if written is not None:
-            self._client.delete_manifest(at.by(written.digest))
+            delete_marks(self._client, at, artifact.id, written)
         withdraw(self._client, at, marks.name)
         return tuple(f"{artifact.location}:{tag}" for tag in others)
 
@@ -244,9 +245,10 @@ class OciRegistry(PlainRegistry):
     def _other_tags(self, at: Reference, digest: str, *, own: str, image: str) -> tuple[str, ...]:
         """The tags of an image that are not ours. Those of its builds are, and are not asked for one by one."""
         builds = re.compile(re.escape(image) + _OF_A_BUILD)
+        ours = own if own.startswith(f"{image}-") else None  # what the marks call its name may be anybody's tag
         tags = [
             tag for tag in self._client.tags(at)
-            if tag != own and marked_by(tag) is None and announced_by(tag) is None and not builds.fullmatch(tag)
+            if tag != ours and marked_by(tag) is None and announced_by(tag) is None and not builds.fullmatch(tag)
         ]  # fmt: skip
         found = _each(lambda tag: self._client.digest(at.by(tag)), tags)
         return tuple(tag for tag, one in zip(tags, found, strict=True) if one == digest)

@@ -26,6 +26,7 @@ from reconciler.registries.oci.client import MANIFEST, Client
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.engine import Engine
 from reconciler.registries.oci.exchange import Exchange
+from reconciler.registries.oci.marks import Marks, write_marks
 from reconciler.registries.oci.registry import OciRegistry, _at, open_registry
 from tests import containers
 
@@ -444,6 +445,84 @@ def test_what_somebody_puts_under_its_tag_is_not_taken_for_what_was_pushed(
             stored(kept, name, ours())
     else:
         assert stored(kept, name, ours()).id == pushed[0]
+
+
+def forged(location: str, artifact: Artifact, *, name: str, created: str) -> None:
+    """Somebody who may push gives an image of ours other marks."""
+    client, at = ours()._client, _at(location)
+    there = client.manifest(at.by(artifact.id))
+    write_marks(client, at, Marks(artifact.id, name, created, OURS), subject=there.descriptor)
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize("name", ["prod", "prod?what=", "prod#", "../manifests/prod?what="])
+def test_no_name_in_marks_has_what_another_tag_points_to_deleted(kept: str, name: str) -> None:
+    # Given an image of others in our repository, and marks of ours whose name leads there
+    theirs = containers.imported({"name": b"theirs"})
+    containers.docker("tag", theirs, f"{kept}:prod")
+    containers.docker("push", "--quiet", f"{kept}:prod")
+    before = ours()._client.digest(_at(kept).by("prod"))
+    artifact = stored(kept, "web-20261122T101530Z-1a2b3c4", ours())
+    forged(kept, artifact, name=name, created="2026-11-22T10:15:30Z")
+
+    ours().retire(artifact, image="web")
+
+    assert before is not None
+    assert ours()._client.digest(_at(kept).by("prod")) == before
+    assert ours().find(kept, artifact.id) is None
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize("when", ["before", "meanwhile"])
+def test_a_tag_of_ours_that_somebody_moves_has_nothing_of_others_deleted(
+    kept: str, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    # Given an image of others, to which somebody moves the tag of what we announce
+    theirs = stored(kept, "prod", ours())
+    there, client = ours()._client.manifest(_at(kept).by(theirs.id)), ours()._client
+    name, run = "web-20261122T101530Z-1a2b3c4", Engine.run
+
+    def move() -> None:
+        client.put_manifest(_at(kept).by(f"{name}.reconciler"), there.body, there.media_type)
+
+    def raced(engine: Engine, *arguments: str, **how: Any) -> str:
+        if arguments[0] == "push":
+            move()
+        return run(engine, *arguments, **how)
+
+    # When ours is stored
+    if when == "before":
+        move()
+    else:
+        monkeypatch.setattr(Engine, "run", raced)
+    artifact = stored(kept, name, ours())
+
+    # Then both are there
+    assert client.digest(_at(kept).by(theirs.id)) == theirs.id
+    assert client.digest(_at(kept).by(artifact.id)) == artifact.id
+
+
+@pytest.mark.containers
+def test_a_name_in_marks_takes_nobody_s_tag_from_what_is_retired(kept: str) -> None:
+    # Given an image of ours that somebody calls prod, whose marks say that this is its own name
+    artifact = stored(kept, "web-20261122T101530Z-1a2b3c4", ours())
+    containers.docker("pull", "--quiet", f"{kept}@{artifact.id}")
+    containers.docker("tag", f"{kept}@{artifact.id}", f"{kept}:prod")
+    containers.docker("push", "--quiet", f"{kept}:prod")
+    forged(kept, artifact, name="prod", created="2026-11-22T10:15:30Z")
+
+    assert ours().retire(artifact, image="web") == (f"{kept}:prod",)
+
+
+@pytest.mark.containers
+@pytest.mark.parametrize("created", ["yesterday", "2026-99-99T00:00:00Z", "\x1b[2J", "2" * 5000])
+def test_a_date_in_marks_that_is_none_is_not_known(kept: str, created: str) -> None:
+    artifact = stored(kept, "web-1", ours())
+    forged(kept, artifact, name="closes #1", created=created)
+
+    (seen,) = ours().observe([kept]).artifacts
+
+    assert (seen.name, seen.created) == ("", "")
 
 
 NESTED = b"[" * 5000 + b"]" * 5000
