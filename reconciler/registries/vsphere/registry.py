@@ -122,9 +122,12 @@ class VSphereRegistry(PlainRegistry):
             if name in there:
                 if not _is_of(there[name], tags):
                     raise Terminal(f"{to} has another {name}", hint="rename or remove it")
+                _refuse_another(content, there[name], of=origin)
                 return there[name].uuid
             draft = f"{name}-{sha256(f'{token} {source.id}'.encode()).hexdigest()[:8]}"
-            if draft not in there:
+            if draft in there:
+                _refuse_another(content, there[draft], of=origin)
+            else:
                 vcenter.wait(_clone(content, origin, folder, name=draft))
                 there = {one.name: one for one in machines(content, folder)}
             foreign = {key: value for key, value in origin.tags.items() if not key.startswith(TAG_PREFIX)}
@@ -234,6 +237,21 @@ def _own(tags: Mapping[str, str]) -> dict[str, str]:
 
 def _is_of(machine: Machine, tags: Mapping[str, str]) -> bool:
     return all(machine.tags.get(name) == tags.get(name) for name in _WHOSE)
+
+
+def _refuse_another(content: Any, machine: Machine, *, of: Machine) -> None:
+    """Raise Terminal for what we did not clone, as the vCenter's own events have it: names and marks may be anybody's.
+
+    It keeps them for 30 days, if nobody changed that; what was cloned earlier can't be told from another's.
+    """
+    filters = vim.event.EventFilterSpec
+    entity = filters.ByEntity(entity=machine.reference, recursion="self")
+    told = content.eventManager.QueryEvents(filters(entity=entity, eventTypeId=["VmClonedEvent"]))
+    user = content.sessionManager.currentSession.userName
+    if not any((one.userName, one.sourceVm.vm) == (user, of.reference) for one in told):
+        raise Terminal(
+            f"{machine.name} is no copy of {of.name} that {user} made, as far as is told", hint="rename or remove it"
+        )
 
 
 def _clone(content: Any, origin: Machine, folder: Any, *, name: str) -> Any:

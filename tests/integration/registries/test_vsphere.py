@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
@@ -120,6 +121,25 @@ def test_a_copy_under_a_name_that_another_template_has_is_refused_and_that_one_s
         registry.copy(web, to=elsewhere, name="web-1", tags=MARKS, token="t")
 
     assert registry.named(elsewhere, "web-1") == before
+
+
+@pytest.mark.parametrize("ends", [r"^web-1$", r"^web-1-[0-9a-f]{8}$"])
+def test_what_somebody_put_where_a_copy_is_to_be_is_no_copy(
+    vcenter: Simulator, registry: Registry, web: Artifact, ends: str
+) -> None:
+    # Given a template of somebody's, with the name that a copy is to have, or has until it is marked, and our marks
+    elsewhere, names = vcenter.folder("copies"), vcenter.folder("names")
+    vcenter.fails("SetField", "down")
+    with pytest.raises(Transient):
+        registry.copy(web, to=names, name="web-1", tags=MARKS, token="t")
+    draft = vcenter.ask(lambda content: content.searchIndex.FindByInventoryPath("DC0/vm/names").childEntity[0].name)
+    (name,) = [one for one in ("web-1", draft) if re.match(ends, one)]
+    vcenter.template(name, elsewhere)
+    (theirs,) = registry.named(elsewhere, name)
+    registry.tag(theirs, MARKS)
+
+    with pytest.raises(Terminal, match="is no copy of"):
+        registry.copy(web, to=elsewhere, name="web-1", tags=MARKS, token="t")
 
 
 def test_a_copy_whose_marks_could_not_be_set_is_the_same_one_when_it_is_asked_for_again(
