@@ -24,6 +24,7 @@ from reconciler.plan.key import SOURCE, wanted
 from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, Pointed, TagRecord, Writing, settled, whole
 from reconciler.plan.proof.verification import PreviewEvidence, judge, judge_preview
 from reconciler.ports.registry import Registry
+from reconciler.registries import KINDS, dialect_of
 from reconciler.state.lockfiles import path_of
 from reconciler.state.provenance import built_where_source_is, subject_of
 from reconciler.steps.ours import Preview, built, failed, find_preview, preview_sbom
@@ -293,6 +294,10 @@ def _looks(build: Build, registry: Registry) -> Iterator[Look]:
         try:
             seen = registry.find(artifact.location, artifact.id)
             own = registry.named(seen.location, seen.name) if seen is not None else ()
+            if own and artifact.kind in KINDS:
+                # As for whoever builds on it: a registry may look at more than whether it is there.
+                given = dialect_of(artifact.kind).kind.given.format(location=artifact.location, id=artifact.id)
+                registry.given(artifact.location, given)
             yield Look(artifact, seen, is_own=any(one.id == artifact.id for one in own))
         except ReconcilerError as error:
             yield Look(artifact, unreadable=error.what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -68,6 +69,32 @@ def test_disks_are_built_and_marked_and_copied_and_then_nothing_is_left_to_do(fl
     verified = fleet.reconciler("verify", "base", "stable", "--online")
     assert verified.code == 0, verified.out
     assert "carry this build's key" in " ".join(verified.out.split())
+
+
+def test_what_is_another_by_now_is_neither_built_on_nor_proven(fleet: Checkout, store: Path) -> None:
+    # Given another file in the place of `base`, which nobody sees by its size and its time
+    assert fleet.reconciler("reconcile").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    before = fleet.lockfile("app")["channels"]
+    for folder, disk in fleet.recorded("base").items():
+        kept = Path(folder, disk)
+        was = kept.stat()
+        kept.write_bytes(b"tampere 1\n")
+        os.utime(kept, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+    # When what is built on it changes, and somebody asks for proof
+    fleet.edit("desired/app/app.pkr.hcl", append="# newer\n")
+    fleet.publish("Change app")
+    ended = fleet.reconciler("reconcile", "app")
+    verified = fleet.reconciler("verify", "base", "stable", "--online")
+
+    # Then nothing comes of it
+    assert ended.code != 0
+    assert "is not what it is called" in " ".join((ended.out + ended.err).split())
+    fleet.git("pull", "--quiet", "origin", "main")
+    assert fleet.lockfile("app")["channels"] == before
+    assert verified.code != 0
+    assert "is not what it is called" in " ".join(verified.out.split())
 
 
 def test_a_disk_that_somebody_cut_short_is_copied_from_where_it_is_whole(fleet: Checkout, store: Path) -> None:
