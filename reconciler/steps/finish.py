@@ -17,7 +17,7 @@ from reconciler.plan.key import NEVER_AGAIN, adoptable
 from reconciler.plan.reasons import as_done, brought_nothing
 from reconciler.plan.tags import nothing_told
 from reconciler.plan.transitions import first_phase, promotes
-from reconciler.plan.trust import certain, stands_for
+from reconciler.plan.trust import certain, is_named, stands_for
 from reconciler.state.sbom import below_state, inventory_record
 from reconciler.state.unsaved import is_committed, read_unsaved, write_unsaved
 from reconciler.steps.artifacts import (
@@ -98,7 +98,7 @@ def _finish(run: Run, decision: Decision, examined: Examined, *, image: Image, s
     taken_up = examined.booted and _taken_up(run, decision, build)
     kept = _kept(run, decision, build, image=image) if not taken_up else None
     if kept is not None:
-        return _keep(run, build, image=image, kept=kept)
+        return _keep(run, build, image=image, kept=kept, adopted=decision.adopt if status == "adopted" else ())
     if examined.booted:
         _keep_at_hand(run, examined, image=image)
     # Nobody was told of what no lockfile has, whatever its tags say.
@@ -166,12 +166,14 @@ def _kept(run: Run, decision: Decision, build: Build, *, image: Image) -> Build 
     return before if stays else None
 
 
-def _keep(run: Run, build: Build, *, image: Image, kept: Build) -> Result:
+def _keep(run: Run, build: Build, *, image: Image, kept: Build, adopted: Sequence[Seen]) -> Result:
     """A refresh brought nothing new: what it made is retired, and what was there stays where it is.
 
-    Retired first: a run that is killed in between leaves nothing behind, and the next refresh makes it once more.
+    Retired first: a run that is killed in between leaves nothing behind, and the next refresh makes it once more. What
+    was adopted may be anybody's where its name does not say that it is ours, nor a record, which tells its Packer.
     """
-    for artifact in build.artifacts:
+    is_ours = build.packer is not None or all(is_named(one, image=image.name) for one in adopted)
+    for artifact in build.artifacts if is_ours else ():
         run.registry.retire(artifact, image=image.name)
     verified = Verified(at=format_instant(run.now()), build=build.id, key=build.key, source=build.source)
     recording = record_verified(run, image, kept=kept, verified=verified, build=build)

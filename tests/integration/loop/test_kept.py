@@ -8,11 +8,14 @@ from dataclasses import replace
 import pytest
 
 from reconciler.model.events import Skipped, Unchanged
+from reconciler.plan.key import short
+from reconciler.plan.tags import own
 from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.effects import Effects, Killed, in_the_middle, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import (
     EU,
+    FLEET,
     ON_BASE,
     ON_DEBIAN,
     US,
@@ -57,6 +60,22 @@ def test_an_expired_image_that_comes_out_the_same_stays_and_is_verified(pair: Wo
     assert controller.told(Unchanged, "base") == [Unchanged("base", verified.build, lock.builds[0].id)]
     assert controller.told(Skipped, "web") == [Skipped("web", "its parent base came out as it was")]
     assert_settled(pair, since=head)
+
+
+def test_what_somebody_marked_as_the_refresh_is_not_retired_because_it_brought_nothing(pair: World) -> None:
+    # Given another team's artifact, the same inside as ours, which somebody gives the marks of the refresh that is due
+    aged(pair)
+    main = pair.controller()
+    key = main.plan(refresh=True)["base"].key or ""
+    build = f"{pair.clock():%Y%m%dT%H%M%SZ}-{short(key)}"
+    marks = own(fleet=FLEET, image="base", build=build, key=key, commit=pair.head(), phase="preliminary")
+    theirs = pair.registry.seed(US, "payroll", tags=marks)
+
+    # When the refresh finds it, and that it brings nothing
+    assert statuses(main.reconcile(refresh=True))["base"] == "unchanged"
+
+    # Then it stays
+    assert pair.registry.find(US, theirs.id) is not None
 
 
 def test_it_is_verified_once_for_each_max_age(pair: World) -> None:
