@@ -215,8 +215,11 @@ def _as_recorded(seen: Seen, build: Build, lock: Lockfile) -> dict[str, str]:
         return {**tags, **own(phase=seen.own("phase") or build.phase)}
     if any((one.location, one.id) == (seen.location, seen.id) for one in build.artifacts):
         return tags
-    # Another artifact of the same build, such as a second copy: as good, and not the one.
-    return in_no_channel(build.phase) if seen.own("channel") is not None else {}
+    # Another artifact of the same build, such as a second copy: as good, and not the one. Where somebody says that
+    # nobody should be given it, that stays: the next run would adopt it.
+    if seen.own("channel") is None:
+        return {}
+    return in_no_channel(build.phase) | (own(phase=seen.own("phase") or "") if seen.own("phase") in NEVER_AGAIN else {})
 
 
 def _was_let_go(seen: Seen, lock: Lockfile) -> bool:
