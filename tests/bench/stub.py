@@ -41,7 +41,10 @@ def serving(listing: Path) -> Iterator[str]:
     try:
         if server.stdout is None:
             raise RuntimeError("the stub was started without a pipe")
-        yield server.stdout.readline().strip()
+        url = server.stdout.readline().strip()
+        if not url:
+            raise RuntimeError(f"the stub could not serve {listing}")  # else botocore would ask AWS itself
+        yield url
     finally:
         server.terminate()
         server.wait()
@@ -74,7 +77,7 @@ def _page(facts: Sequence[Mapping[str, object]], *, following: int) -> bytes:
 
 
 def _item(fact: Mapping[str, object]) -> str:
-    tags, snapshots = fact["tags"], fact["snapshots"]
+    tags, snapshots = fact["tags"], fact["parts"]
     if not isinstance(tags, dict) or not isinstance(snapshots, list):
         raise TypeError("not a listing")
     tag_set = "".join(f"<item><key>{escape(k)}</key><value>{escape(v)}</value></item>" for k, v in tags.items())
