@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from reconciler.git.destination import find_destination
@@ -173,7 +174,8 @@ def with_doubts(known: Known, registry: Registry, records: Records | None) -> Kn
         if image is None:
             continue
         lock, former = lock_of(known, image)
-        found = places | {(one.location, one.id): one for one in unlisted.get(name, ())}
+        beside = {(one.location, one.id): one for one in unlisted.get(name, ())}
+        found = ChainMap(beside, places)  # not a copy of what the whole fleet has, once for every image
         doubted = tuple(_doubts(known, registry, records, image, lock=lock, found=found))
         if doubted:
             doubts[name] = doubted
@@ -192,7 +194,7 @@ def _doubts(
     image: Image,
     *,
     lock: Lockfile,
-    found: dict[tuple[str, str], Seen],
+    found: Mapping[tuple[str, str], Seen],
 ) -> Iterator[str]:
     """Why each artifact that counts today may be somebody else's: of the newest build, and of those in a channel."""
     looked_up = (lock.builds[0] if lock.builds else None, lock.kept)
@@ -228,7 +230,7 @@ def _stranger(seen: Seen, registry: Registry, records: Records | None, *, image:
 
 
 def _not_left_by(
-    lock: Lockfile, image: Image, registry: Registry, *, known: Known, found: dict[tuple[str, str], Seen]
+    lock: Lockfile, image: Image, registry: Registry, *, known: Known, found: Mapping[tuple[str, str], Seen]
 ) -> Iterator[tuple[str, str]]:
     """What a recorded failure names and nothing else says that the attempt left: neither its marks nor its name."""
     failure = lock.failure
