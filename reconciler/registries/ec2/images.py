@@ -43,14 +43,21 @@ _STATES: Mapping[str, State] = {
 
 
 class Shared:
-    """Texts and tags that are kept once, however many images have them: the copies of a build have all in common."""
+    """Texts and tags that are kept once, however many images have them: the copies of a build have all in common.
+
+    Regions are read at the same time: each step is one of a dictionary's own.
+    """
 
     def __init__(self) -> None:
         self._texts: dict[str, str] = {}
         self._tags: dict[tuple[str, ...], Mapping[str, str]] = {}
 
+    def text(self, text: str) -> str:
+        """The same text."""
+        return self._texts.setdefault(text, text)
+
     def tags(self, image: ImageTypeDef) -> Mapping[str, str]:
-        """The tags of an image. Regions are read at the same time: each step is one of the dictionary's own."""
+        """The tags of an image."""
         text = self._texts.setdefault
         found = {text(key := tag["Key"], key): text(value := tag["Value"], value) for tag in image.get("Tags", ())}
         return self._tags.setdefault((*found, *found.values()), found)
@@ -58,14 +65,15 @@ class Shared:
 
 def seen(image: ImageTypeDef, location: str, shared: Shared | None = None) -> Seen:
     """The artifact that EC2 describes. Plain lookups: it runs once for every image of the fleet in every plan."""
+    shared = shared or Shared()
     return Seen(
         kind=KIND,
         location=location,
         id=image["ImageId"],
-        name=image.get("Name", ""),
+        name=shared.text(image.get("Name", "")),
         state=_STATES.get(image["State"], "unusable"),
-        created=instant(image.get("CreationDate", "")),
-        tags=(shared or Shared()).tags(image),
+        created=shared.text(instant(image.get("CreationDate", ""))),
+        tags=shared.tags(image),
         parts=snapshots(image),
         copy_of=copied_from(image),
     )
