@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from pydantic import Field, create_model
@@ -23,7 +23,7 @@ from reconciler.desired.packer.json_file import (
     why_not_legacy,
 )
 from reconciler.desired.paths import ROOT
-from reconciler.desired.yaml_file import read_yaml
+from reconciler.desired.yaml_file import Document, read_yaml
 from reconciler.model.declaration import Declaration, Settings
 from reconciler.model.errors import Place, UserError
 from reconciler.model.source import DeclaredSource
@@ -39,11 +39,20 @@ _NOT_YET = (("share_with",), ("deprecate_after",))
 
 @dataclass(frozen=True)
 class Declared:
-    """A folder with its declaration, and where each part of it was written."""
+    """A folder with its declaration, and where each part of it was written.
+
+    That is read from image.yaml once more when somebody asks for it: of a thousand images in sync nobody does, and the
+    places would take more memory than the declarations.
+    """
 
     folder: Folder
     declaration: Declaration
-    document: Located
+    written: Callable[[], Located]
+
+    @cached_property
+    def document(self) -> Located:
+        """What was written in image.yaml and among the defaults, each part with its place."""
+        return self.written()
 
     @property
     def location_key(self) -> str:
@@ -76,22 +85,31 @@ def read_declared(
     Returns:
         The declaration and nothing, or None and every problem.
     """
-    own = Located({}, Place(folder.image_file if folder.image_file in folder.files else folder.path))
-    if folder.image_file in folder.files:
-        try:
-            document = read_yaml(contents.read_itself(folder.image_file), folder.image_file)
-        except UserError as error:
-            return None, (error,)
-        if document.problems:
-            # What else is wrong with a file that could be read in part is reported as well, but only once.
-            _, more = validate(_model_for(document.root), document.root)
-            return None, (*document.problems, *more)
-        own = document.root
-    merged = merge(defaults, own, whole=_WHOLE)
+    try:
+        document = _document(folder, contents)
+    except UserError as error:
+        return None, (error,)
+    if document.problems:
+        # What else is wrong with a file that could be read in part is reported as well, but only once.
+        _, more = validate(_model_for(document.root), document.root)
+        return None, (*document.problems, *more)
+    merged = merge(defaults, document.root, whole=_WHOLE)
     declaration, problems = validate(_model_for(merged), merged)
     if declaration is None:
         return None, problems
-    return Declared(folder, declaration, merged), ()
+
+    def written() -> Located:
+        contents.load([folder.image_file])
+        return merge(defaults, _document(folder, contents).root, whole=_WHOLE)
+
+    return Declared(folder, declaration, written), ()
+
+
+def _document(folder: Folder, contents: Contents) -> Document:
+    """What a folder's image.yaml says by itself: nothing where there is none. Raises UserError if it can't be read."""
+    if folder.image_file not in folder.files:
+        return Document(Located({}, Place(folder.path)), ())
+    return read_yaml(contents.read_itself(folder.image_file), folder.image_file)
 
 
 @cache

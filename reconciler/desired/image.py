@@ -305,7 +305,7 @@ def inputs_before_declared(packer: PackerSettings, contents: Contents, *, name: 
         UserError: there is no such template, var file or working directory.
     """
     folder = Folder(name, ())
-    declared = Declared(folder, Declaration(packer=packer), Located({}, Place(folder.image_file)))
+    declared = Declared(folder, Declaration(packer=packer), lambda: Located({}, Place(folder.image_file)))
     files = locate(declared, contents)
     contents.load(files.all)
     facts = read_facts(declared, files, contents)
