@@ -124,7 +124,7 @@ def _asks_the_same(declaration: Declaration, recorded: Lockfile, last: Build) ->
     """
     source = recorded.source
     pin = last.source.upstream if last.source is not None else None
-    if source is None or pin is None or declaration.source is None:
+    if source is None or pin is None or declaration.source is None or declaration.source.image is not None:
         return False
     if declaration.source.request != source.requested:
         return False

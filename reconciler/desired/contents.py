@@ -58,6 +58,17 @@ class Contents:
         if wanted:
             self._blobs.update(self._tree.read(sorted(wanted)))
 
+    def let_go(self, paths: Iterable[str]) -> None:
+        """Keep these files in memory no longer. Whoever asks for one nevertheless has it read again."""
+        for path in paths:
+            if path in self.paths.entries:
+                self._blobs.pop(self.paths.entries[path].oid, None)
+
+    def _blob(self, oid: str) -> bytes:
+        if oid not in self._blobs:
+            self._blobs.update(self._tree.read([oid]))
+        return self._blobs[oid]
+
     def read(self, path: str) -> bytes:
         """The content of a loaded file, or of the file that a loaded link leads to.
 
@@ -67,7 +78,7 @@ class Contents:
         real = self.follow(path).path
         entry = self.paths.entries.get(real) if real is not None else None
         if entry is not None and entry.mode in REGULAR_MODES:
-            return self._blobs[entry.oid]
+            return self._blob(entry.oid)
         if entry is not None:
             raise UserError(
                 "this is a submodule, and is not followed", where=Place(path), hint="commit the file itself"
@@ -91,7 +102,7 @@ class Contents:
                 where=Place(path),
                 hint="commit the file itself",
             )
-        return self._blobs[entry.oid]
+        return self._blob(entry.oid)
 
     def is_file(self, path: str) -> bool:
         """Whether a path is a file, or a link to one in this repository."""

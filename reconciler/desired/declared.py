@@ -98,11 +98,7 @@ def read_declared(
     if declaration is None:
         return None, problems
 
-    def written() -> Located:
-        contents.load([folder.image_file])
-        return merge(defaults, _document(folder, contents).root, whole=_WHOLE)
-
-    return Declared(folder, declaration, written), ()
+    return Declared(folder, declaration, lambda: merge(defaults, _document(folder, contents).root, whole=_WHOLE)), ()
 
 
 def _document(folder: Folder, contents: Contents) -> Document:

@@ -80,6 +80,9 @@ def _mistaken_for_images(contents: Contents) -> Iterator[str]:
 
 # Reads a whole `desired/` at one revision.
 
+_AT_ONCE = 1000
+"""Images whose files are read together. Of those that are as they were built, the files are let go after that."""
+
 
 def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) -> Fleet:
     """Read every image that is declared at a revision.
@@ -87,7 +90,8 @@ def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) ->
     Where the lockfiles are given (`recorded`, by image), an image that is as it was built last is an UnreadImage.
     What is wrong with one image stands in `Fleet.problems`, and the others go on. File contents are asked for three
     times: what stands in the images' folders, then templates and var files that are elsewhere, then what these name
-    that may name more; and once more for each role or so that nobody named before.
+    that may name more; and once more for each role or so that nobody named before. Of more than a thousand images
+    those are asked for a thousand at a time.
 
     Raises:
         UserError: there is no desired/, or desired/reconciler.yaml is broken.
@@ -95,14 +99,24 @@ def read_fleet(tree: Tree, *, recorded: Mapping[str, Lockfile] | None = None) ->
     """
     contents = _opened(tree)
     every = folders_of(contents.paths)
-    contents.load([SETTINGS_FILE, *contents.links(), *(path for folder in every for path in folder.read_first())])
+    contents.load([SETTINGS_FILE, *contents.links(), *_read_first(every[:_AT_ONCE])])
     settings = _settings(contents)
-    folders = [folder for folder in every if is_image(folder, contents)]
-
+    names: set[str] = set()
     problems: dict[str, list[UserError]] = {}
-    declared = _declared(folders, contents, defaults=settings.defaults, problems=problems)
-    names = frozenset(folder.name for folder in folders)
-    images = _valid(declared, contents, names=names, settings=settings, problems=problems, recorded=recorded or {})
+    declared: dict[str, Declared] = {}
+    files: dict[str, TemplateFiles | UserError] = {}
+    as_built: dict[str, Image] = {}
+    for start in range(0, len(every), _AT_ONCE):
+        some = every[start : start + _AT_ONCE]
+        contents.load(_read_first(some))
+        folders = [folder for folder in some if is_image(folder, contents)]
+        names.update(folder.name for folder in folders)
+        found = _declared(folders, contents, defaults=settings.defaults, problems=problems)
+        declared |= found
+        located, same = _located(found, contents, recorded=recorded or {})
+        files |= located
+        as_built |= same
+    images = _valid(declared, files, contents, names=names, settings=settings, problems=problems, as_built=as_built)
     shared = [folder for folder in every if folder.name not in names]
     return Fleet(
         settings=settings.settings,
@@ -131,7 +145,7 @@ def read_image(tree: Tree, name: str) -> Image | tuple[UserError, ...] | None:
     waiting = [name]
     while waiting:
         folders = [every[one] for one in waiting if one in every and one not in names]
-        contents.load(path for folder in folders for path in folder.read_first())
+        contents.load(_read_first(folders))
         folders = [folder for folder in folders if is_image(folder, contents)]
         names.update(folder.name for folder in folders)
         found = _declared(folders, contents, defaults=settings.defaults, problems=problems)
@@ -145,13 +159,17 @@ def read_image(tree: Tree, name: str) -> Image | tuple[UserError, ...] | None:
     if name in declared:
         # What is looked at of other images is their declarations, and the regions of the one that this is built on.
         asked = {one: declared[one] for one in (name, _parent(declared[name])) if one in declared}
-        image = _valid(
-            declared, contents, names=names, settings=settings, problems=problems, recorded={}, asked=asked
-        ).get(name)
+        files, _ = _located(asked, contents, recorded={})
+        valid = _valid(declared, files, contents, names=names, settings=settings, problems=problems, as_built={})
+        image = valid.get(name)
     if image is not None:
         return image
     fleet = read_fleet(tree)
     return fleet.images.get(name) or fleet.problems[name]
+
+
+def _read_first(folders: Iterable[Folder]) -> Iterator[str]:
+    return (path for folder in folders for path in folder.read_first())
 
 
 def _parent(declared: Declared) -> str | None:
@@ -174,21 +192,21 @@ def _settings(contents: Contents) -> Defaults:
 
 def _valid(
     declared: Mapping[str, Declared],
+    files: Mapping[str, TemplateFiles | UserError],
     contents: Contents,
     *,
     names: Collection[str],
     settings: Defaults,
     problems: dict[str, list[UserError]],
-    recorded: Mapping[str, Lockfile],
-    asked: Mapping[str, Declared] | None = None,
+    as_built: Mapping[str, Image],
 ) -> dict[str, Image]:
-    """The images that are declared, or those `asked` for of them, but for those with problems, which are added."""
+    """The images whose `files` these are and those `as_built`, but for those with problems, which are added."""
     orphans = dict(wrong_parents(declared, names=names))
-    for name, problem in orphans.items():
+    missing = {name: one for name, one in files.items() if isinstance(one, UserError)}
+    for name, problem in (*orphans.items(), *missing.items()):
         problems.setdefault(name, []).append(problem)
-    images = _images(
-        asked if asked is not None else declared, contents, problems=problems, orphans=orphans, recorded=recorded
-    )
+    found = {name: one for name, one in files.items() if not isinstance(one, UserError)}
+    images = {**as_built, **_read(found, declared, contents, problems=problems, orphans=orphans)}
     images = dict(with_notes_on_tags(images, announcers=settings.settings.announce.names))
     wrong = (*wrong_places(declared, images), *wrong_moves(declared, names=names), *wrong_tags(declared, images))
     for name, problem in wrong:
@@ -236,29 +254,30 @@ def _declared(
     return found
 
 
-def _images(
-    declared: Mapping[str, Declared],
-    contents: Contents,
-    *,
-    problems: dict[str, list[UserError]],
-    orphans: Container[str],
-    recorded: Mapping[str, Lockfile],
-) -> dict[str, Image]:
-    files: dict[str, TemplateFiles] = {}
+def _located(
+    declared: Mapping[str, Declared], contents: Contents, *, recorded: Mapping[str, Lockfile]
+) -> tuple[dict[str, TemplateFiles | UserError], dict[str, Image]]:
+    """The files of each template, loaded, or why there are none; and the images that are as they were built last.
+
+    What is in the files of those is let go: nobody needs it.
+    """
+    files: dict[str, TemplateFiles | UserError] = {}
     for name, one in declared.items():
         try:
             files[name] = locate(one, contents)
         except UserError as error:
-            problems.setdefault(name, []).append(error)
-    contents.load(path for one in files.values() for path in one.all)
+            files[name] = error
+    contents.load(path for one in files.values() if isinstance(one, TemplateFiles) for path in one.all)
     images: dict[str, Image] = {}
-    for name, located in files.items():
-        lock = recorded.get(name) if name not in orphans else None
-        image = image_as_built(declared[name], located, contents, recorded=lock) if lock else None
+    for name, one in declared.items():
+        found, lock = files[name], recorded.get(name)
+        if lock is None or isinstance(found, UserError):
+            continue
+        image = image_as_built(one, found, contents, recorded=lock)
         if image is not None:
             images[name] = image
-    unknown = {name: located for name, located in files.items() if name not in images}
-    return images | _read(unknown, declared, contents, problems=problems, orphans=orphans)
+            contents.let_go((one.folder.image_file, *found.all))
+    return {name: one for name, one in files.items() if name not in images}, images
 
 
 def _read(
