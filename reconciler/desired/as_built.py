@@ -6,7 +6,7 @@ import re
 from functools import partial
 
 from reconciler.desired.contents import Contents
-from reconciler.desired.declared import Declared, TemplateFiles
+from reconciler.desired.declared import Declared, TemplateFiles, locate
 from reconciler.desired.inputs import declared_inputs, input_files
 from reconciler.desired.located import as_one
 from reconciler.desired.packer.json_file import folder_of
@@ -106,12 +106,12 @@ def image_as_built(
         folder=folder.path,
         declaration=declaration,
         kind=kind,
-        source=declaration.source.request if declaration.source is not None else None,
+        source=recorded.source.requested if recorded.source is not None else None,
         locations=declaration.locations,
         ruled_at=declared.rulings(),
         inputs=found,
         components=components,
-        read=partial(_read, declared, files, contents),
+        read=partial(_read, declared, contents),
     )
 
 
@@ -153,9 +153,11 @@ def _reads_its_own_folder_alone(declared: Declared, files: TemplateFiles, conten
     return all(is_confined(text, path) and names_all(text) for path, text in texts.items())
 
 
-def _read(declared: Declared, files: TemplateFiles, contents: Contents) -> Template:
+def _read(declared: Declared, contents: Contents) -> Template:
     from reconciler.desired.image import read_alone  # noqa: PLC0415 - 35 ms of parsers that a fleet in sync needs not
 
+    files = locate(declared, contents)
+    contents.load(files.all)
     image, problems = read_alone(declared, files, contents)
     if image is None:
         raise as_one(problems)

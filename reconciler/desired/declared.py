@@ -5,7 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cache, cached_property, partial
 from typing import Any
 
 from pydantic import Field, create_model
@@ -98,7 +98,11 @@ def read_declared(
     if declaration is None:
         return None, problems
 
-    return Declared(folder, declaration, lambda: merge(defaults, _document(folder, contents).root, whole=_WHOLE)), ()
+    return Declared(folder, declaration, partial(_written, folder, contents, defaults)), ()
+
+
+def _written(folder: Folder, contents: Contents, defaults: Located) -> Located:
+    return merge(defaults, _document(folder, contents).root, whole=_WHOLE)
 
 
 def _document(folder: Folder, contents: Contents) -> Document:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from sys import intern
 from typing import TYPE_CHECKING
 
 from reconciler.desired.contents import Contents
@@ -111,7 +112,8 @@ def input_files(input_paths: Iterable[str], paths: Paths, *, folder: str) -> tup
     A symbolic link counts by its own blob, a submodule by the commit that it is at.
     """
     entries = (paths.entries[path] for path in input_paths)
-    return tuple(sorted(InputFile(relative(entry.path, folder), entry.mode, entry.oid) for entry in entries))
+    # The same few names in every image: they are kept once.
+    return tuple(sorted(InputFile(intern(relative(entry.path, folder)), entry.mode, entry.oid) for entry in entries))
 
 
 def notes_on_submodules(inputs: Iterable[str], paths: Paths) -> Iterator[str]:
