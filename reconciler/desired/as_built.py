@@ -26,7 +26,8 @@ from reconciler.registries import KINDS, dialect_of
 # written as a code; a verb that cuts a text; or `<`, which begins heredocs, whose texts end without a quote, and
 # CHECKOUT.
 _MAY_LEAD_OUT = re.compile(rb"""\.\.|\.["'$%\\]|\\[uU]|<|%[^a-zA-Z"]*\.""")
-_CALL = re.compile(rb"([A-Za-z_][A-Za-z0-9_]*)[ \t]*\(")
+# From the first letter of a word alone: tried from each of its letters it takes five times as long.
+_CALL = re.compile(rb"(?<![A-Za-z_])([A-Za-z_][A-Za-z0-9_]*)[ \t]*\(")
 # The time of the build is not known, and neither is what is made of it: the most common name of an image.
 _OF_THE_BUILD = re.compile(rb"(?:regex_)?replace\([ \t]*timestamp\([ \t]*\)")
 _KEEPS_TEXTS_WHOLE = frozenset(
@@ -55,7 +56,9 @@ def is_confined(content: bytes, path: str) -> bool:
     """
     if path.endswith(".json") or _MAY_LEAD_OUT.search(content) is not None:
         return False
-    calls = _CALL.findall(_OF_THE_BUILD.sub(b"timestamp(", content))
+    if b"timestamp" in content:
+        content = _OF_THE_BUILD.sub(b"timestamp(", content)
+    calls = _CALL.findall(content)
     return _KEEPS_TEXTS_WHOLE.issuperset(calls)
 
 
