@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 from reconciler.model.errors import Terminal
@@ -77,6 +78,11 @@ class Observation:
     """Location to the reason, one line, for people."""
     refused: Terminal | None = None
     """Set when every location failed for one reason that a person can fix (no or bad credentials)."""
+
+    @cached_property
+    def by_place(self) -> dict[tuple[str, str], Seen]:
+        """Every artifact by its location and id."""
+        return {one.place: one for one in self.artifacts}
 
     def of(self, image: str) -> tuple[Seen, ...]:
         """Every artifact that carries this image's name."""

@@ -133,7 +133,7 @@ def _by_image(known: Known) -> Mapping[str, tuple[Seen, ...]]:
     tagged: defaultdict[str | None, list[Seen]] = defaultdict(list)
     for one in known.observation.artifacts:
         tagged[one.own("image")].append(one)
-    by_place = {(one.location, one.id): one for one in known.observation.artifacts}
+    by_place = known.observation.by_place
     found: dict[str, tuple[Seen, ...]] = {}
     for name, image in known.fleet.images.items():
         lock, former = lock_of(known, image)

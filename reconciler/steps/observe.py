@@ -138,7 +138,7 @@ def _with_unlisted(known: Known, registry: Registry) -> Known:
     The listing asks by tag, so tags removed by hand would make an artifact look deleted. Costs a call for each
     artifact that has drifted, and none for a fleet in sync.
     """
-    listed = {(seen.location, seen.id) for seen in known.observation.artifacts}
+    listed = known.observation.by_place
     unreadable = dict(known.observation.unreadable)
     found: defaultdict[str, list[Seen]] = defaultdict(list)
     for name, artifact in _recorded(known, asked(known)):

@@ -168,14 +168,13 @@ def with_doubts(known: Known, registry: Registry, records: Records | None) -> Kn
     doubts: dict[str, tuple[str, ...]] = {}
     locks = dict(known.locks)
     unlisted = dict(known.unlisted)
-    places = {(one.location, one.id): one for one in known.observation.artifacts}
     for name in asked(known):
         image = known.fleet.images.get(name)
         if image is None:
             continue
         lock, former = lock_of(known, image)
-        beside = {(one.location, one.id): one for one in unlisted.get(name, ())}
-        found = ChainMap(beside, places)  # not a copy of what the whole fleet has, once for every image
+        # Not a copy of what the whole fleet has, once for every image.
+        found = ChainMap({one.place: one for one in unlisted.get(name, ())}, known.observation.by_place)
         doubted = tuple(_doubts(known, registry, records, image, lock=lock, found=found))
         if doubted:
             doubts[name] = doubted
