@@ -64,22 +64,19 @@ def command(
     """
     workspace = Workspace(directory)
     repository = workspace.repository
+    revision = resolve_commit(repository.git, rev)
+    verifier = Verifier(repository, revision, signers=signers, always_signed=always_signed)
+    verifier.expect(image)
     tree = repository.tree(rev)
     settings = settings_at(tree)
-    revision = resolve_commit(repository.git, rev)
     head = recorded_head(repository, settings.git)
     elsewhere = head is not None and not repository.is_ancestor(revision, head)
     if elsewhere:
         note(f"{rev} is not on the branch that state is recorded to, as this clone knows that: hearsay, unless signed")
-    verifier = Verifier(
-        repository,
-        revision,
-        branch=_named(rev, settings if not elsewhere else None, repository.branch),
-        signers=signers,
-        always_signed=always_signed,
-        registry=workspace.registry_of(settings.aws, read_lockfiles(tree)[0].values()) if online else None,
-        head=head,
-    )
+    verifier.head = head
+    verifier.branch = _named(rev, settings if not elsewhere else None, repository.branch)
+    if online:
+        verifier.registry = workspace.registry_of(settings.aws, read_lockfiles(tree)[0].values())
     dirty = repository.dirty(["state"])
     if dirty:
         note(f"not committed, so not looked at: {first_few(dirty, most=3, more=' and more')}")

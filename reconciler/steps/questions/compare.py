@@ -44,8 +44,7 @@ def past_of(repository: Repository, image: str, *, revision: str) -> LockPast:
     """
     if not re.fullmatch(IMAGE_NAME_PATTERN, image):
         raise UserError(f"{image!r} is no name for an image")
-    commit = resolve_commit(repository.git, revision)
-    now_unreadable = _unreadable(repository, image, commit=commit)
+    commit = head = resolve_commit(repository.git, revision)
     found: list[LockVersion] = []
     unreadable: dict[str, str] = {}
     oldest: Version | None = None
@@ -64,6 +63,7 @@ def past_of(repository: Repository, image: str, *, revision: str) -> LockPast:
         raise _nothing(repository, image, revision=revision, broken=unreadable)
     if starts_shallow(repository, oldest) and found[-1].commit == oldest.commit:
         found[-1] = replace(found[-1], cut_off=True)
+    now_unreadable = _unreadable(repository, image, commit=head)
     return LockPast(tuple(found), unreadable=unreadable, now_unreadable=now_unreadable)
 
 

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
-from reconciler.git.history import At, Version, at_every_commit, author_of, versions
+from reconciler.git.history import At, Version, at_every_commit, author_of, find_commit, versions
 from reconciler.git.repository import Repository
 from reconciler.git.signature import key_of, verify
 from reconciler.model.declaration import GitSettings
@@ -130,6 +130,17 @@ class SigningRule:
         self._trusted = trusted
         self._always = always
 
+    def read_ahead(self) -> None:
+        """Walk the history, which takes git a while, so that whoever asks need not wait for it."""
+        _ = self._every
+
+    def contains(self, commit: str) -> bool:
+        """Whether the revision contains a commit (or is it), as far as this clone's history goes.
+
+        The history is walked for the rule anyway, and `git merge-base` would walk it once more for every question.
+        """
+        return find_commit(self._repository.git, commit) in self._every
+
     def of_commit(self, commit: str) -> str:
         """Why a commit had to be signed. One that a person merges is not: it is theirs."""
         return self._why(self._commits.get(commit), direct=self.direct(commit))
@@ -171,7 +182,9 @@ class SigningRule:
         return self._required(lambda settings: settings.sign and settings.push == "direct")
 
     def _required(self, asks: Callable[[GitSettings], bool]) -> Mapping[str, Required]:
-        read = ((one, self._read(one)) for one in self._every.values())
+        read = [(one, self._read(one)) for one in self._every.values()]
+        if not any(asks(found) for found in self._parsed.values() if found is not None):
+            return {}  # as in most clones, and of commits there are many
         settings = (Setting(one.commit, one.parents, asks(found) if found is not None else None) for one, found in read)
         return required_before(settings, trusted=self._trusted)
 

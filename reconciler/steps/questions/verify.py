@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import takewhile
@@ -40,7 +41,7 @@ class Verifier:
     repository: Repository
     revision: str
     """The commit whose state/ is looked at."""
-    branch: str
+    branch: str = ""
     """What that is called."""
     signers: Path | None = None
     """The allowed signers file; None takes git's."""
@@ -51,15 +52,29 @@ class Verifier:
     head: str | None = None
     """The head of the branch that state is recorded to; None takes the revision for it."""
     _at_head: dict[str, bool] = field(default_factory=dict)
+    _ahead: dict[str, Future[LockPast]] = field(default_factory=dict)
     _pasts: dict[str, LockPast] = field(default_factory=dict)
     _images: dict[tuple[str, str], Image | None] = field(default_factory=dict)
     _signatures: dict[str, Signature] = field(default_factory=dict)
     _judged: dict[str, Verification] = field(default_factory=dict)
 
+    def expect(self, image: str) -> None:
+        """Begin to read what a verdict on an image rests on, while the caller does something else.
+
+        Git walks the whole history for the past of the lockfile, and once more for that of the settings.
+        """
+        pool = ThreadPoolExecutor(max_workers=2)
+        self._ahead[image] = pool.submit(past_of, self.repository, image, revision=self.revision)
+        pool.submit(self._rule.read_ahead)
+        pool.shutdown(wait=False)
+
     def past(self, image: str) -> LockPast:
         """Every version of an image's lockfile. Raises UserError where nothing of it is recorded."""
         if image not in self._pasts:
-            self._pasts[image] = past_of(self.repository, image, revision=self.revision)
+            ahead = self._ahead.pop(image, None)
+            self._pasts[image] = (
+                ahead.result() if ahead is not None else past_of(self.repository, image, revision=self.revision)
+            )
         return self._pasts[image]
 
     def verify(self, image: str, asked: str | None = None) -> Verification:
@@ -153,7 +168,7 @@ class Verifier:
             at_built=self._content(build.commit, past.names) if known else Content(build.commit, None),
             at_recorded=self._content(written.commit, past.names),
             commit_known=known,
-            on_branch=known and is_ancestor(self.repository.git, build.commit, self.revision),
+            on_branch=known and self._rule.contains(build.commit),
             shallow=not past.complete,
             subject=subject_of,
             built_where_source_is=built_where_source_is(build.artifacts[0].kind),
@@ -168,8 +183,10 @@ class Verifier:
 
     def _is_at_head(self, commit: str) -> bool:
         """Whether a commit is on the branch that state is recorded to."""
+        if self.head is None or self.head == self.revision:
+            return self._rule.contains(commit)
         if commit not in self._at_head:
-            self._at_head[commit] = is_ancestor(self.repository.git, commit, self.head or self.revision)
+            self._at_head[commit] = is_ancestor(self.repository.git, commit, self.head)
         return self._at_head[commit]
 
     def _knows(self, commit: str) -> bool:
