@@ -70,7 +70,8 @@ def main(names: list[str]) -> int:
             with handle.running(place / "sandbox") as sandbox:
                 for row in PARTS[part](place, sandbox, environment):
                     rows.append(row)
-                    sys.stderr.write(f"        {row.what}: {row.measured}  {row.ratio}\n")
+                    told = (row.measured, row.ratio, row.target, row.verdict)
+                    sys.stderr.write(f"        {row.what}: {'  '.join(filter(None, told))}\n")
     sys.stdout.write(f"{where}\n\n{table(rows)}\n")
     missed = sum(row.good is False for row in rows)
     sys.stdout.write(

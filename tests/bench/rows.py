@@ -17,6 +17,11 @@ class Row:
     target: str = ""
     good: bool | None = None
 
+    @property
+    def verdict(self) -> str:
+        """`ok` or `OVER` where something is promised; else empty."""
+        return "" if self.good is None else "ok" if self.good else "OVER"
+
 
 def at_most(what: str, *, measured: float, against: float, target: float, unit: str = "s", floor: str = "") -> Row:
     """A row whose measured figure may be so many times what it stands against."""
@@ -42,14 +47,11 @@ def told(what: str, measured: str, *, against: str = "", ratio: str = "") -> Row
 
 
 _HEAD = Row("", "measured", "floor or peer", "ratio", "target")
-_VERDICTS = {True: "ok", False: "OVER", None: ""}
 
 
 def table(rows: Sequence[Row]) -> str:
     """The rows as aligned text."""
-    lines = [
-        (row.what, row.measured, row.against, row.ratio, row.target, _VERDICTS[row.good]) for row in (_HEAD, *rows)
-    ]
+    lines = [(row.what, row.measured, row.against, row.ratio, row.target, row.verdict) for row in (_HEAD, *rows)]
     widths = [max(len(line[column]) for line in lines) for column in range(6)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines
