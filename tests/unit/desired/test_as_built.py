@@ -404,3 +404,50 @@ def test_what_is_not_built_where_its_source_is_is_known_by_its_one_artifact(
     assert isinstance(found, UnreadImage) is unread
     assert found.kind == OCI
     assert wanted(found, pin) == wanted(image, pin)
+
+
+def test_a_fleet_that_is_read_some_at_a_time_is_the_same(
+    tree: MakeTree, files: Files, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever stands beside what: images as they were built, new ones, a child, and what can't be read."""
+    locks = recorded(read_fleet(tree(files)))
+    every = {
+        **files,
+        **{path.replace("/web/", "/new/"): text for path, text in files.items()},
+        **{path.replace("/web/", "/child/"): text for path, text in files.items()},
+        "desired/child/image.yaml": "source: {image: web}\npacker: {variables: {size: small}}\n",
+        "desired/lost/image.yaml": "source: {image: nobody}\npacker: {template: nowhere.pkr.hcl}\n",
+        "desired/odd/image.yaml": "colour: red\n",
+        "desired/shared/notes.txt": "no image\n",
+    }
+    at_once = read_fleet(tree(every), recorded=locks)
+
+    monkeypatch.setattr("reconciler.desired.fleet._AT_ONCE", 1)
+    by_one = read_fleet(tree(every), recorded=locks)
+
+    assert isinstance(at_once.images["web"], UnreadImage)
+    assert by_one.images == at_once.images
+    assert says(by_one) == says(at_once)
+    assert list(says(by_one)) == ["lost", "odd"]
+    assert by_one.images["web"].template == at_once.images["web"].template
+
+
+def test_files_that_were_let_go_are_read_again_for_another_image(tree: MakeTree, files: Files) -> None:
+    """The image that comes second has the same template, and is new."""
+    locks = recorded(read_fleet(tree(files)))
+    copied = {path.replace("/web/", "/zoo/"): text for path, text in files.items()}
+
+    fleet = read_fleet(tree({**files, **copied}), recorded=locks)
+
+    assert isinstance(fleet.images["web"], UnreadImage)
+    assert not isinstance(fleet.images["zoo"], UnreadImage)
+    assert fleet.images["zoo"].template.declares("size")
+
+
+def test_where_it_says_what_is_wrong_is_known_after_its_files_were_let_go(tree: MakeTree, files: Files) -> None:
+    locks = recorded(read_fleet(tree(files)))
+    moved = {**files, YAML: f"{DECLARED}moved_from: web\n"}
+
+    fleet = read_fleet(tree(moved), recorded=locks)
+
+    assert says(fleet)["web"] == [f"{YAML}:4:1: moved_from: the image names itself\n  remove the line"]
