@@ -10,7 +10,7 @@ import click
 
 from reconciler.cli import options
 from reconciler.cli.printing import show_json, show_text
-from reconciler.cli.workspace import Workspace, note
+from reconciler.cli.workspace import Workspace, import_ahead, note
 from reconciler.git.history import resolve_commit
 from reconciler.model.errors import DONE, FAILED
 from reconciler.model.text import first_few, visible
@@ -67,6 +67,7 @@ def command(
     revision = resolve_commit(repository.git, rev)
     verifier = Verifier(repository, revision, signers=signers, always_signed=always_signed)
     verifier.expect(image)
+    import_ahead("reconciler.desired.image")
     tree = repository.tree(rev)
     settings = settings_at(tree)
     head = recorded_head(repository, settings.git)
