@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
@@ -122,6 +124,10 @@ def describe(ec2: EC2Client, image_id: str) -> ImageTypeDef | None:
 
 FLEET_TAG = f"{TAG_PREFIX}fleet"
 _PARALLEL_REGIONS = 16
+_M_MMAP_THRESHOLD = -3
+"""As glibc's malloc.h has it."""
+_LARGE = 128 * 1024
+"""Bytes; glibc begins with the same."""
 NEVER_REACHED = frozenset(
     # A proxy answers in its own words for a host that does not exist, which is no answer of AWS.
     {
@@ -145,6 +151,7 @@ def observe(clients: Clients, locations: Sequence[str], *, fleet: str) -> Observ
         clients.sign_in(regions[0])
     except AwsError as error:
         return _gather(dict.fromkeys(regions, explain(error)))
+    _give_back_what_is_let_go()
     # Made one after the other: two threads making clients take longer than one, as it is all Python.
     ready = {region: _client(clients, region) for region in regions}
     shared = Shared()
@@ -156,6 +163,16 @@ def observe(clients: Clients, locations: Sequence[str], *, fleet: str) -> Observ
                 for region, answer in zip(regions, answers, strict=True)
             }
         )
+
+
+def _give_back_what_is_let_go() -> None:
+    """Have the C library return the memory of a page once it is read.
+
+    Else glibc raises the size from which it does so to that of the first page, and every region's thread keeps some MiB
+    to the end (mallopt(3), M_MMAP_THRESHOLD): of 10,000 images 25 MiB. Other C libraries do not do that.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, _LARGE)
 
 
 def _client(clients: Clients, region: str) -> EC2Client | Fault:
