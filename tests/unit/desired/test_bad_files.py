@@ -27,7 +27,7 @@ BAD_YAML = {
     ),
     "unknown key in a list": (
         'revoke:\n- build: 20261122T101530Z-1a2b3c4\n  reason: r\n  "no": 1\n',
-        'image.yaml:4:3: unknown key "no"\n  known here: build, reason, even_if_in_use',
+        'image.yaml:4:3: unknown key "no"\n  known here: build, even_if_in_use, reason',
     ),
     "duplicate key": (
         "regions: [us-east-1]\ntags: {}\nregions: [us-east-2]\n",
