@@ -17,6 +17,8 @@ import yaml
 
 from tests.integration.circleci.pipeline import Finished, Pipeline, Runner
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[3]
 CONFIG = ROOT / ".circleci" / "config.yml"
 # What builds the wheel of a small reconciler: a program of its own, so that none has to be had from an index.

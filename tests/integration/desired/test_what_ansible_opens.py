@@ -14,6 +14,8 @@ from reconciler.desired.fleet import read_fleet
 from reconciler.git.repository import Repository
 from reconciler.plan.reasons import repository_path
 
+pytestmark = pytest.mark.long
+
 # Loaded by every Python that Ansible starts, before anything else.
 WATCH = """\
 import os, sys

@@ -18,6 +18,8 @@ from reconciler.model.errors import Place, ReconcilerError, Terminal, Transient,
 from reconciler.model.tree import TreeEntry
 from tests.integration.git.conftest import Origin, commit, git, writing
 
+pytestmark = pytest.mark.long
+
 CONTENT = b"\x00ISO 9660\xff" * 1000
 
 

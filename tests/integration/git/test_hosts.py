@@ -17,6 +17,8 @@ from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Terminal, Transient
 from tests.integration.git.conftest import Origin, Waits, commit, git, lock_path, writing
 
+pytestmark = pytest.mark.long
+
 RecorderIn = Callable[..., Recorder]
 
 BRANCH_RULES = {

@@ -18,6 +18,8 @@ from reconciler.model.errors import LOST_RACE, Contention, Terminal, Transient, 
 from reconciler.model.tree import Tree
 from tests.integration.git.conftest import MOMENT, Origin, Waits, commit, git, lock_path, snapshot, writing
 
+pytestmark = pytest.mark.long
+
 RecorderIn = Callable[..., Recorder]
 
 

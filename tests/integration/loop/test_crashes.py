@@ -23,6 +23,8 @@ from tests.integration.loop.world import (
     no_image_files,
 )
 
+pytestmark = pytest.mark.long
+
 
 @dataclass(frozen=True)
 class Scenario:

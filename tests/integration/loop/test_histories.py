@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -19,6 +20,8 @@ from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.effects import Effects, Killed, When, in_the_middle, surround
 from tests.integration.loop.settling import assert_consistent, assert_settled
 from tests.integration.loop.world import AP, EU, ON_BASE, ON_DEBIAN, US, World, git, image_files, no_image_files
+
+pytestmark = pytest.mark.long
 
 IMAGES = st.sampled_from(["base", "web"])
 REGIONS = st.sampled_from([US, EU, AP])

@@ -23,6 +23,8 @@ from tests.integration.loop.effects import in_the_middle
 from tests.integration.loop.hostile import EMPTIED, SUITE, TESTS, Town
 from tests.integration.loop.world import EU, FLEET, US, World, git
 
+pytestmark = pytest.mark.long
+
 IMAGES = st.sampled_from(["base", "web"])
 BRANCHES = st.sampled_from(["feature/more", "reconciler/state", "HEAD", "x/refs/heads/main"])
 SETUPS = st.sampled_from(["echo one\n", "echo two\n"])

@@ -27,6 +27,8 @@ from tests.integration.loop.world import (
     statuses,
 )
 
+pytestmark = pytest.mark.long
+
 AGED = f"{ON_DEBIAN}refresh: {{max_age: 7d}}\n"
 CHILD_AGED = f"{ON_BASE}refresh: {{max_age: 7d}}\n"
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from reconciler.model.events import Skipped
 from reconciler.ports.builder import BuildFailed
 from tests.integration.loop.effects import in_the_middle, meanwhile, surround
@@ -20,6 +22,8 @@ from tests.integration.loop.world import (
     no_image_files,
     statuses,
 )
+
+pytestmark = pytest.mark.long
 
 
 def test_an_unrelated_commit_stays_and_the_record_lands_on_top(settled: World) -> None:

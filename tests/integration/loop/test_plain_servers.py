@@ -13,6 +13,8 @@ from reconciler.ports.builder import BuildFailed
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import ON_BASE, Controller, World, git, image_files, results, statuses
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def plain(world: World) -> World:

@@ -30,6 +30,8 @@ from tests.integration.loop.world import (
     statuses,
 )
 
+pytestmark = pytest.mark.long
+
 PATIENCE = 60
 """Seconds after which a barrier gives up: a test that hangs would say nothing."""
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
@@ -15,6 +16,8 @@ from reconciler.model.lockfile import Lockfile
 from tests.integration.loop.settling import assert_consistent, assert_nothing_planned
 from tests.integration.loop.test_rulings import as_it_was
 from tests.integration.loop.world import ON_BASE, ON_DEBIAN, World
+
+pytestmark = pytest.mark.long
 
 NAMES = ("base", "web")
 IMAGES = st.sampled_from(NAMES)

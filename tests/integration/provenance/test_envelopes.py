@@ -26,6 +26,8 @@ from reconciler.state import provenance
 from tests.integration.provenance.conftest import Ask, Signed
 from tests.integration.provenance.ledger import Ledger, git, new_key, public
 
+pytestmark = pytest.mark.long
+
 DOCS = Path(__file__).parents[3] / "docs" / "provenance.md"
 KINDS = ["ed25519", "ecdsa", "rsa"]
 

@@ -13,6 +13,8 @@ from reconciler.state.lockfiles import render
 from tests.integration.provenance.conftest import Answer, Ask, Signed
 from tests.integration.provenance.ledger import Ledger, git
 
+pytestmark = pytest.mark.long
+
 
 def verified(ask: Ask, signed: Signed, *arguments: str) -> Answer:
     return ask(signed.ledger, "verify", *arguments, "--allowed-signers", str(signed.signers))

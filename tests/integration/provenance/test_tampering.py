@@ -11,6 +11,8 @@ from reconciler.model.lockfile import Verdict
 from tests.integration.provenance.conftest import Answer, Ask, Signed
 from tests.integration.provenance.ledger import Ledger, edited, git, new_key
 
+pytestmark = pytest.mark.long
+
 TRAILERS = "web: build x (new)\n\nReconciler-Image: web"
 Tamper = Callable[[Ledger], object]
 

@@ -23,6 +23,8 @@ from reconciler.registries.ec2.registry import Ec2Registry
 from tests.doubles.registry import MemoryRegistry, Traits, Upstream
 from tests.sources import amis, parameter
 
+pytestmark = pytest.mark.long
+
 HOME, AWAY = "us-east-1", "eu-west-1"
 ACCOUNT = "123456789012"
 OURS = {"reconciler:fleet": "acme/images", "reconciler:image": "web"}

@@ -23,6 +23,8 @@ from reconciler.model.observation import Observation
 from reconciler.registries.ec2.registry import Ec2Registry
 from tests.sources import amis, parameter
 
+pytestmark = pytest.mark.long
+
 HOME, AWAY = "us-east-1", "eu-west-1"
 ROLE = "arn:aws:iam::123456789012:role/reconciler"
 ARTIFACT = Artifact(kind="ami", builder="amazon-ebs.web", location=HOME, id="ami-00000000000000001")

@@ -22,6 +22,8 @@ from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances
 from reconciler.registries.ec2.bench import Ec2Instances
 from tests.doubles.bench import MemoryInstances
 
+pytestmark = pytest.mark.long
+
 HOME = "us-east-1"
 ACCOUNT = "123456789012"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -15,6 +15,8 @@ from reconciler.ports.tester import Tested
 from tests.integration.smoke.door import HOST, Door
 from tests.integration.smoke.examination import Examination, write
 
+pytestmark = pytest.mark.long
+
 SUITE = {"test_web.py": "def test_one(): pass\ndef test_two(): pass\n"}
 
 
