@@ -41,6 +41,7 @@ class Kind:
         builds_where_source_is: Whether a source is built on where it is alone.
         reached_by: What a test goes through to what is booted of it: SSH, or the command of the bench.
         boots: Whether there is a bench for it, where it is booted and tested.
+        tended: Whether its registry says who may use an artifact, until when, and whether it may be removed.
         observed: Whether a registry tells what is there. Else an artifact is what Packer said, and unknown for good.
     """
 
@@ -68,6 +69,7 @@ class Kind:
     builds_where_source_is: bool = True
     reached_by: str = SSH
     boots: bool = True
+    tended: bool = False
     observed: bool = True
 
     @property

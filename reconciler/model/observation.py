@@ -12,7 +12,8 @@ from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import Artifact, began_at
 from reconciler.model.values import is_commit_id
 
-State = Literal["available", "pending", "failed", "unusable"]
+State = Literal["available", "pending", "failed", "disabled", "unusable"]
+"""`disabled` is what its owner keeps from being used, and can allow again."""
 TAG_PREFIX = "reconciler:"
 
 
@@ -32,11 +33,22 @@ class Seen:
     """Location and id of what it is a whole copy of, in the registry's own word; None where that tells of none."""
     hearsay: bool = False
     """Whether its name and its date are no more than its marks: whoever may write those may write them as well."""
+    deprecated: str | None = None
+    """From when it counts as deprecated, UTC, `…Z`; None where that is never, or not known to its registry."""
+    protection: str = ""
+    """What keeps it from being removed, in EC2's words (`enabled…`); empty where nothing does."""
+    public: bool = False
+    """Whether everybody may use it."""
 
     @property
     def place(self) -> tuple[str, str]:
         """Location and id: there never is another artifact of both."""
         return self.location, self.id
+
+    @property
+    def protected(self) -> bool:
+        """Whether it is protected from being removed, as far as that is switched on: a protection may outlast that."""
+        return self.protection.startswith("enabled")
 
     def own(self, name: str) -> str | None:
         """The value of our tag `reconciler:<name>`, or None."""

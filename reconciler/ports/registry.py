@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from reconciler.model.care import Grants
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
@@ -127,11 +128,46 @@ class Registry(Protocol):
         Raises Terminal with the registry's own reason when it failed, Transient after `timeout` seconds.
         """
 
+    def grants(self, artifact: Located) -> Grants:
+        """Who may use an artifact beside its owner: one call. Nobody, of a kind that has no such thing."""
+
+    def obstacles(self, location: str, artifacts: Sequence[Located], *, everybody: bool = False) -> Mapping[str, str]:
+        """Why others could not use artifacts of one location, by id, whoever is allowed to; as far as that is known.
+
+        A clause without a full stop. Never raises for what can't be read: that is no obstacle. `everybody` is to be
+        allowed, too.
+        """
+
+    def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
+        """Allow some to use an artifact, and others no more. Idempotent. Others' grants stay as they are.
+
+        Raises Terminal where the kind knows no such thing, as do the four below.
+        """
+
+    def deprecate(self, artifact: Located, at: datetime | None) -> None:
+        """Have an artifact count as deprecated from a time on, in whole minutes, or never. Idempotent.
+
+        Raises Terminal for a time that is past, or too far away.
+        """
+
+    def protect(self, artifact: Located, *, on: bool) -> None:
+        """Protect an artifact from being removed, or no more. Idempotent.
+
+        What somebody protected with a cooldown stays protected for a day after.
+        """
+
+    def disable(self, artifact: Located) -> None:
+        """Keep an artifact from being used by anybody. It loses all grants. Idempotent."""
+
+    def enable(self, artifact: Located) -> None:
+        """Let an artifact be used again, by its owner. Idempotent."""
+
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
         """Delete an artifact and its parts. Idempotent: what is gone already is no error.
 
         Returns the parts that stay: something else uses them, or they don't carry its tags. Raises Terminal, and
-        deletes nothing, when the artifact carries another fleet's or another image's tags, or none.
+        deletes nothing, when the artifact carries another fleet's or another image's tags, or none; and when it is
+        protected, with what its registry says of that.
         """
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
+from reconciler.model.care import Grants
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact
@@ -116,6 +117,39 @@ class PlainRegistry:
     def complete_copy(self, made: Located, *, of: Located) -> None:
         """Nothing is left out of a copy. See `Registry.complete_copy`."""
 
+    def grants(self, artifact: Located) -> Grants:
+        """Nobody is told of here: who may read the place may use what is there. See `Registry.grants`."""
+        del artifact
+        return Grants()
+
+    def obstacles(self, location: str, artifacts: Sequence[Located], *, everybody: bool = False) -> Mapping[str, str]:
+        """None is known. See `Registry.obstacles`."""
+        del location, artifacts, everybody
+        return {}
+
+    def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
+        """There is no such thing. See `Registry.share`."""
+        del add, remove
+        _refuse(artifact, "can't be shared with anybody")
+
+    def deprecate(self, artifact: Located, at: datetime | None) -> None:
+        """There is no such thing. See `Registry.deprecate`."""
+        del at
+        _refuse(artifact, "can't be deprecated")
+
+    def protect(self, artifact: Located, *, on: bool) -> None:
+        """There is no such thing. See `Registry.protect`."""
+        del on
+        _refuse(artifact, "can't be protected from removal")
+
+    def disable(self, artifact: Located) -> None:
+        """There is no such thing. See `Registry.disable`."""
+        _refuse(artifact, "can't be disabled")
+
+    def enable(self, artifact: Located) -> None:
+        """There is no such thing. See `Registry.enable`."""
+        _refuse(artifact, "can't be disabled, nor enabled")
+
     def given(self, location: str, source: str) -> str:
         """As it is known here. See `Registry.given`."""
         del location
@@ -134,6 +168,10 @@ class PlainRegistry:
 
     def _ours(self, location: str) -> list[Seen]:
         return [one for one in self.listed(location) if one.own("fleet") == self.fleet]
+
+
+def _refuse(artifact: Located, what: str) -> NoReturn:
+    raise Terminal(f"{artifact.id} in {artifact.location} {what}: its kind knows no such thing")
 
 
 def text(written: Written, attribute: str) -> str | None:

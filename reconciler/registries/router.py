@@ -8,6 +8,7 @@ from datetime import datetime
 from threading import Lock
 from typing import Generic, TypeVar
 
+from reconciler.model.care import Grants
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Lockfile
@@ -107,6 +108,34 @@ class Registries(_ByKind[Registry]):
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
         """See `Registry.wait_available`."""
         return self.of(location).wait_available(location, artifact_id, timeout=timeout)
+
+    def grants(self, artifact: Located) -> Grants:
+        """See `Registry.grants`."""
+        return self.of(artifact.location).grants(artifact)
+
+    def obstacles(self, location: str, artifacts: Sequence[Located], *, everybody: bool = False) -> Mapping[str, str]:
+        """See `Registry.obstacles`."""
+        return self.of(location).obstacles(location, artifacts, everybody=everybody)
+
+    def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
+        """See `Registry.share`."""
+        self.of(artifact.location).share(artifact, add=add, remove=remove)
+
+    def deprecate(self, artifact: Located, at: datetime | None) -> None:
+        """See `Registry.deprecate`."""
+        self.of(artifact.location).deprecate(artifact, at)
+
+    def protect(self, artifact: Located, *, on: bool) -> None:
+        """See `Registry.protect`."""
+        self.of(artifact.location).protect(artifact, on=on)
+
+    def disable(self, artifact: Located) -> None:
+        """See `Registry.disable`."""
+        self.of(artifact.location).disable(artifact)
+
+    def enable(self, artifact: Located) -> None:
+        """See `Registry.enable`."""
+        self.of(artifact.location).enable(artifact)
 
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
         """See `Registry.retire`."""

@@ -16,7 +16,7 @@ from moto.ec2.models.amis import Ami
 from moto.ec2.models.instances import StateReason
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import system
+from reconciler.sandbox import care, system
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.catalogue import Catalogue, Upstream
 from reconciler.sandbox.instances import Instances
@@ -93,6 +93,8 @@ class Region(EC2Backend):
         if image_id and image_id not in self.amis:
             # moto starts instances from deregistered images.
             raise InvalidAMIIdError(image_id)
+        if image_id:
+            care.refuse_unavailable(self.amis[image_id])
         token = kwargs.get("client_token", _NONE)  # A fleet of spot instances passes none.
         asked = {"image": image_id} | {name: kwargs.get(name) for name in ("instance_type", "subnet_id", "key_name")}
         if token in self.launch_tokens:

@@ -13,6 +13,9 @@ from moto.ec2.exceptions import EC2ClientError, InvalidAMIIdError, MalformedAMII
 from moto.ec2.models import ec2_backends
 from moto.ec2.responses import EC2Response
 from moto.ec2.responses.amis import AmisResponse
+from moto.kms.models import kms_backends
+
+from reconciler.sandbox import care
 
 # DescribeImages as EC2 answers it: in pages, with every filter that templates use, and fast.
 #
@@ -34,6 +37,7 @@ def describe_images(self: EC2Response) -> str:
             "The parameter imageIdsSet cannot be used with the parameter maxResults",
         )
     found = _named(backend, ids) if ids else _visible(backend, self._get_param("Owners", []))
+    found = [image for image in found if care.is_told_of(image, account=backend.account_id, **_included(self))]
     wanted = {name: _patterns(values) for name, values in self._filters_from_querystring().items()}
     matching = [image for image in found if _matches(backend, image, wanted)]
     page, token = (matching, "") if ids else _page(matching, self._get_param("NextToken"), size or _PAGE)
@@ -44,6 +48,12 @@ def describe_images(self: EC2Response) -> str:
         f"<requestId>request</requestId><imagesSet>{items}</imagesSet>"
         f"{_element('nextToken', token)}</DescribeImagesResponse>"
     )
+
+
+def _included(self: EC2Response) -> dict[str, bool]:
+    """What beside the usual the caller wants to be told of."""
+    asked = {"disabled": "IncludeDisabled", "deprecated": "IncludeDeprecated"}
+    return {name: bool(self._get_bool_param(parameter)) for name, parameter in asked.items()}
 
 
 def _named(backend: Any, ids: list[str]) -> list[Any]:
@@ -133,7 +143,6 @@ _FILTERS = {
 
 def _fields(image: Any) -> dict[str, str | None]:
     """An image's plain fields, under the names they have in EC2's XML."""
-    deprecation = getattr(image, "deprecation_time", None)
     copied_region, copied = getattr(image, "copy_of", (None, None))
     return {
         "imageId": image.id,
@@ -149,7 +158,7 @@ def _fields(image: Any) -> dict[str, str | None]:
         "platformDetails": "Linux/UNIX",
         "usageOperation": "RunInstances",
         "creationDate": _moment(image.creation_date),
-        "deprecationTime": _moment(deprecation) if deprecation else None,
+        **care.fields(image),
         "name": image.name,
         "description": image.description,
         "rootDeviceType": image.root_device_type,
@@ -173,7 +182,8 @@ def _item(backend: Any, image: Any) -> str:
     disk = (
         f"<item>{_element('deviceName', image.root_device_name)}<ebs>"
         f"{_element('snapshotId', image.ebs_snapshot.id)}<volumeSize>8</volumeSize>"
-        "<deleteOnTermination>true</deleteOnTermination><volumeType>gp3</volumeType><encrypted>false</encrypted>"
+        "<deleteOnTermination>true</deleteOnTermination><volumeType>gp3</volumeType>"
+        f"{_element('encrypted', 'true' if image.ebs_snapshot.encrypted else 'false')}"
         "</ebs></item>"
     )
     return f"<item>{fields}<blockDeviceMapping>{disk}</blockDeviceMapping><tagSet>{tags}</tagSet></item>"
@@ -197,10 +207,9 @@ def install() -> None:
         create_image,
         deregister_image,
         describe_image_attribute,
-        disable_image_deprecation,
-        enable_image_deprecation,
         modify_image_attribute,
         register_image,
+        *care.HANDLERS,
     ):
         setattr(AmisResponse, handler.__name__, handler)
     AmisResponse.describe_images = describe_images  # type: ignore[method-assign, assignment]  # as above
@@ -225,6 +234,7 @@ def copy_image(self: EC2Response) -> ActionResult:
             )
         return ActionResult({"ImageId": image_id})
     image = backend.copy_image(*asked)
+    _encrypt(self, image, source=ec2_backends[backend.account_id][region].amis[source])
     if self._get_param("CopyImageTags"):
         image.add_tags(_own_tags(image.ec2_backend, source, region))
     _tag_at_birth(self, image)
@@ -251,6 +261,8 @@ def deregister_image(self: EC2Response) -> ActionResult:
     image_id = self._get_param("ImageId")
     self.error_on_dryrun()
     image = self.ec2_backend.amis.get(image_id)
+    if image is not None:
+        care.refuse_protected(image)
     self.ec2_backend.deregister_image(image_id)
     if self._get_param("DeleteAssociatedSnapshots") and image is not None:
         self.ec2_backend.delete_snapshot(image.ebs_snapshot.id)
@@ -282,6 +294,7 @@ def modify_image_attribute(self: EC2Response) -> ActionResult:
     It may be asked for as a structure, as Packer does, or by the attribute's name and value:
     https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_ModifyImageAttribute.html
     """
+    care.refuse_sharing(self)
     answer = _modify_image_attribute(self)
     new = self._get_param("Description")
     by_name = self._get_param("Value") if self._get_param("Attribute") == "description" else None
@@ -291,24 +304,27 @@ def modify_image_attribute(self: EC2Response) -> ActionResult:
     return answer
 
 
-def enable_image_deprecation(self: EC2Response) -> ActionResult:
-    """EnableImageDeprecation; moto has no such action."""
-    _image(self).deprecation_time = self._get_param("DeprecateAt")
-    return ActionResult({"Return": True})
-
-
-def disable_image_deprecation(self: EC2Response) -> ActionResult:
-    """DisableImageDeprecation; moto has no such action."""
-    _image(self).deprecation_time = None
-    return ActionResult({"Return": True})
-
-
 def _image(self: EC2Response) -> Any:
     image_id = self._get_param("ImageId")
     self.error_on_dryrun()
     if image_id not in self.ec2_backend.amis:
         raise InvalidAMIIdError(image_id)
     return self.ec2_backend.amis[image_id]
+
+
+def _encrypt(self: EC2Response, image: Any, *, source: Any) -> None:
+    """Encrypt a copy where that is asked for, or where its source is: with a key that is named, else with AWS's own.
+
+    https://docs.aws.amazon.com/AWSEC2/latest/APIReference/API_CopyImage.html
+    """
+    if not (self._get_bool_param("Encrypted") or source.ebs_snapshot.encrypted):
+        return
+    backend = self.ec2_backend
+    key = self._get_param("KmsKeyId")
+    if key is None:
+        key = backend._create_default_encryption_key()  # noqa: SLF001  moto's
+        kms_backends[backend.account_id][backend.region_name].describe_key(key).key_manager = "AWS"
+    image.ebs_snapshot.encrypted, image.ebs_snapshot.kms_key_id = True, key
 
 
 def _own_tags(backend: Any, source: str, region: str) -> dict[str, str]:

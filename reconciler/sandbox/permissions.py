@@ -33,7 +33,14 @@ _SUBJECTS = {
     "DeleteSnapshot": {"snapshot": "SnapshotId"},
     "DeregisterImage": {"image": "ImageId"},
     "DescribeImageAttribute": {"image": "ImageId"},
+    "DisableImage": {"image": "ImageId"},
+    "DisableImageDeprecation": {"image": "ImageId"},
+    "DisableImageDeregistrationProtection": {"image": "ImageId"},
+    "EnableImage": {"image": "ImageId"},
+    "EnableImageDeprecation": {"image": "ImageId"},
+    "EnableImageDeregistrationProtection": {"image": "ImageId"},
     "GetConsoleOutput": {"instance": "InstanceId"},
+    "ModifyImageAttribute": {"image": "ImageId"},
     "ModifyInstanceAttribute": {"instance": "InstanceId"},
     "RunInstances": {
         "image": "ImageId",
@@ -115,6 +122,11 @@ def _needs(request: Any, resource: str) -> Iterator[Need]:
         name = json.loads(request._body)["Name"]  # noqa: SLF001  moto's
         owner = "" if name.startswith("/aws/") else account
         yield Need(request._action, f"arn:aws:ssm:{region}:{owner}:parameter{name}")  # noqa: SLF001  moto's
+        return
+    if (service, action) == ("kms", "DescribeKey"):
+        key = json.loads(request._body)["KeyId"]  # noqa: SLF001  moto's
+        arn = key if key.startswith("arn:") else f"arn:aws:kms:{region}:{account}:key/{key}"
+        yield Need(request._action, arn)  # noqa: SLF001  moto's
         return
     if service != "ec2":
         yield Need(request._action, resource)  # noqa: SLF001  moto's

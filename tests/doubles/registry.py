@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
+from typing import Any
 
+from reconciler.model.care import NOBODY, Grants
 from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
@@ -44,8 +46,7 @@ class Traits:
     """What an artifact has beside what is seen of it. `launched_by` are those who may launch it beside its owner."""
 
     description: str = ""
-    launched_by: frozenset[str] = frozenset()
-    deprecated: str | None = None
+    launched_by: Grants = NOBODY
 
 
 @dataclass
@@ -71,6 +72,10 @@ class MemoryRegistry:
     """Snapshots that something else uses, or that carry no tags of ours."""
     traits: defaultdict[tuple[str, str], Traits] = field(default_factory=lambda: defaultdict(Traits))
     """By location and id. What a template put on an AMI a test puts here."""
+    unshareable: dict[str, str] = field(default_factory=dict)
+    """Artifacts that others could not use, and why."""
+    clock: Callable[[], datetime] | None = None
+    """What time it has; it takes any date of deprecation without one."""
     calls: Counter[str] = field(default_factory=Counter)
     """How often each method was called."""
     _artifacts: dict[tuple[str, str], Seen] = field(default_factory=dict)
@@ -179,11 +184,9 @@ class MemoryRegistry:
         """Give a copy what it is not born with. See `Registry.complete_copy`."""
         with self._asked("complete_copy", made.location):
             original, copy = self.traits[of.location, of.id], self.traits[made.location, made.id]
-            self._known(made.location, made.id)
-            self.traits[made.location, made.id] = replace(
-                copy, launched_by=copy.launched_by | original.launched_by,
-                deprecated=original.deprecated or copy.deprecated,
-            )  # fmt: skip
+            copied = self._known(made.location, made.id)
+            self.traits[made.location, made.id] = replace(copy, launched_by=copy.launched_by | original.launched_by)
+            self._change(made, deprecated=self._known(of.location, of.id).deprecated or copied.deprecated)
 
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
         """Report a copy in the state that `copies_become`. See `Registry.wait_available`."""
@@ -208,6 +211,8 @@ class MemoryRegistry:
                 return ()
             if (found.own("fleet"), found.own("image")) != (self.fleet, image):
                 raise Terminal(f"{artifact.id} in {artifact.location} is not retired: its tags are not {image}'s")
+            if found.protection:
+                raise Terminal(f"{artifact.id} in {artifact.location} is not retired: {found.protection}")
             del self._artifacts[found.location, found.id]
             return tuple(snapshot for snapshot in found.parts if snapshot in self.in_use)
 
@@ -281,6 +286,56 @@ class MemoryRegistry:
             if one.state == "available"
         ]
         return [one for one in [*self.upstreams, *own] if one.region == region]
+
+    def grants(self, artifact: Located) -> Grants:
+        """Who may use it. See `Registry.grants`."""
+        with self._asked("grants", artifact.location):
+            self._known(artifact.location, artifact.id)
+            return self.traits[artifact.location, artifact.id].launched_by
+
+    def obstacles(self, location: str, artifacts: Sequence[Located], *, everybody: bool = False) -> Mapping[str, str]:
+        """What is `unshareable`. See `Registry.obstacles`."""
+        del everybody
+        self.calls["obstacles"] += 1
+        readable = location not in self.unreadable
+        return {one.id: self.unshareable[one.id] for one in artifacts if readable and one.id in self.unshareable}
+
+    def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
+        """Change who may use it. See `Registry.share`."""
+        with self._asked("share", artifact.location):
+            known = self._known(artifact.location, artifact.id)
+            if known.state != "available" or (add and known.id in self.unshareable):
+                raise Terminal(f"{known.id} in {known.location} is {known.state}: it can't be shared")
+            traits = self.traits[known.location, known.id]
+            self.traits[known.location, known.id] = replace(traits, launched_by=(traits.launched_by | add) - remove)
+
+    def deprecate(self, artifact: Located, at: datetime | None) -> None:
+        """Set from when it is deprecated. See `Registry.deprecate`."""
+        with self._asked("deprecate", artifact.location):
+            if at is not None and self.clock is not None and at <= self.clock():
+                raise Terminal(f"{at} is past")
+            self._change(artifact, deprecated=format_instant(at) if at is not None else None)
+
+    def protect(self, artifact: Located, *, on: bool) -> None:
+        """Protect it, or no more. See `Registry.protect`."""
+        with self._asked("protect", artifact.location):
+            self._change(artifact, protection="enabled-without-cooldown" if on else "")
+
+    def disable(self, artifact: Located) -> None:
+        """Disable it. See `Registry.disable`."""
+        with self._asked("disable", artifact.location):
+            self._change(artifact, state="disabled")
+            traits = self.traits[artifact.location, artifact.id]
+            self.traits[artifact.location, artifact.id] = replace(traits, launched_by=Grants())
+
+    def enable(self, artifact: Located) -> None:
+        """Enable it. See `Registry.enable`."""
+        with self._asked("enable", artifact.location):
+            self._change(artifact, state="available")
+
+    def _change(self, artifact: Located, **what: Any) -> None:
+        known = self._known(artifact.location, artifact.id)
+        self._artifacts[known.location, known.id] = replace(known, **what)
 
     def _asked(self, method: str, location: str) -> threading.RLock:
         with self._lock:

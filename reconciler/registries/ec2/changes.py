@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -13,15 +14,17 @@ from tenacity import retry_if_exception
 from reconciler.aws.clock import SETTLING, Clock, asking_again
 from reconciler.aws.errors import code_of, translated
 from reconciler.aws.session import Clients
+from reconciler.model.care import soon
 from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal
-from reconciler.model.observation import TAG_PREFIX
+from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.ports.registry import Located
+from reconciler.registries.ec2.care import permissions
 from reconciler.registries.ec2.images import FLEET_TAG, GONE, describe, seen
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import ImageTypeDef, LaunchPermissionTypeDef, TagTypeDef
+    from mypy_boto3_ec2.type_defs import ImageTypeDef, TagTypeDef
 
 
 # Copies of an image in other regions, each as its original: CopyImage leaves out what was put on it afterwards.
@@ -54,18 +57,21 @@ def copy(clients: Clients, source: Located, *, to: str, name: str, tags: Mapping
     return answer["ImageId"]
 
 
-def complete_copy(clients: Clients, made: Located, *, of: Located) -> None:
+def complete_copy(clients: Clients, made: Located, *, of: Located, now: datetime) -> None:
     """Give a copy what CopyImage left out. See `Registry.complete_copy`."""
     with translated(f"making {made.id} in {made.location} as {of.id} in {of.location} is"):
         source, ec2 = clients.ec2(of.location), clients.ec2(made.location)
-        wanted = _permissions(source, of)
-        given = _permissions(ec2, made) if wanted else []
+        wanted = permissions(source, of)
+        given = permissions(ec2, made) if wanted else []
         missing = [one for one in wanted if one not in given]
         if missing:
             ec2.modify_image_attribute(ImageId=made.id, LaunchPermission={"Add": missing})
         original, image = _described(source, of), _described(ec2, made)
-        deprecation = original.get("DeprecationTime")
-        if deprecation and image.get("DeprecationTime") != deprecation:
+        deprecation, there = original.get("DeprecationTime"), image.get("DeprecationTime")
+        if deprecation and datetime.fromisoformat(deprecation) <= now:
+            if not there:  # EC2 takes no date that is past
+                ec2.enable_image_deprecation(ImageId=made.id, DeprecateAt=soon(now))
+        elif deprecation and there != deprecation:
             ec2.enable_image_deprecation(ImageId=made.id, DeprecateAt=deprecation)
         if original.get("ImdsSupport") == "v2.0" != image.get("ImdsSupport"):
             ec2.modify_image_attribute(ImageId=made.id, ImdsSupport={"Value": "v2.0"})
@@ -98,11 +104,6 @@ def _shared_by_snapshots(ec2: EC2Client, ids: Sequence[str]) -> dict[str, str]:
     answer = ec2.describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "snapshot-id", "Values": list(ids)}])
     each = [foreign(snapshot.get("Tags", ())).items() for snapshot in answer["Snapshots"]]
     return dict(sorted(set.intersection(*map(set, each)))) if each else {}
-
-
-def _permissions(ec2: EC2Client, image: Located) -> list[LaunchPermissionTypeDef]:
-    """Who may launch an image beside its owner: accounts, organizations and their units, everybody."""
-    return ec2.describe_image_attribute(ImageId=image.id, Attribute="launchPermission")["LaunchPermissions"]
 
 
 def _client_token(*arguments: object) -> str:
@@ -160,6 +161,7 @@ def retire(clients: Clients, artifact: Located, *, fleet: str, image: str) -> tu
         else:
             found = seen(described, artifact.location)
             _refuse_foreign(found.tags, what=f"{artifact.id} in {artifact.location}", fleet=fleet, image=image)
+            _refuse_protected(found)
             behind = found.parts
             doomed = _tagged_snapshots(ec2, behind, fleet=fleet, image=image)
             _deregister(ec2, artifact.id)
@@ -175,6 +177,20 @@ def _refuse_foreign(tags: Mapping[str, str], *, what: str, fleet: str, image: st
                 f"{what} is not retired: its tag {key} is {found!r}, not {wanted!r}",
                 hint="if it is yours to delete, set the tag, or deregister it by hand",
             )
+
+
+def _refuse_protected(found: Seen) -> None:
+    """Raise Terminal for what EC2 would refuse to deregister, before anything of it is done.
+
+    A protection that was made with a cooldown lasts for 24 hours after it is switched off
+    (EnableImageDeregistrationProtection, API reference).
+    """
+    if found.protection:
+        raise Terminal(
+            f"{found.id} in {found.location} is not retired: EC2 says of its deregistration protection: "
+            f"{found.protection}",
+            hint="switch it off (`aws ec2 disable-image-deregistration-protection`); with a cooldown, 24 hours before",
+        )
 
 
 def _deregister(ec2: EC2Client, image_id: str) -> None:

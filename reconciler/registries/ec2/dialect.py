@@ -76,6 +76,7 @@ AMI = Kind(
     longest_mark_key=128,
     longest_mark_value=256,
     reserved="aws:",
+    tended=True,
 )
 
 # The form alone: whether there is such a region, AWS says.

@@ -40,8 +40,9 @@ _STATES: Mapping[str, State] = {
     "transient": "pending",
     "failed": "failed",
     "error": "failed",
+    "disabled": "disabled",
 }
-"""EC2's other states (invalid, deregistered, disabled) are of images that exist and can't be launched."""
+"""EC2's other states (invalid, deregistered) are of images that exist and can't be launched."""
 
 
 class Shared:
@@ -78,7 +79,15 @@ def seen(image: ImageTypeDef, location: str, shared: Shared | None = None) -> Se
         tags=shared.tags(image),
         parts=snapshots(image),
         copy_of=copied_from(image),
+        deprecated=instant(image.get("DeprecationTime", "")) or None,
+        protection=_protection(image.get("DeregistrationProtection", "")),
+        public=image.get("Public", False),
     )
+
+
+def _protection(said: str) -> str:
+    """What keeps an image from being deregistered: EC2 says `disabled` where nothing does."""
+    return "" if said == "disabled" else said
 
 
 def snapshots(image: ImageTypeDef) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from botocore.exceptions import ClientError
 from reconciler.aws.clock import Clock, Polling, clock_until
 from reconciler.aws.errors import code_of, misspelt, translated
 from reconciler.aws.session import Clients, clients_of, configured_attempts
+from reconciler.model.care import Grants
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.lockfile import Artifact
@@ -22,7 +23,7 @@ from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening
-from reconciler.registries.ec2 import changes, images
+from reconciler.registries.ec2 import care, changes, images
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
 from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, instant, server_time
 from reconciler.registries.ec2.usage import usage as ask_usage
@@ -247,13 +248,41 @@ class Ec2Registry:
 
     def complete_copy(self, made: Located, *, of: Located) -> None:
         """Give a copy what CopyImage left out. See `Registry.complete_copy`."""
-        changes.complete_copy(self._clients, made, of=of)
+        changes.complete_copy(self._clients, made, of=of, now=self._clock.now())
 
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
         """Wait for an AMI. See `Registry.wait_available`."""
         return images.wait_available(
             self._clients, location, artifact_id, timeout=timeout, polling=self._polling, clock=self._clock
         )
+
+    def grants(self, artifact: Located) -> Grants:
+        """Who may launch an AMI. See `Registry.grants`."""
+        return care.grants(self._clients, artifact)
+
+    def obstacles(self, location: str, artifacts: Sequence[Located], *, everybody: bool = False) -> Mapping[str, str]:
+        """Why others could not launch AMIs. See `Registry.obstacles`."""
+        return care.obstacles(self._clients, location, artifacts, everybody=everybody)
+
+    def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
+        """Change launch permissions. See `Registry.share`."""
+        care.share(self._clients, artifact, add=add, remove=remove)
+
+    def deprecate(self, artifact: Located, at: datetime | None) -> None:
+        """Set the date of deprecation. See `Registry.deprecate`."""
+        care.deprecate(self._clients, artifact, at)
+
+    def protect(self, artifact: Located, *, on: bool) -> None:
+        """Switch deregistration protection. See `Registry.protect`."""
+        care.protect(self._clients, artifact, on=on)
+
+    def disable(self, artifact: Located) -> None:
+        """Disable an AMI. See `Registry.disable`."""
+        care.disable(self._clients, artifact)
+
+    def enable(self, artifact: Located) -> None:
+        """Enable an AMI. See `Registry.enable`."""
+        care.enable(self._clients, artifact)
 
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
         """Deregister an AMI and delete its snapshots. See `Registry.retire`."""

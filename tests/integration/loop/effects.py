@@ -11,6 +11,7 @@ from typing import Literal
 
 from reconciler.git.answer import Reply
 from reconciler.git.destination import Destination
+from reconciler.model.care import Grants
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import Artifact
@@ -165,6 +166,32 @@ class _Registry:
     def wait_available(self, location: str, artifact_id: str, *, timeout: float) -> Seen:
         with self.around(f"wait {location}"):
             return self.registry.wait_available(location, artifact_id, timeout=timeout)
+
+    def grants(self, artifact: Located) -> Grants:
+        return self.registry.grants(artifact)
+
+    def obstacles(self, location: str, artifacts: Sequence[Located], *, everybody: bool = False) -> Mapping[str, str]:
+        return self.registry.obstacles(location, artifacts, everybody=everybody)
+
+    def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
+        with self.around(f"share {artifact.location}"):
+            self.registry.share(artifact, add=add, remove=remove)
+
+    def deprecate(self, artifact: Located, at: datetime | None) -> None:
+        with self.around(f"deprecate {artifact.location}"):
+            self.registry.deprecate(artifact, at)
+
+    def protect(self, artifact: Located, *, on: bool) -> None:
+        with self.around(f"protect {artifact.location}"):
+            self.registry.protect(artifact, on=on)
+
+    def disable(self, artifact: Located) -> None:
+        with self.around(f"disable {artifact.location}"):
+            self.registry.disable(artifact)
+
+    def enable(self, artifact: Located) -> None:
+        with self.around(f"enable {artifact.location}"):
+            self.registry.enable(artifact)
 
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
         with self.around(f"retire {artifact.location}"):

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.model.care import Grants
 from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import Artifact
 from reconciler.ports.builder import BuildRequest
@@ -14,7 +15,7 @@ from tests.integration.loop.effects import Killed, dying_at, failing, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import EU, US, Controller, World, results
 
-TRAITS = Traits(description="nginx on base", launched_by=frozenset({"222222222222"}))
+TRAITS = Traits(description="nginx on base", launched_by=Grants.of(["222222222222"]))
 
 
 def dressed(world: World, controller: Controller) -> Controller:

@@ -138,6 +138,7 @@ class World:
         root.mkdir(parents=True, exist_ok=True)
         git(root, "init", "--quiet", "--bare", "origin.git")
         world = cls(root, MemoryRegistry(FLEET))
+        world.registry.clock = world.clock
         world.publish_upstream("debian-12-amd64-20261101")
         world.publish_upstream("toolbox-1")
         git(root, "clone", "--quiet", "origin.git", "person")
@@ -163,8 +164,10 @@ class World:
             _artifacts=dict(self.registry._artifacts),
             _copies=dict(self.registry._copies),
             _made=self.registry._made,
+            traits=self.registry.traits.copy(),
         )
         world = World(root, registry)
+        registry.clock = world.clock
         world.clock.moment = self.clock.moment
         return world
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 from unittest.mock import patch
 from urllib.request import Request, urlopen
@@ -13,6 +13,7 @@ import pytest
 from moto.ec2.responses.amis import AmisResponse
 from moto.server import ThreadedMotoServer
 
+from reconciler.sandbox import care, images
 from tests.vcenter import CREDENTIALS, Simulator, simulator
 
 FAKE = {
@@ -38,7 +39,7 @@ def aws_environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 @pytest.fixture(scope="session")
 def moto_server() -> Iterator[str]:
-    with patch.dict(os.environ, {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}), _copies_as_ec2_does():
+    with patch.dict(os.environ, {"MOTO_EC2_LOAD_DEFAULT_AMIS": "false"}), _copies_as_ec2_does(), _cares_as_ec2_does():
         server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
         server.start()
         host, port = server.get_host_and_port()
@@ -83,4 +84,14 @@ def _copies_as_ec2_does() -> Iterator[None]:
         return answer
 
     with patch.object(AmisResponse, "copy_image", copy_image):
+        yield
+
+
+@contextmanager
+def _cares_as_ec2_does() -> Iterator[None]:
+    """moto 5.2.5 knows little of deprecation, protection and disabling: the sandbox has what EC2 does."""
+    handlers = (*care.HANDLERS, images.deregister_image, images.modify_image_attribute)
+    with ExitStack() as patched:
+        for handler in handlers:
+            patched.enter_context(patch.object(AmisResponse, handler.__name__, handler, create=True))
         yield

@@ -13,6 +13,7 @@ from botocore.exceptions import EndpointConnectionError
 from moto.ec2.models import ec2_backends
 
 from reconciler.aws.clock import Clock, Polling
+from reconciler.model.care import Grants
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
@@ -74,11 +75,12 @@ class MemoryBench:
         self.memory.copies_become = "failed" if state == "failed" else "pending"
 
     def dress(self, artifact: Seen, *, description: str, launched_by: Sequence[str]) -> None:
-        self.memory.traits[artifact.location, artifact.id] = Traits(description, frozenset(launched_by))
+        self.memory.traits[artifact.location, artifact.id] = Traits(description, _grants(launched_by))
 
     def traits(self, location: str, artifact_id: str) -> tuple[str, frozenset[str]]:
         found = self.memory.traits[location, artifact_id]
-        return found.description, found.launched_by
+        by = found.launched_by
+        return found.description, frozenset((*by.accounts, *by.organizations, *(["all"] if by.everybody else [])))
 
 
 class Ec2Bench:
@@ -143,6 +145,11 @@ class Ec2Bench:
         (image,) = ec2.describe_images(ImageIds=[artifact_id])["Images"]
         launched_by = frozenset(str(who) for one in permissions["LaunchPermissions"] for who in one.values())
         return image.get("Description", ""), launched_by
+
+
+def _grants(launched_by: Sequence[str]) -> Grants:
+    kinds = {kind: [who for who in launched_by if _kind_of(who) == kind] for kind in ("UserId", "OrganizationArn")}
+    return Grants.of(kinds["UserId"], kinds["OrganizationArn"], everybody="all" in launched_by)
 
 
 def _kind_of(who: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
@@ -16,14 +17,16 @@ import boto3
 import pytest
 from botocore.exceptions import EndpointConnectionError
 
+from reconciler.model.care import NOBODY, Grants
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Seen
+from reconciler.model.values import format_instant
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Registry
-from reconciler.registries import open_registry
+from reconciler.registries import dialect_of, open_registry
 from tests import containers
 from tests.doubles.registry import MemoryRegistry
 from tests.vcenter import Simulator
@@ -271,3 +274,92 @@ def test_locations_are_told_of_in_the_order_in_which_they_are_asked_for(kept: Ke
 
     for asked in ([kept.home, kept.elsewhere], [kept.elsewhere, kept.home]):
         assert [one.location for one in kept.registry.observe(asked).artifacts] == asked
+
+
+# What is beside content and marks: kinds that know no such thing say so, and are not asked by any plan (`Kind.tended`).
+
+ONE, TWO = "111111111111", "222222222222"
+UNIT = "arn:aws:organizations::123456789012:ou/o-a1b2c3d4e5/ou-a1b2-f6g7h8i9"
+LATER = datetime.now(UTC).replace(second=0, microsecond=0) + timedelta(days=30)
+
+
+def is_tended(made: Seen) -> bool:
+    return dialect_of(made.kind).kind.tended
+
+
+def seen_again(kept: Kept, made: Seen) -> Seen:
+    (seen,) = kept.registry.observe([kept.home]).artifacts
+    assert seen.id == made.id
+    return seen
+
+
+def test_who_may_use_it_is_told_and_changed_and_no_other_grant_with_it(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+    assert kept.registry.grants(named(made)) == NOBODY
+    if not is_tended(made):
+        with pytest.raises(Terminal, match="can't be shared"):
+            kept.registry.share(named(made), add=Grants.of([ONE]), remove=NOBODY)
+        return
+    for _ in range(2):
+        kept.registry.share(named(made), add=Grants.of([ONE, TWO], organizational_units=[UNIT]), remove=NOBODY)
+    for _ in range(2):
+        kept.registry.share(named(made), add=NOBODY, remove=Grants.of([ONE]))
+    kept.registry.share(named(made), add=NOBODY, remove=NOBODY)
+
+    assert kept.registry.grants(named(made)) == Grants.of([TWO], organizational_units=[UNIT])
+    assert kept.registry.obstacles(kept.home, [named(made)]) == {}
+
+
+def test_from_when_it_is_deprecated_is_told_changed_and_taken_back(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+    assert made.deprecated is None
+    if not is_tended(made):
+        with pytest.raises(Terminal, match="can't be deprecated"):
+            kept.registry.deprecate(named(made), LATER)
+        return
+    for _ in range(2):
+        kept.registry.deprecate(named(made), LATER)
+    assert seen_again(kept, made).deprecated == format_instant(LATER)
+    for _ in range(2):
+        kept.registry.deprecate(named(made), None)
+    assert seen_again(kept, made).deprecated is None
+
+
+def test_what_is_protected_is_not_taken_away_until_it_is_no_more(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+    if not is_tended(made):
+        with pytest.raises(Terminal, match="can't be protected"):
+            kept.registry.protect(named(made), on=True)
+        return
+    for _ in range(2):
+        kept.registry.protect(named(made), on=True)
+    assert seen_again(kept, made).protected
+    with pytest.raises(Terminal, match="enabled-without-cooldown"):
+        kept.registry.retire(named(made), image="web")
+    for _ in range(2):
+        kept.registry.protect(named(made), on=False)
+    assert seen_again(kept, made).protection == ""
+    kept.registry.retire(named(made), image="web")
+    assert kept.registry.find(kept.home, made.id) is None
+
+
+def test_what_is_disabled_is_there_has_lost_all_grants_and_comes_back_without_them(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+    if not is_tended(made):
+        for change in (kept.registry.disable, kept.registry.enable):
+            with pytest.raises(Terminal, match="can't be disabled"):
+                change(named(made))
+        return
+    kept.registry.share(named(made), add=Grants.of([ONE]), remove=NOBODY)
+    for _ in range(2):
+        kept.registry.disable(named(made))
+    assert seen_again(kept, made).state == "disabled"
+    found = kept.registry.find(kept.home, made.id)
+    assert found is not None
+    assert found.state == "disabled"
+    with pytest.raises(ReconcilerError):
+        kept.registry.share(named(made), add=Grants.of([ONE]), remove=NOBODY)
+    for _ in range(2):
+        kept.registry.enable(named(made))
+    assert seen_again(kept, made).state == "available"
+    assert kept.registry.grants(named(made)) == NOBODY

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from reconciler.model.errors import Terminal
 from reconciler.model.lockfile import Artifact
 from reconciler.registries.ec2.changes import complete_copy, copy
 
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 HOME, AWAY = "eu-west-1", "us-east-1"
 SOURCE = Artifact(kind="ami", builder="b", location=HOME, id="ami-00000001", name="web", parts=("snap-1", "snap-2"))
 COPY = Artifact(kind="ami", builder="b", location=AWAY, id="ami-00000002", name="web")
@@ -99,7 +101,7 @@ def test_a_copy_of_a_private_image_is_looked_at_and_left_as_it_is(
 ) -> None:
     permissions(home)
     completing(home, ec2, original={"ImdsSupport": "v2.0"}, image={"ImdsSupport": "v2.0"})
-    complete_copy(clients, COPY, of=SOURCE)
+    complete_copy(clients, COPY, of=SOURCE, now=NOW)
 
 
 def test_who_may_launch_the_original_may_launch_the_copy(clients: Clients, ec2: Stubber, home: Stubber) -> None:
@@ -108,7 +110,7 @@ def test_who_may_launch_the_original_may_launch_the_copy(clients: Clients, ec2: 
     permissions(ec2, SOMEBODY)
     ec2.add_response("modify_image_attribute", {}, {"ImageId": COPY.id, "LaunchPermission": {"Add": [everybody]}})
     completing(home, ec2, original={}, image={})
-    complete_copy(clients, COPY, of=SOURCE)
+    complete_copy(clients, COPY, of=SOURCE, now=NOW)
 
 
 def test_a_copy_is_deprecated_and_asks_for_imdsv2_as_its_original(
@@ -119,7 +121,21 @@ def test_a_copy_is_deprecated_and_asks_for_imdsv2_as_its_original(
     completing(home, ec2, original={"DeprecationTime": when, "ImdsSupport": "v2.0"}, image={})
     ec2.add_response("enable_image_deprecation", {}, {"ImageId": COPY.id, "DeprecateAt": when})
     ec2.add_response("modify_image_attribute", {}, {"ImageId": COPY.id, "ImdsSupport": {"Value": "v2.0"}})
-    complete_copy(clients, COPY, of=SOURCE)
+    complete_copy(clients, COPY, of=SOURCE, now=NOW)
+
+
+def test_a_copy_of_what_is_deprecated_already_is_so_from_the_first_date_that_ec2_takes(
+    clients: Clients, ec2: Stubber, home: Stubber
+) -> None:
+    past, soon = "2026-01-01T00:00:00.000Z", datetime(2026, 11, 22, 12, 2, tzinfo=UTC)
+    permissions(home)
+    completing(home, ec2, original={"DeprecationTime": past}, image={})
+    ec2.add_response("enable_image_deprecation", {}, {"ImageId": COPY.id, "DeprecateAt": soon})
+    complete_copy(clients, COPY, of=SOURCE, now=NOW)
+
+    permissions(home)
+    completing(home, ec2, original={"DeprecationTime": past}, image={"DeprecationTime": "2026-11-22T12:02:00.000Z"})
+    complete_copy(clients, COPY, of=SOURCE, now=NOW)
 
 
 def test_a_permission_that_cannot_be_given_is_no_complete_copy(clients: Clients, ec2: Stubber, home: Stubber) -> None:
@@ -127,4 +143,4 @@ def test_a_permission_that_cannot_be_given_is_no_complete_copy(clients: Clients,
     permissions(ec2)
     ec2.add_client_error("modify_image_attribute", "UnauthorizedOperation")
     with pytest.raises(Terminal, match=rf"making {COPY.id} in {AWAY} as {SOURCE.id} in {HOME} is: not allowed"):
-        complete_copy(clients, COPY, of=SOURCE)
+        complete_copy(clients, COPY, of=SOURCE, now=NOW)

@@ -70,7 +70,7 @@ def test_a_page_that_fails_makes_the_region_unreadable_not_shorter(clients: Clie
 @pytest.mark.parametrize(
     ("theirs", "ours"),
     [("pending", "pending"), ("transient", "pending"), ("failed", "failed"), ("error", "failed"),
-     ("disabled", "unusable"), ("invalid", "unusable")],
+     ("disabled", "disabled"), ("invalid", "unusable")],
 )  # fmt: skip
 def test_an_image_that_exists_in_any_state_is_seen(clients: Clients, ec2: Stubber, theirs: str, ours: str) -> None:
     ec2.add_response("describe_images", {"Images": [image(1, state=theirs)]}, ASKED)
