@@ -21,11 +21,17 @@ NAMES = {
     "security-group": "sg-0123456789abcdef0", "key-pair": "somebodys", "subnet": "subnet-0123456789abcdef0",
     "volume": "vol-0123456789abcdef0", "network-interface": "eni-0123456789abcdef0", "vpc": "vpc-0123456789abcdef0",
 }  # fmt: skip
+CARE = (
+    "DisableImage", "DisableImageDeprecation", "DisableImageDeregistrationProtection", "EnableImage",
+    "EnableImageDeprecation", "EnableImageDeregistrationProtection", "ModifyImageAttribute",
+)  # fmt: skip
+"""What main does with images beside making, tagging and retiring them."""
 TOUCHED = {
     "CreateImage": ["instance"], "DeleteKeyPair": ["key-pair"], "DeleteSecurityGroup": ["security-group"],
     "AuthorizeSecurityGroupIngress": ["security-group"], "DeleteSnapshot": ["snapshot"],
     "DeregisterImage": ["image"], "DescribeImageAttribute": ["image"], "GetConsoleOutput": ["instance"],
     "ModifyInstanceAttribute": ["instance"], "StopInstances": ["instance"], "TerminateInstances": ["instance"],
+    **{action: ["image"] for action in CARE},
     "RunInstances": ["security-group", "key-pair"], "CreateTags": ["image", "snapshot", "instance", "volume"],
 }  # fmt: skip
 """What each call takes of what is there already, by kind."""
@@ -128,7 +134,9 @@ def others_things() -> Iterator[Question]:
     yield Question("claims an image of nobody", "reconcile", taken)
     yield Question("gives one away", "reconcile", tagging("image", {"reconciler:fleet": OTHERS}, OURS))
     yield Question("deletes", "preview", Need("ec2:DeregisterImage", arn("image"), OURS))
-    yield Question("shares", "reconcile", Need("ec2:ModifyImageAttribute", arn("image"), OURS))
+    yield from (Question(f"{action} of ours", "preview", Need(f"ec2:{action}", arn("image"), OURS)) for action in CARE)
+    for kind in ("snapshot", "instance"):
+        yield Question(f"shares a {kind}", "reconcile", Need(f"ec2:Modify{kind.title()}Attribute", arn(kind), THEIRS))
 
 
 def work() -> Iterator[Question]:
@@ -136,7 +144,7 @@ def work() -> Iterator[Question]:
     builders: tuple[Role, ...] = ("preview", "reconcile")
     for role, (action, kinds) in product(builders, TOUCHED.items()):
         for kind in kinds:
-            if action in ("DeregisterImage", "DeleteSnapshot") and role == "preview":
+            if action in ("DeregisterImage", "DeleteSnapshot", *CARE) and role == "preview":
                 continue
             has = {**OURS, "aws:ResourceTag/reconciler:purpose": "smoke-test"}
             if action == "CreateTags":
@@ -155,6 +163,9 @@ def work() -> Iterator[Question]:
     readers: tuple[Role, ...] = ("plan", "preview", "reconcile")
     for role in readers:
         yield Question("looks", role, Need("ec2:DescribeImages"), allowed=True)
+        for whose, has in (("ours", OURS), ("theirs", THEIRS)):
+            need = Need("ec2:DescribeImageAttribute", arn("image"), has)
+            yield Question(f"looks who may launch {whose}", role, need, allowed=has is OURS)
         yield Question("boots nothing", role, Need("ec2:RunInstances", arn("instance", "*")))
 
 

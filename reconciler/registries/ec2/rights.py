@@ -16,8 +16,9 @@ ROLES: tuple[Role, ...] = get_args(Role)
 Policy = dict[str, Any]
 
 UNFENCED: Mapping[str, str] = {
-    "ReadImages": "EC2 restricts no Describe call on images by resource.",
     "ReadImagesAndSnapshots": "EC2 restricts no Describe call on images and snapshots by resource.",
+    "ReadWhetherPublicAccessIsBlocked": "A setting of the account, that is read.",
+    "ReadWhoseKeysEncrypt": "A key carries no tag of ours, and is not used: who manages it is read.",
     "ReadSourcesFromParameters": "Others' parameters carry no tag of ours. Fenced by their names.",
     "ReadWhoUsesImages": "AWS restricts none of these lists by resource.",
     "ReadParametersOfImages": "Who publishes an image may do so without a tag of ours. Fenced by their names.",
@@ -63,10 +64,10 @@ class Account:
 
 def policy(role: Role, at: Account, *, untagged_builds: bool = False) -> Policy:
     """What a role may do. With `untagged_builds` also what builds without tags need (`untagged`)."""
-    statements = _reading(at, snapshots=role != "plan")
+    statements = _reading(at)
     if role != "plan":
         statements += [*_images(at), *_smoke_test(at), *_builds(at)]
-        statements += [*_retiring(at), *_votes()] if role == "reconcile" else _judged()
+        statements += [*_care(at), *_retiring(at), *_votes()] if role == "reconcile" else _judged()
         statements += _untagged(at) if untagged_builds else []
     return {"Version": "2012-10-17", "Statement": statements}
 
@@ -79,13 +80,16 @@ def untagged(at: Account) -> Policy:
     return {"Version": "2012-10-17", "Statement": _untagged(at)}
 
 
-def _reading(at: Account, *, snapshots: bool) -> list[Policy]:
+def _reading(at: Account) -> list[Policy]:
     parameters = (f"arn:{at.partition}:ssm:*::parameter/aws/service/*",
                   f"arn:{at.partition}:ssm:*:{at.account}:parameter/{at.parameters.strip('/')}/*")  # fmt: skip
     return [
-        _statement("ReadImagesAndSnapshots", ["DescribeImages", "DescribeSnapshots"], ["*"])
-        if snapshots
-        else _statement("ReadImages", ["DescribeImages"], ["*"]),
+        _statement("ReadImagesAndSnapshots", ["DescribeImages", "DescribeSnapshots"], ["*"]),
+        _statement("ReadWhoMayLaunchImagesOfThisFleet", ["DescribeImageAttribute"], [_arn(at, "image")],
+                   {"StringEquals": _has(at)}),
+        _statement("ReadWhetherPublicAccessIsBlocked", ["GetImageBlockPublicAccessState"], ["*"]),
+        {"Sid": "ReadWhoseKeysEncrypt", "Effect": "Allow", "Action": "kms:DescribeKey",
+         "Resource": f"arn:{at.partition}:kms:*:{at.account}:key/*"},
         {"Sid": "ReadSourcesFromParameters", "Effect": "Allow", "Action": "ssm:GetParameter",
          "Resource": list(parameters)},
         {"Sid": "ReadWhoUsesImages", "Effect": "Allow",
@@ -105,8 +109,6 @@ def _images(at: Account) -> list[Policy]:
     ours = {"StringEquals": _has(at), "StringEqualsIfExists": _asked(at)}
     return [
         _statement("CopyToOtherRegions", ["CopyImage"], both, {"StringEquals": _asked(at)}),
-        _statement("ReadWhoMayLaunchImagesOfThisFleet", ["DescribeImageAttribute"], [_arn(at, "image")],
-                   {"StringEquals": _has(at)}),
         _statement("TagWhatIsBeingMade", ["CreateTags"], ["*"], made),
         _statement("TagImagesOfThisFleet", ["CreateTags"], both, ours),
     ]  # fmt: skip
@@ -152,6 +154,13 @@ def _builds(at: Account) -> list[Policy]:
                    [instance], of_ours),
         _statement("ImagesAndSnapshotsAreMade", ["CreateImage"], [_arn(at, "image"), _arn(at, "snapshot")], at_most),
     ]  # fmt: skip
+
+
+def _care(at: Account) -> list[Policy]:
+    """Who may launch what is ours, from when it is deprecated, whether it may be removed, or launched at all."""
+    calls = ["DisableImage", "DisableImageDeprecation", "DisableImageDeregistrationProtection", "EnableImage",
+             "EnableImageDeprecation", "EnableImageDeregistrationProtection", "ModifyImageAttribute"]  # fmt: skip
+    return [_statement("CareForImagesOfThisFleet", calls, [_arn(at, "image")], {"StringEquals": _has(at)})]
 
 
 def _retiring(at: Account) -> list[Policy]:
