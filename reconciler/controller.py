@@ -23,7 +23,15 @@ from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, with_
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.hearsay import with_sources, with_strangers
-from reconciler.steps.observe import find_target, observe, resolve, usage_of_revoked, with_branches, withdrawn_sources
+from reconciler.steps.observe import (
+    find_target,
+    observe,
+    resolve,
+    usage_of_revoked,
+    with_branches,
+    with_sharing,
+    withdrawn_sources,
+)
 from reconciler.steps.ours import Records, records_of, with_doubts
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
 
@@ -62,7 +70,7 @@ def look(
     if withdrawn:
         known = replace(known, withdrawn=withdrawn)
         planned = make_plan(known)
-    return known, planned
+    return with_sharing(known, planned, registry) if registry is not None else (known, planned)
 
 
 def reconcile(adapters: Adapters, request: Request) -> Report:

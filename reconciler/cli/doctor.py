@@ -20,7 +20,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.kind import Kind
 from reconciler.model.text import and_more, plural_of
 from reconciler.model.values import Model
-from reconciler.plan.planning import Known
+from reconciler.plan.planning import Known, lock_of
 from reconciler.steps.observe import find_target
 from reconciler.words.events import to_fetch
 from reconciler.words.plans import named
@@ -227,6 +227,18 @@ def _check_registry(context: DoctorContext, kind: Kind, locations: Sequence[str]
     return Finding(subject, "ok", f"{len(observation.artifacts)} artifacts of this fleet in {', '.join(locations)}")
 
 
+def check_sharing(context: DoctorContext) -> Iterator[Finding]:
+    """Whether it can be read who may use what is shared: the other call that a plan makes. Silent where nothing is."""
+    known = context.known
+    sharing = (one for one in known.fleet.images.values() if one.kind.tended and one.declaration.share_with.grants)
+    built = (build for build in (lock_of(known, image)[0].current for image in sharing) if build is not None)
+    artifact = next((one for build in built for one in build.artifacts), None)
+    if artifact is not None:
+        context.workspace.registry(known).grants(artifact)
+        what = f"who may use {artifact.id} in {artifact.location} can be read; `reconcile` needs the right to change it"
+        yield Finding("sharing", "ok", what)
+
+
 def check_clock(context: DoctorContext) -> Finding:
     """This machine's clock against the registry's: AWS refuses requests that are signed too far off."""
     if not context.locations:
@@ -273,6 +285,7 @@ CHECKS = (
     _guarded("programs", check_programs),
     _guarded("ssh", check_ssh),
     _all_guarded(_REGISTRY, check_registries),
+    _all_guarded("sharing", check_sharing),
     _guarded("clock", check_clock),
 )
 

@@ -26,6 +26,7 @@ from reconciler.desired.paths import ROOT
 from reconciler.desired.yaml_file import Document, read_yaml
 from reconciler.model.declaration import Declaration, Settings
 from reconciler.model.errors import Place, UserError
+from reconciler.model.kind import Kind
 from reconciler.model.source import DeclaredSource
 from reconciler.model.text import shorten
 from reconciler.registries import KINDS, dialect_of
@@ -34,7 +35,7 @@ from reconciler.registries import KINDS, dialect_of
 
 # A source is one choice of three. Merged, a default `ssm` beside an image's own `image` would be two.
 _WHOLE = frozenset({"source"})
-_NOT_YET = (("share_with",), ("deprecate_after",))
+_OF_TENDED = (("share_with",), ("deprecate_after",), ("protect",))
 
 
 @dataclass(frozen=True)
@@ -69,12 +70,12 @@ class Declared:
         held = {"hold": self.place("hold")} if declaration.hold is not None else {}
         return held | {one.build: self.place("revoke", at) for at, one in enumerate(declaration.revoke)}
 
-    def unacted(self) -> Iterator[str]:
-        """A note for each key that somebody wrote and that is accepted, but does nothing yet."""
-        for path in _NOT_YET:
+    def unacted(self, kind: Kind) -> Iterator[str]:
+        """A note for each key that somebody wrote and that is accepted, but does nothing for an image of a kind."""
+        for path in _OF_TENDED if not kind.tended else ():
             reached, found = self.document.follow(path)
-            if reached == path and found.value is not None:
-                yield f"{'.'.join(path)} is not acted upon yet ({found.place})"
+            if reached == path and found.value:
+                yield f"{'.'.join(path)} does nothing for {kind.artifact}: its kind knows no such thing ({found.place})"
 
 
 def read_declared(

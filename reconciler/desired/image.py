@@ -281,7 +281,7 @@ def as_image(
             *notes_on_origin(declared, template, source, kind),
             *notes_on_locations(declared, template, kind),
             *notes_on_boot(declared, template),
-            *declared.unacted(),
+            *declared.unacted(kind),
         ),
     )
     return image, ()

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from typing_extensions import TypeAliasType
 
+from reconciler.model.care import Grants
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import DeclaredSource
 from reconciler.model.values import Duration, Model, is_empty
@@ -144,11 +145,49 @@ class Validation(Model):
     timeout: Duration = 72 * 3600
 
 
-class ShareWith(Model):
-    """Who may launch the image beside its owner."""
+# "Resource types defined by AWS Organizations" (service authorization reference).
+AccountId = Annotated[
+    str, *_checked(r"[0-9]{12}", what="an AWS account's id such as 123456789012, which has 12 digits")
+]
+OrganizationArn = Annotated[
+    str,
+    *_checked(
+        r"arn:aws[a-z-]*:organizations::[0-9]{12}:organization/o-[a-z0-9]{10,32}",
+        what="an organization's ARN such as arn:aws:organizations::123456789012:organization/o-a1b2c3d4e5",
+    ),
+]
+UnitArn = Annotated[
+    str,
+    *_checked(
+        r"arn:aws[a-z-]*:organizations::[0-9]{12}:ou/o-[a-z0-9]{10,32}/ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}",
+        what="an organizational unit's ARN such as "
+        "arn:aws:organizations::123456789012:ou/o-a1b2c3d4e5/ou-a1b2-f6g7h8i9",
+    ),
+]
 
-    accounts: tuple[str, ...] = ()
-    organizations: tuple[str, ...] = ()
+
+class ShareWith(Model):
+    """Who may use the image beside its owner: these, and nobody else."""
+
+    accounts: tuple[AccountId, ...] = ()
+    organizations: tuple[OrganizationArn, ...] = ()
+    # What is recorded of a failure is bound to the digest of the declaration, so what is not said leaves no trace.
+    organizational_units: tuple[UnitArn, ...] = Field((), exclude_if=is_empty)
+
+    @property
+    def grants(self) -> Grants:
+        """The same as grants."""
+        return Grants.of(self.accounts, self.organizations, self.organizational_units)
+
+
+LONGEST_DEPRECATION = 3650 * 86400
+"""Seconds: EC2 takes no date that is more than ten years away (EnableImageDeprecation, API reference)."""
+
+
+def _within_limits(seconds: int | None) -> int | None:
+    if seconds is not None and seconds > LONGEST_DEPRECATION:
+        raise ValueError("a date of deprecation may be ten years away at most: 3650d")
+    return seconds
 
 
 class Retain(Model):
@@ -200,7 +239,12 @@ class Declaration(Model):
     tags: dict[TagKey, TagValue] = Field(
         {}, max_length=MAX_DECLARED_TAGS, description="Further tags on every artifact."
     )
-    deprecate_after: Duration | None = None
+    deprecate_after: Annotated[Duration | None, AfterValidator(_within_limits)] = Field(
+        None, description="How long after another build took its place a build is deprecated; absent: never."
+    )
+    protect: bool = Field(
+        False, description="Whether what a channel points to is protected from being removed.", exclude_if=is_empty
+    )
     retain: Retain = Retain()
     hold: Hold | None = None
     suspend: Suspend | None = None

@@ -136,6 +136,14 @@ class Retired(Event):
 
 
 @dataclass(frozen=True)
+class Tended(Event):
+    """Something of an artifact was set right beside its marks: who may use it, deprecation, protection, disabling."""
+
+    name: ClassVar[str] = "artifact.tended"
+    what: str
+
+
+@dataclass(frozen=True)
 class Recorded(Event):
     """The lockfile is in the repository: `commit` was pushed to `branch` (or committed, without a remote)."""
 

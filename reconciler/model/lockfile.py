@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from reconciler.model.care import Care
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
 from reconciler.model.source import Pin, PinnedSource
 from reconciler.model.values import SHARED, Instant, Model, is_empty
@@ -18,8 +19,9 @@ SCHEMA_URL = "../docs/schema/lockfile-1.json"
 Phase = Literal["preliminary", "candidate", "stable", "superseded", "rejected", "revoked"]
 ReasonCode = Literal[
     "new", "inputs-changed", "source-changed", "parent-rebuilt", "expired", "tooling-changed", "preview-merged",
-    "artifact-missing", "region-missing", "region-extra", "tags-changed", "sharing-changed", "verdict-pending-record",
-    "channel-moved", "revoked", "removed", "renamed", "forced",
+    "artifact-missing", "region-missing", "region-extra", "tags-changed", "sharing-changed", "deprecation-changed",
+    "protection-changed", "availability-changed", "verdict-pending-record", "channel-moved", "revoked", "removed",
+    "renamed", "forced",
 ]  # fmt: skip
 Digest = str
 
@@ -52,6 +54,14 @@ class Artifact(Model):
     name: str | None = None
     parts: tuple[str, ...] = Field((), alias="snapshots", description="What it is stored in, and retired with.")
     recorded: Instant | None = Field(None, description="When it was recorded, where that was later than its build.")
+    care: Care | None = Field(
+        None, description="What was done to it beside making and marking it.", exclude_if=is_empty
+    )
+
+    @property
+    def cared_for(self) -> Care:
+        """What was done to it beside making and marking it; nothing, where nothing is recorded."""
+        return self.care or Care()
 
 
 class PackerVersions(Model):

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import Field
 
+from reconciler.model.care import NO_CARE, NOBODY, Care, Grants
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, HygieneFinding, Lockfile, Reason, Verdict, began_at
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
-from reconciler.model.values import Model, is_empty, parse_instant
+from reconciler.model.values import Instant, Model, is_empty, parse_instant
 
 # The plan: the drift of a fleet and the actions that would remove it. Its JSON is an interface (docs/formats.md).
 
@@ -24,7 +25,10 @@ OWN_SOURCE = "the template's own"
 
 Sync = Literal["in-sync", "drifted", "unknown"]
 Health = Literal["healthy", "building", "awaiting-verdict", "degraded", "suspended", "unknown"]
-Action = Literal["build", "adopt", "copy", "retag", "share", "promote", "retire", "record", "none"]
+Action = Literal[
+    "build", "adopt", "copy", "retag", "disable", "enable", "share", "deprecate", "protect", "promote", "retire",
+    "record", "none",
+]  # fmt: skip
 
 
 class Retirement(Model):
@@ -143,6 +147,48 @@ class Ruling:
 
 
 @dataclass(frozen=True)
+class Tending:
+    """What is to be done with one recorded artifact beside marking it, in this order, and what is recorded of it."""
+
+    artifact: Artifact
+    enable: bool = False
+    add: Grants = NOBODY
+    remove: Grants = NOBODY
+    deprecate: Instant | None = None
+    """From when it is to count as deprecated."""
+    never_deprecated: bool = False
+    protect: bool | None = None
+    disable: bool = False
+    before: Care = NO_CARE
+    """What is to be recorded before anything of it is done. Who could use what is disabled is asked then."""
+    after: Care = NO_CARE
+    """What is to be recorded once it is done."""
+    reasons: tuple[Reason, ...] = ()
+
+    @property
+    def acts(self) -> bool:
+        """Whether anything is to be done with the artifact itself."""
+        changes = self.enable or self.add or self.remove or self.deprecate or self.never_deprecated or self.disable
+        return bool(changes) or self.protect is not None
+
+    @property
+    def actions(self) -> Iterator[Action]:
+        """What is to be done, in words of a plan."""
+        if self.disable:
+            yield "disable"
+        if self.enable:
+            yield "enable"
+        if self.add or self.remove:
+            yield "share"
+        if self.deprecate is not None or self.never_deprecated:
+            yield "deprecate"
+        if self.protect is not None:
+            yield "protect"
+        if not self.acts and self.after != self.artifact.cared_for:
+            yield "record"
+
+
+@dataclass(frozen=True)
 class Decision:
     """A planned image with all that is needed to act on it."""
 
@@ -170,6 +216,10 @@ class Decision:
     """The lockfile once these are recorded, where there are some: what is to be done is decided by it."""
     own: PlannedImage | None = None
     """What is to be done about the image itself, without what is settled first: verdicts, tags, what nobody needs."""
+    tend: tuple[Tending, ...] = ()
+    """Recorded artifacts of any build of the image, of which something other than their marks is to be set right."""
+    asks: tuple[Artifact, ...] = ()
+    """Recorded artifacts of which it has to be known who may use them, and is not yet."""
     old_previews: tuple[Seen, ...] = ()
     """What nobody needs any more: artifacts of pull requests, and what attempts left."""
 
@@ -182,6 +232,20 @@ class Decision:
     def acts(self) -> bool:
         """Whether anything would be done."""
         return self.planned.actions != ("none",)
+
+
+@dataclass(frozen=True)
+class Sharing:
+    """Who may use artifacts, as far as that had to be asked; each by location and id."""
+
+    grants: Mapping[tuple[str, str], Grants] = field(default_factory=dict)
+    unread: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Why it is not known."""
+    obstacles: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    """Why others can't use one, whoever is allowed to."""
+
+
+NOTHING_ASKED = Sharing()
 
 
 # All that is known of one image when it is decided what to do about it.
@@ -221,6 +285,7 @@ class Situation:
     """Why what is recorded may be somebody else's: then nothing is done about it."""
     causes: Mapping[str, Cause] = field(default_factory=dict)
     """Why a build of the image is revoked, by its id: by its own declaration, or for what it was built on."""
+    sharing: Sharing = NOTHING_ASKED
 
     @property
     def last(self) -> Build | None:

@@ -196,7 +196,7 @@ def said_wrongly(seen: Iterable[Seen], lock: Lockfile) -> Iterator[Restated]:
     """Which of an image's artifacts say another phase or channel than its lockfile, with the tags that are right."""
     for one in seen:
         recorded = lock.build(one.own("build"))
-        if one.state != "available":
+        if one.state not in ("available", "disabled"):
             continue
         if recorded is not None:
             tags = _as_recorded(one, recorded, lock)

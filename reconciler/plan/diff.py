@@ -10,6 +10,7 @@ from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedImage, Retirement, Situation, Wanted
 from reconciler.model.values import format_instant
+from reconciler.plan.care import with_care, with_protected
 from reconciler.plan.channels import as_settled, awaiting, moves, news_of, with_held_back, with_restated, with_verdicts
 from reconciler.plan.garbage import kept_until_pruned, with_old_previews
 from reconciler.plan.graph import REPLACING
@@ -30,8 +31,9 @@ def decide(situation: Situation) -> Decision:
     if elsewhere:
         decision = _decision(situation, None, _Outcome(unknown=elsewhere))
         return replace(decision, own=decision.planned)
-    decision = with_restated(situation, with_held_back(situation, _settled(situation)))
-    return _suspended(situation, with_told(situation, with_old_previews(situation, decision)))
+    decision = with_care(situation, with_restated(situation, with_held_back(situation, _settled(situation))))
+    decision = with_told(situation, with_old_previews(situation, decision))
+    return _suspended(situation, with_protected(situation, decision))
 
 
 def _settled(situation: Situation) -> Decision:

@@ -12,12 +12,22 @@ from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Observation, Seen
-from reconciler.model.plan import Decision, Plan, PlannedImage, PlanOptions, Retirement, Situation
+from reconciler.model.plan import (
+    NOTHING_ASKED,
+    Decision,
+    Plan,
+    PlannedImage,
+    PlanOptions,
+    Retirement,
+    Sharing,
+    Situation,
+)
 from reconciler.model.source import Pin
 from reconciler.model.text import counted
 from reconciler.model.tree import Tree
 from reconciler.model.usage import Usage
 from reconciler.model.values import digest
+from reconciler.plan.care import protected_notes
 from reconciler.plan.diff import decide
 from reconciler.plan.garbage import abandoned, kept_until_pruned
 from reconciler.plan.graph import (
@@ -64,6 +74,8 @@ class Known:
     """What uses builds that are about to be revoked."""
     doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Why what is recorded of an image may be somebody else's, by image: nothing but its lockfile says otherwise."""
+    sharing: Sharing = NOTHING_ASKED
+    """Who may use artifacts, of those of which that had to be asked."""
     overtaken: frozenset[str] = frozenset()
     """Images of a preview that are as the default branch has them, which its own commit does not hold."""
 
@@ -188,6 +200,7 @@ def _decide(
         live_branches=known.live_branches,
         doubts=known.doubts.get(name, ()),
         causes=weighed.causes.get(name, {}),
+        sharing=known.sharing,
     )
     refusal = weighed.refused.get(name) or refused(situation)
     if refusal is not None:
@@ -244,6 +257,7 @@ def _removal(known: Known, name: str) -> Decision:
         reasons=(Reason(code="removed", was=recorded, now="not declared"),),
         retires=Retirement.of(retire),
         waits_for=None if known.options.prune else kept_until_pruned(artifacts),
+        notes=tuple(protected_notes(retire, known.observation.artifacts)),
     )
     return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
 

@@ -28,6 +28,8 @@ class Presence:
     unrecorded: list[Seen] = field(default_factory=list)
     """Complete copies of this build, in declared locations, that the lockfile doesn't name."""
     retag: list[Seen] = field(default_factory=list)
+    disabled: list[Seen] = field(default_factory=list)
+    """Recorded artifacts that are there and can't be used; they are enabled (plan/care.py)."""
     extra: list[Artifact] = field(default_factory=list)
     """Recorded artifacts in locations that are no longer declared. They still serve as sources of a copy."""
     sources: list[Seen] = field(default_factory=list)
@@ -137,14 +139,15 @@ def _too_young(situation: Situation, build: Build, artifact: Artifact) -> str | 
 def _unknown_elsewhere(
     found: Presence, situation: Situation, *, build: Build, by_id: Mapping[tuple[str, str], Seen]
 ) -> Iterator[str]:
-    """What may still be there to copy from, in locations that are no longer declared."""
+    """What may still be there to copy from: what is enabled first, and in locations that are no longer declared."""
+    yield from (f"{one.location}: {one.id} is disabled, and enabled before it is copied" for one in found.disabled)
     for artifact in found.extra:
         seen = by_id.get((artifact.location, artifact.id))
         young = _too_young(situation, build, artifact)
         if artifact.location in situation.unreadable:
             yield f"{artifact.location}: {situation.unreadable[artifact.location]}"
-        elif seen is not None and seen.state == "pending":
-            yield f"{artifact.location}: {artifact.id} is pending"
+        elif seen is not None and seen.state in ("pending", "disabled"):
+            yield f"{artifact.location}: {artifact.id} is {seen.state}"
         elif seen is None and young is not None:
             yield young
 
@@ -152,6 +155,9 @@ def _unknown_elsewhere(
 def _note_seen(found: Presence, seen: Seen, *, tags: Mapping[str, str], is_recorded: bool) -> None:
     if seen.state == "pending":
         found.unknown.append(f"{seen.location}: {seen.id} is pending")
+        return
+    if seen.state == "disabled" and is_recorded:
+        found.disabled.append(seen)
         return
     if seen.state != "available":
         found.missing.append(seen.location)

@@ -199,6 +199,8 @@ def _lacking(situation: Situation, build: Build) -> Iterator[str]:
         seen = shown.get((location, recorded.id)) if recorded is not None else None
         if recorded is None:
             yield f"it is not in {location}"
+        elif seen is not None and seen.state == "disabled" and recorded.cared_for.withheld is not None:
+            continue  # as its build was revoked: it comes back with it
         elif looks and location not in situation.unreadable and (seen is None or seen.state != "available"):
             yield f"{recorded.id} in {location} is {seen.state if seen is not None else 'gone'}"
 

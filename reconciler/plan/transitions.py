@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
+from functools import reduce
+from operator import or_
 
+from reconciler.model.care import Care, Grants
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, Revoked, Verdict, Verified
 from reconciler.model.plan import Cause
@@ -19,6 +22,8 @@ def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceR
     `stable` would fall back to; older ones stay in git's history. Where a hold binds `stable`, it stays where it is.
     Only the newest build lists its files: the older ones' are in git, and a thousand lockfiles stay quick to read.
     """
+    known = {(one.location, one.id): one.care for before in lock.builds for one in before.artifacts}
+    build = build.model_copy(update={"artifacts": tuple(_cared_for(one, known) for one in build.artifacts)})
     older = tuple(one.model_copy(update={"files": None}) for one in lock.builds if one.id != build.id)
     hold = image.declaration.hold
     follows = first_phase(image, build.verdict) == "stable" and hold is None
@@ -41,17 +46,51 @@ def with_artifacts(
     lock: Lockfile, build_id: str, added: Iterable[Artifact], *, gone: Iterable[Artifact] = ()
 ) -> Lockfile:
     """Record where a build's artifacts are now. One per location: an added one takes the place of what was there."""
-    new = {artifact.location: artifact for artifact in added}
+    known = {(one.location, one.id): one.care for build in lock.builds for one in build.artifacts}
+    new = {one.location: _cared_for(one, known) for one in added}
     dropped = {(artifact.location, artifact.id) for artifact in gone}
 
     def changed(build: Build) -> Build:
         if build.id != build_id:
             return build
         stay = [one for one in build.artifacts if one.location not in new and (one.location, one.id) not in dropped]
-        artifacts = sorted([*stay, *new.values()], key=lambda one: (one.location, one.id))
+        arrived = (_as_its_like(one, build.artifacts) for one in new.values())
+        artifacts = sorted([*stay, *arrived], key=lambda one: (one.location, one.id))
         return build.model_copy(update={"artifacts": tuple(artifacts)})
 
     return lock.model_copy(update={"builds": tuple(changed(build) for build in lock.builds)})
+
+
+def with_care(lock: Lockfile, care: Mapping[tuple[str, str], Care]) -> Lockfile:
+    """Record what is done to artifacts beside making and marking them, by location and id."""
+
+    def tended(build: Build) -> Build:
+        if all((one.location, one.id) not in care for one in build.artifacts):
+            return build
+        artifacts = (
+            one.model_copy(update={"care": care.get((one.location, one.id), one.cared_for)}) for one in build.artifacts
+        )
+        empty = Care()
+        plain = (one.model_copy(update={"care": None}) if one.care == empty else one for one in artifacts)
+        return build.model_copy(update={"artifacts": tuple(plain)})
+
+    return lock.model_copy(update={"builds": tuple(map(tended, lock.builds))})
+
+
+def _as_its_like(artifact: Artifact, others: Iterable[Artifact]) -> Artifact:
+    """A copy of a build, with what was done to its likes: it is born with their grants and their deprecation."""
+    done = [one.care for one in others if one.care is not None]
+    shared = reduce(or_, (one.shared for one in done), Grants())
+    deprecated = next((one.deprecated for one in done if one.deprecated is not None), None)
+    if artifact.care is not None or not (shared or deprecated):
+        return artifact
+    return artifact.model_copy(update={"care": Care(shared=shared, deprecated=deprecated)})
+
+
+def _cared_for(artifact: Artifact, known: Mapping[tuple[str, str], Care | None]) -> Artifact:
+    """An artifact that is recorded anew, with what is recorded already of what was done to it."""
+    care = known.get((artifact.location, artifact.id))
+    return artifact.model_copy(update={"care": care}) if care is not None and artifact.care is None else artifact
 
 
 def as_declared(lock: Lockfile, image: Image) -> Lockfile:

@@ -25,6 +25,7 @@ from reconciler.plan.reasons import request_text
 from reconciler.steps import attempts
 from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_moved, tag_with_new_name
 from reconciler.steps.attempts import interrupted
+from reconciler.steps.care import tend_recorded
 from reconciler.steps.finish import result_of
 from reconciler.steps.preview import preview_image
 from reconciler.steps.record import record_change
@@ -102,12 +103,25 @@ def _act(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:
     if former is not None:
         tag_with_new_name(run, image, decision.lock)
     settled = settle(run, image, decision)
-    result = _carry_out(run, settled.decision, image, parents)
+    result = _tended(run, _carry_out(run, settled.decision, image, parents), image)
+    if settled.error is not None and result.error is None:
+        result = replace(result, status="failed", why=settled.error.what, error=settled.error)
     renamed = (Deed("renamed", f"from {former}"),) if former is not None and result.commit is not None else ()
     return replace(
         result, commit=result.commit or settled.commit, tags=(*settled.tags, *result.tags),
         did=(*renamed, *settled.did, *result.did),
     )  # fmt: skip
+
+
+def _tended(run: Run, result: Result, image: Image) -> Result:
+    """The result, once what it recorded is shared, deprecated and protected as declared."""
+    if result.commit is None:
+        return result
+    done = tend_recorded(run, image, result.lock)
+    result = replace(result, lock=done.lock, did=(*result.did, *done.did), commit=done.commit or result.commit)
+    if done.error is None or result.error is not None:
+        return result
+    return replace(result, status="failed", why=done.error.what, error=done.error)
 
 
 def _carry_out(run: Run, decision: Decision, image: Image, parents: Mapping[str, Result]) -> Result:
@@ -227,6 +241,8 @@ def _deeds(decision: Decision, *, copies: Copies, gone: Sequence[Artifact], afte
 
 def _retire(run: Run, image: str, artifacts: Iterable[Artifact]) -> None:
     for artifact in artifacts:
+        if artifact.cared_for.protected:
+            run.registry.protect(artifact, on=False)
         run.registry.retire(artifact, image=image)
         run.listener(events.Retired(image=image, location=artifact.location, artifact=artifact.id))
 

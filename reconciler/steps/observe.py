@@ -3,29 +3,31 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
+from functools import partial
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
 from reconciler.desired.fleet import read_fleet
 from reconciler.git.destination import Target
 from reconciler.git.export import LFS, filtered, filters
 from reconciler.git.repository import Repository
+from reconciler.model.care import Grants
 from reconciler.model.declaration import Settings
 from reconciler.model.errors import Contention, Locked, ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Seen
-from reconciler.model.plan import PlanOptions
+from reconciler.model.plan import PlanOptions, Sharing, Tending
 from reconciler.model.source import Pin, Upstream
 from reconciler.model.tree import Tree, content_at
 from reconciler.model.usage import Usage
 from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
-from reconciler.plan.planning import FleetPlan, Known, lock_of, removed
+from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, removed
 from reconciler.plan.reasons import is_expired, refreshes
 from reconciler.plan.rulings import newly_revoked, revocations
 from reconciler.ports.registry import Registry
@@ -237,6 +239,57 @@ def usage_of_revoked(known: Known, registry: Registry) -> Usage | None:
         found = list(pool.map(lambda one: registry.usage(one[0], sorted(one[1])), sorted(asked.items())))
     unread = {location: why for one in found for location, why in one.unread.items()}
     return Usage(tuple(use for one in found for use in one.uses), unread)
+
+
+def with_sharing(known: Known, planned: FleetPlan, registry: Registry) -> tuple[Known, FleetPlan]:
+    """The same with who may use the artifacts of which the plan has to know that, and the plan made by it.
+
+    Costs a look for each of them, and for each location in which some are to be shared one more, of what would keep
+    others from using them. A fleet that shares nothing costs none.
+    """
+    asks = [artifact for decision in planned.decisions for artifact in decision.asks]
+    if asks:
+        known = replace(known, sharing=sharing_of(registry, asks))
+        planned = make_plan(known)
+    obstacles = obstacles_of(registry, [one for decision in planned.decisions for one in decision.tend])
+    if not obstacles:
+        return known, planned
+    known = replace(known, sharing=replace(known.sharing, obstacles=obstacles))
+    return known, make_plan(known)
+
+
+def sharing_of(registry: Registry, artifacts: Sequence[Artifact]) -> Sharing:
+    """Who may use artifacts, or why that is not known: a look for each."""
+    if not artifacts:
+        return Sharing()
+    places = [(one.location, one.id) for one in artifacts]
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(artifacts))) as pool:
+        told = dict(zip(places, pool.map(partial(_grants, registry), artifacts), strict=True))
+    return Sharing(
+        {place: found for place, found in told.items() if isinstance(found, Grants)},
+        {place: found.what for place, found in told.items() if isinstance(found, ReconcilerError)},
+    )
+
+
+def obstacles_of(registry: Registry, tendings: Iterable[Tending]) -> Mapping[tuple[str, str], str]:
+    """What would keep others from using artifacts that are to be shared with them: a look for each location."""
+    sharing: defaultdict[str, list[Tending]] = defaultdict(list)
+    for one in tendings:
+        if one.add:
+            sharing[one.artifact.location].append(one)
+    found: dict[tuple[str, str], str] = {}
+    for location, here in sorted(sharing.items()):
+        everybody = any(one.add.everybody for one in here)
+        said = registry.obstacles(location, [one.artifact for one in here], everybody=everybody)
+        found |= {(location, artifact_id): why for artifact_id, why in said.items()}
+    return found
+
+
+def _grants(registry: Registry, artifact: Artifact) -> Grants | ReconcilerError:
+    try:
+        return registry.grants(artifact)
+    except ReconcilerError as error:
+        return error
 
 
 def _withdrawn(registry: Registry, pin: Upstream) -> str | None:

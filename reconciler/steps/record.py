@@ -13,11 +13,12 @@ from typing import Literal
 
 from reconciler.git.objects import Change, Commit, TagRequest
 from reconciler.model import events
+from reconciler.model.care import Care
 from reconciler.model.difference import Difference
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
-from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile, Undelivered, Verdict, Verified
+from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile, Reason, Undelivered, Verdict, Verified
 from reconciler.model.plan import Decision, Ruling
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
@@ -220,6 +221,23 @@ def record_ruling(run: Run, image: Image, ruling: Ruling) -> Recording:
         return transitions.as_ruled(lock, image, ruling.causes, at=at, reachable=ruling.reachable)
 
     message = messages.ruling_commit(image.name, ruling.reasons)
+    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
+def record_care(
+    run: Run, image: Image, care: Mapping[tuple[str, str], Care], *, actions: Sequence[str], reasons: Sequence[Reason]
+) -> Recording:
+    """Record what is done, or was undone, to artifacts beside making and marking them, by location and id.
+
+    Superseded where the declaration changed since the plan: what is to be done by it is the next run's.
+    """
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if declared_at(tree, image, since=run.known.tree) is not image:
+            return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
+        return transitions.with_care(lock, care)
+
+    message = messages.change_commit(image.name, ", ".join(actions), reasons)
     return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 

@@ -243,11 +243,17 @@ class Run:
 Status = Literal["built", "adopted", "unchanged", "changed", "superseded", "skipped", "failed", "interrupted"]
 
 
+DeedVerb = Literal[
+    "copied", "retagged", "disabled", "enabled", "shared", "deprecated", "protected", "promoted", "rejected", "renamed",
+    "retired", "recorded",
+]  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Deed:
     """One thing that was done to an image beside building or adopting it, as a row says it."""
 
-    verb: Literal["copied", "retagged", "promoted", "rejected", "renamed", "retired", "recorded"]
+    verb: DeedVerb
     what: str
 
 

@@ -21,6 +21,7 @@ from reconciler.plan.key import may_be_of
 from reconciler.plan.tags import at_birth
 from reconciler.ports.builder import BuildFailed
 from reconciler.steps.artifacts import is_own, restate, tag_moved
+from reconciler.steps.care import Done, tend
 from reconciler.steps.record import record_ruling, record_verdict
 from reconciler.steps.run import Deed, Run
 from reconciler.words import messages
@@ -165,10 +166,12 @@ class Settled:
     commit: str | None = None
     tags: tuple[str, ...] = ()
     did: tuple[Deed, ...] = ()
+    error: ReconcilerError | None = None
+    """What went wrong with an artifact, and keeps nothing else from being done."""
 
 
 def settle(run: Run, image: Image, decision: Decision) -> Settled:
-    """Record every verdict, then what image.yaml rules; set tags right; retire what nobody needs."""
+    """Record every verdict, then what image.yaml rules; set artifacts and tags right; retire what nobody needs."""
     lock = decision.lock
     commit: str | None = None
     tags: tuple[str, ...] = ()
@@ -190,11 +193,17 @@ def settle(run: Run, image: Image, decision: Decision) -> Settled:
             tag_moved(run, image, before=lock, after=recording.lock, made=False)
             did.append(_ruled(decision.ruling))
         lock = recording.lock
+    # What stands otherwise than it was decided by is the next run's, and what is only proposed is no channel's yet.
+    settles = bool(decision.verdicts) or decision.ruling is not None
+    as_expected = lock.channels == (decision.settled or decision.lock).channels and not (run.proposes and settles)
+    tended = tend(run, image, lock, decision.tend) if decision.tend and as_expected else Done(lock)
+    lock, commit = tended.lock, tended.commit or commit
+    did += tended.did
     restate(run, decision.name, decision.restate)
     if decision.restate:
         artifacts = counted(len(decision.restate), "artifact")
         did.append(Deed("retagged", f"{artifacts} that said another phase or channel"))
-    return Settled(_left(decision, lock), commit, tags, (*did, *retire_useless(run, decision)))
+    return Settled(_left(decision, lock), commit, tags, (*did, *retire_useless(run, decision)), tended.error)
 
 
 def retire_useless(run: Run, decision: Decision) -> tuple[Deed, ...]:

@@ -100,6 +100,11 @@ def _(event: events.Copied) -> tuple[str, ...]:
 
 
 @_told.register
+def _(event: events.Tended) -> tuple[str, ...]:
+    return (event.what,)
+
+
+@_told.register
 def _(event: events.Recorded) -> tuple[str, ...]:
     return (f"recorded in {event.commit[:7]}, {'pushed' if event.pushed else 'committed'} to {event.branch}",)
 

@@ -225,7 +225,8 @@ def _made_together(evidence: Evidence) -> bool:
 
 def _fields(build: Build) -> dict[str, Any]:
     """A record without what is only known when it lands on the branch, after the tag was written."""
-    later = {"recorded", "provenance", "phase", "was_stable", "revoked", "returned", "verified"}
+    names = ("recorded", "provenance", "phase", "was_stable", "revoked", "returned", "verified")
+    later: dict[str, Any] = {**dict.fromkeys(names, True), "artifacts": {"__all__": {"care"}}}
     return build.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=later)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.model.care import Grants
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet
 from tests.unit.desired.conftest import COMPLETE
@@ -29,7 +30,8 @@ def test_an_empty_file_declares_nothing(web: Read, yaml: str) -> None:
     "written", ["012345678901", "123456789012", "on", "yes", "no", "true", "1.10", "0x1f", "1_000"]
 )
 def test_text_in_lists_is_as_it_was_written(web: Read, written: str) -> None:
-    assert declaration(web(f"share_with: {{accounts: [{written}]}}", COMPLETE)).share_with.accounts == (written,)
+    fleet = web(f"source: {{ami: {{name: x, owners: [{written}]}}}}", COMPLETE)
+    assert declaration(fleet).source.ami.owners == (written,)
 
 
 @pytest.mark.parametrize(
@@ -139,9 +141,52 @@ def test_a_desired_folder_without_images_is_an_empty_fleet(read: Read) -> None:
     assert (dict(fleet.images), dict(fleet.problems), fleet.settings.fleet) == ({}, {}, "acme")
 
 
-def test_what_is_written_but_not_acted_upon_is_noted(web: Read) -> None:
-    fleet = web("share_with: {accounts: ['1']}\nretain: {builds: 2}\n", COMPLETE)
-    assert fleet.images["web"].notes == ("share_with is not acted upon yet (desired/web/image.yaml:1:1)",)
+ORGANIZATION = "arn:aws:organizations::123456789012:organization/o-a1b2c3d4e5"
+UNIT = "arn:aws:organizations::123456789012:ou/o-a1b2c3d4e5/ou-a1b2-f6g7h8i9"
+
+
+def test_whom_an_image_is_shared_with_is_named_by_ids(web: Read) -> None:
+    who = f"{{accounts: [012345678901], organizations: ['{ORGANIZATION}'], organizational_units: ['{UNIT}']}}"
+    fleet = web(f"share_with: {who}\ndeprecate_after: 90d\nprotect: true\n", COMPLETE)
+    declared = declaration(fleet)
+    assert declared.share_with.grants == Grants.of(["012345678901"], [ORGANIZATION], [UNIT])
+    assert (declared.deprecate_after, declared.protect) == (90 * 86400, True)
+    assert not any("share_with" in note for note in fleet.images["web"].notes)
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong"),
+    [
+        ("accounts: [1234]", 'share_with.accounts[0]: "1234" is not an AWS account\'s id such as 123456789012'),
+        ("accounts: [12345678901a]", "12 digits"), ("accounts: [all]", "12 digits"),
+        ("organizations: [o-a1b2c3d4e5]", "is not an organization's ARN"), (f"organizations: ['{UNIT}']", "ARN"),
+        (f"organizational_units: ['{ORGANIZATION}']", "is not an organizational unit's ARN"),
+    ],
+)  # fmt: skip
+def test_whoever_has_no_such_id_is_refused_with_the_place(web: Read, written: str, wrong: str) -> None:
+    (problem,) = web(f"share_with: {{{written}}}\n", COMPLETE).problems["web"]
+    assert wrong in problem.what
+    assert str(problem.where).startswith("desired/web/image.yaml:1:")
+
+
+def test_a_deprecation_that_is_too_far_away_is_refused(web: Read) -> None:
+    (problem,) = web("deprecate_after: 3651d\n", COMPLETE).problems["web"]
+    assert "ten years away at most: 3650d" in problem.what
+    assert declaration(web("deprecate_after: 3650d\n", COMPLETE)).deprecate_after == 3650 * 86400
+
+
+def test_what_is_written_and_does_nothing_for_its_kind_is_noted(web: Read) -> None:
+    template = 'source "file" "web" { target = "out" }\nbuild { sources = ["source.file.web"] }\n'
+    fleet = web("locations: [/srv/disks]\nprotect: true\nshare_with: {accounts: []}\n", template)
+    assert fleet.problems == {}
+    said = [note for note in fleet.images["web"].notes if "protect" in note]
+    assert said == ["protect does nothing for a disk: its kind knows no such thing (desired/web/image.yaml:2:1)"]
+
+
+def test_what_is_not_declared_of_sharing_leaves_no_trace_in_a_digest(web: Read) -> None:
+    dumped = declaration(web("", COMPLETE)).model_dump(mode="json")
+    assert dumped["share_with"] == {"accounts": [], "organizations": []}
+    assert "protect" not in dumped
 
 
 def test_an_empty_list_left_behind_by_a_comment_is_not_written(web: Read) -> None:
