@@ -8,7 +8,7 @@ import secrets
 from contextlib import ExitStack
 from pathlib import Path
 
-from reconciler.sandbox import catalogue, ec2, images, permissions, published
+from reconciler.sandbox import catalogue, ec2, images, parameters, permissions, published
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.control import Control
 from reconciler.sandbox.endpoint import Endpoint
@@ -34,6 +34,7 @@ def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, par
     catalogue.install_parameters(upstream)
     ec2.install(ec2.Ground(addresses, instances, storage, upstream, bases=bases))
     images.install()
+    parameters.install()
     install_console()
     permissions.install()
     traffic = Traffic()

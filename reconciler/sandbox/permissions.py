@@ -18,9 +18,11 @@ from moto import settings
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.ec2.models import ec2_backends
 from moto.iam.access_control import IAMPolicy, IAMRequest
-from werkzeug.exceptions import Forbidden
+from moto.ssm.models import ssm_backends
+from werkzeug.exceptions import BadRequest, Forbidden
 
 from reconciler.model.iam import Need, permitted, several
+from reconciler.sandbox import parameters
 from reconciler.sandbox.endpoint import SIGNED_PATH
 
 # What a call touches: the kind, and what the parameters are called that name it.
@@ -100,10 +102,13 @@ def _check(request: Any, resource: str) -> None:
     if request._action == "sts:GetCallerIdentity":  # noqa: SLF001  allowed to everybody, always
         return
     policies = [IAMPolicy(each)._policy_json for each in request._access_key.collect_policies()]  # noqa: SLF001  moto's
+    parameters.checked_by_its_caller(allowed=permitted(Need("ec2:DescribeImages"), policies))
     for need in _needs(request, resource):
         if not permitted(need, policies):
             if need.action.startswith("ec2:"):
                 raise _refusal(need, user=request._access_key.arn)  # noqa: SLF001  moto's
+            if need.action.startswith("ssm:"):
+                raise _refusal_in_json(need, user=request._access_key.arn)  # noqa: SLF001  moto's
             request._raise_access_denied()  # noqa: SLF001  moto's
 
 
@@ -115,13 +120,17 @@ def _refusal(need: Need, *, user: str) -> Forbidden:
     return Forbidden(f"<Response><Errors>{error}</Errors><RequestID>sandbox</RequestID></Response>")
 
 
+def _refusal_in_json(need: Need, *, user: str) -> BadRequest:
+    """As services that speak JSON say it ("Common errors", SSM's API reference); moto says it in XML to all."""
+    message = f"User: {user} is not authorized to perform: {need.action} on resource: {need.resource}"
+    return BadRequest(json.dumps({"__type": "AccessDeniedException", "Message": message}))
+
+
 def _needs(request: Any, resource: str) -> Iterator[Need]:
     service, _, action = request._action.partition(":")  # noqa: SLF001  moto's
     region, account = request._region, request.account_id  # noqa: SLF001  moto's
-    if (service, action) == ("ssm", "GetParameter"):
-        name = json.loads(request._body)["Name"]  # noqa: SLF001  moto's
-        owner = "" if name.startswith("/aws/") else account
-        yield Need(request._action, f"arn:aws:ssm:{region}:{owner}:parameter{name}")  # noqa: SLF001  moto's
+    if service == "ssm" and action in _OF_PARAMETERS:
+        yield from _of_parameters(action, json.loads(request._body), region=region, account=account)  # noqa: SLF001  moto's
         return
     if (service, action) == ("kms", "DescribeKey"):
         key = json.loads(request._body)["KeyId"]  # noqa: SLF001  moto's
@@ -146,6 +155,28 @@ def _needs(request: Any, resource: str) -> Iterator[Need]:
     for kind, tags in at_birth.items():
         context = _as_context("aws:RequestTag", tags) | ({"aws:TagKeys": tuple(tags)} if tags else {})
         yield Need("ec2:CreateTags", _arn(kind, "*", **of), {"ec2:CreateAction": action, **context})
+
+
+# What SSM asks of a call on parameters ("Actions, resources, and condition keys for AWS Systems Manager", service
+# authorization reference): PutParameter knows the tags that it is given, and not those of what is there.
+_OF_PARAMETERS = {
+    "AddTagsToResource", "DeleteParameter", "GetParameter", "GetParameters", "ListTagsForResource", "PutParameter",
+}  # fmt: skip
+
+
+def _of_parameters(action: str, asked: Mapping[str, Any], *, region: str, account: str) -> Iterator[Need]:
+    wanted = {one["Key"]: one["Value"] for one in asked.get("Tags") or ()}
+    given = _as_context("aws:RequestTag", wanted) | ({"aws:TagKeys": tuple(wanted)} if wanted else {})
+    for name in asked.get("Names") or [asked.get("Name") or asked["ResourceId"]]:
+        owner = "" if name.startswith("/aws/") else account
+        arn = f"arn:aws:ssm:{region}:{owner}:parameter/{name.removeprefix('/')}"
+        if action == "PutParameter":
+            yield Need("ssm:PutParameter", arn, {**given, "ssm:Overwrite": str(bool(asked.get("Overwrite"))).lower()})
+            if wanted:
+                yield Need("ssm:AddTagsToResource", arn, given)
+            continue
+        has = ssm_backends[account][region]._resource_tags["Parameter"].get(name, {})  # noqa: SLF001  moto's
+        yield Need(f"ssm:{action}", arn, {**_as_context("aws:ResourceTag", has), **given})
 
 
 def _touched(action: str, asked: Mapping[str, str], *, region: str, account: str) -> Iterator[Need]:
