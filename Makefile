@@ -31,11 +31,11 @@ packers: .venv/installed ## Get the Packers that the tests run on: the archive's
 test: .venv/installed packers ## Run the tests, those that run Packer on each
 	.ci/as-root $(PYTEST) --junitxml=.reconciler/junit/tests.xml
 
-test-all: .venv/kinds packers ## Run the tests of the kinds beside AMIs, each against the real thing
-	.ci/as-root env ALL_KINDS=1 $(PYTEST) -m "containers or disks or vsphere" --junitxml=.reconciler/junit/kinds.xml
+test-all: .venv/kinds packers ## Run the tests of the kinds beside AMIs and of Terraform, each against the real thing
+	.ci/as-root env ALL_KINDS=1 $(PYTEST) -m "containers or disks or vsphere or terraform" --junitxml=.reconciler/junit/kinds.xml
 
-quick: .venv/quick ## Run the tests that take little time, and need no root, Packer, npm, nor another kind's programs
-	$(PYTEST) -p no:cacheprovider -m "not long and not sandbox and not packer and not github and not containers and not disks and not vsphere"
+quick: .venv/quick ## Run the tests that take little time, and need no root, Packer, npm, Terraform, nor another kind's programs
+	$(PYTEST) -p no:cacheprovider -m "not long and not sandbox and not packer and not github and not containers and not disks and not vsphere and not terraform"
 
 soak: .venv/installed ## Compare ten thousand random expressions with `packer console`, and play against forgers
 	$(PYTHON) -m tests.soak

@@ -23,6 +23,7 @@ MARKS = {
     "containers": "runs a container engine or registry",
     "disks": "runs qemu",
     "vsphere": "runs VMware's simulator",
+    "terraform": "runs Terraform",
     "github": "runs npm",
 }
 """What a test does that has a mark of this name."""
@@ -78,8 +79,9 @@ def _mark(command: Sequence[str], *, packers: Collection[str]) -> str | None:
         return "github"
     if command and command[0].startswith("qemu-"):
         return "disks"
-    if command and command[0].endswith("/vcsim"):
-        return "vsphere"
+    built = {"vcsim": "vsphere", "terraform": "terraform"}.get(Path(command[0]).name) if command else None
+    if built is not None:
+        return built
     if command and command[0] in ("docker", "dockerd", "docker-registry"):
         return "containers"
     ours = list(command[command.index("reconciler") + 1 :]) if "reconciler" in command else []

@@ -6,10 +6,6 @@ sequence of calls and what is in the inventory: no disk is copied, nothing boots
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
-import os
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
@@ -17,16 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reconciler.build.packer.cache import cache_folder
 from reconciler.registries.vsphere.inventory import read
 from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter, vim
-from tests.needs import lacking
+from tests.go_programs import built, run_go
 
 Answer = TypeVar("Answer")
 
 _SOURCES = Path(__file__).parent / "vcsim"
-_MACHINE = dict(os.environ)
-"""The environment before any test gave itself a home: the cache is its owner's."""
 CREDENTIALS = {USER: "packer@vsphere.local", PASSWORD: "only-for-the-simulator", INSECURE: "true"}
 
 
@@ -114,20 +107,7 @@ def simulator() -> Iterator[Simulator]:
 
 
 def _built() -> Path:
-    go = shutil.which("go", path=_MACHINE.get("PATH"))
-    sources = b"".join(path.read_bytes() for path in sorted(_SOURCES.iterdir()))
-    cache = cache_folder(_MACHINE)
-    assert cache is not None, "this machine has no home"
-    program = cache.parent / "vcsim" / hashlib.sha256(sources).hexdigest()[:16] / "vcsim"
-    if program.exists():
-        return program
-    if go is None:
-        lacking("there is no Go here to build VMware's simulator with")
-    program.parent.mkdir(parents=True, exist_ok=True)
-    with program.with_name("lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not program.exists():
-            draft = program.with_name("draft")
-            subprocess.run([go, "build", "-trimpath", "-o", draft, "."], cwd=_SOURCES, env=_MACHINE, check=True)
-            draft.replace(program)
-    return program
+    def make(go: str, draft: Path) -> None:
+        run_go(go, "build", "-trimpath", "-o", str(draft), ".", folder=_SOURCES)
+
+    return built(_SOURCES, make, what="VMware's simulator")

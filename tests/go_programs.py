@@ -1,0 +1,66 @@
+"""Programs that tests build of Go's modules: once, by pinned versions, into the user's cache."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from reconciler.build.packer.cache import cache_folder
+from tests.needs import lacking
+
+_MACHINE = dict(os.environ)
+"""The environment before any test gave itself a home: the cache is its owner's."""
+_TERRAFORM = Path(__file__).parent / "terraform"
+
+
+def built(sources: Path, make: Callable[[str, Path], None], *, what: str) -> Path:
+    """The program that has the name of its sources' folder. Skips the test where there is no Go to build it with.
+
+    `make` is given Go and where to put it. Workers wait for each other.
+    """
+    go = shutil.which("go", path=_MACHINE.get("PATH"))
+    content = b"".join(path.read_bytes() for path in sorted(sources.iterdir()))
+    cache = cache_folder(_MACHINE)
+    assert cache is not None, "this machine has no home"
+    program = cache.parent / sources.name / hashlib.sha256(content).hexdigest()[:16] / sources.name
+    if program.exists():
+        return program
+    if go is None:
+        lacking(f"there is no Go here to build {what} with")
+    program.parent.mkdir(parents=True, exist_ok=True)
+    with program.with_name("lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not program.exists():
+            draft = program.with_name("draft")
+            make(go, draft)
+            draft.replace(program)
+    return program
+
+
+def run_go(go: str, *arguments: str, folder: Path) -> str:
+    """Run Go in a folder, as the machine's owner, and return what it printed."""
+    done = subprocess.run([go, *arguments], cwd=folder, env=_MACHINE, stdout=subprocess.PIPE, text=True, check=True)
+    return done.stdout
+
+
+def terraform() -> Path:
+    """Terraform 1.5.7, the last under the Mozilla license. It is built in two to three minutes on two cores, once."""
+    return built(_TERRAFORM, _build_terraform, what="Terraform")
+
+
+def _build_terraform(go: str, draft: Path) -> None:
+    """Build it of its own module, whose digest is pinned here, and those of all others in it."""
+    module = "github.com/hashicorp/terraform"
+    folder = draft.with_name("module")
+    shutil.copytree(_TERRAFORM, folder, dirs_exist_ok=True)
+    theirs = Path(json.loads(run_go(go, "mod", "download", "-json", module, folder=folder))["Dir"]) / "go.sum"
+    pinned = folder / "go.sum"
+    pinned.write_text(pinned.read_text() + theirs.read_text())
+    run_go(go, "build", "-mod=mod", "-trimpath", "-o", str(draft), module, folder=folder)
+    shutil.rmtree(folder)
