@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 
 from reconciler.model.iam import Need, Value
@@ -139,6 +139,43 @@ def others_things() -> Iterator[Question]:
         yield Question(f"shares a {kind}", "reconcile", Need(f"ec2:Modify{kind.title()}Attribute", arn(kind), THEIRS))
 
 
+def publications() -> Iterator[Question]:
+    """Channels are written to parameters of one prefix, and nobody else's are touched."""
+
+    def asked(what: str, role: Role, need: Need, *, allowed: bool = False) -> Question:
+        at = replace(AT, published="/images/")
+        return Question(what, role, need, allowed, (policy(role, at),))
+
+    ours, elsewhere = parameter("images/web/stable"), parameter("database/password")
+    made = {**MADE_OURS, "aws:TagKeys": ("reconciler:fleet",), "ssm:Overwrite": "false"}
+    theirs = {**MADE_THEIRS, "aws:TagKeys": ("reconciler:fleet",), "ssm:Overwrite": "false"}
+    anew: dict[str, Value] = {"ssm:Overwrite": "true"}
+    readers: tuple[Role, ...] = ("plan", "preview", "reconcile")
+    for role in readers:
+        for action in ("GetParameters", "ListTagsForResource"):
+            yield asked(f"{action} of what is published", role, Need(f"ssm:{action}", ours), allowed=True)
+            yield asked(f"{action} of a secret", role, Need(f"ssm:{action}", elsewhere))
+        writes = role == "reconcile"
+        yield asked("publishes", role, Need("ssm:PutParameter", ours, made), allowed=writes)
+        yield asked("publishes anew", role, Need("ssm:PutParameter", ours, anew), allowed=writes)
+        yield asked("publishes as others", role, Need("ssm:PutParameter", ours, theirs))
+        yield asked("publishes without a tag", role, Need("ssm:PutParameter", ours, {"ssm:Overwrite": "false"}))
+        yield asked("writes a secret anew", role, Need("ssm:PutParameter", elsewhere, anew))
+        yield asked("tags", role, Need("ssm:AddTagsToResource", ours, {**MADE_OURS, **OURS}), allowed=writes)
+        yield asked("tags what it made", role, Need("ssm:AddTagsToResource", ours, MADE_OURS), allowed=writes)
+        yield asked("claims others'", role, Need("ssm:AddTagsToResource", ours, {**MADE_OURS, **THEIRS}))
+        yield asked("gives away", role, Need("ssm:AddTagsToResource", ours, {**MADE_THEIRS, **OURS}))
+        yield asked("withdraws", role, Need("ssm:DeleteParameter", ours, OURS), allowed=writes)
+        yield asked("deletes others'", role, Need("ssm:DeleteParameter", ours, THEIRS))
+        yield asked("deletes nobody's", role, Need("ssm:DeleteParameter", ours, {}))
+        yield Question("publishes without --publish", role, Need("ssm:PutParameter", ours, made))
+
+
+def parameter(name: str) -> str:
+    """The ARN of a parameter; its name without the first slash."""
+    return f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/{name}"
+
+
 def work() -> Iterator[Question]:
     """What has to go on."""
     builders: tuple[Role, ...] = ("preview", "reconcile")
@@ -171,4 +208,4 @@ def work() -> Iterator[Question]:
 
 def questions() -> list[Question]:
     """All of them."""
-    return [*votes(), *others_things(), *work()]
+    return [*votes(), *others_things(), *publications(), *work()]

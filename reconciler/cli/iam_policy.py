@@ -30,6 +30,7 @@ _SHAPES = {
     "--branch": (r"[^\s*?$]+", "a branch's name"),
     "--fleet": (r"[^*?$]+", "the value of the tag reconciler:fleet; `reconciler doctor` shows it"),
     "--subnet": ("subnet-[0-9a-f]+", "a subnet's id"),
+    "--publish": (r"/?[\w./-]+", "where the names in `publish.ssm` begin, such as /images/"),
     "--parameters": (r"/?[\w./-]+", "where the names of your SSM parameters begin, such as /images/"),
 }
 """What each value has to look like: in a policy `*`, `?` and `${` are no text, and would let in more."""
@@ -41,6 +42,7 @@ _LONGEST_FILE = 1 << 18
 @click.option("--account", required=True, metavar="ID", help="The account that the role is in.")
 @click.option("--fleet", help="The fleet's name. Default: this repository's.")
 @click.option("--parameters", default="/images/", show_default=True, metavar="PATH", help="Where own parameters begin.")
+@click.option("--publish", "published", default="", metavar="PATH", help="Where the names begin that are published.")
 @click.option("--subnet", "subnets", multiple=True, metavar="ID", help="Boot here alone. May be repeated.")
 @click.option("--untagged-builds", is_flag=True, help="Also for templates without run_tags, and for Packer 1.6.")
 @click.option("--trust", "trusts", is_flag=True, help="Who may take the role, in place of what it may do.")
@@ -63,6 +65,7 @@ def command(
     account: str,
     fleet: str | None,
     parameters: str,
+    published: str,
     subnets: tuple[str, ...],
     untagged_builds: bool,
     trusts: bool,
@@ -86,7 +89,9 @@ def command(
         _refuse_odd({"--account": account, "--fleet": fleet, "--parameters": parameters})
         for subnet in subnets:
             _refuse_odd({"--subnet": subnet})
-        at = Account(fleet, account, parameters, subnets, partition)
+        if published:
+            _refuse_odd({"--publish": published})
+        at = Account(fleet, account, parameters, subnets, partition, published)
         made = policy(role, at, untagged_builds=untagged_builds)
         return _print(made) if check is None else _tell(_differences(_read(check), made), role)
     if repository_id is not None and (organization is not None or project is not None):

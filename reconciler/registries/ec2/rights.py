@@ -34,6 +34,8 @@ UNFENCED: Mapping[str, str] = {
     "UseAndRemoveGroupsWithoutName": "Nothing tells these from others' that have neither a fleet nor a name.",
     "MakePackersKeysAndGroups": "Packer 1.6 tags neither. Keys are fenced by name.",
     "UseAndRemovePackersKeys": "Packer 1.6 tags no key. Fenced by name.",
+    "ReadWhatIsPublished": "Whose a parameter is has to be found out. Fenced by name with --publish.",
+    "PublishAnew": "SSM asks for no tag of what is overwritten. Fenced by name, and the controller looks first.",
     "TagImagesOfNoFleet": "An image that is born without tags has to be tagged once. Fenced: it has no fleet's yet.",
 }
 """By statement: why no tag fences it for sure. A test holds that there is no other."""
@@ -60,6 +62,8 @@ class Account:
     subnets: Sequence[str] = ()
     """The only ones in which builds and smoke tests boot; any, if there are none."""
     partition: str = "aws"
+    published: str = ""
+    """Where the names of the SSM parameters begin that channels are written to; empty where none are."""
 
 
 def policy(role: Role, at: Account, *, untagged_builds: bool = False) -> Policy:
@@ -69,7 +73,13 @@ def policy(role: Role, at: Account, *, untagged_builds: bool = False) -> Policy:
         statements += [*_images(at), *_smoke_test(at), *_builds(at)]
         statements += [*_care(at), *_retiring(at), *_votes()] if role == "reconcile" else _judged()
         statements += _untagged(at) if untagged_builds else []
+    statements += _publishing(at, writes=role == "reconcile") if at.published else []
     return {"Version": "2012-10-17", "Statement": statements}
+
+
+def publishing(role: Role, at: Account) -> Policy:
+    """What a role needs beside it where channels are written to SSM parameters: `reconcile` to write, all to read."""
+    return {"Version": "2012-10-17", "Statement": _publishing(at, writes=role == "reconcile")}
 
 
 def untagged(at: Account) -> Policy:
@@ -167,6 +177,32 @@ def _retiring(at: Account) -> list[Policy]:
     both = [_arn(at, "image"), _arn(at, "snapshot")]
     return [
         _statement("RetireImagesOfThisFleet", ["DeregisterImage", "DeleteSnapshot"], both, {"StringEquals": _has(at)})
+    ]
+
+
+def _publishing(at: Account, *, writes: bool) -> list[Policy]:
+    """Parameters below one prefix. PutParameter has no key for the tags of what is there, only whether it is there."""
+    prefix = at.published.strip("/")
+    names = [f"arn:{at.partition}:ssm:*:{at.account}:parameter/{prefix}/*" if prefix else "*"]
+
+    def statement(sid: str, *actions: str, **conditions: Mapping[str, str]) -> Policy:
+        said = _statement(sid, actions, names, conditions or None)
+        return {**said, "Action": _alone([f"ssm:{action}" for action in actions])}
+
+    reading = statement("ReadWhatIsPublished", "GetParameters", "ListTagsForResource")
+    if not writes:
+        return [reading]
+    return [
+        reading,
+        statement(
+            "PublishForTheFirstTime",
+            "AddTagsToResource",
+            "PutParameter",
+            StringEquals=_asked(at),
+            StringEqualsIfExists=_has(at),
+        ),
+        statement("PublishAnew", "PutParameter", StringEquals={"ssm:Overwrite": "true"}),
+        statement("WithdrawWhatThisFleetPublished", "DeleteParameter", StringEquals=_has(at)),
     ]
 
 

