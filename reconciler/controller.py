@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from reconciler.desired.fleet import read_fleet
@@ -20,6 +21,7 @@ from reconciler.model.plan import Plan
 from reconciler.model.text import first_few
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, with_changes_of
+from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.hearsay import with_sources, with_strangers
@@ -29,6 +31,7 @@ from reconciler.steps.observe import (
     resolve,
     usage_of_revoked,
     with_branches,
+    with_published,
     with_sharing,
     withdrawn_sources,
 )
@@ -46,16 +49,19 @@ def look(
     *,
     branches: Callable[[], frozenset[str] | None] | None = None,
     records: Records | None = None,
+    publisher: Callable[[], Publisher] | None = None,
 ) -> tuple[Known, FleetPlan]:
     """Plan what the repository wants against what the registry shows; without a registry, from state/ alone.
 
     Returns what was found out and the plan made from it. `branches` lists the remote's (None: it does not tell); it is
     called only when the fate of an old preview hangs on them. `records` confirm what is recorded and does not carry its
-    marks; without them nothing does. Raises Terminal when the registry refuses us altogether.
+    marks; without them nothing does. `publisher` opens what consumers look artifacts up in, for images that
+    are published. Raises Terminal when the registry refuses us altogether.
     """
     if registry is not None:
         known = with_doubts(observe(known, registry), registry, records)
         known = with_branches(known, branches) if branches is not None else known
+    known = with_published(known, publisher) if publisher is not None else known
     known = resolve(known, registry)
     planned = make_plan(known)
     confirmed = with_sources(known, planned, registry, records) if registry is not None else known
@@ -84,11 +90,12 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
     known = adapters.read(adapters.repository.tree(target.head), options)
     registry = adapters.registry(known)
     known, planned = look(
-        known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known)
-    )
+        known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known),
+        publisher=partial(adapters.publisher, known),
+    )  # fmt: skip
     refuse_unsafe(planned.plan, known, expected=request.expected, allowed=request.max_actions)
     run = _begin(adapters, request, known, planned, registry=registry, target=target)
-    return _tell(run, _carry_out(run, planned))
+    return _tell(run, _carry_out(run, planned), planned)
 
 
 def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
@@ -105,7 +112,8 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
         return _look_only(adapters, known, origin, target, why=origin.stranger)
     registry = adapters.registry(known)
     try:
-        known, planned = look(known, registry, records=records_of(adapters.repository, known))
+        records, publisher = records_of(adapters.repository, known), partial(adapters.publisher, known)
+        known, planned = look(known, registry, records=records, publisher=publisher)
     except NoCredentials:
         return _look_only(adapters, known, origin, target, why="There are no credentials here")
     planned = for_preview(planned, overtaken=known.overtaken)
@@ -134,7 +142,8 @@ def adopt(adapters: Adapters, request: Request, image: str, named: Sequence[Name
     _refuse_elsewhere(adapters, target)
     known = adapters.read(adapters.repository.tree(target.head), request.options)
     registry = adapters.registry(known)
-    known, planned = look(known, registry, records=records_of(adapters.repository, known))
+    records, publisher = records_of(adapters.repository, known), partial(adapters.publisher, known)
+    known, planned = look(known, registry, records=records, publisher=publisher)
     decision = next((one for one in planned.decisions if one.name == image), None)
     if decision is None or decision.image is None:
         errors = decision.planned.errors if decision is not None else ()
@@ -144,7 +153,7 @@ def adopt(adapters: Adapters, request: Request, image: str, named: Sequence[Name
     idle = planned.plan.model_copy(update={"images": (), "complete": True, "errored": False})
     run = _begin(adapters, request, known, replace(planned, plan=idle), registry=registry, target=target, boots=test)
     result = take_over(run, decision.image, decision, named, test=test)
-    return _tell(run, Report((result,), idle, target))
+    return _tell(run, Report((result,), idle, target), planned)
 
 
 def test(adapters: Adapters, request: Request, image: str, build_id: str | None) -> Result:
@@ -298,8 +307,11 @@ def _carry_out(run: Run, planned: FleetPlan) -> Report:
     return act(run, planned)
 
 
-def _tell(run: Run, report: Report) -> Report:
-    """Propose what was recorded, where `git.push` is pull-request, and tell the announcers. Returns the report."""
+def _tell(run: Run, report: Report, planned: FleetPlan) -> Report:
+    """Propose what was recorded, where `git.push` is pull-request; publish the channels; tell the announcers.
+
+    Of an image that consumers do not find in every location yet nobody is told. Returns the report.
+    """
     from reconciler.steps.announce import announce  # noqa: PLC0415 - see above
 
     known, branch = run.known, run.target.branch
@@ -307,7 +319,13 @@ def _tell(run: Run, report: Report) -> Report:
     if run.proposes and recorded:
         proposed = proposal_branch(run.repository.git)
         run.adapters.host(known).propose(report.plan, recorded, branch=proposed, base=branch)
-    announce(run, report, run.adapters.announcers(known), branch=branch)
+    waits: Mapping[str, str] = {}
+    if known.publications is not None:
+        from reconciler.steps.publish import publish  # noqa: PLC0415 - most fleets publish nothing
+
+        published = publish(run, report, planned, partial(run.adapters.publisher, known))
+        report, waits = published.report, published.waits
+    announce(run, report, run.adapters.announcers(known), branch=branch, waits=waits)
     return report
 
 

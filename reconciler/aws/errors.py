@@ -105,6 +105,14 @@ BY_CODE: dict[str, Rule] = {
     **dict.fromkeys(("InstanceLimitExceeded", "MaxIOPSLimitExceeded", "SecurityGroupLimitExceeded",
                      "VcpuLimitExceeded", "VolumeLimitExceeded"),
                     Rule(Transient, hint=("end what nobody needs, or ask AWS for a higher quota",))),
+    "TooManyUpdates": Rule(Transient),
+    # SSM's: the oldest of its 100 versions would go, and doesn't where somebody put a label on it.
+    "ParameterMaxVersionLimitExceeded": Rule(
+        Terminal, "its oldest version has a label, so that there is no room for another", (
+            "`aws ssm get-parameter-history --name NAME` shows the labels; take that one off, or move it:",
+            "`aws ssm unlabel-parameter-version --name NAME --parameter-version OLDEST --labels LABEL`")),
+    "ParameterAlreadyExists": Rule(Transient, "somebody made it meanwhile"),
+    "ParameterLimitExceeded": Rule(Terminal, hint=("delete parameters that nobody needs, or ask AWS for more",)),
     "ResourceLimitExceeded": Rule(Transient, hint=("wait for copies under way to end, or ask AWS for a higher quota",)),
     "InvalidAMIID.Malformed": Rule(UserError, "that is not an AMI id", ("an AMI id is ami- and 8 or 17 hex digits",)),
     "InvalidAMIName.Duplicate": Rule(Terminal, hint=("the name is another AMI's; deregister that one or let it be",)),

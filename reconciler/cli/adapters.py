@@ -27,6 +27,7 @@ from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.ports.announcer import Announcer, Host
 from reconciler.ports.builder import Builder
+from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.steps.observe import settings_at
 from reconciler.steps.run import Report, Request, Testbed
@@ -115,6 +116,10 @@ class LocalAdapters:
     def announcers(self, known: Known) -> Sequence[Announcer]:
         """Whoever the settings ask to be told."""
         return self.workspace.announcers(known)
+
+    def publisher(self, known: Known) -> Publisher:
+        """Where consumers look up what the channels point to; its waits end once the run is cancelled."""
+        return self.workspace.publisher(known, cancelled=self.cancelled)
 
     def host(self, known: Known) -> Host:
         """GitHub, where the settings ask for it."""

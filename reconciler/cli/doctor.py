@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,10 +18,11 @@ from reconciler.cli.workspace import Workspace, now, plan_options
 from reconciler.model.errors import DONE, FAILED, ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.kind import Kind
-from reconciler.model.text import and_more, plural_of
+from reconciler.model.text import and_more, counted, plural_of
 from reconciler.model.values import Model
 from reconciler.plan.planning import Known, lock_of
-from reconciler.steps.observe import find_target
+from reconciler.plan.publishing import asked_of, publishing
+from reconciler.steps.observe import find_target, with_published
 from reconciler.words.events import to_fetch
 from reconciler.words.plans import named
 
@@ -239,6 +240,29 @@ def check_sharing(context: DoctorContext) -> Iterator[Finding]:
         yield Finding("sharing", "ok", what)
 
 
+def check_published(context: DoctorContext) -> Iterator[Finding]:
+    """Where channels are written out, if any image asks for that: the very calls that a plan makes."""
+    known = with_published(context.known, partial(context.workspace.publisher, context.known))
+    found = known.publications
+    if found is None:
+        return
+    if found.unreadable:
+        why = tuple(f"{place}: {reason}" for place, reason in sorted(found.unreadable.items()))
+        hint = "docs/iam/publish-read.json has what it takes: `reconciler iam-policy ROLE --publish PATH`"
+        yield Finding("publish", "trouble", f"{counted(len(why), 'location')} can't be read", (*why, hint))
+        return
+    subjects = [(image, lock_of(known, image)[0]) for image in known.fleet.images.values()]
+    judged = [publishing(*subject, found) for subject in subjects]
+    refused = [f"{one.location} {one.ssm}: {why}" for todo in judged for one, why in todo.refused]
+    if refused:
+        yield Finding("publish", "trouble", f"{counted(len(refused), 'parameter')} can't be written", tuple(refused))
+        return
+    places = {one.place for subject in subjects for one in asked_of(*subject)}
+    yield Finding(
+        "publish", "ok", f"{len(places & found.held.keys())} of {counted(len(places), 'parameter')} are there"
+    )
+
+
 def check_clock(context: DoctorContext) -> Finding:
     """This machine's clock against the registry's: AWS refuses requests that are signed too far off."""
     if not context.locations:
@@ -286,6 +310,7 @@ CHECKS = (
     _guarded("ssh", check_ssh),
     _all_guarded(_REGISTRY, check_registries),
     _all_guarded("sharing", check_sharing),
+    _all_guarded("publish", check_published),
     _guarded("clock", check_clock),
 )
 

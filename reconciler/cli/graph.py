@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -104,7 +105,10 @@ class GraphAnswer(Model):
 def _plan(workspace: Workspace, asked: PlanOptions, *, rev: str, allowed: int | None) -> Plan:
     known = workspace.read(workspace.repository.tree(rev), asked)
     known, planned = look(
-        known, None if asked.offline else workspace.registry(known), records=records_of(workspace.repository, known)
+        known,
+        None if asked.offline else workspace.registry(known),
+        records=records_of(workspace.repository, known),
+        publisher=None if asked.offline else partial(workspace.publisher, known),
     )
     refuse_unsafe(planned.plan, known, expected=None, allowed=allowed)
     for name in without_job(planned.plan):

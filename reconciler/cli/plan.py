@@ -78,6 +78,7 @@ def command(
         None if offline else workspace.registry(known),
         branches=partial(workspace.branches, known.fleet.settings),
         records=records_of(workspace.repository, known),
+        publisher=None if offline else partial(workspace.publisher, known),
     )
     plan = planned.plan
     if out is not None:

@@ -29,7 +29,7 @@ from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
 from reconciler.ports.registry import Opening, Registry
-from reconciler.registries import KINDS, open_bench, open_registry
+from reconciler.registries import KINDS, open_bench, open_publisher, open_registry
 from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.state.unsaved import write_atomically
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from reconciler.build.build import Packer
     from reconciler.git.recorder import Recorder
     from reconciler.ports.announcer import Announcer
+    from reconciler.ports.publisher import Publisher
     from reconciler.steps.run import Testbed
 
 RUN_FOLDER = ".reconciler"
@@ -73,6 +74,11 @@ class Workspace:
             )
 
         return Registries(kinds, opened)
+
+    def publisher(self, known: Known, *, cancelled: threading.Event | None = None) -> Publisher:
+        """Where consumers look up what the channels point to. Waits end, with Transient, once `cancelled` is set."""
+        aws = known.fleet.settings.aws
+        return open_publisher(Opening(known.fleet_name, aws, cancelled, shared=partial(self._aws, aws)))
 
     def expect(self, tree: Tree) -> None:
         """Have the locations that the defaults name listed from now on, before the fleet is read.

@@ -65,10 +65,11 @@ class Declared:
         return self.document.place_of(*path)
 
     def rulings(self) -> Mapping[str, Place]:
-        """Where it says what it rules of builds: `hold`, and each revoked build by its id."""
+        """Where it says what it rules of builds: `hold`, `publish`, and each revoked build by its id."""
         declaration = self.declaration
         held = {"hold": self.place("hold")} if declaration.hold is not None else {}
-        return held | {one.build: self.place("revoke", at) for at, one in enumerate(declaration.revoke)}
+        published = {"publish": self.place("publish", "ssm")} if declaration.publish.ssm is not None else {}
+        return held | published | {one.build: self.place("revoke", at) for at, one in enumerate(declaration.revoke)}
 
     def unacted(self, kind: Kind) -> Iterator[str]:
         """A note for each key that somebody wrote and that is accepted, but does nothing for an image of a kind."""

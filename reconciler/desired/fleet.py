@@ -17,7 +17,14 @@ from reconciler.desired.declared import (
     read_settings,
 )
 from reconciler.desired.folders import DESIRED, IMAGE_FILE, Folder, folders_of, is_image, problems_of
-from reconciler.desired.lineage import with_notes_on_tags, wrong_moves, wrong_parents, wrong_places, wrong_tags
+from reconciler.desired.lineage import (
+    with_notes_on_tags,
+    wrong_moves,
+    wrong_parents,
+    wrong_places,
+    wrong_publications,
+    wrong_tags,
+)
 from reconciler.desired.located import Located
 from reconciler.desired.packer.json_file import FOLDER_SUFFIXES, folder_of, is_legacy, may_be_legacy, why_not_legacy
 from reconciler.model.errors import Place, UserError
@@ -208,7 +215,10 @@ def _valid(
     found = {name: one for name, one in files.items() if not isinstance(one, UserError)}
     images = {**as_built, **_read(found, declared, contents, problems=problems, orphans=orphans)}
     images = dict(with_notes_on_tags(images, announcers=settings.settings.announce.names))
-    wrong = (*wrong_places(declared, images), *wrong_moves(declared, names=names), *wrong_tags(declared, images))
+    wrong = (
+        *wrong_places(declared, images), *wrong_moves(declared, names=names), *wrong_tags(declared, images),
+        *wrong_publications(declared, images),
+    )  # fmt: skip
     for name, problem in wrong:
         problems.setdefault(name, []).append(problem)
         images.pop(name, None)

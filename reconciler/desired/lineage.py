@@ -1,4 +1,4 @@
-"""What images say of each other: parents, names that moved; and whether their tags find room."""
+"""What images say of each other: parents, names that moved or are written to; and whether their tags find room."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, Image, UnreadImage
 from reconciler.model.kind import Kind
 from reconciler.model.text import shorten
+from reconciler.plan.publishing import declared_at, names_of, wrong_name
 from reconciler.plan.tags import TOLD, always_written, at_birth, ever_written
 
 # Parents, and names that moved.
@@ -88,6 +89,38 @@ def wrong_moves(declared: Mapping[str, Declared], *, names: Collection[str]) -> 
                         hint="keep the line in the image that goes on with the history",
                     ),
                 )
+
+
+# Where channels are written out: one name is one image's, in each location.
+
+
+def wrong_publications(declared: Mapping[str, Declared], images: Mapping[str, Image]) -> Problems:
+    """Images of a kind that nothing is published of, names that SSM refuses, and names that two images would write."""
+    claims: dict[tuple[str, str], list[str]] = {}
+    for name, image in sorted(images.items()):
+        where = declared[name].place("publish", "ssm")
+        if image.declaration.publish.ssm is not None and not image.kind.published:
+            what = f"publish.ssm: a parameter holds an AMI's id, and {name} is {image.kind.artifact}"
+            hint = "remove it; where it is a default, `publish:` with nothing behind it takes it back"
+            yield name, UserError(what, where=where, hint=hint)
+            continue
+        for parameter in names_of(image):
+            why = wrong_name(parameter)
+            if why is not None:
+                yield name, UserError(f'publish.ssm: "{shorten(parameter)}": {why}', where=where)
+        for one in declared_at(image):
+            claims.setdefault(one.place, []).append(name)
+    told: set[tuple[str, str]] = set()
+    for (location, parameter), claimants in sorted(claims.items()):
+        for name in claimants:
+            other = next((one for one in claimants if one != name), None)
+            if other is None or (name, parameter) in told:
+                continue
+            told.add((name, parameter))
+            theirs = declared[other].place("publish", "ssm")
+            what = f'publish.ssm: {other} would write to "{shorten(parameter)}" in {location}, too ({theirs})'
+            hint = "give each a name of its own: {image} stands for the image's"
+            yield name, UserError(what, where=declared[name].place("publish", "ssm"), hint=hint)
 
 
 def _parents(declared: Mapping[str, Declared]) -> dict[str, str | None]:

@@ -222,6 +222,27 @@ class Revocation(Model):
     )
 
 
+# The name of a parameter (PutParameter, SSM's API reference), of whose length 1011 characters are its ARN's too.
+_PARAMETER = r"(?:[A-Za-z0-9_./-]|\{image\}|\{channel\})+"
+_SUCH_AS = "the name of an SSM parameter such as /images/{image}/{channel}, which may have no other braces"
+LONGEST_PARAMETER = 800
+
+
+class Publish(Model):
+    """Where consumers find what a channel points to, under a name that stays."""
+
+    ssm: Annotated[str, *_checked(_PARAMETER, what=_SUCH_AS)] | None = Field(
+        None,
+        max_length=LONGEST_PARAMETER,
+        exclude_if=is_empty,
+        description="The SSM parameter of each channel and location, by its name; without `{channel}`, of `stable`.",
+    )
+
+
+def _publishes_nothing(publish: object) -> bool:
+    return publish == Publish()
+
+
 class Declaration(Model):
     """An image as declared in `desired/<image>/image.yaml`, with the fleet's defaults merged under it."""
 
@@ -249,6 +270,7 @@ class Declaration(Model):
     hold: Hold | None = None
     suspend: Suspend | None = None
     revoke: tuple[Revocation, ...] = ()
+    publish: Publish = Field(Publish(), exclude_if=_publishes_nothing)
     moved_from: str | None = Field(None, description="The name this image had before.", pattern=IMAGE_NAME_PATTERN)
 
     @field_validator("locations")

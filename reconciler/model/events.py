@@ -144,6 +144,16 @@ class Tended(Event):
 
 
 @dataclass(frozen=True)
+class Published(Event):
+    """Consumers find another artifact under a name, or, where `artifact` is None, the name is gone."""
+
+    name: ClassVar[str] = "channel.published"
+    location: str
+    parameter: str
+    artifact: str | None
+
+
+@dataclass(frozen=True)
 class Recorded(Event):
     """The lockfile is in the repository: `commit` was pushed to `branch` (or committed, without a remote)."""
 

@@ -42,6 +42,7 @@ class Kind:
         reached_by: What a test goes through to what is booted of it: SSH, or the command of the bench.
         boots: Whether there is a bench for it, where it is booted and tested.
         tended: Whether its registry says who may use an artifact, until when, and whether it may be removed.
+        published: Whether consumers can look its artifacts up under the names that `publish.ssm` gives.
         observed: Whether a registry tells what is there. Else an artifact is what Packer said, and unknown for good.
     """
 
@@ -70,6 +71,7 @@ class Kind:
     reached_by: str = SSH
     boots: bool = True
     tended: bool = False
+    published: bool = False
     observed: bool = True
 
     @property

@@ -20,8 +20,8 @@ Phase = Literal["preliminary", "candidate", "stable", "superseded", "rejected", 
 ReasonCode = Literal[
     "new", "inputs-changed", "source-changed", "parent-rebuilt", "expired", "tooling-changed", "preview-merged",
     "artifact-missing", "region-missing", "region-extra", "tags-changed", "sharing-changed", "deprecation-changed",
-    "protection-changed", "availability-changed", "verdict-pending-record", "channel-moved", "revoked", "removed",
-    "renamed", "forced",
+    "protection-changed", "availability-changed", "verdict-pending-record", "channel-moved", "publication-changed",
+    "revoked", "removed", "renamed", "forced",
 ]  # fmt: skip
 Digest = str
 
@@ -261,6 +261,18 @@ class Undelivered(Model):
     why: str
 
 
+class Published(Model):
+    """One name, in one location, under which consumers find what a channel points to."""
+
+    ssm: str = Field(description="Name of the SSM parameter.")
+    location: str
+
+    @property
+    def place(self) -> tuple[str, str]:
+        """The same as location and name."""
+        return self.location, self.ssm
+
+
 class Channels(Model):
     """Named pointers to a build id."""
 
@@ -279,6 +291,9 @@ class Lockfile(Model):
     channels: Channels = Channels()
     failure: Failure | None = None
     undelivered: tuple[Undelivered, ...] = ()
+    published: tuple[Published, ...] = Field(
+        (), description="Where the channels are written out: each stays here until it is gone.", exclude_if=is_empty
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:

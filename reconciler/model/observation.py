@@ -81,6 +81,30 @@ class Seen:
         )  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a name under which consumers look something up holds.
+
+    `misfit` says why an artifact's id can't be written there, ever. `ours` is whether it carries the fleet's mark, and
+    None where nobody asked for that.
+    """
+
+    value: str
+    version: int
+    misfit: str | None = None
+    ours: bool | None = None
+
+
+@dataclass(frozen=True)
+class Publications:
+    """What the names of a fleet hold by location and name, and which locations can't be read, with why."""
+
+    held: Mapping[tuple[str, str], Held] = field(default_factory=dict)
+    unreadable: Mapping[str, str] = field(default_factory=dict)
+    claimed: frozenset[tuple[str, str]] = frozenset()
+    """Location and name of all that the fleet's images declare now."""
+
+
 @dataclass(frozen=True)
 class Observation:
     """The fleet's artifacts in every location that was asked, and why the others could not be read."""

@@ -12,7 +12,7 @@ from pydantic import Field
 from reconciler.model.care import NO_CARE, NOBODY, Care, Grants
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, HygieneFinding, Lockfile, Reason, Verdict, began_at
-from reconciler.model.observation import Seen
+from reconciler.model.observation import Publications, Seen
 from reconciler.model.source import Pin
 from reconciler.model.values import Instant, Model, is_empty, parse_instant
 
@@ -26,8 +26,8 @@ OWN_SOURCE = "the template's own"
 Sync = Literal["in-sync", "drifted", "unknown"]
 Health = Literal["healthy", "building", "awaiting-verdict", "degraded", "suspended", "unknown"]
 Action = Literal[
-    "build", "adopt", "copy", "retag", "disable", "enable", "share", "deprecate", "protect", "promote", "retire",
-    "record", "none",
+    "build", "adopt", "copy", "retag", "disable", "enable", "share", "deprecate", "protect", "promote", "publish",
+    "retire", "record", "none",
 ]  # fmt: skip
 
 
@@ -283,6 +283,8 @@ class Situation:
     """Location and id of what nothing but its tags calls ours: it is not retired."""
     doubts: tuple[str, ...] = ()
     """Why what is recorded may be somebody else's: then nothing is done about it."""
+    publications: Publications | None = None
+    """What stands where channels are written out; None where that was not looked at."""
     causes: Mapping[str, Cause] = field(default_factory=dict)
     """Why a build of the image is revoked, by its id: by its own declaration, or for what it was built on."""
     sharing: Sharing = NOTHING_ASKED

@@ -18,6 +18,8 @@ class Use:
     place: Place
     by: str
     hint: str
+    parameter: str | None = None
+    """Its name, where it is one under which consumers look the artifact up."""
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from reconciler.plan.graph import REPLACING
 from reconciler.plan.key import NEVER_AGAIN, REFRESH_OF, adoptable, adoptable_by_inputs
 from reconciler.plan.key import wanted as want
 from reconciler.plan.presence import Presence, of_another_fleet, presence
+from reconciler.plan.publishing import with_publications
 from reconciler.plan.reasons import content_reasons, due, refreshes, renewal_reasons, request_text
 from reconciler.plan.rulings import ruling_of, with_ruling, with_told
 from reconciler.plan.timing import counts, declared, rests, seconds_until_tested
@@ -33,7 +34,7 @@ def decide(situation: Situation) -> Decision:
         return replace(decision, own=decision.planned)
     decision = with_care(situation, with_restated(situation, with_held_back(situation, _settled(situation))))
     decision = with_told(situation, with_old_previews(situation, decision))
-    return _suspended(situation, with_protected(situation, decision))
+    return _suspended(situation, with_publications(situation, with_protected(situation, decision)))
 
 
 def _settled(situation: Situation) -> Decision:

@@ -11,7 +11,7 @@ from datetime import datetime
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile, Reason
-from reconciler.model.observation import Observation, Seen
+from reconciler.model.observation import Observation, Publications, Seen
 from reconciler.model.plan import (
     NOTHING_ASKED,
     Decision,
@@ -72,6 +72,8 @@ class Known:
     broken_locks: Mapping[str, UserError] = field(default_factory=dict)
     usage: Usage = field(default_factory=Usage)
     """What uses builds that are about to be revoked."""
+    publications: Publications | None = None
+    """What stands where channels are written out; None where no image is published, or nobody looked."""
     doubts: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Why what is recorded of an image may be somebody else's, by image: nothing but its lockfile says otherwise."""
     sharing: Sharing = NOTHING_ASKED
@@ -199,6 +201,7 @@ def _decide(
         grace_seconds=known.fleet.settings.aws.visibility_grace,
         live_branches=known.live_branches,
         doubts=known.doubts.get(name, ()),
+        publications=known.publications,
         causes=weighed.causes.get(name, {}),
         sharing=known.sharing,
     )
@@ -254,12 +257,21 @@ def _removal(known: Known, name: str) -> Decision:
         sync="drifted",
         health="healthy",
         actions=("retire",) if known.options.prune else ("none",),
-        reasons=(Reason(code="removed", was=recorded, now="not declared"),),
+        reasons=(Reason(code="removed", was=recorded, now="not declared"), *_withdrawn(known, lock)),
         retires=Retirement.of(retire),
         waits_for=None if known.options.prune else kept_until_pruned(artifacts),
         notes=tuple(protected_notes(retire, known.observation.artifacts)),
     )
     return Decision(planned=planned, image=None, lock=lock, wanted=None, retire=retire)
+
+
+def _withdrawn(known: Known, lock: Lockfile) -> Iterator[Reason]:
+    """Under which names consumers find a removed image no more, once its end was asked for."""
+    claimed = known.publications.claimed if known.publications is not None else frozenset()
+    for one in lock.published if known.options.prune else ():
+        if one.place not in claimed:
+            now = "nothing: not declared"
+            yield Reason(code="publication-changed", was=f"{one.location} {one.ssm}", now=now)
 
 
 def _as_renamed(known: Known, decision: Decision) -> Decision:

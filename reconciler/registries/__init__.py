@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from reconciler.ports.bench import Instances
     from reconciler.ports.dialect import Dialect
+    from reconciler.ports.publisher import Publisher
     from reconciler.ports.registry import Opening, Registry
 
 OTHER = "other"
@@ -72,6 +73,11 @@ def open_registry(kind: str, opening: Opening) -> Registry:
 def open_bench(kind: str, opening: Opening) -> Instances:
     """What boots the artifacts of a kind that `boots`. Raises KeyError for none of the table."""
     return cast("Instances", import_module(f"{__name__}.{KINDS[kind].folder}.bench").open_bench(opening))
+
+
+def open_publisher(opening: Opening) -> Publisher:
+    """Where consumers look up artifacts of the kinds that are published (`Kind.published`)."""
+    return cast("Publisher", import_module(f"{__name__}.ec2.parameters").open_publisher(opening))
 
 
 def dialects() -> tuple[Dialect, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import replace
+from functools import partial
 from graphlib import TopologicalSorter
 from typing import TypeVar
 
@@ -28,6 +29,7 @@ from reconciler.steps.attempts import interrupted
 from reconciler.steps.care import tend_recorded
 from reconciler.steps.finish import result_of
 from reconciler.steps.preview import preview_image
+from reconciler.steps.publish import withdraw
 from reconciler.steps.record import record_change
 from reconciler.steps.run import Deed, Report, Result, Run, Status
 from reconciler.steps.settle import make_owed_tags, retire_useless, settle
@@ -252,11 +254,12 @@ def _end(run: Run, decision: Decision) -> Result:
     if decision.old_previews:
         # It never was declared here, and has no lockfile.
         return Result(decision.name, "changed", decision.lock, did=retire_useless(run, decision))
+    withdrawn = withdraw(run, decision.lock, partial(run.adapters.publisher, run.known))
     _retire(run, decision.name, decision.retire)
     recording = record_change(run, decision, None, gone=decision.retire)
     result = result_of(run, decision, recording, build=None, copies=Copies(), status="changed")
     gone = f"{listed(Retirement.of(decision.retire))}, and its record" if decision.retire else "its record"
-    return replace(result, did=(Deed("retired", gone),))
+    return replace(result, did=(*withdrawn, Deed("retired", gone)))
 
 
 # Runs work in the order of a graph, as parallel as it may be.

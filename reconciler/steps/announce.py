@@ -8,7 +8,7 @@ lockfile too, where `status` and auditors see it.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -64,12 +64,18 @@ class _News:
         return self.said in self.told.get(announcer, frozenset())
 
 
-def announce(run: Run, report: Report, announcers: Sequence[Announcer], *, branch: str) -> None:
-    """Tell everybody what is recorded and was not told yet. Never undoes or blocks what is recorded."""
+def announce(
+    run: Run, report: Report, announcers: Sequence[Announcer], *, branch: str, waits: Collection[str] = ()
+) -> None:
+    """Tell everybody what is recorded and was not told yet. Never undoes or blocks what is recorded.
+
+    Of the images that `waits` names nobody is told that a build is candidate or stable: consumers don't find it yet.
+    """
     if run.cancelled.is_set():
         return
     locks = _locks(run, report)
     news = _news(run, report, locks) if announcers else []
+    news = [one for one in news if one.event not in ("candidate", "stable") or one.image not in waits]
     untold: list[Untold] = []
     for announcer in announcers:
         due = [one for one in news if one.is_due(announcer.name)]

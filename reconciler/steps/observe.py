@@ -9,6 +9,7 @@ from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
 from functools import partial
+from typing import TypeVar
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
 from reconciler.desired.fleet import read_fleet
@@ -20,7 +21,7 @@ from reconciler.model.declaration import Settings
 from reconciler.model.errors import Contention, Locked, ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Artifact, Lockfile
-from reconciler.model.observation import Seen
+from reconciler.model.observation import Held, Publications, Seen
 from reconciler.model.plan import PlanOptions, Sharing, Tending
 from reconciler.model.source import Pin, Upstream
 from reconciler.model.tree import Tree, content_at
@@ -28,8 +29,10 @@ from reconciler.model.usage import Usage
 from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, removed
+from reconciler.plan.publishing import asked_of, but_for_ours, declared_at, whose_matters
 from reconciler.plan.reasons import is_expired, refreshes
 from reconciler.plan.rulings import newly_revoked, revocations
+from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 
@@ -230,7 +233,8 @@ def withdrawn_sources(planned: FleetPlan, registry: Registry) -> Mapping[str, st
 def usage_of_revoked(known: Known, registry: Registry) -> Usage | None:
     """What uses the builds that are about to be revoked; None where none is. Asked once of each location."""
     asked: defaultdict[str, set[str]] = defaultdict(set)
-    for build, _ in newly_revoked(revocations(known.fleet.images, known.locks), known.locks):
+    causes = revocations(known.fleet.images, known.locks)
+    for build, _ in newly_revoked(causes, known.locks):
         for artifact in build.artifacts:
             asked[artifact.location].add(artifact.id)
     if not asked:
@@ -238,7 +242,8 @@ def usage_of_revoked(known: Known, registry: Registry) -> Usage | None:
     with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(asked))) as pool:
         found = list(pool.map(lambda one: registry.usage(one[0], sorted(one[1])), sorted(asked.items())))
     unread = {location: why for one in found for location, why in one.unread.items()}
-    return Usage(tuple(use for one in found for use in one.uses), unread)
+    uses = tuple(use for one in found for use in one.uses)
+    return Usage(but_for_ours(uses, known.fleet.images, known.locks, causes, now=known.now), unread)
 
 
 def with_sharing(known: Known, planned: FleetPlan, registry: Registry) -> tuple[Known, FleetPlan]:
@@ -336,3 +341,69 @@ def _resolved(registry: Registry, groups: Iterable[list[Image]]) -> Iterable[tup
         return []
     with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(groups))) as pool:
         return list(pool.map(one, groups))
+
+
+# What consumers find where the channels are written out.
+
+_PARALLEL_NAMES = 8  # SSM takes 40 reads and 3 writes a second of an account (service quotas)
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+Subject = tuple[Image | None, Lockfile]
+"""An image with its lockfile; None for one that is declared no more, and is to go."""
+
+
+def with_published(known: Known, publisher: Callable[[], Publisher]) -> Known:
+    """The same with what consumers find now. Asks nothing, and opens nothing, where no image is published."""
+    gone = [(None, known.locks[name]) for name in removed(known) if known.options.prune and name in known.locks]
+    subjects = [*((image, lock_of(known, image)[0]) for image in known.fleet.images.values()), *gone]
+    if not any(asked_of(*subject) for subject in subjects):
+        return known
+    return replace(known, publications=read_publications(publisher(), subjects, claimed=claimed(known)))
+
+
+def claimed(known: Known) -> frozenset[tuple[str, str]]:
+    """Location and name of all places that the fleet's images are declared to be published at."""
+    return frozenset(one.place for image in known.fleet.images.values() for one in declared_at(image))
+
+
+def read_publications(
+    publisher: Publisher, subjects: Sequence[Subject], *, claimed: frozenset[tuple[str, str]]
+) -> Publications:
+    """What stands at all places of these images: in as few calls as there may be, and whose it is where that matters.
+
+    A location in which one call fails is unreadable: nothing is done there.
+    """
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for one in (one for subject in subjects for one in asked_of(*subject)):
+        names[one.location].add(one.ssm)
+    unreadable: dict[str, str] = {}
+    held: dict[tuple[str, str], Held] = {}
+    for (location, _), found in at_once(names.items(), lambda asked: publisher.read(asked[0], sorted(asked[1]))):
+        if isinstance(found, ReconcilerError):
+            unreadable[location] = found.what
+        else:
+            held |= {(location, name): one for name, one in found.items()}
+    publications = Publications(held, unreadable, claimed)
+    matter = {one.place for subject in subjects for one in whose_matters(*subject, publications)}
+    for place, ours in at_once(sorted(matter), lambda place: publisher.is_ours(*place)):
+        if isinstance(ours, ReconcilerError):
+            unreadable[place[0]] = ours.what
+        else:
+            held[place] = replace(held[place], ours=ours)
+    return publications
+
+
+def at_once(items: Iterable[Item], work: Callable[[Item], Found]) -> list[tuple[Item, Found | ReconcilerError]]:
+    """Each item with what comes of it, or with the error that it ended in; several at once, in order."""
+
+    def one(item: Item) -> tuple[Item, Found | ReconcilerError]:
+        try:
+            return item, work(item)
+        except ReconcilerError as error:
+            return item, error
+
+    listed = list(items)
+    if not listed:
+        return []
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL_NAMES, len(listed))) as pool:
+        return list(pool.map(one, listed))

@@ -18,7 +18,17 @@ from reconciler.model.difference import Difference
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
 from reconciler.model.inventory import Inventory
-from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile, Reason, Undelivered, Verdict, Verified
+from reconciler.model.lockfile import (
+    Artifact,
+    Build,
+    Failure,
+    Lockfile,
+    Published,
+    Reason,
+    Undelivered,
+    Verdict,
+    Verified,
+)
 from reconciler.model.plan import Decision, Ruling
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
@@ -250,6 +260,18 @@ def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, .
         return lock.model_copy(update={"undelivered": undelivered})
 
     message = messages.undelivered_commit(image.name, undelivered)
+    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
+def record_published(run: Run, image: Image, published: tuple[Published, ...]) -> Recording:
+    """Record where an image's channels are written out: before they are for the first time, and once they are gone."""
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if not lock.builds:
+            return Unwanted(f"nothing of {image.name} is recorded any more at {tree.oid[:12]}")
+        return lock.model_copy(update={"published": published})
+
+    message = messages.published_commit(image.name, published)
     return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 

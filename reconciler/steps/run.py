@@ -31,6 +31,7 @@ if TYPE_CHECKING:  # `plan` needs none of them
     from reconciler.ports.announcer import Announcer, Host
     from reconciler.ports.bench import Instances
     from reconciler.ports.builder import Builder
+    from reconciler.ports.publisher import Publisher
     from reconciler.ports.tester import Tester
 
 # Tags that are carried to the artifacts at the end of a run, many in one call.
@@ -131,6 +132,9 @@ class Adapters(Protocol):
 
     def announcers(self, known: Known) -> Sequence[Announcer]:
         """Whoever the settings ask to be told."""
+
+    def publisher(self, known: Known) -> Publisher:
+        """Where consumers look up what the channels point to."""
 
     def host(self, known: Known) -> Host:
         """The host of the repository."""
@@ -245,7 +249,7 @@ Status = Literal["built", "adopted", "unchanged", "changed", "superseded", "skip
 
 DeedVerb = Literal[
     "copied", "retagged", "disabled", "enabled", "shared", "deprecated", "protected", "promoted", "rejected", "renamed",
-    "retired", "recorded",
+    "published", "withdrawn", "retired", "recorded",
 ]  # fmt: skip
 
 

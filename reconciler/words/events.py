@@ -120,6 +120,11 @@ def _(event: events.Retired) -> tuple[str, ...]:
 
 
 @_told.register
+def _(event: events.Published) -> tuple[str, ...]:
+    return (f"published {event.location} {event.parameter}: {event.artifact or 'nothing, so it is deleted'}",)
+
+
+@_told.register
 def _(event: events.Skipped) -> tuple[str, ...]:
     return (f"skipped: {event.why}",)
 

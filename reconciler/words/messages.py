@@ -6,8 +6,8 @@ import json
 from collections.abc import Iterable, Sequence
 
 from reconciler.model.difference import Difference
-from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
-from reconciler.model.text import and_more, duration, first_few, inert, inert_address, inert_json, visible
+from reconciler.model.lockfile import Artifact, Build, Failure, Published, Reason, Undelivered, Verdict, Verified
+from reconciler.model.text import and_more, counted, duration, first_few, inert, inert_address, inert_json, visible
 from reconciler.plan.standing import lines as smoke_lines
 from reconciler.plan.standing import outcome, texts
 from reconciler.words.difference import commit_lines
@@ -147,6 +147,13 @@ def undelivered_commit(image: str, undelivered: Iterable[Undelivered]) -> str:
     body = [inert(f"{one.to} was not told that {one.build} is {one.event}: {one.why}") for one in undelivered]
     subject = f"{image}: announcements not delivered" if body else f"{image}: no announcement is outstanding"
     return _message(subject, body or ["Nothing is left to be told."], [f"Reconciler-Image: {image}"])
+
+
+def published_commit(image: str, published: Iterable[Published]) -> str:
+    """The message of a commit that records under which names consumers find an image's channels."""
+    body = [inert(f"{one.location} {one.ssm}") for one in published]
+    subject = f"{image}: published at {counted(len(body), 'place')}" if body else f"{image}: published nowhere"
+    return _message(subject, body or ["Every name that it had is gone."], [f"Reconciler-Image: {image}"])
 
 
 def record_in(tag_message: str) -> str | None:

@@ -77,6 +77,7 @@ AMI = Kind(
     longest_mark_value=256,
     reserved="aws:",
     tended=True,
+    published=True,
 )
 
 # The form alone: whether there is such a region, AWS says.

@@ -137,4 +137,5 @@ def _parameters(clients: Clients, location: str, wanted: frozenset[str]) -> Iter
                     (location, one["Value"]), f"parameter {one['Name']}",
                     f"`aws ssm put-parameter --region {location} --name {one['Name']} --data-type aws:ec2:image "
                     f"--overwrite --value {INSTEAD}`",
+                    parameter=one["Name"],
                 )  # fmt: skip

@@ -20,6 +20,7 @@ from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.ports.announcer import Announcer, Host
 from reconciler.ports.builder import Builder
+from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.steps.run import Testbed
 from reconciler.words.comment import Previewed
@@ -91,6 +92,9 @@ class WorldAdapters:
 
     def announcers(self, known: Known) -> Sequence[Announcer]:
         return self.of.announcers
+
+    def publisher(self, known: Known) -> Publisher:
+        return self.of.on_publisher(self.of.world.publisher)
 
     def host(self, known: Known) -> Host:
         return NobodyShows()

@@ -15,12 +15,13 @@ from reconciler.model.care import Grants
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import Artifact
-from reconciler.model.observation import Observation, Seen
+from reconciler.model.observation import Held, Observation, Seen
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.builder import Builder, BuildRequest, BuildResult
 from reconciler.ports.dialect import Made
+from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Located, Registry
 from reconciler.ports.tester import Tested, Tester, TestRequest
 from tests.integration.loop.world import Controller
@@ -115,6 +116,7 @@ def meanwhile(effect: str, happens: Callable[[], object]) -> Around:
 def surround(controller: Controller, around: Around) -> Controller:
     """Let every effect of a controller pass through `around`."""
     controller.on_registry = lambda registry: _Registry(registry, around)
+    controller.on_publisher = lambda publisher: _Publisher(publisher, around)
     controller.on_builder = lambda builder: _Builder(builder, around)
     controller.on_instances = lambda instances: _Instances(instances, around)
     controller.on_tester = lambda tester: _Tester(tester, around)
@@ -208,6 +210,30 @@ class _Registry:
 
     def server_time(self, location: str) -> datetime | None:
         return self.registry.server_time(location)
+
+
+@dataclass(frozen=True)
+class _Publisher:
+    publisher: Publisher
+    around: Around
+
+    def read(self, location: str, names: Sequence[str]) -> Mapping[str, Held]:
+        return self.publisher.read(location, names)
+
+    def is_ours(self, location: str, name: str) -> bool:
+        return self.publisher.is_ours(location, name)
+
+    def put(self, location: str, name: str, artifact_id: str, *, description: str) -> int:
+        with self.around(f"put {location} {name}"):
+            return self.publisher.put(location, name, artifact_id, description=description)
+
+    def confirm(self, location: str, name: str, artifact_id: str, *, version: int) -> None:
+        with self.around(f"confirm {location} {name}"):
+            self.publisher.confirm(location, name, artifact_id, version=version)
+
+    def remove(self, location: str, name: str) -> None:
+        with self.around(f"remove {location} {name}"):
+            self.publisher.remove(location, name)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ from reconciler.plan.planning import FleetPlan, Known
 from reconciler.ports.announcer import Announcer
 from reconciler.ports.bench import Instances
 from reconciler.ports.builder import Builder, BuildRequest
+from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.ports.tester import Tester, TestRequest
 from reconciler.state.lockfiles import parse, path_of
@@ -41,6 +42,7 @@ from reconciler.steps.run import Origin, Report, Request, Result
 from reconciler.steps.take_over import Named
 from tests.doubles.bench import MemoryInstances
 from tests.doubles.builder import SimulatedBuilder
+from tests.doubles.publisher import MemoryPublisher
 from tests.doubles.registry import MemoryRegistry, Upstream
 from tests.doubles.tester import NOTHING_INSIDE, SimulatedTester
 from tests.integration.loop.adapters import WorldAdapters
@@ -129,6 +131,7 @@ class World:
     inside: dict[str, Inventory] = field(default_factory=dict)
     """What is in all builds of an image from now on."""
     instances: MemoryInstances = field(default_factory=MemoryInstances)
+    publisher: MemoryPublisher = field(default_factory=lambda: MemoryPublisher(FLEET))
     _read: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
     """The files of commits that main was at."""
 
@@ -166,7 +169,8 @@ class World:
             _made=self.registry._made,
             traits=self.registry.traits.copy(),
         )
-        world = World(root, registry)
+        publisher = MemoryPublisher(FLEET, held=dict(self.publisher.held), owners=dict(self.publisher.owners))
+        world = World(root, registry, publisher=publisher)
         registry.clock = world.clock
         world.clock.moment = self.clock.moment
         return world
@@ -357,6 +361,7 @@ class Controller:
     cancelled: threading.Event = field(default_factory=threading.Event)
     # Where a test steps between a run and the world: see effects.py.
     on_registry: Callable[[Registry], Registry] = lambda registry: registry
+    on_publisher: Callable[[Publisher], Publisher] = lambda publisher: publisher
     on_builder: Callable[[Builder], Builder] = lambda builder: builder
     on_instances: Callable[[Instances], Instances] = lambda instances: instances
     on_tester: Callable[[Tester], Tester] = lambda tester: tester
@@ -371,7 +376,10 @@ class Controller:
         repository = adapters.repository
         known = adapters.read(repository.tree(find_target(repository).head), options or PlanOptions())
         records = records_of(repository, known)
-        return controller.look(known, adapters.registry(known), branches=self.branches, records=records)
+        return controller.look(
+            known, adapters.registry(known), branches=self.branches, records=records,
+            publisher=lambda: adapters.publisher(known),
+        )  # fmt: skip
 
     def plan(
         self, *images: str, refresh: bool = False, force: tuple[str, ...] = (), prune: bool = False

@@ -102,7 +102,7 @@ def test_a_parameter_counts_by_what_it_holds_now(clients: Clients, images: list[
         ssm.put_parameter(Name=f"/images/{number}", Value=images[1], Type="String", DataType="aws:ec2:image")
     ssm.put_parameter(Name="/images/0", Value=images[0], Type="String", DataType="aws:ec2:image", Overwrite=True)
     found = usage(clients, REGION, [images[0]])
-    assert [use.by for use in found.uses] == ["parameter /images/0"]
+    assert [(use.by, use.parameter) for use in found.uses] == [("parameter /images/0", "/images/0")]
     assert len(usage(clients, REGION, [images[1]]).uses) == 11
 
 

@@ -1,0 +1,250 @@
+"""Where consumers find what a channel points to: what each name should hold, and what is to be done about it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Lockfile, Published, Reason
+from reconciler.model.observation import Held, Publications
+from reconciler.model.plan import Decision, Situation
+from reconciler.model.usage import Use
+from reconciler.model.values import format_instant
+from reconciler.plan.channels import with_action
+from reconciler.plan.rulings import Causes, in_force
+from reconciler.plan.transitions import as_ruled
+
+Channel = Literal["candidate", "stable"]
+CHANNELS: tuple[Channel, ...] = ("candidate", "stable")
+_DEEPEST = 15
+"""Levels of a parameter's name (PutParameter, SSM's API reference)."""
+_RESERVED = re.compile(r"/?(aws|ssm)", re.IGNORECASE)
+
+
+def names_of(image: Image) -> Mapping[str, Channel]:
+    """The names that an image's channels are written to, each with its channel. Without `{channel}` it is `stable`."""
+    template = image.declaration.publish.ssm
+    if template is None:
+        return {}
+    named = template.replace("{image}", image.name)
+    return {named.replace("{channel}", one): one for one in (CHANNELS if "{channel}" in named else ("stable",))}
+
+
+def wrong_name(name: str) -> str | None:
+    """Why SSM would refuse a name, or None (PutParameter, SSM's API reference)."""
+    levels = name.removeprefix("/").split("/")
+    if _RESERVED.match(name):
+        return "SSM keeps names that begin with aws or ssm for itself"
+    if "/" in name and not name.startswith("/"):
+        return "a name in levels begins with /"
+    if "" in levels:
+        return "it has a level without a name"
+    return f"it has {len(levels)} levels, and SSM takes {_DEEPEST}" if len(levels) > _DEEPEST else None
+
+
+def declared_at(image: Image | None) -> tuple[Published, ...]:
+    """Every name and location that an image is declared to be published at, in order."""
+    if image is None or image.declaration.publish.ssm is None:
+        return ()
+    names = sorted(names_of(image))
+    return tuple(Published(ssm=name, location=location) for name in names for location in sorted(image.locations))
+
+
+def asked_of(image: Image | None, lock: Lockfile) -> tuple[Published, ...]:
+    """Every place that has to be looked at: where it is declared to be published, and where it was."""
+    places = {one.place: one for one in (*lock.published, *declared_at(image))}
+    return tuple(places[place] for place in sorted(places))
+
+
+@dataclass(frozen=True)
+class Change:
+    """One place that is to hold something else. `value` is an artifact's id; None: the name is to be gone."""
+
+    at: Published
+    was: str | None
+    value: str | None
+    why: str = ""
+
+    @property
+    def reason(self) -> Reason:
+        """The same for people."""
+        now = self.value if self.value is not None else f"nothing: {self.why}"
+        return Reason(code="publication-changed", was=f"{_said(self.at)}: {self.was or 'nothing'}", now=now)
+
+
+@dataclass(frozen=True)
+class Publishing:
+    """What is to be done so that consumers find what the channels point to. `agrees` says that nothing is."""
+
+    changes: tuple[Change, ...] = ()
+    refused: tuple[tuple[Published, str], ...] = ()
+    """Where somebody else's parameter stands, or one that can't hold an artifact's id, with what to say of it."""
+    unknown: tuple[str, ...] = ()
+    lacking: tuple[str, ...] = ()
+    """What has to wait for an artifact that is not there yet."""
+    record: tuple[Published, ...] = ()
+    """All places that are to be recorded as this image's before anything is written."""
+    forget: tuple[Published, ...] = ()
+    """Recorded places where nothing of this image is any more: no longer declared."""
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every place that could be looked at, which is all of them, holds what it should."""
+        return not (self.changes or self.refused or self.unknown or self.lacking)
+
+
+def publishing(image: Image | None, lock: Lockfile, found: Publications) -> Publishing:
+    """Compare what the names hold with where the channels point. What could not be read is unknown, and left alone.
+
+    `image` is None for one that is declared no more: then everything that is recorded is to go.
+    """
+    declared = {one.place for one in declared_at(image)}
+    todo = Publishing()
+    for one in asked_of(image, lock):
+        held = found.held.get(one.place)
+        if one.location in found.unreadable:
+            todo = replace(todo, unknown=(*todo.unknown, f"{one.location}: {found.unreadable[one.location]}"))
+        elif one.place not in declared:
+            todo = _undeclared(todo, one, held, claimed=one.place in found.claimed)
+        elif held is not None and (held.misfit is not None or held.ours is False):
+            todo = replace(todo, refused=(*todo.refused, (one, _in_the_way(held))))
+        elif image is not None:
+            todo = _declared(todo, one, held, lock=lock, channel=names_of(image)[one.ssm])
+    unread = [one for one in lock.published if one.location in found.unreadable]
+    kept = {one.place: one for one in (*todo.record, *unread, *lock.published)}
+    return replace(
+        todo, unknown=tuple(dict.fromkeys(todo.unknown)), record=tuple(kept[place] for place in sorted(kept))
+    )
+
+
+def _undeclared(todo: Publishing, one: Published, held: Held | None, *, claimed: bool) -> Publishing:
+    """What is recorded and declared no more. What another image declares by now, or somebody else has, is theirs."""
+    if held is None or claimed or held.misfit is not None or held.ours is False:
+        return replace(todo, forget=(*todo.forget, one))
+    gone = Change(one, held.value, None, "not declared")
+    return replace(todo, changes=(*todo.changes, gone), forget=(*todo.forget, one))
+
+
+def _declared(todo: Publishing, one: Published, held: Held | None, *, lock: Lockfile, channel: Channel) -> Publishing:
+    build = lock.build(getattr(lock.channels, channel))
+    artifact = build.artifact_in(one.location) if build is not None else None
+    was = held.value if held is not None else None
+    if artifact is not None:
+        ours = replace(todo, record=(*todo.record, one))
+        return ours if was == artifact.id else replace(ours, changes=(*todo.changes, Change(one, was, artifact.id)))
+    if build is not None and (was is None or was not in _revoked_ids(lock)):
+        return replace(todo, lacking=(*todo.lacking, f"{_said(one)} waits for {build.id} in {one.location}"))
+    if was is None:
+        return todo
+    why = f"{channel} points to nothing" if build is None else f"{was} is revoked"
+    return replace(todo, record=(*todo.record, one), changes=(*todo.changes, Change(one, was, None, why)))
+
+
+def _revoked_ids(lock: Lockfile) -> set[str]:
+    return {artifact.id for build in lock.builds if build.phase == "revoked" for artifact in build.artifacts}
+
+
+def _in_the_way(held: Held) -> str:
+    if held.misfit is not None:
+        return f"it {held.misfit}, which can't be changed"
+    return "it is there, and does not carry this fleet's tag"
+
+
+def whose_matters(image: Image | None, lock: Lockfile, found: Publications) -> tuple[Published, ...]:
+    """The places of which it has to be known whose they are: what is to be written anew, and what is not recorded."""
+    recorded = {one.place for one in lock.published}
+    todo = publishing(image, lock, found)
+    touched = {change.at.place for change in todo.changes}
+    return tuple(
+        one
+        for one in asked_of(image, lock)
+        if one.place in found.held
+        and found.held[one.place].misfit is None
+        and (one.place in touched or one.place not in recorded)
+    )
+
+
+def but_for_ours(
+    uses: Iterable[Use], images: Mapping[str, Image], locks: Mapping[str, Lockfile], causes: Causes, *, now: datetime
+) -> tuple[Use, ...]:
+    """What uses builds that are about to be revoked, but for names of ours that leave them in the same run.
+
+    A name of ours whose channel will point to nothing is deleted, which breaks whoever looks there: it stays a use.
+    """
+    ours: dict[tuple[str, str], bool] = {}
+    for name, image in images.items():
+        lock = locks.get(name)
+        channels = names_of(image)
+        after = None
+        if lock is not None and lock.published:
+            after = as_ruled(lock, in_force(image, now=now), causes.get(name, {}), at=format_instant(now))
+        for one in after.published if after is not None else ():
+            channel = channels.get(one.ssm)
+            build = after.build(getattr(after.channels, channel)) if after is not None and channel is not None else None
+            ours[one.place] = build is not None and build.artifact_in(one.location) is not None
+    found = []
+    for use in uses:
+        stays = ours.get((use.place[0], use.parameter or ""))
+        if stays is None:
+            found.append(use)
+        elif not stays:
+            found.append(replace(use, hint="it is this fleet's, and is deleted: its channel will point to nothing"))
+    return tuple(found)
+
+
+def with_publications(situation: Situation, decision: Decision) -> Decision:
+    """The decision, with what is to be done where the channels are written out, by the lockfile as it will be."""
+    found = situation.publications
+    if found is None:
+        return decision
+    lock = decision.settled or situation.lock
+    todo = publishing(situation.image, lock, found)
+    refused = tuple(f"{_said(one)}: {why}: give another name in {_where(situation.image)}" for one, why in todo.refused)
+    planned = decision.planned
+    if situation.options.preview:
+        told = planned.model_copy(update={"notes": (*planned.notes, *refused)})
+        return replace(decision, planned=told) if refused else decision
+    reasons = tuple(_reasons(todo, lock))
+    if reasons:
+        decision = with_action(decision, "publish", *reasons)
+    if not refused and not todo.unknown:
+        return decision
+    planned = decision.planned
+    worse = "degraded" if refused else "unknown"
+    update: dict[str, object] = {
+        "unknown": tuple(dict.fromkeys((*planned.unknown, *todo.unknown))),
+        "health": worse if planned.health == "healthy" else planned.health,
+    }
+    if refused:
+        update["reasons"] = (*planned.reasons, *(_refusal(one, why) for one, why in todo.refused))
+        update["waits_for"] = planned.waits_for or "; ".join(refused)
+    update["sync"] = planned.sync if planned.sync != "in-sync" else "drifted" if refused else "unknown"
+    return replace(decision, planned=planned.model_copy(update=update))
+
+
+def _reasons(todo: Publishing, lock: Lockfile) -> Iterator[Reason]:
+    changed = {change.at.place for change in todo.changes}
+    yield from (change.reason for change in todo.changes)
+    recorded = {one.place for one in lock.published}
+    for one in todo.record:
+        if one.place not in recorded | changed:
+            yield Reason(code="publication-changed", was=f"{_said(one)}: not recorded", now="recorded")
+    for one in todo.forget:
+        if one.place not in changed:
+            yield Reason(code="publication-changed", was=f"{_said(one)}: recorded", now="not declared")
+
+
+def _refusal(one: Published, why: str) -> Reason:
+    return Reason(code="publication-changed", was=f"{_said(one)}: {why}", now="not written")
+
+
+def _said(one: Published) -> str:
+    return f"{one.location} {one.ssm}"
+
+
+def _where(image: Image) -> str:
+    return str(image.ruled_at.get("publish") or f"{image.folder}/image.yaml")

@@ -1,0 +1,38 @@
+"""What the controller asks of the place where consumers look up artifacts by names that stay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+from reconciler.model.observation import Held
+
+
+class Publisher(Protocol):
+    """Names in locations, each of which holds an artifact's id. Methods may be called from several threads.
+
+    They raise Transient when it could not be asked (throttled, unreachable) and Terminal when it refused (no right, bad
+    credentials). Neither ever means "not there".
+    """
+
+    def read(self, location: str, names: Sequence[str]) -> Mapping[str, Held]:
+        """What these names hold in a location, but for whose they are; one that is not there is left out."""
+
+    def is_ours(self, location: str, name: str) -> bool:
+        """Whether what is there carries this fleet's mark. What is not there is in nobody's way: True."""
+
+    def put(self, location: str, name: str, artifact_id: str, *, description: str) -> int:
+        """Begin to write an artifact's id, and return the version that this is. Made anew, it carries our mark.
+
+        What was written may be judged later than this returns: see `confirm`. Raises Terminal, and writes nothing,
+        where somebody else's is there, or what can't hold an artifact's id.
+        """
+
+    def confirm(self, location: str, name: str, artifact_id: str, *, version: int) -> None:
+        """Wait until what `put` began is what a reader finds.
+
+        Raises Terminal where it does not come to that, Transient where somebody else wrote something meanwhile.
+        """
+
+    def remove(self, location: str, name: str) -> None:
+        """Delete a name. What is gone is no error. Raises Terminal, and deletes nothing, where it is not ours."""

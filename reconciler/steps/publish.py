@@ -1,0 +1,186 @@
+"""Publish: the channels are written out where consumers look them up, in every location, before the world is told.
+
+Level-triggered like all else: what stands there is read, compared with where the lockfile's channels point, and set
+right. The places are recorded before they are written for the first time, so that none is forgotten by a run that dies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from reconciler.model import events
+from reconciler.model.errors import ReconcilerError, Terminal, Transient
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Lockfile, Published
+from reconciler.model.observation import Publications
+from reconciler.plan.planning import FleetPlan, lock_of
+from reconciler.plan.publishing import Change, Publishing, asked_of, names_of, publishing
+from reconciler.ports.publisher import Publisher
+from reconciler.steps.observe import at_once, claimed, read_publications
+from reconciler.steps.record import record_published
+from reconciler.steps.run import Deed, Report, Result, Run
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of an image's names. `waits` are the images that nobody is told of yet, with why."""
+
+    report: Report
+    waits: Mapping[str, str]
+
+
+def publish(run: Run, report: Report, planned: FleetPlan, publisher: Callable[[], Publisher]) -> Outcome:
+    """Write the channels out for every image that was acted on or has drifted there, all at once.
+
+    What fails makes the image failed, though what is recorded of it stays. Never raises.
+    """
+    ended = {result.image: result for result in report.results}
+    decided = {decision.name: decision for decision in planned.decisions}
+    waits: dict[str, str] = {}
+    todo: list[tuple[Image, Lockfile]] = []
+    for name, image in run.known.fleet.images.items():
+        result, decision = ended.get(name), decided.get(name)
+        lock = result.lock if result is not None and not run.proposes else lock_of(run.known, image)[0]
+        if not asked_of(image, lock):
+            continue
+        if result is not None and result.status != "interrupted":
+            todo.append((image, lock))
+        elif decision is None or decision.planned.health != "suspended":
+            still = publishing(image, lock, run.known.publications or Publications())
+            waits |= {} if still.agrees else {name: _why(still)}
+    if not todo or run.cancelled.is_set():
+        return Outcome(report, waits)
+    opened = publisher()
+    results = dict(ended)
+    for (image, lock), ended_in in at_once(todo, lambda one: _publish(run, opened, *one)):
+        result = results.get(image.name) or Result(image.name, "changed", lock, build=lock.kept)
+        done = _Done(error=ended_in) if isinstance(ended_in, ReconcilerError) else ended_in
+        if done.error is not None:
+            waits[image.name] = done.error.what
+            run.listener(events.Failed(image=image.name, what=str(done.error)))
+        results[image.name] = _ended(result, done)
+    order = [*ended, *(name for name in results if name not in ended)]
+    return Outcome(replace(report, results=tuple(results[name] for name in order)), waits)
+
+
+def _why(still: Publishing) -> str:
+    refused = (f"{one.location} {one.ssm}: {why}" for one, why in still.refused)
+    return "; ".join([*still.unknown, *still.lacking, *refused])
+
+
+def _ended(result: Result, done: _Done) -> Result:
+    if done.lock is not None:
+        result = replace(result, lock=done.lock, commit=result.commit or done.commit)
+    result = replace(result, did=(*result.did, *done.deeds))
+    if done.error is None or not result.stands:
+        return result
+    return replace(result, status="failed", why=done.error.what, error=done.error)
+
+
+@dataclass(frozen=True)
+class _Done:
+    deeds: tuple[Deed, ...] = ()
+    error: ReconcilerError | None = None
+    lock: Lockfile | None = None
+    commit: str | None = None
+
+
+def _publish(run: Run, publisher: Publisher, image: Image, lock: Lockfile) -> _Done:
+    """Set right what one image's names hold: recorded first, then all written, then all read back; removals last."""
+    found = read_publications(publisher, [(image, lock)], claimed=claimed(run.known))
+    todo = publishing(image, lock, found)
+    done = _Done()
+    if todo.record != lock.published:
+        done = _recorded(run, image, lock, todo.record)
+    changed, failed = _changed(publisher, image, lock, todo.changes)
+    for change in changed:
+        run.listener(events.Published(image.name, change.at.location, change.at.ssm, change.value))
+    deeds = tuple(_deed(change) for change in changed)
+    forget = {one.place for one in todo.forget} - {change.at.place for change, _ in failed}
+    if forget:
+        left = tuple(one for one in todo.record if one.place not in forget)
+        done = _recorded(run, image, done.lock or lock, left)
+    return replace(done, deeds=deeds, error=_error(todo, failed))
+
+
+def _recorded(run: Run, image: Image, lock: Lockfile, published: tuple[Published, ...]) -> _Done:
+    recording = record_published(run, image, published)
+    if recording.superseded:
+        raise Transient(f"{image.name} is not published yet: {recording.why}")
+    return _Done(lock=lock.model_copy(update={"published": published}), commit=recording.commit)
+
+
+def _changed(
+    publisher: Publisher, image: Image, lock: Lockfile, changes: Sequence[Change]
+) -> tuple[list[Change], list[tuple[Change, ReconcilerError]]]:
+    """Carry changes out; what fails in one location leaves the others. All are written before the first is awaited."""
+    failed: list[tuple[Change, ReconcilerError]] = []
+    begun: list[tuple[Change, str, int]] = []
+    done: list[Change] = []
+    for change in (one for one in changes if one.value is not None):
+        try:
+            words = _description(image, lock, change)
+            value = change.value or ""
+            begun.append((change, value, publisher.put(*change.at.place, value, description=words)))
+        except ReconcilerError as error:
+            failed.append((change, error))
+    for change, value, version in begun:
+        try:
+            publisher.confirm(*change.at.place, value, version=version)
+            done.append(change)
+        except ReconcilerError as error:
+            failed.append((change, error))
+    for change in (one for one in changes if one.value is None):
+        try:
+            publisher.remove(*change.at.place)
+            done.append(change)
+        except ReconcilerError as error:
+            failed.append((change, error))
+    return done, failed
+
+
+def _description(image: Image, lock: Lockfile, change: Change) -> str:
+    """What is said of a version of a parameter: of which image, channel and build it is."""
+    channel = names_of(image)[change.at.ssm]
+    return f"{image.name} {channel}: build {getattr(lock.channels, channel)}"
+
+
+def _deed(change: Change) -> Deed:
+    at = f"{change.at.location} {change.at.ssm}"
+    if change.value is None:
+        return Deed("withdrawn", f"{at}, which held {change.was}: {change.why}")
+    return Deed("published", f"{at} {change.value}")
+
+
+def _error(todo: Publishing, failed: Sequence[tuple[Change, ReconcilerError]]) -> ReconcilerError | None:
+    """What is in the way of all names holding what they should; None where nothing is."""
+    if failed:
+        first = failed[0][1]
+        what = "; ".join(dict.fromkeys(error.what for _, error in failed))
+        return type(first)(what, hint=first.hint)
+    if todo.refused:
+        return Terminal(f"not published: {_why(replace(todo, unknown=(), lacking=()))}",
+                        hint="give another name in `publish.ssm`")  # fmt: skip
+    return Transient(f"not published everywhere: {_why(todo)}") if todo.unknown or todo.lacking else None
+
+
+def withdraw(run: Run, lock: Lockfile, publisher: Callable[[], Publisher]) -> tuple[Deed, ...]:
+    """Take back every name of an image that is declared no more, but for those that another image has by now.
+
+    What is somebody else's stays, and is told. Raises what the publisher raises.
+    """
+    places = [one for one in lock.published if one.place not in claimed(run.known)]
+    if not places:
+        return ()
+    opened = publisher()
+    deeds: list[Deed] = []
+    for one in places:
+        if not opened.is_ours(*one.place):
+            what = f"{one.location} {one.ssm} stays: it does not carry this fleet's tag"
+            run.listener(events.Warned(image=lock.image, what=what))
+            continue
+        opened.remove(*one.place)
+        run.listener(events.Published(lock.image, one.location, one.ssm, None))
+        deeds.append(Deed("withdrawn", f"{one.location} {one.ssm}"))
+    return tuple(deeds)

@@ -1,0 +1,274 @@
+"""What every publisher promises, asked of the one in memory and of SSM (moto, validating as SSM does)."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Protocol
+
+import boto3
+import botocore.session
+import pytest
+from moto.ssm.models import SimpleSystemManagerBackend
+
+from reconciler.aws.clock import Clock, Polling
+from reconciler.aws.session import Clients
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import Terminal, Transient
+from reconciler.ports.publisher import Publisher
+from reconciler.registries.ec2.parameters import DATA_TYPE, Parameters
+from reconciler.sandbox import parameters as overlay
+from tests.doubles.publisher import MemoryPublisher
+
+HOME, FLEET = "us-east-1", "acme/images"
+NAME = "/images/web/stable"
+OURS = [{"Key": "reconciler:fleet", "Value": FLEET}]
+IAM = Path(__file__).parents[3] / "docs/iam"
+
+
+class Bench(Protocol):
+    publisher: Publisher
+
+    def image(self) -> str: ...
+    def seed(self, name: str, value: str, *, ours: bool = False, data_type: str = DATA_TYPE) -> None: ...
+    def delete(self, name: str) -> None: ...
+    def refuse(self, artifact_id: str) -> None: ...
+
+
+class MemoryBench:
+    def __init__(self) -> None:
+        self.memory = MemoryPublisher(FLEET)
+        self.publisher: Publisher = self.memory
+        self._made = 0
+
+    def image(self) -> str:
+        self._made += 1
+        return f"ami-{self._made:017x}"
+
+    def seed(self, name: str, value: str, *, ours: bool = False, data_type: str = DATA_TYPE) -> None:
+        misfit = f"has the data type {data_type}" if data_type != DATA_TYPE else None
+        self.memory.seed(HOME, name, value, owner=FLEET if ours else None, misfit=misfit)
+
+    def delete(self, name: str) -> None:
+        del self.memory.held[HOME, name]
+
+    def refuse(self, artifact_id: str) -> None:
+        self.memory.refuses.add(artifact_id)
+
+
+class SsmBench:
+    def __init__(self) -> None:
+        self.slept: list[float] = []
+        self.clients = Clients(AwsSettings(), attempts=1)
+        clock = Clock(sleep=self.slept.append)
+        self.publisher: Publisher = Parameters(self.clients, fleet=FLEET, clock=clock, polling=Polling(first=1))
+        self.ssm: Any = boto3.client("ssm", region_name=HOME)
+        self.ec2 = boto3.client("ec2", region_name=HOME)
+
+    def image(self) -> str:
+        return self.ec2.register_image(Name=f"web-{len(self.ec2.describe_images(Owners=['self'])['Images'])}")[
+            "ImageId"
+        ]
+
+    def seed(self, name: str, value: str, *, ours: bool = False, data_type: str = DATA_TYPE) -> None:
+        there = self.ssm.get_parameters(Names=[name])["Parameters"]
+        tags = {"Overwrite": True} if there else {"Tags": OURS if ours else []}
+        self.ssm.put_parameter(Name=name, Value=value, Type="String", DataType=data_type, **tags)
+        for _ in range(2):
+            self.ssm.get_parameters(Names=[name])
+
+    def delete(self, name: str) -> None:
+        self.ssm.delete_parameter(Name=name)
+
+    def refuse(self, artifact_id: str) -> None:
+        self.ec2.deregister_image(ImageId=artifact_id)
+
+
+@pytest.fixture(params=["memory", "ssm"])
+def bench(request: pytest.FixtureRequest) -> Bench:
+    if request.param == "memory":
+        return MemoryBench()
+    made: SsmBench = request.getfixturevalue("ssm")
+    return made
+
+
+@pytest.fixture
+def ssm(moto: str, monkeypatch: pytest.MonkeyPatch) -> SsmBench:
+    for method in ("put_parameter", "get_parameter", "get_parameters"):
+        monkeypatch.setattr(
+            SimpleSystemManagerBackend, method, getattr(SimpleSystemManagerBackend, method)
+        )  # restored after
+    overlay.install()
+    return SsmBench()
+
+
+def publish(bench: Bench, name: str, artifact_id: str) -> int:
+    version = bench.publisher.put(HOME, name, artifact_id, description="web stable: build 1")
+    bench.publisher.confirm(HOME, name, artifact_id, version=version)
+    return version
+
+
+def test_what_is_published_is_found_and_ours(bench: Bench) -> None:
+    image = bench.image()
+    assert publish(bench, NAME, image) == 1
+    found = bench.publisher.read(HOME, [NAME, "/images/web/candidate"])
+    assert list(found) == [NAME]
+    assert (found[NAME].value, found[NAME].version, found[NAME].misfit) == (image, 1, None)
+    assert bench.publisher.is_ours(HOME, NAME)
+
+
+def test_it_is_written_anew_with_the_next_version(bench: Bench) -> None:
+    publish(bench, NAME, bench.image())
+    newer = bench.image()
+    assert publish(bench, NAME, newer) == 2
+    assert bench.publisher.read(HOME, [NAME])[NAME].value == newer
+
+
+def test_what_was_written_may_not_be_there_at_once(bench: Bench) -> None:
+    bench.publisher.put(HOME, NAME, bench.image(), description="")
+    assert bench.publisher.read(HOME, [NAME]) == {}
+
+
+def test_what_is_never_taken_is_an_error_and_what_was_there_stays(bench: Bench) -> None:
+    first, gone = bench.image(), bench.image()
+    publish(bench, NAME, first)
+    bench.refuse(gone)
+    with pytest.raises(Terminal, match="did not take"):
+        publish(bench, NAME, gone)
+    assert bench.publisher.read(HOME, [NAME])[NAME].value == first
+
+
+def test_more_than_a_call_takes_are_read_all(bench: Bench) -> None:
+    images = {f"/images/{number}": bench.image() for number in range(12)}
+    for name, image in images.items():
+        publish(bench, name, image)
+    assert {name: one.value for name, one in bench.publisher.read(HOME, sorted(images)).items()} == images
+
+
+def test_somebody_elses_is_left_alone(bench: Bench) -> None:
+    theirs, ours = bench.image(), bench.image()
+    bench.seed(NAME, theirs)
+    assert not bench.publisher.is_ours(HOME, NAME)
+    with pytest.raises(Terminal, match="is not written"):
+        bench.publisher.put(HOME, NAME, ours, description="")
+    with pytest.raises(Terminal, match="is not deleted"):
+        bench.publisher.remove(HOME, NAME)
+    assert bench.publisher.read(HOME, [NAME])[NAME].value == theirs
+
+
+def test_another_data_type_is_told_and_never_written(bench: Bench) -> None:
+    bench.seed(NAME, "ami-1", ours=True, data_type="text")
+    held = bench.publisher.read(HOME, [NAME])[NAME]
+    assert held.misfit == "has the data type text"
+    with pytest.raises(Terminal, match="has the data type text"):
+        bench.publisher.put(HOME, NAME, bench.image(), description="")
+
+
+def test_what_is_removed_is_gone_and_may_be_removed_again(bench: Bench) -> None:
+    publish(bench, NAME, bench.image())
+    for _ in range(2):
+        bench.publisher.remove(HOME, NAME)
+    assert bench.publisher.read(HOME, [NAME]) == {}
+    assert bench.publisher.is_ours(HOME, NAME), "what is not there is in nobody's way"
+
+
+def test_what_somebody_writes_in_between_is_not_taken_for_ours(bench: Bench) -> None:
+    image, theirs = bench.image(), bench.image()
+    publish(bench, NAME, bench.image())
+    bench.publisher.put(HOME, NAME, image, description="")
+    for _ in range(2):
+        bench.publisher.read(HOME, [NAME])
+    bench.seed(NAME, theirs)
+    with pytest.raises(Transient, match=f"written by somebody else meanwhile: {theirs}"):
+        bench.publisher.confirm(HOME, NAME, image, version=2)
+
+
+# What SSM alone has.
+
+
+def test_the_data_type_and_the_build_are_said_of_the_parameter(ssm: SsmBench) -> None:
+    publish(ssm, NAME, ssm.image())
+    (one,) = ssm.ssm.describe_parameters(ParameterFilters=[{"Key": "Name", "Values": [NAME]}])["Parameters"]
+    assert (one["DataType"], one["Type"], one["Description"]) == (DATA_TYPE, "String", "web stable: build 1")
+
+
+def test_one_that_was_deleted_while_it_was_overwritten_gets_its_tag(ssm: SsmBench, monkeypatch: Any) -> None:
+    publish(ssm, NAME, ssm.image())
+    plain = Parameters._refuse_others
+
+    def deleted_meanwhile(self: Parameters, location: str, name: str, *, what: str) -> None:
+        plain(self, location, name, what=what)
+        ssm.delete(NAME)
+
+    monkeypatch.setattr(Parameters, "_refuse_others", deleted_meanwhile)
+    assert publish(ssm, NAME, ssm.image()) == 1
+    assert ssm.publisher.is_ours(HOME, NAME)
+
+
+def test_without_the_right_to_look_at_images_it_fails_and_asks_for_it(ssm: SsmBench) -> None:
+    overlay.checked_by_its_caller(allowed=False)
+    try:
+        with pytest.raises(Terminal) as caught:
+            publish(ssm, NAME, ssm.image())
+    finally:
+        overlay.checked_by_its_caller(allowed=True)
+    assert "ec2:DescribeImages" in caught.value.hint[0]
+    assert sum(ssm.slept) >= 60
+
+
+def test_the_hundredth_version_is_followed_by_others_and_a_label_in_the_way_is_told(ssm: SsmBench) -> None:
+    images = [ssm.image(), ssm.image()]
+    for number in range(101):
+        publish(ssm, NAME, images[number % 2])
+    history = ssm.ssm.get_parameter_history(Name=NAME, MaxResults=50)
+    oldest = min(one["Version"] for one in history["Parameters"])
+    assert oldest == 2, "no label of ours keeps a version"
+    ssm.ssm.label_parameter_version(Name=NAME, ParameterVersion=oldest, Labels=["somebodys"])
+    with pytest.raises(Terminal, match="its oldest version has a label") as caught:
+        publish(ssm, NAME, images[1])
+    assert any("unlabel-parameter-version" in line for line in caught.value.hint)
+
+
+def test_a_region_that_refuses_is_an_error_and_never_an_absence(ssm: SsmBench, aws_environment: Any) -> None:
+    aws_environment.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
+    away = Parameters(Clients(AwsSettings(), attempts=1), fleet=FLEET)
+    for ask in (lambda: away.read(HOME, [NAME]), lambda: away.is_ours(HOME, NAME)):
+        with pytest.raises(Transient, match="can't be reached"):
+            ask()
+
+
+def test_all_that_it_calls_is_what_the_policies_allow_and_ssm_has(ssm: SsmBench, monkeypatch: Any) -> None:
+    called: set[str] = set()
+    plain: Any = botocore.client.BaseClient._make_api_call  # type: ignore[attr-defined] # private
+
+    def record(self: Any, operation: str, arguments: dict[str, Any]) -> Any:
+        called.add(f"{self.meta.service_model.service_name}:{operation}")
+        return plain(self, operation, arguments)
+
+    images = [ssm.image(), ssm.image()]
+    monkeypatch.setattr("botocore.client.BaseClient._make_api_call", record)
+    for image in images:
+        publish(ssm, NAME, image)
+    ssm.publisher.remove(HOME, NAME)
+    assert called == allowed("publish.json")
+    called.clear()
+    ssm.publisher.read(HOME, [NAME])
+    ssm.publisher.is_ours(HOME, NAME)
+    assert called == allowed("publish-read.json")
+
+
+def test_every_error_that_is_known_here_is_one_of_ssms() -> None:
+    model = botocore.session.get_session().get_service_model("ssm")
+    errors = {one.name for one in model.operation_model("PutParameter").error_shapes}
+    assert {"ParameterMaxVersionLimitExceeded", "ParameterAlreadyExists", "TooManyUpdates"} <= errors
+    assert "InvalidResourceId" in {one.name for one in model.operation_model("ListTagsForResource").error_shapes}
+    assert "ParameterNotFound" in {one.name for one in model.operation_model("DeleteParameter").error_shapes}
+
+
+def allowed(policy: str) -> set[str]:
+    statements = json.loads((IAM / policy).read_text())["Statement"]
+    return {
+        action
+        for one in statements
+        for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
+    }

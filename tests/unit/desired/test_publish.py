@@ -1,0 +1,101 @@
+"""What `publish:` in image.yaml may say, and what is refused of it with its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from reconciler.model.errors import Place
+from reconciler.model.fleet import Fleet
+from reconciler.plan.publishing import names_of
+from tests.unit.desired.conftest import HCL, SOURCE
+
+Read = Callable[..., Fleet]
+
+
+def published(template: str) -> str:
+    return f'{SOURCE}publish: {{ssm: "{template}"}}\n'
+
+
+@pytest.mark.parametrize(
+    ("template", "names"),
+    [
+        ("/images/web/{channel}", {"/images/web/candidate": "candidate", "/images/web/stable": "stable"}),
+        ("/images/{image}/{channel}", {"/images/web/candidate": "candidate", "/images/web/stable": "stable"}),
+        ("/{channel}/{image}", {"/candidate/web": "candidate", "/stable/web": "stable"}),
+        ("golden-{image}", {"golden-web": "stable"}),
+    ],
+)
+def test_a_name_is_that_of_each_channel_or_of_stable(web: Read, template: str, names: dict[str, str]) -> None:
+    image = web(published(template)).images["web"]
+    assert names_of(image) == names
+    assert image.ruled_at["publish"] == Place("desired/web/image.yaml", SOURCE.count("\n") + 1, 11)
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("/aws/{channel}", "SSM keeps names that begin with aws or ssm for itself"),
+        ("SSM-web", "SSM keeps names that begin with aws or ssm for itself"),
+        ("images/{channel}", "a name in levels begins with /"),
+        ("/images//{channel}", "it has a level without a name"),
+        ("/images/{channel}/", "it has a level without a name"),
+        ("/" + "/".join("abcdefghijklmnop"), "it has 16 levels, and SSM takes 15"),
+        ("/images/{chanel}", "is not the name of an SSM parameter such as /images/{image}/{channel}"),
+        ("/images/{channel} ", "is not the name of an SSM parameter"),
+    ],
+)
+def test_what_ssm_would_refuse_is_told_with_its_place(web: Read, template: str, why: str) -> None:
+    told = [str(one) for one in web(published(template)).problems["web"]]
+    assert all(one.startswith("desired/web/image.yaml:") for one in told)
+    assert any(why in one for one in told), told
+
+
+def test_two_images_that_write_to_one_parameter_are_both_told_of_both_places(read: Read) -> None:
+    files = {
+        "desired/web/image.yaml": published("/images/{channel}"), "desired/web/web.pkr.hcl": HCL,
+        "desired/api/image.yaml": published("/images/stable"), "desired/api/api.pkr.hcl": HCL,
+        "desired/db/image.yaml": published("/images/db"), "desired/db/db.pkr.hcl": HCL,
+    }  # fmt: skip
+    fleet = read(files)
+    at = f":{SOURCE.count(chr(10)) + 1}:11"
+    assert sorted(fleet.images) == ["db"]
+    for one, other in (("api", "web"), ("web", "api")):
+        (problem,) = fleet.problems[one]
+        assert str(problem).startswith(f"desired/{one}/image.yaml{at}: publish.ssm: {other} would write to")
+        assert f"too (desired/{other}/image.yaml{at})" in str(problem)
+
+
+def test_in_other_locations_they_do_not_meet(read: Read) -> None:
+    files = {
+        "desired/web/image.yaml": published("/images/stable") + "regions: [us-east-1]\n",
+        "desired/web/web.pkr.hcl": HCL,
+        "desired/api/image.yaml": published("/images/stable") + "regions: [eu-west-1]\n",
+        "desired/api/api.pkr.hcl": HCL.replace("us-east-1", "eu-west-1"),
+    }
+    assert read(files).problems == {}
+
+
+def test_as_a_default_it_is_refused_for_what_is_no_ami_and_can_be_taken_back(read: Read) -> None:
+    docker = 'source "docker" "a" {\n  image = "debian:12"\n  commit = true\n}\n'
+    docker += 'build { sources = ["source.docker.a"] }\n'
+    settings = 'defaults:\n  publish: {ssm: "/images/{image}/{channel}"}\n'
+    site = "source: {oci: debian}\nlocations: [registry.example.org/site]\n"
+    files = {
+        "desired/reconciler.yaml": settings, "desired/site/site.pkr.hcl": docker,
+        "desired/web/image.yaml": SOURCE, "desired/web/web.pkr.hcl": HCL,
+    }  # fmt: skip
+    fleet = read({**files, "desired/site/image.yaml": site})
+    assert "web" in fleet.images
+    told = "\n".join(map(str, fleet.problems["site"]))
+    assert "desired/reconciler.yaml:2:13: publish.ssm: a parameter holds an AMI's id, and site is a container" in told
+    assert "takes it back" in told
+    assert "site" in read({**files, "desired/site/image.yaml": f"{site}publish:\n"}).images
+
+
+def test_nothing_of_it_is_in_the_key(web: Read) -> None:
+    from reconciler.plan.key import wanted  # noqa: PLC0415 - the one test that needs it
+
+    plain, other = (web(one).images["web"] for one in (SOURCE, published("/images/{channel}")))
+    assert wanted(plain, None).key == wanted(other, None).key

@@ -1,0 +1,125 @@
+"""What each name should hold, and what is done where it does not: of any channels, and of whatever stands there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile, Published
+from reconciler.model.observation import Held, Publications
+from reconciler.plan.publishing import CHANNELS, declared_at, publishing, whose_matters
+
+LOCATIONS = ("eu-west-1", "us-east-1")
+NAMES = {"/images/web/candidate": "candidate", "/images/web/stable": "stable", "/old/web": None}
+PLACES = [(location, name) for location in LOCATIONS for name in NAMES]
+IDS = [f"20261122T10153{number}Z-1a2b3c4" for number in range(3)]
+
+
+def artifact(build_id: str, location: str) -> str:
+    return f"ami-{location}-{IDS.index(build_id)}"
+
+
+def a_build(build_id: str, *, revoked: bool, locations: tuple[str, ...]) -> Build:
+    artifacts = tuple(
+        Artifact(kind="ami", builder="amazon-ebs.web", location=one, id=artifact(build_id, one), name="web")
+        for one in locations
+    )
+    return Build(
+        id=build_id, key=f"sha256:{build_id}", components={}, artifacts=artifacts, commit="0" * 40,
+        phase="revoked" if revoked else "superseded",
+    )  # fmt: skip
+
+
+@st.composite
+def locks(draw: st.DrawFn) -> Lockfile:
+    """A lockfile with builds in some locations, some of them revoked, and channels that point to none of those."""
+    revoked = {one: draw(st.booleans()) for one in IDS}
+    where = st.sampled_from([LOCATIONS, LOCATIONS[:1], LOCATIONS[1:]])
+    builds = tuple(a_build(one, revoked=revoked[one], locations=draw(where)) for one in IDS)
+    good = st.sampled_from([None, *(one for one in IDS if not revoked[one])])
+    recorded = draw(st.sets(st.sampled_from(PLACES)))
+    return Lockfile(
+        image="web", builds=builds, channels=Channels(candidate=draw(good), stable=draw(good)),
+        published=tuple(Published(location=location, ssm=name) for location, name in sorted(recorded)),
+    )  # fmt: skip
+
+
+VALUES = st.sampled_from([*(artifact(one, location) for one in IDS for location in LOCATIONS), "ami-by-hand"])
+HELD = st.builds(
+    Held, value=VALUES, version=st.integers(1, 99), ours=st.booleans(),
+    misfit=st.sampled_from([None, None, None, "has the data type text"]),
+)  # fmt: skip
+FOUND = st.builds(
+    Publications,
+    held=st.dictionaries(st.sampled_from(PLACES), HELD),
+    unreadable=st.dictionaries(st.sampled_from(LOCATIONS), st.just("throttled")),
+)
+
+
+def published_image(image: Image) -> Image:
+    declaration = image.declaration.model_copy(
+        update={"publish": image.declaration.publish.model_copy(update={"ssm": "/images/{image}/{channel}"})}
+    )
+    return replace(image, declaration=declaration, locations=LOCATIONS)
+
+
+@given(lock=locks(), found=FOUND, is_declared=st.booleans())
+def test_it_converges_in_one_step_and_touches_nothing_of_others(
+    an_image: Callable[..., Any],
+    lock: Lockfile,
+    found: Publications,
+    is_declared: bool,  # noqa: FBT001 - hypothesis names it
+) -> None:
+    image = published_image(an_image("web")) if is_declared else None
+    todo = publishing(image, lock, found)
+
+    after = dict(found.held)
+    for change in todo.changes:
+        before = after.pop(change.at.place, None)
+        assert change.at.location not in found.unreadable
+        assert before is None or (before.ours is not False and before.misfit is None), "somebody else's"
+        if change.value is not None:
+            after[change.at.place] = Held(change.value, 1, ours=True)
+    forgotten = {one.place for one in todo.forget}
+    recorded = tuple(one for one in todo.record if one.place not in forgotten)
+    assert {one.at.place for one in todo.changes} <= {one.place for one in todo.record}, "recorded before it is written"
+
+    again = publishing(image, lock.model_copy(update={"published": recorded}), replace(found, held=after))
+    assert (again.changes, again.forget, again.record) == ((), (), recorded)
+    assert (again.refused, again.unknown) == (todo.refused, todo.unknown)
+    gone = {one.id for build in lock.builds if build.phase == "revoked" for one in build.artifacts}
+    for one in declared_at(image):
+        held = after.get(one.place)
+        build = lock.build(getattr(lock.channels, NAMES[one.ssm] or ""))
+        is_here = held is not None and held.ours is not False and held.misfit is None
+        if one.location in found.unreadable or (held is not None and not is_here):
+            continue
+        assert held is None or held.value not in gone
+        if build is None:
+            assert held is None
+        elif one.location in {each.location for each in build.artifacts}:
+            assert held is not None
+            assert held.value == artifact(build.id, one.location)
+    if again.agrees:
+        assert not found.unreadable or not {one.location for one in declared_at(image)} & set(found.unreadable)
+
+
+@given(lock=locks(), found=FOUND)
+def test_whose_it_is_is_asked_of_all_that_is_written_anew(
+    an_image: Callable[..., Any], lock: Lockfile, found: Publications
+) -> None:
+    image = published_image(an_image("web"))
+    unasked = replace(found, held={place: replace(one, ours=None) for place, one in found.held.items()})
+    asked = {one.place for one in whose_matters(image, lock, unasked)}
+    touched = {one.at.place for one in publishing(image, lock, unasked).changes if one.was is not None}
+    assert touched <= asked
+    assert asked <= set(unasked.held)
+
+
+def test_both_channels_are_those_of_a_lockfile() -> None:
+    assert set(CHANNELS) == set(Channels.model_fields)
