@@ -407,7 +407,7 @@ def _take_back(world: World) -> None:
     world.commit({"desired/base/image.yaml": f"{revoked(bad)}{PUBLISHED}"})
 
 
-SCENARIOS = {"published": (_publish, 9), "moved": (_move, 38), "renamed": (_rename, 14), "taken back": (_take_back, 13)}
+SCENARIOS = {"published": (_publish, 9), "moved": (_move, 38), "renamed": (_rename, 14), "taken back": (_take_back, 16)}
 DEATHS = [(name, number) for name, (_, effects) in SCENARIOS.items() for number in range(effects)]
 
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from reconciler.cli.doctor import CHECKS, DoctorContext, Finding, check_sharing
+from reconciler.cli.doctor import CHECKS, DoctorContext, check_sharing
 from reconciler.model.errors import Terminal
 from reconciler.plan.planning import Known
 from tests.doubles.registry import MemoryRegistry
@@ -50,7 +50,6 @@ def test_one_look_tells_whether_it_can_be_read_who_may_use_what_is_shared(regist
 
 def test_what_is_not_allowed_is_a_trouble(registry: MemoryRegistry) -> None:
     registry.refused = Terminal("not allowed: DescribeImageAttribute", hint="allow it")
-    found: list[Finding] = []
-    for check in CHECKS[-2:-1]:
-        found += check(context(known(shares=True), registry))
+    sharing = CHECKS[-3]
+    found = list(sharing(context(known(shares=True), registry)))
     assert [(one.subject, one.state, one.hint) for one in found] == [("sharing", "trouble", ("allow it",))]
