@@ -31,14 +31,7 @@ _NAMED = re.compile(r"(?:(?P<location>[a-z0-9-]+):)?(?P<id>ami-[0-9a-f]{8,17})")
 @click.argument("image", shell_complete=options.complete_images)
 @click.argument("artifacts", nargs=-1, metavar="[[REGION:]AMI]...")
 @click.option("--test", is_flag=True, help="Boot and smoke-test it first, and adopt it only if it passes.")
-@click.option(
-    "--log",
-    "log_form",
-    type=click.Choice(["auto", "plain", "json"]),
-    default="auto",
-    show_default=True,
-    help="How progress is told on stderr.",
-)
+@options.log
 @options.as_json
 @options.directory
 def command(

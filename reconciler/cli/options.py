@@ -28,6 +28,14 @@ junit = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="Write one test case per image to a file, as JUnit XML.",
 )
+log = click.option(
+    "--log",
+    "log_form",
+    type=click.Choice(["auto", "plain", "json"]),
+    default="auto",
+    show_default=True,
+    help="How progress is told on stderr.",
+)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
 

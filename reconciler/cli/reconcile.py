@@ -46,14 +46,7 @@ _MOST_TIED = 50
     help="Do what this plan says (from `plan --out`), and refuse if anything changed since.",
 )
 @click.option("--max-actions", type=click.IntRange(min=1), help="Allow so many images to be acted on in this run.")
-@click.option(
-    "--log",
-    "log_form",
-    type=click.Choice(["auto", "plain", "json"]),
-    default="auto",
-    show_default=True,
-    help="How progress is told on stderr.",
-)
+@options.log
 @click.option("--preview", is_flag=True, help="Build what this branch would change, and record it in tags alone.")
 @click.option("--branch", metavar="NAME", help="The branch that is previewed, where HEAD is detached.")
 @click.option(

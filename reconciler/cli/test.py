@@ -20,14 +20,7 @@ from reconciler.plan.standing import lines, outcome, with_hints
 @click.command("test")
 @click.argument("image", shell_complete=options.complete_images)
 @click.argument("build", required=False)
-@click.option(
-    "--log",
-    "log_form",
-    type=click.Choice(["auto", "plain", "json"]),
-    default="auto",
-    show_default=True,
-    help="How progress is told on stderr.",
-)
+@options.log
 @options.directory
 def command(image: str, build: str | None, *, log_form: LogForm, directory: Path) -> int:
     """Boot a recorded build, and test it by the suite of the commit that is checked out. Nothing is built or recorded.
