@@ -190,11 +190,30 @@ def _within_limits(seconds: int | None) -> int | None:
     return seconds
 
 
+_STAGE = 14 * 86400
+"""Seconds between two steps by which a build goes away."""
+
+
+def _is_usual(seconds: int) -> bool:
+    return seconds == _STAGE
+
+
 class Retain(Model):
-    """How many builds, and how long the previews, are kept."""
+    """How many builds, and how long the previews, are kept; and how long `gc` waits between its steps."""
 
     builds: int = Field(3, ge=1)
     previews: Duration = 7 * 86400
+    # What is recorded of a failure is bound to the digest of the declaration, so what is not said leaves no trace.
+    deprecated: Duration = Field(
+        _STAGE, description="How long a build that `gc` deprecated stays before it is disabled.", exclude_if=_is_usual
+    )
+    disabled: Duration = Field(
+        _STAGE, description="How long a build that `gc` disabled stays before it is removed.", exclude_if=_is_usual
+    )
+    even_if_shared: bool = Field(
+        False, description="Let a build go that other accounts may use: what they do with it is not known.",
+        exclude_if=is_empty,
+    )  # fmt: skip
 
 
 class Hold(Model):
@@ -329,6 +348,14 @@ class Limits(Model):
     max_actions: int = Field(50, ge=1, description="A plan with more actions is refused, unless it is allowed by flag.")
 
 
+class GcSettings(Model):
+    """What is done about builds beyond `retain.builds`."""
+
+    apply: bool = Field(
+        False, description="Whether `reconcile --refresh` takes the next step of each, as `gc --apply` does."
+    )
+
+
 class Settings(Model):
     """`desired/reconciler.yaml`: defaults for every image, and the controller's own settings."""
 
@@ -338,3 +365,4 @@ class Settings(Model):
     aws: AwsSettings = AwsSettings()
     announce: AnnounceSettings = Field(AnnounceSettings(), description="Who is told of the builds; absent: nobody.")
     limits: Limits = Limits()
+    gc: GcSettings = GcSettings()

@@ -228,6 +228,16 @@ class Build(Model):
         return Pin(image=image, build=self.id, key=self.key, artifacts={a.location: a.id for a in self.artifacts})
 
 
+class Leaving(Model):
+    """A build that goes away in steps, and when each was begun. A hold on it brings it back whole."""
+
+    build: Build = Field(description="As it was last recorded, with all its artifacts.")
+    deprecated: Instant = Field(description="When its first step was recorded: it counts as deprecated from then on.")
+    disabled: Instant | None = Field(
+        None, description="When its second step was recorded: nobody can use it from then on.", exclude_if=is_empty
+    )
+
+
 class Failure(Model):
     """The last attempt that failed, so that the next run knows how long to leave it alone."""
 
@@ -294,17 +304,29 @@ class Lockfile(Model):
     published: tuple[Published, ...] = Field(
         (), description="Where the channels are written out: each stays here until it is gone.", exclude_if=is_empty
     )
+    leaving: tuple[Leaving, ...] = Field(
+        (), description="Builds that go away, newest first. `builds` does not hold them.", exclude_if=is_empty
+    )
 
     @model_validator(mode="after")
     def _is_consistent(self) -> Self:
-        ids = [build.id for build in self.builds]
+        ids = [build.id for build in self.recorded]
         if len(set(ids)) != len(ids):
             raise ValueError("a build is recorded twice")
         for name in ("candidate", "stable"):
             pointed = getattr(self.channels, name)
-            if pointed is not None and pointed not in ids:
+            if pointed is not None and self.build(pointed) is None:
                 raise ValueError(f"channel {name} points to {pointed}, which is not among the builds")
         return self
+
+    @property
+    def recorded(self) -> tuple[Build, ...]:
+        """Every build of which artifacts are recorded: those that count, then those that go away."""
+        return (*self.builds, *(one.build for one in self.leaving))
+
+    def left(self, build_id: str | None) -> Leaving | None:
+        """The build with this id that goes away, or None."""
+        return next((one for one in self.leaving if one.build.id == build_id), None)
 
     def build(self, build_id: str | None) -> Build | None:
         """The recorded build with this id, or None."""

@@ -40,7 +40,7 @@ def with_old_previews(situation: Situation, decision: Decision) -> Decision:
     """
     if decision.planned.unknown or situation.options.preview:
         return decision
-    recorded = {(one.location, one.id) for build in situation.lock.builds for one in build.artifacts}
+    recorded = {(one.location, one.id) for build in situation.lock.recorded for one in build.artifacts}
     adopted = {one.own("build") for one in decision.adopt}
     others = [
         one
@@ -136,7 +136,7 @@ def kept_for(fleet: Fleet, name: str) -> timedelta:
 def branches_matter(seen: Iterable[Seen], *, fleet: Fleet, now: datetime) -> bool:
     """Whether the fate of some old preview hangs on the remote's branches."""
     return any(
-        _is_nobodys(one) and one.began is not None and now - one.began > kept_for(fleet, one.own("image") or "")
+        is_nobodys(one) and one.began is not None and now - one.began > kept_for(fleet, one.own("image") or "")
         for one in seen
     )
 
@@ -148,7 +148,7 @@ def _useless(seen: Iterable[Seen], *, live: frozenset[str] | None, now: datetime
     """
     if live is None:
         return
-    previews = [one for one in seen if _is_nobodys(one) and one.began is not None]
+    previews = [one for one in seen if is_nobodys(one) and one.began is not None]
     there = {branch_value(branch) for branch in live}
     newest: dict[str, str] = {}
     for one in filter(may_be_of_its_build, previews):  # a build of 2099 replaces nothing
@@ -163,7 +163,7 @@ def _useless(seen: Iterable[Seen], *, live: frozenset[str] | None, now: datetime
             yield one
 
 
-def _is_nobodys(seen: Seen) -> bool:
+def is_nobodys(seen: Seen) -> bool:
     """Whether no channel ever had it: a preview, or what did not pass its smoke test. A verdict comes later."""
     return seen.own("phase") == "preliminary" or (seen.own("phase") == "rejected" and seen.own("smoke") == "failed")
 

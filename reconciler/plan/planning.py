@@ -152,7 +152,7 @@ def _by_image(known: Known) -> Mapping[str, tuple[Seen, ...]]:
     for name, image in known.fleet.images.items():
         lock, former = lock_of(known, image)
         names = (name,) if former is None else (name, former)
-        places = sorted({(artifact.location, artifact.id) for build in lock.builds for artifact in build.artifacts})
+        places = sorted({(artifact.location, artifact.id) for build in lock.recorded for artifact in build.artifacts})
         recorded = (by_place[place] for place in places if place in by_place)
         found[name] = (
             *(one for each in names for one in tagged.get(each, ())),
@@ -249,7 +249,7 @@ def _removal(known: Known, name: str) -> Decision:
     if name in known.broken_locks:
         return _broken(known, name, (known.broken_locks[name],))
     lock = known.locks[name]
-    artifacts = tuple(artifact for build in lock.builds for artifact in build.artifacts)
+    artifacts = tuple(artifact for build in lock.recorded for artifact in build.artifacts)
     retire = artifacts if known.options.prune else ()
     recorded = counted(len(lock.builds), "recorded build")
     planned = PlannedImage(

@@ -169,9 +169,10 @@ def refused(situation: Situation) -> UserError | None:
             f"stable can't be held to {hold.build}: it is revoked{by}: {why.reason}", where=place,
             hint="hold it to another build, or take the revocation away",
         )  # fmt: skip
-    build = lock.build(hold.build)
+    gone = lock.left(hold.build)
+    build = gone.build if gone is not None else lock.build(hold.build)
     if build is None:
-        recorded = first_few([one.id for one in lock.builds if one.phase not in NEVER_AGAIN], most=_MOST_NAMED)
+        recorded = first_few([one.id for one in lock.recorded if one.phase not in NEVER_AGAIN], most=_MOST_NAMED)
         return UserError(
             f"stable can't be held to {hold.build}: no such build is recorded", where=place,
             hint=f"recorded are {recorded}" if recorded else "nothing is recorded of this image yet",

@@ -2,13 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
+from typing import Literal
 
 from reconciler.model.care import Care, Grants
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Channels, Failure, Lockfile, Phase, Revoked, Verdict, Verified
+from reconciler.model.lockfile import (
+    Artifact,
+    Build,
+    Channels,
+    Failure,
+    Leaving,
+    Lockfile,
+    Phase,
+    Revoked,
+    Verdict,
+    Verified,
+)
 from reconciler.model.plan import Cause
 from reconciler.model.source import Pin, PinnedSource, SourceRequest
 from reconciler.plan.key import NEVER_AGAIN
@@ -22,24 +34,90 @@ def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceR
     `stable` would fall back to; older ones stay in git's history. Where a hold binds `stable`, it stays where it is.
     Only the newest build lists its files: the older ones' are in git, and a thousand lockfiles stay quick to read.
     """
-    known = {(one.location, one.id): one.care for before in lock.builds for one in before.artifacts}
+    known = {(one.location, one.id): one.care for before in lock.recorded for one in before.artifacts}
     build = build.model_copy(update={"artifacts": tuple(_cared_for(one, known) for one in build.artifacts)})
     older = tuple(one.model_copy(update={"files": None}) for one in lock.builds if one.id != build.id)
-    hold = image.declaration.hold
-    follows = first_phase(image, build.verdict) == "stable" and hold is None
+    follows = first_phase(image, build.verdict) == "stable" and image.declaration.hold is None
     channels = Channels(candidate=build.id, stable=build.id if follows else lock.channels.stable)
     source = _pinned(build.source, requested or image.source)
-    kept = {channels.candidate, channels.stable, hold.build if hold else None}
     newest = (build, *older)
-    kept.update(one.id for one in newest if one.revoked is not None)
-    kept.add(next((one.id for one in newest if one.stood and one.id != channels.stable), None))
-    builds = tuple(one for place, one in enumerate(newest) if place < image.declaration.retain.builds or one.id in kept)
+    kept = retained(newest, channels, image)
+    builds = tuple(one for one in newest if one.id in kept)
     return lock.model_copy(
         update={
             "image": image.name, "source": source, "builds": _in_phase(builds, channels), "channels": channels,
-            "failure": None,
+            "failure": None, "leaving": tuple(one for one in lock.leaving if one.build.id != build.id),
         }
     )  # fmt: skip
+
+
+Keeps = Literal["channel", "held", "newest", "revoked", "fallback"]
+"""Why a build is kept: a channel points to it, or a hold; it is one of the newest; it is recorded as revoked; `stable`
+would fall back to it."""
+
+
+def retained(builds: Sequence[Build], channels: Channels, image: Image) -> Mapping[str, Keeps]:
+    """Why builds are kept, by id; of all of them, newest first. The others may go away."""
+    hold = image.declaration.hold
+    fallback = next((one.id for one in builds if one.stood and one.id != channels.stable), None)
+    kept: dict[str, Keeps] = {}
+    for place, one in enumerate(builds):
+        if one.id in (channels.candidate, channels.stable):
+            kept[one.id] = "channel"
+        elif hold is not None and one.id == hold.build:
+            kept[one.id] = "held"
+        elif place < image.declaration.retain.builds:
+            kept[one.id] = "newest"
+        elif one.revoked is not None:
+            kept[one.id] = "revoked"
+        elif one.id == fallback:
+            kept[one.id] = "fallback"
+    return kept
+
+
+def with_leaving(lock: Lockfile, entries: Iterable[Leaving], *, image: Image) -> Lockfile:
+    """Record how far builds have gone. What is kept by now, or has gone, stays as it is; a date that is there, too."""
+    kept = retained(lock.builds, lock.channels, image)
+    known = {one.build.id: one for one in lock.leaving}
+    for one in entries:
+        before = known.get(one.build.id)
+        if one.build.id in kept or (before is None and one.disabled is not None):
+            continue  # it came back, or has gone
+        if before is not None:
+            one = _further(before, one)  # noqa: PLW2901
+        known[one.build.id] = one
+    leaving = tuple(known[build_id] for build_id in sorted(known, reverse=True))
+    builds = tuple(one for one in lock.builds if one.id not in known)
+    return lock.model_copy(update={"builds": builds, "leaving": leaving})
+
+
+def _further(before: Leaving, after: Leaving) -> Leaving:
+    """An entry with the dates that are recorded already, and with who could use what another run disabled first."""
+    known = {(one.location, one.id): one.care for one in before.build.artifacts}
+    withheld = {place: care for place, care in known.items() if care is not None and care.withheld is not None}
+    artifacts = (
+        one.model_copy(update={"care": withheld.get((one.location, one.id), one.care)}) for one in after.build.artifacts
+    )
+    build = after.build.model_copy(update={"artifacts": tuple(artifacts)})
+    return Leaving(build=build, deprecated=before.deprecated, disabled=before.disabled or after.disabled)
+
+
+def without_gone(lock: Lockfile, gone: Collection[str]) -> Lockfile:
+    """Record that builds have gone, by id: nothing of them is left."""
+    return lock.model_copy(update={"leaving": tuple(one for one in lock.leaving if one.build.id not in gone)})
+
+
+def _brought_back(lock: Lockfile, image: Image) -> Lockfile:
+    """The lockfile with the build that is held among those that count. What was done to it, `plan/care` undoes."""
+    hold = image.declaration.hold
+    entry = lock.left(hold.build) if hold is not None else None
+    if entry is None:
+        return lock
+    back = entry.build
+    # The first stands where it is: it is what the image is compared with, whatever its id.
+    place = next((at for at, one in enumerate(lock.builds) if at and one.id < back.id), len(lock.builds))
+    builds = (*lock.builds[:place], back, *lock.builds[place:])
+    return without_gone(lock.model_copy(update={"builds": builds}), {back.id})
 
 
 def with_artifacts(
@@ -145,6 +223,7 @@ def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: s
         at: When it is recorded.
         reachable: Whether all of the build that `stable` is held to is known to be there. Else `stable` stays.
     """
+    given, lock = lock, _brought_back(lock, image) if reachable else lock
     builds = tuple(_restored(one) if one.revoked and one.id not in causes else one for one in lock.builds)
     builds = tuple(_revoked(one, causes[one.id], at=at) if one.id in causes else one for one in builds)
     gone = {one.id for one in builds if one.id in causes}
@@ -155,7 +234,7 @@ def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: s
     if channels.stable != lock.channels.stable:
         builds = tuple(_update(one, returned=at) if one.id == channels.stable else one for one in builds)
     changed = lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
-    return lock if changed == lock else changed
+    return given if changed == given else changed
 
 
 def _bound(lock: Lockfile, image: Image, *, reachable: bool) -> str | None:

@@ -61,7 +61,7 @@ def _shared(lockfiles: Mapping[str, Lockfile]) -> Iterator[tuple[str, str, Artif
     """Each image that names an artifact which another names as well, with that one's name."""
     first: dict[tuple[str, str], str] = {}
     for image, lockfile in lockfiles.items():
-        for artifact in (one for build in lockfile.builds for one in build.artifacts):
+        for artifact in (one for build in lockfile.recorded for one in build.artifacts):
             other = first.setdefault((artifact.location, artifact.id), image)
             if other != image:
                 yield image, other, artifact

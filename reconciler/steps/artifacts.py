@@ -175,7 +175,7 @@ def stands_as_declared(run: Run, image: Image, build: Build, *, lock: Lockfile) 
 
 def tag_with_new_name(run: Run, image: Image, lock: Lockfile) -> None:
     """Write an image's tags anew on all that is recorded of it: an artifact under a former name can't be retired."""
-    for build in lock.builds:
+    for build in lock.recorded:
         for artifact in build.artifacts:
             if _is_ours(run, image, artifact):
                 tag_complete(run, image, build, [artifact], lock=lock)

@@ -22,6 +22,7 @@ from reconciler.model.lockfile import (
     Artifact,
     Build,
     Failure,
+    Leaving,
     Lockfile,
     Published,
     Reason,
@@ -251,6 +252,35 @@ def record_care(
     return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 
+def record_leaving(
+    run: Run, image: Image, entries: Sequence[Leaving], *, reasons: Sequence[Reason], restored: Sequence[Change] = ()
+) -> Recording:
+    """Record how far builds have gone, before anything is done to them: so no run begins their waiting anew.
+
+    Superseded where the declaration changed since it was judged. `restored` are files that their records name.
+    """
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if declared_at(tree, image, since=run.known.tree) is not image:
+            return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
+        return transitions.with_leaving(lock, entries, image=in_force(image, now=run.known.now))
+
+    message = messages.change_commit(image.name, messages.steps_of(reasons), reasons)
+    return _record(run, image.name, change, message=message, former=image.declaration.moved_from, also=restored)
+
+
+def record_gone(run: Run, image: Image, gone: Sequence[Build], *, reasons: Sequence[Reason]) -> Recording:
+    """Record that builds have gone: nothing of them is left, but for what git's history tells."""
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        del tree
+        return transitions.without_gone(lock, {one.id for one in gone})
+
+    artifacts = [artifact for build in gone for artifact in build.artifacts]
+    message = messages.change_commit(image.name, "retire", reasons, gone=artifacts)
+    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
 def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, ...]) -> Recording:
     """Record which announcements did not get through; with none, that all did in the end."""
 
@@ -308,10 +338,11 @@ def _record(
     tags: tuple[TagRequest, ...] = (),
     former: str | None = None,
     inventories: Mapping[str, Inventory] = MappingProxyType({}),
+    also: Sequence[Change] = (),
 ) -> Recording:
     """Apply a change to the lockfile at the branch's head, with the files that it names. A change to None deletes it.
 
-    `inventories` say what is inside new builds, by build id.
+    `inventories` say what is inside new builds, by build id. What is to change `also` comes with it, where it does.
     """
     latest: list[Lockfile] = []
     unwanted: list[Unwanted] = []
@@ -330,7 +361,7 @@ def _record(
         else:
             named, files = attach(run, lock, new, tree=tree, inventories=inventories)
             latest.append(named)
-            changes = [Change(path=path_of(name), content=render(named)), *files]
+            changes = [Change(path=path_of(name), content=render(named)), *files, *(also if new != lock else ())]
         if former is not None and moved is not None:
             changes.append(Change(path=path_of(former), content=None))
         return Commit(changes=tuple(changes), message=message, tags=tags)

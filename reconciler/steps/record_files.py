@@ -108,14 +108,15 @@ def _signed(run: Run, content: bytes) -> bytes | None:
 
 
 def named(lock: Lockfile) -> frozenset[str]:
-    """The paths, from the repository's root, of everything that a lockfile's builds name."""
-    return frozenset(f"{FOLDER}/{path}" for build in lock.builds for path in _paths(build))
+    """The paths, from the repository's root, of everything that a lockfile's builds name, also those that go away."""
+    return frozenset(path for build in lock.recorded for path in paths_of(build))
 
 
-def _paths(build: Build) -> tuple[str, ...]:
+def paths_of(build: Build) -> tuple[str, ...]:
+    """The same of one build."""
     sbom = (build.inventory.sbom,) if build.inventory is not None else ()
     statement = (build.provenance, signature_path(build.provenance)) if build.provenance is not None else ()
-    return (*sbom, *statement)
+    return tuple(f"{FOLDER}/{path}" for path in (*sbom, *statement))
 
 
 # Where what is inside a build is kept: in state/ once it is recorded, before that in a tag or beside the checkout.

@@ -51,7 +51,7 @@ def recorded_elsewhere(tree: Tree, build: Build, *, image: str) -> Unwanted | No
     places = {(artifact.location, artifact.id) for artifact in build.artifacts}
     locks, _ = read_lockfiles(tree)
     for name, lock in locks.items():
-        for one in lock.builds if name != image else ():
+        for one in lock.recorded if name != image else ():
             taken = places & {(artifact.location, artifact.id) for artifact in one.artifacts}
             for location, artifact_id in sorted(taken):
                 return Unwanted(f"{artifact_id} in {location} is {one.id} of {name}")

@@ -44,6 +44,13 @@ def change_commit(
     return _message(f"{image}: {what} ({codes})", body, trailers)
 
 
+def steps_of(reasons: Iterable[Reason]) -> str:
+    """What a commit's subject calls the steps by which builds go away: `deprecate, disable`."""
+    steps = ("deprecate", "disable")
+    said = " ".join(reason.now or "" for reason in reasons)
+    return ", ".join(step for step in steps if f"{step}d" in said) or "retire"
+
+
 def failure_commit(image: str, failure: Failure, reasons: Iterable[Reason]) -> str:
     """The message of a commit that records a failed attempt."""
     failed = smoke_lines(failure.smoke_test)[1:] if failure.smoke_test is not None else ()

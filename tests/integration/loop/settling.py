@@ -46,7 +46,7 @@ def assert_consistent(world: World) -> None:
             assert (seen.own("image"), seen.own("key")) == (image, world.lock(image).builds[0].key)
     for image in filter(world.declares, world.recorded()):
         assert_channels_are_said(world, image)
-    builds = [build for image in world.recorded() for build in world.lock(image).builds]
+    builds = [build for image in world.recorded() for build in world.lock(image).recorded]
     assert [build.id for build in builds if build.smoke_test is None or build.smoke_test.status == "failed"] == []
     assert world.sboms() == sorted(build.inventory.sbom for build in builds if build.inventory)
     assert world.statements() == sorted(build.provenance for build in builds if build.provenance)
