@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -152,6 +153,30 @@ def versions(git: Git, path: str, *, revision: str) -> tuple[Version, ...]:
         Version(commit, tuple(parents.split()), moment(seconds), author, message.strip("\n"), path, content)
         for (commit, parents, seconds, author, message), content in zip(rows, contents, strict=True)
     )
+
+
+def versions_below(git: Git, folder: str, *, revision: str) -> Mapping[str, tuple[tuple[str, str], ...]]:
+    """For each file that ever was in a folder of a branch: the commits that wrote it, and the ids of what they wrote.
+
+    Newest first. Only what the branch itself was at: a commit that came with a merge may have held anything. By one
+    walk through the history, however many files there are, and without reading any of them.
+    """
+    log = git.run(
+        "log", "--first-parent", "-m", "--raw", "-z", "--no-abbrev", "--no-renames", "--diff-filter=AM",
+        "--format=%x01%H", revision, "--", f"{git.inside(folder)}/",
+    ).stdout  # fmt: skip
+    found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
+    for entry in decoded(log).split("\x01")[1:]:
+        commit, *rows = entry.strip("\0").split("\0")
+        facts = iter(row.lstrip("\n") for row in rows if row.strip("\n"))
+        for fact, path in zip(facts, facts, strict=False):
+            found[git.outside(path)].append((commit.strip(), fact.split(" ")[3]))
+    return {path: tuple(written) for path, written in found.items()}
+
+
+def read_blobs(git: Git, oids: Iterable[str]) -> list[bytes | None]:
+    """The contents of files by their ids; None for what is none."""
+    return _contents(git, oids)
 
 
 @dataclass(frozen=True)

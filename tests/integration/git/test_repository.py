@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.history import LoggedCommit, at_every_commit, versions
+from reconciler.git.history import LoggedCommit, at_every_commit, read_blobs, versions, versions_below
 from reconciler.git.repository import Repository
 from reconciler.git.tags import AnnotatedTag
 from reconciler.model.declaration import GitSettings
@@ -67,6 +67,28 @@ def test_paths_are_seen_from_the_fleet_s_folder(clone: Path) -> None:
     assert repository.dirty(["desired", "state"]) == ("desired/api/a.hcl",)
     (version,) = versions(repository.git, "state/api.lock.json", revision="HEAD")
     assert (version.path, version.content) == ("state/api.lock.json", b"{}")
+
+
+def test_what_a_branch_ever_had_in_a_folder_is_listed_newest_first_and_not_what_came_with_a_merge(clone: Path) -> None:
+    path = "infra/state/a b.lock.json"
+    first = commit(clone, {path: "1\n", "infra/desired/x": "x"})
+    git(clone, "switch", "--quiet", "--create", "side")
+    commit(clone, {path: "forged\n"})
+    commit(clone, {path: "1\n"})
+    git(clone, "switch", "--quiet", "main")
+    git(clone, "merge", "--quiet", "--no-ff", "--message", "Merge", "side")
+    (clone / path).unlink()
+    git(clone, "commit", "--quiet", "--all", "--message", "Take it away")
+    last = commit(clone, {path: "2\n", "infra/state/other": "o"})
+    repository = Repository.open(clone / "infra")
+
+    found = versions_below(repository.git, "state", revision="HEAD")
+
+    assert sorted(found) == ["state/a b.lock.json", "state/other"]
+    written = found["state/a b.lock.json"]
+    assert [oid for oid, _ in written] == [last, first]
+    assert read_blobs(repository.git, [blob for _, blob in written]) == [b"2\n", b"1\n"]
+    assert versions_below(repository.git, "nothing", revision="HEAD") == {}
 
 
 def test_the_environment_of_a_hook_does_not_lead_astray(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,70 @@
+"""What `gc` judged of each artifact, and what it did. Its JSON is an interface (docs/formats.md)."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from reconciler.model.lockfile import Digest
+from reconciler.model.values import Instant, Model
+
+FORMAT: Literal["1.0"] = "1.0"
+Step = Literal["deprecate", "disable", "retire"]
+Why = Literal[
+    "superseded", "rejected", "preview",  # it goes
+    "channel", "held", "newest", "revoked", "fallback", "child", "attempt", "live", "young", "pending", "used",
+    "shared", "protected", "unread", "suspended", "invalid", "undeclared", "unrecorded", "stranger", "sibling",
+]  # fmt: skip
+STEPS: tuple[Step, ...] = ("deprecate", "disable", "retire")
+
+
+class Fate(Model):
+    """One artifact: whether it may go, why, and what comes next."""
+
+    image: str
+    build: str | None = Field(description="As its tags or its record have it; null where neither names one.")
+    kind: str
+    location: str
+    id: str
+    goes: bool
+    code: Why = Field(description="Why it goes or stays (docs/lifecycle.md).")
+    why: str = Field(description="The same for people, in one line.")
+    step: Step | None = Field(None, description="What is done with it next; null where it stays.")
+    due: Instant | None = Field(None, description="From when that may be done; null where it stays, and for now.")
+    undo: Instant | None = Field(
+        None, description="Until when at least a hold brings it back; null where it stays, and where nothing does."
+    )
+
+
+class Took(Model):
+    """One step that was taken."""
+
+    image: str
+    build: str | None
+    step: Step
+    location: str
+    id: str
+    parts: tuple[str, ...] = Field((), description="What it was stored in and stays, as something else uses it.")
+
+
+class Collection(Model):
+    """What may go of a fleet, what stays, and what was done about it."""
+
+    format_version: Literal["1.0"] = FORMAT
+    head: Digest = Field(description="The commit that was looked at.")
+    applied: bool = Field(description="Whether steps were taken, or only judged.")
+    artifacts: tuple[Fate, ...]
+    unread: dict[str, str] = Field({}, description="Locations that could not be read, and why: all stays there.")
+    restorable: dict[str, int | None] = Field(
+        {}, description="For how many days what is removed can be restored, by location in which that comes next; "
+        "null: not known.",
+    )  # fmt: skip
+    took: tuple[Took, ...] = ()
+    failed: dict[str, str] = Field({}, description="Images of which a step failed, and why. The next run goes on.")
+    put_off: int = Field(0, ge=0, description="How many images had to wait for another run (limits.max_actions).")
+
+    @property
+    def going(self) -> tuple[Fate, ...]:
+        """What may go."""
+        return tuple(one for one in self.artifacts if one.goes)

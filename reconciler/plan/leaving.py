@@ -1,0 +1,203 @@
+"""What may go and what stays, of every artifact of a fleet; and how far each build has gone that goes away in steps.
+
+A build goes as a whole, since a hold brings it back whole: what keeps one of its artifacts keeps all. It goes only if
+state/ names it, as it is or as it was on the branch that is recorded to, and if its own marks say the same. Old
+previews, and what attempts left, are judged in `garbage`; here is only told what was found there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from functools import cached_property
+
+from reconciler.model.care import Grants, soon
+from reconciler.model.collection import Fate, Step
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Build, Leaving
+from reconciler.model.observation import Seen
+from reconciler.model.usage import Place
+from reconciler.model.values import format_instant, parse_instant
+from reconciler.plan.garbage import is_nobodys
+from reconciler.plan.roots import Group, Root, Roots, Survey, said_of
+
+_SOON = timedelta(minutes=5)
+
+
+@dataclass(frozen=True)
+class Departure:
+    """A build that goes away: the step that comes next, and from when it may be taken."""
+
+    image: Image
+    entry: Leaving
+    """As it is to be recorded before the step is taken, with all its artifacts."""
+    step: Step
+    due: datetime
+    seen: tuple[Seen, ...]
+    """Its artifacts that are there."""
+
+    @property
+    def build(self) -> Build:
+        """The build, as it is to be recorded."""
+        return self.entry.build
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """Every artifact's fate, and the builds that go away, each with its next step."""
+
+    fates: tuple[Fate, ...]
+    departures: tuple[Departure, ...]
+
+
+def judge(survey: Survey) -> Judgement:
+    """Say of every artifact whether it may go. Pure: the same survey, the same judgement."""
+    return _Judge(survey).judgement()
+
+
+class _Judge:
+    def __init__(self, survey: Survey) -> None:
+        self.survey = survey
+        self.known = survey.known
+        self.now = survey.known.now
+        self.roots = Roots(survey)
+
+    def judgement(self) -> Judgement:
+        kept = self.roots.kept
+        going = (group for group in self.roots.groups if group.key not in kept and (group.seen or group.entry))
+        departures = tuple(map(self._departure, going))
+        fates: dict[Place, Fate] = {}
+        for group in self.roots.groups:
+            if group.key in kept:
+                fates |= {place: _stays(group, one, said_of(place, kept[group.key]))
+                          for place, one in group.places.items() if self._may_be_there(place)}  # fmt: skip
+        for departure in departures:
+            fates |= {place: self._goes(departure, one) for one in departure.build.artifacts
+                      if self._may_be_there(place := (one.location, one.id))}  # fmt: skip
+        for place, seen in self.survey.seen.items():
+            if place not in fates:
+                fates[place] = self._beside(seen)
+        return Judgement(tuple(fates[place] for place in sorted(fates)), departures)
+
+    def _may_be_there(self, place: Place) -> bool:
+        return place in self.survey.seen or place[0] in self.survey.unread
+
+    @cached_property
+    def _previews(self) -> Mapping[Place, str]:
+        """What `garbage` found that nobody needs, with its image's name."""
+        return {one.place: decision.name for decision in self.survey.decisions for one in decision.old_previews}
+
+    # How far it has gone.
+
+    def _departure(self, group: Group) -> Departure:
+        known = {(one.location, one.id) for one in group.build.artifacts}
+        builder = group.build.artifacts[0].builder if group.build.artifacts else ""
+        more = (one.as_artifact(builder) for one in group.seen if one.place not in known)
+        artifacts = sorted((*group.build.artifacts, *more), key=lambda one: (one.location, one.id))
+        build = group.build.model_copy(update={"artifacts": tuple(artifacts), "files": None})
+        entry, at = group.entry, format_instant(self.now)
+        if entry is None:
+            new = Leaving(build=self._as_deprecated(build, group), deprecated=at)
+        else:
+            new = entry.model_copy(update={"build": build})
+        step, due = self._next(group, entry)
+        if step == "disable" and due <= self.now and new.disabled is None:
+            new = new.model_copy(update={"disabled": at})
+        return Departure(group.image, new, step, due, group.seen)
+
+    def _as_deprecated(self, build: Build, group: Group) -> Build:
+        """The build, with what is recorded of the step: so that whatever brings it back knows that it was ours."""
+        if not group.image.kind.tended:
+            return build
+        care = {"deprecated": format_instant(soon(self.now))}
+        artifacts = (one.model_copy(update={"care": one.cared_for.model_copy(update=care)}) for one in build.artifacts)
+        return build.model_copy(update={"artifacts": tuple(artifacts)})
+
+    def _next(self, group: Group, entry: Leaving | None) -> tuple[Step, datetime]:
+        """The next step and from when it may be taken. What was recorded and not done, or undone by hand, comes first.
+
+        The dates are those of the record alone, so that nothing that is done to an artifact sets them back.
+        """
+        retain = group.image.declaration.retain
+        usable = [one for one in group.seen if one.state == "available" and group.image.kind.tended]
+        if entry is not None and not group.seen:
+            return "retire", self.now  # somebody was faster: what it was stored in may be left
+        if entry is None or (entry.disabled is None and not all(map(self._is_deprecated, usable))):
+            return "deprecate", self.now
+        if entry.disabled is None:
+            return "disable", parse_instant(entry.deprecated) + timedelta(seconds=retain.deprecated)
+        if usable:
+            return "disable", self.now
+        return "retire", parse_instant(entry.disabled) + timedelta(seconds=retain.disabled)
+
+    def _is_deprecated(self, seen: Seen) -> bool:
+        return seen.deprecated is not None and parse_instant(seen.deprecated) <= self.now + _SOON
+
+    # What is said of each.
+
+    def _goes(self, departure: Departure, artifact: Artifact) -> Fate:
+        retain, build = departure.image.declaration.retain, departure.build
+        refused = build.phase == "rejected"
+        why = "it did not pass validation" if refused else f"{retain.builds} newer builds are kept"
+        disabled = departure.entry.disabled
+        left = timedelta(seconds=retain.disabled if disabled else retain.deprecated + retain.disabled)
+        last = max(parse_instant(disabled or departure.entry.deprecated) + left, departure.due)
+        return Fate(
+            image=departure.image.name, build=build.id, kind=artifact.kind, location=artifact.location,
+            id=artifact.id, goes=True, code="rejected" if refused else "superseded", why=why, step=departure.step,
+            due=format_instant(departure.due) if departure.due > self.now else None,
+            undo=format_instant(last) if last > self.now else None,
+        )  # fmt: skip
+
+    def _beside(self, seen: Seen) -> Fate:
+        """An artifact that is certain to be of no recorded build, neither now nor before."""
+        if seen.place in self._previews:
+            return _fate(seen, self._previews[seen.place], ("preview", "nobody needs it any more"), step="retire")
+        name = seen.own("image") or ""
+        return _fate(seen, name, self._by_itself(seen, name) or self._without_record(name))
+
+    def _by_itself(self, seen: Seen, name: str) -> Root | None:
+        """What is to be said of an artifact whatever its image is."""
+        of_recorded = (self.roots.renamed.get(name, name), seen.own("build")) in self.roots.by_key
+        if seen.place in self.known.strangers or of_recorded:
+            return "stranger", "nothing but its tags says that it is ours"
+        if seen.state == "pending":
+            return "pending", "it is still being made"
+        if is_nobodys(seen) or seen.own("key") is None:
+            return "live", "a preview or what an attempt left, and too young to go or needed"
+        return None
+
+    def _without_record(self, name: str) -> Root:
+        if name in self.known.fleet.problems:
+            return "invalid", f"what is declared of {name} is invalid"
+        if self.roots.renamed.get(name, name) not in self.known.fleet.images:
+            told = "is declared no more: `reconcile --prune` ends it" if name in self.known.locks else "is not declared"
+            return "undeclared", f"{name or 'its image'} {told}"
+        return "unrecorded", "it was never recorded on this branch, as far as this clone's history tells"
+
+
+def _stays(group: Group, one: Seen | Artifact, root: Root) -> Fate:
+    return Fate(
+        image=group.image.name, build=group.build.id, kind=one.kind, location=one.location, id=one.id, goes=False,
+        code=root[0], why=root[1],
+    )  # fmt: skip
+
+
+def _fate(seen: Seen, image: str, root: Root, *, step: Step | None = None) -> Fate:
+    return Fate(
+        image=image, build=seen.own("build"), kind=seen.kind, location=seen.location, id=seen.id,
+        goes=step is not None, code=root[0], why=root[1], step=step,
+    )  # fmt: skip
+
+
+def without_shared(departure: Departure, withheld: Mapping[Place, Grants]) -> Departure:
+    """The departure, with who could use what is to be disabled, where that is not recorded yet."""
+    artifacts = tuple(
+        one.model_copy(update={"care": one.cared_for.model_copy(update={"withheld": grants})})
+        if (grants := withheld.get((one.location, one.id))) is not None and one.cared_for.withheld is None
+        else one
+        for one in departure.build.artifacts
+    )
+    build = departure.build.model_copy(update={"artifacts": artifacts})
+    return replace(departure, entry=departure.entry.model_copy(update={"build": build}))
