@@ -199,5 +199,11 @@ class Registry(Protocol):
         Never raises for what can't be read: that stands in `unread`.
         """
 
+    def restorable(self, location: str) -> int | None:
+        """For how many days what is retired in a location can be restored; 0 where it can't, None where nobody tells.
+
+        Never raises.
+        """
+
     def server_time(self, location: str) -> datetime | None:
         """What time the registry has, UTC; None where it does not tell."""

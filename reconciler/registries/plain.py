@@ -150,6 +150,11 @@ class PlainRegistry:
         """There is no such thing. See `Registry.enable`."""
         _refuse(artifact, "can't be disabled, nor enabled")
 
+    def restorable(self, location: str) -> int | None:
+        """It can't: what is retired is gone. See `Registry.restorable`."""
+        del location
+        return 0
+
     def given(self, location: str, source: str) -> str:
         """As it is known here. See `Registry.given`."""
         del location

@@ -153,6 +153,10 @@ class Registries(_ByKind[Registry]):
         """See `Registry.usage`."""
         return self.of(location).usage(location, ids)
 
+    def restorable(self, location: str) -> int | None:
+        """See `Registry.restorable`."""
+        return self.of(location).restorable(location)
+
     def server_time(self, location: str) -> datetime | None:
         """See `Registry.server_time`."""
         return self.of(location).server_time(location)
@@ -192,7 +196,7 @@ class Benches(_ByKind[Instances]):
 
 def kinds_in(images: Iterable[Image], locks: Iterable[Lockfile]) -> dict[str, str]:
     """What kind is where, by what is recorded and what is declared now."""
-    recorded = (artifact for lock in locks for build in lock.builds for artifact in build.artifacts)
+    recorded = (artifact for lock in locks for build in lock.recorded for artifact in build.artifacts)
     return {
         **{artifact.location: artifact.kind for artifact in recorded},
         **{location: image.kind.name for image in images for location in image.locations},

@@ -59,6 +59,8 @@ class MemoryRegistry:
     unread_usage: dict[str, str] = field(default_factory=dict)
     """Why it is not known what uses anything, by region."""
     """Regions that can't be read, and the reason, until a test takes them out again."""
+    restored_for: dict[str, int | None] = field(default_factory=dict)
+    """For how many days what is retired can be restored, by region."""
     refused: Terminal | None = None
     """Set it, and nothing can be read or written."""
     upstreams: list[Upstream] = field(default_factory=list)
@@ -269,6 +271,10 @@ class MemoryRegistry:
             unread = self.unread_usage.get(location)
             uses = tuple(use for use in self.uses if use.place[0] == location and use.place[1] in ids)
             return Usage(uses, {location: (unread,)} if unread else {})
+
+    def restorable(self, location: str) -> int | None:
+        """What a test says. See `Registry.restorable`."""
+        return self.restored_for.get(location, 0)
 
     def server_time(self, location: str) -> datetime | None:
         """It tells no time. See `Registry.server_time`."""

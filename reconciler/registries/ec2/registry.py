@@ -26,6 +26,7 @@ from reconciler.ports.registry import Located, Opening
 from reconciler.registries.ec2 import care, changes, images
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
 from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, instant, server_time
+from reconciler.registries.ec2.usage import restorable
 from reconciler.registries.ec2.usage import usage as ask_usage
 
 if TYPE_CHECKING:
@@ -300,6 +301,10 @@ class Ec2Registry:
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         """What uses AMIs in a region. See `Registry.usage`."""
         return ask_usage(self._clients, location, ids)
+
+    def restorable(self, location: str) -> int | None:
+        """For how long the Recycle Bin keeps AMIs. See `Registry.restorable`."""
+        return restorable(self._clients, location, fleet=self._fleet)
 
     def server_time(self, location: str) -> datetime | None:
         """What time EC2 has. See `Registry.server_time`."""

@@ -208,6 +208,9 @@ class _Registry:
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         return self.registry.usage(location, ids)
 
+    def restorable(self, location: str) -> int | None:
+        return self.registry.restorable(location)
+
     def server_time(self, location: str) -> datetime | None:
         return self.registry.server_time(location)
 
