@@ -15,9 +15,10 @@ from reconciler.desired.fleet import read_fleet
 from reconciler.git.destination import Target
 from reconciler.git.proposal import proposal_branch
 from reconciler.model import events
-from reconciler.model.errors import NoCredentials, UserError
+from reconciler.model.collection import Collection
+from reconciler.model.errors import NoCredentials, ReconcilerError, UserError
 from reconciler.model.events import Event, Listener
-from reconciler.model.plan import Plan
+from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import first_few
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, with_changes_of
@@ -95,7 +96,18 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
     )  # fmt: skip
     refuse_unsafe(planned.plan, known, expected=request.expected, allowed=request.max_actions)
     run = _begin(adapters, request, known, planned, registry=registry, target=target)
-    return _tell(run, _carry_out(run, planned), planned)
+    report = _tell(run, _carry_out(run, planned), planned)
+    if known.fleet.settings.gc.apply and options.refresh and not options.images and not adapters.cancelled.is_set():
+        return replace(report, collected=_collected(adapters, request))
+    return report
+
+
+def _collected(adapters: Adapters, request: Request) -> Collection:
+    """The end of a run: by what is recorded and there now. What stops it takes nothing from what the run did."""
+    try:
+        return collect(adapters, replace(request, options=PlanOptions()), takes_steps=True)
+    except ReconcilerError as error:
+        return Collection(head="", applied=True, artifacts=(), failed={"gc": error.what})
 
 
 def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
@@ -190,6 +202,33 @@ def test(adapters: Adapters, request: Request, image: str, build_id: str | None)
     except SmokeTestFailed as failed:
         return Result(image, "failed", lock, build=build, why=failed.what, error=failed, tested=failed.result)
     return Result(image, "unchanged", lock, build=build, tested=tested)
+
+
+def collect(adapters: Adapters, request: Request, *, takes_steps: bool) -> Collection:
+    """Judge what may go of the whole fleet; with `takes_steps` take the next step of each.
+
+    Raises what planning raises, and UserError for what is refused before anything is done.
+    """
+    from reconciler.steps import gc  # noqa: PLC0415 - see below
+
+    target = find_target(adapters.repository)
+    if takes_steps:
+        _refuse_elsewhere(adapters, target)
+    known = adapters.read(adapters.repository.tree(target.head), request.options)
+    registry = adapters.registry(known)
+    known, planned = look(
+        known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known)
+    )
+    looked = gc.take_survey(known, planned, registry, adapters.repository, revision=target.head)
+    if not takes_steps:
+        return gc.as_collection(looked, registry, head=target.head)
+    adapters.repository.check_recording(known.fleet.settings.git, now=known.now)
+    run = Run(
+        adapters=adapters, request=request, known=known, target=target, registry=registry,
+        recorder=adapters.recorder(known), listener=adapters.listener,
+    )  # fmt: skip
+    limit = request.max_actions or known.fleet.settings.limits.max_actions
+    return gc.apply(run, looked, planned, at_most=limit)
 
 
 def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: int | None) -> None:

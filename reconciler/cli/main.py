@@ -27,6 +27,7 @@ VERBS = {
     "plan": "Show what has drifted, why, and what would be done.",
     "reconcile": "Build, adopt, copy and record until nothing has drifted.",
     "adopt": "Take an AMI that exists into state/, as it is.",
+    "gc": "Say what may go and what stays, and take what may go a step further away.",
     "verdict": "Vote on a candidate: the validation repository's part.",
     "status": "Show what is recorded of each image.",
     "artifact": "Name the artifact that a channel points to, for scripts.",

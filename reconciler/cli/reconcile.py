@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError
 from reconciler.ci.job import Job, job_of
 from reconciler.cli import options
 from reconciler.cli.adapters import LocalAdapters, new_request, recorded_on
+from reconciler.cli.gc import show_collected
 from reconciler.cli.printing import TIE, show_json, show_text, write_file
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace, note, plan_options
@@ -20,12 +21,13 @@ from reconciler.controller import preview as run_preview
 from reconciler.controller import reconcile as run
 from reconciler.git.command import Git
 from reconciler.git.repository import Repository
+from reconciler.model.collection import Collection
 from reconciler.model.difference import Difference
 from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Artifact, Build, SmokeTestResult
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import counted, duration, visible
-from reconciler.model.values import BRIEF, Model
+from reconciler.model.values import BRIEF, Model, is_empty
 from reconciler.plan.standing import outcome, texts, with_hints
 from reconciler.steps.observe import settings_at
 from reconciler.steps.run import Deed, Origin, Report, Result, Status
@@ -154,6 +156,7 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
         pushed_to = "pushed to" if repository.remote(remote) is not None else "on"
         where = f"{counted(len(commits), 'commit')} {pushed_to} {branch}"
         show_text(f"Recorded in state/: {where} ({repository.newest(commits)[:7]}), {counted(tags, 'tag')}.", hang=2)
+    show_collected(report.collected)
     acted_on = {result.image: result for result in report.results}
     for image in report.plan.images:
         done = acted_on.get(image.image)
@@ -234,6 +237,9 @@ class RunAnswer(Model):
     exit_code: int
     plan: Annotated[Plan, BRIEF]
     results: tuple[ImageResult, ...] = Field(description="Every image that was acted on.")
+    collected: Annotated[Collection | None, BRIEF] = Field(
+        None, description="What may go, and the steps that were taken, with `gc.apply`.", exclude_if=is_empty
+    )
 
 
 def _answer(report: Report, git: Git) -> RunAnswer:
@@ -249,4 +255,5 @@ def _answer(report: Report, git: Git) -> RunAnswer:
             )
             for result in report.results
         ),
+        collected=report.collected,
     )  # fmt: skip

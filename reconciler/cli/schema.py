@@ -21,6 +21,7 @@ from reconciler.cli.status import StatusAnswer
 from reconciler.cli.validate import ValidateAnswer
 from reconciler.desired.declared import declaration_model
 from reconciler.model.announcement import Announcement
+from reconciler.model.collection import Collection
 from reconciler.model.declaration import Settings
 from reconciler.model.difference import Changes, Comparison
 from reconciler.model.history import History
@@ -53,6 +54,7 @@ FORMATS: dict[str, tuple[type[BaseModel], str]] = {
     "checks-1.json": (DoctorAnswer, "reconciler doctor --json"),
     "packer-1.json": (PackerAnswer, "reconciler packer --json"),
     "announcement-1.json": (Announcement, "An announcement, as webhooks, topics and buses receive it"),
+    "collection-1.json": (Collection, "reconciler gc --json"),
     "history-1.json": (History, "reconciler history --json"),
     "verification-1.json": (Verification, "reconciler verify --json"),
 }

@@ -232,18 +232,25 @@ def withdrawn_sources(planned: FleetPlan, registry: Registry) -> Mapping[str, st
 
 def usage_of_revoked(known: Known, registry: Registry) -> Usage | None:
     """What uses the builds that are about to be revoked; None where none is. Asked once of each location."""
-    asked: defaultdict[str, set[str]] = defaultdict(set)
     causes = revocations(known.fleet.images, known.locks)
-    for build, _ in newly_revoked(causes, known.locks):
-        for artifact in build.artifacts:
-            asked[artifact.location].add(artifact.id)
-    if not asked:
+    revoked = newly_revoked(causes, known.locks)
+    places = [(artifact.location, artifact.id) for build, _ in revoked for artifact in build.artifacts]
+    if not places:
         return None
-    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(asked))) as pool:
+    found = uses_of(registry, places)
+    uses = but_for_ours(found.uses, known.fleet.images, known.locks, causes, now=known.now)
+    return replace(found, uses=uses)
+
+
+def uses_of(registry: Registry, places: Iterable[tuple[str, str]]) -> Usage:
+    """What uses artifacts, by location and id. Asked once of each location."""
+    asked: defaultdict[str, set[str]] = defaultdict(set)
+    for location, artifact_id in places:
+        asked[location].add(artifact_id)
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(asked) or 1)) as pool:
         found = list(pool.map(lambda one: registry.usage(one[0], sorted(one[1])), sorted(asked.items())))
     unread = {location: why for one in found for location, why in one.unread.items()}
-    uses = tuple(use for one in found for use in one.uses)
-    return Usage(but_for_ours(uses, known.fleet.images, known.locks, causes, now=known.now), unread)
+    return Usage(tuple(use for one in found for use in one.uses), unread)
 
 
 def with_sharing(known: Known, planned: FleetPlan, registry: Registry) -> tuple[Known, FleetPlan]:

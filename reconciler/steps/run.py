@@ -15,6 +15,7 @@ from reconciler.git.destination import Target
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
 from reconciler.model import events
+from reconciler.model.collection import Collection
 from reconciler.model.difference import Difference
 from reconciler.model.errors import DONE, INTERRUPTED, LOST_RACE, PARTIAL, Contention, ReconcilerError
 from reconciler.model.events import Listener
@@ -299,6 +300,8 @@ class Report:
     plan: Plan
     target: Target
     """The branch that state is recorded to."""
+    collected: Collection | None = None
+    """What was done about builds that nobody needs, where that belongs to the run."""
 
     @property
     def exit_code(self) -> int:
@@ -311,4 +314,6 @@ class Report:
             return PARTIAL
         if any(image.resting for image in self.plan.images):
             return PARTIAL  # it failed a while ago and still does not stand as declared
+        if self.collected is not None and self.collected.failed:
+            return PARTIAL
         return PARTIAL if self.plan.errored or not self.plan.complete else DONE

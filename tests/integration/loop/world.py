@@ -20,6 +20,7 @@ from reconciler.git.destination import Destination, find_destination
 from reconciler.git.proposal import proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository
+from reconciler.model.collection import Collection
 from reconciler.model.events import Event
 from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Lockfile, Verdict
@@ -400,6 +401,10 @@ class Controller:
         """Reconcile as `reconciler reconcile` does."""
         options = PlanOptions(images=images, refresh=refresh, force=force, prune=prune)
         return controller.reconcile(WorldAdapters(self), Request(RUN_ID, options, expected, max_actions))
+
+    def collect(self, *, apply: bool = True) -> Collection:
+        """Judge what may go as `reconciler gc` does, and take the next step of each."""
+        return controller.collect(WorldAdapters(self), Request(RUN_ID), takes_steps=apply)
 
     def adopt(self, image: str, *named: str, test: bool = False) -> Result:
         """Take artifacts over as `reconciler adopt` does. Each is named `ami-…` or `region:ami-…`."""

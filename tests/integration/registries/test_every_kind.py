@@ -363,3 +363,15 @@ def test_what_is_disabled_is_there_has_lost_all_grants_and_comes_back_without_th
         kept.registry.enable(named(made))
     assert seen_again(kept, made).state == "available"
     assert kept.registry.grants(named(made)) == NOBODY
+
+
+def test_what_is_deprecated_and_disabled_is_taken_away_with_all_that_it_is_stored_in(kept: Kept) -> None:
+    made = kept.make("web-1", BIRTH)
+    if is_tended(made):
+        kept.registry.deprecate(named(made), LATER)
+        kept.registry.disable(named(made))
+        assert seen_again(kept, made).deprecated == format_instant(LATER)
+    for _ in range(2):
+        assert kept.registry.retire(named(made), image="web") == ()
+    assert kept.registry.find(kept.home, made.id) is None
+    assert kept.registry.observe([kept.home]).artifacts == ()

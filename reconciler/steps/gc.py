@@ -1,0 +1,333 @@
+"""Take what nobody needs any more a step further away: judge the whole fleet, record the dates, then do it.
+
+What is recorded comes first: a run that is killed leaves a date, and the next one does what belongs to it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import cached_property
+
+from reconciler.git.history import read_blobs, versions_below
+from reconciler.git.objects import Change
+from reconciler.git.repository import Repository
+from reconciler.model import events
+from reconciler.model.care import Grants, soon
+from reconciler.model.collection import Collection, Fate, Took
+from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.lockfile import Build, Reason
+from reconciler.model.observation import Seen
+from reconciler.model.text import duration
+from reconciler.model.tree import content_at
+from reconciler.plan.garbage import is_nobodys
+from reconciler.plan.leaving import Departure, Judgement, judge, without_shared
+from reconciler.plan.planning import FleetPlan, Known, lock_of
+from reconciler.plan.roots import Survey
+from reconciler.plan.tags import own
+from reconciler.ports.registry import Registry
+from reconciler.state.lockfiles import FOLDER, parse, path_of
+from reconciler.steps.observe import uses_of
+from reconciler.steps.record import record_gone, record_leaving
+from reconciler.steps.record_files import paths_of
+from reconciler.steps.run import Run
+from reconciler.steps.settle import retire_useless
+
+_PARALLEL = 16  # reads of one account: more only meets request limits sooner
+_AT_ONCE = 8
+"""Versions of a lockfile that are read together: what is looked for is mostly in the newest ones."""
+_CLOCKS_APART = timedelta(hours=1)
+
+# What is known: all that the registry shows, and builds that state/ had.
+
+
+@dataclass(frozen=True)
+class Looked:
+    """What was found out, and where the records of builds stand that no lockfile has any more."""
+
+    survey: Survey
+    commits: Mapping[tuple[str, str], str]
+    """The commit that last recorded a build, by image and id."""
+
+    @cached_property
+    def judgement(self) -> Judgement:
+        """What may go, and what stays."""
+        return judge(self.survey)
+
+
+def take_survey(
+    known: Known, planned: FleetPlan, registry: Registry, repository: Repository, *, revision: str
+) -> Looked:
+    """Find out all that decides what may go: twice as far as a plan looks, and who uses what nothing else keeps.
+
+    Costs a listing of each location that a plan does not look at, one walk through the branch's history where there is
+    something that no lockfile has, and the questions of `Registry.usage` for each location in which something may go.
+    """
+    seen = {one.place: one for one in known.observation.artifacts}
+    seen |= {one.place: one for found in known.unlisted.values() for one in found}
+    survey = Survey(known, planned.decisions, seen, unread=dict(known.observation.unreadable))
+    looked = set(_locations(known))
+    recorded = {one.location for lock in known.locks.values() for build in lock.recorded for one in build.artifacts}
+    survey = _with_locations(survey, registry, recorded - looked)
+    past = _past(survey, repository, revision=revision)
+    elsewhere = {one.location for build, _ in past.values() for one in build.artifacts} - looked - recorded
+    survey = _with_locations(survey, registry, elsewhere)
+    survey = _with_unlisted(replace(survey, past={key: build for key, (build, _) in past.items()}), registry)
+    return Looked(_with_usage(survey, registry), {key: commit for key, (_, commit) in past.items()})
+
+
+def _locations(known: Known) -> Iterator[str]:
+    """Where a plan has looked."""
+    yield from (location for image in known.fleet.images.values() for location in image.locations)
+    yield from (one.location for one in known.observation.artifacts)
+    yield from known.observation.unreadable
+
+
+def _with_locations(survey: Survey, registry: Registry, locations: Iterable[str]) -> Survey:
+    asked = sorted(locations)
+    if not asked:
+        return survey
+    found = registry.observe(asked)
+    seen = {one.place: one for one in found.artifacts}
+    return replace(survey, seen={**survey.seen, **seen}, unread={**survey.unread, **found.unreadable})
+
+
+def _past(survey: Survey, repository: Repository, *, revision: str) -> Mapping[tuple[str, str], tuple[Build, str]]:
+    """Builds of which something is there and no lockfile has a record, as the branch last had it; with its commit."""
+    wanted: defaultdict[str, set[str]] = defaultdict(set)
+    images = {
+        name: image
+        for image in survey.known.fleet.images.values()
+        for name in (image.declaration.moved_from, image.name)
+        if name is not None
+    }
+    for one in survey.seen.values():
+        image, build_id = images.get(one.own("image") or ""), one.own("build")
+        if image is None or build_id is None or one.own("key") is None or is_nobodys(one):
+            continue
+        if all(build.id != build_id for build in lock_of(survey.known, image)[0].recorded):
+            wanted[image.name].add(build_id)
+    if not wanted:
+        return {}
+    written = versions_below(repository.git, FOLDER, revision=revision)
+    found: dict[tuple[str, str], tuple[Build, str]] = {}
+    for name, missing in wanted.items():
+        former = images[name].declaration.moved_from
+        for path in (path_of(each) for each in (name, former) if each is not None):
+            for build, commit in _recorded_in(repository, written.get(path, ()), path, missing):
+                found.setdefault((name, build.id), (build, commit))
+    return found
+
+
+def _recorded_in(
+    repository: Repository, written: Sequence[tuple[str, str]], path: str, missing: set[str]
+) -> Iterator[tuple[Build, str]]:
+    """The records of builds in the versions of a lockfile, newest first, until none is missing."""
+    for start in range(0, len(written), _AT_ONCE):
+        if not missing:
+            return
+        some = written[start : start + _AT_ONCE]
+        for (commit, _), content in zip(some, read_blobs(repository.git, [oid for _, oid in some]), strict=True):
+            if content is None or not any(build_id.encode() in content for build_id in missing):
+                continue
+            try:
+                builds = parse(content, path).recorded
+            except ReconcilerError:
+                continue
+            for build in builds:
+                if build.id in missing:
+                    missing.discard(build.id)
+                    yield build, commit
+
+
+def _with_unlisted(survey: Survey, registry: Registry) -> Survey:
+    """With what is recorded of builds that may go, and was not listed: it may be there without its tags."""
+    seen, unread = dict(survey.seen), dict(survey.unread)
+    for departure in judge(survey).departures:
+        for one in departure.build.artifacts:
+            if (one.location, one.id) in seen or one.location in unread:
+                continue
+            try:
+                found = registry.find(one.location, one.id)
+            except ReconcilerError as error:
+                unread[one.location] = error.what
+            else:
+                seen |= {found.place: found} if found is not None else {}
+    return replace(survey, seen=seen, unread=unread)
+
+
+def _with_usage(survey: Survey, registry: Registry) -> Survey:
+    """With who uses, or may use, what nothing else keeps."""
+    going = judge(survey).departures
+    places = [seen.place for one in going for seen in one.seen]
+    shareable = [
+        seen
+        for one in going
+        for seen in one.seen
+        if one.image.kind.tended and seen.state == "available" and not one.image.declaration.retain.even_if_shared
+        # A call for each: of what waits it is asked once that is over.
+        if one.due <= survey.known.now
+    ]
+    if not places:
+        return survey
+
+    def asked(seen: Seen) -> Grants | str:
+        try:
+            return registry.grants(seen)
+        except ReconcilerError as error:
+            return error.what
+
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(shareable) or 1)) as pool:
+        shared = dict(zip((one.place for one in shareable), pool.map(asked, shareable), strict=True))
+    return replace(survey, usage=uses_of(registry, places), shared=shared)
+
+
+def as_collection(looked: Looked, registry: Registry, *, head: str) -> Collection:
+    """What was judged, and nothing done."""
+    fates = looked.judgement.fates
+    removing = sorted({one.location for one in fates if one.step == "retire"})
+    return Collection(
+        head=head, applied=False, artifacts=fates, unread=dict(sorted(looked.survey.unread.items())),
+        restorable={location: registry.restorable(location) for location in removing},
+    )  # fmt: skip
+
+
+# What is done: image by image, the dates first.
+
+
+def apply(run: Run, looked: Looked, planned: FleetPlan, *, at_most: int) -> Collection:
+    """Take the next step of everything that may go, of so many images at most. One's failure is its own.
+
+    Raises Terminal, and does nothing, where this machine's clock and the registry's are far apart: by it alone it is
+    known for how long something has waited.
+    """
+    judgement = looked.judgement
+    due: defaultdict[str, list[Departure]] = defaultdict(list)
+    for one in judgement.departures:
+        if one.due <= run.known.now:
+            due[one.image.name].append(one)
+    previews = {one.name: one for one in planned.decisions if one.old_previews}
+    names = sorted({*due, *previews})
+    _refuse_wrong_clock(run, judgement.fates)
+    took: list[Took] = []
+    failed: dict[str, str] = {}
+    for name in names[:at_most]:
+        if run.cancelled.is_set():
+            break
+        try:
+            if name in previews:
+                took += _previews(run, name, planned)
+            if due[name]:
+                took += _take_steps(run, looked, due[name])
+        except ReconcilerError as error:
+            failed[name] = error.what
+            run.listener(events.Failed(image=name, what=str(error)))
+    done = as_collection(looked, run.registry, head=run.known.head)
+    update = {"applied": True, "took": tuple(took), "failed": failed, "put_off": len(names[at_most:])}
+    return done.model_copy(update=update)
+
+
+def _refuse_wrong_clock(run: Run, fates: Iterable[Fate]) -> None:
+    location = next((one.location for one in fates if one.goes), None)
+    told = run.registry.server_time(location) if location is not None else None
+    apart = abs(told - run.now()) if told is not None else timedelta()
+    if apart > _CLOCKS_APART:
+        raise Terminal(
+            f"this machine's clock and {location}'s are {duration(int(apart.total_seconds()))} apart",
+            hint="set it right: by it alone it is known how long something has waited",
+        )
+
+
+def _previews(run: Run, name: str, planned: FleetPlan) -> Iterator[Took]:
+    decision = next(one for one in planned.decisions if one.name == name)
+    retire_useless(run, decision)
+    for seen in decision.old_previews:
+        if run.registry.find(seen.location, seen.id) is None:
+            yield Took(image=name, build=seen.own("build"), step="retire", location=seen.location, id=seen.id)
+
+
+def _take_steps(run: Run, looked: Looked, departures: Sequence[Departure]) -> list[Took]:
+    """The next step of each build of one image: recorded by one commit, then done."""
+    image = departures[0].image
+    lock = lock_of(run.known, image)[0]
+    ready = [_with_shared(run, one) for one in departures]
+    dated = [one for one in ready if one.step != "retire" and one.entry != lock.left(one.build.id)]
+    # Also where there is no date to record: by what the branch has now, some of it may be wanted again.
+    files = tuple(change for one in dated for change in _files(run, looked, one))
+    reasons = tuple(map(_reason, dated))
+    recording = record_leaving(run, image, [one.entry for one in ready], reasons=reasons, restored=files)
+    left = {one.build.id for one in recording.lock.leaving} if not recording.superseded else set()
+    ready = [one for one in ready if one.build.id in left]
+    if run.proposes:
+        ready = [one for one in ready if one not in dated]  # once it is merged, a later run does it
+    took: list[Took] = []
+    gone: list[Departure] = []
+    for one in ready:
+        took += _retired(run, one) if one.step == "retire" else _kept_away(run, one)
+        gone += [one] if one.step == "retire" else []
+    if gone:
+        record_gone(run, image, [one.build for one in gone], reasons=tuple(map(_reason, gone)))
+    return took
+
+
+def _with_shared(run: Run, departure: Departure) -> Departure:
+    """With who could use what is to be disabled: that is lost by it, and the record is what brings it back."""
+    if departure.step != "disable" or not departure.image.kind.tended:
+        return departure
+    asked = [one for one in departure.seen if one.state == "available"]
+    return without_shared(departure, {one.place: run.registry.grants(one) for one in asked})
+
+
+def _files(run: Run, looked: Looked, departure: Departure) -> Iterator[Change]:
+    """What the record of a build names that state/ has not any more: a hold brings it back with these."""
+    commit = looked.commits.get((departure.image.name, departure.build.id))
+    if commit is None:
+        return
+    then = run.repository.tree(commit)
+    for path in paths_of(departure.build):
+        content = content_at(then, path)
+        if content is not None:
+            yield Change(path=path, content=content)
+
+
+def _reason(departure: Departure) -> Reason:
+    entry, build = departure.entry, departure.build
+    was = {
+        "deprecate": f"{build.id} {build.phase}", "disable": f"{build.id} deprecated since {entry.deprecated}",
+        "retire": f"{build.id} disabled since {entry.disabled}",
+    }  # fmt: skip
+    return Reason(code="removed", was=was[departure.step], now=f"{departure.step}d")
+
+
+def _kept_away(run: Run, departure: Departure) -> Iterator[Took]:
+    """Deprecate or disable what is there of a build. A kind that knows neither only waits."""
+    name, step = departure.image.name, departure.step
+    for seen in departure.seen:
+        if seen.own("image") != name:
+            run.registry.tag(seen, own(image=name))  # under a former name it can't be removed
+        if not departure.image.kind.tended or seen.state != "available":
+            continue
+        if step == "deprecate":
+            run.registry.deprecate(seen, soon(run.now()))
+        else:
+            run.registry.disable(seen)
+        run.listener(events.Tended(image=name, what=f"{step}d {seen.location} {seen.id}"))
+    for artifact in departure.build.artifacts:
+        yield Took(image=name, build=departure.build.id, step=step, location=artifact.location, id=artifact.id)
+
+
+def _retired(run: Run, departure: Departure) -> Iterator[Took]:
+    """Remove all of a build, also what is not seen any more: what it was stored in may be left."""
+    name = departure.image.name
+    for artifact in departure.build.artifacts:
+        parts = run.registry.retire(artifact, image=name)
+        run.listener(events.Retired(image=name, location=artifact.location, artifact=artifact.id))
+        if parts:
+            what = f"{', '.join(parts)} of {artifact.id} in {artifact.location} stays: something else uses it"
+            run.listener(events.Warned(image=name, what=what))
+        yield Took(
+            image=name, build=departure.build.id, step="retire", location=artifact.location, id=artifact.id, parts=parts
+        )  # fmt: skip

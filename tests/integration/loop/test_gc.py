@@ -1,0 +1,421 @@
+"""Away again: what nobody needs is deprecated, disabled and removed, in steps with waits, and a hold brings it back."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from reconciler.model.care import Grants
+from reconciler.model.collection import Collection, Fate
+from reconciler.model.errors import Terminal, Transient
+from reconciler.model.lockfile import Leaving
+from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.usage import Use
+from reconciler.state.lockfiles import render
+from tests.doubles.registry import Traits
+from tests.integration.loop.effects import Effects, Killed, failing, meanwhile, surround
+from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.test_channels import build
+from tests.integration.loop.test_rulings import held
+from tests.integration.loop.world import (
+    EU,
+    ON_BASE,
+    ON_DEBIAN,
+    SETTINGS,
+    US,
+    World,
+    git,
+    image_files,
+    no_image_files,
+)
+
+RETAIN = "retain: {builds: 1}\n"
+
+
+def declare(world: World, extra: str = "") -> None:
+    world.commit({"desired/web/image.yaml": f"{ON_BASE}{RETAIN}{extra}"})
+
+
+@pytest.fixture
+def grown(pair: World) -> World:
+    """A fleet whose web has a stable build, the one that it would fall back to, and one that no lockfile has."""
+    declare(pair)
+    for setup in ("echo two", "echo three"):
+        build(pair, setup, image="web")
+    pair.clock.advance(days=2)
+    return pair
+
+
+def oldest(world: World) -> list[Seen]:
+    """What is there of web's oldest build, in both locations."""
+    first = min(one.own("build") or "" for one in world.artifacts("web"))
+    return sorted((one for one in world.artifacts("web") if one.own("build") == first), key=lambda one: one.location)
+
+
+def fates(collection: Collection, code: str | None = None) -> dict[tuple[str, str], Fate]:
+    return {(one.location, one.id): one for one in collection.artifacts if code in (None, one.code)}
+
+
+def entry(world: World) -> Leaving:
+    (found,) = world.lock("web").leaving
+    return found
+
+
+def steps(collection: Collection) -> list[str]:
+    return [one.step for one in collection.took]
+
+
+def test_a_build_that_no_lockfile_has_goes_in_three_steps_with_its_snapshots(grown: World) -> None:
+    gone = oldest(grown)
+    assert grown.lock("web").build(gone[0].own("build")) is None
+    head = grown.head()
+
+    judged = grown.controller().collect(apply=False)
+    assert {place for place, one in fates(judged).items() if one.goes} == {one.place for one in gone}
+    assert Counter(one.code for one in judged.artifacts) == {"superseded": 2, "channel": 4, "fallback": 2}
+    assert (grown.head(), judged.took) == (head, ())
+
+    assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
+    began = entry(grown)
+    assert began.build.id == gone[0].own("build")
+    assert [(one.location, one.id) for one in began.build.artifacts] == [one.place for one in gone]
+    assert all(one.deprecated and one.state == "available" for one in oldest(grown))
+    grown.clock.advance(days=13)
+    assert steps(grown.controller().collect()) == []
+    assert entry(grown) == began
+
+    grown.clock.advance(days=1)
+    assert steps(grown.controller().collect()) == ["disable", "disable"]
+    assert [one.state for one in oldest(grown)] == ["disabled", "disabled"]
+    assert entry(grown).deprecated == began.deprecated
+    assert_settled(grown, since=head)
+
+    grown.clock.advance(days=14)
+    assert steps(grown.controller().collect()) == ["retire", "retire"]
+    assert not {one.id for one in gone} & {one.id for one in grown.registry.artifacts}
+    assert grown.lock("web").leaving == ()
+    assert [subject.partition(" (")[0] for subject in grown.subjects(head)] == [
+        "web: retire", "web: disable", "web: deprecate",
+    ]  # fmt: skip
+    assert_settled(grown, since=head)
+    assert steps(grown.controller().collect()) == []
+
+
+def test_a_build_beyond_those_that_are_kept_leaves_the_lockfile(grown: World) -> None:
+    """`retain.builds` counts again, and lower, without a new build."""
+    fallback = grown.lock("web").builds[1].id
+    grown.commit({"desired/web/image.yaml": f"{ON_BASE}retain: {{builds: 2}}\n"})
+    assert grown.lock("web").build(fallback) is not None
+    build(grown, "echo four", image="web")
+    build(grown, "echo five", image="web")
+    declare(grown)
+    grown.clock.advance(days=2)
+    grown.controller().collect()
+    assert fallback in [one.build.id for one in grown.lock("web").leaving]
+    assert len(grown.lock("web").builds) == 2
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_a_hold_brings_it_back_whole(grown: World, stage: int) -> None:
+    first = oldest(grown)
+    build_id = first[0].own("build") or ""
+    grown.registry.traits[first[0].place] = Traits(launched_by=Grants.of(["222222222222"]))
+    grown.commit({"desired/web/image.yaml": f"{ON_BASE}retain: {{builds: 1, even_if_shared: true}}\n"})
+    for _ in range(stage):
+        grown.controller().collect()
+        grown.clock.advance(days=15)
+    head = grown.head()
+    grown.commit({"desired/web/image.yaml": held(build_id, declaration=ON_BASE)})
+    assert grown.controller().reconcile().exit_code == 0
+
+    lock = grown.lock("web")
+    assert (lock.channels.stable, lock.leaving) == (build_id, ())
+    assert [(one.state, one.deprecated) for one in oldest(grown)] == [("available", None)] * 2
+    assert grown.registry.traits[first[0].place].launched_by == Grants.of(["222222222222"])
+    assert_settled(grown, since=head)
+    assert not any(one.goes for one in grown.controller().collect().artifacts)
+
+
+def test_a_build_that_is_wanted_again_comes_back_by_being_adopted(grown: World) -> None:
+    build_id = oldest(grown)[0].own("build")
+    grown.controller().collect()
+    assert all(one.deprecated for one in oldest(grown))
+    head = grown.commit({"desired/web/setup.sh": "true\n"})
+    controller = grown.controller()
+    assert controller.reconcile().exit_code == 0
+    assert controller.built == []
+    lock = grown.lock("web")
+    assert (lock.builds[0].id, lock.channels.stable, lock.leaving) == (build_id, build_id, ())
+    assert [(one.state, one.deprecated) for one in oldest(grown)] == [("available", None)] * 2
+    assert_settled(grown, since=head)
+
+
+def test_the_hold_on_a_build_that_is_gone_is_refused(grown: World) -> None:
+    build_id = oldest(grown)[0].own("build") or ""
+    for _ in range(2):
+        grown.controller().collect()
+        grown.clock.advance(days=15)
+    grown.registry.delete(oldest(grown)[0])
+    grown.commit({"desired/web/image.yaml": held(build_id, declaration=ON_BASE)})
+    (error,) = grown.controller().plan("web")["web"].errors
+    assert "is gone" in error
+
+
+@pytest.mark.parametrize("use", ["instance i-0 (stopped)", "launch template web version 1", "parameter /images/web"])
+def test_what_is_in_use_stays_everywhere(grown: World, use: str) -> None:
+    here, there = oldest(grown)
+    grown.registry.uses.append(Use(here.place, use, "move it"))
+    collection = grown.controller().collect()
+    assert fates(collection)[here.place].code == "used"
+    assert fates(collection)[there.place].code == "sibling"
+    assert (collection.took, grown.lock("web").leaving) == ((), ())
+
+
+def test_what_began_to_be_used_meanwhile_stays_where_it_is_and_its_waiting_goes_on(grown: World) -> None:
+    grown.controller().collect()
+    began = entry(grown)
+    grown.clock.advance(days=15)
+    grown.registry.uses.append(Use(oldest(grown)[0].place, "instance i-0 (running)", "move it"))
+    assert steps(grown.controller().collect()) == []
+    grown.registry.uses.clear()
+    assert steps(grown.controller().collect()) == ["disable", "disable"]
+    assert entry(grown).deprecated == began.deprecated
+
+
+def test_whoever_else_may_use_it_keeps_it_unless_it_is_declared_otherwise(grown: World) -> None:
+    grown.registry.traits[oldest(grown)[1].place] = Traits(launched_by=Grants.of(["222222222222"]))
+    assert {one.code for one in fates(grown.controller().collect()).values() if not one.goes} > {"shared"}
+    assert grown.lock("web").leaving == ()
+    grown.commit({"desired/web/image.yaml": f"{ON_BASE}retain: {{builds: 1, even_if_shared: true}}\n"})
+    assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
+
+
+@pytest.mark.parametrize("unread", ["usage", "location"])
+def test_what_could_not_be_read_keeps_everything(grown: World, unread: str) -> None:
+    where = grown.registry.unread_usage if unread == "usage" else grown.registry.unreadable
+    where[EU] = "not allowed"
+    collection = grown.controller().collect()
+    assert not collection.going
+    assert (collection.took, grown.lock("web").leaving) == ((), ())
+
+
+def test_what_only_its_tags_call_ours_is_never_touched(grown: World) -> None:
+    first = oldest(grown)[0]
+    forged = grown.registry.seed(US, "somebody's database", tags=first.tags, created=first.created)
+    unknown = {**first.tags, f"{TAG_PREFIX}build": "20260101T000000Z-1234567"}
+    other = grown.registry.seed(US, "another", tags=unknown, created=first.created)
+    for _ in range(4):
+        collection = grown.controller().collect()
+        assert fates(collection)[forged.place].code in ("stranger", "unrecorded")
+        assert fates(collection)[other.place].code == "unrecorded"
+        grown.clock.advance(days=15)
+    assert forged in grown.registry.artifacts
+    assert other in grown.registry.artifacts
+
+
+def test_what_lost_its_tags_by_hand_stays(grown: World) -> None:
+    grown.controller().collect()
+    here = oldest(grown)[0]
+    grown.registry._artifacts[here.place] = replace(here, tags={})
+    grown.clock.advance(days=15)
+    collection = grown.controller().collect()
+    assert collection.took == ()
+    assert {one.code for one in collection.artifacts if one.build == entry(grown).build.id} == {"stranger", "sibling"}
+
+
+def test_a_step_that_was_undone_by_hand_is_done_again_and_its_date_stays(grown: World) -> None:
+    for _ in range(2):
+        grown.controller().collect()
+        grown.clock.advance(days=15)
+    began = entry(grown)
+    grown.registry.enable(oldest(grown)[0])
+    assert steps(grown.controller().collect()) == ["disable", "disable"]
+    assert entry(grown) == began
+    assert steps(grown.controller().collect()) == ["retire", "retire"]
+
+
+def test_a_parent_stays_as_long_as_a_child_that_is_kept_was_built_on_it(pair: World) -> None:
+    pair.commit({
+        "desired/base/image.yaml": f"{ON_DEBIAN}{RETAIN}",
+        "desired/web/image.yaml": f"{ON_BASE}suspend: {{reason: frozen}}\n",
+    })  # fmt: skip
+    for setup in ("echo two", "echo three"):
+        build(pair, setup)
+    pair.clock.advance(days=2)
+    collection = pair.controller().collect()
+    assert not collection.going
+    assert "child" in {one.code for one in collection.artifacts if one.image == "base"}
+
+
+def test_a_snapshot_that_something_else_uses_stays_and_is_told(grown: World) -> None:
+    kept = oldest(grown)[0].parts[0]
+    grown.registry.in_use.add(kept)
+    for _ in range(3):
+        collection = grown.controller().collect()
+        grown.clock.advance(days=15)
+    assert [one.parts for one in collection.took] == [(kept,), ()]
+    assert grown.lock("web").leaving == ()
+
+
+def test_one_that_can_not_be_removed_now_is_removed_by_the_next_run(grown: World) -> None:
+    for _ in range(2):
+        grown.controller().collect()
+        grown.clock.advance(days=15)
+    controller = surround(grown.controller(), failing(f"retire {US}", Transient("throttled")))
+    assert controller.collect().failed == {"web": "throttled"}
+    assert [one.location for one in oldest(grown)] == [US]
+    began = entry(grown)
+    assert steps(grown.controller().collect()) == ["retire", "retire"]
+    assert began.disabled is not None
+    assert grown.lock("web").leaving == ()
+
+
+def test_the_scheduled_job_does_the_same_after_its_own_work(grown: World) -> None:
+    grown.commit({"desired/reconciler.yaml": f"{SETTINGS}gc: {{apply: true}}\n"})
+    assert grown.controller().reconcile().collected is None
+    report = grown.controller().reconcile(refresh=True)
+    assert report.collected is not None
+    assert "deprecate" in steps(report.collected)
+
+
+def test_no_run_acts_on_more_images_than_it_may(grown: World) -> None:
+    grown.commit({
+        "desired/reconciler.yaml": f"{SETTINGS}limits: {{max_actions: 1}}\n",
+        "desired/base/image.yaml": f"{ON_DEBIAN}{RETAIN}",
+    })  # fmt: skip
+    for number in range(3):
+        build(grown, f"echo {number}")
+        build(grown, f"echo {number}", image="web")
+    grown.clock.advance(days=2)
+    collection = grown.controller().collect()
+    assert (len({one.image for one in collection.took}), collection.put_off) == (1, 1)
+
+
+def test_a_build_of_a_former_name_goes_too(grown: World) -> None:
+    gone = {one.id for one in oldest(grown)}
+    declared = f"{ON_BASE}{RETAIN}moved_from: web\n"
+    grown.commit({**no_image_files("web"), **image_files("site", declared, setup="echo three")})
+    assert grown.controller().reconcile().exit_code == 0
+    for _ in range(3):
+        collection = grown.controller().collect()
+        assert {one.image for one in collection.took} == {"site"}
+        grown.clock.advance(days=15)
+    assert not gone & {one.id for one in grown.registry.artifacts}
+    assert grown.lock("site").leaving == ()
+
+
+def test_what_validation_rejected_goes_once_it_is_beyond_those_that_are_kept(pair: World) -> None:
+    pair.commit({"desired/web/image.yaml": f"{ON_BASE}{RETAIN}validation: {{required: true}}\n"})
+    rejected = build(pair, "echo two", image="web")
+    pair.judge("web", "failed")
+    pair.controller().reconcile("web")
+    assert pair.lock("web").builds[0].phase == "rejected"
+    pair.commit({"desired/web/image.yaml": f"{ON_BASE}{RETAIN}"})
+    build(pair, "echo three", image="web")
+    pair.clock.advance(days=2)
+    judged = [one for one in pair.controller().collect().artifacts if one.build == rejected]
+    assert {one.code for one in judged} == {"rejected"}
+    assert rejected in [one.build.id for one in pair.lock("web").leaving]
+
+
+def test_what_goes_away_goes_with_an_image_that_is_taken_out(grown: World) -> None:
+    grown.controller().collect()
+    grown.commit(no_image_files("web"))
+    assert grown.controller().reconcile(prune=True).exit_code == 0
+    assert grown.artifacts("web") == []
+
+
+def test_what_only_a_merged_branch_recorded_was_never_recorded(grown: World) -> None:
+    """Whoever merges a branch may have written anything in its commits."""
+    seen = oldest(grown)[0]
+    forged = "20260101T000000Z-1234567"
+    tags = {**seen.tags, f"{TAG_PREFIX}build": forged}
+    other = grown.registry.seed(US, "another", tags=tags, created="2026-01-01T00:00:00Z")
+    grown.commit({"notes": "one"})
+    person, lock = grown.root / "person", grown.lock("web")
+    record = lock.builds[-1].model_copy(
+        update={"id": forged, "artifacts": (other.as_artifact("amazon-ebs.image"),), "phase": "superseded"}
+    )
+    path = person / "state/web.lock.json"
+    before = path.read_bytes()
+    git(person, "switch", "--quiet", "--create", "feature")
+    for content in (render(lock.model_copy(update={"builds": (*lock.builds, record)})), before):
+        path.write_bytes(content)
+        git(person, "commit", "--quiet", "--all", "--message", "Change state")
+    git(person, "switch", "--quiet", "main")
+    git(person, "merge", "--quiet", "--no-ff", "--message", "Merge", "feature")
+    git(person, "push", "--quiet", "origin", "main")
+    assert fates(grown.controller().collect())[other.place].code == "unrecorded"
+
+
+EFFECTS = {1: 3, 2: 3, 3: 3}
+
+
+@pytest.mark.parametrize(("stage", "effects"), EFFECTS.items())
+def test_the_matrix_is_whole(grown: World, stage: int, effects: int) -> None:
+    for _ in range(stage - 1):
+        grown.controller().collect()
+        grown.clock.advance(days=15)
+    found = Effects()
+    surround(grown.controller(), found.around).collect()
+    assert len(found.done) == effects, found.done
+
+
+def test_what_is_held_while_it_is_judged_is_not_touched(grown: World) -> None:
+    build_id = oldest(grown)[0].own("build") or ""
+    grown.controller().collect()
+    grown.clock.advance(days=15)
+
+    def hold() -> None:
+        grown.commit({"desired/web/image.yaml": held(build_id, declaration=ON_BASE)})
+
+    assert surround(grown.controller(), meanwhile("push", hold)).collect().took == ()
+    assert {one.state for one in oldest(grown)} == {"available"}
+    grown.controller().reconcile()
+    assert grown.lock("web").channels.stable == build_id
+
+
+def test_what_stops_it_takes_nothing_from_the_run_before(grown: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    grown.commit({"desired/reconciler.yaml": f"{SETTINGS}gc: {{apply: true}}\n"})
+    told = grown.clock()
+    monkeypatch.setattr(type(grown.registry), "server_time", lambda _self, _location: told)
+    grown.clock.advance(days=300)
+    report = grown.controller().reconcile(refresh=True)
+    assert report.collected is not None
+    assert "clock" in report.collected.failed["gc"]
+    assert report.exit_code == 3
+
+
+@pytest.mark.parametrize(("stage", "number"), [(stage, n) for stage, count in EFFECTS.items() for n in range(count)])
+def test_killed_between_any_two_effects_the_next_run_goes_on(grown: World, stage: int, number: int) -> None:
+    gone = oldest(grown)
+    for _ in range(stage - 1):
+        grown.controller().collect()
+        grown.clock.advance(days=15)
+    head = grown.head()
+    effects = Effects(die_at=number, when="after")
+    with pytest.raises(Killed):
+        surround(grown.controller(), effects.around).collect()
+    began = grown.lock("web").leaving
+    grown.clock.advance(hours=1)
+    done = grown.controller().collect()
+    assert not done.failed
+    if stage < 3:
+        assert entry(grown).deprecated == began[0].deprecated, "the clock was not set back"
+        assert {one.state for one in oldest(grown)} == {"available" if stage == 1 else "disabled"}
+        assert all(one.deprecated for one in oldest(grown))
+    else:
+        assert grown.lock("web").leaving == ()
+        assert not {one.id for one in gone} & {one.id for one in grown.registry.artifacts}
+    assert_settled(grown, since=head)
+
+
+def test_a_clock_that_is_wrong_stops_it(grown: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = grown.clock()
+    monkeypatch.setattr(type(grown.registry), "server_time", lambda _self, _location: told)
+    grown.clock.advance(days=300)
+    with pytest.raises(Terminal, match="clock"):
+        grown.controller().collect()
+    assert grown.lock("web").leaving == ()
