@@ -204,8 +204,10 @@ def test(adapters: Adapters, request: Request, image: str, build_id: str | None)
     return Result(image, "unchanged", lock, build=build, tested=tested)
 
 
-def collect(adapters: Adapters, request: Request, *, takes_steps: bool) -> Collection:
+def collect(adapters: Adapters, request: Request, *, takes_steps: bool, unmanaged: bool = False) -> Collection:
     """Judge what may go of the whole fleet; with `takes_steps` take the next step of each.
+
+    With `unmanaged` also list what no fleet's marks are on.
 
     Raises what planning raises, and UserError for what is refused before anything is done.
     """
@@ -221,7 +223,8 @@ def collect(adapters: Adapters, request: Request, *, takes_steps: bool) -> Colle
     )
     looked = gc.take_survey(known, planned, registry, adapters.repository, revision=target.head)
     if not takes_steps:
-        return gc.as_collection(looked, registry, head=target.head)
+        judged = gc.as_collection(looked, registry, head=target.head)
+        return gc.with_unmanaged(judged, looked, registry) if unmanaged else judged
     adapters.repository.check_recording(known.fleet.settings.git, now=known.now)
     run = Run(
         adapters=adapters, request=request, known=known, target=target, registry=registry,

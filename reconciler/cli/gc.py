@@ -38,6 +38,7 @@ _STAY: dict[Why, str] = {
 @click.command("gc")
 @click.option("--apply", "takes_steps", is_flag=True, help="Take the next step of everything that may go.")
 @click.option("--max-actions", type=click.IntRange(min=1), help="Allow so many images to be acted on in this run.")
+@click.option("--unmanaged", is_flag=True, help="List what no fleet's marks are on, too. It is never touched.")
 @click.option("-v", "--verbose", is_flag=True, help="List what stays as well, each with its reason.")
 @click.option(
     "--log",
@@ -50,7 +51,14 @@ _STAY: dict[Why, str] = {
 @options.as_json
 @options.directory
 def command(
-    *, takes_steps: bool, max_actions: int | None, verbose: bool, log_form: LogForm, as_json: bool, directory: Path
+    *,
+    takes_steps: bool,
+    max_actions: int | None,
+    unmanaged: bool,
+    verbose: bool,
+    log_form: LogForm,
+    as_json: bool,
+    directory: Path,
 ) -> int:
     """Say of every artifact of the fleet whether it may go, why, and until when a hold brings it back.
 
@@ -60,12 +68,15 @@ def command(
 
     Exit codes: 0 done, 1 error, 3 something could not be read, or a step failed (the next run goes on).
     """
+    if takes_steps and unmanaged:
+        raise click.UsageError("--unmanaged lists what nothing is done about: leave out --apply")
     workspace = Workspace(directory)
     if takes_steps:
         workspace.run_folder()  # where it can't be written, nothing is begun
     request = new_request(PlanOptions(), max_actions=max_actions)
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
-        found = collect(LocalAdapters(workspace, listener, cancelled), request, takes_steps=takes_steps)
+        adapters = LocalAdapters(workspace, listener, cancelled)
+        found = collect(adapters, request, takes_steps=takes_steps, unmanaged=unmanaged)
     if as_json:
         show_json(found.model_dump_json(indent=2))
     else:
@@ -99,7 +110,21 @@ def _print(found: Collection, *, verbose: bool) -> None:
         show_text(f"{len(staying)} stay:", hang=2)
         for line in _each(staying) if verbose else _by_reason(staying):
             show_text(f"  {line}", hang=6)
+    for line in _unmanaged(found, verbose=verbose):
+        show_text(line, hang=6)
     _notes(found)
+
+
+def _unmanaged(found: Collection, *, verbose: bool) -> Iterator[str]:
+    """What no fleet's marks are on: how many of each kind in each location, and with `verbose` each."""
+    for location, listed in found.unmanaged.items():
+        if listed is None:
+            yield f"What is in {location} without a fleet's marks is not known."
+            continue
+        kinds = Counter(one.kind for one in listed)
+        counts = ", ".join(f"{number} {kind}" for kind, number in sorted(kinds.items()))
+        yield f"Without a fleet's marks in {location}, and never touched: {counts or 'nothing'}."
+        yield from (visible(f"  {one.kind} {one.id} {one.name}".rstrip()) for one in listed if verbose)
 
 
 def show_collected(found: Collection | None) -> None:

@@ -48,6 +48,15 @@ class Took(Model):
     parts: tuple[str, ...] = Field((), description="What it was stored in and stays, as something else uses it.")
 
 
+class Unmanaged(Model):
+    """Something of the account that no fleet's marks are on. It is listed, and never touched."""
+
+    kind: str = Field(description="As of an artifact; `snapshot` is one that was made for an AMI that is gone.")
+    location: str
+    id: str
+    name: str = ""
+
+
 class Collection(Model):
     """What may go of a fleet, what stays, and what was done about it."""
 
@@ -60,6 +69,9 @@ class Collection(Model):
         {}, description="For how many days what is removed can be restored, by location in which that comes next; "
         "null: not known.",
     )  # fmt: skip
+    unmanaged: dict[str, tuple[Unmanaged, ...] | None] = Field(
+        {}, description="With --unmanaged: what no fleet's marks are on, by location; null: not known."
+    )
     took: tuple[Took, ...] = ()
     failed: dict[str, str] = Field({}, description="Images of which a step failed, and why. The next run goes on.")
     put_off: int = Field(0, ge=0, description="How many images had to wait for another run (limits.max_actions).")

@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Protocol
 
 from reconciler.model.care import Grants
+from reconciler.model.collection import Unmanaged
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
@@ -197,6 +198,12 @@ class Registry(Protocol):
         """What uses artifacts in a location, as far as its account tells; nothing where nobody tells.
 
         Never raises for what can't be read: that stands in `unread`.
+        """
+
+    def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
+        """What the account has in a location without any fleet's marks, in order of id; None where that is not known.
+
+        And what was made for artifacts that are gone.
         """
 
     def restorable(self, location: str) -> int | None:

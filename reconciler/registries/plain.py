@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from reconciler.model.care import Grants
+from reconciler.model.collection import Unmanaged
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact
@@ -150,6 +151,11 @@ class PlainRegistry:
         """There is no such thing. See `Registry.enable`."""
         _refuse(artifact, "can't be disabled, nor enabled")
 
+    def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
+        """It is not known, where a kind lists only what is marked. See `Registry.unmanaged`."""
+        del location
+        return None
+
     def restorable(self, location: str) -> int | None:
         """It can't: what is retired is gone. See `Registry.restorable`."""
         del location
@@ -173,6 +179,12 @@ class PlainRegistry:
 
     def _ours(self, location: str) -> list[Seen]:
         return [one for one in self.listed(location) if one.own("fleet") == self.fleet]
+
+
+def unmanaged_of(seen: Iterable[Seen]) -> Sequence[Unmanaged]:
+    """What no fleet's marks are on, in order of id."""
+    found = sorted((one for one in seen if one.own("fleet") is None), key=lambda one: one.id)
+    return [Unmanaged(kind=one.kind, location=one.location, id=one.id, name=one.name) for one in found]
 
 
 def _refuse(artifact: Located, what: str) -> NoReturn:

@@ -9,6 +9,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from reconciler.model.care import Grants
+from reconciler.model.collection import Unmanaged
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Lockfile
@@ -152,6 +153,10 @@ class Registries(_ByKind[Registry]):
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         """See `Registry.usage`."""
         return self.of(location).usage(location, ids)
+
+    def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
+        """See `Registry.unmanaged`."""
+        return self.of(location).unmanaged(location)
 
     def restorable(self, location: str) -> int | None:
         """See `Registry.restorable`."""

@@ -185,6 +185,14 @@ def _with_usage(survey: Survey, registry: Registry) -> Survey:
     return replace(survey, usage=uses_of(registry, places), shared=shared)
 
 
+def with_unmanaged(collection: Collection, looked: Looked, registry: Registry) -> Collection:
+    """The same, with what no fleet's marks are on in the locations that were looked at. Nothing of it is touched."""
+    locations = {*_locations(looked.survey.known), *(location for location, _ in looked.survey.seen)}
+    found = {location: registry.unmanaged(location) for location in sorted(locations)}
+    unmanaged = {location: tuple(listed) if listed is not None else None for location, listed in found.items()}
+    return collection.model_copy(update={"unmanaged": unmanaged})
+
+
 def as_collection(looked: Looked, registry: Registry, *, head: str) -> Collection:
     """What was judged, and nothing done."""
     fates = looked.judgement.fates

@@ -15,6 +15,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from reconciler.model.care import NOBODY, Grants
+from reconciler.model.collection import Unmanaged
 from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
@@ -25,6 +26,7 @@ from reconciler.model.values import digest, format_instant
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
+from reconciler.registries.plain import unmanaged_of
 
 _CREATED = "2026-01-01T00:00:00Z"
 
@@ -271,6 +273,13 @@ class MemoryRegistry:
             unread = self.unread_usage.get(location)
             uses = tuple(use for use in self.uses if use.place[0] == location and use.place[1] in ids)
             return Usage(uses, {location: (unread,)} if unread else {})
+
+    def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
+        """What has no fleet's tag. See `Registry.unmanaged`."""
+        if self.refused is not None or location in self.unreadable:
+            return None
+        own = (one for one in self.artifacts if one.location == location and one.id not in self.of_others)
+        return unmanaged_of(own)
 
     def restorable(self, location: str) -> int | None:
         """What a test says. See `Registry.restorable`."""

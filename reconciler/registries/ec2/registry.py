@@ -15,6 +15,7 @@ from reconciler.aws.clock import Clock, Polling, clock_until
 from reconciler.aws.errors import code_of, misspelt, translated
 from reconciler.aws.session import Clients, clients_of, configured_attempts
 from reconciler.model.care import Grants
+from reconciler.model.collection import Unmanaged
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.lockfile import Artifact
@@ -26,7 +27,7 @@ from reconciler.ports.registry import Located, Opening
 from reconciler.registries.ec2 import care, changes, images
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
 from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, instant, server_time
-from reconciler.registries.ec2.usage import restorable
+from reconciler.registries.ec2.usage import restorable, unmanaged
 from reconciler.registries.ec2.usage import usage as ask_usage
 
 if TYPE_CHECKING:
@@ -301,6 +302,10 @@ class Ec2Registry:
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         """What uses AMIs in a region. See `Registry.usage`."""
         return ask_usage(self._clients, location, ids)
+
+    def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
+        """The account's own AMIs that are no fleet's, and snapshots of AMIs that are gone. See `Registry.unmanaged`."""
+        return unmanaged(self._clients, location)
 
     def restorable(self, location: str) -> int | None:
         """For how long the Recycle Bin keeps AMIs. See `Registry.restorable`."""

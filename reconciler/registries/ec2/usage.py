@@ -7,6 +7,7 @@ told otherwise, and says nothing of groups. Nothing here sees other accounts.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -15,9 +16,11 @@ from botocore.config import Config
 
 from reconciler.aws.errors import translated
 from reconciler.aws.session import Clients
+from reconciler.model.collection import Unmanaged
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.usage import INSTEAD, Usage, Use
-from reconciler.registries.ec2.images import FLEET_TAG
+from reconciler.registries.ec2.images import FLEET_TAG, PAGE, seen
+from reconciler.registries.plain import unmanaged_of
 
 _MOST_IDS = 200
 """Of values in one filter (EC2 user guide, "Filter your resources")."""
@@ -180,3 +183,41 @@ def _keeps(rule: Mapping[str, Any], *, fleet: str) -> bool:
         return False
     named = rule.get("ResourceTags", [])
     return any(map(is_ours, named)) if named else not any(map(is_ours, rule.get("ExcludeResourceTags", [])))
+
+
+# What the account has beside.
+
+_MADE_FOR = re.compile(r"Created by CreateImage\(i-[0-9a-f]+\) for (ami-[0-9a-f]+)")
+"""What EC2 itself writes on the snapshots of an AMI that it makes of an instance. Copies say something else."""
+
+
+def unmanaged(clients: Clients, location: str) -> Sequence[Unmanaged] | None:
+    """AMIs of this account that no fleet's tag is on, and snapshots that were made for an AMI that is gone.
+
+    Costs a listing of all of the account's AMIs, and one of all its snapshots. None where one could not be read.
+    """
+    try:
+        with translated(f"listing what is in {location}"):
+            ec2 = clients.ec2(location)
+            pages = ec2.get_paginator("describe_images").paginate(
+                Owners=["self"], IncludeDisabled=True, PaginationConfig={"PageSize": PAGE}
+            )
+            images = [seen(one, location) for page in pages for one in page["Images"] if one["State"] != "deregistered"]
+            listed = ec2.get_paginator("describe_snapshots").paginate(
+                OwnerIds=["self"], PaginationConfig={"PageSize": 1000}
+            )
+            made = {
+                one["SnapshotId"]: match[1]
+                for page in listed
+                for one in page["Snapshots"]
+                if (match := _MADE_FOR.match(one.get("Description", "")))
+            }
+    except ReconcilerError:
+        return None
+    there = {one.id for one in images}
+    orphans = [
+        Unmanaged(kind="snapshot", location=location, id=snapshot, name=f"of {image}")
+        for snapshot, image in sorted(made.items())
+        if image not in there
+    ]
+    return [*unmanaged_of(images), *orphans]

@@ -13,14 +13,15 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, TypeVar
 
-from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.collection import Unmanaged
+from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.plan.key import may_be_of
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
-from reconciler.registries.plain import PlainRegistry
+from reconciler.registries.plain import PlainRegistry, unmanaged_of
 from reconciler.registries.vsphere.dialect import SCHEME, VSPHERE
 from reconciler.registries.vsphere.inventory import (
     OF,
@@ -67,6 +68,13 @@ class VSphereRegistry(PlainRegistry):
             return [one.seen_in(location) for one in machines(content, folder_at(content, location))]
 
         yield from self._ask(location, f"reading {location}", all_in)
+
+    def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
+        """What is in a folder and is no fleet's. See `Registry.unmanaged`."""
+        try:
+            return unmanaged_of(self.listed(location))
+        except ReconcilerError:
+            return None
 
     def store(
         self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]

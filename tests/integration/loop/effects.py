@@ -12,6 +12,7 @@ from typing import Literal
 from reconciler.git.answer import Reply
 from reconciler.git.destination import Destination
 from reconciler.model.care import Grants
+from reconciler.model.collection import Unmanaged
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import Artifact
@@ -207,6 +208,9 @@ class _Registry:
 
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         return self.registry.usage(location, ids)
+
+    def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
+        return self.registry.unmanaged(location)
 
     def restorable(self, location: str) -> int | None:
         return self.registry.restorable(location)

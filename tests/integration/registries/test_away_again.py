@@ -130,3 +130,19 @@ def test_what_is_in_use_stays(account: Account, where: str) -> None:
     judged = account.controller().collect()
     assert {one.id: one.code for one in judged.artifacts}[first.id] == "used"
     assert judged.took == ()
+
+
+def test_what_is_nobody_s_is_listed_and_never_touched(account: Account) -> None:
+    account.build("echo one")
+    made = account.ec2.run_instances(ImageId=account.source, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"]
+    by_hand = account.ec2.create_image(InstanceId=made, Name="by hand")["ImageId"]
+    volume = account.ec2.create_volume(Size=1, AvailabilityZone=f"{US}a")["VolumeId"]
+    text = "Created by CreateImage(i-0123456789abcdef0) for ami-0123456789abcdef0 from vol-0123456789abcdef0"
+    orphan = account.ec2.create_snapshot(VolumeId=volume, Description=text)["SnapshotId"]
+    before = account.snapshots()
+    found = Ec2Registry(AwsSettings(), fleet=FLEET, attempts=1).unmanaged(US)
+    assert found is not None
+    assert {(one.kind, one.id) for one in found} >= {("ami", by_hand), ("ami", account.source), ("snapshot", orphan)}
+    assert not {one.id for one in found} & {one.id for one in account.world.lock("web").builds[0].artifacts}
+    account.controller().collect()
+    assert account.snapshots() == before

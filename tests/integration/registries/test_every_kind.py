@@ -375,3 +375,11 @@ def test_what_is_deprecated_and_disabled_is_taken_away_with_all_that_it_is_store
         assert kept.registry.retire(named(made), image="web") == ()
     assert kept.registry.find(kept.home, made.id) is None
     assert kept.registry.observe([kept.home]).artifacts == ()
+
+
+def test_what_no_fleet_s_marks_are_on_is_told_apart(kept: Kept) -> None:
+    ours = kept.make("web-1", BIRTH)
+    found = kept.registry.unmanaged(kept.home)
+    assert ours.id not in [one.id for one in found or ()]
+    kept.lose(kept.home)
+    assert kept.registry.unmanaged(kept.home) is None

@@ -10,7 +10,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type information
 
 from reconciler.cli.gc import _print, headline, show_collected
-from reconciler.model.collection import Collection, Fate, Took
+from reconciler.model.collection import Collection, Fate, Took, Unmanaged
 
 SCHEMA = Path(__file__).parents[3] / "docs" / "schema" / "collection-1.json"
 BUILD = "20261101T020411Z-9f1c2d3"
@@ -79,6 +79,22 @@ def test_it_is_said_for_how_long_what_is_removed_can_be_restored(
 ) -> None:
     _print(JUDGED.model_copy(update={"restorable": {"us-east-1": days, "eu-west-1": 0}}), verbose=False)
     assert capsys.readouterr().err.splitlines()[0] == said
+
+
+def test_what_is_nobody_s_is_counted_and_with_verbose_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    listed = (
+        Unmanaged(kind="ami", location="us-east-1", id="ami-9", name="by hand"),
+        Unmanaged(kind="snapshot", location="us-east-1", id="snap-9", name="of ami-8"),
+    )
+    found = JUDGED.model_copy(update={"unmanaged": {"eu-west-1": None, "us-east-1": listed, "ap-south-1": ()}})
+    _print(found, verbose=False)
+    said = capsys.readouterr().out
+    assert "Without a fleet's marks in us-east-1, and never touched: 1 ami, 1 snapshot." in said
+    assert "Without a fleet's marks in ap-south-1, and never touched: nothing." in said
+    assert "What is in eu-west-1 without a fleet's marks is not known." in said
+    assert "ami-9" not in said
+    _print(found, verbose=True)
+    assert "snapshot snap-9 of ami-8" in capsys.readouterr().out
 
 
 def test_verbose_names_what_stays_too(capsys: pytest.CaptureFixture[str]) -> None:
