@@ -22,7 +22,8 @@ from reconciler.model.text import and_more, counted, plural_of
 from reconciler.model.values import Model
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.publishing import asked_of, publishing
-from reconciler.steps.observe import find_target, with_published
+from reconciler.steps.consumers import with_published
+from reconciler.steps.observe import find_target
 from reconciler.words.events import to_fetch
 from reconciler.words.plans import named
 

@@ -22,7 +22,7 @@ from reconciler.plan.planning import lock_of
 from reconciler.plan.tags import TOLD, told_tags
 from reconciler.ports.announcer import Announcer
 from reconciler.state.lockfiles import path_of
-from reconciler.steps.record import record_undelivered
+from reconciler.steps.record_rulings import record_undelivered
 from reconciler.steps.run import Report, Run
 
 WINDOW = timedelta(days=7)

@@ -19,8 +19,8 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Sharing, Situation, Tending
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.care import concerns, tended
-from reconciler.steps.observe import obstacles_of, sharing_of
-from reconciler.steps.record import record_care
+from reconciler.steps.consumers import obstacles_of, sharing_of
+from reconciler.steps.record_rulings import record_care
 from reconciler.steps.run import Deed, DeedVerb, Run
 
 _VERBS: Mapping[ReasonCode, DeedVerb] = {

@@ -30,9 +30,9 @@ from reconciler.plan.roots import Survey
 from reconciler.plan.tags import own
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import FOLDER, parse, path_of
-from reconciler.steps.observe import uses_of
-from reconciler.steps.record import record_gone, record_leaving
+from reconciler.steps.consumers import uses_of
 from reconciler.steps.record_files import paths_of
+from reconciler.steps.record_rulings import record_gone, record_leaving
 from reconciler.steps.run import Run
 from reconciler.steps.settle import retire_useless
 

@@ -17,8 +17,8 @@ from reconciler.model.observation import Publications
 from reconciler.plan.planning import FleetPlan, lock_of
 from reconciler.plan.publishing import Change, Publishing, asked_of, names_of, publishing
 from reconciler.ports.publisher import Publisher
-from reconciler.steps.observe import at_once, claimed, read_publications
-from reconciler.steps.record import record_published
+from reconciler.steps.consumers import at_once, claimed, read_publications
+from reconciler.steps.record_rulings import record_published
 from reconciler.steps.run import Deed, Report, Result, Run
 
 

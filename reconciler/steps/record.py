@@ -13,7 +13,6 @@ from typing import Literal
 
 from reconciler.git.objects import Change, Commit, TagRequest
 from reconciler.model import events
-from reconciler.model.care import Care
 from reconciler.model.difference import Difference
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
@@ -22,20 +21,13 @@ from reconciler.model.lockfile import (
     Artifact,
     Build,
     Failure,
-    Leaving,
     Lockfile,
-    Published,
-    Reason,
-    Undelivered,
-    Verdict,
     Verified,
 )
-from reconciler.model.plan import Decision, Ruling
+from reconciler.model.plan import Decision
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan import transitions
-from reconciler.plan.channels import overrules
-from reconciler.plan.planning import lock_of
 from reconciler.plan.rulings import in_force
 from reconciler.state.lockfiles import path_of, read_lockfile, render
 from reconciler.state.unsaved import forget_unsaved, write_unsaved
@@ -121,7 +113,7 @@ def record_build(
     message = messages.build_commit(image.name, build, verb=verb, difference=contents.difference)
     former = image.declaration.moved_from
     try:
-        recording = _record(run, image.name, change, message=message, tags=tags, former=former, inventories=inside)
+        recording = record_lock(run, image.name, change, message=message, tags=tags, former=former, inventories=inside)
     except ReconcilerError as error:
         if build.adopted is not None:
             # No run finds it by itself: it was named by a person, or has its tags.
@@ -144,7 +136,7 @@ def record_change(
     what = ", ".join(decision.planned.actions)
     message = messages.change_commit(decision.name, what, reasons, added=added, gone=gone)
     if image is None:
-        return _record(run, decision.name, _deleted, message=message)
+        return record_lock(run, decision.name, _deleted, message=message)
     kept = decision.lock.kept
     build_id = kept.id if kept is not None else ""
     at = format_instant(run.now())
@@ -158,7 +150,7 @@ def record_change(
             return moved_on  # a declaration that changed since we planned is the next run's to carry out
         return transitions.as_declared(moved_on, image)
 
-    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
+    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 
 def _dated(artifacts: Sequence[Artifact], *, recorded: Build | None, at: str) -> tuple[Artifact, ...]:
@@ -192,117 +184,7 @@ def record_verified(run: Run, image: Image, *, kept: Build, verified: Verified, 
         target=build.commit if run.repository.has(build.commit) else run.known.head,
         message=messages.verified_tag(image.name, kept.id, build),
     )
-    return _record(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
-
-
-def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> Recording:
-    """Record a verdict: the lockfile, and an annotated tag on the commit that was built."""
-    built = lock_of(run.known, image)[0].build(build_id)
-    before = built.verdict if built is not None and built.verdict != verdict else None
-    tag = TagRequest(
-        name=messages.verdict_tag_name(image.name, build_id, overruled=before),
-        target=built.commit if built is not None and run.repository.has(built.commit) else run.known.head,
-        message=messages.verdict_tag(image.name, build_id, verdict),
-    )
-
-    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        build = lock.build(build_id)
-        if build is None:
-            return Unwanted(f"{build_id} is not recorded any more at {tree.oid[:12]}")
-        if build.verdict != verdict and not overrules(build.verdict, verdict):
-            return Unwanted(f"another run recorded a verdict on {build_id}, which stands")
-        declared = declared_at(tree, image, since=run.known.tree)
-        ruling = in_force(declared if isinstance(declared, Image) else image, now=run.known.now)
-        return transitions.with_verdict(lock, build_id, verdict, held=ruling.declaration.hold is not None)
-
-    message = messages.verdict_commit(image.name, build_id, verdict)
-    return _record(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
-
-
-def record_ruling(run: Run, image: Image, ruling: Ruling) -> Recording:
-    """Record what image.yaml rules of builds: holds and revocations, and where the channels are by that.
-
-    Superseded where the declaration changed since the plan: what it rules now is the next run's to record.
-    """
-
-    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        if declared_at(tree, image, since=run.known.tree) is not image:
-            return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
-        at = format_instant(run.known.now)
-        return transitions.as_ruled(lock, image, ruling.causes, at=at, reachable=ruling.reachable)
-
-    message = messages.ruling_commit(image.name, ruling.reasons)
-    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
-
-
-def record_care(
-    run: Run, image: Image, care: Mapping[tuple[str, str], Care], *, actions: Sequence[str], reasons: Sequence[Reason]
-) -> Recording:
-    """Record what is done, or was undone, to artifacts beside making and marking them, by location and id.
-
-    Superseded where the declaration changed since the plan: what is to be done by it is the next run's.
-    """
-
-    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        if declared_at(tree, image, since=run.known.tree) is not image:
-            return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
-        return transitions.with_care(lock, care)
-
-    message = messages.change_commit(image.name, ", ".join(actions), reasons)
-    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
-
-
-def record_leaving(
-    run: Run, image: Image, entries: Sequence[Leaving], *, reasons: Sequence[Reason], restored: Sequence[Change] = ()
-) -> Recording:
-    """Record how far builds have gone, before anything is done to them: so no run begins their waiting anew.
-
-    Superseded where the declaration changed since it was judged. `restored` are files that their records name.
-    """
-
-    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        if declared_at(tree, image, since=run.known.tree) is not image:
-            return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
-        return transitions.with_leaving(lock, entries, image=in_force(image, now=run.known.now))
-
-    message = messages.change_commit(image.name, messages.steps_of(reasons), reasons)
-    return _record(run, image.name, change, message=message, former=image.declaration.moved_from, also=restored)
-
-
-def record_gone(run: Run, image: Image, gone: Sequence[Build], *, reasons: Sequence[Reason]) -> Recording:
-    """Record that builds have gone: nothing of them is left, but for what git's history tells."""
-
-    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        del tree
-        return transitions.without_gone(lock, {one.id for one in gone})
-
-    artifacts = [artifact for build in gone for artifact in build.artifacts]
-    message = messages.change_commit(image.name, "retire", reasons, gone=artifacts)
-    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
-
-
-def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, ...]) -> Recording:
-    """Record which announcements did not get through; with none, that all did in the end."""
-
-    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        if not lock.builds:
-            return Unwanted(f"nothing of {image.name} is recorded any more at {tree.oid[:12]}")
-        return lock.model_copy(update={"undelivered": undelivered})
-
-    message = messages.undelivered_commit(image.name, undelivered)
-    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
-
-
-def record_published(run: Run, image: Image, published: tuple[Published, ...]) -> Recording:
-    """Record where an image's channels are written out: before they are for the first time, and once they are gone."""
-
-    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        if not lock.builds:
-            return Unwanted(f"nothing of {image.name} is recorded any more at {tree.oid[:12]}")
-        return lock.model_copy(update={"published": published})
-
-    message = messages.published_commit(image.name, published)
-    return _record(run, image.name, change, message=message, former=image.declaration.moved_from)
+    return record_lock(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
 
 
 def _deleted(lock: Lockfile, tree: Tree) -> None:
@@ -326,10 +208,10 @@ def record_failure(run: Run, image: Image, failure: Failure, decision: Decision)
     # What is to be taken up gets its tag then, as the build that it is: tags are never moved.
     tags = (tag,) if failure.made is None else ()
     message = messages.failure_commit(image.name, failure, decision.planned.reasons)
-    return _record(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
+    return record_lock(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
 
 
-def _record(
+def record_lock(
     run: Run,
     name: str,
     change: Callable[[Lockfile, Tree], Lockfile | Unwanted | None],

@@ -22,7 +22,7 @@ from reconciler.plan.tags import at_birth
 from reconciler.ports.builder import BuildFailed
 from reconciler.steps.artifacts import is_own, restate, tag_moved
 from reconciler.steps.care import Done, tend
-from reconciler.steps.record import record_ruling, record_verdict
+from reconciler.steps.record_rulings import record_ruling, record_verdict
 from reconciler.steps.run import Deed, Run
 from reconciler.words import messages
 from reconciler.words.plans import listed

@@ -9,7 +9,8 @@ from reconciler.model.lockfile import Build, Undelivered, Verdict, Verified
 from reconciler.model.plan import Decision, PlanOptions
 from reconciler.model.values import format_instant
 from reconciler.steps.observe import find_target
-from reconciler.steps.record import record_change, record_undelivered, record_verdict, record_verified
+from reconciler.steps.record import record_change, record_verified
+from reconciler.steps.record_rulings import record_undelivered, record_verdict
 from reconciler.steps.run import Request, Run
 from tests.integration.loop.adapters import WorldAdapters
 from tests.integration.loop.world import ON_BASE, RUN_ID, Controller, World, no_image_files

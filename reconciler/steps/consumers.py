@@ -1,0 +1,164 @@
+"""Who uses artifacts, who may, and where channels are written out for them: asked beside the fleet's listing.
+
+Each costs calls, and so is asked only of what a plan would act on.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
+
+from reconciler.model.care import Grants
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Artifact, Lockfile
+from reconciler.model.observation import Held, Publications
+from reconciler.model.plan import Sharing, Tending
+from reconciler.model.usage import Usage
+from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, removed
+from reconciler.plan.publishing import asked_of, but_for_ours, declared_at, whose_matters
+from reconciler.plan.rulings import newly_revoked, revocations
+from reconciler.ports.publisher import Publisher
+from reconciler.ports.registry import Registry
+
+_PARALLEL = 16  # reads of one account: more only meets request limits sooner
+_PARALLEL_NAMES = 8  # SSM takes 40 reads and 3 writes a second of an account (service quotas)
+Item = TypeVar("Item")
+Found = TypeVar("Found")
+Subject = tuple[Image | None, Lockfile]
+"""An image with its lockfile; None for one that is declared no more, and is to go."""
+
+
+def usage_of_revoked(known: Known, registry: Registry) -> Usage | None:
+    """What uses the builds that are about to be revoked; None where none is. Asked once of each location."""
+    causes = revocations(known.fleet.images, known.locks)
+    revoked = newly_revoked(causes, known.locks)
+    places = [(artifact.location, artifact.id) for build, _ in revoked for artifact in build.artifacts]
+    if not places:
+        return None
+    found = uses_of(registry, places)
+    uses = but_for_ours(found.uses, known.fleet.images, known.locks, causes, now=known.now)
+    return replace(found, uses=uses)
+
+
+def uses_of(registry: Registry, places: Iterable[tuple[str, str]]) -> Usage:
+    """What uses artifacts, by location and id. Asked once of each location."""
+    asked: defaultdict[str, set[str]] = defaultdict(set)
+    for location, artifact_id in places:
+        asked[location].add(artifact_id)
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(asked) or 1)) as pool:
+        found = list(pool.map(lambda one: registry.usage(one[0], sorted(one[1])), sorted(asked.items())))
+    unread = {location: why for one in found for location, why in one.unread.items()}
+    return Usage(tuple(use for one in found for use in one.uses), unread)
+
+
+def with_sharing(known: Known, planned: FleetPlan, registry: Registry) -> tuple[Known, FleetPlan]:
+    """The same with who may use the artifacts of which the plan has to know that, and the plan made by it.
+
+    Costs a look for each of them, and for each location in which some are to be shared one more, of what would keep
+    others from using them. A fleet that shares nothing costs none.
+    """
+    asks = [artifact for decision in planned.decisions for artifact in decision.asks]
+    if asks:
+        known = replace(known, sharing=sharing_of(registry, asks))
+        planned = make_plan(known)
+    obstacles = obstacles_of(registry, [one for decision in planned.decisions for one in decision.tend])
+    if not obstacles:
+        return known, planned
+    known = replace(known, sharing=replace(known.sharing, obstacles=obstacles))
+    return known, make_plan(known)
+
+
+def sharing_of(registry: Registry, artifacts: Sequence[Artifact]) -> Sharing:
+    """Who may use artifacts, or why that is not known: a look for each."""
+    if not artifacts:
+        return Sharing()
+    places = [(one.location, one.id) for one in artifacts]
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(artifacts))) as pool:
+        told = dict(zip(places, pool.map(partial(_grants, registry), artifacts), strict=True))
+    return Sharing(
+        {place: found for place, found in told.items() if isinstance(found, Grants)},
+        {place: found.what for place, found in told.items() if isinstance(found, ReconcilerError)},
+    )
+
+
+def obstacles_of(registry: Registry, tendings: Iterable[Tending]) -> Mapping[tuple[str, str], str]:
+    """What would keep others from using artifacts that are to be shared with them: a look for each location."""
+    sharing: defaultdict[str, list[Tending]] = defaultdict(list)
+    for one in tendings:
+        if one.add:
+            sharing[one.artifact.location].append(one)
+    found: dict[tuple[str, str], str] = {}
+    for location, here in sorted(sharing.items()):
+        everybody = any(one.add.everybody for one in here)
+        said = registry.obstacles(location, [one.artifact for one in here], everybody=everybody)
+        found |= {(location, artifact_id): why for artifact_id, why in said.items()}
+    return found
+
+
+def _grants(registry: Registry, artifact: Artifact) -> Grants | ReconcilerError:
+    try:
+        return registry.grants(artifact)
+    except ReconcilerError as error:
+        return error
+
+
+def with_published(known: Known, publisher: Callable[[], Publisher]) -> Known:
+    """The same with what consumers find now. Asks nothing, and opens nothing, where no image is published."""
+    gone = [(None, known.locks[name]) for name in removed(known) if known.options.prune and name in known.locks]
+    subjects = [*((image, lock_of(known, image)[0]) for image in known.fleet.images.values()), *gone]
+    if not any(asked_of(*subject) for subject in subjects):
+        return known
+    return replace(known, publications=read_publications(publisher(), subjects, claimed=claimed(known)))
+
+
+def claimed(known: Known) -> frozenset[tuple[str, str]]:
+    """Location and name of all places that the fleet's images are declared to be published at."""
+    return frozenset(one.place for image in known.fleet.images.values() for one in declared_at(image))
+
+
+def read_publications(
+    publisher: Publisher, subjects: Sequence[Subject], *, claimed: frozenset[tuple[str, str]]
+) -> Publications:
+    """What stands at all places of these images: in as few calls as there may be, and whose it is where that matters.
+
+    A location in which one call fails is unreadable: nothing is done there.
+    """
+    names: defaultdict[str, set[str]] = defaultdict(set)
+    for one in (one for subject in subjects for one in asked_of(*subject)):
+        names[one.location].add(one.ssm)
+    unreadable: dict[str, str] = {}
+    held: dict[tuple[str, str], Held] = {}
+    for (location, _), found in at_once(names.items(), lambda asked: publisher.read(asked[0], sorted(asked[1]))):
+        if isinstance(found, ReconcilerError):
+            unreadable[location] = found.what
+        else:
+            held |= {(location, name): one for name, one in found.items()}
+    publications = Publications(held, unreadable, claimed)
+    matter = {one.place for subject in subjects for one in whose_matters(*subject, publications)}
+    for place, ours in at_once(sorted(matter), lambda place: publisher.is_ours(*place)):
+        if isinstance(ours, ReconcilerError):
+            unreadable[place[0]] = ours.what
+        else:
+            held[place] = replace(held[place], ours=ours)
+    return publications
+
+
+def at_once(items: Iterable[Item], work: Callable[[Item], Found]) -> list[tuple[Item, Found | ReconcilerError]]:
+    """Each item with what comes of it, or with the error that it ended in; several at once, in order."""
+
+    def one(item: Item) -> tuple[Item, Found | ReconcilerError]:
+        try:
+            return item, work(item)
+        except ReconcilerError as error:
+            return item, error
+
+    listed = list(items)
+    if not listed:
+        return []
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL_NAMES, len(listed))) as pool:
+        return list(pool.map(one, listed))

@@ -1,0 +1,142 @@
+"""Record what becomes of builds that are there: verdicts, rulings, care, announcements, publications, and their end."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from reconciler.git.objects import Change, TagRequest
+from reconciler.model.care import Care
+from reconciler.model.fleet import Image
+from reconciler.model.lockfile import (
+    Build,
+    Leaving,
+    Lockfile,
+    Published,
+    Reason,
+    Undelivered,
+    Verdict,
+)
+from reconciler.model.plan import Ruling
+from reconciler.model.tree import Tree
+from reconciler.model.values import format_instant
+from reconciler.plan import transitions
+from reconciler.plan.channels import overrules
+from reconciler.plan.planning import lock_of
+from reconciler.plan.rulings import in_force
+from reconciler.steps.record import Recording, record_lock
+from reconciler.steps.run import Run
+from reconciler.steps.still_wanted import (
+    Unwanted,
+    declared_at,
+)
+from reconciler.words import messages
+
+
+def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> Recording:
+    """Record a verdict: the lockfile, and an annotated tag on the commit that was built."""
+    built = lock_of(run.known, image)[0].build(build_id)
+    before = built.verdict if built is not None and built.verdict != verdict else None
+    tag = TagRequest(
+        name=messages.verdict_tag_name(image.name, build_id, overruled=before),
+        target=built.commit if built is not None and run.repository.has(built.commit) else run.known.head,
+        message=messages.verdict_tag(image.name, build_id, verdict),
+    )
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        build = lock.build(build_id)
+        if build is None:
+            return Unwanted(f"{build_id} is not recorded any more at {tree.oid[:12]}")
+        if build.verdict != verdict and not overrules(build.verdict, verdict):
+            return Unwanted(f"another run recorded a verdict on {build_id}, which stands")
+        declared = declared_at(tree, image, since=run.known.tree)
+        ruling = in_force(declared if isinstance(declared, Image) else image, now=run.known.now)
+        return transitions.with_verdict(lock, build_id, verdict, held=ruling.declaration.hold is not None)
+
+    message = messages.verdict_commit(image.name, build_id, verdict)
+    return record_lock(run, image.name, change, message=message, tags=(tag,), former=image.declaration.moved_from)
+
+
+def record_ruling(run: Run, image: Image, ruling: Ruling) -> Recording:
+    """Record what image.yaml rules of builds: holds and revocations, and where the channels are by that.
+
+    Superseded where the declaration changed since the plan: what it rules now is the next run's to record.
+    """
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if declared_at(tree, image, since=run.known.tree) is not image:
+            return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
+        at = format_instant(run.known.now)
+        return transitions.as_ruled(lock, image, ruling.causes, at=at, reachable=ruling.reachable)
+
+    message = messages.ruling_commit(image.name, ruling.reasons)
+    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
+def record_care(
+    run: Run, image: Image, care: Mapping[tuple[str, str], Care], *, actions: Sequence[str], reasons: Sequence[Reason]
+) -> Recording:
+    """Record what is done, or was undone, to artifacts beside making and marking them, by location and id.
+
+    Superseded where the declaration changed since the plan: what is to be done by it is the next run's.
+    """
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if declared_at(tree, image, since=run.known.tree) is not image:
+            return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
+        return transitions.with_care(lock, care)
+
+    message = messages.change_commit(image.name, ", ".join(actions), reasons)
+    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
+def record_leaving(
+    run: Run, image: Image, entries: Sequence[Leaving], *, reasons: Sequence[Reason], restored: Sequence[Change] = ()
+) -> Recording:
+    """Record how far builds have gone, before anything is done to them: so no run begins their waiting anew.
+
+    Superseded where the declaration changed since it was judged. `restored` are files that their records name.
+    """
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if declared_at(tree, image, since=run.known.tree) is not image:
+            return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
+        return transitions.with_leaving(lock, entries, image=in_force(image, now=run.known.now))
+
+    message = messages.change_commit(image.name, messages.steps_of(reasons), reasons)
+    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from, also=restored)
+
+
+def record_gone(run: Run, image: Image, gone: Sequence[Build], *, reasons: Sequence[Reason]) -> Recording:
+    """Record that builds have gone: nothing of them is left, but for what git's history tells."""
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        del tree
+        return transitions.without_gone(lock, {one.id for one in gone})
+
+    artifacts = [artifact for build in gone for artifact in build.artifacts]
+    message = messages.change_commit(image.name, "retire", reasons, gone=artifacts)
+    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
+def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, ...]) -> Recording:
+    """Record which announcements did not get through; with none, that all did in the end."""
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if not lock.builds:
+            return Unwanted(f"nothing of {image.name} is recorded any more at {tree.oid[:12]}")
+        return lock.model_copy(update={"undelivered": undelivered})
+
+    message = messages.undelivered_commit(image.name, undelivered)
+    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
+def record_published(run: Run, image: Image, published: tuple[Published, ...]) -> Recording:
+    """Record where an image's channels are written out: before they are for the first time, and once they are gone."""
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if not lock.builds:
+            return Unwanted(f"nothing of {image.name} is recorded any more at {tree.oid[:12]}")
+        return lock.model_copy(update={"published": published})
+
+    message = messages.published_commit(image.name, published)
+    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
