@@ -20,6 +20,7 @@ from typing import get_args
 
 from reconciler.model.lockfile import Artifact, SmokeTestResult
 from reconciler.model.observation import Seen
+from reconciler.model.source import Pin
 from reconciler.model.verification import Provenance
 
 _BEST_FIRST: tuple[Provenance, ...] = get_args(Provenance)
@@ -99,3 +100,27 @@ def certain(seen: Iterable[Seen], known: Iterable[Place]) -> tuple[Seen, ...]:
 def stands_for(result: SmokeTestResult | None, *, suite: str) -> bool:
     """Whether a test that passed stands for the one that is asked for: it was run by the same suite and settings."""
     return result is not None and result.status == "passed" and result.suite == suite
+
+
+def built_on(told: Pin | None, wanted: Pin | None, *, ours: bool, parents: Iterable[Pin]) -> Pin | None:
+    """What an adopted build was built on: its record tells more of the same source than its artifact's marks do.
+
+    Of another image of the fleet no more is believed than its own lockfile confirms: a build that names a parent which
+    nobody revokes would not be revoked with its own.
+
+    Args:
+        told: The pin in the build's record.
+        wanted: What the image is to be built on now.
+        ours: Whether that record is of state/. Else whoever may push tags may have written it.
+        parents: What is recorded of the image that is wanted as the source.
+    """
+    if told is None or wanted is None or told.identity != wanted.identity:
+        return wanted or told
+    confirmed = ours or wanted.image is None or any(_is_part(told, of=one) for one in (wanted, *parents))
+    return told if confirmed else wanted
+
+
+def _is_part(pin: Pin, *, of: Pin) -> bool:
+    """Whether a pin to a build of the fleet names that build, and nothing as its artifacts that is not one."""
+    same = (pin.image, pin.build, pin.key) == (of.image, of.build, of.key)
+    return same and (pin.artifacts or {}).items() <= (of.artifacts or {}).items()

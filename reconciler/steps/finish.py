@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from reconciler.model import events
@@ -17,7 +17,7 @@ from reconciler.plan.key import NEVER_AGAIN, adoptable
 from reconciler.plan.reasons import as_done, brought_nothing
 from reconciler.plan.tags import nothing_told
 from reconciler.plan.transitions import first_phase, promotes
-from reconciler.plan.trust import certain, is_named, stands_for
+from reconciler.plan.trust import built_on, certain, is_named, stands_for
 from reconciler.state.sbom import below_state, inventory_record
 from reconciler.state.unsaved import is_committed, read_unsaved, write_unsaved
 from reconciler.steps.artifacts import (
@@ -278,7 +278,7 @@ def _as_told(run: Run, image: Image, decision: Decision, *, phase: Phase | None)
             "components": dict(wanted.components),
             "files": {file.path: f"{file.mode} {file.oid}" for file in image.inputs},
             "reasons": as_done(decision.planned.reasons, wanted.pin),
-            "source": _built_on(known.source, wanted.pin),
+            "source": built_on(known.source, wanted.pin, ours=known is recorded, parents=_parents(run, wanted.pin)),
             "artifacts": tuple(seen.as_artifact(builder) for seen in adopted),
             "phase": phase or first_phase(image, known.verdict),
             "adopted": known.adopted or _taken_as_found(first),
@@ -320,11 +320,11 @@ def _taken_as_found(seen: Seen) -> TakenAsFound | None:
         return TakenAsFound(at=seen.created)
 
 
-def _built_on(recorded: Pin | None, wanted: Pin | None) -> Pin | None:
-    """The pin as the build's own record has it, which tells more of the same source than the artifact's tags do."""
-    if recorded is not None and wanted is not None and recorded.identity == wanted.identity:
-        return recorded
-    return wanted or recorded
+def _parents(run: Run, wanted: Pin | None) -> Iterator[Pin]:
+    """What an image may have been built on, where that is another of the fleet: the builds that are recorded of it."""
+    parent = wanted.image if wanted is not None else None
+    lock = run.known.locks.get(parent) if parent is not None else None
+    yield from (build.as_pin(lock.image) for build in lock.builds) if lock is not None else ()
 
 
 def _kind(run: Run) -> str:
@@ -337,9 +337,8 @@ def _tagged(run: Run, image: str, build_id: str, *, key: str) -> Build | None:
     build = built(message, name) if message else None
     if build is None or build.id != build_id:
         return None  # a failed build's tag, or one that a person wrote: the artifact's tags tell what can be told
-    # Whoever may push tags writes what they like there. A verdict comes from the lockfile or the artifacts' tags, and
-    # the paths of files in state/ are for us to give.
-    ours: dict[str, object] = dict.fromkeys(("verdict", "recorded", "verified", "provenance"))
     if build.inventory is not None:
-        ours["inventory"] = build.inventory.model_copy(update={"sbom": below_state(image, build_id)})
-    return build.model_copy(update=ours) if build.key == key else None
+        # Whoever may push tags writes what they like there, and the paths of files in state/ are for us to give.
+        inventory = build.inventory.model_copy(update={"sbom": below_state(image, build_id)})
+        build = build.model_copy(update={"inventory": inventory})
+    return build if build.key == key else None

@@ -6,6 +6,7 @@ import re
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 from reconciler.git.destination import find_destination
 from reconciler.git.history import branches_with
@@ -76,10 +77,19 @@ def find_preview(repository: Repository, image: str, asked: str) -> Preview | No
     return Preview(build, wanted[0], target, branches_with(repository.git, target))
 
 
+_AS_MADE: Mapping[str, object] = MappingProxyType({
+    "verdict": None, "recorded": None, "verified": None, "provenance": None, "was_stable": False, "returned": None,
+    "revoked": None,
+})  # fmt: skip
+"""What a record says of a build that was just made. All else is written into state/ by what is seen there: whoever may
+push tags would have voted, or given `stable` something to fall back to."""
+
+
 def built(message: str, name: str) -> Build | None:
     """The record of a build in a tag's message; None where it has none, as that of a build that failed.
 
-    Nor is one a record that says of no commit that it was built.
+    Nor is one a record that says of no commit that it was built. What became of the build since it was made, such as a
+    verdict on it, is not a tag's to say.
     """
     record = record_in(message)
     if record is None:
@@ -88,7 +98,7 @@ def built(message: str, name: str) -> Build | None:
         build = parse_build(record.encode(), Place(name))
     except Terminal:
         return None
-    return build if is_commit_id(build.commit) else None
+    return build.model_copy(update=_AS_MADE) if is_commit_id(build.commit) else None
 
 
 def failed(repository: Repository, image: str, asked: str) -> str | None:
@@ -296,6 +306,8 @@ class _Proposed:
         recorded = before.build(build.id)
         if build.verdict != (recorded.verdict if recorded is not None else None) or not self._is_tagged(build):
             return False
+        if not self._is_on_ours(build):
+            return False
         expected = with_build(before, build, image=image)
         canonical = content_at(self.proposed, path_of(self.image)) == render(after)
         return canonical and expected == after and self._holds_no_more(before, after) and self._is_attested(build)
@@ -314,6 +326,20 @@ class _Proposed:
             if (seen.own("build"), seen.own("key")) == (build.id, build.key)
         }
         return {(one.location, one.id) for one in build.artifacts} <= ours
+
+    def _is_on_ours(self, build: Build) -> bool:
+        """Whether the parent that it names is one of the image's own: recorded, or proposed by us as well."""
+        pin, image = build.source, self.known.fleet.images[self.image]
+        if pin is None or pin.image is None:
+            return True
+        if pin.image != image.parent:
+            return False  # graphs of images have no rings, and what a proposal names may
+        of = replace(self, image=pin.image)
+        before, after = (read_lockfile(tree, pin.image) for tree in (self.base, self.proposed))
+        if before is not None and (made := before.build(pin.build)) is not None:
+            return made.key == pin.key
+        made = after.build(pin.build) if after is not None else None
+        return made is not None and made.key == pin.key and of.is_ours
 
     def _holds_no_more(self, before: Lockfile, after: Lockfile) -> bool:
         """Whether the image's files in state/ are as they were, but for its lockfile and what its new build names.

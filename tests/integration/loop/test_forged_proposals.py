@@ -12,8 +12,11 @@ from typing import Any
 import pytest
 
 from reconciler.git.proposal import PROPOSAL
+from reconciler.model.lockfile import Build
+from reconciler.plan.proof.provenance import record_digest
+from reconciler.words.messages import record_in
 from tests.integration.loop.keys import Keys, signing
-from tests.integration.loop.world import SETTINGS, World, git, statuses
+from tests.integration.loop.world import ON_BASE, SETTINGS, World, git, statuses
 
 AUTHOR = ("-c", "user.name=reconciler", "-c", "user.email=reconciler@localhost")
 PROPOSING = f"{SETTINGS}git: {{push: pull-request, author: reconciler <reconciler@localhost>}}\n"
@@ -147,6 +150,62 @@ def test_without_signatures_what_another_job_proposed_stays_byte_for_byte(settle
     settled.clock.advance(hours=3)
     settled.controller("a-third-job").reconcile()
     assert git(settled.origin, "rev-parse", PROPOSAL) == both, "proposing the same again pushes nothing"
+
+
+def test_without_signatures_a_parent_and_what_is_built_on_it_stay_proposed(settled: World) -> None:
+    proposes(settled, PROPOSING, "base", "tools")
+    settled.controller().reconcile("base", "web")
+    honest = git(settled.origin, "show", f"{PROPOSAL}:{WEB}")
+
+    settled.clock.advance(hours=3)
+    settled.controller("another-job").reconcile("tools")
+
+    assert git(settled.origin, "show", f"{PROPOSAL}:{WEB}") == honest
+
+
+NOBODYS = "20200101T000000Z-1a2b3c4"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda build: build.update(was_stable=True), lambda build: build["source"].update(build=NOBODYS)],
+    ids=["it was stable", "another is its parent"],
+)
+def test_without_signatures_what_a_tag_may_not_say_is_not_proposed_with_it(
+    settled: World, change: Callable[[dict[str, Any]], None]
+) -> None:
+    # Given an image that waits for verdicts, what is proposed of it, and somebody who says something else of its build,
+    # there, in its statement and in its tag
+    settled.commit({"desired/web/image.yaml": f"{ON_BASE}validation: {{required: true}}\n"})
+    settled.controller().reconcile()
+    proposes(settled, PROPOSING, "web", "tools")
+    settled.controller().reconcile("web")
+    lock = json.loads(git(settled.origin, "show", f"{PROPOSAL}:{WEB}"))
+    build = lock["builds"][0]
+    parent, path = build["source"]["build"], f"state/{build['provenance']}"
+    statement = git(settled.origin, "show", f"{PROPOSAL}:{path}")
+    was = record_digest(Build.model_validate(build))
+    change(build)
+    lock["source"]["pinned"] = build["source"]
+    for old, new in ((parent, build["source"]["build"]), (was, record_digest(Build.model_validate(build)))):
+        statement = statement.replace(old.removeprefix("sha256:"), new.removeprefix("sha256:"))
+    forge_beside(settled, {WEB: f"{json.dumps(lock, sort_keys=True, indent=2)}\n", path: f"{statement}\n"})
+    retold(settled, change)
+
+    settled.controller("another-job").reconcile("tools")
+
+    assert [path for path in proposed(settled) if "web" in path] == []
+
+
+def retold(world: World, change: Callable[[dict[str, Any]], None]) -> None:
+    """Somebody who may push tags has the newest record of web say something else."""
+    tag = max(one for one in world.tags() if one.startswith("image/web/"))
+    record = json.loads(record_in(git(world.origin, "tag", "--list", "--format=%(contents)", tag)) or "")
+    change(record)
+    target = git(world.origin, "rev-parse", f"{tag}^{{}}")
+    git(world.origin, "tag", "--delete", tag)
+    message = f"web {record['id']}: built\n\n{json.dumps(record, indent=2)}\n"
+    git(world.origin, "tag", "--annotate", "--message", message, tag, target)
 
 
 Forgery = Callable[[dict[str, Any]], Mapping[str, str | None]]

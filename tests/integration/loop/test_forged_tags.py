@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,7 +17,7 @@ from reconciler.words.messages import record_in
 from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch
-from tests.integration.loop.world import SETTINGS, World, git, statuses
+from tests.integration.loop.world import ON_BASE, ON_DEBIAN, SETTINGS, World, git, statuses
 
 WEB = {"desired/web/setup.sh": "echo more\n"}
 FORGED = replace(NOTHING_INSIDE, kernel="forged")
@@ -220,3 +221,63 @@ def test_a_record_that_a_commit_brought_through_a_link_is_none_of_this_checkout(
     # Then it says nothing of what stood there, and tests it
     assert [request.build_id for request in main_job.tester.requests] == [build_id]
     assert pair.lock("web").builds[0].ci is None
+
+
+def retold(world: World, **claim: object) -> dict[str, Any]:
+    """Somebody who may push tags has the newest record of web say something else. Returns that record."""
+    tag = max(one for one in world.tags() if one.startswith("image/web/"))
+    text = record_in(git(world.origin, "tag", "--list", "--format=%(contents)", tag))
+    record: dict[str, Any] = {**json.loads(text or ""), **claim}
+    target = git(world.origin, "rev-parse", f"{tag}^{{}}")
+    push_tag(world, tag, target, f"web {record['id']}: built\n\n{json.dumps(record, indent=2)}\n")
+    world.clock.advance(hours=1)
+    return record
+
+
+VALIDATED = {"desired/web/image.yaml": f"{ON_BASE}validation: {{required: true}}\n"}
+STOOD: tuple[dict[str, object], ...] = (
+    {"was_stable": True},
+    {"revoked": {"at": "2026-11-21T10:15:30Z", "reason": "none", "phase": "stable", "was_stable": True}},
+)
+
+
+@pytest.mark.parametrize("claim", STOOD, ids=["was stable", "revoked no more"])
+def test_no_tag_says_that_a_build_was_stable(pair: World, claim: dict[str, object]) -> None:
+    # Given an image that becomes stable by somebody's verdict alone, and a preview of it, whose record says in its tag
+    # that it was stable before
+    pair.commit(VALIDATED)
+    pair.controller().reconcile()
+    stable = pair.lock("web").channels.stable
+    on_branch(pair, WEB)
+    pair.controller("pull-request").preview(BRANCH)
+    merge(pair)
+    record = retold(pair, **claim)
+
+    # When it is merged, and main's job has run as often as it likes
+    for _ in range(3):
+        pair.controller("main-job").reconcile()
+
+    # Then it waits for its verdict
+    lock = pair.lock("web")
+    assert (lock.channels.candidate, lock.channels.stable) == (record["id"], stable)
+
+
+@pytest.mark.parametrize("claim", [{"build": "20200101T000000Z-1a2b3c4"}, {"image": "another"}])
+def test_no_tag_keeps_a_build_from_being_revoked_with_its_parent(pair: World, claim: dict[str, str]) -> None:
+    # Given a preview whose record says in its tag that it was built on what nobody will revoke
+    on_branch(pair, WEB)
+    pair.controller("pull-request").preview(BRANCH)
+    merge(pair)
+    parent = pair.lock("base").builds[0]
+    record = retold(pair, source={**parent.as_pin("base").model_dump(mode="json", exclude_defaults=True), **claim})
+    assert statuses(pair.controller("main-job").reconcile()) == {"web": "adopted"}
+
+    # When its parent is revoked
+    revoke = f"revoke: [{{build: {parent.id}, reason: a key in it leaked}}]\n"
+    pair.commit({"desired/base/image.yaml": f"{ON_DEBIAN}{revoke}"})
+    pair.controller("main-job").reconcile()
+
+    # Then so is what was built on it
+    revoked = pair.lock("web").build(record["id"])
+    assert revoked is not None
+    assert revoked.phase == "revoked"

@@ -15,8 +15,9 @@ from reconciler.model.lockfile import Build, InventoryRecord, Lockfile, PackerVe
 from reconciler.model.plan import Decision, Situation
 from reconciler.model.source import Pin
 from reconciler.plan.diff import decide
+from reconciler.plan.trust import built_on
 from reconciler.state.unsaved import write_unsaved
-from reconciler.steps.finish import _built_on, adopted_build
+from reconciler.steps.finish import adopted_build
 from reconciler.steps.run import Run
 from reconciler.words.messages import build_tag, tag_name
 
@@ -141,7 +142,7 @@ def test_a_record_tells_more_of_the_source_than_the_artifacts_tags(adopting: Ado
     unnamed = unnamed_pin(named)
     elsewhere = named.with_id("ami-0ee55ff66aa77bb88")
 
-    assert _built_on(named, unnamed) == named
-    assert _built_on(named, elsewhere) == elsewhere
-    assert _built_on(named, None) == named
-    assert _built_on(None, unnamed) == unnamed
+    assert built_on(named, unnamed, ours=False, parents=()) == named
+    assert built_on(named, elsewhere, ours=False, parents=()) == elsewhere
+    assert built_on(named, None, ours=False, parents=()) == named
+    assert built_on(None, unnamed, ours=False, parents=()) == unnamed
