@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from reconciler.announce.assembly import Untold, tell
@@ -108,7 +108,7 @@ def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News
         for result in report.results
         if result.status in ("built", "adopted") and result.build is not None
     }
-    before = {(name, build.id) for name, lock in _recorded_before(run).items() for build in lock.builds}
+    before = _recorded_before(run)
     tags = {(seen.location, seen.id): seen.tags for seen in run.known.observation.artifacts}
     found: list[_News] = []
     for name, lock in sorted(locks.items()):
@@ -118,10 +118,28 @@ def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News
                 continue  # in a location that was not read, or recorded by another run just now: unknown is not untold
             since = turn_of(event, build) or build.recorded
             recent = since is not None and run.now() - parse_instant(since) <= WINDOW
-            # Of what this run recorded first nobody can have been told, whatever somebody wrote on it.
-            told = _told(seen) if (name, build.id) in before else {}
-            found.append(_News(name, build, event, _previous(lock, build), told, recent))
+            news = _News(name, build, event, _previous(lock, build), _told(seen), recent)
+            found.append(replace(news, told=_heard(news, before=before[name].build(build.id))))
     return found
+
+
+def _heard(news: _News, *, before: Build | None) -> Mapping[str, frozenset[str]]:
+    """What each announcer can have been told: not what this run recorded first, whatever somebody wrote on it."""
+    if before is None:
+        return {}
+    if _was(news, before):
+        return news.told
+    return {name: said - {news.said} for name, said in news.told.items()}
+
+
+def _was(news: _News, before: Build) -> bool:
+    """Whether a build was recorded before this run as what is news of it."""
+    was = before.revoked
+    if turn_of(news.event, news.build) != turn_of(news.event, before):
+        return False
+    if news.event == "stable":
+        return before.stood or (was is not None and (was.was_stable or was.phase == "stable"))
+    return news.event != "rejected" or "rejected" in (before.phase, was.phase if was is not None else None)
 
 
 def _worded(run: Run, one: _News, *, branch: str) -> Announcement:

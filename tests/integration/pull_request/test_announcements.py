@@ -90,6 +90,28 @@ def test_a_verdict_is_announced(told: World, receiver: Listener, status: str, ev
     assert_nothing_left(told, receiver)
 
 
+@pytest.mark.parametrize(("status", "event"), [("passed", "stable"), ("failed", "rejected")])
+def test_a_verdict_is_announced_whatever_somebody_wrote_on_the_candidate_before(
+    told: World, receiver: Listener, status: str, event: str
+) -> None:
+    # Given a candidate on which somebody wrote that everybody knows of its verdict, which nobody has given yet
+    told.commit({"desired/web/image.yaml": VALIDATED, **MORE})
+    main(told, receiver).go()
+    build = newest(told, "web").id
+    for one in told.artifacts("web"):
+        if one.own("build") == build:
+            told.registry.tag(one, {"reconciler:told-webhook": "candidate,rejected,stable"})
+    told.clock.advance(hours=1)
+
+    # When that is recorded
+    told.judge("web", "passed" if status == "passed" else "failed")
+    main(told, receiver).go()
+
+    # Then it is told, and remembered
+    assert receiver.events == [("web", build, "candidate"), ("web", build, event)]
+    assert_nothing_left(told, receiver)
+
+
 def test_a_verdict_that_took_weeks_is_announced_to_those_who_heard_of_the_candidate(
     told: World, receiver: Listener
 ) -> None:
