@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from reconciler.git.command import Git
-from reconciler.git.store import find_all, find_id
+from reconciler.git.store import find_all, find_id, refuse_two_meanings
 from reconciler.model.errors import UserError
 from reconciler.model.text import decoded
 from reconciler.model.values import format_instant
@@ -37,6 +37,7 @@ def resolve(git: Git, revision: str) -> str:
     Raises:
         UserError: this clone has no such revision; a shallow one is told how to get it.
     """
+    refuse_two_meanings(git, revision)
     found = find_id(git, f"{revision}^{{}}")
     if found is not None:
         return found
@@ -129,6 +130,7 @@ def resolve_commit(git: Git, revision: str) -> str:
     Raises:
         UserError: this clone has no such revision, or it names files and no commit.
     """
+    refuse_two_meanings(git, revision)
     commit = find_commit(git, revision)
     if commit is None:
         resolve(git, revision)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -13,9 +14,10 @@ from typing import IO, TypeVar
 
 from reconciler.git.command import Git
 from reconciler.git.processes import read_line
-from reconciler.model.errors import Terminal
+from reconciler.model.errors import Terminal, UserError
 from reconciler.model.text import decoded
 from reconciler.model.tree import TreeEntry
+from reconciler.model.values import is_commit_id
 
 # The object store: what a revision names and what is in it, asked of one `git cat-file --batch`.
 
@@ -24,6 +26,8 @@ FOLDER, FILE, SUBMODULE = "040000", "100644", "160000"
 _UNASKABLE = frozenset(b"\0\n\r")
 """What no question holds: each is a line."""
 _PIECE = 1 << 20
+_MORE = re.compile(r"[\^~:]|@\{")
+"""What stands behind a name in a revision: `main~2`, `v1^{tree}`, `main:state`, `main@{1}`."""
 T = TypeVar("T")
 
 
@@ -58,9 +62,34 @@ def find_all(git: Git, revisions: Iterable[str]) -> list[Object | None]:
     return _ask(git, revisions, _read_object)
 
 
+def holding(git: Git, revisions: Iterable[str], text: bytes, *, most: int) -> list[bool]:
+    """Whether each of many holds a text. One at a time is in memory, and none that has more than `most` bytes."""
+
+    def holds(answered: IO[bytes]) -> bool:
+        found = _read_object(answered, most=most)
+        return found is not None and text in found.content
+
+    return [bool(held) for held in _ask(git, revisions, holds)]
+
+
 def find_id(git: Git, revision: str) -> str | None:
     """The id of what a revision names, which may be as large as it likes: a tag stands on what somebody chose."""
     return _ask(git, [revision], _read_id)[0]
+
+
+def refuse_two_meanings(git: Git, revision: str) -> None:
+    """Raise UserError for a name that a tag and a branch have: git takes the tag, which somebody may have pushed."""
+    name = _MORE.split(revision, maxsplit=1)[0]
+    if name in ("HEAD", "@", "") or name.startswith("refs/") or is_commit_id(name):
+        return
+    if find_id(git, f"refs/tags/{name}") is None:
+        return
+    for branch in (f"refs/heads/{name}", f"refs/remotes/{name}", f"refs/remotes/{name}/HEAD"):
+        if find_id(git, branch) is not None:
+            raise UserError(
+                f'"{name}" is a branch, and somebody calls a tag so as well',
+                hint=f"say which: `{branch}`, or the tag, `refs/tags/{name}`",
+            )
 
 
 def _ask(git: Git, revisions: Iterable[str], answer: Callable[[IO[bytes]], T]) -> list[T | None]:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from itertools import islice
 from pathlib import Path
 
 from reconciler.git.command import Git
 from reconciler.git.signature import signature_of, signed_by_us
-from reconciler.git.store import Object, find, find_all, read
+from reconciler.git.store import Object, find, holding, read
 from reconciler.model.text import decoded
 from reconciler.model.verification import Signature
 
@@ -18,9 +17,6 @@ _SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-
 _LONGEST_RECORD, _LONGEST_FILE = 8 << 20, 64 << 20
 """Bytes of a tag, and of the file that it stands on, that are read. Whoever may push tags writes as much as he likes,
 and a record with all that an image is made of has a thousandth of that."""
-
-_AT_ONCE = 1000
-"""Tags that are in memory together."""
 
 
 @dataclass(frozen=True)
@@ -93,12 +89,8 @@ def tags_with(git: Git, text: str, prefix: str) -> tuple[str, ...]:
 
     Whoever may push tags writes what he likes into one: that it names something is no proof.
     """
-    waiting = iter([one.name for one in tags_below(git, prefix)])
-    found: list[str] = []
-    while some := tuple(islice(waiting, _AT_ONCE)):
-        tags = find_all(git, (f"refs/tags/{git.tag(name)}^{{tag}}" for name in some))
-        found += [
-            name for name, tag in zip(some, tags, strict=True)
-            if tag is not None and text.encode() in tag.content.partition(b"\n\n")[2]
-        ]  # fmt: skip
-    return tuple(found)
+    names = [one.name for one in tags_below(git, prefix)]
+    # A tag's name, which stands in it, is no part of what it says.
+    told = holding(git, (f"refs/tags/{git.tag(name)}^{{tag}}" for name in names), text.encode(), most=_LONGEST_RECORD)
+    held = [name for name, holds in zip(names, told, strict=True) if holds]
+    return tuple(name for name in held if text in (tag_message(git, name) or ""))

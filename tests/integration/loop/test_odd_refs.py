@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from reconciler.cli.main import main as reconciler
 from reconciler.git.repository import Repository
+from reconciler.git.tags import tags_with
 from reconciler.model.declaration import GitSettings
 from reconciler.model.events import Warned
 from reconciler.steps.one_writer import recorded_head
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch
-from tests.integration.loop.world import SETTINGS, World, git, statuses
+from tests.integration.loop.world import SETTINGS, US, World, git, statuses
 
 ENDINGS = ["\u2028", "\u2029", "\u0085", "\u00a0", "\u202e"]
 """What ends a line, or turns it around, for others than git."""
@@ -78,6 +81,39 @@ def test_a_tag_that_is_larger_than_any_record_is_not_read(pair: World) -> None:
     main = pair.controller("main-job")
     assert statuses(main.reconcile()) == {"web": "adopted"}
     assert [request.image for request in main.tester.requests] == ["web"]
+
+
+def test_a_search_in_tags_reads_none_that_is_larger_than_any_record(pair: World) -> None:
+    # Given a tag that says more than any record, of an artifact that nobody recorded
+    name, there = merged_preview(pair)
+    put_tag(pair.origin, name, there.replace(b": built\n", b": built\nami-0123456789abcdef0 " + b"x" * (9 << 20), 1))
+
+    # Then whoever looks for that finds nothing in it
+    clone = pair.controller("auditor").root
+    git(clone, "fetch", "--quiet", "--tags", "origin")
+    assert tags_with(Repository.open(clone).git, "ami-0123456789abcdef0", "image") == ()
+
+
+@pytest.mark.parametrize("name", ["main", "origin/main", "main~0"])
+def test_a_tag_that_is_called_as_a_branch_answers_for_none(
+    pair: World, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    # Given somebody's commit with his own lockfile, under a tag that is called as the branch that people ask for
+    clone = pair.controller("auditor").root
+    lock = re.sub(r"ami-[0-9a-f]+", "ami-0123456789abcdef0", pair.show("web.lock.json"))
+    (clone / "state/web.lock.json").write_text(lock)
+    git(clone, "commit", "--quiet", "--all", "--message", "Mine")
+    git(clone, "tag", name.removesuffix("~0"))
+    git(clone, "reset", "--quiet", "--hard", "refs/remotes/origin/main")
+
+    # When somebody asks for what stable is there
+    capfd.readouterr()
+    status = reconciler(["artifact", "web", US, "--rev", name, "-C", str(clone)])
+
+    # Then nothing is answered of his, and both are named
+    answered = capfd.readouterr()
+    assert (status, answered.out) == (1, "")
+    assert "refs/tags/" in answered.err
 
 
 def test_main_is_the_branch_and_nothing_else_that_is_called_so(pair: World) -> None:
