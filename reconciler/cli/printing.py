@@ -148,12 +148,12 @@ def write_file(path: Path, text: str) -> None:
         raise UserError(f"{path} can't be written: {error.strerror}") from error
 
 
-def refuse_links(path: Path) -> None:
-    """Raise UserError where a path leads through a link below the folder where we are.
+def refuse_links(path: Path, *, folder: Path | None = None) -> None:
+    """Raise UserError where a path leads through a link below a folder; absent: the one where we are.
 
     That may be a stranger's checkout, and then it leads anywhere.
     """
-    here = Path.cwd()
+    here = folder or Path.cwd()
     below = (here / path).relative_to(here) if (here / path).is_relative_to(here) else Path()
     for one in (*reversed(below.parents), below):
         if (here / one).is_symlink():

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from reconciler.cli import options
+from reconciler.cli.printing import refuse_links
 from reconciler.cli.workspace import Workspace, note, plan_options
 from reconciler.controller import look
 from reconciler.desired.edit import with_key
@@ -52,6 +53,9 @@ def command(
     declared = known.fleet.images.get(image)
     folder = declared.folder if declared is not None else f"desired/{image}"
     path = f"{folder}/image.yaml"
+    refuse_links(Path(path), folder=workspace.repository.root)
+    if declared is None and image not in known.fleet.problems:
+        raise UserError(f"desired/ declares no {image}", hint=f"`reconciler history {image}` shows what it was")
     file = workspace.repository.root / path
     before = file.read_bytes() if file.is_file() else b""
     write_atomically(file, with_key(before, "hold", row, path=path))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -102,3 +104,30 @@ def test_a_hook_that_refuses_leaves_the_change_to_the_person(grown: Fleet) -> No
     assert "ask Ada first" in ended.stderr
     assert "git did not commit desired/base/image.yaml" in ended.stderr
     assert "hold:" in declared(grown)
+
+
+@pytest.mark.parametrize("link", ["desired/base", "desired/base/image.yaml"])
+def test_no_hold_is_written_through_a_link_that_a_commit_brought(grown: Fleet, tmp_path: Path, link: str) -> None:
+    # Given a commit, by which the image's declaration leads to a file of this person's own
+    own = tmp_path / "own" / "image.yaml"
+    own.parent.mkdir()
+    own.write_text("token: mine\n")
+    shutil.rmtree(grown.root / "desired/base")
+    (grown.root / link).parent.mkdir(exist_ok=True)
+    (grown.root / link).symlink_to(own if link.endswith("yaml") else own.parent)
+    grown.commit({})
+
+    ended = grown.run("rollback", "base", "--offline", "--reason", "broken")
+
+    # Then that is as it was, and nothing of it is in the checkout
+    assert own.read_text() == "token: mine\n"
+    assert (grown.root / link).is_symlink()
+    assert (ended.returncode, f"error: {link} is a link" in ended.stderr) == (1, True)
+
+
+def test_an_image_that_is_declared_no_more_is_not_held(grown: Fleet) -> None:
+    shutil.rmtree(grown.root / "desired/base")
+    grown.commit({})
+    ended = grown.run("rollback", "base", "--offline", "--reason", "broken")
+    assert (ended.returncode, "desired/ declares no base" in ended.stderr) == (1, True)
+    assert not (grown.root / "desired/base").exists()
