@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = [ROOT / ".circleci/config.yml", ROOT / "examples/validation/.circleci/config.yml"]
@@ -60,3 +62,32 @@ def test_what_the_voting_job_installs_is_locked_as_the_reconcilers_own_is() -> N
     # The tests run the example in the environment of this lock, and would replace what differs.
     assert theirs
     assert {one: version for one, version in theirs.items() if ours.get(one) != version} == {}
+
+
+KEPT = {f".reconciler/{one}" for one in ("logs", "junit", "plan.json", "fan-out.yml")} | {"reconciler-unsaved"}
+"""What a run writes to be read. Beside it lie Packer's own words, its variables and the keys of tests, in the clear."""
+
+
+def uploads(config: object) -> Iterator[str]:
+    """Every path that a step of a CI's configuration keeps."""
+    if isinstance(config, list):
+        for one in config:
+            yield from uploads(one)
+    elif isinstance(config, dict):
+        if str(config.get("uses", "")).startswith("actions/upload-artifact@"):
+            yield from str(config["with"]["path"]).split()
+        for name, value in config.items():
+            if name in ("store_artifacts", "store_test_results"):
+                yield value["path"]
+            else:
+                yield from uploads(value)
+
+
+@pytest.mark.parametrize(
+    "file", [ROOT / "examples/github-actions/images.yml", *CONFIGS[:1]], ids=lambda file: file.name
+)
+def test_no_job_keeps_what_a_killed_run_left_of_secrets(file: Path) -> None:
+    found = set(uploads(yaml.safe_load(file.read_text())))
+
+    assert found
+    assert found <= KEPT
