@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -11,7 +11,7 @@ from pydantic import Field, field_validator, model_validator
 from reconciler.model.care import Care
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
 from reconciler.model.source import Pin, PinnedSource
-from reconciler.model.values import SHARED, Instant, Model, is_empty
+from reconciler.model.values import LAST_YEAR, SHARED, Instant, Model, is_empty, parse_instant
 
 SCHEMA: Literal[1] = 1
 SCHEMA_URL = "../docs/schema/lockfile-1.json"
@@ -205,6 +205,14 @@ class Build(Model):
     def _begins_with_a_time(cls, build_id: str) -> str:
         began_at(build_id)
         return build_id
+
+    @model_validator(mode="after")
+    def _ends_in_a_year(self) -> Self:
+        if self.started is not None and self.seconds:
+            ended = parse_instant(self.started) + timedelta(seconds=self.seconds)
+            if ended.year > LAST_YEAR:
+                raise ValueError(f"it ended in {ended.year}")
+        return self
 
     @property
     def was_watched(self) -> bool:

@@ -113,12 +113,15 @@ def format_instant(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+LAST_YEAR = 2999
+
+
 def _check_instant(text: object) -> str:
     if not isinstance(text, str):
         raise ValueError("a time is written as text")  # noqa: TRY004 - pydantic turns only ValueError into a report
     # Before the year 1000 and near 9999, a time to which a duration is added may be none that can be written.
-    if parse_instant(text).year // 1000 not in (1, 2):
-        raise ValueError(f"{text} is in no year from 1000 to 2999")
+    if not 1000 <= parse_instant(text).year <= LAST_YEAR:
+        raise ValueError(f"{text} is in no year from 1000 to {LAST_YEAR}")
     return text
 
 

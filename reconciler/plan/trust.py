@@ -16,11 +16,13 @@ Without `git.sign` whoever may push tags to the repository counts as the team.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
 from typing import get_args
 
-from reconciler.model.lockfile import Artifact, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build, SmokeTestResult, began_at
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
+from reconciler.model.values import parse_instant
 from reconciler.model.verification import Provenance
 
 _BEST_FIRST: tuple[Provenance, ...] = get_args(Provenance)
@@ -124,3 +126,21 @@ def _is_part(pin: Pin, *, of: Pin) -> bool:
     """Whether a pin to a build of the fleet names that build, and nothing as its artifacts that is not one."""
     same = (pin.image, pin.build, pin.key) == (of.image, of.build, of.key)
     return same and (pin.artifacts or {}).items() <= (of.artifacts or {}).items()
+
+
+_DAY = timedelta(days=1)
+"""How far what a record says of its times may be off: an image is looked at again after days."""
+
+
+def in_time(build: Build, *, by: datetime) -> Build:
+    """A build that a tag records, without when it began and ended where that cannot be.
+
+    Whoever may push tags would have it come to its age in a hundred years, and never be refreshed. Then its id tells
+    when it began, which is held against the registry's own date. `by` is when it was there at the latest.
+    """
+    if build.started is None:
+        return build
+    began, started = began_at(build.id), parse_instant(build.started)
+    ended = started + timedelta(seconds=build.seconds or 0)
+    fits = abs(started - began) <= _DAY and ended <= by + _DAY
+    return build if fits else build.model_copy(update={"started": None, "seconds": None})

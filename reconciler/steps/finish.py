@@ -12,12 +12,12 @@ from reconciler.model.lockfile import Build, Phase, TakenAsFound, Verified
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
-from reconciler.model.values import format_instant
+from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.key import NEVER_AGAIN, adoptable
 from reconciler.plan.reasons import as_done, brought_nothing
 from reconciler.plan.tags import nothing_told
 from reconciler.plan.transitions import first_phase, promotes
-from reconciler.plan.trust import built_on, certain, is_named, stands_for
+from reconciler.plan.trust import built_on, certain, in_time, is_named, stands_for
 from reconciler.state.sbom import below_state, inventory_record
 from reconciler.state.unsaved import is_committed, read_unsaved, write_unsaved
 from reconciler.steps.artifacts import (
@@ -272,7 +272,8 @@ def _as_told(run: Run, image: Image, decision: Decision, *, phase: Phase | None)
             id=build_id, key=wanted.key, components=dict(wanted.components), artifacts=(),
             commit=first.commit or run.known.head, phase="preliminary",
         )  # fmt: skip
-    build = known.model_copy(
+    made = known if known is recorded else in_time(known, by=parse_instant(first.created or format_instant(run.now())))
+    build = made.model_copy(
         update={
             # Its key is the wanted one, so what it is made of is known; a tag that somebody wrote may say otherwise.
             "components": dict(wanted.components),

@@ -23,7 +23,7 @@ from reconciler.model.tree import Tree, content_at
 from reconciler.model.values import is_commit_id
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.transitions import with_build
-from reconciler.plan.trust import is_in_record, is_marked
+from reconciler.plan.trust import in_time, is_in_record, is_marked
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import FOLDER, parse_build, path_of, read_lockfile, render
 from reconciler.state.provenance import attest
@@ -88,8 +88,8 @@ push tags would have voted, or given `stable` something to fall back to."""
 def built(message: str, name: str) -> Build | None:
     """The record of a build in a tag's message; None where it has none, as that of a build that failed.
 
-    Nor is one a record that says of no commit that it was built. What became of the build since it was made, such as a
-    verdict on it, is not a tag's to say.
+    Nor is one a record that says of no commit that it was built, or of nothing that it was left. What became of the
+    build since it was made, such as a verdict on it, is not a tag's to say.
     """
     record = record_in(message)
     if record is None:
@@ -98,7 +98,7 @@ def built(message: str, name: str) -> Build | None:
         build = parse_build(record.encode(), Place(name))
     except Terminal:
         return None
-    return build.model_copy(update=_AS_MADE) if is_commit_id(build.commit) else None
+    return build.model_copy(update=_AS_MADE) if is_commit_id(build.commit) and build.artifacts else None
 
 
 def failed(repository: Repository, image: str, asked: str) -> str | None:
@@ -306,7 +306,7 @@ class _Proposed:
         recorded = before.build(build.id)
         if build.verdict != (recorded.verdict if recorded is not None else None) or not self._is_tagged(build):
             return False
-        if not self._is_on_ours(build):
+        if not self._is_on_ours(build) or in_time(build, by=self.known.now) != build:
             return False
         expected = with_build(before, build, image=image)
         canonical = content_at(self.proposed, path_of(self.image)) == render(after)

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import pytest
 
 from reconciler.git.proposal import PROPOSAL
 from reconciler.model.lockfile import Build
+from reconciler.model.plan import finished_at
+from reconciler.model.values import format_instant
 from reconciler.plan.proof.provenance import record_digest
 from reconciler.words.messages import record_in
 from tests.integration.loop.keys import Keys, signing
@@ -168,8 +171,12 @@ NOBODYS = "20200101T000000Z-1a2b3c4"
 
 @pytest.mark.parametrize(
     "change",
-    [lambda build: build.update(was_stable=True), lambda build: build["source"].update(build=NOBODYS)],
-    ids=["it was stable", "another is its parent"],
+    [
+        lambda build: build.update(was_stable=True),
+        lambda build: build["source"].update(build=NOBODYS),
+        lambda build: build.update(seconds=900_000_000),
+    ],
+    ids=["it was stable", "another is its parent", "it took years"],
 )
 def test_without_signatures_what_a_tag_may_not_say_is_not_proposed_with_it(
     settled: World, change: Callable[[dict[str, Any]], None]
@@ -184,17 +191,28 @@ def test_without_signatures_what_a_tag_may_not_say_is_not_proposed_with_it(
     build = lock["builds"][0]
     parent, path = build["source"]["build"], f"state/{build['provenance']}"
     statement = git(settled.origin, "show", f"{PROPOSAL}:{path}")
-    was = record_digest(Build.model_validate(build))
+    was = Build.model_validate(build)
     change(build)
     lock["source"]["pinned"] = build["source"]
-    for old, new in ((parent, build["source"]["build"]), (was, record_digest(Build.model_validate(build)))):
-        statement = statement.replace(old.removeprefix("sha256:"), new.removeprefix("sha256:"))
+    now = Build.model_validate(build)
+    for old, new in (
+        (parent, build["source"]["build"]),
+        (record_digest(was).removeprefix("sha256:"), record_digest(now).removeprefix("sha256:")),
+        (f'"finishedOn": "{format_instant(ended(was))}"', f'"finishedOn": "{format_instant(ended(now))}"'),
+    ):
+        statement = statement.replace(old, new)
     forge_beside(settled, {WEB: f"{json.dumps(lock, sort_keys=True, indent=2)}\n", path: f"{statement}\n"})
     retold(settled, change)
 
     settled.controller("another-job").reconcile("tools")
 
     assert [path for path in proposed(settled) if "web" in path] == []
+
+
+def ended(build: Build) -> datetime:
+    found = finished_at(build)
+    assert found is not None
+    return found
 
 
 def retold(world: World, change: Callable[[dict[str, Any]], None]) -> None:

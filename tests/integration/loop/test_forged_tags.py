@@ -12,6 +12,7 @@ import pytest
 
 from reconciler.cli.main import main as reconciler
 from reconciler.git.repository import Repository
+from reconciler.model.plan import PlanOptions
 from reconciler.state.sbom import inventory_record, render_sbom
 from reconciler.words.messages import record_in
 from tests.doubles.tester import NOTHING_INSIDE
@@ -281,3 +282,47 @@ def test_no_tag_keeps_a_build_from_being_revoked_with_its_parent(pair: World, cl
     revoked = pair.lock("web").build(record["id"])
     assert revoked is not None
     assert revoked.phase == "revoked"
+
+
+LATE: tuple[dict[str, object], ...] = (
+    {"started": "2999-12-31T00:00:00Z", "seconds": 10},
+    {"seconds": 900_000_000},
+    {"started": "2999-12-31T00:00:00Z", "seconds": 900_000_000},
+)
+
+
+@pytest.mark.parametrize("claim", LATE, ids=["begun", "ended", "in no year"])
+def test_no_tag_keeps_an_image_from_being_refreshed(pair: World, claim: dict[str, object]) -> None:
+    # Given an image that is to be refreshed each week, and a preview of it, whose record says in its tag that it was
+    # built in some hundred years
+    pair.commit({"desired/web/image.yaml": f"{ON_BASE}refresh: {{max_age: 7d}}\n"})
+    pair.controller().reconcile()
+    on_branch(pair, WEB)
+    pair.controller("pull-request").preview(BRANCH)
+    merge(pair)
+    record = retold(pair, **claim)
+    assert statuses(pair.controller("main-job").reconcile()) == {"web": "adopted"}
+
+    # When the week is over
+    pair.pass_days(9)
+    (planned,) = pair.controller("main-job").look(PlanOptions(images=("web",), refresh=True))[1].plan.images[-1:]
+
+    # Then it is
+    assert pair.lock("web").builds[0].id == record["id"]
+    assert (planned.image, planned.actions) == ("web", ("build",))
+
+
+@pytest.mark.parametrize("claim", [{"artifacts": []}, LATE[-1]], ids=["of nothing", "in no year"])
+@pytest.mark.parametrize("verb", ["which", "show", "verify"])
+def test_a_record_that_no_build_can_have_left_stops_no_question(
+    pair: World, capfd: pytest.CaptureFixture[str], verb: str, claim: dict[str, object]
+) -> None:
+    on_branch(pair, WEB)
+    pair.controller("pull-request").preview(BRANCH)
+    record = retold(pair, **claim)
+    clone = pair.controller("auditor").root
+    git(clone, "fetch", "--quiet", "--tags", "origin")
+    asked = {"which": [record["artifacts"][0]["id"] if record["artifacts"] else "ami-00000000000000000"]}
+    capfd.readouterr()
+    assert reconciler([verb, *asked.get(verb, ["web", record["id"]]), "-C", str(clone)]) == 1
+    assert capfd.readouterr().err.startswith("error: ")
