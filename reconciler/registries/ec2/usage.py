@@ -8,6 +8,7 @@ told otherwise, and says nothing of groups. Nothing here sees other accounts.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -18,6 +19,7 @@ from reconciler.aws.errors import translated
 from reconciler.aws.session import Clients
 from reconciler.model.collection import Unmanaged
 from reconciler.model.errors import ReconcilerError
+from reconciler.model.text import visible
 from reconciler.model.usage import INSTEAD, Usage, Use
 from reconciler.registries.ec2.images import FLEET_TAG, PAGE, seen
 from reconciler.registries.plain import unmanaged_of
@@ -102,15 +104,21 @@ def _groups(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator
         mixed = group.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {})
         named = [group.get("LaunchTemplate"), mixed.get("LaunchTemplateSpecification")]
         named += [one.get("LaunchTemplateSpecification") for one in mixed.get("Overrides", ())]
+        name = group["AutoScalingGroupName"]
         for template in (one for one in named if one):
             version = template.get("Version") or "$Default"
             for image in _launched(clients, location, template["LaunchTemplateId"], version) & wanted:
                 command = f"aws autoscaling start-instance-refresh --region {location} --auto-scaling-group-name"
                 yield Use(
                     (location, image),
-                    f"group {group['AutoScalingGroupName']}, by version {version} of {template['LaunchTemplateName']}",
-                    f"have it name another version, then `{command} {group['AutoScalingGroupName']}`",
+                    f"group {visible(name)}, by version {version} of {template['LaunchTemplateName']}",
+                    f"have it name another version, then `{command} {_word(name)}`",
                 )  # fmt: skip
+
+
+def _word(name: str) -> str:
+    """A name as one word of a shell's command, between backticks; somebody else gave it, and a group's is any text."""
+    return shlex.quote(name) if name.isprintable() and "`" not in name else "NAME"
 
 
 def _launched(clients: Clients, location: str, template: str, version: str) -> set[str]:
@@ -124,7 +132,7 @@ def _configurations(clients: Clients, location: str, wanted: frozenset[str]) -> 
     for one in (one for page in pages for one in page["LaunchConfigurations"]):
         if one["ImageId"] in wanted:
             yield Use(
-                (location, one["ImageId"]), f"launch configuration {one['LaunchConfigurationName']}",
+                (location, one["ImageId"]), f"launch configuration {visible(one['LaunchConfigurationName'])}",
                 "move its groups to a launch template: a launch configuration can't be changed",
             )  # fmt: skip
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from typing import Any
 
 import boto3
@@ -94,6 +95,26 @@ def test_a_group_of_several_types_and_a_launch_configuration_count(clients: Clie
     said = {(use.by.partition(",")[0], use.place[1]) for use in usage(clients, REGION, images).uses}
     assert ("group mixed", images[1]) in said
     assert ("launch configuration old", images[0]) in said
+
+
+@pytest.mark.parametrize("name", ["$(touch /tmp/mine)", "a; reboot", "a`reboot`", "two\nlines"])
+def test_what_helps_against_a_group_can_be_pasted_whatever_somebody_called_it(
+    clients: Clients, images: list[str], name: str
+) -> None:
+    # Given a group of somebody who may make groups, which is called as a shell would run it
+    template(boto3.client("ec2", REGION), "web", *images)
+    boto3.client("autoscaling", REGION).create_auto_scaling_group(
+        AutoScalingGroupName=name, MinSize=0, MaxSize=0, AvailabilityZones=[f"{REGION}a"],
+        LaunchTemplate={"LaunchTemplateName": "web"},
+    )  # fmt: skip
+
+    # When it stands in the way of a revocation
+    (use,) = (one for one in usage(clients, REGION, images).uses if one.by.startswith("group "))
+
+    # Then its name is one word in the command, or the command has none
+    assert (use.by + use.hint).isprintable()
+    command = use.hint.partition(" `")[2].removesuffix("`")
+    assert shlex.split(command)[-1:] == [name if name.isprintable() and "`" not in name else "NAME"]
 
 
 def test_a_parameter_counts_by_what_it_holds_now(clients: Clients, images: list[str]) -> None:
