@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
+from reconciler.ci.job import job_of
 from reconciler.cli import options
 from reconciler.cli.adapters import LocalAdapters, new_request
 from reconciler.cli.printing import show_text
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
-from reconciler.cli.workspace import Workspace
+from reconciler.cli.workspace import Workspace, refuse_written_state
 from reconciler.controller import test
 from reconciler.model.errors import DONE, PARTIAL
 from reconciler.model.plan import PlanOptions
 from reconciler.plan.standing import lines, outcome, with_hints
+from reconciler.steps.preview import refuse_stranger
+from reconciler.steps.run import Origin
 
 
 @click.command("test")
@@ -25,11 +29,16 @@ from reconciler.plan.standing import lines, outcome, with_hints
 def command(image: str, build: str | None, *, log_form: LogForm, directory: Path) -> int:
     """Boot a recorded build, and test it by the suite of the commit that is checked out. Nothing is built or recorded.
 
-    Without a build, it is what `stable` points to, or else the candidate.
+    Without a build, it is what `stable` points to, or else the candidate. A suite is code: in CI, nothing is run of a
+    commit that is not known to be on a branch of the repository itself.
 
     Exit codes: 0 passed, or can't be booted; 1 error, 3 it did not pass.
     """
     workspace = Workspace(directory)
+    repository, job = workspace.repository, job_of(os.environ)
+    refuse_written_state(workspace, repository.tree())
+    branch = repository.branch or job.branch or "(none)"
+    refuse_stranger(repository, Origin(branch, stranger=job.stranger, in_ci=bool(job.provider)))
     workspace.run_folder()
     request = new_request(PlanOptions(images=(image,)))
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from reconciler.ci.job import Job
+from reconciler.ci.job import Job, telling
+from reconciler.cli.main import main as reconciler
 from reconciler.cli.reconcile import origin_of
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
 from reconciler.steps.observe import find_target
-from reconciler.steps.preview import known_stranger
+from reconciler.steps.preview import known_stranger, refuse_stranger
+from reconciler.steps.run import Origin
 from tests.integration.loop.world import git
 
 ON_CI = Job(provider="github-actions", branch="web", pull_request=7)
@@ -88,3 +91,28 @@ def test_a_person_is_not_asked_for_a_push(clone: Path) -> None:
 def test_nothing_says_which_branch_it_is(clone: Path) -> None:
     with pytest.raises(UserError, match="nothing says which branch"):
         stranger(clone, Job(provider="circleci"))
+
+
+@pytest.mark.parametrize("job", [ON_CI, Job(provider="unknown", stranger="This CI is not known here (it sets CI)")])
+def test_nothing_of_a_strangers_commit_is_run(clone: Path, job: Job) -> None:
+    change(clone, "theirs")
+    repository = Repository.open(clone)
+    with pytest.raises(UserError, match="nothing of this commit is run: "):
+        refuse_stranger(repository, Origin(job.branch or "web", stranger=job.stranger, in_ci=True))
+
+
+@pytest.mark.parametrize("job", [ON_CI, Job(provider="unknown", stranger="This CI is not known here (it sets CI)")])
+def test_what_is_on_main_is_run_in_any_ci(clone: Path, job: Job) -> None:
+    git(clone, "checkout", "--quiet", "--detach", "main")
+    refuse_stranger(Repository.open(clone), Origin(job.branch or "main", stranger=job.stranger, in_ci=True))
+
+
+def test_no_suite_of_a_stranger_is_run(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    change(clone, "theirs")
+    for name in telling(os.environ):
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("CI", "true")
+    assert reconciler(["test", "web", "-C", str(clone)]) == 1
+    assert "error: nothing of this commit is run: this CI is not known here" in capfd.readouterr().err
