@@ -56,8 +56,9 @@ def command(words: tuple[str, ...], *, since: str | None, as_json: bool, markdow
     if as_json and markdown:
         raise click.UsageError("--json and --markdown exclude each other")
     if since is not None:
-        moment = options.moment(since, option="--since", now=now())
-        changes = changes_since(Repository.open(directory), moment, images=words)
+        today = now()
+        moment = options.moment(since, option="--since", now=today)
+        changes = changes_since(Repository.open(directory), moment, now=today, images=words)
         if as_json:
             show_json(changes.model_dump_json(indent=2))
         elif markdown:

@@ -13,7 +13,6 @@ from reconciler.git.command import Git
 from reconciler.git.store import find_all, find_id, refuse_two_meanings
 from reconciler.model.errors import UserError
 from reconciler.model.text import decoded
-from reconciler.model.values import format_instant
 
 # Questions about commits: which revision is meant, what lies between two, which came first.
 
@@ -270,10 +269,19 @@ def _mentions(git: Git, text: str, folder: str, *how: str) -> tuple[Mention, ...
     )
 
 
-def newest_before(git: Git, moment: datetime, *, revision: str) -> str | None:
-    """The newest commit of a branch's own line that was made by then; None where all are younger."""
-    until = f"--before={format_instant(moment)}"
-    return git.run("rev-list", "--first-parent", "--max-count=1", until, revision, "--").text or None
+def newest_before(git: Git, by: datetime, *, revision: str, now: datetime) -> str | None:
+    """The commit of a branch's own line before the first that was made after a time; None where all are younger.
+
+    Each commit says its own time, and whoever writes one says any: one of 1970 hides nothing that was done before it,
+    and one of a time to come is passed over.
+    """
+    found: str | None = None
+    for row in reversed(git.run("log", "--first-parent", "--format=%H %ct", revision, "--").lines):
+        commit, _, seconds = row.partition(" ")
+        if by < (made := moment(seconds)) <= now:
+            break
+        found = commit if made <= now else found
+    return found
 
 
 def author_of(git: Git, commit: str) -> str:

@@ -23,7 +23,9 @@ from reconciler.steps.questions.compare import inside
 _MOST_NAMED = 8
 
 
-def changes_since(repository: Repository, since: datetime, *, images: Sequence[str] = ()) -> Changes:
+def changes_since(
+    repository: Repository, since: datetime, *, now: datetime, images: Sequence[str] = ()
+) -> Changes:  # fmt: skip
     """Every image whose stable build is another one than at a time, with what differs inside; of `images` alone.
 
     Only lockfiles that changed are read. An image is followed to a new name by the builds that it has.
@@ -31,7 +33,9 @@ def changes_since(repository: Repository, since: datetime, *, images: Sequence[s
     Raises:
         UserError: no image has one of these names, or a lockfile that changed can't be read.
     """
-    period = _Period(repository, newest_before(repository.git, since, revision=repository.head), repository.head)
+    period = _Period(
+        repository, newest_before(repository.git, since, revision=repository.head, now=now), repository.head
+    )
     period.refuse_unknown(images)
     moved = {one.name: one for one in period.moved() if not images or one.name in images}
     return Changes(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.git.command import Git
 from reconciler.git.history import Mention, mentions, mentions_by_message, newest_before
 from reconciler.git.repository import Repository
 from reconciler.git.tags import tags_with
@@ -95,6 +96,7 @@ def test_the_newest_commit_by_a_time_is_of_the_branch_s_own_line(root: Path, mon
         monkeypatch.setenv("GIT_COMMITTER_DATE", f"2026-11-{day}T12:00:00Z")
         return commit(root, {f"state/{name}": name}, name)
 
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-11-19T12:00:00Z")
     git(root, "commit", "--quiet", "--amend", "--allow-empty", "--no-edit")
     first = dated(20, "first")
     git(root, "switch", "--quiet", "--create", "side")
@@ -105,9 +107,31 @@ def test_the_newest_commit_by_a_time_is_of_the_branch_s_own_line(root: Path, mon
     git(root, "merge", "--quiet", "--no-ff", "-m", "Merge", "side")
     at = Repository.open(root).git
 
-    assert newest_before(at, datetime(2026, 11, 22, tzinfo=UTC), revision="HEAD") == first
-    assert newest_before(at, datetime(2026, 11, 25, tzinfo=UTC), revision="HEAD") == git(root, "rev-parse", "HEAD")
-    assert newest_before(at, datetime(1999, 1, 1, tzinfo=UTC), revision="HEAD") is None
+    assert before(at, datetime(2026, 11, 22, tzinfo=UTC)) == first
+    assert before(at, datetime(2026, 11, 25, tzinfo=UTC)) == git(root, "rev-parse", "HEAD")
+    assert before(at, datetime(1999, 1, 1, tzinfo=UTC)) is None
+
+
+def before(at: Git, moment: datetime) -> str | None:
+    return newest_before(at, moment, revision="HEAD", now=datetime(2026, 11, 30, tzinfo=UTC))
+
+
+def test_a_commit_of_any_time_hides_none_that_came_before_it(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Given two commits of somebody, one of 1970 and one of a time to come, on a branch that takes them as they are
+    def dated(time: str, name: str) -> str:
+        monkeypatch.setenv("GIT_COMMITTER_DATE", time)
+        return commit(root, {f"state/{name}": name}, name)
+
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2026-11-19T12:00:00Z")
+    git(root, "commit", "--quiet", "--amend", "--allow-empty", "--no-edit")
+    dated("2098-11-20T12:00:00Z", "to come")
+    first = dated("2026-11-20T12:00:00Z", "first")
+    dated("2026-11-23T12:00:00Z", "recorded")
+    dated("1970-01-02T12:00:00Z", "forged")
+    dated("2098-11-21T12:00:00Z", "to come as well")
+
+    # Then what was recorded between them came after the day before it
+    assert before(Repository.open(root).git, datetime(2026, 11, 22, tzinfo=UTC)) == first
 
 
 def test_tags_are_found_by_what_their_messages_hold(root: Path) -> None:
