@@ -14,6 +14,7 @@ from reconciler.git.proposal import image_of
 from reconciler.git.repository import Repository
 from reconciler.git.store import FILE
 from reconciler.git.tags import tag_message
+from reconciler.model.care import NO_CARE
 from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import Place, ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
@@ -306,6 +307,8 @@ class _Proposed:
         recorded = before.build(build.id)
         if build.verdict != (recorded.verdict if recorded is not None else None) or not self._is_tagged(build):
             return False
+        if not self._gives_no_more(build, recorded):
+            return False
         if not self._is_on_ours(build) or in_time(build, by=self.known.now) != build:
             return False
         expected = with_build(before, build, image=image)
@@ -326,6 +329,19 @@ class _Proposed:
             if (seen.own("build"), seen.own("key")) == (build.id, build.key)
         }
         return {(one.location, one.id) for one in build.artifacts} <= ours
+
+    def _gives_no_more(self, build: Build, recorded: Build | None) -> bool:
+        """Whether it says of its artifacts to be shared with those alone who are declared, or are recorded to be.
+
+        What was withheld is given back, and what we shared is taken back: to whom, no proposal says that nobody signed.
+        """
+        before = {(one.location, one.id): one.cared_for for one in (recorded.artifacts if recorded is not None else ())}
+        declared = self.known.fleet.images[self.image].declaration.share_with.grants
+        for one in build.artifacts:
+            was, now = before.get((one.location, one.id), NO_CARE), one.cared_for
+            if now.withheld != was.withheld or now.shared - (was.shared | declared):
+                return False
+        return True
 
     def _is_on_ours(self, build: Build) -> bool:
         """Whether the parent that it names is one of the image's own: recorded, or proposed by us as well."""

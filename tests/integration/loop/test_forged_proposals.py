@@ -166,6 +166,42 @@ def test_without_signatures_a_parent_and_what_is_built_on_it_stay_proposed(settl
     assert git(settled.origin, "show", f"{PROPOSAL}:{WEB}") == honest
 
 
+CARES: tuple[dict[str, Any], ...] = (
+    {"withheld": {"everybody": True}},
+    {"withheld": {"accounts": ["666666666666"]}},
+    {"shared": {"accounts": ["222222222222"]}},
+)
+
+
+@pytest.mark.parametrize("care", CARES, ids=["public", "shared", "taken from whom others shared it with"])
+def test_without_signatures_nobody_is_proposed_to_be_given_an_artifact_back(
+    settled: World, care: dict[str, Any]
+) -> None:
+    # Given an honest proposal, in which somebody says of an artifact who could use it before it was disabled, or whom
+    # we shared it with
+    proposes(settled, PROPOSING, "web", "tools")
+    settled.controller().reconcile("web")
+    lock = json.loads(git(settled.origin, "show", f"{PROPOSAL}:{WEB}"))
+    lock["builds"][0]["artifacts"][0]["care"] = care
+    forge_beside(settled, {WEB: f"{json.dumps(lock, sort_keys=True, indent=2)}\n"})
+
+    settled.controller("another-job").reconcile("tools")
+
+    assert [path for path in proposed(settled) if "web" in path] == []
+
+
+def test_without_signatures_what_is_declared_to_be_shared_stays_proposed(settled: World) -> None:
+    settled.commit({"desired/web/image.yaml": f"{ON_BASE}share_with: {{accounts: ['222222222222']}}\n"})
+    settled.controller().reconcile()
+    proposes(settled, PROPOSING, "web", "tools")
+    settled.controller().reconcile("web")
+    honest = git(settled.origin, "show", f"{PROPOSAL}:{WEB}")
+
+    settled.controller("another-job").reconcile("tools")
+
+    assert git(settled.origin, "show", f"{PROPOSAL}:{WEB}") == honest
+
+
 NOBODYS = "20200101T000000Z-1a2b3c4"
 
 
