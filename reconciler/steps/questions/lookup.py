@@ -32,6 +32,8 @@ from reconciler.steps.questions.compare import name_now, past_of
 from reconciler.words.messages import record_in
 
 _MOST_NAMED = 8
+_MOST_FOLLOWED = 50
+"""Tags: each may cost a walk through history."""
 _TAG = re.compile(r"image/(?P<image>[^/]+)/(?P<build>[^/]+)")
 T = TypeVar("T")
 
@@ -97,9 +99,14 @@ def _told_by_files(repository: Repository, text: str, look: Look[T], revision: s
     )
 
 
+def _tags_with(repository: Repository, text: str) -> tuple[str, ...]:
+    """The tags whose message holds a text. Whoever may push tags makes as many as he likes: so many are followed."""
+    return tags_with(repository.git, text, "image")[:_MOST_FOLLOWED]
+
+
 def _told_by_tags(repository: Repository, text: str, look: Look[T], revision: str) -> Iterable[str]:
     del look
-    names = (match["image"] for tag in tags_with(repository.git, text, "image") if (match := _TAG.fullmatch(tag)))
+    names = (match["image"] for tag in _tags_with(repository, text) if (match := _TAG.fullmatch(tag)))
     return _names_now(repository, names, revision=revision)
 
 
@@ -240,7 +247,7 @@ def channels_of(lock: Lockfile, build_id: str) -> tuple[Channel, ...]:
 
 def _only_tagged(repository: Repository, artifact_id: str) -> Iterator[Holder]:
     """What annotated tags alone say of an artifact: what no branch holds, and what a refresh or an attempt left."""
-    for name in tags_with(repository.git, artifact_id, "image"):
+    for name in _tags_with(repository, artifact_id):
         match = _TAG.fullmatch(name)
         message = tag_message(repository.git, name)
         if match is not None and message is not None:

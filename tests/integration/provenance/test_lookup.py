@@ -22,6 +22,7 @@ from reconciler.git.repository import Repository
 from reconciler.model.declaration import GitSettings
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Revoked, SmokeTestResult, Verdict
 from reconciler.state.lockfiles import path_of, render
+from reconciler.steps.questions import lookup
 from reconciler.words import messages
 from tests.command import Command
 from tests.integration.provenance.conftest import Ask
@@ -456,6 +457,32 @@ def test_what_a_tag_says_of_a_recorded_artifact_is_not_believed(ask: Ask, past: 
     (found,) = ask(past.ledger, "which", wanted.id, "--json").json["found"]
 
     assert (found["image"], found["build"]) == ("base", past.dropped.id)
+
+
+def test_of_tags_that_somebody_made_without_end_so_many_are_followed(
+    ask: Ask, past: Past, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given hundreds of tags of images that there are not, all of which name an artifact
+    root, head = past.ledger.root, git(past.ledger.root, "rev-parse", "HEAD")
+    refs = []
+    for number in range(300):
+        name = f"image/x{number}/20261122T101530Z-{number:07x}"
+        text = f"object {head}\ntype commit\ntag {name}\ntagger M <m@x> 1 +0000\n\nami-0123456789abcdef0\n"
+        command = ["git", "hash-object", "-t", "tag", "-w", "--stdin"]
+        made = subprocess.run(command, cwd=root, input=text, capture_output=True, check=True, text=True)
+        refs.append(f"create refs/tags/{name} {made.stdout}")
+    subprocess.run(["git", "update-ref", "--stdin"], cwd=root, input="".join(refs), check=True, text=True)
+    asked: list[str] = []
+
+    def name_now(_repository: Repository, name: str, **_: str) -> str:
+        asked.append(name)
+        return name
+
+    monkeypatch.setattr(lookup, "name_now", name_now)
+
+    # When somebody asks for that, then git's history is searched for few of them
+    assert ask(past.ledger, "which", "ami-0123456789abcdef0").code == 1
+    assert 0 < len(asked) <= 50
 
 
 def test_today_is_answered_without_a_walk_through_history(
