@@ -154,6 +154,11 @@ def _merged(situation: Situation, adopted: Sequence[Seen]) -> tuple[Reason, ...]
 
 def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, ...]]:
     """What exists of the wanted build; where state/ has no pin yet, of the build that people reviewed, with its pin."""
+    if not situation.forced and any(
+        one.key == wanted.key and one.phase in NEVER_AGAIN for one in situation.lock.builds
+    ):
+        # Whatever has that key is the same as what was refused, or somebody gave it the key of that.
+        return wanted, ()
     candidates = _may_be_adopted(situation)
     adopted = adoptable(candidates, key=wanted.key)
     if adopted or wanted.pin is None or wanted.pin.upstream is None or not _takes_reviewed_pin(situation, wanted):

@@ -172,6 +172,25 @@ class TestRevocation:
         assert settled.lock("base").channels.stable == good
         assert controller.built == []
 
+    def test_nothing_else_with_its_key_is_adopted_in_its_place(self, settled: World) -> None:
+        # Given a copy of a build that somebody made before it was revoked, and gave the marks of another of its key
+        (bad,) = standing(settled)
+        good = build(settled, "echo good")
+        kept = next(one for one in settled.artifacts("base") if one.own("build") == bad)
+        marks = {**kept.tags, "reconciler:build": f"{settled.clock():%Y%m%dT%H%M%SZ}-{bad[-7:]}"}
+        marks |= {"reconciler:phase": "preliminary", "reconciler:channel": "none"}
+        settled.registry.seed(US, "his-own", tags=marks)
+
+        # When its inputs are what is wanted again
+        settled.commit({"desired/base/image.yaml": revoked(bad), "desired/base/setup.sh": "true\n"})
+        controller = settled.controller()
+        controller.reconcile("base")
+        controller.reconcile("base")
+
+        # Then it stays what it was: refused
+        assert settled.lock("base").channels.stable == good
+        assert "was revoked" in (controller.plan("base")["base"].waits_for or "")
+
     def test_once_it_is_taken_back_all_is_as_before(self, settled: World) -> None:
         build(settled, "echo more")
         settled.controller().reconcile()
