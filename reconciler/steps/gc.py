@@ -28,9 +28,11 @@ from reconciler.plan.leaving import Departure, Judgement, judge, without_shared
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.roots import Survey
 from reconciler.plan.tags import own
+from reconciler.plan.trust import is_in_record, is_named
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import FOLDER, parse, path_of
 from reconciler.steps.consumers import uses_of
+from reconciler.steps.ours import Records, records_of
 from reconciler.steps.record_files import paths_of
 from reconciler.steps.record_rulings import record_gone, record_leaving
 from reconciler.steps.run import Run
@@ -75,6 +77,8 @@ def take_survey(
     past = _past(survey, repository, revision=revision)
     elsewhere = {one.location for build, _ in past.values() for one in build.artifacts} - looked - recorded
     survey = _with_locations(survey, registry, elsewhere)
+    records = records_of(repository, known)
+    past = {key: found for key, found in past.items() if _is_confirmed(survey, found[0], records, image=key[0])}
     survey = _with_unlisted(replace(survey, past={key: build for key, (build, _) in past.items()}), registry)
     return Looked(_with_usage(survey, registry), {key: commit for key, (_, commit) in past.items()})
 
@@ -120,6 +124,20 @@ def _past(survey: Survey, repository: Repository, *, revision: str) -> Mapping[t
             for build, commit in _recorded_in(repository, written.get(path, ()), path, missing):
                 found.setdefault((name, build.id), (build, commit))
     return found
+
+
+def _is_confirmed(survey: Survey, build: Build, records: Records, *, image: str) -> bool:
+    """Whether names, or the build's annotated tag, say as well what a lockfile of before says is the build's.
+
+    That is no more than a commit's word: one that a rebase, or a fast-forward, brought may have held anything.
+    """
+    told = records(image, build.id)
+    tagged = told.artifacts if told is not None and told.build is not None else ()
+    found = (survey.seen.get((one.location, one.id)) for one in build.artifacts)
+    return all(
+        one is None or is_named(one, image=one.own("image") or "") or is_in_record(one, tagged, build_id=build.id)
+        for one in found
+    )
 
 
 def _recorded_in(

@@ -327,7 +327,8 @@ def test_what_goes_away_goes_with_an_image_that_is_taken_out(grown: World) -> No
     assert grown.artifacts("web") == []
 
 
-def test_what_only_a_merged_branch_recorded_was_never_recorded(grown: World) -> None:
+@pytest.mark.parametrize("how", ["--no-ff", "--ff-only"])
+def test_what_only_a_merged_branch_recorded_was_never_recorded(grown: World, how: str) -> None:
     """Whoever merges a branch may have written anything in its commits."""
     seen = oldest(grown)[0]
     forged = "20260101T000000Z-1234567"
@@ -345,9 +346,12 @@ def test_what_only_a_merged_branch_recorded_was_never_recorded(grown: World) -> 
         path.write_bytes(content)
         git(person, "commit", "--quiet", "--all", "--message", "Change state")
     git(person, "switch", "--quiet", "main")
-    git(person, "merge", "--quiet", "--no-ff", "--message", "Merge", "feature")
+    git(person, "merge", "--quiet", how, "--message", "Merge", "feature")
     git(person, "push", "--quiet", "origin", "main")
-    assert fates(grown.controller().collect())[other.place].code == "unrecorded"
+    for _ in range(4):
+        assert fates(grown.controller().collect())[other.place].code == "unrecorded"
+        grown.clock.advance(days=15)
+    assert other in grown.registry.artifacts
 
 
 EFFECTS = {1: 3, 2: 3, 3: 3}
