@@ -175,6 +175,22 @@ def versions_below(git: Git, folder: str, *, revision: str) -> Mapping[str, tupl
     return {path: tuple(written) for path, written in found.items()}
 
 
+def touched_below(git: Git, folder: str, *, since: str, revision: str) -> tuple[tuple[str, str], ...]:
+    """The files in a folder that commits changed which one revision has and another has not, each with its commit.
+
+    Newest first. Of a merge those that are as on neither of its sides.
+    """
+    log = git.run(
+        "log", "--full-history", "-c", "--name-only", "-z", "--no-renames", "--format=%x01%H", f"{since}..{revision}",
+        "--", f"{git.inside(folder)}/",
+    ).stdout  # fmt: skip
+    found: list[tuple[str, str]] = []
+    for entry in decoded(log).split("\x01")[1:]:
+        commit, *names = entry.split("\0")
+        found += [(commit.strip(), git.outside(path)) for name in names if (path := name.lstrip("\n"))]
+    return tuple(found)
+
+
 def read_blobs(git: Git, oids: Iterable[str]) -> list[bytes | None]:
     """The contents of files by their ids; None for what is none."""
     return _contents(git, oids)

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
-from reconciler.git.history import find_commit
+from reconciler.git.history import find_commit, touched_below
 from reconciler.git.proposal import proposal_branch
 from reconciler.git.remote import remotes
 from reconciler.git.repository import Repository
@@ -41,8 +41,11 @@ def written_by_branch(
     if base is None:
         # They have nothing in common: what the branch did not take from the other is its own.
         return _told_apart(repository, changed, recorded=recorded, before=before)
-    if not changed or _is_ours(repository, recorded, commit=commit, base=base, branch=branch):
+    touched = () if changed else touched_below(repository.git, FOLDER, since=recorded, revision=commit)
+    if not (changed or touched) or _is_ours(repository, recorded, commit=commit, base=base, branch=branch):
         return ()
+    if touched:
+        return (_taken_back(*touched[-1]),)
     return tuple(_refused(path, base, is_new=path not in before.entries) for path in changed[:_MOST])
 
 
@@ -110,6 +113,15 @@ def _settings_at(repository: Repository, commit: str) -> GitSettings:
         return GitSettings()
 
 
+def _taken_back(commit: str, path: str) -> UserError:
+    """The error for what a branch changed and changed back: a rebase brings both to the branch that is recorded to."""
+    return UserError(
+        f"a branch changes state/ in {commit[:7]}, and takes that back: state/ has one writer, in history as well",
+        where=Place(path),
+        hint="make one commit of them (`git rebase --interactive`), so that no history has it",
+    )
+
+
 def _refused(path: str, base: str, *, is_new: bool) -> UserError:
     quoted = shlex.quote(path)
     back = f"`git rm {quoted}`" if is_new else f"`git checkout {base[:7]} -- {quoted}`"
@@ -117,7 +129,7 @@ def _refused(path: str, base: str, *, is_new: bool) -> UserError:
         "a branch changes state/, which has one writer: the reconciler on the branch that it records to",
         where=Place(path),
         hint=(
-            f"{back} takes it back, and `git fetch` may be due",
+            f"{back} takes it back, in the same commit (`git commit --amend`, or a rebase); `git fetch` may be due",
             "what should be is declared in desired/: the reconciler brings it about after the merge",
         ),
     )

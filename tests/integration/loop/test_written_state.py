@@ -75,6 +75,23 @@ def test_whatever_it_brings_into_state_is_refused(pair: World, run: Run, path: s
     assert path in said
 
 
+def test_what_it_takes_back_in_another_commit_is_refused(pair: World, run: Run) -> None:
+    # Given a branch that names somebody else's artifact in one commit, and takes that back in the next: a rebase would
+    # bring both to main, where history tells of it as recorded
+    root = edited(pair)
+    git(root, "checkout", "--quiet", "origin/main", "--", "state")
+    git(root, "commit", "--quiet", "--message", "Back")
+
+    for verb in (("validate",), ("plan", "--offline")):
+        code, said = run(root, *verb)
+        assert (code, "and takes that back" in said, "state/web.lock.json" in said) == (1, True, True), said
+
+    # When both are made one, then nothing is left of it
+    git(root, "reset", "--quiet", "--soft", "origin/main")
+    git(root, "commit", "--quiet", "--allow-empty", "--message", "Nothing")
+    assert run(root, "validate")[0] == 0
+
+
 def test_what_takes_it_back_can_be_pasted_whatever_the_file_is_called(pair: World, run: Run) -> None:
     path = "state/$(touch x)`id`;.json"
     code, said = run(on_branch(pair, {path: "{}\n"}).root, "validate")
