@@ -161,6 +161,8 @@ def _make_folder(folder: Path) -> None:
                 parent.mkdir(exist_ok=True, mode=0o755)
         folder.mkdir(exist_ok=True, mode=0o700)
     _require_own(folder)
+    for above in folder.resolve().parents:
+        _require_nobody_elses(above, folder)
 
 
 @contextmanager
@@ -189,6 +191,18 @@ def _require_own(folder: Path) -> None:
         f"{folder} {what}",
         hint=("remove it, and it is made anew", "or name another folder for caches: XDG_CACHE_HOME"),
     )
+
+
+def _require_nobody_elses(above: Path, folder: Path) -> None:
+    """Whoever may write to a folder above puts another in the place of what was looked at, and is root by that."""
+    found = above.stat()
+    others = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX
+    if found.st_uid not in (0, os.geteuid()) or others:
+        whose = f"owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}"
+        raise UserError(
+            f"{folder} is in {above}, which is somebody else's too ({whose}): its programs would run as root",
+            hint="name another folder for caches: XDG_CACHE_HOME",
+        )
 
 
 def _require_whole(root: Path, lock: int) -> None:

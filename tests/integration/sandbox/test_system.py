@@ -234,6 +234,28 @@ def test_a_root_that_others_can_write_is_not_run(cache: Path, tmp_path: Path, mo
         made()
 
 
+@pytest.mark.parametrize("whose", ["owned", "open to all"])
+def test_a_root_in_a_folder_of_somebody_else_is_not_run(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, whose: str
+) -> None:
+    # Given a folder above the caches in whose owner's gift it is what is found there later
+    played(_MAKES, tmp_path, monkeypatch)
+    made()
+    above = cache.parent.parent
+    if whose == "owned":
+        os.chown(above, 65534, 65534)
+    else:
+        above.chmod(0o777)
+
+    with pytest.raises(UserError, match="would run as root"):
+        made()
+
+    # But one where each may remove what is his own alone, such as /tmp, is nobody's to swap
+    os.chown(above, 0, 0)
+    above.chmod(0o1777)
+    made()
+
+
 def test_no_group_may_write_what_is_made_whatever_the_umask(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
