@@ -80,7 +80,7 @@ def source_of(declared: Declared, template: Template, kind: Kind) -> SourceReque
     if source is not None:
         if source.upstream is not None and source.upstream[0] not in kind.sources:
             raise _of_another_kind(declared, template, kind, word=source.upstream[0])
-        variable = source.variable or kind.source_variable
+        variable = kind.variable_of(source)
         if not variable:
             raise UserError(
                 f"nothing says how {template.makers[0].name} is given what it is built on",
@@ -201,9 +201,7 @@ def notes_on_origin(
                     f"which is not pinned ({builder.unpinned}). To pin it, add to {declared.folder.image_file}: "
                     f"{kind.example}{take}"
                 )
-    written = declared.declaration.source
-    variable = (written.variable if written is not None else None) or kind.source_variable
-    if source is not None and not template.takes(variable):
+    if source is not None and not template.takes(kind.variable_of(declared.declaration.source)):
         yield (
             f"the template declares no variable {kind.source_variable}: Packer looks the source up by itself, and may "
             "find another one than what is pinned"

@@ -216,10 +216,7 @@ class Image:
     @property
     def source_variable(self) -> str:
         """The template's variable that is given the source: as declared, else its kind's."""
-        declared = self.declaration.source
-        return (
-            declared.variable if declared is not None and declared.variable is not None else self.kind.source_variable
-        )
+        return self.kind.variable_of(self.declaration.source)
 
     @property
     def build_location(self) -> str:

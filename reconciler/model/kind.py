@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from reconciler.model.source import Pin, SourceRequest
+from reconciler.model.source import DeclaredSource, Pin, SourceRequest
 
 SSH = "SSH"
 
@@ -86,6 +86,10 @@ class Kind:
         return Pin.model_validate({word: {at: location, "id": source_id, **given}})
 
     def given_of(self, pin: Pin, location: str) -> str | None:
+    def variable_of(self, source: DeclaredSource | None) -> str:
+        """The template's variable that is given what a source resolves to: as declared, else the kind's own."""
+        return (source.variable if source is not None else None) or self.source_variable
+
         """What a template that builds in a location is given of a pin; None where that is not to be had there."""
         upstream = pin.upstream
         if upstream is None:

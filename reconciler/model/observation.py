@@ -17,6 +17,16 @@ State = Literal["available", "pending", "failed", "disabled", "unusable"]
 TAG_PREFIX = "reconciler:"
 
 
+def is_ours(tag: str) -> bool:
+    """Whether a tag of this name is one that we write."""
+    return tag.startswith(TAG_PREFIX)
+
+
+def foreign(tags: Mapping[str, str]) -> dict[str, str]:
+    """The tags that are not ours: the template's, and people's."""
+    return {name: value for name, value in tags.items() if not is_ours(name)}
+
+
 @dataclass(frozen=True, slots=True)
 class Seen:
     """One artifact as the registry reports it. `tags` holds all its tags; `created` is UTC, `…Z`."""

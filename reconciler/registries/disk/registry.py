@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
-from reconciler.model.observation import TAG_PREFIX, Seen, State
+from reconciler.model.observation import Seen, State, foreign
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import Instant, Model, format_instant
 from reconciler.ports.dialect import Made
@@ -123,10 +123,9 @@ class DiskRegistry(PlainRegistry):
         del token
         with _reaching(source.location):
             before = _read(_marks_at(source.location, source.id))
-        foreign = {key: value for key, value in before.tags.items() if not key.startswith(TAG_PREFIX)}
         file = Path(source.location, source.id)
         wanted = source.id.partition(".")[0]
-        return self._keep(file, Path(to), name=name, tags={**foreign, **tags}, wanted=wanted)
+        return self._keep(file, Path(to), name=name, tags={**foreign(before.tags), **tags}, wanted=wanted)
 
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
         """Delete a disk: its marks last, so that what is half gone is found again. See `Registry.retire`."""

@@ -17,7 +17,7 @@ from reconciler.aws.session import Clients
 from reconciler.model.care import soon
 from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal
-from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.observation import TAG_PREFIX, Seen, is_ours
 from reconciler.ports.registry import Located
 from reconciler.registries.ec2.care import permissions
 from reconciler.registries.ec2.images import FLEET_TAG, GONE, describe, seen
@@ -80,7 +80,7 @@ def complete_copy(clients: Clients, made: Located, *, of: Located, now: datetime
 def foreign(tags: Sequence[TagTypeDef]) -> dict[str, str]:
     """The tags that are neither ours nor AWS's own: the template's, and people's."""
     return {
-        tag["Key"]: tag["Value"] for tag in tags if not tag["Key"].startswith((TAG_PREFIX, AWS_PREFIX))
+        tag["Key"]: tag["Value"] for tag in tags if not (is_ours(tag["Key"]) or tag["Key"].startswith(AWS_PREFIX))
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, UserError
 from reconciler.model.lockfile import Artifact
-from reconciler.model.observation import TAG_PREFIX, Observation, Seen
+from reconciler.model.observation import TAG_PREFIX, Observation, Seen, foreign
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.ports.dialect import Made
@@ -146,11 +146,11 @@ class OciRegistry(PlainRegistry):
         at, there = _at(source.location), _at(to)
         manifest = self._there(at.by(source.id))
         before = read_marks(self._client, at, source.id)
-        foreign = {key: value for key, value in (before.tags if before else {}).items() if not _is_ours(key)}
+        theirs = foreign(before.tags) if before is not None else {}
         self._copy_below(at, there, manifest)
         self._client.put_manifest(there.by(manifest.digest), manifest.body, manifest.media_type)
         if read_marks(self._client, there, manifest.digest) is None:
-            self._mark(there, manifest, Marks(manifest.digest, name, _now(), {**foreign, **tags}))
+            self._mark(there, manifest, Marks(manifest.digest, name, _now(), {**theirs, **tags}))
         self._client.put_manifest(there.by(name), manifest.body, manifest.media_type)
         return manifest.digest
 
@@ -331,11 +331,9 @@ def _at(text: str) -> Reference:
 
 
 def _seen(location_: str, marks: Marks) -> Seen:
-    return Seen(OCI.name, location_, marks.id, marks.name, "available", marks.created, marks.tags, hearsay=True)
-
-
-def _is_ours(mark: str) -> bool:
-    return mark.startswith(TAG_PREFIX)
+    return Seen(
+        OCI.name, location_, marks.id, marks.name or marks.id, "available", marks.created, marks.tags, hearsay=True
+    )
 
 
 def _created(config: bytes) -> str:

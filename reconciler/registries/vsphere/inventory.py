@@ -8,7 +8,7 @@ from datetime import UTC
 from typing import Any
 
 from reconciler.model.errors import Terminal, Transient, UserError
-from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.observation import TAG_PREFIX, Seen, foreign
 from reconciler.model.values import format_instant
 from reconciler.registries.vsphere.dialect import SCHEME, VSPHERE
 from reconciler.registries.vsphere.session import vim, vmodl
@@ -41,9 +41,7 @@ class Machine:
     def tags(self) -> dict[str, str]:
         """Its marks, without those of ours that are another's."""
         told = {name: value for name, value in self.marks.items() if name != OF}
-        if self.marks.get(OF) == self.uuid:
-            return told
-        return {name: value for name, value in told.items() if not name.startswith(TAG_PREFIX)}
+        return told if self.marks.get(OF) == self.uuid else foreign(told)
 
     def seen_in(self, location: str) -> Seen:
         """It as a registry reports it."""

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from reconciler.model.collection import Unmanaged
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
-from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.observation import TAG_PREFIX, Seen, foreign, is_ours
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.plan.key import may_be_of
 from reconciler.ports.dialect import Made
@@ -138,8 +138,7 @@ class VSphereRegistry(PlainRegistry):
             else:
                 vcenter.wait(_clone(content, origin, folder, name=draft))
                 there = {one.name: one for one in machines(content, folder)}
-            foreign = {key: value for key, value in origin.tags.items() if not key.startswith(TAG_PREFIX)}
-            _mark(content, there[draft], {**foreign, **tags})
+            _mark(content, there[draft], {**foreign(origin.tags), **tags})
             vcenter.wait(there[draft].reference.Rename_Task(name))
             return there[draft].uuid
 
@@ -240,7 +239,7 @@ def _known(content: Any, artifact: Located) -> Machine:
 
 
 def _own(tags: Mapping[str, str]) -> dict[str, str]:
-    return {name: value for name, value in tags.items() if name.startswith(TAG_PREFIX)}
+    return {name: value for name, value in tags.items() if is_ours(name)}
 
 
 def _is_of(machine: Machine, tags: Mapping[str, str]) -> bool:
