@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from reconciler.model.errors import Place
 from reconciler.model.fleet import Builder
 from reconciler.model.kind import Kind
 from reconciler.model.lockfile import Artifact
+from reconciler.model.source import Pin, SourceRequest
 
 
 class Value(Protocol):
@@ -132,6 +133,18 @@ class Dialect(Protocol):
 
     def name_taken(self, said: str) -> tuple[str, tuple[str, ...]] | None:
         """The line that says that another artifact has the name already, and the ids of those that have it."""
+
+    def meant_earlier(self, asked: Any, named: str, *, now: Pin, resolve: Callable[[SourceRequest], Pin]) -> Pin | None:
+        """The whole pin of what a mark names as a source, where the registry's own word is that it may have been meant.
+
+        None where it is something else, or where no registry tells. Raises as `resolve` does.
+
+        Args:
+            asked: What the source asks for, as its kind wrote it.
+            named: The id that the mark names.
+            now: What is meant now.
+            resolve: Asks the registry, in the place of `now`. Raises UserError for what is not there.
+        """
 
     def environment(
         self, settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, location: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NoReturn
@@ -13,6 +13,7 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
+from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.dialect import Made, Written
 from reconciler.ports.registry import Located
@@ -49,6 +50,11 @@ class PlainDialect:
     def name_taken(self, said: str) -> tuple[str, tuple[str, ...]] | None:
         """Never."""
         del said
+        return None
+
+    def meant_earlier(self, asked: Any, named: str, *, now: Pin, resolve: Callable[[SourceRequest], Pin]) -> Pin | None:
+        """None: what was there earlier, nobody tells."""
+        del asked, named, now, resolve
         return None
 
     def environment(

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from fnmatch import fnmatchcase
-from typing import Any
 
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.fleet import Image
@@ -19,6 +17,7 @@ from reconciler.model.source import Pin, SourceRequest
 from reconciler.plan.planning import FleetPlan, Known
 from reconciler.plan.trust import Place, certain, is_named
 from reconciler.ports.registry import Registry
+from reconciler.registries import dialect_of
 from reconciler.steps.ours import Records
 
 # The source of what is adopted for an image that has no pin yet.
@@ -58,21 +57,20 @@ def _in_record(records: Records | None, decision: Decision, named: Pin) -> Pin |
 
 
 def _as_asked_for(registry: Registry, image: Image, named: Pin, *, resolved: Pin) -> Pin | None:
-    """The whole pin of a thing that an image's source may have meant earlier: of its owners, and of such a name."""
+    """The whole pin of a thing that an image's source may have meant earlier, as its kind can tell."""
     now = resolved.upstream
-    _word, asked = image.source.upstream if image.source is not None and image.source.upstream else ("", None)
-    wanted: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
     if now is None:
         return None
+    _word, asked = image.source.upstream if image.source is not None and image.source.upstream else ("", None)
+
+    def resolve(request: SourceRequest) -> Pin:
+        return registry.resolve(request, location=image.build_location)
+
     try:
-        found = registry.resolve(SourceRequest(**{now.word: {"id": _id(named)}}), location=now.location)
+        found = dialect_of(image.kind.name).meant_earlier(asked, _id(named), now=resolved, resolve=resolve)
     except (UserError, ValueError):  # it is not there, or the tag holds no id
         return None
-    there, name = found.upstream, wanted.get("name")
-    if there is None or there.owner not in {now.owner, *wanted.get("owners", ())}:
-        return None
-    fits = name is None or fnmatchcase(there.name or "", name.replace("[", "[[]"))
-    return found if fits else None
+    return found if found is not None and found.identity == named.identity else None
 
 
 def _id(pin: Pin) -> str:

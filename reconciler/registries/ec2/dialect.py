@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -15,7 +16,7 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, BuildLocation, Copies
 from reconciler.model.kind import Kind
 from reconciler.model.lockfile import Artifact
-from reconciler.model.source import SourceRequest
+from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import Model
 from reconciler.ports.dialect import Made, Value, Written
 from reconciler.registries.ec2.environment import aws_environment
@@ -175,6 +176,17 @@ class Ec2Dialect:
 
     def environment(
         self, settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, location: str
+    def meant_earlier(self, asked: Any, named: str, *, now: Pin, resolve: Callable[[SourceRequest], Pin]) -> Pin | None:
+        """An AMI of the same owners, by EC2's word, and of such a name as is asked for."""
+        found = resolve(SourceRequest.model_validate({"ami": {"id": named}}))
+        there, is_now = found.upstream, now.upstream
+        wanted: Mapping[str, Any] = asked if isinstance(asked, Mapping) else {}
+        name = wanted.get("name")
+        if there is None or is_now is None or there.owner not in {is_now.owner, *wanted.get("owners", ())}:
+            return None
+        fits = name is None or fnmatchcase(there.name or "", name.replace("[", "[[]"))
+        return found if fits else None
+
     ) -> dict[str, str]:  # fmt: skip
         """That in which the amazon plugins act as the settings say, in the region. See `aws_environment`."""
         return aws_environment(settings, inherited, folder=folder, region=location)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -11,9 +11,9 @@ from pydantic import Field
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Builder, BuildLocation
 from reconciler.model.kind import Kind
-from reconciler.model.source import SourceRequest
+from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.dialect import Value, Written
-from reconciler.registries.oci.reference import PATTERN, location, parse
+from reconciler.registries.oci.reference import DIGEST, PATTERN, location, parse
 from reconciler.registries.plain import PlainDialect, text
 
 SHA256 = "sha256:"
@@ -93,6 +93,16 @@ class OciDialect(PlainDialect):
         return found[1] if found is not None else None
 
     def subject(self, location_: str, artifact_id: str) -> Mapping[str, str]:
+    def meant_earlier(self, asked: Any, named: str, *, now: Pin, resolve: Callable[[SourceRequest], Pin]) -> Pin | None:
+        """What the publisher has in the same repository. Which tag it had once, no registry tells."""
+        wanted, there = parse(str(asked)), now.upstream
+        if wanted is None or wanted.digest is not None or there is None or not re.fullmatch(DIGEST, named):
+            return None
+        found = resolve(SourceRequest.model_validate({"oci": f"{there.location}@{named}"}))
+        return (
+            OCI.pin(there.location, named, name=str(asked)) if found.identity == now.with_id(named).identity else None
+        )
+
         """The digest of its manifest, or of its index."""
         del location_
         return {"sha256": artifact_id.removeprefix(SHA256)}

@@ -8,14 +8,14 @@ container registry; with it, it is no region, which has no slash, and no folder 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any
 
 from pydantic import Field
 
 from reconciler.model.fleet import Builder, BuildLocation
 from reconciler.model.kind import Kind
-from reconciler.model.source import SourceRequest
+from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.dialect import Written
 from reconciler.registries.plain import PlainDialect, text
 
@@ -86,6 +86,14 @@ class VSphereDialect(PlainDialect):
         return (found[0], ()) if found is not None else None
 
     def subject(self, location: str, artifact_id: str) -> Mapping[str, str]:
+    def meant_earlier(self, asked: Any, named: str, *, now: Pin, resolve: Callable[[SourceRequest], Pin]) -> Pin | None:
+        """The same template, by the UUID that is found there now, before it was changed."""
+        del asked, resolve
+        there = now.upstream
+        if there is None or named.partition("@")[0] != there.id.partition("@")[0]:
+            return None
+        return VSPHERE.pin(there.location, named, name=there.name, created=there.created)
+
         """The machine's instance UUID, of which a vCenter has one each."""
         del location
         return {"vsphereInstanceUuid": artifact_id}
