@@ -32,7 +32,6 @@ from reconciler.steps.ours import Records, records_of, with_doubts
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
 
 if TYPE_CHECKING:
-    from reconciler.steps.take_over import Named
     from reconciler.words.comment import Previewed
 
 
@@ -130,14 +129,14 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
     return report
 
 
-def adopt(adapters: Adapters, request: Request, image: str, named: Sequence[Named], *, test: bool) -> Report:
+def adopt(adapters: Adapters, request: Request, image: str, words: Sequence[str], *, test: bool) -> Report:
     """Take artifacts that exist over as an image's build, and tell the world of it. Raises what `take_over` raises.
 
     Args:
         adapters: What the run asks of the world.
         request: Its options name the image.
         image: The image's name.
-        named: The artifacts, as the person named them.
+        words: The artifacts, as the person named them.
         test: Boot and test it first, and take it over only if it passes.
     """
     from reconciler.steps.take_over import take_over  # noqa: PLC0415 - see below
@@ -156,7 +155,7 @@ def adopt(adapters: Adapters, request: Request, image: str, named: Sequence[Name
     # Nothing of the plan is carried out, so nothing of it counts for how this ends.
     idle = planned.plan.model_copy(update={"images": (), "complete": True, "errored": False})
     run = _begin(adapters, request, known, replace(planned, plan=idle), registry=registry, target=target, boots=test)
-    result = take_over(run, decision.image, decision, named, test=test)
+    result = take_over(run, decision.image, decision, words, test=test)
     return _tell(run, Report((result,), idle, target), planned)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -15,21 +14,18 @@ from reconciler.cli.printing import TIE, show_json, show_text
 from reconciler.cli.progress import LogForm, cancelled_by_signal, watching
 from reconciler.cli.workspace import Workspace
 from reconciler.controller import adopt
-from reconciler.model.errors import UserError
-from reconciler.model.lockfile import Build
+from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.plan import PlanOptions
 from reconciler.model.values import BRIEF, Model
 from reconciler.plan.standing import outcome, with_hints
-from reconciler.state.unsaved import read_unsaved
 from reconciler.steps.run import Report, Result, Status
-from reconciler.steps.take_over import Named
 
-_NAMED = re.compile(r"(?:(?P<location>[a-z0-9-]+):)?(?P<id>ami-[0-9a-f]{8,17})")
+_SHORT = 72
 
 
 @click.command("adopt")
 @click.argument("image", shell_complete=options.complete_images)
-@click.argument("artifacts", nargs=-1, metavar="[[REGION:]AMI]...")
+@click.argument("artifacts", nargs=-1, metavar="[ARTIFACT]...")
 @click.option("--test", is_flag=True, help="Boot and smoke-test it first, and adopt it only if it passes.")
 @options.log
 @options.as_json
@@ -37,23 +33,22 @@ _NAMED = re.compile(r"(?:(?P<location>[a-z0-9-]+):)?(?P<id>ami-[0-9a-f]{8,17})")
 def command(
     image: str, artifacts: tuple[str, ...], *, test: bool, log_form: LogForm, as_json: bool, directory: Path
 ) -> int:
-    """Take an AMI that exists into state/ as the image's build: as it is, marked as adopted, and not built anew.
+    """Take what exists into state/ as the image's build: as it is, marked as adopted, and not built anew.
 
-    One AMI, or one in each region. It has to be this account's own, and no other image's or fleet's. It is recorded
-    under the key that is wanted now; a later change of inputs builds anew. Tags are all that is written to AWS.
+    One artifact of the image's kind, or one in each of its locations: an AMI id, the digest of a container image or of
+    a disk, the UUID of a template; with its location us-east-1:ami-…, registry/repository@sha256:…, /folder/sha256:….
+    It has to be one's own, and no other image's or fleet's. It is recorded under the key that is wanted now; a later
+    change of inputs builds anew. Marks are all that is written to where it is.
 
     What an earlier run built and could not record needs no adopting by hand: `reconciler reconcile` takes it up.
 
     Exit codes: 0 adopted, or recorded so already; 1 error, 3 it did not pass its test, 4 lost the race for the branch.
     """
     workspace = Workspace(directory)
-    named = [_named(text) for text in artifacts]
-    if not named:
-        raise _nothing_named(workspace.repository.root, image)
     workspace.run_folder()
     request = new_request(PlanOptions(images=(image,)))
     with cancelled_by_signal() as cancelled, watching(log_form) as listener:
-        report = adopt(LocalAdapters(workspace, listener, cancelled), request, image, named, test=test)
+        report = adopt(LocalAdapters(workspace, listener, cancelled), request, image, artifacts, test=test)
     (result,) = report.results
     if as_json:
         show_json(_answer(report, result).model_dump_json(indent=2))
@@ -62,35 +57,24 @@ def command(
     return report.exit_code
 
 
-def _named(text: str) -> Named:
-    match = _NAMED.fullmatch(text)
-    if match is None:
-        raise UserError(f"{text!r} is no AMI", hint="name it ami-0123456789abcdef0, or us-east-1:ami-0123456789abcdef0")
-    return Named(match["id"], match["location"])
-
-
-def _nothing_named(root: Path, image: str) -> UserError:
-    unsaved = read_unsaved(root, image)
-    if unsaved is not None:
-        return UserError(
-            f"no AMI is named; reconciler-unsaved/ has the record of {unsaved.id}, which could not be pushed",
-            hint=f"`reconciler reconcile {image}` takes that up by itself, as long as it is what is wanted",
-        )
-    return UserError("no AMI is named", hint=f"reconciler adopt {image} ami-…")
-
-
 def _print(result: Result, branch: str) -> None:
     if result.build is None or result.why:
         show_text(f"{result.image}  {result.status}  {result.why.splitlines()[0]}", hang=2)
         return
     status = "adopted" if result.status == "adopted" else "adopted already"
     test = [outcome(result.tested).replace(" ", TIE)] if result.tested is not None else []
-    places = [f"{one.location}{TIE}{one.id}" for one in result.build.artifacts]
+    places = [_place(one) for one in result.build.artifacts]
     show_text("  ".join([result.image, status, result.build.id, *test, *places]), hang=2)
     for line in with_hints(result.tested.findings if result.tested is not None else (), given=set()):
         show_text(f"  {line}", hang=4)
     if result.commit is not None:
         show_text(f"Recorded in state/ on {branch} ({result.commit[:7]}).", hang=2)
+
+
+def _place(artifact: Artifact) -> str:
+    """Where it is, on one line if it can be: a digest in a folder may be longer than any."""
+    whole = f"{artifact.location}{TIE}{artifact.id}"
+    return whole if len(whole) <= _SHORT else whole.replace(TIE, " ")
 
 
 class AdoptAnswer(Model):

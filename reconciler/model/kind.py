@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -24,6 +25,9 @@ class Kind:
         sources: The words that `source:` takes for it. Each has what counts in a key where it is not said: a mapping
             of defaults, or None for a word that is followed by a text.
         example_location: Such a location.
+        id_form: A regular expression of the ids of its artifacts; empty where nobody could look one up.
+        example_id: Such an id.
+        between: What stands between location and id where a person names an artifact by both.
         example: How a source is declared, for hints; empty where its images are built on nothing.
         pinned: The word that a pin begins with, and that of the location in it. They stand in lockfiles and keys.
         source_variable: The template's variable that is given the pin.
@@ -52,6 +56,9 @@ class Kind:
     registry: str
     key: str
     example_location: str
+    id_form: str = ""
+    example_id: str = ""
+    between: str = ":"
     sources: Mapping[str, Mapping[str, Any] | None] = field(default_factory=dict, hash=False)
     example: str = ""
     pinned: tuple[str, str] = ("", "")
@@ -79,6 +86,15 @@ class Kind:
         """What people call the one that is spoken of: `the AMI`."""
         return f"the {self.artifact.partition(' ')[2]}"
 
+    def artifact_named(self, word: str) -> tuple[str | None, str] | None:
+        """The location, if it is said, and the id of an artifact as a person names it; None for no such name."""
+        known = re.fullmatch(rf"(?:(?P<location>.+){re.escape(self.between)})?(?P<id>{self.id_form})", word)
+        return (known["location"], known["id"]) if known is not None and self.id_form else None
+
+    def variable_of(self, source: DeclaredSource | None) -> str:
+        """The template's variable that is given what a source resolves to: as declared, else the kind's own."""
+        return (source.variable if source is not None else None) or self.source_variable
+
     def pin(self, location: str, source_id: str, **known: str | None) -> Pin:
         """A pin to something upstream. `known` are its `name`, `owner` and `created`, as far as they are known."""
         word, at = self.pinned
@@ -86,10 +102,6 @@ class Kind:
         return Pin.model_validate({word: {at: location, "id": source_id, **given}})
 
     def given_of(self, pin: Pin, location: str) -> str | None:
-    def variable_of(self, source: DeclaredSource | None) -> str:
-        """The template's variable that is given what a source resolves to: as declared, else the kind's own."""
-        return (source.variable if source is not None else None) or self.source_variable
-
         """What a template that builds in a location is given of a pin; None where that is not to be had there."""
         upstream = pin.upstream
         if upstream is None:

@@ -21,6 +21,7 @@ from reconciler.plan.channels import NO_VERDICT
 from reconciler.plan.key import NEVER_AGAIN, short
 from reconciler.plan.tags import always_written, nothing_told, of_recorded
 from reconciler.plan.transitions import first_phase
+from reconciler.state.unsaved import read_unsaved
 from reconciler.steps.artifacts import is_own, tag_complete, tag_recorded
 from reconciler.steps.record import Contents, record_build
 from reconciler.steps.run import Result, Run
@@ -33,28 +34,25 @@ _BUILDER = "adopted"
 
 
 @dataclass(frozen=True)
-class Named:
+class _Named:
     """An artifact as a person names it: by its id, and where it is if that is said."""
 
+    word: str
     id: str
-    location: str | None = None
-
-    def __str__(self) -> str:
-        """As it was written."""
-        return f"{self.location}:{self.id}" if self.location else self.id
+    location: str | None
 
 
-def take_over(run: Run, image: Image, decision: Decision, named: Sequence[Named], *, test: bool) -> Result:
+def take_over(run: Run, image: Image, decision: Decision, words: Sequence[str], *, test: bool) -> Result:
     """Record artifacts as the image's build, and write its tags on them; with `test`, once they passed.
 
     Nothing is recorded or tagged where anything speaks against it. To be asked the same again changes nothing, but that
-    `test` tests what was not tested yet.
+    `test` tests what was not tested yet. `words` name them, as the image's kind has it (`Kind.artifact_named`).
 
     Raises:
-        UserError: one of them is not there, not this account's, not available, or somebody else's by a tag or a
-            lockfile; or the image has no key, or a build already.
+        UserError: none is named, or by no name of its kind's; one of them is not there, not this account's, not
+            available, or somebody else's by a tag or a lockfile; or the image has no key, or a build already.
     """
-    found = _found(run, image, named)
+    found = _found(run, image, _named(run, image, words))
     recorded = _recorded(decision, found)
     if recorded is not None:
         _refuse_doubted(run, image)
@@ -96,7 +94,31 @@ def take_over(run: Run, image: Image, decision: Decision, named: Sequence[Named]
     )  # fmt: skip
 
 
-def _found(run: Run, image: Image, named: Sequence[Named]) -> tuple[Seen, ...]:
+def _named(run: Run, image: Image, words: Sequence[str]) -> tuple[_Named, ...]:
+    kind = image.kind
+    artifact = kind.artifact.partition(" ")[2]
+    if not kind.observed:
+        raise UserError(f"{image.name} is of no kind that can be looked for: there is nothing to adopt it from")
+    unsaved = read_unsaved(run.repository.root, image.name) if not words else None
+    if unsaved is not None:
+        raise UserError(
+            f"no {artifact} is named; reconciler-unsaved/ has the record of {unsaved.id}, which could not be pushed",
+            hint=f"`reconciler reconcile {image.name}` takes that up by itself, as long as it is what is wanted",
+        )
+    if not words:
+        raise UserError(f"no {artifact} is named", hint=f"reconciler adopt {image.name} {kind.example_id}")
+    found: list[_Named] = []
+    for word in words:
+        parts = kind.artifact_named(word)
+        if parts is None:
+            whole = f"{kind.example_location}{kind.between}{kind.example_id}"
+            raise UserError(f"{word!r} is no {artifact}", hint=f"name it {kind.example_id}, or {whole}")
+        location, artifact_id = parts
+        found.append(_Named(word, artifact_id, location))
+    return tuple(found)
+
+
+def _found(run: Run, image: Image, named: Sequence[_Named]) -> tuple[Seen, ...]:
     """What the registry has under these ids, at most one in each location, in order of location."""
     found: dict[str, Seen] = {}
     for one in named:
@@ -110,20 +132,20 @@ def _found(run: Run, image: Image, named: Sequence[Named]) -> tuple[Seen, ...]:
     return tuple(found[location] for location in sorted(found))
 
 
-def _find(run: Run, image: Image, named: Named) -> Seen:
+def _find(run: Run, image: Image, named: _Named) -> Seen:
     if named.location is not None and named.location not in image.locations:
         raise UserError(
             f"{named.location} is not among the {plural_of(image.kind.location)} of {image.name}",
-            hint=f"add it to `{image.kind.key}` in {image.folder}/image.yaml, or leave {named} out",
+            hint=f"add it to `{image.kind.key}` in {image.folder}/image.yaml, or leave {named.word} out",
         )
     for location in (named.location,) if named.location is not None else image.locations:
         seen = run.registry.find(location, named.id)
         if seen is not None:
             return seen
     where = named.location or ", ".join(image.locations)
-    raise UserError(
-        f"there is no {named.id} in {where}", hint=f"check the id, the {image.kind.location} and the account"
-    )
+    place = f"the {image.kind.location}"
+    checked = f"the id, {place} and the account" if image.kind.reached_through else f"the id and {place}"
+    raise UserError(f"there is no {named.id} in {where}", hint=f"check {checked}")
 
 
 def _recorded(decision: Decision, found: Sequence[Seen]) -> Build | None:

@@ -17,7 +17,8 @@ from reconciler.registries.plain import PlainDialect, text
 SHA256 = "sha256:"
 DISK = Kind(
     name="disk", artifact="a disk", location="folder", registry="the folder", key="locations",
-    example_location="/srv/images",
+    example_location="/srv/images", id_form=rf"{SHA256}[0-9a-f]{{64}}(?:\.[1-9][0-9]*)?", example_id=f"{SHA256}…",
+    between="/",
     sources={"disk": {"checksum": None}}, example='source: {disk: {url: "…", checksum: "sha256:…"}}',
     pinned=("disk", "url"), source_variable="source_disk", source_attribute="iso_url",
     given="{location}/{id}", given_upstream="{id} {location}", builds_where_source_is=False,

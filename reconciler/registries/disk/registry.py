@@ -32,7 +32,7 @@ from reconciler.ports.registry import Located, Opening, Registry
 from reconciler.registries.disk.dialect import DISK, SHA256, DiskRequest
 from reconciler.registries.plain import PlainRegistry
 
-_ID = re.compile(r"sha256:[0-9a-f]{64}(?:\.[1-9][0-9]*)?")
+_ID = re.compile(DISK.id_form)
 _MARKS = ".json"
 _LOCK = ".lock"
 _OURS = ".reconciler"
@@ -80,6 +80,22 @@ def _read(path: Path) -> _Marks:
     return found
 
 
+def _read_or_begin(path: Path) -> _Marks:
+    """The marks of a disk; of one that somebody else laid there under its digest those that it would begin with.
+
+    Its bytes were not looked at then: nothing counts as seen of them.
+    """
+    if path.is_file():
+        return _read(path)
+    size, changed = _stamp(path.with_suffix(""))
+    created = format_instant(datetime.fromtimestamp(changed / 1e9, UTC))
+    return _Marks(id=path.stem, name=path.stem, created=created, seen=(size, 0), tags={})
+
+
+def _say_ours(folder: Path) -> None:
+    os.close(os.open(folder / _OURS, _TOUCHED, _MODE))
+
+
 class DiskRegistry(PlainRegistry):
     """The disks of one fleet. Implements `Registry`."""
 
@@ -91,11 +107,16 @@ class DiskRegistry(PlainRegistry):
         del patience
         with _reaching(location):
             marks = _marks_at(location, artifact_id)
-            if marks.is_file():
-                return _seen(location, _read(marks))
+            if marks.is_file() or marks.with_suffix("").is_file():
+                return _seen(location, _read_or_begin(marks))
             if not Path(location, _OURS).exists():
                 raise Transient(f"{location} holds no disks of ours: is it mounted?")
             return None
+
+    def named(self, location: str, name: str) -> tuple[Seen, ...]:
+        """Report those of a name; what somebody else laid there has none, and is called by its id. See `Registry`."""
+        seen = self.find(location, name) if _ID.fullmatch(name) else None
+        return (seen,) if seen is not None else super().named(location, name)
 
     def store(
         self, location: str, made: Sequence[Made], *, name: str, tags: Mapping[str, str]
@@ -114,8 +135,10 @@ class DiskRegistry(PlainRegistry):
         with _reaching(artifact.location), _alone(Path(artifact.location)):
             path = _marks_at(artifact.location, artifact.id)
             if not path.is_file():
-                raise Terminal(f"{artifact.id} is not in {artifact.location}")
-            before = _read(path)
+                if not path.with_suffix("").is_file():
+                    raise Terminal(f"{artifact.id} is not in {artifact.location}")
+                _say_ours(path.parent)
+            before = _read_or_begin(path)
             before.model_copy(update={"tags": {**before.tags, **tags}}).write(path.parent)
 
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
@@ -180,7 +203,7 @@ class DiskRegistry(PlainRegistry):
         """Store a file under its digest, once for each name, and return its id."""
         with _reaching(str(folder)):
             folder.mkdir(exist_ok=True)
-            os.close(os.open(folder / _OURS, _TOUCHED, _MODE))
+            _say_ours(folder)
             with TemporaryDirectory(prefix=".draft-", dir=folder) as own:
                 draft = Path(own, "disk")
                 digest = _copied(file, draft)

@@ -64,6 +64,8 @@ AMI = Kind(
     reached_through="aws",
     key="regions",
     example_location="us-east-1",
+    id_form="ami-[0-9a-f]{8,17}",
+    example_id="ami-0123456789abcdef0",
     sources={"ami": AmiRequest.model_construct().model_dump(mode="json"), "ssm": None},
     example='source: {ami: {name: "…", owners: ["…"]}}',
     pinned=("ami", "region"),
@@ -174,8 +176,6 @@ class Ec2Dialect:
         found = _NAME_TAKEN.search(said)
         return (found[0], tuple(_AMI_ID.findall(found[0]))) if found is not None else None
 
-    def environment(
-        self, settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, location: str
     def meant_earlier(self, asked: Any, named: str, *, now: Pin, resolve: Callable[[SourceRequest], Pin]) -> Pin | None:
         """An AMI of the same owners, by EC2's word, and of such a name as is asked for."""
         found = resolve(SourceRequest.model_validate({"ami": {"id": named}}))
@@ -187,6 +187,8 @@ class Ec2Dialect:
         fits = name is None or fnmatchcase(there.name or "", name.replace("[", "[[]"))
         return found if fits else None
 
+    def environment(
+        self, settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, location: str
     ) -> dict[str, str]:  # fmt: skip
         """That in which the amazon plugins act as the settings say, in the region. See `aws_environment`."""
         return aws_environment(settings, inherited, folder=folder, region=location)

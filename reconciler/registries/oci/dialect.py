@@ -21,6 +21,7 @@ RESERVED = "org.opencontainers."
 OCI = Kind(
     name="oci", artifact="a container image", location="repository", registry="the container registry",
     key="locations", example_location="registry.example.org/acme/web",
+    id_form=DIGEST, example_id=f"{SHA256}…", between="@",
     sources={"oci": None}, example="source: {oci: debian:12}",
     pinned=("oci", "repository"), source_variable="source_image", source_attribute="image",
     reserved=RESERVED,
@@ -92,7 +93,6 @@ class OciDialect(PlainDialect):
         found = _PULLED.fullmatch(said.strip())
         return found[1] if found is not None else None
 
-    def subject(self, location_: str, artifact_id: str) -> Mapping[str, str]:
     def meant_earlier(self, asked: Any, named: str, *, now: Pin, resolve: Callable[[SourceRequest], Pin]) -> Pin | None:
         """What the publisher has in the same repository. Which tag it had once, no registry tells."""
         wanted, there = parse(str(asked)), now.upstream
@@ -103,6 +103,7 @@ class OciDialect(PlainDialect):
             OCI.pin(there.location, named, name=str(asked)) if found.identity == now.with_id(named).identity else None
         )
 
+    def subject(self, location_: str, artifact_id: str) -> Mapping[str, str]:
         """The digest of its manifest, or of its index."""
         del location_
         return {"sha256": artifact_id.removeprefix(SHA256)}

@@ -96,12 +96,12 @@ class OciRegistry(PlainRegistry):
         if manifest is None:
             return None
         marks = read_marks(self._client, at, artifact_id)
-        return _seen(location, marks) if marks is not None else self._unmarked(at, manifest, name="")
+        return _seen(location, marks) if marks is not None else self._unmarked(at, manifest)
 
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
-        """Report the image of a tag. See `Registry.named`."""
+        """Report the image of a tag, or of a digest, which is the name of one without a tag. See `Registry.named`."""
         at = _at(location)
-        manifest = self._client.manifest(at.by(name)) if re.fullmatch(TAG, name) else None
+        manifest = self._client.manifest(at.by(name)) if re.fullmatch(f"{TAG}|{DIGEST}", name) else None
         if manifest is None:
             return ()
         marks = read_marks(self._client, at, manifest.digest)
@@ -136,7 +136,7 @@ class OciRegistry(PlainRegistry):
             manifest = self._there(at.by(artifact.id))
             before = self._marks(at, artifact)
             if before is None:
-                seen = self._unmarked(at, manifest, name="")
+                seen = self._unmarked(at, manifest)
                 before = Marks(artifact.id, getattr(artifact, "name", None) or "", seen.created, {})
             self._mark(at, manifest, replace(before, tags={**before.tags, **tags}))
 
@@ -221,7 +221,7 @@ class OciRegistry(PlainRegistry):
     def _marks(self, at: Reference, artifact: Located) -> Marks | None:
         """An image's marks, or what was announced of it; None where there is neither."""
         marks, name = read_marks(self._client, at, artifact.id), getattr(artifact, "name", None)
-        if marks is not None or not name or self._client.digest(at.by(name)) != artifact.id:
+        if marks is not None or name in (None, "", artifact.id) or self._client.digest(at.by(name)) != artifact.id:
             return marks
         announced = read_announced(self._client, at, name)
         return replace(announced, id=artifact.id) if announced is not None else None
@@ -235,12 +235,14 @@ class OciRegistry(PlainRegistry):
     def _mark(self, at: Reference, manifest: Manifest, marks: Marks) -> None:
         write_marks(self._client, at, marks, subject=manifest.descriptor)
 
-    def _unmarked(self, at: Reference, manifest: Manifest, *, name: str) -> Seen:
+    def _unmarked(self, at: Reference, manifest: Manifest, *, name: str = "") -> Seen:
         """An image without marks: when it was made, its own config says, and an index says nothing."""
         created = ""
         if re.fullmatch(DIGEST, manifest.config) and manifest.media_type not in INDEXES:
             created = _created(self._client.blob(at, manifest.config) or b"")
-        return Seen(OCI.name, at.repository, manifest.digest, name, "available", created, {}, hearsay=True)
+        return Seen(
+            OCI.name, at.repository, manifest.digest, name or manifest.digest, "available", created, {}, hearsay=True
+        )
 
     def _other_tags(self, at: Reference, digest: str, *, own: str, image: str) -> tuple[str, ...]:
         """The tags of an image that are not ours. Those of its builds are, and are not asked for one by one."""

@@ -23,6 +23,7 @@ SCHEME = "vsphere://"
 VSPHERE = Kind(
     name="vsphere", artifact="a template", location="folder", registry="vCenter", key="locations",
     example_location=f"{SCHEME}vcenter.example.org/DC0/vm/templates",
+    id_form="[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", example_id="50054f38-0d3c-4b1e-9c55-f4ab1c7b6f0a",
     sources={"vsphere": None}, example='source: {vsphere: "…"}', pinned=("vsphere", "folder"),
     source_variable="source_template", source_attribute="template", name_attribute="vm_name",
     removal="destroy the template whose instance UUID is {id}, in {location}",
@@ -85,7 +86,6 @@ class VSphereDialect(PlainDialect):
         found = _NAME_TAKEN.search(said)
         return (found[0], ()) if found is not None else None
 
-    def subject(self, location: str, artifact_id: str) -> Mapping[str, str]:
     def meant_earlier(self, asked: Any, named: str, *, now: Pin, resolve: Callable[[SourceRequest], Pin]) -> Pin | None:
         """The same template, by the UUID that is found there now, before it was changed."""
         del asked, resolve
@@ -94,6 +94,7 @@ class VSphereDialect(PlainDialect):
             return None
         return VSPHERE.pin(there.location, named, name=there.name, created=there.created)
 
+    def subject(self, location: str, artifact_id: str) -> Mapping[str, str]:
         """The machine's instance UUID, of which a vCenter has one each."""
         del location
         return {"vsphereInstanceUuid": artifact_id}

@@ -40,7 +40,6 @@ from reconciler.state.lockfiles import parse, path_of
 from reconciler.steps.observe import find_target, read_repository
 from reconciler.steps.ours import confirms, records_of
 from reconciler.steps.run import Origin, Report, Request, Result
-from reconciler.steps.take_over import Named
 from tests.doubles.bench import MemoryInstances
 from tests.doubles.builder import SimulatedBuilder
 from tests.doubles.publisher import MemoryPublisher
@@ -408,9 +407,8 @@ class Controller:
 
     def adopt(self, image: str, *named: str, test: bool = False) -> Result:
         """Take artifacts over as `reconciler adopt` does. Each is named `ami-…` or `region:ami-…`."""
-        asked = [Named(one.rpartition(":")[2], one.rpartition(":")[0] or None) for one in named]
         request = Request(RUN_ID, PlanOptions(images=(image,)))
-        return controller.adopt(WorldAdapters(self), request, image, asked, test=test).results[0]
+        return controller.adopt(WorldAdapters(self), request, image, named, test=test).results[0]
 
     def test(self, image: str, build_id: str | None = None) -> Result:
         """Test a recorded build by the suite that is checked out, as `reconciler test` does."""

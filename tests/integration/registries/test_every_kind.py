@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,7 @@ from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import dialect_of, open_registry
+from reconciler.steps.artifacts import is_own
 from tests import containers
 from tests.doubles.registry import MemoryRegistry
 from tests.vcenter import Simulator
@@ -44,6 +46,7 @@ class Kept(Protocol):
     elsewhere: str
 
     def make(self, name: str, tags: Mapping[str, str]) -> Seen: ...
+    def lay(self, name: str) -> str: ...  # what somebody makes there without us; its id
     def lose(self, location: str) -> None: ...
 
 
@@ -56,6 +59,9 @@ class InMemory:
 
     def make(self, name: str, tags: Mapping[str, str]) -> Seen:
         return self.memory.seed(self.home, name, tags=tags)
+
+    def lay(self, name: str) -> str:
+        return self.make(name, {}).id
 
     def lose(self, location: str) -> None:
         self.memory.unreadable[location] = "it does not answer"
@@ -76,6 +82,9 @@ class InEc2:
             Resources=[made, *found.parts], Tags=[{"Key": key, "Value": value} for key, value in tags.items()]
         )  # fmt: skip
         return found
+
+    def lay(self, name: str) -> str:
+        return str(boto3.client("ec2", region_name=self.home).register_image(Name=name)["ImageId"])
 
     def lose(self, location: str) -> None:
         def unreachable(**_: object) -> None:
@@ -99,6 +108,12 @@ class InFolder:
         assert found is not None
         return found
 
+    def lay(self, name: str) -> str:
+        disk = f"sha256:{sha256(name.encode()).hexdigest()}"
+        Path(self.home).mkdir()
+        Path(self.home, disk).write_text(name)
+        return disk
+
     def lose(self, location: str) -> None:
         shutil.rmtree(location)
 
@@ -116,6 +131,11 @@ class InVCenter:
         found = self.registry.find(self.home, artifact.id)
         assert found is not None
         return found
+
+    def lay(self, name: str) -> str:
+        self._vcenter.template(name, self.home)
+        (seen,) = self.registry.named(self.home, name)
+        return seen.id
 
     def lose(self, location: str) -> None:
         self._vcenter.destroy(location)
@@ -142,6 +162,11 @@ class InRegistries:
         found = self.registry.find(self.home, artifact.id)
         assert found is not None
         return found
+
+    def lay(self, name: str) -> str:
+        containers.docker("tag", containers.imported({"name": name.encode()}), f"{self.home}:{name}")
+        pushed = containers.docker("push", f"{self.home}:{name}")
+        return pushed.rpartition("digest: ")[2].split()[0]
 
     def lose(self, location: str) -> None:
         assert location == self.home
@@ -202,6 +227,19 @@ def test_what_another_fleet_marked_is_not_ours_to_see_or_to_take_away(kept: Kept
     with pytest.raises(Terminal):
         kept.registry.retire(named(theirs), image="web")
     assert kept.registry.find(kept.home, theirs.id) is not None
+
+
+def test_what_somebody_else_put_there_is_found_by_its_id_is_ones_own_and_takes_marks(kept: Kept) -> None:
+    laid = kept.lay("golden-7")
+
+    found = kept.registry.find(kept.home, laid)
+
+    assert found is not None
+    assert (found.location, found.id, found.state, dict(found.tags)) == (kept.home, laid, "available", {})
+    assert is_own(kept.registry, found)
+    kept.registry.tag(named(found), MORE | BIRTH)
+    (seen,) = kept.registry.observe([kept.home]).artifacts
+    assert (seen.id, dict(seen.tags), seen.complete, is_own(kept.registry, seen)) == (laid, MORE | BIRTH, True, True)
 
 
 def test_what_is_of_another_image_is_not_taken_away(kept: Kept) -> None:

@@ -97,6 +97,31 @@ def test_what_is_another_by_now_is_neither_built_on_nor_proven(fleet: Checkout, 
     assert "is not what it is called" in " ".join(verified.out.split())
 
 
+def test_a_disk_that_somebody_laid_there_is_adopted_as_it_is_and_copied(fleet: Checkout, store: Path) -> None:
+    # Given a disk that another program made, under its digest
+    (store / "one").mkdir()
+    made = b"golden\n"
+    disk = f"sha256:{hashlib.sha256(made).hexdigest()}"
+    (store / "one" / disk).write_bytes(made)
+
+    # When somebody adopts it as `base`
+    refused = fleet.reconciler("adopt", "base", "golden.qcow2")
+    ended = fleet.reconciler("adopt", "base", f"{store}/one/{disk}")
+    lost = fleet.reconciler("adopt", "base", f"{store}/one/{disk[:-4]}beef")
+
+    # Then it is what is recorded, and what it lacks is copied; by another name there is none
+    assert ended.code == 0, ended.err
+    assert "'golden.qcow2' is no disk" in refused.err
+    assert "name it sha256:…, or /srv/images/sha256:…" in refused.err
+    assert "check the id and the folder" in " ".join(lost.err.split())
+    fleet.git("pull", "--quiet", "origin", "main")
+    assert fleet.recorded("base") == {str(store / "one"): disk}
+    assert fleet.reconciler("reconcile", "base").code == 0
+    fleet.git("pull", "--quiet", "origin", "main")
+    assert fleet.recorded("base") == {str(store / each): disk for each in ("one", "two")}
+    assert fleet.reconciler("plan", "base", "--detailed-exitcode").code == 0
+
+
 def test_a_disk_that_somebody_cut_short_is_copied_from_where_it_is_whole(fleet: Checkout, store: Path) -> None:
     assert fleet.reconciler("reconcile").code == 0
     fleet.git("pull", "--quiet", "origin", "main")
