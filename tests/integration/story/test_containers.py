@@ -210,6 +210,23 @@ def test_what_a_pull_request_built_is_what_its_merge_promotes(fleet: Checkout, o
 
 def test_an_image_that_somebody_deleted_is_copied_back_from_where_it_is(fleet: Checkout, one: Kept) -> None:
     assert fleet.reconciler("reconcile", "web").code == 0
+def test_an_image_that_somebody_pushed_is_adopted_by_its_digest_and_copied(
+    fleet: Checkout, one: Kept, mirror: Kept
+) -> None:
+    digest = one.publish(containers.imported({"golden": b"7"}), "acme/web:golden")
+
+    refused = fleet.reconciler("adopt", "web", f"{one.host}/acme/web:golden")
+    ended = fleet.reconciler("adopt", "web", f"{one.host}/acme/web@{digest}")
+    copied = fleet.reconciler("reconcile", "web")
+
+    assert "is no container image" in refused.err
+    assert (ended.code, copied.code) == (0, 0), ended.err + copied.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    assert fleet.recorded("web") == {f"{kept.host}/acme/web": digest for kept in (one, mirror)}
+    assert (one.digest("acme/web", "golden"), one.marks("acme/web", digest)["reconciler:phase"]) == (digest, "stable")
+    assert fleet.reconciler("plan", "web", "--detailed-exitcode").code == 0
+
+
     fleet.git("pull", "--quiet", "origin", "main")
     before = fleet.recorded("web")
     one.delete("acme/web", digest_of(fleet, "web"))

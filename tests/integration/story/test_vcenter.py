@@ -72,6 +72,20 @@ def test_templates_are_built_and_marked_and_copied_and_then_nothing_is_left_to_d
     again = fleet.reconciler("reconcile")
     assert (again.code, fleet.git("rev-parse", "origin/main")) == (0, before)
     assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+@pytest.mark.packer(once=True)
+def test_a_template_that_somebody_made_is_adopted_by_its_uuid(fleet: Checkout, vcenter: Simulator) -> None:
+    place = f"vsphere://{vcenter.host}/DC0/vm/templates"
+    vcenter.template("golden", place)
+    (made,) = VSphereRegistry(fleet=fleet.name, environment=CREDENTIALS).named(place, "golden")
+
+    ended = fleet.reconciler("adopt", "linux", made.id)
+
+    assert ended.code == 0, ended.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    assert fleet.recorded("linux") == {place: made.id}
+    assert templates(vcenter, fleet, "templates")[made.id].own("phase") == "stable"
+
+
     verified = fleet.reconciler("verify", "linux", "stable", "--online")
     assert verified.code == 0, verified.out
 
