@@ -32,6 +32,7 @@ test: .venv/installed packers ## Run the tests, those that run Packer on each
 	.ci/as-root $(PYTEST) --junitxml=.reconciler/junit/tests.xml
 
 test-all: .venv/kinds packers ## Run the tests of the kinds beside AMIs and of Terraform, each against the real thing
+	.ci/as-root $(PYTHON) -m reconciler packer --current --plugin docker --plugin vsphere
 	.ci/as-root env ALL_KINDS=1 $(PYTEST) -m "containers or disks or vsphere or terraform" --junitxml=.reconciler/junit/kinds.xml
 
 quick: .venv/quick ## Run the tests that take little time, and need no root, Packer, npm, Terraform, nor another kind's programs

@@ -15,6 +15,8 @@ from typing import NoReturn
 
 import pytest
 
+from reconciler.build.packer.versions import PLUGINS_APART
+from reconciler.model.constraint import parse_version
 from tests.packers import installed_packers
 
 MARKS = {
@@ -40,6 +42,14 @@ def lacking(why: str) -> NoReturn:
     if os.environ.get("ALL_KINDS"):
         pytest.fail(why)
     pytest.skip(why)
+
+
+def refuse_without_plugin(name: str, packer: str) -> None:
+    """Skip a test where a Packer that brings no plugins along has not got this one."""
+    if (parse_version(packer) or PLUGINS_APART) < PLUGINS_APART:
+        return
+    if not list(Path(os.environ["PACKER_PLUGIN_PATH"]).glob(f"github.com/*/{name}/*")):
+        lacking(f"Packer {packer} has no plugin {name}: `reconciler packer --current --plugin {name}` gets it")
 
 
 class Watch:

@@ -88,7 +88,9 @@ def build(
         (work / "go.sum").write_text((source / "go.sum").read_text(encoding="utf-8") + module.sums, encoding="utf-8")
         go.answer(["mod", "edit", "-module=build", f"-require={module.path}@v{module.version}"], work)
         packages = go.answer(["list", "-mod=readonly", "-deps", module.path], work).split()
-        options = ["-mod=readonly", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-v", "-o", str(into / program)]
+        # As the releases are linked: a plugin whose source calls itself a development version is none then.
+        linked = f"-ldflags=-s -w -X {module.path}/version.VersionPrerelease="
+        options = ["-mod=readonly", "-trimpath", "-buildvcs=false", linked, "-v", "-o", str(into / program)]
         go.compile(["build", *options, module.path], work, name=f"{module.name} {module.version}", of=len(packages))
         shutil.rmtree(work)
 

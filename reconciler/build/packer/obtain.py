@@ -49,7 +49,21 @@ PLUGINS: Mapping[str, Module] = {
         "h1:J4xtCW9jAgIWHbJKpDiNwhRuaf9EjwMv/Hj25qIvWMg=",
         "h1:Iy29oIFbzhqwhn9v8HDujWf7Ur5FZgv43hwXTNkLAuc=",
     ),
+    "docker": Module(
+        "github.com/hashicorp/packer-plugin-docker",
+        "1.1.2",
+        "h1:Ogla1qOzImBp/WM5L7HBdmIntN9DcqDy4H88nf0HilE=",
+        "h1:/ve1aZyC/GR2LnN7axIMWin5Qxz/aHTcgdf9gPOosW4=",
+    ),
+    "vsphere": Module(
+        "github.com/hashicorp/packer-plugin-vsphere",
+        "1.4.2",
+        "h1:GPKA6THljryV7HdUMgb+scAsjR7efYVP2MG28D/STXk=",
+        "h1:iaPexV5mVVAqOeqroLKVrLyktOJ+bHgrG3CYbBA+jfM=",
+    ),
 }
+"""Those that can be got. Not qemu's: its modules are on no mirror, and its own host is all that has it."""
+NEEDED_HERE = ("amazon", "ansible")
 """What the images of this repository need."""
 
 Origin = Literal["PATH", "cache", "archive", "release", "modules"]
@@ -71,7 +85,7 @@ class Obtained:
 
 
 def obtain(
-    environment: Mapping[str, str], *, tell: Tell, current: bool = False, plugins: Sequence[str] = tuple(PLUGINS)
+    environment: Mapping[str, str], *, tell: Tell, current: bool = False, plugins: Sequence[str] = NEEDED_HERE
 ) -> Obtained:
     """Find Packer and these of the `PLUGINS`, or get what is missing. `current` asks for `CURRENT` or a later one.
 

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import requests
 
-from reconciler.build.packer.versions import PLUGINS_APART
 from reconciler.plan.tags import own
 from reconciler.registries.oci.client import Client
 from reconciler.registries.oci.credentials import Logins
@@ -21,9 +20,9 @@ from reconciler.registries.oci.reference import location
 from tests import containers
 from tests.command import Command
 from tests.integration.story.conftest import Checkout, _clone
+from tests.needs import refuse_without_plugin
 
-# From then on the docker plugin is one that has to be got; before, each Packer brings it along.
-pytestmark = [pytest.mark.packer(before=PLUGINS_APART, once=True), pytest.mark.containers]
+pytestmark = [pytest.mark.packer(once=True), pytest.mark.containers]
 
 ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"}
 
@@ -98,6 +97,7 @@ def mirror(engine: None, tmp_path: Path) -> Iterator[Kept]:
 def fleet(packer_on_path: str | None, tmp_path: Path, one: Kept, mirror: Kept, command: Command) -> Checkout:
     """`web` on an image of somebody else's, kept twice, and `app` on it, which its template pushes as well."""
     assert packer_on_path, "mark the test `packer`"
+    refuse_without_plugin("docker", packer_on_path)
     one.publish(containers.base(), "theirs/base:1")
     checkout = _clone(tmp_path, "containers", {}, command)
     source = f"{one.host}/theirs/base:1"
@@ -143,6 +143,7 @@ def test_what_somebody_gives_marks_and_name_of_an_old_preview_is_not_deleted(fle
     assert ended.code == 0, ended.err
 
 
+@pytest.mark.packer
 def test_what_is_recorded_is_what_the_registries_have_and_then_nothing_is_left_to_do(
     fleet: Checkout, one: Kept, mirror: Kept
 ) -> None:
@@ -188,6 +189,7 @@ def test_a_base_that_moved_is_taken_when_it_is_asked_for_and_what_stands_on_it_i
     assert [reason["code"] for reason in fleet.lockfile("app")["builds"][0]["reasons"]] == ["parent-rebuilt"]
 
 
+@pytest.mark.packer
 def test_what_a_pull_request_built_is_what_its_merge_promotes(fleet: Checkout, one: Kept) -> None:
     assert fleet.reconciler("reconcile").code == 0
     fleet.git("pull", "--quiet", "origin", "main")
@@ -208,8 +210,6 @@ def test_what_a_pull_request_built_is_what_its_merge_promotes(fleet: Checkout, o
     assert f"web-{newest['id']}" in built
 
 
-def test_an_image_that_somebody_deleted_is_copied_back_from_where_it_is(fleet: Checkout, one: Kept) -> None:
-    assert fleet.reconciler("reconcile", "web").code == 0
 def test_an_image_that_somebody_pushed_is_adopted_by_its_digest_and_copied(
     fleet: Checkout, one: Kept, mirror: Kept
 ) -> None:
@@ -227,6 +227,8 @@ def test_an_image_that_somebody_pushed_is_adopted_by_its_digest_and_copied(
     assert fleet.reconciler("plan", "web", "--detailed-exitcode").code == 0
 
 
+def test_an_image_that_somebody_deleted_is_copied_back_from_where_it_is(fleet: Checkout, one: Kept) -> None:
+    assert fleet.reconciler("reconcile", "web").code == 0
     fleet.git("pull", "--quiet", "origin", "main")
     before = fleet.recorded("web")
     one.delete("acme/web", digest_of(fleet, "web"))

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from reconciler.build.packer.versions import PLUGINS_APART
-from reconciler.model.constraint import parse_version
 from reconciler.model.observation import Seen
 from reconciler.registries.vsphere.registry import VSphereRegistry
 from tests.command import Command
 from tests.integration.story.conftest import Checkout, _clone
+from tests.needs import refuse_without_plugin
 from tests.vcenter import CREDENTIALS, Simulator, simulator
 
 pytestmark = [pytest.mark.vsphere, pytest.mark.packer]
@@ -21,9 +19,7 @@ pytestmark = [pytest.mark.vsphere, pytest.mark.packer]
 
 @pytest.fixture
 def vcenter(packer_on_path: str) -> Iterator[Simulator]:
-    apart = (parse_version(packer_on_path) or PLUGINS_APART) >= PLUGINS_APART
-    if apart and not list(Path(os.environ["PACKER_PLUGIN_PATH"]).glob("github.com/*/vsphere/*")):
-        pytest.skip("this Packer has no plugin for vSphere here")
+    refuse_without_plugin("vsphere", packer_on_path)
     with simulator() as one:
         one.folder("base")
         one.template("debian-12", f"vsphere://{one.host}/DC0/vm/base")
@@ -72,6 +68,10 @@ def test_templates_are_built_and_marked_and_copied_and_then_nothing_is_left_to_d
     again = fleet.reconciler("reconcile")
     assert (again.code, fleet.git("rev-parse", "origin/main")) == (0, before)
     assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+    verified = fleet.reconciler("verify", "linux", "stable", "--online")
+    assert verified.code == 0, verified.out
+
+
 @pytest.mark.packer(once=True)
 def test_a_template_that_somebody_made_is_adopted_by_its_uuid(fleet: Checkout, vcenter: Simulator) -> None:
     place = f"vsphere://{vcenter.host}/DC0/vm/templates"
@@ -84,10 +84,6 @@ def test_a_template_that_somebody_made_is_adopted_by_its_uuid(fleet: Checkout, v
     fleet.git("pull", "--quiet", "origin", "main")
     assert fleet.recorded("linux") == {place: made.id}
     assert templates(vcenter, fleet, "templates")[made.id].own("phase") == "stable"
-
-
-    verified = fleet.reconciler("verify", "linux", "stable", "--online")
-    assert verified.code == 0, verified.out
 
 
 def test_a_source_that_was_changed_is_built_on_once_it_is_resolved_anew(fleet: Checkout, vcenter: Simulator) -> None:
