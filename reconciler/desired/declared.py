@@ -35,6 +35,8 @@ from reconciler.registries import KINDS, dialect_of
 
 # A source is one choice of three. Merged, a default `ssm` beside an image's own `image` would be two.
 _WHOLE = frozenset({"source"})
+_PLACES = frozenset({"locations", "regions"})
+"""Two words for one thing: that of every kind, and that of AMIs."""
 _OF_TENDED = (("share_with",), ("deprecate_after",), ("protect",))
 
 
@@ -95,7 +97,7 @@ def read_declared(
         # What else is wrong with a file that could be read in part is reported as well, but only once.
         _, more = validate(_model_for(document.root), document.root)
         return None, (*document.problems, *more)
-    merged = merge(defaults, document.root, whole=_WHOLE)
+    merged = _merged(defaults, document.root)
     declaration, problems = validate(_model_for(merged), merged)
     if declaration is None:
         return None, problems
@@ -104,7 +106,15 @@ def read_declared(
 
 
 def _written(folder: Folder, contents: Contents, defaults: Located) -> Located:
-    return merge(defaults, _document(folder, contents).root, whole=_WHOLE)
+    return _merged(defaults, _document(folder, contents).root)
+
+
+def _merged(defaults: Located, own: Located) -> Located:
+    """What an image says, over the defaults. Its `locations` stand in place of the `regions` of other images."""
+    if isinstance(defaults.value, dict) and isinstance(own.value, dict) and not _PLACES.isdisjoint(own.value):
+        under = {key: member for key, member in defaults.value.items() if key not in _PLACES}
+        defaults = Located(under, defaults.place)
+    return merge(defaults, own, whole=_WHOLE)
 
 
 def _document(folder: Folder, contents: Contents) -> Document:

@@ -72,6 +72,15 @@ def test_defaults_merge_in_mappings_and_are_replaced_elsewhere(web: Read) -> Non
     assert (found.retain.builds, found.retain.previews) == (9, 86400)
 
 
+def test_locations_stand_in_place_of_the_regions_that_other_images_have(web: Read) -> None:
+    settings = "defaults: {regions: [us-east-1, us-west-2]}\n"
+    template = 'source "file" "web" {\n  content = "x"\n  target = "x"\n}\nbuild { sources = ["source.file.web"] }\n'
+
+    fleet = web("locations: [/srv/images]\n", template, files={"desired/reconciler.yaml": settings})
+
+    assert declaration(fleet).locations == ("/srv/images",)
+
+
 def test_a_source_replaces_the_default_source_as_a_whole(web: Read, hcl: str) -> None:
     fleet = web("source: {ami: {id: ami-1}}", hcl, files={"desired/reconciler.yaml": "defaults: {source: {ssm: /x}}"})
     assert declaration(fleet).source.ssm is None
