@@ -17,13 +17,17 @@ from pathlib import Path
 
 import click
 
+from reconciler.build.packer.binary import find
 from reconciler.build.packer.obtain import obtain
+from reconciler.build.packer.plugins import installed_plugins
+from reconciler.build.packer.versions import PLUGINS_APART
 from reconciler.cli import options
 from reconciler.cli.sandbox import require_sandbox, start_sandbox
 from reconciler.cli.workspace import note
 from reconciler.git.repository import Repository, clone_with_origin
-from reconciler.model.errors import DONE, DRIFT, INTERRUPTED, Terminal, UserError
+from reconciler.model.errors import DONE, DRIFT, INTERRUPTED, ReconcilerError, Terminal, UserError
 from reconciler.model.text import duration
+from reconciler.sandbox import containers
 from reconciler.sandbox.handle import Sandbox
 
 # The stage of the demo: a bare origin, a clone, and commands whose output is shown as it comes.
@@ -59,6 +63,14 @@ class Stage:
         """Run git as a person would and show what it prints."""
         self._show("git", *arguments)
         self._run(["git", *arguments], expect=0)
+
+    def write(self, files: Mapping[str, str]) -> None:
+        """Write files, and show how each begins."""
+        for path, text in files.items():
+            click.secho(f"$ cat > {path}", dim=True)
+            click.echo(text, nl=False)
+            (self.clone / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.clone / path).write_text(text, encoding="utf-8")
 
     def edit(self, path: str, *, append: str) -> None:
         """Add a line to a file."""
@@ -188,6 +200,63 @@ def _refreshed(stage: Stage, sandbox: Sandbox) -> None:
     stage.git("log", "--format=%h %s", "-6")
 
 
+_CONTAINER = {
+    "desired/note/image.yaml": """\
+source: {{ oci: "{host}/debian:12" }}
+locations: [{host}/demo/note]
+""",
+    "desired/note/note.pkr.hcl": """\
+variable "source_image" {{ type = string }}
+
+source "docker" "note" {{
+  image       = var.source_image
+  commit      = true
+  run_command = ["-dit", "--network=none", "--entrypoint=/bin/sh", "--", "{{{{.Image}}}}"]
+}}
+
+build {{
+  sources = ["source.docker.note"]
+  provisioner "shell" {{
+    inline = ["echo built in the demo > /etc/image-release"]
+  }}
+}}
+""",
+}
+"""The declaration and the template of a container image, with the registry still open."""
+
+
+def _contained(stage: Stage, sandbox: Sandbox) -> None:
+    lacks = containers.lacking(stage.environment) or _lacks_plugin(stage)
+    if lacks:
+        stage.say(f"A container image beside the AMIs is left out: {lacks}.")
+        return
+    stage.say("A container image beside the AMIs: the same loop, with its digest in place of an AMI id.")
+    with ExitStack() as running:
+        try:
+            host = running.enter_context(
+                containers.published(sandbox.directory / "registry", "debian:12", environment=stage.environment)
+            )
+        except ReconcilerError as error:  # such as an engine on another machine, which has another loopback
+            stage.say(f"It is left out: {error.what}.")
+            return
+        stage.write({path: text.format(host=host) for path, text in _CONTAINER.items()})
+        stage.git("add", "desired/note")
+        stage.git("commit", "--quiet", "--message", "note: declare a container image")
+        stage.git("push", "--quiet", "origin", "HEAD")
+        stage.reconciler("reconcile", "note", expect=DONE)
+        stage.reconciler("artifact", "note", expect=DONE)
+        stage.reconciler("status", expect=DONE)
+
+
+def _lacks_plugin(stage: Stage) -> str:
+    """What Packer lacks of a builder of container images. It is not got here: that takes minutes."""
+    binary = find(stage.environment)
+    if binary.version < PLUGINS_APART:
+        return ""
+    there = {plugin.name for plugin in installed_plugins(binary, stage.environment)}
+    return "" if "docker" in there else "Packer has no plugin for it (`reconciler packer --plugin docker`)"
+
+
 def _looked_into(stage: Stage, _: Sandbox) -> None:
     stage.say("What did that change inside, and can it be proven? The clone tells, without any right in AWS:")
     stage.reconciler("diff", "web", expect=DONE)
@@ -199,6 +268,8 @@ def _looked_into(stage: Stage, _: Sandbox) -> None:
 
 
 Scene = Callable[[Stage, Sandbox], None]
-STORY: tuple[Scene, ...] = (_declared, _built, _recorded, _again, _changed, _refreshed, _looked_into)
+STORY: tuple[Scene, ...] = (
+    _declared, _built, _recorded, _again, _changed, _refreshed, _contained, _looked_into,
+)  # fmt: skip
 PICTURED: tuple[Scene, ...] = (_declared, _built, _again, _changed)
 """The scenes in the picture of the terminal that the README shows (docs/demo.svg, made by `make picture`)."""

@@ -14,6 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from reconciler.cli.demo import Stage, _contained
+from reconciler.sandbox.containers import lacking
+from reconciler.sandbox.handle import Sandbox
+from tests import containers
+from tests.needs import refuse_without_plugin
+
 pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 
 PROJECT = Path(__file__).parents[3]
@@ -26,7 +32,13 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing_behind(tmp_path: Path
     with terminal() as (stderr, shown):
         told = subprocess.run(
             [sys.executable, "-m", "reconciler", "demo", "-C", str(PROJECT)],
-            env={**os.environ, "TERM": "xterm", "COLUMNS": "80", "TMPDIR": str(tmp_path)},
+            env={
+                **os.environ,
+                "TERM": "xterm",
+                "COLUMNS": "80",
+                "TMPDIR": str(tmp_path),
+                "DOCKER_HOST": "unix:///none",
+            },
             stdout=subprocess.PIPE,
             stderr=stderr,
             text=True,
@@ -41,6 +53,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing_behind(tmp_path: Path
         "2 images in sync: nothing to do.",
         "1 of 2 images drifted: web (inputs-changed)",
         "2 of 2 images drifted: base (source-changed), web (parent-rebuilt)",
+        "A container image beside the AMIs is left out: ",
         "The story took ",
     ]
     places = [told.stdout.find(answer) for answer in answers]
@@ -53,6 +66,24 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing_behind(tmp_path: Path
     assert not re.search("Traceback|unexpected|display failed", told.stdout + watched)
     assert list(tmp_path.iterdir()) == []
     assert status() == before
+
+
+@pytest.mark.containers
+@pytest.mark.skipif(os.geteuid() != 0, reason="the sandbox needs root")
+def test_where_an_engine_runs_the_demo_shows_a_container_image_and_leaves_nothing_in_it(
+    tmp_path: Path, engine: None, packer_on_path: str, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
+) -> None:
+    refuse_without_plugin("docker", packer_on_path)
+    stage = Stage.set_up(tmp_path, source=PROJECT, environment=sandbox.environment)
+
+    _contained(stage, sandbox)
+
+    told = capfd.readouterr().out
+    assert re.search(r"(?m)^127\.0\.0\.1:[0-9]+/demo/note +sha256:[0-9a-f]{64}$", told), told
+    assert re.search(r"(?m)^note +", told)
+    assert containers.docker("images", "--quiet") == ""
+    assert lacking({"PATH": str(tmp_path)}) == "there is no docker"
+    assert lacking({**os.environ, "DOCKER_HOST": "unix:///none"}) == "docker's engine does not run"
 
 
 @contextmanager
