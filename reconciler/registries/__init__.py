@@ -49,7 +49,11 @@ KINDS: Mapping[str, Entry] = {
         ahead="regions",
     ),
     "oci": Entry("oci", frozenset({"docker", "podman"}), frozenset({"docker-import"}), frozenset({"oci"})),
-    "disk": Entry("disk", frozenset({"file", "qemu"}), sources=frozenset({"disk"})),
+    "disk": Entry(
+        "disk",
+        frozenset({"file", "qemu", "virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-vmx"}),
+        sources=frozenset({"disk"}),
+    ),
     "vsphere": Entry(
         "vsphere",
         frozenset({"vsphere-iso", "vsphere-clone"}),

@@ -7,6 +7,7 @@ from typing import Any, Self
 
 from pydantic import Field, model_validator
 
+from reconciler.model.errors import UserError
 from reconciler.model.fleet import Builder
 from reconciler.model.kind import Kind
 from reconciler.model.source import SourceRequest
@@ -26,6 +27,13 @@ DISK = Kind(
 
 _BOOTED = frozenset({"qemu"})
 """Builders that boot what they leave, so that it can be booted to be tested; another may write any file."""
+
+
+_FOLDERS = frozenset({"virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-vmx"})
+"""Builders that leave a folder of files, unless `format` has them export one (the plugins' pages on each)."""
+_ONE_FILE = "ova"
+_BUILT_ON = {"virtualbox-ovf": ("source_path", "checksum"), "vmware-vmx": ("source_path", "")}
+"""The attributes that say what else than `iso_url` a builder begins with, and its digest, where it has one."""
 
 
 class DiskRequest(Model):
@@ -52,13 +60,19 @@ class DiskDialect(PlainDialect):
         return {"disk": DiskRequest}
 
     def builder(self, written: Written) -> Builder:
-        """A builder, with what it is built on where it says that with a digest."""
-        url, at = text(written, "iso_url"), written.get("iso_url")
-        digest = (text(written, "iso_checksum") or "").removeprefix(SHA256)
+        """A builder, with what it is built on where it says that with a digest.
+
+        Raises UserError for one that leaves several files, with nothing after it that may make one of them.
+        """
+        _refuse_folder(written)
+        taken, by = _BUILT_ON.get(written.type, ("iso_url", "iso_checksum"))
+        url, at = text(written, taken), written.get(taken)
+        digest = (text(written, by) or "").removeprefix(SHA256)
         exact = url is not None and len(digest) == 64
         asked = {"disk": {"url": url, "checksum": f"{SHA256}{digest}"}}
         source = SourceRequest.model_validate(asked) if exact else None
-        unpinned = "iso_checksum is no sha256 that is known" if at is not None and not exact else None
+        why = f"{by} is no sha256 that is known" if by else f"{taken} is several files, of which no digest is given"
+        unpinned = why if at is not None and not exact else None
         logs_in = written.type in _BOOTED and written.get("ssh_password") is None
         return Builder(
             written.name, written.type, written.place, None, source, at.place if at else None, unpinned,
@@ -78,3 +92,15 @@ class DiskDialect(PlainDialect):
 
 
 DIALECT = DiskDialect()
+
+
+def _refuse_folder(written: Written) -> None:
+    """Raise UserError for a builder that leaves a folder of files, as far as its template tells."""
+    form = written.get("format")
+    if written.type not in _FOLDERS or written.after or (form is not None and form.text in (None, _ONE_FILE)):
+        return
+    raise UserError(
+        f"{written.name} leaves several files, and a disk is one",
+        where=form.place if form is not None else written.place,
+        hint=f'set format = "{_ONE_FILE}" in the builder',
+    )
