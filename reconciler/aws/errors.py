@@ -124,6 +124,12 @@ BY_CODE: dict[str, Rule] = {
     "OperationNotPermitted": Rule(
         Terminal, hint=("if the AMI has deregistration protection: `aws ec2 disable-image-deregistration-protection`",)
     ),
+    "NoSuchBucket": Rule(
+        Terminal, "there is no such bucket", ("check its name and the account; nothing here makes one",)
+    ),
+    # Of S3 itself none ends; of others that speak its protocol they do (MinIO, Ceph).
+    **dict.fromkeys(("InsufficientStorage", "QuotaExceeded", "XMinioStorageFull"),
+                    Rule(Transient, "there is no room left", ("remove what nobody needs there, or give it more",))),
     "InvalidParameterValue": Rule(UserError),
     "InvalidParameter": Rule(UserError),
     # An instance type that does not fit the image, or that the account's plan does not include.

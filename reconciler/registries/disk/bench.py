@@ -25,7 +25,7 @@ from pathlib import Path
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.registry import Opening
-from reconciler.registries.disk.registry import refuse_another
+from reconciler.registries.disk.registry import DiskRegistry
 from reconciler.registries.machines import SshKey, last_lines, new_key, write_private
 
 _QEMU = f"qemu-system-{os.uname().machine}"
@@ -66,17 +66,19 @@ class _Machine:
 class Machines:
     """The disks of one fleet as machines on this one. Implements `Instances`; none outlives the process."""
 
-    def __init__(self, *, cancelled: threading.Event | None = None, accelerators: Sequence[str] = ()) -> None:
+    def __init__(
+        self, disks: DiskRegistry, *, cancelled: threading.Event | None = None, accelerators: Sequence[str] = ()
+    ) -> None:
         """Take what ends every wait, and what to run on: KVM, where it can be opened, before emulation, if absent."""
+        self._disks = disks
         self._cancelled = cancelled or threading.Event()
         self._accelerators = tuple(accelerators) or (("kvm", "tcg") if _opens("/dev/kvm") else ("tcg",))
         self._running: dict[str, _Machine] = {}
 
     def boot(self, request: BootRequest) -> Instance:
         """Start a machine. See `Instances.boot`. That it runs says nothing of whether its disk boots."""
-        disk = Path(request.artifact.location, request.artifact.id)
+        disk = self._disks.of(request.artifact.location).path(request.artifact.location, request.artifact.id)
         form = _format(disk)
-        refuse_another(request.artifact.location, request.artifact.id)
         key = new_key()
         write_private(key, request.private_key)
         for accelerator in self._accelerators:
@@ -267,4 +269,4 @@ def _opens(device: str) -> bool:
 
 def open_bench(opening: Opening) -> Instances:
     """The bench of a fleet's disks."""
-    return Machines(cancelled=opening.cancelled)
+    return Machines(DiskRegistry(opening), cancelled=opening.cancelled)

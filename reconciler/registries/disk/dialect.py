@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from reconciler.ports.dialect import Written
 from reconciler.registries.plain import PlainDialect, text
 
 SHA256 = "sha256:"
+BUCKET = "s3://"
 DISK = Kind(
     name="disk", artifact="a disk", location="folder", registry="the folder", key="locations",
     example_location="/srv/images", id_form=rf"{SHA256}[0-9a-f]{{64}}(?:\.[1-9][0-9]*)?", example_id=f"{SHA256}…",
@@ -34,6 +36,10 @@ _FOLDERS = frozenset({"virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-
 _ONE_FILE = "ova"
 _BUILT_ON = {"virtualbox-ovf": ("source_path", "checksum"), "vmware-vmx": ("source_path", "")}
 """The attributes that say what else than `iso_url` a builder begins with, and its digest, where it has one."""
+
+
+_PREFIX = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9!_.*'()-]+)+")
+"""A bucket ("Bucket naming rules" of the S3 user guide), and a prefix of characters that are safe in a key."""
 
 
 class DiskRequest(Model):
@@ -83,7 +89,8 @@ class DiskDialect(PlainDialect):
 
     def wrong_location(self, location: str) -> str | None:
         """A folder has its whole path: a relative one would be another for every checkout."""
-        return None if location.startswith("/") and location != "/" else "the whole path of a folder, as /srv/images is"
+        known = (location.startswith("/") and location != "/") or _PREFIX.fullmatch(location) is not None
+        return None if known else "the whole path of a folder, as /srv/images is, or s3://bucket/prefix"
 
     def subject(self, location: str, artifact_id: str) -> Mapping[str, str]:
         """The digest of its bytes."""

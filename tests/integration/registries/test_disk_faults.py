@@ -16,7 +16,7 @@ from reconciler.model.source import SourceRequest
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import open_registry
-from reconciler.registries.disk import registry as folders
+from reconciler.registries.disk import folder as folders
 from reconciler.registries.disk.dialect import DISK
 
 FLEET = "acme/images"
@@ -148,7 +148,7 @@ def test_a_disk_of_another_size_is_not_read_to_be_told_from_ours(
 ) -> None:
     with (store / web.id).open("r+b") as file:
         file.truncate(1 << 40)  # it has holes, and takes no room
-    monkeypatch.setattr(folders, "_digest", lambda _: pytest.fail("it is read"))
+    monkeypatch.setattr(folders, "digest_of", lambda _: pytest.fail("it is read"))
 
     (seen,) = registry.observe([str(store)]).artifacts
 

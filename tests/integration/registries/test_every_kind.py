@@ -118,6 +118,36 @@ class InFolder:
         shutil.rmtree(location)
 
 
+class InBucket:
+    home, elsewhere = "s3://acme-disks/images", "s3://acme-copies/images"
+
+    def __init__(self, root: Path) -> None:
+        self._left = root / "left"
+        self._s3 = boto3.client("s3", region_name="us-east-1")
+        for bucket in ("acme-disks", "acme-copies"):
+            self._s3.create_bucket(Bucket=bucket)
+        self.registry = open_registry("disk", Opening(FLEET, AwsSettings()))
+
+    def make(self, name: str, tags: Mapping[str, str]) -> Seen:
+        self._left.write_text(f"{name}\n")
+        made = Made("file.web", "packer.file", str(self._left), (str(self._left),))
+        (artifact,) = self.registry.store(self.home, [made], name=name, tags=tags)
+        found = self.registry.find(self.home, artifact.id)
+        assert found is not None
+        return found
+
+    def lay(self, name: str) -> str:
+        disk = f"sha256:{sha256(name.encode()).hexdigest()}"
+        self._s3.put_object(Bucket="acme-disks", Key=f"images/{disk}", Body=name.encode())
+        return disk
+
+    def lose(self, location: str) -> None:
+        bucket = location.split("/")[2]
+        for one in self._s3.list_objects_v2(Bucket=bucket)["Contents"]:
+            self._s3.delete_object(Bucket=bucket, Key=one["Key"])
+        self._s3.delete_bucket(Bucket=bucket)
+
+
 class InVCenter:
     def __init__(self, vcenter: Simulator) -> None:
         self.home, self.elsewhere = vcenter.folder("templates"), vcenter.folder("copies")
@@ -182,6 +212,7 @@ class InRegistries:
         "memory",
         "ec2",
         "folder",
+        "bucket",
         pytest.param("vcenter", marks=pytest.mark.vsphere),
         pytest.param("registries", marks=pytest.mark.containers),
     ]
@@ -198,6 +229,9 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
             made.close()
         case "vcenter":
             yield InVCenter(request.getfixturevalue("vcenter"))
+        case "bucket":
+            request.getfixturevalue("moto")
+            yield InBucket(tmp_path)
         case "folder":
             yield InFolder(tmp_path)
         case _:

@@ -6,9 +6,12 @@ import hashlib
 import json
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import boto3
 import pytest
+from moto.server import ThreadedMotoServer
 
 from tests.command import Command
 from tests.integration.story.conftest import Checkout, _clone
@@ -206,3 +209,48 @@ def test_another_fleets_disks_are_not_seen_and_its_folder_takes_ours_as_well(
     assert ended.code == 0, ended.err
     assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
     assert theirs.reconciler("plan", "--detailed-exitcode").code == 0
+
+
+@pytest.fixture
+def s3() -> Iterator[str]:
+    """A server of S3's protocol on loopback."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+def test_a_bucket_is_a_location_as_a_folder_is_and_a_child_is_built_on_what_is_there(
+    packer_on_path: str | None, s3: str, command: Command, tmp_path: Path, store: Path
+) -> None:
+    # Given a fleet whose first location is a bucket
+    assert packer_on_path
+    keys = {"AWS_ACCESS_KEY_ID": "AKIAFAKE", "AWS_SECRET_ACCESS_KEY": "fake", "AWS_EC2_METADATA_DISABLED": "true"}
+    own = boto3.client("s3", endpoint_url=s3, region_name="us-east-1", aws_access_key_id="AKIAFAKE",
+                       aws_secret_access_key="fake")  # fmt: skip
+    own.create_bucket(Bucket="acme-disks")
+    fleet = _clone(tmp_path, "disks", {**keys, "AWS_ENDPOINT_URL": s3, "NO_PROXY": "127.0.0.1"}, command)
+    bucket = "s3://acme-disks/images"
+    for image in IMAGES:
+        source = "source: {image: base}\n" if image == "app" else ""
+        fleet.write(f"desired/{image}/image.yaml", f"locations: [{bucket}, {store}/{image}]\n{source}")
+    fleet.publish("Keep them in a bucket")
+    store.mkdir()
+
+    # When they are built, and all that is there is looked at
+    ended = fleet.reconciler("reconcile")
+    verified = fleet.reconciler("verify", "app", "stable", "--online")
+
+    # Then each is an object under its digest, the child is of its parent, and nothing is left to do
+    assert ended.code == 0, ended.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    disk = fleet.recorded("app")[bucket]
+    assert own.get_object(Bucket="acme-disks", Key=f"images/{disk}")["Body"].read() == b"app on version 1\n"
+    assert (store / "app" / disk).read_bytes() == b"app on version 1\n"
+    assert verified.code == 0, verified.out
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+    own.put_object(Bucket="acme-disks", Key=f"images/{disk}", Body=b"another")
+    assert "region-missing" in fleet.reconciler("plan", "app").out
+    assert fleet.reconciler("reconcile", "app").code == 0
+    assert own.get_object(Bucket="acme-disks", Key=f"images/{disk}")["Body"].read() == b"app on version 1\n"

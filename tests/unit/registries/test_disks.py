@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reconciler import registries
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.fleet import Fleet
 from tests.unit.desired.conftest import MemoryTree
@@ -70,3 +71,11 @@ def test_a_builder_that_leaves_a_folder_of_files_is_refused_and_told_how_it_leav
 )  # fmt: skip
 def test_one_that_may_leave_one_file_is_not(form: str, after: str) -> None:
     assert not fleet("virtualbox-iso", ISO, form, after=after).problems
+
+
+@pytest.mark.parametrize("location", ["s3://acme", "s3://acme/", "s3://Acme/images", "s3://acme/a b", "images", "/"])
+def test_what_is_neither_a_folder_nor_a_prefix_of_a_bucket_is_no_location(location: str) -> None:
+    wrong = registries.dialect_of("disk").wrong_location
+
+    assert wrong(location) == "the whole path of a folder, as /srv/images is, or s3://bucket/prefix"
+    assert wrong("s3://acme-images/linux/web") is None

@@ -1,0 +1,358 @@
+"""Disks below a prefix of an S3 bucket: each object under its digest, its marks as a JSON object beside it.
+
+Nothing is written over: an object is put on the condition that there is none (`If-None-Match: *`), marks on the
+condition that they are what was read (`If-Match`), and S3 holds what arrives to the SHA-256 that it is sent with (S3
+user guide, "conditional writes" and "Checking object integrity"). What is uploaded in parts is completed or aborted, so
+that nothing half is ever under a name. A disk without marks is one whose run was killed in between.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import os
+import re
+import shutil
+import threading
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import IO, TYPE_CHECKING, Any
+
+from botocore.config import Config
+from botocore.exceptions import ClientError
+from pydantic import ValidationError
+
+from reconciler.aws.errors import code_of, translated
+from reconciler.aws.session import clients_of
+from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.observation import Seen, State
+from reconciler.model.values import Instant, Model, format_instant
+from reconciler.ports.registry import Located, Opening
+from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
+from reconciler.registries.disk.folder import another, changed, digest_of, is_still
+from reconciler.registries.plain import PlainRegistry
+
+if TYPE_CHECKING:
+    from reconciler.aws.session import Clients
+
+_ID = re.compile(DISK.id_form)
+_MARKS = ".json"
+_MOST_MARKS = 1 << 20  # bytes
+_PART = 64 << 20
+"""Bytes of one part, and of what is put in one call; 10,000 parts are the most (S3's quotas): 625 GiB."""
+_PIECE = 1 << 20
+_PARALLEL, _TRIES = 16, 10
+_GONE = frozenset({"404", "NoSuchKey"})
+_TAKEN = frozenset({"412", "PreconditionFailed", "409", "ConditionalRequestConflict"})
+
+
+class _Marks(Model):
+    """What stands beside a disk. `seen` is the object's size and ETag when its bytes were last looked at."""
+
+    id: str
+    name: str
+    created: Instant
+    seen: tuple[int, str]
+    tags: dict[str, str]
+
+
+Stamp = tuple[int, str]
+
+
+class Buckets(PlainRegistry):
+    """The disks of one fleet that are in buckets: a `Shelf`."""
+
+    def __init__(self, opening: Opening) -> None:
+        self.fleet = opening.fleet
+        self._cancelled = opening.cancelled or threading.Event()
+        self._clients: Clients = clients_of(opening)
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
+        """See `Shelf.find`. S3 is consistent: what was written is there at once."""
+        del patience
+        key = _key(location, artifact_id)
+        with translated(f"looking for {artifact_id} in {location}"):
+            marks = self._marks(location, artifact_id)
+            stamp = self._stamp(location, key)
+            if marks is not None:
+                return self._seen(location, marks[0], stamp)
+            return self._seen(location, _unmarked(artifact_id), stamp) if stamp is not None else None
+
+    def listed(self, location: str) -> Iterator[Seen]:
+        """See `Shelf.listed`: sizes and ETags of all by one list, and the marks of each at once."""
+        with translated(f"listing {location}"):
+            bucket, prefix = _split(location)
+            pages = self._s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/{SHA256}")
+            stamps = {
+                one["Key"].removeprefix(f"{prefix}/"): (one["Size"], one["ETag"])
+                for page in pages
+                for one in page.get("Contents", ())
+            }
+            marked = [name.removesuffix(_MARKS) for name in stamps if name.endswith(_MARKS)]
+            ids = [one for one in marked if _ID.fullmatch(one)]
+            with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
+                for found in list(pool.map(lambda one: self._marks(location, one), ids)):
+                    if found is not None:
+                        yield self._seen(location, found[0], stamps.get(found[0].id))
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        """See `Shelf.tag`. Another writer may come between, who is then read anew."""
+        location = artifact.location
+        with translated(f"marking {artifact.id} in {location}"):
+            for _ in range(_TRIES):
+                found = self._marks(location, artifact.id)
+                if found is not None:
+                    before, condition = found[0], {"IfMatch": found[1]}
+                else:
+                    stamp = self._stamp(location, _key(location, artifact.id))
+                    if stamp is None:
+                        raise Terminal(f"{artifact.id} is not in {location}")
+                    before, condition = _unmarked(artifact.id), {"IfNoneMatch": "*"}
+                now = before.model_copy(update={"tags": {**before.tags, **tags}})
+                if self._write(location, now, condition):
+                    return
+        raise Transient(f"the marks of {artifact.id} in {location} are being written by somebody else")
+
+    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+        """See `Shelf.retire`. A bucket with versions keeps one of each."""
+        with translated(f"retiring {artifact.id} in {artifact.location}"):
+            found = self._marks(artifact.location, artifact.id)
+            if found is None:
+                return ()
+            marks = found[0]
+            self.refuse_others(Seen(DISK.name, artifact.location, marks.id, marks.name, "available", marks.created,
+                                    marks.tags), image)  # fmt: skip
+            bucket, _ = _split(artifact.location)
+            key = _key(artifact.location, artifact.id)
+            for one in (key, f"{key}{_MARKS}"):
+                self._s3.delete_object(Bucket=bucket, Key=one)
+        return ()
+
+    @contextmanager
+    def taken(self, source: Located) -> Iterator[tuple[Path, Mapping[str, str]]]:
+        """See `Shelf.taken`: it is downloaded."""
+        with translated(f"reading {source.id} in {source.location}"):
+            found = self._marks(source.location, source.id)
+        if found is None:
+            raise Terminal(f"{source.id} is not in {source.location}")
+        with NamedTemporaryFile(prefix="reconciler-disk-") as file:
+            self._download(source.location, source.id, file)
+            yield Path(file.name), found[0].tags
+
+    def path(self, location: str, artifact_id: str) -> Path:
+        """See `Shelf.path`: in the user's cache, where it stays for the next time."""
+        _key(location, artifact_id)
+        digest = artifact_id.partition(".")[0]
+        folder = _cache()
+        kept = folder / digest
+        if not is_still(kept, digest):
+            folder.mkdir(parents=True, exist_ok=True)
+            with NamedTemporaryFile(prefix=".draft-", dir=folder, delete=False) as file:
+                draft = Path(file.name)
+                try:
+                    self._download(location, artifact_id, file)
+                    draft.replace(kept)
+                finally:
+                    draft.unlink(missing_ok=True)
+        return kept
+
+    def keep(
+        self, file: Path, location: str, *, name: str, tags: Mapping[str, str], wanted: str | None = None
+    ) -> str:  # fmt: skip
+        """See `Shelf.keep`."""
+        digest = digest_of(file)
+        if wanted not in (None, digest):
+            raise changed(file, digest)
+        with translated(f"storing {file.name} in {location}"):
+            for number in count(1):
+                own = digest if number == 1 else f"{digest}.{number}"
+                for _ in range(_TRIES):
+                    found = self._marks(location, own)
+                    if found is not None:
+                        break
+                    stamp = self._put(file, location, own)
+                    created = format_instant(datetime.now(UTC))
+                    marks = _Marks(id=own, name=name, created=created, seen=stamp, tags=dict(tags))
+                    if self._write(location, marks, {"IfNoneMatch": "*"}):
+                        return own
+                else:
+                    raise Transient(f"{own} in {location} is being written by somebody else")
+                if found[0].name == name:
+                    self._mend(file, location, *found)
+                    return own
+        raise AssertionError("there is always a number that is free")
+
+    def _mend(self, file: Path, location: str, marks: _Marks, etag: str) -> None:
+        """Have under an id what it is called: it is what we have in hand that was asked for."""
+        key = _key(location, marks.id)
+        stamp = self._stamp(location, key)
+        if self._seen(location, marks, stamp).state == "available":
+            return
+        if stamp is not None:
+            self._s3.delete_object(Bucket=_split(location)[0], Key=key)
+        now = marks.model_copy(update={"seen": self._put(file, location, marks.id)})
+        self._write(location, now, {"IfMatch": etag})
+
+    def _put(self, file: Path, location: str, artifact_id: str) -> Stamp:
+        """Upload a file under an id where there is none, else see that it is the same. Returns its size and ETag."""
+        bucket, key = _split(location)[0], _key(location, artifact_id)
+        try:
+            with file.open("rb") as read:
+                if file.stat().st_size <= _PART:
+                    body = read.read()
+                    _refuse_changed(file, hashlib.sha256(body), artifact_id)
+                    put = self._s3.put_object(
+                        Bucket=bucket, Key=key, Body=body, IfNoneMatch="*", ChecksumSHA256=_checksum(body)
+                    )
+                    return len(body), str(put["ETag"])
+                return self._put_parts(file, read, bucket, key, artifact_id)
+        except ClientError as error:
+            if code_of(error) not in _TAKEN:
+                raise
+        stamp = self._stamp(location, key)
+        if stamp is None:
+            raise Transient(f"{artifact_id} in {location} was there, and is gone")
+        if self._digest(location, artifact_id) != artifact_id.partition(".")[0]:
+            raise another(location, artifact_id)
+        return stamp
+
+    def _put_parts(self, file: Path, read: IO[bytes], bucket: str, key: str, artifact_id: str) -> Stamp:
+        begun = self._s3.create_multipart_upload(Bucket=bucket, Key=key, ChecksumAlgorithm="SHA256")
+        upload = {"Bucket": bucket, "Key": key, "UploadId": begun["UploadId"]}
+        done: list[dict[str, Any]] = []
+        size, whole = 0, hashlib.sha256()
+        try:
+            while piece := read.read(_PART):
+                self._refuse_cancelled()
+                number, checksum = len(done) + 1, _checksum(piece)
+                part = self._s3.upload_part(**upload, PartNumber=number, Body=piece, ChecksumSHA256=checksum)
+                done.append({"PartNumber": number, "ETag": part["ETag"], "ChecksumSHA256": checksum})
+                size += len(piece)
+                whole.update(piece)
+            _refuse_changed(file, whole, artifact_id)
+            ended = self._s3.complete_multipart_upload(**upload, MultipartUpload={"Parts": done}, IfNoneMatch="*")
+        except BaseException:
+            self._s3.abort_multipart_upload(**upload)
+            raise
+        return size, str(ended["ETag"])
+
+    def _refuse_cancelled(self) -> None:
+        if self._cancelled.is_set():
+            raise Transient("the run was cancelled")
+
+    def _marks(self, location: str, artifact_id: str) -> tuple[_Marks, str] | None:
+        """The marks of a disk with their ETag; None where there are none. Raises Terminal for what are none of ours."""
+        try:
+            got = self._s3.get_object(Bucket=_split(location)[0], Key=f"{_key(location, artifact_id)}{_MARKS}")
+        except ClientError as error:
+            if code_of(error) in _GONE:
+                return None
+            raise
+        try:
+            found = _Marks.model_validate_json(got["Body"].read(_MOST_MARKS))
+        except ValidationError:
+            found = None
+        if found is None or found.id != artifact_id:
+            raise Terminal(
+                f"{location}/{artifact_id}{_MARKS} holds no marks of a disk", hint="restore it, or move it away"
+            )
+        return found, str(got["ETag"])
+
+    def _write(self, location: str, marks: _Marks, condition: Mapping[str, str]) -> bool:
+        """Write marks; False where the condition does not hold any more."""
+        body = f"{marks.model_dump_json(indent=2)}\n".encode()
+        key = f"{_key(location, marks.id)}{_MARKS}"
+        try:
+            self._s3.put_object(
+                Bucket=_split(location)[0], Key=key, Body=body, ContentType="application/json",
+                ChecksumSHA256=_checksum(body), **condition,
+            )  # fmt: skip
+        except ClientError as error:
+            if code_of(error) in _TAKEN:
+                return False
+            raise
+        return True
+
+    def _seen(self, location: str, marks: _Marks, stamp: Stamp | None) -> Seen:
+        """A disk as it is now. One that was written since it was looked at is looked at again."""
+        if stamp is None:
+            state: State = "failed"
+        elif stamp == marks.seen or self._digest(location, marks.id) == marks.id.partition(".")[0]:
+            state = "available"
+        else:
+            state = "unusable"
+        return Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags)
+
+    def _stamp(self, location: str, key: str) -> Stamp | None:
+        try:
+            head = self._s3.head_object(Bucket=_split(location)[0], Key=key)
+        except ClientError as error:
+            if code_of(error) in _GONE:
+                return None
+            raise
+        return int(head["ContentLength"]), str(head["ETag"])
+
+    def _digest(self, location: str, artifact_id: str) -> str:
+        got = self._s3.get_object(Bucket=_split(location)[0], Key=_key(location, artifact_id))
+        found = hashlib.sha256()
+        for piece in got["Body"].iter_chunks(_PIECE):
+            found.update(piece)
+        return f"{SHA256}{found.hexdigest()}"
+
+    def _download(self, location: str, artifact_id: str, file: IO[bytes]) -> None:
+        """Write a disk to a file. Raises Terminal where it is not what it is called."""
+        with translated(f"reading {artifact_id} in {location}"):
+            got = self._s3.get_object(Bucket=_split(location)[0], Key=_key(location, artifact_id))
+            shutil.copyfileobj(got["Body"], file, _PIECE)
+        file.flush()
+        if not is_still(Path(file.name), artifact_id):
+            raise another(location, artifact_id)
+
+    @property
+    def _s3(self) -> Any:
+        """The client. A bucket in another region is found by S3's own redirect."""
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        return self._clients.client("s3", region, config=Config())
+
+
+def _split(location: str) -> tuple[str, str]:
+    """Bucket and prefix. Raises Terminal for what is no such location: a lockfile may say anything."""
+    bucket, _, prefix = location.removeprefix(BUCKET).partition("/")
+    if not location.startswith(BUCKET) or not bucket or not prefix:
+        raise Terminal(f"{location!r} is no prefix of a bucket")
+    return bucket, prefix
+
+
+def _key(location: str, artifact_id: str) -> str:
+    if not _ID.fullmatch(artifact_id):
+        raise Terminal(f"{artifact_id!r} in {location} is no id of a disk")
+    return f"{_split(location)[1]}/{artifact_id}"
+
+
+def _unmarked(artifact_id: str) -> _Marks:
+    """The marks that a disk begins with which somebody else laid there: its bytes were not looked at."""
+    return _Marks(id=artifact_id, name=artifact_id, created=format_instant(datetime.now(UTC)), seen=(-1, ""), tags={})
+
+
+def _checksum(body: bytes) -> str:
+    return base64.b64encode(hashlib.sha256(body).digest()).decode()
+
+
+def _refuse_changed(file: Path, found: Any, artifact_id: str) -> None:
+    digest = f"{SHA256}{found.hexdigest()}"
+    if digest != artifact_id.partition(".")[0]:
+        raise changed(file, digest)
+
+
+def _cache() -> Path:
+    """Where disks are kept that were fetched, as the XDG base directory specification has it."""
+    home = os.environ.get("HOME")
+    named = os.environ.get("XDG_CACHE_HOME") or (f"{home}/.cache" if home else "")
+    if not named.startswith("/"):
+        raise UserError("there is no place to keep disks in: neither XDG_CACHE_HOME nor HOME is set")
+    return Path(named, "reconciler", "disks")

@@ -1,0 +1,273 @@
+"""Folders of disks: each file under its digest, its marks in a JSON file beside it.
+
+Nothing is written over, and all is written whole: to a name that nobody reads, then under its own. A disk without marks
+is one whose run was killed in between; the next run that makes the same finds it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from itertools import count
+from pathlib import Path
+from stat import S_ISREG
+from tempfile import TemporaryDirectory, mkstemp
+from typing import IO
+
+from pydantic import ValidationError
+
+from reconciler.model.errors import Terminal, Transient
+from reconciler.model.observation import Seen, State
+from reconciler.model.values import Instant, Model, format_instant
+from reconciler.ports.registry import Located
+from reconciler.registries.disk.dialect import DISK, SHA256
+from reconciler.registries.plain import PlainRegistry
+
+_ID = re.compile(DISK.id_form)
+_MARKS = ".json"
+_LOCK = ".lock"
+_OURS = ".reconciler"
+"""The file that says that a folder holds disks: an empty folder may be one where nothing is mounted."""
+_MOST_MARKS = _PIECE = 1 << 20  # bytes
+_MODE = 0o644
+_TOUCHED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+_LOCKED_SECONDS, _LOOK = 600.0, 0.05
+
+
+class _Marks(Model):
+    """What stands beside a disk. `seen` is the file's size and time when its digest was last looked at."""
+
+    id: str
+    name: str
+    created: Instant
+    seen: tuple[int, int]
+    tags: dict[str, str]
+
+    def write(self, folder: Path) -> None:
+        """Put them beside their disk, whole: by a file that is new, whatever link somebody laid out there."""
+        descriptor, draft = mkstemp(prefix=".marks-", dir=folder)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            os.fchmod(descriptor, _MODE)
+            file.write(f"{self.model_dump_json(indent=2)}\n")
+        Path(draft).replace(folder / f"{self.id}{_MARKS}")
+
+
+def _marks_at(location: str, artifact_id: str) -> Path:
+    """Where the marks of a disk are. Raises Terminal for an id that is none: a lockfile may say anything."""
+    if not _ID.fullmatch(artifact_id):
+        raise Terminal(f"{artifact_id!r} in {location} is no id of a disk")
+    return Path(location, f"{artifact_id}{_MARKS}")
+
+
+def _read(path: Path) -> _Marks:
+    """Raises Terminal for what was not written here: for no file, too, and for marks of another disk."""
+    found: _Marks | None = None
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe would wait for somebody who writes
+    with os.fdopen(descriptor, "rb") as file, suppress(ValidationError):
+        if S_ISREG(os.fstat(descriptor).st_mode):
+            found = _Marks.model_validate_json(file.read(_MOST_MARKS))
+    if found is None or f"{found.id}{_MARKS}" != path.name:
+        raise Terminal(f"{path} holds no marks of a disk", hint="restore it, or move it away")
+    return found
+
+
+def _read_or_begin(path: Path) -> _Marks:
+    """The marks of a disk; of one that somebody else laid there under its digest those that it would begin with.
+
+    Its bytes were not looked at then: nothing counts as seen of them.
+    """
+    if path.is_file():
+        return _read(path)
+    size, changed = _stamp(path.with_suffix(""))
+    created = format_instant(datetime.fromtimestamp(changed / 1e9, UTC))
+    return _Marks(id=path.stem, name=path.stem, created=created, seen=(size, 0), tags={})
+
+
+def _say_ours(folder: Path) -> None:
+    os.close(os.open(folder / _OURS, _TOUCHED, _MODE))
+
+
+class Folders(PlainRegistry):
+    """The disks of one fleet that are in folders: a `Shelf`."""
+
+    def __init__(self, *, fleet: str) -> None:
+        self.fleet = fleet
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
+        """Report one disk, or None. See `Registry.find`. What was written is there at once."""
+        del patience
+        with reaching(location):
+            marks = _marks_at(location, artifact_id)
+            if marks.is_file() or marks.with_suffix("").is_file():
+                return _seen(location, _read_or_begin(marks))
+            if not Path(location, _OURS).exists():
+                raise Transient(f"{location} holds no disks of ours: is it mounted?")
+            return None
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        """Set marks. See `Registry.tag`."""
+        with reaching(artifact.location), _alone(Path(artifact.location)):
+            path = _marks_at(artifact.location, artifact.id)
+            if not path.is_file():
+                if not path.with_suffix("").is_file():
+                    raise Terminal(f"{artifact.id} is not in {artifact.location}")
+                _say_ours(path.parent)
+            before = _read_or_begin(path)
+            before.model_copy(update={"tags": {**before.tags, **tags}}).write(path.parent)
+
+    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+        """Delete a disk: its marks last, so that what is half gone is found again. See `Registry.retire`."""
+        with reaching(artifact.location), _alone(Path(artifact.location)):
+            marks = _marks_at(artifact.location, artifact.id)
+            if not marks.is_file():
+                return ()
+            self.refuse_others(_seen(artifact.location, _read(marks)), image)
+            marks.with_name(artifact.id).unlink(missing_ok=True)
+            marks.unlink(missing_ok=True)
+        return ()
+
+    def listed(self, location: str) -> Iterator[Seen]:
+        """Every disk in a folder; see `PlainRegistry.listed`."""
+        with reaching(location):
+            for path in Path(location).glob(f"{SHA256}*{_MARKS}") if Path(location).is_dir() else ():
+                yield _seen(location, _read(path))
+
+    @contextmanager
+    def taken(self, source: Located) -> Iterator[tuple[Path, Mapping[str, str]]]:
+        """See `Shelf.taken`. Its bytes are looked at by whoever keeps them."""
+        with reaching(source.location):
+            tags = _read(_marks_at(source.location, source.id)).tags
+        yield Path(source.location, source.id), tags
+
+    def path(self, location: str, artifact_id: str) -> Path:
+        """See `Shelf.path`."""
+        _marks_at(location, artifact_id)
+        with reaching(location):
+            if not is_still(Path(location, artifact_id), artifact_id):
+                raise another(location, artifact_id)
+        return Path(location, artifact_id)
+
+    def keep(
+        self, file: Path, location: str, *, name: str, tags: Mapping[str, str], wanted: str | None = None
+    ) -> str:  # fmt: skip
+        """See `Shelf.keep`."""
+        folder = Path(location)
+        with reaching(str(folder)):
+            folder.mkdir(exist_ok=True)
+            _say_ours(folder)
+            with TemporaryDirectory(prefix=".draft-", dir=folder) as own:
+                draft = Path(own, "disk")
+                digest = _copied(file, draft)
+                if wanted not in (None, digest):
+                    raise changed(file, digest)
+                with _alone(folder):
+                    return _take(folder, draft, digest, name=name, tags=tags)
+
+
+def _take(folder: Path, draft: Path, digest: str, *, name: str, tags: Mapping[str, str]) -> str:
+    """Give a whole file its place: that of the same name and content, else the first that is free."""
+    for number in count(1):
+        own = digest if number == 1 else f"{digest}.{number}"
+        marks = folder / f"{own}{_MARKS}"
+        if not marks.exists():
+            break
+        if (there := _read(marks)).name == name:
+            if not is_still(folder / own, digest):  # it is what we have in hand that was asked for
+                draft.replace(folder / own)
+                there.model_copy(update={"seen": _stamp(folder / own)}).write(folder)
+            return own
+    draft.replace(folder / own)
+    created = format_instant(datetime.now(UTC))
+    _Marks(id=own, name=name, created=created, seen=_stamp(folder / own), tags=dict(tags)).write(folder)
+    return own
+
+
+def _seen(location: str, marks: _Marks) -> Seen:
+    """A disk as it is now. One that was touched since is looked at again; what is another by now can't be used."""
+    file = Path(location, marks.id)
+    if not file.is_file():
+        state: State = "failed"
+    elif _stamp(file) != marks.seen and not (_stamp(file)[0] == marks.seen[0] and is_still(file, marks.id)):
+        state = "unusable"
+    else:
+        state = "available"
+    return Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags)
+
+
+def changed(file: Path, digest: str) -> Terminal:
+    """For a file that is no longer what was stored."""
+    return Terminal(f"{file} is not what it was: {digest}", hint="it was changed since it was stored")
+
+
+def another(location: str, artifact_id: str) -> Terminal:
+    """For a disk that is not what its id says, by all of its bytes."""
+    return Terminal(
+        f"{artifact_id} in {location} is not what it is called: its bytes are others",
+        hint="remove it, so that it is copied anew or built; and see who may write there",
+    )
+
+
+def is_still(file: Path, artifact_id: str) -> bool:
+    """Whether a file is there, and is what an id says."""
+    return file.is_file() and digest_of(file) == artifact_id.partition(".")[0]
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    found = file.stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def digest_of(file: Path) -> str:
+    """The `sha256:…` of a file."""
+    with file.open("rb") as read:
+        return f"{SHA256}{hashlib.file_digest(read, 'sha256').hexdigest()}"
+
+
+def _copied(file: Path, to: Path) -> str:
+    """Copy a file, and return the `sha256:…` of what was copied."""
+    found = hashlib.sha256()
+    with file.open("rb") as read, to.open("wb") as write:
+        while piece := read.read(_PIECE):
+            found.update(piece)
+            write.write(piece)
+        write.flush()
+        os.fsync(write.fileno())
+    return f"{SHA256}{found.hexdigest()}"
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Nobody else changes marks there meanwhile. Raises Transient where somebody holds the lock all too long."""
+    with os.fdopen(os.open(folder / _LOCK, _TOUCHED, _MODE), "ab") as lock:
+        until = time.monotonic() + _LOCKED_SECONDS
+        while not _locks(lock):
+            if time.monotonic() > until:
+                raise Transient(f"{folder / _LOCK} is held for {_LOCKED_SECONDS:.0f} s by somebody else")
+            time.sleep(_LOOK)
+        yield
+
+
+def _locks(lock: IO[bytes]) -> bool:
+    """Whether a lock is ours now. Whoever may read its file may hold it."""
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+@contextmanager
+def reaching(location: str) -> Iterator[None]:
+    """Turn what the system says of a folder into what a registry says."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise Transient(f"{error.filename} is not there: is {location} mounted?") from error
+    except OSError as error:
+        raise Transient(f"{error.filename or location}: {error.strerror or error}") from error

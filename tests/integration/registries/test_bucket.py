@@ -1,0 +1,260 @@
+"""What goes wrong with disks in a bucket: changed behind our back, written by two, broken off, refused, full."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.awsrequest import AWSResponse
+from botocore.compat import HTTPHeaders
+
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import ReconcilerError, Terminal, Transient
+from reconciler.model.lockfile import Artifact
+from reconciler.plan.tags import own
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Opening
+from reconciler.registries.disk import bucket as buckets
+from reconciler.registries.disk.registry import DiskRegistry
+
+FLEET = "acme/images"
+BIRTH = own(fleet=FLEET, image="web", build="20261122T101530Z-1a2b3c4")
+HOME, BUCKET = "s3://acme-disks/images", "acme-disks"
+MIB = 1 << 20
+
+
+@pytest.fixture
+def s3(moto: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """A bucket that keeps every version; one try is enough here, and the cache is the test's own."""
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    client = boto3.client("s3", region_name="us-east-1")
+    client.create_bucket(Bucket=BUCKET)
+    client.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+    return client
+
+
+@pytest.fixture
+def parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The least that S3 takes as a part."""
+    monkeypatch.setattr(buckets, "_PART", 5 * MIB)
+
+
+@pytest.fixture
+def registry(s3: Any) -> DiskRegistry:
+    return DiskRegistry(Opening(FLEET, AwsSettings()))
+
+
+def stored(registry: DiskRegistry, folder: Path, *, content: bytes = b"web", name: str = "web-1") -> Artifact:
+    left = folder / "left"
+    left.write_bytes(content)
+    made = Made("qemu.web", "transcend.qemu", str(left), (str(left),))
+    (artifact,) = registry.store(HOME, [made], name=name, tags=BIRTH)
+    return artifact
+
+
+def key(artifact: Artifact) -> str:
+    return f"images/{artifact.id}"
+
+
+def versions(s3: Any, of: str) -> int:
+    """How often something was put under a key."""
+    return sum(one["Key"] == of for one in s3.list_object_versions(Bucket=BUCKET).get("Versions", ()))
+
+
+def answer(code: str, status: int) -> AWSResponse:
+    class Raw(BytesIO):
+        def stream(self, **_: object) -> Iterator[bytes]:
+            yield self.read()
+
+    body = f"<?xml version='1.0'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
+    return AWSResponse("https://s3.example.org/", status, HTTPHeaders(), Raw(body))
+
+
+def answering(registry: DiskRegistry, operation: str, what: Callable[[], AWSResponse | None]) -> None:
+    """Have S3 answer an operation so; None lets it through."""
+    client: Any = registry.of(HOME)._s3  # type: ignore[attr-defined]  # only a Shelf by its declared type
+    client.meta.events.register(f"before-send.s3.{operation}", lambda **_: what())
+
+
+def test_the_same_disk_is_put_once_however_often_and_by_however_many_it_is_stored(
+    registry: DiskRegistry, s3: Any, tmp_path: Path
+) -> None:
+    web = stored(registry, tmp_path)
+    others = [tmp_path / str(number) for number in range(4)]
+    for one in others:
+        one.mkdir()
+
+    with ThreadPoolExecutor() as pool:
+        again = list(pool.map(lambda folder: stored(registry, folder), others))
+        new = list(pool.map(lambda folder: stored(registry, folder, content=b"new", name="web-2"), others))
+
+    assert {one.id for one in again} == {web.id}
+    assert {one.id for one in new} == {f"sha256:{sha256(b'new').hexdigest()}"}
+    assert versions(s3, key(web)) == versions(s3, key(new[0])) == 1
+    another = stored(registry, tmp_path, name="web-3")
+    assert another.id == f"{web.id}.2"
+
+
+@pytest.mark.usefixtures("parts")
+def test_a_large_disk_is_put_in_parts_and_is_whole(registry: DiskRegistry, s3: Any, tmp_path: Path) -> None:
+    content = os.urandom(12 * MIB)
+
+    web = stored(registry, tmp_path, content=content)
+
+    assert web.id == f"sha256:{sha256(content).hexdigest()}"
+    assert s3.get_object(Bucket=BUCKET, Key=key(web))["Body"].read() == content
+    assert Path(registry.given(HOME, f"{HOME}/{web.id}")).read_bytes() == content
+    assert stored(registry, tmp_path, content=content) == web
+
+
+@pytest.mark.parametrize(
+    ("operation", "answered", "error"),
+    [
+        ("UploadPart", ("AccessDenied", 403), Terminal),
+        ("UploadPart", ("XMinioStorageFull", 507), Transient),
+        ("CompleteMultipartUpload", ("InternalError", 500), Transient),
+    ],
+)
+@pytest.mark.usefixtures("parts")
+def test_what_is_broken_off_leaves_nothing(
+    registry: DiskRegistry, tmp_path: Path, operation: str, answered: tuple[str, int], error: type[ReconcilerError]
+) -> None:
+    s3 = boto3.client("s3", region_name="us-east-1")
+    answering(registry, operation, lambda: answer(*answered))
+
+    with pytest.raises(error, match=f"storing left in {HOME}"):
+        stored(registry, tmp_path, content=b"x" * (6 * MIB))
+
+    assert "Contents" not in s3.list_objects_v2(Bucket=BUCKET)
+    assert "Uploads" not in s3.list_multipart_uploads(Bucket=BUCKET)
+
+
+@pytest.mark.parametrize(
+    ("answered", "error", "says"),
+    [
+        (("AccessDenied", 403), Terminal, "not allowed"),
+        (("QuotaExceeded", 403), Transient, "there is no room left"),
+        (("SlowDown", 503), Transient, "SlowDown"),
+    ],
+)
+def test_a_bucket_that_takes_nothing_says_why_and_what_is_there_is_still_seen(
+    registry: DiskRegistry, tmp_path: Path, answered: tuple[str, int], error: type[ReconcilerError], says: str
+) -> None:
+    web = stored(registry, tmp_path)
+    answering(registry, "PutObject", lambda: answer(*answered))
+
+    for write in (lambda: registry.tag(web, {"a": "b"}), lambda: stored(registry, tmp_path, content=b"new")):
+        with pytest.raises(error, match=says):
+            write()
+
+    assert [one.id for one in registry.observe([HOME]).artifacts] == [web.id]
+
+
+def test_a_bucket_that_may_not_be_read_is_unreadable_and_not_empty(registry: DiskRegistry, tmp_path: Path) -> None:
+    web = stored(registry, tmp_path)
+    for operation in ("ListObjectsV2", "GetObject"):
+        answering(registry, operation, lambda: answer("AccessDenied", 403))
+
+    assert "not allowed" in registry.observe([HOME]).unreadable[HOME]
+    with pytest.raises(Terminal):
+        registry.find(HOME, web.id)
+
+
+def test_what_somebody_put_in_its_place_is_neither_used_nor_copied_and_is_mended_by_what_was_meant(
+    registry: DiskRegistry, s3: Any, tmp_path: Path
+) -> None:
+    web = stored(registry, tmp_path)
+    s3.put_object(Bucket=BUCKET, Key=key(web), Body=b"wab")
+
+    (seen,) = registry.observe([HOME]).artifacts
+    assert seen.state == "unusable"
+    with pytest.raises(Terminal, match="is not what it is called"):
+        registry.copy(web, to=str(tmp_path / "copies"), name="web-1", tags=BIRTH, token="t")
+    with pytest.raises(Terminal, match="is not what it is called"):
+        registry.given(HOME, f"{HOME}/{web.id}")
+
+    assert stored(registry, tmp_path) == web
+    assert [one.state for one in registry.observe([HOME]).artifacts] == ["available"]
+
+
+def test_what_somebody_put_under_its_name_before_is_not_taken_for_it(
+    registry: DiskRegistry, s3: Any, tmp_path: Path
+) -> None:
+    digest = f"sha256:{sha256(b'web').hexdigest()}"
+    s3.put_object(Bucket=BUCKET, Key=f"images/{digest}", Body=b"theirs")
+
+    with pytest.raises(Terminal, match="is not what it is called"):
+        stored(registry, tmp_path)
+
+    assert versions(s3, f"images/{digest}") == 1
+
+
+def test_what_a_killed_run_put_is_marked_by_the_next(registry: DiskRegistry, s3: Any, tmp_path: Path) -> None:
+    answering(registry, "PutObject", iter_of(None, answer("InternalError", 500)))
+    with pytest.raises(Transient):
+        stored(registry, tmp_path)
+
+    web = stored(registry, tmp_path)
+
+    assert versions(s3, key(web)) == 1
+    assert [dict(one.tags) for one in registry.observe([HOME]).artifacts] == [BIRTH]
+
+
+def iter_of(*answers: AWSResponse | None) -> Callable[[], AWSResponse | None]:
+    """These answers, one a call, and then none."""
+    rest = iter(answers)
+    return lambda: next(rest, None)
+
+
+def test_marks_that_another_run_writes_at_once_are_not_lost(registry: DiskRegistry, s3: Any, tmp_path: Path) -> None:
+    web = stored(registry, tmp_path)
+    other = DiskRegistry(Opening(FLEET, AwsSettings()))
+    turns = iter(["1"])
+
+    def between() -> None:
+        for turn in turns:
+            other.tag(web, {"theirs": turn})
+
+    answering(registry, "PutObject", between)
+    registry.tag(web, {"ours": "1"})
+
+    (seen,) = registry.observe([HOME]).artifacts
+    assert dict(seen.tags) == {**BIRTH, "theirs": "1", "ours": "1"}
+
+
+def test_what_are_no_marks_of_ours_make_the_whole_unreadable(registry: DiskRegistry, s3: Any, tmp_path: Path) -> None:
+    web = stored(registry, tmp_path)
+    s3.put_object(Bucket=BUCKET, Key=f"{key(web)}.json", Body=b"{}")
+
+    assert "holds no marks of a disk" in registry.observe([HOME]).unreadable[HOME]
+
+
+def test_a_disk_goes_from_a_folder_to_a_bucket_and_back(registry: DiskRegistry, tmp_path: Path) -> None:
+    tags: Mapping[str, str] = {**BIRTH, "CostCenter": "42"}
+    left = tmp_path / "left"
+    left.write_bytes(b"web")
+    made = Made("qemu.web", "transcend.qemu", str(left), (str(left),))
+    (web,) = registry.store(str(tmp_path / "one"), [made], name="web-1", tags=tags)
+
+    there = registry.copy(web, to=HOME, name="web-1", tags=BIRTH, token="t")
+    found = registry.find(HOME, there)
+    assert found is not None
+    back = registry.copy(found, to=str(tmp_path / "two"), name="web-1", tags=BIRTH, token="t")
+
+    assert there == back == web.id
+    assert Path(tmp_path / "two" / back).read_bytes() == b"web"
+    assert dict(found.tags) == tags
+
+
+@pytest.mark.parametrize("location", ["s3://acme-disks", "s3:///images", "s3://acme-disks/"])
+def test_what_is_no_prefix_is_refused(registry: DiskRegistry, location: str) -> None:
+    with pytest.raises(Terminal, match="is no prefix of a bucket"):
+        registry.find(location, f"sha256:{'a' * 64}")
