@@ -8,7 +8,7 @@ import secrets
 from contextlib import ExitStack
 from pathlib import Path
 
-from reconciler.sandbox import catalogue, ec2, images, parameters, permissions, published
+from reconciler.sandbox import catalogue, ec2, images, parameters, permissions, published, templates
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.control import Control
 from reconciler.sandbox.endpoint import Endpoint
@@ -35,6 +35,7 @@ def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, par
     ec2.install(ec2.Ground(addresses, instances, storage, upstream, bases=bases))
     images.install()
     parameters.install()
+    templates.install()
     install_console()
     permissions.install()
     traffic = Traffic()
