@@ -20,6 +20,7 @@ NAMES = {
     "image": "ami-0123456789abcdef0", "snapshot": "snap-0123456789abcdef0", "instance": "i-0123456789abcdef0",
     "security-group": "sg-0123456789abcdef0", "key-pair": "somebodys", "subnet": "subnet-0123456789abcdef0",
     "volume": "vol-0123456789abcdef0", "network-interface": "eni-0123456789abcdef0", "vpc": "vpc-0123456789abcdef0",
+    "launch-template": "lt-0123456789abcdef0",
 }  # fmt: skip
 CARE = (
     "DisableImage", "DisableImageDeprecation", "DisableImageDeregistrationProtection", "EnableImage",
@@ -168,6 +169,11 @@ def publications() -> Iterator[Question]:
         yield asked("withdraws", role, Need("ssm:DeleteParameter", ours, OURS), allowed=writes)
         yield asked("deletes others'", role, Need("ssm:DeleteParameter", ours, THEIRS))
         yield asked("deletes nobody's", role, Need("ssm:DeleteParameter", ours, {}))
+        yield asked("reads what templates launch on", role, Need("ec2:DescribeInstanceTypes"), allowed=True)
+        for action in ("CreateLaunchTemplateVersion", "ModifyLaunchTemplate"):
+            for has, allowed in ((OURS, writes), (THEIRS, False), ({}, False)):
+                need = Need(f"ec2:{action}", arn("launch-template"), has)
+                yield asked(f"{action} of {has or 'nobodys'}", role, need, allowed=allowed)
         yield Question("publishes without --publish", role, Need("ssm:PutParameter", ours, made))
 
 

@@ -29,6 +29,7 @@ from reconciler.sandbox.endpoint import SIGNED_PATH
 _SUBJECTS = {
     "AuthorizeSecurityGroupIngress": {"security-group": "GroupId"},
     "CreateImage": {"instance": "InstanceId"},
+    "CreateLaunchTemplateVersion": {"launch-template": "LaunchTemplateId"},
     "CreateSecurityGroup": {"vpc": "VpcId"},
     "DeleteKeyPair": {"key-pair": "KeyName|KeyPairId"},
     "DeleteSecurityGroup": {"security-group": "GroupId"},
@@ -44,6 +45,7 @@ _SUBJECTS = {
     "GetConsoleOutput": {"instance": "InstanceId"},
     "ModifyImageAttribute": {"image": "ImageId"},
     "ModifyInstanceAttribute": {"instance": "InstanceId"},
+    "ModifyLaunchTemplate": {"launch-template": "LaunchTemplateId"},
     "RunInstances": {
         "image": "ImageId",
         "key-pair": "KeyName",
@@ -68,6 +70,7 @@ _KINDS = {
     "eni": "network-interface",
     "i": "instance",
     "key": "key-pair",
+    "lt": "launch-template",
     "sg": "security-group",
     "snap": "snapshot",
     "subnet": "subnet",

@@ -36,6 +36,7 @@ UNFENCED: Mapping[str, str] = {
     "MakePackersKeysAndGroups": "Packer 1.6 tags neither. Keys are fenced by name.",
     "UseAndRemovePackersKeys": "Packer 1.6 tags no key. Fenced by name.",
     "ReadWhatIsPublished": "Whose a parameter is has to be found out. Fenced by name with --publish.",
+    "ReadWhatTemplatesLaunchOn": "EC2 restricts no Describe call on instance types by resource.",
     "PublishAnew": "SSM asks for no tag of what is overwritten. Fenced by name, and the controller looks first.",
     "TagImagesOfNoFleet": "An image that is born without tags has to be tagged once. Fenced: it has no fleet's yet.",
 }
@@ -184,7 +185,10 @@ def _retiring(at: Account) -> list[Policy]:
 
 
 def _publishing(at: Account, *, writes: bool) -> list[Policy]:
-    """Parameters below one prefix. PutParameter has no key for the tags of what is there, only whether it is there."""
+    """Parameters below one prefix, and launch templates that are tagged so.
+
+    PutParameter has no key for the tags of what is there, only whether it is there.
+    """
     prefix = at.published.strip("/")
     names = [f"arn:{at.partition}:ssm:*:{at.account}:parameter/{prefix}/*" if prefix else "*"]
 
@@ -192,11 +196,14 @@ def _publishing(at: Account, *, writes: bool) -> list[Policy]:
         said = _statement(sid, actions, names, conditions or None)
         return {**said, "Action": _alone([f"ssm:{action}" for action in actions])}
 
-    reading = statement("ReadWhatIsPublished", "GetParameters", "ListTagsForResource")
+    reading = [
+        statement("ReadWhatIsPublished", "GetParameters", "ListTagsForResource"),
+        _statement("ReadWhatTemplatesLaunchOn", ["DescribeInstanceTypes"], ["*"]),
+    ]
     if not writes:
-        return [reading]
+        return reading
     return [
-        reading,
+        *reading,
         statement(
             "PublishForTheFirstTime",
             "AddTagsToResource",
@@ -206,6 +213,12 @@ def _publishing(at: Account, *, writes: bool) -> list[Policy]:
         ),
         statement("PublishAnew", "PutParameter", StringEquals={"ssm:Overwrite": "true"}),
         statement("WithdrawWhatThisFleetPublished", "DeleteParameter", StringEquals=_has(at)),
+        _statement(
+            "VersionTemplatesOfThisFleet",
+            ["CreateLaunchTemplateVersion", "ModifyLaunchTemplate"],
+            [_arn(at, "launch-template")],
+            {"StringEquals": _has(at)},
+        ),
     ]
 
 

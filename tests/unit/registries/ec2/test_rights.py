@@ -75,7 +75,7 @@ def test_the_page_lists_every_statement_and_every_reason() -> None:
 @pytest.mark.parametrize("role", ROLES)
 def test_a_role_s_inline_policies_have_room_for_it(role: Any) -> None:
     # 10,240 characters without blanks, for all inline policies of a role together (IAM quotas).
-    for length, path, untagged_builds in ((60, "", True), (60, "/images/of/a/team/", False), (36, "/images/", True)):
+    for length, path, untagged_builds in ((60, "", True), (60, "/images/of/a/team/", False), (22, "/images/", True)):
         at = Account("a" * length, "1" * 12, subnets=["subnet-0123456789abcdef0"] * 3, published=path)
         whole = policy(role, at, untagged_builds=untagged_builds)
         assert len(json.dumps(whole, separators=(",", ":"))) < 10_240
