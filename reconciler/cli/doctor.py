@@ -254,14 +254,19 @@ def check_published(context: DoctorContext) -> Iterator[Finding]:
         return
     subjects = [(image, lock_of(known, image)[0]) for image in known.fleet.images.values()]
     judged = [publishing(*subject, found) for subject in subjects]
-    refused = [f"{one.location} {one.ssm}: {why}" for todo in judged for one, why in todo.refused]
+    refused = [f"{one.location} {one.name}: {why}" for todo in judged for one, why in todo.refused]
     if refused:
-        yield Finding("publish", "trouble", f"{counted(len(refused), 'parameter')} can't be written", tuple(refused))
+        yield Finding("publish", "trouble", f"{counted(len(refused), 'place')} can't be written", tuple(refused))
         return
-    places = {one.place for subject in subjects for one in asked_of(*subject)}
-    yield Finding(
-        "publish", "ok", f"{len(places & found.held.keys())} of {counted(len(places), 'parameter')} are there"
-    )
+    asked = [one for subject in subjects for one in asked_of(*subject)]
+    places, templates = ({one.place for one in asked if bool(one.ssm) is kind} for kind in (True, False))
+    told = [
+        f"{len(some & there.keys())} of {counted(len(some), what)} are there"
+        for some, there, what in (
+            (places, found.held, "parameter"), (templates, found.templates, "launch template")
+        ) if some
+    ]  # fmt: skip
+    yield Finding("publish", "ok", ", ".join(told))
 
 
 def check_clock(context: DoctorContext) -> Finding:

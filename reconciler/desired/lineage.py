@@ -99,28 +99,53 @@ def wrong_publications(declared: Mapping[str, Declared], images: Mapping[str, Im
     claims: dict[tuple[str, str], list[str]] = {}
     for name, image in sorted(images.items()):
         where = declared[name].place("publish", "ssm")
-        if image.declaration.publish.ssm is not None and not image.kind.published:
-            what = f"publish.ssm: a parameter holds an AMI's id, and {name} is {image.kind.artifact}"
+        asked = [key for key in _PUBLISHED if getattr(image.declaration.publish, key)]
+        wrong = [] if image.kind.published else asked
+        for key in wrong:
+            what = f"publish.{key}: {_PUBLISHED[key]} holds an AMI's id, and {name} is {image.kind.artifact}"
             hint = "remove it; where it is a default, `publish:` with nothing behind it takes it back"
-            yield name, UserError(what, where=where, hint=hint)
+            yield name, UserError(what, where=declared[name].place("publish", key), hint=hint)
+        if wrong:
             continue
+        yield from _wrong_templates(name, image, declared[name])
         for parameter in names_of(image):
             why = wrong_name(parameter)
             if why is not None:
                 yield name, UserError(f'publish.ssm: "{shorten(parameter)}": {why}', where=where)
         for one in declared_at(image):
-            claims.setdefault(one.place, []).append(name)
+            claims.setdefault((one.location, one.name), []).append(name)
     told: set[tuple[str, str]] = set()
-    for (location, parameter), claimants in sorted(claims.items()):
+    for (location, called), claimants in sorted(claims.items()):
+        key = "launch_templates" if " " in called else "ssm"
         for name in claimants:
             other = next((one for one in claimants if one != name), None)
-            if other is None or (name, parameter) in told:
+            if other is None or (name, called) in told:
                 continue
-            told.add((name, parameter))
-            theirs = declared[other].place("publish", "ssm")
-            what = f'publish.ssm: {other} would write to "{shorten(parameter)}" in {location}, too ({theirs})'
+            told.add((name, called))
+            theirs = declared[other].place("publish", key)
+            what = f'publish.{key}: {other} would write to "{shorten(called)}" in {location}, too ({theirs})'
             hint = "give each a name of its own: {image} stands for the image's"
-            yield name, UserError(what, where=declared[name].place("publish", "ssm"), hint=hint)
+            yield name, UserError(what, where=declared[name].place("publish", key), hint=hint)
+
+
+_PUBLISHED = {"ssm": "a parameter", "launch_templates": "a version of a launch template"}
+"""The keys of `publish:`, and what each says of an AMI."""
+_SHORTEST, _LONGEST = 3, 128
+
+
+def _wrong_templates(name: str, image: Image, declared: Declared) -> Problems:
+    """Launch templates that are there twice, or whose names EC2 would refuse (CreateLaunchTemplate, API reference)."""
+    seen: set[str] = set()
+    for at, one in enumerate(image.declaration.publish.launch_templates):
+        called = one.name.replace("{image}", name)
+        where = declared.place("publish", "launch_templates", at)
+        said = f'publish.launch_templates: "{shorten(called)}"'
+        if called in seen:
+            yield name, UserError(f"{said} is there twice", where=where, hint="take one away")
+        if not _SHORTEST <= len(called) <= _LONGEST:
+            what = f"{said} has {len(called)} characters, and a launch template's name {_SHORTEST} to {_LONGEST}"
+            yield name, UserError(what, where=where)
+        seen.add(called)
 
 
 def _parents(declared: Mapping[str, Declared]) -> dict[str, str | None]:

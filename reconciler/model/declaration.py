@@ -247,6 +247,23 @@ _SUCH_AS = "the name of an SSM parameter such as /images/{image}/{channel}, whic
 LONGEST_PARAMETER = 800
 
 
+# The characters of LaunchTemplateName (CreateLaunchTemplate, EC2's API reference).
+_TEMPLATE = r"(?:[A-Za-z0-9()./_-]|\{image\})+"
+
+
+def _name_alone(template: object) -> object:
+    return {"name": template} if isinstance(template, str) else template
+
+
+class LaunchTemplate(Model):
+    """A launch template that gets a numbered version for each build that is stable; its name alone is enough."""
+
+    name: Annotated[str, *_checked(_TEMPLATE, what="the name of a launch template such as web or {image}-spot")]
+    set_default: bool = Field(
+        False, description="Whether that version is also the template's default.", exclude_if=is_empty
+    )
+
+
 class Publish(Model):
     """Where consumers find what a channel points to, under a name that stays."""
 
@@ -256,6 +273,9 @@ class Publish(Model):
         exclude_if=is_empty,
         description="The SSM parameter of each channel and location, by its name; without `{channel}`, of `stable`.",
     )
+    launch_templates: tuple[
+        Annotated[LaunchTemplate, BeforeValidator(_name_alone, json_schema_input_type=str | LaunchTemplate)], ...
+    ] = Field((), description="By name, in every location: a numbered version for `stable`.", exclude_if=is_empty)
 
 
 def _publishes_nothing(publish: object) -> bool:

@@ -46,7 +46,7 @@ class Kind:
         reached_by: What a test goes through to what is booted of it: SSH, or the command of the bench.
         boots: Whether there is a bench for it, where it is booted and tested.
         tended: Whether its registry says who may use an artifact, until when, and whether it may be removed.
-        published: Whether consumers can look its artifacts up under the names that `publish.ssm` gives.
+        published: Whether consumers can look its artifacts up under the names that `publish` gives.
         observed: Whether a registry tells what is there. Else an artifact is what Packer said, and unknown for good.
     """
 

@@ -282,13 +282,28 @@ class Undelivered(Model):
 class Published(Model):
     """One name, in one location, under which consumers find what a channel points to."""
 
-    ssm: str = Field(description="Name of the SSM parameter.")
+    ssm: str = Field("", description="Name of the SSM parameter, where it is one.", exclude_if=is_empty)
+    launch_template: str = Field("", description="Name of the launch template, where it is one.", exclude_if=is_empty)
+    version: int | None = Field(
+        None, description="Number of the launch template's version that has the AMI.", exclude_if=is_empty
+    )
     location: str
+
+    @property
+    def name(self) -> str:
+        """What it is called among all: no parameter's name has a blank."""
+        return self.ssm or f"launch template {self.launch_template}"
 
     @property
     def place(self) -> tuple[str, str]:
         """The same as location and name."""
-        return self.location, self.ssm
+        return self.location, self.name
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Self:
+        if bool(self.ssm) == bool(self.launch_template):
+            raise ValueError("it is either an SSM parameter (ssm) or a launch template (launch_template)")
+        return self
 
 
 class Channels(Model):

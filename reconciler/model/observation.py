@@ -105,6 +105,49 @@ class Held:
     ours: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class TemplateVersion:
+    """One version of a launch template: its number, the artifact that it launches, and its description."""
+
+    number: int
+    image: str
+    says: str
+
+    def is_of(self, build: str, artifact_id: str) -> bool:
+        """Whether it is what was made of a build's artifact (`version_words`)."""
+        return self.image == artifact_id and self.says.endswith(f": build {build}")
+
+
+def version_words(image: str, build: str) -> str:
+    """The description of a version of a launch template that is made for a build that is stable."""
+    return f"{image} stable: build {build}"
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A launch template. `versions` are all, by number; `ours` is whether it carries the fleet's mark.
+
+    `misfit` says why no version for an artifact may be made of its default one.
+    """
+
+    id: str
+    default: int
+    versions: tuple[TemplateVersion, ...]
+    ours: bool
+    instance_type: str | None = None
+    """What its default version launches on, where it says so."""
+    misfit: str | None = None
+
+    def of(self, build: str, artifact_id: str) -> TemplateVersion | None:
+        """The version that was made for a build's artifact: the first, should somebody have made another."""
+        return next((one for one in self.versions if one.is_of(build, artifact_id)), None)
+
+    @property
+    def launches(self) -> str:
+        """The artifact in its default version; empty where that names none."""
+        return next((one.image for one in self.versions if one.number == self.default), "")
+
+
 @dataclass(frozen=True)
 class Publications:
     """What the names of a fleet hold by location and name, and which locations can't be read, with why."""
@@ -113,6 +156,8 @@ class Publications:
     unreadable: Mapping[str, str] = field(default_factory=dict)
     claimed: frozenset[tuple[str, str]] = frozenset()
     """Location and name of all that the fleet's images declare now."""
+    templates: Mapping[tuple[str, str], Template] = field(default_factory=dict)
+    """The launch templates that are there, by location and name (`Published.place`)."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from reconciler.model.observation import TemplateVersion
+
 Place = tuple[str, str]
 """An artifact's location and id."""
 INSTEAD = "OTHER_ID"
@@ -19,7 +21,11 @@ class Use:
     by: str
     hint: str
     parameter: str | None = None
-    """Its name, where it is one under which consumers look the artifact up."""
+    """Its name, where it is one under which consumers look the artifact up (`Published.name`)."""
+    version: TemplateVersion | None = None
+    """Which version, where that name is a launch template's."""
+    default: bool = False
+    """Whether that version is the template's default."""
 
 
 @dataclass(frozen=True)

@@ -269,7 +269,7 @@ def _withdrawn(known: Known, lock: Lockfile) -> Iterator[Reason]:
     """Under which names consumers find a removed image no more, once its end was asked for."""
     claimed = known.publications.claimed if known.publications is not None else frozenset()
     for one in lock.published if known.options.prune else ():
-        if one.place not in claimed:
+        if one.ssm and one.place not in claimed:
             now = "nothing: not declared"
             yield Reason(code="publication-changed", was=f"{one.location} {one.ssm}", now=now)
 

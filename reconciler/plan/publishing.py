@@ -15,6 +15,7 @@ from reconciler.model.plan import Decision, Situation
 from reconciler.model.usage import Use
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import with_action
+from reconciler.plan.launch_templates import VersionChange, leaves, standing, templates_of
 from reconciler.plan.rulings import Causes, in_force
 from reconciler.plan.transitions import as_ruled
 
@@ -48,15 +49,19 @@ def wrong_name(name: str) -> str | None:
 
 def declared_at(image: Image | None) -> tuple[Published, ...]:
     """Every name and location that an image is declared to be published at, in order."""
-    if image is None or image.declaration.publish.ssm is None:
+    if image is None:
         return ()
-    names = sorted(names_of(image))
-    return tuple(Published(ssm=name, location=location) for name in names for location in sorted(image.locations))
+    where = sorted(image.locations)
+    named = [Published(ssm=name, location=location) for name in sorted(names_of(image)) for location in where]
+    templates = [
+        Published(launch_template=name, location=location) for name in sorted(templates_of(image)) for location in where
+    ]
+    return (*named, *templates)
 
 
 def asked_of(image: Image | None, lock: Lockfile) -> tuple[Published, ...]:
     """Every place that has to be looked at: where it is declared to be published, and where it was."""
-    places = {one.place: one for one in (*lock.published, *declared_at(image))}
+    places = {one.place: one for one in (*declared_at(image), *lock.published)}
     return tuple(places[place] for place in sorted(places))
 
 
@@ -90,11 +95,13 @@ class Publishing:
     """All places that are to be recorded as this image's before anything is written."""
     forget: tuple[Published, ...] = ()
     """Recorded places where nothing of this image is any more: no longer declared."""
+    versions: tuple[VersionChange, ...] = ()
+    """What is to be done to launch templates."""
 
     @property
     def agrees(self) -> bool:
         """Whether every place that could be looked at, which is all of them, holds what it should."""
-        return not (self.changes or self.refused or self.unknown or self.lacking)
+        return not (self.changes or self.versions or self.refused or self.unknown or self.lacking)
 
 
 def publishing(image: Image | None, lock: Lockfile, found: Publications) -> Publishing:
@@ -108,16 +115,36 @@ def publishing(image: Image | None, lock: Lockfile, found: Publications) -> Publ
         held = found.held.get(one.place)
         if one.location in found.unreadable:
             todo = replace(todo, unknown=(*todo.unknown, f"{one.location}: {found.unreadable[one.location]}"))
+        elif one.launch_template:
+            todo = _template(todo, one, image if one.place in declared else None, lock=lock, found=found)
         elif one.place not in declared:
             todo = _undeclared(todo, one, held, claimed=one.place in found.claimed)
         elif held is not None and (held.misfit is not None or held.ours is False):
             todo = replace(todo, refused=(*todo.refused, (one, _in_the_way(held))))
         elif image is not None:
             todo = _declared(todo, one, held, lock=lock, channel=names_of(image)[one.ssm])
-    unread = [one for one in lock.published if one.location in found.unreadable]
-    kept = {one.place: one for one in (*todo.record, *unread, *lock.published)}
+    kept = {one.place: one for one in (*lock.published, *todo.record)}
     return replace(
         todo, unknown=tuple(dict.fromkeys(todo.unknown)), record=tuple(kept[place] for place in sorted(kept))
+    )
+
+
+def _template(
+    todo: Publishing, one: Published, image: Image | None, *, lock: Lockfile, found: Publications
+) -> Publishing:
+    """What is to be done to a launch template; `image` is None where it is declared no more: its versions stay."""
+    if image is None:
+        return replace(todo, forget=(*todo.forget, one))
+    now = standing(one, lock, found.templates.get(one.place), set_default=templates_of(image)[one.launch_template])
+    if now.gone and one in lock.published:
+        todo = replace(todo, forget=(*todo.forget, one))
+    if now.version is not None:
+        todo = replace(todo, record=(*todo.record, one.model_copy(update={"version": now.version})))
+    return replace(
+        todo,
+        versions=(*todo.versions, now.change) if now.change is not None else todo.versions,
+        refused=(*todo.refused, (one, now.refused)) if now.refused is not None else todo.refused,
+        lacking=(*todo.lacking, now.lacking) if now.lacking is not None else todo.lacking,
     )
 
 
@@ -173,26 +200,32 @@ def but_for_ours(
 ) -> tuple[Use, ...]:
     """What uses builds that are about to be revoked, but for names of ours that leave them in the same run.
 
-    A name of ours whose channel will point to nothing is deleted, which breaks whoever looks there: it stays a use.
+    A name of ours whose channel will point to nothing is deleted, which breaks whoever looks there: it stays a use. So
+    does the default version of a launch template, unless another one is made the default.
     """
-    ours: dict[tuple[str, str], bool] = {}
+    ours: dict[tuple[str, str], tuple[bool, Lockfile | None, bool]] = {}
     for name, image in images.items():
         lock = locks.get(name)
-        channels = names_of(image)
+        channels: dict[str, Channel] = {**names_of(image)}
+        templates = templates_of(image)
         after = None
         if lock is not None and lock.published:
             after = as_ruled(lock, in_force(image, now=now), causes.get(name, {}), at=format_instant(now))
         for one in after.published if after is not None else ():
-            channel = channels.get(one.ssm)
+            channel = "stable" if one.launch_template in templates else channels.get(one.ssm)
             build = after.build(getattr(after.channels, channel)) if after is not None and channel is not None else None
-            ours[one.place] = build is not None and build.artifact_in(one.location) is not None
+            stays = build is not None and build.artifact_in(one.location) is not None
+            if after is not None:
+                ours[one.place] = (stays, after, templates.get(one.launch_template, False))
     found = []
     for use in uses:
-        stays = ours.get((use.place[0], use.parameter or ""))
-        if stays is None:
+        place = (use.place[0], use.parameter or "")
+        stays, lock, set_default = ours.get(place, (False, None, False))
+        if lock is None or (use.version is not None and not leaves(use, lock, set_default=set_default)):
             found.append(use)
         elif not stays:
-            found.append(replace(use, hint="it is this fleet's, and is deleted: its channel will point to nothing"))
+            what = "is deleted" if use.version is None else "stays as it is"
+            found.append(replace(use, hint=f"it is this fleet's, and {what}: its channel will point to nothing"))
     return tuple(found)
 
 
@@ -203,12 +236,12 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
         return decision
     lock = decision.settled or situation.lock
     todo = publishing(situation.image, lock, found)
-    refused = tuple(f"{_said(one)}: {why}: give another name in {_where(situation.image)}" for one, why in todo.refused)
+    refused = tuple(f"{_said(one)}: {why}{_way_out(one, situation.image)}" for one, why in todo.refused)
     planned = decision.planned
     if situation.options.preview:
         told = planned.model_copy(update={"notes": (*planned.notes, *refused)})
         return replace(decision, planned=told) if refused else decision
-    reasons = tuple(_reasons(todo, lock))
+    reasons = tuple(_reasons(todo, lock, situation.image))
     if reasons:
         decision = with_action(decision, "publish", *reasons)
     if not refused and not todo.unknown:
@@ -226,16 +259,20 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
     return replace(decision, planned=planned.model_copy(update=update))
 
 
-def _reasons(todo: Publishing, lock: Lockfile) -> Iterator[Reason]:
+def _reasons(todo: Publishing, lock: Lockfile, image: Image) -> Iterator[Reason]:
+    declared = {one.place for one in declared_at(image)}
     changed = {change.at.place for change in todo.changes}
     yield from (change.reason for change in todo.changes)
-    recorded = {one.place for one in lock.published}
+    yield from (reason for change in todo.versions for reason in change.reasons)
+    recorded = {one.place: one for one in lock.published}
     for one in todo.record:
-        if one.place not in recorded | changed:
-            yield Reason(code="publication-changed", was=f"{_said(one)}: not recorded", now="recorded")
+        if one.place not in changed and one != recorded.get(one.place):
+            version = f"version {one.version} " if one.version is not None else ""
+            yield Reason(code="publication-changed", was=f"{_said(one)}: {version}not recorded", now="recorded")
     for one in todo.forget:
         if one.place not in changed:
-            yield Reason(code="publication-changed", was=f"{_said(one)}: recorded", now="not declared")
+            now = "not declared" if one.place not in declared else "stable points to nothing"
+            yield Reason(code="publication-changed", was=f"{_said(one)}: recorded", now=now)
 
 
 def _refusal(one: Published, why: str) -> Reason:
@@ -243,8 +280,10 @@ def _refusal(one: Published, why: str) -> Reason:
 
 
 def _said(one: Published) -> str:
-    return f"{one.location} {one.ssm}"
+    return f"{one.location} {one.name}"
 
 
-def _where(image: Image) -> str:
-    return str(image.ruled_at.get("publish") or f"{image.folder}/image.yaml")
+def _way_out(one: Published, image: Image) -> str:
+    where = image.ruled_at.get("publish.launch_templates" if one.launch_template else "publish.ssm")
+    written = str(where or f"{image.folder}/image.yaml")
+    return f" ({written})" if one.launch_template else f": give another name in {written}"

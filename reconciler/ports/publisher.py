@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from reconciler.model.observation import Held
+from reconciler.model.observation import Held, Template
 
 
 class Publisher(Protocol):
-    """Names in locations, each of which holds an artifact's id. Methods may be called from several threads.
+    """Names in locations, each of which holds an artifact's id, and launch templates, each version of which does.
+
+    Methods may be called from several threads.
 
     They raise Transient when it could not be asked (throttled, unreachable) and Terminal when it refused (no right, bad
     credentials). Neither ever means "not there".
@@ -36,3 +38,18 @@ class Publisher(Protocol):
 
     def remove(self, location: str, name: str) -> None:
         """Delete a name. What is gone is no error. Raises Terminal, and deletes nothing, where it is not ours."""
+
+    def templates(self, location: str, names: Sequence[str]) -> Mapping[str, Template]:
+        """The launch templates of these names, with all their versions; one that is not there is left out."""
+
+    def unfit(self, location: str, template: Template, artifact_id: str) -> str | None:
+        """Why what the template launches on can't boot an artifact; None where it can, or nothing tells."""
+
+    def add_version(self, location: str, template: Template, artifact_id: str, *, description: str) -> int:
+        """Make a version of the template's default one with an artifact in it, and return its number, read back.
+
+        Asked twice for the same it makes one. Raises Terminal, and makes nothing, where the template is not ours.
+        """
+
+    def set_default(self, location: str, template: Template, version: int) -> None:
+        """Have a version be the template's default. Raises Terminal where the template is not ours."""

@@ -15,12 +15,12 @@ from typing import TypeVar
 from reconciler.model.care import Grants
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Lockfile
-from reconciler.model.observation import Held, Publications
+from reconciler.model.lockfile import Artifact, Lockfile, Published
+from reconciler.model.observation import Publications
 from reconciler.model.plan import Sharing, Tending
 from reconciler.model.usage import Usage
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, removed
-from reconciler.plan.publishing import asked_of, but_for_ours, declared_at, whose_matters
+from reconciler.plan.publishing import asked_of, but_for_ours, declared_at, publishing, whose_matters
 from reconciler.plan.rulings import newly_revoked, revocations
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
@@ -128,24 +128,55 @@ def read_publications(
 
     A location in which one call fails is unreadable: nothing is done there.
     """
-    names: defaultdict[str, set[str]] = defaultdict(set)
-    for one in (one for subject in subjects for one in asked_of(*subject)):
-        names[one.location].add(one.ssm)
+    asked = [one for subject in subjects for one in asked_of(*subject)]
     unreadable: dict[str, str] = {}
-    held: dict[tuple[str, str], Held] = {}
-    for (location, _), found in at_once(names.items(), lambda asked: publisher.read(asked[0], sorted(asked[1]))):
-        if isinstance(found, ReconcilerError):
-            unreadable[location] = found.what
-        else:
-            held |= {(location, name): one for name, one in found.items()}
-    publications = Publications(held, unreadable, claimed)
+    held = _read(
+        (one for one in asked if one.ssm),
+        lambda location, some: publisher.read(location, [one.ssm for one in some]),
+        unreadable=unreadable,
+    )
+    templates = _read(
+        (one for one in asked if one.launch_template and one.place in claimed),
+        lambda location, some: {
+            Published(launch_template=name, location=location).name: found
+            for name, found in publisher.templates(location, [one.launch_template for one in some]).items()
+        },
+        unreadable=unreadable,
+    )
+    publications = Publications(held, unreadable, claimed, templates)
     matter = {one.place for subject in subjects for one in whose_matters(*subject, publications)}
     for place, ours in at_once(sorted(matter), lambda place: publisher.is_ours(*place)):
         if isinstance(ours, ReconcilerError):
             unreadable[place[0]] = ours.what
         else:
             held[place] = replace(held[place], ours=ours)
+    made = [one for subject in subjects for one in publishing(*subject, publications).versions if one.number is None]
+    for change, why in at_once(made, lambda one: publisher.unfit(one.at.location, one.template, one.artifact)):
+        if isinstance(why, ReconcilerError):
+            unreadable[change.at.location] = why.what
+        else:
+            templates[change.at.place] = replace(change.template, misfit=why)
     return publications
+
+
+def _read(
+    places: Iterable[Published],
+    ask: Callable[[str, Sequence[Published]], Mapping[str, Found]],
+    *,
+    unreadable: dict[str, str],
+) -> dict[tuple[str, str], Found]:
+    """What stands at places, asked of each location at once; a location that fails is added to `unreadable`."""
+    by_location: defaultdict[str, dict[tuple[str, str], Published]] = defaultdict(dict)
+    for one in places:
+        by_location[one.location][one.place] = one
+    found: dict[tuple[str, str], Found] = {}
+    asked = {location: [some[place] for place in sorted(some)] for location, some in by_location.items()}
+    for (location, _), there in at_once(asked.items(), lambda one: ask(*one)):
+        if isinstance(there, ReconcilerError):
+            unreadable[location] = there.what
+        else:
+            found |= {(location, name): one for name, one in there.items()}
+    return found
 
 
 def at_once(items: Iterable[Item], work: Callable[[Item], Found]) -> list[tuple[Item, Found | ReconcilerError]]:

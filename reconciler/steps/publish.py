@@ -6,14 +6,15 @@ right. The places are recorded before they are written for the first time, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile, Published
-from reconciler.model.observation import Publications
+from reconciler.model.observation import Publications, version_words
+from reconciler.plan.launch_templates import VersionChange
 from reconciler.plan.planning import FleetPlan, lock_of
 from reconciler.plan.publishing import Change, Publishing, asked_of, names_of, publishing
 from reconciler.ports.publisher import Publisher
@@ -65,7 +66,7 @@ def publish(run: Run, report: Report, planned: FleetPlan, publisher: Callable[[]
 
 
 def _why(still: Publishing) -> str:
-    refused = (f"{one.location} {one.ssm}: {why}" for one, why in still.refused)
+    refused = (f"{one.location} {one.name}: {why}" for one, why in still.refused)
     return "; ".join([*still.unknown, *still.lacking, *refused])
 
 
@@ -95,13 +96,60 @@ def _publish(run: Run, publisher: Publisher, image: Image, lock: Lockfile) -> _D
         done = _recorded(run, image, lock, todo.record)
     changed, failed = _changed(publisher, image, lock, todo.changes)
     for change in changed:
-        run.listener(events.Published(image.name, change.at.location, change.at.ssm, change.value))
+        run.listener(events.Published(image.name, change.at.location, change.at.name, change.value))
     deeds = tuple(_deed(change) for change in changed)
+    versioned = [_versioned(run, publisher, image, change) for change in todo.versions]
     forget = {one.place for one in todo.forget} - {change.at.place for change, _ in failed}
-    if forget:
-        left = tuple(one for one in todo.record if one.place not in forget)
-        done = _recorded(run, image, done.lock or lock, left)
-    return replace(done, deeds=deeds, error=_error(todo, failed))
+    left = _after(todo.record, forget, versioned)
+    if left != todo.record:
+        recorded = _recorded(run, image, done.lock or lock, left)
+        done = replace(recorded, commit=done.commit or recorded.commit)
+    deeds += tuple(deed for one in versioned for deed in one.deeds)
+    errors = [*(error for _, error in failed), *(one.error for one in versioned if one.error is not None)]
+    return replace(done, deeds=deeds, error=_error(todo, errors))
+
+
+@dataclass(frozen=True)
+class _Versioned:
+    """What became of one launch template: the number of its version, if that is known."""
+
+    at: Published
+    number: int | None
+    deeds: tuple[Deed, ...] = ()
+    error: ReconcilerError | None = None
+
+
+def _versioned(run: Run, publisher: Publisher, image: Image, change: VersionChange) -> _Versioned:
+    """Make a version where there is none, and then the default of it, where that is asked for."""
+    at, number = change.at, change.number
+    said = f"{at.location} {at.name}"
+    deeds: tuple[Deed, ...] = ()
+    try:
+        if number is None:
+            words = version_words(image.name, change.build)
+            number = publisher.add_version(at.location, change.template, change.artifact, description=words)
+            told = f"version {number} of {change.artifact}"
+            run.listener(events.Published(image.name, at.location, at.name, told))
+            deeds = (Deed("published", f"{said} {told}"),)
+        if change.set_default and number != change.template.default:
+            publisher.set_default(at.location, change.template, number)
+            told = f"version {number} is the default, and was {change.template.default}"
+            run.listener(events.Published(image.name, at.location, at.name, told))
+            deeds = (*deeds, Deed("published", f"{said} {told}"))
+    except ReconcilerError as error:
+        return _Versioned(at, number, deeds, error)
+    return _Versioned(at, number, deeds)
+
+
+def _after(
+    record: Sequence[Published], forget: Container[tuple[str, str]], versioned: Sequence[_Versioned]
+) -> tuple[Published, ...]:
+    """What is recorded once all is done: each template with the number of its version."""
+    places = {one.place: one for one in record if one.place not in forget}
+    for one in versioned:
+        if one.number is not None:
+            places[one.at.place] = one.at.model_copy(update={"version": one.number})
+    return tuple(places[place] for place in sorted(places))
 
 
 def _recorded(run: Run, image: Image, lock: Lockfile, published: tuple[Published, ...]) -> _Done:
@@ -147,40 +195,42 @@ def _description(image: Image, lock: Lockfile, change: Change) -> str:
 
 
 def _deed(change: Change) -> Deed:
-    at = f"{change.at.location} {change.at.ssm}"
+    at = f"{change.at.location} {change.at.name}"
     if change.value is None:
         return Deed("withdrawn", f"{at}, which held {change.was}: {change.why}")
     return Deed("published", f"{at} {change.value}")
 
 
-def _error(todo: Publishing, failed: Sequence[tuple[Change, ReconcilerError]]) -> ReconcilerError | None:
+def _error(todo: Publishing, failed: Sequence[ReconcilerError]) -> ReconcilerError | None:
     """What is in the way of all names holding what they should; None where nothing is."""
     if failed:
-        first = failed[0][1]
-        what = "; ".join(dict.fromkeys(error.what for _, error in failed))
+        first = failed[0]
+        what = "; ".join(dict.fromkeys(error.what for error in failed))
         return type(first)(what, hint=first.hint)
     if todo.refused:
+        parameters = any(one.ssm for one, _ in todo.refused)
         return Terminal(f"not published: {_why(replace(todo, unknown=(), lacking=()))}",
-                        hint="give another name in `publish.ssm`")  # fmt: skip
+                        hint="give another name in `publish.ssm`" if parameters else ())  # fmt: skip
     return Transient(f"not published everywhere: {_why(todo)}") if todo.unknown or todo.lacking else None
 
 
 def withdraw(run: Run, lock: Lockfile, publisher: Callable[[], Publisher]) -> tuple[Deed, ...]:
     """Take back every name of an image that is declared no more, but for those that another image has by now.
 
-    What is somebody else's stays, and is told. Raises what the publisher raises.
+    Versions of launch templates stay: nobody launches them but by their number. What is somebody else's stays, and is
+    told. Raises what the publisher raises.
     """
-    places = [one for one in lock.published if one.place not in claimed(run.known)]
+    places = [one for one in lock.published if one.ssm and one.place not in claimed(run.known)]
     if not places:
         return ()
     opened = publisher()
     deeds: list[Deed] = []
     for one in places:
         if not opened.is_ours(*one.place):
-            what = f"{one.location} {one.ssm} stays: it does not carry this fleet's tag"
+            what = f"{one.location} {one.name} stays: it does not carry this fleet's tag"
             run.listener(events.Warned(image=lock.image, what=what))
             continue
         opened.remove(*one.place)
-        run.listener(events.Published(lock.image, one.location, one.ssm, None))
-        deeds.append(Deed("withdrawn", f"{one.location} {one.ssm}"))
+        run.listener(events.Published(lock.image, one.location, one.name, None))
+        deeds.append(Deed("withdrawn", f"{one.location} {one.name}"))
     return tuple(deeds)

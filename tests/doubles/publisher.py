@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from reconciler.model.errors import Terminal, Transient
-from reconciler.model.observation import Held
+from reconciler.model.observation import Held, Template, TemplateVersion
 
 MOST_NAMES = 10
 
@@ -31,6 +31,10 @@ class MemoryPublisher:
     """Artifacts that are never taken: they are not where the name is, or may not be looked at."""
     calls: Counter[str] = field(default_factory=Counter)
     """How often each call of the service was made."""
+    there: dict[tuple[str, str], Template] = field(default_factory=dict)
+    """Launch templates by location and name. Somebody who knows nothing of us changes them here."""
+    wrong: dict[str, str] = field(default_factory=dict)
+    """Why an artifact can't boot on what templates launch on."""
     _begun: dict[tuple[str, str], tuple[int, Held]] = field(default_factory=dict)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -91,6 +95,48 @@ class MemoryPublisher:
                 raise Terminal(f"{name} in {location} is not deleted: it is not ours")
             self.held.pop(place, None)
             self.owners.pop(place, None)
+
+    def template(self, location: str, name: str, *, owner: str | None = None, image: str = "ami-first") -> None:
+        """Somebody makes a launch template with one version."""
+        first = TemplateVersion(1, image, "by hand")
+        self.there[location, name] = Template(f"lt-{location}-{name}", 1, (first,), ours=owner == self.fleet)
+
+    def templates(self, location: str, names: Sequence[str]) -> Mapping[str, Template]:
+        """Report templates. See `Publisher.templates`."""
+        with self._asked("templates", location):
+            return {name: self.there[location, name] for name in names if (location, name) in self.there}
+
+    def unfit(self, location: str, template: Template, artifact_id: str) -> str | None:
+        """Say why an artifact does not boot there. See `Publisher.unfit`."""
+        with self._asked("unfit", location):
+            return template.misfit or self.wrong.get(artifact_id)
+
+    def add_version(self, location: str, template: Template, artifact_id: str, *, description: str) -> int:
+        """Make a version. See `Publisher.add_version`."""
+        with self._asked("add_version", location):
+            place, now = self._now(location, template)
+            there = next((one for one in now.versions if (one.image, one.says) == (artifact_id, description)), None)
+            if there is not None:
+                return there.number
+            made = TemplateVersion(max(one.number for one in now.versions) + 1, artifact_id, description)
+            self.there[place] = replace(now, versions=(*now.versions, made))
+            return made.number
+
+    def set_default(self, location: str, template: Template, version: int) -> None:
+        """Move the default. See `Publisher.set_default`."""
+        with self._asked("set_default", location):
+            place, now = self._now(location, template)
+            self.there[place] = replace(now, default=version)
+
+    def _now(self, location: str, template: Template) -> tuple[tuple[str, str], Template]:
+        if not template.ours:
+            raise Terminal(f"launch template {template.id} in {location} is not changed: it is not ours")
+        found = ((place, one) for place, one in self.there.items() if one.id == template.id)
+        gone = Terminal(f"launch template {template.id} in {location} is not there")
+        place, now = next(found, (None, None))
+        if place is None or now is None:
+            raise gone
+        return place, now
 
     def _take(self, location: str, name: str) -> None:
         looks, made = self._begun.pop((location, name), (0, None))

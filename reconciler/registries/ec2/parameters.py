@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
-from reconciler.aws.clock import Clock, Polling, clock_until
+from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.errors import code_of, translated
-from reconciler.aws.session import Clients, clients_of
+from reconciler.aws.session import Clients
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Held
-from reconciler.ports.registry import Opening
 from reconciler.registries.ec2.images import FLEET_TAG
 
 if TYPE_CHECKING:
@@ -28,7 +27,10 @@ _MAY_LOOK = "may this role call ec2:DescribeImages? SSM checks the AMI with its 
 
 
 class Parameters:
-    """One fleet's parameters in one account. Implements `Publisher`; making one reads nothing and never fails."""
+    """One fleet's parameters in one account; making one reads nothing and never fails.
+
+    They are what `Publisher` promises of names; `ParametersAndTemplates` is all of it.
+    """
 
     def __init__(
         self, clients: Clients, *, fleet: str, clock: Clock | None = None, polling: Polling | None = None
@@ -143,8 +145,3 @@ def _held(parameter: ParameterTypeDef) -> Held:
         version=parameter.get("Version", 0),
         misfit=None if (kind, data_type) == ("String", DATA_TYPE) else misfit,
     )
-
-
-def open_publisher(opening: Opening) -> Parameters:
-    """The parameters of a fleet. Once the run is cancelled its waits end, with Transient."""
-    return Parameters(clients_of(opening), fleet=opening.fleet, clock=clock_until(opening.cancelled))

@@ -19,6 +19,7 @@ from reconciler.aws.errors import translated
 from reconciler.aws.session import Clients
 from reconciler.model.collection import Unmanaged
 from reconciler.model.errors import ReconcilerError
+from reconciler.model.observation import TemplateVersion
 from reconciler.model.text import visible
 from reconciler.model.usage import INSTEAD, Usage, Use
 from reconciler.registries.ec2.images import FLEET_TAG, PAGE, seen
@@ -93,6 +94,9 @@ def _templates(clients: Clients, location: str, wanted: frozenset[str]) -> Itera
                     f"`aws ec2 create-launch-template-version --region {location} --launch-template-id "
                     f"{template['LaunchTemplateId']} --source-version {version['VersionNumber']} "
                     f"--launch-template-data ImageId={INSTEAD}`",
+                    parameter=f"launch template {template['LaunchTemplateName']}",
+                    version=TemplateVersion(version["VersionNumber"], image, version.get("VersionDescription", "")),
+                    default=bool(version.get("DefaultVersion")),
                 )  # fmt: skip
 
 

@@ -16,7 +16,7 @@ from reconciler.model.collection import Unmanaged
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import Artifact
-from reconciler.model.observation import Held, Observation, Seen
+from reconciler.model.observation import Held, Observation, Seen, Template
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.bench import BootRequest, Instance, Instances
@@ -241,6 +241,20 @@ class _Publisher:
     def remove(self, location: str, name: str) -> None:
         with self.around(f"remove {location} {name}"):
             self.publisher.remove(location, name)
+
+    def templates(self, location: str, names: Sequence[str]) -> Mapping[str, Template]:
+        return self.publisher.templates(location, names)
+
+    def unfit(self, location: str, template: Template, artifact_id: str) -> str | None:
+        return self.publisher.unfit(location, template, artifact_id)
+
+    def add_version(self, location: str, template: Template, artifact_id: str, *, description: str) -> int:
+        with self.around(f"add version {location} {template.id}"):
+            return self.publisher.add_version(location, template, artifact_id, description=description)
+
+    def set_default(self, location: str, template: Template, version: int) -> None:
+        with self.around(f"set default {location} {template.id}"):
+            self.publisher.set_default(location, template, version)
 
 
 @dataclass(frozen=True)

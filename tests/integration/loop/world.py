@@ -169,7 +169,9 @@ class World:
             _made=self.registry._made,
             traits=self.registry.traits.copy(),
         )
-        publisher = MemoryPublisher(FLEET, held=dict(self.publisher.held), owners=dict(self.publisher.owners))
+        publisher = MemoryPublisher(
+            FLEET, held=dict(self.publisher.held), owners=dict(self.publisher.owners), there=dict(self.publisher.there)
+        )
         world = World(root, registry, publisher=publisher)
         registry.clock = world.clock
         world.clock.moment = self.clock.moment

@@ -9,6 +9,8 @@ from typing import Any, Protocol
 import boto3
 import botocore.session
 import pytest
+from moto.ec2.models import ec2_backends
+from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ssm.models import SimpleSystemManagerBackend
 
 from reconciler.aws.clock import Clock, Polling
@@ -17,10 +19,12 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, Transient
 from reconciler.ports.publisher import Publisher
 from reconciler.registries.ec2.parameters import DATA_TYPE, Parameters
+from reconciler.registries.ec2.templates import ParametersAndTemplates
 from reconciler.sandbox import parameters as overlay
+from reconciler.sandbox import templates as templates_overlay
 from tests.doubles.publisher import MemoryPublisher
 
-HOME, FLEET = "us-east-1", "acme/images"
+HOME, FLEET, ACCOUNT = "us-east-1", "acme/images", "123456789012"
 NAME = "/images/web/stable"
 OURS = [{"Key": "reconciler:fleet", "Value": FLEET}]
 IAM = Path(__file__).parents[3] / "docs/iam"
@@ -33,6 +37,7 @@ class Bench(Protocol):
     def seed(self, name: str, value: str, *, ours: bool = False, data_type: str = DATA_TYPE) -> None: ...
     def delete(self, name: str) -> None: ...
     def refuse(self, artifact_id: str) -> None: ...
+    def template(self, name: str, image: str, *, ours: bool = True) -> None: ...
 
 
 class MemoryBench:
@@ -55,13 +60,18 @@ class MemoryBench:
     def refuse(self, artifact_id: str) -> None:
         self.memory.refuses.add(artifact_id)
 
+    def template(self, name: str, image: str, *, ours: bool = True) -> None:
+        self.memory.template(HOME, name, owner=FLEET if ours else None, image=image)
+
 
 class SsmBench:
     def __init__(self) -> None:
         self.slept: list[float] = []
         self.clients = Clients(AwsSettings(), attempts=1)
         clock = Clock(sleep=self.slept.append)
-        self.publisher: Publisher = Parameters(self.clients, fleet=FLEET, clock=clock, polling=Polling(first=1))
+        self.publisher: Publisher = ParametersAndTemplates(
+            self.clients, fleet=FLEET, clock=clock, polling=Polling(first=1)
+        )
         self.ssm: Any = boto3.client("ssm", region_name=HOME)
         self.ec2 = boto3.client("ec2", region_name=HOME)
 
@@ -83,6 +93,14 @@ class SsmBench:
     def refuse(self, artifact_id: str) -> None:
         self.ec2.deregister_image(ImageId=artifact_id)
 
+    def template(self, name: str, image: str, *, ours: bool = True) -> None:
+        make: Any = self.ec2.create_launch_template
+        tags = [{"ResourceType": "launch-template", "Tags": OURS}] if ours else []
+        make(
+            LaunchTemplateName=name, TagSpecifications=tags, VersionDescription="by hand",
+            LaunchTemplateData={"ImageId": image, "InstanceType": "t4g.micro", "KeyName": "deploy"},
+        )  # fmt: skip
+
 
 @pytest.fixture(params=["memory", "ssm"])
 def bench(request: pytest.FixtureRequest) -> Bench:
@@ -99,6 +117,9 @@ def ssm(moto: str, monkeypatch: pytest.MonkeyPatch) -> SsmBench:
             SimpleSystemManagerBackend, method, getattr(SimpleSystemManagerBackend, method)
         )  # restored after
     overlay.install()
+    for method in ("create_launch_template_version", "describe_launch_templates"):
+        monkeypatch.setattr(LaunchTemplates, method, getattr(LaunchTemplates, method))
+    templates_overlay.install()
     return SsmBench()
 
 
@@ -183,6 +204,80 @@ def test_what_somebody_writes_in_between_is_not_taken_for_ours(bench: Bench) -> 
         bench.publisher.confirm(HOME, NAME, image, version=2)
 
 
+# Launch templates.
+
+WORDS = "web stable: build 20261122T101530Z-1a2b3c4"
+
+
+def test_a_version_is_made_of_the_default_one_and_once(bench: Bench) -> None:
+    first, image = bench.image(), bench.image()
+    bench.template("web", first)
+    (template,) = bench.publisher.templates(HOME, ["web", "other"]).values()
+    assert (template.default, template.launches, template.ours, template.misfit) == (1, first, True, None)
+    for _ in range(2):
+        assert bench.publisher.add_version(HOME, template, image, description=WORDS) == 2
+    (now,) = bench.publisher.templates(HOME, ["web"]).values()
+    assert [(one.number, one.image, one.says) for one in now.versions] == [(1, first, "by hand"), (2, image, WORDS)]
+    made = now.of("20261122T101530Z-1a2b3c4", image)
+    assert (made.number if made else None, now.default) == (2, 1)
+
+
+def test_the_default_is_moved_there_and_back(bench: Bench) -> None:
+    bench.template("web", bench.image())
+    (template,) = bench.publisher.templates(HOME, ["web"]).values()
+    image = bench.image()
+    number = bench.publisher.add_version(HOME, template, image, description=WORDS)
+    for version in (number, 1):
+        bench.publisher.set_default(HOME, template, version)
+        assert bench.publisher.templates(HOME, ["web"])["web"].default == version
+
+
+def test_somebody_elses_template_is_left_alone(bench: Bench) -> None:
+    image = bench.image()
+    bench.template("web", image, ours=False)
+    (template,) = bench.publisher.templates(HOME, ["web"]).values()
+    assert not template.ours
+    with pytest.raises(Terminal, match="is not changed"):
+        bench.publisher.add_version(HOME, template, image, description=WORDS)
+    with pytest.raises(Terminal, match="is not changed"):
+        bench.publisher.set_default(HOME, template, 1)
+    assert bench.publisher.templates(HOME, ["web"])["web"] == template
+
+
+def test_one_that_looks_its_ami_up_late_is_told(ssm: SsmBench) -> None:
+    ssm.template("web", "resolve:ssm:/images/web/stable")
+    (template,) = ssm.publisher.templates(HOME, ["web"]).values()
+    assert "its default version 1 takes resolve:ssm:/images/web/stable" in (template.misfit or "")
+
+
+def test_all_but_the_ami_is_as_in_the_default_version(ssm: SsmBench) -> None:
+    ssm.template("web", ssm.image())
+    (template,) = ssm.publisher.templates(HOME, ["web"]).values()
+    number = ssm.publisher.add_version(HOME, template, ssm.image(), description=WORDS)
+    read: Any = ssm.ec2.describe_launch_template_versions
+    (version,) = read(LaunchTemplateName="web", Versions=[str(number)])["LaunchTemplateVersions"]
+    assert version["LaunchTemplateData"]["KeyName"] == "deploy"
+
+
+def test_another_architecture_than_that_of_its_type_is_told_and_the_same_is_not(ssm: SsmBench) -> None:
+    images = [ssm.image(), ssm.image()]
+    for image, architecture in zip(images, ("x86_64", "arm64"), strict=True):
+        ec2_backends[ACCOUNT][HOME].amis[image].architecture = architecture  # moto takes none from RegisterImage
+    ssm.template("web", images[1])
+    (template,) = ssm.publisher.templates(HOME, ["web"]).values()
+    told = f"it launches on t4g.micro (arm64), and {images[0]} is x86_64: give it another instance type"
+    assert [ssm.publisher.unfit(HOME, template, one) for one in images] == [told, None]
+
+
+def test_the_calls_on_templates_are_those_of_ec2s_model() -> None:
+    model = botocore.session.get_session().get_service_model("ec2")
+    shapes = [model.operation_model(one).input_shape for one in ("CreateLaunchTemplateVersion", "ModifyLaunchTemplate")]
+    made, modified = (one.members for one in shapes if one is not None)
+    assert {"LaunchTemplateId", "SourceVersion", "VersionDescription", "LaunchTemplateData", "ClientToken"} <= set(made)
+    assert made["VersionDescription"].metadata["max"] == 255
+    assert "DefaultVersion" in modified
+
+
 # What SSM alone has.
 
 
@@ -250,11 +345,22 @@ def test_all_that_it_calls_is_what_the_policies_allow_and_ssm_has(ssm: SsmBench,
     for image in images:
         publish(ssm, NAME, image)
     ssm.publisher.remove(HOME, NAME)
-    assert called == allowed("publish.json")
+    assert {one for one in called if one.startswith("ssm:")} == {
+        one for one in allowed("publish.json") if one.startswith("ssm:")
+    }
+    called.clear()
+    ssm.template("web", images[0])
+    called.clear()
+    (template,) = ssm.publisher.templates(HOME, ["web"]).values()
+    ssm.publisher.unfit(HOME, template, images[1])
+    ssm.publisher.set_default(HOME, template, ssm.publisher.add_version(HOME, template, images[1], description=WORDS))
+    lists = {"ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions", "ec2:DescribeImages"}
+    assert called - lists == {one for one in allowed("publish.json") if one.startswith("ec2:")}
+    assert lists <= called & allowed("plan.json")
     called.clear()
     ssm.publisher.read(HOME, [NAME])
     ssm.publisher.is_ours(HOME, NAME)
-    assert called == allowed("publish-read.json")
+    assert called == allowed("publish-read.json") - {"ec2:DescribeInstanceTypes"}
 
 
 def test_every_error_that_is_known_here_is_one_of_ssms() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Fleet
+from reconciler.plan.launch_templates import templates_of
 from reconciler.plan.publishing import names_of
 from tests.unit.desired.conftest import HCL, SOURCE
 
@@ -92,6 +93,60 @@ def test_as_a_default_it_is_refused_for_what_is_no_ami_and_can_be_taken_back(rea
     assert "desired/reconciler.yaml:2:13: publish.ssm: a parameter holds an AMI's id, and site is a container" in told
     assert "takes it back" in told
     assert "site" in read({**files, "desired/site/image.yaml": f"{site}publish:\n"}).images
+
+
+def templated(templates: str) -> str:
+    return f"{SOURCE}publish: {{launch_templates: {templates}}}\n"
+
+
+@pytest.mark.parametrize(
+    ("written", "templates"),
+    [
+        ("[web]", {"web": False}),
+        ('["{image}-spot", {name: other, set_default: true}]', {"web-spot": False, "other": True}),
+    ],
+)
+def test_a_template_is_named_alone_or_with_whether_it_is_the_default(
+    web: Read, written: str, templates: dict[str, bool]
+) -> None:
+    image = web(templated(written)).images["web"]
+    assert templates_of(image) == templates
+    assert image.ruled_at["publish.launch_templates"].line == SOURCE.count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("written", "why"),
+    [
+        ("[we]", '"we" has 2 characters, and a launch template'),
+        ('["web spot"]', "is not the name of a launch template"),
+        ("[{set_default: true}]", "name"),
+        ('[web, {name: "{image}", set_default: true}]', '"web" is there twice'),
+    ],
+)
+def test_what_ec2_would_refuse_of_a_template_is_told_with_its_place(web: Read, written: str, why: str) -> None:
+    told = [str(one) for one in web(templated(written)).problems["web"]]
+    assert all(one.startswith("desired/web/image.yaml:") for one in told)
+    assert any(why in one for one in told), told
+
+
+def test_two_images_in_one_template_are_both_refused(read: Read) -> None:
+    files = {
+        "desired/web/image.yaml": templated("[shared]"), "desired/web/web.pkr.hcl": HCL,
+        "desired/api/image.yaml": templated("[shared]"), "desired/api/api.pkr.hcl": HCL,
+    }  # fmt: skip
+    fleet = read(files)
+    for one, other in (("api", "web"), ("web", "api")):
+        (problem,) = fleet.problems[one]
+        assert f'publish.launch_templates: {other} would write to "launch template shared"' in str(problem)
+
+
+def test_a_version_is_made_of_no_other_kind(read: Read) -> None:
+    docker = 'source "docker" "a" {\n  image = "debian:12"\n  commit = true\n}\n'
+    docker += 'build { sources = ["source.docker.a"] }\n'
+    site = "source: {oci: debian}\nlocations: [registry.example.org/site]\npublish: {launch_templates: [site]}\n"
+    fleet = read({"desired/site/site.pkr.hcl": docker, "desired/site/image.yaml": site})
+    told = "\n".join(map(str, fleet.problems["site"]))
+    assert "publish.launch_templates: a version of a launch template holds an AMI's id, and site is a container" in told
 
 
 def test_nothing_of_it_is_in_the_key(web: Read) -> None:
