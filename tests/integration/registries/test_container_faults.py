@@ -522,7 +522,7 @@ def test_a_date_in_marks_that_is_none_is_not_known(kept: str, created: str) -> N
 
     (seen,) = ours().observe([kept]).artifacts
 
-    assert (seen.name, seen.created) == ("", "")
+    assert (seen.name, seen.created) == (artifact.id, "")
 
 
 NESTED = b"[" * 5000 + b"]" * 5000
