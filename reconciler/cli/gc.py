@@ -40,14 +40,7 @@ _STAY: dict[Why, str] = {
 @click.option("--max-actions", type=click.IntRange(min=1), help="Allow so many images to be acted on in this run.")
 @click.option("--unmanaged", is_flag=True, help="List what no fleet's marks are on, too. It is never touched.")
 @click.option("-v", "--verbose", is_flag=True, help="List what stays as well, each with its reason.")
-@click.option(
-    "--log",
-    "log_form",
-    type=click.Choice(["auto", "plain", "json"]),
-    default="auto",
-    show_default=True,
-    help="How progress is told on stderr.",
-)
+@options.log
 @options.as_json
 @options.directory
 def command(
