@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 from reconciler.desired.fleet import read_fleet
 from reconciler.git.destination import Target
 from reconciler.git.proposal import proposal_branch
-from reconciler.model import events
 from reconciler.model.collection import Collection
 from reconciler.model.errors import NoCredentials, ReconcilerError, UserError
-from reconciler.model.events import Event, Listener
+from reconciler.model.events import Listener
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.model.text import first_few
 from reconciler.plan.graph import REPLACING
@@ -30,9 +28,6 @@ from reconciler.steps.hearsay import with_sources, with_strangers
 from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
 from reconciler.steps.ours import Records, records_of, with_doubts
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
-
-if TYPE_CHECKING:
-    from reconciler.words.comment import Previewed
 
 
 def look(
@@ -106,7 +101,13 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
 
     Raises what planning raises, and UserError for what is refused before anything is done.
     """
-    from reconciler.steps.preview import for_preview, known_stranger, locations_for_children  # noqa: PLC0415 - see below
+    from reconciler.steps.preview import (  # noqa: PLC0415 - see below
+        Tails,
+        for_preview,
+        known_stranger,
+        locations_for_children,
+        show,
+    )
 
     target = find_target(adapters.repository)
     origin = known_stranger(adapters.repository, target, origin)
@@ -122,10 +123,10 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
     planned = for_preview(planned, overtaken=known.overtaken)
     refuse_unsafe(planned.plan, known, expected=None, allowed=request.max_actions)
     branch = Branch(origin.branch, origin.number, needed=locations_for_children(planned.decisions))
-    tails = _Tails(adapters.listener)
+    tails = Tails(adapters.listener)
     run = _begin(adapters, request, known, planned, registry=registry, target=target, branch=branch, listener=tails)
     report = _carry_out(run, planned)
-    _show(adapters, known, origin, report, tails=tails.tails)
+    show(adapters, known, origin, report, tails=tails.tails)
     return report
 
 
@@ -364,44 +365,12 @@ def _tell(run: Run, report: Report, planned: FleetPlan) -> Report:
 
 def _look_only(adapters: Adapters, known: Known, origin: Origin, target: Target, *, why: str) -> Report:
     """Plan without the registry and run nothing: neither Packer nor `packer init` on what a stranger wrote."""
+    from reconciler.steps.preview import show  # noqa: PLC0415 - see above
+
     offline = known.options.model_copy(update={"offline": True})
     known, planned = look(replace(known, options=offline), None)
     remark = f"{why}: planned from desired/ and state/ alone, and nothing was built."
     adapters.note(remark)
     report = Report((), planned.plan, target)
-    _show(adapters, known, origin, report, remark=remark)
+    show(adapters, known, origin, report, remark=remark)
     return report
-
-
-class _Tails:
-    """Keeps the last lines of failed builds for the comment, and passes every event on."""
-
-    def __init__(self, listener: Listener) -> None:
-        self._listener = listener
-        self.tails: dict[str, tuple[str, ...]] = {}
-
-    def __call__(self, event: Event) -> None:
-        """Take one event."""
-        if isinstance(event, events.Failed):
-            self.tails[event.image] = event.tail
-        self._listener(event)
-
-
-def _show(
-    adapters: Adapters,
-    known: Known,
-    origin: Origin,
-    report: Report,
-    *,
-    tails: Mapping[str, tuple[str, ...]] | None = None,
-    remark: str = "",
-) -> None:
-    previewed = {result.image: _previewed(result, (tails or {}).get(result.image, ())) for result in report.results}
-    adapters.host(known).show(report.plan, previewed, branch=origin.branch, number=origin.number, remark=remark)
-
-
-def _previewed(result: Result, tail: tuple[str, ...]) -> Previewed:
-    from reconciler.words.comment import Previewed  # noqa: PLC0415 - only a pull request is commented
-
-    why = result.why or ("" if result.build is not None else result.status)
-    return Previewed(build=result.build, why=why, tail=tail, tested=result.tested, difference=result.difference)

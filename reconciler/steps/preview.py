@@ -14,13 +14,14 @@ from reconciler.git.objects import Commit, TagRequest
 from reconciler.git.repository import Repository
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
+from reconciler.model.events import Event, Listener
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build
 from reconciler.model.plan import Decision, Wanted
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.key import adoptable
 from reconciler.plan.key import wanted as want
-from reconciler.plan.planning import FleetPlan
+from reconciler.plan.planning import FleetPlan, Known
 from reconciler.plan.tags import branch_value, branches_in, branches_value, own
 from reconciler.ports.builder import BuildFailed
 from reconciler.steps.artifacts import complete_tags, copy_missing, with_copies
@@ -29,9 +30,10 @@ from reconciler.steps.build import build_image, new_build_id
 from reconciler.steps.finish import adopted_build, tested_anew, tested_before
 from reconciler.steps.observe import find_target, settings_at
 from reconciler.steps.record_files import difference_made, sbom_tag
-from reconciler.steps.run import Branch, Origin, Result, Run, Status
+from reconciler.steps.run import Adapters, Branch, Origin, Report, Result, Run, Status
 from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
 from reconciler.words import messages
+from reconciler.words.comment import Previewed
 
 
 def known_stranger(repository: Repository, target: Target, origin: Origin) -> Origin:
@@ -223,3 +225,39 @@ def _branch(run: Run) -> Branch:
     if run.branch is None:
         raise Terminal("a preview is a branch's, and none is named")
     return run.branch
+
+
+# What is shown of it on the pull request.
+
+
+class Tails:
+    """Keeps the last lines of failed builds for the comment, and passes every event on."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
+        self.tails: dict[str, tuple[str, ...]] = {}
+
+    def __call__(self, event: Event) -> None:
+        """Take one event."""
+        if isinstance(event, events.Failed):
+            self.tails[event.image] = event.tail
+        self._listener(event)
+
+
+def show(
+    adapters: Adapters,
+    known: Known,
+    origin: Origin,
+    report: Report,
+    *,
+    tails: Mapping[str, tuple[str, ...]] | None = None,
+    remark: str = "",
+) -> None:
+    """Show what a branch would change, and what became of that, on its pull request, if there is one."""
+    previewed = {result.image: _previewed(result, (tails or {}).get(result.image, ())) for result in report.results}
+    adapters.host(known).show(report.plan, previewed, branch=origin.branch, number=origin.number, remark=remark)
+
+
+def _previewed(result: Result, tail: tuple[str, ...]) -> Previewed:
+    why = result.why or ("" if result.build is not None else result.status)
+    return Previewed(build=result.build, why=why, tail=tail, tested=result.tested, difference=result.difference)
