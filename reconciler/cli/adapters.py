@@ -118,7 +118,7 @@ class LocalAdapters:
         return self.workspace.announcers(known)
 
     def publisher(self, known: Known) -> Publisher:
-        """Where consumers look up what the channels point to; its waits end once the run is cancelled."""
+        """The place where consumers look up what the channels point to; its waits end once the run is cancelled."""
         return self.workspace.publisher(known, cancelled=self.cancelled)
 
     def host(self, known: Known) -> Host:

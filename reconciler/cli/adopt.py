@@ -72,7 +72,7 @@ def _print(result: Result, branch: str) -> None:
 
 
 def _place(artifact: Artifact) -> str:
-    """Where it is, on one line if it can be: a digest in a folder may be longer than any."""
+    """The place of an artifact, on one line if it can be: a digest in a folder may be longer than any."""
     whole = f"{artifact.location}{TIE}{artifact.id}"
     return whole if len(whole) <= _SHORT else whole.replace(TIE, " ")
 

@@ -249,7 +249,7 @@ def _contained(stage: Stage, sandbox: Sandbox) -> None:
 
 
 def _lacks_plugin(stage: Stage) -> str:
-    """What Packer lacks of a builder of container images. It is not got here: that takes minutes."""
+    """Name what Packer lacks of a builder of container images. It is not got here: that takes minutes."""
     binary = find(stage.environment)
     if binary.version < PLUGINS_APART:
         return ""

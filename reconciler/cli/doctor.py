@@ -230,7 +230,7 @@ def _check_registry(context: DoctorContext, kind: Kind, locations: Sequence[str]
 
 
 def check_sharing(context: DoctorContext) -> Iterator[Finding]:
-    """Whether it can be read who may use what is shared: the other call that a plan makes. Silent where nothing is."""
+    """Find out whether it can be read who may use what is shared, as a plan does. Silent where nothing is."""
     known = context.known
     sharing = (one for one in known.fleet.images.values() if one.kind.tended and one.declaration.share_with.grants)
     built = (build for build in (lock_of(known, image)[0].current for image in sharing) if build is not None)
@@ -242,7 +242,7 @@ def check_sharing(context: DoctorContext) -> Iterator[Finding]:
 
 
 def check_published(context: DoctorContext) -> Iterator[Finding]:
-    """Where channels are written out, if any image asks for that: the very calls that a plan makes."""
+    """Look at where channels are written out, if any image asks for that: the very calls that a plan makes."""
     known = with_published(context.known, partial(context.workspace.publisher, context.known))
     found = known.publications
     if found is None:

@@ -109,7 +109,7 @@ def _print(found: Collection, *, verbose: bool) -> None:
 
 
 def _unmanaged(found: Collection, *, verbose: bool) -> Iterator[str]:
-    """What no fleet's marks are on: how many of each kind in each location, and with `verbose` each."""
+    """List what no fleet's marks are on: how many of each kind in each location, and with `verbose` each."""
     for location, listed in found.unmanaged.items():
         if listed is None:
             yield f"What is in {location} without a fleet's marks is not known."
@@ -140,7 +140,7 @@ def _notes(found: Collection) -> None:
 
 
 def _restorable(found: Collection) -> Iterator[str]:
-    """What becomes of what is removed, where anything is: whether it can be brought back, by location."""
+    """Say what becomes of what is removed, where anything is: whether it can be brought back, by location."""
     removed = {one.location for one in (found.took if found.applied else found.going) if one.step == "retire"}
     by_days: defaultdict[int | None, list[str]] = defaultdict(list)
     for location, days in found.restorable.items():

@@ -214,7 +214,7 @@ def _told(result: Result) -> tuple[str, ...]:
 
 
 class ImageResult(Model):
-    """What became of one image."""
+    """One image of a run, and what became of it."""
 
     image: str
     status: Status

@@ -71,7 +71,7 @@ class StatusAnswer(Model):
 
 
 def _is_older(lock: Lockfile, limit: datetime) -> bool:
-    """Whether the stable build, else the candidate, was built before a time; not where there is none."""
+    """Tell whether the stable build, else the candidate, was built before a time; not where there is none."""
     finished = finished_at(lock.build(lock.channels.stable) or lock.current)
     return finished is not None and finished < limit
 

@@ -62,7 +62,7 @@ PLUGINS: Mapping[str, Module] = {
         "h1:iaPexV5mVVAqOeqroLKVrLyktOJ+bHgrG3CYbBA+jfM=",
     ),
 }
-"""Those that can be got. Not qemu's: its modules are on no mirror, and its own host is all that has it."""
+"""The plugins that can be got. Not qemu's: its modules are on no mirror, and its own host is all that has it."""
 NEEDED_HERE = ("amazon", "ansible")
 """What the images of this repository need."""
 
