@@ -59,7 +59,7 @@ def test_the_plan_s_policy_allows_all_that_reads(moto: str, called: set[str]) ->
 
 
 def test_the_plan_s_policy_allows_nothing_that_writes() -> None:
-    assert all(action.partition(":")[2].startswith(("Describe", "Get")) for action in allowed("plan.json"))
+    assert all(action.partition(":")[2].startswith(("Describe", "Get", "List")) for action in allowed("plan.json"))
 
 
 def test_the_reconcile_policy_allows_all_that_the_registry_does(moto: str, called: set[str]) -> None:
