@@ -13,7 +13,7 @@ from typing_extensions import TypeAliasType
 from reconciler.model.care import Grants
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import DeclaredSource
-from reconciler.model.values import Duration, Model, is_empty
+from reconciler.model.values import Duration, Model, format_duration, is_empty
 from reconciler.model.window import Window
 
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
@@ -264,6 +264,62 @@ class LaunchTemplate(Model):
     )
 
 
+# The name of a group (CreateAutoScalingGroup, EC2 Auto Scaling's API reference): 255 characters, none of them a colon.
+_GROUP = r"(?:[A-Za-z0-9()./_-]|\{image\})+"
+_GROUP_SUCH_AS = "the name of an Auto Scaling group such as web or {image}-spot"
+GroupName = Annotated[str, *_checked(_GROUP, what=_GROUP_SUCH_AS)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+
+
+def _two_days(seconds: int) -> int:
+    if seconds > 2 * 24 * 3600:
+        raise ValueError(f"Auto Scaling waits for 2d at most, and this is {format_duration(seconds)}")
+    return seconds
+
+
+TwoDays = Annotated[Duration, AfterValidator(_two_days)]
+
+
+class AutoScalingGroup(Model):
+    """A group whose instances are replaced when `stable` moves; its name alone is enough.
+
+    The bounds are those of RefreshPreferences (EC2 Auto Scaling's API reference).
+    """
+
+    name: GroupName
+    min_healthy: Percent = Field(90, description="Percent of the group that stays healthy.")
+    max_healthy: int | None = Field(
+        None,
+        ge=100,
+        le=200,
+        exclude_if=is_empty,
+        description="Percent of the group that may run at once; with it, new instances come before old ones go.",
+    )
+    warmup: Duration | None = Field(
+        None,
+        exclude_if=is_empty,
+        description="How long a new instance takes until it counts; absent: as the group says.",
+    )
+    checkpoints: tuple[Percent, ...] = Field((), description="Percents at which it waits.", exclude_if=is_empty)
+    checkpoint_wait: TwoDays | None = Field(
+        None, exclude_if=is_empty, description="How long it waits there; absent: an hour."
+    )
+    bake: TwoDays | None = Field(
+        None, exclude_if=is_empty, description="How long all new instances are watched before it counts as done."
+    )
+    alarms: tuple[str, ...] = Field(
+        (), max_length=10, exclude_if=is_empty, description="CloudWatch alarms, any of which turns it back."
+    )
+
+
+class Wave(Model):
+    """Groups that are refreshed at once, and how long the next wave waits when they are done."""
+
+    groups: tuple[GroupName, ...] = ()
+    locations: tuple[str, ...] = Field((), alias="regions", description="Absent: all of the image's.")
+    wait: Duration | None = None
+
+
 class Publish(Model):
     """Where consumers find what a channel points to, under a name that stays."""
 
@@ -276,6 +332,14 @@ class Publish(Model):
     launch_templates: tuple[
         Annotated[LaunchTemplate, BeforeValidator(_name_alone, json_schema_input_type=str | LaunchTemplate)], ...
     ] = Field((), description="By name, in every location: a numbered version for `stable`.", exclude_if=is_empty)
+    auto_scaling_groups: tuple[
+        Annotated[AutoScalingGroup, BeforeValidator(_name_alone, json_schema_input_type=str | AutoScalingGroup)], ...
+    ] = Field(
+        (),
+        description="By name, in every location: its instances are replaced when `stable` moves.",
+        exclude_if=is_empty,
+    )
+    waves: tuple[Wave, ...] = Field((), description="In which order; absent: all groups at once.", exclude_if=is_empty)
 
 
 def _publishes_nothing(publish: object) -> bool:

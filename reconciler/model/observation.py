@@ -148,6 +148,52 @@ class Template:
         return next((one.image for one in self.versions if one.number == self.default), "")
 
 
+Course = Literal["running", "turning-back", "done", "turned-back", "failed"]
+"""Where a refresh stands: `turning-back` until it has ended without having done what it began for."""
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceRefresh:
+    """One round in which a group's instances are replaced, as the registry tells.
+
+    `template` and `version` are the launch template's id and the number that it leads to: empty and None where it does
+    not say. `percent` is how far it is, and `why` what the registry says of it.
+    """
+
+    id: str
+    template: str
+    version: int | None
+    course: Course
+    percent: int | None = None
+    why: str = ""
+    ended: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Instances that are launched by a template and replaced together. `ours` is whether it carries the fleet's mark.
+
+    `template` is the id of its launch template, empty where it has none, and `version` the number of the version that
+    it launches: None where it says another word, which `says` holds. `runs` has one entry for each instance: the number
+    of the version of that template which it was launched by, None for anything else. `refreshes` stand newest first.
+    """
+
+    name: str
+    ours: bool
+    template: str
+    version: int | None
+    says: str
+    runs: tuple[int | None, ...] = ()
+    refreshes: tuple[InstanceRefresh, ...] = ()
+    misfit: str | None = None
+    """Why it can't be refreshed to what `stable` points to, or there would be no way back."""
+
+    @property
+    def under_way(self) -> InstanceRefresh | None:
+        """The refresh that has not ended: the registry allows one at a time."""
+        return next((one for one in self.refreshes if one.course in ("running", "turning-back")), None)
+
+
 @dataclass(frozen=True)
 class Publications:
     """What the names of a fleet hold by location and name, and which locations can't be read, with why."""
@@ -158,6 +204,8 @@ class Publications:
     """Location and name of all that the fleet's images declare now."""
     templates: Mapping[tuple[str, str], Template] = field(default_factory=dict)
     """The launch templates that are there, by location and name (`Published.place`)."""
+    groups: Mapping[tuple[str, str], Group] = field(default_factory=dict)
+    """The groups that are there, by location and name (`Published.place`)."""
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from reconciler.model.observation import Held, Template
+from reconciler.model.declaration import AutoScalingGroup
+from reconciler.model.observation import Group, Held, Template
 
 
 class Publisher(Protocol):
-    """Names in locations, each of which holds an artifact's id, and launch templates, each version of which does.
+    """Names in locations, each of which holds an artifact's id; launch templates, each version of which does; groups.
 
     Methods may be called from several threads.
 
@@ -53,3 +54,22 @@ class Publisher(Protocol):
 
     def set_default(self, location: str, template: Template, version: int) -> None:
         """Have a version be the template's default. Raises Terminal where the template is not ours."""
+
+    def groups(self, location: str, names: Sequence[str]) -> Mapping[str, Group]:
+        """The groups of these names, with what they run and their refreshes; one that is not there is left out."""
+
+    def group_misfit(self, location: str, group: Group, artifact_id: str) -> str | None:
+        """Why a group can't go over to an artifact, or could not come back from it; None where nothing tells."""
+
+    def begin_refresh(self, location: str, group: Group, version: int, settings: AutoScalingGroup) -> str:
+        """Begin to replace a group's instances by those of a version of its own template, and return the refresh's id.
+
+        It turns back by itself where it fails. Raises Transient where another one is under way, Terminal, and begins
+        nothing, where the group is not ours.
+        """
+
+    def turn_back(self, location: str, group: Group, refresh: str) -> None:
+        """Have a refresh that is under way lead back to what the group ran. One that has ended is no error.
+
+        Raises Terminal, and does nothing, where the group is not ours.
+        """
