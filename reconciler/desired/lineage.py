@@ -12,6 +12,7 @@ from reconciler.model.fleet import Builder, Image, UnreadImage
 from reconciler.model.kind import Kind
 from reconciler.model.text import shorten
 from reconciler.plan.publishing import declared_at, names_of, wrong_name
+from reconciler.plan.rollout import group_places, groups_of, is_in, said
 from reconciler.plan.tags import TOLD, always_written, at_birth, ever_written
 
 # Parents, and names that moved.
@@ -108,6 +109,8 @@ def wrong_publications(declared: Mapping[str, Declared], images: Mapping[str, Im
         if wrong:
             continue
         yield from _wrong_templates(name, image, declared[name])
+        yield from _wrong_groups(name, image, declared[name])
+        yield from _wrong_waves(name, image, declared[name])
         for parameter in names_of(image):
             why = wrong_name(parameter)
             if why is not None:
@@ -116,7 +119,7 @@ def wrong_publications(declared: Mapping[str, Declared], images: Mapping[str, Im
             claims.setdefault((one.location, one.name), []).append(name)
     told: set[tuple[str, str]] = set()
     for (location, called), claimants in sorted(claims.items()):
-        key = "launch_templates" if " " in called else "ssm"
+        key = _KEYS.get(called.rpartition(" ")[0], "ssm")
         for name in claimants:
             other = next((one for one in claimants if one != name), None)
             if other is None or (name, called) in told:
@@ -128,8 +131,14 @@ def wrong_publications(declared: Mapping[str, Declared], images: Mapping[str, Im
             yield name, UserError(what, where=declared[name].place("publish", key), hint=hint)
 
 
-_PUBLISHED = {"ssm": "a parameter", "launch_templates": "a version of a launch template"}
+_PUBLISHED = {
+    "ssm": "a parameter",
+    "launch_templates": "a version of a launch template",
+    "auto_scaling_groups": "a group",
+}
 """The keys of `publish:`, and what each says of an AMI."""
+_KEYS = {"launch template": "launch_templates", "group": "auto_scaling_groups"}
+"""The key by which a place is declared, by how its name begins (`Published.name`)."""
 _SHORTEST, _LONGEST = 3, 128
 
 
@@ -146,6 +155,48 @@ def _wrong_templates(name: str, image: Image, declared: Declared) -> Problems:
             what = f"{said} has {len(called)} characters, and a launch template's name {_SHORTEST} to {_LONGEST}"
             yield name, UserError(what, where=where)
         seen.add(called)
+
+
+def _wrong_groups(name: str, image: Image, declared: Declared) -> Problems:
+    """Groups that are there twice, or nowhere, or that would have no numbered version to go over to."""
+    seen: set[str] = set()
+    for at, one in enumerate(image.declaration.publish.auto_scaling_groups):
+        called = one.name.replace("{image}", name)
+        where = declared.place("publish", "auto_scaling_groups", at)
+        about = f'publish.auto_scaling_groups: "{shorten(called)}"'
+        if called in seen:
+            yield name, UserError(f"{about} is there twice", where=where, hint="take one away")
+        strange = [place for place in one.locations if place not in image.locations]
+        if strange:
+            what = f"{about}: {name} is not in {shorten(strange[0])}"
+            yield name, UserError(what, where=where, hint="give a location that the image has")
+        if one.checkpoints != tuple(sorted(set(one.checkpoints))):
+            what = f"{about}: checkpoints {', '.join(map(str, one.checkpoints))} do not rise"
+            yield name, UserError(what, where=where, hint="give percents from low to high, each once")
+        seen.add(called)
+    if seen and not image.declaration.publish.launch_templates:
+        what = "publish.auto_scaling_groups: a group goes over to a numbered version of its launch template"
+        hint = "name that template in `publish.launch_templates`"
+        yield name, UserError(what, where=declared.place("publish", "auto_scaling_groups"), hint=hint)
+
+
+def _wrong_waves(name: str, image: Image, declared: Declared) -> Problems:
+    """Waves that name what is not there, that hold one group twice, or that leave one out."""
+    groups, waves = groups_of(image), image.declaration.publish.waves
+    for number, wave in enumerate(waves):
+        where = declared.place("publish", "waves", number)
+        named = [one.replace("{image}", name) for one in wave.groups]
+        strange = [f'no group "{shorten(one)}" is declared' for one in named if one not in groups]
+        strange += [f"{name} is not in {shorten(one)}" for one in wave.locations if one not in image.locations]
+        for what in strange:
+            yield name, UserError(f"publish.waves: {what}", where=where, hint="give it, or take it out of the wave")
+    for one in group_places(image) if waves else ():
+        held = [number for number, wave in enumerate(waves) if is_in(wave, image, one)]
+        if len(held) != 1:
+            what = f"is in waves {' and '.join(str(each + 1) for each in held)}" if held else "is in no wave"
+            where = declared.place("publish", "waves", *held[1:2])
+            yield name, UserError(f"publish.waves: {said(one)} {what}", where=where, hint="let it be in one of them")
+            return
 
 
 def _parents(declared: Mapping[str, Declared]) -> dict[str, str | None]:

@@ -287,6 +287,9 @@ class AutoScalingGroup(Model):
     """
 
     name: GroupName
+    locations: tuple[str, ...] = Field(
+        (), alias="regions", description="Where it is; absent: in all of the image's.", exclude_if=is_empty
+    )
     min_healthy: Percent = Field(90, description="Percent of the group that stays healthy.")
     max_healthy: int | None = Field(
         None,

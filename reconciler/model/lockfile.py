@@ -284,15 +284,28 @@ class Published(Model):
 
     ssm: str = Field("", description="Name of the SSM parameter, where it is one.", exclude_if=is_empty)
     launch_template: str = Field("", description="Name of the launch template, where it is one.", exclude_if=is_empty)
+    auto_scaling_group: str = Field(
+        "", description="Name of the Auto Scaling group, where it is one.", exclude_if=is_empty
+    )
     version: int | None = Field(
         None, description="Number of the launch template's version that has the AMI.", exclude_if=is_empty
     )
+    build: str = Field("", description="The build that a group was last refreshed to.", exclude_if=is_empty)
+    refresh: str = Field("", description="Id of that refresh, once it is known.", exclude_if=is_empty)
+    after: str = Field(
+        "", description="Id of the newest refresh before it; empty: there was none.", exclude_if=is_empty
+    )
+    course: Literal["begun", "done", "failed", ""] = Field(
+        "", description="Where that refresh stands.", exclude_if=is_empty
+    )
+    since: Instant | None = Field(None, description="When it was done, UTC.", exclude_if=is_empty)
     location: str
 
     @property
     def name(self) -> str:
         """What it is called among all: no parameter's name has a blank."""
-        return self.ssm or f"launch template {self.launch_template}"
+        group = f"group {self.auto_scaling_group}" if self.auto_scaling_group else ""
+        return self.ssm or group or f"launch template {self.launch_template}"
 
     @property
     def place(self) -> tuple[str, str]:
@@ -301,8 +314,11 @@ class Published(Model):
 
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if bool(self.ssm) == bool(self.launch_template):
-            raise ValueError("it is either an SSM parameter (ssm) or a launch template (launch_template)")
+        if [bool(self.ssm), bool(self.launch_template), bool(self.auto_scaling_group)].count(True) != 1:
+            raise ValueError(
+                "it is one of an SSM parameter (ssm), a launch template (launch_template) and a group "
+                "(auto_scaling_group)"
+            )
         return self
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 from typing import Literal
@@ -142,6 +142,11 @@ class Template:
         """The version that was made for a build's artifact: the first, should somebody have made another."""
         return next((one for one in self.versions if one.is_of(build, artifact_id)), None)
 
+    def with_version(self, number: int, artifact_id: str, image: str, build: str) -> Template:
+        """The same with the version that was made for a build's artifact."""
+        made = TemplateVersion(number, artifact_id, version_words(image, build))
+        return replace(self, versions=(*self.versions, made))
+
     @property
     def launches(self) -> str:
         """The artifact in its default version; empty where that names none."""
@@ -196,7 +201,12 @@ class Group:
 
 @dataclass(frozen=True)
 class Publications:
-    """What the names of a fleet hold by location and name, and which locations can't be read, with why."""
+    """What the names of a fleet hold by location and name, and which locations can't be read, with why.
+
+    `at` is when that was looked at.
+    """
+
+    at: datetime
 
     held: Mapping[tuple[str, str], Held] = field(default_factory=dict)
     unreadable: Mapping[str, str] = field(default_factory=dict)

@@ -24,7 +24,7 @@ OWN_SOURCE = "the template's own"
 """What an image is built on whose template chooses while it is built."""
 
 Sync = Literal["in-sync", "drifted", "unknown"]
-Health = Literal["healthy", "building", "awaiting-verdict", "degraded", "suspended", "unknown"]
+Health = Literal["healthy", "building", "awaiting-verdict", "rolling-out", "degraded", "suspended", "unknown"]
 Action = Literal[
     "build", "adopt", "copy", "retag", "disable", "enable", "share", "deprecate", "protect", "promote", "publish",
     "retire", "record", "none",

@@ -16,6 +16,7 @@ from reconciler.model.usage import Use
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import with_action
 from reconciler.plan.launch_templates import VersionChange, leaves, standing, templates_of
+from reconciler.plan.rollout import NOTHING, Rollout, group_places, groups_of, rollout, said
 from reconciler.plan.rulings import Causes, in_force
 from reconciler.plan.transitions import as_ruled
 
@@ -56,7 +57,7 @@ def declared_at(image: Image | None) -> tuple[Published, ...]:
     templates = [
         Published(launch_template=name, location=location) for name in sorted(templates_of(image)) for location in where
     ]
-    return (*named, *templates)
+    return (*named, *templates, *group_places(image))
 
 
 def asked_of(image: Image | None, lock: Lockfile) -> tuple[Published, ...]:
@@ -78,7 +79,7 @@ class Change:
     def reason(self) -> Reason:
         """The same for people."""
         now = self.value if self.value is not None else f"nothing: {self.why}"
-        return Reason(code="publication-changed", was=f"{_said(self.at)}: {self.was or 'nothing'}", now=now)
+        return Reason(code="publication-changed", was=f"{said(self.at)}: {self.was or 'nothing'}", now=now)
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,11 @@ class Publishing:
     """Recorded places where nothing of this image is any more: no longer declared."""
     versions: tuple[VersionChange, ...] = ()
     """What is to be done to launch templates."""
+    groups: Rollout = NOTHING
 
     @property
     def agrees(self) -> bool:
-        """Whether every place that could be looked at, which is all of them, holds what it should."""
+        """Whether every name could be looked at and holds what it should. Groups follow later, in their waves."""
         return not (self.changes or self.versions or self.refused or self.unknown or self.lacking)
 
 
@@ -117,12 +119,17 @@ def publishing(image: Image | None, lock: Lockfile, found: Publications) -> Publ
             todo = replace(todo, unknown=(*todo.unknown, f"{one.location}: {found.unreadable[one.location]}"))
         elif one.launch_template:
             todo = _template(todo, one, image if one.place in declared else None, lock=lock, found=found)
+        elif one.auto_scaling_group:
+            todo = todo if one.place in declared else replace(todo, forget=(*todo.forget, one))
         elif one.place not in declared:
             todo = _undeclared(todo, one, held, claimed=one.place in found.claimed)
         elif held is not None and (held.misfit is not None or held.ours is False):
             todo = replace(todo, refused=(*todo.refused, (one, _in_the_way(held))))
         elif image is not None:
             todo = _declared(todo, one, held, lock=lock, channel=names_of(image)[one.ssm])
+    if groups_of(image) and image is not None:
+        groups = rollout(image, lock, found)
+        todo = replace(todo, groups=groups, record=(*todo.record, *groups.record))
     kept = {one.place: one for one in (*lock.published, *todo.record)}
     return replace(
         todo, unknown=tuple(dict.fromkeys(todo.unknown)), record=tuple(kept[place] for place in sorted(kept))
@@ -164,7 +171,7 @@ def _declared(todo: Publishing, one: Published, held: Held | None, *, lock: Lock
         ours = replace(todo, record=(*todo.record, one))
         return ours if was == artifact.id else replace(ours, changes=(*todo.changes, Change(one, was, artifact.id)))
     if build is not None and (was is None or was not in _revoked_ids(lock)):
-        return replace(todo, lacking=(*todo.lacking, f"{_said(one)} waits for {build.id} in {one.location}"))
+        return replace(todo, lacking=(*todo.lacking, f"{said(one)} waits for {build.id} in {one.location}"))
     if was is None:
         return todo
     why = f"{channel} points to nothing" if build is None else f"{was} is revoked"
@@ -236,7 +243,9 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
         return decision
     lock = decision.settled or situation.lock
     todo = publishing(situation.image, lock, found)
-    refused = tuple(f"{_said(one)}: {why}{_way_out(one, situation.image)}" for one, why in todo.refused)
+    todo = replace(todo, refused=(*todo.refused, *todo.groups.refused))
+    refused = tuple(f"{said(one)}: {why}{_way_out(one, situation.image)}" for one, why in todo.refused)
+    decision = _under_way(decision, todo.groups)
     planned = decision.planned
     if situation.options.preview:
         told = planned.model_copy(update={"notes": (*planned.notes, *refused)})
@@ -259,31 +268,39 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
     return replace(decision, planned=planned.model_copy(update=update))
 
 
+def _under_way(decision: Decision, groups: Rollout) -> Decision:
+    """The decision, with what is under way in groups, or waits there: nothing that this run could do more about."""
+    planned = decision.planned
+    if not groups.notes:
+        return decision
+    health = "rolling-out" if planned.health == "healthy" else planned.health
+    notes = (*planned.notes, *groups.notes)
+    return replace(decision, planned=planned.model_copy(update={"notes": notes, "health": health}))
+
+
 def _reasons(todo: Publishing, lock: Lockfile, image: Image) -> Iterator[Reason]:
     declared = {one.place for one in declared_at(image)}
-    changed = {change.at.place for change in todo.changes}
+    changed = {change.at.place for change in todo.changes} | {change.at.place for change in todo.groups.changes}
     yield from (change.reason for change in todo.changes)
     yield from (reason for change in todo.versions for reason in change.reasons)
+    yield from (change.reason for change in todo.groups.changes)
     recorded = {one.place: one for one in lock.published}
     for one in todo.record:
         if one.place not in changed and one != recorded.get(one.place):
             version = f"version {one.version} " if one.version is not None else ""
-            yield Reason(code="publication-changed", was=f"{_said(one)}: {version}not recorded", now="recorded")
+            course = f"{one.course} " if one.course else ""
+            yield Reason(code="publication-changed", was=f"{said(one)}: {version}{course}not recorded", now="recorded")
     for one in todo.forget:
         if one.place not in changed:
             now = "not declared" if one.place not in declared else "stable points to nothing"
-            yield Reason(code="publication-changed", was=f"{_said(one)}: recorded", now=now)
+            yield Reason(code="publication-changed", was=f"{said(one)}: recorded", now=now)
 
 
 def _refusal(one: Published, why: str) -> Reason:
-    return Reason(code="publication-changed", was=f"{_said(one)}: {why}", now="not written")
-
-
-def _said(one: Published) -> str:
-    return f"{one.location} {one.name}"
+    return Reason(code="publication-changed", was=f"{said(one)}: {why}", now="not written")
 
 
 def _way_out(one: Published, image: Image) -> str:
-    where = image.ruled_at.get("publish.launch_templates" if one.launch_template else "publish.ssm")
-    written = str(where or f"{image.folder}/image.yaml")
-    return f" ({written})" if one.launch_template else f": give another name in {written}"
+    key = "auto_scaling_groups" if one.auto_scaling_group else "launch_templates" if one.launch_template else "ssm"
+    written = str(image.ruled_at.get(f"publish.{key}") or f"{image.folder}/image.yaml")
+    return f": give another name in {written}" if one.ssm else f" ({written})"

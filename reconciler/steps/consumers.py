@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from typing import TypeVar
 
@@ -113,7 +114,8 @@ def with_published(known: Known, publisher: Callable[[], Publisher]) -> Known:
     subjects = [*((image, lock_of(known, image)[0]) for image in known.fleet.images.values()), *gone]
     if not any(asked_of(*subject) for subject in subjects):
         return known
-    return replace(known, publications=read_publications(publisher(), subjects, claimed=claimed(known)))
+    found = read_publications(publisher(), subjects, claimed=claimed(known), now=known.now)
+    return replace(known, publications=found)
 
 
 def claimed(known: Known) -> frozenset[tuple[str, str]]:
@@ -122,7 +124,7 @@ def claimed(known: Known) -> frozenset[tuple[str, str]]:
 
 
 def read_publications(
-    publisher: Publisher, subjects: Sequence[Subject], *, claimed: frozenset[tuple[str, str]]
+    publisher: Publisher, subjects: Sequence[Subject], *, claimed: frozenset[tuple[str, str]], now: datetime
 ) -> Publications:
     """What stands at all places of these images: in as few calls as there may be, and whose it is where that matters.
 
@@ -143,7 +145,15 @@ def read_publications(
         },
         unreadable=unreadable,
     )
-    publications = Publications(held, unreadable, claimed, templates)
+    groups = _read(
+        (one for one in asked if one.auto_scaling_group and one.place in claimed),
+        lambda location, some: {
+            Published(auto_scaling_group=name, location=location).name: found
+            for name, found in publisher.groups(location, [one.auto_scaling_group for one in some]).items()
+        },
+        unreadable=unreadable,
+    )
+    publications = Publications(now, held, unreadable, claimed, templates, groups)
     matter = {one.place for subject in subjects for one in whose_matters(*subject, publications)}
     for place, ours in at_once(sorted(matter), lambda place: publisher.is_ours(*place)):
         if isinstance(ours, ReconcilerError):
@@ -156,6 +166,12 @@ def read_publications(
             unreadable[change.at.location] = why.what
         else:
             templates[change.at.place] = replace(change.template, misfit=why)
+    forward = [one for subject in subjects for one in publishing(*subject, publications).groups.judged]
+    for begun, why in at_once(forward, lambda one: publisher.group_misfit(one.at.location, one.group, one.artifact)):
+        if isinstance(why, ReconcilerError):
+            unreadable[begun.at.location] = why.what
+        else:
+            groups[begun.at.place] = replace(begun.group, misfit=why)
     return publications
 
 

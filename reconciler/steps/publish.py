@@ -6,17 +6,18 @@ right. The places are recorded before they are written for the first time, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile, Published
-from reconciler.model.observation import Publications, version_words
+from reconciler.model.observation import Publications, Template, version_words
 from reconciler.plan.launch_templates import VersionChange
 from reconciler.plan.planning import FleetPlan, lock_of
 from reconciler.plan.publishing import Change, Publishing, asked_of, names_of, publishing
+from reconciler.plan.rollout import GroupChange, Rollout, rollout, said
 from reconciler.ports.publisher import Publisher
 from reconciler.steps.consumers import at_once, claimed, read_publications
 from reconciler.steps.record_rulings import record_published
@@ -48,7 +49,7 @@ def publish(run: Run, report: Report, planned: FleetPlan, publisher: Callable[[]
         if result is not None and result.status != "interrupted":
             todo.append((image, lock))
         elif decision is None or decision.planned.health != "suspended":
-            still = publishing(image, lock, run.known.publications or Publications())
+            still = publishing(image, lock, run.known.publications or Publications(run.known.now))
             waits |= {} if still.agrees else {name: _why(still)}
     if not todo or run.cancelled.is_set():
         return Outcome(report, waits)
@@ -59,7 +60,8 @@ def publish(run: Run, report: Report, planned: FleetPlan, publisher: Callable[[]
         done = _Done(error=ended_in) if isinstance(ended_in, ReconcilerError) else ended_in
         if done.error is not None:
             waits[image.name] = done.error.what
-            run.listener(events.Failed(image=image.name, what=str(done.error)))
+        for error in done.errors:
+            run.listener(events.Failed(image=image.name, what=str(error)))
         results[image.name] = _ended(result, done)
     order = [*ended, *(name for name in results if name not in ended)]
     return Outcome(replace(report, results=tuple(results[name] for name in order)), waits)
@@ -74,26 +76,34 @@ def _ended(result: Result, done: _Done) -> Result:
     if done.lock is not None:
         result = replace(result, lock=done.lock, commit=result.commit or done.commit)
     result = replace(result, did=(*result.did, *done.deeds))
-    if done.error is None or not result.stands:
+    if not done.errors or not result.stands:
         return result
-    return replace(result, status="failed", why=done.error.what, error=done.error)
+    return replace(result, status="failed", why=done.errors[0].what, error=done.errors[0])
 
 
 @dataclass(frozen=True)
 class _Done:
     deeds: tuple[Deed, ...] = ()
     error: ReconcilerError | None = None
+    late: ReconcilerError | None = None
+    """What went wrong with groups: they follow in their waves, and what is stable is told before."""
     lock: Lockfile | None = None
     commit: str | None = None
 
+    @property
+    def errors(self) -> tuple[ReconcilerError, ...]:
+        """All that went wrong."""
+        return tuple(one for one in (self.error, self.late) if one is not None)
+
 
 def _publish(run: Run, publisher: Publisher, image: Image, lock: Lockfile) -> _Done:
-    """Set right what one image's names hold: recorded first, then all written, then all read back; removals last."""
-    found = read_publications(publisher, [(image, lock)], claimed=claimed(run.known))
+    """Set right what one image's names hold: recorded first, then all written, then all read back; removals last.
+
+    Groups come after that, as they are refreshed to numbers that may just have been made.
+    """
+    found = read_publications(publisher, [(image, lock)], claimed=claimed(run.known), now=run.known.now)
     todo = publishing(image, lock, found)
-    done = _Done()
-    if todo.record != lock.published:
-        done = _recorded(run, image, lock, todo.record)
+    done = _recorded(run, image, _Done(lock=lock), todo.record)
     changed, failed = _changed(publisher, image, lock, todo.changes)
     for change in changed:
         run.listener(events.Published(image.name, change.at.location, change.at.name, change.value))
@@ -101,12 +111,67 @@ def _publish(run: Run, publisher: Publisher, image: Image, lock: Lockfile) -> _D
     versioned = [_versioned(run, publisher, image, change) for change in todo.versions]
     forget = {one.place for one in todo.forget} - {change.at.place for change, _ in failed}
     left = _after(todo.record, forget, versioned)
-    if left != todo.record:
-        recorded = _recorded(run, image, done.lock or lock, left)
-        done = replace(recorded, commit=done.commit or recorded.commit)
+    found = replace(found, templates={**found.templates, **_with_versions(image, todo.versions, versioned)})
+    groups = rollout(image, lock.model_copy(update={"published": left}), found)
+    done = _recorded(run, image, done, _merged(left, groups.record))
+    refreshed = [_refreshed(run, publisher, image, change) for change in groups.changes if change.can_begin]
+    done = _recorded(run, image, done, _merged(_merged(left, groups.record), [one.at for one in refreshed]))
     deeds += tuple(deed for one in versioned for deed in one.deeds)
+    deeds += tuple(deed for one in refreshed for deed in one.deeds)
     errors = [*(error for _, error in failed), *(one.error for one in versioned if one.error is not None)]
-    return replace(done, deeds=deeds, error=_error(todo, errors))
+    late = [one.error for one in refreshed if one.error is not None]
+    return replace(done, deeds=deeds, error=_error(todo, errors), late=_late(groups, late))
+
+
+def _merged(published: Sequence[Published], newer: Iterable[Published]) -> tuple[Published, ...]:
+    places = {one.place: one for one in (*published, *newer)}
+    return tuple(places[place] for place in sorted(places))
+
+
+def _late(groups: Rollout, failed: Sequence[ReconcilerError]) -> ReconcilerError | None:
+    if failed:
+        return failed[0]
+    if not groups.refused:
+        return None
+    return Terminal("; ".join(f"{said(one)}: {why}" for one, why in groups.refused))
+
+
+@dataclass(frozen=True)
+class _Refreshed:
+    """What became of one group's refresh: as it is recorded from now on."""
+
+    at: Published
+    deeds: tuple[Deed, ...] = ()
+    error: ReconcilerError | None = None
+
+
+def _refreshed(run: Run, publisher: Publisher, image: Image, change: GroupChange) -> _Refreshed:
+    """Have a refresh begin, or turn back. That it would was recorded, so a run that dies here finds it again."""
+    at = change.at
+    try:
+        if change.refresh:
+            publisher.turn_back(at.location, change.group, change.refresh)
+            told, at = f"refresh {change.refresh} is turned back: {change.why}", change.recorded
+        else:
+            version = change.target.version if change.target is not None else None
+            begun = publisher.begin_refresh(at.location, change.group, version or 0, change.settings)
+            told, at = f"refresh {begun} to version {version}", at.model_copy(update={"refresh": begun})
+    except ReconcilerError as error:
+        return _Refreshed(change.recorded, error=error)
+    run.listener(events.Published(image.name, at.location, at.name, told))
+    return _Refreshed(at, (Deed("published", f"{said(at)} {told}"),))
+
+
+def _with_versions(
+    image: Image, changes: Sequence[VersionChange], versioned: Sequence[_Versioned]
+) -> Mapping[tuple[str, str], Template]:
+    """The templates that got a version, with it."""
+    made = {one.at.place: one.number for one in versioned if one.number is not None}
+    return {
+        change.at.place: change.template.with_version(made[change.at.place], change.artifact, image.name, change.build)
+        for change in changes
+        if change.at.place in made and change.number is None
+    }
 
 
 @dataclass(frozen=True)
@@ -152,11 +217,15 @@ def _after(
     return tuple(places[place] for place in sorted(places))
 
 
-def _recorded(run: Run, image: Image, lock: Lockfile, published: tuple[Published, ...]) -> _Done:
+def _recorded(run: Run, image: Image, done: _Done, published: tuple[Published, ...]) -> _Done:
+    """The same with what is published recorded, where that is not what is recorded already."""
+    if done.lock is None or published == done.lock.published:
+        return done
     recording = record_published(run, image, published)
     if recording.superseded:
         raise Transient(f"{image.name} is not published yet: {recording.why}")
-    return _Done(lock=lock.model_copy(update={"published": published}), commit=recording.commit)
+    lock = done.lock.model_copy(update={"published": published})
+    return replace(done, lock=lock, commit=done.commit or recording.commit)
 
 
 def _changed(
