@@ -158,13 +158,19 @@ def undelivered_commit(image: str, undelivered: Iterable[Undelivered]) -> str:
 
 def published_commit(image: str, published: Iterable[Published]) -> str:
     """The message of a commit that records under which names consumers find an image's channels."""
-    body = [inert(f"{one.location} {one.name}{_numbered(one)}") for one in published]
+    body = [inert(f"{one.location} {one.name}{_numbered(one)}{_refreshed(one)}") for one in published]
     subject = f"{image}: published at {counted(len(body), 'place')}" if body else f"{image}: published nowhere"
     return _message(subject, body or ["Every name that it had is gone."], [f"Reconciler-Image: {image}"])
 
 
 def _numbered(published: Published) -> str:
     return f" version {published.version}" if published.version is not None else ""
+
+
+def _refreshed(published: Published) -> str:
+    """Where a group's refresh stands; empty for all else."""
+    refresh = f" refresh {published.refresh}" if published.refresh else ""
+    return f"{refresh} {published.course}" if published.course else refresh
 
 
 def record_in(tag_message: str) -> str | None:

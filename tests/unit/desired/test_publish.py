@@ -10,6 +10,7 @@ from reconciler.model.errors import Place
 from reconciler.model.fleet import Fleet
 from reconciler.plan.launch_templates import templates_of
 from reconciler.plan.publishing import names_of
+from reconciler.plan.rollout import group_places, groups_of
 from tests.unit.desired.conftest import HCL, SOURCE
 
 Read = Callable[..., Fleet]
@@ -127,6 +128,58 @@ def test_what_ec2_would_refuse_of_a_template_is_told_with_its_place(web: Read, w
     told = [str(one) for one in web(templated(written)).problems["web"]]
     assert all(one.startswith("desired/web/image.yaml:") for one in told)
     assert any(why in one for one in told), told
+
+
+def grouped(groups: str, waves: str = "[]", templates: str = "[web]") -> str:
+    written = f"launch_templates: {templates}, auto_scaling_groups: {groups}, waves: {waves}"
+    return f"{SOURCE}regions: [us-east-1, eu-west-1]\npublish: {{{written}}}\n"
+
+
+def test_groups_are_named_alone_or_with_how_they_are_refreshed_and_where(web: Read) -> None:
+    settings = '{name: "{image}-spot", regions: [us-east-1], min_healthy: 100, bake: 30m, checkpoints: [10, 50]}'
+    image = web(grouped(f"[web, {settings}]")).images["web"]
+    assert [(one.location, one.name) for one in group_places(image)] == [
+        ("eu-west-1", "group web"), ("us-east-1", "group web"), ("us-east-1", "group web-spot")
+    ]  # fmt: skip
+    spot = groups_of(image)["web-spot"]
+    assert (spot.min_healthy, spot.bake, spot.checkpoints, spot.checkpoint_wait) == (100, 1800, (10, 50), None)
+    assert image.ruled_at["publish.auto_scaling_groups"].line == SOURCE.count("\n") + 2
+
+
+@pytest.mark.parametrize(
+    ("groups", "waves", "templates", "why"),
+    [
+        ('["a:b"]', "[]", "[web]", "is not the name of an Auto Scaling group"),
+        ('[web, "{image}"]', "[]", "[web]", '"web" is there twice'),
+        ("[{name: web, min_healthy: 101}]", "[]", "[web]", "100"),
+        ("[{name: web, bake: 3d}]", "[]", "[web]", "Auto Scaling waits for 2d at most, and this is 3d"),
+        ("[{name: web, checkpoints: [50, 10]}]", "[]", "[web]", "checkpoints 50, 10 do not rise"),
+        ("[{name: web, regions: [ap-south-1]}]", "[]", "[web]", '"web": web is not in ap-south-1'),
+        ("[web]", "[]", "[]", "a group goes over to a numbered version of its launch template"),
+        ("[web]", "[{groups: [api]}]", "[web]", 'no group "api" is declared'),
+        ("[web]", "[{groups: [web], regions: [ap-south-1]}]", "[web]", "web is not in ap-south-1"),
+        ("[web, api]", "[{groups: [web]}]", "[web]", "eu-west-1 group api is in no wave"),
+        ("[web]", "[{groups: [web]}, {regions: [us-east-1]}]", "[web]", "us-east-1 group web is in waves 1 and 2"),
+    ],
+)
+def test_groups_and_waves_that_make_no_sense_are_told_with_their_place(
+    web: Read, groups: str, waves: str, templates: str, why: str
+) -> None:
+    told = [str(one) for one in web(grouped(groups, waves, templates)).problems["web"]]
+    assert all(one.startswith("desired/web/image.yaml:") for one in told)
+    assert any(why in one for one in told), told
+
+
+def test_two_images_in_one_group_are_both_refused(read: Read) -> None:
+    written = "publish: {{launch_templates: [{}], auto_scaling_groups: [shared]}}\n"
+    files = {
+        "desired/web/image.yaml": SOURCE + written.format("web"), "desired/web/web.pkr.hcl": HCL,
+        "desired/api/image.yaml": SOURCE + written.format("api"), "desired/api/api.pkr.hcl": HCL,
+    }  # fmt: skip
+    fleet = read(files)
+    for one, other in (("api", "web"), ("web", "api")):
+        (problem,) = fleet.problems[one]
+        assert f'publish.auto_scaling_groups: {other} would write to "group shared"' in str(problem)
 
 
 def test_two_images_in_one_template_are_both_refused(read: Read) -> None:
