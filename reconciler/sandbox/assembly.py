@@ -8,7 +8,17 @@ import secrets
 from contextlib import ExitStack
 from pathlib import Path
 
-from reconciler.sandbox import catalogue, ec2, images, parameters, permissions, published, templates
+from reconciler.sandbox import (
+    catalogue,
+    ec2,
+    groups,
+    images,
+    parameters,
+    permissions,
+    published,
+    refreshes,
+    templates,
+)
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.control import Control
 from reconciler.sandbox.endpoint import Endpoint
@@ -36,6 +46,8 @@ def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, par
     images.install()
     parameters.install()
     templates.install()
+    groups.install()
+    refreshes.install()
     install_console()
     permissions.install()
     traffic = Traffic()

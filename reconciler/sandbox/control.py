@@ -1,4 +1,4 @@
-"""The sandbox's own levers, over HTTP on loopback: publish an image, disturb calls and instances, ask IAM."""
+"""The sandbox's own levers, over HTTP on loopback: publish images, disturb calls, instances and refreshes, ask IAM."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import ec2, permissions
+from reconciler.sandbox import ec2, permissions, refreshes
 from reconciler.sandbox.catalogue import Catalogue, Publisher
 from reconciler.sandbox.endpoint import POLL_SECONDS, is_from_a_program, is_same
 from reconciler.sandbox.instances import Instances
@@ -53,6 +53,8 @@ class Control(ThreadingHTTPServer):
             "/forget-calls": lambda _: traffic.forget_counts(),
             "/kill": self._kill,
             "/change-host-key": self._change_host_key,
+            "/fail-refresh": self._fail_refresh,
+            "/lapse": self._lapse,
             "/iam": lambda asked: permissions.enforce(enforced=asked["enforced"]),
             "/layers": lambda asked: storage.chain_of(asked["image"]),
         }
@@ -94,6 +96,14 @@ class Control(ThreadingHTTPServer):
     def _change_host_key(self, asked: dict[str, Any]) -> None:
         with self._traffic.turn():
             self._instances.change_host_key(asked["instance"])
+
+    def _fail_refresh(self, asked: dict[str, Any]) -> None:
+        with self._traffic.turn():
+            refreshes.fail(asked["group"])
+
+    def _lapse(self, asked: dict[str, Any]) -> None:
+        with self._traffic.turn():
+            refreshes.lapse(asked["seconds"])
 
     def _calls(self, _: dict[str, Any]) -> object:
         return [[asdict(call), count] for call, count in self._traffic.counts().items()]

@@ -124,6 +124,18 @@ class Sandbox:
         """
         self._pull("/change-host-key", {"instance": instance_id})
 
+    def fail_refresh(self, group: str) -> None:
+        """Let what replaces the instances of an Auto Scaling group fail, as when new ones do not become healthy.
+
+        Raises:
+            UserError: no instance refresh of a group of this name is under way.
+        """
+        self._pull("/fail-refresh", {"group": group})
+
+    def lapse(self, seconds: float) -> None:
+        """Let time pass for instance refreshes: one that waits goes on, and one that has ended did so earlier."""
+        self._pull("/lapse", {"seconds": seconds})
+
     def enforce_iam(self, *, enforced: bool = True) -> None:
         """Ask IAM about every call: only keys that IAM made are let in, and only to what their policies allow.
 
