@@ -106,6 +106,10 @@ BY_CODE: dict[str, Rule] = {
                      "VcpuLimitExceeded", "VolumeLimitExceeded"),
                     Rule(Transient, hint=("end what nobody needs, or ask AWS for a higher quota",))),
     "TooManyUpdates": Rule(Transient),
+    # EC2 Auto Scaling's: another change of the same group is under way.
+    "ResourceContention": Rule(Transient),
+    "IrreversibleInstanceRefresh": Rule(
+        Terminal, hint=("AWS turns back to a numbered version with an AMI's id alone; begin a refresh to the other",)),
     # SSM's: the oldest of its 100 versions would go, and doesn't where somebody put a label on it.
     "ParameterMaxVersionLimitExceeded": Rule(
         Terminal, "its oldest version has a label, so that there is no room for another", (

@@ -81,7 +81,7 @@ def open_bench(kind: str, opening: Opening) -> Instances:
 
 def open_publisher(opening: Opening) -> Publisher:
     """Where consumers look up artifacts of the kinds that are published (`Kind.published`)."""
-    return cast("Publisher", import_module(f"{__name__}.ec2.templates").open_publisher(opening))
+    return cast("Publisher", import_module(f"{__name__}.ec2.groups").open_publisher(opening))
 
 
 def dialects() -> tuple[Dialect, ...]:

@@ -29,7 +29,7 @@ _MAY_LOOK = "may this role call ec2:DescribeImages? SSM checks the AMI with its 
 class Parameters:
     """One fleet's parameters in one account; making one reads nothing and never fails.
 
-    They are what `Publisher` promises of names; `ParametersAndTemplates` is all of it.
+    They are what `Publisher` promises of names; `Consumers` is all of it.
     """
 
     def __init__(

@@ -11,27 +11,32 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from reconciler.aws.clock import clock_until
 from reconciler.aws.errors import translated
-from reconciler.aws.session import clients_of
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Template, TemplateVersion
-from reconciler.ports.registry import Opening
 from reconciler.registries.ec2.images import FLEET_TAG
 from reconciler.registries.ec2.parameters import Parameters
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
-    from mypy_boto3_ec2.type_defs import LaunchTemplateTypeDef, LaunchTemplateVersionTypeDef
+    from mypy_boto3_ec2.type_defs import (
+        ImageTypeDef,
+        InstanceTypeInfoTypeDef,
+        LaunchTemplateTypeDef,
+        LaunchTemplateVersionTypeDef,
+    )
 
 _PAGE = 200
 """The most that one page holds, and that one filter names (EC2's API reference)."""
-_LATE = "resolve:ssm:"
+LATE = "resolve:ssm:"
 """How an ImageId begins that is looked up in SSM at each launch (CreateLaunchTemplate, EC2's API reference)."""
 
 
 class ParametersAndTemplates(Parameters):
-    """One fleet's parameters, and the launch templates with its tag, in one account. Implements `Publisher`."""
+    """One fleet's parameters, and the launch templates with its tag, in one account.
+
+    They are what `Publisher` promises of names and templates; `Consumers` is all of it.
+    """
 
     def templates(self, location: str, names: Sequence[str]) -> Mapping[str, Template]:
         """The templates: a call for every 200, and one for every 200 versions of each. See `Publisher.templates`."""
@@ -49,7 +54,7 @@ class ParametersAndTemplates(Parameters):
         return found
 
     def unfit(self, location: str, template: Template, artifact_id: str) -> str | None:
-        """Why an AMI's architecture is none of the template's instance type. See `Publisher.unfit`."""
+        """Why the template's instance type can't boot an AMI. See `Publisher.unfit`."""
         kind = template.instance_type
         if kind is None:
             return None
@@ -57,13 +62,7 @@ class ParametersAndTemplates(Parameters):
             ec2 = self._ec2(location)
             types = ec2.describe_instance_types(InstanceTypes=[kind])["InstanceTypes"]  # type: ignore[list-item]  # text
             images = ec2.describe_images(ImageIds=[artifact_id])["Images"]
-        runs = [name for one in types for name in one.get("ProcessorInfo", {}).get("SupportedArchitectures", ())]
-        has = [one["Architecture"] for one in images if "Architecture" in one]
-        if not runs or not has or has[0] in runs:
-            return None
-        return (
-            f"it launches on {kind} ({', '.join(runs)}), and {artifact_id} is {has[0]}: give it another instance type"
-        )
+        return unbootable(types, images[0]) if images else None
 
     def add_version(self, location: str, template: Template, artifact_id: str, *, description: str) -> int:
         """Make a version, and read it back. See `Publisher.add_version`.
@@ -107,7 +106,7 @@ class ParametersAndTemplates(Parameters):
             versions=tuple(sorted(map(_version, versions), key=lambda each: each.number)),
             ours=any((tag["Key"], tag["Value"]) == (FLEET_TAG, self._fleet) for tag in one.get("Tags", ())),
             instance_type=first["LaunchTemplateData"].get("InstanceType") if first is not None else None,
-            misfit=late if image.startswith(_LATE) else None,
+            misfit=late if image.startswith(LATE) else None,
         )
 
     def _refuse(self, location: str, template: Template) -> None:
@@ -129,6 +128,23 @@ def _version(one: LaunchTemplateVersionTypeDef) -> TemplateVersion:
     return TemplateVersion(one["VersionNumber"], data.get("ImageId", ""), one.get("VersionDescription", ""))
 
 
-def open_publisher(opening: Opening) -> ParametersAndTemplates:
-    """What a fleet is published to. Once the run is cancelled its waits end, with Transient."""
-    return ParametersAndTemplates(clients_of(opening), fleet=opening.fleet, clock=clock_until(opening.cancelled))
+def unbootable(types: Sequence[InstanceTypeInfoTypeDef], image: ImageTypeDef) -> str | None:
+    """Why one of some instance types can't boot an AMI; None where all can, or nothing tells.
+
+    By architecture, by boot mode, for which an AMI without one takes what the type has ("Boot modes", EC2 user guide),
+    and by ENA, which newer types need (NetworkInfo.EnaSupport, DescribeInstanceTypes).
+    """
+    said = image["ImageId"]
+    for one in types:
+        kind, instead = one["InstanceType"], "give it another instance type"
+        runs: Sequence[str] = one.get("ProcessorInfo", {}).get("SupportedArchitectures", ())
+        has = image.get("Architecture")
+        if runs and has and has not in runs:
+            return f"it launches on {kind} ({', '.join(runs)}), and {said} is {has}: {instead}"
+        modes: Sequence[str] = one.get("SupportedBootModes", ())
+        mode = image.get("BootMode")
+        if modes and mode and mode != "uefi-preferred" and mode not in modes:
+            return f"it launches on {kind}, which boots by {' or '.join(modes)}, and {said} by {mode}: {instead}"
+        if one.get("NetworkInfo", {}).get("EnaSupport") == "required" and image.get("EnaSupport") is False:
+            return f"it launches on {kind}, which needs ENA, and {said} has none: {instead}, or build it with ENA"
+    return None

@@ -116,11 +116,11 @@ def _groups(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator
                 yield Use(
                     (location, image),
                     f"group {visible(name)}, by version {version} of {template['LaunchTemplateName']}",
-                    f"have it name another version, then `{command} {_word(name)}`",
+                    f"have it name another version, then `{command} {shell_word(name)}`",
                 )  # fmt: skip
 
 
-def _word(name: str) -> str:
+def shell_word(name: str) -> str:
     """A name as one word of a shell's command, between backticks; somebody else gave it, and a group's is any text."""
     return shlex.quote(name) if name.isprintable() and "`" not in name else "NAME"
 
