@@ -1,6 +1,7 @@
-"""Names that hold artifacts' ids, in memory. It passes the contract test that SSM's parameters pass.
+"""Names that hold artifacts' ids, in memory. It passes the contract test that what AWS has passes.
 
-Values are taken one look late, as SSM takes them, and those of artifacts that are not `known` never.
+Values are taken one look late, as SSM takes them, and those of artifacts that are not `known` never. A refresh of a
+group stays under way until a test ends it (`end_refresh`), unless `swift` is set.
 """
 
 from __future__ import annotations
@@ -9,9 +10,12 @@ import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import count
 
+from reconciler.model.declaration import AutoScalingGroup
 from reconciler.model.errors import Terminal, Transient
-from reconciler.model.observation import Held, Template, TemplateVersion
+from reconciler.model.observation import Course, Group, Held, InstanceRefresh, Template, TemplateVersion
 
 MOST_NAMES = 10
 
@@ -34,8 +38,17 @@ class MemoryPublisher:
     there: dict[tuple[str, str], Template] = field(default_factory=dict)
     """Launch templates by location and name. Somebody who knows nothing of us changes them here."""
     wrong: dict[str, str] = field(default_factory=dict)
-    """Why an artifact can't boot on what templates launch on."""
+    """Why an artifact can't boot on what templates and groups launch on."""
+    scaled: dict[tuple[str, str], Group] = field(default_factory=dict)
+    """Auto Scaling groups by location and name. Somebody who knows nothing of us changes them here."""
+    settings: dict[str, AutoScalingGroup] = field(default_factory=dict)
+    """What each refresh was begun with, by its id."""
+    swift: bool = False
+    """Whether a refresh has succeeded when it is looked at for the first time."""
+    now: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    """When a refresh ends that ends now."""
     _begun: dict[tuple[str, str], tuple[int, Held]] = field(default_factory=dict)
+    _numbers: count[int] = field(default_factory=lambda: count(1))
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def seed(
@@ -127,6 +140,89 @@ class MemoryPublisher:
         with self._asked("set_default", location):
             place, now = self._now(location, template)
             self.there[place] = replace(now, default=version)
+
+    def group(
+        self, location: str, name: str, *, template: str, version: int = 1, owner: str | None = None, says: str = "",
+        size: int = 2,
+    ) -> None:  # fmt: skip
+        """Somebody makes a group that launches a version of a template, or what it `says` instead of a number."""
+        lt = self.there[location, template].id
+        runs = (version,) * size
+        number = None if says else version
+        self.scaled[location, name] = Group(name, owner == self.fleet, lt, number, says, runs)
+
+    def refresh(self, location: str, name: str, *, version: int | None, template: str | None = None) -> str:
+        """Somebody begins a refresh of a group to a version of its template, or of another one, and tells its id."""
+        group = self.scaled[location, name]
+        led = group.template if template is None else template
+        made = InstanceRefresh(f"refresh-{next(self._numbers)}", led, version, "running", percent=0)
+        self.scaled[location, name] = replace(group, refreshes=(made, *group.refreshes))
+        return made.id
+
+    def end_refresh(self, location: str, name: str, course: Course = "done", *, why: str = "") -> None:
+        """The refresh that is under way in a group ends well, or turns back, or has turned back, or fails halfway."""
+        group = self.scaled[location, name]
+        active = group.under_way
+        if active is None:
+            raise AssertionError(f"no refresh of {name} is under way")
+        percent = {"done": 100, "turned-back": 0}.get(course, 50)
+        ended = None if course in ("running", "turning-back") else self.now
+        told = replace(active, course=course, percent=percent, why=why, ended=ended)
+        runs = list(group.runs)
+        if course == "done":
+            runs = [active.version] * len(runs)
+        elif course == "turned-back":
+            runs = [group.version] * len(runs)
+        elif course == "failed" and runs:
+            runs[0] = active.version
+        self.scaled[location, name] = replace(
+            group, version=active.version if course == "done" else group.version,
+            says="" if course == "done" else group.says, runs=tuple(runs),
+            refreshes=tuple(told if one.id == active.id else one for one in group.refreshes),
+        )  # fmt: skip
+
+    def groups(self, location: str, names: Sequence[str]) -> Mapping[str, Group]:
+        """Report groups. See `Publisher.groups`."""
+        with self._asked("groups", location):
+            for name in names:
+                found = self.scaled.get((location, name))
+                if found is not None and found.under_way is not None and self.swift:
+                    going = found.under_way.course == "running"
+                    self.end_refresh(location, name, "done" if going else "turned-back")
+            return {name: self.scaled[location, name] for name in names if (location, name) in self.scaled}
+
+    def group_misfit(self, location: str, group: Group, artifact_id: str) -> str | None:
+        """Say why a group does not go over to an artifact, or not back. See `Publisher.group_misfit`."""
+        with self._asked("group_misfit", location):
+            late = (
+                f"it launches version {group.says} of {group.template}: have it name a number" if group.says else None
+            )
+            return group.misfit or late or self.wrong.get(artifact_id)
+
+    def begin_refresh(self, location: str, group: Group, version: int, settings: AutoScalingGroup) -> str:
+        """Begin to refresh. See `Publisher.begin_refresh`."""
+        with self._asked("begin_refresh", location):
+            now = self._group_now(location, group)
+            if now.under_way is not None:
+                raise Transient(f"group {group.name} in {location}: refresh {now.under_way.id} is under way")
+            made = self.refresh(location, group.name, version=version)
+            self.settings[made] = settings
+            return made
+
+    def turn_back(self, location: str, group: Group, refresh: str) -> None:
+        """Turn a refresh back. See `Publisher.turn_back`."""
+        with self._asked("turn_back", location):
+            active = self._group_now(location, group).under_way
+            if active is not None and active.id == refresh and active.course == "running":
+                self.end_refresh(location, group.name, "turning-back", why="turned back")
+
+    def _group_now(self, location: str, group: Group) -> Group:
+        if not group.ours:
+            raise Terminal(f"group {group.name} in {location} is not refreshed: it is not ours")
+        now = self.scaled.get((location, group.name))
+        if now is None or now.template != group.template:
+            raise Transient(f"group {group.name} in {location} is not there any more, or has another template")
+        return now
 
     def _now(self, location: str, template: Template) -> tuple[tuple[str, str], Template]:
         if not template.ours:

@@ -13,10 +13,11 @@ from reconciler.git.answer import Reply
 from reconciler.git.destination import Destination
 from reconciler.model.care import Grants
 from reconciler.model.collection import Unmanaged
+from reconciler.model.declaration import AutoScalingGroup
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import Artifact
-from reconciler.model.observation import Held, Observation, Seen, Template
+from reconciler.model.observation import Group, Held, Observation, Seen, Template
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.bench import BootRequest, Instance, Instances
@@ -255,6 +256,20 @@ class _Publisher:
     def set_default(self, location: str, template: Template, version: int) -> None:
         with self.around(f"set default {location} {template.id}"):
             self.publisher.set_default(location, template, version)
+
+    def groups(self, location: str, names: Sequence[str]) -> Mapping[str, Group]:
+        return self.publisher.groups(location, names)
+
+    def group_misfit(self, location: str, group: Group, artifact_id: str) -> str | None:
+        return self.publisher.group_misfit(location, group, artifact_id)
+
+    def begin_refresh(self, location: str, group: Group, version: int, settings: AutoScalingGroup) -> str:
+        with self.around(f"begin refresh {location} {group.name}"):
+            return self.publisher.begin_refresh(location, group, version, settings)
+
+    def turn_back(self, location: str, group: Group, refresh: str) -> None:
+        with self.around(f"turn back {location} {group.name}"):
+            self.publisher.turn_back(location, group, refresh)
 
 
 @dataclass(frozen=True)

@@ -1,31 +1,39 @@
-"""What every publisher promises, asked of the one in memory and of SSM (moto, validating as SSM does)."""
+"""What every publisher promises, asked of the one in memory and of AWS (moto, with what the sandbox adds to it)."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
 import boto3
 import botocore.session
 import pytest
+from moto.autoscaling.models import FakeAutoScalingGroup, InstanceState
+from moto.autoscaling.responses import AutoScalingResponse
 from moto.ec2.models import ec2_backends
 from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ssm.models import SimpleSystemManagerBackend
 
 from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.session import Clients
-from reconciler.model.declaration import AwsSettings
+from reconciler.model.declaration import AutoScalingGroup, AwsSettings
 from reconciler.model.errors import Terminal, Transient
+from reconciler.model.observation import Group
 from reconciler.ports.publisher import Publisher
+from reconciler.registries.ec2.groups import Consumers
 from reconciler.registries.ec2.parameters import DATA_TYPE, Parameters
-from reconciler.registries.ec2.templates import ParametersAndTemplates
+from reconciler.sandbox import groups as groups_overlay
 from reconciler.sandbox import parameters as overlay
+from reconciler.sandbox import refreshes
 from reconciler.sandbox import templates as templates_overlay
 from tests.doubles.publisher import MemoryPublisher
 
 HOME, FLEET, ACCOUNT = "us-east-1", "acme/images", "123456789012"
 NAME = "/images/web/stable"
+NOTHING: Mapping[str, Any] = {}
+LAUNCH = "replace_autoscaling_group_instances"
 OURS = [{"Key": "reconciler:fleet", "Value": FLEET}]
 IAM = Path(__file__).parents[3] / "docs/iam"
 
@@ -38,6 +46,15 @@ class Bench(Protocol):
     def delete(self, name: str) -> None: ...
     def refuse(self, artifact_id: str) -> None: ...
     def template(self, name: str, image: str, *, ours: bool = True) -> None: ...
+    def group(self, name: str, *, version: str = "1", ours: bool = True) -> None:
+        """Two instances by a version of the template `web`."""
+
+    def refresh(self, name: str, version: int) -> str:
+        """Somebody else begins a refresh."""
+
+    def succeed(self, name: str) -> None: ...
+    def fail(self, name: str) -> None:
+        """What is under way fails and turns back, or has been turning back, to the end."""
 
 
 class MemoryBench:
@@ -63,17 +80,31 @@ class MemoryBench:
     def template(self, name: str, image: str, *, ours: bool = True) -> None:
         self.memory.template(HOME, name, owner=FLEET if ours else None, image=image)
 
+    def group(self, name: str, *, version: str = "1", ours: bool = True) -> None:
+        says = "" if version.isdecimal() else version
+        number = 1 if says else int(version)
+        owner = FLEET if ours else None
+        self.memory.group(HOME, name, template="web", version=number, owner=owner, says=says)
+
+    def refresh(self, name: str, version: int) -> str:
+        return self.memory.refresh(HOME, name, version=version)
+
+    def succeed(self, name: str) -> None:
+        self.memory.end_refresh(HOME, name)
+
+    def fail(self, name: str) -> None:
+        self.memory.end_refresh(HOME, name, "turned-back", why="instances do not become healthy")
+
 
 class SsmBench:
     def __init__(self) -> None:
         self.slept: list[float] = []
         self.clients = Clients(AwsSettings(), attempts=1)
         clock = Clock(sleep=self.slept.append)
-        self.publisher: Publisher = ParametersAndTemplates(
-            self.clients, fleet=FLEET, clock=clock, polling=Polling(first=1)
-        )
+        self.publisher: Publisher = Consumers(self.clients, fleet=FLEET, clock=clock, polling=Polling(first=1))
         self.ssm: Any = boto3.client("ssm", region_name=HOME)
         self.ec2 = boto3.client("ec2", region_name=HOME)
+        self.scaling: Any = boto3.client("autoscaling", region_name=HOME)
 
     def image(self) -> str:
         return self.ec2.register_image(Name=f"web-{len(self.ec2.describe_images(Owners=['self'])['Images'])}")[
@@ -101,6 +132,27 @@ class SsmBench:
             LaunchTemplateData={"ImageId": image, "InstanceType": "t4g.micro", "KeyName": "deploy"},
         )  # fmt: skip
 
+    def group(self, name: str, *, version: str = "1", ours: bool = True, more: Mapping[str, Any] = NOTHING) -> None:
+        tags = [{**one, "ResourceId": name, "ResourceType": "auto-scaling-group"} for one in OURS] if ours else []
+        named = {"LaunchTemplate": {"LaunchTemplateName": "web", "Version": version}}
+        self.scaling.create_auto_scaling_group(
+            AutoScalingGroupName=name, MinSize=0, MaxSize=4, AvailabilityZones=[f"{HOME}a"], Tags=tags,
+            **{"DesiredCapacity": 2, **(more or named)},
+        )  # fmt: skip
+
+    def refresh(self, name: str, version: int) -> str:
+        desired = {"LaunchTemplate": {"LaunchTemplateName": "web", "Version": str(version)}}
+        begun = self.scaling.start_instance_refresh(AutoScalingGroupName=name, DesiredConfiguration=desired)
+        return str(begun["InstanceRefreshId"])
+
+    def succeed(self, name: str) -> None:
+        while self.publisher.groups(HOME, [name])[name].under_way is not None:
+            pass
+
+    def fail(self, name: str) -> None:
+        refreshes.fail(name)
+        self.succeed(name)
+
 
 @pytest.fixture(params=["memory", "ssm"])
 def bench(request: pytest.FixtureRequest) -> Bench:
@@ -112,6 +164,12 @@ def bench(request: pytest.FixtureRequest) -> Bench:
 
 @pytest.fixture
 def ssm(moto: str, monkeypatch: pytest.MonkeyPatch) -> SsmBench:
+    assert moto
+    return as_in_aws(monkeypatch)
+
+
+def as_in_aws(monkeypatch: pytest.MonkeyPatch) -> SsmBench:
+    """The server with what the sandbox adds to moto, for one test."""
     for method in ("put_parameter", "get_parameter", "get_parameters"):
         monkeypatch.setattr(
             SimpleSystemManagerBackend, method, getattr(SimpleSystemManagerBackend, method)
@@ -120,6 +178,12 @@ def ssm(moto: str, monkeypatch: pytest.MonkeyPatch) -> SsmBench:
     for method in ("create_launch_template_version", "describe_launch_templates"):
         monkeypatch.setattr(LaunchTemplates, method, getattr(LaunchTemplates, method))
     templates_overlay.install()
+    monkeypatch.setattr(FakeAutoScalingGroup, LAUNCH, getattr(FakeAutoScalingGroup, LAUNCH))
+    monkeypatch.setattr(InstanceState, "launch_template", InstanceState.launch_template)
+    for handler in refreshes.HANDLERS:
+        monkeypatch.setattr(AutoScalingResponse, handler.__name__, None, raising=False)
+    groups_overlay.install()
+    refreshes.install()
     return SsmBench()
 
 
@@ -276,6 +340,114 @@ def test_the_calls_on_templates_are_those_of_ec2s_model() -> None:
     assert {"LaunchTemplateId", "SourceVersion", "VersionDescription", "LaunchTemplateData", "ClientToken"} <= set(made)
     assert made["VersionDescription"].metadata["max"] == 255
     assert "DefaultVersion" in modified
+
+
+# Auto Scaling groups.
+
+SETTINGS = AutoScalingGroup(name="web")
+WAITING = AutoScalingGroup(name="web", checkpoints=(50,))
+
+
+def versioned(bench: Bench) -> tuple[str, str]:
+    """A template `web` with two versions; their images."""
+    images = bench.image(), bench.image()
+    bench.template("web", images[0])
+    (template,) = bench.publisher.templates(HOME, ["web"]).values()
+    assert bench.publisher.add_version(HOME, template, images[1], description=WORDS) == 2
+    return images
+
+
+def told(bench: Bench, name: str = "web") -> Group:
+    return bench.publisher.groups(HOME, [name])[name]
+
+
+def test_a_group_is_told_with_what_it_launches_and_runs(bench: Bench) -> None:
+    versioned(bench)
+    bench.group("web", version="2")
+    bench.group("late", version="$Latest", ours=False)
+    found = bench.publisher.groups(HOME, ["web", "late", "other"])
+    assert {name: (one.name, one.ours, one.version, one.says) for name, one in found.items()} == {
+        "web": ("web", True, 2, ""), "late": ("late", False, None, "$Latest"),
+    }  # fmt: skip
+    (template,) = bench.publisher.templates(HOME, ["web"]).values()
+    assert {one.template for one in found.values()} == {template.id}
+    assert (found["web"].runs, found["web"].refreshes, found["web"].under_way) == ((2, 2), (), None)
+    assert bench.publisher.groups(HOME, []) == {}
+
+
+def test_a_refresh_is_under_way_until_the_group_runs_another_version(bench: Bench) -> None:
+    versioned(bench)
+    bench.group("web")
+    begun = bench.publisher.begin_refresh(HOME, told(bench), 2, SETTINGS)
+    group = told(bench)
+    active = group.under_way
+    assert active is not None
+    assert (active.id, active.template, active.version, active.course) == (begun, group.template, 2, "running")
+    assert (group.version, active.ended) == (1, None)
+    bench.succeed("web")
+    group = told(bench)
+    assert (group.version, group.runs, group.under_way) == (2, (2, 2), None)
+    (ended,) = group.refreshes
+    assert (ended.id, ended.course, ended.percent, ended.ended is not None) == (begun, "done", 100, True)
+
+
+def test_one_that_fails_turns_back_by_itself(bench: Bench) -> None:
+    versioned(bench)
+    bench.group("web")
+    bench.publisher.begin_refresh(HOME, told(bench), 2, SETTINGS)
+    bench.fail("web")
+    group = told(bench)
+    assert (group.version, group.runs, group.refreshes[0].course) == (1, (1, 1), "turned-back")
+    assert "do not become healthy" in group.refreshes[0].why
+
+
+def test_one_that_is_under_way_is_turned_back_and_once(bench: Bench) -> None:
+    versioned(bench)
+    bench.group("web")
+    begun = bench.publisher.begin_refresh(HOME, told(bench), 2, WAITING)
+    bench.publisher.turn_back(HOME, told(bench), "another")
+    assert (active := told(bench).under_way) is not None
+    assert active.course == "running", "a refresh that was not named is let be"
+    for _ in range(2):
+        bench.publisher.turn_back(HOME, told(bench), begun)
+    assert told(bench).refreshes[0].course in ("turning-back", "turned-back")
+    while told(bench).under_way is not None:
+        bench.fail("web")
+    bench.publisher.turn_back(HOME, told(bench), begun)
+    assert (told(bench).refreshes[0].course, told(bench).runs) == ("turned-back", (1, 1))
+
+
+def test_there_is_one_at_a_time_and_the_other_is_named(bench: Bench) -> None:
+    versioned(bench)
+    bench.group("web")
+    theirs = bench.refresh("web", 1)
+    with pytest.raises(Transient, match=f"refresh {theirs} is under way"):
+        bench.publisher.begin_refresh(HOME, told(bench), 2, SETTINGS)
+    bench.succeed("web")
+    ours = bench.publisher.begin_refresh(HOME, told(bench), 2, SETTINGS)
+    assert [one.id for one in told(bench).refreshes] == [ours, theirs], "newest first"
+
+
+def test_somebody_elses_group_is_left_alone(bench: Bench) -> None:
+    versioned(bench)
+    bench.group("web", ours=False)
+    theirs, group = bench.refresh("web", 2), told(bench)
+    with pytest.raises(Terminal, match="is not refreshed"):
+        bench.publisher.begin_refresh(HOME, group, 2, SETTINGS)
+    with pytest.raises(Terminal, match="is not refreshed"):
+        bench.publisher.turn_back(HOME, group, theirs)
+    assert (active := told(bench).under_way) is not None
+    assert active.course == "running"
+
+
+def test_a_group_that_names_no_number_does_not_fit_and_one_that_does_fits(bench: Bench) -> None:
+    _, image = versioned(bench)
+    names = {"late": "$Latest", "default": "$Default", "web": "1"}
+    for name, version in names.items():
+        bench.group(name, version=version)
+    misfits = {name: bench.publisher.group_misfit(HOME, told(bench, name), image) for name in names}
+    assert misfits["web"] is None
+    assert [name for name, why in misfits.items() if "it launches version $" in (why or "")] == ["late", "default"]
 
 
 # What SSM alone has.
