@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import product
 
@@ -174,7 +174,30 @@ def publications() -> Iterator[Question]:
             for has, allowed in ((OURS, writes), (THEIRS, False), ({}, False)):
                 need = Need(f"ec2:{action}", arn("launch-template"), has)
                 yield asked(f"{action} of {has or 'nobodys'}", role, need, allowed=allowed)
+        yield from _refreshes(role, asked)
         yield Question("publishes without --publish", role, Need("ssm:PutParameter", ours, made))
+
+
+def _refreshes(role: Role, asked: Callable[..., Question]) -> Iterator[Question]:
+    """Groups are refreshed, for which Auto Scaling tries a launch with the rights of whoever asks."""
+    writes = role == "reconcile"
+    group = f"arn:aws:autoscaling:us-east-1:{ACCOUNT}:autoScalingGroup:11111111-0000:autoScalingGroupName/web"
+    yield asked("reads refreshes", role, Need("autoscaling:DescribeInstanceRefreshes"), allowed=True)
+    for has, whose in ((OURS, "our"), (THEIRS, "others'"), ({}, "nobody's")):
+        ours = writes and has is OURS
+        for action in ("StartInstanceRefresh", "RollbackInstanceRefresh"):
+            yield asked(f"{action} of {whose} group", role, Need(f"autoscaling:{action}", group, has), allowed=ours)
+        need = Need("ec2:RunInstances", arn("launch-template"), has)
+        yield asked(f"launches by {whose} template", role, need, allowed=ours)
+    by: dict[str, Value] = {"ec2:LaunchTemplate": arn("launch-template")}
+    yield asked("reads a snapshot by a template", role, Need("ec2:RunInstances", arn("snapshot"), {**THEIRS, **by}))
+    for kind in ("key-pair", "security-group"):
+        launch = Need("ec2:RunInstances", arn(kind), {**THEIRS, **by})
+        yield asked(f"launches with others' {kind} in a template", role, launch, allowed=writes)
+        yield asked(f"launches with others' {kind}", role, Need("ec2:RunInstances", arn(kind), THEIRS))
+    launch = Need("ec2:RunInstances", arn("instance", "*"), by)
+    yield asked("launches what a template names", role, launch, allowed=writes)
+    yield asked("launches without a template", role, Need("ec2:RunInstances", arn("instance", "*")))
 
 
 def parameter(name: str) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from moto import settings
+from moto.autoscaling.models import autoscaling_backends
 from moto.core.authorization import ActionAuthenticatorMixin
 from moto.ec2.models import ec2_backends
 from moto.iam.access_control import IAMPolicy, IAMRequest
@@ -108,6 +109,8 @@ def _check(request: Any, resource: str) -> None:
     parameters.checked_by_its_caller(allowed=permitted(Need("ec2:DescribeImages"), policies))
     for need in _needs(request, resource):
         if not permitted(need, policies):
+            if need.action in _TRIED and request._service == "autoscaling":  # noqa: SLF001  moto's
+                raise _refused_launch()
             if need.action.startswith("ec2:"):
                 raise _refusal(need, user=request._access_key.arn)  # noqa: SLF001  moto's
             if need.action.startswith("ssm:"):
@@ -140,11 +143,14 @@ def _needs(request: Any, resource: str) -> Iterator[Need]:
         arn = key if key.startswith("arn:") else f"arn:aws:kms:{region}:{account}:key/{key}"
         yield Need(request._action, arn)  # noqa: SLF001  moto's
         return
-    if service != "ec2":
+    if service not in ("autoscaling", "ec2"):
         yield Need(request._action, resource)  # noqa: SLF001  moto's
         return
     asked = {key: several(value)[0] for key, value in request._data.items()}  # noqa: SLF001  moto's
     of = {"region": region, "account": account}
+    if service == "autoscaling":
+        yield from _of_groups(action, asked, **of)
+        return
     at_birth = {
         asked[f"TagSpecification.{number}.ResourceType"]: _tags(asked, f"TagSpecification.{number}.Tag.")
         for number in _numbers(asked, "TagSpecification.")
@@ -158,6 +164,63 @@ def _needs(request: Any, resource: str) -> Iterator[Need]:
     for kind, tags in at_birth.items():
         context = _as_context("aws:RequestTag", tags) | ({"aws:TagKeys": tuple(tags)} if tags else {})
         yield Need("ec2:CreateTags", _arn(kind, "*", **of), {"ec2:CreateAction": action, **context})
+
+
+# What Auto Scaling asks of a call on a group ("Actions, resources, and condition keys for Amazon EC2 Auto Scaling",
+# service authorization reference), and, before it refreshes one to a template, of a launch by the caller. It tries that
+# by a dry run of RunInstances ("Permissions validation for ec2:RunInstances and iam:PassRole",
+# https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html), which is
+# about all that the template names, each with `ec2:LaunchTemplate`. In which subnet no page tells: in none here.
+_OF_A_GROUP = {"CancelInstanceRefresh", "RollbackInstanceRefresh", "StartInstanceRefresh", "UpdateAutoScalingGroup"}
+_TRIED = {"ec2:CreateTags", "ec2:RunInstances", "iam:PassRole"}
+_TEMPLATE = r"DesiredConfiguration\.(MixedInstancesPolicy\.LaunchTemplate\.)?LaunchTemplate(Specification)?\."
+
+
+def _refused_launch() -> Forbidden:
+    message = "You are not authorized to use launch template"
+    error = f"<Error><Code>AccessDenied</Code><Message>{message}</Message></Error>"
+    return Forbidden(f"<ErrorResponse>{error}<RequestId>sandbox</RequestId></ErrorResponse>")
+
+
+def _of_groups(action: str, asked: Mapping[str, str], *, region: str, account: str) -> Iterator[Need]:
+    if action not in _OF_A_GROUP:
+        yield Need(f"autoscaling:{action}")
+        return
+    name = asked["AutoScalingGroupName"]
+    group = autoscaling_backends[account][region].autoscaling_groups.get(name)
+    arn = f"arn:aws:autoscaling:{region}:{account}:autoScalingGroup:*:autoScalingGroupName/{name}"
+    has = {one["Key"]: one["Value"] for one in group.tags} if group is not None else {}
+    yield Need(f"autoscaling:{action}", group.arn if group else arn, _as_context("aws:ResourceTag", has))
+    template, version = (
+        next((asked[key] for key in asked if re.fullmatch(_TEMPLATE + part, key)), "")
+        for part in ("LaunchTemplateId", "Version")
+    )
+    if action == "StartInstanceRefresh" and template in ec2_backends[account][region].launch_templates:
+        yield from _of_a_launch(template, version or "$Default", region=region, account=account)
+
+
+def _of_a_launch(template: str, version: str, *, region: str, account: str) -> Iterator[Need]:
+    backend, of = ec2_backends[account][region], {"region": region, "account": account}
+    data = backend.launch_templates[template].get_version(version).data
+    by = {"ec2:LaunchTemplate": _arn("launch-template", template, **of)}
+    born = {
+        one["ResourceType"]: {tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}
+        for one in data.get("TagSpecifications", ())
+    }
+    for kind in ("instance", "network-interface", "volume"):
+        yield Need("ec2:RunInstances", _arn(kind, "*", **of), by | _as_context("aws:RequestTag", born.get(kind, {})))
+    named = [("image", data.get("ImageId")), ("key-pair", data.get("KeyName")), ("launch-template", template)]
+    for kind, one in [*named, *(("security-group", each) for each in data.get("SecurityGroupIds", ()))]:
+        if one:
+            tags = _as_context("aws:ResourceTag", backend.tags.get(one, {}))
+            yield Need("ec2:RunInstances", _arn(kind, one, **of), by | tags)
+    for kind, tags in born.items():
+        context = _as_context("aws:RequestTag", tags) | {"aws:TagKeys": tuple(tags)}
+        yield Need("ec2:CreateTags", _arn(kind, "*", **of), {"ec2:CreateAction": "RunInstances", **context})
+    profile = data.get("IamInstanceProfile", {})
+    if profile:
+        role = profile.get("Name") or profile["Arn"].rpartition("/")[2]  # the console calls both the same
+        yield Need("iam:PassRole", f"arn:aws:iam::{account}:role/{role}", {"iam:PassedToService": "ec2.amazonaws.com"})
 
 
 # What SSM asks of a call on parameters ("Actions, resources, and condition keys for AWS Systems Manager", service

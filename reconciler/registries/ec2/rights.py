@@ -36,7 +36,8 @@ UNFENCED: Mapping[str, str] = {
     "MakePackersKeysAndGroups": "Packer 1.6 tags neither. Keys are fenced by name.",
     "UseAndRemovePackersKeys": "Packer 1.6 tags no key. Fenced by name.",
     "ReadWhatIsPublished": "Whose a parameter is has to be found out. Fenced by name with --publish.",
-    "ReadWhatTemplatesLaunchOn": "EC2 restricts no Describe call on instance types by resource.",
+    "ReadWhatConsumersLaunchOn": "AWS restricts neither of these lists by resource.",
+    "LaunchWhatTemplatesName": "Only by a launch template, and that is fenced in the same call.",
     "PublishAnew": "SSM asks for no tag of what is overwritten. Fenced by name, and the controller looks first.",
     "TagImagesOfNoFleet": "An image that is born without tags has to be tagged once. Fenced: it has no fleet's yet.",
 }
@@ -185,9 +186,12 @@ def _retiring(at: Account) -> list[Policy]:
 
 
 def _publishing(at: Account, *, writes: bool) -> list[Policy]:
-    """Parameters below one prefix, and launch templates that are tagged so.
+    """Parameters below one prefix, and launch templates and Auto Scaling groups that are tagged so.
 
-    PutParameter has no key for the tags of what is there, only whether it is there.
+    PutParameter has no key for the tags of what is there, only whether it is there. Before a refresh Auto Scaling tries
+    a launch with the caller's rights ("Permissions validation for ec2:RunInstances and iam:PassRole",
+    https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-launch-template-permissions.html): what a
+    build may launch anyhow, disks and interfaces and images, is not said again.
     """
     prefix = at.published.strip("/")
     names = [f"arn:{at.partition}:ssm:*:{at.account}:parameter/{prefix}/*" if prefix else "*"]
@@ -198,8 +202,9 @@ def _publishing(at: Account, *, writes: bool) -> list[Policy]:
 
     reading = [
         statement("ReadWhatIsPublished", "GetParameters", "ListTagsForResource"),
-        _statement("ReadWhatTemplatesLaunchOn", ["DescribeInstanceTypes"], ["*"]),
-    ]
+        {"Sid": "ReadWhatConsumersLaunchOn", "Effect": "Allow",
+         "Action": ["autoscaling:DescribeInstanceRefreshes", "ec2:DescribeInstanceTypes"], "Resource": "*"},
+    ]  # fmt: skip
     if not writes:
         return reading
     return [
@@ -213,11 +218,28 @@ def _publishing(at: Account, *, writes: bool) -> list[Policy]:
         ),
         statement("PublishAnew", "PutParameter", StringEquals={"ssm:Overwrite": "true"}),
         statement("WithdrawWhatThisFleetPublished", "DeleteParameter", StringEquals=_has(at)),
+        {
+            # One statement for what one fence is round: a role's inline policies have little room.
+            "Sid": "UseTemplatesAndGroupsOfThisFleet",
+            "Effect": "Allow",
+            "Action": [
+                "autoscaling:RollbackInstanceRefresh",
+                "autoscaling:StartInstanceRefresh",
+                "ec2:CreateLaunchTemplateVersion",
+                "ec2:ModifyLaunchTemplate",
+                "ec2:RunInstances",
+            ],
+            "Resource": [
+                f"arn:{at.partition}:autoscaling:*:{at.account}:autoScalingGroup:*",
+                _arn(at, "launch-template"),
+            ],
+            "Condition": {"StringEquals": _has(at)},
+        },
         _statement(
-            "VersionTemplatesOfThisFleet",
-            ["CreateLaunchTemplateVersion", "ModifyLaunchTemplate"],
-            [_arn(at, "launch-template")],
-            {"StringEquals": _has(at)},
+            "LaunchWhatTemplatesName",
+            ["RunInstances"],
+            [_arn(at, kind) for kind in ("instance", "key-pair", "security-group", "subnet")],
+            {"Null": {"ec2:LaunchTemplate": "false"}},
         ),
     ]
 

@@ -526,13 +526,25 @@ def test_all_that_it_calls_is_what_the_policies_allow_and_ssm_has(ssm: SsmBench,
     (template,) = ssm.publisher.templates(HOME, ["web"]).values()
     ssm.publisher.unfit(HOME, template, images[1])
     ssm.publisher.set_default(HOME, template, ssm.publisher.add_version(HOME, template, images[1], description=WORDS))
-    lists = {"ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions", "ec2:DescribeImages"}
-    assert called - lists == {one for one in allowed("publish.json") if one.startswith("ec2:")}
-    assert lists <= called & allowed("plan.json")
+    versioned_by = set(called)
+    ssm.group("web", version=str(template.default + 1))
+    called.clear()
+    ssm.publisher.group_misfit(HOME, told(ssm), images[1])
+    ssm.publisher.turn_back(HOME, told(ssm), ssm.publisher.begin_refresh(HOME, told(ssm), 1, WAITING))
+    lists = {
+        "ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions", "ec2:DescribeImages",
+        "autoscaling:DescribeAutoScalingGroups",
+    }  # fmt: skip
+    # Auto Scaling tries a launch with the rights of whoever asks for a refresh.
+    wanted = {one for one in allowed("publish.json") if not one.startswith("ssm:")} - {"ec2:RunInstances"}
+    assert (versioned_by | called) - lists == wanted
+    assert lists <= (versioned_by | called) & allowed("plan.json")
     called.clear()
     ssm.publisher.read(HOME, [NAME])
     ssm.publisher.is_ours(HOME, NAME)
-    assert called == allowed("publish-read.json") - {"ec2:DescribeInstanceTypes"}
+    told(ssm)
+    read = {"ec2:DescribeInstanceTypes", "autoscaling:DescribeAutoScalingGroups"}
+    assert called - read == allowed("publish-read.json") - read
 
 
 def test_every_error_that_is_known_here_is_one_of_ssms() -> None:

@@ -150,6 +150,21 @@ def test_every_action_is_one_of_ec2s_and_touches_what_its_statement_names() -> N
                 assert bool(kinds) or one["Resource"] == "*", action
 
 
+def test_auto_scaling_knows_every_action_and_the_fence_of_each_that_changes_a_group() -> None:
+    known = tables("autoscaling")
+    named = 0
+    for role in ROLES:
+        for one in policy(role, replace(AT, published="/images/"))["Statement"]:
+            for action in (each for each in several(one["Action"]) if each.startswith("autoscaling:")):
+                kinds = known[action.removeprefix("autoscaling:").lower()]["resourceTypes"]
+                groups = [resource for resource in several(one["Resource"]) if ":autoScalingGroup:" in resource]
+                assert bool(groups) == bool(kinds), action
+                named += len(groups)
+                keys = {key for kind in kinds for key in kind["conditionKeys"]}
+                assert not kinds or "aws:ResourceTag/${TagKey}" in keys
+    assert named
+
+
 def test_ssm_knows_every_key_that_a_published_parameter_is_fenced_by() -> None:
     known = tables("ssm")
     for role in ROLES:

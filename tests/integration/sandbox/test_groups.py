@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import botocore.session
@@ -11,13 +14,17 @@ import pytest
 from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
-from reconciler.model.errors import UserError
+from reconciler.aws.session import Clients
+from reconciler.model.declaration import AutoScalingGroup, AwsSettings
+from reconciler.model.errors import Terminal, UserError
+from reconciler.registries.ec2.groups import Consumers
 from reconciler.sandbox import refreshes
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.sandbox.test_parameters import aws
 
 pytestmark = pytest.mark.sandbox
 
+POLICIES = Path(__file__).parents[3] / "docs/iam"
 REGION, HOUR = "us-east-1", 3600
 
 
@@ -66,7 +73,7 @@ class Group:
 @pytest.fixture
 def group(sandbox: Sandbox, debian: str) -> Iterator[Group]:
     ec2, scaling = aws(sandbox, "ec2"), aws(sandbox, "autoscaling")
-    image = ec2.register_image(Name="web-2")["ImageId"]
+    image = ec2.register_image(Name="web-2", Architecture="x86_64")["ImageId"]
     data = {"ImageId": debian, "InstanceType": "t3.micro"}
     made = ec2.create_launch_template(LaunchTemplateName="web", LaunchTemplateData=data)["LaunchTemplate"]
     template = made["LaunchTemplateId"]
@@ -157,6 +164,9 @@ def test_it_waits_at_checkpoints_and_for_its_bake_time(group: Group) -> None:
     assert group.told()["LaunchTemplate"]["Version"] == "1"
     group.sandbox.lapse(HOUR)
     assert group.looks(1) == [("Successful", 100)]
+    ended = group.look()["EndTime"]
+    group.sandbox.lapse(HOUR)
+    assert ended - group.look()["EndTime"] == timedelta(seconds=HOUR)
     group.begin(CheckpointPercentages=[50])
     assert group.looks(2)[-1] == ("Successful", 50), "it ends at the last one"
 
@@ -244,3 +254,83 @@ def test_preferences_that_do_not_go_together_are_refused(group: Group, wrong: di
     group.make(DesiredCapacity=0)
     with pytest.raises(ClientError, match="ValidationError"):
         group.begin(**wrong)
+
+
+# With IAM enforced.
+
+FLEET = "acme/images"
+BY_TAG = [{"Key": "reconciler:fleet", "Value": FLEET}]
+
+
+@pytest.fixture
+def consumers(group: Group, monkeypatch: pytest.MonkeyPatch) -> Iterator[Consumers]:
+    """What the role that reconciles has, with `--publish`. The group and its template are the fleet's."""
+    group.ec2.create_tags(Resources=[group.template], Tags=BY_TAG)
+    group.make(Tags=[{**one, "ResourceId": "web", "ResourceType": "auto-scaling-group"} for one in BY_TAG])
+    iam = aws(group.sandbox, "iam")
+    iam.create_user(UserName="refreshes")
+    for file in ("reconcile.json", "publish.json"):
+        whole = (POLICIES / file).read_text().replace("FLEET", FLEET).replace("ACCOUNT", "123456789012")
+        iam.put_user_policy(UserName="refreshes", PolicyName=file, PolicyDocument=whole)
+    made = iam.create_access_key(UserName="refreshes")["AccessKey"]
+    keys = {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
+    for key, value in {**group.sandbox.environment, **keys}.items():
+        monkeypatch.setenv(key, value)
+    group.sandbox.enforce_iam()
+    yield Consumers(Clients(AwsSettings(), attempts=1), fleet=FLEET)
+    group.sandbox.enforce_iam(enforced=False)
+    iam.delete_access_key(UserName="refreshes", AccessKeyId=made["AccessKeyId"])
+    for file in ("reconcile.json", "publish.json"):
+        iam.delete_user_policy(UserName="refreshes", PolicyName=file)
+    iam.delete_user(UserName="refreshes")
+
+
+@contextmanager
+def unenforced(group: Group) -> Iterator[None]:
+    """For what the test does itself."""
+    group.sandbox.enforce_iam(enforced=False)
+    yield
+    group.sandbox.enforce_iam()
+
+
+def test_the_role_that_reconciles_refreshes_this_fleets_group_and_turns_it_back(
+    consumers: Consumers, group: Group
+) -> None:
+    settings = AutoScalingGroup(name="web", checkpoints=(50,))
+    found = consumers.groups(REGION, ["web"])["web"]
+    assert consumers.group_misfit(REGION, found, group.image) is None
+    begun = consumers.begin_refresh(REGION, found, 2, settings)
+    consumers.turn_back(REGION, found, begun)
+    assert consumers.groups(REGION, ["web"])["web"].refreshes[0].course in ("turning-back", "turned-back")
+
+
+def test_others_groups_and_templates_are_refused(consumers: Consumers, group: Group) -> None:
+    found = consumers.groups(REGION, ["web"])["web"]
+    theirs = {"Key": "reconciler:fleet", "Value": "others/images"}
+    with unenforced(group):
+        group.ec2.create_tags(Resources=[group.template], Tags=[theirs])
+    with pytest.raises(Terminal, match="not authorized to use launch template") as caught:
+        consumers.begin_refresh(REGION, found, 2, AutoScalingGroup(name="web"))
+    assert "docs/iam" in caught.value.hint[0]
+    with unenforced(group):
+        group.ec2.create_tags(Resources=[group.template], Tags=BY_TAG)
+        tag = {**theirs, "ResourceId": "web", "ResourceType": "auto-scaling-group", "PropagateAtLaunch": False}
+        group.scaling.create_or_update_tags(Tags=[tag])
+        group.begin(CheckpointPercentages=[50, 100])
+    # Past our own check, which refuses before AWS could: what was found says that it is ours.
+    with pytest.raises(Terminal, match="not allowed: autoscaling:StartInstanceRefresh"):
+        consumers.begin_refresh(REGION, found, 2, AutoScalingGroup(name="web"))
+    (active,) = consumers.groups(REGION, ["web"])["web"].refreshes
+    with pytest.raises(Terminal, match="not allowed: autoscaling:RollbackInstanceRefresh"):
+        consumers.turn_back(REGION, found, active.id)
+
+
+def test_a_template_with_a_role_asks_for_the_right_to_pass_it(consumers: Consumers, group: Group) -> None:
+    found = consumers.groups(REGION, ["web"])["web"]
+    with unenforced(group):
+        group.ec2.create_launch_template_version(
+            LaunchTemplateId=group.template, SourceVersion="2",
+            LaunchTemplateData={"IamInstanceProfile": {"Name": "web"}},
+        )  # fmt: skip
+    with pytest.raises(Terminal, match="not authorized to use launch template"):
+        consumers.begin_refresh(REGION, found, 3, AutoScalingGroup(name="web"))
