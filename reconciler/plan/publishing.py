@@ -245,7 +245,6 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
     todo = publishing(situation.image, lock, found)
     todo = replace(todo, refused=(*todo.refused, *todo.groups.refused))
     refused = tuple(f"{said(one)}: {why}{_way_out(one, situation.image)}" for one, why in todo.refused)
-    decision = _under_way(decision, todo.groups)
     planned = decision.planned
     if situation.options.preview:
         told = planned.model_copy(update={"notes": (*planned.notes, *refused)})
@@ -254,7 +253,7 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
     if reasons:
         decision = with_action(decision, "publish", *reasons)
     if not refused and not todo.unknown:
-        return decision
+        return _under_way(decision, todo.groups)
     planned = decision.planned
     worse = "degraded" if refused else "unknown"
     update: dict[str, object] = {
@@ -265,7 +264,7 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
         update["reasons"] = (*planned.reasons, *(_refusal(one, why) for one, why in todo.refused))
         update["waits_for"] = planned.waits_for or "; ".join(refused)
     update["sync"] = planned.sync if planned.sync != "in-sync" else "drifted" if refused else "unknown"
-    return replace(decision, planned=planned.model_copy(update=update))
+    return _under_way(replace(decision, planned=planned.model_copy(update=update)), todo.groups)
 
 
 def _under_way(decision: Decision, groups: Rollout) -> Decision:

@@ -116,7 +116,9 @@ class GroupChange:
             return Reason(code="publication-changed", was=was, now=f"turned back: {self.why}")
         number = f"version {self.target.version}" if self.target.version is not None else "that version"
         now = f"a refresh to {number} with {self.target.artifact}{self.why}"
-        return Reason(code="publication-changed", was=f"{said(self.at)}: version {self.group.says}", now=now)
+        return Reason(
+            code="publication-changed", was=f"{said(self.at)}: version {self.group.version or self.group.says}", now=now
+        )
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,298 @@
+"""Auto Scaling groups follow `stable`, wave by wave: through runs, deaths, failures, holds and revocations."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from reconciler.model.errors import Terminal
+from reconciler.model.observation import Group
+from tests.integration.loop.effects import Effects, Killed, failing, surround
+from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.test_channels import build, standing
+from tests.integration.loop.test_publish import artifacts_of
+from tests.integration.loop.test_rulings import held, revoked
+from tests.integration.loop.world import EU, FLEET, ON_DEBIAN, US, World, statuses
+
+PUBLISH = (
+    "publish:\n  launch_templates: [web]\n  auto_scaling_groups: [{name: web, bake: 10m}]\n"
+    f"  waves: [{{regions: [{US}], wait: 1h}}, {{regions: [{EU}]}}]\n"
+)
+
+
+def groups(world: World) -> Mapping[str, Group]:
+    return {location: one for (location, _), one in world.publisher.scaled.items()}
+
+
+def versions(world: World) -> dict[str, int | None]:
+    return {location: one.version for location, one in groups(world).items()}
+
+
+def recorded(world: World) -> dict[str, Any]:
+    return {one.location: one for one in world.lock("base").published if one.auto_scaling_group}
+
+
+def under_way(world: World) -> list[str]:
+    return [location for location, one in groups(world).items() if one.under_way is not None]
+
+
+def begin(world: World, declaration: str = ON_DEBIAN) -> None:
+    for location in (EU, US):
+        world.publisher.template(location, "web", owner=FLEET)
+        world.publisher.group(location, "web", template="web", owner=FLEET)
+    world.commit({"desired/base/image.yaml": f"{declaration}{PUBLISH}"})
+
+
+def a_run(world: World) -> None:
+    assert world.controller().reconcile("base").exit_code == 0
+
+
+def end(world: World, location: str, course: Any = "done") -> None:
+    world.publisher.now = world.clock()
+    world.publisher.end_refresh(location, "web", course, why="an instance did not become healthy")
+
+
+def to_the_end(world: World) -> None:
+    """Runs, and refreshes that end well, until nothing is under way any more; each an hour after the one before."""
+    for _ in range(12):
+        world.controller().reconcile("base")
+        for location in under_way(world):
+            turning = groups(world)[location].refreshes[0].course == "turning-back"
+            end(world, location, "turned-back" if turning else "done")
+        world.clock.advance(hours=1)
+
+
+@pytest.fixture
+def rolled(settled: World) -> World:
+    """The fleet with base in groups of both regions, which run what is stable."""
+    begin(settled)
+    to_the_end(settled)
+    assert versions(settled) == {EU: 2, US: 2}
+    return settled
+
+
+class TestWaves:
+    def test_one_follows_the_other_and_each_step_is_recorded(self, settled: World) -> None:
+        begin(settled)
+        (only,) = standing(settled)
+        planned = settled.controller().plan("base")["base"]
+        ids = artifacts_of(settled, only)
+        assert planned.actions == ("publish",)
+        said = (f"{US} group web: version 1", f"a refresh to that version with {ids[US]}, wave 1 of 2")
+        assert said in [(one.was, one.now) for one in planned.reasons]
+        assert planned.notes == (f"{EU} group web: waits for wave 1: {US} group web",)
+        head = settled.head()
+        a_run(settled)
+        assert (under_way(settled), versions(settled)) == ([US], {EU: 1, US: 1})
+        entry = recorded(settled)[US]
+        assert (entry.build, entry.version, entry.course) == (only, 2, "begun")
+        assert entry.refresh == groups(settled)[US].refreshes[0].id
+        assert settled.publisher.settings[entry.refresh].bake == 600
+        assert settled.subjects(head) == [f"base: published at {number} places" for number in (3, 3)]
+
+        quiet = settled.controller().plan("base")["base"]
+        assert (quiet.sync, quiet.health, quiet.actions) == ("in-sync", "rolling-out", ("none",))
+        assert quiet.notes[1] == f"{US} group web: refresh {entry.refresh} under way to version 2, 0 %"
+        before = settled.head()
+        assert (settled.controller().reconcile("base").results, settled.head()) == ((), before)
+
+        end(settled, US)
+        a_run(settled)
+        assert (recorded(settled)[US].course, under_way(settled)) == ("done", [])
+        settled.clock.advance(hours=1)
+        a_run(settled)
+        assert under_way(settled) == [EU]
+        end(settled, EU)
+        a_run(settled)
+        assert versions(settled) == {EU: 2, US: 2}
+        assert settled.controller().plan("base")["base"].health == "healthy"
+        assert_settled(settled, since=head)
+
+    def test_the_world_is_told_before_the_last_group_has_it(self, rolled: World) -> None:
+        new = build(rolled, "echo more")
+        assert rolled.lock("base").channels.stable == new
+        assert (under_way(rolled), rolled.lock("base").undelivered) == ([US], ())
+
+    def test_what_stands_costs_a_look_a_location(self, rolled: World) -> None:
+        rolled.publisher.calls.clear()
+        assert rolled.controller().reconcile("base").results == ()
+        assert rolled.publisher.calls == {"templates": 2, "groups": 2}
+
+    def test_a_group_that_is_declared_no_more_is_forgotten_and_left_alone(self, rolled: World) -> None:
+        rolled.commit({"desired/base/image.yaml": f"{ON_DEBIAN}publish: {{launch_templates: [web]}}\n"})
+        head, before = rolled.head(), groups(rolled)
+        a_run(rolled)
+        assert (recorded(rolled), groups(rolled)) == ({}, before)
+        assert_settled(rolled, since=head)
+
+
+class TestBack:
+    def test_a_hold_turns_back_what_is_under_way_and_the_others_stay(self, rolled: World) -> None:
+        (old,) = standing(rolled)
+        build(rolled, "echo more")
+        assert under_way(rolled) == [US]
+        rolled.commit({"desired/base/image.yaml": f"{held(old)}{PUBLISH}"})
+        a_run(rolled)
+        assert groups(rolled)[US].refreshes[0].course == "turning-back"
+        assert under_way(rolled) == [US]
+        to_the_end(rolled)
+        assert versions(rolled) == {EU: 2, US: 2}
+        assert {one.build for one in recorded(rolled).values()} == {old}
+
+    def test_what_is_revoked_is_left_at_once_in_all_locations(self, rolled: World) -> None:
+        bad = build(rolled, "echo bad")
+        to_the_end(rolled)
+        assert versions(rolled) == {EU: 3, US: 3}
+        rolled.commit({"desired/base/image.yaml": f"{revoked(bad)}{PUBLISH}"})
+        a_run(rolled)
+        assert sorted(under_way(rolled)) == [EU, US]
+        to_the_end(rolled)
+        assert versions(rolled) == {EU: 2, US: 2}
+
+    def test_with_nothing_stable_a_group_stays_and_says_so(self, rolled: World) -> None:
+        (only,) = standing(rolled)
+        rolled.commit({"desired/base/image.yaml": f"{revoked(only)}{PUBLISH}"})
+        rolled.controller().reconcile("base")
+        planned = rolled.controller().plan("base")["base"]
+        assert f"{US} group web: stays as it is: stable points to nothing" in planned.notes
+        assert (versions(rolled), under_way(rolled)) == ({EU: 2, US: 2}, [])
+
+
+class TestWrong:
+    def test_a_failure_stops_it_says_how_to_try_again_and_a_newer_build_goes_on(self, rolled: World) -> None:
+        build(rolled, "echo bad")
+        end(rolled, US, "turned-back")
+        assert rolled.controller().reconcile("base").exit_code == 3
+        planned = rolled.controller().plan("base")["base"]
+        assert (planned.health, planned.actions) == ("degraded", ("none",))
+        told = planned.waits_for or ""
+        assert "to version 3 was turned back: an instance did not become healthy; to try again: aws autosc" in told
+        assert f"{EU} group web: stopped, as {US} group web failed" in planned.notes
+        assert (recorded(rolled)[US].course, recorded(rolled)[EU].version) == ("failed", 2)
+        build_id = build_anyway(rolled, "echo good")
+        to_the_end(rolled)
+        assert {one.build for one in recorded(rolled).values()} == {build_id}
+        assert versions(rolled) == {EU: 4, US: 4}
+
+    def test_somebody_elses_refresh_is_waited_for(self, rolled: World) -> None:
+        theirs = rolled.publisher.refresh(US, "web", version=1)
+        build(rolled, "echo more")
+        assert groups(rolled)[US].refreshes[0].id == theirs
+        planned = rolled.controller().plan("base")["base"]
+        assert f"{US} group web: waits for refresh {theirs} to version 1, which somebody else began" in planned.notes
+        to_the_end(rolled)
+        assert versions(rolled) == {EU: 3, US: 3}
+
+    def test_a_version_set_by_hand_is_put_right_in_its_wave(self, rolled: World) -> None:
+        rolled.publisher.scaled[US, "web"] = replace(groups(rolled)[US], version=1, runs=(1, 1))
+        a_run(rolled)
+        assert under_way(rolled) == [US]
+        to_the_end(rolled)
+        assert versions(rolled) == {EU: 2, US: 2}
+
+    @pytest.mark.parametrize(
+        ("hand", "told"),
+        [
+            (lambda world: world.publisher.scaled.pop((US, "web")), "it is not there"),
+            (lambda world: change(world, ours=False), "does not carry this fleet's tag"),
+            (lambda world: change(world, says="$Latest", version=None), "have it name a number"),
+            (lambda world: change(world, template="lt-other"), "none of publish.launch_templates"),
+        ],
+        ids=["missing", "somebody else's", "no number", "another template"],
+    )  # fmt: skip
+    def test_what_can_not_be_refreshed_is_told_by_the_plan_and_nothing_is_begun(
+        self, settled: World, hand: Any, told: str
+    ) -> None:
+        begin(settled)
+        hand(settled)
+        planned = settled.controller().plan("base")["base"]
+        assert planned.health == "degraded"
+        assert f"{US} group web: " in (planned.waits_for or "")
+        assert told in (planned.waits_for or "")
+        assert "(desired/base/image.yaml:4:3)" in (planned.waits_for or "")
+        report = settled.controller().reconcile("base")
+        assert (statuses(report), report.exit_code) == ({"base": "failed"}, 3)
+        assert settled.publisher.calls["begin_refresh"] == 0
+        assert len(settled.publisher.there[US, "web"].versions) == 2, "the version is made all the same"
+
+    def test_what_aws_refuses_leaves_the_rest_done_and_is_tried_again(self, settled: World) -> None:
+        begin(settled)
+        controller = settled.controller()
+        surround(controller, failing(f"begin refresh {US} web", Terminal("not allowed: ec2:RunInstances")))
+        assert statuses(controller.reconcile("base")) == {"base": "failed"}
+        assert recorded(settled)[US].refresh == ""
+        a_run(settled)
+        assert under_way(settled) == [US]
+
+    def test_what_can_not_be_read_is_unknown(self, rolled: World) -> None:
+        rolled.publisher.unreadable[US] = Terminal("not allowed: autoscaling:DescribeAutoScalingGroups")
+        planned = rolled.controller().plan("base")["base"]
+        assert (planned.sync, planned.health, planned.actions) == ("unknown", "unknown", ("none",))
+
+
+def build_anyway(world: World, setup: str) -> str:
+    """Build another one, where the run says that groups stand still."""
+    world.commit({"desired/base/setup.sh": f"{setup}\n"})
+    world.controller().reconcile("base")
+    world.clock.advance(hours=1)
+    return world.lock("base").builds[0].id
+
+
+def change(world: World, **values: Any) -> None:
+    world.publisher.scaled[US, "web"] = replace(groups(world)[US], **values)
+
+
+def _forward(world: World) -> None:
+    """Both waves are due at once."""
+    begin(world)
+    declared = f"{ON_DEBIAN}{PUBLISH}".split("  waves")[0]
+    world.commit({"desired/base/image.yaml": declared})
+
+
+def _away(world: World) -> None:
+    """A build is revoked while one of its refreshes is under way, and the other is done."""
+    begin(world)
+    to_the_end(world)
+    bad = build(world, "echo bad")
+    end(world, US)
+    world.controller().reconcile("base")
+    world.clock.advance(hours=2)
+    world.controller().reconcile("base")
+    assert under_way(world) == [EU]
+    world.commit({"desired/base/image.yaml": f"{revoked(bad)}{PUBLISH}"})
+
+
+SCENARIOS = {"forward": (_forward, 6), "away": (_away, 12)}
+DEATHS = [(name, number) for name, (_, effects) in SCENARIOS.items() for number in range(effects)]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "number"), DEATHS, ids=[f"{name}-{number}" for name, number in DEATHS])
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_wherever_a_run_dies_the_next_ones_come_to_the_same_end(
+    settled: World, name: str, number: int, when: Any
+) -> None:
+    SCENARIOS[name][0](settled)
+    since = settled.head()
+    effects = Effects(die_at=number, when=when)
+    controller = surround(settled.controller(), effects.around)
+    with pytest.raises(Killed):
+        controller.reconcile("base")
+    to_the_end(settled)
+    assert versions(settled) == {EU: 2, US: 2}
+    assert {one.course for one in recorded(settled).values()} == {"done"}
+    begun = settled.publisher.calls["begin_refresh"]
+    assert begun == {"forward": 2, "away": 2 + 2 + 1}[name], "none is begun twice"
+    settled.clock.advance(hours=1)
+    assert_settled(settled, since=since)
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_the_scenarios_have_as_many_effects_as_are_died_at(settled: World, name: str) -> None:
+    SCENARIOS[name][0](settled)
+    effects = Effects()
+    surround(settled.controller(), effects.around).reconcile("base")
+    assert len(effects.done) == SCENARIOS[name][1], effects.done
