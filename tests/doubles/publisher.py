@@ -142,14 +142,13 @@ class MemoryPublisher:
             self.there[place] = replace(now, default=version)
 
     def group(
-        self, location: str, name: str, *, template: str, version: int = 1, owner: str | None = None, says: str = "",
-        size: int = 2,
-    ) -> None:  # fmt: skip
-        """Somebody makes a group that launches a version of a template, or what it `says` instead of a number."""
-        lt = self.there[location, template].id
-        runs = (version,) * size
-        number = None if says else version
-        self.scaled[location, name] = Group(name, owner == self.fleet, lt, number, says, runs)
+        self, location: str, name: str, *, template: str, version: str = "1", owner: str | None = None, size: int = 2
+    ) -> None:
+        """Somebody makes a group of so many instances, by a version of a template: `2`, `$Latest` or `$Default`."""
+        lt = self.there[location, template]
+        number = int(version) if version.isdecimal() else None
+        runs = {"$Latest": max(one.number for one in lt.versions), "$Default": lt.default}.get(version, number)
+        self.scaled[location, name] = Group(name, owner == self.fleet, lt.id, number, version, (runs,) * size)
 
     def refresh(self, location: str, name: str, *, version: int | None, template: str | None = None) -> str:
         """Somebody begins a refresh of a group to a version of its template, or of another one, and tells its id."""
@@ -175,11 +174,11 @@ class MemoryPublisher:
             runs = [group.version] * len(runs)
         elif course == "failed" and runs:
             runs[0] = active.version
-        self.scaled[location, name] = replace(
-            group, version=active.version if course == "done" else group.version,
-            says="" if course == "done" else group.says, runs=tuple(runs),
-            refreshes=tuple(told if one.id == active.id else one for one in group.refreshes),
-        )  # fmt: skip
+        refreshes = tuple(told if one.id == active.id else one for one in group.refreshes)
+        group = replace(group, runs=tuple(runs), refreshes=refreshes)
+        if course == "done" and active.version is not None:
+            group = replace(group, template=active.template, version=active.version, says=str(active.version))
+        self.scaled[location, name] = group
 
     def groups(self, location: str, names: Sequence[str]) -> Mapping[str, Group]:
         """Report groups. See `Publisher.groups`."""
@@ -194,10 +193,8 @@ class MemoryPublisher:
     def group_misfit(self, location: str, group: Group, artifact_id: str) -> str | None:
         """Say why a group does not go over to an artifact, or not back. See `Publisher.group_misfit`."""
         with self._asked("group_misfit", location):
-            late = (
-                f"it launches version {group.says} of {group.template}: have it name a number" if group.says else None
-            )
-            return group.misfit or late or self.wrong.get(artifact_id)
+            late = f"it launches version {group.says} of {group.template}: have it name a number"
+            return group.misfit or (late if group.version is None else self.wrong.get(artifact_id))
 
     def begin_refresh(self, location: str, group: Group, version: int, settings: AutoScalingGroup) -> str:
         """Begin to refresh. See `Publisher.begin_refresh`."""

@@ -106,7 +106,7 @@ class Consumers(ParametersAndTemplates):
             ours=any((tag["Key"], tag["Value"]) == (FLEET_TAG, self._fleet) for tag in told.get("Tags", ())),
             template=template,
             version=_number(word),
-            says="" if word.isdecimal() else word,
+            says=word,
             runs=tuple(
                 _number_of(one.get("LaunchTemplate", {}), template)
                 for one in told.get("Instances", ())

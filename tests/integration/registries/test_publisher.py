@@ -81,10 +81,7 @@ class MemoryBench:
         self.memory.template(HOME, name, owner=FLEET if ours else None, image=image)
 
     def group(self, name: str, *, version: str = "1", ours: bool = True) -> None:
-        says = "" if version.isdecimal() else version
-        number = 1 if says else int(version)
-        owner = FLEET if ours else None
-        self.memory.group(HOME, name, template="web", version=number, owner=owner, says=says)
+        self.memory.group(HOME, name, template="web", version=version, owner=FLEET if ours else None)
 
     def refresh(self, name: str, version: int) -> str:
         return self.memory.refresh(HOME, name, version=version)
@@ -367,10 +364,11 @@ def test_a_group_is_told_with_what_it_launches_and_runs(bench: Bench) -> None:
     bench.group("late", version="$Latest", ours=False)
     found = bench.publisher.groups(HOME, ["web", "late", "other"])
     assert {name: (one.name, one.ours, one.version, one.says) for name, one in found.items()} == {
-        "web": ("web", True, 2, ""), "late": ("late", False, None, "$Latest"),
+        "web": ("web", True, 2, "2"), "late": ("late", False, None, "$Latest"),
     }  # fmt: skip
     (template,) = bench.publisher.templates(HOME, ["web"]).values()
     assert {one.template for one in found.values()} == {template.id}
+    assert {name: one.runs for name, one in found.items()} == {"web": (2, 2), "late": (2, 2)}
     assert (found["web"].runs, found["web"].refreshes, found["web"].under_way) == ((2, 2), (), None)
     assert bench.publisher.groups(HOME, []) == {}
 
@@ -386,7 +384,7 @@ def test_a_refresh_is_under_way_until_the_group_runs_another_version(bench: Benc
     assert (group.version, active.ended) == (1, None)
     bench.succeed("web")
     group = told(bench)
-    assert (group.version, group.runs, group.under_way) == (2, (2, 2), None)
+    assert (group.version, group.says, group.runs, group.under_way) == (2, "2", (2, 2), None)
     (ended,) = group.refreshes
     assert (ended.id, ended.course, ended.percent, ended.ended is not None) == (begun, "done", 100, True)
 
