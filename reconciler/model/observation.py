@@ -192,6 +192,8 @@ class Group:
     refreshes: tuple[InstanceRefresh, ...] = ()
     misfit: str | None = None
     """Why it can't be refreshed to what `stable` points to, or there would be no way back."""
+    mixed: bool = False
+    """Whether it launches several types by a policy, which a refresh names as a whole."""
 
     @property
     def under_way(self) -> InstanceRefresh | None:

@@ -6,6 +6,7 @@ are ours: before one begins, it records the newest that was there, so that a run
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from reconciler.model.declaration import AutoScalingGroup, Wave
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile, Published, Reason
 from reconciler.model.observation import Group, InstanceRefresh, Publications, Template
+from reconciler.model.text import one_line, visible
 from reconciler.model.values import format_duration, format_instant, parse_instant
 
 
@@ -116,9 +118,7 @@ class GroupChange:
             return Reason(code="publication-changed", was=was, now=f"turned back: {self.why}")
         number = f"version {self.target.version}" if self.target.version is not None else "that version"
         now = f"a refresh to {number} with {self.target.artifact}{self.why}"
-        return Reason(
-            code="publication-changed", was=f"{said(self.at)}: version {self.group.version or self.group.says}", now=now
-        )
+        return Reason(code="publication-changed", was=f"{said(self.at)}: version {self.group.says}", now=now)
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ class _Case:
         about = self.about(target)
         last = _last(self.group, about)
         if about is not None and last is not None and last.course != "done":
-            why = _how_it_ended(self.group, target, last)
+            why = _how_it_ended(self.at, self.group, target, last)
             return self._as("failed", target, last, after=about.after, refresh=last.id, course="failed", why=why)
         if self._runs(target, about, last):
             ended = last.ended if last is not None and last.ended is not None else self.now
@@ -340,13 +340,16 @@ def _progress(one: Member, refresh: InstanceRefresh) -> str:
     return f"{said(one.at)}: refresh {refresh.id} {what}"
 
 
-def _how_it_ended(group: Group, target: Target, last: InstanceRefresh) -> str:
+def _how_it_ended(at: Published, group: Group, target: Target, last: InstanceRefresh) -> str:
     ended = "was turned back" if last.course == "turned-back" else "failed"
-    why = f": {last.why}" if last.why else ""
-    again = (
-        f"aws autoscaling start-instance-refresh --auto-scaling-group-name {group.name} --desired-configuration "
-        f"'LaunchTemplate={{LaunchTemplateId={group.template},Version={target.version}}}'"
-    )
+    why = f": {visible(one_line(last.why))}" if last.why else ""
+    again = f"begin one to version {target.version} with its mixed instances policy as a whole"
+    if not group.mixed:
+        configuration = f"LaunchTemplate={{LaunchTemplateId={group.template},Version={target.version}}}"
+        again = (
+            f"aws autoscaling start-instance-refresh --region {at.location} --auto-scaling-group-name "
+            f"{shlex.quote(group.name)} --desired-configuration '{configuration}'"
+        )
     return f"refresh {last.id} to version {target.version} {ended}{why}; to try again: {again}"
 
 

@@ -113,6 +113,7 @@ class Consumers(ParametersAndTemplates):
                 if not one["LifecycleState"].startswith(_LEAVING)
             ),
             refreshes=self._refreshes(location, told["AutoScalingGroupName"]),
+            mixed=bool(told.get("MixedInstancesPolicy")),
         )
 
     def _refreshes(self, location: str, name: str) -> tuple[InstanceRefresh, ...]:

@@ -95,7 +95,7 @@ class TestWaves:
 
         quiet = settled.controller().plan("base")["base"]
         assert (quiet.sync, quiet.health, quiet.actions) == ("in-sync", "rolling-out", ("none",))
-        assert quiet.notes[1] == f"{US} group web: refresh {entry.refresh} under way to version 2, 0 %"
+        assert quiet.notes[0] == f"{US} group web: refresh {entry.refresh} under way to version 2, 0 %"
         before = settled.head()
         assert (settled.controller().reconcile("base").results, settled.head()) == ((), before)
 

@@ -80,7 +80,7 @@ class Registry:
         now = replace(first, course=course, ended=ended)
         group = replace(group, refreshes=(now, *rest))
         if course == "done" and first.version is not None:
-            group = replace(group, version=first.version, runs=(first.version,) * 3)
+            group = replace(group, version=first.version, says=str(first.version), runs=(first.version,) * 3)
         self.groups[place] = group
 
     def turn_back(self, place: tuple[str, str], refresh: str) -> None:
@@ -105,7 +105,7 @@ class Story(RuleBasedStateMachine):
         self.promote()
         for place in (A_EU, A_US, B):
             template = f"lt-{place[0]}"
-            self.registry.groups[place] = Group(place[1].removeprefix("group "), True, template, 1, "", (1, 1, 1))
+            self.registry.groups[place] = Group(place[1].removeprefix("group "), True, template, 1, "1", (1, 1, 1))
 
     @rule()
     def promote(self) -> None:
@@ -220,7 +220,7 @@ class Story(RuleBasedStateMachine):
 
     @rule(at=sampled_from([A_EU, A_US, B]))
     def a_hand_sets_a_version(self, at: tuple[str, str]) -> None:
-        self.registry.groups[at] = replace(self.registry.groups[at], version=1, runs=(1, 1, 1))
+        self.registry.groups[at] = replace(self.registry.groups[at], version=1, says="1", runs=(1, 1, 1))
 
     @rule(minutes=integers(1, 90))
     def wait(self, minutes: int) -> None:
@@ -315,7 +315,9 @@ def test_a_failure_stops_the_waves_and_turns_the_others_back(story: Story) -> No
     again = "'LaunchTemplate={LaunchTemplateId=lt-eu-west-1,Version=2}'"
     assert at.place == A_EU
     assert why.startswith("refresh rf-1 to version 2 was turned back; to try again: aws autoscaling start-instance-")
-    assert why.endswith(f"--auto-scaling-group-name a --desired-configuration {again}")
+    assert why.endswith(f" --region {EU} --auto-scaling-group-name a --desired-configuration {again}")
+    story.registry.groups[A_EU] = replace(story.registry.groups[A_EU], mixed=True)
+    assert told(story).refused[0][1].endswith("begin one to version 2 with its mixed instances policy as a whole")
     story.registry.change(A_US, "turned-back")
     assert told(story).notes == tuple(f"{one[0]} {one[1]}: stopped, as {EU} group a failed" for one in (A_US, B))
     story.registry.begin(A_EU, 2)
