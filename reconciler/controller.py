@@ -223,7 +223,7 @@ def collect(adapters: Adapters, request: Request, *, takes_steps: bool, unmanage
         recorder=adapters.recorder(known), listener=adapters.listener,
     )  # fmt: skip
     limit = request.max_actions or known.fleet.settings.limits.max_actions
-    return gc.apply(run, looked, planned, at_most=limit)
+    return gc.apply(run, looked, planned, at_most=limit, publisher=partial(adapters.publisher, known))
 
 
 def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: int | None) -> None:

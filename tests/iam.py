@@ -170,7 +170,7 @@ def publications() -> Iterator[Question]:
         yield asked("deletes others'", role, Need("ssm:DeleteParameter", ours, THEIRS))
         yield asked("deletes nobody's", role, Need("ssm:DeleteParameter", ours, {}))
         yield asked("reads what templates launch on", role, Need("ec2:DescribeInstanceTypes"), allowed=True)
-        for action in ("CreateLaunchTemplateVersion", "ModifyLaunchTemplate"):
+        for action in ("CreateLaunchTemplateVersion", "DeleteLaunchTemplateVersions", "ModifyLaunchTemplate"):
             for has, allowed in ((OURS, writes), (THEIRS, False), ({}, False)):
                 need = Need(f"ec2:{action}", arn("launch-template"), has)
                 yield asked(f"{action} of {has or 'nobodys'}", role, need, allowed=allowed)

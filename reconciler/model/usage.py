@@ -26,6 +26,13 @@ class Use:
     """Which version, where that name is a launch template's."""
     default: bool = False
     """Whether that version is the template's default."""
+    spare: bool = False
+    """Whether that template is this fleet's, and nobody gets that version but by its number: neither its default nor
+    its newest."""
+
+    def is_left_by(self, build: str) -> bool:
+        """Whether it is a spare version that was made for a build: it goes with the build's artifact."""
+        return self.spare and self.version is not None and self.version.is_of(build, self.place[1])
 
 
 @dataclass(frozen=True)

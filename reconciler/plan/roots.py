@@ -210,7 +210,7 @@ class Roots:
             yield "young", f"{where} was made within the last 24 h"
         if seen.protected:
             yield "protected", f"{where} is protected from removal"
-        if uses := self._uses.get(seen.place):
+        if uses := [use for use in self._uses.get(seen.place, ()) if not use.is_left_by(group.build.id)]:
             yield "used", f"{first_few([use.by for use in uses], most=_MOST_USES)} in {seen.location} uses {seen.id}"
         grants = self.survey.shared.get(seen.place)
         if isinstance(grants, str):

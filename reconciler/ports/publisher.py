@@ -55,6 +55,13 @@ class Publisher(Protocol):
     def set_default(self, location: str, template: Template, version: int) -> None:
         """Have a version be the template's default. Raises Terminal where the template is not ours."""
 
+    def remove_version(self, location: str, name: str, version: int, artifact_id: str) -> None:
+        """Delete the version of a template that launches an artifact. What is gone is no error.
+
+        Raises Terminal, and deletes nothing, where the template is not ours, or the version is its default one, or
+        launches something else.
+        """
+
     def groups(self, location: str, names: Sequence[str]) -> Mapping[str, Group]:
         """The groups of these names, with what they run and their refreshes; one that is not there is left out."""
 

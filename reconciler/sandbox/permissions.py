@@ -32,6 +32,7 @@ _SUBJECTS = {
     "CreateImage": {"instance": "InstanceId"},
     "CreateLaunchTemplateVersion": {"launch-template": "LaunchTemplateId"},
     "CreateSecurityGroup": {"vpc": "VpcId"},
+    "DeleteLaunchTemplateVersions": {"launch-template": "LaunchTemplateId"},
     "DeleteKeyPair": {"key-pair": "KeyName|KeyPairId"},
     "DeleteSecurityGroup": {"security-group": "GroupId"},
     "DeleteSnapshot": {"snapshot": "SnapshotId"},

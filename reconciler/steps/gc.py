@@ -6,7 +6,7 @@ What is recorded comes first: a run that is killed leaves a date, and the next o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -29,6 +29,7 @@ from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.roots import Survey
 from reconciler.plan.tags import own
 from reconciler.plan.trust import is_in_record, is_named
+from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import FOLDER, parse, path_of
 from reconciler.steps.consumers import uses_of
@@ -224,7 +225,9 @@ def as_collection(looked: Looked, registry: Registry, *, head: str) -> Collectio
 # What is done: image by image, the dates first.
 
 
-def apply(run: Run, looked: Looked, planned: FleetPlan, *, at_most: int) -> Collection:
+def apply(
+    run: Run, looked: Looked, planned: FleetPlan, *, at_most: int, publisher: Callable[[], Publisher]
+) -> Collection:
     """Take the next step of everything that may go, of so many images at most. One's failure is its own.
 
     Raises Terminal, and does nothing, where this machine's clock and the registry's are far apart: by it alone it is
@@ -247,7 +250,7 @@ def apply(run: Run, looked: Looked, planned: FleetPlan, *, at_most: int) -> Coll
             if name in previews:
                 took += _previews(run, name, planned)
             if due[name]:
-                took += _take_steps(run, looked, due[name])
+                took += _take_steps(run, looked, due[name], publisher)
         except ReconcilerError as error:
             failed[name] = error.what
             run.listener(events.Failed(image=name, what=str(error)))
@@ -275,7 +278,9 @@ def _previews(run: Run, name: str, planned: FleetPlan) -> Iterator[Took]:
             yield Took(image=name, build=seen.own("build"), step="retire", location=seen.location, id=seen.id)
 
 
-def _take_steps(run: Run, looked: Looked, departures: Sequence[Departure]) -> list[Took]:
+def _take_steps(
+    run: Run, looked: Looked, departures: Sequence[Departure], publisher: Callable[[], Publisher]
+) -> list[Took]:
     """The next step of each build of one image: recorded by one commit, then done."""
     image = departures[0].image
     lock = lock_of(run.known, image)[0]
@@ -292,6 +297,8 @@ def _take_steps(run: Run, looked: Looked, departures: Sequence[Departure]) -> li
     took: list[Took] = []
     gone: list[Departure] = []
     for one in ready:
+        if one.step == "retire":
+            _forget_versions(run, looked, one, publisher)
         took += _retired(run, one) if one.step == "retire" else _kept_away(run, one)
         gone += [one] if one.step == "retire" else []
     if gone:
@@ -343,6 +350,20 @@ def _kept_away(run: Run, departure: Departure) -> Iterator[Took]:
         run.listener(events.Tended(image=name, what=f"{step}d {seen.location} {seen.id}"))
     for artifact in departure.build.artifacts:
         yield Took(image=name, build=departure.build.id, step=step, location=artifact.location, id=artifact.id)
+
+
+def _forget_versions(run: Run, looked: Looked, departure: Departure, publisher: Callable[[], Publisher]) -> None:
+    """Delete the versions of this fleet's launch templates that were made for a build, before its artifacts go."""
+    places = [(one.location, one.id) for one in departure.build.artifacts]
+    uses = [use for place in places for use in looked.survey.usage.of(place) if use.is_left_by(departure.build.id)]
+    opened = publisher() if uses else None
+    for use in uses:
+        if opened is not None and use.version is not None and use.parameter is not None:
+            location, artifact_id = use.place
+            name = use.parameter.removeprefix("launch template ")
+            opened.remove_version(location, name, use.version.number, artifact_id)
+            what = f"version {use.version.number} is deleted, as {artifact_id} goes"
+            run.listener(events.Published(departure.image.name, location, use.parameter, what))
 
 
 def _retired(run: Run, departure: Departure) -> Iterator[Took]:

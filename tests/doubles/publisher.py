@@ -141,6 +141,20 @@ class MemoryPublisher:
             place, now = self._now(location, template)
             self.there[place] = replace(now, default=version)
 
+    def remove_version(self, location: str, name: str, version: int, artifact_id: str) -> None:
+        """Delete a version. See `Publisher.remove_version`."""
+        with self._asked("remove_version", location):
+            now = self.there.get((location, name))
+            there = {one.number: one for one in now.versions} if now is not None else {}
+            if now is None or version not in there:
+                return
+            if not now.ours:
+                raise Terminal(f"launch template {now.id} in {location} is not changed: it is not ours")
+            if now.default == version or there[version].image != artifact_id:
+                raise Terminal(f"version {version} of launch template {name} in {location} stays")
+            left = tuple(one for one in now.versions if one.number != version)
+            self.there[location, name] = replace(now, versions=left)
+
     def group(
         self, location: str, name: str, *, template: str, version: str = "1", owner: str | None = None, size: int = 2
     ) -> None:

@@ -301,7 +301,7 @@ class Ec2Registry:
 
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         """What uses AMIs in a region. See `Registry.usage`."""
-        return ask_usage(self._clients, location, ids)
+        return ask_usage(self._clients, location, ids, fleet=self._fleet)
 
     def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
         """The account's own AMIs that are no fleet's, and snapshots of AMIs that are gone. See `Registry.unmanaged`."""

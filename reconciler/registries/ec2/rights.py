@@ -226,6 +226,7 @@ def _publishing(at: Account, *, writes: bool) -> list[Policy]:
                 "autoscaling:RollbackInstanceRefresh",
                 "autoscaling:StartInstanceRefresh",
                 "ec2:CreateLaunchTemplateVersion",
+                "ec2:DeleteLaunchTemplateVersions",
                 "ec2:ModifyLaunchTemplate",
                 "ec2:RunInstances",
             ],

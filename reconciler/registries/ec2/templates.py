@@ -91,6 +91,25 @@ class ParametersAndTemplates(Parameters):
         with translated(f"setting the default of launch template {template.id} in {location}"):
             self._ec2(location).modify_launch_template(LaunchTemplateId=template.id, DefaultVersion=str(version))
 
+    def remove_version(self, location: str, name: str, version: int, artifact_id: str) -> None:
+        """Delete a version, once it was looked at. See `Publisher.remove_version`."""
+        template = self.templates(location, [name]).get(name)
+        there = {one.number: one for one in template.versions} if template is not None else {}
+        if template is None or version not in there:
+            return
+        self._refuse(location, template)
+        said = f"version {version} of launch template {name} in {location}"
+        if there[version].image != artifact_id or template.default == version:
+            raise Terminal(f"{said} stays: it is the default one by now, or has another AMI than {artifact_id}")
+        with translated(f"deleting {said}"):
+            answer = self._ec2(location).delete_launch_template_versions(
+                LaunchTemplateId=template.id, Versions=[str(version)]
+            )
+        for one in answer.get("UnsuccessfullyDeletedLaunchTemplateVersions", ()):
+            code = one.get("ResponseError", {}).get("Code", "")
+            if code != "launchTemplateVersionDoesNotExist":
+                raise Transient(f"{said} is not deleted: {one.get('ResponseError', {}).get('Message', code)}")
+
     def _template(self, ec2: EC2Client, one: LaunchTemplateTypeDef) -> Template:
         pages = ec2.get_paginator("describe_launch_template_versions").paginate(
             LaunchTemplateId=one["LaunchTemplateId"], PaginationConfig={"PageSize": _PAGE}

@@ -36,12 +36,15 @@ _BRIEF = Config(retries={"mode": "standard", "total_max_attempts": 2})
 _LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 
 
-def usage(clients: Clients, location: str, ids: Sequence[str]) -> Usage:
-    """What uses these AMIs in a region. Never raises for what can't be read: that is told in `unread`."""
+def usage(clients: Clients, location: str, ids: Sequence[str], *, fleet: str) -> Usage:
+    """What uses these AMIs in a region, and what of that is a fleet's own.
+
+    Never raises for what can't be read: that is told in `unread`.
+    """
     wanted = frozenset(ids)
     asked: tuple[tuple[str, Callable[[], Iterator[Use]]], ...] = (
         ("instances", partial(_instances, clients, location, sorted(wanted))),
-        ("launch templates", partial(_templates, clients, location, wanted)),
+        ("launch templates", partial(_templates, clients, location, wanted, fleet)),
         ("Auto Scaling groups", partial(_groups, clients, location, wanted)),
         ("launch configurations", partial(_configurations, clients, location, wanted)),
         ("parameters", partial(_parameters, clients, location, wanted)),
@@ -76,11 +79,12 @@ def _instances(clients: Clients, location: str, ids: Sequence[str]) -> Iterator[
             )  # fmt: skip
 
 
-def _templates(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator[Use]:
+def _templates(clients: Clients, location: str, wanted: frozenset[str], fleet: str) -> Iterator[Use]:
     """Every version of every template: a group, or a person, may name an old one."""
     ec2 = clients.ec2(location)
     pages = ec2.get_paginator("describe_launch_templates").paginate(PaginationConfig={"PageSize": _PAGE})
     for template in (one for page in pages for one in page["LaunchTemplates"]):
+        ours = {"Key": FLEET_TAG, "Value": fleet} in template.get("Tags", ())
         versions = ec2.get_paginator("describe_launch_template_versions").paginate(
             LaunchTemplateId=template["LaunchTemplateId"], PaginationConfig={"PageSize": _PAGE}
         )
@@ -97,6 +101,7 @@ def _templates(clients: Clients, location: str, wanted: frozenset[str]) -> Itera
                     parameter=f"launch template {template['LaunchTemplateName']}",
                     version=TemplateVersion(version["VersionNumber"], image, version.get("VersionDescription", "")),
                     default=bool(version.get("DefaultVersion")),
+                    spare=ours and not default and version["VersionNumber"] != template["LatestVersionNumber"],
                 )  # fmt: skip
 
 

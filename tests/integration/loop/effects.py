@@ -257,6 +257,10 @@ class _Publisher:
         with self.around(f"set default {location} {template.id}"):
             self.publisher.set_default(location, template, version)
 
+    def remove_version(self, location: str, name: str, version: int, artifact_id: str) -> None:
+        with self.around(f"remove version {location} {name} {version}"):
+            self.publisher.remove_version(location, name, version, artifact_id)
+
     def groups(self, location: str, names: Sequence[str]) -> Mapping[str, Group]:
         return self.publisher.groups(location, names)
 

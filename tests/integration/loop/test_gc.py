@@ -11,7 +11,7 @@ from reconciler.model.care import Grants
 from reconciler.model.collection import Collection, Fate
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Leaving
-from reconciler.model.observation import TAG_PREFIX, Seen
+from reconciler.model.observation import TAG_PREFIX, Seen, version_words
 from reconciler.model.usage import Use
 from reconciler.state.lockfiles import render
 from tests.doubles.registry import Traits
@@ -21,6 +21,7 @@ from tests.integration.loop.test_channels import build
 from tests.integration.loop.test_rulings import held
 from tests.integration.loop.world import (
     EU,
+    FLEET,
     ON_BASE,
     ON_DEBIAN,
     SETTINGS,
@@ -101,6 +102,67 @@ def test_a_build_that_no_lockfile_has_goes_in_three_steps_with_its_snapshots(gro
     ]  # fmt: skip
     assert_settled(grown, since=head)
     assert steps(grown.controller().collect()) == []
+
+
+def template_versions(world: World, gone: list[Seen], *, spare: bool, says: str | None = None) -> Use:
+    """A launch template of which a version was made for a build that goes, in its first location."""
+    location, artifact_id = gone[0].place
+    build_id = gone[0].own("build") or ""
+    world.publisher.template(location, "web", owner=FLEET)
+    template = world.publisher.there[location, "web"]
+    words = version_words("web", build_id) if says is None else says
+    world.publisher.add_version(location, template, artifact_id, description=words)
+    world.publisher.add_version(location, template, "ami-newer", description="a newer one")
+    version = world.publisher.there[location, "web"].versions[1]
+    use = Use(
+        gone[0].place, "launch template web version 2", "mend it", parameter="launch template web", version=version,
+        spare=spare,
+    )  # fmt: skip
+    world.registry.uses.append(use)
+    return use
+
+
+def go_three_steps(world: World) -> None:
+    for _ in range(3):
+        world.controller().collect()
+        world.clock.advance(days=15)
+
+
+def test_an_old_version_of_our_own_template_goes_with_its_build(grown: World) -> None:
+    gone = oldest(grown)
+    template_versions(grown, gone, spare=True)
+    grown.controller().collect()
+    location = gone[0].location
+    assert len(grown.publisher.there[location, "web"].versions) == 3, "nothing is deleted before the build goes"
+    go_three_steps(grown)
+    assert not {one.id for one in gone} & {one.id for one in grown.registry.artifacts}
+    assert [one.number for one in grown.publisher.there[location, "web"].versions] == [1, 3]
+
+
+@pytest.mark.parametrize(("spare", "says"), [(False, None), (True, "by hand"), (True, "like one of web: build X")])
+def test_a_version_that_somebody_may_get_or_made_keeps_the_build(
+    grown: World,
+    spare: bool,  # noqa: FBT001 - pytest names it
+    says: str | None,
+) -> None:
+    gone = oldest(grown)
+    template_versions(grown, gone, spare=spare, says=says)
+    go_three_steps(grown)
+    assert {one.id for one in gone} <= {one.id for one in grown.registry.artifacts}
+    assert len(grown.publisher.there[gone[0].location, "web"].versions) == 3
+
+
+def test_a_version_that_became_the_default_meanwhile_keeps_the_build_for_another_run(grown: World) -> None:
+    gone = oldest(grown)
+    template_versions(grown, gone, spare=True)
+    for _ in range(2):
+        grown.controller().collect()
+        grown.clock.advance(days=15)
+    place = (gone[0].location, "web")
+    grown.publisher.there[place] = replace(grown.publisher.there[place], default=2)
+    collection = grown.controller().collect()
+    assert "version 2 of launch template web" in collection.failed["web"]
+    assert {one.id for one in gone} <= {one.id for one in grown.registry.artifacts}
 
 
 def test_a_build_beyond_those_that_are_kept_leaves_the_lockfile(grown: World) -> None:

@@ -330,6 +330,28 @@ def test_another_architecture_than_that_of_its_type_is_told_and_the_same_is_not(
     assert [ssm.publisher.unfit(HOME, template, one) for one in images] == [told, None]
 
 
+def test_a_version_is_deleted_once_nobody_gets_it_by_default(bench: Bench) -> None:
+    first, image = bench.image(), bench.image()
+    bench.template("web", first)
+    (template,) = bench.publisher.templates(HOME, ["web"]).values()
+    bench.publisher.add_version(HOME, template, image, description=WORDS)
+    for number, artifact in ((1, first), (2, first)):  # the default; one that launches something else
+        with pytest.raises(Terminal, match="stays"):
+            bench.publisher.remove_version(HOME, "web", number, artifact)
+    for _ in range(2):
+        bench.publisher.remove_version(HOME, "web", 2, image)
+        assert [one.number for one in bench.publisher.templates(HOME, ["web"])["web"].versions] == [1]
+    bench.publisher.remove_version(HOME, "gone", 2, image)
+
+
+def test_a_version_of_somebody_elses_template_stays(bench: Bench) -> None:
+    image = bench.image()
+    bench.template("web", image, ours=False)
+    with pytest.raises(Terminal, match="is not changed"):
+        bench.publisher.remove_version(HOME, "web", 1, image)
+    assert len(bench.publisher.templates(HOME, ["web"])["web"].versions) == 1
+
+
 def test_the_calls_on_templates_are_those_of_ec2s_model() -> None:
     model = botocore.session.get_session().get_service_model("ec2")
     shapes = [model.operation_model(one).input_shape for one in ("CreateLaunchTemplateVersion", "ModifyLaunchTemplate")]
@@ -529,6 +551,7 @@ def test_all_that_it_calls_is_what_the_policies_allow_and_ssm_has(ssm: SsmBench,
     called.clear()
     ssm.publisher.group_misfit(HOME, told(ssm), images[1])
     ssm.publisher.turn_back(HOME, told(ssm), ssm.publisher.begin_refresh(HOME, told(ssm), 1, WAITING))
+    ssm.publisher.remove_version(HOME, "web", 1, images[0])
     lists = {
         "ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions", "ec2:DescribeImages",
         "autoscaling:DescribeAutoScalingGroups",

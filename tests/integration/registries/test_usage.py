@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Sequence
 from typing import Any
 
 import boto3
@@ -10,9 +11,15 @@ import pytest
 
 from reconciler.aws.session import Clients
 from reconciler.model.declaration import AwsSettings
-from reconciler.registries.ec2.usage import usage
+from reconciler.model.usage import Usage
+from reconciler.registries.ec2.usage import usage as usage_for
 
 REGION = "us-east-1"
+FLEET = "acme/images"
+
+
+def usage(clients: Clients, location: str, ids: Sequence[str]) -> Usage:
+    return usage_for(clients, location, ids, fleet=FLEET)
 
 
 @pytest.fixture
@@ -34,8 +41,12 @@ def by(clients: Clients, *ids: str) -> set[tuple[str, str]]:
     return {(use.place[1], use.by.split(" ")[0]) for use in found.uses}
 
 
-def template(ec2: Any, name: str, *images: str) -> str:
-    made = ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData={"ImageId": images[0]})
+def template(ec2: Any, name: str, *images: str, owner: str | None = None) -> str:
+    tags = [{"Key": "reconciler:fleet", "Value": owner}] if owner is not None else [{"Key": "Name", "Value": name}]
+    specification = [{"ResourceType": "launch-template", "Tags": tags}]
+    made = ec2.create_launch_template(
+        LaunchTemplateName=name, LaunchTemplateData={"ImageId": images[0]}, TagSpecifications=specification
+    )
     for image in images[1:]:
         ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData={"ImageId": image})
     return str(made["LaunchTemplate"]["LaunchTemplateId"])
@@ -64,6 +75,17 @@ def test_old_versions_of_a_template_count(clients: Clients, images: list[str]) -
     assert said == [
         "launch template web version 1 (default)", "launch template web version 2", "launch template web version 3",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("owner", "spare"), [(FLEET, [2]), ("others/images", []), (None, [])])
+def test_a_version_of_our_own_that_nobody_gets_but_by_its_number_is_told_apart(
+    clients: Clients, images: list[str], owner: str | None, spare: list[int]
+) -> None:
+    ec2 = boto3.client("ec2", REGION)
+    template(ec2, "web", *images, owner=owner)
+    found = usage(clients, REGION, images).uses
+    # The first is the default, and the last the newest, which `$Latest` is.
+    assert [use.version.number for use in found if use.version is not None and use.spare] == spare
 
 
 @pytest.mark.parametrize(("version", "which"), [("1", 0), ("$Default", 0), ("$Latest", 2), (None, 0)])
