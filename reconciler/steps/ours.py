@@ -206,20 +206,23 @@ def _doubts(
     lock: Lockfile,
     found: Mapping[tuple[str, str], Seen],
 ) -> Iterator[str]:
-    """Why each artifact that counts today may be somebody else's: of the newest build, and of those in a channel."""
+    """Why each artifact that counts, or may come to, can be somebody else's.
+
+    Those are of the newest build, of those in a channel, and of those that a channel may go back to; of the latter only
+    what was listed: else it is not taken for there.
+    """
     looked_up = (lock.builds[0] if lock.builds else None, lock.kept)
-    counting = (*looked_up, *map(lock.build, _channels(lock)))
+    in_channel = tuple(map(lock.build, _channels(lock)))
+    counting = (*looked_up, *in_channel, *_may_return(lock, image))
     for build in {one.id: one for one in counting if one is not None}.values():
         for artifact in build.artifacts:
             place = (artifact.location, artifact.id)
             if artifact.location in known.observation.unreadable:
                 continue
-            unknown = place not in found and build not in looked_up and artifact.location in image.locations
+            asks = build in in_channel and build not in looked_up and artifact.location in image.locations
             try:
-                seen = registry.find(*place) if unknown else found.get(place)
-                if seen is None or is_marked(seen, fleet=known.fleet_name, names=_names(image), build_id=build.id):
-                    continue
-                why = _stranger(seen, registry, records, image=image.name, build=build)
+                seen = registry.find(*place) if asks and place not in found else found.get(place)
+                why = stranger(seen, registry, records, known=known, image=image, build=build) if seen else ""
             except ReconcilerError as error:
                 why = f"whether it is ours is not known: {error.what}"
             if why:
@@ -227,15 +230,28 @@ def _doubts(
                 yield f"{artifact.location}: {path} names {artifact.id}, and {why} (`git log -- {path}` shows who did)"
 
 
-def _stranger(seen: Seen, registry: Registry, records: Records | None, *, image: str, build: Build) -> str:
-    """Why an artifact without its marks is not taken for a build's; empty where owner, name and tag say that it is."""
+def _may_return(lock: Lockfile, image: Image) -> Iterator[Build]:
+    """What `stable` is held to, or goes back to when nobody may use any more what is newer."""
+    hold = image.declaration.hold
+    yield from (one for one in lock.recorded if one.stood or (hold is not None and one.id == hold.build))
+
+
+def stranger(
+    seen: Seen, registry: Registry, records: Records | None, *, known: Known, image: Image, build: Build
+) -> str:  # fmt: skip
+    """Why an artifact that state/ names is not taken for a build's.
+
+    Empty where its marks say that it is, or else its owner, its name and the build's annotated tag.
+    """
+    if is_marked(seen, fleet=known.fleet_name, names=_names(image), build_id=build.id):
+        return ""
     if not is_own(registry, seen):
         return "it belongs to another account"
-    told = records(image, build.id) if records is not None else None
+    told = records(image.name, build.id) if records is not None else None
     tagged = told.artifacts if told is not None and told.build is not None else ()
     if not is_in_record(seen, tagged, build_id=build.id):
         marked = f"its tags say {seen.own('build')} of {seen.own('image')}" if seen.own("build") else "its tags don't"
-        return f"{marked}, nor does the tag {tag_name(image, build.id)} say that it is this build's"
+        return f"{marked}, nor does the tag {tag_name(image.name, build.id)} say that it is this build's"
     return ""
 
 

@@ -19,7 +19,9 @@ from reconciler.plan.planning import FleetPlan, lock_of
 from reconciler.plan.publishing import Change, Publishing, asked_of, names_of, publishing
 from reconciler.plan.rollout import GroupChange, Rollout, rollout, said
 from reconciler.ports.publisher import Publisher
+from reconciler.state.lockfiles import path_of
 from reconciler.steps.consumers import at_once, claimed, read_publications
+from reconciler.steps.ours import records_of, stranger
 from reconciler.steps.record_rulings import record_published
 from reconciler.steps.run import Deed, Report, Result, Run
 
@@ -104,17 +106,17 @@ def _publish(run: Run, publisher: Publisher, image: Image, lock: Lockfile) -> _D
     found = read_publications(publisher, [(image, lock)], claimed=claimed(run.known), now=run.known.now)
     todo = publishing(image, lock, found)
     done = _recorded(run, image, _Done(lock=lock), todo.record)
-    changed, failed = _changed(publisher, image, lock, todo.changes)
+    changed, failed = _changed(run, publisher, image, lock, todo.changes)
     for change in changed:
         run.listener(events.Published(image.name, change.at.location, change.at.name, change.value))
     deeds = tuple(_deed(change) for change in changed)
-    versioned = [_versioned(run, publisher, image, change) for change in todo.versions]
+    versioned = [_versioned(run, publisher, image, lock, change) for change in todo.versions]
     forget = {one.place for one in todo.forget} - {change.at.place for change, _ in failed}
     left = _after(todo.record, forget, versioned)
     found = replace(found, templates={**found.templates, **_with_versions(image, todo.versions, versioned)})
     groups = rollout(image, lock.model_copy(update={"published": left}), found)
     done = _recorded(run, image, done, _merged(left, groups.record))
-    refreshed = [_refreshed(run, publisher, image, change) for change in groups.changes if change.can_begin]
+    refreshed = [_refreshed(run, publisher, image, lock, change) for change in groups.changes if change.can_begin]
     done = _recorded(run, image, done, _merged(_merged(left, groups.record), [one.at for one in refreshed]))
     deeds += tuple(deed for one in versioned for deed in one.deeds)
     deeds += tuple(deed for one in refreshed for deed in one.deeds)
@@ -145,7 +147,7 @@ class _Refreshed:
     error: ReconcilerError | None = None
 
 
-def _refreshed(run: Run, publisher: Publisher, image: Image, change: GroupChange) -> _Refreshed:
+def _refreshed(run: Run, publisher: Publisher, image: Image, lock: Lockfile, change: GroupChange) -> _Refreshed:
     """Have a refresh begin, or turn back. That it would was recorded, so a run that dies here finds it again."""
     at = change.at
     try:
@@ -153,6 +155,7 @@ def _refreshed(run: Run, publisher: Publisher, image: Image, change: GroupChange
             publisher.turn_back(at.location, change.group, change.refresh)
             told, at = f"refresh {change.refresh} is turned back: {change.why}", change.recorded
         else:
+            _refuse_stranger(run, image, lock, at.location, change.artifact)
             version = change.target.version if change.target is not None else None
             begun = publisher.begin_refresh(at.location, change.group, version or 0, change.settings)
             told, at = f"refresh {begun} to version {version}", at.model_copy(update={"refresh": begun})
@@ -184,12 +187,13 @@ class _Versioned:
     error: ReconcilerError | None = None
 
 
-def _versioned(run: Run, publisher: Publisher, image: Image, change: VersionChange) -> _Versioned:
+def _versioned(run: Run, publisher: Publisher, image: Image, lock: Lockfile, change: VersionChange) -> _Versioned:
     """Make a version where there is none, and then the default of it, where that is asked for."""
     at, number = change.at, change.number
     said = f"{at.location} {at.name}"
     deeds: tuple[Deed, ...] = ()
     try:
+        _refuse_stranger(run, image, lock, at.location, change.artifact)
         if number is None:
             words = version_words(image.name, change.build)
             number = publisher.add_version(at.location, change.template, change.artifact, description=words)
@@ -228,8 +232,35 @@ def _recorded(run: Run, image: Image, done: _Done, published: tuple[Published, .
     return replace(done, lock=lock, commit=done.commit or recording.commit)
 
 
+def _refuse_stranger(run: Run, image: Image, lock: Lockfile, location: str, artifact_id: str) -> None:
+    """Raise Terminal for what nothing but state/ calls this image's: its location may not have been read till now.
+
+    Where it still can't be read the build's annotated tag has to name it: what is revoked is not to be found meanwhile.
+    """
+    build = next((one for one in lock.builds for each in one.artifacts if each.id == artifact_id), None)
+    if build is None:
+        raise Terminal(f"{artifact_id} is not published in {location}: no build of {image.name} has it")
+    records = records_of(run.repository, run.known)
+    try:
+        seen = run.registry.find(location, artifact_id)
+    except ReconcilerError:
+        told = records(image.name, build.id)
+        if told is None or told.build is None or (location, artifact_id) not in told.places:
+            raise
+        return
+    if seen is None:
+        raise Terminal(f"{artifact_id} is not published in {location}: it is not there")
+    why = stranger(seen, run.registry, records, known=run.known, image=image, build=build)
+    if why:
+        path = path_of(image.name)
+        raise Terminal(
+            f"{artifact_id} is not published in {location}: {path} names it, and {why}",
+            hint=f"`git log -- {path}` shows who wrote that",
+        )
+
+
 def _changed(
-    publisher: Publisher, image: Image, lock: Lockfile, changes: Sequence[Change]
+    run: Run, publisher: Publisher, image: Image, lock: Lockfile, changes: Sequence[Change]
 ) -> tuple[list[Change], list[tuple[Change, ReconcilerError]]]:
     """Carry changes out; what fails in one location leaves the others. All are written before the first is awaited."""
     failed: list[tuple[Change, ReconcilerError]] = []
@@ -239,6 +270,7 @@ def _changed(
         try:
             words = _description(image, lock, change)
             value = change.value or ""
+            _refuse_stranger(run, image, lock, change.at.location, value)
             begun.append((change, value, publisher.put(*change.at.place, value, description=words)))
         except ReconcilerError as error:
             failed.append((change, error))

