@@ -107,14 +107,18 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class TemplateVersion:
-    """One version of a launch template: its number, the artifact that it launches, and its description."""
+    """One version of a launch template: its number, the artifact that it launches, and its description.
+
+    `rest` is a digest of all else that it launches with.
+    """
 
     number: int
     image: str
     says: str
+    rest: str = ""
 
     def is_of(self, build: str, artifact_id: str) -> bool:
-        """Whether it is what was made of a build's artifact (`version_words`)."""
+        """Whether it says that it was made of a build's artifact (`version_words`), as anybody may have it say."""
         return self.image == artifact_id and self.says.endswith(f": build {build}")
 
 
@@ -138,9 +142,15 @@ class Template:
     """What its default version launches on, where it says so."""
     misfit: str | None = None
 
-    def of(self, build: str, artifact_id: str) -> TemplateVersion | None:
-        """The version that was made for a build's artifact: the first, should somebody have made another."""
-        return next((one for one in self.versions if one.is_of(build, artifact_id)), None)
+    def of(self, build: str, artifact_id: str, *, recorded: int | None) -> TemplateVersion | None:
+        """The version that was made for a build's artifact: the one that is `recorded`, else the first.
+
+        One that is not recorded counts only where it is as the default one but for the artifact: whoever may make
+        versions, and not set the default, may have written it.
+        """
+        said = [one for one in self.versions if one.is_of(build, artifact_id)]
+        fits = [one for one in said if self._default is not None and one.rest == self._default.rest]
+        return next((one for one in (*(each for each in said if each.number == recorded), *fits)), None)
 
     def with_version(self, number: int, artifact_id: str, image: str, build: str) -> Template:
         """The same with the version that was made for a build's artifact."""
@@ -150,7 +160,11 @@ class Template:
     @property
     def launches(self) -> str:
         """The artifact in its default version; empty where that names none."""
-        return next((one.image for one in self.versions if one.number == self.default), "")
+        return self._default.image if self._default is not None else ""
+
+    @property
+    def _default(self) -> TemplateVersion | None:
+        return next((one for one in self.versions if one.number == self.default), None)
 
 
 Course = Literal["running", "turning-back", "done", "turned-back", "failed"]

@@ -60,7 +60,10 @@ class Standing:
 
 
 def standing(at: Published, lock: Lockfile, template: Template | None, *, set_default: bool) -> Standing:
-    """Compare a template with where `stable` points. A version of its build that is there is taken, never made anew."""
+    """Compare a template with where `stable` points. A version of its build that is there is taken, never made anew.
+
+    `at` is as it is recorded, where it is.
+    """
     if template is None:
         return Standing(refused="it is not there: make it, tagged with this fleet, or take the name away")
     if not template.ours:
@@ -71,7 +74,7 @@ def standing(at: Published, lock: Lockfile, template: Template | None, *, set_de
     artifact = build.artifact_in(at.location)
     if artifact is None:
         return Standing(lacking=f"{at.location} {at.name} waits for {build.id} in {at.location}")
-    there = template.of(build.id, artifact.id)
+    there = template.of(build.id, artifact.id, recorded=at.version)
     number = there.number if there is not None else None
     change = VersionChange(at, template, build.id, artifact.id, number, set_default)
     if template.misfit is not None and (number is None or change.moves_default):

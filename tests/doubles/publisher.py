@@ -128,10 +128,12 @@ class MemoryPublisher:
         """Make a version. See `Publisher.add_version`."""
         with self._asked("add_version", location):
             place, now = self._now(location, template)
-            there = next((one for one in now.versions if (one.image, one.says) == (artifact_id, description)), None)
+            rest = next(one.rest for one in now.versions if one.number == now.default)
+            wanted = (artifact_id, description, rest)
+            there = next((one for one in now.versions if (one.image, one.says, one.rest) == wanted), None)
             if there is not None:
                 return there.number
-            made = TemplateVersion(max(one.number for one in now.versions) + 1, artifact_id, description)
+            made = TemplateVersion(max(one.number for one in now.versions) + 1, *wanted)
             self.there[place] = replace(now, versions=(*now.versions, made))
             return made.number
 

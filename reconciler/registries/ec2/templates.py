@@ -8,6 +8,7 @@ ModifyLaunchTemplate, whose DefaultVersion is all that it changes.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -67,11 +68,11 @@ class ParametersAndTemplates(Parameters):
     def add_version(self, location: str, template: Template, artifact_id: str, *, description: str) -> int:
         """Make a version, and read it back. See `Publisher.add_version`.
 
-        The token is the same for a template, a build (by the description) and an AMI: a call that is repeated before
-        its version can be seen makes no other one.
+        The token is the same for a template as it is, a build (by the description) and an AMI: a call that is repeated
+        before its version can be seen makes no other one.
         """
         self._refuse(location, template)
-        said = f"{template.id} {description} {artifact_id}"
+        said = f"{template.id} {template.default} {description} {artifact_id}"
         with translated(f"making a version of launch template {template.id} in {location}"):
             ec2 = self._ec2(location)
             made = ec2.create_launch_template_version(
@@ -79,9 +80,8 @@ class ParametersAndTemplates(Parameters):
                 LaunchTemplateData={"ImageId": artifact_id}, ClientToken=hashlib.sha256(said.encode()).hexdigest(),
             )["LaunchTemplateVersion"]["VersionNumber"]  # fmt: skip
             read = ec2.describe_launch_template_versions(LaunchTemplateId=template.id, Versions=[str(made)])
-        if [_version(one) for one in read["LaunchTemplateVersions"]] != [
-            TemplateVersion(made, artifact_id, description)
-        ]:
+        found = [_version(one) for one in read["LaunchTemplateVersions"]]
+        if [(one.number, one.image, one.says) for one in found] != [(made, artifact_id, description)]:
             raise Transient(f"version {made} of launch template {template.id} in {location} is not what was made")
         return made
 
@@ -144,7 +144,14 @@ _INSTEAD = "it follows the parameter by itself, so take its name away, or make a
 
 def _version(one: LaunchTemplateVersionTypeDef) -> TemplateVersion:
     data = one["LaunchTemplateData"]
-    return TemplateVersion(one["VersionNumber"], data.get("ImageId", ""), one.get("VersionDescription", ""))
+    rest = {name: value for name, value in data.items() if name != "ImageId"}
+    if isinstance(options := rest.get("MetadataOptions"), dict):
+        rest["MetadataOptions"] = {name: value for name, value in options.items() if name != "State"}  # is not given
+    said = json.dumps(rest, sort_keys=True, default=str)
+    return TemplateVersion(
+        one["VersionNumber"], data.get("ImageId", ""), one.get("VersionDescription", ""),
+        hashlib.sha256(said.encode()).hexdigest(),
+    )  # fmt: skip
 
 
 def unbootable(types: Sequence[InstanceTypeInfoTypeDef], image: ImageTypeDef) -> str | None:

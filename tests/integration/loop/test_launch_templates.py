@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from reconciler.model.errors import Terminal
-from reconciler.model.observation import Template
+from reconciler.model.observation import Template, TemplateVersion
 from reconciler.model.usage import Use
 from tests.integration.loop.effects import Effects, Killed, failing, surround
 from tests.integration.loop.settling import assert_settled
@@ -103,6 +103,29 @@ class TestVersions:
         declare(settled, f"{ON_DEBIAN}{VERSIONS}")
         settled.controller().reconcile()
         assert recorded(settled) == {EU: 2, US: 2}
+
+    def test_one_that_only_says_that_it_is_ours_is_not_made_the_default(self, settled: World) -> None:
+        # Given a version with our words and our artifact, that somebody made who may not set the default
+        (only,) = standing(settled)
+        declare(settled, f"{ON_DEBIAN}{DEFAULT}")
+        template = templates(settled)[US]
+        words = f"base stable: build {only}"
+        planted = TemplateVersion(2, ids_of(settled)[0], words, rest="his own user data")
+        settled.publisher.there[US, "web"] = replace(template, versions=(*template.versions, planted))
+
+        # When the build is published
+        settled.controller().reconcile()
+
+        # Then it is by a version that is as the default one
+        assert (defaults(settled), recorded(settled)) == ({EU: 2, US: 3}, {EU: 2, US: 3})
+        assert templates(settled)[US].versions[2].rest == template.versions[0].rest
+
+    def test_one_that_is_recorded_stays_whatever_its_owner_makes_the_default(self, versioned: World) -> None:
+        template = templates(versioned)[US]
+        newer = TemplateVersion(3, "ami-first", "on a larger type", rest="t3.large")
+        versioned.publisher.there[US, "web"] = replace(template, versions=(*template.versions, newer), default=3)
+        assert versioned.controller().reconcile().results == ()
+        assert recorded(versioned) == {EU: 2, US: 2}
 
     def test_a_template_and_a_parameter_go_together(self, settled: World) -> None:
         declare(settled, f'{ON_DEBIAN}publish: {{ssm: "/images/base", launch_templates: ["web"]}}\n')

@@ -279,7 +279,7 @@ def test_a_version_is_made_of_the_default_one_and_once(bench: Bench) -> None:
         assert bench.publisher.add_version(HOME, template, image, description=WORDS) == 2
     (now,) = bench.publisher.templates(HOME, ["web"]).values()
     assert [(one.number, one.image, one.says) for one in now.versions] == [(1, first, "by hand"), (2, image, WORDS)]
-    made = now.of("20261122T101530Z-1a2b3c4", image)
+    made = now.of("20261122T101530Z-1a2b3c4", image, recorded=None)
     assert (made.number if made else None, now.default) == (2, 1)
 
 
@@ -318,6 +318,17 @@ def test_all_but_the_ami_is_as_in_the_default_version(ssm: SsmBench) -> None:
     read: Any = ssm.ec2.describe_launch_template_versions
     (version,) = read(LaunchTemplateName="web", Versions=[str(number)])["LaunchTemplateVersions"]
     assert version["LaunchTemplateData"]["KeyName"] == "deploy"
+
+
+def test_what_only_says_that_it_is_of_a_build_is_not_and_what_is_as_the_default_is(ssm: SsmBench) -> None:
+    image = ssm.image()
+    ssm.template("web", ssm.image())
+    make: Any = ssm.ec2.create_launch_template_version
+    for data in ({"ImageId": image, "UserData": "Y3VybCBldmls"}, {"ImageId": image}):
+        make(LaunchTemplateName="web", SourceVersion="1", VersionDescription=WORDS, LaunchTemplateData=data)
+        (now,) = ssm.publisher.templates(HOME, ["web"]).values()
+        made = now.of("20261122T101530Z-1a2b3c4", image, recorded=None)
+        assert (made.number if made else None) == (None if "UserData" in data else 3)
 
 
 def test_another_architecture_than_that_of_its_type_is_told_and_the_same_is_not(ssm: SsmBench) -> None:
