@@ -155,7 +155,7 @@ def _merged(situation: Situation, adopted: Sequence[Seen]) -> tuple[Reason, ...]
 def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, ...]]:
     """What exists of the wanted build; where state/ has no pin yet, of the build that people reviewed, with its pin."""
     if not situation.forced and any(
-        one.key == wanted.key and one.phase in NEVER_AGAIN for one in situation.lock.builds
+        one.key == wanted.key and one.phase in NEVER_AGAIN for one in situation.lock.recorded
     ):
         # Whatever has that key is the same as what was refused, or somebody gave it the key of that.
         return wanted, ()
@@ -179,7 +179,7 @@ def _adopted(situation: Situation, wanted: Wanted) -> tuple[Wanted, tuple[Seen, 
 def _may_be_adopted(situation: Situation) -> tuple[Seen, ...]:
     """What is not recorded as refused, and for a refresh young enough: an older build would be expired at once."""
     # Its tags may say otherwise: a run may have been killed between recording a verdict and tagging the phase.
-    refused = {build.id for build in situation.lock.builds if build.phase in NEVER_AGAIN} | situation.causes.keys()
+    refused = {build.id for build in situation.lock.recorded if build.phase in NEVER_AGAIN} | situation.causes.keys()
     seen = tuple(one for one in situation.seen if one.own("build") not in refused)
     refresh = situation.image.declaration.refresh
     limit = refresh.max_age
@@ -265,7 +265,7 @@ def _left_alone(situation: Situation, wanted: Wanted) -> str | None:
     if failure is not None and rests(failure, key=wanted.key, declared=as_declared, now=situation.now):
         times = "once" if failure.attempts == 1 else f"{failure.attempts} times"
         return f"failed {times}: next try not before {failure.retry_after}, or when its inputs change, or with --force"
-    recorded = ((build.id, build.key, build.phase) for build in situation.lock.builds)
+    recorded = ((build.id, build.key, build.phase) for build in situation.lock.recorded)
     # What did not pass its smoke test is a failed attempt, not a refusal: it rests, and is tried again.
     shown = (
         (one.own("build"), one.own("key"), one.own("phase")) for one in situation.seen if one.own("smoke") != "failed"

@@ -44,7 +44,7 @@ def revocations(images: Mapping[str, Image], locks: Mapping[str, Lockfile]) -> M
     recorded = [
         (name, build.id, build.revoked)
         for name, lock in sorted(locks.items())
-        for build in lock.builds
+        for build in lock.recorded
         if build.revoked is not None and build.revoked.by is not None
     ]
     if not recorded and not any(image.declaration.revoke for image in images.values()):
@@ -78,7 +78,7 @@ def _built_on(
     """The builds that were built on each build of the fleet, as (image, id). `names` are today's, by former ones."""
     children: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
     for name, lock in sorted(locks.items()):
-        for build in lock.builds:
+        for build in lock.recorded:
             if build.source is not None and build.source.image is not None and build.source.build is not None:
                 parent = names.get(build.source.image, build.source.image)
                 children[parent, build.source.build].append((names.get(name, name), build.id))
@@ -104,7 +104,7 @@ class Weighed:
 def newly_revoked(causes: Causes, locks: Mapping[str, Lockfile]) -> Iterator[tuple[Build, Cause]]:
     """The recorded builds that are not recorded as revoked yet."""
     for name, of_image in causes.items():
-        for build in locks[name].builds if name in locks else ():
+        for build in locks[name].recorded if name in locks else ():
             if build.id in of_image and build.phase != "revoked":
                 yield build, of_image[build.id]
 
@@ -139,7 +139,7 @@ def weigh(
             hint=(*shown, "to revoke it all the same: `even_if_in_use: true` beside it"),
         )  # fmt: skip
     recorded = {
-        (name, build.id) for name, lock in locks.items() for build in lock.builds if build.phase == "revoked"
+        (name, build.id) for name, lock in locks.items() for build in lock.recorded if build.phase == "revoked"
     }  # fmt: skip
     kept = {
         name: {one: cause for one, cause in of_image.items() if cause.origin not in off or (name, one) in recorded}
@@ -229,8 +229,9 @@ def with_ruling(decision: Decision, ruling: Ruling | None) -> Decision:
 
 
 def _changes(before: Lockfile, after: Lockfile) -> Iterator[Reason]:
+    known = {one.id: one for one in before.recorded}
     for build in after.builds:
-        was = before.build(build.id)
+        was = known.get(build.id)
         if was is None or (was.phase == "revoked") == (build.phase == "revoked"):
             continue
         if build.revoked is not None:
@@ -283,11 +284,11 @@ def _told(situation: Situation, decision: Decision) -> Iterator[str]:
 
 def unknown_builds(image: Image, lock: Lockfile, locks: Mapping[str, Lockfile]) -> Iterator[str]:
     """What to know of revocations: of a build that no lockfile names, nothing is there that could be taken back."""
-    named = {one.id for one in lock.builds}
+    named = {one.id for one in lock.recorded}
     built_on = {
         one.source.build
         for other in locks.values()
-        for one in other.builds
+        for one in other.recorded
         if one.source is not None and one.source.image in (image.name, image.declaration.moved_from)
     }
     for one in image.declaration.revoke:

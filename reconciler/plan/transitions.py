@@ -107,17 +107,22 @@ def without_gone(lock: Lockfile, gone: Collection[str]) -> Lockfile:
     return lock.model_copy(update={"leaving": tuple(one for one in lock.leaving if one.build.id not in gone)})
 
 
-def _brought_back(lock: Lockfile, image: Image) -> Lockfile:
-    """The lockfile with the build that is held among those that count. What was done to it, `plan/care` undoes."""
+def _brought_back(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, reachable: bool) -> Lockfile:
+    """The lockfile with what goes away and is ruled of among the builds that count: what is held, and what is revoked.
+
+    What was done to it, `plan/care` undoes; what is revoked it disables, which else nobody would until its time came.
+    """
     hold = image.declaration.hold
-    entry = lock.left(hold.build) if hold is not None else None
-    if entry is None:
+    held = hold.build if hold is not None and reachable else None
+    wanted = [one.build for one in lock.leaving if one.build.id == held or one.build.id in causes]
+    if not wanted:
         return lock
-    back = entry.build
-    # The first stands where it is: it is what the image is compared with, whatever its id.
-    place = next((at for at, one in enumerate(lock.builds) if at and one.id < back.id), len(lock.builds))
-    builds = (*lock.builds[:place], back, *lock.builds[place:])
-    return without_gone(lock.model_copy(update={"builds": builds}), {back.id})
+    builds = lock.builds
+    for back in wanted:
+        # The first stands where it is: it is what the image is compared with, whatever its id.
+        place = next((at for at, one in enumerate(builds) if at and one.id < back.id), len(builds))
+        builds = (*builds[:place], back, *builds[place:])
+    return without_gone(lock.model_copy(update={"builds": builds}), {one.id for one in wanted})
 
 
 def with_artifacts(
@@ -223,7 +228,7 @@ def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: s
         at: When it is recorded.
         reachable: Whether all of the build that `stable` is held to is known to be there. Else `stable` stays.
     """
-    given, lock = lock, _brought_back(lock, image) if reachable else lock
+    given, lock = lock, _brought_back(lock, image, causes, reachable=reachable)
     builds = tuple(_restored(one) if one.revoked and one.id not in causes else one for one in lock.builds)
     builds = tuple(_revoked(one, causes[one.id], at=at) if one.id in causes else one for one in builds)
     gone = {one.id for one in builds if one.id in causes}

@@ -290,7 +290,7 @@ def _as_told(run: Run, image: Image, decision: Decision, *, phase: Phase | None)
 
 def _but(tried: Collection[str], run: Run, decision: Decision) -> tuple[Seen, ...]:
     """The artifacts of the newest build that has the wanted key, but for those that were tried."""
-    refused = {*tried, *(build.id for build in decision.lock.builds if build.phase in NEVER_AGAIN)}
+    refused = {*tried, *(build.id for build in decision.lock.recorded if build.phase in NEVER_AGAIN)}
     seen = (one for one in run.known.observation.of(decision.name) if one.own("build") not in refused)
     return adoptable(seen, key=decision.wanted.key) if decision.wanted is not None else ()
 

@@ -17,8 +17,8 @@ from reconciler.state.lockfiles import render
 from tests.doubles.registry import Traits
 from tests.integration.loop.effects import Effects, Killed, failing, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.test_channels import build
-from tests.integration.loop.test_rulings import held
+from tests.integration.loop.test_channels import build, retag
+from tests.integration.loop.test_rulings import held, revoked
 from tests.integration.loop.world import (
     EU,
     FLEET,
@@ -212,6 +212,74 @@ def test_a_build_that_is_wanted_again_comes_back_by_being_adopted(grown: World) 
     assert (lock.builds[0].id, lock.channels.stable, lock.leaving) == (build_id, build_id, ())
     assert [(one.state, one.deprecated) for one in oldest(grown)] == [("available", None)] * 2
     assert_settled(grown, since=head)
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_what_goes_away_is_revoked_at_once_as_anything_else(grown: World, stage: int) -> None:
+    # Given a build that goes away, and can be used for so long
+    build_id = oldest(grown)[0].own("build") or ""
+    for _ in range(stage):
+        grown.controller().collect()
+        grown.clock.advance(days=15)
+
+    # When it is revoked
+    head = grown.head()
+    grown.commit({"desired/web/image.yaml": f"{revoked(build_id, declaration=ON_BASE)}{RETAIN}"})
+    assert grown.controller().plan("web")["web"].notes == ()
+    grown.controller().reconcile()
+
+    # Then nobody can use it, and it goes on its way once the line is taken back
+    assert {(one.state, one.own("phase")) for one in oldest(grown)} == {("disabled", "revoked")}
+    assert (grown.lock("web").leaving, grown.lock("web").build(build_id) is not None) == ((), True)
+    assert_settled(grown, since=head)
+    assert not any(one.goes for one in grown.controller().collect().artifacts)
+    declare(grown)
+    grown.controller().reconcile()
+    assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
+
+
+def test_what_goes_away_inherits_a_revocation_and_is_not_held(grown: World) -> None:
+    build_id = oldest(grown)[0].own("build") or ""
+    grown.controller().collect()
+    pin = entry(grown).build.source
+    assert pin is not None
+    build(grown, "echo good", image="base")
+    grown.controller().reconcile()
+    stable = grown.lock("web").channels.stable
+    # Both at once: none comes before the other
+    hold = f"{held(build_id, declaration=ON_BASE)}{RETAIN}"
+    grown.commit({"desired/base/image.yaml": revoked(pin.build or ""), "desired/web/image.yaml": hold})
+    (error,) = grown.controller().plan("web")["web"].errors
+    assert f"it is revoked, as it was built on base {pin.build}" in error
+    declare(grown)
+    grown.controller().reconcile()
+    assert grown.lock("web").channels.stable == stable
+    assert {(one.state, one.own("phase")) for one in oldest(grown)} == {("disabled", "revoked")}
+
+
+def test_what_was_refused_and_goes_away_is_not_adopted_whatever_its_tags_say(grown: World) -> None:
+    # Given a build that did not pass, and goes away, whose marks somebody wrote anew
+    declared = f"{RETAIN}validation: {{required: true}}\n"
+    declare(grown, "validation: {required: true}\n")
+    bad = build(grown, "echo bad", image="web")
+    grown.judge("web", "failed")
+    grown.controller().reconcile("web")
+    good = build(grown, "echo good", image="web")
+    grown.judge("web", "passed")
+    grown.controller().reconcile("web")
+    grown.clock.advance(days=2)
+    grown.controller().collect()
+    assert bad in [one.build.id for one in grown.lock("web").leaving]
+    for one in [one for one in grown.artifacts("web") if one.own("build") == bad]:
+        retag(grown, one, phase="preliminary", channel="none", verdict=None)
+
+    # When its inputs are what is wanted again
+    grown.commit({"desired/web/setup.sh": "echo bad\n", "desired/web/image.yaml": f"{ON_BASE}{declared}"})
+    grown.controller().reconcile("web")
+
+    # Then it stays what it was: refused
+    assert grown.lock("web").channels.candidate == good
+    assert f"{bad} is the same and was rejected" in (grown.controller().plan("web")["web"].waits_for or "")
 
 
 def test_the_hold_on_a_build_that_is_gone_is_refused(grown: World) -> None:
