@@ -58,12 +58,23 @@ Body = bytes | Stream | None
 
 
 def json_object(body: bytes) -> dict[str, Any]:
-    """What others wrote, as an object of JSON; empty where it is none, or is nested deeper than anybody reads."""
+    """What others wrote, as an object of JSON; empty where it is none, or is nested deeper than anybody reads.
+
+    Half of a character, which JSON can say and no encoding takes, stands in it as its escape.
+    """
     try:
-        found = json.loads(body)
+        found = _whole(json.loads(body))
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return {_whole(name): _whole(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 @dataclass(frozen=True)
@@ -101,6 +112,15 @@ class _Authorized(AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """The same of where a registry sends us on: of its own accord `requests` looks there into ~/.netrc once more."""
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        strips: bool = self.should_strip_auth(response.request.url, prepared_request.url)  # type: ignore[no-untyped-call]
+        if strips:
+            prepared_request.headers.pop("Authorization", None)
+
+
 @dataclass
 class Exchange:
     """Whoever asks registries, and signs in where they want it. May be used by several threads.
@@ -111,7 +131,7 @@ class Exchange:
     logins: Logins
     cancelled: threading.Event | None = None
     tries: int = _TRIES
-    _session: requests.Session = field(default_factory=requests.Session, repr=False)
+    _session: requests.Session = field(default_factory=_Session, repr=False)
     _authorized: dict[tuple[str, str, bool], str] = field(default_factory=dict, repr=False)
     _known_logins: dict[str, Login | None] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)

@@ -88,7 +88,9 @@ def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
     """
     found = manifest.json
     annotations, subject = found.get("annotations"), found.get("subject") or {"digest": ""}
-    ours = found.get("artifactType") == ARTIFACT_TYPE or (found.get("config") or {}).get("mediaType") == ARTIFACT_TYPE
+    config = found.get("config")
+    of_ours = isinstance(config, dict) and config.get("mediaType") == ARTIFACT_TYPE
+    ours = found.get("artifactType") == ARTIFACT_TYPE or of_ours
     if (
         not ours
         or not isinstance(annotations, dict)

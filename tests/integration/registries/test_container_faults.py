@@ -525,6 +525,53 @@ def test_a_date_in_marks_that_is_none_is_not_known(kept: str, created: str) -> N
     assert (seen.name, seen.created) == (artifact.id, "")
 
 
+@pytest.mark.parametrize("config", [[1], "x", 5])
+def test_marks_of_any_form_are_none_and_stop_no_run(played: Played, registry: OciRegistry, config: object) -> None:
+    body = json.dumps({"schemaVersion": 2, "config": config, "annotations": OURS}).encode()
+    tags = json.dumps({"tags": [f"{DIGEST.replace(':', '-')}.reconciler"]}).encode()
+    played.answers = lambda _method, path, _headers: (
+        Reply(200, tags) if "/tags/" in path else Reply(200, body, {"Content-Type": MANIFEST})
+    )
+    assert "holds no marks" in registry.observe([f"{played.host}/web"]).unreadable[f"{played.host}/web"]
+
+
+def test_half_a_character_in_marks_is_shown_as_its_escape(played: Played, registry: OciRegistry) -> None:
+    # Given marks that JSON can say, and that nobody can print, hash or write into state/
+    marks = Marks(DIGEST, "web-1", "2026-11-22T10:15:30Z", {**OURS, "reconciler:build": "HALF", "reconciler:HALF": ""})
+    body = marks.manifest({"digest": DIGEST}).replace(b"HALF", rb"\ud800")
+    tags = json.dumps({"tags": ["web-1", marks.tag]}).encode()
+    played.answers = lambda _method, path, _headers: (
+        Reply(200, tags) if "/tags/" in path else Reply(200, body, {"Content-Type": MANIFEST})
+    )
+    (seen,) = registry.observe([f"{played.host}/web"]).artifacts
+    assert (seen.own("build"), seen.own(r"\ud800")) == (r"\ud800", "")
+
+
+def test_no_login_of_netrc_goes_where_a_registry_sends_us_on(
+    played: Played, registry: OciRegistry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given somebody's registry, that sends us on to a host for which ~/.netrc has a login
+    elsewhere, told = Played(), []
+
+    def answer(method: str, path: str, headers: Mapping[str, str]) -> Reply:
+        told.append(headers.get("Authorization"))
+        return Reply(200, BODY, {"Content-Type": MANIFEST})
+
+    elsewhere.answers = answer
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine localhost login ada password {SECRET}\n")
+    netrc.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(netrc))
+    there = f"http://localhost:{elsewhere.host.rpartition(':')[2]}/private"
+    played.answers = lambda *_: Reply(307, headers={"Location": there})
+    try:
+        assert registry._client.manifest(_at(f"{played.host}/web").by("1")) is not None
+    finally:
+        elsewhere.end()
+    assert told == [None] * len(told)
+    assert told
+
+
 NESTED = b"[" * 5000 + b"]" * 5000
 
 
