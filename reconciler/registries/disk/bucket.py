@@ -81,7 +81,7 @@ class Buckets(PlainRegistry):
             stamp = self._stamp(location, key)
             if marks is not None:
                 return self._seen(location, marks[0], stamp)
-            return self._seen(location, _unmarked(artifact_id), stamp) if stamp is not None else None
+            return self._seen(location, _unmarked(artifact_id, stamp), stamp) if stamp is not None else None
 
     def listed(self, location: str) -> Iterator[Seen]:
         """See `Shelf.listed`: sizes and ETags of all by one list, and the marks of each at once."""
@@ -112,7 +112,7 @@ class Buckets(PlainRegistry):
                     stamp = self._stamp(location, _key(location, artifact.id))
                     if stamp is None:
                         raise Terminal(f"{artifact.id} is not in {location}")
-                    before, condition = _unmarked(artifact.id), {"IfNoneMatch": "*"}
+                    before, condition = _unmarked(artifact.id, stamp), {"IfNoneMatch": "*"}
                 now = before.model_copy(update={"tags": {**before.tags, **tags}})
                 if self._write(location, now, condition):
                     return
@@ -191,7 +191,9 @@ class Buckets(PlainRegistry):
         """Have under an id what it is called: it is what we have in hand that was asked for."""
         key = _key(location, marks.id)
         stamp = self._stamp(location, key)
-        if self._seen(location, marks, stamp).state == "available":
+        # Its marks say what whoever may write there has them say.
+        same = stamp is not None and stamp[0] == file.stat().st_size
+        if same and self._digest(location, marks.id) == marks.id.partition(".")[0]:
             return
         if stamp is not None:
             self._s3.delete_object(Bucket=_split(location)[0], Key=key)
@@ -217,7 +219,8 @@ class Buckets(PlainRegistry):
         stamp = self._stamp(location, key)
         if stamp is None:
             raise Transient(f"{artifact_id} in {location} was there, and is gone")
-        if self._digest(location, artifact_id) != artifact_id.partition(".")[0]:
+        same = stamp[0] == file.stat().st_size
+        if not same or self._digest(location, artifact_id) != artifact_id.partition(".")[0]:
             raise another(location, artifact_id)
         return stamp
 
@@ -279,10 +282,12 @@ class Buckets(PlainRegistry):
         return True
 
     def _seen(self, location: str, marks: _Marks, stamp: Stamp | None) -> Seen:
-        """A disk as it is now. One that was written since it was looked at is looked at again."""
+        """A disk as it is now. One that was written since it was looked at is looked at again, if it is as large."""
         if stamp is None:
             state: State = "failed"
-        elif stamp == marks.seen or self._digest(location, marks.id) == marks.id.partition(".")[0]:
+        elif stamp == marks.seen or (
+            stamp[0] == marks.seen[0] and self._digest(location, marks.id) == marks.id.partition(".")[0]
+        ):
             state = "available"
         else:
             state = "unusable"
@@ -334,9 +339,10 @@ def _key(location: str, artifact_id: str) -> str:
     return f"{_split(location)[1]}/{artifact_id}"
 
 
-def _unmarked(artifact_id: str) -> _Marks:
+def _unmarked(artifact_id: str, stamp: Stamp) -> _Marks:
     """The marks that a disk begins with which somebody else laid there: its bytes were not looked at."""
-    return _Marks(id=artifact_id, name=artifact_id, created=format_instant(datetime.now(UTC)), seen=(-1, ""), tags={})
+    now = format_instant(datetime.now(UTC))
+    return _Marks(id=artifact_id, name=artifact_id, created=now, seen=(stamp[0], ""), tags={})
 
 
 def _checksum(body: bytes) -> str:

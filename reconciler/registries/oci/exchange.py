@@ -212,7 +212,7 @@ class Exchange:
 
     def _auth(self, of: Reference, *, writes: bool, url: str) -> _Authorized:
         """What we were given for a repository; nothing for another host, such as where a registry has its blobs."""
-        own = urlsplit(url).netloc == urlsplit(of.endpoint).netloc
+        own = urlsplit(url)[:2] == urlsplit(of.endpoint)[:2]  # its scheme, too: a registry behind a proxy may say http
         return _Authorized(self._authorized.get((of.host, of.path, writes)) if own else None)
 
     def _sign_in(self, of: Reference, refused: Answer, *, writes: bool) -> None:

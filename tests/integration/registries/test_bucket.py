@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -195,6 +196,33 @@ def test_what_somebody_put_under_its_name_before_is_not_taken_for_it(
         stored(registry, tmp_path)
 
     assert versions(s3, f"images/{digest}") == 1
+
+
+def test_a_copy_takes_the_place_of_what_only_its_marks_say_it_is(
+    registry: DiskRegistry, s3: Any, tmp_path: Path
+) -> None:
+    # Given a disk of somebody's, of the same size, with marks of his that say that it was looked at
+    web = stored(registry, tmp_path)
+    put = s3.put_object(Bucket=BUCKET, Key=key(web), Body=b"wab")
+    marks = json.loads(s3.get_object(Bucket=BUCKET, Key=f"{key(web)}.json")["Body"].read())
+    marks["seen"] = [3, put["ETag"]]
+    s3.put_object(Bucket=BUCKET, Key=f"{key(web)}.json", Body=json.dumps(marks).encode())
+
+    assert stored(registry, tmp_path) == web
+    assert s3.get_object(Bucket=BUCKET, Key=key(web))["Body"].read() == b"web"
+
+
+def test_what_is_of_another_size_is_not_read(registry: DiskRegistry, s3: Any, tmp_path: Path) -> None:
+    # Given terabytes in a disk's place, which cost whoever may write there one call
+    web = stored(registry, tmp_path)
+    s3.put_object(Bucket=BUCKET, Key=key(web), Body=b"larger")
+    read: list[str] = []
+    client: Any = registry.of(HOME)._s3  # type: ignore[attr-defined]  # only a Shelf by its declared type
+    client.meta.events.register("provide-client-params.s3.GetObject", lambda params, **_: read.append(params["Key"]))
+
+    (seen,) = registry.observe([HOME]).artifacts
+
+    assert (seen.state, read) == ("unusable", [f"{key(web)}.json"])
 
 
 def test_what_a_killed_run_put_is_marked_by_the_next(registry: DiskRegistry, s3: Any, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
@@ -523,6 +524,15 @@ def test_a_date_in_marks_that_is_none_is_not_known(kept: str, created: str) -> N
     (seen,) = ours().observe([kept]).artifacts
 
     assert (seen.name, seen.created) == (artifact.id, "")
+
+
+@pytest.mark.parametrize(("scheme", "sent"), [("https", True), ("http", False)])
+def test_a_login_goes_where_it_is_for_and_in_no_clear_text(*, scheme: str, sent: bool) -> None:
+    exchange, of = Exchange(Logins({}, nobody)), _at("registry.example.org/web")
+    exchange._authorized[of.host, of.path, True] = f"Basic {SECRET}"
+    request = requests.Request("PUT", f"{scheme}://registry.example.org/v2/web/blobs/uploads/1")
+    request.auth = exchange._auth(of, writes=True, url=request.url)
+    assert ("Authorization" in request.prepare().headers) == sent
 
 
 @pytest.mark.parametrize("config", [[1], "x", 5])
