@@ -115,27 +115,32 @@ def tag_moved(
 
 
 def _tag(run: Run, image: Image, build: Build, tags: Mapping[str, str], *, late: bool, is_new: bool) -> None:
-    """Tag a build's artifacts. What fails is told, and what is gone left to the next plan."""
+    """Tag a build's artifacts. What fails is told, and what is gone left to the next plan.
+
+    With their parts as the registry has them: those that only state/ names may be anybody's.
+    """
     if late:
-        listed = {(one.location, one.id) for one in run.known.observation.of(image.name)}
-        ours = [one for one in build.artifacts if is_new or (one.location, one.id) in listed]
-        run.late_tags.add(image.name, ours, tags)
+        listed = {one.place: one for one in run.known.observation.of(image.name)}
+        found = ((one, listed.get((one.location, one.id))) for one in build.artifacts)
+        run.late_tags.add(image.name, [seen or one for one, seen in found if is_new or seen is not None], tags)
         return
     for artifact in build.artifacts:
         try:
             # What is gone would be asked for again and again: for all that a registry says, it may be too new.
-            if is_new or _is_ours(run, image, artifact):
-                run.registry.tag(artifact, tags)
+            ours = artifact if is_new else _ours(run, image, artifact)
+            if ours is not None:
+                run.registry.tag(ours, tags)
         except ReconcilerError as error:
             what = f"{artifact.id} is not tagged {as_text(tags)}: {error.what}"
             run.listener(events.Warned(image=image.name, what=what))
 
 
-def _is_ours(run: Run, image: Image, artifact: Artifact) -> bool:
-    """Whether a recorded artifact is there, and says itself that it is the image's: a lockfile's word is not enough."""
+def _ours(run: Run, image: Image, artifact: Artifact) -> Seen | None:
+    """A recorded artifact that is there, and says itself that it is the image's: a lockfile's word is not enough."""
     seen = run.registry.find(artifact.location, artifact.id)
     names = (image.name, image.declaration.moved_from)
-    return seen is not None and seen.own("fleet") == run.known.fleet_name and seen.own("image") in names
+    is_ours = seen is not None and seen.own("fleet") == run.known.fleet_name and seen.own("image") in names
+    return seen if is_ours else None
 
 
 def _moved(
@@ -177,8 +182,9 @@ def tag_with_new_name(run: Run, image: Image, lock: Lockfile) -> None:
     """Write an image's tags anew on all that is recorded of it: an artifact under a former name can't be retired."""
     for build in lock.recorded:
         for artifact in build.artifacts:
-            if _is_ours(run, image, artifact):
-                tag_complete(run, image, build, [artifact], lock=lock)
+            seen = _ours(run, image, artifact)
+            if seen is not None:
+                tag_complete(run, image, build, [seen], lock=lock)
 
 
 def copy_missing(

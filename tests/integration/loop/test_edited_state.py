@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, cast
 
 import pytest
 
 from reconciler.model.observation import Observation, Seen
-from reconciler.ports.registry import Registry
+from reconciler.ports.registry import Located, Registry
 from tests.integration.loop.pull_request import BRANCH, on_branch
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import build, standing
@@ -250,3 +250,58 @@ def test_nothing_of_others_is_published_in_a_region_that_was_not_read(settled: W
     assert theirs.id not in settled.publisher.values().values()
     assert theirs.id not in {one.image for each in settled.publisher.there.values() for one in each.versions}
     assert len([one for one in settled.lock("base").published if one.location == EU]) == 1
+
+
+class Telling:
+    """A registry that tells which parts of artifacts are tagged."""
+
+    def __init__(self, registry: Registry, parts: set[str]) -> None:
+        self._registry, self._parts = registry, parts
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        self._parts.update(artifact.parts)
+        self._registry.tag(artifact, tags)
+
+    def tag_all(self, location: str, artifacts: Sequence[Located], tags: Mapping[str, str]) -> None:
+        self._parts.update(part for one in artifacts for part in one.parts)
+        self._registry.tag_all(location, artifacts, tags)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._registry, name)
+
+
+def of_renamed(_: str) -> dict[str, str | None]:
+    return {**no_image_files("base"), **image_files("core", f"{ON_DEBIAN}moved_from: base\n", setup="echo more")}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda _: {"desired/base/setup.sh": "echo new\n"},
+        lambda old: {"desired/base/image.yaml": held(old)},
+        of_renamed,
+    ],
+    ids=["a new build", "a hold", "a new name"],
+)
+def test_no_snapshot_is_tagged_that_only_a_lockfile_calls_a_part(
+    settled: World, change: Callable[[str], dict[str, str | None]]
+) -> None:
+    # Given another team's snapshot, which the lockfile names as one of our own artifact's
+    (old,) = standing(settled)
+    build(settled, "echo more")
+
+    def named(lock: dict[str, Any]) -> None:
+        for one in (artifact for made in lock["builds"] for artifact in made["artifacts"]):
+            one["snapshots"] = ["snap-theirs"]
+
+    edit(settled, "base", named)
+
+    settled.commit(change(old))
+    tagged: set[str] = set()
+    controller = settled.controller()
+    controller.on_registry = lambda registry: cast("Registry", Telling(registry, tagged))
+    report = controller.reconcile()
+
+    assert all(one.status in ("changed", "built", "adopted") for one in report.results)
+    assert tagged
+    assert "snap-theirs" not in tagged
