@@ -211,6 +211,7 @@ def _wait(watch: int) -> None:
 READY = "sandbox.json"
 FAILED = "failure.json"
 LOG = "sandbox.log"
+_MODULE, _FOLDER = b"reconciler.sandbox", b"--directory"
 _POLL_SECONDS = 0.02
 
 
@@ -242,7 +243,7 @@ def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) ->
     with system.held(tell) as (root, lock), _new_log(directory) as log:
         process = subprocess.Popen(
             # -P: whatever is called as a module of ours in the folder where it is started is none. It is root.
-            [sys.executable, "-P", "-m", "reconciler.sandbox", "--directory", str(directory), "--system", str(root)],
+            [sys.executable, "-P", "-m", _MODULE.decode(), _FOLDER.decode(), str(directory), "--system", str(root)],
             env=_with_ours(os.environ),
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -318,6 +319,8 @@ def _alive(directory: Path) -> Sandbox | None:
         sandbox = _sandbox(directory, ready)
         if not _is_ours(directory / READY) or not sandbox.control.startswith(_LOOPBACK):
             return None
+        if not _is_run(sandbox.pid, directory):
+            return None
         sandbox.calls()
     except (OSError, KeyError):
         return None  # its file is a leftover
@@ -328,6 +331,18 @@ def _is_ours(path: Path) -> bool:
     """Whether a sandbox of this user wrote a file: what a commit brought is not the owner's alone, or is a link."""
     there = path.lstat()
     return stat.S_ISREG(there.st_mode) and there.st_uid == os.geteuid() and there.st_mode & 0o077 == 0
+
+
+def _is_run(pid: object, directory: Path) -> bool:
+    """Whether this user runs the process as a sandbox of that folder: of one that is gone others may take the ports.
+
+    Whoever answers there would be told its token, and have his names exported by whoever evaluates them.
+    """
+    process = Path("/proc", str(pid))
+    words = (process / "cmdline").read_bytes().split(b"\0")
+    if process.stat().st_uid != os.geteuid() or not {_MODULE, _FOLDER} <= set(words[:-1]):
+        return False
+    return os.path.samefile(words[words.index(_FOLDER) + 1], directory)
 
 
 def _sandbox(directory: Path, ready: dict[str, Any]) -> Sandbox:

@@ -12,8 +12,9 @@ import subprocess
 import sys
 import threading
 from contextlib import suppress
-from http.server import BaseHTTPRequestHandler, HTTPServer
+from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import boto3
@@ -87,6 +88,45 @@ def test_what_a_commit_calls_a_sandbox_is_none(tmp_path: Path, mode: int) -> Non
 
     with pytest.raises(UserError, match="no sandbox runs in"):
         handle.attach(tmp_path)
+
+
+@pytest.mark.parametrize("called", ["anything", "a sandbox"])
+def test_who_took_the_port_of_a_sandbox_that_was_killed_is_none(tmp_path: Path, called: str) -> None:
+    # Given the file of a sandbox that was killed, whose number and whose port are somebody else's by now
+    told: list[str] = []
+
+    class Impostor(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(self.headers.get("Authorization", ""))
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"[]")
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Impostor)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    become: dict[str, Any] = {"user": 65534, "group": 65534} if called == "a sandbox" else {}
+    words = ["reconciler.sandbox", "--directory", str(tmp_path)] if become else []
+    process = subprocess.Popen(["sh", "-c", "read wait; exit 0", *words], stdin=subprocess.PIPE, **become)
+    file = tmp_path / handle.READY
+    file.write_text(json.dumps({
+        "pid": process.pid, "environment": {"LD_PRELOAD": "his.so"}, "endpoint": "", "token": "secret",
+        "control": f"http://127.0.0.1:{server.server_address[1]}",
+    }))  # fmt: skip
+    file.chmod(0o600)
+    try:
+        with pytest.raises(UserError, match="no sandbox runs in"):
+            handle.attach(tmp_path)
+        assert process.poll() is None
+    finally:
+        process.communicate(b"\n")
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert told == []
 
 
 def test_a_folder_that_cannot_be_written_is_said(tmp_path: Path) -> None:
