@@ -148,7 +148,7 @@ def _recorded(
         return None
     remark = ""
     if verdict.status == "failed" and build == lock.channels.stable:
-        remark = f"{build} is stable: the next run takes it back, to the build that was stable before"
+        remark = f"{build} is stable: the next run takes it back, unless a hold is on it, to what was stable before"
     elif build != lock.channels.candidate:
         remark = f"{build} is not the candidate any more: the verdict is recorded, and stable does not move"
     return settings_at(tree).aws, found.artifacts, remark

@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from reconciler.model.declaration import LONGEST_TAG_VALUE
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile, Reason, Verdict
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Action, Decision, Health, Restated, Situation, finished_at
@@ -75,21 +76,23 @@ def _in_a_message(text: str | None) -> str:
 
 def news_of(situation: Situation) -> tuple[News, ...]:
     """Every verdict that counts now and state/ does not have. A preview leaves them to the default branch."""
-    return tuple((build.id, verdict) for build, verdict in _votes(situation) if not _hidden(situation, build, verdict))
+    return tuple((build.id, verdict) for build, verdict in _votes(situation) if not _waits(situation, build, verdict))
 
 
 def with_held_back(situation: Situation, decision: Decision) -> Decision:
-    """The decision, with what is to be known of a pass that does not count yet."""
-    held = [(build, _hidden(situation, build, verdict)) for build, verdict in _votes(situation)]
-    notes = tuple(
-        f"{build.id} passed validation, which counts once {', '.join(locations)} can be read: it may have failed there"
-        for build, locations in held
-        if locations
-    )
+    """The decision, with what is to be known of a verdict that does not count yet."""
+    waiting = [
+        (verdict, f"{build.id} {verdict.status} validation, which counts once {until}")
+        for build, verdict in _votes(situation)
+        if (until := _waits(situation, build, verdict))
+    ]
+    if not waiting:
+        return decision
     planned = decision.planned
-    return (
-        replace(decision, planned=planned.model_copy(update={"notes": (*planned.notes, *notes)})) if notes else decision
-    )
+    update: dict[str, object] = {"notes": (*planned.notes, *(note for _, note in waiting))}
+    if planned.health == "healthy" and any(verdict.status == "failed" for verdict, _ in waiting):
+        update["health"] = "degraded"
+    return replace(decision, planned=planned.model_copy(update=update))
 
 
 def _votes(situation: Situation) -> Iterator[tuple[Build, Verdict]]:
@@ -100,10 +103,23 @@ def _votes(situation: Situation) -> Iterator[tuple[Build, Verdict]]:
             yield build, verdict
 
 
-def _hidden(situation: Situation, build: Build, verdict: Verdict) -> tuple[str, ...]:
-    """Where a failure may stand beside a pass, as nothing can be read there now."""
+def _waits(situation: Situation, build: Build, verdict: Verdict) -> str:
+    """Until when a verdict does not count; empty where it does."""
+    if binds(situation.image, situation.lock, build.id, verdict):
+        return f"the hold on it is gone ({situation.image.ruled_at.get('hold') or situation.image.folder})"
+    # A failure may stand beside a pass, as nothing can be read there now.
     places = {artifact.location for artifact in build.artifacts} if verdict.status == "passed" else set()
-    return tuple(sorted(places & situation.unreadable.keys()))
+    unread = sorted(places & situation.unreadable.keys())
+    return f"{', '.join(unread)} can be read: it may have failed there" if unread else ""
+
+
+def binds(image: Image, lock: Lockfile, build_id: str, verdict: Verdict) -> bool:
+    """Whether a hold, which people reviewed, keeps a verdict from moving `stable`: off the build that it is held to.
+
+    It would go on to the build that the hold is there to avoid. What is really broken is revoked, or held elsewhere.
+    """
+    hold = image.declaration.hold
+    return verdict.status == "failed" and hold is not None and hold.build == build_id == lock.channels.stable
 
 
 def with_verdicts(decision: Decision, news: Sequence[News], *, settled: Lockfile) -> Decision:

@@ -342,7 +342,7 @@ def _is_run(pid: object, directory: Path) -> bool:
     words = (process / "cmdline").read_bytes().split(b"\0")
     if process.stat().st_uid != os.geteuid() or not {_MODULE, _FOLDER} <= set(words[:-1]):
         return False
-    return os.path.samefile(words[words.index(_FOLDER) + 1], directory)
+    return Path(os.fsdecode(words[words.index(_FOLDER) + 1])).samefile(directory)
 
 
 def _sandbox(directory: Path, ready: dict[str, Any]) -> Sandbox:

@@ -20,7 +20,7 @@ from reconciler.model.plan import Ruling
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan import transitions
-from reconciler.plan.channels import overrules
+from reconciler.plan.channels import binds, overrules
 from reconciler.plan.planning import lock_of
 from reconciler.plan.rulings import in_force
 from reconciler.steps.record import Recording, record_lock
@@ -50,6 +50,8 @@ def record_verdict(run: Run, image: Image, build_id: str, verdict: Verdict) -> R
             return Unwanted(f"another run recorded a verdict on {build_id}, which stands")
         declared = declared_at(tree, image, since=run.known.tree)
         ruling = in_force(declared if isinstance(declared, Image) else image, now=run.known.now)
+        if binds(ruling, lock, build_id, verdict):
+            return Unwanted(f"stable is held to {build_id} at {tree.oid[:12]}")
         return transitions.with_verdict(lock, build_id, verdict, held=ruling.declaration.hold is not None)
 
     message = messages.verdict_commit(image.name, build_id, verdict)

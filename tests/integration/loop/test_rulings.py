@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from reconciler.model.lockfile import Lockfile
+from reconciler.model.lockfile import Lockfile, Verdict
 from reconciler.model.usage import Use
+from reconciler.plan.channels import verdict_tags
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import VALIDATED, build, standing
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, statuses
@@ -81,6 +82,31 @@ class TestHold:
         settled.controller().reconcile("base")
         assert settled.lock("base").channels.stable == passed
         assert settled.lock("base").channels.candidate == waits
+
+    def test_a_failure_of_the_build_itself_counts_once_the_hold_is_gone(self, settled: World) -> None:
+        # Given a hold on an older build, as the newer one, which passed, is not to be used
+        (old,) = standing(settled)
+        new = build(settled, "echo more")
+        settled.commit({"desired/base/image.yaml": held(old)})
+        settled.controller().reconcile("base")
+
+        # When whoever may tag says that the older one failed
+        failed = Verdict(status="failed", by="somebody", evidence="none")
+        for one in settled.artifacts("base"):
+            if one.own("build") == old:
+                settled.registry.tag(one, verdict_tags(failed))
+        planned = settled.controller().plan("base")["base"]
+        head = settled.head()
+        settled.controller().reconcile("base")
+
+        # Then stable stays, and it is told
+        assert (settled.lock("base").channels.stable, settled.head()) == (old, head)
+        told = f"{old} failed validation, which counts once the hold on it is gone (desired/base/image.yaml:2:1)"
+        assert (planned.health, told in planned.notes, planned.errors) == ("degraded", True, ())
+        settled.commit({"desired/base/image.yaml": ON_DEBIAN})
+        settled.controller().reconcile("base")
+        lock = settled.lock("base")
+        assert (lock.channels.stable, [one.phase for one in lock.builds]) == (new, ["stable", "rejected"])
 
     def test_it_ends_on_its_day(self, settled: World) -> None:
         (old,) = standing(settled)
