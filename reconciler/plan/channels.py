@@ -16,7 +16,7 @@ from reconciler.model.text import one_line, visible
 from reconciler.model.values import parse_instant
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.key import NEVER_AGAIN
-from reconciler.plan.tags import as_text, as_they_were, differing, in_no_channel, own, standing
+from reconciler.plan.tags import NO_CHANNEL, as_text, as_they_were, differing, in_no_channel, own, standing
 
 # The verdict of the validation repository, as it stands in an artifact's tags (docs/formats.md).
 #
@@ -231,11 +231,14 @@ def _as_recorded(seen: Seen, build: Build, lock: Lockfile) -> dict[str, str]:
         return {**tags, **own(phase=seen.own("phase") or build.phase)}
     if any((one.location, one.id) == (seen.location, seen.id) for one in build.artifacts):
         return tags
-    # Another artifact of the same build, such as a second copy: as good, and not the one. Where somebody says that
-    # nobody should be given it, that stays: the next run would adopt it.
+    # Another artifact of the same build, such as a second copy: it is not the one, and marks alone say whose it is. So
+    # it is not called stable where it does not call itself so. Where somebody says that nobody should be given it,
+    # that stays: the next run would adopt it.
     if seen.own("channel") is None:
         return {}
-    return in_no_channel(build.phase) | (own(phase=seen.own("phase") or "") if seen.own("phase") in NEVER_AGAIN else {})
+    if seen.own("phase") in NEVER_AGAIN or build.phase in ("candidate", "stable"):
+        return own(channel=NO_CHANNEL)
+    return in_no_channel(build.phase)
 
 
 def _was_let_go(seen: Seen, lock: Lockfile) -> bool:

@@ -362,3 +362,16 @@ def test_a_preview_with_a_name_of_its_template_s_own_goes_as_its_record_names_it
     pair.controller("main-job").reconcile()
 
     assert pair.registry.find(made.location, made.id) is None
+
+
+def test_what_is_marked_as_a_stable_build_is_not_called_stable_by_us(settled: World) -> None:
+    # Given somebody's AMI with the marks of the build that is stable, by who may not write that it is
+    ours = settled.artifacts("base")[0]
+    marks = {name: value for name, value in ours.tags.items() if name != "reconciler:phase"}
+    theirs = settled.registry.seed(ours.location, "his-own", tags={**marks, "reconciler:channel": "candidate"})
+
+    settled.controller().reconcile()
+
+    now = settled.registry.find(theirs.location, theirs.id)
+    assert now is not None
+    assert (now.own("phase"), now.own("channel")) == (None, "none")
