@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from functools import cached_property
@@ -15,15 +16,18 @@ from functools import cached_property
 from reconciler.git.history import read_blobs, versions_below
 from reconciler.git.objects import Change
 from reconciler.git.repository import Repository
+from reconciler.git.signature import signed_by_us
 from reconciler.model import events
 from reconciler.model.care import Grants, soon
 from reconciler.model.collection import Collection, Fate, Took
-from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.errors import ReconcilerError, Terminal, UserError
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.text import duration
 from reconciler.model.tree import content_at
 from reconciler.plan.garbage import is_nobodys
+from reconciler.plan.key import NEVER_AGAIN
 from reconciler.plan.leaving import Departure, Judgement, judge, without_shared
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.roots import Survey
@@ -32,6 +36,7 @@ from reconciler.plan.trust import is_in_record, is_named
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import FOLDER, parse, path_of
+from reconciler.state.sbom import below_state, read_sbom
 from reconciler.steps.consumers import uses_of
 from reconciler.steps.ours import Records, records_of
 from reconciler.steps.record_files import paths_of
@@ -79,7 +84,13 @@ def take_survey(
     elsewhere = {one.location for build, _ in past.values() for one in build.artifacts} - looked - recorded
     survey = _with_locations(survey, registry, elsewhere)
     records = records_of(repository, known)
-    past = {key: found for key, found in past.items() if _is_confirmed(survey, found[0], records, image=key[0])}
+    signs = known.fleet.settings.git.sign
+    past = {
+        key: (build if signs else told, commit)
+        for key, (build, commit) in past.items()
+        if _is_confirmed(survey, build, records, image=key[0])
+        and (told := _as_told(repository, build, commit, records, image=known.fleet.images[key[0]])) is not None
+    }
     survey = _with_unlisted(replace(survey, past={key: build for key, (build, _) in past.items()}), registry)
     return Looked(_with_usage(survey, registry), {key: commit for key, (_, commit) in past.items()})
 
@@ -122,7 +133,8 @@ def _past(survey: Survey, repository: Repository, *, revision: str) -> Mapping[t
     for name, missing in wanted.items():
         former = images[name].declaration.moved_from
         for path in (path_of(each) for each in (name, former) if each is not None):
-            for build, commit in _recorded_in(repository, written.get(path, ()), path, missing):
+            signs = survey.known.fleet.settings.git.sign
+            for build, commit in _recorded_in(repository, written.get(path, ()), path, missing, signs=signs):
                 found.setdefault((name, build.id), (build, commit))
     return found
 
@@ -141,16 +153,46 @@ def _is_confirmed(survey: Survey, build: Build, records: Records, *, image: str)
     )
 
 
+def _as_told(repository: Repository, build: Build, commit: str, records: Records, *, image: Image) -> Build | None:
+    """A build as its annotated tag has it, which nobody moves, and of its last record no more than that it was refused.
+
+    A commit that somebody brought says that it passed, or who is to be given it back, and that would be recorded anew,
+    as if we had seen it. None where it has no tag.
+    """
+    names = (name for name in (image.name, image.declaration.moved_from) if name is not None)
+    found = ((name, told.build) for name in names if (told := records(name, build.id)) is not None)
+    name, made = next(((name, made) for name, made in found if made is not None), ("", None))
+    if made is None:
+        return None
+    sbom = None
+    if made.inventory is not None:
+        path = below_state(name, build.id)
+        content = content_at(repository.tree(commit), f"{FOLDER}/{path}") or b""
+        with suppress(UserError):
+            is_same = read_sbom(content).digest == made.inventory.digest
+            sbom = made.inventory.model_copy(update={"sbom": path}) if is_same else None
+    update = {
+        "artifacts": tuple(one.model_copy(update={"care": None}) for one in build.artifacts), "inventory": sbom,
+        "phase": build.phase if build.phase in NEVER_AGAIN else "superseded", "recorded": build.recorded,
+    }  # fmt: skip
+    return made.model_copy(update=update)
+
+
 def _recorded_in(
-    repository: Repository, written: Sequence[tuple[str, str]], path: str, missing: set[str]
+    repository: Repository, written: Sequence[tuple[str, str]], path: str, missing: set[str], *, signs: bool
 ) -> Iterator[tuple[Build, str]]:
-    """The records of builds in the versions of a lockfile, newest first, until none is missing."""
+    """The records of builds in the versions of a lockfile, newest first, until none is missing.
+
+    Where it `signs`, of versions in commits under a good signature alone.
+    """
     for start in range(0, len(written), _AT_ONCE):
         if not missing:
             return
         some = written[start : start + _AT_ONCE]
         for (commit, _), content in zip(some, read_blobs(repository.git, [oid for _, oid in some]), strict=True):
             if content is None or not any(build_id.encode() in content for build_id in missing):
+                continue
+            if signs and not signed_by_us(repository.git, commit):
                 continue
             try:
                 builds = parse(content, path).recorded

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
-from reconciler.model.care import Grants
+from reconciler.model.care import Care, Grants
 from reconciler.model.collection import Collection, Fate
 from reconciler.model.errors import Terminal, Transient
-from reconciler.model.lockfile import Leaving
+from reconciler.model.lockfile import Build, Leaving, Verdict
 from reconciler.model.observation import TAG_PREFIX, Seen, version_words
 from reconciler.model.usage import Use
-from reconciler.state.lockfiles import render
+from reconciler.state.lockfiles import parse, path_of, render
 from tests.doubles.registry import Traits
 from tests.integration.loop.effects import Effects, Killed, failing, meanwhile, surround
+from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import build, retag
 from tests.integration.loop.test_rulings import held, revoked
@@ -81,6 +83,8 @@ def test_a_build_that_no_lockfile_has_goes_in_three_steps_with_its_snapshots(gro
     assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
     began = entry(grown)
     assert began.build.id == gone[0].own("build")
+    assert began.build.inventory is not None
+    assert began.build.inventory.sbom in grown.sboms()
     assert [(one.location, one.id) for one in began.build.artifacts] == [one.place for one in gone]
     assert all(one.deprecated and one.state == "available" for one in oldest(grown))
     grown.clock.advance(days=13)
@@ -482,6 +486,54 @@ def test_what_only_a_merged_branch_recorded_was_never_recorded(grown: World, how
         assert fates(grown.controller().collect())[other.place].code == "unrecorded"
         grown.clock.advance(days=15)
     assert other in grown.registry.artifacts
+
+
+def bring_forged(world: World) -> Build:
+    """A branch's commits wrote the record of web's oldest build anew, and took that back. Returns it as it was."""
+    build_id = oldest(world)[0].own("build") or ""
+    person, lock = world.root / "person", world.lock("web")
+    git(person, "pull", "--quiet", "--ff-only", "origin", "main")
+    log = git(person, "log", "--format=%H", "--", "state/web.lock.json").splitlines()
+    versions = (parse(f"{git(person, 'show', f'{one}:state/web.lock.json')}\n".encode(), path_of("web")) for one in log)
+    real = next(found for one in versions if (found := one.build(build_id)) is not None)
+    given = Care(withheld=Grants.of(["666666666666"]))
+    forged = real.model_copy(update={
+        "verdict": Verdict(status="passed", by="security", evidence="none"), "source": None, "commit": "0" * 40,
+        "artifacts": tuple(one.model_copy(update={"care": given}) for one in real.artifacts),
+    })  # fmt: skip
+    path = person / "state/web.lock.json"
+    before = path.read_bytes()
+    for content in (render(lock.model_copy(update={"builds": (*lock.builds, forged)})), before):
+        path.write_bytes(content)
+        git(person, "commit", "--quiet", "--all", "--message", "Change state")
+    git(person, "push", "--quiet", "origin", "HEAD:main")
+    return real
+
+
+def test_what_a_merged_branch_says_of_a_build_of_ours_is_not_recorded_anew(grown: World) -> None:
+    real = bring_forged(grown)
+    assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
+    recorded = entry(grown).build
+    assert (recorded.verdict, recorded.commit, recorded.source) == (None, real.commit, real.source)
+    assert not any(one.cared_for.withheld for one in recorded.artifacts)
+
+
+def test_with_signatures_it_is_recorded_as_a_signed_commit_had_it(pair: World, tmp_path: Path) -> None:
+    keys = Keys.begin(tmp_path)
+    pair.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{sign: true}}\n"})
+    for setup in ("echo one", "echo two", "echo three"):
+        pair.commit({"desired/web/setup.sh": f"{setup}\n", "desired/web/image.yaml": f"{ON_BASE}{RETAIN}# {setup}\n"})
+        assert signing(pair, keys).reconcile().exit_code == 0
+        pair.clock.advance(hours=1)
+    pair.clock.advance(days=2)
+    for one in oldest(pair):  # of before it was signed
+        pair.registry.delete(one)
+    real = bring_forged(pair)
+    assert steps(signing(pair, keys).collect()) == ["deprecate", "deprecate"]
+    recorded = entry(pair).build
+    assert (recorded.verdict, recorded.commit, recorded.source) == (None, real.commit, real.source)
+    assert recorded.provenance is not None
+    assert recorded.provenance == real.provenance
 
 
 EFFECTS = {1: 3, 2: 3, 3: 3}
