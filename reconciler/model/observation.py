@@ -154,7 +154,8 @@ class Template:
 
     def with_version(self, number: int, artifact_id: str, image: str, build: str) -> Template:
         """The same with the version that was made for a build's artifact."""
-        made = TemplateVersion(number, artifact_id, version_words(image, build))
+        rest = self._default.rest if self._default is not None else ""
+        made = TemplateVersion(number, artifact_id, version_words(image, build), rest)
         return replace(self, versions=(*self.versions, made))
 
     @property

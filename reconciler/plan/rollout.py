@@ -210,13 +210,14 @@ def _member(at: Published, wave: int, recorded: Published | None, *, lock: Lockf
     if not group.ours:
         why = "it does not carry this fleet's tag: give another name, or tag it reconciler:fleet"
         return Member(at, wave, "refused", group, why=why)
-    there = (one for (location, _), one in found.templates.items() if location == at.location)
-    template = next((one for one in there if one.id == group.template), None)
+    there = ((place, one) for place, one in found.templates.items() if place[0] == at.location)
+    place, template = next((one for one in there if one[1].id == group.template), (at.place, None))
     if template is None or not template.ours:
         launched = f"launch template {group.template}" if group.template else "no launch template"
         why = f"it launches by {launched}, which is none of publish.launch_templates: add that one's name"
         return Member(at, wave, "refused", group, why=why)
-    case = _Case(at, wave, recorded, group, template, lock, found.at)
+    numbers = {one.place: one.version for one in lock.published}
+    case = _Case(at, wave, recorded, group, template, numbers.get(place), lock, found.at)
     return case.under_way(group.under_way) if group.under_way is not None else case.at_rest()
 
 
@@ -229,6 +230,8 @@ class _Case:
     recorded: Published | None
     group: Group
     template: Template
+    number: int | None
+    """The number of the version that was made for the build that is stable, where it is recorded."""
     lock: Lockfile
     now: datetime
 
@@ -239,7 +242,7 @@ class _Case:
         artifact = build.artifact_in(self.at.location) if build is not None else None
         if build is None or artifact is None:
             return None
-        there = self.template.of(build.id, artifact.id)
+        there = self.template.of(build.id, artifact.id, recorded=self.number)
         return Target(build.id, artifact.id, there.number if there is not None else None)
 
     def about(self, target: Target) -> Published | None:

@@ -358,6 +358,13 @@ def test_a_location_that_can_not_be_read_holds_the_next_wave_up_and_is_left_alon
     assert f"{US} group web-b: waits for wave 1: {EU} group a" in todo.notes
 
 
+def test_a_version_that_only_says_that_it_is_ours_is_not_where_a_group_is_led(story: Story) -> None:
+    ours = story.registry.versions[US].pop()
+    planted = replace(ours, rest="his own user data")
+    story.registry.versions[US] += [planted, replace(ours, number=3)]
+    assert [one.target.version for one in told(story).changes if one.target and one.at.place == A_US] == [3]
+
+
 def test_with_no_waves_declared_all_go_at_once(story: Story) -> None:
     publish = PUBLISH.model_copy(update={"waves": ()})
     type(story).image = an_image_with(story.image, publish)
