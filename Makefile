@@ -29,11 +29,12 @@ packers: .venv/installed ## Get the Packers that the tests run on: the archive's
 	.ci/as-root $(PYTHON) -m reconciler packer --current --plugin amazon --plugin ansible || [ -z "$$CI" ]
 
 test: .venv/installed packers ## Run the tests, those that run Packer on each
-	.ci/as-root $(PYTEST) --junitxml=.reconciler/junit/tests.xml
+	.ci/as-root $(PYTEST) -m "not long" --junitxml=.reconciler/junit/tests.xml
+	@echo "Left to make test-all: what takes its time, and kinds whose programs are missing here."
 
-test-all: .venv/kinds packers ## Run the tests of the kinds beside AMIs and of Terraform, each against the real thing
+test-all: .venv/kinds packers ## Run the rest: what takes its time, other kinds and Terraform against the real thing
 	.ci/as-root $(PYTHON) -m reconciler packer --current --plugin docker --plugin vsphere
-	.ci/as-root env ALL_KINDS=1 $(PYTEST) -m "containers or disks or vsphere or terraform" --junitxml=.reconciler/junit/kinds.xml
+	.ci/as-root env ALL_KINDS=1 $(PYTEST) -m "long or containers or disks or vsphere or terraform" --junitxml=.reconciler/junit/kinds.xml
 
 quick: .venv/quick ## Run the tests that take little time, and need no root, Packer, npm, Terraform, nor another kind's programs
 	$(PYTEST) -p no:cacheprovider -m "not long and not sandbox and not packer and not github and not containers and not disks and not vsphere and not terraform"
