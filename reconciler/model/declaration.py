@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from datetime import date
 from ipaddress import ip_network
 from typing import Annotated, Any, Literal
@@ -11,9 +10,10 @@ from pydantic import AfterValidator, BeforeValidator, Field, field_validator
 from typing_extensions import TypeAliasType
 
 from reconciler.model.care import Grants
+from reconciler.model.publish import Publish
 from reconciler.model.receivers import AnnounceSettings
 from reconciler.model.source import DeclaredSource
-from reconciler.model.values import Duration, Model, format_duration, is_empty
+from reconciler.model.values import Duration, Model, checked, is_empty
 from reconciler.model.window import Window
 
 IMAGE_NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?$"
@@ -38,17 +38,6 @@ Timeout = Annotated[Duration, AfterValidator(_takes_time)]
 
 TagKey = Annotated[str, Field(min_length=1, max_length=LONGEST_TAG_KEY)]
 TagValue = Annotated[str, Field(max_length=LONGEST_TAG_VALUE)]
-
-
-def _checked(pattern: str, *, what: str) -> tuple[AfterValidator, Any]:
-    """A form for texts, in the schema too. `what` goes on from `"…" is not `, and shows a right one."""
-
-    def check(text: str) -> str:
-        if re.fullmatch(pattern, text) is None:
-            raise ValueError(f'"{text}" is not {what}')
-        return text
-
-    return AfterValidator(check), Field(json_schema_extra={"pattern": f"^(?:{pattern})$"})
 
 
 VariableValue = TypeAliasType("VariableValue", "str | int | bool | list[VariableValue] | dict[str, VariableValue]")
@@ -92,12 +81,12 @@ def _one_is_a_list(value: object) -> object:
 
 
 # EC2's names, as of `describe-instance-types`: t3.micro, u-6tb1.metal, m7i.metal-24xl.
-InstanceType = Annotated[str, *_checked(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", what="an instance type such as t3.micro")]
+InstanceType = Annotated[str, *checked(r"[a-z][a-z0-9-]*\.[a-z0-9-]+", what="an instance type such as t3.micro")]
 SubnetId = Annotated[
-    str, *_checked("subnet-[0-9a-f]{8}(?:[0-9a-f]{9})?", what="a subnet's id such as subnet-0a1b2c3d4e5f67890")
+    str, *checked("subnet-[0-9a-f]{8}(?:[0-9a-f]{9})?", what="a subnet's id such as subnet-0a1b2c3d4e5f67890")
 ]
 # More than useradd(8) takes: names of a directory are `user@example.org` or `DOMAIN\\user`. ssh takes no blank.
-UserName = Annotated[str, *_checked(r"[A-Za-z0-9_][A-Za-z0-9_.@+\\-]*\$?", what="a user's name such as admin")]
+UserName = Annotated[str, *checked(r"[A-Za-z0-9_][A-Za-z0-9_.@+\\-]*\$?", what="a user's name such as admin")]
 
 
 def _warns(hygiene: object) -> bool:
@@ -146,19 +135,17 @@ class Validation(Model):
 
 
 # "Resource types defined by AWS Organizations" (service authorization reference).
-AccountId = Annotated[
-    str, *_checked(r"[0-9]{12}", what="an AWS account's id such as 123456789012, which has 12 digits")
-]
+AccountId = Annotated[str, *checked(r"[0-9]{12}", what="an AWS account's id such as 123456789012, which has 12 digits")]
 OrganizationArn = Annotated[
     str,
-    *_checked(
+    *checked(
         r"arn:aws[a-z-]*:organizations::[0-9]{12}:organization/o-[a-z0-9]{10,32}",
         what="an organization's ARN such as arn:aws:organizations::123456789012:organization/o-a1b2c3d4e5",
     ),
 ]
 UnitArn = Annotated[
     str,
-    *_checked(
+    *checked(
         r"arn:aws[a-z-]*:organizations::[0-9]{12}:ou/o-[a-z0-9]{10,32}/ou-[0-9a-z]{4,32}-[0-9a-z]{8,32}",
         what="an organizational unit's ARN such as "
         "arn:aws:organizations::123456789012:ou/o-a1b2c3d4e5/ou-a1b2-f6g7h8i9",
@@ -239,110 +226,6 @@ class Revocation(Model):
     even_if_in_use: bool = Field(
         False, description="Revoke it although something is known to use it, or may.", exclude_if=is_empty
     )
-
-
-# The name of a parameter (PutParameter, SSM's API reference), of whose length 1011 characters are its ARN's too.
-_PARAMETER = r"(?:[A-Za-z0-9_./-]|\{image\}|\{channel\})+"
-_SUCH_AS = "the name of an SSM parameter such as /images/{image}/{channel}, which may have no other braces"
-LONGEST_PARAMETER = 800
-
-
-# The characters of LaunchTemplateName (CreateLaunchTemplate, EC2's API reference).
-_TEMPLATE = r"(?:[A-Za-z0-9()./_-]|\{image\})+"
-
-
-def _name_alone(template: object) -> object:
-    return {"name": template} if isinstance(template, str) else template
-
-
-class LaunchTemplate(Model):
-    """A launch template that gets a numbered version for each build that is stable; its name alone is enough."""
-
-    name: Annotated[str, *_checked(_TEMPLATE, what="the name of a launch template such as web or {image}-spot")]
-    set_default: bool = Field(
-        False, description="Whether that version is also the template's default.", exclude_if=is_empty
-    )
-
-
-# The name of a group (CreateAutoScalingGroup, EC2 Auto Scaling's API reference): 255 characters, none of them a colon.
-_GROUP = r"(?:[A-Za-z0-9()./_-]|\{image\})+"
-_GROUP_SUCH_AS = "the name of an Auto Scaling group such as web or {image}-spot"
-GroupName = Annotated[str, *_checked(_GROUP, what=_GROUP_SUCH_AS)]
-Percent = Annotated[int, Field(ge=0, le=100)]
-
-
-def _two_days(seconds: int) -> int:
-    if seconds > 2 * 24 * 3600:
-        raise ValueError(f"Auto Scaling waits for 2d at most, and this is {format_duration(seconds)}")
-    return seconds
-
-
-TwoDays = Annotated[Duration, AfterValidator(_two_days)]
-
-
-class AutoScalingGroup(Model):
-    """A group whose instances are replaced when `stable` moves; its name alone is enough.
-
-    The bounds are those of RefreshPreferences (EC2 Auto Scaling's API reference).
-    """
-
-    name: GroupName
-    locations: tuple[str, ...] = Field(
-        (), alias="regions", description="Where it is; absent: in all of the image's.", exclude_if=is_empty
-    )
-    min_healthy: Percent = Field(90, description="Percent of the group that stays healthy.")
-    max_healthy: int | None = Field(
-        None,
-        ge=100,
-        le=200,
-        exclude_if=is_empty,
-        description="Percent of the group that may run at once; with it, new instances come before old ones go.",
-    )
-    warmup: Duration | None = Field(
-        None,
-        exclude_if=is_empty,
-        description="How long a new instance takes until it counts; absent: as the group says.",
-    )
-    checkpoints: tuple[Percent, ...] = Field((), description="Percents at which it waits.", exclude_if=is_empty)
-    checkpoint_wait: TwoDays | None = Field(
-        None, exclude_if=is_empty, description="How long it waits there; absent: an hour."
-    )
-    bake: TwoDays | None = Field(
-        None, exclude_if=is_empty, description="How long all new instances are watched before it counts as done."
-    )
-    alarms: tuple[str, ...] = Field(
-        (), max_length=10, exclude_if=is_empty, description="CloudWatch alarms, any of which turns it back."
-    )
-
-
-class Wave(Model):
-    """Groups that are refreshed at once, and how long the next wave waits when they are done."""
-
-    groups: tuple[GroupName, ...] = ()
-    locations: tuple[str, ...] = Field((), alias="regions", description="Absent: all of the image's.")
-    wait: Duration | None = None
-
-
-class Publish(Model):
-    """Where consumers find what a channel points to, under a name that stays."""
-
-    ssm: Annotated[str, *_checked(_PARAMETER, what=_SUCH_AS)] | None = Field(
-        None,
-        max_length=LONGEST_PARAMETER,
-        exclude_if=is_empty,
-        description="The SSM parameter of each channel and location, by its name; without `{channel}`, of `stable`.",
-    )
-    launch_templates: tuple[
-        Annotated[LaunchTemplate, BeforeValidator(_name_alone, json_schema_input_type=str | LaunchTemplate)], ...
-    ] = Field((), description="By name, in every location: a numbered version for `stable`.", exclude_if=is_empty)
-    auto_scaling_groups: tuple[
-        Annotated[AutoScalingGroup, BeforeValidator(_name_alone, json_schema_input_type=str | AutoScalingGroup)], ...
-    ] = Field(
-        (),
-        description="By name, in every location: its instances are replaced when `stable` moves.",
-        exclude_if=is_empty,
-    )
-    waves: tuple[Wave, ...] = Field((), description="In which order; absent: all groups at once.", exclude_if=is_empty)
 
 
 def _publishes_nothing(publish: object) -> bool:

@@ -13,10 +13,10 @@ from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Literal
 
-from reconciler.model.declaration import AutoScalingGroup, Wave
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile, Published, Reason
 from reconciler.model.observation import Group, InstanceRefresh, Publications, Template
+from reconciler.model.publish import AutoScalingGroup, Wave
 from reconciler.model.text import one_line, visible
 from reconciler.model.values import format_duration, format_instant, parse_instant
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
-from reconciler.model.declaration import AutoScalingGroup
 from reconciler.model.observation import Group, Held, Template
+from reconciler.model.publish import AutoScalingGroup
 
 
 class Publisher(Protocol):

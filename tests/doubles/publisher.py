@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
 
-from reconciler.model.declaration import AutoScalingGroup
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Course, Group, Held, InstanceRefresh, Template, TemplateVersion
+from reconciler.model.publish import AutoScalingGroup
 
 MOST_NAMES = 10
 

@@ -17,9 +17,9 @@ from botocore.exceptions import ClientError
 from reconciler.aws.clock import clock_until
 from reconciler.aws.errors import code_of, translated
 from reconciler.aws.session import clients_of
-from reconciler.model.declaration import AutoScalingGroup
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Course, Group, InstanceRefresh
+from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.text import first_line, visible
 from reconciler.ports.registry import Opening
 from reconciler.registries.ec2.images import FLEET_TAG

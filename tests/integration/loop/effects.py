@@ -13,11 +13,11 @@ from reconciler.git.answer import Reply
 from reconciler.git.destination import Destination
 from reconciler.model.care import Grants
 from reconciler.model.collection import Unmanaged
-from reconciler.model.declaration import AutoScalingGroup
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Group, Held, Observation, Seen, Template
+from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.bench import BootRequest, Instance, Instances

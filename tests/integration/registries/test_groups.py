@@ -12,9 +12,9 @@ from moto.autoscaling.responses import AutoScalingResponse
 from moto.ec2.models import ec2_backends
 from werkzeug.exceptions import Forbidden
 
-from reconciler.model.declaration import AutoScalingGroup
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Group
+from reconciler.model.publish import AutoScalingGroup
 from reconciler.registries.ec2 import groups
 from reconciler.registries.ec2.templates import unbootable
 from tests.integration.registries.test_publisher import (

@@ -18,9 +18,10 @@ from moto.ssm.models import SimpleSystemManagerBackend
 
 from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.session import Clients
-from reconciler.model.declaration import AutoScalingGroup, AwsSettings
+from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Group
+from reconciler.model.publish import AutoScalingGroup
 from reconciler.ports.publisher import Publisher
 from reconciler.registries.ec2.groups import Consumers
 from reconciler.registries.ec2.parameters import DATA_TYPE, Parameters

@@ -15,8 +15,9 @@ from botocore.exceptions import ClientError
 from botocore.validate import ParamValidator
 
 from reconciler.aws.session import Clients
-from reconciler.model.declaration import AutoScalingGroup, AwsSettings
+from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, UserError
+from reconciler.model.publish import AutoScalingGroup
 from reconciler.registries.ec2.groups import Consumers
 from reconciler.sandbox import refreshes
 from reconciler.sandbox.handle import Sandbox

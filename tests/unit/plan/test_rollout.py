@@ -12,7 +12,6 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from hypothesis.strategies import integers, sampled_from
 
-from reconciler.model.declaration import Publish
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Channels, Lockfile, Published
 from reconciler.model.observation import (
@@ -23,6 +22,7 @@ from reconciler.model.observation import (
     TemplateVersion,
     version_words,
 )
+from reconciler.model.publish import Publish
 from reconciler.plan.rollout import GroupChange, Rollout, rollout
 from tests.unit.plan.test_publishing import LOCATIONS, a_build
 

@@ -1,0 +1,112 @@
+"""Where channels are written out, as a person declares it under `publish:` in image.yaml."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BeforeValidator, Field
+
+from reconciler.model.values import Duration, Model, checked, format_duration, is_empty
+
+# The name of a parameter (PutParameter, SSM's API reference), of whose length 1011 characters are its ARN's too.
+_PARAMETER = r"(?:[A-Za-z0-9_./-]|\{image\}|\{channel\})+"
+_SUCH_AS = "the name of an SSM parameter such as /images/{image}/{channel}, which may have no other braces"
+LONGEST_PARAMETER = 800
+
+
+# The characters of LaunchTemplateName (CreateLaunchTemplate, EC2's API reference).
+_TEMPLATE = r"(?:[A-Za-z0-9()./_-]|\{image\})+"
+
+
+def _name_alone(template: object) -> object:
+    return {"name": template} if isinstance(template, str) else template
+
+
+class LaunchTemplate(Model):
+    """A launch template that gets a numbered version for each build that is stable; its name alone is enough."""
+
+    name: Annotated[str, *checked(_TEMPLATE, what="the name of a launch template such as web or {image}-spot")]
+    set_default: bool = Field(
+        False, description="Whether that version is also the template's default.", exclude_if=is_empty
+    )
+
+
+# The name of a group (CreateAutoScalingGroup, EC2 Auto Scaling's API reference): 255 characters, none of them a colon.
+_GROUP = r"(?:[A-Za-z0-9()./_-]|\{image\})+"
+_GROUP_SUCH_AS = "the name of an Auto Scaling group such as web or {image}-spot"
+GroupName = Annotated[str, *checked(_GROUP, what=_GROUP_SUCH_AS)]
+Percent = Annotated[int, Field(ge=0, le=100)]
+
+
+def _two_days(seconds: int) -> int:
+    if seconds > 2 * 24 * 3600:
+        raise ValueError(f"Auto Scaling waits for 2d at most, and this is {format_duration(seconds)}")
+    return seconds
+
+
+TwoDays = Annotated[Duration, AfterValidator(_two_days)]
+
+
+class AutoScalingGroup(Model):
+    """A group whose instances are replaced when `stable` moves; its name alone is enough.
+
+    The bounds are those of RefreshPreferences (EC2 Auto Scaling's API reference).
+    """
+
+    name: GroupName
+    locations: tuple[str, ...] = Field(
+        (), alias="regions", description="Where it is; absent: in all of the image's.", exclude_if=is_empty
+    )
+    min_healthy: Percent = Field(90, description="Percent of the group that stays healthy.")
+    max_healthy: int | None = Field(
+        None,
+        ge=100,
+        le=200,
+        exclude_if=is_empty,
+        description="Percent of the group that may run at once; with it, new instances come before old ones go.",
+    )
+    warmup: Duration | None = Field(
+        None,
+        exclude_if=is_empty,
+        description="How long a new instance takes until it counts; absent: as the group says.",
+    )
+    checkpoints: tuple[Percent, ...] = Field((), description="Percents at which it waits.", exclude_if=is_empty)
+    checkpoint_wait: TwoDays | None = Field(
+        None, exclude_if=is_empty, description="How long it waits there; absent: an hour."
+    )
+    bake: TwoDays | None = Field(
+        None, exclude_if=is_empty, description="How long all new instances are watched before it counts as done."
+    )
+    alarms: tuple[str, ...] = Field(
+        (), max_length=10, exclude_if=is_empty, description="CloudWatch alarms, any of which turns it back."
+    )
+
+
+class Wave(Model):
+    """Groups that are refreshed at once, and how long the next wave waits when they are done."""
+
+    groups: tuple[GroupName, ...] = ()
+    locations: tuple[str, ...] = Field((), alias="regions", description="Absent: all of the image's.")
+    wait: Duration | None = None
+
+
+class Publish(Model):
+    """Where consumers find what a channel points to, under a name that stays."""
+
+    ssm: Annotated[str, *checked(_PARAMETER, what=_SUCH_AS)] | None = Field(
+        None,
+        max_length=LONGEST_PARAMETER,
+        exclude_if=is_empty,
+        description="The SSM parameter of each channel and location, by its name; without `{channel}`, of `stable`.",
+    )
+    launch_templates: tuple[
+        Annotated[LaunchTemplate, BeforeValidator(_name_alone, json_schema_input_type=str | LaunchTemplate)], ...
+    ] = Field((), description="By name, in every location: a numbered version for `stable`.", exclude_if=is_empty)
+    auto_scaling_groups: tuple[
+        Annotated[AutoScalingGroup, BeforeValidator(_name_alone, json_schema_input_type=str | AutoScalingGroup)], ...
+    ] = Field(
+        (),
+        description="By name, in every location: its instances are replaced when `stable` moves.",
+        exclude_if=is_empty,
+    )
+    waves: tuple[Wave, ...] = Field((), description="In which order; absent: all groups at once.", exclude_if=is_empty)
