@@ -167,11 +167,13 @@ def versions_below(git: Git, folder: str, *, revision: str) -> Mapping[str, tupl
         "--format=%x01%H", revision, "--", f"{git.inside(folder)}/",
     ).stdout  # fmt: skip
     found: defaultdict[str, list[tuple[str, str]]] = defaultdict(list)
-    for entry in decoded(log).split("\x01")[1:]:
-        commit, *rows = entry.strip("\0").split("\0")
-        facts = iter(row.lstrip("\n") for row in rows if row.strip("\n"))
-        for fact, path in zip(facts, facts, strict=False):
-            found[git.outside(path)].append((commit.strip(), fact.split(" ")[3]))
+    commit, words = "", iter(decoded(log).split("\0"))
+    for word in words:
+        if word.startswith("\x01"):
+            commit = word[1:]
+        elif word.lstrip("\n").startswith(":"):
+            # Taken right here: a path may hold anything but a NUL, and would pass for the next commit.
+            found[git.outside(next(words))].append((commit, word.split(" ")[3]))
     return {path: tuple(written) for path, written in found.items()}
 
 
@@ -185,9 +187,12 @@ def touched_below(git: Git, folder: str, *, since: str, revision: str) -> tuple[
         "--", f"{git.inside(folder)}/",
     ).stdout  # fmt: skip
     found: list[tuple[str, str]] = []
-    for entry in decoded(log).split("\x01")[1:]:
-        commit, *names = entry.split("\0")
-        found += [(commit.strip(), git.outside(path)) for name in names if (path := name.lstrip("\n"))]
+    commit = ""
+    for word in decoded(log).split("\0"):  # a path begins with the folder, and may hold anything else but a NUL
+        if word.startswith("\x01"):
+            commit = word[1:]
+        elif path := word.lstrip("\n"):
+            found.append((commit, git.outside(path)))
     return tuple(found)
 
 

@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.git.history import LoggedCommit, at_every_commit, read_blobs, versions, versions_below
+from reconciler.git.history import (
+    LoggedCommit,
+    at_every_commit,
+    read_blobs,
+    touched_below,
+    versions,
+    versions_below,
+)
 from reconciler.git.repository import Repository
 from reconciler.git.tags import AnnotatedTag
 from reconciler.model.declaration import GitSettings
@@ -89,6 +96,19 @@ def test_what_a_branch_ever_had_in_a_folder_is_listed_newest_first_and_not_what_
     assert [oid for oid, _ in written] == [last, first]
     assert read_blobs(repository.git, [blob for _, blob in written]) == [b"2\n", b"1\n"]
     assert versions_below(repository.git, "nothing", revision="HEAD") == {}
+
+
+def test_no_name_of_a_file_passes_for_the_commit_that_wrote_what_comes_after_it(clone: Path) -> None:
+    # Given a commit that brings a file whose name ends as a log's next commit begins
+    honest = commit(clone, {"state/web": "1\n"})
+    forged = commit(clone, {f"state/a\x01{honest}": "", "state/web": "2\n"})
+    repository = Repository.open(clone)
+
+    found = versions_below(repository.git, "state", revision="HEAD")
+    touched = touched_below(repository.git, "state", since=honest, revision="HEAD")
+
+    assert [oid for oid, _ in found["state/web"]] == [forged, honest]
+    assert touched == ((forged, f"state/a\x01{honest}"), (forged, "state/web"))
 
 
 def test_the_environment_of_a_hook_does_not_lead_astray(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
