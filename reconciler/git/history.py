@@ -274,14 +274,15 @@ def mentions(git: Git, text: str, *, folder: str, revision: str) -> tuple[Mentio
 
 
 def _mentions(git: Git, text: str, folder: str, *how: str) -> tuple[Mention, ...]:
-    log = git.run("log", "-z", "--topo-order", "--format=commit:%H", "--name-only", "--no-renames", *how).stdout
+    log = git.run("log", "-z", "--topo-order", "--format=%x00%H", "--name-only", "--no-renames", *how).stdout
     found: list[tuple[str, str]] = []
-    commit = ""
-    for token in re.split(r"[\0\n]+", os.fsdecode(log)):
-        if match := re.fullmatch(r"commit:([0-9a-f]{40,64})", token):
-            commit = match[1]
-        elif token and git.outside(token).rpartition("/")[0] == folder:
-            found.append((commit, git.outside(token)))
+    commit, words = "", iter(os.fsdecode(log).split("\0"))
+    for word in words:
+        # A name may hold anything but a NUL, and is never empty: so that comes before a commit, and a line's end after.
+        if not word:
+            commit = next(words, "")
+        elif "\n" not in (name := word.removeprefix("\n")) and git.outside(name).rpartition("/")[0] == folder:
+            found.append((commit, git.outside(name)))
     contents = _contents(git, [f"{commit}:{git.inside(path)}" for commit, path in found])
     return tuple(
         Mention(commit, path, content)

@@ -142,3 +142,14 @@ def test_tags_are_found_by_what_their_messages_hold(root: Path) -> None:
 
     assert tags_with(Repository.open(root).git, "ami-1", "image") == ("image/web/1",)
     assert tags_with(Repository.open(root).git, "tagger Ada", "image") == ()
+
+
+@pytest.mark.parametrize("name", ["desired/a\ncommit:{other}\nstate/web.json", "a\n\n{other}\nstate/web.json"])
+def test_no_name_of_a_file_passes_for_another_commit(root: Path, name: str) -> None:
+    # Given a commit of another branch that holds what is looked for, and a name that says it comes next in a log
+    git(root, "switch", "--quiet", "--create", "other")
+    other = commit(root, {"state/web.json": '["ami-1"]'}, "Forge")
+    git(root, "switch", "--quiet", "-")
+    commit(root, {name.format(other=other): ""}, "Tidy up ami-1")
+
+    assert found(root, "ami-1") == {"messages": (), "files": ()}
