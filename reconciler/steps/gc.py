@@ -84,15 +84,26 @@ def take_survey(
     elsewhere = {one.location for build, _ in past.values() for one in build.artifacts} - looked - recorded
     survey = _with_locations(survey, registry, elsewhere)
     records = records_of(repository, known)
-    signs = known.fleet.settings.git.sign
-    past = {
-        key: (build if signs else told, commit)
-        for key, (build, commit) in past.items()
-        if _is_confirmed(survey, build, records, image=key[0])
-        and (told := _as_told(repository, build, commit, records, image=known.fleet.images[key[0]])) is not None
-    }
+    past = {key: found for key, found in past.items() if _is_confirmed(survey, found[0], records, image=key[0])}
     survey = _with_unlisted(replace(survey, past={key: build for key, (build, _) in past.items()}), registry)
-    return Looked(_with_usage(survey, registry), {key: commit for key, (_, commit) in past.items()})
+    commits = {key: commit for key, (_, commit) in past.items()}
+    survey = _with_usage(survey, registry)
+    if not known.fleet.settings.git.sign:
+        survey = _with_told(survey, repository, records, commits)
+    return Looked(survey, commits)
+
+
+def _with_told(
+    survey: Survey, repository: Repository, records: Records, commits: Mapping[tuple[str, str], str]
+) -> Survey:  # fmt: skip
+    """With what is recorded anew as its tag has it: no signature says whose a commit is. Asked of that alone."""
+    past = dict(survey.past)
+    for key in [(one.image.name, one.build.id) for one in judge(survey).departures]:
+        build = past.pop(key, None)
+        image = survey.known.fleet.images[key[0]]
+        told = _as_told(repository, build, commits[key], records, image=image) if build is not None else None
+        past |= {key: told} if told is not None else {}
+    return replace(survey, past=past)
 
 
 def _locations(known: Known) -> Iterator[str]:
