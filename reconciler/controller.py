@@ -203,7 +203,7 @@ def collect(adapters: Adapters, request: Request, *, takes_steps: bool, unmanage
 
     Raises what planning raises, and UserError for what is refused before anything is done.
     """
-    from reconciler.steps import gc  # noqa: PLC0415 - see below
+    from reconciler.steps import gc, survey  # noqa: PLC0415 - see below
 
     target = find_target(adapters.repository)
     if takes_steps:
@@ -213,7 +213,7 @@ def collect(adapters: Adapters, request: Request, *, takes_steps: bool, unmanage
     known, planned = look(
         known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known)
     )
-    looked = gc.take_survey(known, planned, registry, adapters.repository, revision=target.head)
+    looked = survey.take_survey(known, planned, registry, adapters.repository, revision=target.head)
     if not takes_steps:
         judged = gc.as_collection(looked, registry, head=target.head)
         return gc.with_unmanaged(judged, looked, registry) if unmanaged else judged

@@ -32,6 +32,7 @@ TOUCHED = {
     "AuthorizeSecurityGroupIngress": ["security-group"], "DeleteSnapshot": ["snapshot"],
     "DeregisterImage": ["image"], "DescribeImageAttribute": ["image"], "GetConsoleOutput": ["instance"],
     "ModifyInstanceAttribute": ["instance"], "StopInstances": ["instance"], "TerminateInstances": ["instance"],
+    "DeleteVolume": ["volume"],
     **{action: ["image"] for action in CARE},
     "RunInstances": ["security-group", "key-pair"], "CreateTags": ["image", "snapshot", "instance", "volume"],
 }  # fmt: skip

@@ -103,9 +103,21 @@ def _print(found: Collection, *, verbose: bool) -> None:
         show_text(f"{len(staying)} stay:", hang=2)
         for line in _each(staying) if verbose else _by_reason(staying):
             show_text(f"  {line}", hang=6)
+    for line in _abandoned(found):
+        show_text(line, hang=6)
     for line in _unmanaged(found, verbose=verbose):
         show_text(line, hang=6)
     _notes(found)
+
+
+def _abandoned(found: Collection) -> Iterator[str]:
+    """List what killed builds left to work with."""
+    if found.abandoned:
+        done = "removed" if found.applied else "to be removed"
+        yield f"Left by builds that were killed, and {done}: {counted(len(found.abandoned), 'thing')}."
+    for one in found.abandoned:
+        since = f" since {one.since}" if one.since else ""
+        yield visible(f"  {one.kind} {one.location} {one.id}{since} (run {one.run})")
 
 
 def _unmanaged(found: Collection, *, verbose: bool) -> Iterator[str]:

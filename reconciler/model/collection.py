@@ -57,6 +57,16 @@ class Unmanaged(Model):
     name: str = ""
 
 
+class Abandoned(Model):
+    """Something that a build made to work with, and left as it was killed. No run of this fleet uses it any more."""
+
+    kind: str = Field(description="instance, key pair, volume or security group.")
+    location: str
+    id: str
+    run: str = Field(description="The run that it was made by, as its tags say.")
+    since: Instant | None = Field(description="When it was made; null where the registry does not tell.")
+
+
 class Collection(Model):
     """What may go of a fleet, what stays, and what was done about it."""
 
@@ -73,6 +83,9 @@ class Collection(Model):
         {}, description="With --unmanaged: what no fleet's marks are on, by location; null: not known."
     )
     took: tuple[Took, ...] = ()
+    abandoned: tuple[Abandoned, ...] = Field(
+        (), description="What killed builds left to work with: what is removed next, or, once applied, what was."
+    )
     failed: dict[str, str] = Field({}, description="Images of which a step failed, and why. The next run goes on.")
     put_off: int = Field(0, ge=0, description="How many images had to wait for another run (limits.max_actions).")
 

@@ -23,6 +23,7 @@ from reconciler.model.usage import Place, Usage, Use
 from reconciler.model.values import parse_instant
 from reconciler.plan.garbage import is_nobodys
 from reconciler.plan.planning import Known, lock_of
+from reconciler.plan.publishing import asked_of
 from reconciler.plan.rulings import in_force
 from reconciler.plan.tags import source_text
 from reconciler.plan.transitions import Keeps, retained
@@ -210,13 +211,20 @@ class Roots:
             yield "young", f"{where} was made within the last 24 h"
         if seen.protected:
             yield "protected", f"{where} is protected from removal"
-        if uses := [use for use in self._uses.get(seen.place, ()) if not use.is_left_by(group.build.id)]:
+        if uses := [use for use in self._uses.get(seen.place, ()) if not self._goes_with(use, group)]:
             yield "used", f"{first_few([use.by for use in uses], most=_MOST_USES)} in {seen.location} uses {seen.id}"
         grants = self.survey.shared.get(seen.place)
         if isinstance(grants, str):
             yield "unread", f"who may use {where} is not known: {grants}"
         elif grants and not group.image.declaration.retain.even_if_shared:
             yield "shared", f"{where} is shared with {grants}: whether they use it is not known"
+
+    @staticmethod
+    def _goes_with(use: Use, group: Group) -> bool:
+        """Whether it is a version that was made for the build, of a template that the image is published to."""
+        if not use.is_left_by(group.build.id):
+            return False
+        return (use.place[0], use.parameter) in {one.place for one in asked_of(group.image, group.lock)}
 
     @cached_property
     def _uses(self) -> Mapping[Place, list[Use]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
 from reconciler.model.care import Grants
-from reconciler.model.collection import Unmanaged
+from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
@@ -199,6 +199,16 @@ class Registry(Protocol):
 
         Never raises for what can't be read: that stands in `unread`.
         """
+
+    def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
+        """What builds of the fleet made to work with before a time, and left as they were killed.
+
+        In the order in which it can be removed. Nothing that a younger build may use is among it. Kinds whose builders
+        leave nothing behind in a location tell nothing.
+        """
+
+    def remove_abandoned(self, found: Sequence[Abandoned]) -> Iterator[Abandoned]:
+        """Remove what `abandoned` told of one location, and tell each that is removed: some wait for another run."""
 
     def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
         """What the account has in a location without any fleet's marks, in order of id; None where that is not known.

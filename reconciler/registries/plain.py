@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from reconciler.model.care import Grants
-from reconciler.model.collection import Unmanaged
+from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact
@@ -156,6 +156,16 @@ class PlainRegistry:
     def enable(self, artifact: Located) -> None:
         """There is no such thing. See `Registry.enable`."""
         _refuse(artifact, "can't be disabled, nor enabled")
+
+    def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
+        """Nothing: a builder that is killed leaves nothing there. See `Registry.abandoned`."""
+        del location, before
+        return ()
+
+    def remove_abandoned(self, found: Sequence[Abandoned]) -> Iterator[Abandoned]:
+        """There is none. See `Registry.remove_abandoned`."""
+        del found
+        return iter(())
 
     def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
         """It is not known, where a kind lists only what is marked. See `Registry.unmanaged`."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from threading import Lock
 from typing import Generic, TypeVar
 
 from reconciler.model.care import Grants
-from reconciler.model.collection import Unmanaged
+from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Lockfile
@@ -153,6 +153,14 @@ class Registries(_ByKind[Registry]):
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         """See `Registry.usage`."""
         return self.of(location).usage(location, ids)
+
+    def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
+        """See `Registry.abandoned`."""
+        return self.of(location).abandoned(location, before=before)
+
+    def remove_abandoned(self, found: Sequence[Abandoned]) -> Iterator[Abandoned]:
+        """See `Registry.remove_abandoned`."""
+        return self.of(found[0].location).remove_abandoned(found) if found else iter(())
 
     def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
         """See `Registry.unmanaged`."""

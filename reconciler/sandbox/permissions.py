@@ -36,6 +36,7 @@ _SUBJECTS = {
     "DeleteKeyPair": {"key-pair": "KeyName|KeyPairId"},
     "DeleteSecurityGroup": {"security-group": "GroupId"},
     "DeleteSnapshot": {"snapshot": "SnapshotId"},
+    "DeleteVolume": {"volume": "VolumeId"},
     "DeregisterImage": {"image": "ImageId"},
     "DescribeImageAttribute": {"image": "ImageId"},
     "DisableImage": {"image": "ImageId"},

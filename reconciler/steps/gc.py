@@ -6,260 +6,37 @@ What is recorded comes first: a run that is killed leaves a date, and the next o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import timedelta
-from functools import cached_property
+from itertools import groupby
 
-from reconciler.git.history import read_blobs, versions_below
 from reconciler.git.objects import Change
-from reconciler.git.repository import Repository
-from reconciler.git.signature import signed_by_us
 from reconciler.model import events
-from reconciler.model.care import Grants, soon
-from reconciler.model.collection import Collection, Fate, Took
-from reconciler.model.errors import ReconcilerError, Terminal, UserError
-from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, Reason
-from reconciler.model.observation import Seen
+from reconciler.model.care import soon
+from reconciler.model.collection import Abandoned, Collection, Fate, Took
+from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.lockfile import Reason
 from reconciler.model.text import duration
 from reconciler.model.tree import content_at
-from reconciler.plan.garbage import is_nobodys
-from reconciler.plan.key import NEVER_AGAIN
-from reconciler.plan.leaving import Departure, Judgement, judge, without_shared
+from reconciler.plan.leaving import Departure, without_shared
 from reconciler.plan.planning import FleetPlan, Known, lock_of
-from reconciler.plan.roots import Survey
 from reconciler.plan.tags import own
-from reconciler.plan.trust import is_in_record, is_named
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
-from reconciler.state.lockfiles import FOLDER, parse, path_of
-from reconciler.state.sbom import below_state, read_sbom
-from reconciler.steps.consumers import uses_of
-from reconciler.steps.ours import Records, records_of
 from reconciler.steps.record_files import paths_of
 from reconciler.steps.record_rulings import record_gone, record_leaving
 from reconciler.steps.run import Run
 from reconciler.steps.settle import retire_useless
+from reconciler.steps.survey import Looked, locations_of
 
-_PARALLEL = 16  # reads of one account: more only meets request limits sooner
-_AT_ONCE = 8
-"""Versions of a lockfile that are read together: what is looked for is mostly in the newest ones."""
 _CLOCKS_APART = timedelta(hours=1)
-
-# What is known: all that the registry shows, and builds that state/ had.
-
-
-@dataclass(frozen=True)
-class Looked:
-    """What was found out, and where the records of builds stand that no lockfile has any more."""
-
-    survey: Survey
-    commits: Mapping[tuple[str, str], str]
-    """The commit that last recorded a build, by image and id."""
-
-    @cached_property
-    def judgement(self) -> Judgement:
-        """What may go, and what stays."""
-        return judge(self.survey)
-
-
-def take_survey(
-    known: Known, planned: FleetPlan, registry: Registry, repository: Repository, *, revision: str
-) -> Looked:
-    """Find out all that decides what may go: twice as far as a plan looks, and who uses what nothing else keeps.
-
-    Costs a listing of each location that a plan does not look at, one walk through the branch's history where there is
-    something that no lockfile has, and the questions of `Registry.usage` for each location in which something may go.
-    """
-    seen = {one.place: one for one in known.observation.artifacts}
-    seen |= {one.place: one for found in known.unlisted.values() for one in found}
-    survey = Survey(known, planned.decisions, seen, unread=dict(known.observation.unreadable))
-    looked = set(_locations(known))
-    recorded = {one.location for lock in known.locks.values() for build in lock.recorded for one in build.artifacts}
-    survey = _with_locations(survey, registry, recorded - looked)
-    past = _past(survey, repository, revision=revision)
-    elsewhere = {one.location for build, _ in past.values() for one in build.artifacts} - looked - recorded
-    survey = _with_locations(survey, registry, elsewhere)
-    records = records_of(repository, known)
-    past = {key: found for key, found in past.items() if _is_confirmed(survey, found[0], records, image=key[0])}
-    survey = _with_unlisted(replace(survey, past={key: build for key, (build, _) in past.items()}), registry)
-    commits = {key: commit for key, (_, commit) in past.items()}
-    survey = _with_usage(survey, registry)
-    if not known.fleet.settings.git.sign:
-        survey = _with_told(survey, repository, records, commits)
-    return Looked(survey, commits)
-
-
-def _with_told(
-    survey: Survey, repository: Repository, records: Records, commits: Mapping[tuple[str, str], str]
-) -> Survey:  # fmt: skip
-    """With what is recorded anew as its tag has it: no signature says whose a commit is. Asked of that alone."""
-    past = dict(survey.past)
-    for key in [(one.image.name, one.build.id) for one in judge(survey).departures]:
-        build = past.pop(key, None)
-        image = survey.known.fleet.images[key[0]]
-        told = _as_told(repository, build, commits[key], records, image=image) if build is not None else None
-        past |= {key: told} if told is not None else {}
-    return replace(survey, past=past)
-
-
-def _locations(known: Known) -> Iterator[str]:
-    """Where a plan has looked."""
-    yield from (location for image in known.fleet.images.values() for location in image.locations)
-    yield from (one.location for one in known.observation.artifacts)
-    yield from known.observation.unreadable
-
-
-def _with_locations(survey: Survey, registry: Registry, locations: Iterable[str]) -> Survey:
-    asked = sorted(locations)
-    if not asked:
-        return survey
-    found = registry.observe(asked)
-    seen = {one.place: one for one in found.artifacts}
-    return replace(survey, seen={**survey.seen, **seen}, unread={**survey.unread, **found.unreadable})
-
-
-def _past(survey: Survey, repository: Repository, *, revision: str) -> Mapping[tuple[str, str], tuple[Build, str]]:
-    """Builds of which something is there and no lockfile has a record, as the branch last had it; with its commit."""
-    wanted: defaultdict[str, set[str]] = defaultdict(set)
-    images = {
-        name: image
-        for image in survey.known.fleet.images.values()
-        for name in (image.declaration.moved_from, image.name)
-        if name is not None
-    }
-    for one in survey.seen.values():
-        image, build_id = images.get(one.own("image") or ""), one.own("build")
-        if image is None or build_id is None or one.own("key") is None or is_nobodys(one):
-            continue
-        if all(build.id != build_id for build in lock_of(survey.known, image)[0].recorded):
-            wanted[image.name].add(build_id)
-    if not wanted:
-        return {}
-    written = versions_below(repository.git, FOLDER, revision=revision)
-    found: dict[tuple[str, str], tuple[Build, str]] = {}
-    for name, missing in wanted.items():
-        former = images[name].declaration.moved_from
-        for path in (path_of(each) for each in (name, former) if each is not None):
-            signs = survey.known.fleet.settings.git.sign
-            for build, commit in _recorded_in(repository, written.get(path, ()), path, missing, signs=signs):
-                found.setdefault((name, build.id), (build, commit))
-    return found
-
-
-def _is_confirmed(survey: Survey, build: Build, records: Records, *, image: str) -> bool:
-    """Whether names, or the build's annotated tag, say as well what a lockfile of before says is the build's.
-
-    That is no more than a commit's word: one that a rebase, or a fast-forward, brought may have held anything.
-    """
-    told = records(image, build.id)
-    tagged = told.artifacts if told is not None and told.build is not None else ()
-    found = (survey.seen.get((one.location, one.id)) for one in build.artifacts)
-    return all(
-        one is None or is_named(one, image=one.own("image") or "") or is_in_record(one, tagged, build_id=build.id)
-        for one in found
-    )
-
-
-def _as_told(repository: Repository, build: Build, commit: str, records: Records, *, image: Image) -> Build | None:
-    """A build as its annotated tag has it, which nobody moves, and of its last record no more than that it was refused.
-
-    A commit that somebody brought says that it passed, or who is to be given it back, and that would be recorded anew,
-    as if we had seen it. None where it has no tag.
-    """
-    names = (name for name in (image.name, image.declaration.moved_from) if name is not None)
-    found = ((name, told.build) for name in names if (told := records(name, build.id)) is not None)
-    name, made = next(((name, made) for name, made in found if made is not None), ("", None))
-    if made is None:
-        return None
-    sbom = None
-    if made.inventory is not None:
-        path = below_state(name, build.id)
-        content = content_at(repository.tree(commit), f"{FOLDER}/{path}") or b""
-        with suppress(UserError):
-            is_same = read_sbom(content).digest == made.inventory.digest
-            sbom = made.inventory.model_copy(update={"sbom": path}) if is_same else None
-    update = {
-        "artifacts": tuple(one.model_copy(update={"care": None}) for one in build.artifacts), "inventory": sbom,
-        "phase": build.phase if build.phase in NEVER_AGAIN else "superseded", "recorded": build.recorded,
-    }  # fmt: skip
-    return made.model_copy(update=update)
-
-
-def _recorded_in(
-    repository: Repository, written: Sequence[tuple[str, str]], path: str, missing: set[str], *, signs: bool
-) -> Iterator[tuple[Build, str]]:
-    """The records of builds in the versions of a lockfile, newest first, until none is missing.
-
-    Where it `signs`, of versions in commits under a good signature alone.
-    """
-    for start in range(0, len(written), _AT_ONCE):
-        if not missing:
-            return
-        some = written[start : start + _AT_ONCE]
-        for (commit, _), content in zip(some, read_blobs(repository.git, [oid for _, oid in some]), strict=True):
-            if content is None or not any(build_id.encode() in content for build_id in missing):
-                continue
-            if signs and not signed_by_us(repository.git, commit):
-                continue
-            try:
-                builds = parse(content, path).recorded
-            except ReconcilerError:
-                continue
-            for build in builds:
-                if build.id in missing:
-                    missing.discard(build.id)
-                    yield build, commit
-
-
-def _with_unlisted(survey: Survey, registry: Registry) -> Survey:
-    """With what is recorded of builds that may go, and was not listed: it may be there without its tags."""
-    seen, unread = dict(survey.seen), dict(survey.unread)
-    for departure in judge(survey).departures:
-        for one in departure.build.artifacts:
-            if (one.location, one.id) in seen or one.location in unread:
-                continue
-            try:
-                found = registry.find(one.location, one.id)
-            except ReconcilerError as error:
-                unread[one.location] = error.what
-            else:
-                seen |= {found.place: found} if found is not None else {}
-    return replace(survey, seen=seen, unread=unread)
-
-
-def _with_usage(survey: Survey, registry: Registry) -> Survey:
-    """With who uses, or may use, what nothing else keeps."""
-    going = judge(survey).departures
-    places = [seen.place for one in going for seen in one.seen]
-    shareable = [
-        seen
-        for one in going
-        for seen in one.seen
-        if one.image.kind.tended and seen.state == "available" and not one.image.declaration.retain.even_if_shared
-        # A call for each: of what waits it is asked once that is over.
-        if one.due <= survey.known.now
-    ]
-    if not places:
-        return survey
-
-    def asked(seen: Seen) -> Grants | str:
-        try:
-            return registry.grants(seen)
-        except ReconcilerError as error:
-            return error.what
-
-    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(shareable) or 1)) as pool:
-        shared = dict(zip((one.place for one in shareable), pool.map(asked, shareable), strict=True))
-    return replace(survey, usage=uses_of(registry, places), shared=shared)
+_YOUNG = timedelta(days=1)
+"""A build that began within this may still go on, and whoever looks into it may want what it left."""
 
 
 def with_unmanaged(collection: Collection, looked: Looked, registry: Registry) -> Collection:
     """The same, with what no fleet's marks are on in the locations that were looked at. Nothing of it is touched."""
-    locations = {*_locations(looked.survey.known), *(location for location, _ in looked.survey.seen)}
+    locations = {*locations_of(looked.survey.known), *(location for location, _ in looked.survey.seen)}
     found = {location: registry.unmanaged(location) for location in sorted(locations)}
     unmanaged = {location: tuple(listed) if listed is not None else None for location, listed in found.items()}
     return collection.model_copy(update={"unmanaged": unmanaged})
@@ -267,6 +44,43 @@ def with_unmanaged(collection: Collection, looked: Looked, registry: Registry) -
 
 def as_collection(looked: Looked, registry: Registry, *, head: str) -> Collection:
     """What was judged, and nothing done."""
+    collection = _judged(looked, registry, head=head)
+    left, failed = _abandoned(looked.survey.known, registry)
+    return collection.model_copy(update={"abandoned": tuple(left), "failed": failed})
+
+
+def _abandoned(known: Known, registry: Registry) -> tuple[list[Abandoned], dict[str, str]]:
+    """What killed builds left where the fleet's are made, and what could not be asked.
+
+    Of a day ago at least, and of longer than any build of the fleet may take.
+    """
+    images = known.fleet.images.values()
+    longest = max((one.declaration.packer.timeout for one in images), default=0)
+    before = known.now - max(_YOUNG, timedelta(seconds=2 * longest))
+    left: list[Abandoned] = []
+    failed: dict[str, str] = {}
+    for location in sorted({one.build_location for one in images if one.locations}):
+        try:
+            left += registry.abandoned(location, before=before)
+        except ReconcilerError as error:
+            failed[f"what builds left in {location}"] = error.what
+    return left, failed
+
+
+def _remove_abandoned(run: Run) -> tuple[list[Abandoned], dict[str, str]]:
+    left, failed = _abandoned(run.known, run.registry)
+    removed: list[Abandoned] = []
+    for location, some in groupby(left, key=lambda one: one.location):
+        try:
+            for one in run.registry.remove_abandoned(list(some)):
+                removed.append(one)
+                run.listener(events.Tended(image=one.run, what=f"removed the {one.kind} {location} {one.id}"))
+        except ReconcilerError as error:
+            failed[f"what builds left in {location}"] = error.what
+    return removed, failed
+
+
+def _judged(looked: Looked, registry: Registry, *, head: str) -> Collection:
     fates = looked.judgement.fates
     removing = sorted({one.location for one in fates if one.step == "retire"})
     return Collection(
@@ -307,8 +121,13 @@ def apply(
         except ReconcilerError as error:
             failed[name] = error.what
             run.listener(events.Failed(image=name, what=str(error)))
-    done = as_collection(looked, run.registry, head=run.known.head)
-    update = {"applied": True, "took": tuple(took), "failed": failed, "put_off": len(names[at_most:])}
+    done = _judged(looked, run.registry, head=run.known.head)
+    removed, not_removed = _remove_abandoned(run) if not run.cancelled.is_set() else ([], {})
+    failed |= not_removed
+    update = {
+        "applied": True, "took": tuple(took), "failed": failed, "put_off": len(names[at_most:]),
+        "abandoned": tuple(removed),
+    }  # fmt: skip
     return done.model_copy(update=update)
 
 
@@ -408,6 +227,7 @@ def _kept_away(run: Run, departure: Departure) -> Iterator[Took]:
 def _forget_versions(run: Run, looked: Looked, departure: Departure, publisher: Callable[[], Publisher]) -> None:
     """Delete the versions of this fleet's launch templates that were made for a build, before its artifacts go."""
     places = [(one.location, one.id) for one in departure.build.artifacts]
+    # Nothing else uses what goes, or it would stay.
     uses = [use for place in places for use in looked.survey.usage.of(place) if use.is_left_by(departure.build.id)]
     opened = publisher() if uses else None
     for use in uses:

@@ -8,21 +8,21 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatchcase
 from typing import Any
 
 from reconciler.model.care import NOBODY, Grants
-from reconciler.model.collection import Unmanaged
+from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage, Use
-from reconciler.model.values import digest, format_instant
+from reconciler.model.values import digest, format_instant, parse_instant
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
@@ -57,6 +57,8 @@ class MemoryRegistry:
 
     fleet: str
     unreadable: dict[str, str] = field(default_factory=dict)
+    left_by_builds: list[Abandoned] = field(default_factory=list)
+    """What killed builds left to work with."""
     uses: list[Use] = field(default_factory=list)
     unread_usage: dict[str, str] = field(default_factory=dict)
     """Why it is not known what uses anything, by region."""
@@ -273,6 +275,18 @@ class MemoryRegistry:
             unread = self.unread_usage.get(location)
             uses = tuple(use for use in self.uses if use.place[0] == location and use.place[1] in ids)
             return Usage(uses, {location: (unread,)} if unread else {})
+
+    def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
+        """What a test says that killed builds left. See `Registry.abandoned`."""
+        return [
+            one for one in self.left_by_builds if one.location == location and parse_instant(one.since or "") < before
+        ]
+
+    def remove_abandoned(self, found: Sequence[Abandoned]) -> Iterator[Abandoned]:
+        """Remove it. See `Registry.remove_abandoned`."""
+        for one in found:
+            self.left_by_builds.remove(one)
+            yield one
 
     def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
         """What has no fleet's tag. See `Registry.unmanaged`."""

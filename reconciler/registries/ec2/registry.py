@@ -15,7 +15,7 @@ from reconciler.aws.clock import Clock, Polling, clock_until
 from reconciler.aws.errors import code_of, misspelt, translated
 from reconciler.aws.session import Clients, clients_of, configured_attempts
 from reconciler.model.care import Grants
-from reconciler.model.collection import Unmanaged
+from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.lockfile import Artifact
@@ -25,6 +25,8 @@ from reconciler.model.usage import Usage
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening
 from reconciler.registries.ec2 import care, changes, images
+from reconciler.registries.ec2.abandoned import abandoned
+from reconciler.registries.ec2.abandoned import remove as remove_abandoned
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
 from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, instant, server_time
 from reconciler.registries.ec2.usage import restorable, unmanaged
@@ -302,6 +304,14 @@ class Ec2Registry:
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         """What uses AMIs in a region. See `Registry.usage`."""
         return ask_usage(self._clients, location, ids, fleet=self._fleet)
+
+    def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
+        """Packer's instances, key pairs, groups and volumes. See `Registry.abandoned`."""
+        return abandoned(self._clients, location, fleet=self._fleet, before=before)
+
+    def remove_abandoned(self, found: Sequence[Abandoned]) -> Iterator[Abandoned]:
+        """End, delete and detach them. See `Registry.remove_abandoned`."""
+        return remove_abandoned(self._clients, found, clock=self._clock)
 
     def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
         """The account's own AMIs that are no fleet's, and snapshots of AMIs that are gone. See `Registry.unmanaged`."""

@@ -21,6 +21,7 @@ UNFENCED: Mapping[str, str] = {
     "ReadWhoseKeysEncrypt": "A key carries no tag of ours, and is not used: who manages it is read.",
     "ReadSourcesFromParameters": "Others' parameters carry no tag of ours. Fenced by their names.",
     "ReadWhoUsesImages": "AWS restricts none of these lists by resource.",
+    "ReadWhatBuildsLeft": "EC2 restricts none of these Describe calls by resource.",
     "ReadRulesOfTheRecycleBin": "A rule is the account's, and is read to say for how long what is removed is kept.",
     "ReadParametersOfImages": "Who publishes an image may do so without a tag of ours. Fenced by their names.",
     "Read": "EC2 restricts none of these Describe calls by resource.",
@@ -72,7 +73,10 @@ class Account:
 def policy(role: Role, at: Account, *, untagged_builds: bool = False) -> Policy:
     """What a role may do. With `untagged_builds` also what builds without tags need (`untagged`)."""
     statements = _reading(at)
-    if role != "plan":
+    if role == "plan":
+        left = ["DescribeKeyPairs", "DescribeSecurityGroups", "DescribeVolumes"]
+        statements += [_statement("ReadWhatBuildsLeft", left, ["*"])]
+    else:
         statements += [*_images(at), *_smoke_test(at), *_builds(at)]
         statements += [*_care(at), *_retiring(at), *_votes()] if role == "reconcile" else _judged()
         statements += _untagged(at) if untagged_builds else []
@@ -165,8 +169,8 @@ def _builds(at: Account) -> list[Policy]:
                    [group], of_ours),
         _statement("RemoveKeysOfThisFleet", ["DeleteKeyPair"], [key], of_ours),
         _statement("ImageAndEndInstancesOfThisFleet",
-                   ["CreateImage", "ModifyInstanceAttribute", "StopInstances", "TerminateInstances"],
-                   [instance], of_ours),
+                   ["CreateImage", "DeleteVolume", "ModifyInstanceAttribute", "StopInstances", "TerminateInstances"],
+                   [instance, _arn(at, "volume")], of_ours),
         _statement("ImagesAndSnapshotsAreMade", ["CreateImage"], [_arn(at, "image"), _arn(at, "snapshot")], at_most),
     ]  # fmt: skip
 

@@ -12,7 +12,7 @@ from typing import Literal
 from reconciler.git.answer import Reply
 from reconciler.git.destination import Destination
 from reconciler.model.care import Grants
-from reconciler.model.collection import Unmanaged
+from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
 from reconciler.model.lockfile import Artifact
@@ -209,6 +209,14 @@ class _Registry:
 
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         return self.registry.usage(location, ids)
+
+    def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
+        return self.registry.abandoned(location, before=before)
+
+    def remove_abandoned(self, found: Sequence[Abandoned]) -> Iterator[Abandoned]:
+        for one in found:
+            with self.around(f"remove {one.kind} {one.location} {one.id}"):
+                yield from self.registry.remove_abandoned([one])
 
     def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
         return self.registry.unmanaged(location)

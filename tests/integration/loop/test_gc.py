@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from reconciler.model.care import Care, Grants
-from reconciler.model.collection import Collection, Fate
+from reconciler.model.collection import Abandoned, Collection, Fate
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Build, Leaving, Verdict
 from reconciler.model.observation import TAG_PREFIX, Seen, version_words
 from reconciler.model.usage import Use
+from reconciler.model.values import format_instant
 from reconciler.state.lockfiles import parse, path_of, render
 from tests.doubles.registry import Traits
 from tests.integration.loop.effects import Effects, Killed, failing, meanwhile, surround
@@ -108,11 +110,16 @@ def test_a_build_that_no_lockfile_has_goes_in_three_steps_with_its_snapshots(gro
     assert steps(grown.controller().collect()) == []
 
 
-def template_versions(world: World, gone: list[Seen], *, spare: bool, says: str | None = None) -> Use:
+def template_versions(
+    world: World, gone: list[Seen], *, spare: bool, says: str | None = None, declared: bool = True
+) -> Use:
     """A launch template of which a version was made for a build that goes, in its first location."""
     location, artifact_id = gone[0].place
     build_id = gone[0].own("build") or ""
-    world.publisher.template(location, "web", owner=FLEET)
+    for each in (EU, US):
+        world.publisher.template(each, "web", owner=FLEET)
+    if declared:
+        declare(world, "publish: {launch_templates: [web]}\n")
     template = world.publisher.there[location, "web"]
     words = version_words("web", build_id) if says is None else says
     world.publisher.add_version(location, template, artifact_id, description=words)
@@ -154,6 +161,34 @@ def test_a_version_that_somebody_may_get_or_made_keeps_the_build(
     go_three_steps(grown)
     assert {one.id for one in gone} <= {one.id for one in grown.registry.artifacts}
     assert len(grown.publisher.there[gone[0].location, "web"].versions) == 3
+
+
+def test_a_version_of_a_template_that_the_image_is_not_published_to_keeps_the_build(grown: World) -> None:
+    gone = oldest(grown)
+    template_versions(grown, gone, spare=True, declared=False)
+    go_three_steps(grown)
+    assert {one.id for one in gone} <= {one.id for one in grown.registry.artifacts}
+
+
+def left_by(run: str, *, since: str, location: str = US) -> Abandoned:
+    return Abandoned(kind="instance", location=location, id=f"i-{run}", run=run, since=since)
+
+
+def test_what_killed_builds_left_is_listed_and_then_removed_once_it_is_old(grown: World) -> None:
+    old = left_by("run-1", since=format_instant(grown.clock() - timedelta(days=2)))
+    young = left_by("run-2", since=format_instant(grown.clock() - timedelta(hours=23)))
+    grown.registry.left_by_builds += [old, young]
+    judged = grown.controller().collect(apply=False)
+    assert (judged.abandoned, len(grown.registry.left_by_builds)) == ((old,), 2)
+    assert grown.controller().collect().abandoned == (old,)
+    assert grown.registry.left_by_builds == [young]
+    assert grown.controller().collect().abandoned == ()
+
+
+def test_a_build_that_may_take_days_keeps_what_it_works_with(grown: World) -> None:
+    declare(grown, "packer: {timeout: 2d}\n")
+    grown.registry.left_by_builds.append(left_by("run-1", since=format_instant(grown.clock() - timedelta(days=3))))
+    assert grown.controller().collect().abandoned == ()
 
 
 def test_a_version_that_became_the_default_meanwhile_keeps_the_build_for_another_run(grown: World) -> None:

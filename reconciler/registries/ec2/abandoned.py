@@ -1,0 +1,113 @@
+"""What builds left in an account that were killed: Packer's instances, key pairs, security groups and volumes.
+
+Packer removes what it made for a build, unless it is killed. All of it carries what the template gives by `run_tags`
+and `run_volume_tags` (amazon plugin, "Run configuration"), so the fleet's tag and the run's. That Packer made it its
+names say: `packer_…` of keys and groups (ibid.), and `Packer Builder` of instances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from reconciler.aws.clock import Clock
+from reconciler.aws.errors import translated
+from reconciler.aws.session import Clients
+from reconciler.model.collection import Abandoned
+from reconciler.model.values import format_instant
+from reconciler.registries.ec2.admission import PURPOSE_TAG, find_instances
+from reconciler.registries.ec2.dismantle import delete_group, delete_key, end
+from reconciler.registries.ec2.images import FLEET_TAG, literal
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_ec2.type_defs import FilterTypeDef
+
+_RUN_TAG = "reconciler:run"
+_BUILDER = "Packer Builder"
+_KEYS = "packer_"
+
+
+def abandoned(clients: Clients, location: str, *, fleet: str, before: datetime) -> Sequence[Abandoned]:
+    """What builds left that began before a time, in the order in which it can be removed. See `Registry.abandoned`."""
+    with translated(f"listing what builds left in {location}"):
+        ec2 = clients.ec2(location)
+        instances = [one for one in find_instances(ec2, _wanted(fleet)) if PURPOSE_TAG not in _tags(one)]
+        keys = ec2.describe_key_pairs(Filters=_filters(fleet))["KeyPairs"]
+        pages = ec2.get_paginator("describe_security_groups").paginate(Filters=_filters(fleet))
+        groups = [group for page in pages for group in page["SecurityGroups"]]
+        attached = ec2.get_paginator("describe_volumes").paginate(
+            Filters=[*_filters(fleet), {"Name": "status", "Values": ["available"]}]
+        )
+        volumes = [volume for page in attached for volume in page["Volumes"]]
+    old = [one for one in instances if one["LaunchTime"] < before and _is_packers(one)]
+    living = {_tags(one).get(_RUN_TAG) for one in instances if one not in old}
+    old_keys = [
+        one for one in keys
+        if one["KeyName"].startswith(_KEYS) and PURPOSE_TAG not in _tags(one)
+        and one.get("CreateTime", before) < before and _tags(one).get(_RUN_TAG) not in living
+    ]  # fmt: skip
+    dead = {_tags(one).get(_RUN_TAG) for one in (*old, *old_keys)} - living
+    # EC2 tells of no group when it was made, and Packer gives no volume a name: they go with what their run left beside
+    # them.
+    old_groups = [
+        one for one in groups
+        if one["GroupName"].startswith(_KEYS) and PURPOSE_TAG not in _tags(one) and _tags(one).get(_RUN_TAG) in dead
+    ]  # fmt: skip
+    old_volumes = [
+        one for one in volumes
+        if one["CreateTime"] < before and PURPOSE_TAG not in _tags(one) and _tags(one).get(_RUN_TAG) in dead
+    ]  # fmt: skip
+    return [
+        *(_told("instance", location, one["InstanceId"], one, since=one["LaunchTime"]) for one in old),
+        *(_told("key pair", location, one["KeyName"], one, since=one.get("CreateTime")) for one in old_keys),
+        *(_told("volume", location, one["VolumeId"], one, since=one["CreateTime"]) for one in old_volumes),
+        *(_told("security group", location, one["GroupId"], one) for one in old_groups),
+    ]
+
+
+def remove(clients: Clients, found: Sequence[Abandoned], *, clock: Clock) -> Iterator[Abandoned]:
+    """Remove these, and tell each that is removed: a group that a dying instance still holds is left to the next run.
+
+    See `Registry.remove_abandoned`.
+    """
+    for one in found:
+        with translated(f"removing the {one.kind} {one.id} in {one.location}"):
+            if _remove(clients.ec2(one.location), one, clock=clock):
+                yield one
+
+
+def _remove(ec2: EC2Client, one: Abandoned, *, clock: Clock) -> bool:
+    if one.kind == "instance":
+        end(ec2, one.id, clock=clock)
+    elif one.kind == "key pair":
+        delete_key(ec2, one.id)
+    elif one.kind == "volume":
+        ec2.delete_volume(VolumeId=one.id)
+    else:
+        return delete_group(ec2, one.id)
+    return True
+
+
+def _wanted(fleet: str) -> Mapping[str, Sequence[str]]:
+    return {f"tag:{FLEET_TAG}": [literal(fleet)], "tag-key": [_RUN_TAG]}
+
+
+def _filters(fleet: str) -> list[FilterTypeDef]:
+    return [{"Name": name, "Values": list(values)} for name, values in _wanted(fleet).items()]
+
+
+def _tags(one: Mapping[str, Any]) -> Mapping[str, str]:
+    return {tag["Key"]: tag["Value"] for tag in one.get("Tags", ())}
+
+
+def _is_packers(one: Mapping[str, Any]) -> bool:
+    return str(one.get("KeyName", "")).startswith(_KEYS) or _tags(one).get("Name") == _BUILDER
+
+
+def _told(
+    kind: str, location: str, identifier: str, one: Mapping[str, Any], *, since: datetime | None = None
+) -> Abandoned:
+    began = format_instant(since.astimezone(UTC)) if since is not None else None
+    return Abandoned(kind=kind, location=location, id=identifier, run=_tags(one).get(_RUN_TAG, ""), since=began)

@@ -1,0 +1,108 @@
+"""What killed builds left, asked of a real server: what is removed, and everything like it that is not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import boto3
+import pytest
+
+from reconciler.aws.clock import Clock
+from reconciler.aws.session import Clients
+from reconciler.model.declaration import AwsSettings
+from reconciler.registries.ec2.abandoned import abandoned, remove
+
+REGION, FLEET = "us-east-1", "acme/images"
+OURS = {"reconciler:fleet": FLEET, "reconciler:run": "run-1"}
+
+
+@pytest.fixture
+def clients(moto: str) -> Clients:
+    assert moto
+    return Clients(AwsSettings(), attempts=2)
+
+
+@pytest.fixture
+def ec2(clients: Clients) -> Any:
+    return boto3.client("ec2", REGION)
+
+
+def tagged(kind: str, tags: Mapping[str, str]) -> list[dict[str, Any]]:
+    return [{"ResourceType": kind, "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]
+
+
+def build(ec2: Any, tags: Mapping[str, str], *, key: str = "packer_1", group: str = "packer_1") -> dict[str, str]:
+    """What Packer makes for a build: the ids, by kind."""
+    ec2.create_key_pair(KeyName=key, TagSpecifications=tagged("key-pair", tags))
+    made = ec2.create_security_group(
+        GroupName=group, Description="-", TagSpecifications=tagged("security-group", tags)
+    )["GroupId"]
+    image = ec2.register_image(Name=f"from-{key}")["ImageId"]
+    instance = ec2.run_instances(
+        ImageId=image, MinCount=1, MaxCount=1, KeyName=key, SecurityGroupIds=[made],
+        TagSpecifications=tagged("instance", tags),
+    )["Instances"][0]["InstanceId"]  # fmt: skip
+    volume = ec2.create_volume(
+        AvailabilityZone=f"{REGION}a", Size=8, TagSpecifications=tagged("volume", tags)
+    )["VolumeId"]  # fmt: skip
+    return {"instance": instance, "key pair": key, "volume": volume, "security group": made}
+
+
+def found(clients: Clients, *, hours: int = 1) -> list[tuple[str, str]]:
+    """What counts as left, of what was made until some hours from now on."""
+    before = datetime.now(UTC) + timedelta(hours=hours)
+    return [(one.kind, one.id) for one in abandoned(clients, REGION, fleet=FLEET, before=before)]
+
+
+def test_all_that_a_killed_build_left_is_told_in_order_and_removed_in_two_runs(clients: Clients, ec2: Any) -> None:
+    made = build(ec2, OURS)
+    assert found(clients) == list(made.items())
+    left = abandoned(clients, REGION, fleet=FLEET, before=datetime.now(UTC) + timedelta(hours=1))
+    assert {one.run for one in left} == {"run-1"}
+    removed = [one.kind for one in remove(clients, left, clock=Clock())]
+    assert removed[:3] == ["instance", "key pair", "volume"]
+    (state,) = [
+        one["Instances"][0]["State"]["Name"]
+        for one in ec2.describe_instances(InstanceIds=[made["instance"]])["Reservations"]
+    ]
+    assert state in ("shutting-down", "terminated")
+    assert ec2.describe_key_pairs()["KeyPairs"] == []
+
+
+def test_what_is_younger_may_be_at_work(clients: Clients, ec2: Any) -> None:
+    build(ec2, OURS)
+    assert found(clients, hours=-1) == []
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [
+        {"Name": "Packer Builder"},
+        {"reconciler:fleet": FLEET},
+        {"reconciler:run": "run-1"},
+        {**OURS, "reconciler:fleet": "others/images"},
+        {**OURS, "reconciler:fleet": f"{FLEET}-2"},
+        {**OURS, "reconciler:purpose": "smoke-test"},
+    ],
+    ids=["a name alone", "no run", "no fleet", "another fleet", "a longer name", "a smoke test's"],
+)
+def test_what_is_not_said_to_be_a_build_of_ours_stays(clients: Clients, ec2: Any, tags: dict[str, str]) -> None:
+    build(ec2, tags)
+    assert found(clients) == []
+
+
+def test_what_packer_did_not_name_stays(clients: Clients, ec2: Any) -> None:
+    """Somebody tagged machines of his own as ours: they may well run something."""
+    build(ec2, OURS, key="deploy", group="web")
+    assert found(clients) == []
+
+
+def test_what_a_living_build_of_the_same_run_uses_stays(clients: Clients, ec2: Any) -> None:
+    build(ec2, OURS)
+    ec2.run_instances(
+        ImageId=ec2.register_image(Name="other")["ImageId"], MinCount=1, MaxCount=1, KeyName="deploy",
+        TagSpecifications=tagged("instance", OURS),
+    )  # fmt: skip
+    assert [kind for kind, _ in found(clients)] == ["instance"]
