@@ -17,7 +17,7 @@ from botocore.exceptions import (
 
 from reconciler.aws.errors import BY_CODE, EXPIRED, NOT_ALLOWED, OTHER
 from reconciler.aws.session import Clients
-from reconciler.model.announcement import Announcement
+from reconciler.model.announcement import Announcement, as_said
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.receivers import EventBridgeSettings, SnsSettings
@@ -93,7 +93,7 @@ class Sns:
         """Publish it. Raises Transient or Terminal."""
         request: dict[str, Any] = {
             "TopicArn": self._topic,
-            "Subject": f"{what.image} {what.build} is {what.event}"[:_LONGEST_SUBJECT],
+            "Subject": f"{what.image} {what.build} {as_said(what.event)}"[:_LONGEST_SUBJECT],
             "Message": what.body().decode(),
             "MessageAttributes": {
                 "event": {"DataType": "String", "StringValue": what.event},

@@ -7,12 +7,20 @@ from typing import Any, Literal
 from pydantic import Field
 
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
-from reconciler.model.lockfile import Artifact, Build, CiRun, Digest, Verdict
+from reconciler.model.lockfile import Artifact, Build, CiRun, Digest, Failure, Verdict
 from reconciler.model.source import Pin
+from reconciler.model.text import one_line
 from reconciler.model.values import Model, canonical_json, digest
 
 SCHEMA: Literal[1] = 1
-AnnouncedEvent = Literal["candidate", "stable", "rejected", "revoked"]
+LONGEST_REASON = 1000
+"""Of what failed, in characters: the rest is in the record, and receivers take little."""
+AnnouncedEvent = Literal["candidate", "stable", "rejected", "revoked", "failed"]
+
+
+def as_said(event: str) -> str:
+    """An event after the build that it is of: `is stable`, `has failed`."""
+    return "has failed" if event == "failed" else f"is {event}"
 
 
 def turn_of(event: AnnouncedEvent, build: Build) -> str | None:
@@ -26,7 +34,7 @@ def turn_of(event: AnnouncedEvent, build: Build) -> str | None:
 
 
 class Announcement(Model):
-    """A build became the candidate, or stable, or was rejected or revoked.
+    """A build became the candidate, or stable, or was rejected or revoked; or an attempt at one failed.
 
     Every key is always there; what is not known is null.
 
@@ -43,16 +51,20 @@ class Announcement(Model):
     image: str = Field(pattern=IMAGE_NAME_PATTERN)
     build: str = Field(pattern=BUILD_ID_PATTERN)
     key: Digest
-    commit: str = Field(description="The commit that was built.")
+    commit: str = Field(description="The commit that was built; of a failed attempt, where the branch was.")
     branch: str = Field(description="The branch that state is recorded on.")
     repository: str | None = Field(description="owner/name of the repository that holds the lockfile.")
     lockfile: str = Field(description="The lockfile's path in that repository.")
-    artifacts: tuple[Artifact, ...]
+    artifacts: tuple[Artifact, ...] = Field(description="Of a failed attempt: what it left.")
     source: Pin | None = Field(description="What it was built on.")
-    previous: str | None = Field(description="The build that the channel pointed to before.")
+    previous: str | None = Field(
+        description="The build that the channel pointed to before; of a failed attempt, the stable one, which stays."
+    )
     verdict: Verdict | None
-    reason: str | None = Field(description="Of a revoked build: why, in the words of who revoked it.")
-    ci: CiRun | None = Field(description="The CI job that built it.")
+    reason: str | None = Field(
+        description="Of a revoked build: why, in the words of who revoked it. Of a failed attempt: what failed."
+    )
+    ci: CiRun | None = Field(description="The CI job that built it; of a failed attempt, that told it.")
 
     def plain(self) -> dict[str, Any]:
         """It as JSON has it, all keys included."""
@@ -105,4 +117,41 @@ def announcement(
         verdict=build.verdict,
         reason=build.revoked.reason if event == "revoked" and build.revoked is not None else None,
         ci=build.ci,
+    )
+
+
+def failure_announcement(
+    failure: Failure,
+    *,
+    fleet: str,
+    image: str,
+    branch: str,
+    repository: str | None,
+    lockfile: str,
+    head: str,
+    stable: str | None,
+    ci: CiRun | None,
+) -> Announcement:
+    """What is to be told of an attempt that failed, at the head, by a CI job. `stable` is the build that stays.
+
+    What both have is as of `announcement`.
+    """
+    return Announcement(
+        schema_version=SCHEMA,
+        id=digest({"image": image, "build": failure.build, "event": "failed"}),
+        event="failed",
+        fleet=fleet,
+        image=image,
+        build=failure.build,
+        key=failure.key,
+        commit=head,
+        branch=branch,
+        repository=repository,
+        lockfile=lockfile,
+        artifacts=failure.artifacts,
+        source=failure.made.source if failure.made is not None else None,
+        previous=stable,
+        verdict=None,
+        reason=one_line(failure.what)[:LONGEST_REASON],
+        ci=ci,
     )

@@ -265,6 +265,9 @@ class Failure(Model):
     artifacts: tuple[Artifact, ...] = Field(
         (), description="What it left and is still there; what did not pass its smoke test is tagged as rejected."
     )
+    told: tuple[str, ...] = Field(
+        (), description="Announcers that were told of it: once, however often the same fails.", exclude_if=is_empty
+    )
     made: Build | None = Field(
         None, description="What was built as asked for and could not be tagged as complete: the next run takes it up."
     )
@@ -273,7 +276,7 @@ class Failure(Model):
 class Undelivered(Model):
     """An announcement that did not reach its receiver yet. It is tried again by every run, for some days."""
 
-    event: Literal["candidate", "stable", "rejected", "revoked"]
+    event: Literal["candidate", "stable", "rejected", "revoked", "failed"]
     build: str = Field(pattern=BUILD_ID_PATTERN)
     to: str = Field(description="Name of the announcer: github, circleci, webhook, sns or eventbridge.")
     why: str

@@ -54,6 +54,7 @@ def next_failure(
     return Failure(
         build=build, key=key, declared=declared, attempts=attempts, at=format_instant(now),
         retry_after=format_instant(now + rest), what="\n".join(map(visible, what.splitlines())),
+        told=before.told if before is not None and again else (),
     )  # fmt: skip
 
 

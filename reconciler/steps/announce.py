@@ -2,7 +2,8 @@
 
 What was told stands in a tag on the build's artifacts, one for each announcer: no memory is kept elsewhere, and a run
 that was killed between recording and telling is made up for by the next. What did not get through stands in the
-lockfile too, where `status` and auditors see it.
+lockfile too, where `status` and auditors see it. An attempt that failed may have left nothing to tag: who was told of
+it stands with its record, and the same failure is told once.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from datetime import timedelta
 
 from reconciler.announce.assembly import Untold, tell
 from reconciler.model import events
-from reconciler.model.announcement import AnnouncedEvent, Announcement, announcement, turn_of
+from reconciler.model.announcement import AnnouncedEvent, Announcement, announcement, failure_announcement, turn_of
 from reconciler.model.errors import ReconcilerError
-from reconciler.model.lockfile import Build, Lockfile, Undelivered
+from reconciler.model.lockfile import Build, Failure, Lockfile, Undelivered
 from reconciler.model.values import parse_instant
 from reconciler.plan.planning import lock_of
 from reconciler.plan.tags import TOLD, told_tags
@@ -76,17 +77,42 @@ def announce(
     locks = _locks(run, report)
     news = _news(run, report, locks) if announcers else []
     news = [one for one in news if one.event not in ("candidate", "stable") or one.image not in waits]
+    failures = _failures(run, locks)
     untold: list[Untold] = []
+    told: defaultdict[str, set[str]] = defaultdict(set)
     for announcer in announcers:
         due = [one for one in news if one.is_due(announcer.name)]
         worded = [_worded(run, one, branch=branch) for one in due]
-        failed = tell([announcer], worded)
+        attempts = [
+            _worded_failure(run, name, locks[name], failure, branch=branch)
+            for name, failure in failures.items()
+            if announcer.name not in failure.told
+        ]
+        failed = tell([announcer], [*worded, *attempts])
         untold.extend(failed)
         missed = {one.what.id for one in failed}
         heard = [one for one, what in zip(due, worded, strict=True) if what.id not in missed]
         _remember(run, announcer.name, heard)
+        for what in attempts:
+            if what.id not in missed:
+                told[what.image].add(announcer.name)
     names = frozenset(announcer.name for announcer in announcers)
-    _record(run, locks, untold, known={one.place: one for one in news}, announcers=names)
+    _record(run, locks, untold, known={one.place: one for one in news}, announcers=names, told=told)
+
+
+def _failures(run: Run, locks: Mapping[str, Lockfile]) -> Mapping[str, Failure]:
+    """The attempts that failed of late, by image: what failed long ago, and fails still, is no news."""
+    found = {name: lock.failure for name, lock in sorted(locks.items()) if lock.failure is not None}
+    return {name: one for name, one in found.items() if run.known.now - parse_instant(one.at) <= WINDOW}
+
+
+def _worded_failure(run: Run, image: str, lock: Lockfile, failure: Failure, *, branch: str) -> Announcement:
+    return failure_announcement(
+        failure, fleet=run.known.fleet_name, image=image, branch=branch,
+        repository=run.repository.name(run.known.fleet.settings.git.remote),
+        lockfile=run.repository.git.inside(path_of(image)), head=run.known.head, stable=lock.channels.stable,
+        ci=run.request.ci,
+    )  # fmt: skip
 
 
 def _locks(run: Run, report: Report) -> dict[str, Lockfile]:
@@ -202,6 +228,7 @@ def _record(
     *,
     known: Mapping[_Place, _News],
     announcers: frozenset[str],
+    told: Mapping[str, Collection[str]],
 ) -> None:
     now: defaultdict[str, list[Undelivered]] = defaultdict(list)
     for one in untold:
@@ -213,15 +240,26 @@ def _record(
     for name, lock in locks.items():
         still = [one for one in lock.undelivered if one.to in announcers and _is_open(name, lock, one, known)]
         undelivered = _merged(lock, now[name], still)
-        if undelivered != lock.undelivered:
+        changed = undelivered != lock.undelivered
+        failure = _told_of(lock.failure, told.get(name, ()))
+        if changed or failure is not None:
             try:
-                record_undelivered(run, run.known.fleet.images[name], undelivered)
+                record_undelivered(run, run.known.fleet.images[name], undelivered, failure=failure, changed=changed)
             except ReconcilerError as error:
                 run.listener(events.Warned(image=name, what=f"that it was not told is not recorded: {error.what}"))
 
 
+def _told_of(failure: Failure | None, names: Collection[str]) -> Failure | None:
+    """The failure with who was told of it; None where nobody was now."""
+    if failure is None or not names:
+        return None
+    return failure.model_copy(update={"told": tuple(sorted({*failure.told, *names}))})
+
+
 def _is_open(image: str, lock: Lockfile, one: Undelivered, known: Mapping[_Place, _News]) -> bool:
     """Whether what was not delivered before, and was not tried in this run, is not delivered still."""
+    if one.event == "failed":
+        return False  # it is tried by every run for as long as it is news
     if (one.build, one.event) not in {(build.id, event) for event, build in _states(lock)}:
         return False  # nobody waits to hear that a build is what it is not any more
     news = known.get((image, one.build, one.event))

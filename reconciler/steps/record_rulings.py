@@ -9,6 +9,7 @@ from reconciler.model.care import Care
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import (
     Build,
+    Failure,
     Leaving,
     Lockfile,
     Published,
@@ -120,15 +121,25 @@ def record_gone(run: Run, image: Image, gone: Sequence[Build], *, reasons: Seque
     return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 
-def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, ...]) -> Recording:
-    """Record which announcements did not get through; with none, that all did in the end."""
+def record_undelivered(
+    run: Run, image: Image, undelivered: tuple[Undelivered, ...], *, failure: Failure | None, changed: bool
+) -> Recording:
+    """Record which announcements did not get through, or that all did in the end, and who was told of the `failure`.
+
+    `changed` says whether the first is not what is recorded already.
+    """
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        if not lock.builds:
+        if not lock.builds and lock.failure is None:
             return Unwanted(f"nothing of {image.name} is recorded any more at {tree.oid[:12]}")
-        return lock.model_copy(update={"undelivered": undelivered})
+        same = failure is not None and lock.failure is not None and lock.failure.build == failure.build
+        told = {"failure": failure} if same else {}
+        return lock.model_copy(update={"undelivered": undelivered, **told})
 
-    message = messages.undelivered_commit(image.name, undelivered)
+    if changed or failure is None:
+        message = messages.undelivered_commit(image.name, undelivered)
+    else:
+        message = messages.told_commit(image.name, failure)
     return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 

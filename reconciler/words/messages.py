@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 
+from reconciler.model.announcement import as_said
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Artifact, Build, Failure, Published, Reason, Undelivered, Verdict, Verified
 from reconciler.model.text import and_more, counted, duration, first_few, inert, inert_address, inert_json, visible
@@ -151,9 +152,15 @@ def ruling_commit(image: str, reasons: Sequence[Reason]) -> str:
 
 def undelivered_commit(image: str, undelivered: Iterable[Undelivered]) -> str:
     """The message of a commit that records what could not be announced, or that everything now was."""
-    body = [inert(f"{one.to} was not told that {one.build} is {one.event}: {one.why}") for one in undelivered]
+    body = [inert(f"{one.to} was not told that {one.build} {as_said(one.event)}: {one.why}") for one in undelivered]
     subject = f"{image}: announcements not delivered" if body else f"{image}: no announcement is outstanding"
     return _message(subject, body or ["Nothing is left to be told."], [f"Reconciler-Image: {image}"])
+
+
+def told_commit(image: str, failure: Failure) -> str:
+    """The message of a commit that records who was told of a failed attempt."""
+    body = [inert(f"{name} was told of it.") for name in failure.told]
+    return _message(f"{image}: announced that {failure.build} has failed", body, [f"Reconciler-Image: {image}"])
 
 
 def published_commit(image: str, published: Iterable[Published]) -> str:

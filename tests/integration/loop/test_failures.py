@@ -15,6 +15,7 @@ from reconciler.registries.ec2.dialect import DIALECT
 from tests.integration.loop.effects import failing, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, Controller, World, image_files, results, statuses
+from tests.integration.pull_request.pulls import Listener
 
 
 def failure(what: str = "setup.sh ended with 1") -> BuildFailed:
@@ -243,3 +244,82 @@ def _nothing_but_settings(world: World) -> dict[str, str | None]:
     for name in ("base", "web", "api", "tools"):
         gone |= dict.fromkeys(image_files(name, ""))
     return gone
+
+
+class TestTold:
+    """An attempt that failed is news, once for as long as the same fails, and for a week at most."""
+
+    def run(self, world: World, listening: Listener, *images: str, fails: bool = True) -> None:
+        controller = failing_in(world, *images) if fails else world.controller()
+        controller.announcers = [listening]
+        controller.reconcile()
+
+    def test_each_is_told_once_with_what_failed_and_that_is_recorded(self, settled: World) -> None:
+        listening = Listener()
+        self.run(settled, listening, fails=False)
+        heard, stable = len(listening.heard), settled.lock("web").channels.stable
+        settled.commit({"desired/web/setup.sh": "exit 1\n"})
+        head = settled.head()
+        self.run(settled, listening, "web")
+        failure = settled.lock("web").failure
+        assert failure is not None
+        (told,) = listening.heard[heard:]
+        assert (told.event, told.image, told.build, told.key) == ("failed", "web", failure.build, failure.key)
+        assert (told.reason, told.previous, told.commit) == ("setup.sh ended with 1", stable, head)
+        assert failure.told == ("webhook",)
+        assert settled.subjects(head)[0] == f"web: announced that {failure.build} has failed"
+
+        for _ in range(2):
+            settled.clock.advance(days=1)
+            self.run(settled, listening, "web")
+        again = settled.lock("web").failure
+        assert again is not None
+        assert again.attempts == 3, "the same failed three times"
+        assert len(listening.heard) == heard + 1
+
+    def test_what_fails_anew_is_told_anew(self, settled: World) -> None:
+        listening = Listener()
+        for number in (1, 2):
+            settled.commit({"desired/web/setup.sh": f"exit {number}\n"})
+            self.run(settled, listening, "web")
+        assert [one.event for one in listening.heard if one.image == "web"].count("failed") == 2
+
+    def test_who_did_not_hear_it_is_told_by_the_next_run(self, settled: World) -> None:
+        deaf, hearing = Listener(fails=Transient("it is down")), Listener(name="sns")
+        settled.commit({"desired/web/setup.sh": "exit 1\n"})
+        controller = failing_in(settled, "web")
+        controller.announcers = [deaf, hearing]
+        controller.reconcile()
+        lock = settled.lock("web")
+        assert lock.failure is not None
+        assert lock.failure.told == ("sns",)
+        assert [(one.event, one.to) for one in lock.undelivered if one.build == lock.failure.build] == [
+            ("failed", "webhook")
+        ]
+        deaf.fails = None
+        again = settled.controller()
+        again.announcers = [deaf, hearing]
+        again.reconcile()
+        after = settled.lock("web")
+        assert after.failure is not None
+        assert (after.failure.told, after.undelivered) == (("sns", "webhook"), ())
+        assert [one.event for one in deaf.heard if one.build == lock.failure.build] == ["failed"]
+        assert [one.event for one in hearing.heard if one.build == lock.failure.build] == ["failed"]
+
+    def test_an_image_that_never_was_built_is_told_of(self, settled: World) -> None:
+        listening = Listener()
+        settled.commit(image_files("extra", ON_DEBIAN))
+        self.run(settled, listening, "extra")
+        (told,) = (one for one in listening.heard if one.image == "extra")
+        assert (told.event, told.previous, told.artifacts) == ("failed", None, ())
+        assert settled.lock("extra").failure is not None
+
+    def test_what_failed_long_ago_is_no_news_to_who_asks_today(self, settled: World) -> None:
+        settled.commit({"desired/web/setup.sh": "exit 1\n"})
+        failing_in(settled, "web").reconcile()
+        settled.clock.advance(days=8)
+        listening = Listener()
+        controller = settled.controller()
+        controller.announcers = [listening]
+        controller.reconcile("base")
+        assert "failed" not in {one.event for one in listening.heard}
