@@ -134,6 +134,7 @@ def _print(plan: Plan, known: Known, *, seconds: float, steps: Steps) -> None:
         show_text(f"{plans.headline(plan)} ({where}).", hang=2)
         for line in filter(None, (plans.due(plan), plans.findings(plan))):
             show_text(line, hang=2)
+        _show_notes(plan)
         return
     from reconciler.words import table  # noqa: PLC0415 - rich costs 80 ms, and only what has drifted needs a table
 
@@ -141,10 +142,14 @@ def _print(plan: Plan, known: Known, *, seconds: float, steps: Steps) -> None:
     show_table(table.render(plan))
     for line in table.footer(plan, steps).splitlines():
         show_text(line)
-    for line in plans.notes(plan):
-        note(f"note: {line}")
+    _show_notes(plan)
     if plan.options.offline:
         note(f"planned {where}")
+
+
+def _show_notes(plan: Plan) -> None:
+    for line in plans.notes(plan):
+        note(f"note: {line}")
 
 
 def _exit_code(plan: Plan, *, detailed: bool) -> int:

@@ -144,9 +144,15 @@ class Cloud:
     sandbox: Sandbox
 
     def ec2(self, region: str) -> EC2Client:
+        client: EC2Client = self.client("ec2", region)
+        return client
+
+    def client(self, service: str, region: str) -> Any:
+        """One of boto3's, for any service that the sandbox has."""
         exported = self.sandbox.environment
-        return boto3.client(
-            "ec2",
+        make: Any = boto3.client
+        return make(
+            service,
             region_name=region,
             aws_access_key_id=exported["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=exported["AWS_SECRET_ACCESS_KEY"],

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import boto3
 import pytest
 
 if TYPE_CHECKING:
@@ -19,17 +18,8 @@ REGIONS = ("eu-west-1", "us-east-1")
 
 def found(cloud: Cloud, name: str) -> dict[str, tuple[str, str]]:
     """What SSM has under a name, by region: the value and its data type."""
-    answers = {region: ssm(cloud, region).get_parameters(Names=[name])["Parameters"] for region in REGIONS}
+    answers = {region: cloud.client("ssm", region).get_parameters(Names=[name])["Parameters"] for region in REGIONS}
     return {region: (one["Value"], one["DataType"]) for region, some in answers.items() for one in some}
-
-
-def ssm(cloud: Cloud, region: str) -> Any:
-    exported = cloud.sandbox.environment
-    make: Any = boto3.client
-    return make(
-        "ssm", region_name=region, endpoint_url=cloud.sandbox.endpoint,
-        aws_access_key_id=exported["AWS_ACCESS_KEY_ID"], aws_secret_access_key=exported["AWS_SECRET_ACCESS_KEY"],
-    )  # fmt: skip
 
 
 def test_consumers_find_what_is_stable_until_the_line_is_taken_away(
@@ -49,7 +39,7 @@ def test_consumers_find_what_is_stable_until_the_line_is_taken_away(
     assert "publish: 4 of 4 parameters are there" in fleet.reconciler("doctor").out
 
     other = fleet.lockfile("web")["source"]["pinned"]["ami"]["id"]
-    ssm(cloud, "us-east-1").put_parameter(Name=name, Value=other, DataType="aws:ec2:image", Overwrite=True)
+    cloud.client("ssm", "us-east-1").put_parameter(Name=name, Value=other, DataType="aws:ec2:image", Overwrite=True)
     for _ in range(2):
         found(cloud, name)
     planned = fleet.reconciler("plan")
