@@ -254,19 +254,21 @@ def check_published(context: DoctorContext) -> Iterator[Finding]:
         return
     subjects = [(image, lock_of(known, image)[0]) for image in known.fleet.images.values()]
     judged = [publishing(*subject, found) for subject in subjects]
-    refused = [f"{one.location} {one.name}: {why}" for todo in judged for one, why in todo.refused]
+    refused = [one for todo in judged for one in (*todo.refused, *todo.groups.refused)]
     if refused:
-        yield Finding("publish", "trouble", f"{counted(len(refused), 'place')} can't be written", tuple(refused))
+        why = tuple(f"{one.location} {one.name}: {what}" for one, what in refused)
+        yield Finding("publish", "trouble", f"{counted(len(why), 'place')} can't follow what is stable", why)
         return
     asked = [one for subject in subjects for one in asked_of(*subject)]
-    places, templates = ({one.place for one in asked if bool(one.ssm) is kind} for kind in (True, False))
+    kinds = (
+        ("parameter", {one.place for one in asked if one.ssm}, found.held),
+        ("launch template", {one.place for one in asked if one.launch_template}, found.templates),
+        ("group", {one.place for one in asked if one.auto_scaling_group}, found.groups),
+    )
     told = [
-        f"{len(some & there.keys())} of {counted(len(some), what)} are there"
-        for some, there, what in (
-            (places, found.held, "parameter"), (templates, found.templates, "launch template")
-        ) if some
-    ]  # fmt: skip
-    yield Finding("publish", "ok", ", ".join(told))
+        f"{len(some & there.keys())} of {counted(len(some), what)} are there" for what, some, there in kinds if some
+    ]
+    yield Finding("publish", "ok", ", ".join(told), tuple(note for todo in judged for note in todo.groups.notes))
 
 
 def check_clock(context: DoctorContext) -> Finding:

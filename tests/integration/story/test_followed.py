@@ -171,6 +171,8 @@ def test_machines_follow_what_is_stable_and_come_back_when_it_is_revoked(consume
     first = fleet.recorded("web")
     consumers.all_follow()
     consumers.assert_run(first, number=2)
+    doctor = " ".join(fleet.reconciler("doctor").out.split())
+    assert "publish: 4 of 4 parameters are there, 2 of 2 launch templates are there, 2 of 2 groups are there" in doctor
 
     fleet.write("desired/web/setup.sh", "#!/bin/sh -e\ntouch /var/tmp/second\n")
     fleet.publish("Change web")
