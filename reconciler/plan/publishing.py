@@ -208,30 +208,35 @@ def but_for_ours(
     """What uses builds that are about to be revoked, but for names of ours that leave them in the same run.
 
     A name of ours whose channel will point to nothing is deleted, which breaks whoever looks there: it stays a use. So
-    does the default version of a launch template, unless another one is made the default.
+    does the default version of a launch template, unless another one is made the default; and a group, whose machines
+    are replaced after that and not before.
     """
     ours: dict[tuple[str, str], tuple[bool, Lockfile | None, bool]] = {}
     for name, image in images.items():
         lock = locks.get(name)
         channels: dict[str, Channel] = {**names_of(image)}
-        templates = templates_of(image)
+        templates, groups = templates_of(image), groups_of(image)
         after = None
         if lock is not None and lock.published:
             after = as_ruled(lock, in_force(image, now=now), causes.get(name, {}), at=format_instant(now))
         for one in after.published if after is not None else ():
-            channel = "stable" if one.launch_template in templates else channels.get(one.ssm)
+            is_stable = one.launch_template in templates or one.auto_scaling_group in groups
+            channel = "stable" if is_stable else channels.get(one.ssm)
             build = after.build(getattr(after.channels, channel)) if after is not None and channel is not None else None
             stays = build is not None and build.artifact_in(one.location) is not None
             if after is not None:
                 ours[one.place] = (stays, after, templates.get(one.launch_template, False))
+    refreshed = {one.place for image in images.values() for one in group_places(image)}
     found = []
     for use in uses:
         place = (use.place[0], use.parameter or "")
         stays, lock, set_default = ours.get(place, (False, None, False))
         if lock is None or (use.version is not None and not leaves(use, lock, set_default=set_default)):
             found.append(use)
+        elif place in refreshed and stays:
+            found.append(replace(use, hint="it is this fleet's, and is refreshed to what `stable` falls back to"))
         elif not stays:
-            what = "is deleted" if use.version is None else "stays as it is"
+            what = "is deleted" if use.version is None and place not in refreshed else "stays as it is"
             found.append(replace(use, hint=f"it is this fleet's, and {what}: its channel will point to nothing"))
     return tuple(found)
 

@@ -33,6 +33,8 @@ _MOST_NAMES = 10
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 8})
 _BRIEF = Config(retries={"mode": "standard", "total_max_attempts": 2})
 """For what nothing hangs on."""
+_OF_GROUP = "aws:autoscaling:groupName"
+"""The tag that Auto Scaling gives to what it launches ("Tag Auto Scaling groups", its user guide)."""
 _LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 
 
@@ -73,10 +75,13 @@ def _instances(clients: Clients, location: str, ids: Sequence[str]) -> Iterator[
         )
         for instance in (one for page in pages for group in page["Reservations"] for one in group["Instances"]):
             command = f"aws ec2 terminate-instances --region {location} --instance-ids {instance['InstanceId']}"
+            group = next((tag["Value"] for tag in instance.get("Tags", ()) if tag["Key"] == _OF_GROUP), None)
+            member = f" of group {visible(group)}" if group is not None else ""
             yield Use(
-                (location, instance["ImageId"]), f"instance {instance['InstanceId']} ({instance['State']['Name']})",
-                f"replace it, then `{command}`",
-            )  # fmt: skip
+                (location, instance["ImageId"]),
+                f"instance {instance['InstanceId']} ({instance['State']['Name']}){member}",
+                f"replace it, then `{command}`" if group is None else "it is replaced with its group",
+            )
 
 
 def _templates(clients: Clients, location: str, wanted: frozenset[str], fleet: str) -> Iterator[Use]:
@@ -122,6 +127,7 @@ def _groups(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator
                     (location, image),
                     f"group {visible(name)}, by version {version} of {template['LaunchTemplateName']}",
                     f"have it name another version, then `{command} {shell_word(name)}`",
+                    parameter=f"group {name}",
                 )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from reconciler.model.errors import Terminal
 from reconciler.model.observation import Group
+from reconciler.model.usage import Use
 from tests.integration.loop.effects import Effects, Killed, failing, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import build, standing
@@ -151,6 +152,29 @@ class TestBack:
         assert sorted(under_way(rolled)) == [EU, US]
         to_the_end(rolled)
         assert versions(rolled) == {EU: 2, US: 2}
+
+    @pytest.mark.parametrize(
+        ("is_only", "told"),
+        [
+            (False, "refreshed to what `stable` falls back to"),
+            (True, "stays as it is: its channel will point to nothing"),
+        ],
+    )
+    def test_before_that_the_plan_says_what_becomes_of_which_groups(
+        self, rolled: World, *, is_only: bool, told: str
+    ) -> None:
+        (old,) = standing(rolled)
+        bad = old if is_only else build(rolled, "echo bad")
+        place = (US, artifacts_of(rolled, bad)[US])
+        rolled.registry.uses += [
+            Use(place, f"group {name}, by version 3 of {name}", "mend it", parameter=f"group {name}")
+            for name in ("web", "others")
+        ]
+        rolled.commit({"desired/base/image.yaml": f"{revoked(bad)}{PUBLISH}"})
+        (error,) = rolled.controller().plan("base")["base"].errors
+        assert f"group web, by version 3 of web in {US} uses {place[1]}: it is this fleet's, and " in error
+        assert told in error
+        assert f"group others, by version 3 of others in {US} uses {place[1]}: mend it" in error
 
     def test_with_nothing_stable_a_group_stays_and_says_so(self, rolled: World) -> None:
         (only,) = standing(rolled)

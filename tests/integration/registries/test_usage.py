@@ -101,6 +101,24 @@ def test_a_group_counts_by_the_version_that_it_names(
     assert groups == [images[which]]
 
 
+def test_an_instance_of_a_group_says_so(clients: Clients, images: list[str]) -> None:
+    # Given a group with one instance, and one that somebody started
+    template(boto3.client("ec2", REGION), "web", images[0])
+    boto3.client("autoscaling", REGION).create_auto_scaling_group(
+        AutoScalingGroupName="web", MinSize=1, MaxSize=1, AvailabilityZones=[f"{REGION}a"],
+        LaunchTemplate={"LaunchTemplateName": "web"},
+    )  # fmt: skip
+    boto3.client("ec2", REGION).run_instances(ImageId=images[0], MinCount=1, MaxCount=1)
+
+    # Then nobody is told to end the one that its group would start again
+    hints = {
+        use.by.partition(") ")[2]: use.hint.partition(", then")[0]
+        for use in usage(clients, REGION, images).uses
+        if use.by.startswith("instance ")
+    }
+    assert hints == {"": "replace it", "of group web": "it is replaced with its group"}
+
+
 def test_a_group_of_several_types_and_a_launch_configuration_count(clients: Clients, images: list[str]) -> None:
     ec2, scaling = boto3.client("ec2", REGION), boto3.client("autoscaling", REGION)
     template(ec2, "web", *images)
