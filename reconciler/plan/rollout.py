@@ -273,6 +273,7 @@ class _Case:
         if target is None:
             return Member(self.recorded or self.at, self.wave, "waiting", self.group, why=self._lacking())
         about = self.about(target)
+        newest = self.group.refreshes[0].id if self.group.refreshes else ""
         last = _last(self.group, about)
         if about is not None and last is not None and last.course != "done":
             why = _how_it_ended(self.at, self.group, target, last)
@@ -280,9 +281,9 @@ class _Case:
         if self._runs(target, about, last):
             ended = last.ended if last is not None and last.ended is not None else self.now
             since = about.since if about is not None and about.course == "done" else None
-            refresh = last.id if last is not None else ""
-            return self._as("done", target, last, refresh=refresh, course="done", since=since or format_instant(ended))
-        newest = self.group.refreshes[0].id if self.group.refreshes else ""
+            refresh, after = last.id if last is not None else "", about.after if about is not None else newest
+            since = since or format_instant(ended)
+            return self._as("done", target, last, after=after, refresh=refresh, course="done", since=since)
         back = self._goes_back(target)
         if self.group.misfit is not None and not back:
             return self._as("refused", target, None, why=self.group.misfit)

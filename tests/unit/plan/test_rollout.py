@@ -324,6 +324,22 @@ def test_a_failure_stops_the_waves_and_turns_the_others_back(story: Story) -> No
     assert (told(story).refused, begun(told(story))) == ((), [A_US]), "a hand has it go on"
 
 
+def test_what_failed_before_a_group_was_recorded_is_not_counted_against_it(story: Story) -> None:
+    # Given a group whose refresh somebody began, and which they led to the version by hand when that had failed
+    at = story.registry.groups[A_US]
+    failed = InstanceRefresh("rf-theirs", at.template, 2, "failed", ended=story.registry.now)
+    story.registry.groups[A_US] = replace(at, version=2, says="2", runs=(2, 2, 2), refreshes=(failed,))
+    story.lock = story.lock.model_copy(update={"published": ()})
+
+    # When it is recorded as one that is there
+    story.record(told(story).record)
+
+    # Then it is that in every later run as well, with nothing more to record
+    again = told(story)
+    assert again.refused == ()
+    assert {one.place: one for one in again.record}[A_US] == {one.place: one for one in story.lock.published}[A_US]
+
+
 def test_it_goes_back_at_once_from_a_build_that_no_group_may_keep(story: Story) -> None:
     story.all_is_left_alone()
     story.hold(1)
