@@ -157,6 +157,10 @@ def _wrong_templates(name: str, image: Image, declared: Declared) -> Problems:
         seen.add(called)
 
 
+_WIDEST = 100
+"""Percents between the two bounds of a group's health (RefreshPreferences, EC2 Auto Scaling's API reference)."""
+
+
 def _wrong_groups(name: str, image: Image, declared: Declared) -> Problems:
     """Groups that are there twice, or nowhere, or that would have no numbered version to go over to."""
     seen: set[str] = set()
@@ -173,6 +177,12 @@ def _wrong_groups(name: str, image: Image, declared: Declared) -> Problems:
         if one.checkpoints != tuple(sorted(set(one.checkpoints))):
             what = f"{about}: checkpoints {', '.join(map(str, one.checkpoints))} do not rise"
             yield name, UserError(what, where=where, hint="give percents from low to high, each once")
+        if one.max_healthy is not None and one.max_healthy - one.min_healthy > _WIDEST:
+            what = f"{about}: max_healthy {one.max_healthy} is more than {_WIDEST} above min_healthy {one.min_healthy}"
+            yield name, UserError(what, where=where, hint="bring them nearer to each other: Auto Scaling refuses that")
+        if one.checkpoint_wait is not None and not one.checkpoints:
+            what = f"{about}: checkpoint_wait without checkpoints"
+            yield name, UserError(what, where=where, hint="say at which percents it waits, or take it away")
         seen.add(called)
     if seen and not image.declaration.publish.launch_templates:
         what = "publish.auto_scaling_groups: a group goes over to a numbered version of its launch template"

@@ -34,7 +34,7 @@ class LaunchTemplate(Model):
 # The name of a group (CreateAutoScalingGroup, EC2 Auto Scaling's API reference): 255 characters, none of them a colon.
 _GROUP = r"(?:[A-Za-z0-9()./_-]|\{image\})+"
 _GROUP_SUCH_AS = "the name of an Auto Scaling group such as web or {image}-spot"
-GroupName = Annotated[str, *checked(_GROUP, what=_GROUP_SUCH_AS)]
+GroupName = Annotated[str, *checked(_GROUP, what=_GROUP_SUCH_AS), Field(max_length=255)]
 Percent = Annotated[int, Field(ge=0, le=100)]
 
 
@@ -77,7 +77,7 @@ class AutoScalingGroup(Model):
     bake: TwoDays | None = Field(
         None, exclude_if=is_empty, description="How long all new instances are watched before it counts as done."
     )
-    alarms: tuple[str, ...] = Field(
+    alarms: tuple[Annotated[str, Field(min_length=1, max_length=255)], ...] = Field(
         (), max_length=10, exclude_if=is_empty, description="CloudWatch alarms, any of which turns it back."
     )
 
