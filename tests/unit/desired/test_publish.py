@@ -155,7 +155,12 @@ def test_groups_are_named_alone_or_with_how_they_are_refreshed_and_where(web: Re
         ("[{name: web, bake: 3d}]", "[]", "[web]", "Auto Scaling waits for 2d at most, and this is 3d"),
         ("[{name: web, checkpoints: [50, 10]}]", "[]", "[web]", "checkpoints 50, 10 do not rise"),
         ("[{name: web, checkpoint_wait: 10m}]", "[]", "[web]", "checkpoint_wait without checkpoints"),
-        ("[{name: web, min_healthy: 50, max_healthy: 180}]", "[]", "[web]", "180 is more than 100 above min_healthy 50"),
+        (
+            "[{name: web, min_healthy: 50, max_healthy: 180}]",
+            "[]",
+            "[web]",
+            "180 is more than 100 above min_healthy 50",
+        ),
         ('[{name: web, alarms: [""]}]', "[]", "[web]", "alarms[0]"),
         (f"[{'a' * 256}]", "[]", "[web]", "at most 255"),
         ("[{name: web, regions: [ap-south-1]}]", "[]", "[web]", '"web": web is not in ap-south-1'),
