@@ -19,6 +19,7 @@ from reconciler.model.observation import Group, InstanceRefresh, Publications, T
 from reconciler.model.publish import AutoScalingGroup, Wave
 from reconciler.model.text import one_line, visible
 from reconciler.model.values import format_duration, format_instant, parse_instant
+from reconciler.plan.launch_templates import templates_of
 
 
 def groups_of(image: Image | None) -> Mapping[str, AutoScalingGroup]:
@@ -190,6 +191,8 @@ def _to_record(members: Iterable[Member], changes: Iterable[GroupChange]) -> Ite
 def _members(image: Image, lock: Lockfile, found: Publications) -> Iterator[Member]:
     """Every group in every location, in the order of its wave."""
     recorded = {one.place: one for one in lock.published}
+    templates = {place: one for place, one in found.templates.items() if place in _of_its_templates(image)}
+    found = replace(found, templates=templates)
     listed = [
         (at, wave) for at in group_places(image) for wave, one in enumerate(waves_of(image)) if is_in(one, image, at)
     ]
@@ -199,6 +202,15 @@ def _members(image: Image, lock: Lockfile, found: Publications) -> Iterator[Memb
             yield Member(recorded.get(at.place, at), wave, "waiting", why=why)
         else:
             yield _member(at, wave, recorded.get(at.place), lock=lock, found=found)
+
+
+def _of_its_templates(image: Image) -> set[tuple[str, str]]:
+    """Where the templates are that get versions of an image; those of other images do not."""
+    return {
+        Published(launch_template=name, location=location).place
+        for name in templates_of(image)
+        for location in image.locations
+    }
 
 
 def _member(at: Published, wave: int, recorded: Published | None, *, lock: Lockfile, found: Publications) -> Member:
@@ -215,6 +227,8 @@ def _member(at: Published, wave: int, recorded: Published | None, *, lock: Lockf
     if template is None or not template.ours:
         launched = f"launch template {group.template}" if group.template else "no launch template"
         why = f"it launches by {launched}, which is none of publish.launch_templates: add that one's name"
+        if not any(location == at.location for location, _ in found.templates):
+            why = f"it launches by {launched}, and none of publish.launch_templates is there"
         return Member(at, wave, "refused", group, why=why)
     numbers = {one.place: one.version for one in lock.published}
     case = _Case(at, wave, recorded, group, template, numbers.get(place), lock, found.at)

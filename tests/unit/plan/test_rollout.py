@@ -366,6 +366,20 @@ def test_what_can_not_be_refreshed_is_told_and_the_next_wave_waits(story: Story,
     assert (begun(todo), todo.notes) == ([A_EU], (f"{US} group web-b: waits for wave 1: {EU} group a",))
 
 
+def test_a_group_that_launches_by_another_images_template_is_told(story: Story) -> None:
+    # Given a fleet that has another image, which is published to a template in the same location
+    story.registry.groups[A_US] = replace(story.registry.groups[A_US], template="lt-others")
+    found = story.registry.found()
+    others = Template("lt-others", 1, (TemplateVersion(1, "ami-others", ""),), ours=True)
+    found = replace(found, templates={**found.templates, (US, "launch template others"): others})
+
+    # Then no version of this image will ever be there
+    todo = rollout(story.image, story.lock, found)
+    assert [(at.place, "by launch template lt-others, which is none of" in why) for at, why in todo.refused] == [
+        (A_US, True)
+    ]
+
+
 def test_a_location_that_can_not_be_read_holds_the_next_wave_up_and_is_left_alone(story: Story) -> None:
     found = replace(story.registry.found(), unreadable={EU: "throttled"})
     todo = rollout(story.image, story.lock, found)
