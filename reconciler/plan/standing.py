@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from reconciler.model.lockfile import HygieneFinding, SmokeTestResult
-from reconciler.model.plan import Decision, finished_at
+from reconciler.model.lockfile import HygieneFinding, Published, SmokeTestResult
+from reconciler.model.plan import Decision, Health, finished_at
 from reconciler.model.text import age_text, and_more, counted, visible
 from reconciler.model.values import format_duration
 from reconciler.plan.channels import waiting_since
 from reconciler.plan.planning import FleetPlan
+from reconciler.plan.rollout import group_places, said
 from reconciler.plan.timing import counts
 
 # A smoke test in words.
@@ -104,10 +105,27 @@ def _standing(decision: Decision, now: datetime) -> Standing:
         source=str(counts.source) if counts and counts.source else None,
         locations=tuple(artifact.location for artifact in counts.artifacts) if counts else (),
         sync=planned.sync,
-        health=planned.health,
+        health=_of_groups(decision) if planned.health == "healthy" else planned.health,
         why=_why(decision, now),
         findings=lock.findings,
     )
+
+
+def _of_groups(decision: Decision) -> Health:
+    """How far an image's groups are, as the last run recorded it."""
+    stable = decision.lock.channels.stable
+    recorded = {one.place: one for one in decision.lock.published}
+    groups = [recorded.get(one.place, one) for one in group_places(decision.image)]
+    if stable is None or all((one.build, one.course) == (stable, "done") for one in groups):
+        return "healthy"
+    return "degraded" if _failed(decision) else "rolling-out"
+
+
+def _failed(decision: Decision) -> list[Published]:
+    """The groups of which the refresh to what is stable failed."""
+    places = {one.place for one in group_places(decision.image)}
+    failed = (decision.lock.channels.stable, "failed")
+    return [one for one in decision.lock.published if one.place in places and (one.build, one.course) == failed]
 
 
 def _why(decision: Decision, now: datetime) -> str | None:
@@ -135,6 +153,7 @@ def _troubles(decision: Decision, now: datetime) -> Iterator[str]:
     yield from _waiting(decision, now)
     if decision.image is not None and decision.image.declaration.hold is not None:
         yield f"held to {decision.image.declaration.hold.build}: {decision.image.declaration.hold.reason}"
+    yield from (f"{said(one)}: its refresh to version {one.version} failed" for one in _failed(decision))
     for one in lock.undelivered:
         yield f"{one.to} was not told of {one.build}: {one.why}"
     if newest is not None and newest.smoke_test is not None and newest.smoke_test.status == "skipped":

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from reconciler.model.errors import Place, UserError
-from reconciler.model.lockfile import Lockfile, Revoked
+from reconciler.model.lockfile import Lockfile, Published, Revoked
 from reconciler.plan.planning import make_plan
 from reconciler.plan.standing import standings
 from reconciler.plan.timing import next_failure
@@ -26,6 +26,30 @@ def test_each_image_stands_by_name_with_what_is_recorded_of_it(
     assert (web.image, web.stable, web.candidate_text, web.age) == ("web", build, "same", "7 d")
     assert (web.source, web.locations, web.health) == ("debian-12-amd64-dd44", ("us-east-1",), "healthy")
     assert (api.image, api.source) == ("api", f"web {build}")
+
+
+def test_how_far_its_groups_are_is_said_as_it_is_recorded(
+    an_image: Make, what_is_known: Make, plan_carried_out: Make
+) -> None:
+    # Given an image that is built and published to a group
+    image = an_image("web", publish={"launch_templates": ["web"], "auto_scaling_groups": ["web"]})
+    known = what_is_known(image)
+    known = plan_carried_out(known, make_plan(known))
+    lock = known.locks["web"]
+    group = Published(auto_scaling_group="web", location="us-east-1", version=7, build=lock.channels.stable or "")
+
+    def stands(*published: Published) -> tuple[str, str | None]:
+        now = replace(known, locks={"web": lock.model_copy(update={"published": published})})
+        (web,) = standings(make_plan(now), now=known.now)
+        return web.health, web.why
+
+    # Then it is healthy once that group runs what is stable, and not before
+    assert stands()[0] == "rolling-out"
+    assert stands(group.model_copy(update={"course": "begun"}))[0] == "rolling-out"
+    assert stands(group.model_copy(update={"course": "done", "build": "another"}))[0] == "rolling-out"
+    assert stands(group.model_copy(update={"course": "done"}))[0] == "healthy"
+    failed = ("degraded", "us-east-1 group web: its refresh to version 7 failed")
+    assert stands(group.model_copy(update={"course": "failed"})) == failed
 
 
 def test_an_image_that_is_not_built_yet_has_no_age(an_image: Make, what_is_known: Make) -> None:
