@@ -266,7 +266,7 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
         "health": worse if planned.health == "healthy" else planned.health,
     }
     if refused:
-        update["reasons"] = (*planned.reasons, *(_refusal(one, why) for one, why in todo.refused))
+        update["reasons"] = (*planned.reasons, *map(_refusal, todo.refused, refused))
         update["waits_for"] = planned.waits_for or "; ".join(refused)
     update["sync"] = planned.sync if planned.sync != "in-sync" else "drifted" if refused else "unknown"
     return _under_way(replace(decision, planned=planned.model_copy(update=update)), todo.groups)
@@ -300,8 +300,9 @@ def _reasons(todo: Publishing, lock: Lockfile, image: Image) -> Iterator[Reason]
             yield Reason(code="publication-changed", was=f"{said(one)}: recorded", now=now)
 
 
-def _refusal(one: Published, why: str) -> Reason:
-    return Reason(code="publication-changed", was=f"{said(one)}: {why}", now="not written")
+def _refusal(refused: tuple[Published, str], told: str) -> Reason:
+    now = "not refreshed" if refused[0].auto_scaling_group else "not written"
+    return Reason(code="publication-changed", was=told, now=now)
 
 
 def _way_out(one: Published, image: Image) -> str:

@@ -99,11 +99,18 @@ def _after_reasons(image: PlannedImage) -> list[str]:
         lines.append(f"deletes {listed(image.retires)}")
     if image.blocked_by:
         lines.append(f"waits for {', '.join(image.blocked_by)}")
-    if image.waits_for:
+    if image.waits_for and not _is_told(image.waits_for, image.reasons):
         lines.append(image.waits_for)
     if image.source:
         lines.append(f"source: {image.source}")
     return lines
+
+
+def _is_told(waits_for: str, reasons: Sequence[Reason]) -> bool:
+    """Whether the reasons say, one by one, all that an image waits for."""
+    for one in sorted((reason.was or "" for reason in reasons), key=len, reverse=True):
+        waits_for = waits_for.replace(one, "") if one else waits_for
+    return not waits_for.strip("; ")
 
 
 def _by_reason(unknown: tuple[str, ...]) -> list[str]:

@@ -62,3 +62,12 @@ def test_a_plan_lists_what_it_deletes_unless_its_reasons_do(planned: MakePlanned
         "deletes 1 artifact in 1 location: us-east-1 ami-1",
     )
     assert plans.facts(planned("web", reasons=[extra], retires=gone)) == ("us-east-1 ami-1 → not declared",)
+
+
+def test_what_the_reasons_say_one_by_one_is_not_said_again_as_what_it_waits_for(planned: MakePlanned) -> None:
+    told = [f"{location} group web: it is not there (web/image.yaml:6:3)" for location in ("eu-west-1", "us-east-1")]
+    reasons = tuple(Reason(code="publication-changed", was=one, now="not refreshed") for one in told)
+    image = planned("web", reasons=reasons, waits_for="; ".join(told))
+    assert plans.facts(image) == (told[0], "→ not refreshed", told[1], "→ not refreshed")
+    held = image.model_copy(update={"waits_for": f"{image.waits_for}; and it is held"})
+    assert plans.facts(held)[-1] == held.waits_for
