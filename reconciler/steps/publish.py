@@ -6,7 +6,7 @@ right. The places are recorded before they are written for the first time, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.model import events
@@ -120,9 +120,22 @@ def _publish(run: Run, publisher: Publisher, image: Image, lock: Lockfile) -> _D
     done = _recorded(run, image, done, _merged(_merged(left, groups.record), [one.at for one in refreshed]))
     deeds += tuple(deed for one in versioned for deed in one.deeds)
     deeds += tuple(deed for one in refreshed for deed in one.deeds)
+    deeds += tuple(_arrived(run, image, one) for one in _newly_done(groups.record, lock.published))
     errors = [*(error for _, error in failed), *(one.error for one in versioned if one.error is not None)]
     late = [one.error for one in refreshed if one.error is not None]
     return replace(done, deeds=deeds, error=_error(todo, errors), late=_late(groups, late))
+
+
+def _newly_done(record: Iterable[Published], former: Iterable[Published]) -> Iterator[Published]:
+    """The groups that run their version since this run looked."""
+    before = {(one.place, one.version) for one in former if one.course == "done"}
+    return (one for one in record if one.course == "done" and (one.place, one.version) not in before)
+
+
+def _arrived(run: Run, image: Image, at: Published) -> Deed:
+    told = f"runs version {at.version}"
+    run.listener(events.Published(image.name, at.location, at.name, told))
+    return Deed("published", f"{said(at)} {told}")
 
 
 def _merged(published: Sequence[Published], newer: Iterable[Published]) -> tuple[Published, ...]:
@@ -225,7 +238,7 @@ def _recorded(run: Run, image: Image, done: _Done, published: tuple[Published, .
     """The same with what is published recorded, where that is not what is recorded already."""
     if done.lock is None or published == done.lock.published:
         return done
-    recording = record_published(run, image, published)
+    recording = record_published(run, image, published, former=done.lock.published)
     if recording.superseded:
         raise Transient(f"{image.name} is not published yet: {recording.why}")
     lock = done.lock.model_copy(update={"published": published})

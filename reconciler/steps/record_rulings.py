@@ -143,13 +143,18 @@ def record_undelivered(
     return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 
-def record_published(run: Run, image: Image, published: tuple[Published, ...]) -> Recording:
-    """Record where an image's channels are written out: before they are for the first time, and once they are gone."""
+def record_published(
+    run: Run, image: Image, published: tuple[Published, ...], *, former: tuple[Published, ...]
+) -> Recording:
+    """Record where an image's channels are written out: before they are for the first time, and once they are gone.
+
+    `former` is what was recorded before.
+    """
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
         if not lock.builds:
             return Unwanted(f"nothing of {image.name} is recorded any more at {tree.oid[:12]}")
         return lock.model_copy(update={"published": published})
 
-    message = messages.published_commit(image.name, published)
+    message = messages.published_commit(image.name, published, former=former)
     return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
 
 from reconciler.model.announcement import as_said
 from reconciler.model.difference import Difference
@@ -163,15 +164,33 @@ def told_commit(image: str, failure: Failure) -> str:
     return _message(f"{image}: announced that {failure.build} has failed", body, [f"Reconciler-Image: {image}"])
 
 
-def published_commit(image: str, published: Iterable[Published]) -> str:
-    """The message of a commit that records under which names consumers find an image's channels."""
+def published_commit(image: str, published: Sequence[Published], *, former: Collection[Published] = ()) -> str:
+    """The message of a commit that records under which names consumers find an image's channels.
+
+    Where nothing but groups stands otherwise than in `former`, what was recorded before, it is about them.
+    """
+    changed = [one for one in published if one not in former]
+    groups = [one for one in changed if one.auto_scaling_group]
+    gone = {one.place for one in former} - {one.place for one in published}
     body = [inert(f"{one.location} {one.name}{_numbered(one)}{_refreshed(one)}") for one in published]
     subject = f"{image}: published at {counted(len(body), 'place')}" if body else f"{image}: published nowhere"
+    if groups == changed and groups and not gone:
+        courses = Counter(_course(one) for one in groups)
+        first = inert(f"{groups[0].location} {groups[0].name}{_numbered(groups[0])} {next(iter(courses))}")
+        several = f"{len(groups)} groups: {', '.join(f'{number} {course}' for course, number in courses.items())}"
+        subject = f"{image}: {first if len(groups) == 1 else several}"
     return _message(subject, body or ["Every name that it had is gone."], [f"Reconciler-Image: {image}"])
 
 
 def _numbered(published: Published) -> str:
     return f" version {published.version}" if published.version is not None else ""
+
+
+def _course(group: Published) -> str:
+    """Where a group's refresh stands, in a word: one without an id is recorded before it is begun."""
+    if group.course == "begun" and not group.refresh:
+        return "to begin"
+    return group.course or "turned back"
 
 
 def _refreshed(published: Published) -> str:

@@ -14,6 +14,7 @@ from reconciler.model.lockfile import (
     Build,
     FailedTest,
     Failure,
+    Published,
     Reason,
     SmokeTestResult,
     Undelivered,
@@ -29,6 +30,7 @@ from reconciler.words.messages import (
     change_commit,
     failure_commit,
     failure_tag,
+    published_commit,
     record_in,
     sbom_tag_name,
     sentence,
@@ -300,3 +302,22 @@ def test_a_message_without_a_record_has_none() -> None:
 
 def test_a_reason_without_files_is_still_a_sentence() -> None:
     assert sentence(Reason(code="inputs-changed", was="1", now="2", files=())) == "inputs changed (1 → 2)."
+
+
+def test_a_commit_about_groups_alone_says_how_far_they_are() -> None:
+    def group(location: str, **standing: Any) -> Published:
+        return Published(auto_scaling_group="web", location=location, version=7, build="b", **standing)
+
+    name = Published(ssm="/images/web", location="us-east-1")
+    us, eu = group("us-east-1", course="begun"), group("eu-west-1", course="done", refresh="r-1")
+
+    def subject(*published: Published, former: tuple[Published, ...] = (name,)) -> str:
+        return published_commit("web", published, former=former).partition("\n")[0]
+
+    assert subject(name, us) == "web: us-east-1 group web version 7 to begin"
+    assert subject(name, eu, us) == "web: 2 groups: 1 done, 1 to begin"
+    assert (
+        subject(name, eu, group("us-east-1"), former=(name, eu, us)) == "web: us-east-1 group web version 7 turned back"
+    )
+    assert subject(name, us, former=()) == "web: published at 2 places"
+    assert subject(us) == "web: published at 1 place"
