@@ -9,11 +9,13 @@ import errno
 import gc
 import importlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from difflib import get_close_matches
 from io import TextIOWrapper
+from types import FrameType
 from typing import NoReturn
 
 import click
@@ -132,6 +134,7 @@ def main(arguments: Sequence[str]) -> int:
 def run() -> NoReturn:
     """Be the `reconciler` command."""
     _prepare_streams()
+    _heed_signals()
     # What a plan of 1,000 images reads stays until its end, and at the default (700) the collector walks it all again
     # and again: a third of all CPU time. mypy does the same.
     gc.set_threshold(500_000, 50, 50)
@@ -158,6 +161,20 @@ def _prepare_streams() -> None:
             setattr(sys, name, os.fdopen(nowhere, mode, encoding="utf-8"))
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _heed_signals() -> None:
+    """Let TERM, and HUP of a terminal that is closed, end a command as ^C does: what is half made is taken away.
+
+    A run that builds hears them itself. Begun with `nohup`, which ignores HUP, a command goes on.
+    """
+
+    def interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise KeyboardInterrupt
+
+    hangup = () if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else (signal.SIGHUP,)
+    for number in (signal.SIGTERM, *hangup):
+        signal.signal(number, interrupt)
 
 
 def _guarded(arguments: Sequence[str]) -> int:

@@ -79,6 +79,11 @@ _FAILED = re.compile(r"(?:Ign|Err):\d+ ")
 """A line of apt about a file that it did not get, and may try again. An indented line below says why, if any does."""
 _PATIENCE = 5
 """So many files that failed, and the mirror is taken to be down. apt would wait four times half a minute for each."""
+_TRIES = 4
+"""How often apt asks for a file. Only the last time does it say why it can't have it, such as for want of a network.
+The lists are few: it is left to come to that."""
+_LISTS = 3
+"""Of suites, where mmdebstrap chooses the archive."""
 _SILENT = "it stopped answering in the middle"
 _UNTRUSTED = re.compile(r"signatures? .*verified|is not signed|NO_PUBKEY|EXPKEYSIG|Missing key", re.IGNORECASE)
 _FULL = re.compile(r"No space left on device|not enough free space", re.IGNORECASE)
@@ -274,7 +279,8 @@ def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tel
         [
             *("mmdebstrap", "--verbose", "--mode=root", "--variant=minbase", "--format=directory"),
             f"--include={','.join(_PACKAGES)}",
-            *("--aptopt=Acquire::Retries 3", "--aptopt=Acquire::http::Timeout 15", "--dpkgopt=force-unsafe-io"),
+            *(f"--aptopt=Acquire::Retries {_TRIES - 1}", "--aptopt=Acquire::http::Timeout 15"),
+            "--dpkgopt=force-unsafe-io",
             *(f"--aptopt={line.rstrip(';')}" for line in apt_proxies().splitlines()),
             *_trusted(),
             f"--customize-hook=rm -f -- {hidden}",
@@ -292,7 +298,7 @@ def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tel
         pass_fds=[lock],  # so that the draft of one who was killed is not swept while it is still written
     )
     said: deque[str] = deque(maxlen=400)
-    failed = 0
+    failed, patience = 0, _PATIENCE
     with process:
         try:
             for line in process.stderr or ():
@@ -300,8 +306,9 @@ def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tel
                 if step := next((step for sign, step in _STEPS if line.startswith(f"I: {sign}")), None):
                     tell(step)
                     failed = 0
+                    patience = _TRIES * max(_LISTS, len(archive)) if step == _STEPS[0][1] else _PATIENCE
                 failed += bool(_FAILED.match(line))
-                if failed > _PATIENCE:
+                if failed > patience:
                     said.append(_SILENT)
                     os.killpg(process.pid, signal.SIGTERM)
                     break

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -105,6 +106,26 @@ def test_an_interrupted_making_ends_its_maker_and_leaves_nothing(
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
+@pytest.mark.usefixtures("heeded_hangups")
+@pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_command_that_is_told_to_end_takes_the_making_along(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: signal.Signals
+) -> None:
+    # Given a making in the middle, as when a job is cancelled, or a terminal closed
+    played(_MAKES.replace("mkdir", "mkdir $target; sleep 600; mkdir"), tmp_path, monkeypatch)
+    begin = [sys.executable, "-m", "reconciler", "sandbox", "start", "--folder", str(tmp_path / "sandbox")]
+
+    with subprocess.Popen(begin, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as process:
+        assert process.stderr is not None
+        heard = [process.stderr.readline(), process.stderr.readline()]
+        process.send_signal(told)
+        heard += process.stderr.readlines()  # ends when nobody holds it: neither the command nor what it began
+
+    assert [line.strip() for line in heard if line.strip()][1:] == ["reading the archive's lists", "interrupted"]
+    assert process.returncode == 130
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
 @pytest.mark.parametrize(
     ("said", "what", "hint"),
     [
@@ -187,6 +208,27 @@ def test_debians_keys_are_trusted_on_a_system_that_does_not_know_them(
 
     asked = (cache / "asked").read_text().splitlines()
     assert (f"--keyring={debians}" in asked) == (not taken)
+
+
+def test_where_there_is_no_network_it_says_that_and_not_that_one_went_away(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As apt tells it of three lists, four times each: why, at the last time alone
+    again = "".join(f'echo "Ign:{number} http://deb.example bookworm InRelease"\n' for number in (1, 2, 3)) * 3
+    last = "".join(
+        f"""echo "Err:{number} http://deb.example bookworm InRelease"
+echo "  Temporary failure resolving 'deb.example'"
+"""
+        for number in (1, 2, 3)
+    )
+    played(
+        f"#!/bin/sh\nexec >&2\necho 'I: running apt-get update...'\n{again}{last}exit 25\n", tmp_path, monkeypatch
+    )
+
+    with pytest.raises(UserError, match=r"can't be reached \(Temporary failure resolving 'deb\.example'\)"):
+        made()
+
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
 @pytest.mark.usefixtures("cache")
