@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import re
+import select
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +23,8 @@ from reconciler.model.errors import UserError
 
 _VERSION = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})(?:[-+].*)?")
 _ANSWER_SECONDS = 30
+_LONGEST_ANSWER = 1 << 18
+"""Bytes that are read. A thousand plugins are listed in as many."""
 INSTALL = "get one: `reconciler packer`, `apt-get install packer`, or https://developer.hashicorp.com/packer/install"
 PROGRAM = "packer"
 
@@ -127,22 +132,44 @@ def examine(path: str, environment: Mapping[str, str]) -> Binary:
 def ask(arguments: Sequence[str], environment: Mapping[str, str], *, errors: int = subprocess.DEVNULL) -> bytes:
     """Run a command that answers at once and return its stdout. Raises UserError if it cannot be run or hangs.
 
-    `errors` says what becomes of its stderr, as in `subprocess`.
+    Of one that prints without end the beginning is returned. Nothing that it started is left running. `errors` says
+    what becomes of its stderr, as in `subprocess`.
     """
     try:
-        return subprocess.run(
+        process = subprocess.Popen(
             arguments,
             env={**environment, "CHECKPOINT_DISABLE": "1", "PACKER_NO_COLOR": "1"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=errors,
-            timeout=_ANSWER_SECONDS,
-            check=False,
-        ).stdout
-    except subprocess.TimeoutExpired as error:
-        raise UserError(f"`{' '.join(arguments)}` did not answer within {_ANSWER_SECONDS} s", hint=INSTALL) from error
+            start_new_session=True,
+        )
     except OSError as error:
         raise UserError(f"{arguments[0]} cannot be run: {error.strerror}", hint=INSTALL) from error
+    with process:
+        try:
+            answer = _read(process)
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)  # it is not reaped yet, so its group is still its own
+    if answer is None:
+        raise UserError(f"`{' '.join(arguments)}` did not answer within {_ANSWER_SECONDS} s", hint=INSTALL)
+    return answer
+
+
+def _read(process: subprocess.Popen[bytes]) -> bytes | None:
+    """The beginning of what a process prints, or all of it; None where it goes on for too long."""
+    if process.stdout is None:
+        return b""
+    answer, ready, deadline = bytearray(), select.poll(), time.monotonic() + _ANSWER_SECONDS
+    ready.register(process.stdout, select.POLLIN)
+    while len(answer) < _LONGEST_ANSWER:
+        if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
+            return None
+        piece = os.read(process.stdout.fileno(), _LONGEST_ANSWER)
+        if not piece:
+            break
+        answer += piece
+    return bytes(answer)
 
 
 def build_command(binary: Binary, template: str, *, var_files: Sequence[str], only: Sequence[str]) -> tuple[str, ...]:

@@ -73,6 +73,16 @@ def test_a_program_that_prints_nothing_is_told(tmp_path: Path) -> None:
         find(install(tmp_path, "exit 0"))
 
 
+def test_a_program_that_prints_without_end_is_ended_and_told(tmp_path: Path) -> None:
+    environment = install(tmp_path, f"echo $$ > {tmp_path}/pid; while :; do echo 'a word of the dictionary'; done")
+
+    with pytest.raises(UserError, match='is not Packer: asked for its version it printed "a word of the dictionary"'):
+        find(environment)
+
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
+
+
 @pytest.mark.parametrize("entry", ["", ".", "bin"])
 def test_what_a_repository_has_of_that_name_is_not_run(
     entry: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
