@@ -32,6 +32,14 @@ class Plugin:
     version: str
     path: str
 
+    def is_from(self, source: str) -> bool:
+        """Whether it lies where Packer looks for this source, as `packer init` puts it.
+
+        Another's of the same name does not count, nor is a source without its host one (seen: 1.16.0).
+        """
+        folders, parts = self.path.replace("\\", "/").split("/")[:-1], source.split("/")
+        return len(parts) > 2 and folders[-len(parts) :] == parts
+
 
 @dataclass(frozen=True)
 class Requirement:
@@ -57,6 +65,7 @@ class Requirement:
             plugin
             for plugin in plugins
             if plugin.name == self.plugin
+            and plugin.is_from(self.source)
             and (version := parse_version(plugin.version)) is not None
             and _allows(self.constraint, version)
         )

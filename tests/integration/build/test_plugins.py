@@ -108,6 +108,18 @@ def test_a_plugin_is_recorded_by_the_name_that_it_has_in_the_template(run: Any, 
     assert result.packer.plugins == {"aws": "1.8.2"}
 
 
+@pytest.mark.parametrize("source", ["github.com/acme/amazon", "hashicorp/amazon"])
+def test_another_plugin_of_the_same_name_is_neither_recorded_nor_enough(
+    source: str, run: Any, requests: Any, tmp_path: Path
+) -> None:
+    machine, forked = Machine(tmp_path, "1.16.0", "amazon 1.8.2"), {"amazon": f"{source} ~> 1.8"}
+    found: Image = requests({"web.pkr.hcl": ""}, builders=("file.web",), plugins=forked).image
+    image = Image("web", found.folder, found.declaration, found.template, AMI, None, (), ())
+
+    assert survey(machine.binary, [image], machine.environment).to_fetch == {f"{source} ~> 1.8": ("web",)}
+    assert run(machine, plugins=forked).packer.plugins == {}
+
+
 def test_plugins_that_nobody_required_are_recorded_for_the_components_that_they_have(run: Any, tmp_path: Path) -> None:
     machine = Machine(tmp_path, "1.16.0", "amazon 1.8.1", "amazon 1.8.2", "ansible 1.1.2", "docker 1.0.0")
 
