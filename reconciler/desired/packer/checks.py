@@ -6,12 +6,14 @@ import posixpath
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from numbers import Number
 
 from reconciler.desired.located import did_you_mean
 from reconciler.desired.packer.builders import Build, Format
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
 from reconciler.desired.packer.steps import Step
 from reconciler.desired.packer.syntax import (
+    UNKNOWN,
     Attribute,
     Block,
     Body,
@@ -178,7 +180,7 @@ class Requirements:
     plugins: dict[str, Asked]
     components: tuple[str, ...]
     problems: tuple[UserError, ...]
-    """Constraints that are none; Packer refuses the template."""
+    """What is no constraint, or no plugin; every Packer refuses the template."""
 
 
 def read_requirements(
@@ -192,9 +194,9 @@ def read_requirements(
     for block in (inner for outer in packer for inner in outer.body.of_type("required_plugins")):
         for name, attribute in block.body.attributes.items():
             value = evaluate(attribute.expression, scope)
+            problems += _wrong_plugin(name, value, attribute.place)
             if isinstance(value, dict):
                 source, constraint = as_text(value.get("source")), as_text(value.get("version"))
-                problems += _wrong(constraint or "", attribute.place)
                 plugins[name] = Asked(" ".join(part for part in (source, constraint) if part), attribute.place)
     return Requirements(
         version=Asked(", ".join(one.text for one in versions), versions[0].place) if versions else None,
@@ -217,6 +219,38 @@ def _wrong(constraint: str, place: Place) -> Iterator[UserError]:
         yield UserError(
             f'"{error}" is no constraint on a version', where=place, hint='write it as in ">= 1.7.0, < 2" or "~> 1.2"'
         )
+
+
+def _wrong_plugin(name: str, value: object, place: Place) -> Iterator[UserError]:
+    """What no Packer takes as a plugin's entry (hcl2template/types.required_plugins.go, addrs/plugin.go; seen: 1.16.0).
+
+    Some versions take a source without a host, so it is left to them.
+    """
+    entry = value if isinstance(value, dict) else {"source": UNKNOWN, "version": UNKNOWN}
+    version, source, what = entry.get("version"), entry.get("source"), ""
+    if value is None or isinstance(value, (str, Number, list)):
+        what = "is no object"
+    elif version is None or version == "":
+        what = "has no version"
+    elif isinstance(version, Number):
+        what = "has a version that is no text"
+    elif source is None:
+        what = "has no source"
+    elif isinstance(source, str) and not _is_source(source):
+        what = f'has the source "{source}", which is none'
+    elif others := sorted(entry.keys() - {"source", "version"}):
+        what = f"has {others[0]}, and Packer knows source and version alone"
+    if what:
+        example = f'{name} = {{ source = "github.com/hashicorp/{name}", version = ">= 1.0.0, < 2" }}'
+        yield UserError(f"{name} in required_plugins {what}", where=place, hint=f"write it as in `{example}`")
+    elif isinstance(version, str):
+        yield from _wrong(version, place)
+
+
+def _is_source(source: str) -> bool:
+    """Whether it may be where a plugin is from: a host and a path, neither an address nor a repository's name."""
+    name = source.rpartition("/")[2]
+    return "/" in source and source[0] != "/" and bool(name) and "://" not in source and not name.startswith("packer-")
 
 
 def _components(blocks: Sequence[Block], builds: Sequence[Build], syntax: Format) -> Iterator[str]:

@@ -108,3 +108,42 @@ def test_a_constraint_that_is_none_is_refused_where_it_stands(read: Any, old: st
     (problem,) = fleet.problems["web"]
     assert str(problem).startswith(told)
     assert problem.hint
+
+
+WHOLE = """{
+      source  = "github.com/hashicorp/amazon"
+      version = "~> 1.2"
+    }"""
+
+
+@pytest.mark.parametrize(
+    ("entry", "told"),
+    [
+        ('">= 1.2"', "is no object"),
+        ("null", "is no object"),
+        ('{ source = "github.com/hashicorp/amazon" }', "has no version"),
+        ('{ source = "github.com/hashicorp/amazon", version = "" }', "has no version"),
+        ('{ source = "github.com/hashicorp/amazon", version = 1.2 }', "has a version that is no text"),
+        ('{ version = "~> 1.2" }', "has no source"),
+        ('{ source = "amazon", version = "~> 1.2" }', 'has the source "amazon", which is none'),
+        ('{ source = "https://github.com/hashicorp/amazon", version = "~> 1.2" }', "which is none"),
+        ('{ source = "github.com/hashicorp/packer-plugin-amazon", version = "~> 1.2" }', "which is none"),
+        ('{ source = "github.com/hashicorp/amazon", version = "~> 1.2", checksum = "x" }', "has checksum, and Packer"),
+    ],
+)
+def test_an_entry_that_no_packer_takes_is_refused_with_one_that_it_takes(read: Any, entry: str, told: str) -> None:
+    assert WHOLE in HCL
+    fleet = read({"desired/web/image.yaml": "", "desired/web/web.pkr.hcl": HCL.replace(WHOLE, entry)})
+
+    (problem,) = fleet.problems["web"]
+    assert str(problem).startswith("desired/web/web.pkr.hcl:4:5: amazon in required_plugins ")
+    assert told in problem.what
+    assert 'amazon = { source = "github.com/hashicorp/amazon", version = ' in problem.hint[0]
+
+
+@pytest.mark.parametrize("source", ['"github.com/acme/forks/amazon"', '"hashicorp/amazon"', "var.where", "local.where"])
+def test_an_entry_that_some_packer_may_take_is_left_to_it(read: Any, source: str) -> None:
+    entry = f'{{ source = {source}, version = "~> 1.2" }}'
+    fleet = read({"desired/web/image.yaml": "", "desired/web/web.pkr.hcl": HCL.replace(WHOLE, entry)})
+
+    assert dict(fleet.problems) == {}
