@@ -38,6 +38,9 @@ _PATIENCE = 900.0
 
 _JSON_ERROR = re.compile(r'\s*"Error": ("(?:[^"\\]|\\.)*"),?$')
 _NO_ROOM = re.compile(r"\S*:? no space left on device")
+_PACKAGE = re.compile(r"[^\s:{}]+")
+"""A line that names a package and is no complaint. `go list` prints a thousand of them after what went wrong."""
+_COMPLAINTS = 1000
 _TENTHS = 10
 
 
@@ -167,7 +170,7 @@ class _Go:
     @contextmanager
     def _running(self, arguments: Sequence[str], folder: Path) -> Iterator[Iterator[str]]:
         """The lines of what it prints, on stdout and stderr, while it runs. Raises for what ended badly."""
-        last: deque[str] = deque(maxlen=50)
+        last: deque[str] = deque(maxlen=_COMPLAINTS)
         process = subprocess.Popen(
             [self.program, *arguments], cwd=folder, env=dict(self.environment), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace", start_new_session=True,
@@ -196,7 +199,8 @@ class _Go:
                 raise Transient(f"Go said nothing for {self.patience / 60:.0f} minutes, and was ended") from None
             if line is None:
                 return
-            last.append(line)
+            if not _PACKAGE.fullmatch(line):
+                last.append(line)
             yield line
 
 
@@ -207,7 +211,7 @@ def _read(process: subprocess.Popen[str], lines: queue.Queue[str | None]) -> Non
 
 
 def _failed(said: Iterable[str], what: str) -> ReconcilerError:
-    """One sentence for a command of Go that failed. `said` are its last lines."""
+    """One sentence for a command of Go that failed. `said` are its last lines, without those that name packages."""
     said = tuple(said)
     full = next(filter(None, map(_NO_ROOM.search, said)), None)
     if full is not None:

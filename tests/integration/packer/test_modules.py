@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reconciler.build.packer.modules import Module, build
-from reconciler.model.errors import Transient, UserError
+from reconciler.model.errors import ReconcilerError, Transient, UserError
 from tests.integration.packer.programs import bare_path, write_program
 
 MODULE = Module("github.com/hashicorp/packer", "1.16.0", "h1:archive=", "h1:go.mod=")
@@ -118,6 +118,23 @@ def test_a_full_disk_is_told_with_what_go_needs(go: Go) -> None:
         go.build()
 
     assert caught.value.hint == ("Go needs 4 GB in its caches",)
+
+
+@pytest.mark.parametrize(
+    ("complaint", "told"),
+    [
+        ("mkdir /x/mod: no space left on device", "there is no room to build Packer: "),
+        ("a.go:1:2: lookup mirror: no such host", "Go could not fetch or list it: a.go:1:2: lookup mirror"),
+    ],
+)
+def test_what_went_wrong_is_told_though_go_lists_its_packages_after_it(go: Go, complaint: str, told: str) -> None:
+    listing = (
+        "for one in 0 1 2 3 4 5 6 7 8 9; do for two in 0 1 2 3 4 5 6 7 8 9; do echo example.org/$one/$two; done; done"
+    )
+    go.answers["list -mod=readonly"] = f"echo '{complaint}'; {listing}; exit 1"
+
+    with pytest.raises(ReconcilerError, match=f"^{told}"):
+        go.build()
 
 
 def test_a_go_that_waits_for_a_dead_mirror_is_ended(go: Go) -> None:
