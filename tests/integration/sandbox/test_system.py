@@ -221,9 +221,7 @@ echo "  Temporary failure resolving 'deb.example'"
 """
         for number in (1, 2, 3)
     )
-    played(
-        f"#!/bin/sh\nexec >&2\necho 'I: running apt-get update...'\n{again}{last}exit 25\n", tmp_path, monkeypatch
-    )
+    played(f"#!/bin/sh\nexec >&2\necho 'I: running apt-get update...'\n{again}{last}exit 25\n", tmp_path, monkeypatch)
 
     with pytest.raises(UserError, match=r"can't be reached \(Temporary failure resolving 'deb\.example'\)"):
         made()
