@@ -22,7 +22,7 @@ from reconciler.ports.tester import Tested, TestRequest
 from reconciler.registries import open_bench, open_registry
 from tests import disks
 
-pytestmark = pytest.mark.disks
+pytestmark = [pytest.mark.disks, pytest.mark.long]
 
 OPENING = Opening("acme/images", AwsSettings())
 SUITE = """\

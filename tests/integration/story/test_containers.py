@@ -22,7 +22,7 @@ from tests.command import Command
 from tests.integration.story.conftest import Checkout, _clone
 from tests.needs import refuse_without_plugin
 
-pytestmark = [pytest.mark.packer(once=True), pytest.mark.containers]
+pytestmark = [pytest.mark.packer(once=True), pytest.mark.containers, pytest.mark.long]
 
 ACCEPT = {"Accept": "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"}
 

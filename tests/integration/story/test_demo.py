@@ -68,6 +68,7 @@ def test_the_demo_tells_the_whole_story_and_leaves_nothing_behind(tmp_path: Path
     assert status() == before
 
 
+@pytest.mark.long
 @pytest.mark.containers
 @pytest.mark.skipif(os.geteuid() != 0, reason="the sandbox needs root")
 def test_where_an_engine_runs_the_demo_shows_a_container_image_and_leaves_nothing_in_it(

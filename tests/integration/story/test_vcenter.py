@@ -14,7 +14,7 @@ from tests.integration.story.conftest import Checkout, _clone
 from tests.needs import refuse_without_plugin
 from tests.vcenter import CREDENTIALS, Simulator, simulator
 
-pytestmark = [pytest.mark.vsphere, pytest.mark.packer]
+pytestmark = [pytest.mark.vsphere, pytest.mark.packer, pytest.mark.long]
 
 
 @pytest.fixture
