@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -174,35 +173,6 @@ def test_nothing_that_the_host_has_or_gets_shows_inside(
         for path in planted.values():
             assert machine.run(f"test -e {path}", user="root").returncode == 1, path
         assert machine.says("cat /etc/hostname /etc/machine-id") == "instance"
-
-
-@pytest.fixture
-def planted(tmp_path: Path) -> Iterator[dict[str, Path]]:
-    """What a host has of its own: a package, a user with a key, a program, a host key, files."""
-    package = tmp_path / "package"
-    (package / "DEBIAN").mkdir(parents=True)
-    (package / "DEBIAN/control").write_text(
-        "Package: planted-on-the-host\nVersion: 1\nArchitecture: all\nMaintainer: nobody <nobody@localhost>\n"
-        "Description: of the host\n"
-    )
-    subprocess.run(["dpkg-deb", "--build", package, tmp_path / "planted.deb"], check=True, capture_output=True)
-    subprocess.run(["dpkg", "--install", tmp_path / "planted.deb"], check=True, capture_output=True)
-    subprocess.run(["useradd", "--create-home", "planted"], check=True)
-    files = {
-        "key": Path("/home/planted/.ssh/authorized_keys"),
-        "program": Path("/usr/local/bin/planted-on-the-host"),
-        "host key": Path("/etc/ssh/ssh_host_planted_key"),
-        "file": Path("/opt/planted-on-the-host"),
-        "apt": Path("/etc/apt/sources.list.d/planted-on-the-host.list.disabled"),
-    }
-    for path in files.values():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("of the host")
-    yield files
-    for path in files.values():
-        path.unlink()
-    subprocess.run(["userdel", "--remove", "planted"], check=True, capture_output=True)
-    subprocess.run(["dpkg", "--purge", "planted-on-the-host"], check=True, capture_output=True)
 
 
 def test_a_boot_leaves_what_provisioners_wait_for(instance: Instance, launched: Start, ec2: EC2Client) -> None:

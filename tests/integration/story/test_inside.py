@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -210,3 +212,26 @@ def test_nothing_is_left_to_do_and_nothing_runs(built: Checkout, cloud: Cloud, r
     assert built.reconciler("reconcile").first == "1 image in sync: nothing to do."
     assert built.head() == head
     assert cloud.leftovers(REGION) == []
+
+
+def test_nothing_that_this_machine_has_or_gets_shows_in_an_image_an_inventory_or_a_difference(
+    new_fleet: NewFleet, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    # Given an image from before this machine got a package, a user, a key and files
+    fleet = new_fleet(tmp_path, "alone")
+    assert fleet.reconciler("reconcile").code == 0
+    planted: dict[str, Path] = request.getfixturevalue("planted")
+
+    # When another is built, whose provisioner fails if it sees any of that
+    looked = f"for path in {' '.join(map(str, planted.values()))}; do if sudo test -e $path; then exit 1; fi; done\n"
+    fleet.write("desired/web/setup.sh", provisioner({"lamp": "1.0-1"}) + looked)
+    fleet.publish("Furnish web")
+    ended = fleet.reconciler("reconcile")
+
+    # Then what is recorded of both has what is inside, and nothing else
+    assert ended.code == 0, ended
+    compared = fleet.reconciler("diff", "web", "--json").json["difference"]
+    assert [one["name"] for one in compared["packages"]] == ["lamp"]
+    recorded = {file.name: file.read_text() for file in (fleet.path / "state").rglob("*.json")}
+    assert {"lamp", "sudo", "admin"} <= set(re.findall(r"\w+", "".join(recorded.values())))
+    assert not [name for name, text in {**recorded, "the difference": str(compared)}.items() if "planted" in text]
