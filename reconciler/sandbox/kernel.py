@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import shutil
 from collections.abc import Mapping
@@ -33,13 +34,19 @@ def own_mounts() -> None:
     It must run before any thread starts: the mount table belongs to the calling thread and to those it starts.
 
     Raises:
-        UserError: the kernel refuses, as it does without root and in most containers.
+        UserError: the kernel refuses, as it does without root, in most containers, and in a chroot that is no mount.
     """
     if os.geteuid() != 0:
         raise root_needed()
     if _libc.unshare(_CLONE_NEWNS) != 0:
         raise _refused("a mount namespace of its own", ctypes.get_errno())
-    mount(None, "/", flags=MS_REC | MS_PRIVATE)
+    if _libc.mount(None, b"/", None, ctypes.c_ulong(MS_REC | MS_PRIVATE), None) != 0:
+        if ctypes.get_errno() == errno.EINVAL:  # what `/` is here, is in the middle of what is mounted
+            raise UserError(
+                "the sandbox can't keep its mounts to itself in a chroot whose folder is no mount",
+                hint="from outside, before chroot: `mount --rbind FOLDER FOLDER`",
+            )
+        raise _refused("mounts of its own", ctypes.get_errno())
 
 
 def root_needed() -> UserError:
@@ -74,9 +81,9 @@ def unmount(target: str | Path) -> None:
     _libc.umount2(str(target).encode(), _MNT_DETACH)
 
 
-def _refused(what: str, errno: int) -> UserError:
+def _refused(what: str, number: int) -> UserError:
     return UserError(
-        f"the kernel refused {what}: {os.strerror(errno)}",
+        f"the kernel refused {what}: {os.strerror(number)}",
         hint=("in a container: start it with --privileged", "elsewhere: run the sandbox with sudo"),
     )
 

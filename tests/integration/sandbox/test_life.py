@@ -58,6 +58,17 @@ def test_without_root_it_says_what_to_do() -> None:
     assert "sudo" in done.stderr
 
 
+def test_in_a_chroot_that_is_no_mount_it_says_what_to_do(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can change its root")
+    inside = "import os, sys; from reconciler.sandbox import kernel; os.chroot(sys.argv[1]); kernel.own_mounts()"
+
+    done = subprocess.run([sys.executable, "-c", inside, tmp_path], capture_output=True, text=True, check=False)
+
+    assert "UserError: the sandbox can't keep its mounts to itself in a chroot" in done.stderr
+    assert "mount --rbind FOLDER FOLDER" in done.stderr
+
+
 def test_no_module_where_it_is_started_is_taken_for_one_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
