@@ -72,6 +72,14 @@ class Remote:
             raise UserError(
                 f"{self.name} has no default branch", hint="name one as `git.branch` in desired/reconciler.yaml"
             )
+        if branches := sorted(self.branches()):
+            raise UserError(
+                f"{self.name} has no default branch: its HEAD names one without a commit",
+                hint=(
+                    "set it where the repository is, such as in its settings",
+                    f"or name one as `git.branch` in desired/reconciler.yaml, such as {branches[0]}",
+                ),
+            )
         raise UserError(f"{self.name} has no commit yet", hint=f"push the first: `git push {self.name} HEAD`")
 
     def branches(self) -> frozenset[str]:

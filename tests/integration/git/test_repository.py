@@ -337,6 +337,19 @@ def test_a_remote_without_a_commit_is_explained(clone: Path, tmp_path: Path) -> 
         Repository.open(clone).target(GitSettings())
 
 
+def test_a_remote_whose_head_names_a_branch_that_nobody_pushed_is_explained(clone: Path, tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "--bare", "--initial-branch=trunk", "bare.git")
+    git(clone, "remote", "set-url", "origin", str(tmp_path / "bare.git"))
+    git(clone, "remote", "set-head", "origin", "--delete")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+
+    with pytest.raises(UserError, match="origin has no default branch: its HEAD names one without a commit") as caught:
+        Repository.open(clone).target(GitSettings())
+
+    assert "`git.branch` in desired/reconciler.yaml, such as main" in caught.value.hint[1]
+    assert Repository.open(clone).target(GitSettings(branch="main")).branch == "main"
+
+
 def test_a_remote_that_is_not_there_is_explained(clone: Path) -> None:
     git(clone, "remote", "set-url", "origin", "/nonexistent/fleet.git")
 
