@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -50,10 +51,11 @@ def own_mounts() -> None:
 
 
 def root_needed() -> UserError:
-    """The error for a sandbox without root."""
+    """The error for a sandbox without root. sudo has a PATH of its own, which lacks what pipx and uv install."""
+    program = shutil.which("reconciler")
     return UserError(
         "the sandbox needs root: it mounts a file system for each instance and listens on port 22 of loopback",
-        hint="run it with sudo",
+        hint="run it with sudo" + (f": `sudo {shlex.quote(program)} …`" if program else ""),
     )
 
 

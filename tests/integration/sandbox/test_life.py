@@ -69,6 +69,14 @@ def test_in_a_chroot_that_is_no_mount_it_says_what_to_do(tmp_path: Path) -> None
     assert "mount --rbind FOLDER FOLDER" in done.stderr
 
 
+def test_the_command_that_sudos_own_path_lacks_is_named_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "reconciler"
+    program.touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert kernel.root_needed().hint == (f"run it with sudo: `sudo {program} …`",)
+
+
 def test_no_module_where_it_is_started_is_taken_for_one_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
