@@ -162,7 +162,7 @@ def check_desired(context: DoctorContext) -> Finding:
     fleet = context.known.fleet
     if fleet.problems:
         return Finding(
-            "desired", "trouble", f"{len(fleet.problems)} of {len(fleet.names)} images are invalid",
+            "desired", "trouble", f"{len(fleet.problems)} of {counted(len(fleet.names), 'image')} invalid",
             ("see `reconciler validate`",),
         )  # fmt: skip
     if not fleet.images:
@@ -173,7 +173,7 @@ def check_desired(context: DoctorContext) -> Finding:
         more = and_more(len(large) - 1, " and {} more are") or " is"
         what = f"{large[0]}{more} kept in Git LFS, and git-lfs is not here"
         return Finding("desired", "trouble", what, ("install git-lfs where reconciler runs",))
-    return Finding("desired", "ok", f"{len(fleet.images)} images, fleet {context.known.fleet_name}")
+    return Finding("desired", "ok", f"{counted(len(fleet.images), 'image')}, fleet {context.known.fleet_name}")
 
 
 def check_state(context: DoctorContext) -> Finding:
@@ -181,7 +181,7 @@ def check_state(context: DoctorContext) -> Finding:
     if context.known.broken_locks:
         first = next(iter(context.known.broken_locks.values()))
         return Finding("state", "trouble", first.what, first.hint)
-    return Finding("state", "ok", f"{len(context.known.locks)} lockfiles")
+    return Finding("state", "ok", counted(len(context.known.locks), "lockfile"))
 
 
 def check_target(context: DoctorContext) -> Finding:
@@ -194,7 +194,10 @@ def check_target(context: DoctorContext) -> Finding:
         )  # fmt: skip
     if target.unpushed:
         return Finding(
-            "branch", "note", f"{len(target.unpushed)} commits are not pushed to {target.branch}", ("`git push`",)
+            "branch",
+            "note",
+            f"{counted(len(target.unpushed), 'commit')} not pushed to {target.branch}",
+            ("`git push`",),
         )
     return Finding("branch", "ok", f"state is recorded to {target.branch}, at {target.head[:12]}")
 
