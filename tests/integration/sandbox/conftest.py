@@ -7,11 +7,12 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 import pytest
 from botocore.config import Config
+from botocore.validate import ParamValidator
 
 from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
@@ -40,6 +41,16 @@ def healthy(sandbox: Sandbox) -> Iterator[Sandbox]:
     sandbox.forget_calls()
     yield sandbox
     sandbox.heal()
+
+
+def check_answer(checked: set[str], parsed: Any, model: Any, **_: Any) -> None:
+    """Hold an answer to what botocore's model says of it, and remember that the operation was: for `after-call`."""
+    answer = {key: value for key, value in parsed.items() if key != "ResponseMetadata"}
+    checked.add(model.name)
+    if model.output_shape is not None:
+        assert not (unknown := answer.keys() - model.output_shape.members.keys()), unknown
+        ParamValidator().validate(answer, model.output_shape)
+        assert answer, f"{model.name} answers nothing that botocore knows"
 
 
 def client(sandbox: Sandbox, region: str = "us-east-1") -> EC2Client:

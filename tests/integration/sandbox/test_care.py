@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import boto3
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
-from botocore.validate import ParamValidator
 
 from reconciler.model.care import NOBODY, Grants
 from reconciler.model.declaration import AwsSettings
@@ -19,6 +19,7 @@ from reconciler.model.observation import Seen
 from reconciler.registries.ec2.registry import Ec2Registry
 from reconciler.sandbox import care
 from reconciler.sandbox.handle import Sandbox
+from tests.integration.sandbox.conftest import check_answer
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -58,16 +59,8 @@ def again(registry: Ec2Registry, made: Seen) -> Seen:
 
 def test_every_call_and_answer_is_of_the_form_that_aws_says(ec2: EC2Client, made: Seen) -> None:
     model = botocore.session.get_session().get_service_model("ec2")
-    checked = set()
-
-    def check(parsed: Any, model: Any, **_: Any) -> None:
-        answer = {key: value for key, value in parsed.items() if key != "ResponseMetadata"}
-        checked.add(model.name)
-        if model.output_shape is not None:
-            assert not (unknown := answer.keys() - model.output_shape.members.keys()), unknown
-            ParamValidator().validate(answer, model.output_shape)
-            assert answer, f"{model.name} answers nothing that botocore knows"
-
+    checked: set[str] = set()
+    check = partial(check_answer, checked)
     ec2.meta.events.register("after-call.ec2", check)
     ec2.enable_image_deprecation(ImageId=made.id, DeprecateAt=datetime.now(UTC) + timedelta(days=1))
     ec2.disable_image_deprecation(ImageId=made.id)

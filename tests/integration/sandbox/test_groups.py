@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import botocore.session
 import pytest
 from botocore.exceptions import ClientError
-from botocore.validate import ParamValidator
 
 from reconciler.aws.session import Clients
 from reconciler.model.declaration import AwsSettings
@@ -21,6 +21,7 @@ from reconciler.model.publish import AutoScalingGroup
 from reconciler.registries.ec2.groups import Consumers
 from reconciler.sandbox import refreshes
 from reconciler.sandbox.handle import Sandbox
+from tests.integration.sandbox.conftest import check_answer
 from tests.integration.sandbox.test_parameters import aws
 
 pytestmark = pytest.mark.sandbox
@@ -89,16 +90,8 @@ def group(sandbox: Sandbox, debian: str) -> Iterator[Group]:
 
 def test_every_call_and_answer_is_of_the_form_that_aws_says(group: Group) -> None:
     model = botocore.session.get_session().get_service_model("autoscaling")
-    checked = set()
-
-    def check(parsed: Any, model: Any, **_: Any) -> None:
-        answer = {key: value for key, value in parsed.items() if key != "ResponseMetadata"}
-        checked.add(model.name)
-        if model.output_shape is not None:
-            assert not (unknown := answer.keys() - model.output_shape.members.keys()), unknown
-            ParamValidator().validate(answer, model.output_shape)
-            assert answer, f"{model.name} answers nothing that botocore knows"
-
+    checked: set[str] = set()
+    check = partial(check_answer, checked)
     group.make()
     group.scaling.meta.events.register("after-call.auto-scaling", check)
     group.begin(AutoRollback=True, CheckpointPercentages=[50, 100], AlarmSpecification={"Alarms": ["errors"]})
