@@ -25,7 +25,7 @@ _VERSION = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})(?:[-+].*)?")
 _ANSWER_SECONDS = 30
 _LONGEST_ANSWER = 1 << 18
 """Bytes that are read. A thousand plugins are listed in as many."""
-INSTALL = "get one: `reconciler packer`, `apt-get install packer`, or https://developer.hashicorp.com/packer/install"
+INSTALL = "get one: `reconciler packer`, or https://developer.hashicorp.com/packer/install"
 PROGRAM = "packer"
 
 
