@@ -130,12 +130,13 @@ echo '1795347917,file.web,artifact,0,builder-id,packer.file'
 echo '1795347917,file.web,artifact,0,id,File'
 echo '1795347917,file.web,artifact,0,end'
 """
-PLUGIN = "packer-plugin-amazon_v1.8.2_x5.0_linux_amd64"
+PLUGIN = "github.com/hashicorp/amazon/packer-plugin-amazon_v1.8.2_x5.0_linux_amd64"
 
 
 def test_plugins_are_installed_first_and_their_versions_and_digests_recorded(
     requests: Any, heard: Any, cancelled: threading.Event, tmp_path: Path
 ) -> None:
+    (tmp_path / PLUGIN).parent.mkdir(parents=True)
     (tmp_path / PLUGIN).write_bytes(b"a plugin")
     script = f"""{speaks("1.16.0")}
 echo "$*" >> {tmp_path}/commands
