@@ -189,10 +189,18 @@ def init_failed(
     Nothing was built and nothing is lost; a network that is down and GitHub's rate limit are the usual causes.
     """
     why = cause([output]) or (f"exit code {code}" if code >= 0 else "it did not end in time")
-    absent = Unknown(requirements=lacking(binary, template, installed_plugins(binary, environment)).requirements)
+    installed = installed_plugins(binary, environment)
+    absent = Unknown(requirements=lacking(binary, template, installed).requirements)
     error = missing(binary, absent, environment, where=template.place, why=f"`packer init` failed: {why}")
     limited = "if GitHub refuses: set PACKER_GITHUB_API_TOKEN, or keep the plugins in the CI's cache"
-    return Transient(error.what, where=error.where, hint=(*error.hint, *([limited] if "github" in why.lower() else [])))
+    others = [
+        f"or allow what is installed: {one.source} {plugin.version}"
+        for one in map(Requirement.of, absent.requirements)
+        for plugin in installed
+        if plugin.is_from(one.source)
+    ]
+    hint = (*error.hint, *others, *([limited] if "github" in why.lower() else []))
+    return Transient(error.what, where=error.where, hint=hint)
 
 
 @dataclass(frozen=True)
