@@ -84,10 +84,14 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
             hint=_another(wanted),
         )
     elif template.plugins and binary.version < REQUIRED_PLUGINS:
+        since = version_text(REQUIRED_PLUGINS)
         yield UserError(
-            f"the template has required_plugins, which Packer knows from 1.7.0 on, and {has}",
+            f"the template has required_plugins, which Packer knows from {since} on, and {has}",
             where=template.plugin_places.get(next(iter(template.plugins)), template.place),
-            hint=(*_another(wanted), "or remove the block: up to 1.9 Packer comes with its plugins"),
+            hint=(
+                *_another(wanted),
+                f"or remove the block: before {version_text(PLUGINS_APART)} Packer comes with its plugins",
+            ),
         )
 
 

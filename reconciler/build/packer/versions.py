@@ -1,6 +1,8 @@
-"""What differs between versions of Packer, each with its evidence. No other module knows the number of a version.
+"""What differs between versions of Packer, each with its evidence: in plugins, in how it is run, and in what it prints.
 
-"Seen" is what a Packer did that was run; "read" is its source or its change log.
+"Seen" is what a Packer did that was run; "read" is its source or its change log. No other module decides by the number
+of a version. How a template is read is no such decision, as it is not known by then which Packer builds: where versions
+differ in what an expression comes to, `desired.packer` takes it for not known, and says beside it which does what.
 """
 
 from __future__ import annotations
