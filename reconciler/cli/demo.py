@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 import click
 
@@ -93,22 +94,50 @@ class Stage:
 
     def _run(self, command: list[str], *, expect: int) -> None:
         sys.stdout.flush()
-        with _interrupts_left_to_the_command():
-            code = subprocess.run(command, cwd=self.clone, env=self.environment, check=False).returncode
-        if code in (INTERRUPTED, -signal.SIGINT):
+        with _told_to_end() as told, subprocess.Popen(command, cwd=self.clone, env=self.environment) as process:
+            told.pass_on_to(process)
+            code = process.wait()
+        if told.signals or code in (INTERRUPTED, -signal.SIGINT):
             raise KeyboardInterrupt
         if code != expect:
             raise Terminal(f"the demo expected exit code {expect}, and `{shlex.join(command[-3:])}` ended with {code}")
 
 
+class _Told:
+    """The signals that told the demo to end while a command of it runs, which cleans up first.
+
+    A ^C at the terminal, and its end, are told to the command by the terminal; TERM is passed on to it.
+    """
+
+    def __init__(self) -> None:
+        self.signals: list[int] = []
+        self._command: subprocess.Popen[bytes] | None = None
+
+    def hear(self, number: int, _frame: FrameType | None) -> None:
+        """Be the handler of these signals."""
+        self.signals.append(number)
+        if number == signal.SIGTERM and self._command is not None:
+            self._command.terminate()
+
+    def pass_on_to(self, command: subprocess.Popen[bytes]) -> None:
+        """Name the command, which may have been begun a moment too late."""
+        self._command = command
+        if signal.SIGTERM in self.signals:
+            command.terminate()
+
+
 @contextmanager
-def _interrupts_left_to_the_command() -> Iterator[None]:
-    """Let a ^C at the terminal end the command alone, which cleans up; `subprocess` would kill it after 0.25 s."""
-    before = signal.signal(signal.SIGINT, lambda number, frame: None)  # noqa: ARG005 - what a handler is given
+def _told_to_end() -> Iterator[_Told]:
+    told, heeded = _Told(), (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.getsignal(number) for number in heeded}
+    for number in heeded:
+        if before[number] is not signal.SIG_IGN:
+            signal.signal(number, told.hear)
     try:
-        yield
+        yield told
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 _NEEDED = ("desired/base/base.pkr.hcl", "desired/web/setup.sh")
