@@ -105,8 +105,11 @@ def command() -> Iterator[Command]:
 
 
 @pytest.fixture
-def heeded_hangups() -> Iterator[None]:
-    """A SIGHUP that does what it does at a terminal, also where the tests were begun with `nohup`."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+def heeded_signals() -> Iterator[None]:
+    """What ends a command at a terminal does so, also where the tests were begun with `nohup`, or in the background."""
+    before = {signal.SIGHUP: signal.signal(signal.SIGHUP, signal.SIG_DFL)}
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGHUP, before)
+    for number, handler in before.items():
+        signal.signal(number, handler)

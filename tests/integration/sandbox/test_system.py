@@ -106,7 +106,7 @@ def test_an_interrupted_making_ends_its_maker_and_leaves_nothing(
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
-@pytest.mark.usefixtures("heeded_hangups")
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("told", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_command_that_is_told_to_end_takes_the_making_along(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: signal.Signals

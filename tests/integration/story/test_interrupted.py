@@ -74,8 +74,8 @@ class Held:
 
 
 @pytest.fixture
-def held(pair: Checkout, tmp_path: Path, cloud: Cloud, heeded_hangups: None) -> Iterator[Held]:
-    del heeded_hangups
+def held(pair: Checkout, tmp_path: Path, cloud: Cloud, heeded_signals: None) -> Iterator[Held]:
+    del heeded_signals
     holding = Held(pair, tmp_path / "gate")
     yield holding
     if holding.process.poll() is None:

@@ -9,7 +9,7 @@ import pytest
 from reconciler.cli.progress import cancelled_by_signal
 
 
-@pytest.mark.usefixtures("heeded_hangups")
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_is_cancelled_when_it_is_asked_to_end_or_its_terminal_is_closed(number: signal.Signals) -> None:
     before = signal.getsignal(number)

@@ -17,7 +17,7 @@ def test_a_command_that_was_interrupted_interrupts_the_demo(tmp_path: Path, endi
         Stage(tmp_path, os.environ).git("-c", f"alias.end=!{ending}", "end")
 
 
-@pytest.mark.usefixtures("heeded_hangups")
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("told", ["TERM", "INT", "HUP"])
 def test_a_demo_that_is_told_to_end_lets_its_command_clean_up_first(tmp_path: Path, told: str) -> None:
     # TERM may be told to the demo alone, which passes it on; the others a terminal tells the command itself
