@@ -12,7 +12,7 @@ from reconciler.sandbox.handle import Sandbox
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Cloud, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.long]
 
 REGION = "us-east-1"
 

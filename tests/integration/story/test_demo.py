@@ -25,6 +25,7 @@ pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
 PROJECT = Path(__file__).parents[3]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.geteuid() != 0, reason="the sandbox needs root")
 def test_the_demo_tells_the_whole_story_and_leaves_nothing_behind(tmp_path: Path) -> None:
     before = status()

@@ -20,7 +20,7 @@ from tests.packers import installed_packers
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Ended, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.long]
 
 _AT_ONCE = 3
 _PACKERS = [packer.version for packer in installed_packers()]

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer, pytest.mark.long]
 
 LIMIT_SECONDS = 60
 

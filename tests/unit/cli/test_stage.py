@@ -11,6 +11,7 @@ from reconciler.cli.demo import Stage
 from reconciler.model.errors import Terminal
 
 
+@pytest.mark.usefixtures("heeded_signals")
 @pytest.mark.parametrize("ending", ["exit 130", "kill -INT $$"])
 def test_a_command_that_was_interrupted_interrupts_the_demo(tmp_path: Path, ending: str) -> None:
     with pytest.raises(KeyboardInterrupt):
