@@ -60,6 +60,7 @@ class Unmanaged(Model):
 class Abandoned(Model):
     """Something that a build made to work with, and left as it was killed. No run of this fleet uses it any more."""
 
+    image: str = Field(description="The image that was built, as its tags say; empty where they say none.")
     kind: str = Field(description="instance, key pair, volume or security group.")
     location: str
     id: str
@@ -86,7 +87,11 @@ class Collection(Model):
     abandoned: tuple[Abandoned, ...] = Field(
         (), description="What killed builds left to work with: what is removed next, or, once applied, what was."
     )
-    failed: dict[str, str] = Field({}, description="Images of which a step failed, and why. The next run goes on.")
+    failed: dict[str, str] = Field(
+        {},
+        description="Images, and what builds left in a location, of which a step failed, and why. "
+        "The next run goes on.",
+    )
     put_off: int = Field(0, ge=0, description="How many images had to wait for another run (limits.max_actions).")
 
     @property

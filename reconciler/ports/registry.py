@@ -208,7 +208,10 @@ class Registry(Protocol):
         """
 
     def remove_abandoned(self, found: Sequence[Abandoned]) -> Iterator[Abandoned]:
-        """Remove what `abandoned` told of one location, and tell each that is removed: some wait for another run."""
+        """Remove what `abandoned` told of one location, and tell each that is removed.
+
+        Raises Transient where something is held for too long: it, and what is behind it, stays for a later run.
+        """
 
     def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
         """What the account has in a location without any fleet's marks, in order of id; None where that is not known.

@@ -6,14 +6,14 @@ What is recorded comes first: a run that is killed leaves a date, and the next o
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from itertools import groupby
 
 from reconciler.git.objects import Change
 from reconciler.model import events
 from reconciler.model.care import soon
-from reconciler.model.collection import Abandoned, Collection, Fate, Took
+from reconciler.model.collection import Abandoned, Collection, Took
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.lockfile import Reason
 from reconciler.model.text import duration
@@ -72,9 +72,11 @@ def _remove_abandoned(run: Run) -> tuple[list[Abandoned], dict[str, str]]:
     removed: list[Abandoned] = []
     for location, some in groupby(left, key=lambda one: one.location):
         try:
+            _refuse_wrong_clock(run, location)
             for one in run.registry.remove_abandoned(list(some)):
                 removed.append(one)
-                run.listener(events.Tended(image=one.run, what=f"removed the {one.kind} {location} {one.id}"))
+                what = f"removed the {one.kind} {location} {one.id}, which run {one.run} left"
+                run.listener(events.Tended(image=one.image, what=what))
         except ReconcilerError as error:
             failed[f"what builds left in {location}"] = error.what
     return removed, failed
@@ -107,7 +109,7 @@ def apply(
             due[one.image.name].append(one)
     previews = {one.name: one for one in planned.decisions if one.old_previews}
     names = sorted({*due, *previews})
-    _refuse_wrong_clock(run, judgement.fates)
+    _refuse_wrong_clock(run, next((one.location for one in judgement.fates if one.goes), None))
     took: list[Took] = []
     failed: dict[str, str] = {}
     for name in names[:at_most]:
@@ -131,8 +133,7 @@ def apply(
     return done.model_copy(update=update)
 
 
-def _refuse_wrong_clock(run: Run, fates: Iterable[Fate]) -> None:
-    location = next((one.location for one in fates if one.goes), None)
+def _refuse_wrong_clock(run: Run, location: str | None) -> None:
     told = run.registry.server_time(location) if location is not None else None
     apart = abs(told - run.now()) if told is not None else timedelta()
     if apart > _CLOCKS_APART:

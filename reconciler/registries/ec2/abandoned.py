@@ -11,20 +11,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from reconciler.aws.clock import Clock
+from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.errors import translated
 from reconciler.aws.session import Clients
 from reconciler.model.collection import Abandoned
 from reconciler.model.values import format_instant
 from reconciler.registries.ec2.admission import PURPOSE_TAG, find_instances
-from reconciler.registries.ec2.dismantle import delete_group, delete_key, end
+from reconciler.registries.ec2.dismantle import delete_group_once_free, delete_key, end
 from reconciler.registries.ec2.images import FLEET_TAG, literal
 
 if TYPE_CHECKING:
-    from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef
 
-_RUN_TAG = "reconciler:run"
+_RUN_TAG, _IMAGE_TAG = "reconciler:run", "reconciler:image"
 _BUILDER = "Packer Builder"
 _KEYS = "packer_"
 
@@ -59,35 +58,38 @@ def abandoned(clients: Clients, location: str, *, fleet: str, before: datetime) 
         one for one in volumes
         if one["CreateTime"] < before and PURPOSE_TAG not in _tags(one) and _tags(one).get(_RUN_TAG) in dead
     ]  # fmt: skip
+    ending = [one for one in old if one["State"]["Name"] == "shutting-down"]
+    # A key goes last: by it a later run knows what else a run that it can't ask left.
     return [
-        *(_told("instance", location, one["InstanceId"], one, since=one["LaunchTime"]) for one in old),
-        *(_told("key pair", location, one["KeyName"], one, since=one.get("CreateTime")) for one in old_keys),
+        *(
+            _told("instance", location, one["InstanceId"], one, since=one["LaunchTime"])
+            for one in old
+            if one not in ending
+        ),
         *(_told("volume", location, one["VolumeId"], one, since=one["CreateTime"]) for one in old_volumes),
         *(_told("security group", location, one["GroupId"], one) for one in old_groups),
+        *(_told("key pair", location, one["KeyName"], one, since=one.get("CreateTime")) for one in old_keys),
     ]
 
 
-def remove(clients: Clients, found: Sequence[Abandoned], *, clock: Clock) -> Iterator[Abandoned]:
-    """Remove these, and tell each that is removed: a group that a dying instance still holds is left to the next run.
+def remove(clients: Clients, found: Sequence[Abandoned], *, clock: Clock, polling: Polling) -> Iterator[Abandoned]:
+    """Remove these, and tell each that is removed. See `Registry.remove_abandoned`.
 
-    See `Registry.remove_abandoned`.
+    Raises Transient when something holds a group for more than five minutes: what comes after it stays for a later run.
     """
+    ended = [one.id for one in found if one.kind == "instance"]
     for one in found:
         with translated(f"removing the {one.kind} {one.id} in {one.location}"):
-            if _remove(clients.ec2(one.location), one, clock=clock):
-                yield one
-
-
-def _remove(ec2: EC2Client, one: Abandoned, *, clock: Clock) -> bool:
-    if one.kind == "instance":
-        end(ec2, one.id, clock=clock)
-    elif one.kind == "key pair":
-        delete_key(ec2, one.id)
-    elif one.kind == "volume":
-        ec2.delete_volume(VolumeId=one.id)
-    else:
-        return delete_group(ec2, one.id)
-    return True
+            ec2 = clients.ec2(one.location)
+            if one.kind == "instance":
+                end(ec2, one.id, clock=clock)
+            elif one.kind == "volume":
+                ec2.delete_volume(VolumeId=one.id)
+            elif one.kind == "security group":
+                delete_group_once_free(ec2, one.id, ended, clock=clock, polling=polling)
+            else:
+                delete_key(ec2, one.id)
+        yield one
 
 
 def _wanted(fleet: str) -> Mapping[str, Sequence[str]]:
@@ -110,4 +112,7 @@ def _told(
     kind: str, location: str, identifier: str, one: Mapping[str, Any], *, since: datetime | None = None
 ) -> Abandoned:
     began = format_instant(since.astimezone(UTC)) if since is not None else None
-    return Abandoned(kind=kind, location=location, id=identifier, run=_tags(one).get(_RUN_TAG, ""), since=began)
+    tags = _tags(one)
+    return Abandoned(
+        image=tags.get(_IMAGE_TAG, ""), kind=kind, location=location, id=identifier, run=tags[_RUN_TAG], since=began
+    )

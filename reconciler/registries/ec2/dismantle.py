@@ -53,7 +53,7 @@ def dismantle(ec2: EC2Client, parts: Parts, *, clock: Clock, polling: Polling) -
         delete_key(ec2, parts.name)
         parts.private_key.unlink(missing_ok=True)
     for group in _groups(ec2, parts):
-        _delete_group_once_free(ec2, group, instances, clock=clock, polling=polling)
+        delete_group_once_free(ec2, group, instances, clock=clock, polling=polling)
 
 
 def end(ec2: EC2Client, instance_id: str, *, clock: Clock) -> None:
@@ -102,9 +102,13 @@ def _groups(ec2: EC2Client, parts: Parts) -> list[str]:
     return [one["GroupId"] for one in found["SecurityGroups"]]
 
 
-def _delete_group_once_free(
+def delete_group_once_free(
     ec2: EC2Client, group: str, instances: Sequence[str], *, clock: Clock, polling: Polling
 ) -> None:
+    """Delete a security group once these instances, which have it, are gone.
+
+    Raises botocore's errors, and Transient when something still holds it after five minutes.
+    """
     began = clock.monotonic()
     for delay in polling.delays():
         waited = clock.monotonic() - began

@@ -311,7 +311,7 @@ class Ec2Registry:
 
     def remove_abandoned(self, found: Sequence[Abandoned]) -> Iterator[Abandoned]:
         """End, delete and detach them. See `Registry.remove_abandoned`."""
-        return remove_abandoned(self._clients, found, clock=self._clock)
+        return remove_abandoned(self._clients, found, clock=self._clock, polling=self._polling)
 
     def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
         """The account's own AMIs that are no fleet's, and snapshots of AMIs that are gone. See `Registry.unmanaged`."""

@@ -171,7 +171,7 @@ def test_a_version_of_a_template_that_the_image_is_not_published_to_keeps_the_bu
 
 
 def left_by(run: str, *, since: str, location: str = US) -> Abandoned:
-    return Abandoned(kind="instance", location=location, id=f"i-{run}", run=run, since=since)
+    return Abandoned(image="web", kind="instance", location=location, id=f"i-{run}", run=run, since=since)
 
 
 def test_what_killed_builds_left_is_listed_and_then_removed_once_it_is_old(grown: World) -> None:
@@ -183,6 +183,17 @@ def test_what_killed_builds_left_is_listed_and_then_removed_once_it_is_old(grown
     assert grown.controller().collect().abandoned == (old,)
     assert grown.registry.left_by_builds == [young]
     assert grown.controller().collect().abandoned == ()
+
+
+def test_by_a_clock_that_is_wrong_nothing_is_old(settled: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    young = left_by("run-1", since=format_instant(settled.clock()))
+    settled.registry.left_by_builds.append(young)
+    told = settled.clock()
+    monkeypatch.setattr(type(settled.registry), "server_time", lambda _self, _location: told)
+    settled.clock.advance(days=2)
+    done = settled.controller().collect()
+    assert (done.took, done.abandoned, settled.registry.left_by_builds) == ((), (), [young])
+    assert "clock" in done.failed[f"what builds left in {US}"]
 
 
 def test_a_build_that_may_take_days_keeps_what_it_works_with(grown: World) -> None:

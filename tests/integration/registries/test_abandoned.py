@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from itertools import count
 from typing import Any
 
 import boto3
 import pytest
 
-from reconciler.aws.clock import Clock
+from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.session import Clients
+from reconciler.model.collection import Abandoned
 from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import Transient
+from reconciler.registries.ec2 import dismantle
 from reconciler.registries.ec2.abandoned import abandoned, remove
 
 REGION, FLEET = "us-east-1", "acme/images"
+PATIENT = Clock(monotonic=partial(next, count(0, 60)), sleep=lambda _: None)
 OURS = {"reconciler:fleet": FLEET, "reconciler:run": "run-1"}
 
 
@@ -47,7 +53,7 @@ def build(ec2: Any, tags: Mapping[str, str], *, key: str = "packer_1", group: st
     volume = ec2.create_volume(
         AvailabilityZone=f"{REGION}a", Size=8, TagSpecifications=tagged("volume", tags)
     )["VolumeId"]  # fmt: skip
-    return {"instance": instance, "key pair": key, "volume": volume, "security group": made}
+    return {"instance": instance, "volume": volume, "security group": made, "key pair": key}
 
 
 def found(clients: Clients, *, hours: int = 1) -> list[tuple[str, str]]:
@@ -56,19 +62,36 @@ def found(clients: Clients, *, hours: int = 1) -> list[tuple[str, str]]:
     return [(one.kind, one.id) for one in abandoned(clients, REGION, fleet=FLEET, before=before)]
 
 
-def test_all_that_a_killed_build_left_is_told_in_order_and_removed_in_two_runs(clients: Clients, ec2: Any) -> None:
-    made = build(ec2, OURS)
+def left(clients: Clients) -> Sequence[Abandoned]:
+    return abandoned(clients, REGION, fleet=FLEET, before=datetime.now(UTC) + timedelta(hours=1))
+
+
+def test_all_that_a_killed_build_left_is_told_in_order_and_removed(clients: Clients, ec2: Any) -> None:
+    made = build(ec2, {**OURS, "reconciler:image": "web"})
     assert found(clients) == list(made.items())
-    left = abandoned(clients, REGION, fleet=FLEET, before=datetime.now(UTC) + timedelta(hours=1))
-    assert {one.run for one in left} == {"run-1"}
-    removed = [one.kind for one in remove(clients, left, clock=Clock())]
-    assert removed[:3] == ["instance", "key pair", "volume"]
+    assert {(one.run, one.image) for one in left(clients)} == {("run-1", "web")}
+    removed = [one.kind for one in remove(clients, left(clients), clock=PATIENT, polling=Polling())]
+    assert removed == list(made)
     (state,) = [
         one["Instances"][0]["State"]["Name"]
         for one in ec2.describe_instances(InstanceIds=[made["instance"]])["Reservations"]
     ]
     assert state in ("shutting-down", "terminated")
     assert ec2.describe_key_pairs()["KeyPairs"] == []
+    assert found(clients) == []
+
+
+def test_what_is_held_for_long_stays_with_the_key_by_which_a_later_run_finds_it(
+    clients: Clients, ec2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = build(ec2, OURS)
+    monkeypatch.setattr(dismantle, "delete_group", lambda _ec2, _group: False)
+    with pytest.raises(Transient, match="something still uses it"):
+        list(remove(clients, left(clients), clock=PATIENT, polling=Polling()))
+    held = {kind: made[kind] for kind in ("security group", "key pair")}
+    assert found(clients) == list(held.items())
+    monkeypatch.undo()
+    assert [one.kind for one in remove(clients, left(clients), clock=PATIENT, polling=Polling())] == list(held)
 
 
 def test_what_is_younger_may_be_at_work(clients: Clients, ec2: Any) -> None:
