@@ -193,15 +193,14 @@ class InstanceRefresh:
 class Group:
     """Instances that are launched by a template and replaced together. `ours` is whether it carries the fleet's mark.
 
-    `template` is the id of its launch template, empty where it has none, and `version` the number of the version that
-    it launches: None where it says another word, which `says` holds. `runs` has one entry for each instance: the number
-    of the version of that template which it was launched by, None for anything else. `refreshes` stand newest first.
+    `template` is the id of its launch template, empty where it has none, and `says` the version of that which it
+    launches, as it says: a number, or a word such as `$Latest`. `runs` has one entry for each instance: the number of
+    the version of that template which it was launched by, None for anything else. `refreshes` stand newest first.
     """
 
     name: str
     ours: bool
     template: str
-    version: int | None
     says: str
     runs: tuple[int | None, ...] = ()
     refreshes: tuple[InstanceRefresh, ...] = ()
@@ -209,6 +208,11 @@ class Group:
     """Why it can't be refreshed to what `stable` points to, or there would be no way back."""
     mixed: bool = False
     """Whether it launches several types by a policy, which a refresh names as a whole."""
+
+    @property
+    def version(self) -> int | None:
+        """The number of the version that it launches; None where it says another word."""
+        return int(self.says) if self.says.isdecimal() else None
 
     @property
     def under_way(self) -> InstanceRefresh | None:

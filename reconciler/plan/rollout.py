@@ -7,7 +7,7 @@ are ours: before one begins, it records the newest that was there, so that a run
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from itertools import takewhile
@@ -93,6 +93,8 @@ class GroupChange:
     target: Target | None = None
     refresh: str = ""
     why: str = ""
+    back: bool = False
+    """Whether the group ran before what it is to run now."""
 
     @property
     def can_begin(self) -> bool:
@@ -132,8 +134,11 @@ class Rollout:
     """Groups that can't be refreshed, or whose refresh failed, each with what to say of it."""
     notes: tuple[str, ...] = ()
     """What is under way or waits, for people."""
-    judged: tuple[GroupChange, ...] = ()
-    """Those of which it has to be known first whether the group can run the artifact: all that lead forward."""
+
+    @property
+    def judged(self) -> tuple[GroupChange, ...]:
+        """Those of which it has to be known first whether the group can run the artifact: all that lead forward."""
+        return tuple(one for one in self.changes if one.target is not None and not one.back)
 
 
 NOTHING = Rollout()
@@ -149,9 +154,10 @@ def rollout(image: Image, lock: Lockfile, found: Publications) -> Rollout:
     members = list(_members(image, lock, found))
     changes: list[GroupChange] = []
     notes: list[str] = []
+    groups, waves = groups_of(image), waves_of(image)
     failed = next((one for one in members if one.standing == "failed"), None)
     for one in members:
-        settings = groups_of(image)[one.at.auto_scaling_group]
+        settings = groups[one.at.auto_scaling_group]
         if one.group is not None and one.refresh is not None and one.standing in ("elsewhere", "under way"):
             why = _why_back(one, failed, lock)
             if why and one.refresh.course == "running":
@@ -161,19 +167,17 @@ def rollout(image: Image, lock: Lockfile, found: Publications) -> Rollout:
         elif one.standing == "waiting":
             notes.append(f"{said(one.at)}: {one.why}")
         elif one.standing == "due" and one.group is not None:
-            waits = None if one.back else _waits(one, members, image, now=found.at)
+            waits = None if one.back else _waits(one, members, waves, now=found.at)
             if waits is None:
-                wave = f", wave {one.wave + 1} of {len(waves_of(image))}" if len(waves_of(image)) > 1 else ""
-                changes.append(GroupChange(one.at, one.group, settings, one.target, why="" if one.back else wave))
+                wave = f", wave {one.wave + 1} of {len(waves)}" if len(waves) > 1 and not one.back else ""
+                changes.append(GroupChange(one.at, one.group, settings, one.target, why=wave, back=one.back))
             else:
                 notes.append(f"{said(one.at)}: {waits}")
-    due = {one.at.place for one in members if one.standing == "due" and not one.back}
     return Rollout(
         changes=tuple(changes),
         record=tuple(_to_record(members, changes)),
         refused=tuple((one.at, one.why) for one in members if one.standing in ("refused", "failed")),
         notes=tuple(notes),
-        judged=tuple(one for one in changes if one.target is not None and one.at.place in due),
     )
 
 
@@ -371,9 +375,8 @@ def _how_it_ended(at: Published, group: Group, target: Target, last: InstanceRef
     return f"refresh {last.id} to version {target.version} {ended}{why}; to try again: {again}"
 
 
-def _waits(one: Member, members: Iterable[Member], image: Image, *, now: datetime) -> str | None:
+def _waits(one: Member, members: Iterable[Member], waves: Sequence[Wave], *, now: datetime) -> str | None:
     """What a group that is due waits for: what failed, or an earlier wave; None where its turn has come."""
-    waves = waves_of(image)
     for other in members:
         if other.standing == "failed":
             return f"stopped, as {said(other.at)} failed"

@@ -132,34 +132,17 @@ def read_publications(
     """
     asked = [one for subject in subjects for one in asked_of(*subject)]
     unreadable: dict[str, str] = {}
-    held = _read(
-        (one for one in asked if one.ssm),
-        lambda location, some: publisher.read(location, [one.ssm for one in some]),
-        unreadable=unreadable,
-    )
-    templates = _read(
-        (one for one in asked if one.launch_template and one.place in claimed),
-        lambda location, some: {
-            Published(launch_template=name, location=location).name: found
-            for name, found in publisher.templates(location, [one.launch_template for one in some]).items()
-        },
-        unreadable=unreadable,
-    )
-    groups = _read(
-        (one for one in asked if one.auto_scaling_group and one.place in claimed),
-        lambda location, some: {
-            Published(auto_scaling_group=name, location=location).name: found
-            for name, found in publisher.groups(location, [one.auto_scaling_group for one in some]).items()
-        },
-        unreadable=unreadable,
-    )
+    ours = [one for one in asked if one.place in claimed]
+    held = _read(asked, lambda one: one.ssm, publisher.read, unreadable=unreadable)
+    templates = _read(ours, lambda one: one.launch_template, publisher.templates, unreadable=unreadable)
+    groups = _read(ours, lambda one: one.auto_scaling_group, publisher.groups, unreadable=unreadable)
     publications = Publications(now, held, unreadable, claimed, templates, groups)
     matter = {one.place for subject in subjects for one in whose_matters(*subject, publications)}
-    for place, ours in at_once(sorted(matter), lambda place: publisher.is_ours(*place)):
-        if isinstance(ours, ReconcilerError):
-            unreadable[place[0]] = ours.what
+    for place, whose in at_once(sorted(matter), lambda place: publisher.is_ours(*place)):
+        if isinstance(whose, ReconcilerError):
+            unreadable[place[0]] = whose.what
         else:
-            held[place] = replace(held[place], ours=ours)
+            held[place] = replace(held[place], ours=whose)
     made = [one for subject in subjects for one in publishing(*subject, publications).versions if one.number is None]
     for change, why in at_once(made, lambda one: publisher.unfit(one.at.location, one.template, one.artifact)):
         if isinstance(why, ReconcilerError):
@@ -177,21 +160,25 @@ def read_publications(
 
 def _read(
     places: Iterable[Published],
-    ask: Callable[[str, Sequence[Published]], Mapping[str, Found]],
+    called: Callable[[Published], str],
+    ask: Callable[[str, Sequence[str]], Mapping[str, Found]],
     *,
     unreadable: dict[str, str],
 ) -> dict[tuple[str, str], Found]:
-    """What stands at places, asked of each location at once; a location that fails is added to `unreadable`."""
-    by_location: defaultdict[str, dict[tuple[str, str], Published]] = defaultdict(dict)
+    """What stands at the places of one kind, by location and name, asked of each location at once.
+
+    `called` is what the registry calls one, empty of another kind. A location that fails is added to `unreadable`.
+    """
+    by_location: defaultdict[str, dict[str, Published]] = defaultdict(dict)
     for one in places:
-        by_location[one.location][one.place] = one
+        if called(one):
+            by_location[one.location][called(one)] = one
     found: dict[tuple[str, str], Found] = {}
-    asked = {location: [some[place] for place in sorted(some)] for location, some in by_location.items()}
-    for (location, _), there in at_once(asked.items(), lambda one: ask(*one)):
+    for (location, asked), there in at_once(by_location.items(), lambda one: ask(one[0], sorted(one[1]))):
         if isinstance(there, ReconcilerError):
             unreadable[location] = there.what
         else:
-            found |= {(location, name): one for name, one in there.items()}
+            found |= {asked[name].place: one for name, one in there.items()}
     return found
 
 

@@ -164,7 +164,7 @@ class MemoryPublisher:
         lt = self.there[location, template]
         number = int(version) if version.isdecimal() else None
         runs = {"$Latest": max(one.number for one in lt.versions), "$Default": lt.default}.get(version, number)
-        self.scaled[location, name] = Group(name, owner == self.fleet, lt.id, number, version, (runs,) * size)
+        self.scaled[location, name] = Group(name, owner == self.fleet, lt.id, version, (runs,) * size)
 
     def refresh(self, location: str, name: str, *, version: int | None, template: str | None = None) -> str:
         """Somebody begins a refresh of a group to a version of its template, or of another one, and tells its id."""
@@ -193,7 +193,7 @@ class MemoryPublisher:
         refreshes = tuple(told if one.id == active.id else one for one in group.refreshes)
         group = replace(group, runs=tuple(runs), refreshes=refreshes)
         if course == "done" and active.version is not None:
-            group = replace(group, template=active.template, version=active.version, says=str(active.version))
+            group = replace(group, template=active.template, says=str(active.version))
         self.scaled[location, name] = group
 
     def groups(self, location: str, names: Sequence[str]) -> Mapping[str, Group]:

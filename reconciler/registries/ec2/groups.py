@@ -105,7 +105,6 @@ class Consumers(ParametersAndTemplates):
             name=told["AutoScalingGroupName"],
             ours=any((tag["Key"], tag["Value"]) == (FLEET_TAG, self._fleet) for tag in told.get("Tags", ())),
             template=template,
-            version=_number(word),
             says=word,
             runs=tuple(
                 _number_of(one.get("LaunchTemplate", {}), template)

@@ -214,7 +214,7 @@ class TestWrong:
         assert versions(rolled) == {EU: 3, US: 3}
 
     def test_a_version_set_by_hand_is_put_right_in_its_wave(self, rolled: World) -> None:
-        rolled.publisher.scaled[US, "web"] = replace(groups(rolled)[US], version=1, runs=(1, 1))
+        rolled.publisher.scaled[US, "web"] = replace(groups(rolled)[US], says="1", runs=(1, 1))
         a_run(rolled)
         assert under_way(rolled) == [US]
         to_the_end(rolled)
@@ -225,7 +225,7 @@ class TestWrong:
         [
             (lambda world: world.publisher.scaled.pop((US, "web")), "it is not there"),
             (lambda world: change(world, ours=False), "does not carry this fleet's tag"),
-            (lambda world: change(world, says="$Latest", version=None), "have it name a number"),
+            (lambda world: change(world, says="$Latest"), "have it name a number"),
             (lambda world: change(world, template="lt-other"), "none of publish.launch_templates"),
         ],
         ids=["missing", "somebody else's", "no number", "another template"],
