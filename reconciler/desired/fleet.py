@@ -22,11 +22,11 @@ from reconciler.desired.lineage import (
     wrong_moves,
     wrong_parents,
     wrong_places,
-    wrong_publications,
     wrong_tags,
 )
 from reconciler.desired.located import Located
 from reconciler.desired.packer.json_file import FOLDER_SUFFIXES, folder_of, is_legacy, may_be_legacy, why_not_legacy
+from reconciler.desired.publications import wrong_publications
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile

@@ -1,4 +1,4 @@
-"""What images say of each other: parents, names that moved or are written to; and whether their tags find room."""
+"""What images say of each other: parents, and names that moved; and whether their tags find room."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, Image, UnreadImage
 from reconciler.model.kind import Kind
 from reconciler.model.text import shorten
-from reconciler.plan.publishing import declared_at, names_of, wrong_name
-from reconciler.plan.rollout import group_places, groups_of, is_in, said
 from reconciler.plan.tags import TOLD, always_written, at_birth, ever_written
 
 # Parents, and names that moved.
@@ -90,123 +88,6 @@ def wrong_moves(declared: Mapping[str, Declared], *, names: Collection[str]) -> 
                         hint="keep the line in the image that goes on with the history",
                     ),
                 )
-
-
-# Where channels are written out: one name is one image's, in each location.
-
-
-def wrong_publications(declared: Mapping[str, Declared], images: Mapping[str, Image]) -> Problems:
-    """Images of a kind that nothing is published of, names that SSM refuses, and names that two images would write."""
-    claims: dict[tuple[str, str], list[str]] = {}
-    for name, image in sorted(images.items()):
-        where = declared[name].place("publish", "ssm")
-        asked = [key for key in _PUBLISHED if getattr(image.declaration.publish, key)]
-        wrong = [] if image.kind.published else asked
-        for key in wrong:
-            what = f"publish.{key}: {_PUBLISHED[key]} holds an AMI's id, and {name} is {image.kind.artifact}"
-            hint = "remove it; where it is a default, `publish:` with nothing behind it takes it back"
-            yield name, UserError(what, where=declared[name].place("publish", key), hint=hint)
-        if wrong:
-            continue
-        yield from _wrong_templates(name, image, declared[name])
-        yield from _wrong_groups(name, image, declared[name])
-        yield from _wrong_waves(name, image, declared[name])
-        for parameter in names_of(image):
-            why = wrong_name(parameter)
-            if why is not None:
-                yield name, UserError(f'publish.ssm: "{shorten(parameter)}": {why}', where=where)
-        for one in declared_at(image):
-            claims.setdefault((one.location, one.name), []).append(name)
-    told: set[tuple[str, str]] = set()
-    for (location, called), claimants in sorted(claims.items()):
-        key = _KEYS.get(called.rpartition(" ")[0], "ssm")
-        for name in claimants:
-            other = next((one for one in claimants if one != name), None)
-            if other is None or (name, called) in told:
-                continue
-            told.add((name, called))
-            theirs = declared[other].place("publish", key)
-            what = f'publish.{key}: {other} would write to "{shorten(called)}" in {location}, too ({theirs})'
-            hint = "give each a name of its own: {image} stands for the image's"
-            yield name, UserError(what, where=declared[name].place("publish", key), hint=hint)
-
-
-_PUBLISHED = {
-    "ssm": "a parameter",
-    "launch_templates": "a version of a launch template",
-    "auto_scaling_groups": "a group",
-}
-"""The keys of `publish:`, and what each says of an AMI."""
-_KEYS = {"launch template": "launch_templates", "group": "auto_scaling_groups"}
-"""The key by which a place is declared, by how its name begins (`Published.name`)."""
-_SHORTEST, _LONGEST = 3, 128
-
-
-def _wrong_templates(name: str, image: Image, declared: Declared) -> Problems:
-    """Launch templates that are there twice, or whose names EC2 would refuse (CreateLaunchTemplate, API reference)."""
-    seen: set[str] = set()
-    for at, one in enumerate(image.declaration.publish.launch_templates):
-        called = one.name.replace("{image}", name)
-        where = declared.place("publish", "launch_templates", at)
-        said = f'publish.launch_templates: "{shorten(called)}"'
-        if called in seen:
-            yield name, UserError(f"{said} is there twice", where=where, hint="take one away")
-        if not _SHORTEST <= len(called) <= _LONGEST:
-            what = f"{said} has {len(called)} characters, and a launch template's name {_SHORTEST} to {_LONGEST}"
-            yield name, UserError(what, where=where)
-        seen.add(called)
-
-
-_WIDEST = 100
-"""Percents between the two bounds of a group's health (RefreshPreferences, EC2 Auto Scaling's API reference)."""
-
-
-def _wrong_groups(name: str, image: Image, declared: Declared) -> Problems:
-    """Groups that are there twice, or nowhere, or that would have no numbered version to go over to."""
-    seen: set[str] = set()
-    for at, one in enumerate(image.declaration.publish.auto_scaling_groups):
-        called = one.name.replace("{image}", name)
-        where = declared.place("publish", "auto_scaling_groups", at)
-        about = f'publish.auto_scaling_groups: "{shorten(called)}"'
-        if called in seen:
-            yield name, UserError(f"{about} is there twice", where=where, hint="take one away")
-        strange = [place for place in one.locations if place not in image.locations]
-        if strange:
-            what = f"{about}: {name} is not in {shorten(strange[0])}"
-            yield name, UserError(what, where=where, hint="give a location that the image has")
-        if one.checkpoints != tuple(sorted(set(one.checkpoints))):
-            what = f"{about}: checkpoints {', '.join(map(str, one.checkpoints))} do not rise"
-            yield name, UserError(what, where=where, hint="give percents from low to high, each once")
-        if one.max_healthy is not None and one.max_healthy - one.min_healthy > _WIDEST:
-            what = f"{about}: max_healthy {one.max_healthy} is more than {_WIDEST} above min_healthy {one.min_healthy}"
-            yield name, UserError(what, where=where, hint="bring them nearer to each other: Auto Scaling refuses that")
-        if one.checkpoint_wait is not None and not one.checkpoints:
-            what = f"{about}: checkpoint_wait without checkpoints"
-            yield name, UserError(what, where=where, hint="say at which percents it waits, or take it away")
-        seen.add(called)
-    if seen and not image.declaration.publish.launch_templates:
-        what = "publish.auto_scaling_groups: a group goes over to a numbered version of its launch template"
-        hint = "name that template in `publish.launch_templates`"
-        yield name, UserError(what, where=declared.place("publish", "auto_scaling_groups"), hint=hint)
-
-
-def _wrong_waves(name: str, image: Image, declared: Declared) -> Problems:
-    """Waves that name what is not there, that hold one group twice, or that leave one out."""
-    groups, waves = groups_of(image), image.declaration.publish.waves
-    for number, wave in enumerate(waves):
-        where = declared.place("publish", "waves", number)
-        named = [one.replace("{image}", name) for one in wave.groups]
-        strange = [f'no group "{shorten(one)}" is declared' for one in named if one not in groups]
-        strange += [f"{name} is not in {shorten(one)}" for one in wave.locations if one not in image.locations]
-        for what in strange:
-            yield name, UserError(f"publish.waves: {what}", where=where, hint="give it, or take it out of the wave")
-    for one in group_places(image) if waves else ():
-        held = [number for number, wave in enumerate(waves) if is_in(wave, image, one)]
-        if len(held) != 1:
-            what = f"is in waves {' and '.join(str(each + 1) for each in held)}" if held else "is in no wave"
-            where = declared.place("publish", "waves", *held[1:2])
-            yield name, UserError(f"publish.waves: {said(one)} {what}", where=where, hint="let it be in one of them")
-            return
 
 
 def _parents(declared: Mapping[str, Declared]) -> dict[str, str | None]:

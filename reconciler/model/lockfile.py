@@ -305,8 +305,15 @@ class Published(Model):
     location: str
 
     @property
+    def key(self) -> str:
+        """The key of `publish:` that declares such a place."""
+        if self.ssm:
+            return "ssm"
+        return "launch_templates" if self.launch_template else "auto_scaling_groups"
+
+    @property
     def name(self) -> str:
-        """What it is called among all: no parameter's name has a blank."""
+        """The name by which it is told from all others: no parameter's name has a blank."""
         group = f"group {self.auto_scaling_group}" if self.auto_scaling_group else ""
         return self.ssm or group or f"launch template {self.launch_template}"
 

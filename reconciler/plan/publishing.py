@@ -306,6 +306,5 @@ def _refusal(refused: tuple[Published, str], told: str) -> Reason:
 
 
 def _way_out(one: Published, image: Image) -> str:
-    key = "auto_scaling_groups" if one.auto_scaling_group else "launch_templates" if one.launch_template else "ssm"
-    written = str(image.ruled_at.get(f"publish.{key}") or f"{image.folder}/image.yaml")
+    written = str(image.ruled_at.get(f"publish.{one.key}") or f"{image.folder}/image.yaml")
     return f": give another name in {written}" if one.ssm else f" ({written})"
