@@ -23,7 +23,7 @@ from reconciler.plan.planning import lock_of
 from reconciler.plan.tags import TOLD, told_tags
 from reconciler.ports.announcer import Announcer
 from reconciler.state.lockfiles import path_of
-from reconciler.steps.record_rulings import record_undelivered
+from reconciler.steps.record_rulings import record_told, record_undelivered
 from reconciler.steps.run import Report, Run
 
 WINDOW = timedelta(days=7)
@@ -240,20 +240,15 @@ def _record(
     for name, lock in locks.items():
         still = [one for one in lock.undelivered if one.to in announcers and _is_open(name, lock, one, known)]
         undelivered = _merged(lock, now[name], still)
-        changed = undelivered != lock.undelivered
-        failure = _told_of(lock.failure, told.get(name, ()))
-        if changed or failure is not None:
-            try:
-                record_undelivered(run, run.known.fleet.images[name], undelivered, failure=failure, changed=changed)
-            except ReconcilerError as error:
-                run.listener(events.Warned(image=name, what=f"that it was not told is not recorded: {error.what}"))
-
-
-def _told_of(failure: Failure | None, names: Collection[str]) -> Failure | None:
-    """The failure with who was told of it; None where nobody was now."""
-    if failure is None or not names:
-        return None
-    return failure.model_copy(update={"told": tuple(sorted({*failure.told, *names}))})
+        image = run.known.fleet.images[name]
+        try:
+            if undelivered != lock.undelivered:
+                record_undelivered(run, image, undelivered)
+            if lock.failure is not None and told.get(name):
+                heard = tuple(sorted({*lock.failure.told, *told[name]}))
+                record_told(run, image, lock.failure.model_copy(update={"told": heard}))
+        except ReconcilerError as error:
+            run.listener(events.Warned(image=name, what=f"who was told, and who not, is not recorded: {error.what}"))
 
 
 def _is_open(image: str, lock: Lockfile, one: Undelivered, known: Mapping[_Place, _News]) -> bool:

@@ -20,6 +20,7 @@ from reconciler.model.text import duration
 from reconciler.model.tree import content_at
 from reconciler.plan.leaving import Departure, without_shared
 from reconciler.plan.planning import FleetPlan, Known, lock_of
+from reconciler.plan.publishing import asked_of
 from reconciler.plan.tags import own
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
@@ -227,17 +228,15 @@ def _kept_away(run: Run, departure: Departure) -> Iterator[Took]:
 
 def _forget_versions(run: Run, looked: Looked, departure: Departure, publisher: Callable[[], Publisher]) -> None:
     """Delete the versions of this fleet's launch templates that were made for a build, before its artifacts go."""
-    places = [(one.location, one.id) for one in departure.build.artifacts]
-    # Nothing else uses what goes, or it would stay.
-    uses = [use for place in places for use in looked.survey.usage.of(place) if use.is_left_by(departure.build.id)]
-    opened = publisher() if uses else None
-    for use in uses:
-        if opened is not None and use.version is not None and use.parameter is not None:
-            location, artifact_id = use.place
-            name = use.parameter.removeprefix("launch template ")
-            opened.remove_version(location, name, use.version.number, artifact_id)
-            what = f"version {use.version.number} is deleted, as {artifact_id} goes"
-            run.listener(events.Published(departure.image.name, location, use.parameter, what))
+    image, build = departure.image, departure.build
+    templates = {one.place: one for one in asked_of(image, lock_of(run.known, image)[0]) if one.launch_template}
+    for use in (use for one in build.artifacts for use in looked.survey.usage.of((one.location, one.id))):
+        at = templates.get((use.place[0], use.parameter or ""))
+        if at is None or use.version is None or not use.is_left_by(build.id):
+            continue
+        publisher().remove_version(at.location, at.launch_template, use.version.number, use.version.image)
+        what = f"version {use.version.number} is deleted, as {use.version.image} goes"
+        run.listener(events.Published(image.name, at.location, at.name, what))
 
 
 def _retired(run: Run, departure: Departure) -> Iterator[Took]:

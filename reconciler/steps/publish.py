@@ -6,7 +6,7 @@ right. The places are recorded before they are written for the first time, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.model import events
@@ -70,7 +70,7 @@ def publish(run: Run, report: Report, planned: FleetPlan, publisher: Callable[[]
 
 
 def _why(still: Publishing) -> str:
-    refused = (f"{one.location} {one.name}: {why}" for one, why in still.refused)
+    refused = (f"{said(one)}: {why}" for one, why in still.refused)
     return "; ".join([*still.unknown, *still.lacking, *refused])
 
 
@@ -112,15 +112,16 @@ def _publish(run: Run, publisher: Publisher, image: Image, lock: Lockfile) -> _D
     deeds = tuple(_deed(change) for change in changed)
     versioned = [_versioned(run, publisher, image, lock, change) for change in todo.versions]
     forget = {one.place for one in todo.forget} - {change.at.place for change, _ in failed}
-    left = _after(todo.record, forget, versioned)
+    kept = [one for one in todo.record if one.place not in forget]
+    left = _merged(kept, [one.at for one in versioned if one.at.version is not None])
     found = replace(found, templates={**found.templates, **_with_versions(image, todo.versions, versioned)})
     groups = rollout(image, lock.model_copy(update={"published": left}), found)
     done = _recorded(run, image, done, _merged(left, groups.record))
     refreshed = [_refreshed(run, publisher, image, lock, change) for change in groups.changes if change.can_begin]
     done = _recorded(run, image, done, _merged(_merged(left, groups.record), [one.at for one in refreshed]))
-    deeds += tuple(deed for one in versioned for deed in one.deeds)
-    deeds += tuple(deed for one in refreshed for deed in one.deeds)
-    deeds += tuple(_arrived(run, image, one) for one in _newly_done(groups.record, lock.published))
+    deeds += tuple(deed for one in (*versioned, *refreshed) for deed in one.deeds)
+    arrived = _newly_done(groups.record, lock.published)
+    deeds += tuple(_told(run, image, one, f"runs version {one.version}") for one in arrived)
     errors = [*(error for _, error in failed), *(one.error for one in versioned if one.error is not None)]
     late = [one.error for one in refreshed if one.error is not None]
     return replace(done, deeds=deeds, error=_error(todo, errors), late=_late(groups, late))
@@ -130,12 +131,6 @@ def _newly_done(record: Iterable[Published], former: Iterable[Published]) -> Ite
     """The groups that run their version since this run looked."""
     before = {(one.place, one.version) for one in former if one.course == "done"}
     return (one for one in record if one.course == "done" and (one.place, one.version) not in before)
-
-
-def _arrived(run: Run, image: Image, at: Published) -> Deed:
-    told = f"runs version {at.version}"
-    run.listener(events.Published(image.name, at.location, at.name, told))
-    return Deed("published", f"{said(at)} {told}")
 
 
 def _merged(published: Sequence[Published], newer: Iterable[Published]) -> tuple[Published, ...]:
@@ -152,15 +147,20 @@ def _late(groups: Rollout, failed: Sequence[ReconcilerError]) -> ReconcilerError
 
 
 @dataclass(frozen=True)
-class _Refreshed:
-    """What became of one group's refresh: as it is recorded from now on."""
+class _Written:
+    """What became of one launch template or group: as it is recorded from now on."""
 
     at: Published
     deeds: tuple[Deed, ...] = ()
     error: ReconcilerError | None = None
 
 
-def _refreshed(run: Run, publisher: Publisher, image: Image, lock: Lockfile, change: GroupChange) -> _Refreshed:
+def _told(run: Run, image: Image, at: Published, told: str) -> Deed:
+    run.listener(events.Published(image.name, at.location, at.name, told))
+    return Deed("published", f"{said(at)} {told}")
+
+
+def _refreshed(run: Run, publisher: Publisher, image: Image, lock: Lockfile, change: GroupChange) -> _Written:
     """Have a refresh begin, or turn back. That it would was recorded, so a run that dies here finds it again."""
     at = change.at
     try:
@@ -173,65 +173,40 @@ def _refreshed(run: Run, publisher: Publisher, image: Image, lock: Lockfile, cha
             begun = publisher.begin_refresh(at.location, change.group, version or 0, change.settings)
             told, at = f"refresh {begun} to version {version}", at.model_copy(update={"refresh": begun})
     except ReconcilerError as error:
-        return _Refreshed(change.recorded, error=error)
-    run.listener(events.Published(image.name, at.location, at.name, told))
-    return _Refreshed(at, (Deed("published", f"{said(at)} {told}"),))
+        return _Written(change.recorded, error=error)
+    return _Written(at, (_told(run, image, at, told),))
 
 
 def _with_versions(
-    image: Image, changes: Sequence[VersionChange], versioned: Sequence[_Versioned]
+    image: Image, changes: Sequence[VersionChange], written: Sequence[_Written]
 ) -> Mapping[tuple[str, str], Template]:
     """The templates that got a version, with it."""
-    made = {one.at.place: one.number for one in versioned if one.number is not None}
     return {
-        change.at.place: change.template.with_version(made[change.at.place], change.artifact, image.name, change.build)
-        for change in changes
-        if change.at.place in made and change.number is None
+        one.at.place: change.template.with_version(one.at.version, change.artifact, image.name, change.build)
+        for change, one in zip(changes, written, strict=True)
+        if one.at.version is not None and change.number is None
     }
 
 
-@dataclass(frozen=True)
-class _Versioned:
-    """What became of one launch template: the number of its version, if that is known."""
-
-    at: Published
-    number: int | None
-    deeds: tuple[Deed, ...] = ()
-    error: ReconcilerError | None = None
-
-
-def _versioned(run: Run, publisher: Publisher, image: Image, lock: Lockfile, change: VersionChange) -> _Versioned:
+def _versioned(run: Run, publisher: Publisher, image: Image, lock: Lockfile, change: VersionChange) -> _Written:
     """Make a version where there is none, and then the default of it, where that is asked for."""
-    at, number = change.at, change.number
-    said = f"{at.location} {at.name}"
+    at = change.at.model_copy(update={"version": change.number})
     deeds: tuple[Deed, ...] = ()
     try:
         _refuse_stranger(run, image, lock, at.location, change.artifact)
+        number = change.number
         if number is None:
             words = version_words(image.name, change.build)
             number = publisher.add_version(at.location, change.template, change.artifact, description=words)
-            told = f"version {number} of {change.artifact}"
-            run.listener(events.Published(image.name, at.location, at.name, told))
-            deeds = (Deed("published", f"{said} {told}"),)
+            at = at.model_copy(update={"version": number})
+            deeds = (_told(run, image, at, f"version {number} of {change.artifact}"),)
         if change.set_default and number != change.template.default:
             publisher.set_default(at.location, change.template, number)
             told = f"version {number} is the default, and was {change.template.default}"
-            run.listener(events.Published(image.name, at.location, at.name, told))
-            deeds = (*deeds, Deed("published", f"{said} {told}"))
+            deeds = (*deeds, _told(run, image, at, told))
     except ReconcilerError as error:
-        return _Versioned(at, number, deeds, error)
-    return _Versioned(at, number, deeds)
-
-
-def _after(
-    record: Sequence[Published], forget: Container[tuple[str, str]], versioned: Sequence[_Versioned]
-) -> tuple[Published, ...]:
-    """What is recorded once all is done: each template with the number of its version."""
-    places = {one.place: one for one in record if one.place not in forget}
-    for one in versioned:
-        if one.number is not None:
-            places[one.at.place] = one.at.model_copy(update={"version": one.number})
-    return tuple(places[place] for place in sorted(places))
+        return _Written(at, deeds, error)
+    return _Written(at, deeds)
 
 
 def _recorded(run: Run, image: Image, done: _Done, published: tuple[Published, ...]) -> _Done:
@@ -309,10 +284,9 @@ def _description(image: Image, lock: Lockfile, change: Change) -> str:
 
 
 def _deed(change: Change) -> Deed:
-    at = f"{change.at.location} {change.at.name}"
     if change.value is None:
-        return Deed("withdrawn", f"{at}, which held {change.was}: {change.why}")
-    return Deed("published", f"{at} {change.value}")
+        return Deed("withdrawn", f"{said(change.at)}, which held {change.was}: {change.why}")
+    return Deed("published", f"{said(change.at)} {change.value}")
 
 
 def _error(todo: Publishing, failed: Sequence[ReconcilerError]) -> ReconcilerError | None:
@@ -341,10 +315,10 @@ def withdraw(run: Run, lock: Lockfile, publisher: Callable[[], Publisher]) -> tu
     deeds: list[Deed] = []
     for one in places:
         if not opened.is_ours(*one.place):
-            what = f"{one.location} {one.name} stays: it does not carry this fleet's tag"
+            what = f"{said(one)} stays: it does not carry this fleet's tag"
             run.listener(events.Warned(image=lock.image, what=what))
             continue
         opened.remove(*one.place)
         run.listener(events.Published(lock.image, one.location, one.name, None))
-        deeds.append(Deed("withdrawn", f"{one.location} {one.name}"))
+        deeds.append(Deed("withdrawn", said(one)))
     return tuple(deeds)

@@ -121,25 +121,28 @@ def record_gone(run: Run, image: Image, gone: Sequence[Build], *, reasons: Seque
     return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 
-def record_undelivered(
-    run: Run, image: Image, undelivered: tuple[Undelivered, ...], *, failure: Failure | None, changed: bool
-) -> Recording:
-    """Record which announcements did not get through, or that all did in the end, and who was told of the `failure`.
-
-    `changed` says whether the first is not what is recorded already.
-    """
+def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, ...]) -> Recording:
+    """Record which announcements did not get through; with none, that all did in the end."""
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
         if not lock.builds and lock.failure is None:
             return Unwanted(f"nothing of {image.name} is recorded any more at {tree.oid[:12]}")
-        same = failure is not None and lock.failure is not None and lock.failure.build == failure.build
-        told = {"failure": failure} if same else {}
-        return lock.model_copy(update={"undelivered": undelivered, **told})
+        return lock.model_copy(update={"undelivered": undelivered})
 
-    if changed or failure is None:
-        message = messages.undelivered_commit(image.name, undelivered)
-    else:
-        message = messages.told_commit(image.name, failure)
+    message = messages.undelivered_commit(image.name, undelivered)
+    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
+
+
+def record_told(run: Run, image: Image, failure: Failure) -> Recording:
+    """Record who was told of an attempt that failed, as long as that is the last one that did."""
+
+    def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
+        if lock.failure is None or lock.failure.build != failure.build:
+            return Unwanted(f"{failure.build} is not what failed last any more at {tree.oid[:12]}")
+        told = tuple(sorted({*lock.failure.told, *failure.told}))
+        return lock.model_copy(update={"failure": lock.failure.model_copy(update={"told": told})})
+
+    message = messages.told_commit(image.name, failure)
     return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 

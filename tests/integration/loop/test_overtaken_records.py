@@ -101,7 +101,7 @@ def test_news_of_an_image_that_was_pruned_meanwhile_make_no_lockfile(pair: World
     prune_web(pair)
     missed = Undelivered(event="stable", build=here.kept.id, to="hook", why="it is down")
 
-    recording = record_undelivered(here.run, here.image, (missed,), failure=None, changed=True)
+    recording = record_undelivered(here.run, here.image, (missed,))
 
     assert recording.superseded
     assert "web" not in pair.recorded()
