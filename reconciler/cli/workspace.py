@@ -35,7 +35,7 @@ from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.state.unsaved import write_atomically
 from reconciler.steps.observe import read_repository, settings_at
 from reconciler.steps.one_writer import default_branch, written_by_branch
-from reconciler.steps.ours import confirms
+from reconciler.steps.proposals import confirms
 
 if TYPE_CHECKING:
     from reconciler.aws.session import Clients

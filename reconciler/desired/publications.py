@@ -1,4 +1,4 @@
-"""Where channels are declared to be written out: one name is one image's, and groups and waves have to make sense."""
+"""Checks of what `publish:` declares: one name is one image's, and groups and waves have to make sense."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ _SHORTEST, _LONGEST = 3, 128
 
 @dataclass(frozen=True)
 class _Named:
-    """What one entry of a list under `publish:` comes to be called. `about` is how a problem with it begins."""
+    """One entry of a list under `publish:`, by the name that it gets. `about` is how a problem with it begins."""
 
     called: str
     where: Place

@@ -132,9 +132,9 @@ def failure_announcement(
     stable: str | None,
     ci: CiRun | None,
 ) -> Announcement:
-    """What is to be told of an attempt that failed, at the head, by a CI job. `stable` is the build that stays.
+    """The announcement of an attempt that failed, at the head, by a CI job. `stable` is the build that stays.
 
-    What both have is as of `announcement`.
+    All that both have is as of `announcement`.
     """
     return Announcement(
         schema_version=SCHEMA,

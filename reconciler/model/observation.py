@@ -169,7 +169,7 @@ class Template:
 
 
 Course = Literal["running", "turning-back", "done", "turned-back", "failed"]
-"""Where a refresh stands: `turning-back` until it has ended without having done what it began for."""
+"""The state of a refresh: `turning-back` until it has ended without having done what it began for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Where channels are written out, as a person declares it under `publish:` in image.yaml."""
+"""The keys of `publish:` in image.yaml: the places where a person declares channels to be written out."""
 
 from __future__ import annotations
 

@@ -41,7 +41,7 @@ def group_places(image: Image | None) -> tuple[Published, ...]:
 
 
 def waves_of(image: Image) -> tuple[Wave, ...]:
-    """In which order they are refreshed; one wave with all of them where that is not declared."""
+    """The order in which they are refreshed; one wave with all of them where that is not declared."""
     return image.declaration.publish.waves or (Wave(),)
 
 
@@ -53,7 +53,7 @@ def is_in(wave: Wave, image: Image, at: Published) -> bool:
 
 @dataclass(frozen=True)
 class Target:
-    """What a group is to run: the version of its template that has the artifact of the build that is stable."""
+    """The version that a group is to run: that of its template that has the artifact of the build that is stable."""
 
     build: str
     artifact: str
@@ -66,7 +66,7 @@ Standing = Literal["done", "under way", "failed", "due", "elsewhere", "refused",
 
 @dataclass(frozen=True)
 class Member:
-    """How one group stands. `why` says of one that is refused or waits for something, and of one that failed, why.
+    """One group, and how it stands. `why` says why one is refused, waits or failed.
 
     `elsewhere` is one that a refresh of ours leads to a build that is no longer stable.
     """
@@ -126,7 +126,7 @@ class GroupChange:
 
 @dataclass(frozen=True)
 class Rollout:
-    """What is to be done to an image's groups now, what is recorded of them, and what they wait for."""
+    """The next steps of an image's groups, what is recorded of them, and what they wait for."""
 
     changes: tuple[GroupChange, ...] = ()
     record: tuple[Published, ...] = ()

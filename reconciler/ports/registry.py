@@ -201,7 +201,7 @@ class Registry(Protocol):
         """
 
     def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
-        """What builds of the fleet made to work with before a time, and left as they were killed.
+        """List what builds of the fleet made to work with before a time, and left as they were killed.
 
         In the order in which it can be removed. Nothing that a younger build may use is among it. Kinds whose builders
         leave nothing behind in a location tell nothing.

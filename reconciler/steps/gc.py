@@ -44,7 +44,7 @@ def with_unmanaged(collection: Collection, looked: Looked, registry: Registry) -
 
 
 def as_collection(looked: Looked, registry: Registry, *, head: str) -> Collection:
-    """What was judged, and nothing done."""
+    """The judgement alone, with nothing done."""
     collection = _judged(looked, registry, head=head)
     left, failed = _abandoned(looked.survey.known, registry)
     return collection.model_copy(update={"abandoned": tuple(left), "failed": failed})

@@ -148,7 +148,7 @@ def _late(groups: Rollout, failed: Sequence[ReconcilerError]) -> ReconcilerError
 
 @dataclass(frozen=True)
 class _Written:
-    """What became of one launch template or group: as it is recorded from now on."""
+    """The outcome for one launch template or group. `at` is how it is recorded from now on."""
 
     at: Published
     deeds: tuple[Deed, ...] = ()

@@ -1,4 +1,4 @@
-"""What is known when it is judged what may go: what is there, builds that state/ had, and who uses what."""
+"""All that is known when it is judged what may go: what is there, builds that state/ had, and who uses what."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def _with_told(
 
 
 def locations_of(known: Known) -> Iterator[str]:
-    """Where a plan has looked."""
+    """List the locations that a plan has looked at."""
     yield from (location for image in known.fleet.images.values() for location in image.locations)
     yield from (one.location for one in known.observation.artifacts)
     yield from known.observation.unreadable

@@ -1,4 +1,4 @@
-"""What differs between versions of Packer, each with its evidence: in plugins, in how it is run, and in what it prints.
+"""The differences between versions of Packer, each with its evidence: in plugins, how it is run, and what it prints.
 
 "Seen" is what a Packer did that was run; "read" is its source or its change log. No other module decides by the number
 of a version. How a template is read is no such decision, as it is not known by then which Packer builds: where versions

@@ -180,7 +180,7 @@ class Requirements:
     plugins: dict[str, Asked]
     components: tuple[str, ...]
     problems: tuple[UserError, ...]
-    """What is no constraint, or no plugin; every Packer refuses the template."""
+    """Constraints that are none, and entries that name no plugin: every Packer refuses the template for them."""
 
 
 def read_requirements(
@@ -222,9 +222,9 @@ def _wrong(constraint: str, place: Place) -> Iterator[UserError]:
 
 
 def _wrong_plugin(name: str, value: object, place: Place) -> Iterator[UserError]:
-    """What no Packer takes as a plugin's entry (hcl2template/types.required_plugins.go, addrs/plugin.go; seen: 1.16.0).
+    """Say what no Packer takes of a plugin's entry.
 
-    Some versions take a source without a host, so it is left to them.
+    Source: hcl2template/types.required_plugins.go and addrs/plugin.go; seen: 1.16.0. Some versions take a source without a host, so it is left to them.
     """
     entry = value if isinstance(value, dict) else {"source": UNKNOWN, "version": UNKNOWN}
     version, source, what = entry.get("version"), entry.get("source"), ""

@@ -1,4 +1,4 @@
-"""What builds left in an account that were killed: Packer's instances, key pairs, security groups and volumes.
+"""Leftovers of builds that were killed in an account: Packer's instances, key pairs, security groups and volumes.
 
 Packer removes what it made for a build, unless it is killed. All of it carries what the template gives by `run_tags`
 and `run_volume_tags` (amazon plugin, "Run configuration"), so the fleet's tag and the run's. That Packer made it its
@@ -29,7 +29,7 @@ _KEYS = "packer_"
 
 
 def abandoned(clients: Clients, location: str, *, fleet: str, before: datetime) -> Sequence[Abandoned]:
-    """What builds left that began before a time, in the order in which it can be removed. See `Registry.abandoned`."""
+    """List what builds left that began before a time, in the order of its removal. See `Registry.abandoned`."""
     with translated(f"listing what builds left in {location}"):
         ec2 = clients.ec2(location)
         instances = [one for one in find_instances(ec2, _wanted(fleet)) if PURPOSE_TAG not in _tags(one)]

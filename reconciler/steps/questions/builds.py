@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 from reconciler.desired.fleet import read_image
-from reconciler.git.history import pull_requests
+from reconciler.git.pull_requests import pull_requests
 from reconciler.git.repository import Repository
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.fleet import Image

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Generic, TypeVar
 
-from reconciler.git.history import Mention, mentions, mentions_by_message, pull_requests
+from reconciler.git.history import Mention, mentions, mentions_by_message
+from reconciler.git.pull_requests import pull_requests
 from reconciler.git.repository import Repository
 from reconciler.git.tags import tag_message, tags_with
 from reconciler.model.declaration import BUILD_ID_PATTERN

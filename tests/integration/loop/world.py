@@ -38,7 +38,8 @@ from reconciler.ports.registry import Registry
 from reconciler.ports.tester import Tester, TestRequest
 from reconciler.state.lockfiles import parse, path_of
 from reconciler.steps.observe import find_target, read_repository
-from reconciler.steps.ours import confirms, records_of
+from reconciler.steps.ours import records_of
+from reconciler.steps.proposals import confirms
 from reconciler.steps.run import Origin, Report, Request, Result
 from tests.doubles.bench import MemoryInstances
 from tests.doubles.builder import SimulatedBuilder

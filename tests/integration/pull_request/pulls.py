@@ -16,7 +16,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Plan, PlanOptions
 from reconciler.plan.planning import Known
 from reconciler.ports.announcer import Announcer
-from reconciler.steps.ours import confirms
+from reconciler.steps.proposals import confirms
 from reconciler.steps.run import Report
 from tests.integration.loop.world import Controller, Files, World, git
 
