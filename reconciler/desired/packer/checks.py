@@ -224,7 +224,8 @@ def _wrong(constraint: str, place: Place) -> Iterator[UserError]:
 def _wrong_plugin(name: str, value: object, place: Place) -> Iterator[UserError]:
     """Say what no Packer takes of a plugin's entry.
 
-    Source: hcl2template/types.required_plugins.go and addrs/plugin.go; seen: 1.16.0. Some versions take a source without a host, so it is left to them.
+    Source: hcl2template/types.required_plugins.go and addrs/plugin.go; seen: 1.16.0. Some versions take a source
+    without a host, so it is left to them.
     """
     entry = value if isinstance(value, dict) else {"source": UNKNOWN, "version": UNKNOWN}
     version, source, what = entry.get("version"), entry.get("source"), ""

@@ -45,22 +45,24 @@ def declare(world: World, text: str) -> None:
     world.commit({"desired/base/image.yaml": text})
 
 
+def published(world: World, publish: str) -> World:
+    """The fleet with base in launch templates, an hour later."""
+    declare(world, f"{ON_DEBIAN}{publish}")
+    assert world.controller().reconcile().exit_code == 0
+    world.clock.advance(hours=1)
+    return world
+
+
 @pytest.fixture
 def versioned(settled: World) -> World:
     """The fleet with base in launch templates, whose default stays."""
-    declare(settled, f"{ON_DEBIAN}{VERSIONS}")
-    assert settled.controller().reconcile().exit_code == 0
-    settled.clock.advance(hours=1)
-    return settled
+    return published(settled, VERSIONS)
 
 
 @pytest.fixture
 def defaulted(settled: World) -> World:
     """The same, where the version is the default."""
-    declare(settled, f"{ON_DEBIAN}{DEFAULT}")
-    assert settled.controller().reconcile().exit_code == 0
-    settled.clock.advance(hours=1)
-    return settled
+    return published(settled, DEFAULT)
 
 
 class TestVersions:

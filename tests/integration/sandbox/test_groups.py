@@ -22,7 +22,7 @@ from reconciler.registries.ec2.groups import Consumers
 from reconciler.sandbox import refreshes
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.sandbox.conftest import check_answer
-from tests.integration.sandbox.test_parameters import aws
+from tests.integration.sandbox.test_parameters import aws, user
 
 pytestmark = pytest.mark.sandbox
 
@@ -261,22 +261,9 @@ def consumers(group: Group, monkeypatch: pytest.MonkeyPatch) -> Iterator[Consume
     """What the role that reconciles has, with `--publish`. The group and its template are the fleet's."""
     group.ec2.create_tags(Resources=[group.template], Tags=BY_TAG)
     group.make(Tags=[{**one, "ResourceId": "web", "ResourceType": "auto-scaling-group"} for one in BY_TAG])
-    iam = aws(group.sandbox, "iam")
-    iam.create_user(UserName="refreshes")
-    for file in ("reconcile.json", "publish.json"):
-        whole = (POLICIES / file).read_text().replace("FLEET", FLEET).replace("ACCOUNT", "123456789012")
-        iam.put_user_policy(UserName="refreshes", PolicyName=file, PolicyDocument=whole)
-    made = iam.create_access_key(UserName="refreshes")["AccessKey"]
-    keys = {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
-    for key, value in {**group.sandbox.environment, **keys}.items():
-        monkeypatch.setenv(key, value)
-    group.sandbox.enforce_iam()
-    yield Consumers(Clients(AwsSettings(), attempts=1), fleet=FLEET)
-    group.sandbox.enforce_iam(enforced=False)
-    iam.delete_access_key(UserName="refreshes", AccessKeyId=made["AccessKeyId"])
-    for file in ("reconcile.json", "publish.json"):
-        iam.delete_user_policy(UserName="refreshes", PolicyName=file)
-    iam.delete_user(UserName="refreshes")
+    documents = [(POLICIES / file).read_text() for file in ("reconcile.json", "publish.json")]
+    with user(group.sandbox, monkeypatch, "refreshes", *documents):
+        yield Consumers(Clients(AwsSettings(), attempts=1), fleet=FLEET)
 
 
 @contextmanager

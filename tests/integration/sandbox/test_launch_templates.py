@@ -13,7 +13,7 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal
 from reconciler.registries.ec2.templates import ParametersAndTemplates
 from reconciler.sandbox.handle import Sandbox
-from tests.integration.sandbox.test_parameters import aws
+from tests.integration.sandbox.test_parameters import aws, user
 
 pytestmark = pytest.mark.sandbox
 
@@ -31,7 +31,6 @@ def client(sandbox: Sandbox, debian: str) -> Iterator[Any]:
         data = {"ImageId": debian, "InstanceType": "t3.micro", "KeyName": "deploy"}
         ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData=data, TagSpecifications=tags)
     yield ec2
-    sandbox.enforce_iam(enforced=False)
     for name in ("web", "theirs"):
         ec2.delete_launch_template(LaunchTemplateName=name)
 
@@ -44,19 +43,13 @@ def image(client: Any) -> str:
 
 
 @pytest.fixture
-def templates(sandbox: Sandbox, client: Any, image: str, monkeypatch: pytest.MonkeyPatch) -> ParametersAndTemplates:
+def templates(
+    sandbox: Sandbox, client: Any, image: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ParametersAndTemplates]:
     """What a role with the policies of `plan` and of publishing has."""
-    iam, name = aws(sandbox, "iam"), "versions"
-    iam.create_user(UserName=name)
-    for number, file in enumerate(("plan.json", "publish.json")):
-        whole = (POLICIES / file).read_text().replace("FLEET", FLEET).replace("ACCOUNT", "123456789012")
-        iam.put_user_policy(UserName=name, PolicyName=f"p{number}", PolicyDocument=whole)
-    made = iam.create_access_key(UserName=name)["AccessKey"]
-    keys = {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
-    for key, value in {**sandbox.environment, **keys}.items():
-        monkeypatch.setenv(key, value)
-    sandbox.enforce_iam()
-    return ParametersAndTemplates(Clients(AwsSettings(), attempts=1), fleet=FLEET)
+    documents = [(POLICIES / file).read_text() for file in ("plan.json", "publish.json")]
+    with user(sandbox, monkeypatch, "versions", *documents):
+        yield ParametersAndTemplates(Clients(AwsSettings(), attempts=1), fleet=FLEET)
 
 
 def test_this_fleets_get_a_version_once_and_others_none(templates: ParametersAndTemplates, image: str) -> None:

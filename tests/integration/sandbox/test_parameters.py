@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,25 +36,37 @@ def aws(sandbox: Sandbox, service: str) -> Any:
     )  # fmt: skip
 
 
+@contextmanager
+def user(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch, name: str, *documents: str) -> Iterator[None]:
+    """Be a user with policies of this fleet, and have IAM enforced meanwhile."""
+    iam = aws(sandbox, "iam")
+    iam.create_user(UserName=name)
+    for number, document in enumerate(documents):
+        whole = document.replace("FLEET", FLEET).replace("ACCOUNT", "123456789012")
+        iam.put_user_policy(UserName=name, PolicyName=f"p{number}", PolicyDocument=whole)
+    made = iam.create_access_key(UserName=name)["AccessKey"]
+    keys = {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
+    for key, value in {**sandbox.environment, **keys}.items():
+        monkeypatch.setenv(key, value)
+    sandbox.enforce_iam()
+    yield
+    sandbox.enforce_iam(enforced=False)
+    iam.delete_access_key(UserName=name, AccessKeyId=made["AccessKeyId"])
+    for number, _ in enumerate(documents):
+        iam.delete_user_policy(UserName=name, PolicyName=f"p{number}")
+    iam.delete_user(UserName=name)
+
+
 @pytest.fixture
 def become(sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Parameters]]:
     """Be a user with policies, and have IAM enforced."""
-    iam = aws(sandbox, "iam")
+    with ExitStack() as stack:
 
-    def as_user(name: str, *documents: str) -> Parameters:
-        iam.create_user(UserName=name)
-        for number, document in enumerate(documents):
-            whole = document.replace("FLEET", FLEET).replace("ACCOUNT", "123456789012")
-            iam.put_user_policy(UserName=name, PolicyName=f"p{number}", PolicyDocument=whole)
-        made = iam.create_access_key(UserName=name)["AccessKey"]
-        keys = {"AWS_ACCESS_KEY_ID": made["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": made["SecretAccessKey"]}
-        for key, value in {**sandbox.environment, **keys}.items():
-            monkeypatch.setenv(key, value)
-        sandbox.enforce_iam()
-        return Parameters(Clients(AwsSettings(), attempts=1), fleet=FLEET, clock=Clock(sleep=lambda _: None))
+        def as_user(name: str, *documents: str) -> Parameters:
+            stack.enter_context(user(sandbox, monkeypatch, name, *documents))
+            return Parameters(Clients(AwsSettings(), attempts=1), fleet=FLEET, clock=Clock(sleep=lambda _: None))
 
-    yield as_user
-    sandbox.enforce_iam(enforced=False)
+        yield as_user
 
 
 @pytest.fixture
