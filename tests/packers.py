@@ -9,13 +9,19 @@ import os
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 from zlib import crc32
+
+import pytest
 
 from reconciler.build.packer.binary import PROGRAM, Binary, candidates, examine
 from reconciler.build.packer.cache import cache_folder
 from reconciler.build.packer.versions import OLDEST, PLUGINS_APART
 from reconciler.model.constraint import Version
 from reconciler.model.errors import UserError
+
+if TYPE_CHECKING:
+    from _pytest.mark import ParameterSet  # what pytest.param returns: pytest has no public name for it
 
 NONE = "no Packer"
 _MACHINE = dict(os.environ)
@@ -43,22 +49,25 @@ def runs_of(
     before: Version | None = None,
     once: bool | str = False,
     dealt: tuple[str, Sequence[object]] | None = None,
-) -> tuple[list[str], list[tuple[object, ...]]]:
+) -> tuple[list[str], list[ParameterSet]]:
     """What a test marked `packer` is run with: the names of its parameters, and their values for each run.
 
-    It is run on each Packer `since` a version, and `before` another. What would show the same on any is run `once`: all
-    such tests of a module on one (those of several modules, if `once` is a word that they share), and they fall on all
-    alike. And what has a parameter that no Packer knows of has its values `dealt` among them: every value, and every
-    Packer, has a run.
+    It is run on each Packer `since` a version, and `before` another. What would show the same on any is run `once` by
+    `make test`, and on the others by `make test-all`: all such tests of a module on one (those of several modules, if
+    `once` is a word that they share), and they fall on all alike. And what has a parameter that no Packer knows of has
+    its values `dealt` among them: every value, and every Packer, has a run.
     """
     fit = (one for one in installed_packers() if one.version >= since and (before is None or one.version < before))
     versions: list[object] = [one.version_text for one in fit] or [NONE]
     if dealt is None:
         turn = crc32((once if isinstance(once, str) else module).encode()) % len(versions)
-        return ["packer_on_path"], [(version,) for version in (versions[turn : turn + 1] if once else versions)]
+        left = versions[:turn] + versions[turn + 1 :] if once else []
+        marks = {version: [pytest.mark.long] for version in left}
+        return ["packer_on_path"], [pytest.param(version, marks=marks.get(version, ())) for version in versions]
     name, values = dealt
     turns = range(max(len(versions), len(values)))
-    return ["packer_on_path", name], [(versions[turn % len(versions)], values[turn % len(values)]) for turn in turns]
+    runs = ((versions[turn % len(versions)], values[turn % len(values)]) for turn in turns)
+    return ["packer_on_path", name], [pytest.param(*run) for run in runs]
 
 
 def put_on_path(packer: Binary, folder: Path) -> dict[str, str]:
