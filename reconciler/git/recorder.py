@@ -98,6 +98,8 @@ class Recorder:
         self._random = random
         # Threads of one process would only beat each other in the race for the branch.
         self._one_at_a_time = threading.Lock()
+        self._left_at: str | None = None
+        """The commit that this recorder's last push left the branch at, until it is built on."""
 
     def record(self, regenerate: Regenerate) -> Recorded | None:
         """Commit what `regenerate` wants, and push it. None if it wants nothing.
@@ -136,8 +138,11 @@ class Recorder:
         return replace(recorded, owed_tags=(*recorded.owed_tags, *self._asked_for(progress.blocked)), why_owed=why)
 
     def _try(self, regenerate: Regenerate, progress: _Progress) -> Recorded | _Missed | None:
+        # Mostly nobody pushed since we did: a run that records ten builds asks once. Where somebody did, the push is
+        # refused, and the next try asks.
+        remembered, self._left_at = self._left_at, None
         try:
-            head = self._destination.head()
+            head = remembered or self._destination.head()
         except (Contention, Transient) as error:
             return _Missed(error)
         landed = self._landed(head, progress)
@@ -146,7 +151,10 @@ class Recorder:
         wanted = regenerate(read_tree(self._git, head))
         if wanted is None:
             return None
-        return self._publish(wanted, head, progress)
+        result = self._publish(wanted, head, progress)
+        if remembered is not None and isinstance(result, _Missed):
+            return replace(result, at_once=True)
+        return result
 
     def _publish(self, wanted: Commit, head: str, progress: _Progress) -> Recorded | _Missed:
         commit = write_commit(self._git, head, changes=wanted.changes, message=wanted.message, author=progress.author)
@@ -166,6 +174,7 @@ class Recorder:
             progress.sent[pushed] = _Sent(kept, reply.owed)
         match reply.answer:
             case Answer.DONE:
+                self._left_at = commit if reply.commit is None else None
                 behind = self._bring_along(commit, onto=head)
                 return self._recorded(pushed, progress, changed=commit != head, kept=kept, left_behind=behind)
             case Answer.TAG_EXISTS:
