@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -50,6 +51,18 @@ class MemoryPublisher:
     _begun: dict[tuple[str, str], tuple[int, Held]] = field(default_factory=dict)
     _numbers: count[int] = field(default_factory=lambda: count(1))
     _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def copy(self) -> MemoryPublisher:
+        """The same names, templates and groups once more, to be changed without these."""
+        return MemoryPublisher(
+            self.fleet,
+            held=dict(self.held),
+            owners=dict(self.owners),
+            there=dict(self.there),
+            scaled=dict(self.scaled),
+            settings=dict(self.settings),
+            _numbers=copy(self._numbers),
+        )
 
     def seed(
         self, location: str, name: str, value: str, *, owner: str | None = None, misfit: str | None = None

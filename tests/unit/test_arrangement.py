@@ -102,6 +102,7 @@ def test_builds(request): ran(request)
 """
 
 
+@pytest.mark.long
 def test_what_shares_a_fixture_runs_on_one_worker(run: Run, tmp_path: Path) -> None:
     said = run(SHARING, "-n", "2", "--dist", "loadgroup", "--no-loadscope-reorder", "-rA")
 
@@ -116,6 +117,7 @@ def test_what_shares_a_fixture_runs_on_one_worker(run: Run, tmp_path: Path) -> N
     assert len(workers["none"]) == 2
 
 
+@pytest.mark.long
 def test_the_longest_comes_first(run: Run, tmp_path: Path) -> None:
     run(SHARING, "-n", "1", "--dist", "loadgroup", "--no-loadscope-reorder")
 

@@ -23,6 +23,7 @@ debs = st.one_of(
 )
 
 
+@pytest.mark.long
 @pytest.mark.skipif(shutil.which("dpkg") is None, reason="needs dpkg")
 @UNTIMED
 @given(debs, debs)

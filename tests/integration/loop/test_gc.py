@@ -43,14 +43,20 @@ def declare(world: World, extra: str = "") -> None:
     world.commit({"desired/web/image.yaml": f"{ON_BASE}{RETAIN}{extra}"})
 
 
-@pytest.fixture
-def grown(pair: World) -> World:
-    """A fleet whose web has a stable build, the one that it would fall back to, and one that no lockfile has."""
-    declare(pair)
+@pytest.fixture(scope="session")
+def _grown(built_pair: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = built_pair.copy_to(tmp_path_factory.mktemp("grown") / "world")
+    declare(made)
     for setup in ("echo two", "echo three"):
-        build(pair, setup, image="web")
-    pair.clock.advance(days=2)
-    return pair
+        build(made, setup, image="web")
+    made.clock.advance(days=2)
+    return made.settle()
+
+
+@pytest.fixture
+def grown(_grown: World, tmp_path: Path) -> World:
+    """A fleet whose web has a stable build, the one that it would fall back to, and one that no lockfile has."""
+    return _grown.copy_to(tmp_path / "world")
 
 
 def oldest(world: World) -> list[Seen]:
@@ -460,6 +466,7 @@ def test_the_scheduled_job_does_the_same_after_its_own_work(grown: World) -> Non
     assert "deprecate" in steps(report.collected)
 
 
+@pytest.mark.long
 def test_no_run_acts_on_more_images_than_it_may(grown: World) -> None:
     grown.commit({
         "desired/reconciler.yaml": f"{SETTINGS}limits: {{max_actions: 1}}\n",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -66,13 +67,19 @@ def to_the_end(world: World) -> None:
         world.clock.advance(hours=1)
 
 
+@pytest.fixture(scope="session")
+def _rolled(_settled: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = _settled.copy_to(tmp_path_factory.mktemp("rolled") / "world")
+    begin(made)
+    to_the_end(made)
+    assert versions(made) == {EU: 2, US: 2}
+    return made.settle()
+
+
 @pytest.fixture
-def rolled(settled: World) -> World:
+def rolled(_rolled: World, tmp_path: Path) -> World:
     """The fleet with base in groups of both regions, which run what is stable."""
-    begin(settled)
-    to_the_end(settled)
-    assert versions(settled) == {EU: 2, US: 2}
-    return settled
+    return _rolled.copy_to(tmp_path / "world")
 
 
 class TestWaves:

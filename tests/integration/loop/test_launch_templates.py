@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -45,24 +46,26 @@ def declare(world: World, text: str) -> None:
     world.commit({"desired/base/image.yaml": text})
 
 
-def published(world: World, publish: str) -> World:
-    """The fleet with base in launch templates, an hour later."""
-    declare(world, f"{ON_DEBIAN}{publish}")
-    assert world.controller().reconcile().exit_code == 0
-    world.clock.advance(hours=1)
-    return world
+@pytest.fixture(scope="session")
+def _in_templates(_settled: World, tmp_path_factory: pytest.TempPathFactory) -> dict[str, World]:
+    made = {text: _settled.copy_to(tmp_path_factory.mktemp("templates") / "world") for text in (VERSIONS, DEFAULT)}
+    for text, world in made.items():
+        declare(world, f"{ON_DEBIAN}{text}")
+        assert world.controller().reconcile().exit_code == 0
+        world.settle()
+    return made
 
 
 @pytest.fixture
-def versioned(settled: World) -> World:
-    """The fleet with base in launch templates, whose default stays."""
-    return published(settled, VERSIONS)
+def versioned(_in_templates: dict[str, World], tmp_path: Path) -> World:
+    """The fleet with base in launch templates, whose default stays, an hour later."""
+    return _in_templates[VERSIONS].copy_to(tmp_path / "world")
 
 
 @pytest.fixture
-def defaulted(settled: World) -> World:
+def defaulted(_in_templates: dict[str, World], tmp_path: Path) -> World:
     """The same, where the version is the default."""
-    return published(settled, DEFAULT)
+    return _in_templates[DEFAULT].copy_to(tmp_path / "world")
 
 
 class TestVersions:

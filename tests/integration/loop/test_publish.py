@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from reconciler.controller import look
@@ -53,13 +55,18 @@ def agrees(world: World, image: str = "base") -> bool:
     )
 
 
+@pytest.fixture(scope="session")
+def _published(_settled: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = _settled.copy_to(tmp_path_factory.mktemp("published") / "world")
+    made.commit({"desired/base/image.yaml": f"{ON_DEBIAN}{PUBLISHED}"})
+    assert made.controller().reconcile().exit_code == 0
+    return made.settle()
+
+
 @pytest.fixture
-def published(settled: World) -> World:
+def published(_published: World, tmp_path: Path) -> World:
     """The fleet with base published."""
-    settled.commit({"desired/base/image.yaml": f"{ON_DEBIAN}{PUBLISHED}"})
-    assert settled.controller().reconcile().exit_code == 0
-    settled.clock.advance(hours=1)
-    return settled
+    return _published.copy_to(tmp_path / "world")
 
 
 class TestPublication:

@@ -153,10 +153,10 @@ class World:
 
     def settle(self) -> World:
         """The same world an hour later, ready to be copied: everybody has pulled, and git has packed its objects."""
+        self.clock.advance(hours=1)
         git(self.root / "person", "pull", "--quiet", "--ff-only", "origin", "main")
         for repository in (self.origin, self.root / "person", self.root / "ci"):
             git(repository, "repack", "-a", "-d", "--quiet")
-        self.clock.advance(hours=1)
         return self
 
     def copy_to(self, root: Path) -> World:
@@ -170,10 +170,7 @@ class World:
             _made=self.registry._made,
             traits=self.registry.traits.copy(),
         )
-        publisher = MemoryPublisher(
-            FLEET, held=dict(self.publisher.held), owners=dict(self.publisher.owners), there=dict(self.publisher.there)
-        )
-        world = World(root, registry, publisher=publisher)
+        world = World(root, registry, publisher=self.publisher.copy())
         registry.clock = world.clock
         world.clock.moment = self.clock.moment
         return world

@@ -22,13 +22,18 @@ VALIDATED = "validation: {required: true, timeout: 72h}\n"
 MORE = {"desired/web/setup.sh": "echo more\n"}
 
 
+@pytest.fixture(scope="session")
+def _waiting(built_pair: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = built_pair.copy_to(tmp_path_factory.mktemp("waiting") / "world")
+    made.commit({"desired/web/image.yaml": ON_BASE + VALIDATED, **MORE})
+    assert statuses(main(made).go()) == {"web": "built"}
+    return made.settle()
+
+
 @pytest.fixture
-def waiting(world: World) -> World:
+def waiting(_waiting: World, tmp_path: Path) -> World:
     """web has a stable build, and a candidate that waits for its verdict."""
-    world.commit({"desired/web/image.yaml": ON_BASE + VALIDATED, **MORE})
-    assert statuses(main(world).go()) == {"web": "built"}
-    world.clock.advance(hours=1)
-    return world
+    return _waiting.copy_to(tmp_path / "world")
 
 
 def vote(world: World, build_id: str, tags: Mapping[str, str], *regions: str) -> None:

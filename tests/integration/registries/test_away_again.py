@@ -18,6 +18,8 @@ from reconciler.registries.ec2.registry import Ec2Registry
 from tests.integration.loop.test_rulings import held
 from tests.integration.loop.world import FLEET, US, Controller, World, image_files
 
+pytestmark = pytest.mark.long
+
 ACCOUNT = "123456789012"
 SETTINGS = f"fleet: {FLEET}\ndefaults:\n  regions: [{US}]\n  retain: {{builds: 1}}\n"
 

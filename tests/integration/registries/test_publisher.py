@@ -515,6 +515,7 @@ def test_without_the_right_to_look_at_images_it_fails_and_asks_for_it(ssm: SsmBe
     assert sum(ssm.slept) >= 60
 
 
+@pytest.mark.long
 def test_the_hundredth_version_is_followed_by_others_and_a_label_in_the_way_is_told(ssm: SsmBench) -> None:
     images = [ssm.image(), ssm.image()]
     for number in range(101):

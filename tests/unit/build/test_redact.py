@@ -15,6 +15,7 @@ from reconciler.build.secrets import LONGEST_SHOWN, LineRedactor, redactor
 
 # No time limits: the machine may be busy.
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+slow = settings(unhurried, max_examples=30)
 KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1g"
 PEM = "-----BEGIN RSA PRIVATE KEY-----\nMIIEpAIBAAKCAQEA\nabcdef==\n-----END RSA PRIVATE KEY-----"
@@ -165,7 +166,7 @@ def test_what_is_found_in_a_text_that_is_not_ascii_is_taken_out_where_it_stands(
     assert redactor(["hunter2-value"])(f"é {packed_twice} é") == "é <redacted> é <redacted> é"
 
 
-@unhurried
+@slow
 @given(st.integers(0, 60))
 def test_no_half_of_a_secret_in_base64_is_left_where_a_line_is_cut(offset: int) -> None:
     secret = "hunter2-and-a-long-tail"
@@ -208,7 +209,7 @@ def test_a_secret_is_found_as_packers_log_the_shell_and_go_spell_it(secret: str,
     assert redactor([secret])(f"1,,ui,say,[{spelled}]") == "1,,ui,say,[<redacted>]"
 
 
-@unhurried
+@slow
 @given(st.integers(0, 40), st.sampled_from([0, 7]))
 def test_no_half_of_a_secret_is_left_where_a_line_is_cut(offset: int, left_out: int) -> None:
     secret = "hunter2-and-a-long-tail"
