@@ -49,6 +49,7 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("mark", "command", "does"),
     [

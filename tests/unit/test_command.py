@@ -11,6 +11,8 @@ import pytest
 
 from tests.command import Command, forking
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:

@@ -188,6 +188,7 @@ class TestDeprecationAndProtection:
             assert settled.controller().reconcile("base").results == ()
         assert head != settled.head()
 
+    @pytest.mark.long
     def test_a_rollback_takes_it_back_and_a_release_brings_it_again(self, settled: World) -> None:
         (old,) = standing(settled)
         declares(settled, ALL)
@@ -219,6 +220,7 @@ class TestDeprecationAndProtection:
 
 
 class TestRevocation:
+    @pytest.mark.long
     def test_it_is_disabled_in_the_same_run_and_back_with_all_permissions(self, settled: World) -> None:
         (good,) = standing(settled)
         declares(settled, SHARED)

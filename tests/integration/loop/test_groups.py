@@ -324,6 +324,7 @@ def test_wherever_a_run_dies_the_next_ones_come_to_the_same_end(
     assert_settled(settled, since=since)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_scenarios_have_as_many_effects_as_are_died_at(settled: World, name: str) -> None:
     SCENARIOS[name][0](settled)

@@ -59,6 +59,7 @@ def test_a_copy_that_says_it_is_of_the_future_is_not_adopted_before_what_the_pre
     assert pair.lock("web").channels.stable == built["web"]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(14))
 def test_a_preview_that_was_killed_is_taken_up_by_the_next(pair: World, number: int) -> None:
     branch = on_branch(pair)

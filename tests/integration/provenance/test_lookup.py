@@ -459,6 +459,7 @@ def test_what_a_tag_says_of_a_recorded_artifact_is_not_believed(ask: Ask, past: 
     assert (found["image"], found["build"]) == ("base", past.dropped.id)
 
 
+@pytest.mark.long
 def test_of_tags_that_somebody_made_without_end_so_many_are_followed(
     ask: Ask, past: Past, monkeypatch: pytest.MonkeyPatch
 ) -> None:
