@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 from botocore.loaders import Loader
+from hypothesis import settings
 
 from reconciler.aws.session import PlainModels
 from reconciler.ci.job import telling
@@ -16,6 +17,10 @@ from tests.command import Command, forking
 from tests.needs import MARKS, Watch
 from tests.packers import GET, NONE, installed_packers, put_on_path, runs_of
 from tests.sharing import arrange, groups_in_ids
+
+# No example fails for the time that it takes on a machine that is shared.
+settings.register_profile("shared machine", deadline=None)
+settings.load_profile("shared machine")
 
 IN_CI = bool(os.environ.get("CI"))
 # Before moto is imported, which asks for the regions of each service by a session of its own: as the sandbox does.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from reconciler.plan.difference import order
 
-UNTIMED = settings(deadline=None, max_examples=300, suppress_health_check=[HealthCheck.too_slow])
+UNTIMED = settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow])
 
 # What dpkg takes for a version (deb-version(7)): it begins with a digit, and only what has a revision has a hyphen.
 upstream = st.from_regex(r"[0-9][0-9A-Za-z.+~]{0,6}", fullmatch=True)

@@ -177,7 +177,6 @@ def test_any_history_ends_in_agreement(pair: World, tmp_path: Path) -> None:
         settings=settings(
             max_examples=8,
             stateful_step_count=8,
-            deadline=None,
             derandomize=True,
             database=None,
             suppress_health_check=list(HealthCheck),

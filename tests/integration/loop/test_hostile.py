@@ -314,7 +314,7 @@ def play(town: Town, folder: Path, how: settings, *, number: int | None = None) 
         return Hostile(town, folder / f"world-{next(numbers)}")
 
     told = settings(
-        how, deadline=None, database=None, suppress_health_check=list(HealthCheck),
+        how, database=None, suppress_health_check=list(HealthCheck),
         phases=[Phase.generate], report_multiple_bugs=False,  # shrinking takes longer than reading
     )  # fmt: skip
     run_state_machine_as_test(game if number is None else seed(number)(game), settings=told)  # type: ignore[arg-type] # it only calls it

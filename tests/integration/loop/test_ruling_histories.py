@@ -174,7 +174,6 @@ def test_what_is_ruled_holds_in_every_history(settled: World, tmp_path: Path) ->
         settings=settings(
             max_examples=6,
             stateful_step_count=8,
-            deadline=None,
             derandomize=True,
             database=None,
             phases=(Phase.generate,),  # an example takes seconds, and each says what it did

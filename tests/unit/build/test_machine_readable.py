@@ -58,7 +58,7 @@ def is_distinguishable(text: str) -> bool:
 
 
 # No time limits: the machine may be busy.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 times = st.integers(0, 10**15 - 1)
 counts = st.integers(0, 10**9 - 1)
 texts = st.text(st.characters(exclude_categories=["Cs"])).filter(is_distinguishable)

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from reconciler.build.secrets import LONGEST_SHOWN, LineRedactor, redactor
 
 # No time limits: the machine may be busy.
-unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+unhurried = settings(suppress_health_check=[HealthCheck.too_slow])
 slow = settings(unhurried, max_examples=30)
 KEY = "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0In0.dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1g"

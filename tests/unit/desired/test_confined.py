@@ -13,7 +13,7 @@ from reconciler.model.errors import UserError
 
 FOLDER = "desired/web"
 PATH = f"{FOLDER}/web.pkr.hcl"
-MANY = settings(max_examples=600, deadline=None, derandomize=True, database=None)
+MANY = settings(max_examples=600, derandomize=True, database=None)
 
 PIECES = st.sampled_from(
     [

@@ -18,7 +18,6 @@ Read = Callable[..., Fleet]
 
 QUIET = settings(
     max_examples=60,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -133,7 +133,7 @@ def arranged(example: Situation, account: dict[str, Any]) -> tuple[Survey, list[
     ), builds  # fmt: skip
 
 
-@hypothesis.settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis.settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(account=accounts())
 def test_no_root_ever_goes_and_a_build_goes_as_a_whole(example: Situation, account: dict[str, Any]) -> None:
     survey, builds = arranged(example, account)
@@ -171,7 +171,7 @@ def carried_out(survey: Survey, judgement: Judgement) -> Survey:
     return replace(survey, known=replace(survey.known, locks={name: lock}), seen=seen, past={})
 
 
-@hypothesis.settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@hypothesis.settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     hours=st.lists(st.integers(0, 24 * 9), min_size=8, max_size=14),
     undone=st.sets(st.integers(0, 13)),

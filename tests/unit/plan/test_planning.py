@@ -190,7 +190,7 @@ class TestChain:
         planned = make_plan(what_is_known(*chain(), options=PlanOptions(images=("web",))))
         assert set(actions(planned)) == {"base", "web"}
 
-    @settings(max_examples=60, deadline=None)
+    @settings(max_examples=60)
     @given(
         changed=st.dictionaries(
             st.sampled_from(["base", "web", "shop"]),

@@ -100,7 +100,7 @@ def damaged(seen: tuple[Seen, ...], damages: list[str]) -> tuple[Seen, ...]:
     return tuple(result)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 @given(
     history=histories,
     change=changes,

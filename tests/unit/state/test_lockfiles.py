@@ -37,7 +37,7 @@ from reconciler.state.lockfiles import (
 from tests.sources import amis
 
 WEB = "state/web.lock.json"
-UNTIMED = settings(deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+UNTIMED = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 """On a busy machine making examples takes long, which says nothing of the code."""
 BUILD = "20261122T101530Z-1a2b3c4"
 

@@ -18,7 +18,7 @@ from reconciler.model.inventory import Inventory, OperatingSystem, Package, Port
 from reconciler.state.sbom import inventory_record, read_sbom, render_sbom, sbom_path
 
 BUILD = "20261122T101530Z-1a2b3c4"
-UNTIMED = settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+UNTIMED = settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
 
 ANYWHERE = "0.0.0.0"  # noqa: S104 - what an image has, not where anything listens
 INSIDE = Inventory(

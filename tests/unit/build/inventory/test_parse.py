@@ -11,7 +11,7 @@ from tests.unit.build.inventory.conftest import Printed, printed
 
 NAMES = ["uid", "os", "kernel", "deb", "rpm", "apk", "units", "rc", "openrc", "tcp", "tcp6", "udp", "sockets"]
 NAMES += ["processes", "pid_namespace", "users", "suid"]
-UNTIMED = settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+UNTIMED = settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
 sections = st.tuples(st.integers(0, 255), st.binary(max_size=200), st.binary(max_size=50))
 
 

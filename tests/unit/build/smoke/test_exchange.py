@@ -30,7 +30,7 @@ def talk(script: str, given: bytes = b"", *, most: int = MOST_BYTES) -> tuple[in
     return ran.status, ran.stdout, ran.stderr
 
 
-@settings(deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.too_slow])
 @given(st.binary(max_size=300), st.integers(0, 2000), st.integers(0, 255))
 def test_what_is_given_and_answered_arrives_to_the_byte(word: bytes, times: int, status: int) -> None:
     assert talk(f"cat; echo why >&2; exit {status}", word * times) == (status, word * times, b"why\n")
