@@ -360,7 +360,7 @@ def _tell(run: Run, report: Report, planned: FleetPlan) -> Report:
         published = publish(run, report, planned, partial(run.adapters.publisher, known))
         report, waits = published.report, published.waits
     announce(run, report, run.adapters.announcers(known), branch=branch, waits=waits)
-    return report
+    return replace(report, commits=run.recorder.commits)
 
 
 def _look_only(adapters: Adapters, known: Known, origin: Origin, target: Target, *, why: str) -> Report:

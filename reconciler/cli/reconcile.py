@@ -150,12 +150,11 @@ def _print(report: Report, branch: str, repository: Repository, *, remote: str) 
             show_text(line, hang=width + 14)
         for line in with_hints(result.tested.findings if result.tested is not None else (), given=hints):
             show_text(f"  {line}", hang=4)
-    commits = [result.commit for result in report.results if result.commit]
     tags = sum(len(result.tags) for result in report.results)
-    if commits:
+    if report.commits:
         pushed_to = "pushed to" if repository.remote(remote) is not None else "on"
-        where = f"{counted(len(commits), 'commit')} {pushed_to} {branch}"
-        show_text(f"Recorded in state/: {where} ({repository.newest(commits)[:7]}), {counted(tags, 'tag')}.", hang=2)
+        where = f"{counted(len(report.commits), 'commit')} {pushed_to} {branch}"
+        show_text(f"Recorded in state/: {where} ({report.commits[-1][:7]}), {counted(tags, 'tag')}.", hang=2)
     show_collected(report.collected)
     acted_on = {result.image: result for result in report.results}
     for image in report.plan.images:

@@ -100,6 +100,8 @@ class Recorder:
         self._one_at_a_time = threading.Lock()
         self._left_at: str | None = None
         """The commit that this recorder's last push left the branch at, until it is built on."""
+        self.commits: tuple[str, ...] = ()
+        """What it recorded, oldest first; of a proposal, which holds all in one commit, that one."""
 
     def record(self, regenerate: Regenerate) -> Recorded | None:
         """Commit what `regenerate` wants, and push it. None if it wants nothing.
@@ -174,9 +176,7 @@ class Recorder:
             progress.sent[pushed] = _Sent(kept, reply.owed)
         match reply.answer:
             case Answer.DONE:
-                self._left_at = commit if reply.commit is None else None
-                behind = self._bring_along(commit, onto=head)
-                return self._recorded(pushed, progress, changed=commit != head, kept=kept, left_behind=behind)
+                return self._done(reply, commit, onto=head, progress=progress, kept=kept)
             case Answer.TAG_EXISTS:
                 progress.taken.update(reply.tags)
                 return _Missed(self._destination.error(reply), at_once=True)
@@ -190,6 +190,15 @@ class Recorder:
                 return _Missed(self._destination.error(reply), at_once=True)
             case _:
                 raise self._destination.error(reply)
+
+    def _done(self, reply: Reply, commit: str, *, onto: str, progress: _Progress, kept: tuple[str, ...]) -> Recorded:
+        """What is recorded, where the branch and the tags are as they were wanted."""
+        self._left_at = commit if reply.commit is None else None
+        changed = commit != onto
+        if changed:
+            self.commits = (*self.commits, commit) if reply.commit is None else (reply.commit,)
+        behind = self._bring_along(commit, onto=onto)
+        return self._recorded(reply.commit or commit, progress, changed=changed, kept=kept, left_behind=behind)
 
     def _leave_out(self, names: Iterable[str], progress: _Progress, error: ReconcilerError, *, needed: bool) -> None:
         """Do without tags that another tag keeps out, which anybody who may push tags can push.
@@ -218,6 +227,7 @@ class Recorder:
             if isinstance(error, (Contention, Transient)) and not last:
                 return _Missed(error)
             behind = self._bring_along(head, onto=commit)
+            self.commits = (*self.commits, commit)
             recorded = self._recorded(commit, progress, changed=True, kept=kept, left_behind=behind)
             if error is not None:
                 return replace(recorded, owed_tags=self._asked_for(owed), why_owed=error.what)

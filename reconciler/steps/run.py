@@ -300,6 +300,8 @@ class Report:
     plan: Plan
     target: Target
     """The branch that state is recorded to."""
+    commits: tuple[str, ...] = ()
+    """What was recorded, oldest first; of a proposal, which holds all in one commit, that one."""
     collected: Collection | None = None
     """What was done about builds that nobody needs, where that belongs to the run."""
 

@@ -14,6 +14,8 @@ from reconciler.cli.workspace import Workspace, now
 from reconciler.model.errors import UserError
 from reconciler.plan.planning import Known
 from reconciler.steps.run import Testbed
+from tests.integration.loop.test_channels import build
+from tests.integration.loop.test_rulings import revoked
 from tests.integration.loop.world import Controller, World, git
 
 Reconcile = Callable[..., int]
@@ -89,6 +91,17 @@ def test_the_last_line_names_what_the_branch_is_at_whichever_image_came_last(
     settled.commit({f"desired/{image}/setup.sh": "echo more\n" for image in ("api", "tools", "web")})
     assert reconcile(checkout.root) == 0
     assert f"3 commits pushed to main ({settled.head()[:7]}), 3 tags." in capsys.readouterr().out
+
+
+def test_the_last_line_counts_every_commit_of_the_run(
+    settled: World, checkout: Controller, reconcile: Reconcile, capsys: pytest.CaptureFixture[str]
+) -> None:
+    build(settled, "echo more")
+    head = settled.commit({"desired/base/image.yaml": revoked(settled.lock("base").builds[0].id)})
+    assert reconcile(checkout.root) == 0
+    count = int(git(settled.origin, "rev-list", "--count", f"{head}..main"))
+    assert count == 2, "the channels before the AMI is disabled, and then the AMI"
+    assert f"{count} commits pushed to main ({settled.head()[:7]})" in capsys.readouterr().out
 
 
 def test_without_a_remote_state_is_committed_here_and_a_dirty_file_left_alone(
