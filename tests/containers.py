@@ -12,7 +12,7 @@ import subprocess
 import tarfile
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
@@ -35,14 +35,23 @@ _IN_BASE = (
 )  # fmt: skip
 
 
+def refuse_without_registry() -> None:
+    """Skip a test where there is no registry to be started."""
+    _refuse_without(_PROGRAMS[-1:])
+
+
 def refuse_without_engine() -> None:
     """Skip a test where there is no engine to be started."""
-    path = f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
-    missing = [program for program in _PROGRAMS if shutil.which(program, path=path) is None]
-    if missing:
-        lacking(f"there is no {' and no '.join(missing)}: apt-get install docker.io docker-registry")
+    _refuse_without(_PROGRAMS)
     if os.geteuid() != 0:
         lacking("only root may start dockerd")
+
+
+def _refuse_without(programs: Sequence[str]) -> None:
+    path = f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
+    missing = [program for program in programs if shutil.which(program, path=path) is None]
+    if missing:
+        lacking(f"there is no {' and no '.join(missing)}: apt-get install docker.io docker-registry")
 
 
 @contextmanager

@@ -252,19 +252,25 @@ def check_published(context: DoctorContext) -> Iterator[Finding]:
         return
     if found.unreadable:
         why = tuple(f"{place}: {reason}" for place, reason in sorted(found.unreadable.items()))
+        in_aws = any(
+            image.kind.reached_through == "aws" and not found.unreadable.keys().isdisjoint(image.locations)
+            for image in context.known.fleet.images.values()
+        )
         hint = "docs/iam/publish-read.json has what it takes: `reconciler iam-policy ROLE --publish PATH`"
-        yield Finding("publish", "trouble", f"{counted(len(why), 'location')} can't be read", (*why, hint))
+        more = (hint,) if in_aws else ()
+        yield Finding("publish", "trouble", f"{counted(len(why), 'location')} can't be read", (*why, *more))
         return
     subjects = [(image, lock_of(known, image)[0]) for image in known.fleet.images.values()]
     judged = [publishing(*subject, found) for subject in subjects]
     refused = [one for todo in judged for one in (*todo.refused, *todo.groups.refused)]
     if refused:
-        why = tuple(f"{one.location} {one.name}: {what}" for one, what in refused)
+        why = tuple(f"{one.text}: {what}" for one, what in refused)
         yield Finding("publish", "trouble", f"{counted(len(why), 'place')} can't follow what is stable", why)
         return
     asked = [one for subject in subjects for one in asked_of(*subject)]
     kinds = (
         ("parameter", {one.place for one in asked if one.ssm}, found.held),
+        ("tag", {one.place for one in asked if one.tag}, found.held),
         ("launch template", {one.place for one in asked if one.launch_template}, found.templates),
         ("group", {one.place for one in asked if one.auto_scaling_group}, found.groups),
     )

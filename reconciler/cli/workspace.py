@@ -77,8 +77,12 @@ class Workspace:
 
     def publisher(self, known: Known, *, cancelled: threading.Event | None = None) -> Publisher:
         """Where consumers look up what the channels point to. Waits end, with Transient, once `cancelled` is set."""
+        from reconciler.registries.router import Publishers, kinds_published  # noqa: PLC0415 - as above
+
         aws = known.fleet.settings.aws
-        return open_publisher(Opening(known.fleet_name, aws, cancelled, shared=partial(self._aws, aws)))
+        opening = Opening(known.fleet_name, aws, cancelled, shared=partial(self._aws, aws))
+        kinds = kinds_published(known.fleet.images.values(), known.locks.values())
+        return Publishers(kinds, lambda kind: open_publisher(kind, opening))
 
     def expect(self, tree: Tree) -> None:
         """Have the locations that the defaults name listed from now on, before the fleet is read.

@@ -70,7 +70,8 @@ class Declared:
         """Where it says what it rules of builds: `hold`, `publish`, and each revoked build by its id."""
         declaration = self.declaration
         held = {"hold": self.place("hold")} if declaration.hold is not None else {}
-        keys = [key for key in ("ssm", "launch_templates", "auto_scaling_groups") if getattr(declaration.publish, key)]
+        places = ("ssm", "tag", "launch_templates", "auto_scaling_groups")
+        keys = [key for key in places if getattr(declaration.publish, key)]
         published = {"publish": self.place("publish", keys[0])} if keys else {}
         published |= {f"publish.{key}": self.place("publish", key) for key in keys}
         return held | published | {one.build: self.place("revoke", at) for at, one in enumerate(declaration.revoke)}

@@ -12,19 +12,19 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Published
 from reconciler.model.publish import AutoScalingGroup, LaunchTemplate
 from reconciler.model.text import shorten
-from reconciler.plan.publishing import declared_at, names_of, wrong_name
+from reconciler.plan.publishing import declared_at, names_of
 from reconciler.plan.rollout import group_places, groups_of, is_in, said
+from reconciler.registries import dialect_of
 
 
 def wrong_publications(declared: Mapping[str, Declared], images: Mapping[str, Image]) -> Problems:
-    """Images of a kind that nothing is published of, names that SSM refuses, and names that two images would write."""
+    """Images that their kind does not publish so, names that can't be, and names that two images would write."""
     claims: dict[tuple[str, str], tuple[Published, list[str]]] = {}
     for name, image in sorted(images.items()):
-        where = declared[name].place("publish", "ssm")
         asked = [key for key in _PUBLISHED if getattr(image.declaration.publish, key)]
-        wrong = [] if image.kind.published else asked
+        wrong = [key for key in asked if key not in image.kind.published]
         for key in wrong:
-            what = f"publish.{key}: {_PUBLISHED[key]} holds an AMI's id, and {name} is {image.kind.artifact}"
+            what = f"publish.{key}: {_PUBLISHED[key]}, and {name} is {image.kind.artifact}"
             hint = "remove it; where it is a default, `publish:` with nothing behind it takes it back"
             yield name, UserError(what, where=declared[name].place("publish", key), hint=hint)
         if wrong:
@@ -32,10 +32,7 @@ def wrong_publications(declared: Mapping[str, Declared], images: Mapping[str, Im
         yield from _wrong_templates(name, image, declared[name])
         yield from _wrong_groups(name, image, declared[name])
         yield from _wrong_waves(name, image, declared[name])
-        for parameter in names_of(image):
-            why = wrong_name(parameter)
-            if why is not None:
-                yield name, UserError(f'publish.ssm: "{shorten(parameter)}": {why}', where=where)
+        yield from _wrong_names(name, image, declared[name])
         for one in declared_at(image):
             claims.setdefault(one.place, (one, []))[1].append(name)
     told: set[tuple[str, str]] = set()
@@ -52,12 +49,24 @@ def wrong_publications(declared: Mapping[str, Declared], images: Mapping[str, Im
 
 
 _PUBLISHED = {
-    "ssm": "a parameter",
-    "launch_templates": "a version of a launch template",
-    "auto_scaling_groups": "a group",
+    "ssm": "a parameter holds an AMI's id",
+    "tag": "a tag is there in a container registry alone",
+    "launch_templates": "a version of a launch template holds an AMI's id",
+    "auto_scaling_groups": "a group holds an AMI's id",
 }
-"""The keys of `publish:`, and what each says of an AMI."""
+"""The keys of `publish:`, and what each is for."""
 _SHORTEST, _LONGEST = 3, 128
+
+
+def _wrong_names(name: str, image: Image, declared: Declared) -> Problems:
+    """Parameters and tags of a form that is refused where they are, or that is kept for something else."""
+    dialect = dialect_of(image.kind.name)
+    key = "ssm" if image.declaration.publish.ssm is not None else "tag"
+    for called in names_of(image):
+        why = dialect.wrong_name(called)
+        if why is not None:
+            what = f'publish.{key}: "{shorten(called)}": {why}'
+            yield name, UserError(what, where=declared.place("publish", key))
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Kind:
         reached_by: What a test goes through to what is booted of it: SSH, or the command of the bench.
         boots: Whether there is a bench for it, where it is booted and tested.
         tended: Whether its registry says who may use an artifact, until when, and whether it may be removed.
-        published: Whether consumers can look its artifacts up under the names that `publish` gives.
+        published: The keys of `publish:` that its artifacts can be written out by; empty where there is none.
         observed: Whether a registry tells what is there. Else an artifact is what Packer said, and unknown for good.
     """
 
@@ -78,7 +78,7 @@ class Kind:
     reached_by: str = SSH
     boots: bool = True
     tended: bool = False
-    published: bool = False
+    published: frozenset[str] = frozenset()
     observed: bool = True
 
     @property

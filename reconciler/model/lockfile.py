@@ -286,6 +286,7 @@ class Published(Model):
     """One name, in one location, under which consumers find what a channel points to."""
 
     ssm: str = Field("", description="Name of the SSM parameter, where it is one.", exclude_if=is_empty)
+    tag: str = Field("", description="The tag in a container registry, where it is one.", exclude_if=is_empty)
     launch_template: str = Field("", description="Name of the launch template, where it is one.", exclude_if=is_empty)
     auto_scaling_group: str = Field(
         "", description="Name of the Auto Scaling group, where it is one.", exclude_if=is_empty
@@ -307,26 +308,36 @@ class Published(Model):
     @property
     def key(self) -> str:
         """The key of `publish:` that declares such a place."""
-        if self.ssm:
-            return "ssm"
+        if self.ssm or self.tag:
+            return "ssm" if self.ssm else "tag"
         return "launch_templates" if self.launch_template else "auto_scaling_groups"
 
     @property
+    def called(self) -> str:
+        """The name of what holds an artifact's id, as its publisher knows it; empty for templates and groups."""
+        return self.ssm or self.tag
+
+    @property
     def name(self) -> str:
-        """The name by which it is told from all others: no parameter's name has a blank."""
+        """The name by which it is told from all others in its location: no parameter's, and no tag, has a blank."""
         group = f"group {self.auto_scaling_group}" if self.auto_scaling_group else ""
-        return self.ssm or group or f"launch template {self.launch_template}"
+        return self.called or group or f"launch template {self.launch_template}"
 
     @property
     def place(self) -> tuple[str, str]:
         """The same as location and name."""
         return self.location, self.name
 
+    @property
+    def text(self) -> str:
+        """The same for people: of a tag the reference that is pulled."""
+        return f"{self.location}:{self.tag}" if self.tag else f"{self.location} {self.name}"
+
     @model_validator(mode="after")
     def _is_one(self) -> Self:
-        if [bool(self.ssm), bool(self.launch_template), bool(self.auto_scaling_group)].count(True) != 1:
+        if [bool(one) for one in (self.ssm, self.tag, self.launch_template, self.auto_scaling_group)].count(True) != 1:
             raise ValueError(
-                "it is one of an SSM parameter (ssm), a launch template (launch_template) and a group "
+                "it is one of an SSM parameter (ssm), a tag (tag), a launch template (launch_template) and a group "
                 "(auto_scaling_group)"
             )
         return self

@@ -13,6 +13,9 @@ _PARAMETER = r"(?:[A-Za-z0-9_./-]|\{image\}|\{channel\})+"
 _SUCH_AS = "the name of an SSM parameter such as /images/{image}/{channel}, which may have no other braces"
 LONGEST_PARAMETER = 800
 
+# The grammar of a tag (OCI's distribution specification, "Pulling manifests"), with our words in it.
+_TAG = r"(?:[A-Za-z0-9_]|\{image\}|\{channel\})(?:[A-Za-z0-9_.-]|\{image\}|\{channel\})*"
+_TAG_SUCH_AS = "a tag such as {channel} or {image}-{channel}, which may have no other braces"
 
 # The characters of LaunchTemplateName (CreateLaunchTemplate, EC2's API reference).
 _TEMPLATE = r"(?:[A-Za-z0-9()./_-]|\{image\})+"
@@ -98,6 +101,11 @@ class Publish(Model):
         max_length=LONGEST_PARAMETER,
         exclude_if=is_empty,
         description="The SSM parameter of each channel and location, by its name; without `{channel}`, of `stable`.",
+    )
+    tag: Annotated[str, *checked(_TAG, what=_TAG_SUCH_AS)] | None = Field(
+        None,
+        exclude_if=is_empty,
+        description="The tag of each channel, in every repository of the image; without `{channel}`, of `stable`.",
     )
     launch_templates: tuple[
         Annotated[LaunchTemplate, BeforeValidator(_name_alone, json_schema_input_type=str | LaunchTemplate)], ...

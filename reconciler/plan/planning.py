@@ -269,9 +269,8 @@ def _withdrawn(known: Known, lock: Lockfile) -> Iterator[Reason]:
     """Under which names consumers find a removed image no more, once its end was asked for."""
     claimed = known.publications.claimed if known.publications is not None else frozenset()
     for one in lock.published if known.options.prune else ():
-        if one.ssm and one.place not in claimed:
-            now = "nothing: not declared"
-            yield Reason(code="publication-changed", was=f"{one.location} {one.ssm}", now=now)
+        if one.called and one.place not in claimed:
+            yield Reason(code="publication-changed", was=one.text, now="nothing: not declared")
 
 
 def _as_renamed(known: Known, decision: Decision) -> Decision:

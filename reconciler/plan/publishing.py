@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -22,30 +21,19 @@ from reconciler.plan.transitions import as_ruled
 
 Channel = Literal["candidate", "stable"]
 CHANNELS: tuple[Channel, ...] = ("candidate", "stable")
-_DEEPEST = 15
-"""Levels of a parameter's name (PutParameter, SSM's API reference)."""
-_RESERVED = re.compile(r"/?(aws|ssm)", re.IGNORECASE)
 
 
 def names_of(image: Image) -> Mapping[str, Channel]:
-    """The names that an image's channels are written to, each with its channel. Without `{channel}` it is `stable`."""
-    template = image.declaration.publish.ssm
+    """The names that an image's channels are written to, each with its channel. Without `{channel}` it is `stable`.
+
+    They are parameters or tags: no kind has both.
+    """
+    publish = image.declaration.publish
+    template = publish.ssm or publish.tag
     if template is None:
         return {}
     named = template.replace("{image}", image.name)
     return {named.replace("{channel}", one): one for one in (CHANNELS if "{channel}" in named else ("stable",))}
-
-
-def wrong_name(name: str) -> str | None:
-    """Why SSM would refuse a name, or None (PutParameter, SSM's API reference)."""
-    levels = name.removeprefix("/").split("/")
-    if _RESERVED.match(name):
-        return "SSM keeps names that begin with aws or ssm for itself"
-    if "/" in name and not name.startswith("/"):
-        return "a name in levels begins with /"
-    if "" in levels:
-        return "it has a level without a name"
-    return f"it has {len(levels)} levels, and SSM takes {_DEEPEST}" if len(levels) > _DEEPEST else None
 
 
 def declared_at(image: Image | None) -> tuple[Published, ...]:
@@ -53,7 +41,12 @@ def declared_at(image: Image | None) -> tuple[Published, ...]:
     if image is None:
         return ()
     where = sorted(image.locations)
-    named = [Published(ssm=name, location=location) for name in sorted(names_of(image)) for location in where]
+    key = "ssm" if image.declaration.publish.ssm is not None else "tag"
+    named = [
+        Published.model_validate({key: name, "location": location})
+        for name in sorted(names_of(image))
+        for location in where
+    ]
     templates = [
         Published(launch_template=name, location=location) for name in sorted(templates_of(image)) for location in where
     ]
@@ -88,7 +81,7 @@ class Publishing:
 
     changes: tuple[Change, ...] = ()
     refused: tuple[tuple[Published, str], ...] = ()
-    """Where somebody else's parameter stands, or one that can't hold an artifact's id, with what to say of it."""
+    """Where something of somebody else stands, or what can't hold an artifact's id, with what to say of it."""
     unknown: tuple[str, ...] = ()
     lacking: tuple[str, ...] = ()
     """What has to wait for an artifact that is not there yet."""
@@ -123,10 +116,10 @@ def publishing(image: Image | None, lock: Lockfile, found: Publications) -> Publ
             todo = todo if one.place in declared else replace(todo, forget=(*todo.forget, one))
         elif one.place not in declared:
             todo = _undeclared(todo, one, held, claimed=one.place in found.claimed)
-        elif held is not None and (held.misfit is not None or held.ours is False):
-            todo = replace(todo, refused=(*todo.refused, (one, _in_the_way(held))))
+        elif held is not None and (why := _in_the_way(one, held, lock)) is not None:
+            todo = replace(todo, refused=(*todo.refused, (one, why)))
         elif image is not None:
-            todo = _declared(todo, one, held, lock=lock, channel=names_of(image)[one.ssm])
+            todo = _declared(todo, one, held, lock=lock, channel=names_of(image)[one.called])
     if groups_of(image) and image is not None:
         groups = rollout(image, lock, found)
         todo = replace(todo, groups=groups, record=(*todo.record, *groups.record))
@@ -182,10 +175,20 @@ def _revoked_ids(lock: Lockfile) -> set[str]:
     return {artifact.id for build in lock.builds if build.phase == "revoked" for artifact in build.artifacts}
 
 
-def _in_the_way(held: Held) -> str:
+def _in_the_way(one: Published, held: Held, lock: Lockfile) -> str | None:
+    """Why a name is not written; None where it may be.
+
+    A tag has no owner but what it names. So once it is recorded as ours, whatever else it names is drift.
+    """
     if held.misfit is not None:
         return f"it {held.misfit}, which can't be changed"
-    return "it is there, and does not carry this fleet's tag"
+    is_theirs = held.ours is False and not (one.tag and one in lock.published)
+    return f"it is there, and {of_others(one)}" if is_theirs else None
+
+
+def of_others(one: Published) -> str:
+    """What tells that a name is not this fleet's."""
+    return "names an image that is none of this fleet's" if one.tag else "does not carry this fleet's tag"
 
 
 def whose_matters(image: Image | None, lock: Lockfile, found: Publications) -> tuple[Published, ...]:
@@ -221,7 +224,7 @@ def but_for_ours(
             after = as_ruled(lock, in_force(image, now=now), causes.get(name, {}), at=format_instant(now))
         for one in after.published if after is not None else ():
             is_stable = one.launch_template in templates or one.auto_scaling_group in groups
-            channel = "stable" if is_stable else channels.get(one.ssm)
+            channel = "stable" if is_stable else channels.get(one.called)
             build = after.build(getattr(after.channels, channel)) if after is not None and channel is not None else None
             stays = build is not None and build.artifact_in(one.location) is not None
             if after is not None:
@@ -307,4 +310,4 @@ def _refusal(refused: tuple[Published, str], told: str) -> Reason:
 
 def _way_out(one: Published, image: Image) -> str:
     written = str(image.ruled_at.get(f"publish.{one.key}") or f"{image.folder}/image.yaml")
-    return f": give another name in {written}" if one.ssm else f" ({written})"
+    return f": give another name in {written}" if one.called else f" ({written})"

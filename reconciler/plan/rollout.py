@@ -146,7 +146,7 @@ NOTHING = Rollout()
 
 def said(at: Published) -> str:
     """A place for people."""
-    return f"{at.location} {at.name}"
+    return at.text
 
 
 def rollout(image: Image, lock: Lockfile, found: Publications) -> Rollout:

@@ -15,7 +15,7 @@ from reconciler.model.care import Grants
 from reconciler.model.collection import Why
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Leaving, Lockfile, began_at
-from reconciler.model.observation import Seen
+from reconciler.model.observation import Publications, Seen
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin
 from reconciler.model.text import first_few
@@ -197,6 +197,8 @@ class Roots:
                 yield "unread", f"{location} could not be read: {self.survey.unread[location]}"
             for why in self.survey.usage.unread.get(location, ()):
                 yield "unread", f"whether it is used in {location} is not known: {why}"
+            if location in self._published.unreadable:
+                yield "unread", f"what is published in {location} is not known: {self._published.unreadable[location]}"
         for seen in group.seen:
             yield from self._of_artifact(group, seen)
 
@@ -213,6 +215,8 @@ class Roots:
             yield "protected", f"{where} is protected from removal"
         if uses := [use for use in self._uses.get(seen.place, ()) if not self._goes_with(use, group)]:
             yield "used", f"{first_few([use.by for use in uses], most=_MOST_USES)} in {seen.location} uses {seen.id}"
+        if named := self._named_by.get(seen.place):
+            yield "used", f"{first_few(named, most=_MOST_USES)} in {seen.location} names {seen.id}"
         grants = self.survey.shared.get(seen.place)
         if isinstance(grants, str):
             yield "unread", f"who may use {where} is not known: {grants}"
@@ -225,6 +229,18 @@ class Roots:
         if not use.is_left_by(group.build.id):
             return False
         return (use.place[0], use.parameter) in {one.place for one in asked_of(group.image, group.lock)}
+
+    @property
+    def _published(self) -> Publications:
+        """What stands where channels are written out, also where a channel has gone on and its name could not."""
+        return self.known.publications or Publications(self.known.now)
+
+    @cached_property
+    def _named_by(self) -> Mapping[Place, list[str]]:
+        found: defaultdict[Place, list[str]] = defaultdict(list)
+        for (location, name), held in self._published.held.items():
+            found[location, held.value].append(name)
+        return found
 
     @cached_property
     def _uses(self) -> Mapping[Place, list[Use]]:

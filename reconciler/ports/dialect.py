@@ -122,6 +122,9 @@ class Dialect(Protocol):
     def wrong_location(self, location: str) -> str | None:
         """What a location is not: `a region's name such as us-east-1`; None where it has the right form."""
 
+    def wrong_name(self, name: str) -> str | None:
+        """Why no channel can be published under a name that `publish:` gives; None where one can."""
+
     def artifacts(self, made: Made) -> Sequence[Artifact]:
         """What Packer's artifact stands for; empty where it is none of this kind's."""
 

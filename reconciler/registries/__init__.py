@@ -31,6 +31,7 @@ class Entry:
         post_processors: Those that make one of what another builder leaves.
         sources: The words that `source:` takes for it.
         ahead: The key of image.yaml whose locations are listed while the fleet is read; empty where that takes no time.
+        publisher: The module of it that has an `open_publisher`; empty where nothing of it is published.
     """
 
     folder: str
@@ -38,6 +39,7 @@ class Entry:
     post_processors: frozenset[str] = frozenset()
     sources: frozenset[str] = frozenset()
     ahead: str = ""
+    publisher: str = ""
 
 
 KINDS: Mapping[str, Entry] = {
@@ -47,8 +49,15 @@ KINDS: Mapping[str, Entry] = {
         frozenset({"amazon-import"}),
         frozenset({"ami", "ssm"}),
         ahead="regions",
+        publisher="groups",
     ),
-    "oci": Entry("oci", frozenset({"docker", "podman"}), frozenset({"docker-import"}), frozenset({"oci"})),
+    "oci": Entry(
+        "oci",
+        frozenset({"docker", "podman"}),
+        frozenset({"docker-import"}),
+        frozenset({"oci"}),
+        publisher="tags",
+    ),
     "disk": Entry(
         "disk",
         frozenset({"file", "qemu", "virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-vmx"}),
@@ -79,9 +88,10 @@ def open_bench(kind: str, opening: Opening) -> Instances:
     return cast("Instances", import_module(f"{__name__}.{KINDS[kind].folder}.bench").open_bench(opening))
 
 
-def open_publisher(opening: Opening) -> Publisher:
-    """Where consumers look up artifacts of the kinds that are published (`Kind.published`)."""
-    return cast("Publisher", import_module(f"{__name__}.ec2.groups").open_publisher(opening))
+def open_publisher(kind: str, opening: Opening) -> Publisher:
+    """Where consumers look up artifacts of a kind that is `published`. Raises KeyError for none of the table."""
+    entry = KINDS[kind]
+    return cast("Publisher", import_module(f"{__name__}.{entry.folder}.{entry.publisher}").open_publisher(opening))
 
 
 def dialects() -> tuple[Dialect, ...]:

@@ -12,7 +12,8 @@ from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact
-from reconciler.model.observation import Observation, Seen
+from reconciler.model.observation import Group, Observation, Seen, Template
+from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.dialect import Made, Written
@@ -31,6 +32,11 @@ class PlainDialect:
         """None."""
         del written
         yield from ()
+
+    def wrong_name(self, name: str) -> str | None:
+        """None: whose artifacts are published under names has names of its own to refuse."""
+        del name
+        return None
 
     def artifacts(self, made: Made) -> Sequence[Artifact]:
         """None: what Packer leaves is on this machine, and an artifact once it is stored."""
@@ -197,6 +203,55 @@ class PlainRegistry:
         return [one for one in self.listed(location) if one.own("fleet") == self.fleet]
 
 
+class PlainPublisher:
+    """The part of a `Publisher` that only those have whose artifacts machines are launched by."""
+
+    def templates(self, location: str, names: Sequence[str]) -> Mapping[str, Template]:
+        """There are none. See `Publisher.templates`."""
+        del location, names
+        return {}
+
+    def unfit(self, location: str, template: Template, artifact_id: str) -> str | None:
+        """There are none. See `Publisher.unfit`."""
+        del location, template, artifact_id
+        return None
+
+    def add_version(self, location: str, template: Template, artifact_id: str, *, description: str) -> int:
+        """There are none. See `Publisher.add_version`."""
+        del artifact_id, description
+        _launches_nothing(location, template.id)
+
+    def set_default(self, location: str, template: Template, version: int) -> None:
+        """There are none. See `Publisher.set_default`."""
+        del version
+        _launches_nothing(location, template.id)
+
+    def remove_version(self, location: str, name: str, version: int, artifact_id: str) -> None:
+        """There are none. See `Publisher.remove_version`."""
+        del version, artifact_id
+        _launches_nothing(location, name)
+
+    def groups(self, location: str, names: Sequence[str]) -> Mapping[str, Group]:
+        """There are none. See `Publisher.groups`."""
+        del location, names
+        return {}
+
+    def group_misfit(self, location: str, group: Group, artifact_id: str) -> str | None:
+        """There are none. See `Publisher.group_misfit`."""
+        del location, group, artifact_id
+        return None
+
+    def begin_refresh(self, location: str, group: Group, version: int, settings: AutoScalingGroup) -> str:
+        """There are none. See `Publisher.begin_refresh`."""
+        del version, settings
+        _launches_nothing(location, group.name)
+
+    def turn_back(self, location: str, group: Group, refresh: str) -> None:
+        """There are none. See `Publisher.turn_back`."""
+        del refresh
+        _launches_nothing(location, group.name)
+
+
 def unmanaged_of(seen: Iterable[Seen]) -> Sequence[Unmanaged]:
     """What no fleet's marks are on, in order of id."""
     found = sorted((one for one in seen if one.own("fleet") is None), key=lambda one: one.id)
@@ -205,6 +260,10 @@ def unmanaged_of(seen: Iterable[Seen]) -> Sequence[Unmanaged]:
 
 def _refuse(artifact: Located, what: str) -> NoReturn:
     raise Terminal(f"{artifact.id} in {artifact.location} {what}: its kind knows no such thing")
+
+
+def _launches_nothing(location: str, name: str) -> NoReturn:
+    raise Terminal(f"nothing is launched in {location}, so there is no {name}")
 
 
 def text(written: Written, attribute: str) -> str | None:

@@ -1,4 +1,4 @@
-"""The registries of a fleet as one: each location is its own kind's."""
+"""The registries of a fleet as one, and so what boots and what publishes: each location is its own kind's."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Lockfile
-from reconciler.model.observation import Observation, Seen
+from reconciler.model.observation import Group, Held, Observation, Seen, Template
+from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.dialect import Made
+from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Located, Registry
 from reconciler.registries import KINDS
 
@@ -207,6 +209,66 @@ class Benches(_ByKind[Instances]):
         return self.of(location).sweep(location, now=now)
 
 
+class Publishers(_ByKind[Publisher]):
+    """Implements `Publisher` by asking that of a location's kind."""
+
+    def read(self, location: str, names: Sequence[str]) -> Mapping[str, Held]:
+        """See `Publisher.read`."""
+        return self.of(location).read(location, names)
+
+    def is_ours(self, location: str, name: str) -> bool:
+        """See `Publisher.is_ours`."""
+        return self.of(location).is_ours(location, name)
+
+    def put(self, location: str, name: str, artifact_id: str, *, description: str) -> int:
+        """See `Publisher.put`."""
+        return self.of(location).put(location, name, artifact_id, description=description)
+
+    def confirm(self, location: str, name: str, artifact_id: str, *, version: int) -> None:
+        """See `Publisher.confirm`."""
+        self.of(location).confirm(location, name, artifact_id, version=version)
+
+    def remove(self, location: str, name: str) -> None:
+        """See `Publisher.remove`."""
+        self.of(location).remove(location, name)
+
+    def templates(self, location: str, names: Sequence[str]) -> Mapping[str, Template]:
+        """See `Publisher.templates`."""
+        return self.of(location).templates(location, names)
+
+    def unfit(self, location: str, template: Template, artifact_id: str) -> str | None:
+        """See `Publisher.unfit`."""
+        return self.of(location).unfit(location, template, artifact_id)
+
+    def add_version(self, location: str, template: Template, artifact_id: str, *, description: str) -> int:
+        """See `Publisher.add_version`."""
+        return self.of(location).add_version(location, template, artifact_id, description=description)
+
+    def set_default(self, location: str, template: Template, version: int) -> None:
+        """See `Publisher.set_default`."""
+        self.of(location).set_default(location, template, version)
+
+    def remove_version(self, location: str, name: str, version: int, artifact_id: str) -> None:
+        """See `Publisher.remove_version`."""
+        self.of(location).remove_version(location, name, version, artifact_id)
+
+    def groups(self, location: str, names: Sequence[str]) -> Mapping[str, Group]:
+        """See `Publisher.groups`."""
+        return self.of(location).groups(location, names)
+
+    def group_misfit(self, location: str, group: Group, artifact_id: str) -> str | None:
+        """See `Publisher.group_misfit`."""
+        return self.of(location).group_misfit(location, group, artifact_id)
+
+    def begin_refresh(self, location: str, group: Group, version: int, settings: AutoScalingGroup) -> str:
+        """See `Publisher.begin_refresh`."""
+        return self.of(location).begin_refresh(location, group, version, settings)
+
+    def turn_back(self, location: str, group: Group, refresh: str) -> None:
+        """See `Publisher.turn_back`."""
+        self.of(location).turn_back(location, group, refresh)
+
+
 def kinds_in(images: Iterable[Image], locks: Iterable[Lockfile]) -> dict[str, str]:
     """What kind is where, by what is recorded and what is declared now."""
     recorded = (artifact for lock in locks for build in lock.recorded for artifact in build.artifacts)
@@ -214,6 +276,17 @@ def kinds_in(images: Iterable[Image], locks: Iterable[Lockfile]) -> dict[str, st
         **{artifact.location: artifact.kind for artifact in recorded},
         **{location: image.kind.name for image in images for location in image.locations},
     }
+
+
+def kinds_published(images: Iterable[Image], locks: Iterable[Lockfile]) -> dict[str, str]:
+    """The same, with where channels are written out and nothing is kept any more: of the kind of their image."""
+    every = list(locks)
+    found: dict[str, str] = {}
+    for lock in every:
+        kinds = (artifact.kind for build in lock.recorded for artifact in build.artifacts)
+        kind = next(kinds, None) if lock.published else None
+        found |= {one.location: kind for one in lock.published if kind is not None}
+    return {**found, **kinds_in(images, every)}
 
 
 def _together(found: Sequence[Observation], locations: Sequence[str]) -> Observation:

@@ -210,6 +210,7 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
         added.extend(copies.done)
     # What a failed copy is to be made from may stand only where the image is no longer declared.
     gone = decision.retire if not copies.failed else ()
+    withdrawn = _withdraw(run, decision, of={one.location for one in gone} - set(image.locations))
     _retire(run, image.name, gone)
     recording = record_change(run, decision, image, added=added, gone=gone)
     if recording.superseded:
@@ -220,7 +221,8 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     tag_complete(run, image, build, decision.retag, lock=lock)
     tag_moved(run, image, before=decision.lock, after=lock)
     result = result_of(run, decision, recording, build=build, copies=copies, status="changed")
-    return replace(result, did=tuple(_deeds(decision, copies=copies, gone=gone, after=recording.lock)))
+    deeds = _deeds(decision, copies=copies, gone=gone, after=recording.lock)
+    return replace(result, did=(*withdrawn, *deeds))
 
 
 def _deeds(decision: Decision, *, copies: Copies, gone: Sequence[Artifact], after: Lockfile) -> Iterator[Deed]:
@@ -249,12 +251,17 @@ def _retire(run: Run, image: str, artifacts: Iterable[Artifact]) -> None:
         run.listener(events.Retired(image=image, location=artifact.location, artifact=artifact.id))
 
 
+def _withdraw(run: Run, decision: Decision, *, of: Collection[str] | None = None) -> tuple[Deed, ...]:
+    """Take back the names that would be left without what they name, by location; None: in all."""
+    return withdraw(run, decision.lock, partial(run.adapters.publisher, run.known), of=of)
+
+
 def _end(run: Run, decision: Decision) -> Result:
     """An image that is no longer declared, and whose end was asked for: its artifacts and its lockfile go."""
     if decision.old_previews:
         # It never was declared here, and has no lockfile.
         return Result(decision.name, "changed", decision.lock, did=retire_useless(run, decision))
-    withdrawn = withdraw(run, decision.lock, partial(run.adapters.publisher, run.known))
+    withdrawn = _withdraw(run, decision)
     _retire(run, decision.name, decision.retire)
     recording = record_change(run, decision, None, gone=decision.retire)
     result = result_of(run, decision, recording, build=None, copies=Copies(), status="changed")

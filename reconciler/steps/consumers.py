@@ -133,7 +133,7 @@ def read_publications(
     asked = [one for subject in subjects for one in asked_of(*subject)]
     unreadable: dict[str, str] = {}
     ours = [one for one in asked if one.place in claimed]
-    held = _read(asked, lambda one: one.ssm, publisher.read, unreadable=unreadable)
+    held = _read(asked, lambda one: one.called, publisher.read, unreadable=unreadable)
     templates = _read(ours, lambda one: one.launch_template, publisher.templates, unreadable=unreadable)
     groups = _read(ours, lambda one: one.auto_scaling_group, publisher.groups, unreadable=unreadable)
     publications = Publications(now, held, unreadable, claimed, templates, groups)

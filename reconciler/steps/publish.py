@@ -6,7 +6,7 @@ right. The places are recorded before they are written for the first time, so th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from reconciler.model import events
@@ -16,7 +16,7 @@ from reconciler.model.lockfile import Lockfile, Published
 from reconciler.model.observation import Publications, Template, version_words
 from reconciler.plan.launch_templates import VersionChange
 from reconciler.plan.planning import FleetPlan, lock_of
-from reconciler.plan.publishing import Change, Publishing, asked_of, names_of, publishing
+from reconciler.plan.publishing import Change, Publishing, asked_of, names_of, of_others, publishing
 from reconciler.plan.rollout import GroupChange, Rollout, rollout, said
 from reconciler.ports.publisher import Publisher
 from reconciler.state.lockfiles import path_of
@@ -278,8 +278,8 @@ def _changed(
 
 
 def _description(image: Image, lock: Lockfile, change: Change) -> str:
-    """What is said of a version of a parameter: of which image, channel and build it is."""
-    channel = names_of(image)[change.at.ssm]
+    """What is said of what is written, where it can be said: of which image, channel and build it is."""
+    channel = names_of(image)[change.at.called]
     return f"{image.name} {channel}: build {getattr(lock.channels, channel)}"
 
 
@@ -296,26 +296,32 @@ def _error(todo: Publishing, failed: Sequence[ReconcilerError]) -> ReconcilerErr
         what = "; ".join(dict.fromkeys(error.what for error in failed))
         return type(first)(what, hint=first.hint)
     if todo.refused:
-        parameters = any(one.ssm for one, _ in todo.refused)
+        keys = sorted({one.key for one, _ in todo.refused if one.called})
         return Terminal(f"not published: {_why(replace(todo, unknown=(), lacking=()))}",
-                        hint="give another name in `publish.ssm`" if parameters else ())  # fmt: skip
+                        hint=tuple(f"give another name in `publish.{key}`" for key in keys))  # fmt: skip
     return Transient(f"not published everywhere: {_why(todo)}") if todo.unknown or todo.lacking else None
 
 
-def withdraw(run: Run, lock: Lockfile, publisher: Callable[[], Publisher]) -> tuple[Deed, ...]:
-    """Take back every name of an image that is declared no more, but for those that another image has by now.
+def withdraw(
+    run: Run, lock: Lockfile, publisher: Callable[[], Publisher], *, of: Collection[str] | None = None
+) -> tuple[Deed, ...]:  # fmt: skip
+    """Take back every name of an image that no image declares any more: before what it names goes.
 
     Versions of launch templates stay: nobody launches them but by their number. What is somebody else's stays, and is
-    told. Raises what the publisher raises.
+    told. Raises what the publisher raises. `of` are the locations; None: all that are recorded.
     """
-    places = [one for one in lock.published if one.ssm and one.place not in claimed(run.known)]
+    places = [
+        one
+        for one in lock.published
+        if one.called and one.place not in claimed(run.known) and (of is None or one.location in of)
+    ]
     if not places:
         return ()
     opened = publisher()
     deeds: list[Deed] = []
     for one in places:
         if not opened.is_ours(*one.place):
-            what = f"{said(one)} stays: it does not carry this fleet's tag"
+            what = f"{said(one)} stays: it {of_others(one)}"
             run.listener(events.Warned(image=lock.image, what=what))
             continue
         opened.remove(*one.place)

@@ -172,11 +172,11 @@ def published_commit(image: str, published: Sequence[Published], *, former: Coll
     changed = [one for one in published if one not in former]
     groups = [one for one in changed if one.auto_scaling_group]
     gone = {one.place for one in former} - {one.place for one in published}
-    body = [inert(f"{one.location} {one.name}{_numbered(one)}{_refreshed(one)}") for one in published]
+    body = [inert(f"{one.text}{_numbered(one)}{_refreshed(one)}") for one in published]
     subject = f"{image}: published at {counted(len(body), 'place')}" if body else f"{image}: published nowhere"
     if groups == changed and groups and not gone:
         courses = Counter(_course(one) for one in groups)
-        first = inert(f"{groups[0].location} {groups[0].name}{_numbered(groups[0])} {next(iter(courses))}")
+        first = inert(f"{groups[0].text}{_numbered(groups[0])} {next(iter(courses))}")
         several = f"{len(groups)} groups: {', '.join(f'{number} {course}' for course, number in courses.items())}"
         subject = f"{image}: {first if len(groups) == 1 else several}"
     return _message(subject, body or ["Every name that it had is gone."], [f"Reconciler-Image: {image}"])

@@ -80,9 +80,12 @@ AMI = Kind(
     longest_mark_value=256,
     reserved="aws:",
     tended=True,
-    published=True,
+    published=frozenset({"ssm", "launch_templates", "auto_scaling_groups"}),
 )
 
+_DEEPEST = 15
+"""Levels of a parameter's name (PutParameter, SSM's API reference)."""
+_OF_SSM = re.compile(r"/?(aws|ssm)", re.IGNORECASE)
 # The form alone: whether there is such a region, AWS says.
 _REGION = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*")
 # The amazon builders name each artifact `region:id` and join several by a comma, sorted.
@@ -152,6 +155,17 @@ class Ec2Dialect:
     def wrong_location(self, location: str) -> str | None:
         """A region has the form of one; whether there is one of that name, AWS says."""
         return None if _REGION.fullmatch(location) else "a region's name such as us-east-1"
+
+    def wrong_name(self, name: str) -> str | None:
+        """What SSM refuses of a parameter's name (PutParameter, API reference)."""
+        levels = name.removeprefix("/").split("/")
+        if _OF_SSM.match(name):
+            return "SSM keeps names that begin with aws or ssm for itself"
+        if "/" in name and not name.startswith("/"):
+            return "a name in levels begins with /"
+        if "" in levels:
+            return "it has a level without a name"
+        return f"it has {len(levels)} levels, and SSM takes {_DEEPEST}" if len(levels) > _DEEPEST else None
 
     def artifacts(self, made: Made) -> Sequence[Artifact]:
         """An AMI in two regions is one artifact of Packer's with two ids."""

@@ -13,7 +13,7 @@ from reconciler.model.fleet import Builder, BuildLocation
 from reconciler.model.kind import Kind
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.dialect import Value, Written
-from reconciler.registries.oci.reference import DIGEST, PATTERN, location, parse
+from reconciler.registries.oci.reference import DIGEST, PATTERN, TAG, location, parse
 from reconciler.registries.plain import PlainDialect, text
 
 SHA256 = "sha256:"
@@ -26,12 +26,19 @@ OCI = Kind(
     pinned=("oci", "repository"), source_variable="source_image", source_attribute="image",
     reserved=RESERVED,
     given="{location}@{id}", given_upstream="{location}@{id}", builds_where_source_is=False,
-    reached_by="docker exec", removal="delete {location}@{id}",
+    reached_by="docker exec", removal="delete {location}@{id}", published=frozenset({"tag"}),
 )  # fmt: skip
 ImageReference = Annotated[
     str, Field(pattern=PATTERN, description="A container image by its reference: debian:12.")
 ]  # fmt: skip
 
+MARKS = ".reconciler"
+"""How the tags end that marks are under."""
+OF_A_BUILD = r"-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}"
+"""How the tags end that images are stored under: `<image>-<build id>`, each moved by nobody."""
+_OF_REFERRERS = re.compile(r"sha256-[0-9a-f]{64}")
+"""How the tags begin in a registry without referrers ("Referrers Tag Schema", OCI's distribution specification)."""
+_LONGEST_TAG = 128
 # What `docker pull` says at its end, and so before anything that a provisioner prints. Of an index it is the index's.
 _PULLED = re.compile(rf"Digest: ({SHA256}[0-9a-f]{{64}})")
 _NAMED_BY = ("docker-tag", "docker-import")
@@ -87,6 +94,16 @@ class OciDialect(PlainDialect):
     def wrong_location(self, location_: str) -> str | None:
         """A repository with its registry; whether there is one, the registry says."""
         return None if location(location_) is not None else f"a repository with its registry: {OCI.example_location}"
+
+    def wrong_name(self, name: str) -> str | None:
+        """A tag that no registry takes, or that builds, their marks, or what refers to an image may come to have."""
+        if re.fullmatch(TAG, name) is None:
+            return f"it has {len(name)} characters, and a tag at most {_LONGEST_TAG}"
+        if name.endswith(MARKS):
+            return f"tags that end in {MARKS} are those of the marks of images"
+        if _OF_REFERRERS.match(name):
+            return "tags that begin with a digest are those of what refers to an image"
+        return "it has the form of the tag of a build" if re.fullmatch(f".+{OF_A_BUILD}", name) else None
 
     def built_on(self, said: str) -> str | None:
         """The digest of what was pulled."""

@@ -8,10 +8,11 @@ import random
 import re
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 import requests
@@ -38,7 +39,41 @@ _THERE_IS_NONE = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", 
 _BROKEN_OFF = frozenset({"DIGEST_INVALID", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "SIZE_INVALID"})
 """What was sent did not arrive as it is. docker-registry 2.8 also says so where two send one blob at once (seen)."""
 _IMMUTABLE = re.compile(r"immutable|already exists", re.IGNORECASE)
+_T = TypeVar("_T")
+_R = TypeVar("_R")
 _CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
+
+
+def all_of(
+    ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL
+) -> list[_R | ReconcilerError]:  # fmt: skip
+    """Ask of each at once: the answers in order, and of what could not be answered why."""
+    every = list(of)
+
+    def one(what: _T) -> _R | ReconcilerError:
+        try:
+            return ask(what)
+        except ReconcilerError as error:
+            return error
+
+    if not every:
+        return []
+    with ThreadPoolExecutor(max_workers=min(parallel, len(every))) as pool:
+        return list(pool.map(one, every))
+
+
+def each_of(ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL) -> list[_R]:
+    """The same, where all have to be answered: the first error is raised once all are through."""
+    found: list[_R] = []
+    for one in all_of(ask, of, parallel=parallel):
+        if isinstance(one, ReconcilerError):
+            raise one
+        found.append(one)
+    return found
+
+
+class ImmutableTag(Terminal):
+    """A registry that lets no tag be moved that is there, as its refusal says."""
 
 
 class Stream:
@@ -159,14 +194,14 @@ class Exchange:
             except Transient:
                 if number == self.tries:
                     raise
-                self._wait(number, None)
+                self.wait(number)
                 continue
             if answer.status < 400 or answer.status in also or _there_is_none(answer, method):
                 return answer
             refusal = self.refusal(of, answer, doing="refuses")
             if number == self.tries or not isinstance(refusal, Transient):
                 raise refusal
-            self._wait(number, answer.headers.get("retry-after"))
+            self.wait(number, answer.headers.get("retry-after"))
         raise AssertionError("a try returns or raises")
 
     def stream(self, of: Reference, digest: str) -> Iterator[bytes]:
@@ -274,6 +309,11 @@ class Exchange:
         says = f": {answer.says}" if answer.says else ""
         if answer.status in (408, 429) or answer.status >= 500 or not _BROKEN_OFF.isdisjoint(answer.codes):
             return Transient(f"{of.host} answers {answer.status}{says}")
+        if answer.status != 404 and _IMMUTABLE.search(answer.says):
+            return ImmutableTag(
+                f"{of.repository} does not let a tag be moved{says}",
+                hint="let tags be moved that begin with sha256-: our marks are under those",
+            )
         if answer.status in (401, 403):
             known = self._known_logins.get(of.host)
             who = f"the login of {known.user}" if known is not None and not known.is_identity else "our login"
@@ -282,15 +322,13 @@ class Exchange:
             return refused(what, hint=f"`docker login {of.host}`, as somebody who may read and write {of.repository}")
         if answer.status == 404:
             return Transient(f"{of.host} answers 404, and not as a registry does: is something between here and there?")
-        if _IMMUTABLE.search(answer.says):
-            return Terminal(
-                f"{of.repository} does not let a tag be moved{says}",
-                hint="let tags be moved that begin with sha256-: our marks are under those",
-            )
         return Terminal(f"{of.host} {doing} {of.repository} ({answer.status}{says})", hint="see its registry's log")
 
-    def _wait(self, number: int, asked: str | None) -> None:
-        """Wait before another try, as long as was asked for within reason, with jitter."""
+    def wait(self, number: int, asked: str | None = None) -> None:
+        """Wait before another try, as long as was asked for within reason, with jitter.
+
+        Raises Transient once the run is cancelled.
+        """
         seconds = min(float(asked), _LONGEST_WAIT) if asked and asked.isdigit() else 0.0
         seconds = max(seconds, random.uniform(0.2, 0.5) * 2**number)  # noqa: S311 - jitter, no secret
         if self.cancelled is None:

@@ -21,18 +21,13 @@ from typing import Any
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.registries.oci.client import MANIFEST, Client, Manifest
-from reconciler.registries.oci.dialect import RESERVED, SHA256
+from reconciler.registries.oci.dialect import MARKS, RESERVED, SHA256
 from reconciler.registries.oci.reference import TAG, Reference
 
 ARTIFACT_TYPE = "application/vnd.reconciler.marks.v1+json"
 EMPTY = b"{}"
-_EMPTY = {
-    "mediaType": ARTIFACT_TYPE,  # of its config, too: before OCI 1.1 that was what told artifacts apart
-    "digest": "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a",
-    "size": len(EMPTY),
-}
-_SUFFIX = ".reconciler"
-_TAG = re.compile(rf"sha256-([0-9a-f]{{64}}){re.escape(_SUFFIX)}")
+_EMPTY = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+_TAG = re.compile(rf"sha256-([0-9a-f]{{64}}){re.escape(MARKS)}")
 _NAME, _CREATED = f"{RESERVED}image.ref.name", f"{RESERVED}image.created"
 _TRIES = 3
 
@@ -52,22 +47,31 @@ class Marks:
     @property
     def tag(self) -> str:
         """The tag under which they are."""
-        return tag_of(self.id) if self.id else f"{self.name}{_SUFFIX}"
+        return tag_of(self.id) if self.id else f"{self.name}{MARKS}"
 
     def manifest(self, subject: Mapping[str, Any] | None) -> bytes:
         """Their manifest, canonical: the same marks are the same bytes."""
         annotations = {**self.tags, _NAME: self.name, _CREATED: self.created}
         written = {
-            "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": ARTIFACT_TYPE, "config": _EMPTY,
-            "layers": [{**_EMPTY, "mediaType": "application/vnd.oci.empty.v1+json"}], "annotations": annotations,
+            **empty_manifest(ARTIFACT_TYPE), "annotations": annotations,
             **({"subject": dict(subject)} if subject is not None else {}),
         }  # fmt: skip
         return json.dumps(written, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
+def empty_manifest(artifact_type: str) -> dict[str, Any]:
+    """A manifest of a type of ours, with nothing in it ("Guidelines for Artifact Usage", OCI's image specification)."""
+    empty = {"digest": _EMPTY, "size": len(EMPTY)}
+    return {
+        "schemaVersion": 2, "mediaType": MANIFEST, "artifactType": artifact_type,
+        "config": {**empty, "mediaType": artifact_type},  # before OCI 1.1 that was what told artifacts apart
+        "layers": [{**empty, "mediaType": "application/vnd.oci.empty.v1+json"}],
+    }  # fmt: skip
+
+
 def tag_of(digest: str) -> str:
     """The tag under which the marks of an image are."""
-    return f"{digest.replace(':', '-')}{_SUFFIX}"
+    return f"{digest.replace(':', '-')}{MARKS}"
 
 
 def marked_by(tag: str) -> str | None:
@@ -78,7 +82,7 @@ def marked_by(tag: str) -> str | None:
 
 def announced_by(tag: str) -> str | None:
     """The tag of the image that is announced under a tag; None for any other tag."""
-    return tag.removesuffix(_SUFFIX) if tag.endswith(_SUFFIX) and marked_by(tag) is None else None
+    return tag.removesuffix(MARKS) if tag.endswith(MARKS) and marked_by(tag) is None else None
 
 
 def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
@@ -115,14 +119,14 @@ def read_marks(client: Client, at: Reference, digest: str) -> Marks | None:
 
 def read_announced(client: Client, at: Reference, name: str) -> Marks | None:
     """What is announced of the image that is to have a tag; None where nothing is."""
-    own = at.by(f"{name}{_SUFFIX}")
+    own = at.by(f"{name}{MARKS}")
     found = client.manifest(own)
     return parse_marks("", found, at=own) if found is not None else None
 
 
 def withdraw(client: Client, at: Reference, name: str) -> None:
     """Take back an announcement; one that can't be is passed over where the image is marked."""
-    found = client.manifest(at.by(f"{name}{_SUFFIX}")) if re.fullmatch(TAG, f"{name}{_SUFFIX}") else None
+    found = client.manifest(at.by(f"{name}{MARKS}")) if re.fullmatch(TAG, f"{name}{MARKS}") else None
     if found is not None:
         with suppress(Terminal):  # a registry without deletion: it says nothing that the marks don't
             delete_marks(client, at, "", found)

@@ -6,6 +6,8 @@ import ipaddress
 import re
 from dataclasses import dataclass, replace
 
+from reconciler.model.errors import Terminal
+
 # The grammar is that of github.com/distribution/reference: components, separators, a tag, a digest.
 _COMPONENT = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
 _HOST = r"(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])"
@@ -87,6 +89,14 @@ def location(text: str) -> Reference | None:
     """A repository in its whole form, `registry/path`, or None for what is none."""
     found = parse(text)
     return found if found is not None and found.repository == text else None
+
+
+def repository(text: str) -> Reference:
+    """The repository of a location. Raises Terminal for what is none."""
+    found = location(text)
+    if found is None:
+        raise Terminal(f"{text} is no repository of a container registry")
+    return found
 
 
 def is_loopback(host: str) -> bool:

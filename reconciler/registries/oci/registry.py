@@ -6,11 +6,10 @@ import os
 import re
 import threading
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, UserError
 from reconciler.model.lockfile import Artifact
@@ -21,9 +20,9 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
 from reconciler.registries.oci.client import INDEXES, Client, Manifest
 from reconciler.registries.oci.credentials import Logins
-from reconciler.registries.oci.dialect import OCI
+from reconciler.registries.oci.dialect import OCI, OF_A_BUILD
 from reconciler.registries.oci.engine import engine_of
-from reconciler.registries.oci.exchange import PARALLEL, Exchange, json_object
+from reconciler.registries.oci.exchange import Exchange, all_of, each_of, json_object
 from reconciler.registries.oci.marks import (
     Marks,
     announced_by,
@@ -35,16 +34,12 @@ from reconciler.registries.oci.marks import (
     withdraw,
     write_marks,
 )
-from reconciler.registries.oci.reference import DIGEST, TAG, Reference, location, parse
+from reconciler.registries.oci.reference import DIGEST, TAG, Reference, parse, repository
 from reconciler.registries.plain import PlainRegistry
 
 if TYPE_CHECKING:
     from reconciler.aws.session import Clients
 
-_T = TypeVar("_T")
-_R = TypeVar("_R")
-_OF_A_BUILD = r"-[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}"
-"""How the tags end that images are stored under: `<image>-<build id>`, each moved by nobody."""
 _MOST_CHILDREN = 100
 _LAYERS = 4
 """How many are copied at once."""
@@ -67,7 +62,7 @@ class OciRegistry(PlainRegistry):
         unreadable: dict[str, str] = {}
         refused: dict[str, NoCredentials] = {}
         listed: dict[str, frozenset[str]] = {}
-        for place, tags in zip(asked, _all(self._tags, asked), strict=True):
+        for place, tags in zip(asked, all_of(self._tags, asked), strict=True):
             if isinstance(tags, ReconcilerError):
                 unreadable[place] = tags.what
                 refused |= {place: tags} if isinstance(tags, NoCredentials) else {}
@@ -75,7 +70,7 @@ class OciRegistry(PlainRegistry):
                 listed[place] = tags
         ours = [(place, tag) for place, tags in listed.items() for tag in tags if marked_by(tag) or announced_by(tag)]
         found: list[Seen] = []
-        for (place, _), one in zip(ours, _all(lambda one: self._listed(*one, listed[one[0]]), ours), strict=True):
+        for (place, _), one in zip(ours, all_of(lambda one: self._listed(*one, listed[one[0]]), ours), strict=True):
             if isinstance(one, ReconcilerError):
                 unreadable[place] = one.what
             elif one is not None:
@@ -91,7 +86,7 @@ class OciRegistry(PlainRegistry):
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one image, or None. See `Registry.find`. What a registry took is there at once."""
         del patience
-        at = _at(location)
+        at = repository(location)
         manifest = self._client.manifest(at.by(artifact_id)) if parse(f"x@{artifact_id}") is not None else None
         if manifest is None:
             return None
@@ -100,7 +95,7 @@ class OciRegistry(PlainRegistry):
 
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
         """Report the image of a tag, or of a digest, which is the name of one without a tag. See `Registry.named`."""
-        at = _at(location)
+        at = repository(location)
         manifest = self._client.manifest(at.by(name)) if re.fullmatch(f"{TAG}|{DIGEST}", name) else None
         if manifest is None:
             return ()
@@ -116,7 +111,7 @@ class OciRegistry(PlainRegistry):
         its tag there may be somebody else's by now, who saw it announced. What the template itself pushed is pushed
         once more, which moves no layer.
         """
-        at = _at(location)
+        at = repository(location)
         engine = engine_of(made, os.environ)
         image = engine.image(made)
         write_marks(self._client, at, Marks("", name, _now(), tags), subject=None)
@@ -131,7 +126,7 @@ class OciRegistry(PlainRegistry):
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set marks. See `Registry.tag`. Two of this run never write the same at once."""
-        at = _at(artifact.location)
+        at = repository(artifact.location)
         with self._writing[artifact.location, artifact.id]:
             manifest = self._there(at.by(artifact.id))
             before = self._marks(at, artifact)
@@ -143,7 +138,7 @@ class OciRegistry(PlainRegistry):
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Copy to another repository; it is whole when this returns. See `Registry.copy`. Its digest is the token."""
         del token
-        at, there = _at(source.location), _at(to)
+        at, there = repository(source.location), repository(to)
         manifest = self._there(at.by(source.id))
         before = read_marks(self._client, at, source.id)
         theirs = foreign(before.tags) if before is not None else {}
@@ -159,7 +154,7 @@ class OciRegistry(PlainRegistry):
 
         Where a tag of somebody else points to it, which would go with it, only the marks go; those tags are returned.
         """
-        at = _at(artifact.location)
+        at = repository(artifact.location)
         manifest = self._client.manifest(at.by(artifact.id))
         marks = self._marks(at, artifact)
         if marks is None:
@@ -194,11 +189,11 @@ class OciRegistry(PlainRegistry):
         return OCI.pin(reference.repository, digest, name=text)
 
     def _tags(self, location: str) -> frozenset[str]:
-        return frozenset(self._client.tags(_at(location)))
+        return frozenset(self._client.tags(repository(location)))
 
     def _listed(self, location: str, tag: str, tags: frozenset[str]) -> Seen | None:
         """An image of the fleet by a tag of ours; None for another's, and for one that is gone, or not there yet."""
-        at, digest = _at(location), marked_by(tag)
+        at, digest = repository(location), marked_by(tag)
         if digest is None:
             return self._unfinished(at, announced_by(tag) or "", tags)
         marks = read_marks(self._client, at, digest)
@@ -246,13 +241,13 @@ class OciRegistry(PlainRegistry):
 
     def _other_tags(self, at: Reference, digest: str, *, own: str, image: str) -> tuple[str, ...]:
         """The tags of an image that are not ours. Those of its builds are, and are not asked for one by one."""
-        builds = re.compile(re.escape(image) + _OF_A_BUILD)
+        builds = re.compile(re.escape(image) + OF_A_BUILD)
         ours = own if own.startswith(f"{image}-") else None  # what the marks call its name may be anybody's tag
         tags = [
             tag for tag in self._client.tags(at)
             if tag != ours and marked_by(tag) is None and announced_by(tag) is None and not builds.fullmatch(tag)
         ]  # fmt: skip
-        found = _each(lambda tag: self._client.digest(at.by(tag)), tags)
+        found = each_of(lambda tag: self._client.digest(at.by(tag)), tags)
         return tuple(tag for tag, one in zip(tags, found, strict=True) if one == digest)
 
     def _copy_below(self, at: Reference, there: Reference, manifest: Manifest) -> None:
@@ -270,7 +265,7 @@ class OciRegistry(PlainRegistry):
                 self._client.put_manifest(there.by(below.digest), below.body, below.media_type)
             return
         parts = _described(manifest, at, content.get("config"), *(content.get("layers") or []))
-        _each(lambda one: self._client.copy_blob(at, there, *one), parts, parallel=_LAYERS)
+        each_of(lambda one: self._client.copy_blob(at, there, *one), parts, parallel=_LAYERS)
 
 
 def _described(manifest: Manifest, at: Reference, *descriptors: object) -> list[tuple[str, int]]:
@@ -288,34 +283,6 @@ def _described(manifest: Manifest, at: Reference, *descriptors: object) -> list[
     return found
 
 
-def _all(
-    ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL
-) -> list[_R | ReconcilerError]:  # fmt: skip
-    """Ask of each at once: the answers in order, and of what could not be answered why."""
-    every = list(of)
-
-    def one(what: _T) -> _R | ReconcilerError:
-        try:
-            return ask(what)
-        except ReconcilerError as error:
-            return error
-
-    if not every:
-        return []
-    with ThreadPoolExecutor(max_workers=min(parallel, len(every))) as pool:
-        return list(pool.map(one, every))
-
-
-def _each(ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL) -> list[_R]:
-    """The same, where all have to be answered: the first error is raised once all are through."""
-    found: list[_R] = []
-    for one in _all(ask, of, parallel=parallel):
-        if isinstance(one, ReconcilerError):
-            raise one
-        found.append(one)
-    return found
-
-
 def _refuse_another(manifest: Manifest, image: str, *, at: Reference) -> None:
     """Raise Terminal for a manifest that is not of an engine's image, whose id is its digest, or that of its config."""
     if f"sha256:{image.removeprefix('sha256:')}" not in (manifest.digest, manifest.config):
@@ -323,13 +290,6 @@ def _refuse_another(manifest: Manifest, image: str, *, at: Reference) -> None:
             f"{manifest.digest} in {at.repository} is not what was pushed as {at.at}",
             hint="somebody else pushes there: give each image a repository that nobody else may write to",
         )
-
-
-def _at(text: str) -> Reference:
-    found = location(text)
-    if found is None:
-        raise Terminal(f"{text} is no repository of a container registry")
-    return found
 
 
 def _seen(location_: str, marks: Marks) -> Seen:
@@ -353,10 +313,15 @@ def _now() -> str:
 
 def open_registry(opening: Opening) -> Registry:
     """The registry of a fleet's container images. Waits end, with Transient, once the run is cancelled."""
+    return OciRegistry(client_of(opening), fleet=opening.fleet)
+
+
+def client_of(opening: Opening) -> Client:
+    """Whoever asks registries for a fleet, with the logins that docker has here."""
 
     def clients() -> Clients:
         from reconciler.aws.session import clients_of  # noqa: PLC0415 - only those need it who keep images in ECR
 
         return clients_of(opening)
 
-    return OciRegistry(Client(Exchange(Logins(os.environ, clients), opening.cancelled)), fleet=opening.fleet)
+    return Client(Exchange(Logins(os.environ, clients), opening.cancelled))

@@ -28,7 +28,8 @@ from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.engine import Engine
 from reconciler.registries.oci.exchange import Exchange
 from reconciler.registries.oci.marks import Marks, write_marks
-from reconciler.registries.oci.registry import OciRegistry, _at, open_registry
+from reconciler.registries.oci.reference import repository
+from reconciler.registries.oci.registry import OciRegistry, open_registry
 from tests import containers
 
 FLEET = "acme/images"
@@ -169,7 +170,7 @@ def test_what_is_busy_is_asked_again(played: Played, tmp_path: Path) -> None:
     replies = iter([Reply(503), refusal(429, "TOOMANYREQUESTS"), refusal(404, "NAME_UNKNOWN")])
     played.answers = lambda *_: next(replies)
     exchange = Exchange(Logins({"DOCKER_CONFIG": str(tmp_path)}, nobody))
-    exchange._wait = lambda *_: None  # type: ignore[method-assign]  # no test waits
+    exchange.wait = lambda *_: None  # type: ignore[method-assign]  # no test waits
 
     assert OciRegistry(Client(exchange), fleet=FLEET).find(f"{played.host}/acme/web", DIGEST) is None
     assert len(played.asked) == 3
@@ -365,7 +366,7 @@ def test_where_nothing_can_be_deleted_that_is_said_and_all_stays_as_it_was(engin
 def test_an_image_that_somebody_deleted_is_not_there_though_its_marks_are(kept: str) -> None:
     registry = ours()
     artifact, other = stored(kept, "web-1", registry), stored(kept, "web-2", registry)
-    registry._client.delete_manifest(_at(kept).by(artifact.id))
+    registry._client.delete_manifest(repository(kept).by(artifact.id))
 
     assert [one.id for one in registry.observe([kept]).artifacts] == [other.id]
     assert registry.find(kept, artifact.id) is None
@@ -450,7 +451,7 @@ def test_what_somebody_puts_under_its_tag_is_not_taken_for_what_was_pushed(
 
 def forged(location: str, artifact: Artifact, *, name: str, created: str) -> None:
     """Somebody who may push gives an image of ours other marks."""
-    client, at = ours()._client, _at(location)
+    client, at = ours()._client, repository(location)
     there = client.manifest(at.by(artifact.id))
     write_marks(client, at, Marks(artifact.id, name, created, OURS), subject=there.descriptor)
 
@@ -462,14 +463,14 @@ def test_no_name_in_marks_has_what_another_tag_points_to_deleted(kept: str, name
     theirs = containers.imported({"name": b"theirs"})
     containers.docker("tag", theirs, f"{kept}:prod")
     containers.docker("push", "--quiet", f"{kept}:prod")
-    before = ours()._client.digest(_at(kept).by("prod"))
+    before = ours()._client.digest(repository(kept).by("prod"))
     artifact = stored(kept, "web-20261122T101530Z-1a2b3c4", ours())
     forged(kept, artifact, name=name, created="2026-11-22T10:15:30Z")
 
     ours().retire(artifact, image="web")
 
     assert before is not None
-    assert ours()._client.digest(_at(kept).by("prod")) == before
+    assert ours()._client.digest(repository(kept).by("prod")) == before
     assert ours().find(kept, artifact.id) is None
 
 
@@ -480,11 +481,11 @@ def test_a_tag_of_ours_that_somebody_moves_has_nothing_of_others_deleted(
 ) -> None:
     # Given an image of others, to which somebody moves the tag of what we announce
     theirs = stored(kept, "prod", ours())
-    there, client = ours()._client.manifest(_at(kept).by(theirs.id)), ours()._client
+    there, client = ours()._client.manifest(repository(kept).by(theirs.id)), ours()._client
     name, run = "web-20261122T101530Z-1a2b3c4", Engine.run
 
     def move() -> None:
-        client.put_manifest(_at(kept).by(f"{name}.reconciler"), there.body, there.media_type)
+        client.put_manifest(repository(kept).by(f"{name}.reconciler"), there.body, there.media_type)
 
     def raced(engine: Engine, *arguments: str, **how: Any) -> str:
         if arguments[0] == "push":
@@ -499,8 +500,8 @@ def test_a_tag_of_ours_that_somebody_moves_has_nothing_of_others_deleted(
     artifact = stored(kept, name, ours())
 
     # Then both are there
-    assert client.digest(_at(kept).by(theirs.id)) == theirs.id
-    assert client.digest(_at(kept).by(artifact.id)) == artifact.id
+    assert client.digest(repository(kept).by(theirs.id)) == theirs.id
+    assert client.digest(repository(kept).by(artifact.id)) == artifact.id
 
 
 @pytest.mark.containers
@@ -528,7 +529,7 @@ def test_a_date_in_marks_that_is_none_is_not_known(kept: str, created: str) -> N
 
 @pytest.mark.parametrize(("scheme", "sent"), [("https", True), ("http", False)])
 def test_a_login_goes_where_it_is_for_and_in_no_clear_text(*, scheme: str, sent: bool) -> None:
-    exchange, of = Exchange(Logins({}, nobody)), _at("registry.example.org/web")
+    exchange, of = Exchange(Logins({}, nobody)), repository("registry.example.org/web")
     exchange._authorized[of.host, of.path, True] = f"Basic {SECRET}"
     request = requests.Request("PUT", f"{scheme}://registry.example.org/v2/web/blobs/uploads/1")
     request.auth = exchange._auth(of, writes=True, url=request.url)
@@ -575,7 +576,7 @@ def test_no_login_of_netrc_goes_where_a_registry_sends_us_on(
     there = f"http://localhost:{elsewhere.host.rpartition(':')[2]}/private"
     played.answers = lambda *_: Reply(307, headers={"Location": there})
     try:
-        assert registry._client.manifest(_at(f"{played.host}/web").by("1")) is not None
+        assert registry._client.manifest(repository(f"{played.host}/web").by("1")) is not None
     finally:
         elsewhere.end()
     assert told == [None] * len(told)
@@ -591,12 +592,12 @@ def test_what_somebody_nests_without_end_stops_no_run(kept: str) -> None:
     registry = ours()
     stored(kept, "web-1", registry)
     blob = b"{}"
-    registry._client.put_blob(_at(kept), blob)
+    registry._client.put_blob(repository(kept), blob)
     told = {"mediaType": "application/json", "digest": f"sha256:{hashlib.sha256(blob).hexdigest()}", "size": len(blob)}
     plain = json.dumps({"schemaVersion": 2, "mediaType": MANIFEST, "config": told, "layers": []}).encode()
     nested = plain[:-1] + b', "more": ' + NESTED + b"}"
     for tag in ("web-2", "web-2.reconciler"):
-        registry._client.put_manifest(_at(kept).by(tag), nested, MANIFEST)
+        registry._client.put_manifest(repository(kept).by(tag), nested, MANIFEST)
 
     assert "holds no marks" in registry.observe([kept]).unreadable[kept]
     (seen,) = registry.named(kept, "web-2")

@@ -9,7 +9,7 @@ import pytest
 from reconciler.model.errors import Place
 from reconciler.model.fleet import Fleet
 from reconciler.plan.launch_templates import templates_of
-from reconciler.plan.publishing import names_of
+from reconciler.plan.publishing import declared_at, names_of
 from reconciler.plan.rollout import group_places, groups_of
 from tests.unit.desired.conftest import HCL, SOURCE
 
@@ -209,6 +209,85 @@ def test_a_version_is_made_of_no_other_kind(read: Read) -> None:
     fleet = read({"desired/site/site.pkr.hcl": docker, "desired/site/image.yaml": site})
     told = "\n".join(map(str, fleet.problems["site"]))
     assert "publish.launch_templates: a version of a launch template holds an AMI's id, and site is a container" in told
+
+
+DOCKER = 'source "docker" "a" {\n  image = "debian:12"\n  commit = true\n}\nbuild { sources = ["source.docker.a"] }\n'
+SITE = "source: {oci: debian}\nlocations: [registry.example.org/site, mirror.example.org/site]\n"
+
+
+def site(tag: str, *, name: str = "site") -> dict[str, str]:
+    """The files of a container image whose channels are published as a tag."""
+    return {
+        f"desired/{name}/image.pkr.hcl": DOCKER,
+        f"desired/{name}/image.yaml": f'{SITE}publish: {{tag: "{tag}"}}\n',
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("template", "names"),
+    [
+        ("{channel}", {"candidate": "candidate", "stable": "stable"}),
+        ("{image}-{channel}", {"site-candidate": "candidate", "site-stable": "stable"}),
+        ("latest", {"latest": "stable"}),
+        ("_{image}.1", {"_site.1": "stable"}),
+    ],
+)
+def test_a_channel_is_a_tag_in_every_repository(read: Read, template: str, names: dict[str, str]) -> None:
+    image = read(site(template)).images["site"]
+
+    assert names_of(image) == names
+    assert [one.text for one in declared_at(image)] == [
+        f"{host}.example.org/site:{name}" for name in sorted(names) for host in ("mirror", "registry")
+    ]
+    assert image.ruled_at["publish.tag"] == Place("desired/site/image.yaml", 3, 11)
+
+
+@pytest.mark.parametrize(
+    ("template", "why"),
+    [
+        ("{chanel}", "is not a tag such as {channel} or {image}-{channel}"),
+        ("-{channel}", "is not a tag such as"),
+        ("a/b", "is not a tag such as"),
+        ("", "is not a tag such as"),
+        ("a" * 129, "it has 129 characters, and a tag at most 128"),
+        ("{channel}.reconciler", "tags that end in .reconciler are those of the marks of images"),
+        (f"sha256-{'0' * 64}", "tags that begin with a digest are those of what refers to an image"),
+        (f"sha256-{'0' * 64}.sig", "tags that begin with a digest are those of what refers to an image"),
+        (f"sha256-{'0' * 64}.reconciler", "tags that end in .reconciler"),
+        ("{image}-20261122T101530Z-1a2b3c4", "it has the form of the tag of a build"),
+        ("other-20261122T101530Z-1a2b3c4", "it has the form of the tag of a build"),
+    ],
+)
+def test_what_is_no_tag_or_is_anothers_is_told_with_its_place(read: Read, template: str, why: str) -> None:
+    told = [str(one) for one in read(site(template)).problems["site"]]
+
+    assert all(one.startswith("desired/site/image.yaml:3:") for one in told)
+    assert any(why in one for one in told), told
+
+
+def test_two_images_with_one_tag_in_one_repository_are_both_refused(read: Read) -> None:
+    fleet = read({**site("{channel}"), **site("stable", name="shop"), **site("{image}", name="blog")})
+
+    assert sorted(fleet.images) == ["blog"]
+    for one, other in (("shop", "site"), ("site", "shop")):
+        (problem,) = fleet.problems[one]
+        assert f'publish.tag: {other} would write to "stable" in mirror.example.org/site, too' in str(problem)
+        assert "{image} stands for the image's" in str(problem)
+
+
+@pytest.mark.parametrize("kind", ["ami", "disk"])
+def test_where_a_registry_has_no_tags_none_is_published(read: Read, kind: str) -> None:
+    qemu = 'source "qemu" "a" {\n  iso_url = "https://example.org/debian.qcow2"\n  disk_image = true\n}\n'
+    qemu += 'build { sources = ["source.qemu.a"] }\n'
+    declared, template, artifact = {
+        "ami": (SOURCE, HCL, "an AMI"),
+        "disk": ("locations: [/srv/disks]\n", qemu, "a disk"),
+    }[kind]
+    files = {"desired/web/web.pkr.hcl": template, "desired/web/image.yaml": f"{declared}publish: {{tag: stable}}\n"}
+
+    told = "\n".join(map(str, read(files).problems["web"]))
+
+    assert f"publish.tag: a tag is there in a container registry alone, and web is {artifact}" in told
 
 
 def test_nothing_of_it_is_in_the_key(web: Read) -> None:

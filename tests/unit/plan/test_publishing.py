@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 from hypothesis import given
@@ -12,8 +13,9 @@ from hypothesis import strategies as st
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile, Published
 from reconciler.model.observation import Held, Publications
-from reconciler.plan.publishing import CHANNELS, declared_at, publishing, whose_matters
+from reconciler.plan.publishing import CHANNELS, Publishing, declared_at, publishing, whose_matters
 
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LOCATIONS = ("eu-west-1", "us-east-1")
 NAMES = {"/images/web/candidate": "candidate", "/images/web/stable": "stable", "/old/web": None}
 PLACES = [(location, name) for location in LOCATIONS for name in NAMES]
@@ -107,6 +109,49 @@ def test_it_converges_in_one_step_and_touches_nothing_of_others(
             assert held.value == artifact(build.id, one.location)
     if again.agrees:
         assert not found.unreadable or not {one.location for one in declared_at(image)} & set(found.unreadable)
+
+
+@given(
+    held=st.one_of(st.none(), st.builds(Held, value=VALUES, version=st.just(0), ours=st.booleans())),
+    is_recorded=st.booleans(),
+    is_declared=st.booleans(),
+    points=st.booleans(),
+)
+def test_a_tag_that_was_ours_is_moved_back_and_is_taken_away_from_nobody(
+    an_image: Callable[..., Any],
+    held: Held | None,
+    is_recorded: bool,  # noqa: FBT001 - hypothesis names it
+    is_declared: bool,  # noqa: FBT001
+    points: bool,  # noqa: FBT001
+) -> None:
+    location = LOCATIONS[0]
+    tag = Published(location=location, tag="stable")
+    image = replace(an_image("web"), locations=(location,))
+    publish = image.declaration.publish.model_copy(update={"tag": "stable"})
+    image = replace(image, declaration=image.declaration.model_copy(update={"publish": publish}))
+    build = a_build(IDS[0], revoked=False, locations=(location,))
+    lock = Lockfile(
+        image="web", builds=(build,), channels=Channels(stable=build.id if points else None),
+        published=(tag,) if is_recorded else (),
+    )  # fmt: skip
+    found = Publications(NOW, {tag.place: held} if held is not None else {})
+
+    todo = publishing(image if is_declared else None, lock, found)
+
+    wanted = build.artifacts[0].id if points and is_declared else None
+    is_theirs = held is not None and not held.ours
+    changes = [(one.at, one.value) for one in todo.changes]
+    if not is_recorded and not is_declared:
+        assert todo == Publishing()
+    elif is_theirs and not is_recorded:
+        assert (changes, [one for one, _ in todo.refused]) == ([], [tag])
+        assert "names an image that is none of this fleet's" in todo.refused[0][1]
+    elif is_theirs and not is_declared:
+        assert (changes, todo.forget) == ([], (tag,))
+    elif (held.value if held is not None else None) == wanted:
+        assert changes == []
+    else:
+        assert changes == [(tag, wanted)]
 
 
 @given(lock=locks(), found=FOUND)
