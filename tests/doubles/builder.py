@@ -11,8 +11,10 @@ from reconciler.model.events import Listener, Started, Step
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, PackerVersions
 from reconciler.ports.builder import BuildFailed, BuildRequest, BuildResult
+from reconciler.ports.dialect import Made
 
 ArtifactFactory = Callable[[BuildRequest], tuple[Artifact, ...]]
+MadeFactory = Callable[[BuildRequest], tuple[Made, ...]]
 STEPS = ("Launching a source AWS instance...", "Creating AMI from instance...")
 
 
@@ -33,6 +35,10 @@ class SimulatedBuilder:
     version: str = "0.0.0"
     requests: list[BuildRequest] = field(default_factory=list)
     """Every request, in the order in which they came."""
+    made: MadeFactory = lambda _request: ()
+    """What a build leaves on this machine, where its kind is stored from there."""
+    built_on: Callable[[str | None], str | None] = lambda given: given
+    """What Packer says of the source that it was given."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False, compare=False)
 
     def refused(self, _images: Iterable[Image], _environment: Mapping[str, str]) -> dict[str, ReconcilerError]:
@@ -60,8 +66,9 @@ class SimulatedBuilder:
         listener(Step(name, STEPS[1]))
         return BuildResult(
             artifacts=self.artifacts(request),
+            made=self.made(request),
             seconds=seconds,
             packer=PackerVersions(version=self.version),
             log=request.log,
-            source=request.source,
+            source=self.built_on(request.source),
         )

@@ -12,7 +12,7 @@ import pytest
 
 from tests import containers
 from tests.integration.loop.surroundings import clean_environment
-from tests.integration.loop.world import ON_BASE, ON_DEBIAN, SETTINGS, World, image_files
+from tests.integration.loop.world import AMIS, World
 
 
 @pytest.fixture(scope="session")
@@ -30,8 +30,7 @@ def own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def built_pair(own_home: None, tmp_path_factory: pytest.TempPathFactory) -> World:
     """base and web on it, an hour after they were built and recorded; the clone `ci` is there. To be copied."""
-    files = {"desired/reconciler.yaml": SETTINGS, **image_files("base", ON_DEBIAN), **image_files("web", ON_BASE)}
-    made = World.begin(tmp_path_factory.mktemp("pair") / "world", files)
+    made = World.begin(tmp_path_factory.mktemp("pair") / "world", AMIS.pair)
     assert made.controller().reconcile().exit_code == 0
     return made.settle()
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.integration.loop.repositories import ContainersWorld, Ground, ground, no_engine
 from tests.integration.loop.world import (
     ON_BASE,
     ON_DEBIAN,
@@ -52,3 +54,30 @@ def settled(_settled: World, tmp_path: Path) -> World:
 def pair(built_pair: World, tmp_path: Path) -> World:
     """A fleet of two, base and web on it, an hour after it was built and recorded."""
     return built_pair.copy_to(tmp_path / "world")
+
+
+@pytest.fixture(scope="session")
+def kept_ground(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ground]:
+    """A registry for the container images of worlds."""
+    with ground(tmp_path_factory.mktemp("ground")) as one:
+        yield one
+
+
+@pytest.fixture(scope="session")
+def _containers(own_home: None, kept_ground: Ground, tmp_path_factory: pytest.TempPathFactory) -> ContainersWorld:
+    root = tmp_path_factory.mktemp("containers") / "world"
+    world = ContainersWorld.made(root, kept_ground, kept_ground.declares().pair)
+    with no_engine(lambda: world):
+        assert world.controller().reconcile().exit_code == 0
+    world.settle()
+    kept_ground.keep("built")
+    return world
+
+
+@pytest.fixture
+def containers_pair(_containers: ContainersWorld, kept_ground: Ground, tmp_path: Path) -> Iterator[ContainersWorld]:
+    """The same two as container images."""
+    kept_ground.restore("built")
+    world = _containers.copy_to(tmp_path / "world")
+    with no_engine(lambda: world):
+        yield world

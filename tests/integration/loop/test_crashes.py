@@ -10,18 +10,7 @@ import pytest
 
 from tests.integration.loop.effects import Effects, Killed, dying_at, surround
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.world import (
-    AP,
-    EU,
-    ON_BASE,
-    ON_DEBIAN,
-    US,
-    Controller,
-    World,
-    git,
-    image_files,
-    no_image_files,
-)
+from tests.integration.loop.world import EU, Controller, World, git, no_image_files
 
 pytestmark = pytest.mark.long
 
@@ -47,19 +36,33 @@ def _forget(world: World) -> None:
         world.registry.delete(one)
 
 
+def _lose_one(world: World) -> None:
+    world.lose("web", world.declared.elsewhere)
+
+
+def _lose_all(world: World) -> None:
+    world.lose("web", world.declared.home, world.declared.elsewhere)
+
+
+def _strip(world: World) -> None:
+    world.strip_tags("web", world.declared.home, world.declared.elsewhere)
+
+
 def _retag(world: World) -> None:
-    world.commit({"desired/web/image.yaml": f"{ON_BASE}tags: {{CostCenter: '43'}}\n"})
+    world.commit({"desired/web/image.yaml": f"{world.declared.on_base}tags: {{CostCenter: '43'}}\n"})
 
 
 def _swap_region(world: World) -> None:
-    world.commit({"desired/web/image.yaml": f"{ON_BASE}regions: [{US}, {AP}]\n"})
+    declared = world.declared
+    where = f"{declared.key}: [{declared.home}, {declared.third}]"
+    world.commit({"desired/web/image.yaml": f"{declared.on_base}{where}\n"})
 
 
 def _judged(status: Literal["passed", "failed"]) -> Callable[[World], None]:
     """A verdict on a new build of base. The child is built on `stable`, so a pass takes it along."""
 
     def arrange(world: World) -> None:
-        validated = f"{ON_DEBIAN}validation: {{required: true}}\n"
+        validated = f"{world.declared.on_upstream}validation: {{required: true}}\n"
         world.commit({"desired/base/image.yaml": validated, "desired/base/setup.sh": "echo more\n"})
         assert world.controller().reconcile().exit_code == 0
         world.clock.advance(hours=1)
@@ -69,11 +72,13 @@ def _judged(status: Literal["passed", "failed"]) -> Callable[[World], None]:
 
 
 def _rename(world: World) -> None:
-    world.commit({**no_image_files("web"), **image_files("site", f"{ON_BASE}moved_from: web\n")})
+    renamed = world.declared.files("site", f"{world.declared.on_base}moved_from: web\n")
+    world.commit({**no_image_files("web"), **renamed})
 
 
 def _rename_and_change(world: World) -> None:
-    world.commit({**no_image_files("web"), **image_files("site", f"{ON_BASE}moved_from: web\n", setup="echo site")})
+    renamed = world.declared.files("site", f"{world.declared.on_base}moved_from: web\n", setup="echo site")
+    world.commit({**no_image_files("web"), **renamed})
 
 
 SCENARIOS = (
@@ -81,9 +86,9 @@ SCENARIOS = (
     Scenario("parent-changed", 30, lambda world: world.commit({"desired/base/setup.sh": "echo more\n"})),
     Scenario("child-changed", 15, lambda world: world.commit({"desired/web/setup.sh": "echo more\n"})),
     Scenario("forced", 15, lambda _world: None, force=("web",)),
-    Scenario("lost-in-a-region", 5, lambda world: world.lose("web", EU)),
-    Scenario("lost-everywhere", 13, lambda world: world.lose("web", US, EU)),
-    Scenario("tags-stripped", 2, lambda world: world.strip_tags("web", US, EU)),
+    Scenario("lost-in-a-region", 5, _lose_one),
+    Scenario("lost-everywhere", 13, _lose_all),
+    Scenario("tags-stripped", 2, _strip),
     Scenario("tags-changed", 2, _retag),
     Scenario("region-swapped", 6, _swap_region, prune=True),
     Scenario("renamed", 5, _rename),

@@ -72,16 +72,60 @@ build {
   provisioner "shell" { script = "${path.root}/setup.sh" }
 }
 """
+
+
+@dataclass(frozen=True)
+class Declares:
+    """How the images of a world are declared, and where they are kept."""
+
+    on_upstream: str
+    template: str
+    home: str
+    elsewhere: str
+    third: str
+    key: str
+    """The key of image.yaml that names these."""
+    channels: str
+    """What has the channels written out under one name each."""
+    gold: str
+    """The same under another one."""
+    on_base: str = ON_BASE
+
+    @property
+    def settings(self) -> str:
+        """The whole of `desired/reconciler.yaml`."""
+        return f"fleet: {FLEET}\ndefaults:\n  {self.key}: [{self.home}, {self.elsewhere}]\n"
+
+    def files(self, name: str, declaration: str, *, setup: str = "true") -> dict[str, str | None]:
+        """The files of an image."""
+        return image_files(name, declaration, setup=setup, template=self.template)
+
+    @property
+    def pair(self) -> dict[str, str | None]:
+        """A fleet of two: base, and web on it."""
+        return {
+            "desired/reconciler.yaml": self.settings,
+            **self.files("base", self.on_upstream),
+            **self.files("web", self.on_base),
+        }
+
+
+AMIS = Declares(
+    ON_DEBIAN, TEMPLATE, US, EU, AP, "regions", 'publish: {ssm: "/images/{image}/{channel}"}\n',
+    'publish: {ssm: "/golden/{channel}"}\n',
+)  # fmt: skip
 Files = Mapping[str, str | None]
 """What a commit changes: a path to its content; None deletes the file."""
 
 
-def image_files(name: str, declaration: str, *, setup: str = "true") -> dict[str, str | None]:
+def image_files(
+    name: str, declaration: str, *, setup: str = "true", template: str = TEMPLATE
+) -> dict[str, str | None]:  # fmt: skip
     """The files of an image."""
     folder = f"desired/{name}"
     return {
         f"{folder}/image.yaml": declaration,
-        f"{folder}/image.pkr.hcl": TEMPLATE,
+        f"{folder}/image.pkr.hcl": template,
         f"{folder}/setup.sh": f"{setup}\n",
     }
 
@@ -133,23 +177,28 @@ class World:
     """What is in all builds of an image from now on."""
     instances: MemoryInstances = field(default_factory=MemoryInstances)
     publisher: MemoryPublisher = field(default_factory=lambda: MemoryPublisher(FLEET))
+    declared: Declares = AMIS
     _read: dict[str, Mapping[str, bytes]] = field(default_factory=dict)
     """The files of commits that main was at."""
 
     @classmethod
     def begin(cls, root: Path, files: Files) -> World:
         """A new origin with one commit, and two upstream AMIs."""
-        root.mkdir(parents=True, exist_ok=True)
-        git(root, "init", "--quiet", "--bare", "origin.git")
         world = cls(root, MemoryRegistry(FLEET))
         world.registry.clock = world.clock
         world.publish_upstream("debian-12-amd64-20261101")
         world.publish_upstream("toolbox-1")
-        git(root, "clone", "--quiet", "origin.git", "person")
-        # Relative, so that a world can be copied to another folder.
-        git(root / "person", "remote", "set-url", "origin", "../origin.git")
-        world.commit(files, "Begin")
+        world.begin_repository(files)
         return world
+
+    def begin_repository(self, files: Files) -> None:
+        """Make the origin, and a person's clone of it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        git(self.root, "init", "--quiet", "--bare", "origin.git")
+        git(self.root, "clone", "--quiet", "origin.git", "person")
+        # Relative, so that a world can be copied to another folder.
+        git(self.root / "person", "remote", "set-url", "origin", "../origin.git")
+        self.commit(files, "Begin")
 
     def settle(self) -> World:
         """The same world an hour later, ready to be copied: everybody has pulled, and git has packed its objects."""
