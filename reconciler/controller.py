@@ -213,6 +213,7 @@ def collect(adapters: Adapters, request: Request, *, takes_steps: bool, unmanage
     known, planned = look(
         known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known)
     )
+    known = with_published(known, partial(adapters.publisher, known))
     looked = survey.take_survey(known, planned, registry, adapters.repository, revision=target.head)
     if not takes_steps:
         judged = gc.as_collection(looked, registry, head=target.head)
