@@ -29,7 +29,7 @@ from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
 from reconciler.ports.registry import Opening, Registry
-from reconciler.registries import KINDS, open_bench, open_publisher, open_registry
+from reconciler.registries import KINDS, dialect_of, open_bench, open_publisher, open_registry
 from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.state.unsaved import write_atomically
@@ -92,7 +92,7 @@ class Workspace:
         settings = settings_at(tree)
         for kind, entry in KINDS.items():
             locations = settings.defaults.get(entry.ahead)
-            if entry.ahead and isinstance(locations, list) and locations:
+            if entry.ahead and isinstance(locations, list) and locations and _are_of(kind, locations):
                 registry = self._open(kind, settings.aws, fleet=self._fleet_name(tree, settings))
                 registry.expect(sorted(map(str, locations)))
                 self._ahead[kind] = registry
@@ -243,6 +243,12 @@ class Workspace:
             in_ci = bool(job_of(os.environ).provider)
             self._clients = settings, Clients(settings, attempts=configured_attempts(), in_ci=in_ci)
         return self._clients[1]
+
+
+def _are_of(kind: str, locations: Iterable[object]) -> bool:
+    """Whether locations have the form of those of a kind: other kinds have theirs under the same key."""
+    dialect = dialect_of(kind)
+    return all(dialect.wrong_location(str(one)) is None for one in locations)
 
 
 def import_ahead(module: str) -> None:

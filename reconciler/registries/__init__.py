@@ -56,6 +56,7 @@ KINDS: Mapping[str, Entry] = {
         frozenset({"docker", "podman"}),
         frozenset({"docker-import"}),
         frozenset({"oci"}),
+        ahead="locations",
         publisher="tags",
     ),
     "disk": Entry(

@@ -44,7 +44,7 @@ PARTS: Mapping[str, Part] = {
     "controller": lambda folder, sandbox, environment: overhead_rows(folder / "controller", sandbox, environment),
     "graph": lambda folder, _sandbox, _environment: graph_rows(folder / "graph"),
     "walk": lambda folder, _sandbox, _environment: walk_rows(folder / "walk"),
-    "containers": lambda folder, _sandbox, _environment: registry_rows(folder / "containers"),
+    "containers": lambda folder, _sandbox, environment: registry_rows(folder / "containers", environment),
     "inventory": lambda _folder, _sandbox, _environment: inventory_rows(),
 }
 

@@ -6,52 +6,80 @@ import hashlib
 import json
 import shutil
 import statistics
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import requests
-from requests.adapters import HTTPAdapter
-
 from reconciler.model.declaration import AwsSettings
+from reconciler.model.lockfile import Artifact
 from reconciler.ports.registry import Opening
 from reconciler.registries.oci.client import MANIFEST
+from reconciler.registries.oci.dialect import OCI
 from reconciler.registries.oci.exchange import PARALLEL
 from reconciler.registries.oci.marks import Marks, tag_of, write_marks
 from reconciler.registries.oci.reference import Reference
 from reconciler.registries.oci.registry import OciRegistry, open_registry
 from tests import containers
+from tests.bench import bare, fleet
+from tests.bench.far import away
+from tests.bench.measure import Command, cost_of, interleaved
 from tests.bench.rows import Row, at_most, told
 
 IMAGES = 1000
 ROUNDS = 5
-FLEET = "acme/images"
-_ACCEPT = {"Accept": MANIFEST}
+_DEBIAN = f"sha256:{'d' * 64}"
+_PAGES = -(-2 * IMAGES // 1000)
+_AWAY = 50
+"""Milliseconds: a registry that is a network away. On loopback the starts of both processes would be most of it."""
 
 
-def registry_rows(folder: Path) -> Iterator[Row]:
-    """1,000 images in one repository, each with its marks, in docker-registry on loopback."""
+def registry_rows(folder: Path, environment: Mapping[str, str]) -> Iterator[Row]:
+    """1,000 images in one repository, each with its marks, in docker-registry on loopback: read, and planned."""
     what = f"{IMAGES:,} container images"
     if shutil.which("docker-registry") is None:
         yield told(f"{what}: observed", "not measured: there is no docker-registry")
         return
     folder.mkdir()
-    with containers.registry(folder) as host:
-        at = Reference(host, "acme/web")
-        digests = _filled(at)
-        took: dict[str, list[float]] = {"observed": [], "bare": []}
-        for _ in range(ROUNDS):
-            took["bare"].append(_seconds(lambda: _bare(at, digests)))
-            took["observed"].append(_seconds(lambda: _observed(at)))
-    observed, bare = (statistics.median(took[name]) for name in ("observed", "bare"))
+    with containers.registry(folder) as near, away(near, milliseconds=_AWAY) as far:
+        at = Reference(far.host, "acme/images")
+        digests: list[str] = []
+        root = fleet.make(folder / "fleet", images=IMAGES, publish=lambda all_: _put(at, all_, digests), sort=_sort(at))
+        tags = [tag_of(digest) for digest in digests]
+        yield _observing(what, Reference(near, at.path), tags)
+        (folder / "tags").write_text("\n".join(tags))
+        asking = (sys.executable, str(Path(bare.__file__)), _base(at), str(_PAGES), str(folder / "tags"))
+        plan = Command((sys.executable, "-m", "reconciler", "plan", "--detailed-exitcode"), root, environment)
+        cost = interleaved({"floor": Command(asking, root, environment), "plan": plan}, rounds=ROUNDS)
+        before = far.asked()
+        cost_of(plan)
+        asked = far.asked() - before
+    what = f"no-op plan, {what} in a registry {_AWAY} ms away"
     yield at_most(
-        f"{what}: observed, a request each", measured=observed, against=bare, target=1.3, floor="bare requests"
+        f"{what}: wall", measured=cost["plan"].wall, against=cost["floor"].wall, target=1.3, floor="bare requests"
+    )
+    most = IMAGES + _PAGES
+    yield Row(f"{what}: requests", f"{asked:,}", f"{_PAGES} pages of tags", "", f"≤ {most:,}", asked <= most)
+
+
+def _observing(what: str, at: Reference, tags: Sequence[str]) -> Row:
+    took: dict[str, list[float]] = {"observed": [], "bare": []}
+    for _ in range(ROUNDS):
+        took["bare"].append(_seconds(lambda: bare.ask(_base(at), pages=_PAGES, tags=tags)))
+        took["observed"].append(_seconds(lambda: _observed(at)))
+    observed, floor = (statistics.median(took[name]) for name in ("observed", "bare"))
+    return at_most(
+        f"{what}: observed, a request each", measured=observed, against=floor, target=1.3, floor="bare requests"
     )
 
 
+def _base(at: Reference) -> str:
+    return f"{at.endpoint}/v2/{at.path}"
+
+
 def _ours() -> OciRegistry:
-    found = open_registry(Opening(FLEET, AwsSettings()))
+    found = open_registry(Opening(fleet.FLEET, AwsSettings()))
     assert isinstance(found, OciRegistry)
     return found
 
@@ -61,49 +89,91 @@ def _observed(at: Reference) -> None:
     assert (len(seen.artifacts), seen.unreadable) == (IMAGES, {})
 
 
-def _bare(at: Reference, digests: list[str]) -> None:
-    """The same requests, by the same library and as many at once, of which nothing is made."""
-    base = f"{at.endpoint}/v2/{at.path}"
-    with requests.Session() as session, ThreadPoolExecutor(PARALLEL) as pool:
-        session.mount("http://", HTTPAdapter(pool_maxsize=PARALLEL))
-
-        def get(path: str) -> bytes:
-            return session.get(f"{base}/{path}", headers=_ACCEPT, timeout=60).content
-
-        pages = -(-2 * IMAGES // 1000)
-        assert all(get("tags/list?n=1000") for _ in range(pages))
-        assert all(pool.map(get, [f"manifests/{tag_of(digest)}" for digest in digests]))
-
-
-def _filled(at: Reference) -> list[str]:
-    """Put the images there; their digests."""
+def _put(at: Reference, unborn: Sequence[fleet.Unborn], digests: list[str]) -> Mapping[tuple[str, str], Artifact]:
+    """Put images there, each with its marks. Their digests are added to `digests`."""
     client = _ours()._client
     config = b"{}"
     client.put_blob(at, config)
 
-    def put(number: int) -> str:
+    def put(one: fleet.Unborn) -> Artifact:
         told_of = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": _digest(config), "size": 2}
         image = {
             "schemaVersion": 2, "mediaType": MANIFEST, "config": told_of, "layers": [],
-            "annotations": {"number": str(number)},
+            "annotations": {"name": one.name},
         }  # fmt: skip
-        body, name = json.dumps(image).encode(), f"web-20261122T101530Z-{number:07x}"
-        client.put_manifest(at.by(name), body, MANIFEST)
-        tags = {"reconciler:fleet": FLEET, "reconciler:image": f"web{number}", "reconciler:key": _digest(body)}
-        marks = Marks(_digest(body), name, "2026-11-22T10:15:30Z", tags)
+        body = json.dumps(image).encode()
+        client.put_manifest(at.by(one.name), body, MANIFEST)
+        marks = Marks(_digest(body), one.name, "2026-11-01T06:10:00Z", one.tags)
         write_marks(client, at, marks, subject={"mediaType": MANIFEST, "digest": marks.id, "size": len(body)})
-        return marks.id
+        return Artifact(kind=OCI.name, builder=f"docker.{one.name}", location=one.region, id=marks.id, name=one.name)
 
-    first = put(0)
+    first = put(unborn[0])
     with ThreadPoolExecutor(PARALLEL) as pool:
-        return [first, *pool.map(put, range(1, IMAGES))]
+        made = [first, *pool.map(put, unborn[1:])]
+    digests += [one.id for one in made]
+    return {(one.location, one.name or ""): one for one in made}
+
+
+def _sort(at: Reference) -> fleet.Sort:
+    settings = f"""\
+fleet: {fleet.FLEET}
+defaults:
+  locations: [{at.repository}]
+  refresh: {{ max_age: 7d }}
+  tags: {{ CostCenter: platform }}
+"""
+    return fleet.Sort(
+        settings, _FILES, (at.repository,), lambda _: OCI.pin("docker.io/library/debian", _DEBIAN, name="debian:12")
+    )
 
 
 def _digest(body: bytes) -> str:
     return f"sha256:{hashlib.sha256(body).hexdigest()}"
 
 
-def _seconds(run: Callable[[], None]) -> float:
+def _seconds(run: Callable[[], object]) -> float:
     begun = time.perf_counter()
     run()
     return time.perf_counter() - begun
+
+
+_FILES = {
+    "image.yaml": """\
+description: The service @name@, on Debian 12
+labels: { team: platform, number: "@number@" }
+source: { oci: "debian:12" }
+""",
+    "setup.sh": """\
+#!/bin/sh
+# Installs @name@.
+set -eu
+apt-get update -q
+apt-get install -q -y --no-install-recommends nginx
+echo "@name@ @number@" > /etc/image-release
+""",
+    "template.pkr.hcl": """\
+# How @name@ is built. Variables without a default are given by the reconciler.
+variable "source_image" {
+  type = string
+}
+
+locals {
+  service = "@name@"
+  port    = 8000 + @number@
+}
+
+source "docker" "@name@" {
+  image  = var.source_image
+  commit = true
+}
+
+build {
+  sources = ["source.docker.@name@"]
+
+  provisioner "shell" {
+    environment_vars = ["SERVICE=${local.service}", "PORT=${local.port}"]
+    script           = "${path.root}/setup.sh"
+  }
+}
+""",
+}

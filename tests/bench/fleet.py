@@ -13,6 +13,7 @@ from reconciler.git.repository import Repository
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Lockfile, PackerVersions, Phase
 from reconciler.model.plan import Wanted
+from reconciler.model.source import Pin
 from reconciler.plan.key import short, wanted
 from reconciler.plan.tags import own, when_complete
 from reconciler.plan.transitions import with_build
@@ -25,8 +26,19 @@ _STARTED = "2026-11-01T06:00:00Z"
 
 
 @dataclass(frozen=True)
+class Sort:
+    """What all images of a fleet have in common: how they are declared, where they are, and what they are built on."""
+
+    settings: str
+    files: Mapping[str, str]
+    """Of an image's folder, by name; `@name@` and `@number@` stand for its own."""
+    locations: tuple[str, ...]
+    pin: Callable[[Image], Pin]
+
+
+@dataclass(frozen=True)
 class Unborn:
-    """An AMI as it should come to be in a registry."""
+    """An artifact as it should come to be in a registry."""
 
     region: str
     name: str
@@ -34,20 +46,21 @@ class Unborn:
 
 
 Publish = Callable[[Sequence[Unborn]], Mapping[tuple[str, str], Artifact]]
-"""Puts AMIs into a registry; returns each by region and name."""
+"""Puts artifacts into a registry; returns each by location and name."""
 
 
-def make(root: Path, *, images: int, publish: Publish, phase: Phase = "stable") -> Path:
-    """Make a repository of so many images, all different and all in sync, and return its root."""
-    _write(root / "desired" / "reconciler.yaml", _SETTINGS)
+def make(root: Path, *, images: int, publish: Publish, phase: Phase = "stable", sort: Sort | None = None) -> Path:
+    """Make a repository of so many images, all different and all in sync, and return its root. They are AMIs."""
+    sort = sort or AMIS
+    _write(root / "desired" / "reconciler.yaml", sort.settings)
     for number in range(images):
         name = f"image-{number:05}"
         folder = root / "desired" / name
-        for file, text in _FILES.items():
+        for file, text in sort.files.items():
             _write(folder / file, text.replace("@name@", name).replace("@number@", str(number)))
     git(root, "init", "--quiet", "--initial-branch=main")
     commit(root, "Declare the fleet")
-    _record(root, publish, phase)
+    _record(root, publish, phase, sort)
     commit(root, "Record the fleet")
     # As a clone has it: one pack. A thousand loose objects are the state of a moment.
     git(root, "gc", "--quiet")
@@ -67,28 +80,30 @@ def git(root: Path, *arguments: str) -> None:
     subprocess.run(["git", "-C", str(root), "-c", "gc.auto=0", *arguments], check=True, env=environment)
 
 
-def _record(root: Path, publish: Publish, phase: Phase) -> None:
+def _record(root: Path, publish: Publish, phase: Phase, sort: Sort) -> None:
     tree = Repository.open(root).tree()
     fleet = read_fleet(tree)
     if fleet.problems:
         raise RuntimeError(f"the made-up fleet is broken: {next(iter(fleet.problems.values()))[0]}")
-    builds = {image.name: _wanted(image) for image in fleet.images.values()}
+    builds = {image.name: wanted(image, sort.pin(image)) for image in fleet.images.values()}
     there = publish(
         [
             Unborn(region, f"{name}-{_build_id(want)}", _tags(fleet.images[name], want, commit=tree.oid, phase=phase))
             for name, want in builds.items()
-            for region in REGIONS
+            for region in sort.locations
         ]
     )
     for name, want in builds.items():
         image = fleet.images[name]
-        build = _build(image, want, there, commit=tree.oid)
+        build = _build(
+            image, want, [there[one, f"{name}-{_build_id(want)}"] for one in sort.locations], commit=tree.oid
+        )
         _write(root / path_of(name), render(with_build(Lockfile(image=name), build, image=image)).decode())
 
 
-def _wanted(image: Image) -> Wanted:
+def _debian(image: Image) -> Pin:
     known = {"name": "debian-12-amd64-20261101-1234", "owner": "136693071363", "created": _STARTED}
-    return wanted(image, AMI.pin(image.build_location, "ami-0123456789abcdef0", **known))
+    return AMI.pin(image.build_location, "ami-0123456789abcdef0", **known)
 
 
 def _build_id(want: Wanted) -> str:
@@ -102,7 +117,7 @@ def _tags(image: Image, want: Wanted, *, commit: str, phase: Phase) -> dict[str,
     return {**complete, **own(channel="stable")} if phase == "stable" else complete
 
 
-def _build(image: Image, want: Wanted, there: Mapping[tuple[str, str], Artifact], *, commit: str) -> Build:
+def _build(image: Image, want: Wanted, there: Sequence[Artifact], *, commit: str) -> Build:
     build_id = _build_id(want)
     return Build(
         id=build_id,
@@ -114,7 +129,7 @@ def _build(image: Image, want: Wanted, there: Mapping[tuple[str, str], Artifact]
         seconds=400,
         packer=PackerVersions(version="1.6.6"),
         source=want.pin,
-        artifacts=tuple(sorted((there[region, f"{image.name}-{build_id}"] for region in REGIONS), key=_location)),
+        artifacts=tuple(sorted(there, key=_location)),
         phase="stable",
     )
 
@@ -216,3 +231,5 @@ build {
 }
 """,
 }
+
+AMIS = Sort(_SETTINGS, _FILES, REGIONS, _debian)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
-from reconciler.model.errors import Terminal
+from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.text import first_line
-from reconciler.registries.oci.exchange import Answer, Body, Exchange, Stream, json_object
+from reconciler.registries.oci.exchange import PARALLEL, Answer, Body, Exchange, Stream, json_object
 from reconciler.registries.oci.reference import TAG, Reference
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -21,6 +23,38 @@ MANIFESTS = frozenset({MANIFEST, f"{_DOCKERS}.v2+json"})
 _ACCEPT = ", ".join(sorted(INDEXES | MANIFESTS))
 _MOST_PAGES = 100
 _A_PAGE = 1000
+
+
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
+
+def all_of(
+    ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL
+) -> list[_R | ReconcilerError]:  # fmt: skip
+    """Ask of each at once: the answers in order, and of what could not be answered why."""
+    every = list(of)
+
+    def one(what: _T) -> _R | ReconcilerError:
+        try:
+            return ask(what)
+        except ReconcilerError as error:
+            return error
+
+    if not every:
+        return []
+    with ThreadPoolExecutor(max_workers=min(parallel, len(every))) as pool:
+        return list(pool.map(one, every))
+
+
+def each_of(ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL) -> list[_R]:
+    """The same, where all have to be answered: the first error is raised once all are through."""
+    found: list[_R] = []
+    for one in all_of(ask, of, parallel=parallel):
+        if isinstance(one, ReconcilerError):
+            raise one
+        found.append(one)
+    return found
 
 
 @dataclass(frozen=True)

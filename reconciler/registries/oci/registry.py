@@ -7,6 +7,7 @@ import re
 import threading
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -18,11 +19,11 @@ from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
-from reconciler.registries.oci.client import INDEXES, Client, Manifest
+from reconciler.registries.oci.client import INDEXES, Client, Manifest, all_of, each_of
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.dialect import OCI, OF_A_BUILD
 from reconciler.registries.oci.engine import engine_of
-from reconciler.registries.oci.exchange import Exchange, all_of, each_of, json_object
+from reconciler.registries.oci.exchange import Exchange, json_object
 from reconciler.registries.oci.marks import (
     Marks,
     announced_by,
@@ -51,9 +52,24 @@ class OciRegistry(PlainRegistry):
     def __init__(self, client: Client, *, fleet: str) -> None:
         self._client, self.fleet = client, fleet
         self._writing: defaultdict[tuple[str, str], threading.Lock] = defaultdict(threading.Lock)
+        self._ahead: tuple[tuple[str, ...], Future[Observation]] | None = None
+
+    def expect(self, locations: Sequence[str]) -> None:
+        """Begin to read locations that will probably be observed next, while the caller does something else."""
+        pool = ThreadPoolExecutor(max_workers=1)
+        asked = tuple(locations)
+        self._ahead = asked, pool.submit(self._observe, asked)
+        pool.shutdown(wait=False)
 
     def observe(self, locations: Sequence[str]) -> Observation:
-        """Report the fleet's images. See `Registry.observe`.
+        """Report the fleet's images. See `Registry.observe`. What was expected, and asked for just so, is used once."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] == tuple(locations):
+            return ahead[1].result()
+        return self._observe(locations)
+
+    def _observe(self, locations: Sequence[str]) -> Observation:
+        """Read them anew.
 
         One request lists the tags of a repository, and one reads the marks of each image in it, all of them at once.
         An image whose own tag is listed is there; of another it is asked.

@@ -19,8 +19,8 @@ from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import TAG_PREFIX, Held
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Opening
-from reconciler.registries.oci.client import MANIFEST, Client
-from reconciler.registries.oci.exchange import ImmutableTag, each_of
+from reconciler.registries.oci.client import MANIFEST, Client, each_of
+from reconciler.registries.oci.exchange import ImmutableTag
 from reconciler.registries.oci.marks import EMPTY, empty_manifest, read_marks
 from reconciler.registries.oci.reference import Reference, repository
 from reconciler.registries.oci.registry import client_of
