@@ -77,7 +77,9 @@ def command(
     verifier.head = head
     verifier.branch = _named(rev, settings if not elsewhere else None, repository.branch)
     if online:
-        verifier.registry = workspace.registry_of(settings.aws, read_lockfiles(tree)[0].values())
+        locks = read_lockfiles(tree)[0].values()
+        verifier.registry = workspace.registry_of(settings.aws, locks)
+        verifier.publisher = workspace.publisher_of(settings.aws, locks)
     dirty = repository.dirty(["state"])
     if dirty:
         note(f"not committed, so not looked at: {first_few(dirty, most=3, more=' and more')}")

@@ -103,6 +103,13 @@ class Workspace:
 
         return Registries(kinds_in((), locks), lambda kind: self._open(kind, settings, fleet=""))
 
+    def publisher_of(self, settings: AwsSettings, locks: Iterable[Lockfile]) -> Publisher:
+        """Where channels of all that is recorded are written out, whatever fleet it is of. It is to be read alone."""
+        from reconciler.registries.router import Publishers, kinds_published  # noqa: PLC0415 - as above
+
+        opening = Opening("", settings, shared=partial(self._aws, settings))
+        return Publishers(kinds_published((), locks), lambda kind: open_publisher(kind, opening))
+
     def branches(self, settings: Settings) -> frozenset[str] | None:
         """Every branch that the remote has now; None where there is none, or where it does not tell, which is said."""
         remote = self.repository.remote(settings.git.remote)

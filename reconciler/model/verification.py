@@ -17,7 +17,7 @@ Provenance = Literal["ours", "reviewed", "registry", "hearsay"]
 """What a fact rests on, the best first: what each means stands in `reconciler.plan.trust`."""
 Check = Literal[
     "lockfile", "content", "commit", "record", "channel", "change", "commit-signature", "statement",
-    "statement-signature", "smoke-test", "sbom", "tag", "tag-signature", "source", "registry",
+    "statement-signature", "smoke-test", "sbom", "tag", "tag-signature", "source", "registry", "published",
 ]  # fmt: skip
 """Stable codes: scripts choose by them. Each is explained in docs/provenance.md."""
 

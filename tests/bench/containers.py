@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from reconciler.model.declaration import AwsSettings
@@ -45,7 +46,9 @@ def registry_rows(folder: Path, environment: Mapping[str, str]) -> Iterator[Row]
     with containers.registry(folder) as near, away(near, milliseconds=_AWAY) as far:
         at = Reference(far.host, "acme/images")
         digests: list[str] = []
-        root = fleet.make(folder / "fleet", images=IMAGES, publish=lambda all_: _put(at, all_, digests), sort=_sort(at))
+        root = fleet.make(
+            folder / "fleet", images=IMAGES, publish=partial(_put, Reference(near, at.path), digests), sort=_sort(at)
+        )
         tags = [tag_of(digest) for digest in digests]
         yield _observing(what, Reference(near, at.path), tags)
         (folder / "tags").write_text("\n".join(tags))
@@ -89,7 +92,7 @@ def _observed(at: Reference) -> None:
     assert (len(seen.artifacts), seen.unreadable) == (IMAGES, {})
 
 
-def _put(at: Reference, unborn: Sequence[fleet.Unborn], digests: list[str]) -> Mapping[tuple[str, str], Artifact]:
+def _put(at: Reference, digests: list[str], unborn: Sequence[fleet.Unborn]) -> Mapping[tuple[str, str], Artifact]:
     """Put images there, each with its marks. Their digests are added to `digests`."""
     client = _ours()._client
     config = b"{}"

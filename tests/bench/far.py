@@ -1,5 +1,7 @@
 """A server as it is from far away: what it answers arrives so many milliseconds later. Counts what is asked.
 
+It is asked once for each thing: what is measured is who asks, and on two cores it would be in the way. Reads alone.
+
 python far.py HOST:PORT MILLISECONDS prints the address to ask, and for each line that it is sent the requests so far.
 """
 
@@ -11,6 +13,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from http.client import HTTPConnection
 
 
 @dataclass
@@ -42,25 +45,21 @@ def away(host: str, *, milliseconds: int) -> Iterator[Far]:
 
 
 async def _serve(host: str, seconds: float) -> None:
-    asked, meetings = 0, set()
-    server, _, port = host.rpartition(":")
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, late: bool) -> None:
-        nonlocal asked
-        loop = asyncio.get_running_loop()
-        with suppress(ConnectionError):
-            while piece := await reader.read(1 << 16):
-                if not late:
-                    asked += 1  # a client sends a request at once, and no other before it has the answer
-                    writer.write(piece)
-                else:
-                    loop.call_later(seconds, writer.write, piece)
-        loop.call_later(seconds if late else 0, writer.close)
+    asked, known, meetings = 0, dict[bytes, bytes](), set()
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal asked
         meetings.add(asyncio.current_task())  # asyncio itself forgets a task that nobody holds
-        there, back = await asyncio.open_connection(server, int(port))
-        await asyncio.gather(relay(reader, back, late=False), relay(there, writer, late=True))
+        with suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                request = await reader.readuntil(b"\r\n\r\n")
+                asked += 1
+                line = request.partition(b"\r\n")[0]
+                if line not in known:
+                    known[line] = await asyncio.to_thread(_answer, host, request.decode())
+                await asyncio.sleep(seconds)
+                writer.write(known[line])
+        writer.close()
 
     listening = await asyncio.start_server(meet, "127.0.0.1", 0)
     sys.stdout.write(f"127.0.0.1:{listening.sockets[0].getsockname()[1]}\n")
@@ -68,6 +67,22 @@ async def _serve(host: str, seconds: float) -> None:
     while await asyncio.to_thread(sys.stdin.readline):
         sys.stdout.write(f"{asked}\n")
         sys.stdout.flush()
+
+
+def _answer(host: str, request: str) -> bytes:
+    """What the server answers a GET or a HEAD, as one that keeps the connection."""
+    line, *rest = request.split("\r\n")
+    method, path, _ = line.split(" ")
+    headers = dict(one.split(": ", 1) for one in rest if one)
+    server = HTTPConnection(host)
+    server.request(method, path, headers={"Accept": headers["Accept"]})
+    answer = server.getresponse()
+    body = answer.read()
+    dropped = ("connection", "content-length", "transfer-encoding")
+    told = [f"{name}: {value}" for name, value in answer.getheaders() if name.lower() not in dropped]
+    server.close()
+    lines = (f"HTTP/1.1 {answer.status} {answer.reason}", *told, f"Content-Length: {len(body)}", "", "")
+    return "\r\n".join(lines).encode() + body
 
 
 if __name__ == "__main__":

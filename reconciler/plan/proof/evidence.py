@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.lockfile import Artifact, Build, Published
 from reconciler.model.observation import Seen
 from reconciler.model.provenance import Statement
 from reconciler.model.source import Channel
@@ -130,6 +130,17 @@ class Look:
 
 
 @dataclass(frozen=True)
+class Name:
+    """A name that a channel of the build has in a location, and the id that it holds; None for none."""
+
+    at: Published
+    artifact: Artifact
+    """What it should hold."""
+    holds: str | None = None
+    unreadable: str = ""
+
+
+@dataclass(frozen=True)
 class Evidence:
     """One build, and all that is known of it."""
 
@@ -168,6 +179,8 @@ class Evidence:
     """Who pointed the channel to it by which it was asked for; None where it was asked for by itself."""
     looks: tuple[Look, ...] | None = None
     """None where the registry was not asked."""
+    published: tuple[Name, ...] = ()
+    """The names of the channel by which it was asked for; none where nobody looked."""
 
     @property
     def signed_by_commits(self) -> bool:

@@ -22,7 +22,7 @@ from reconciler.plan.proof.attested import (
     judge_smoke_test,
     kind_of_record,
 )
-from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, SbomFile, Writing
+from reconciler.plan.proof.evidence import Content, Evidence, Look, Name, Parent, SbomFile, Writing
 from reconciler.plan.trust import of_ref
 
 # A build that is recorded.
@@ -51,6 +51,7 @@ def judge(evidence: Evidence) -> Verification:
             where_it_is=evidence.built_where_source_is,
         ),
         *judge_registry(evidence.build, evidence.looks, record_is=record_is),
+        *judge_names(evidence.published),
     )
     return verdict(evidence.image, evidence.build.id, findings, parent=evidence.parent.found)
 
@@ -282,6 +283,23 @@ def judge_registry(build: Build, looks: tuple[Look, ...] | None, *, record_is: P
         verb = "carry" if len(agreeing) > 1 else "carries"
         kinds: tuple[Provenance, ...] = ("registry", record_is, "hearsay") if record_is == "ours" else ("hearsay",)
         yield finding("registry", "proven", f"{joined(agreeing)} {verb} this build's key", rests_on=kinds)
+
+
+def judge_names(names: Iterable[Name]) -> Iterator[Finding]:
+    """Whether whoever looks where its channel is written out finds the build. Of the build itself that says nothing."""
+    agreeing = []
+    for one in names:
+        if one.unreadable:
+            what = f"what {one.at.text} holds could not be read: {one.unreadable}"
+        elif one.holds == one.artifact.id:
+            agreeing.append(one.at.text)
+            continue
+        else:
+            what = f"{one.at.text} holds {one.holds or 'nothing'}, and not this build: `reconcile` puts it right"
+        yield finding("published", "not proven", what, required=False)
+    if agreeing:
+        verb = "hold" if len(agreeing) > 1 else "holds"
+        yield finding("published", "proven", f"{joined(agreeing)} {verb} this build", rests_on=("registry",))
 
 
 def _disagreement(look: Look, build: Build) -> Finding | None:

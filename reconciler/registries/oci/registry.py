@@ -169,6 +169,8 @@ class OciRegistry(PlainRegistry):
         """Delete an image, then its marks. See `Registry.retire`.
 
         Where a tag of somebody else points to it, which would go with it, only the marks go; those tags are returned.
+        With an index go its images, but for those that something else in the repository needs. They go last, as ECR
+        deletes none that an index refers to: whoever is killed just then leaves them without a tag.
         """
         at = repository(artifact.location)
         manifest = self._client.manifest(at.by(artifact.id))
@@ -180,7 +182,9 @@ class OciRegistry(PlainRegistry):
         self.refuse_others(_seen(artifact.location, marks), image)
         others = self._other_tags(at, artifact.id, own=marks.name, image=image) if manifest is not None else ()
         if manifest is not None and not others:
+            below = self._needless_below(at, manifest)
             self._client.delete_manifest(at.by(artifact.id))
+            each_of(lambda digest: self._client.delete_manifest(at.by(digest)), below)
         written = self._client.manifest(at.by(tag_of(artifact.id)))
         if written is not None:
             delete_marks(self._client, at, artifact.id, written)
@@ -266,14 +270,37 @@ class OciRegistry(PlainRegistry):
         found = each_of(lambda tag: self._client.digest(at.by(tag)), tags)
         return tuple(tag for tag, one in zip(tags, found, strict=True) if one == digest)
 
+    def _needless_below(self, at: Reference, index: Manifest) -> Sequence[str]:
+        """The images of an index that nothing else in its repository needs: no tag, no marks, and no other index.
+
+        None at all where a tag is of what nobody here can read, and so may be an index of theirs.
+        """
+        below = _children(index, at)
+        if not below:
+            return ()
+        tags = self._client.tags(at)
+        marked = {digest for tag in tags if (digest := marked_by(tag)) is not None}
+        named = [tag for tag in tags if marked_by(tag) is None and announced_by(tag) is None]
+        found = {one for one in each_of(lambda tag: self._client.digest(at.by(tag)), named) if one is not None}
+        others = sorted((found | marked) - {index.digest})
+        needed: set[str] = {*found, *marked}
+        for one in all_of(lambda digest: self._referred(at, digest), others):
+            if isinstance(one, Terminal):
+                return ()
+            if isinstance(one, ReconcilerError):
+                raise one
+            needed |= one
+        return [digest for digest in below if digest not in needed]
+
+    def _referred(self, at: Reference, digest: str) -> set[str]:
+        manifest = self._client.manifest(at.by(digest))
+        return set(_children(manifest, at)) if manifest is not None else set()
+
     def _copy_below(self, at: Reference, there: Reference, manifest: Manifest) -> None:
         """Copy what a manifest refers to: layers and config, or of an index its manifests."""
         content = manifest.json
         if manifest.media_type in INDEXES:
-            children = _described(manifest, at, *(content.get("manifests") or []))
-            if len(children) > _MOST_CHILDREN:
-                raise Terminal(f"{manifest.digest} in {at.repository} is an index of {len(children)} images")
-            for digest, _ in children:
+            for digest in _children(manifest, at):
                 below = self._there(at.by(digest))
                 if below.media_type in INDEXES:
                     raise Terminal(f"{manifest.digest} in {at.repository} is an index of an index")
@@ -282,6 +309,16 @@ class OciRegistry(PlainRegistry):
             return
         parts = _described(manifest, at, content.get("config"), *(content.get("layers") or []))
         each_of(lambda one: self._client.copy_blob(at, there, *one), parts, parallel=_LAYERS)
+
+
+def _children(index: Manifest, at: Reference) -> list[str]:
+    """The digests of what an index refers to, in order; of any other manifest none. Raises Terminal for too many."""
+    if index.media_type not in INDEXES:
+        return []
+    found = [digest for digest, _ in _described(index, at, *(index.json.get("manifests") or []))]
+    if len(found) > _MOST_CHILDREN:
+        raise Terminal(f"{index.digest} in {at.repository} is an index of {len(found)} images")
+    return list(dict.fromkeys(found))
 
 
 def _described(manifest: Manifest, at: Reference, *descriptors: object) -> list[tuple[str, int]]:

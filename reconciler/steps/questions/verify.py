@@ -16,14 +16,27 @@ from reconciler.git.signature import signature_of
 from reconciler.git.tags import tag_message, tag_signature
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build
+from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.source import Channel
 from reconciler.model.verification import Signature, Verification
 from reconciler.plan.difference import NotAmong, find
 from reconciler.plan.history import LockPast, LockVersion
 from reconciler.plan.key import SOURCE, wanted
-from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, Pointed, TagRecord, Writing, settled, whole
+from reconciler.plan.proof.evidence import (
+    Content,
+    Evidence,
+    Look,
+    Name,
+    Parent,
+    Pointed,
+    TagRecord,
+    Writing,
+    settled,
+    whole,
+)
 from reconciler.plan.proof.verification import PreviewEvidence, judge, judge_preview
+from reconciler.plan.publishing import names_of
+from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.registries import KINDS, dialect_of
 from reconciler.state.lockfiles import path_of
@@ -49,6 +62,8 @@ class Verifier:
     """Whether signatures are required whatever the settings said."""
     registry: Registry | None = None
     """None where the registry is not to be asked."""
+    publisher: Publisher | None = None
+    """None where nobody is to look where channels are written out."""
     head: str | None = None
     """The head of the branch that state is recorded to; None takes the revision for it."""
     _at_head: dict[str, bool] = field(default_factory=dict)
@@ -179,7 +194,24 @@ class Verifier:
             now_unreadable=past.now_unreadable,
             pointed=self._pointed(past, channel) if channel is not None else None,
             looks=tuple(_looks(build, registry)) if registry is not None else None,
+            published=tuple(self._names(past.versions[0].lock, build, channel)) if channel is not None else (),
         )
+
+    def _names(self, lock: Lockfile, build: Build, channel: Channel) -> Iterator[Name]:
+        """What the recorded names of a channel hold, as far as they are declared."""
+        image = self._declared(self.revision, lock.image) if self.publisher is not None and lock.published else None
+        if image is None or self.publisher is None:
+            return
+        channels = names_of(image)
+        for at in lock.published:
+            artifact = build.artifact_in(at.location)
+            if artifact is None or channels.get(at.called) != channel:
+                continue
+            try:
+                held = self.publisher.read(at.location, [at.called]).get(at.called)
+                yield Name(at, artifact, held.value if held is not None else None)
+            except ReconcilerError as error:
+                yield Name(at, artifact, unreadable=error.what)
 
     def _is_at_head(self, commit: str) -> bool:
         """Whether a commit is on the branch that state is recorded to."""

@@ -7,13 +7,15 @@ from contextlib import contextmanager
 
 import pytest
 
+from reconciler.git.repository import Repository
 from reconciler.model.errors import Terminal
+from reconciler.steps.questions.verify import Verifier
 from tests.integration.loop.effects import Effects, Killed, failing, surround
 from tests.integration.loop.repositories import ContainersWorld
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import build
 from tests.integration.loop.test_rulings import held, revoked
-from tests.integration.loop.world import no_image_files, statuses
+from tests.integration.loop.world import git, no_image_files, statuses
 
 pytestmark = [pytest.mark.containers, pytest.mark.long]
 
@@ -259,6 +261,23 @@ def test_what_somebody_else_put_there_meanwhile_stays(containers_pair: Container
     assert world.publisher.values() == {(declared.home, "web-stable"): theirs}
     assert world.lock("web").published == ()
     assert_settled(world, since=head)
+
+
+def test_verify_says_what_consumers_find(published: ContainersWorld) -> None:
+    world, declared = published, published.declared
+    world.publisher.remove(declared.elsewhere, STABLE)
+    git(world.root / "ci", "fetch", "--quiet", "origin")
+    verifier = Verifier(
+        Repository.open(world.root / "ci"), world.head(), "main", registry=world.registry, publisher=world.publisher
+    )
+
+    found = verifier.verify("base", "stable")
+
+    missing, there = found.of("published")
+    assert (there.outcome, there.what) == ("proven", f"{declared.home}:{STABLE} holds this build")
+    said = f"{declared.elsewhere}:{STABLE} holds nothing, and not this build: `reconcile` puts it right"
+    assert (missing.outcome, missing.required, missing.what) == ("not proven", False, said)
+    assert found.of("registry")[0].outcome == "proven"
 
 
 # Deaths: also between two requests that write.

@@ -297,6 +297,42 @@ def test_a_suite_that_fails_stops_the_channel_and_one_that_passes_moves_it(fleet
     assert containers.docker("ps", "--all", "--quiet") == "", "no container is left"
 
 
+def test_what_is_stable_is_pulled_by_its_tag_and_the_tag_goes_with_its_line(
+    fleet: Checkout, one: Kept, mirror: Kept
+) -> None:
+    fleet.edit("desired/web/image.yaml", append='publish: {tag: "{channel}"}\n')
+    fleet.publish("Publish web")
+
+    built = fleet.reconciler("reconcile", "web")
+
+    assert built.code == 0, built.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    for kept in (one, mirror):
+        assert kept.digest("acme/web", "stable") == kept.digest("acme/web", "candidate") == digest_of(fleet, "web")
+        assert f"{kept.host}/acme/web:stable" in built.out + built.err
+    assert containers.docker("pull", "--quiet", f"{one.host}/acme/web:stable").endswith("/acme/web:stable")
+    containers.docker("rmi", f"{one.host}/acme/web:stable")
+    assert fleet.reconciler("plan", "web", "--detailed-exitcode").code == 0
+    assert "publish: 4 of 4 tags are there" in fleet.reconciler("doctor").out
+    assert "holds this build" in " ".join(fleet.reconciler("verify", "web", "stable", "--online").out.split())
+
+    # When somebody pushes over it, then that is drift and put right
+    one.publish(containers.imported({"payroll": b"1"}), "acme/web:stable")
+    assert f"{one.host}/acme/web:stable" in " ".join(fleet.reconciler("plan", "web").out.split())
+    assert fleet.reconciler("reconcile", "web").code == 0
+    assert one.digest("acme/web", "stable") == digest_of(fleet, "web")
+
+    # And without the line the tags are gone, and the image is not
+    fleet.write(
+        "desired/web/image.yaml", declared(f"{{oci: '{one.host}/theirs/base:1'}}", *sorted(fleet.recorded("web")))
+    )
+    fleet.publish("Publish web no more")
+    assert fleet.reconciler("reconcile", "web").code == 0
+    for kept in (one, mirror):
+        assert {"stable", "candidate"}.isdisjoint(kept.tags("acme/web"))
+        assert kept.digest("acme/web", digest_of(fleet, "web")) is not None
+
+
 def test_what_a_killed_run_pushed_is_taken_up_by_the_next_and_not_built_again(fleet: Checkout, one: Kept) -> None:
     with fleet.begin("reconcile", "web") as run:
         assert run.stderr is not None
