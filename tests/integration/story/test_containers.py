@@ -297,6 +297,7 @@ def test_a_suite_that_fails_stops_the_channel_and_one_that_passes_moves_it(fleet
     assert containers.docker("ps", "--all", "--quiet") == "", "no container is left"
 
 
+@pytest.mark.packer
 def test_what_is_stable_is_pulled_by_its_tag_and_the_tag_goes_with_its_line(
     fleet: Checkout, one: Kept, mirror: Kept
 ) -> None:
@@ -314,7 +315,8 @@ def test_what_is_stable_is_pulled_by_its_tag_and_the_tag_goes_with_its_line(
     containers.docker("rmi", f"{one.host}/acme/web:stable")
     assert fleet.reconciler("plan", "web", "--detailed-exitcode").code == 0
     assert "publish: 4 of 4 tags are there" in fleet.reconciler("doctor").out
-    assert "holds this build" in " ".join(fleet.reconciler("verify", "web", "stable", "--online").out.split())
+    verified = fleet.reconciler("verify", "web", "stable", "--online").out
+    assert "acme/web:stable hold this build" in " ".join(verified.split())
 
     # When somebody pushes over it, then that is drift and put right
     one.publish(containers.imported({"payroll": b"1"}), "acme/web:stable")
