@@ -22,13 +22,14 @@ class Publisher(Protocol):
         """What these names hold in a location, but for whose they are; one that is not there is left out."""
 
     def is_ours(self, location: str, name: str) -> bool:
-        """Whether what is there carries this fleet's mark. What is not there is in nobody's way: True."""
+        """Whether what is there, or what it names, carries this fleet's mark. What is not there is in nobody's way."""
 
     def put(self, location: str, name: str, artifact_id: str, *, description: str) -> int:
         """Begin to write an artifact's id, and return the version that this is. Made anew, it carries our mark.
 
         What was written may be judged later than this returns: see `confirm`. Raises Terminal, and writes nothing,
-        where somebody else's is there, or what can't hold an artifact's id.
+        where somebody else's is there, or what can't hold an artifact's id. Where nothing but what it holds tells whose
+        a name is, it is written whatever that is: whoever calls has looked (`is_ours`), or had recorded it.
         """
 
     def confirm(self, location: str, name: str, artifact_id: str, *, version: int) -> None:
