@@ -16,6 +16,7 @@ from reconciler.sandbox import (
     parameters,
     permissions,
     published,
+    recycle_bin,
     refreshes,
     templates,
 )
@@ -44,6 +45,7 @@ def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, par
     catalogue.install_parameters(upstream)
     ec2.install(ec2.Ground(addresses, instances, storage, upstream, bases=bases))
     images.install()
+    recycle_bin.install()
     parameters.install()
     templates.install()
     groups.install()

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import ec2, permissions, refreshes
+from reconciler.sandbox import ec2, permissions, recycle_bin, refreshes
 from reconciler.sandbox.catalogue import Catalogue, Publisher
 from reconciler.sandbox.endpoint import POLL_SECONDS, is_from_a_program, is_same
 from reconciler.sandbox.instances import Instances
@@ -104,6 +104,7 @@ class Control(ThreadingHTTPServer):
     def _lapse(self, asked: dict[str, Any]) -> None:
         with self._traffic.turn():
             refreshes.lapse(asked["seconds"])
+            recycle_bin.lapse(asked["seconds"])
 
     def _calls(self, _: dict[str, Any]) -> object:
         return [[asdict(call), count] for call, count in self._traffic.counts().items()]

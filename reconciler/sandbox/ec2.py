@@ -16,7 +16,7 @@ from moto.ec2.models.amis import Ami
 from moto.ec2.models.instances import StateReason
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import care, system
+from reconciler.sandbox import care, recycle_bin, system
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.catalogue import Catalogue, Upstream
 from reconciler.sandbox.instances import Instances
@@ -214,9 +214,10 @@ class Region(EC2Backend):
         return image
 
     def deregister_image(self, ami_id: str) -> None:
-        """Drop the image, and the files that nothing else stands on."""
+        """Drop the image, and the files that nothing else stands on; what the Recycle Bin keeps has them still."""
         super().deregister_image(ami_id)
-        self.ground_.storage.forget_image(ami_id)
+        if not recycle_bin.is_kept(self, ami_id):
+            self.ground_.storage.forget_image(ami_id)
 
     def create_tags(self, resource_ids: list[str], tags: dict[str, str]) -> bool:
         """Tag what is there; moto tags images that were deregistered."""

@@ -133,7 +133,10 @@ class Sandbox:
         self._pull("/fail-refresh", {"group": group})
 
     def lapse(self, seconds: float) -> None:
-        """Let time pass for instance refreshes: one that waits goes on, and one that has ended did so earlier."""
+        """Let time pass for instance refreshes and for the Recycle Bin.
+
+        A refresh that waits goes on, one that has ended did so earlier, and what is in the bin came there earlier.
+        """
         self._pull("/lapse", {"seconds": seconds})
 
     def enforce_iam(self, *, enforced: bool = True) -> None:

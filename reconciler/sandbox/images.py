@@ -15,7 +15,7 @@ from moto.ec2.responses import EC2Response
 from moto.ec2.responses.amis import AmisResponse
 from moto.kms.models import kms_backends
 
-from reconciler.sandbox import care
+from reconciler.sandbox import care, recycle_bin
 
 # DescribeImages as EC2 answers it: in pages, with every filter that templates use, and fast.
 #
@@ -263,9 +263,10 @@ def deregister_image(self: EC2Response) -> ActionResult:
     image = self.ec2_backend.amis.get(image_id)
     if image is not None:
         care.refuse_protected(image)
+        recycle_bin.keep_image(self.ec2_backend, image)
     self.ec2_backend.deregister_image(image_id)
     if self._get_param("DeleteAssociatedSnapshots") and image is not None:
-        self.ec2_backend.delete_snapshot(image.ebs_snapshot.id)
+        recycle_bin.delete(self.ec2_backend, image.ebs_snapshot.id)
     return ActionResult({"Return": True})
 
 

@@ -49,6 +49,8 @@ _SUBJECTS = {
     "ModifyImageAttribute": {"image": "ImageId"},
     "ModifyInstanceAttribute": {"instance": "InstanceId"},
     "ModifyLaunchTemplate": {"launch-template": "LaunchTemplateId"},
+    "RestoreImageFromRecycleBin": {"image": "ImageId"},
+    "RestoreSnapshotFromRecycleBin": {"snapshot": "SnapshotId"},
     "RunInstances": {
         "image": "ImageId",
         "key-pair": "KeyName",
