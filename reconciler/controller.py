@@ -17,6 +17,7 @@ from reconciler.model.collection import Collection
 from reconciler.model.errors import NoCredentials, ReconcilerError, UserError
 from reconciler.model.events import Listener
 from reconciler.model.plan import Plan, PlanOptions
+from reconciler.model.restoration import Restoration
 from reconciler.model.text import first_few
 from reconciler.plan.graph import REPLACING
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, with_changes_of
@@ -225,6 +226,28 @@ def collect(adapters: Adapters, request: Request, *, takes_steps: bool, unmanage
     )  # fmt: skip
     limit = request.max_actions or known.fleet.settings.limits.max_actions
     return gc.apply(run, looked, planned, at_most=limit, publisher=partial(adapters.publisher, known))
+
+
+def restore(adapters: Adapters, request: Request, words: Sequence[str]) -> Restoration:
+    """Bring back a build that was removed, as far as its locations keep it; without words say what they keep.
+
+    Raises UserError where there is no such build, and where nothing of it can be brought back.
+    """
+    from reconciler.steps import restore as step  # noqa: PLC0415 - see below
+
+    target = find_target(adapters.repository)
+    if words:
+        _refuse_elsewhere(adapters, target)
+    known = adapters.read(adapters.repository.tree(target.head), request.options)
+    registry = adapters.registry(known)
+    if not words:
+        return step.restorable(known, registry, head=target.head)
+    adapters.repository.check_recording(known.fleet.settings.git, now=known.now)
+    run = Run(
+        adapters=adapters, request=request, known=known, target=target, registry=registry,
+        recorder=adapters.recorder(known), listener=adapters.listener,
+    )  # fmt: skip
+    return step.restore(run, words)
 
 
 def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: int | None) -> None:

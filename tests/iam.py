@@ -27,12 +27,14 @@ CARE = (
     "EnableImageDeprecation", "EnableImageDeregistrationProtection", "ModifyImageAttribute",
 )  # fmt: skip
 """What main does with images beside making, tagging and retiring them."""
+ENDS = ("DeregisterImage", "DeleteSnapshot", "RestoreImageFromRecycleBin", "RestoreSnapshotFromRecycleBin")
+"""What removes images, and brings them back."""
 TOUCHED = {
     "CreateImage": ["instance"], "DeleteKeyPair": ["key-pair"], "DeleteSecurityGroup": ["security-group"],
     "AuthorizeSecurityGroupIngress": ["security-group"], "DeleteSnapshot": ["snapshot"],
     "DeregisterImage": ["image"], "DescribeImageAttribute": ["image"], "GetConsoleOutput": ["instance"],
     "ModifyInstanceAttribute": ["instance"], "StopInstances": ["instance"], "TerminateInstances": ["instance"],
-    "DeleteVolume": ["volume"],
+    "DeleteVolume": ["volume"], "RestoreImageFromRecycleBin": ["image"], "RestoreSnapshotFromRecycleBin": ["snapshot"],
     **{action: ["image"] for action in CARE},
     "RunInstances": ["security-group", "key-pair"], "CreateTags": ["image", "snapshot", "instance", "volume"],
 }  # fmt: skip
@@ -211,7 +213,7 @@ def work() -> Iterator[Question]:
     builders: tuple[Role, ...] = ("preview", "reconcile")
     for role, (action, kinds) in product(builders, TOUCHED.items()):
         for kind in kinds:
-            if action in ("DeregisterImage", "DeleteSnapshot", *CARE) and role == "preview":
+            if action in (*ENDS, *CARE) and role == "preview":
                 continue
             has = {**OURS, "aws:ResourceTag/reconciler:purpose": "smoke-test"}
             if action == "CreateTags":

@@ -30,6 +30,7 @@ VERBS = {
     "reconcile": "Build, adopt, copy and record until nothing has drifted.",
     "adopt": "Take an AMI that exists into state/, as it is.",
     "gc": "Say what may go and what stays, and take what may go a step further away.",
+    "restore": "Bring back what was removed, as long as its location keeps it.",
     "verdict": "Vote on a candidate: the validation repository's part.",
     "status": "Show what is recorded of each image.",
     "artifact": "Name the artifact that a channel points to, for scripts.",

@@ -28,6 +28,7 @@ from reconciler.model.history import History
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.lookup import BuildAnswer, ChannelAnswer, Whereabouts
 from reconciler.model.plan import Plan
+from reconciler.model.restoration import Restoration
 from reconciler.model.values import format_duration
 from reconciler.model.verification import Verification
 from reconciler.registries import dialects
@@ -55,6 +56,7 @@ FORMATS: dict[str, tuple[type[BaseModel], str]] = {
     "packer-1.json": (PackerAnswer, "reconciler packer --json"),
     "announcement-1.json": (Announcement, "An announcement, as webhooks, topics and buses receive it"),
     "collection-1.json": (Collection, "reconciler gc --json"),
+    "restoration-1.json": (Restoration, "reconciler restore --json"),
     "history-1.json": (History, "reconciler history --json"),
     "verification-1.json": (Verification, "reconciler verify --json"),
 }

@@ -119,10 +119,43 @@ def _brought_back(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, 
         return lock
     builds = lock.builds
     for back in wanted:
-        # The first stands where it is: it is what the image is compared with, whatever its id.
-        place = next((at for at, one in enumerate(builds) if at and one.id < back.id), len(builds))
-        builds = (*builds[:place], back, *builds[place:])
+        builds = _among(builds, back)
     return without_gone(lock.model_copy(update={"builds": builds}), {one.id for one in wanted})
+
+
+def with_restored(lock: Lockfile, build: Build, *, gone: Collection[tuple[str, str]]) -> Lockfile:
+    """Record that a build is back, with its artifacts: among the builds that count, in no channel.
+
+    What the lockfile has of it stays, but for what is `gone` of one that goes away, which it does no more.
+    """
+    known, left = lock.build(build.id), lock.left(build.id)
+    before = known.artifacts if known is not None else left.build.artifacts if left is not None else ()
+    came = {(one.location, one.id): one for one in build.artifacts}
+    recorded = {one.location: _as_came(one, came) for one in before if known or (one.location, one.id) not in gone}
+    artifacts = {**{one.location: one for one in build.artifacts}, **recorded}.values()
+    base = known or (left.build if left is not None else build)
+    back = _update(base, artifacts=tuple(sorted(artifacts, key=lambda one: (one.location, one.id))))
+    if known is not None:
+        builds = tuple(back if one.id == build.id else one for one in lock.builds)
+        return lock if builds == lock.builds else lock.model_copy(update={"builds": builds})
+    if back.phase not in NEVER_AGAIN:
+        back = _update(back, phase="superseded", was_stable=back.stood)
+    return without_gone(lock.model_copy(update={"builds": _among(lock.builds, back)}), {back.id})
+
+
+def _as_came(artifact: Artifact, came: Mapping[tuple[str, str], Artifact]) -> Artifact:
+    """A recorded artifact, with who could use it before it was disabled, where only what came back says that."""
+    back = came.get((artifact.location, artifact.id))
+    withheld = back.cared_for.withheld if back is not None else None
+    if withheld is None or artifact.cared_for.withheld is not None:
+        return artifact
+    return artifact.model_copy(update={"care": artifact.cared_for.model_copy(update={"withheld": withheld})})
+
+
+def _among(builds: tuple[Build, ...], back: Build) -> tuple[Build, ...]:
+    """The builds with one that comes back. The first stays where it is: it is what the image is compared with."""
+    place = next((at for at, one in enumerate(builds) if at and one.id < back.id), len(builds))
+    return (*builds[:place], back, *builds[place:])
 
 
 def with_artifacts(

@@ -13,6 +13,7 @@ from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
+from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.dialect import Made
@@ -223,6 +224,18 @@ class Registry(Protocol):
         """For how many days what is retired in a location can be restored; 0 where it can't, None where nobody tells.
 
         Never raises.
+        """
+
+    def binned(self, location: str) -> Sequence[Binned]:
+        """What was retired in a location, whoever's it was, and can be restored, in order of id.
+
+        Nothing, of a kind that keeps nothing of it.
+        """
+
+    def restore(self, artifact: Located) -> None:
+        """Bring back an artifact that was retired, its parts first. Idempotent: what is there already is no error.
+
+        It comes back with its marks; who may use it is not certain. Raises Terminal where nothing keeps it any more.
         """
 
     def server_time(self, location: str) -> datetime | None:

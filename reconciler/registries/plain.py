@@ -14,6 +14,7 @@ from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Group, Observation, Seen, Template
 from reconciler.model.publish import AutoScalingGroup
+from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.dialect import Made, Written
@@ -182,6 +183,15 @@ class PlainRegistry:
         """It can't: what is retired is gone. See `Registry.restorable`."""
         del location
         return 0
+
+    def binned(self, location: str) -> Sequence[Binned]:
+        """Nothing: what is retired is gone. See `Registry.binned`."""
+        del location
+        return ()
+
+    def restore(self, artifact: Located) -> None:
+        """There is no such thing. See `Registry.restore`."""
+        _refuse(artifact, "can't be brought back")
 
     def given(self, location: str, source: str) -> str:
         """As it is known here. See `Registry.given`."""

@@ -15,6 +15,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Group, Held, Observation, Seen, Template
 from reconciler.model.publish import AutoScalingGroup
+from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.bench import BootRequest, Instance, Instances
@@ -171,6 +172,14 @@ class Registries(_ByKind[Registry]):
     def restorable(self, location: str) -> int | None:
         """See `Registry.restorable`."""
         return self.of(location).restorable(location)
+
+    def binned(self, location: str) -> Sequence[Binned]:
+        """See `Registry.binned`."""
+        return self.of(location).binned(location)
+
+    def restore(self, artifact: Located) -> None:
+        """See `Registry.restore`."""
+        self.of(artifact.location).restore(artifact)
 
     def server_time(self, location: str) -> datetime | None:
         """See `Registry.server_time`."""

@@ -70,15 +70,20 @@ _bins: BackendDict[_Rules] = BackendDict(_Rules, _NAME)
 
 def install() -> None:
     """Have moto know the service, and keep what its rules name of what EC2 removes."""
+    register()
+    for handler in IMAGE_HANDLERS:
+        setattr(AmisResponse, handler.__name__, handler)
+    for handler in SNAPSHOT_HANDLERS:
+        setattr(ElasticBlockStore, handler.__name__, handler)
+
+
+def register() -> None:
+    """Have moto know the service: that alone changes nothing of others."""
     if f"moto.{_NAME}" not in sys.modules:
         module = ModuleType(f"moto.{_NAME}")
         module.__dict__["rbin_backends"] = _bins  # where moto looks for a service's backends
         sys.modules[module.__name__] = module
         backend_index.backend_url_patterns.append((_NAME, re.compile(_HOST)))
-    for handler in IMAGE_HANDLERS:
-        setattr(AmisResponse, handler.__name__, handler)
-    for handler in SNAPSHOT_HANDLERS:
-        setattr(ElasticBlockStore, handler.__name__, handler)
 
 
 def lapse(seconds: float) -> None:

@@ -86,7 +86,7 @@ def _with_told(
     for key in [(one.image.name, one.build.id) for one in judge(survey).departures]:
         build = past.pop(key, None)
         image = survey.known.fleet.images[key[0]]
-        told = _as_told(repository, build, commits[key], records, image=image) if build is not None else None
+        told = as_told(repository, build, commits[key], records, image=image) if build is not None else None
         past |= {key: told} if told is not None else {}
     return replace(survey, past=past)
 
@@ -149,7 +149,7 @@ def _is_confirmed(survey: Survey, build: Build, records: Records, *, image: str)
     )
 
 
-def _as_told(repository: Repository, build: Build, commit: str, records: Records, *, image: Image) -> Build | None:
+def as_told(repository: Repository, build: Build, commit: str, records: Records, *, image: Image) -> Build | None:
     """A build as its annotated tag has it, which nobody moves, and of its last record no more than that it was refused.
 
     A commit that somebody brought says that it passed, or who is to be given it back, and that would be recorded anew,

@@ -10,7 +10,7 @@ import threading
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
@@ -20,6 +20,7 @@ from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
+from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage, Use
 from reconciler.model.values import digest, format_instant, parse_instant
@@ -65,6 +66,8 @@ class MemoryRegistry:
     """Regions that can't be read, and the reason, until a test takes them out again."""
     restored_for: dict[str, int | None] = field(default_factory=dict)
     """For how many days what is retired can be restored, by region."""
+    bin: dict[tuple[str, str], tuple[Seen, datetime | None]] = field(default_factory=dict)
+    """What was retired where that can be restored, and when."""
     refused: Terminal | None = None
     """Set it, and nothing can be read or written."""
     upstreams: list[Upstream] = field(default_factory=list)
@@ -220,6 +223,8 @@ class MemoryRegistry:
             if found.protection:
                 raise Terminal(f"{artifact.id} in {artifact.location} is not retired: {found.protection}")
             del self._artifacts[found.location, found.id]
+            if self.restored_for.get(found.location):
+                self.bin[found.location, found.id] = (found, self.clock() if self.clock is not None else None)
             return tuple(snapshot for snapshot in found.parts if snapshot in self.in_use)
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
@@ -298,6 +303,35 @@ class MemoryRegistry:
     def restorable(self, location: str) -> int | None:
         """What a test says. See `Registry.restorable`."""
         return self.restored_for.get(location, 0)
+
+    def binned(self, location: str) -> Sequence[Binned]:
+        """What was retired within the days that a test says. See `Registry.binned`."""
+        with self._asked("binned", location):
+            return [
+                Binned(one.kind, location, one.id, one.name, self._until(location, since))
+                for (where, _), (one, since) in sorted(self.bin.items(), key=lambda each: each[0])
+                if where == location and self._is_kept(location, since)
+            ]
+
+    def restore(self, artifact: Located) -> None:
+        """Bring it back as it was. See `Registry.restore`."""
+        with self._asked("restore", artifact.location):
+            place = artifact.location, artifact.id
+            if place in self._artifacts:
+                return
+            found, since = self.bin.get(place, (None, None))
+            if found is None or not self._is_kept(artifact.location, since):
+                raise Terminal(f"{artifact.id} is not in the bin of {artifact.location}")
+            del self.bin[place]
+            self._artifacts[place] = found
+
+    def _until(self, location: str, since: datetime | None) -> str | None:
+        days = timedelta(days=self.restored_for.get(location) or 0)
+        return format_instant(since + days) if since is not None else None
+
+    def _is_kept(self, location: str, since: datetime | None) -> bool:
+        until = self._until(location, since)
+        return until is None or self.clock is None or parse_instant(until) > self.clock()
 
     def server_time(self, location: str) -> datetime | None:
         """It tells no time. See `Registry.server_time`."""

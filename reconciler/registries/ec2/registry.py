@@ -20,16 +20,17 @@ from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
+from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening
-from reconciler.registries.ec2 import care, changes, images
+from reconciler.registries.ec2 import care, changes, images, recycle_bin
 from reconciler.registries.ec2.abandoned import abandoned
 from reconciler.registries.ec2.abandoned import remove as remove_abandoned
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
 from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, instant, server_time
-from reconciler.registries.ec2.usage import restorable, unmanaged
+from reconciler.registries.ec2.usage import unmanaged
 from reconciler.registries.ec2.usage import usage as ask_usage
 
 if TYPE_CHECKING:
@@ -319,7 +320,15 @@ class Ec2Registry:
 
     def restorable(self, location: str) -> int | None:
         """For how long the Recycle Bin keeps AMIs. See `Registry.restorable`."""
-        return restorable(self._clients, location, fleet=self._fleet)
+        return recycle_bin.restorable(self._clients, location, fleet=self._fleet)
+
+    def binned(self, location: str) -> Sequence[Binned]:
+        """What the Recycle Bin has of AMIs. See `Registry.binned`."""
+        return recycle_bin.binned(self._clients, location)
+
+    def restore(self, artifact: Located) -> None:
+        """Bring an AMI back from the Recycle Bin, after its snapshots. See `Registry.restore`."""
+        recycle_bin.restore(self._clients, artifact)
 
     def server_time(self, location: str) -> datetime | None:
         """What time EC2 has. See `Registry.server_time`."""

@@ -22,7 +22,7 @@ UNFENCED: Mapping[str, str] = {
     "ReadSourcesFromParameters": "Others' parameters carry no tag of ours. Fenced by their names.",
     "ReadWhoUsesImages": "AWS restricts none of these lists by resource.",
     "ReadWhatBuildsLeft": "EC2 restricts none of these Describe calls by resource.",
-    "ReadRulesOfTheRecycleBin": "A rule is the account's, and is read to say for how long what is removed is kept.",
+    "ReadTheRecycleBin": "Its rules are the account's, and EC2 restricts neither list by resource.",
     "ReadParametersOfImages": "Who publishes an image may do so without a tag of ours. Fenced by their names.",
     "Read": "EC2 restricts none of these Describe calls by resource.",
     "BootAnyImage": "What a build starts from is others', with no tag of ours, and images are only read.",
@@ -114,7 +114,8 @@ def _reading(at: Account) -> list[Policy]:
                     "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeLaunchConfigurations",
                     "ssm:DescribeParameters"],
          "Resource": "*"},
-        {"Sid": "ReadRulesOfTheRecycleBin", "Effect": "Allow", "Action": ["rbin:GetRule", "rbin:ListRules"],
+        {"Sid": "ReadTheRecycleBin", "Effect": "Allow",
+         "Action": ["ec2:ListImagesInRecycleBin", "ec2:ListSnapshotsInRecycleBin", "rbin:GetRule", "rbin:ListRules"],
          "Resource": "*"},
         {"Sid": "ReadParametersOfImages", "Effect": "Allow", "Action": "ssm:GetParameters",
          "Resource": [parameters[1]]},
@@ -184,9 +185,8 @@ def _care(at: Account) -> list[Policy]:
 
 def _retiring(at: Account) -> list[Policy]:
     both = [_arn(at, "image"), _arn(at, "snapshot")]
-    return [
-        _statement("RetireImagesOfThisFleet", ["DeregisterImage", "DeleteSnapshot"], both, {"StringEquals": _has(at)})
-    ]
+    calls = ["DeregisterImage", "DeleteSnapshot", "RestoreImageFromRecycleBin", "RestoreSnapshotFromRecycleBin"]
+    return [_statement("RetireAndRestoreImagesOfThisFleet", calls, both, {"StringEquals": _has(at)})]
 
 
 def _publishing(at: Account, *, writes: bool) -> list[Policy]:

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from typing import Any
 
 from botocore.config import Config
 
@@ -31,8 +30,6 @@ _PAGE = 200
 _MOST_NAMES = 10
 """Of parameters in one GetParameters (SSM API reference)."""
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 8})
-_BRIEF = Config(retries={"mode": "standard", "total_max_attempts": 2})
-"""For what nothing hangs on."""
 _OF_GROUP = "aws:autoscaling:groupName"
 """The tag that Auto Scaling gives to what it launches ("Tag Auto Scaling groups", its user guide)."""
 _LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
@@ -169,43 +166,6 @@ def _parameters(clients: Clients, location: str, wanted: frozenset[str]) -> Iter
                     f"--overwrite --value {INSTEAD}`",
                     parameter=one["Name"],
                 )  # fmt: skip
-
-
-# For how long what is removed can be brought back.
-
-
-def restorable(clients: Clients, location: str, *, fleet: str) -> int | None:
-    """For how many days the Recycle Bin of a region keeps a fleet's AMIs and their snapshots.
-
-    An AMI without its snapshots can't be restored, so that the shorter of the two counts: 0 where one is not kept, None
-    where that could not be read. A rule is of a whole region, or of what carries one of its tags ("Recycle Bin
-    retention rules", EBS user guide). Costs a ListRules for each of the two, and a GetRule for each rule.
-    """
-    try:
-        with translated(f"reading the Recycle Bin's rules in {location}"):
-            bin_ = clients.client("rbin", location, config=_BRIEF)
-            return min(_kept_for(bin_, kind, fleet=fleet) for kind in ("EC2_IMAGE", "EBS_SNAPSHOT"))
-    except ReconcilerError:
-        return None
-
-
-def _kept_for(bin_: Any, kind: str, *, fleet: str) -> int:
-    pages = bin_.get_paginator("list_rules").paginate(ResourceType=kind)
-    ids = [one["Identifier"] for page in pages for one in page["Rules"]]
-    rules = (bin_.get_rule(Identifier=rule) for rule in ids)
-    return max((one["RetentionPeriod"]["RetentionPeriodValue"] for one in rules if _keeps(one, fleet=fleet)), default=0)
-
-
-def _keeps(rule: Mapping[str, Any], *, fleet: str) -> bool:
-    """Whether a rule is in force, and of this fleet's: by its tag, or of the whole region but for what it excludes."""
-
-    def is_ours(tag: Mapping[str, str]) -> bool:
-        return tag["ResourceTagKey"] == FLEET_TAG and tag.get("ResourceTagValue") in (None, "", fleet)
-
-    if rule.get("Status") != "available":
-        return False
-    named = rule.get("ResourceTags", [])
-    return any(map(is_ours, named)) if named else not any(map(is_ours, rule.get("ExcludeResourceTags", [])))
 
 
 # What the account has beside.

@@ -141,12 +141,13 @@ def test_a_right_that_is_more_and_one_that_is_missing_are_told(fleet: Fleet) -> 
     document = printed(fleet, *asked)
     document["Statement"].reverse()
     assert checked(fleet, document, *asked)[0] == 0
-    retire = next(one for one in document["Statement"] if one["Sid"] == "RetireImagesOfThisFleet")
+    retire = next(one for one in document["Statement"] if one["Sid"] == "RetireAndRestoreImagesOfThisFleet")
     del retire["Condition"]
 
     code, said = checked(fleet, document, *asked)
 
-    named = "Allow ec2:DeregisterImage, ec2:DeleteSnapshot (RetireImagesOfThisFleet)"
+    calls = ("DeregisterImage", "DeleteSnapshot", "RestoreImageFromRecycleBin", "RestoreSnapshotFromRecycleBin")
+    named = f"Allow {', '.join(f'ec2:{one}' for one in calls)} (RetireAndRestoreImagesOfThisFleet)"
     assert (code, said) == (1, f"more than it would be: {named}\nnot there: {named}\n")
 
 

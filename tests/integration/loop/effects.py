@@ -18,6 +18,7 @@ from reconciler.model.events import Listener
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Group, Held, Observation, Seen, Template
 from reconciler.model.publish import AutoScalingGroup
+from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage
 from reconciler.ports.bench import BootRequest, Instance, Instances
@@ -223,6 +224,13 @@ class _Registry:
 
     def restorable(self, location: str) -> int | None:
         return self.registry.restorable(location)
+
+    def binned(self, location: str) -> Sequence[Binned]:
+        return self.registry.binned(location)
+
+    def restore(self, artifact: Located) -> None:
+        with self.around(f"restore {artifact.location}"):
+            self.registry.restore(artifact)
 
     def server_time(self, location: str) -> datetime | None:
         return self.registry.server_time(location)

@@ -26,6 +26,7 @@ from reconciler.model.inventory import Inventory
 from reconciler.model.lockfile import Artifact, Lockfile, Verdict
 from reconciler.model.observation import Seen, State
 from reconciler.model.plan import Plan, PlannedImage, PlanOptions
+from reconciler.model.restoration import Restoration
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import verdict_tags
@@ -218,6 +219,8 @@ class World:
             _copies=dict(self.registry._copies),
             _made=self.registry._made,
             traits=self.registry.traits.copy(),
+            restored_for=dict(self.registry.restored_for),
+            bin=dict(self.registry.bin),
         )
         world = World(root, registry, publisher=self.publisher.copy())
         registry.clock = world.clock
@@ -453,6 +456,10 @@ class Controller:
     def collect(self, *, apply: bool = True) -> Collection:
         """Judge what may go as `reconciler gc` does, and take the next step of each."""
         return controller.collect(WorldAdapters(self), Request(RUN_ID), takes_steps=apply)
+
+    def restore(self, *words: str) -> Restoration:
+        """Bring back a build as `reconciler restore` does."""
+        return controller.restore(WorldAdapters(self), Request(RUN_ID), words)
 
     def adopt(self, image: str, *named: str, test: bool = False) -> Result:
         """Take artifacts over as `reconciler adopt` does. Each is named `ami-…` or `region:ami-…`."""

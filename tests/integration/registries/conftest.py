@@ -11,9 +11,10 @@ from urllib.request import Request, urlopen
 
 import pytest
 from moto.ec2.responses.amis import AmisResponse
+from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.server import ThreadedMotoServer
 
-from reconciler.sandbox import care, images
+from reconciler.sandbox import care, images, recycle_bin
 from tests.vcenter import CREDENTIALS, Simulator, simulator
 
 FAKE = {
@@ -89,9 +90,14 @@ def _copies_as_ec2_does() -> Iterator[None]:
 
 @contextmanager
 def _cares_as_ec2_does() -> Iterator[None]:
-    """moto 5.2.5 knows little of deprecation, protection and disabling: the sandbox has what EC2 does."""
-    handlers = (*care.HANDLERS, images.deregister_image, images.modify_image_attribute)
+    """moto 5.2.5 knows little of what becomes of images, and of no Recycle Bin: the sandbox has what EC2 does."""
+    recycle_bin.register()
+    of_images = (
+        *care.HANDLERS, *recycle_bin.IMAGE_HANDLERS, images.deregister_image, images.modify_image_attribute,
+    )  # fmt: skip
     with ExitStack() as patched:
-        for handler in handlers:
+        for handler in of_images:
             patched.enter_context(patch.object(AmisResponse, handler.__name__, handler, create=True))
+        for handler in recycle_bin.SNAPSHOT_HANDLERS:
+            patched.enter_context(patch.object(ElasticBlockStore, handler.__name__, handler, create=True))
         yield

@@ -12,6 +12,7 @@ import pytest
 from moto.ec2.models import ec2_backends
 
 from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Artifact
 from reconciler.ports.builder import BuildRequest
 from reconciler.registries.ec2.registry import Ec2Registry
@@ -98,10 +99,53 @@ def test_an_ami_goes_in_three_steps_with_its_snapshot(account: Account) -> None:
     assert found["State"] == "disabled"
     account.world.clock.advance(days=15)
     done = account.controller().collect()
-    assert (done.failed, [one.step for one in done.took], done.restorable) == ({}, ["retire"], {US: None})
+    assert (done.failed, [one.step for one in done.took], done.restorable) == ({}, ["retire"], {US: 0})
     assert account.image(first) is None
     assert account.snapshots() == kept
     assert account.world.lock("web").leaving == ()
+
+
+def keeps(days: int, *kinds: str) -> None:
+    """Have the account's Recycle Bin keep what is removed of this fleet."""
+    tags = [{"ResourceTagKey": "reconciler:fleet", "ResourceTagValue": FLEET}]
+    period = {"RetentionPeriodValue": days, "RetentionPeriodUnit": "DAYS"}
+    for kind in kinds:
+        boto3.client("rbin", region_name=US).create_rule(
+            ResourceType=kind, RetentionPeriod=period, ResourceTags=tags
+        )  # fmt: skip
+
+
+def test_what_was_removed_comes_back_from_the_recycle_bin(account: Account) -> None:
+    keeps(30, "EC2_IMAGE", "EBS_SNAPSHOT")
+    first, *_ = [account.build(f"echo {number}") for number in range(3)]
+    for _ in range(3):
+        done = account.controller().collect()
+        account.world.clock.advance(days=15)
+    assert (done.restorable, account.image(first)) == ({US: 30}, None)
+    (listed,) = account.controller().restore().restorable
+    assert (listed.image, listed.id) == ("web", first.id)
+
+    told = account.controller().restore(first.id)
+    assert (told.is_back, [one.outcome for one in told.artifacts]) == (True, ["restored"])
+    found = account.image(first)
+    assert found is not None
+    assert (found["State"], found.get("DeprecationTime")) == ("available", None)
+    assert set(first.parts) <= account.snapshots()
+    (back,) = [one for one in account.world.lock("web").builds if one.id == told.build]
+    assert [one.id for one in back.artifacts] == [first.id]
+    assert account.controller().restore(first.id).commit is None
+
+
+def test_what_has_no_snapshot_any_more_stays_in_the_bin(account: Account) -> None:
+    keeps(30, "EC2_IMAGE")
+    first, *_ = [account.build(f"echo {number}") for number in range(3)]
+    for _ in range(3):
+        account.controller().collect()
+        account.world.clock.advance(days=15)
+    with pytest.raises(UserError, match="can be brought back") as refused:
+        account.controller().restore(first.id)
+    assert "its snapshot" in refused.value.hint[0]
+    assert account.image(first) is None
 
 
 def test_a_hold_brings_it_back(account: Account) -> None:

@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import boto3
 import botocore.client
 import pytest
 
@@ -71,9 +72,20 @@ def test_the_reconcile_policy_allows_all_that_the_registry_does(moto: str, calle
     assert source is not None
     registry.tag(source, TAGS)
     registry.copy(source, to="eu-west-1", name="web-1", tags=TAGS, token="one")
+    rules = boto3.client("rbin", region_name=REGION)
+    for kind in ("EC2_IMAGE", "EBS_SNAPSHOT"):
+        rules.create_rule(
+            ResourceType=kind, RetentionPeriod={"RetentionPeriodValue": 1, "RetentionPeriodUnit": "DAYS"}
+        )  # fmt: skip
+    called.discard("rbin:CreateRule")  # the test's own
     for _ in range(2):
         registry.retire(source, image="web")
+    assert registry.restorable(REGION) == 1
+    assert [one.id for one in registry.binned(REGION)] == [made]
+    for _ in range(2):
+        registry.restore(source)
 
+    assert {"ec2:RestoreImageFromRecycleBin", "ec2:RestoreSnapshotFromRecycleBin", "rbin:ListRules"} <= called
     assert {"ec2:CopyImage", "ec2:DeregisterImage", "ec2:DeleteSnapshot", "ec2:DescribeSnapshots"} <= called
     assert called <= allowed("reconcile.json")
 

@@ -8,7 +8,7 @@ import botocore.session
 import pytest
 from botocore.stub import Stubber
 
-from reconciler.registries.ec2.usage import restorable
+from reconciler.registries.ec2.recycle_bin import restorable
 
 FLEET = "acme/images"
 OURS = [{"ResourceTagKey": "reconciler:fleet", "ResourceTagValue": FLEET}]
