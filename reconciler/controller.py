@@ -38,13 +38,15 @@ def look(
     branches: Callable[[], frozenset[str] | None] | None = None,
     records: Records | None = None,
     publisher: Callable[[], Publisher] | None = None,
+    asks: bool = False,
 ) -> tuple[Known, FleetPlan]:
     """Plan what the repository wants against what the registry shows; without a registry, from state/ alone.
 
     Returns what was found out and the plan made from it. `branches` lists the remote's (None: it does not tell); it is
     called only when the fate of an old preview hangs on them. `records` confirm what is recorded and does not carry its
     marks; without them nothing does. `publisher` opens what consumers look artifacts up in, for images that
-    are published. Raises Terminal when the registry refuses us altogether.
+    are published. Where it `asks`, a later run has reports of who else uses what is to be revoked. Raises Terminal when
+    the registry refuses us altogether.
     """
     if registry is not None:
         known = with_doubts(observe(known, registry), registry, records)
@@ -56,7 +58,7 @@ def look(
     confirmed = with_strangers(confirmed, planned, records)
     if confirmed is not known:
         known, planned = confirmed, make_plan(confirmed)
-    usage = usage_of_revoked(known, registry) if registry is not None else None
+    usage = usage_of_revoked(known, registry, asks=asks) if registry is not None else None
     if usage is not None:
         known = replace(known, usage=usage)
         planned = make_plan(known)
@@ -79,7 +81,7 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
     registry = adapters.registry(known)
     known, planned = look(
         known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known),
-        publisher=partial(adapters.publisher, known),
+        publisher=partial(adapters.publisher, known), asks=True,
     )  # fmt: skip
     refuse_unsafe(planned.plan, known, expected=request.expected, allowed=request.max_actions)
     run = _begin(adapters, request, known, planned, registry=registry, target=target)
@@ -186,10 +188,7 @@ def test(adapters: Adapters, request: Request, image: str, build_id: str | None)
         recorded = first_few([one.id for one in lock.builds], most=3)
         what = f"no build {build_id} of {image} is recorded" if build_id else f"{image} has no build yet"
         raise UserError(what, hint=f"recorded are {recorded}" if recorded else "`reconciler reconcile` builds it")
-    run = Run(
-        adapters=adapters, request=request, known=known, target=target, registry=adapters.registry(known),
-        recorder=adapters.recorder(known), listener=adapters.listener,
-    )  # fmt: skip
+    run = _run(adapters, request, known, registry=adapters.registry(known), target=target)
     try:
         tested = smoke_test(run, declared, build).build.smoke_test
     except SmokeTestFailed as failed:
@@ -215,15 +214,12 @@ def collect(adapters: Adapters, request: Request, *, takes_steps: bool, unmanage
         known, registry, branches=lambda: adapters.branches(known), records=records_of(adapters.repository, known)
     )
     known = with_published(known, partial(adapters.publisher, known))
-    looked = survey.take_survey(known, planned, registry, adapters.repository, revision=target.head)
+    looked = survey.take_survey(known, planned, registry, adapters.repository, revision=target.head, asks=takes_steps)
     if not takes_steps:
         judged = gc.as_collection(looked, registry, head=target.head)
         return gc.with_unmanaged(judged, looked, registry) if unmanaged else judged
     adapters.repository.check_recording(known.fleet.settings.git, now=known.now)
-    run = Run(
-        adapters=adapters, request=request, known=known, target=target, registry=registry,
-        recorder=adapters.recorder(known), listener=adapters.listener,
-    )  # fmt: skip
+    run = _run(adapters, request, known, registry=registry, target=target)
     limit = request.max_actions or known.fleet.settings.limits.max_actions
     return gc.apply(run, looked, planned, at_most=limit, publisher=partial(adapters.publisher, known))
 
@@ -243,11 +239,16 @@ def restore(adapters: Adapters, request: Request, words: Sequence[str]) -> Resto
     if not words:
         return step.restorable(known, registry, head=target.head)
     adapters.repository.check_recording(known.fleet.settings.git, now=known.now)
-    run = Run(
+    run = _run(adapters, request, known, registry=registry, target=target)
+    return step.restore(run, words)
+
+
+def _run(adapters: Adapters, request: Request, known: Known, *, registry: Registry, target: Target) -> Run:
+    """A run that carries out no plan."""
+    return Run(
         adapters=adapters, request=request, known=known, target=target, registry=registry,
         recorder=adapters.recorder(known), listener=adapters.listener,
     )  # fmt: skip
-    return step.restore(run, words)
 
 
 def refuse_unsafe(plan: Plan, known: Known, *, expected: Plan | None, allowed: int | None) -> None:

@@ -20,11 +20,11 @@ NAMES = {
     "image": "ami-0123456789abcdef0", "snapshot": "snap-0123456789abcdef0", "instance": "i-0123456789abcdef0",
     "security-group": "sg-0123456789abcdef0", "key-pair": "somebodys", "subnet": "subnet-0123456789abcdef0",
     "volume": "vol-0123456789abcdef0", "network-interface": "eni-0123456789abcdef0", "vpc": "vpc-0123456789abcdef0",
-    "launch-template": "lt-0123456789abcdef0",
+    "launch-template": "lt-0123456789abcdef0", "image-usage-report": "amiur-0123456789abcdef0",
 }  # fmt: skip
 CARE = (
-    "DisableImage", "DisableImageDeprecation", "DisableImageDeregistrationProtection", "EnableImage",
-    "EnableImageDeprecation", "EnableImageDeregistrationProtection", "ModifyImageAttribute",
+    "CreateImageUsageReport", "DisableImage", "DisableImageDeprecation", "DisableImageDeregistrationProtection",
+    "EnableImage", "EnableImageDeprecation", "EnableImageDeregistrationProtection", "ModifyImageAttribute",
 )  # fmt: skip
 """What main does with images beside making, tagging and retiring them."""
 ENDS = ("DeregisterImage", "DeleteSnapshot", "RestoreImageFromRecycleBin", "RestoreSnapshotFromRecycleBin")
@@ -238,6 +238,15 @@ def work() -> Iterator[Question]:
         yield Question("boots nothing", role, Need("ec2:RunInstances", arn("instance", "*")))
 
 
+def reports() -> Iterator[Question]:
+    """Reports of who uses an image in other accounts."""
+    roles: tuple[Role, ...] = ("plan", "preview", "reconcile")
+    whose = {"ours": MADE_OURS, "theirs": MADE_THEIRS, "nobody's": {}}
+    for role, (name, asked) in product(roles, whose.items()):
+        need = Need("ec2:CreateImageUsageReport", arn("image-usage-report", "*"), asked)
+        yield Question(f"makes a report that is {name}", role, need, allowed=(role, name) == ("reconcile", "ours"))
+
+
 def questions() -> list[Question]:
     """All of them."""
-    return [*votes(), *others_things(), *publications(), *work()]
+    return [*votes(), *others_things(), *publications(), *work(), *reports()]

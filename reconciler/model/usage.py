@@ -42,6 +42,8 @@ class Usage:
     uses: tuple[Use, ...] = ()
     unread: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Why something could not be asked about, by location, one cause a text."""
+    unknown: Mapping[Place, str] = field(default_factory=dict)
+    """Why it is not known whether those use an artifact who may beside its owner."""
 
     def of(self, place: Place) -> tuple[Use, ...]:
         """What uses one artifact."""

@@ -52,6 +52,8 @@ class Survey:
     usage: Usage = field(default_factory=Usage)
     shared: Mapping[Place, Grants | str] = field(default_factory=dict)
     """Who may use an artifact beside its owner; a text: why that is not known."""
+    elsewhere: Mapping[Place, tuple[Use, ...] | str] = field(default_factory=dict)
+    """What those use of it; a text: why that is not known. Absent where nobody tells of others."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +223,18 @@ class Roots:
         if isinstance(grants, str):
             yield "unread", f"who may use {where} is not known: {grants}"
         elif grants and not group.image.declaration.retain.even_if_shared:
+            yield from self._of_others(seen, grants)
+
+    def _of_others(self, seen: Seen, grants: Grants) -> Iterator[Root]:
+        where = f"{seen.id} in {seen.location}"
+        told = self.survey.elsewhere.get(seen.place)
+        if told is None:
             yield "shared", f"{where} is shared with {grants}: whether they use it is not known"
+        elif isinstance(told, str):
+            yield "unread", f"{where} is shared with {grants}, and whether they use it is not known: {told}"
+        elif told:
+            by = first_few([use.by for use in told], most=_MOST_USES)
+            yield "used", f"{by} uses {seen.id} in {seen.location}"
 
     @staticmethod
     def _goes_with(use: Use, group: Group) -> bool:

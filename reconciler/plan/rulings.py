@@ -122,6 +122,11 @@ def weigh(
             for location, artifact_id in places
             for why in usage.unread.get(location, ())
         ]
+        told[cause.origin] += [
+            f"whether other accounts use {place[1]} in {place[0]} is not known: {usage.unknown[place]}"
+            for place in places
+            if place in usage.unknown
+        ]
     refused: dict[str, UserError] = {}
     notes: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
     off: set[tuple[str, str]] = set()

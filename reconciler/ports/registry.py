@@ -15,7 +15,7 @@ from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.model.usage import Usage
+from reconciler.model.usage import Usage, Use
 from reconciler.ports.dialect import Made
 
 
@@ -199,6 +199,14 @@ class Registry(Protocol):
         """What uses artifacts in a location, as far as its account tells; nothing where nobody tells.
 
         Never raises for what can't be read: that stands in `unread`.
+        """
+
+    def usage_elsewhere(self, location: str, ids: Sequence[str], *, asks: bool) -> Mapping[str, tuple[Use, ...] | str]:
+        """What uses artifacts in other accounts, by id, as far as the registry reports it; a text: why it is not known.
+
+        Nothing is told of what a registry makes no reports of. Never raises for what can't be read. For artifacts that
+        others may use: a registry that makes reports when it is asked is asked for those that there are none of only
+        where it `asks`, and they are there for a later run.
         """
 
     def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:

@@ -16,7 +16,7 @@ from reconciler.model.observation import Group, Observation, Seen, Template
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.model.usage import Usage
+from reconciler.model.usage import Usage, Use
 from reconciler.ports.dialect import Made, Written
 from reconciler.ports.registry import Located
 
@@ -118,6 +118,11 @@ class PlainRegistry:
         """None: nobody tells who runs what they took from here. See `Registry.usage`."""
         del location, ids
         return Usage()
+
+    def usage_elsewhere(self, location: str, ids: Sequence[str], *, asks: bool) -> Mapping[str, tuple[Use, ...] | str]:
+        """Nothing is told. See `Registry.usage_elsewhere`."""
+        del location, ids, asks
+        return {}
 
     def expect(self, locations: Sequence[str]) -> None:
         """Nothing is begun: it is read when it is asked for. See `Registry.expect`."""

@@ -17,7 +17,7 @@ from reconciler.model.observation import Group, Held, Observation, Seen, Templat
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.model.usage import Usage
+from reconciler.model.usage import Usage, Use
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.dialect import Made
 from reconciler.ports.publisher import Publisher
@@ -156,6 +156,10 @@ class Registries(_ByKind[Registry]):
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         """See `Registry.usage`."""
         return self.of(location).usage(location, ids)
+
+    def usage_elsewhere(self, location: str, ids: Sequence[str], *, asks: bool) -> Mapping[str, tuple[Use, ...] | str]:
+        """See `Registry.usage_elsewhere`."""
+        return self.of(location).usage_elsewhere(location, ids, asks=asks)
 
     def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
         """See `Registry.abandoned`."""

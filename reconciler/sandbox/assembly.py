@@ -19,6 +19,7 @@ from reconciler.sandbox import (
     recycle_bin,
     refreshes,
     templates,
+    usage_reports,
 )
 from reconciler.sandbox.addresses import Addresses
 from reconciler.sandbox.control import Control
@@ -46,6 +47,7 @@ def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, par
     ec2.install(ec2.Ground(addresses, instances, storage, upstream, bases=bases))
     images.install()
     recycle_bin.install()
+    usage_reports.install()
     parameters.install()
     templates.install()
     groups.install()

@@ -30,9 +30,11 @@ from reconciler.sandbox.endpoint import SIGNED_PATH
 _SUBJECTS = {
     "AuthorizeSecurityGroupIngress": {"security-group": "GroupId"},
     "CreateImage": {"instance": "InstanceId"},
+    "CreateImageUsageReport": {"image": "ImageId"},
     "CreateLaunchTemplateVersion": {"launch-template": "LaunchTemplateId"},
     "CreateSecurityGroup": {"vpc": "VpcId"},
     "DeleteLaunchTemplateVersions": {"launch-template": "LaunchTemplateId"},
+    "DeleteImageUsageReport": {"image-usage-report": "ReportId"},
     "DeleteKeyPair": {"key-pair": "KeyName|KeyPairId"},
     "DeleteSecurityGroup": {"security-group": "GroupId"},
     "DeleteSnapshot": {"snapshot": "SnapshotId"},
@@ -65,6 +67,7 @@ _SUBJECTS = {
 _MADE: Mapping[str, Mapping[str, str | None]] = {
     "CopyImage": {"image": None, "snapshot": None},
     "CreateImage": {"image": None, "snapshot": None},
+    "CreateImageUsageReport": {"image-usage-report": None},
     "CreateKeyPair": {"key-pair": "KeyName"},
     "CreateSecurityGroup": {"security-group": None},
     "ImportKeyPair": {"key-pair": "KeyName"},
@@ -72,6 +75,7 @@ _MADE: Mapping[str, Mapping[str, str | None]] = {
 }
 _KINDS = {
     "ami": "image",
+    "amiur": "image-usage-report",
     "eni": "network-interface",
     "i": "instance",
     "key": "key-pair",

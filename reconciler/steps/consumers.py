@@ -19,7 +19,7 @@ from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Lockfile, Published
 from reconciler.model.observation import Publications
 from reconciler.model.plan import Sharing, Tending
-from reconciler.model.usage import Usage
+from reconciler.model.usage import Usage, Use
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, removed
 from reconciler.plan.publishing import asked_of, but_for_ours, declared_at, publishing, whose_matters
 from reconciler.plan.rulings import newly_revoked, revocations
@@ -34,16 +34,39 @@ Subject = tuple[Image | None, Lockfile]
 """An image with its lockfile; None for one that is declared no more, and is to go."""
 
 
-def usage_of_revoked(known: Known, registry: Registry) -> Usage | None:
-    """What uses the builds that are about to be revoked; None where none is. Asked once of each location."""
+def usage_of_revoked(known: Known, registry: Registry, *, asks: bool) -> Usage | None:
+    """What uses the builds that are about to be revoked; None where none is. Asked once of each location.
+
+    Of each artifact it is asked who may use it beside its owner, and of what others may use whether they do. It `asks`
+    for reports of that where there are none. Where it is not told who may use one, what is recorded counts.
+    """
     causes = revocations(known.fleet.images, known.locks)
-    revoked = newly_revoked(causes, known.locks)
-    places = [(artifact.location, artifact.id) for build, _ in revoked for artifact in build.artifacts]
-    if not places:
+    artifacts = [artifact for build, _ in newly_revoked(causes, known.locks) for artifact in build.artifacts]
+    if not artifacts:
         return None
-    found = uses_of(registry, places)
-    uses = but_for_ours(found.uses, known.fleet.images, known.locks, causes, now=known.now)
-    return replace(found, uses=uses)
+    found = uses_of(registry, [(one.location, one.id) for one in artifacts])
+    sharing = sharing_of(registry, artifacts)
+    told = elsewhere_of(registry, [place for place, grants in sharing.grants.items() if grants], asks=asks)
+    uses = (*found.uses, *(use for one in told.values() if not isinstance(one, str) for use in one))
+    given = {(one.location, one.id) for one in artifacts if one.cared_for.shared}
+    unknown = {place: f"who may: {why}" for place, why in sharing.unread.items() if place in given}
+    unknown |= {place: why for place, why in told.items() if isinstance(why, str)}
+    ours = but_for_ours(uses, known.fleet.images, known.locks, causes, now=known.now)
+    return replace(found, uses=ours, unknown=unknown)
+
+
+def elsewhere_of(
+    registry: Registry, places: Iterable[tuple[str, str]], *, asks: bool
+) -> Mapping[tuple[str, str], tuple[Use, ...] | str]:
+    """What others use who may, by location and id, or why that is not known. Asked once of each location."""
+    asked: defaultdict[str, list[str]] = defaultdict(list)
+    for location, artifact_id in sorted(places):
+        asked[location].append(artifact_id)
+    if not asked:
+        return {}
+    with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(asked))) as pool:
+        told = pool.map(lambda one: registry.usage_elsewhere(one[0], one[1], asks=asks), asked.items())
+        return {(location, of): what for location, found in zip(asked, told, strict=True) for of, what in found.items()}
 
 
 def uses_of(registry: Registry, places: Iterable[tuple[str, str]]) -> Usage:

@@ -27,7 +27,7 @@ from reconciler.plan.trust import is_in_record, is_named
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import FOLDER, parse, path_of
 from reconciler.state.sbom import below_state, read_sbom
-from reconciler.steps.consumers import uses_of
+from reconciler.steps.consumers import elsewhere_of, uses_of
 from reconciler.steps.ours import Records, records_of
 
 _PARALLEL = 16  # reads of one account: more only meets request limits sooner
@@ -52,12 +52,13 @@ class Looked:
 
 
 def take_survey(
-    known: Known, planned: FleetPlan, registry: Registry, repository: Repository, *, revision: str
+    known: Known, planned: FleetPlan, registry: Registry, repository: Repository, *, revision: str, asks: bool
 ) -> Looked:
     """Find out all that decides what may go: twice as far as a plan looks, and who uses what nothing else keeps.
 
     Costs a listing of each location that a plan does not look at, one walk through the branch's history where there is
     something that no lockfile has, and the questions of `Registry.usage` for each location in which something may go.
+    Of what others may use it `asks` for reports of whether they do, where there are none.
     """
     seen = {one.place: one for one in known.observation.artifacts}
     seen |= {one.place: one for found in known.unlisted.values() for one in found}
@@ -72,7 +73,7 @@ def take_survey(
     past = {key: found for key, found in past.items() if _is_confirmed(survey, found[0], records, image=key[0])}
     survey = _with_unlisted(replace(survey, past={key: build for key, (build, _) in past.items()}), registry)
     commits = {key: commit for key, (_, commit) in past.items()}
-    survey = _with_usage(survey, registry)
+    survey = _with_usage(survey, registry, asks=asks)
     if not known.fleet.settings.git.sign:
         survey = _with_told(survey, repository, records, commits)
     return Looked(survey, commits)
@@ -216,7 +217,7 @@ def _with_unlisted(survey: Survey, registry: Registry) -> Survey:
     return replace(survey, seen=seen, unread=unread)
 
 
-def _with_usage(survey: Survey, registry: Registry) -> Survey:
+def _with_usage(survey: Survey, registry: Registry, *, asks: bool) -> Survey:
     """With who uses, or may use, what nothing else keeps."""
     going = judge(survey).departures
     places = [seen.place for one in going for seen in one.seen]
@@ -239,4 +240,10 @@ def _with_usage(survey: Survey, registry: Registry) -> Survey:
 
     with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(shareable) or 1)) as pool:
         shared = dict(zip((one.place for one in shareable), pool.map(asked, shareable), strict=True))
-    return replace(survey, usage=uses_of(registry, places), shared=shared)
+    survey = replace(survey, usage=uses_of(registry, places), shared=shared)
+    # Once more: what is used in this account is not asked about.
+    going_still = {seen.place for one in judge(replace(survey, shared={})).departures for seen in one.seen}
+    others = [
+        place for place, grants in shared.items() if place in going_still and grants and isinstance(grants, Grants)
+    ]
+    return replace(survey, elsewhere=elsewhere_of(registry, others, asks=asks))

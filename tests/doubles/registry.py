@@ -64,6 +64,10 @@ class MemoryRegistry:
     unread_usage: dict[str, str] = field(default_factory=dict)
     """Why it is not known what uses anything, by region."""
     """Regions that can't be read, and the reason, until a test takes them out again."""
+    reports: dict[str, tuple[Use, ...] | str] | None = None
+    """What reports tell of other accounts, by artifact; None: it makes none."""
+    used_elsewhere: dict[str, tuple[Use, ...]] = field(default_factory=dict)
+    """What a report tells that is asked for from now on."""
     restored_for: dict[str, int | None] = field(default_factory=dict)
     """For how many days what is retired can be restored, by region."""
     bin: dict[tuple[str, str], tuple[Seen, datetime | None]] = field(default_factory=dict)
@@ -280,6 +284,16 @@ class MemoryRegistry:
             unread = self.unread_usage.get(location)
             uses = tuple(use for use in self.uses if use.place[0] == location and use.place[1] in ids)
             return Usage(uses, {location: (unread,)} if unread else {})
+
+    def usage_elsewhere(self, location: str, ids: Sequence[str], *, asks: bool) -> Mapping[str, tuple[Use, ...] | str]:
+        """What a test says that reports tell. Where it makes them, one that is asked for is there the next time."""
+        with self._lock:
+            self.calls["usage_elsewhere"] += 1
+            if self.reports is None:
+                return {}
+            told = {one: self.reports.get(one, "there is no report") for one in ids}
+            self.reports |= {one: self.used_elsewhere.get(one, ()) for one in ids if asks and one not in self.reports}
+            return told
 
     def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
         """What a test says that killed builds left. See `Registry.abandoned`."""

@@ -22,7 +22,7 @@ from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.model.usage import Usage
+from reconciler.model.usage import Usage, Use
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening
 from reconciler.registries.ec2 import care, changes, images, recycle_bin
@@ -32,6 +32,7 @@ from reconciler.registries.ec2.dialect import AMI, AmiRequest
 from reconciler.registries.ec2.images import NEVER_REACHED, PAGE, describe, instant, server_time
 from reconciler.registries.ec2.usage import unmanaged
 from reconciler.registries.ec2.usage import usage as ask_usage
+from reconciler.registries.ec2.usage_reports import elsewhere
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
@@ -305,6 +306,10 @@ class Ec2Registry:
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         """What uses AMIs in a region. See `Registry.usage`."""
         return ask_usage(self._clients, location, ids, fleet=self._fleet)
+
+    def usage_elsewhere(self, location: str, ids: Sequence[str], *, asks: bool) -> Mapping[str, tuple[Use, ...] | str]:
+        """What uses AMIs in other accounts, by EC2's reports. See `Registry.usage_elsewhere`."""
+        return elsewhere(self._clients, location, ids, fleet=self._fleet, asks=asks, now=self._clock.now())
 
     def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
         """Packer's instances, key pairs, groups and volumes. See `Registry.abandoned`."""

@@ -16,14 +16,12 @@ ROLES: tuple[Role, ...] = get_args(Role)
 Policy = dict[str, Any]
 
 UNFENCED: Mapping[str, str] = {
-    "ReadImagesAndSnapshots": "EC2 restricts no Describe call on images and snapshots by resource.",
-    "ReadWhetherPublicAccessIsBlocked": "A setting of the account, that is read.",
+    "ReadImagesAndSnapshots": "EC2 restricts no Describe call on images and snapshots by resource, nor on a setting.",
     "ReadWhoseKeysEncrypt": "A key carries no tag of ours, and is not used: who manages it is read.",
-    "ReadSourcesFromParameters": "Others' parameters carry no tag of ours. Fenced by their names.",
+    "ReadParametersOfImages": "Sources and others' publications carry no tag of ours. Fenced by their names.",
     "ReadWhoUsesImages": "AWS restricts none of these lists by resource.",
     "ReadWhatBuildsLeft": "EC2 restricts none of these Describe calls by resource.",
     "ReadTheRecycleBin": "Its rules are the account's, and EC2 restricts neither list by resource.",
-    "ReadParametersOfImages": "Who publishes an image may do so without a tag of ours. Fenced by their names.",
     "Read": "EC2 restricts none of these Describe calls by resource.",
     "BootAnyImage": "What a build starts from is others', with no tag of ours, and images are only read.",
     "BootInNamedSubnets": "A subnet is the account's, and serves several. Fenced by id with --subnet.",
@@ -46,11 +44,12 @@ UNFENCED: Mapping[str, str] = {
 
 _FLEET, _PURPOSE, _VERDICT, _PHASE = (f"reconciler:{name}" for name in ("fleet", "purpose", "verdict", "phase"))
 _READ = (
-    "DescribeInstanceStatus", "DescribeInstanceTypeOfferings", "DescribeInstances", "DescribeKeyPairs",
+    "DescribeInstanceStatus", "DescribeInstanceTypeOfferings", "DescribeKeyPairs",
     "DescribeRegions", "DescribeSecurityGroups", "DescribeSubnets", "DescribeTags", "DescribeVolumes", "DescribeVpcs",
 )  # fmt: skip
 _MAKING = (
-    "CopyImage", "CreateImage", "CreateKeyPair", "CreateSecurityGroup", "ImportKeyPair", "RunInstances",
+    "CopyImage", "CreateImage", "CreateImageUsageReport", "CreateKeyPair", "CreateSecurityGroup", "ImportKeyPair",
+    "RunInstances",
 )  # fmt: skip
 _BUILDER = "Packer Builder"
 
@@ -101,24 +100,23 @@ def _reading(at: Account) -> list[Policy]:
     parameters = (f"arn:{at.partition}:ssm:*::parameter/aws/service/*",
                   f"arn:{at.partition}:ssm:*:{at.account}:parameter/{at.parameters.strip('/')}/*")  # fmt: skip
     return [
-        _statement("ReadImagesAndSnapshots", ["DescribeImages", "DescribeSnapshots"], ["*"]),
+        _statement("ReadImagesAndSnapshots",
+                   ["DescribeImages", "DescribeSnapshots", "GetImageBlockPublicAccessState"], ["*"]),
         _statement("ReadWhoMayLaunchImagesOfThisFleet", ["DescribeImageAttribute"], [_arn(at, "image")],
                    {"StringEquals": _has(at)}),
-        _statement("ReadWhetherPublicAccessIsBlocked", ["GetImageBlockPublicAccessState"], ["*"]),
         {"Sid": "ReadWhoseKeysEncrypt", "Effect": "Allow", "Action": "kms:DescribeKey",
          "Resource": f"arn:{at.partition}:kms:*:{at.account}:key/*"},
-        {"Sid": "ReadSourcesFromParameters", "Effect": "Allow", "Action": "ssm:GetParameter",
+        {"Sid": "ReadParametersOfImages", "Effect": "Allow", "Action": ["ssm:GetParameter", "ssm:GetParameters"],
          "Resource": list(parameters)},
         {"Sid": "ReadWhoUsesImages", "Effect": "Allow",
-         "Action": ["ec2:DescribeInstances", "ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions",
+         "Action": ["ec2:DescribeImageUsageReports", "ec2:DescribeImageUsageReportEntries", "ec2:DescribeInstances",
+                    "ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions",
                     "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeLaunchConfigurations",
                     "ssm:DescribeParameters"],
          "Resource": "*"},
         {"Sid": "ReadTheRecycleBin", "Effect": "Allow",
          "Action": ["ec2:ListImagesInRecycleBin", "ec2:ListSnapshotsInRecycleBin", "rbin:GetRule", "rbin:ListRules"],
          "Resource": "*"},
-        {"Sid": "ReadParametersOfImages", "Effect": "Allow", "Action": "ssm:GetParameters",
-         "Resource": [parameters[1]]},
     ]  # fmt: skip
 
 
@@ -178,9 +176,14 @@ def _builds(at: Account) -> list[Policy]:
 
 def _care(at: Account) -> list[Policy]:
     """Who may launch what is ours, from when it is deprecated, whether it may be removed, or launched at all."""
-    calls = ["DisableImage", "DisableImageDeprecation", "DisableImageDeregistrationProtection", "EnableImage",
+    calls = ["CreateImageUsageReport",
+             "DisableImage", "DisableImageDeprecation", "DisableImageDeregistrationProtection", "EnableImage",
              "EnableImageDeprecation", "EnableImageDeregistrationProtection", "ModifyImageAttribute"]  # fmt: skip
-    return [_statement("CareForImagesOfThisFleet", calls, [_arn(at, "image")], {"StringEquals": _has(at)})]
+    return [
+        _statement("CareForImagesOfThisFleet", calls, [_arn(at, "image")], {"StringEquals": _has(at)}),
+        _statement("ReportWhoUsesThem", ["CreateImageUsageReport"], [_arn(at, "image-usage-report")],
+                   {"StringEquals": _asked(at)}),
+    ]  # fmt: skip
 
 
 def _retiring(at: Account) -> list[Policy]:

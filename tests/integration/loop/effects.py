@@ -20,7 +20,7 @@ from reconciler.model.observation import Group, Held, Observation, Seen, Templat
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
-from reconciler.model.usage import Usage
+from reconciler.model.usage import Usage, Use
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.builder import Builder, BuildRequest, BuildResult
 from reconciler.ports.dialect import Made
@@ -210,6 +210,9 @@ class _Registry:
 
     def usage(self, location: str, ids: Sequence[str]) -> Usage:
         return self.registry.usage(location, ids)
+
+    def usage_elsewhere(self, location: str, ids: Sequence[str], *, asks: bool) -> Mapping[str, tuple[Use, ...] | str]:
+        return self.registry.usage_elsewhere(location, ids, asks=asks)
 
     def abandoned(self, location: str, *, before: datetime) -> Sequence[Abandoned]:
         return self.registry.abandoned(location, before=before)

@@ -378,6 +378,52 @@ def test_whoever_else_may_use_it_keeps_it_unless_it_is_declared_otherwise(grown:
     assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
 
 
+def share(world: World) -> Seen:
+    """Another account may use one of what may go, and the registry makes reports of who does."""
+    seen = oldest(world)[1]
+    world.registry.traits[seen.place] = Traits(launched_by=Grants.of(["222222222222"]))
+    world.registry.reports = {}
+    return seen
+
+
+def test_a_report_that_is_not_there_yet_keeps_what_is_shared_and_is_asked_for_by_what_acts(grown: World) -> None:
+    seen = share(grown)
+    for _ in range(2):
+        judged = fates(grown.controller().collect(apply=False))
+        assert (judged[seen.place].code, "no report" in judged[seen.place].why) == ("unread", True)
+    assert grown.registry.reports == {}
+    asked = grown.controller().collect()
+    assert (asked.took, grown.registry.reports) == ((), {seen.id: ()})
+    assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
+
+
+def test_what_another_account_uses_stays_and_its_waits_go_on(grown: World) -> None:
+    seen = share(grown)
+    grown.registry.reports = {seen.id: ()}
+    assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
+    began = entry(grown)
+    grown.clock.advance(days=15)
+    grown.registry.reports = {seen.id: (Use(seen.place, "account 222222222222 (3 instances)", "tell its owner"),)}
+    judged = fates(grown.controller().collect())
+    assert judged[seen.place].code == "used"
+    assert "account 222222222222 (3 instances)" in judged[seen.place].why
+    grown.registry.reports = {seen.id: ()}
+    assert steps(grown.controller().collect()) == ["disable", "disable"]
+    assert entry(grown).deprecated == began.deprecated
+
+
+def test_reports_are_asked_of_nothing_that_is_not_shared_or_used_anyhow(grown: World) -> None:
+    grown.registry.reports = {}
+    grown.registry.uses.append(Use(oldest(grown)[0].place, "instance i-0 (running)", "move it"))
+    share(grown)
+    grown.controller().collect()
+    assert grown.registry.calls["usage_elsewhere"] == 0
+    grown.registry.uses.clear()
+    grown.registry.traits.clear()
+    assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
+    assert grown.registry.calls["usage_elsewhere"] == 0
+
+
 @pytest.mark.parametrize("unread", ["usage", "location"])
 def test_what_could_not_be_read_keeps_everything(grown: World, unread: str) -> None:
     where = grown.registry.unread_usage if unread == "usage" else grown.registry.unreadable

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from reconciler.model.care import Grants
 from reconciler.model.lockfile import Lockfile, Verdict
 from reconciler.model.usage import Use
 from reconciler.plan.channels import verdict_tags
+from tests.doubles.registry import Traits
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import VALIDATED, build, standing
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, statuses
@@ -342,6 +346,25 @@ class TestUsage:
         settled.commit({"desired/base/image.yaml": revoked(bad)})
         planned = settled.controller().plan("base")["base"]
         assert "is not known: listing instances: not allowed" in planned.errors[0]
+
+    def test_whether_others_use_what_is_shared_with_them_has_to_be_known(self, settled: World) -> None:
+        bad = build(settled, "echo bad")
+        use = self.use(settled, "base", bad)
+        registry = settled.registry
+        registry.traits[use.place] = Traits(launched_by=Grants.of(["222222222222"]))
+        registry.reports = {}
+        registry.used_elsewhere = {use.place[1]: (replace(use, by="account 222222222222 (2 instances)"),)}
+        settled.commit({"desired/base/image.yaml": revoked(bad)})
+        for _ in range(2):
+            (said,) = settled.controller().plan("base")["base"].errors
+            assert f"whether other accounts use {use.place[1]} in {US} is not known: there is no report" in said
+        assert registry.reports == {}, "a plan asks for nothing"
+        settled.controller().reconcile("base")
+        (said,) = settled.controller().plan("base")["base"].errors
+        assert f"account 222222222222 (2 instances) in {US} uses {use.place[1]}" in said
+        registry.reports = {use.place[1]: ()}
+        settled.controller().reconcile("base")
+        assert settled.lock("base").channels.stable != bad
 
     def test_what_is_recorded_as_revoked_is_not_asked_about_again(self, settled: World) -> None:
         bad = build(settled, "echo bad")
