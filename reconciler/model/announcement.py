@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
-from reconciler.model.lockfile import Artifact, Build, CiRun, Digest, Failure, Verdict
+from reconciler.model.lockfile import Artifact, Build, CiRun, Digest, Failure, Published, Verdict
 from reconciler.model.source import Pin
 from reconciler.model.text import one_line
 from reconciler.model.values import Model, canonical_json, digest
@@ -34,7 +34,7 @@ def turn_of(event: AnnouncedEvent, build: Build) -> str | None:
 
 
 class Announcement(Model):
-    """A build became the candidate, or stable, or was rejected or revoked; or an attempt at one failed.
+    """A build became the candidate, or stable, or was rejected or revoked; or an attempt at one failed, or its rollout.
 
     Every key is always there; what is not known is null.
 
@@ -62,7 +62,7 @@ class Announcement(Model):
     )
     verdict: Verdict | None
     reason: str | None = Field(
-        description="Of a revoked build: why, in the words of who revoked it. Of a failed attempt: what failed."
+        description="Of a revoked build: why, in the words of who revoked it. Of what failed: what and why."
     )
     ci: CiRun | None = Field(description="The CI job that built it; of a failed attempt, that told it.")
 
@@ -155,3 +155,28 @@ def failure_announcement(
         reason=one_line(failure.what)[:LONGEST_REASON],
         ci=ci,
     )
+
+
+def rollout_announcement(
+    at: Published,
+    build: Build,
+    *,
+    fleet: str,
+    image: str,
+    branch: str,
+    repository: str | None,
+    lockfile: str,
+    previous: str | None,
+) -> Announcement:
+    """The announcement that a refresh failed which was to bring a build to a group, as it is recorded.
+
+    The build itself is as it was, and so is what is told of it; the rest is as of `announcement`.
+    """
+    told = announcement(
+        "failed", build, fleet=fleet, image=image, branch=branch, repository=repository, lockfile=lockfile,
+        previous=previous,
+    )  # fmt: skip
+    why = f": {one_line(at.why)}" if at.why else ""
+    reason = f"{at.location} {at.name}: refresh {at.refresh} failed{why}"[:LONGEST_REASON]
+    event = {"image": image, "build": build.id, "event": "failed", "location": at.location, "refresh": at.refresh}
+    return told.model_copy(update={"id": digest(event), "reason": reason})

@@ -302,7 +302,9 @@ class Published(Model):
     course: Literal["begun", "done", "failed", ""] = Field(
         "", description="Where that refresh stands.", exclude_if=is_empty
     )
-    since: Instant | None = Field(None, description="When it was done, UTC.", exclude_if=is_empty)
+    since: Instant | None = Field(None, description="When it was done, or failed, UTC.", exclude_if=is_empty)
+    why: str = Field("", description="Why it failed, in its registry's own words.", exclude_if=is_empty)
+    told: tuple[str, ...] = Field((), description="Announcers that were told that it failed.", exclude_if=is_empty)
     location: str
 
     @property

@@ -294,8 +294,13 @@ class _Case:
         newest = self.group.refreshes[0].id if self.group.refreshes else ""
         last = _last(self.group, about)
         if about is not None and last is not None and last.course != "done":
-            why = _how_it_ended(self.at, self.group, target, last)
-            return self._as("failed", target, last, after=about.after, refresh=last.id, course="failed", why=why)
+            same = about.refresh == last.id and about.course == "failed"
+            failed = self._as(
+                "failed", target, last, why=_how_it_ended(self.at, self.group, target, last), after=about.after,
+                refresh=last.id, course="failed", since=format_instant(last.ended) if last.ended is not None else None,
+            )  # fmt: skip
+            said = {"why": one_line(last.why), "told": about.told if same else ()}
+            return replace(failed, at=failed.at.model_copy(update=said))
         if self._runs(target, about, last):
             ended = last.ended if last is not None and last.ended is not None else self.now
             since = about.since if about is not None and about.course == "done" else None
@@ -308,7 +313,7 @@ class _Case:
         return replace(self._as("due", target, None, after=newest, course="begun"), back=back)
 
     def _as(
-        self, standing: Standing, target: Target, seen: InstanceRefresh | None, *, why: str = "", **recorded: str
+        self, standing: Standing, target: Target, seen: InstanceRefresh | None, *, why: str = "", **recorded: str | None
     ) -> Member:
         entry = self.at.model_copy(update={"version": target.version, "build": target.build, **recorded})
         return Member(entry, self.wave, standing, self.group, target, seen, why)

@@ -3,21 +3,28 @@
 What was told stands in a tag on the build's artifacts, one for each announcer: no memory is kept elsewhere, and a run
 that was killed between recording and telling is made up for by the next. What did not get through stands in the
 lockfile too, where `status` and auditors see it. An attempt that failed may have left nothing to tag: who was told of
-it stands with its record, and the same failure is told once.
+it stands with its record, as does who was told of a group's refresh that failed, and the same failure is told once.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconciler.announce.assembly import Untold, tell
 from reconciler.model import events
-from reconciler.model.announcement import AnnouncedEvent, Announcement, announcement, failure_announcement, turn_of
+from reconciler.model.announcement import (
+    AnnouncedEvent,
+    Announcement,
+    announcement,
+    failure_announcement,
+    rollout_announcement,
+    turn_of,
+)
 from reconciler.model.errors import ReconcilerError
-from reconciler.model.lockfile import Build, Failure, Lockfile, Undelivered
+from reconciler.model.lockfile import Build, Failure, Lockfile, Published, Undelivered
 from reconciler.model.values import parse_instant
 from reconciler.plan.planning import lock_of
 from reconciler.plan.tags import TOLD, told_tags
@@ -77,33 +84,58 @@ def announce(
     locks = _locks(run, report)
     news = _news(run, report, locks) if announcers else []
     news = [one for one in news if one.event not in ("candidate", "stable") or one.image not in waits]
-    failures = _failures(run, locks)
+    failed = _failed(run, locks, branch=branch)
     untold: list[Untold] = []
-    told: defaultdict[str, set[str]] = defaultdict(set)
     for announcer in announcers:
         due = [one for one in news if one.is_due(announcer.name)]
         worded = [_worded(run, one, branch=branch) for one in due]
-        attempts = [
-            _worded_failure(run, name, locks[name], failure, branch=branch)
-            for name, failure in failures.items()
-            if announcer.name not in failure.told
-        ]
-        failed = tell([announcer], [*worded, *attempts])
-        untold.extend(failed)
-        missed = {one.what.id for one in failed}
+        untold_before = [one for one in failed if announcer.name not in one.told]
+        missing = tell([announcer], [*worded, *(one.what for one in untold_before)])
+        untold.extend(missing)
+        missed = {one.what.id for one in missing}
         heard = [one for one, what in zip(due, worded, strict=True) if what.id not in missed]
         _remember(run, announcer.name, heard)
-        for what in attempts:
-            if what.id not in missed:
-                told[what.image].add(announcer.name)
+        for one in untold_before:
+            if one.what.id not in missed:
+                one.heard.append(announcer.name)
     names = frozenset(announcer.name for announcer in announcers)
-    _record(run, locks, untold, known={one.place: one for one in news}, announcers=names, told=told)
+    _record(run, locks, untold, known={one.place: one for one in news}, announcers=names, failed=failed)
 
 
-def _failures(run: Run, locks: Mapping[str, Lockfile]) -> Mapping[str, Failure]:
-    """The attempts that failed of late, by image: what failed long ago, and fails still, is no news."""
-    found = {name: lock.failure for name, lock in sorted(locks.items()) if lock.failure is not None}
-    return {name: one for name, one in found.items() if run.known.now - parse_instant(one.at) <= WINDOW}
+@dataclass(frozen=True)
+class _Failed:
+    """An attempt, or a group's refresh, that failed of late: what is told of it, who heard it before, and who now."""
+
+    of: Failure | Published
+    what: Announcement
+    told: tuple[str, ...]
+    heard: list[str] = field(default_factory=list)
+
+
+def _failed(run: Run, locks: Mapping[str, Lockfile], *, branch: str) -> list[_Failed]:
+    """All of them, in order of image: what failed long ago, and fails still, is no news."""
+    found: list[_Failed] = []
+    for name, lock in sorted(locks.items()):
+        failure = lock.failure
+        if failure is not None and run.known.now - parse_instant(failure.at) <= WINDOW:
+            found.append(_Failed(failure, _worded_failure(run, name, lock, failure, branch=branch), failure.told))
+        for at in lock.published:
+            build = lock.build(at.build)
+            if at.course != "failed" or build is None:
+                continue
+            if at.since is None or run.known.now - parse_instant(at.since) <= WINDOW:
+                found.append(_Failed(at, _worded_refresh(run, name, lock, at, build, branch=branch), at.told))
+    return found
+
+
+def _worded_refresh(
+    run: Run, image: str, lock: Lockfile, at: Published, build: Build, *, branch: str
+) -> Announcement:  # fmt: skip
+    return rollout_announcement(
+        at, build, fleet=run.known.fleet_name, image=image, branch=branch,
+        repository=run.repository.name(run.known.fleet.settings.git.remote),
+        lockfile=run.repository.git.inside(path_of(image)), previous=_previous(lock, build),
+    )  # fmt: skip
 
 
 def _worded_failure(run: Run, image: str, lock: Lockfile, failure: Failure, *, branch: str) -> Announcement:
@@ -228,7 +260,7 @@ def _record(
     *,
     known: Mapping[_Place, _News],
     announcers: frozenset[str],
-    told: Mapping[str, Collection[str]],
+    failed: Iterable[_Failed],
 ) -> None:
     now: defaultdict[str, list[Undelivered]] = defaultdict(list)
     for one in untold:
@@ -244,11 +276,17 @@ def _record(
         try:
             if undelivered != lock.undelivered:
                 record_undelivered(run, image, undelivered)
-            if lock.failure is not None and told.get(name):
-                heard = tuple(sorted({*lock.failure.told, *told[name]}))
-                record_told(run, image, lock.failure.model_copy(update={"told": heard}))
+            heard = [_with_heard(one) for one in failed if one.heard and one.what.image == name]
+            if heard:
+                failure = next((one for one in heard if isinstance(one, Failure)), None)
+                refreshes = [one for one in heard if isinstance(one, Published)]
+                record_told(run, image, failure=failure, refreshes=refreshes)
         except ReconcilerError as error:
             run.listener(events.Warned(image=name, what=f"who was told, and who not, is not recorded: {error.what}"))
+
+
+def _with_heard(one: _Failed) -> Failure | Published:
+    return one.of.model_copy(update={"told": tuple(sorted({*one.told, *one.heard}))})
 
 
 def _is_open(image: str, lock: Lockfile, one: Undelivered, known: Mapping[_Place, _News]) -> bool:

@@ -133,16 +133,29 @@ def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, .
     return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 
-def record_told(run: Run, image: Image, failure: Failure) -> Recording:
-    """Record who was told of an attempt that failed, as long as that is the last one that did."""
+def record_told(run: Run, image: Image, *, failure: Failure | None, refreshes: Sequence[Published] = ()) -> Recording:
+    """Record who was told of an attempt that failed, as long as that is the last one that did, and of refreshes.
+
+    `refreshes` are groups, each with who was told that its last refresh failed.
+    """
+    told = {(one.place, one.refresh): one.told for one in refreshes}
 
     def change(lock: Lockfile, tree: Tree) -> Lockfile | Unwanted:
-        if lock.failure is None or lock.failure.build != failure.build:
-            return Unwanted(f"{failure.build} is not what failed last any more at {tree.oid[:12]}")
-        told = tuple(sorted({*lock.failure.told, *failure.told}))
-        return lock.model_copy(update={"failure": lock.failure.model_copy(update={"told": told})})
+        last = lock.failure
+        heard = failure is not None and last is not None and last.build == failure.build
+        if last is not None and failure is not None and heard:
+            last = last.model_copy(update={"told": tuple(sorted({*last.told, *failure.told}))})
+        published = tuple(
+            one.model_copy(update={"told": tuple(sorted({*one.told, *told[one.place, one.refresh]}))})
+            if one.course == "failed" and (one.place, one.refresh) in told
+            else one
+            for one in lock.published
+        )
+        if not heard and published == lock.published:
+            return Unwanted(f"what failed is not what failed last any more at {tree.oid[:12]}")
+        return lock.model_copy(update={"failure": last, "published": published})
 
-    message = messages.told_commit(image.name, failure)
+    message = messages.told_commit(image.name, failure, refreshes)
     return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
 
 

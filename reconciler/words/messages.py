@@ -158,10 +158,14 @@ def undelivered_commit(image: str, undelivered: Iterable[Undelivered]) -> str:
     return _message(subject, body or ["Nothing is left to be told."], [f"Reconciler-Image: {image}"])
 
 
-def told_commit(image: str, failure: Failure) -> str:
-    """The message of a commit that records who was told of a failed attempt."""
-    body = [inert(f"{name} was told of it.") for name in failure.told]
-    return _message(f"{image}: announced that {failure.build} has failed", body, [f"Reconciler-Image: {image}"])
+def told_commit(image: str, failure: Failure | None, refreshes: Collection[Published] = ()) -> str:
+    """The message of a commit that records who was told of what failed: of an attempt, and of refreshes of groups."""
+    told = [(f"{failure.build} has failed", failure.told)] if failure is not None else []
+    told += [(f"{one.location} {one.name} failed", one.told) for one in refreshes]
+    what, body = f"{len(told)} things failed", [f"{one}: {', '.join(names)} was told." for one, names in told]
+    if len(told) == 1:
+        what, body = told[0][0], [f"{name} was told of it." for name in told[0][1]]
+    return _message(f"{image}: announced that {inert(what)}", map(inert, body), [f"Reconciler-Image: {image}"])
 
 
 def published_commit(image: str, published: Sequence[Published], *, former: Collection[Published] = ()) -> str:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from reconciler.model.errors import Terminal
+from reconciler.model.announcement import Announcement
+from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Group
 from reconciler.model.usage import Use
 from tests.integration.loop.effects import Effects, Killed, failing, surround
@@ -18,6 +19,7 @@ from tests.integration.loop.test_channels import build, standing
 from tests.integration.loop.test_publish import artifacts_of
 from tests.integration.loop.test_rulings import held, revoked
 from tests.integration.loop.world import EU, FLEET, ON_DEBIAN, US, World, statuses
+from tests.integration.pull_request.pulls import Listener
 
 PUBLISH = (
     "publish:\n  launch_templates: [web]\n  auto_scaling_groups: [{name: web, bake: 10m}]\n"
@@ -74,6 +76,16 @@ def _rolled(_settled: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     to_the_end(made)
     assert versions(made) == {EU: 2, US: 2}
     return made.settle()
+
+
+def tell(world: World, *listening: Listener) -> None:
+    controller = world.controller()
+    controller.announcers = list(listening)
+    controller.reconcile("base")
+
+
+def failures(listening: Listener) -> list[Announcement]:
+    return [one for one in listening.heard if one.event == "failed"]
 
 
 @pytest.fixture
@@ -210,6 +222,60 @@ class TestWrong:
         to_the_end(rolled)
         assert {one.build for one in recorded(rolled).values()} == {build_id}
         assert versions(rolled) == {EU: 4, US: 4}
+
+    def test_it_is_announced_once_with_why_and_a_newer_one_that_fails_anew(self, rolled: World) -> None:
+        listening = Listener()
+        bad = build(rolled, "echo bad")
+        end(rolled, US, "failed")
+        for _ in range(3):
+            tell(rolled, listening)
+            rolled.clock.advance(days=1)
+        (told,) = failures(listening)
+        refresh = recorded(rolled)[US].refresh
+        assert (told.image, told.build, told.previous) == ("base", bad, rolled.lock("base").builds[1].id)
+        assert told.reason == f"{US} group web: refresh {refresh} failed: an instance did not become healthy"
+        assert recorded(rolled)[US].told == ("webhook",)
+        assert f"base: announced that {US} group web failed" in rolled.subjects()
+        worse = build_anyway(rolled, "echo worse")
+        end(rolled, US, "failed")
+        tell(rolled, listening)
+        assert [one.build for one in failures(listening)] == [bad, worse]
+        assert len({one.id for one in listening.heard}) == len(listening.heard)
+
+    def test_who_did_not_hear_of_it_is_told_by_the_next_run(self, rolled: World) -> None:
+        deaf, hearing = Listener(fails=Transient("it is down")), Listener(name="sns")
+        build(rolled, "echo bad")
+        end(rolled, US, "failed")
+        tell(rolled, deaf, hearing)
+        assert recorded(rolled)[US].told == ("sns",)
+        deaf.fails = None
+        tell(rolled, deaf, hearing)
+        assert recorded(rolled)[US].told == ("sns", "webhook")
+        assert [len(failures(one)) for one in (deaf, hearing)] == [1, 1]
+        head = rolled.head()
+        tell(rolled, deaf, hearing)
+        assert rolled.head() == head
+
+    def test_one_that_is_tried_again_by_hand_and_ends_well_is_told_no_more(self, rolled: World) -> None:
+        listening = Listener()
+        build(rolled, "echo bad")
+        end(rolled, US, "failed")
+        tell(rolled, listening)
+        rolled.publisher.refresh(US, "web", version=3)
+        end(rolled, US)
+        to_the_end(rolled)
+        tell(rolled, listening)
+        assert len(failures(listening)) == 1
+        assert {(one.course, one.told, one.why) for one in recorded(rolled).values()} == {("done", (), "")}
+
+    def test_what_failed_long_ago_is_no_news_to_who_asks_today(self, rolled: World) -> None:
+        build(rolled, "echo bad")
+        end(rolled, US, "failed")
+        rolled.controller().reconcile("base")
+        rolled.clock.advance(days=8)
+        listening = Listener()
+        tell(rolled, listening)
+        assert failures(listening) == []
 
     def test_somebody_elses_refresh_is_waited_for(self, rolled: World) -> None:
         theirs = rolled.publisher.refresh(US, "web", version=1)
