@@ -56,6 +56,11 @@ def judge(survey: Survey) -> Judgement:
     return _Judge(survey).judgement()
 
 
+def departures(survey: Survey) -> tuple[Departure, ...]:
+    """The builds that may go, as `judge` finds them, without what is to be said of everything else."""
+    return _Judge(survey).departures()
+
+
 class _Judge:
     def __init__(self, survey: Survey) -> None:
         self.survey = survey
@@ -63,10 +68,13 @@ class _Judge:
         self.now = survey.known.now
         self.roots = Roots(survey)
 
-    def judgement(self) -> Judgement:
+    def departures(self) -> tuple[Departure, ...]:
         kept = self.roots.kept
         going = (group for group in self.roots.groups if group.key not in kept and (group.seen or group.entry))
-        departures = tuple(map(self._departure, going))
+        return tuple(map(self._departure, going))
+
+    def judgement(self) -> Judgement:
+        kept, departures = self.roots.kept, self.departures()
         fates: dict[Place, Fate] = {}
         for group in self.roots.groups:
             if group.key in kept:

@@ -20,7 +20,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.tree import content_at
 from reconciler.plan.garbage import is_nobodys
 from reconciler.plan.key import NEVER_AGAIN
-from reconciler.plan.leaving import Judgement, judge
+from reconciler.plan.leaving import Judgement, departures, judge
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.roots import Survey
 from reconciler.plan.trust import is_in_record, is_named
@@ -84,7 +84,9 @@ def _with_told(
 ) -> Survey:  # fmt: skip
     """With what is recorded anew as its tag has it: no signature says whose a commit is. Asked of that alone."""
     past = dict(survey.past)
-    for key in [(one.image.name, one.build.id) for one in judge(survey).departures]:
+    if not past:
+        return survey
+    for key in [(one.image.name, one.build.id) for one in departures(survey)]:
         build = past.pop(key, None)
         image = survey.known.fleet.images[key[0]]
         told = as_told(repository, build, commits[key], records, image=image) if build is not None else None
@@ -204,7 +206,7 @@ def _recorded_in(
 def _with_unlisted(survey: Survey, registry: Registry) -> Survey:
     """With what is recorded of builds that may go, and was not listed: it may be there without its tags."""
     seen, unread = dict(survey.seen), dict(survey.unread)
-    for departure in judge(survey).departures:
+    for departure in departures(survey):
         for one in departure.build.artifacts:
             if (one.location, one.id) in seen or one.location in unread:
                 continue
@@ -219,7 +221,7 @@ def _with_unlisted(survey: Survey, registry: Registry) -> Survey:
 
 def _with_usage(survey: Survey, registry: Registry, *, asks: bool) -> Survey:
     """With who uses, or may use, what nothing else keeps."""
-    going = judge(survey).departures
+    going = departures(survey)
     places = [seen.place for one in going for seen in one.seen]
     shareable = [
         seen
@@ -241,9 +243,10 @@ def _with_usage(survey: Survey, registry: Registry, *, asks: bool) -> Survey:
     with ThreadPoolExecutor(max_workers=min(_PARALLEL, len(shareable) or 1)) as pool:
         shared = dict(zip((one.place for one in shareable), pool.map(asked, shareable), strict=True))
     survey = replace(survey, usage=uses_of(registry, places), shared=shared)
-    # Once more: what is used in this account is not asked about.
-    going_still = {seen.place for one in judge(replace(survey, shared={})).departures for seen in one.seen}
-    others = [
-        place for place, grants in shared.items() if place in going_still and grants and isinstance(grants, Grants)
-    ]
+    given = [place for place, grants in shared.items() if grants and isinstance(grants, Grants)]
+    if not given:
+        return survey
+    # Once more: of what is used in this account it is not asked whether others use it.
+    going = departures(replace(survey, shared={}))
+    others = {seen.place for one in going for seen in one.seen}.intersection(given)
     return replace(survey, elsewhere=elsewhere_of(registry, others, asks=asks))

@@ -16,6 +16,7 @@ from pathlib import Path
 from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
 from tests.bench.adoption import adoption_rows
+from tests.bench.cleaners import cleaner_rows
 from tests.bench.containers import registry_rows
 from tests.bench.controller import overhead_rows
 from tests.bench.graph import graph_rows
@@ -45,6 +46,7 @@ PARTS: Mapping[str, Part] = {
     "graph": lambda folder, _sandbox, _environment: graph_rows(folder / "graph"),
     "walk": lambda folder, _sandbox, _environment: walk_rows(folder / "walk"),
     "containers": lambda folder, _sandbox, environment: registry_rows(folder / "containers", environment),
+    "cleaners": lambda folder, _sandbox, environment: cleaner_rows(folder / "cleaners", environment),
     "inventory": lambda _folder, _sandbox, _environment: inventory_rows(),
 }
 

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from botocore.config import Config
 
@@ -23,6 +24,9 @@ from reconciler.model.text import visible
 from reconciler.model.usage import INSTEAD, Usage, Use
 from reconciler.registries.ec2.images import FLEET_TAG, PAGE, seen
 from reconciler.registries.plain import unmanaged_of
+
+if TYPE_CHECKING:
+    from mypy_boto3_ec2.type_defs import FilterTypeDef
 
 _MOST_IDS = 200
 """Of values in one filter (EC2 user guide, "Filter your resources")."""
@@ -61,24 +65,25 @@ def usage(clients: Clients, location: str, ids: Sequence[str], *, fleet: str) ->
 
 def _instances(clients: Clients, location: str, ids: Sequence[str]) -> Iterator[Use]:
     """Those that run, and those that are stopped: they start from their own disks, and are replaced from the AMI."""
-    paginator = clients.ec2(location).get_paginator("describe_instances")
-    for start in range(0, len(ids), _MOST_IDS):
-        pages = paginator.paginate(
-            Filters=[
-                {"Name": "image-id", "Values": list(ids[start : start + _MOST_IDS])},
-                {"Name": "instance-state-name", "Values": list(_LIVE)},
-            ],
-            PaginationConfig={"PageSize": 1000},
+    filters: list[FilterTypeDef] = [{"Name": "instance-state-name", "Values": list(_LIVE)}]
+    # Of more images than a filter takes, one listing of all that live is shorter than one for each few.
+    filters += [{"Name": "image-id", "Values": list(ids)}] if len(ids) <= _MOST_IDS else []
+    pages = (
+        clients.ec2(location)
+        .get_paginator("describe_instances")
+        .paginate(Filters=filters, PaginationConfig={"PageSize": 1000})
+    )
+    wanted = frozenset(ids)
+    every = (one for page in pages for group in page["Reservations"] for one in group["Instances"])
+    for instance in (one for one in every if one["ImageId"] in wanted):
+        command = f"aws ec2 terminate-instances --region {location} --instance-ids {instance['InstanceId']}"
+        group = next((tag["Value"] for tag in instance.get("Tags", ()) if tag["Key"] == _OF_GROUP), None)
+        member = f" of group {visible(group)}" if group is not None else ""
+        yield Use(
+            (location, instance["ImageId"]),
+            f"instance {instance['InstanceId']} ({instance['State']['Name']}){member}",
+            f"replace it, then `{command}`" if group is None else "it is replaced with its group",
         )
-        for instance in (one for page in pages for group in page["Reservations"] for one in group["Instances"]):
-            command = f"aws ec2 terminate-instances --region {location} --instance-ids {instance['InstanceId']}"
-            group = next((tag["Value"] for tag in instance.get("Tags", ()) if tag["Key"] == _OF_GROUP), None)
-            member = f" of group {visible(group)}" if group is not None else ""
-            yield Use(
-                (location, instance["ImageId"]),
-                f"instance {instance['InstanceId']} ({instance['State']['Name']}){member}",
-                f"replace it, then `{command}`" if group is None else "it is replaced with its group",
-            )
 
 
 def _templates(clients: Clients, location: str, wanted: frozenset[str], fleet: str) -> Iterator[Use]:

@@ -57,6 +57,17 @@ def test_nothing_uses_what_nothing_names(clients: Clients, images: list[str]) ->
     assert by(clients) == set()
 
 
+def test_of_more_images_than_a_filter_takes_all_instances_are_listed_once(clients: Clients, images: list[str]) -> None:
+    ec2 = boto3.client("ec2", REGION)
+    for image in images[:2]:
+        ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1)
+    called: list[str] = []
+    clients.ec2(REGION).meta.events.register("before-call.ec2", lambda model, **_: called.append(model.name))
+    many = [f"ami-{number:017x}" for number in range(300)]
+    assert by(clients, images[0], *many) == {(images[0], "instance")}
+    assert called.count("DescribeInstances") == 1
+
+
 def test_instances_count_also_when_they_are_stopped(clients: Clients, images: list[str]) -> None:
     ec2 = boto3.client("ec2", REGION)
     made = [ec2.run_instances(ImageId=one, MinCount=1, MaxCount=1)["Instances"][0]["InstanceId"] for one in images]
