@@ -58,8 +58,7 @@ def headline(found: Restoration) -> str:
         builds = len({(one.image, one.build) for one in found.restorable})
         if builds:
             return f"{counted(builds, 'build')} can be brought back: {counted(len(found.restorable), 'artifact')}"
-        keeps = any(days != 0 for days in found.kept_for.values())
-        return "nothing can be brought back" + ("" if keeps or found.unread else ": no location keeps what is removed")
+        return "nothing can be brought back"
     there = sum(one.outcome in ("restored", "there") for one in found.artifacts)
     done = "is back" if any(one.outcome == "restored" for one in found.artifacts) else "is there"
     return f"{found.image} {found.build} {done} in {there} of {counted(len(found.artifacts), 'location')}"
@@ -69,7 +68,7 @@ def _print(found: Restoration) -> None:
     show_text(f"{headline(found)}.", hang=2)
     for one in found.artifacts:
         show_text(_artifact(one), hang=6)
-    for line in (*_restorable(found.restorable), *(_kept(found) if found.build is None else ())):
+    for line in (*_restorable(found.restorable), *_kept(found)):
         show_text(line, hang=6)
     if found.commit is not None:
         show_text(f"{'Proposed' if found.proposed else 'Recorded'} by {found.commit[:7]}.")
@@ -104,8 +103,8 @@ def _kept(found: Restoration) -> Iterator[str]:
     for days, locations in by_days.items():
         where = ", ".join(locations)
         if days is None:
-            yield f"For how long {where} keeps what is removed is not known."
+            yield f"For how long what is removed is kept in {where} is not known."
         elif days:
-            yield f"{where} keeps what is removed for {counted(days, 'day')}."
+            yield f"What is removed in {where} is kept for {counted(days, 'day')}."
         else:
-            yield f"{where} keeps nothing: what is removed there is gone for good."
+            yield f"Nothing is kept in {where}: what is removed there is gone for good."

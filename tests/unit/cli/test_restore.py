@@ -32,8 +32,7 @@ def test_the_first_line_answers() -> None:
     assert headline(BACK) == f"web {BUILD} is back in 1 of 2 locations"
     assert headline(BACK.model_copy(update={"artifacts": BACK.artifacts[1:]})).endswith("is there in 0 of 1 location")
     nothing = Restoration(head="9c0d1e2", kept_for={"us-east-1": 0})
-    assert headline(nothing) == "nothing can be brought back: no location keeps what is removed"
-    assert headline(nothing.model_copy(update={"kept_for": {"us-east-1": 7}})) == "nothing can be brought back"
+    assert headline(nothing) == "nothing can be brought back"
 
 
 def test_what_can_be_brought_back_is_listed_with_its_date(capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,9 +40,17 @@ def test_what_can_be_brought_back_is_listed_with_its_date(capsys: pytest.Capture
     said = capsys.readouterr()
     words = " ".join(said.out.split())
     assert f"web {BUILD} until 2026-12-26 02:14 UTC: us-east-1 ami-1" in words
-    assert "us-east-1 keeps what is removed for 30 days." in words
-    assert "eu-west-1 keeps nothing: what is removed there is gone for good." in words
+    assert "What is removed in us-east-1 is kept for 30 days." in words
+    assert "Nothing is kept in eu-west-1: what is removed there is gone for good." in words
     assert "what ap-south-1 keeps is not known: throttled" in " ".join(said.err.split())
+
+
+def test_that_nothing_is_kept_is_said_plainly(capsys: pytest.CaptureFixture[str]) -> None:
+    _print(Restoration(head="9c0d1e2", kept_for={"us-east-1": 0}))
+    words = " ".join(capsys.readouterr().out.split())
+    assert words == (
+        "nothing can be brought back. Nothing is kept in us-east-1: what is removed there is gone for good."
+    )
 
 
 def test_each_location_is_told(capsys: pytest.CaptureFixture[str]) -> None:
