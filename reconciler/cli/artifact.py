@@ -10,8 +10,10 @@ from reconciler.cli import options
 from reconciler.cli.printing import show_json
 from reconciler.git.history import resolve_commit
 from reconciler.git.repository import Repository
+from reconciler.model.errors import UserError
+from reconciler.model.lockfile import Artifact
 from reconciler.model.source import Channel
-from reconciler.model.text import visible
+from reconciler.model.text import joined, visible
 from reconciler.steps.questions.builds import pointed
 
 
@@ -22,10 +24,13 @@ from reconciler.steps.questions.builds import pointed
     "--channel", type=click.Choice(["candidate", "stable"]), default="stable", show_default=True,
     help="Whose build is named.",
 )  # fmt: skip
+@click.option("--format", "form", metavar="FORMAT", help="Of the artifact in this format, where it is kept in it.")
 @click.option("--rev", default="HEAD", metavar="REVISION", help="As of this commit, branch or tag.", show_default=True)
 @options.as_json
 @options.directory
-def command(image: str, location: str | None, *, channel: Channel, rev: str, as_json: bool, directory: Path) -> int:
+def command(
+    image: str, location: str | None, *, channel: Channel, form: str | None, rev: str, as_json: bool, directory: Path
+) -> int:  # fmt: skip
     """Name the artifact that a channel of an image points to: its id alone in one location, else a line for each.
 
     For scripts: `ami=$(reconciler artifact web us-east-1)`. Reads state/ alone: no registry, no credentials. Exits with
@@ -37,9 +42,21 @@ def command(image: str, location: str | None, *, channel: Channel, rev: str, as_
     if as_json:
         show_json(answer.model_dump_json(by_alias=True, indent=2, exclude_none=True))
     elif location is not None:
-        click.echo(visible(answer.artifacts[0].id))
+        click.echo(visible(_id(answer.artifacts[0], form)))
     else:
         width = max(len(visible(one.location)) for one in answer.artifacts)
         for one in answer.artifacts:
-            click.echo(f"{visible(one.location):<{width}}  {visible(one.id)}")
+            click.echo(f"{visible(one.location):<{width}}  {visible(_id(one, form))}")
     return 0
+
+
+def _id(artifact: Artifact, form: str | None) -> str:
+    """The id of an artifact, or of it in another format. Raises UserError where it is not kept in that."""
+    conversion = artifact.conversion(form) if form is not None else None
+    if form is not None and conversion is None:
+        kept = joined([one.format for one in artifact.conversions])
+        raise UserError(
+            f"{artifact.id} in {artifact.location} is not recorded as {form}",
+            hint=f"it is kept as {kept}" if kept else f"declare it in its image.yaml: `formats: [{form}]`",
+        )
+    return conversion.id if conversion is not None else artifact.id

@@ -121,6 +121,8 @@ def image_as_built(
 def _asks_the_same(declaration: Declaration, recorded: Lockfile, last: Build) -> bool:
     """Whether the image declares what the template was checked against: its source, and where Packer builds.
 
+    And nothing that only the template tells about, as the formats that its artifacts are kept in.
+
     The pin of what is built on where it is tells in which location that was; of any other, its one artifact. A child,
     and an image that leaves its source or its locations to the template, is read, and so is one that has copies and is
     not built where its source is.
@@ -128,6 +130,8 @@ def _asks_the_same(declaration: Declaration, recorded: Lockfile, last: Build) ->
     source = recorded.source
     pin = last.source.upstream if last.source is not None else None
     if source is None or pin is None or declaration.source is None or declaration.source.image is not None:
+        return False
+    if declaration.formats:  # which of them there are, its builder says
         return False
     if declaration.source.request != source.requested:
         return False

@@ -24,10 +24,13 @@ from reconciler.desired.origin import (
     copies_elsewhere,
     locations_of,
     notes_on_boot,
+    notes_on_formats,
     notes_on_locations,
     notes_on_origin,
     one_artifact,
     source_of,
+    with_converter,
+    wrong_formats,
     wrong_locations,
 )
 from reconciler.desired.packer.builders import Format
@@ -259,6 +262,7 @@ def as_image(
     dialect = dialect_of(kind_of(template).name)
     kind = dialect.kind
     problems += wrong_locations(declared, dialect)
+    problems += wrong_formats(declared, template)
     source = _try(lambda: source_of(declared, template, kind), problems) if has_parent else None
     locations = _try(lambda: locations_of(declared, template, kind), problems)
     if problems:
@@ -267,7 +271,7 @@ def as_image(
         name=folder.name,
         folder=folder.path,
         declaration=declared.declaration,
-        template=template,
+        template=with_converter(declared, template),
         kind=kind,
         source=source,
         locations=locations or (),
@@ -281,6 +285,7 @@ def as_image(
             *notes_on_origin(declared, template, source, kind),
             *notes_on_locations(declared, template, kind),
             *notes_on_boot(declared, template),
+            *notes_on_formats(declared, template),
             *declared.unacted(kind),
         ),
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from reconciler.desired.declared import Declared
 from reconciler.desired.located import did_you_mean
 from reconciler.desired.paths import resolve
 from reconciler.model.errors import Place, UserError
-from reconciler.model.fleet import Builder, BuildLocation, Template
+from reconciler.model.fleet import Builder, BuildLocation, Program, Template
 from reconciler.model.kind import Kind
 from reconciler.model.source import SourceRequest
 from reconciler.model.text import plural_of, shorten
@@ -166,6 +167,33 @@ def wrong_locations(declared: Declared, dialect: Dialect) -> Iterator[UserError]
         form = dialect.wrong_location(location)
         if form is not None:
             yield UserError(f'{key}[{index}]: "{shorten(location)}" is not {form}', where=declared.place(key, index))
+
+
+def wrong_formats(declared: Declared, template: Template) -> Iterator[UserError]:
+    """Declared formats that what its builder leaves can't be converted to; what can be converted to none has a note."""
+    known = template.makers[0].formats
+    for index, form in enumerate(declared.declaration.formats if known else ()):
+        if form not in known:
+            what = f'formats[{index}]: "{shorten(form)}" is no format that {template.makers[0].type} is converted to'
+            hint = did_you_mean(form, known, none="")
+            yield UserError(what, where=declared.place("formats", index), hint=hint)
+
+
+def notes_on_formats(declared: Declared, template: Template) -> Iterator[str]:
+    """That formats are declared of what is converted to none. They may be all images' default."""
+    maker = template.makers[0]
+    if declared.declaration.formats and not maker.formats:
+        yield f"formats does nothing for what {maker.type} leaves: it is not converted ({declared.place('formats')})"
+
+
+def with_converter(declared: Declared, template: Template) -> Template:
+    """The template with the program that converts what it leaves, where that is declared."""
+    maker = template.makers[0]
+    if not declared.declaration.formats or not maker.formats:
+        return template
+    return replace(
+        template, programs=(*template.programs, Program(maker.converter, "`formats`", declared.place("formats")))
+    )
 
 
 def copies_elsewhere(template: Template) -> bool:

@@ -242,6 +242,10 @@ class Declaration(Model):
     locations: tuple[str, ...] = Field(
         (), alias="regions", description="The first is where Packer builds; absent: the template's."
     )
+    formats: tuple[Annotated[str, Field(pattern="^[a-z0-9]+$")], ...] = Field(
+        (), description="Formats that each artifact is converted to and kept in, beside what Packer left.",
+        exclude_if=is_empty,
+    )  # fmt: skip
     refresh: Refresh = Refresh()
     smoke_test: SmokeTest = SmokeTest()
     validation: Validation = Validation()
@@ -262,13 +266,13 @@ class Declaration(Model):
     publish: Publish = Field(Publish(), exclude_if=_publishes_nothing)
     moved_from: str | None = Field(None, description="The name this image had before.", pattern=IMAGE_NAME_PATTERN)
 
-    @field_validator("locations")
+    @field_validator("locations", "formats")
     @classmethod
-    def _each_location_once(cls, locations: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({location for location in locations if locations.count(location) > 1})
+    def _each_once(cls, named: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({one for one in named if named.count(one) > 1})
         if twice:
             raise ValueError(f"named twice: {', '.join(twice)}")
-        return locations
+        return named
 
     @field_validator("revoke")
     @classmethod

@@ -116,6 +116,17 @@ class Copied(Event):
 
 
 @dataclass(frozen=True)
+class Converted(Event):
+    """An artifact is kept in another format beside it."""
+
+    name: ClassVar[str] = "artifact.converted"
+    build: str
+    location: str
+    artifact: str
+    format: str
+
+
+@dataclass(frozen=True)
 class Settled(Event):
     """A verdict is recorded. `stable` is the channel's build from now on."""
 

@@ -106,6 +106,10 @@ class Builder:
     """Of what it leaves; None where it leaves nothing."""
     programs: tuple[str, ...] = ()
     """What it needs beside Packer where that is run, also to keep and to test what it leaves."""
+    formats: tuple[str, ...] = ()
+    """The formats that what it leaves can be converted to, and kept in beside it."""
+    converter: str = ""
+    """The program that does so; empty where there is none."""
 
 
 @dataclass(frozen=True)
@@ -222,6 +226,12 @@ class Image:
     def build_location(self) -> str:
         """Where Packer builds."""
         return self.locations[0]
+
+    @property
+    def formats(self) -> tuple[str, ...]:
+        """The formats that its artifacts are kept in beside what Packer left, in order of name."""
+        known = self.template.makers[0].formats if self.declaration.formats else ()
+        return tuple(sorted(one for one in self.declaration.formats if one in known))
 
     @property
     def input_paths(self) -> tuple[str, ...]:

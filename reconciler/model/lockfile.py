@@ -19,9 +19,9 @@ SCHEMA_URL = "../docs/schema/lockfile-1.json"
 Phase = Literal["preliminary", "candidate", "stable", "superseded", "rejected", "revoked"]
 ReasonCode = Literal[
     "new", "inputs-changed", "source-changed", "parent-rebuilt", "expired", "tooling-changed", "preview-merged",
-    "artifact-missing", "region-missing", "region-extra", "tags-changed", "sharing-changed", "deprecation-changed",
-    "protection-changed", "availability-changed", "verdict-pending-record", "channel-moved", "publication-changed",
-    "revoked", "removed", "renamed", "forced",
+    "artifact-missing", "region-missing", "region-extra", "format-missing", "tags-changed", "sharing-changed",
+    "deprecation-changed", "protection-changed", "availability-changed", "verdict-pending-record", "channel-moved",
+    "publication-changed", "revoked", "removed", "renamed", "forced",
 ]  # fmt: skip
 Digest = str
 
@@ -44,6 +44,14 @@ class Reason(Model):
     files: tuple[str, ...] | None = Field(None, description="Changed input files, relative to the repository's root.")
 
 
+class Conversion(Model):
+    """An artifact in another format, kept beside it under an id of its own. `size` is in bytes."""
+
+    format: str
+    id: str
+    size: int = Field(ge=0)
+
+
 class Artifact(Model):
     """What a build left in a registry."""
 
@@ -58,10 +66,18 @@ class Artifact(Model):
         None, description="What was done to it beside making and marking it.", exclude_if=is_empty
     )
 
+    conversions: tuple[Conversion, ...] = Field(
+        (), description="The same in other formats, beside it: copied, and retired, with it.", exclude_if=is_empty
+    )
+
     @property
     def cared_for(self) -> Care:
         """What was done to it beside making and marking it; nothing, where nothing is recorded."""
         return self.care or Care()
+
+    def conversion(self, form: str) -> Conversion | None:
+        """What is recorded of it in another format, or None."""
+        return next((one for one in self.conversions if one.format == form), None)
 
 
 class PackerVersions(Model):

@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Literal
 
 from reconciler.model.errors import Terminal
-from reconciler.model.lockfile import Artifact, began_at
+from reconciler.model.lockfile import Artifact, Conversion, began_at
 from reconciler.model.values import is_commit_id
 
 State = Literal["available", "pending", "failed", "disabled", "unusable"]
@@ -49,6 +49,8 @@ class Seen:
     """What keeps it from being removed, in EC2's words (`enabled…`); empty where nothing does."""
     public: bool = False
     """Whether everybody may use it."""
+    conversions: tuple[Conversion, ...] = ()
+    """What is kept of it in other formats and is whole, in order of format, by its marks."""
 
     @property
     def place(self) -> tuple[str, str]:

@@ -26,8 +26,8 @@ OWN_SOURCE = "the template's own"
 Sync = Literal["in-sync", "drifted", "unknown"]
 Health = Literal["healthy", "building", "awaiting-verdict", "rolling-out", "degraded", "suspended", "unknown"]
 Action = Literal[
-    "build", "adopt", "copy", "retag", "disable", "enable", "share", "deprecate", "protect", "promote", "publish",
-    "retire", "record", "none",
+    "build", "adopt", "copy", "convert", "retag", "disable", "enable", "share", "deprecate", "protect", "promote",
+    "publish", "retire", "record", "none",
 ]  # fmt: skip
 
 
@@ -204,6 +204,8 @@ class Decision:
     missing_locations: tuple[str, ...] = ()
     copy_from: Seen | None = None
     """What the missing locations are copied from, when no build or adoption is due."""
+    convert: tuple[Seen, ...] = ()
+    """Artifacts that are not in every declared format."""
     retag: tuple[Seen, ...] = ()
     retire: tuple[Artifact, ...] = ()
     restate: tuple[Restated, ...] = ()

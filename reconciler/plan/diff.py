@@ -218,6 +218,7 @@ def _keep_build(situation: Situation, wanted: Wanted) -> Decision:
         adopt=tuple(found.unrecorded),
         missing_locations=tuple(found.missing),
         copy_from=found.sources[0] if found.missing and found.sources else None,
+        convert=tuple(found.unconverted),
         # A promotion changes the phase that every artifact carries.
         retag=tuple(found.present if "promote" in outcome.actions else found.retag),
         retire=tuple(found.extra) if situation.options.prune else (),
@@ -230,6 +231,7 @@ def _cheapest(situation: Situation, found: Presence, worded: Sequence[Reason]) -
     rewords = any(reason.code != "channel-moved" for reason in worded)
     offered: list[tuple[Action, bool]] = [
         ("copy", bool(found.missing)),
+        ("convert", bool(found.unconverted)),
         ("retag", bool(found.retag)),
         ("promote", promotes(situation.lock, situation.image)),
         ("retire", bool(found.extra) and situation.options.prune),

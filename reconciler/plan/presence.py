@@ -28,6 +28,8 @@ class Presence:
     unrecorded: list[Seen] = field(default_factory=list)
     """Complete copies of this build, in declared locations, that the lockfile doesn't name."""
     retag: list[Seen] = field(default_factory=list)
+    unconverted: list[Seen] = field(default_factory=list)
+    """Present artifacts that are not in all the formats that are declared, or not as it is recorded."""
     disabled: list[Seen] = field(default_factory=list)
     """Recorded artifacts that are there and can't be used; they are enabled (plan/care.py)."""
     extra: list[Artifact] = field(default_factory=list)
@@ -54,7 +56,9 @@ def presence(situation: Situation, build: Build) -> Presence:
         elif seen is None:
             _note_missing(found, situation, build=build, location=location, recorded=recorded)
         else:
-            _note_seen(found, seen, tags=tags, is_recorded=recorded is not None and recorded.id == seen.id)
+            is_recorded = recorded is not None and recorded.id == seen.id
+            _note_seen(found, seen, tags=tags, is_recorded=is_recorded)
+            _note_formats(found, seen, situation.image.formats, recorded=recorded if is_recorded else None)
     if not situation.image.copied_elsewhere:
         _note_extra(found, build=build, locations=situation.image.locations)
     recorded_ids = {(artifact.location, artifact.id) for artifact in build.artifacts}
@@ -176,6 +180,23 @@ def _note_seen(found: Presence, seen: Seen, *, tags: Mapping[str, str], is_recor
         found.retag.append(seen)
         was = f"{seen.location}: {as_they_were(differs, seen)}"
         found.reasons.append(Reason(code="tags-changed", was=was, now=as_text(differs)))
+
+
+def _note_formats(found: Presence, seen: Seen, formats: Sequence[str], *, recorded: Artifact | None) -> None:
+    """A format counts as there where it is recorded, and what is recorded is whole."""
+    if seen not in found.present:
+        return
+    lacking = []
+    for form in formats:
+        known = recorded.conversion(form) if recorded is not None else None
+        if known is None:
+            lacking.append(Reason(code="format-missing", was=f"{seen.location} no {form}", now=f"{form} is declared"))
+        elif known not in seen.conversions:
+            was, now = f"{seen.location} {form} {known.id}", f"{seen.location} nothing whole"
+            lacking.append(Reason(code="format-missing", was=was, now=now))
+    if lacking:
+        found.unconverted.append(seen)
+        found.reasons.extend(lacking)
 
 
 def _note_extra(found: Presence, *, build: Build, locations: Sequence[str]) -> None:

@@ -34,8 +34,8 @@ def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceR
     `stable` would fall back to; older ones stay in git's history. Where a hold binds `stable`, it stays where it is.
     Only the newest build lists its files: the older ones' are in git, and a thousand lockfiles stay quick to read.
     """
-    known = {(one.location, one.id): one.care for before in lock.recorded for one in before.artifacts}
-    build = build.model_copy(update={"artifacts": tuple(_cared_for(one, known) for one in build.artifacts)})
+    known = {(one.location, one.id): one for before in lock.recorded for one in before.artifacts}
+    build = build.model_copy(update={"artifacts": tuple(_as_known(one, known) for one in build.artifacts)})
     older = tuple(one.model_copy(update={"files": None}) for one in lock.builds if one.id != build.id)
     follows = first_phase(image, build.verdict) == "stable" and image.declaration.hold is None
     channels = Channels(candidate=build.id, stable=build.id if follows else lock.channels.stable)
@@ -162,8 +162,8 @@ def with_artifacts(
     lock: Lockfile, build_id: str, added: Iterable[Artifact], *, gone: Iterable[Artifact] = ()
 ) -> Lockfile:
     """Record where a build's artifacts are now. One per location: an added one takes the place of what was there."""
-    known = {(one.location, one.id): one.care for build in lock.builds for one in build.artifacts}
-    new = {one.location: _cared_for(one, known) for one in added}
+    known = {(one.location, one.id): one for build in lock.builds for one in build.artifacts}
+    new = {one.location: _as_known(one, known) for one in added}
     dropped = {(artifact.location, artifact.id) for artifact in gone}
 
     def changed(build: Build) -> Build:
@@ -203,10 +203,15 @@ def _as_its_like(artifact: Artifact, others: Iterable[Artifact]) -> Artifact:
     return artifact.model_copy(update={"care": Care(shared=shared, deprecated=deprecated)})
 
 
-def _cared_for(artifact: Artifact, known: Mapping[tuple[str, str], Care | None]) -> Artifact:
-    """An artifact that is recorded anew, with what is recorded already of what was done to it."""
-    care = known.get((artifact.location, artifact.id))
-    return artifact.model_copy(update={"care": care}) if care is not None and artifact.care is None else artifact
+def _as_known(artifact: Artifact, known: Mapping[tuple[str, str], Artifact]) -> Artifact:
+    """An artifact that is recorded anew, with what is recorded already of what was done to it, and made of it."""
+    before = known.get((artifact.location, artifact.id))
+    if before is None:
+        return artifact
+    anew = {one.format for one in artifact.conversions}
+    conversions = (*artifact.conversions, *(one for one in before.conversions if one.format not in anew))
+    in_order = tuple(sorted(conversions, key=lambda one: one.format))
+    return artifact.model_copy(update={"care": artifact.care or before.care, "conversions": in_order})
 
 
 def as_declared(lock: Lockfile, image: Image) -> Lockfile:

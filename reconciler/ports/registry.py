@@ -11,7 +11,7 @@ from typing import Protocol
 from reconciler.model.care import Grants
 from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.declaration import AwsSettings
-from reconciler.model.lockfile import Artifact
+from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
@@ -116,6 +116,25 @@ class Registry(Protocol):
             name: The copy's name, unique there.
             tags: The copy's tags.
             token: Any text that is the same whenever this very copy is meant.
+        """
+
+    def convert(
+        self, artifact: Located, *, form: str, name: str, tags: Mapping[str, str], known: Sequence[tuple[str, str]]
+    ) -> Conversion:  # fmt: skip
+        """Have an artifact in another format beside it, whole, and return what it is there.
+
+        Idempotent: what is there already is taken where it is `known`, or holds the same as the artifact by its bytes;
+        the marks of what an earlier run made are not enough. What is known elsewhere is copied.
+
+        Raises Transient, and leaves nothing half, where it can't be kept now; Terminal where the artifact is not whole,
+        and of a kind that has no such thing; UserError where the program that converts is not here.
+
+        Args:
+            artifact: What is converted, as its build left it.
+            form: The format, one of the builder's (`Builder.formats`).
+            name: What the conversion is called there.
+            tags: What it carries from its first moment.
+            known: Location and id of each that is recorded, or was made by this run, in this format.
         """
 
     def complete_copy(self, made: Located, *, of: Located) -> None:

@@ -11,7 +11,7 @@ from reconciler.model.care import Grants
 from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal
-from reconciler.model.lockfile import Artifact
+from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Group, Observation, Seen, Template
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.restoration import Binned
@@ -132,6 +132,13 @@ class PlainRegistry:
         del location
         for artifact in artifacts:
             self.tag(artifact, tags)
+
+    def convert(
+        self, artifact: Located, *, form: str, name: str, tags: Mapping[str, str], known: Sequence[tuple[str, str]]
+    ) -> Conversion:  # fmt: skip
+        """There is no such thing. See `Registry.convert`."""
+        del name, tags, known
+        _refuse(artifact, f"can't be converted to {form}")
 
     def complete_copy(self, made: Located, *, of: Located) -> None:
         """Nothing is left out of a copy. See `Registry.complete_copy`."""

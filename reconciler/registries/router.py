@@ -12,7 +12,7 @@ from reconciler.model.care import Grants
 from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Lockfile
+from reconciler.model.lockfile import Artifact, Conversion, Lockfile
 from reconciler.model.observation import Group, Held, Observation, Seen, Template
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.restoration import Binned
@@ -104,6 +104,12 @@ class Registries(_ByKind[Registry]):
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """See `Registry.copy`. Both locations are of one kind."""
         return self.of(to).copy(source, to=to, name=name, tags=tags, token=token)
+
+    def convert(
+        self, artifact: Located, *, form: str, name: str, tags: Mapping[str, str], known: Sequence[tuple[str, str]]
+    ) -> Conversion:  # fmt: skip
+        """See `Registry.convert`."""
+        return self.of(artifact.location).convert(artifact, form=form, name=name, tags=tags, known=known)
 
     def complete_copy(self, made: Located, *, of: Located) -> None:
         """See `Registry.complete_copy`."""

@@ -12,7 +12,7 @@ from typing import TypeVar
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Lockfile
+from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.plan import Decision, Retirement, Situation, Wanted
 from reconciler.model.source import Pin
 from reconciler.plan import transitions
@@ -24,7 +24,16 @@ from reconciler.plan.key import wanted as want
 from reconciler.plan.planning import FleetPlan, lock_of
 from reconciler.plan.reasons import request_text
 from reconciler.steps import attempts
-from reconciler.steps.artifacts import Copies, copy_missing, tag_complete, tag_moved, tag_with_new_name
+from reconciler.steps.artifacts import (
+    NO_CONVERSIONS,
+    Conversions,
+    Copies,
+    convert_missing,
+    copy_missing,
+    tag_complete,
+    tag_moved,
+    tag_with_new_name,
+)
 from reconciler.steps.attempts import interrupted
 from reconciler.steps.care import tend_recorded
 from reconciler.steps.finish import result_of
@@ -208,6 +217,9 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
             run, image, build, source=source, locations=decision.missing_locations, lock=decision.lock
         )  # fmt: skip
         added.extend(copies.done)
+    conversions = _conversions(run, decision, image, build, added)
+    changed = {(one.location, one.id): one for one in (*added, *conversions.artifacts)}
+    added = list(changed.values())
     # What a failed copy is to be made from may stand only where the image is no longer declared.
     gone = decision.retire if not copies.failed else ()
     withdrawn = _withdraw(run, decision, of={one.location for one in gone} - set(image.locations))
@@ -220,15 +232,29 @@ def _change(run: Run, decision: Decision, image: Image) -> Result:
     lock = decision.lock if run.proposes else recording.lock
     tag_complete(run, image, build, decision.retag, lock=lock)
     tag_moved(run, image, before=decision.lock, after=lock)
-    result = result_of(run, decision, recording, build=build, copies=copies, status="changed")
-    deeds = _deeds(decision, copies=copies, gone=gone, after=recording.lock)
+    result = result_of(
+        run, decision, recording, build=build, copies=copies, status="changed", conversions=conversions
+    )  # fmt: skip
+    deeds = _deeds(decision, copies=copies, conversions=conversions, gone=gone, after=recording.lock)
     return replace(result, did=(*withdrawn, *deeds))
 
 
-def _deeds(decision: Decision, *, copies: Copies, gone: Sequence[Artifact], after: Lockfile) -> Iterator[Deed]:
+def _conversions(run: Run, decision: Decision, image: Image, build: Build, added: Sequence[Artifact]) -> Conversions:
+    """What is there of a build in every declared format, where that was missing, or the artifact itself was."""
+    new = {(one.location, one.id) for one in added}
+    lacking = {one.place for one in decision.convert}
+    before = [one for one in build.artifacts if (one.location, one.id) in lacking - new]
+    return convert_missing(run, image, build, (*added, *before)) if image.formats else NO_CONVERSIONS
+
+
+def _deeds(
+    decision: Decision, *, copies: Copies, conversions: Conversions, gone: Sequence[Artifact], after: Lockfile
+) -> Iterator[Deed]:
     """What was done without a build, one thing a row."""
     for copied in copies.done:
         yield Deed("copied", f"to {copied.location} {copied.id}")
+    for location, made in conversions.made:
+        yield Deed("converted", f"to {made.format} in {location} {made.id}")
     if decision.adopt:
         yield Deed("recorded", "  ".join(f"{seen.location} {seen.id}, which was there" for seen in decision.adopt))
     for one in moves(decision.lock, after):

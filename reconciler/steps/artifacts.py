@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from reconciler.model import events
-from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Lockfile
+from reconciler.model.lockfile import Artifact, Build, Conversion, Lockfile
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.plan import Restated
 from reconciler.model.values import digest
@@ -42,6 +42,70 @@ def with_copies(build: Build, copies: Copies) -> Build:
     """The build with the copies that are complete, in order of location."""
     artifacts = sorted([*build.artifacts, *copies.done], key=lambda one: (one.location, one.id))
     return build.model_copy(update={"artifacts": tuple(artifacts)})
+
+
+@dataclass(frozen=True)
+class Conversions:
+    """What became of the conversions: the artifacts with those that are there, and why the others failed."""
+
+    artifacts: tuple[Artifact, ...] = ()
+    made: tuple[tuple[str, Conversion], ...] = ()
+    """Those that this run made, with their locations."""
+    failed: tuple[tuple[str, ReconcilerError], ...] = ()
+    """By location and format, as words say it: `vmdk in /srv/images`."""
+
+
+NO_CONVERSIONS = Conversions()
+
+
+def with_conversions(build: Build, conversions: Conversions) -> Build:
+    """The build with its artifacts in all the formats that are there."""
+    now = {(one.location, one.id): one for one in conversions.artifacts}
+    artifacts = tuple(now.get((one.location, one.id), one) for one in build.artifacts)
+    return build.model_copy(update={"artifacts": artifacts})
+
+
+def convert_missing(run: Run, image: Image, build: Build, artifacts: Sequence[Artifact]) -> Conversions:
+    """Have artifacts of one build in every format that is declared; one that fails leaves the others as they are.
+
+    Each format is made once, where it is first asked for, and copied from there: a converter may write another file
+    each time. What is recorded of other artifacts of the build is copied, too.
+    """
+    found = {(one.location, one.id): {each.format: each for each in one.conversions} for one in artifacts}
+    recorded = {(one.location, each.format): each.id for one in build.artifacts for each in one.conversions}
+    made: list[tuple[str, Conversion]] = []
+    failed: list[tuple[str, ReconcilerError]] = []
+    for form in image.formats:
+        known = [(location, one) for (location, each), one in recorded.items() if each == form]
+        for artifact in artifacts:
+            try:
+                conversion = _converted(run, image, build, artifact, form=form, known=known)
+            except ReconcilerError as error:
+                failed.append((f"{form} in {artifact.location}", error))
+                continue
+            found[artifact.location, artifact.id][form] = conversion
+            if (artifact.location, conversion.id) not in known:
+                known.append((artifact.location, conversion.id))
+                made.append((artifact.location, conversion))
+                run.listener(
+                    events.Converted(
+                        image=image.name, build=build.id, location=artifact.location, artifact=conversion.id,
+                        format=form,
+                    )
+                )  # fmt: skip
+    kept = {place: tuple(sorted(each.values(), key=lambda one: one.format)) for place, each in found.items()}
+    with_all = (one.model_copy(update={"conversions": kept[one.location, one.id]}) for one in artifacts)
+    return Conversions(tuple(with_all), tuple(made), tuple(failed))
+
+
+def _converted(
+    run: Run, image: Image, build: Build, artifact: Artifact, *, form: str, known: Sequence[tuple[str, str]]
+) -> Conversion:  # fmt: skip
+    if run.cancelled.is_set():
+        raise Transient("the run was cancelled")
+    tags = at_birth(fleet=run.known.fleet_name, image=image.name, build_id=build.id, run_id=run.request.run_id)
+    name = f"{artifact.name or f'{image.name}-{build.id}'}.{form}"
+    return run.registry.convert(artifact, form=form, name=name, tags=tags, known=known)
 
 
 def complete_tags(run: Run, image: Image, build: Build) -> Mapping[str, str]:
@@ -168,12 +232,14 @@ def lacks_standing_alone(run: Run, image: Image, build: Build, adopted: Sequence
 
 
 def stands_as_declared(run: Run, image: Image, build: Build, *, lock: Lockfile) -> bool:
-    """Whether a recorded build is there in every declared location, with all its tags."""
+    """Whether a recorded build is there in every declared location and format, with all its tags."""
     tags = of_recorded(fleet=run.known.fleet_name, image=image, build=build) | standing(lock, build)
     for location in image.locations:
         recorded = build.artifact_in(location)
         seen = run.registry.find(location, recorded.id) if recorded is not None else None
-        if seen is None or seen.state != "available" or differing(tags, seen):
+        if recorded is None or seen is None or seen.state != "available" or differing(tags, seen):
+            return False
+        if any(recorded.conversion(form) not in seen.conversions for form in image.formats):
             return False
     return True
 

@@ -1,4 +1,4 @@
-"""Finish what was built or adopted: its record made, smoke-tested, copied to every location, recorded."""
+"""Finish what was built or adopted: its record made, smoke-tested, copied to every location, converted, recorded."""
 
 from __future__ import annotations
 
@@ -21,12 +21,16 @@ from reconciler.plan.trust import built_on, certain, in_time, is_named, stands_f
 from reconciler.state.sbom import below_state, inventory_record
 from reconciler.state.unsaved import is_committed, read_unsaved, write_unsaved
 from reconciler.steps.artifacts import (
+    NO_CONVERSIONS,
+    Conversions,
     Copies,
+    convert_missing,
     copy_missing,
     lacks_standing_alone,
     stands_as_declared,
     tag_complete,
     tag_recorded,
+    with_conversions,
     with_copies,
 )
 from reconciler.steps.ours import built
@@ -113,6 +117,8 @@ def _finish(run: Run, decision: Decision, examined: Examined, *, image: Image, s
     missing = [location for location in image.locations if location not in there] if not taken_up else []
     copies = copy_missing(run, image, early, source=build.artifacts[0], locations=missing)
     build = with_copies(build, copies)
+    conversions = convert_missing(run, image, build, build.artifacts if not taken_up else ())
+    build = with_conversions(build, conversions)
     made = difference_made(run, decision.lock.current, examined.inventory)
     recording = record_build(
         run, image, build, decision=decision, verb="build" if status == "built" else "adopt",
@@ -122,7 +128,9 @@ def _finish(run: Run, decision: Decision, examined: Examined, *, image: Image, s
         tag_recorded(run, image, before=decision.lock, after=recording.lock, build_id=build.id, late=ready)
     if recording.superseded:
         return _superseded(run, decision, recording, build=build, status=status)
-    result = result_of(run, decision, recording, build=build, copies=copies, status=status)
+    result = result_of(
+        run, decision, recording, build=build, copies=copies, status=status, conversions=conversions
+    )  # fmt: skip
     return replace(result, tested=build.smoke_test, difference=made)
 
 
@@ -188,20 +196,26 @@ def _keep(run: Run, build: Build, *, image: Image, kept: Build, adopted: Sequenc
 
 
 def result_of(
-    run: Run, decision: Decision, recording: Recording, *, build: Build | None, copies: Copies, status: Status
-) -> Result:
-    """The end of an image whose record is written; failed where a copy did."""
+    run: Run, decision: Decision, recording: Recording, *, build: Build | None, copies: Copies, status: Status,
+    conversions: Conversions = NO_CONVERSIONS,
+) -> Result:  # fmt: skip
+    """The end of an image whose record is written; failed where a copy or a conversion did."""
     seconds = (build.seconds or 0) if build is not None and status == "built" else 0
     result = Result(
         decision.name, status, recording.lock, build=build, seconds=seconds, commit=recording.commit,
         tags=recording.tags,
     )  # fmt: skip
-    if not copies.failed:
+    failed = [
+        *((f"no copy in {location}: {error.what}", error) for location, error in copies.failed),
+        *((f"no {form}: {error.what}", error) for form, error in conversions.failed),
+    ]
+    if not failed:
         return result
-    where = "; ".join(f"{location}: {error.what}" for location, error in copies.failed)
-    what = f"no copy in {where}"
-    run.listener(events.Failed(image=decision.name, what=what, notes=("what is done elsewhere is recorded",)))
-    return replace(result, status="failed", why=what, error=copies.failed[0][1])
+    what = "; ".join(dict.fromkeys(what for what, _ in failed))
+    hints = dict.fromkeys(line for _, error in conversions.failed for line in error.hint)
+    notes = (*hints, "what is done elsewhere is recorded")
+    run.listener(events.Failed(image=decision.name, what=what, notes=notes))
+    return replace(result, status="failed", why=what, error=failed[0][1])
 
 
 def _superseded(run: Run, decision: Decision, recording: Recording, *, build: Build, status: Status) -> Result:

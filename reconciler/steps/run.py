@@ -249,8 +249,8 @@ Status = Literal["built", "adopted", "unchanged", "changed", "superseded", "skip
 
 
 DeedVerb = Literal[
-    "copied", "retagged", "disabled", "enabled", "shared", "deprecated", "protected", "promoted", "rejected", "renamed",
-    "published", "withdrawn", "retired", "recorded",
+    "copied", "converted", "retagged", "disabled", "enabled", "shared", "deprecated", "protected", "promoted",
+    "rejected", "renamed", "published", "withdrawn", "retired", "recorded",
 ]  # fmt: skip
 
 

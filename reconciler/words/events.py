@@ -100,6 +100,11 @@ def _(event: events.Copied) -> tuple[str, ...]:
 
 
 @_told.register
+def _(event: events.Converted) -> tuple[str, ...]:
+    return (f"converted to {event.format} in {event.location} {event.artifact}",)
+
+
+@_told.register
 def _(event: events.Tended) -> tuple[str, ...]:
     return (event.what,)
 

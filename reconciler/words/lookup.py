@@ -171,6 +171,8 @@ def _places(artifacts: Sequence[Artifact]) -> Iterator[Row]:
     for one in artifacts:
         yield word, visible(f"{one.location}  {one.id}")
         word = ""
+        for each in one.conversions:
+            yield word, visible(f"  as {each.format}  {each.id}")
 
 
 def _records(answer: BuildAnswer) -> Iterator[Row]:

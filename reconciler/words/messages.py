@@ -9,7 +9,17 @@ from collections.abc import Collection, Iterable, Sequence
 from reconciler.model.announcement import as_said
 from reconciler.model.difference import Difference
 from reconciler.model.lockfile import Artifact, Build, Failure, Published, Reason, Undelivered, Verdict, Verified
-from reconciler.model.text import and_more, counted, duration, first_few, inert, inert_address, inert_json, visible
+from reconciler.model.text import (
+    and_more,
+    counted,
+    duration,
+    first_few,
+    inert,
+    inert_address,
+    inert_json,
+    joined,
+    visible,
+)
 from reconciler.plan.standing import lines as smoke_lines
 from reconciler.plan.standing import outcome, texts
 from reconciler.words.difference import commit_lines
@@ -40,10 +50,16 @@ def change_commit(
     trailers = [f"Reconciler-Image: {image}", *_reason_trailers(reasons)]
     body = [
         *map(sentence, reasons),
-        *(f"Now {one.location} {one.id}." for one in added),
+        *(f"Now {one.location} {one.id}{in_formats(one)}." for one in added),
         *(f"Retired {one.location} {one.id}." for one in gone),
     ]
     return _message(f"{image}: {what} ({codes})", body, trailers)
+
+
+def in_formats(artifact: Artifact) -> str:
+    """What an artifact is kept in beside itself, as words that come after its id: `, as vmdk sha256:…`."""
+    kept = joined([f"{one.format} {one.id}" for one in artifact.conversions])
+    return f", as {kept}" if kept else ""
 
 
 def steps_of(reasons: Iterable[Reason]) -> str:
@@ -98,7 +114,7 @@ def build_tag(image: str, build: Build, difference: Difference | None = None) ->
     """The tag's message: status, artifact ids and what changed inside for people, then the whole record as JSON."""
     status = "built" if build.adopted is None else "adopted"
     lines = [f"{image} {build.id}: {status}", "", f"status: {status}", f"built: {build.id[:16]}"]
-    lines += [f"artifact: {one.kind} {one.location} {one.id}" for one in build.artifacts]
+    lines += [f"artifact: {one.kind} {one.location} {one.id}{in_formats(one)}" for one in build.artifacts]
     inside = _inside(build, difference)
     lines += ["", *inside] if inside else []
     return _tag(lines, _build_record(build))

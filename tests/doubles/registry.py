@@ -18,7 +18,7 @@ from reconciler.model.care import NOBODY, Grants
 from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.declaration import AWS_PREFIX
 from reconciler.model.errors import Terminal, Transient, UserError
-from reconciler.model.lockfile import Artifact
+from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, State
 from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
@@ -192,6 +192,19 @@ class MemoryRegistry:
                 self._copies[same] = made.id
                 self.traits[to, self._copies[same]] = Traits(description=traits.description)
             return self._copies[same]
+
+    def convert(
+        self, artifact: Located, *, form: str, name: str, tags: Mapping[str, str], known: Sequence[tuple[str, str]]
+    ) -> Conversion:  # fmt: skip
+        """Have it in another format, whose id tells of what it is one. See `Registry.convert`."""
+        del name, tags, known
+        with self._asked("convert", artifact.location):
+            before = self._known(artifact.location, artifact.id)
+            made = Conversion(format=form, id=f"{artifact.id}-{form}", size=1)
+            others = [one for one in before.conversions if one.format != form]
+            in_order = tuple(sorted([*others, made], key=lambda one: one.format))
+            self._change(artifact, conversions=in_order)
+            return made
 
     def complete_copy(self, made: Located, *, of: Located) -> None:
         """Give a copy what it is not born with. See `Registry.complete_copy`."""

@@ -106,7 +106,10 @@ def _named(artifact: Artifact, subject: SubjectOf) -> Resource:
 
 
 def _subjects(build: Build, image: str, subject: SubjectOf) -> Iterator[Resource]:
-    yield from (_named(artifact, subject) for artifact in build.artifacts)
+    for artifact in build.artifacts:
+        yield _named(artifact, subject)
+        for one in artifact.conversions:
+            yield _named(artifact.model_copy(update={"id": one.id}), subject)
     yield Resource(name=f"{image}/{build.id}", digest={"sha256": _hex(record_digest(build))})
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from reconciler.model.lockfile import Build
+from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.observation import Seen
 from reconciler.model.text import joined, visible
 from reconciler.model.values import digest
@@ -276,7 +276,8 @@ def judge_registry(build: Build, looks: tuple[Look, ...] | None, *, record_is: P
     for look in looks:
         wrong = _disagreement(look, build)
         if wrong is None:
-            agreeing.append(f"{look.artifact.id} in {look.artifact.location}")
+            forms = joined([one.format for one in look.artifact.conversions])
+            agreeing.append(f"{look.artifact.id} in {look.artifact.location}{f' (and as {forms})' if forms else ''}")
         else:
             yield wrong
     if agreeing:
@@ -306,11 +307,11 @@ def _disagreement(look: Look, build: Build) -> Finding | None:
     where = f"{look.artifact.id} in {look.artifact.location}"
     if look.unreadable:
         return finding("registry", "not proven", f"{where} could not be read: {look.unreadable}")
-    wrong = next(_contradictions(look.seen, build, is_own=look.is_own), None)
+    wrong = next(_contradictions(look.artifact, look.seen, build, is_own=look.is_own), None)
     return finding("registry", "wrong", f"{where} {wrong}") if wrong is not None else None
 
 
-def _contradictions(seen: Seen | None, build: Build, *, is_own: bool) -> Iterator[str]:
+def _contradictions(artifact: Artifact, seen: Seen | None, build: Build, *, is_own: bool) -> Iterator[str]:
     """What says that an artifact is not the one that was recorded: the registry's own word first, then its marks."""
     if seen is None:
         yield "is not there any more"
@@ -325,6 +326,9 @@ def _contradictions(seen: Seen | None, build: Build, *, is_own: bool) -> Iterato
             yield f"carries reconciler:{name}={says or 'nothing'}"
     if not may_be_of_its_build(seen):
         yield f"was made at {seen.created}, before this build began"
+    for one in artifact.conversions:
+        if one not in seen.conversions:
+            yield f"is not there as {one.format}: {one.id} is gone, or another by now"
 
 
 def _differing(content: Content, build: Build) -> tuple[str, ...]:

@@ -11,7 +11,6 @@ import json
 import os
 import shutil
 import socket
-import struct
 import subprocess
 import tempfile
 import threading
@@ -22,9 +21,10 @@ from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.errors import Terminal, Transient
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.registry import Opening
+from reconciler.registries.disk.formats import overlay, program
 from reconciler.registries.disk.registry import DiskRegistry
 from reconciler.registries.machines import SshKey, last_lines, new_key, write_private
 
@@ -37,13 +37,6 @@ _WATCHED_SECONDS = 15.0
 """For how long a machine on KVM is watched: where that can't do what it says, it dies with its first instructions."""
 _KVM_DIED = b"KVM internal error"
 _CONSOLE = 1 << 16  # bytes
-_SECONDS = 60.0  # for qemu-img
-_QCOW = b"QFI\xfb"
-_HEADER = struct.Struct(">4sIQ56sQ")
-"""Magic, version, where the name of a backing file stands, and, beyond version 2, the incompatible features."""
-_PLAIN = 2
-_APART = 1 << 2
-"""The feature that the data is in a file of its own."""
 _MOST_WRITTEN = 16 << 30
 """Bytes of a file that a machine may make grow on this one: its layer, and what it says at its console."""
 
@@ -78,11 +71,10 @@ class Machines:
     def boot(self, request: BootRequest) -> Instance:
         """Start a machine. See `Instances.boot`. That it runs says nothing of whether its disk boots."""
         disk = self._disks.of(request.artifact.location).path(request.artifact.location, request.artifact.id)
-        form = _format(disk)
         key = new_key()
         write_private(key, request.private_key)
         for accelerator in self._accelerators:
-            machine, port = self._start(disk, form, request, key, accelerator=accelerator)
+            machine, port = self._start(disk, request, key, accelerator=accelerator)
             if accelerator == self._accelerators[-1] or self._lives(machine):
                 break
             machine.end()
@@ -135,14 +127,12 @@ class Machines:
         del location, now
         return ()
 
-    def _start(
-        self, disk: Path, form: str, request: BootRequest, key: SshKey, *, accelerator: str
-    ) -> tuple[_Machine, int]:  # fmt: skip
+    def _start(self, disk: Path, request: BootRequest, key: SshKey, *, accelerator: str) -> tuple[_Machine, int]:
         folder = Path(tempfile.mkdtemp(prefix="rec-disk-"))
         seed = _seed(request, key)
         try:
             layer, port = folder / "layer.qcow2", _free_port()
-            _qemu_img("create", "-q", "-f", "qcow2", "-F", form, "-b", str(disk), str(layer))
+            overlay(disk, layer)
             with (folder / "errors").open("wb") as errors:
                 process = subprocess.Popen(
                     _command(layer, folder / "console", port=port, seed=seed.server_port, accelerator=accelerator),
@@ -173,55 +163,14 @@ def _remove(folder: Path, seed: ThreadingHTTPServer) -> None:
 
 def _command(layer: Path, console: Path, *, port: int, seed: int, accelerator: str) -> list[str]:
     return [
-        _program("prlimit"), f"--fsize={_MOST_WRITTEN}",
-        _program("setpriv"), "--pdeathsig", "KILL",  # it ends with the thread that began it, however that ends
-        _program(_QEMU), "-nodefaults", "-no-reboot", "-display", "none", "-accel", accelerator,
+        program("prlimit"), f"--fsize={_MOST_WRITTEN}",
+        program("setpriv"), "--pdeathsig", "KILL",  # it ends with the thread that began it, however that ends
+        program(_QEMU), "-nodefaults", "-no-reboot", "-display", "none", "-accel", accelerator,
         "-m", _MEMORY, "-smp", _PROCESSORS, "-serial", f"file:{console}",
         "-drive", f"file={layer},format=qcow2,if=virtio", "-device", "virtio-rng-pci",
         "-nic", f"user,model=virtio-net-pci,hostfwd=tcp:{_LOOPBACK}:{port}-:22",
         "-smbios", f"type=1,serial=ds=nocloud-net;s=http://{_HOST}:{seed}/",
     ]  # fmt: skip
-
-
-def _format(disk: Path) -> str:
-    """What a disk's bytes are, by those at its beginning alone: `qcow2`, else `raw`, which is what its builder leaves.
-
-    qemu is not asked, nor left to find out: it takes a few lines of text for a description of other files (VMDK), and
-    shows those of this machine to whoever is root in what boots. Raises UserError for one that leads to another file.
-    Its header is as in QEMU's docs/interop/qcow2.txt.
-    """
-    with disk.open("rb") as file:
-        header = file.read(_HEADER.size)
-    if not header.startswith(_QCOW):
-        return "raw"
-    _, version, backing, _, incompatible = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
-    if backing or (version > _PLAIN and incompatible & _APART):
-        raise UserError(
-            f"{disk} is not whole: it stands on another file", hint="`qemu-img convert` makes one of both in the build"
-        )
-    return "qcow2"
-
-
-def _qemu_img(*arguments: str) -> bytes:
-    try:
-        ended = subprocess.run(
-            [_program("qemu-img"), *arguments], capture_output=True, timeout=_SECONDS, check=False
-        )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise Transient(f"qemu-img {arguments[0]} took more than {_SECONDS:.0f} s") from error
-    if ended.returncode != 0:
-        raise Terminal(f"qemu-img {arguments[0]}: {ended.stderr.decode(errors='replace').strip()[:200]}")
-    return ended.stdout
-
-
-def _program(name: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        raise UserError(
-            f"there is no {name} here, in which a disk is booted to be tested",
-            hint=("`apt-get install qemu-system-x86 qemu-utils util-linux`", "or `smoke_test: {boot: false}`"),
-        )
-    return found
 
 
 def _seed(request: BootRequest, key: SshKey) -> ThreadingHTTPServer:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
-from tempfile import NamedTemporaryFile
+from tempfile import NamedTemporaryFile, TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
 from botocore.config import Config
@@ -186,6 +186,25 @@ class Buckets(PlainRegistry):
                     self._mend(file, location, *found)
                     return own
         raise AssertionError("there is always a number that is free")
+
+    def size(self, location: str, artifact_id: str) -> int:
+        """See `Shelf.size`."""
+        with translated(f"looking for {artifact_id} in {location}"):
+            stamp = self._stamp(location, _key(location, artifact_id))
+        if stamp is None:
+            raise Transient(f"{artifact_id} in {location} was there, and is gone")
+        return stamp[0]
+
+    def keep_draft(self, draft: Path, location: str, *, name: str, tags: Mapping[str, str]) -> str:
+        """See `Shelf.keep_draft`: it is uploaded."""
+        return self.keep(draft, location, name=name, tags=tags)
+
+    @contextmanager
+    def drafting(self, location: str) -> Iterator[Path]:
+        """See `Shelf.drafting`: on this machine, and gone when it is through."""
+        del location
+        with TemporaryDirectory(prefix="reconciler-disk-") as own:
+            yield Path(own)
 
     def _mend(self, file: Path, location: str, marks: _Marks, etag: str) -> None:
         """Have under an id what it is called: it is what we have in hand that was asked for."""

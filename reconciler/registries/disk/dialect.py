@@ -14,6 +14,7 @@ from reconciler.model.kind import Kind
 from reconciler.model.source import SourceRequest
 from reconciler.model.values import Model
 from reconciler.ports.dialect import Written
+from reconciler.registries.disk.formats import CONVERTER, FORMATS
 from reconciler.registries.plain import PlainDialect, text
 
 SHA256 = "sha256:"
@@ -27,6 +28,8 @@ DISK = Kind(
     given="{location}/{id}", given_upstream="{id} {location}", builds_where_source_is=False,
 )  # fmt: skip
 
+_CONVERTED = frozenset({"qemu", "file"})
+"""Builders whose file is a disk as it is, raw or qcow2, and can be converted: an OVA is an archive of several."""
 _BOOTED = frozenset({"qemu"})
 """Builders that boot what they leave, so that it can be booted to be tested; another may write any file."""
 
@@ -79,12 +82,14 @@ class DiskDialect(PlainDialect):
         source = SourceRequest.model_validate(asked) if exact else None
         why = f"{by} is no sha256 that is known" if by else f"{taken} is several files, of which no digest is given"
         unpinned = why if at is not None and not exact else None
+        converted = written.type in _CONVERTED
         logs_in = written.type in _BOOTED and written.get("ssh_password") is None
         return Builder(
             written.name, written.type, written.place, None, source, at.place if at else None, unpinned,
             ssh_username=text(written, "ssh_username"),
             communicator=text(written, "communicator") or ("ssh" if written.type in _BOOTED else "none"),
             clears_keys=not logs_in or text(written, "ssh_clear_authorized_keys") == "true",
+            formats=FORMATS if converted else (), converter=CONVERTER if converted else "",
         )  # fmt: skip
 
     def wrong_location(self, location: str) -> str | None:

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from stat import S_ISREG
-from tempfile import TemporaryDirectory, mkstemp
+from tempfile import mkdtemp, mkstemp
 from typing import IO
 
 from pydantic import ValidationError
@@ -32,6 +33,7 @@ from reconciler.registries.plain import PlainRegistry
 _ID = re.compile(DISK.id_form)
 _MARKS = ".json"
 _LOCK = ".lock"
+_DRAFT = ".draft-"
 _OURS = ".reconciler"
 """The file that says that a folder holds disks: an empty folder may be one where nothing is mounted."""
 _MOST_MARKS = _PIECE = 1 << 20  # bytes
@@ -157,21 +159,65 @@ class Folders(PlainRegistry):
         self, file: Path, location: str, *, name: str, tags: Mapping[str, str], wanted: str | None = None
     ) -> str:  # fmt: skip
         """See `Shelf.keep`."""
+        with self.drafting(location) as own, reaching(location):
+            draft = own / "disk"
+            digest = _copied(file, draft)
+            if wanted not in (None, digest):
+                raise changed(file, digest)
+            with _alone(own.parent):
+                return _take(own.parent, draft, digest, name=name, tags=tags)
+
+    def size(self, location: str, artifact_id: str) -> int:
+        """See `Shelf.size`."""
+        with reaching(location):
+            return _stamp(Path(location, artifact_id))[0]
+
+    def keep_draft(self, draft: Path, location: str, *, name: str, tags: Mapping[str, str]) -> str:
+        """See `Shelf.keep_draft`: it is given its own name, and not copied."""
+        with reaching(location):
+            digest = digest_of(draft)
+            with _alone(Path(location)):
+                return _take(Path(location), draft, digest, name=name, tags=tags)
+
+    @contextmanager
+    def drafting(self, location: str) -> Iterator[Path]:
+        """See `Shelf.drafting`: in the folder itself, so that what is whole needs only its own name.
+
+        What another process left there that was killed goes first.
+        """
         folder = Path(location)
-        with reaching(str(folder)):
+        with reaching(location):
             folder.mkdir(exist_ok=True)
             _say_ours(folder)
-            with TemporaryDirectory(prefix=".draft-", dir=folder) as own:
-                draft = Path(own, "disk")
-                digest = _copied(file, draft)
-                if wanted not in (None, digest):
-                    raise changed(file, digest)
-                with _alone(folder):
-                    return _take(folder, draft, digest, name=name, tags=tags)
+            with _alone(folder):
+                _sweep(folder)
+                own = Path(mkdtemp(prefix=_DRAFT, dir=folder))
+                held = os.open(own, os.O_RDONLY | os.O_DIRECTORY)
+                fcntl.flock(held, fcntl.LOCK_SH)
+        try:
+            yield own
+        finally:
+            os.close(held)
+            shutil.rmtree(own, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove the drafts that no process holds any more: a lock ends with its process."""
+    for draft in folder.glob(f"{_DRAFT}*"):
+        with suppress(OSError):
+            held = os.open(draft, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(draft, ignore_errors=True)
+            finally:
+                os.close(held)
 
 
 def _take(folder: Path, draft: Path, digest: str, *, name: str, tags: Mapping[str, str]) -> str:
-    """Give a whole file its place: that of the same name and content, else the first that is free."""
+    """Give a whole file its place: that of the same name and content, else the first that is free.
+
+    Its marks come first: of what is killed between them, they tell.
+    """
     for number in count(1):
         own = digest if number == 1 else f"{digest}.{number}"
         marks = folder / f"{own}{_MARKS}"
@@ -182,9 +228,9 @@ def _take(folder: Path, draft: Path, digest: str, *, name: str, tags: Mapping[st
                 draft.replace(folder / own)
                 there.model_copy(update={"seen": _stamp(folder / own)}).write(folder)
             return own
-    draft.replace(folder / own)
     created = format_instant(datetime.now(UTC))
-    _Marks(id=own, name=name, created=created, seen=_stamp(folder / own), tags=dict(tags)).write(folder)
+    _Marks(id=own, name=name, created=created, seen=_stamp(draft), tags=dict(tags)).write(folder)
+    draft.replace(folder / own)
     return own
 
 

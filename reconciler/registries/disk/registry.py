@@ -3,55 +3,23 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Protocol
 
-from reconciler.model.errors import UserError
-from reconciler.model.lockfile import Artifact
+from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Seen, foreign
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
+from reconciler.registries.disk.conversions import FROM, Converting, conversions_of, converted
 from reconciler.registries.disk.dialect import BUCKET, DISK, DiskRequest
 from reconciler.registries.disk.folder import Folders, digest_of, is_still, reaching
+from reconciler.registries.disk.shelf import Shelf
 from reconciler.registries.plain import PlainRegistry
 
 _ID = re.compile(DISK.id_form)
-
-
-class Shelf(Protocol):
-    """Where disks are kept: one way to do so for all locations of a sort."""
-
-    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
-        """See `Registry.find`."""
-
-    def listed(self, location: str) -> Iterator[Seen]:
-        """See `PlainRegistry.listed`."""
-
-    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
-        """See `Registry.tag`."""
-
-    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
-        """See `Registry.retire`: the marks go last, so that what is half gone is found again."""
-
-    def taken(self, source: Located) -> AbstractContextManager[tuple[Path, Mapping[str, str]]]:
-        """A file of this machine's with the disk in it, for as long as it is asked for, and its tags.
-
-        Raises Terminal for what was not stored here.
-        """
-
-    def path(self, location: str, artifact_id: str) -> Path:
-        """A file of this machine's with the disk in it, which stays. Raises Terminal where its bytes are others."""
-
-    def keep(
-        self, file: Path, location: str, *, name: str, tags: Mapping[str, str], wanted: str | None = None
-    ) -> str:  # fmt: skip
-        """Store a file under its digest, once for each name, and return its id.
-
-        Raises Terminal where it is not the `wanted` one, a `sha256:…`.
-        """
 
 
 class DiskRegistry(PlainRegistry):
@@ -60,6 +28,7 @@ class DiskRegistry(PlainRegistry):
     def __init__(self, opening: Opening) -> None:
         self.fleet = opening.fleet
         self._opening = opening
+        self._cancelled = opening.cancelled or threading.Event()
         self._folders: Shelf = Folders(fleet=opening.fleet)
         self._buckets: Shelf | None = None
 
@@ -75,11 +44,14 @@ class DiskRegistry(PlainRegistry):
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one disk, or None. See `Registry.find`. What was written is there at once."""
-        return self.of(location).find(location, artifact_id, patience=patience)
+        shelf = self.of(location)
+        seen = shelf.find(location, artifact_id, patience=patience)
+        return converted(seen, lambda one: shelf.find(location, one)) if seen is not None else None
 
     def listed(self, location: str) -> Iterator[Seen]:
-        """Every disk in a location; see `PlainRegistry.listed`."""
-        return self.of(location).listed(location)
+        """Every disk in a location, each with what was converted of it; see `PlainRegistry.listed`."""
+        there = {one.id: one for one in self.of(location).listed(location)}
+        return (converted(one, there.get) for one in there.values() if one.own(FROM) is None)
 
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
         """Report those of a name; what somebody else laid there has none, and is called by its id. See `Registry`."""
@@ -109,9 +81,39 @@ class DiskRegistry(PlainRegistry):
         with self.of(source.location).taken(source) as (file, before):
             return self.of(to).keep(file, to, name=name, tags={**foreign(before), **tags}, wanted=wanted)
 
+    def convert(
+        self, artifact: Located, *, form: str, name: str, tags: Mapping[str, str], known: Sequence[tuple[str, str]]
+    ) -> Conversion:  # fmt: skip
+        """Have a disk in another format beside it. See `Registry.convert`."""
+        converting = Converting(self.of(artifact.location), artifact, form=form, cancelled=self._cancelled)
+        found = converting.there({one_id.partition(".")[0] for _, one_id in known})
+        if found is None:
+            elsewhere = (self._held(location, one_id) for location, one_id in known if location != artifact.location)
+            source = next((one for one in elsewhere if one is not None), None)
+            if source is None:
+                found = converting.made(name=name, tags=tags)
+            else:
+                with self.of(source.location).taken(source) as (file, _):
+                    found = converting.taken(file, wanted=source.id.partition(".")[0], name=name, tags=tags)
+        return found
+
+    def _held(self, location: str, artifact_id: str) -> Seen | None:
+        """A disk that is whole where it is; None where that can't be said: then it is had otherwise."""
+        try:
+            seen = self.of(location).find(location, artifact_id)
+        except ReconcilerError:
+            return None
+        return seen if seen is not None and seen.state == "available" else None
+
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
-        """Delete a disk. See `Registry.retire`."""
-        return self.of(artifact.location).retire(artifact, image=image)
+        """Delete a disk, and first what was converted of it. See `Registry.retire`."""
+        shelf = self.of(artifact.location)
+        seen = shelf.find(artifact.location, artifact.id)
+        if seen is not None and seen.tags:
+            self.refuse_others(seen, image)
+        for one in conversions_of(shelf, artifact) if seen is None or seen.tags else ():
+            shelf.retire(one, image=one.own("image") or "")
+        return shelf.retire(artifact, image=image)
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:
         """Resolve a path to what it holds now; an address is what its checksum says. See `Registry.resolve`."""

@@ -17,8 +17,8 @@ from reconciler.aws.session import Clients, clients_of, configured_attempts
 from reconciler.model.care import Grants
 from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.declaration import AwsSettings
-from reconciler.model.errors import ReconcilerError, UserError
-from reconciler.model.lockfile import Artifact
+from reconciler.model.errors import ReconcilerError, Terminal, UserError
+from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Observation, Seen
 from reconciler.model.restoration import Binned
 from reconciler.model.source import Pin, SourceRequest
@@ -251,6 +251,13 @@ class Ec2Registry:
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         """Begin a copy in another region and return its id. See `Registry.copy`."""
         return changes.copy(self._clients, source, to=to, name=name, tags=tags, token=token)
+
+    def convert(
+        self, artifact: Located, *, form: str, name: str, tags: Mapping[str, str], known: Sequence[tuple[str, str]]
+    ) -> Conversion:  # fmt: skip
+        """An AMI has one format. See `Registry.convert`."""
+        del name, tags, known
+        raise Terminal(f"{artifact.id} in {artifact.location} can't be converted to {form}: an AMI has one format")
 
     def complete_copy(self, made: Located, *, of: Located) -> None:
         """Give a copy what CopyImage left out. See `Registry.complete_copy`."""

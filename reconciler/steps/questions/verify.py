@@ -345,8 +345,9 @@ def _looks(build: Build, registry: Registry) -> Iterator[Look]:
             own = registry.named(seen.location, seen.name) if seen is not None else ()
             if own and artifact.kind in KINDS:
                 # As for whoever builds on it: a registry may look at more than whether it is there.
-                given = dialect_of(artifact.kind).kind.given.format(location=artifact.location, id=artifact.id)
-                registry.given(artifact.location, given)
+                kind = dialect_of(artifact.kind).kind
+                for one in (artifact.id, *(each.id for each in artifact.conversions)):
+                    registry.given(artifact.location, kind.given.format(location=artifact.location, id=one))
             yield Look(artifact, seen, is_own=any(one.id == artifact.id for one in own))
         except ReconcilerError as error:
             yield Look(artifact, unreadable=error.what)

@@ -15,7 +15,7 @@ from reconciler.model.care import Grants
 from reconciler.model.collection import Abandoned, Unmanaged
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.events import Listener
-from reconciler.model.lockfile import Artifact
+from reconciler.model.lockfile import Artifact, Conversion
 from reconciler.model.observation import Group, Held, Observation, Seen, Template
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.restoration import Binned
@@ -163,6 +163,12 @@ class _Registry:
     def copy(self, source: Located, *, to: str, name: str, tags: Mapping[str, str], token: str) -> str:
         with self.around(f"copy {to}"):
             return self.registry.copy(source, to=to, name=name, tags=tags, token=token)
+
+    def convert(
+        self, artifact: Located, *, form: str, name: str, tags: Mapping[str, str], known: Sequence[tuple[str, str]]
+    ) -> Conversion:  # fmt: skip
+        with self.around(f"convert {form} {artifact.location}"):
+            return self.registry.convert(artifact, form=form, name=name, tags=tags, known=known)
 
     def complete_copy(self, made: Located, *, of: Located) -> None:
         with self.around(f"complete {made.location}"):

@@ -192,6 +192,43 @@ def test_what_is_written_and_does_nothing_for_its_kind_is_noted(web: Read) -> No
     assert said == ["protect does nothing for a disk: its kind knows no such thing (desired/web/image.yaml:2:1)"]
 
 
+QEMU = 'source "qemu" "web" { ssh_username = "admin" }\nbuild { sources = ["source.qemu.web"] }\n'
+
+
+def test_the_formats_of_a_disk_need_the_program_that_makes_them(web: Read) -> None:
+    image = web("locations: [/srv/disks]\nformats: [vmdk, raw]\n", QEMU).images["web"]
+    assert image.formats == ("raw", "vmdk")
+    (program,) = (one for one in image.template.programs if one.name == "qemu-img")
+    assert str(program.place) == "desired/web/image.yaml:2:1"
+    plain = web("locations: [/srv/disks]\n", QEMU).images["web"]
+    assert (plain.formats, plain.template.programs) == ((), ())
+    assert "formats" not in plain.declaration.model_dump(mode="json")
+
+
+@pytest.mark.parametrize(
+    ("written", "wrong", "hint"),
+    [
+        ("[vmdkk]", 'formats[0]: "vmdkk" is no format that qemu is converted to', 'did you mean "vmdk"?'),
+        ("[raw, iso9660]", 'formats[1]: "iso9660"', "known here: qcow2, raw, vdi, vhdx, vmdk, vpc"),
+        ("[raw, raw]", "named twice: raw", ""),
+        ("['../raw']", "formats[0]", ""),
+    ],
+)
+def test_a_format_that_there_is_not_is_refused_with_its_place(web: Read, written: str, wrong: str, hint: str) -> None:
+    (problem,) = web(f"locations: [/srv/disks]\nformats: {written}\n", QEMU).problems["web"]
+    assert wrong in problem.what
+    assert hint in "".join(problem.hint)
+    assert str(problem.where).startswith("desired/web/image.yaml:2:")
+
+
+def test_formats_of_what_is_not_converted_are_noted(web: Read) -> None:
+    fleet = web("formats: [vmdk]\n", COMPLETE)
+    assert fleet.problems == {}
+    said = [note for note in fleet.images["web"].notes if "formats" in note]
+    assert said == ["formats does nothing for what amazon-ebs leaves: it is not converted (desired/web/image.yaml:1:1)"]
+    assert fleet.images["web"].formats == ()
+
+
 def test_what_is_not_declared_of_sharing_leaves_no_trace_in_a_digest(web: Read) -> None:
     dumped = declaration(web("", COMPLETE)).model_dump(mode="json")
     assert dumped["share_with"] == {"accounts": [], "organizations": []}

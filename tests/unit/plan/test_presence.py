@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from reconciler.model.fleet import Image
+from reconciler.model.lockfile import Conversion
 from reconciler.model.observation import State
 from reconciler.model.plan import PlanOptions, Situation
 from reconciler.model.values import format_instant
@@ -50,6 +51,44 @@ def test_a_missing_region_is_copied_and_not_rebuilt(web: Situation) -> None:
     assert decision.copy_from is not None
     assert decision.copy_from.location == "us-east-1"
     assert decision.planned.reasons[0].was == f"eu-west-1 {web.lock.builds[0].artifacts[0].id}"
+
+
+def in_formats(situation: Situation, *formats: str) -> Situation:
+    """The situation with an image that can be had in these formats, and declares them."""
+    (maker,) = situation.image.template.builders
+    template = replace(situation.image.template, builders=(replace(maker, formats=formats),))
+    declaration = situation.image.declaration.model_copy(update={"formats": formats})
+    return replace(situation, image=replace(situation.image, template=template, declaration=declaration))
+
+
+def converted(situation: Situation, *, there: bool = True) -> Situation:
+    """The situation in which the newest build is recorded as vmdk, and that is there, too, or not."""
+    made = Conversion(format="vmdk", id="sha256:1", size=3)
+    (build,) = situation.lock.builds
+    artifacts = tuple(one.model_copy(update={"conversions": (made,)}) for one in build.artifacts)
+    lock = situation.lock.model_copy(update={"builds": (build.model_copy(update={"artifacts": artifacts}),)})
+    seen = tuple(replace(one, conversions=(made,) if there else ()) for one in situation.seen)
+    return replace(situation, lock=lock, seen=seen)
+
+
+def test_a_format_that_is_declared_later_is_converted_to_and_nothing_is_built(web: Situation) -> None:
+    decision = decide(in_formats(web, "vmdk"))
+
+    assert decision.planned.actions == ("convert",)
+    assert [(one.code, one.was, one.now) for one in decision.planned.reasons] == [
+        ("format-missing", f"{region} no vmdk", "vmdk is declared") for region in TWO
+    ]
+    assert {one.location for one in decision.convert} == set(TWO)
+
+
+def test_a_conversion_that_is_recorded_and_there_is_in_sync_and_one_that_is_lost_is_not(web: Situation) -> None:
+    assert codes(converted(in_formats(web, "vmdk"))) == []
+    assert codes(converted(in_formats(web, "vmdk"), there=False)) == ["format-missing", "format-missing"]
+    # What is declared no more stays with the builds that have it
+    assert codes(converted(web, there=False)) == []
+    # What only marks say is not recorded
+    told = converted(in_formats(web, "vmdk"))
+    assert codes(replace(told, lock=web.lock)) == ["format-missing", "format-missing"]
 
 
 def test_with_nothing_left_to_copy_from_the_same_key_is_built_again(web: Situation) -> None:

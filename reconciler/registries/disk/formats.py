@@ -1,0 +1,149 @@
+"""Disks in other formats: what qemu-img makes of one, and how it is told that two hold the same.
+
+qemu-img is told what it reads, and never left to find out: it takes a few lines of text for a description of other
+files (VMDK), and shows those of this machine to whoever gets what is made of them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from reconciler.model.errors import Terminal, Transient, UserError
+
+CONVERTER = "qemu-img"
+FORMATS = ("qcow2", "raw", "vdi", "vhdx", "vmdk", "vpc")
+"""What a disk is converted to, as `qemu-img convert -O` calls them; `vpc` is a VHD."""
+_QCOW = b"QFI\xfb"
+_HEADER = struct.Struct(">4sIQ56sQ")
+"""Magic, version, where the name of a backing file stands, and, beyond version 2, the incompatible features."""
+_PLAIN = 2
+_APART = 1 << 2
+"""The feature that the data is in a file of its own."""
+_SECONDS = 60.0
+_CONVERTING_SECONDS = 6 * 3600.0
+_LOOK = 0.05
+_DIFFER = 1
+"""What `qemu-img compare` ends with where the two differ; more is an error (qemu-img(1))."""
+_NO_SPACE = re.compile(r"No space left on device|File too large|Disk quota exceeded")
+
+
+def format_of(disk: Path) -> str:
+    """What a disk's bytes are, by those at its beginning alone: `qcow2`, else `raw`, which is what its builder leaves.
+
+    Raises UserError for one that leads to another file. Its header is as in QEMU's docs/interop/qcow2.txt.
+    """
+    with disk.open("rb") as file:
+        header = file.read(_HEADER.size)
+    if not header.startswith(_QCOW):
+        return "raw"
+    _, version, backing, _, incompatible = _HEADER.unpack(header.ljust(_HEADER.size, b"\0"))
+    if backing or (version > _PLAIN and incompatible & _APART):
+        raise UserError(
+            f"{disk} is not whole: it stands on another file", hint="`qemu-img convert` makes one of both in the build"
+        )
+    return "qcow2"
+
+
+def convert(disk: Path, into: Path, *, form: str, cancelled: threading.Event) -> None:
+    """Write a disk to a new file in another format, and have it on the disk whole.
+
+    Raises Transient where there is no room for it, and where it is `cancelled`; what is written by then is the caller's
+    to remove.
+    """
+    ended = _run(
+        ["convert", "-q", "-f", format_of(disk), "-O", form, str(disk), str(into)],
+        seconds=_CONVERTING_SECONDS, cancelled=cancelled,
+    )  # fmt: skip
+    if ended.returncode != 0:
+        said = ended.stderr.decode(errors="replace").strip()
+        full = _NO_SPACE.search(said)
+        if full is not None:
+            raise Transient(
+                f"there is no room for it in {into.parent.parent}: {full[0]}",
+                hint="make room there: the next run converts it, and builds nothing anew",
+            )
+        raise Terminal(f"qemu-img convert: {said[:200]}")
+    with into.open("rb") as written:
+        os.fsync(written.fileno())
+
+
+def holds_the_same(disk: Path, conversion: Path, *, form: str, cancelled: threading.Event) -> bool:
+    """Whether a file in another format holds what a disk does, by all that a machine would read of them.
+
+    False for what is not of that format, and for a conversion that leads to other files.
+    """
+    with conversion.open("rb") as read:
+        if form != "raw" and not read.read(_WIDEST_MAGIC).startswith(_MAGIC[form]):
+            return False
+    if form == "qcow2" and not _is_whole(conversion):
+        return False
+    ended = _run(
+        ["compare", "-q", "-f", format_of(disk), "-F", form, str(disk), str(conversion)],
+        seconds=_CONVERTING_SECONDS, cancelled=cancelled,
+    )  # fmt: skip
+    return ended.returncode == 0
+
+
+_MAGIC = {
+    "qcow2": (_QCOW,), "vdi": (b"<<< ",), "vhdx": (b"vhdxfile",), "vmdk": (b"KDMV",), "vpc": (b"conectix",),
+}  # fmt: skip
+"""What a file of each format begins with, as qemu-img writes it: a VMDK of one file, and no description of others."""
+_WIDEST_MAGIC = 8
+
+
+def _is_whole(disk: Path) -> bool:
+    try:
+        return format_of(disk) == "qcow2"
+    except UserError:
+        return False
+
+
+def overlay(disk: Path, layer: Path) -> None:
+    """Make a layer to write to, on top of a disk that stays as it is."""
+    ended = _run(["create", "-q", "-f", "qcow2", "-F", format_of(disk), "-b", str(disk), str(layer)], seconds=_SECONDS)
+    if ended.returncode != 0:
+        raise Terminal(f"qemu-img create: {ended.stderr.decode(errors='replace').strip()[:200]}")
+
+
+def _run(
+    arguments: list[str], *, seconds: float, cancelled: threading.Event | None = None
+) -> subprocess.CompletedProcess[bytes]:
+    """Run qemu-img; it ends with the thread that began it. Raises Transient where it is stopped."""
+    command = [program("setpriv"), "--pdeathsig", "KILL", program(CONVERTER), *arguments]
+    until = time.monotonic() + seconds
+    with subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            while True:
+                try:
+                    out, errors = process.communicate(timeout=_LOOK)
+                except subprocess.TimeoutExpired:
+                    _refuse_stopped(arguments[0], late=time.monotonic() > until, seconds=seconds, cancelled=cancelled)
+                else:
+                    return subprocess.CompletedProcess(command, process.returncode, out, errors)
+        finally:
+            process.kill()
+
+
+def _refuse_stopped(what: str, *, late: bool, seconds: float, cancelled: threading.Event | None) -> None:
+    if cancelled is not None and cancelled.is_set():
+        raise Transient(f"interrupted in qemu-img {what}")
+    if late:
+        raise Transient(f"qemu-img {what} took more than {seconds:.0f} s")
+
+
+def program(name: str) -> str:
+    """The path of a program. Raises UserError where it is not here."""
+    found = shutil.which(name)
+    if found is None:
+        raise UserError(
+            f"there is no {name} here, with which a disk is converted, and booted to be tested",
+            hint=("`apt-get install qemu-system-x86 qemu-utils util-linux`", "or declare `smoke_test: {boot: false}`"),
+        )
+    return found

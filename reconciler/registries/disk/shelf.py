@@ -1,0 +1,55 @@
+"""What both sorts of location do with a disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Protocol
+
+from reconciler.model.observation import Seen
+from reconciler.ports.registry import Located
+
+
+class Shelf(Protocol):
+    """Where disks are kept: one way to do so for all locations of a sort."""
+
+    fleet: str
+
+    def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
+        """See `Registry.find`."""
+
+    def listed(self, location: str) -> Iterator[Seen]:
+        """See `PlainRegistry.listed`."""
+
+    def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
+        """See `Registry.tag`."""
+
+    def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
+        """See `Registry.retire`: the marks go last, so that what is half gone is found again."""
+
+    def taken(self, source: Located) -> AbstractContextManager[tuple[Path, Mapping[str, str]]]:
+        """A file of this machine's with the disk in it, for as long as it is asked for, and its tags.
+
+        Raises Terminal for what was not stored here.
+        """
+
+    def path(self, location: str, artifact_id: str) -> Path:
+        """A file of this machine's with the disk in it, which stays. Raises Terminal where its bytes are others."""
+
+    def keep(
+        self, file: Path, location: str, *, name: str, tags: Mapping[str, str], wanted: str | None = None
+    ) -> str:  # fmt: skip
+        """Store a file under its digest, once for each name, and return its id.
+
+        Raises Terminal where it is not the `wanted` one, a `sha256:…`.
+        """
+
+    def size(self, location: str, artifact_id: str) -> int:
+        """How large a disk is that is there, in bytes."""
+
+    def drafting(self, location: str) -> AbstractContextManager[Path]:
+        """A folder of one's own to make a disk in, for as long as it is asked for."""
+
+    def keep_draft(self, draft: Path, location: str, *, name: str, tags: Mapping[str, str]) -> str:
+        """Store a file that was made in such a folder, as `keep` does; it may be gone from there."""

@@ -1,0 +1,339 @@
+"""A disk in other formats, in a folder and in a bucket: qemu-img makes them, and qemu-img is the judge."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.lockfile import Artifact, Conversion
+from reconciler.model.observation import Seen
+from reconciler.plan.tags import own
+from reconciler.ports.dialect import Made
+from reconciler.ports.registry import Opening
+from reconciler.registries.disk.formats import FORMATS
+from reconciler.registries.disk.registry import DiskRegistry
+from tests.needs import lacking
+
+pytestmark = pytest.mark.disks
+
+FLEET = "acme/images"
+BIRTH = own(fleet=FLEET, image="web", build="20261122T101530Z-1a2b3c4")
+KIB = 1 << 10
+
+
+@pytest.fixture
+def qemu_img() -> str:
+    found = shutil.which("qemu-img")
+    if found is None:
+        lacking("no disk can be converted here: apt-get install qemu-utils")
+    return found
+
+
+@pytest.fixture
+def opening() -> Opening:
+    return Opening(FLEET, AwsSettings())
+
+
+@pytest.fixture
+def registry(opening: Opening, moto: object, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> DiskRegistry:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    boto3.client("s3", region_name="us-east-1").create_bucket(Bucket="acme-disks")
+    return DiskRegistry(opening)
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "store") if request.param == "folder" else "s3://acme-disks/images"
+
+
+@pytest.fixture
+def raw(tmp_path: Path) -> Path:
+    """A disk that no machine boots: random bytes, nothing, random bytes."""
+    disk = tmp_path / "left.raw"
+    disk.write_bytes(os.urandom(64 * KIB) + bytes(256 * KIB) + os.urandom(64 * KIB))
+    return disk
+
+
+def stored(registry: DiskRegistry, location: str, file: Path, *, name: str = "web-1") -> Artifact:
+    (one,) = registry.store(location, [Made("qemu.web", "", "", (str(file),))], name=name, tags=BIRTH)
+    return one
+
+
+def converted(registry: DiskRegistry, disk: Artifact, form: str, *known: tuple[str, str]) -> Conversion:
+    return registry.convert(disk, form=form, name=f"{disk.name}.{form}", tags=BIRTH, known=known)
+
+
+def found(registry: DiskRegistry, disk: Artifact) -> Seen:
+    seen = registry.find(disk.location, disk.id)
+    assert seen is not None
+    return seen
+
+
+def at(registry: DiskRegistry, disk: Artifact, artifact_id: str) -> Path:
+    return registry.of(disk.location).path(disk.location, artifact_id)
+
+
+def claims(disk: Artifact) -> dict[str, str]:
+    """The marks of what is a conversion of a disk, or says so."""
+    return {"reconciler:converted-from": disk.id, "reconciler:format": "vmdk"}
+
+
+def judged(qemu_img: str, file: Path, form: str, *, like: Path) -> dict[str, Any]:
+    """What `qemu-img info` says of a file, which `qemu-img compare` finds to hold what another does."""
+    subprocess.run([qemu_img, "compare", "-f", "raw", "-F", form, str(like), str(file)], check=True)
+    said = subprocess.run([qemu_img, "info", "--output=json", str(file)], check=True, capture_output=True).stdout
+    return dict(json.loads(said))
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_a_disk_is_kept_in_another_format_under_that_ones_own_digest(
+    registry: DiskRegistry, place: str, raw: Path, qemu_img: str, form: str
+) -> None:
+    disk = stored(registry, place, raw)
+
+    made = converted(registry, disk, form)
+
+    file = at(registry, disk, made.id)
+    assert judged(qemu_img, file, form, like=raw)["format"] == form
+    assert made.size == file.stat().st_size
+    assert found(registry, disk).conversions == (made,)
+    assert [one.id for one in registry.observe([place]).artifacts] == [disk.id]
+
+
+def test_what_is_there_is_not_made_again_and_all_of_it_goes_with_its_disk(
+    registry: DiskRegistry, place: str, raw: Path, qemu_img: str
+) -> None:
+    disk = stored(registry, place, raw)
+    first = converted(registry, disk, "vmdk")
+
+    # Of a VMDK no two are alike: qemu-img gives each a number of its own
+    assert converted(registry, disk, "vmdk") == first
+    assert converted(registry, disk, "vmdk", (place, first.id)) == first
+    registry.retire(disk, image="web")
+
+    assert list(registry.of(place).listed(place)) == []
+
+
+def test_a_copy_gets_the_very_conversion_that_was_made_elsewhere(
+    registry: DiskRegistry, place: str, raw: Path, tmp_path: Path, qemu_img: str
+) -> None:
+    disk = stored(registry, place, raw)
+    first = converted(registry, disk, "vmdk")
+    elsewhere = str(tmp_path / "elsewhere")
+    copy_id = registry.copy(disk, to=elsewhere, name="web-1", tags=BIRTH, token="")
+    copy = disk.model_copy(update={"location": elsewhere, "id": copy_id})
+    assert found(registry, copy).conversions == ()
+
+    assert converted(registry, copy, "vmdk", (place, first.id)) == first
+
+    assert found(registry, copy).conversions == (first,)
+
+
+def test_what_a_killed_run_made_and_did_not_name_is_found_again(
+    registry: DiskRegistry, place: str, raw: Path, qemu_img: str
+) -> None:
+    # Given a run that died before the disk's marks said so
+    disk = stored(registry, place, raw)
+    first = converted(registry, disk, "vmdk")
+    registry.tag(disk, {"reconciler:format-vmdk": ""})
+    assert found(registry, disk).conversions == ()
+
+    # Then the next takes what is there, as it holds the same
+    assert converted(registry, disk, "vmdk") == first
+    assert found(registry, disk).conversions == (first,)
+
+
+def test_what_only_says_that_it_was_converted_of_a_disk_is_not_taken_for_it(
+    registry: DiskRegistry, place: str, raw: Path, tmp_path: Path, qemu_img: str
+) -> None:
+    # Given another disk, whose marks somebody wrote
+    disk = stored(registry, place, raw)
+    other = tmp_path / "other.raw"
+    other.write_bytes(os.urandom(384 * KIB))
+    liar = tmp_path / "liar.vmdk"
+    subprocess.run([qemu_img, "convert", "-f", "raw", "-O", "vmdk", str(other), str(liar)], check=True)
+    lie = stored(registry, place, liar, name="web-1.vmdk")
+    registry.of(place).tag(lie, claims(disk))
+
+    made = converted(registry, disk, "vmdk")
+
+    assert made.id != lie.id
+    judged(qemu_img, at(registry, disk, made.id), "vmdk", like=raw)
+    assert registry.find(place, lie.id) is None
+
+
+def test_a_description_of_other_files_is_not_taken_for_a_conversion(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str
+) -> None:
+    # Given a VMDK of text, which has a file of this machine shown as a disk
+    store = str(tmp_path / "store")
+    disk = stored(registry, store, raw)
+    lie = tmp_path / "lie.vmdk"
+    sectors = raw.stat().st_size // 512
+    lie.write_text(
+        '# Disk DescriptorFile\nversion=1\nCID=fffffffe\nparentCID=ffffffff\ncreateType="monolithicFlat"\n'
+        f'RW {sectors} FLAT "{raw}" 0\n'
+    )  # fmt: skip
+    kept = stored(registry, store, lie, name="web-1.vmdk")
+    registry.of(store).tag(kept, claims(disk))
+
+    made = converted(registry, disk, "vmdk")
+
+    assert made.id != kept.id
+    assert Path(store, made.id).read_bytes().startswith(b"KDMV")
+
+
+def test_a_conversion_that_was_changed_counts_as_gone_and_is_made_anew(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str
+) -> None:
+    disk = stored(registry, str(tmp_path / "store"), raw)
+    first = converted(registry, disk, "qcow2")
+    file = Path(disk.location, first.id)
+    file.write_bytes(file.read_bytes()[:-KIB])
+    assert found(registry, disk).conversions == ()
+
+    again = converted(registry, disk, "qcow2", (disk.location, first.id))
+
+    assert found(registry, disk).conversions == (again,)
+    judged(qemu_img, Path(disk.location, again.id), "qcow2", like=raw)
+
+
+def test_a_disk_that_is_another_by_now_is_not_converted(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str
+) -> None:
+    disk = stored(registry, str(tmp_path / "store"), raw)
+    kept = Path(disk.location, disk.id)
+    was = kept.stat()
+    kept.write_bytes(os.urandom(was.st_size))
+    os.utime(kept, ns=(was.st_atime_ns, was.st_mtime_ns))
+
+    with pytest.raises(Terminal, match="is not what it is called"):
+        converted(registry, disk, "vmdk")
+
+
+@pytest.fixture
+def full(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which there is room for a disk, and not for another."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    if os.geteuid() != 0:
+        lacking("only root mounts a small file system")
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=600k", "tmpfs", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_where_there_is_no_room_that_is_one_clear_error_and_nothing_is_lost(
+    registry: DiskRegistry, raw: Path, full: Path, qemu_img: str
+) -> None:
+    disk = stored(registry, str(full), raw)
+    before = sorted(one.name for one in full.iterdir())
+
+    with pytest.raises(Transient, match=f"there is no room for it in {full}: No space left on device") as refused:
+        converted(registry, disk, "qcow2")
+
+    assert refused.value.hint == ("make room there: the next run converts it, and builds nothing anew",)
+    assert sorted(one.name for one in full.iterdir()) == before
+    assert found(registry, disk).state == "available"
+
+
+def test_without_the_program_it_is_said_how_to_get_it(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = stored(registry, str(tmp_path / "store"), raw)
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    with pytest.raises(UserError) as refused:
+        converted(registry, disk, "vmdk")
+
+    assert "qemu-utils" in refused.value.hint[0]
+
+
+SLOW = """#!/bin/sh
+for into; do :; done
+head -c 4096 /dev/urandom > "$into"
+echo begun > {told}
+exec sleep 600
+"""
+CONVERT = """
+import sys
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.lockfile import Artifact
+from reconciler.ports.registry import Opening
+from reconciler.registries.disk.registry import DiskRegistry
+location, disk, fleet = sys.argv[1:]
+one = Artifact(kind="disk", builder="qemu.web", location=location, id=disk, name="web-1")
+registry = DiskRegistry(Opening(fleet, AwsSettings()))
+registry.convert(one, form="vmdk", name="web-1.vmdk", tags={}, known=())
+"""
+
+
+@pytest.fixture
+def slow(tmp_path: Path) -> Callable[[], dict[str, str]]:
+    """A qemu-img that never comes to an end, as an environment."""
+    folder = tmp_path / "slow"
+    folder.mkdir()
+    program = folder / "qemu-img"
+    program.write_text(SLOW.format(told=tmp_path / "begun"))
+    program.chmod(0o755)
+    return lambda: {**os.environ, "PATH": f"{folder}:{os.environ['PATH']}"}
+
+
+def begun(tmp_path: Path) -> None:
+    until = time.monotonic() + 60
+    while not (tmp_path / "begun").exists():
+        assert time.monotonic() < until
+        time.sleep(0.02)  # the other process is to come so far
+
+
+def test_a_run_that_is_killed_in_it_leaves_nothing_half_and_the_next_converts(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, slow: Callable[[], dict[str, str]], qemu_img: str
+) -> None:
+    store = tmp_path / "store"
+    disk = stored(registry, str(store), raw)
+    command = [sys.executable, "-c", CONVERT, str(store), disk.id, FLEET]
+    with subprocess.Popen(command, env=slow()) as process:
+        begun(tmp_path)
+        assert list(store.glob(".draft-*"))
+        process.send_signal(signal.SIGKILL)
+    assert [one.id for one in registry.listed(str(store))] == [disk.id]
+    assert found(registry, disk).conversions == ()
+
+    made = converted(registry, disk, "vmdk")
+
+    assert found(registry, disk).conversions == (made,)
+    assert not list(store.glob(".draft-*"))
+
+
+def test_a_run_that_is_cancelled_ends_it(
+    raw: Path, tmp_path: Path, slow: Callable[[], dict[str, str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cancelled = threading.Event()
+    registry = DiskRegistry(Opening(FLEET, AwsSettings(), cancelled=cancelled))
+    disk = stored(registry, str(tmp_path / "store"), raw)
+    monkeypatch.setenv("PATH", slow()["PATH"])
+
+    def cancel() -> None:
+        begun(tmp_path)
+        cancelled.set()
+
+    threading.Thread(target=cancel).start()
+
+    with pytest.raises(Transient, match="interrupted in qemu-img convert"):
+        converted(registry, disk, "vmdk")
+
+    assert not list((tmp_path / "store").glob(".draft-*"))
