@@ -12,7 +12,7 @@ from pydantic import Field, create_model
 
 from reconciler.desired.contents import Contents
 from reconciler.desired.folders import Folder
-from reconciler.desired.located import Located, as_one, merge, validate
+from reconciler.desired.located import Located, as_one, did_you_mean, merge, validate
 from reconciler.desired.packer.json_file import (
     AUTO_VARIABLES,
     FOLDER_SUFFIXES,
@@ -180,6 +180,7 @@ def read_settings(content: bytes | None) -> Defaults:
     if defaults is None or defaults.value is None:
         defaults = Located({}, Place(SETTINGS_FILE))
     _stop(_problems_of_defaults(defaults))
+    _stop(tuple(_unknown_kinds(settings or Settings(), document.root)))
     return Defaults(settings or Settings(), defaults)
 
 
@@ -187,6 +188,14 @@ def _problems_of_defaults(defaults: Located) -> tuple[UserError, ...]:
     """Check the defaults once, here, and not once an image. What an image may still complete is left to it."""
     _, problems = validate(_model_for(defaults), defaults)
     return tuple(problem for problem in problems if "is missing" not in problem.what)
+
+
+def _unknown_kinds(settings: Settings, root: Located) -> Iterator[UserError]:
+    for name in settings.limits.kinds:
+        if name not in KINDS:
+            what = f'limits.kinds: "{shorten(name)}" is no kind of artifact'
+            hint = did_you_mean(name, KINDS, none="")
+            yield UserError(what, where=root.place_of("limits", "kinds", name), hint=hint)
 
 
 def _stop(problems: Sequence[UserError]) -> None:

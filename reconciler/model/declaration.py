@@ -315,11 +315,26 @@ class AwsSettings(Model):
     )
 
 
+class KindLimits(Model):
+    """How many images of one kind a run works on at once."""
+
+    parallel_builds: int = Field(ge=1, le=1000)
+
+
 class Limits(Model):
     """How much one run may do."""
 
     parallel_builds: int = Field(4, ge=1, le=1000)
     max_actions: int = Field(50, ge=1, description="A plan with more actions is refused, unless it is allowed by flag.")
+    kinds: dict[str, KindLimits] = Field(
+        {}, description="Of images of one kind, by its name: never more at once, whatever else may run beside them.",
+        exclude_if=is_empty,
+    )  # fmt: skip
+
+    @property
+    def at_once(self) -> dict[str, int]:
+        """How many images of a kind are worked on at once, by the kind's name, where that is bounded."""
+        return {name: one.parallel_builds for name, one in self.kinds.items()}
 
 
 class GcSettings(Model):

@@ -21,7 +21,7 @@ from reconciler.plan.diff import renewal
 from reconciler.plan.graph import REPLACING, pin_to_recorded
 from reconciler.plan.key import adoptable, moved
 from reconciler.plan.key import wanted as want
-from reconciler.plan.planning import FleetPlan, lock_of
+from reconciler.plan.planning import FleetPlan, kind_of, lock_of
 from reconciler.plan.reasons import request_text
 from reconciler.steps import attempts
 from reconciler.steps.artifacts import (
@@ -70,7 +70,12 @@ def act(run: Run, fleet_plan: FleetPlan) -> Report:
         if parents:
             run.listener(events.Waiting(image=name, on=parents))
     make_owed_tags(run)
-    run_graph(waits, work, parallel=run.known.fleet.settings.limits.parallel_builds)
+    limits = run.known.fleet.settings.limits
+    bounded = {
+        kind: (most, [name for name, one in decisions.items() if kind_of(one) == kind])
+        for kind, most in limits.at_once.items()
+    }
+    run_graph(waits, work, parallel=limits.parallel_builds, bounded=tuple(bounded.values()))
     run.late_tags.write(run.registry, run.listener)
     return Report(tuple(done[name] for name in decisions), fleet_plan.plan, run.target)
 
@@ -300,8 +305,17 @@ def _end(run: Run, decision: Decision) -> Result:
 T = TypeVar("T")
 
 
-def run_graph(waits: Mapping[str, Collection[str]], work: Callable[[str], T], *, parallel: int) -> dict[str, T]:
+def run_graph(
+    waits: Mapping[str, Collection[str]],
+    work: Callable[[str], T],
+    *,
+    parallel: int,
+    bounded: Sequence[tuple[int, Collection[str]]] = (),
+) -> dict[str, T]:
     """Call `work` for every name, each after all it waits for, at most `parallel` at once.
+
+    And of those names that are `bounded` together at most so many at once: what waits for its like keeps no other from
+    its turn.
 
     `work` is called even when what it waits for went wrong: it decides by itself what that means. What it raises is
     raised here, after everything that was started has ended. Total time is that of the longest chain as long as
@@ -311,10 +325,21 @@ def run_graph(waits: Mapping[str, Collection[str]], work: Callable[[str], T], *,
     sorter.prepare()
     done: dict[str, T] = {}
     running: dict[Future[T], str] = {}
+    ready: list[str] = []
+
+    def has_room(name: str) -> bool:
+        at_work = set(running.values())
+        return len(at_work) < parallel and all(
+            len(at_work.intersection(names)) < most for most, names in bounded if name in names
+        )
+
     with ThreadPoolExecutor(max_workers=max(1, min(parallel, len(waits)))) as pool:
         while sorter.is_active():
-            for name in sorted(sorter.get_ready()):
-                running[pool.submit(work, name)] = name
+            ready += sorted(sorter.get_ready())
+            for name in list(ready):
+                if has_room(name):
+                    ready.remove(name)
+                    running[pool.submit(work, name)] = name
             ended, _ = wait(running, return_when=FIRST_COMPLETED)
             for future in ended:
                 name = running.pop(future)

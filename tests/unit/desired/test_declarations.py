@@ -106,6 +106,10 @@ def test_what_a_smoke_test_needs_is_taken_in_any_form_that_there_is(web: Read, w
 @pytest.mark.parametrize(
     ("settings", "expected"),
     [
+        (
+            "limits: {kinds: {amis: {parallel_builds: 2}}}\n",
+            'desired/reconciler.yaml:1:18: limits.kinds: "amis" is no kind of artifact\n  did you mean "ami"?',
+        ),
         ("limit: {}\n", 'desired/reconciler.yaml:1:1: unknown key "limit"\n  did you mean "limits"?'),
         (
             "defaults:\n  regoins: []\n",

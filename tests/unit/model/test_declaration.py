@@ -68,6 +68,8 @@ def test_what_makes_no_sense_is_refused(declared: dict[str, Any], why: str) -> N
         ({"git": {"author": "a <b>\nEvil: <c>"}}, "pattern"),
         ({"aws": {"role": "admin"}}, "pattern"),
         ({"limits": {"parallel_builds": 0}}, "greater than or equal to 1"),
+        ({"limits": {"kinds": {"disk": {"parallel_builds": 0}}}}, "greater than or equal to 1"),
+        ({"limits": {"kinds": {"disk": {}}}}, "Field required"),
         ({"limits": {"max_actions": 0}}, "greater than or equal to 1"),
     ],
 )

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from reconciler.model.declaration import Limits
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.observation import TAG_PREFIX, Observation
@@ -375,6 +376,19 @@ class TestPlanId:
 def test_a_plan_survives_its_own_json(chain: Make, what_is_known: Make) -> None:
     plan = make_plan(what_is_known(*chain())).plan
     assert type(plan).model_validate_json(plan.model_dump_json(exclude_none=True)) == plan
+
+
+def test_a_plan_says_which_builds_may_wait_for_others_of_their_kind(an_image: Make, what_is_known: Make) -> None:
+    known = what_is_known(an_image("web"), an_image("api"))
+    limits = {most: Limits.model_validate({"kinds": {"ami": {"parallel_builds": most}}}) for most in (1, 2)}
+
+    def notes(most: int) -> list[tuple[str, ...]]:
+        settings = known.fleet.settings.model_copy(update={"limits": limits[most]})
+        bounded = replace(known, fleet=replace(known.fleet, settings=settings))
+        return [image.notes for image in make_plan(bounded).plan.images]
+
+    assert notes(1) == [("of the kind ami 1 at once (limits.kinds.ami.parallel_builds)",)] * 2
+    assert notes(2) == [(), ()]
 
 
 def test_what_could_not_be_read_makes_a_plan_incomplete(an_image: Make, settled: Make) -> None:
