@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from reconciler.registries.vsphere.inventory import read
-from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter, vim
+from reconciler.registries.vsphere.rest import Rest
+from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter, meaning, vim
 from tests.go_programs import built, run_go
 
 Answer = TypeVar("Answer")
@@ -30,6 +31,7 @@ class Simulator:
         self._process = process
         self.host = self._answer()
         self.vcenter = VCenter(self.host, CREDENTIALS, threading.Event())
+        self.rest = Rest(self.host, CREDENTIALS, meaning)
 
     def fails(self, method: str, fault: str, *, times: int = 1) -> None:
         """Have the next calls of a method fail, for one of the faults that `tests/vcsim` knows."""
@@ -59,6 +61,30 @@ class Simulator:
             self.vcenter.wait(origin.CloneVM_Task(folder=folder, name=name, spec=spec))
 
         self.ask(made)
+
+    def library(self, name: str) -> str:
+        """Make a content library, and return its location."""
+        stores = self.ask(lambda content: read(content, content.rootFolder.childEntity[0], "datastore"))
+        store = stores[0]._moId
+        spec = {"name": name, "type": "LOCAL", "storage_backings": [{"datastore_id": store, "type": "DATASTORE"}]}
+        self.rest.ask("arranging a test", "POST", "com/vmware/content/local-library", {"create_spec": spec})
+        return f"vsphere://{self.host}/content-library/{name}"
+
+    def remove_library(self, location: str) -> None:
+        """Remove a content library with what is in it."""
+        found = self._library(location)
+        self.rest.ask("arranging a test", "DELETE", f"com/vmware/content/local-library/id:{found}")
+
+    def _library(self, location: str) -> str:
+        spec = {"spec": {"name": location.rpartition("/")[2]}}
+        found = self.rest.ask("arranging a test", "POST", "com/vmware/content/library?~action=find", spec)
+        return str(found[0])
+
+    def item(self, name: str, location: str, *, description: str = "", form: str = "ovf") -> str:
+        """Make an item of a library, and return its id."""
+        spec = {"library_id": self._library(location), "name": name, "type": form, "description": description}
+        made = self.rest.ask("arranging a test", "POST", "com/vmware/content/library/item", {"create_spec": spec})
+        return str(made)
 
     def destroy(self, location: str) -> None:
         """Destroy a machine, or a folder with what is in it."""

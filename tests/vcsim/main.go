@@ -15,6 +15,7 @@ import (
 	"os"
 
 	"github.com/vmware/govmomi/simulator"
+	_ "github.com/vmware/govmomi/vapi/simulator" // content libraries, at /rest
 	"github.com/vmware/govmomi/vim25/types"
 )
 
@@ -34,6 +35,7 @@ func main() {
 	}
 	model.Service.Listen = &url.URL{Host: "127.0.0.1:0", User: url.UserPassword(os.Args[1], os.Args[2])}
 	model.Service.TLS = new(tls.Config)
+	model.Service.RegisterEndpoints = true
 	server := model.Service.NewServer()
 	fmt.Println(server.URL.Host)
 	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {

@@ -20,6 +20,8 @@ from reconciler.ports.dialect import Written
 from reconciler.registries.plain import PlainDialect, text
 
 SCHEME = "vsphere://"
+LIBRARY = "content-library"
+"""What stands in the place of a datacenter in a location that is a content library: `vsphere://host/…/golden`."""
 VSPHERE = Kind(
     name="vsphere", artifact="a template", location="folder", registry="vCenter", key="locations",
     example_location=f"{SCHEME}vcenter.example.org/DC0/vm/templates",
@@ -35,6 +37,9 @@ Template = Annotated[
     Field(min_length=1, pattern=r"^[^\x00-\x1f]+$", description="A template's name, or its inventory path (`/…`)."),
 ]
 
+_LIBRARY = re.compile(rf"vsphere://[^/\s]+/{LIBRARY}/(?!vm$)[^/\x00-\x1f]+")
+"""A library called `vm` can't be told from the folder of a datacenter's machines."""
+_IMPORTED = "content_library_destination"
 _FOLDER = re.compile(r"vsphere://[^/\s]+(?:/[^/\x00-\x1f]+)*?/[^/\x00-\x1f]+/vm(?:/[^/\x00-\x1f]+)*")
 # The plugin's own check before it clones (PreCleanVM in driver/vm.go; the same in Packer 1.6.6 and in v1.4.2).
 _NAME_TAKEN = re.compile(r".*already exists, you can use -force flag.*")
@@ -69,6 +74,14 @@ class VSphereDialect(PlainDialect):
         """That what it leaves is no template, which is what can't be started and changed by mistake."""
         if written.type not in _BUILDERS or any(one.type == _MARKED for one in written.after):
             return
+        imported = _imported(written)
+        if imported is not None:
+            if text(imported, "destroy") != "true":
+                yield (
+                    f"{written.name}: the machine is what is kept and marked, and what it imports to a content library "
+                    "is not (destroy = true in content_library_destination)"
+                )
+            return
         marks = written.get("convert_to_template")
         if marks is None or marks.text == "false":
             yield (
@@ -77,9 +90,14 @@ class VSphereDialect(PlainDialect):
             )
 
     def wrong_location(self, location: str) -> str | None:
-        """It has the form of a folder of virtual machines: below a datacenter's `vm`."""
+        """It has the form of a folder of virtual machines, below a datacenter's `vm`, or of a content library."""
         known = _FOLDER.fullmatch(location) is not None and not {".", ".."} & set(location.split("/"))
-        return None if known else f"a vCenter's folder of virtual machines, as {VSPHERE.example_location} is"
+        if known or is_library(location):
+            return None
+        return (
+            f"a vCenter's folder of virtual machines, as {VSPHERE.example_location} is, nor a content library, as "
+            f"{SCHEME}vcenter.example.org/{LIBRARY}/golden is"
+        )
 
     def name_taken(self, said: str) -> tuple[str, tuple[str, ...]] | None:
         """The line that says that another machine has the name already; Packer does not say which."""
@@ -95,12 +113,22 @@ class VSphereDialect(PlainDialect):
         return VSPHERE.pin(there.location, named, name=there.name, created=there.created)
 
     def subject(self, location: str, artifact_id: str) -> Mapping[str, str]:
-        """The machine's instance UUID, of which a vCenter has one each."""
-        del location
-        return {"vsphereInstanceUuid": artifact_id}
+        """The machine's instance UUID, of which a vCenter has one each; the id of an item of a library."""
+        return {"vsphereLibraryItem" if is_library(location) else "vsphereInstanceUuid": artifact_id}
 
 
 DIALECT = VSphereDialect()
+
+
+def is_library(location: str) -> bool:
+    """Whether a location is a content library, and no folder."""
+    return _LIBRARY.fullmatch(location) is not None
+
+
+def _imported(written: Written) -> Written | None:
+    """Where a builder says into which content library it imports what it makes, unless it is told not to."""
+    found = next(iter(written.blocks(_IMPORTED)), None) if written.type in _BUILDERS else None
+    return None if found is not None and text(found, "skip_import") == "true" else found
 
 
 def _communicator(written: Written) -> str:
@@ -113,6 +141,9 @@ def _location(written: Written) -> BuildLocation | None:
     Without a datacenter it is the vCenter's only one, whose name is not known here. The post-processor vsphere-template
     registers it anew in a folder of its own, unless `reregister_vm` is false.
     """
+    imported = _imported(written)
+    if imported is not None and text(imported, "destroy") == "true":
+        return _in_library(written, imported)
     for one in reversed([written, *written.after]):
         if one.type == _IMPORT:
             return _at(one, server="host", folder="vm_folder")
@@ -121,6 +152,15 @@ def _location(written: Written) -> BuildLocation | None:
         if one.type == _MARKED and one.get("folder") is not None and text(one, "reregister_vm") != "false":
             return _at(one, server="host", folder="folder")
     return None
+
+
+def _in_library(written: Written, imported: Written) -> BuildLocation | None:
+    """The library, where the machine itself is destroyed once it is imported."""
+    host, library = written.get("vcenter_server"), imported.get("library")
+    if host is None or library is None:
+        return None
+    known = f"{SCHEME}{host.text}/{LIBRARY}/{library.text}" if host.text and library.text else None
+    return BuildLocation(known, None, library.place)
 
 
 def _at(written: Written, *, server: str, folder: str) -> BuildLocation | None:

@@ -153,6 +153,15 @@ def datacenter_of(content: Any, folder: Any) -> Any:
     return folder
 
 
+def datacenters(content: Any) -> list[Any]:
+    """Every datacenter of a vCenter, also in folders of them."""
+    view = content.viewManager.CreateContainerView(content.rootFolder, [vim.Datacenter], True)
+    try:
+        return list(view.view)
+    finally:
+        view.Destroy()
+
+
 def _retrieved(content: Any, folder: Any, *, below: bool) -> Iterator[Any]:
     collector = vmodl.query.PropertyCollector
     inside = collector.TraversalSpec(name="inside", type=vim.Folder, path="childEntity", skip=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -22,11 +23,13 @@ from reconciler.plan.key import may_be_of
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
 from reconciler.registries.plain import PlainRegistry, unmanaged_of
-from reconciler.registries.vsphere.dialect import SCHEME, VSPHERE
+from reconciler.registries.vsphere.dialect import SCHEME, VSPHERE, is_library
 from reconciler.registries.vsphere.inventory import (
     OF,
     Machine,
+    Untold,
     datacenter_of,
+    datacenters,
     folder_at,
     look,
     machines,
@@ -34,7 +37,9 @@ from reconciler.registries.vsphere.inventory import (
     read,
     split,
 )
-from reconciler.registries.vsphere.session import VCenter, vim
+from reconciler.registries.vsphere.library import Libraries
+from reconciler.registries.vsphere.rest import Rest
+from reconciler.registries.vsphere.session import VCenter, meaning, vim
 
 Answer = TypeVar("Answer")
 
@@ -55,14 +60,20 @@ class VSphereRegistry(PlainRegistry):
         self._cancelled = cancelled or threading.Event()
         self._lock = threading.Lock()
         self._vcenters: dict[str, VCenter] = {}
+        self._of_host: dict[str, Libraries] = {}
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
         """Report one template, or None. See `Registry.find`. What was made is there at once."""
         del patience
+        if is_library(location):
+            return self._libraries(location).find(location, artifact_id)
         return next((seen for seen in self.listed(location) if seen.id == artifact_id), None)
 
     def listed(self, location: str) -> Iterator[Seen]:
-        """Every machine of a folder; see `PlainRegistry.listed`."""
+        """Every machine of a folder, or item of a library; see `PlainRegistry.listed`."""
+        if is_library(location):
+            yield from self._libraries(location).listed(location)
+            return
 
         def all_in(content: Any) -> list[Seen]:
             return [one.seen_in(location) for one in machines(content, folder_at(content, location))]
@@ -83,6 +94,8 @@ class VSphereRegistry(PlainRegistry):
         called = {one.id.rpartition("::")[2]: one.builder for one in made if one.builder_id in _MAKERS}
         if not called:
             return ()
+        if is_library(location):
+            return [self._libraries(location).marked(location, called, name=name, tags=tags)]
 
         def marked(content: Any) -> list[Artifact]:
             there = {one.name: one for one in machines(content, folder_at(content, location))}
@@ -106,6 +119,9 @@ class VSphereRegistry(PlainRegistry):
 
     def tag(self, artifact: Located, tags: Mapping[str, str]) -> None:
         """Set custom attributes. See `Registry.tag`. What says that it is complete is set last."""
+        if is_library(artifact.location):
+            self._libraries(artifact.location).tag(artifact, tags)
+            return
 
         def set_them(content: Any) -> None:
             _mark(content, _known(content, artifact), tags)
@@ -123,6 +139,13 @@ class VSphereRegistry(PlainRegistry):
                 f"{source.location} and {to} are of two vCenters, and a template is copied within one",
                 hint="name folders of one vCenter; an image of its own for each other one",
             )
+        if is_library(source.location) != is_library(to):
+            raise UserError(
+                f"{source.location} and {to} are a content library and a folder, and neither is copied to the other",
+                hint="name libraries alone, or folders",
+            )
+        if is_library(to):
+            return self._libraries(to).copy(source, to=to, name=name, tags=tags, token=token)
 
         def cloned(content: Any) -> str:
             origin, folder = _known(content, source), folder_at(content, to)
@@ -145,7 +168,13 @@ class VSphereRegistry(PlainRegistry):
         return vcenter.ask(f"copying {source.id} to {to}", cloned)
 
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
-        """Destroy a template with its disks. See `Registry.retire`."""
+        """Destroy a template with its disks, or an item. See `Registry.retire`."""
+        if is_library(artifact.location):
+            seen = self.find(artifact.location, artifact.id)
+            if seen is not None:
+                self.refuse_others(seen, image)
+                self._libraries(artifact.location).remove(artifact)
+            return ()
         vcenter = self._vcenter(artifact.location)
 
         def destroyed(content: Any) -> tuple[str, ...]:
@@ -165,18 +194,19 @@ class VSphereRegistry(PlainRegistry):
         asked = str(request.upstream[1])
 
         def pinned(content: Any) -> Pin:
-            host, top = split(location)[0], _top(content, location)
+            host, tops = split(location)[0], _tops(content, location)
             called = asked.rpartition("/")[2]
-            known, untold = look(content, top, below=True)
+            known, untold = _look_in(content, tops)
             if any(one.name == called for one in untold):
                 raise Transient(f"{called} is there, and {host} does not tell what it is now")
             same = [one for one in known if one.name == called]
             paths = {path_of(content, one.reference): one for one in same}
-            wanted = {asked, f"{path_of(content, top)}/{asked}"}
+            within = [path_of(content, top) for top in tops]
+            wanted = {asked, *(f"{top}/{asked}" for top in within)}
             fits = sorted(path for path in paths if asked == called or path in wanted)
             if len(fits) != 1:
                 found = f"{len(fits)} templates: {', '.join(fits)}" if fits else "no template"
-                what = f'source "{asked}" is {found} in {path_of(content, top)} of {host}'
+                what = f'source "{asked}" is {found} in {", ".join(within)} of {host}'
                 raise UserError(what, hint="name it by its inventory path, as /DC0/vm/templates/web is")
             machine, folder = paths[fits[0]], fits[0].rpartition("/")[0]
             exact = f"{machine.uuid}@{machine.version}"
@@ -185,11 +215,19 @@ class VSphereRegistry(PlainRegistry):
         return self._ask(location, f"resolving {asked}", pinned)
 
     def given(self, location: str, source: str) -> str:
-        """The inventory path of what is pinned: the builders take no UUID. See `Registry.given`."""
+        """The inventory path of what is pinned: the builders take no UUID. See `Registry.given`.
+
+        An item of a library is told by its library, and no builder clones one.
+        """
         uuid, _, version = source.partition("@")
+        item = self.find(location, uuid) if is_library(location) and not version else None
+        if item is not None:
+            if item.state != "available":
+                raise UserError(f"the item {item.name} in {location} is another than it was", hint="import it anew")
+            return f"{split(location)[1]}/{item.name}"
 
         def path(content: Any) -> str:
-            known, untold = look(content, _top(content, location), below=True)
+            known, untold = _look_in(content, _tops(content, location))
             machine = next((one for one in known if one.uuid == uuid), None)
             if machine is None and untold:
                 raise Transient(f"{uuid} is not found, and may be {untold[0].name}: {untold[0].why}")
@@ -210,6 +248,16 @@ class VSphereRegistry(PlainRegistry):
 
         return self._ask(location, "asking the time", now)
 
+    def _libraries(self, location: str) -> Libraries:
+        """The content libraries of a location's vCenter."""
+        host, _ = split(location)
+        with self._lock:
+            if host not in self._of_host:
+                rest = Rest(host, self._environment, meaning)
+                weakref.finalize(self, rest.sign_out)
+                self._of_host[host] = Libraries(rest)
+            return self._of_host[host]
+
     def _ask(self, location: str, doing: str, question: Callable[[Any], Answer]) -> Answer:
         return self._vcenter(location).ask(doing, question)
 
@@ -221,9 +269,17 @@ class VSphereRegistry(PlainRegistry):
             return self._vcenters[host]
 
 
-def _top(content: Any, location: str) -> Any:
-    """The folder of all machines of a location's datacenter."""
-    return read(content, datacenter_of(content, folder_at(content, location)), "vmFolder")
+def _tops(content: Any, location: str) -> list[Any]:
+    """The folder of all machines of a location's datacenter; of a library's vCenter, those of all."""
+    if not is_library(location):
+        return [read(content, datacenter_of(content, folder_at(content, location)), "vmFolder")]
+    return [read(content, one, "vmFolder") for one in datacenters(content)]
+
+
+def _look_in(content: Any, tops: Iterable[Any]) -> tuple[list[Machine], list[Untold]]:
+    """The machines in folders and below them; apart, those of which it can't be told what they are."""
+    found = [look(content, top, below=True) for top in tops]
+    return [one for known, _ in found for one in known], [one for _, untold in found for one in untold]
 
 
 def _of_id(content: Any, artifact: Located) -> Machine | None:

@@ -39,8 +39,8 @@ vmodl: Any = _library.vmodl
 Answer = TypeVar("Answer")
 
 USER, PASSWORD, INSECURE = "VSPHERE_USER", "VSPHERE_PASSWORD", "VSPHERE_INSECURE"
-_PORT = 443
-_CALL = 60
+PORT = 443
+CALL = 60
 """Seconds within which a vCenter has to answer a call."""
 _TASK = 3600
 """Seconds for which a task is waited for: a clone copies the disks."""
@@ -96,17 +96,11 @@ class VCenter:
             return self._content
 
     def _sign_in(self) -> Any:
-        user, password = (self._environment.get(name, "") for name in (USER, PASSWORD))
-        if not user or not password:
-            raise NoCredentials(
-                f"there is nothing to sign in to {self.host} with",
-                hint=f"set {USER} and {PASSWORD}, or have the CI job set them",
-            )
+        user, password = credentials(self._environment, self.host)
         name, _, port = self.host.partition(":")
-        insecure = self._environment.get(INSECURE, "").lower() in ("1", "true")
-        trust = ssl._create_unverified_context() if insecure else ssl.create_default_context()  # noqa: S323, SLF001 # asked for
         stub = _library.SoapStubAdapter(
-            name, int(port or _PORT), version=_API, sslContext=trust, httpConnectionTimeout=_CALL, path="/sdk"
+            name, int(port or PORT), version=_API, sslContext=trust(self._environment), httpConnectionTimeout=CALL,
+            path="/sdk",
         )  # fmt: skip
         weakref.finalize(self, _sign_out, stub)
         content = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
@@ -118,7 +112,27 @@ class VCenter:
         try:
             yield
         except (vmodl.MethodFault, *_LOST) as error:
-            raise _meaning(error, f"{self.host}: {doing}") from error
+            raise meaning(error, f"{self.host}: {doing}") from error
+
+
+Meaning = Callable[[Exception, str], ReconcilerError]
+
+
+def credentials(environment: Mapping[str, str], host: str) -> tuple[str, str]:
+    """The user and the password to sign in to a vCenter with. Raises NoCredentials where there are none."""
+    user, password = (environment.get(name, "") for name in (USER, PASSWORD))
+    if not user or not password:
+        raise NoCredentials(
+            f"there is nothing to sign in to {host} with",
+            hint=f"set {USER} and {PASSWORD}, or have the CI job set them",
+        )
+    return user, password
+
+
+def trust(environment: Mapping[str, str]) -> ssl.SSLContext:
+    """Whose certificates are taken: any, where somebody asks for that."""
+    insecure = environment.get(INSECURE, "").lower() in ("1", "true")
+    return ssl._create_unverified_context() if insecure else ssl.create_default_context()  # noqa: S323, SLF001 # asked for
 
 
 def _sign_out(stub: Any) -> None:
@@ -128,7 +142,7 @@ def _sign_out(stub: Any) -> None:
     stub.DropConnections()
 
 
-def _meaning(error: Exception, doing: str) -> ReconcilerError:
+def meaning(error: Exception, doing: str) -> ReconcilerError:
     """What an error of pyvmomi, or of what it stands on, is here."""
     said = cut(one_line(getattr(error, "msg", None) or str(error)), _LONGEST) or "no message"
     name = type(error).__name__.rpartition(".")[2]

@@ -171,6 +171,29 @@ class InVCenter:
         self._vcenter.destroy(location)
 
 
+class InLibrary:
+    """Two content libraries of a vCenter."""
+
+    def __init__(self, vcenter: Simulator) -> None:
+        self.home, self.elsewhere = vcenter.library("golden"), vcenter.library("copies")
+        self._vcenter = vcenter
+        self.registry = open_registry("vsphere", Opening(FLEET, AwsSettings()))
+
+    def make(self, name: str, tags: Mapping[str, str]) -> Seen:
+        self._vcenter.item(name, self.home)
+        made = Made("vsphere-iso.web", "jetbrains.vsphere", name)
+        (artifact,) = self.registry.store(self.home, [made], name=name, tags=tags)
+        found = self.registry.find(self.home, artifact.id)
+        assert found is not None
+        return found
+
+    def lay(self, name: str) -> str:
+        return self._vcenter.item(name, self.home)
+
+    def lose(self, location: str) -> None:
+        self._vcenter.remove_library(location)
+
+
 class InRegistries:
     """Two repositories in two registries, of which one can be ended."""
 
@@ -214,6 +237,7 @@ class InRegistries:
         "folder",
         "bucket",
         pytest.param("vcenter", marks=pytest.mark.vsphere),
+        pytest.param("library", marks=pytest.mark.vsphere),
         pytest.param("registries", marks=pytest.mark.containers),
     ]
 )
@@ -227,6 +251,8 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Kept]:
             made = InRegistries(tmp_path)
             yield made
             made.close()
+        case "library":
+            yield InLibrary(request.getfixturevalue("vcenter"))
         case "vcenter":
             yield InVCenter(request.getfixturevalue("vcenter"))
         case "bucket":

@@ -410,7 +410,7 @@ def test_the_simulator_signs_in_with_what_it_was_told(vcenter: Simulator) -> Non
 def test_a_vcenter_that_never_answers_is_not_waited_for_without_end(
     registry: Registry, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session, "_CALL", 0.2)
+    monkeypatch.setattr(session, "CALL", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         location = f"vsphere://127.0.0.1:{silent.getsockname()[1]}/DC0/vm/templates"
 

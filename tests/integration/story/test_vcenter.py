@@ -132,3 +132,35 @@ def test_a_vcenter_that_is_lost_is_unknown_and_nothing_is_built_for_it(fleet: Ch
     assert "the credentials are not accepted" in " ".join((planned.out + planned.err).split())
     assert "a-wrong-password" not in planned.out + planned.err + ended.out + ended.err
     assert (ended.code, fleet.git("rev-parse", "origin/main")) == (3, before)
+
+
+@pytest.mark.packer(once=True)
+def test_what_packer_imports_to_a_content_library_is_recorded_and_then_nothing_is_left_to_do(
+    vcenter: Simulator, tmp_path: Path, command: Command
+) -> None:
+    # Given an image whose machine is destroyed once it is imported
+    home, office = vcenter.library("golden"), vcenter.library("office")
+    vcenter.folder("templates")
+    fleet = _clone(tmp_path, "library", CREDENTIALS, command)
+    given = f'packer: {{variables: {{vcenter: "{vcenter.host}"}}}}\n'
+    source = "source: {vsphere: base/debian-12}\n"
+    fleet.write("desired/linux/image.yaml", f"locations: [{home}, {office}]\n{source}{given}")
+    fleet.publish("Say where it is kept")
+    fleet.git("fetch", "--quiet", "origin")
+
+    ended = fleet.reconciler("reconcile")
+
+    # Then its items are what is recorded, in each library
+    assert ended.code == 0, ended.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    seen = VSphereRegistry(fleet=fleet.name, environment=CREDENTIALS).observe([home, office])
+    assert fleet.recorded("linux") == {one.location: one.id for one in seen.artifacts}
+    assert {one.own("phase") for one in seen.artifacts} == {"stable"}
+    assert len(seen.artifacts) == 2
+    assert not templates(vcenter, fleet, "templates")
+    before = fleet.head()
+    again = fleet.reconciler("reconcile")
+    assert (again.code, fleet.git("rev-parse", "origin/main")) == (0, before)
+    assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
+    verified = fleet.reconciler("verify", "linux", "stable", "--online")
+    assert verified.code == 0, verified.out

@@ -140,3 +140,36 @@ def test_provenance_names_it_by_its_instance_uuid() -> None:
     uuid = "c327cd07-4f44-5849-ac06-2918b14dfa6b"
 
     assert registries.dialect_of("vsphere").subject(HOME, uuid) == {"vsphereInstanceUuid": uuid}
+
+
+IMPORTED = 'template = "base/debian-12"\ncontent_library_destination {{\n  library = "golden"\n{more}\n}}'
+
+
+def test_what_is_imported_and_destroyed_is_an_item_of_the_library() -> None:
+    (image,) = fleet(IMPORTED.format(more="ovf = true\ndestroy = true")).images.values()
+    assert image.locations == ("vsphere://vcenter.example.org/content-library/golden",)
+    assert not [note for note in image.notes if "convert_to_template" in note or "destroy" in note]
+
+
+@pytest.mark.parametrize("more", ["", "destroy = false", "skip_import = true\ndestroy = true"])
+def test_a_machine_that_stays_is_what_is_kept(more: str) -> None:
+    (image,) = fleet(IMPORTED.format(more=more)).images.values()
+    assert image.locations == (HOME,)
+    assert [note for note in image.notes if "content_library_destination" in note or "convert_to_template" in note]
+
+
+@pytest.mark.parametrize(
+    ("location", "known"),
+    [
+        ("vsphere://vcenter.example.org/content-library/golden images", True),
+        ("vsphere://vcenter.example.org/content-library/vm", True),  # a datacenter of that name
+        ("vsphere://vcenter.example.org/content-library/a/b", False),
+        ("vsphere://vcenter.example.org/content-library/", False),
+        ("vsphere://vcenter.example.org/content-library", False),
+    ],
+)
+def test_a_library_is_a_location(location: str, *, known: bool) -> None:
+    dialect = registries.dialect_of("vsphere")
+    assert (dialect.wrong_location(location) is None) == known
+    named = "vsphereInstanceUuid" if location.endswith("/vm") or not known else "vsphereLibraryItem"
+    assert dialect.subject(location, "1") == {named: "1"}
