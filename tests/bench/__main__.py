@@ -19,6 +19,7 @@ from tests.bench.adoption import adoption_rows
 from tests.bench.cleaners import cleaner_rows
 from tests.bench.containers import registry_rows
 from tests.bench.controller import overhead_rows
+from tests.bench.disks import disk_rows
 from tests.bench.graph import graph_rows
 from tests.bench.inventory import inventory_rows
 from tests.bench.machine import machine
@@ -47,6 +48,7 @@ PARTS: Mapping[str, Part] = {
     "walk": lambda folder, _sandbox, _environment: walk_rows(folder / "walk"),
     "containers": lambda folder, _sandbox, environment: registry_rows(folder / "containers", environment),
     "cleaners": lambda folder, _sandbox, environment: cleaner_rows(folder / "cleaners", environment),
+    "disks": lambda folder, _sandbox, _environment: disk_rows(folder / "disks"),
     "inventory": lambda _folder, _sandbox, _environment: inventory_rows(),
 }
 
