@@ -203,6 +203,53 @@ def _refreshes(role: Role, asked: Callable[..., Question]) -> Iterator[Question]
     yield asked("launches without a template", role, Need("ec2:RunInstances", arn("instance", "*")))
 
 
+DISKS = replace(AT, disks=["s3://acme-images/appliance"])
+
+
+def kept_disks() -> Iterator[Question]:
+    """Disks below a prefix are stored once, marked over what was read, and retired by main alone."""
+    disk = f"sha256:{'0' * 64}"
+    ours, marks, elsewhere = (
+        f"arn:aws:s3:::acme-images/{name}" for name in (f"appliance/{disk}", f"appliance/{disk}.json", "payroll/x")
+    )
+
+    def asked(what: str, role: Role, need: Need, *, allowed: bool = False) -> Question:
+        return Question(what, role, need, allowed, (policy(role, DISKS),))
+
+    whole: dict[str, Value] = {"s3:ObjectCreationOperation": "true"}
+    new: dict[str, Value] = {**whole, "s3:if-none-match": "*"}
+    over: dict[str, Value] = {**whole, "s3:if-match": '"0"'}
+    readers: tuple[Role, ...] = ("plan", "preview", "reconcile")
+    for role in readers:
+        writes = role != "plan"
+        bucket = "arn:aws:s3:::acme-images"
+        lists = {
+            prefix: Need("s3:ListBucket", bucket, {"s3:prefix": prefix}) for prefix in (f"appliance/{disk}", "pay")
+        }
+        yield asked("lists disks", role, lists[f"appliance/{disk}"], allowed=True)
+        yield asked("lists what is beside them", role, lists["pay"])
+        yield asked("is told that there is none", role, Need("s3:ListBucket", bucket), allowed=True)
+        yield asked("lists another bucket", role, Need("s3:ListBucket", "arn:aws:s3:::payroll"))
+        for what, named in (("a disk", ours), ("marks", marks)):
+            yield asked(f"reads {what}", role, Need("s3:GetObject", named), allowed=True)
+            yield asked(f"stores {what}", role, Need("s3:PutObject", named, new), allowed=writes)
+            yield asked(f"writes over {what}", role, Need("s3:PutObject", named, whole))
+            yield asked(f"retires {what}", role, Need("s3:DeleteObject", named), allowed=role == "reconcile")
+        yield asked("writes over marks that it read", role, Need("s3:PutObject", marks, over), allowed=writes)
+        yield asked("writes over a disk that it read", role, Need("s3:PutObject", ours, over))
+        part: dict[str, Value] = {"s3:ObjectCreationOperation": "false"}
+        yield asked("uploads a part", role, Need("s3:PutObject", ours, part), allowed=writes)
+        yield asked("aborts", role, Need("s3:AbortMultipartUpload", ours), allowed=writes)
+        yield asked("reads what is beside", role, Need("s3:GetObject", elsewhere))
+        yield asked("stores beside", role, Need("s3:PutObject", elsewhere, new))
+        yield asked("deletes beside", role, Need("s3:DeleteObject", elsewhere))
+        for action in ("PutBucketPolicy", "DeleteBucket", "PutLifecycleConfiguration"):
+            yield asked(f"{action}", role, Need(f"s3:{action}", bucket))
+        yield asked("takes an ACL", role, Need("s3:PutObjectAcl", ours))
+        yield asked("deletes a version", role, Need("s3:DeleteObjectVersion", ours))
+        yield Question("reads without --disks", role, Need("s3:GetObject", ours))
+
+
 def parameter(name: str) -> str:
     """The ARN of a parameter; its name without the first slash."""
     return f"arn:aws:ssm:us-east-1:{ACCOUNT}:parameter/{name}"
@@ -249,4 +296,4 @@ def reports() -> Iterator[Question]:
 
 def questions() -> list[Question]:
     """All of them."""
-    return [*votes(), *others_things(), *publications(), *work(), *reports()]
+    return [*votes(), *others_things(), *publications(), *kept_disks(), *work(), *reports()]

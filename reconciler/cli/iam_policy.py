@@ -16,6 +16,7 @@ from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.iam import several
 from reconciler.model.plan import PlanOptions
 from reconciler.model.text import first_few, visible
+from reconciler.registries.disk.dialect import BUCKET
 from reconciler.registries.ec2.rights import ROLES, Account, Role, policy
 from reconciler.registries.ec2.trust import TAKE, CircleCi, GitHub, github_trust, intruders, is_let_in, trust, wanted
 
@@ -29,6 +30,10 @@ _SHAPES = {
     "--repository": (r"[\w.-]+(/[\w.-]+)+", "host and path, such as github.com/acme/images"),
     "--branch": (r"[^\s*?$]+", "a branch's name"),
     "--fleet": (r"[^*?$]+", "the value of the tag reconciler:fleet; `reconciler doctor` shows it"),
+    "--disks": (
+        r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](?:/[A-Za-z0-9!_.'()-]+)+",
+        "as in `locations`: s3://bucket/prefix",
+    ),
     "--subnet": ("subnet-[0-9a-f]+", "a subnet's id"),
     "--publish": (r"/?[\w./-]+", "where the names in `publish.ssm` begin, such as /images/"),
     "--parameters": (r"/?[\w./-]+", "where the names of your SSM parameters begin, such as /images/"),
@@ -43,6 +48,9 @@ _LONGEST_FILE = 1 << 18
 @click.option("--fleet", help="The fleet's name. Default: this repository's.")
 @click.option("--parameters", default="/images/", show_default=True, metavar="PATH", help="Where own parameters begin.")
 @click.option("--publish", "published", default="", metavar="PATH", help="Where the names begin that are published.")
+@click.option(
+    "--disks", multiple=True, metavar="LOCATION", help="Disks are kept in s3://bucket/prefix. May be repeated."
+)
 @click.option("--subnet", "subnets", multiple=True, metavar="ID", help="Boot here alone. May be repeated.")
 @click.option("--untagged-builds", is_flag=True, help="Also for templates without run_tags, and for Packer 1.6.")
 @click.option("--trust", "trusts", is_flag=True, help="Who may take the role, in place of what it may do.")
@@ -66,6 +74,7 @@ def command(
     fleet: str | None,
     parameters: str,
     published: str,
+    disks: tuple[str, ...],
     subnets: tuple[str, ...],
     untagged_builds: bool,
     trusts: bool,
@@ -85,13 +94,15 @@ def command(
     codes: 0 printed, or as strict; 1 it lets in or allows more, or less than is needed.
     """
     if not trusts:
-        fleet = fleet or _fleet_of(directory, says_what_is_missing=role != "plan" and not untagged_builds)
+        fleet = fleet or _fleet_of(directory, disks, says_what_is_missing=role != "plan" and not untagged_builds)
         _refuse_odd({"--account": account, "--fleet": fleet, "--parameters": parameters})
         for subnet in subnets:
             _refuse_odd({"--subnet": subnet})
+        for location in disks:
+            _refuse_odd({"--disks": location})
         if published:
             _refuse_odd({"--publish": published})
-        at = Account(fleet, account, parameters, subnets, partition, published)
+        at = Account(fleet, account, parameters, subnets, partition, published, disks)
         made = policy(role, at, untagged_builds=untagged_builds)
         return _print(made) if check is None else _tell(_differences(_read(check), made), role)
     if repository_id is not None and (organization is not None or project is not None):
@@ -117,14 +128,18 @@ def command(
     return _print(trust(role, ci)) if check is None else _tell(_ways_in(_read(check), role, ci), role)
 
 
-def _fleet_of(directory: Path, *, says_what_is_missing: bool) -> str:
-    """The fleet's name; on stderr, whose builds would need more than the strict policy."""
+def _fleet_of(directory: Path, disks: tuple[str, ...], *, says_what_is_missing: bool) -> str:
+    """The fleet's name; on stderr, whose builds would need more than the strict policy, and whose disks."""
     workspace = Workspace(directory)
     known = workspace.read(workspace.repository.tree(), PlanOptions())
     untagged = [name for name, image in known.fleet.images.items() if not image.template.takes("run_tags")]
     if untagged and says_what_is_missing:
         named = first_few(untagged, most=3)
         note(f"the policy allows no builds of {named}: their templates take no run_tags (or give --untagged-builds)")
+    declared = (location for image in known.fleet.images.values() for location in image.locations)
+    missing = sorted({one for one in declared if one.startswith(BUCKET)} - set(disks))
+    if missing:
+        note(f"the policy allows nothing in {first_few(missing, most=3)} (give --disks with each)")
     return known.fleet_name
 
 

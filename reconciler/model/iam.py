@@ -86,11 +86,14 @@ def _holds(operator: str, actual: Value | None, values: list[Any]) -> bool:
     return all(_is(name, one, values) for one in present)
 
 
+_BOOL = "Bool"
 _NEGATED = {"StringNotEquals": "StringEquals", "StringNotLike": "StringLike"}
-_OPERATORS = {"StringEquals", "StringLike", *_NEGATED}
+_OPERATORS = {"StringEquals", "StringLike", _BOOL, *_NEGATED}
 
 
 def _is(name: str, actual: str, values: list[Any]) -> bool:
     if name in _NEGATED:
         return not _is(_NEGATED[name], actual, values)
+    if name == _BOOL:
+        return any(actual.lower() == str(value).lower() for value in values)
     return any(actual == value if name == "StringEquals" else matches(actual, value) for value in values)

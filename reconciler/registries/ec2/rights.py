@@ -38,6 +38,13 @@ UNFENCED: Mapping[str, str] = {
     "ReadWhatConsumersLaunchOn": "AWS restricts neither of these lists by resource.",
     "LaunchWhatTemplatesName": "Only by a launch template, and that is fenced in the same call.",
     "PublishAnew": "SSM asks for no tag of what is overwritten. Fenced by name, and the controller looks first.",
+    "ListDisks": "S3 asks for it without a prefix, too, before it says that there is no such object. Else by prefix.",
+    "ReadDisks": "S3's objects carry no tag of ours. Fenced by bucket and prefix.",
+    "StoreDisksOnce": "As above, and only where there is no object of that name yet.",
+    "MarkDisks": "As above, and only marks, and only over those that were read.",
+    "UploadDisksInParts": "As above; none of these calls makes an object.",
+    "AbortUploadsOfDisks": "As above; nothing is lost by it but what is not complete.",
+    "RetireDisks": "As above. The controller checks the fleet and the image in its marks before it asks.",
     "TagImagesOfNoFleet": "An image that is born without tags has to be tagged once. Fenced: it has no fleet's yet.",
 }
 """By statement: why no tag fences it for sure. A test holds that there is no other."""
@@ -67,6 +74,8 @@ class Account:
     partition: str = "aws"
     published: str = ""
     """Where the names of the SSM parameters begin that channels are written to; empty where none are."""
+    disks: Sequence[str] = ()
+    """The prefixes of buckets that disks are kept below, as `s3://bucket/prefix`."""
 
 
 def policy(role: Role, at: Account, *, untagged_builds: bool = False) -> Policy:
@@ -80,12 +89,18 @@ def policy(role: Role, at: Account, *, untagged_builds: bool = False) -> Policy:
         statements += [*_care(at), *_retiring(at), *_votes()] if role == "reconcile" else _judged()
         statements += _untagged(at) if untagged_builds else []
     statements += _publishing(at, writes=role == "reconcile") if at.published else []
+    statements += _disks(role, at) if at.disks else []
     return {"Version": "2012-10-17", "Statement": statements}
 
 
 def publishing(role: Role, at: Account) -> Policy:
     """What a role needs beside it where channels are written to SSM parameters: `reconcile` to write, all to read."""
     return {"Version": "2012-10-17", "Statement": _publishing(at, writes=role == "reconcile")}
+
+
+def disks(role: Role, at: Account) -> Policy:
+    """What a role needs beside it where disks are kept in buckets."""
+    return {"Version": "2012-10-17", "Statement": _disks(role, at)}
 
 
 def untagged(at: Account) -> Policy:
@@ -250,6 +265,41 @@ def _publishing(at: Account, *, writes: bool) -> list[Policy]:
             {"Null": {"ec2:LaunchTemplate": "false"}},
         ),
     ]
+
+
+def _disks(role: Role, at: Account) -> list[Policy]:
+    """Objects below prefixes, each written once, and marks beside them, each over those that were read.
+
+    After "Enforce conditional writes on Amazon S3 buckets" (S3 user guide): calls of an upload in parts take no
+    condition but the last, and are told by `s3:ObjectCreationOperation`.
+    """
+    below = [(*one.removeprefix("s3://").partition("/")[::2],) for one in at.disks]
+    buckets = sorted({f"arn:{at.partition}:s3:::{bucket}" for bucket, _ in below})
+    objects = [f"arn:{at.partition}:s3:::{bucket}/{prefix}/sha256:*" for bucket, prefix in below]
+
+    def statement(
+        sid: str, *actions: str, on: Sequence[str] = objects, condition: Mapping[str, Any] | None = None
+    ) -> Policy:  # fmt: skip
+        return {
+            **_statement(sid, actions, on, condition), "Action": _alone([f"s3:{action}" for action in actions])
+        }  # fmt: skip
+
+    prefixes = sorted({f"{prefix}/*" for _, prefix in below})
+    reading = [
+        statement("ListDisks", "ListBucket", on=buckets, condition={"StringLikeIfExists": {"s3:prefix": prefixes}}),
+        statement("ReadDisks", "GetObject"),
+    ]
+    if role == "plan":
+        return reading
+    return [
+        *reading,
+        statement("StoreDisksOnce", "PutObject", condition={"Null": {"s3:if-none-match": "false"}}),
+        statement("MarkDisks", "PutObject", on=[f"{one}.json" for one in objects],
+                  condition={"Null": {"s3:if-match": "false"}}),
+        statement("UploadDisksInParts", "PutObject", condition={"Bool": {"s3:ObjectCreationOperation": "false"}}),
+        statement("AbortUploadsOfDisks", "AbortMultipartUpload"),
+        *([statement("RetireDisks", "DeleteObject")] if role == "reconcile" else []),
+    ]  # fmt: skip
 
 
 def _votes() -> list[Policy]:

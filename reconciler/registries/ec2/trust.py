@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from reconciler.model.iam import Need, permitted, several
-from reconciler.registries.ec2.rights import ROLES, Account, Role, policy, publishing, untagged
+from reconciler.registries.ec2.rights import ROLES, Account, Role, disks, policy, publishing, untagged
 
 TAKE = "sts:AssumeRoleWithWebIdentity"
 ANY_UUID = "-".join("?" * length for length in (8, 4, 4, 4, 12))
@@ -193,6 +193,7 @@ def documents() -> Mapping[str, Mapping[str, Any]]:
     return (
         {**rights, "untagged-builds.json": untagged(words)}
         | published
+        | {f"disks-{role}.json": disks(role, replace(words, disks=["s3://BUCKET/PREFIX"])) for role in ROLES}
         | {
             **{f"trust-{role}.json": trust(role, ci) for role in ROLES},
             **{f"trust-{role}-github.json": github_trust(role, github) for role in ROLES},

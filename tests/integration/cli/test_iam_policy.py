@@ -157,7 +157,7 @@ def test_a_right_that_is_more_and_one_that_is_missing_are_told(fleet: Fleet) -> 
         "", "[]", "[" * 10_000, "{}", '{"Statement": [1]}', '{"Statement": [{"Effect": "Allow"}]}',
         '{"Statement": [{"Effect": "Allow", "Action": [1]}]}',
         '{"Statement": [{"Effect": "Allow", "Action": "*", "Condition": {"StringLike": "x"}}]}',
-        '{"Statement": [{"Effect": "Allow", "Action": "*", "Condition": {"Bool": {"x": "true"}}}]}',
+        '{"Statement": [{"Effect": "Allow", "Action": "*", "Condition": {"IpAddress": {"x": "::1"}}}]}',
         '{"Statement": [{"Effect": "Allow", "Action": "*", "NotPrincipal": "x"}]}',
     ],
 )  # fmt: skip

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from reconciler.model.iam import Need, permitted, several
-from reconciler.registries.ec2.rights import ROLES, UNFENCED, Account, Policy, Role, policy, publishing, untagged
+from reconciler.registries.ec2.rights import ROLES, UNFENCED, Account, Policy, Role, disks, policy, publishing, untagged
 from reconciler.registries.ec2.trust import documents
-from tests.iam import AT, FLEET, OURS, THEIRS, Question, arn, questions, tagging
+from tests.iam import AT, DISKS, FLEET, OURS, THEIRS, Question, arn, questions, tagging
 
-PUBLISHING = replace(AT, published="/images/")
+PUBLISHING = replace(AT, published="/images/", disks=DISKS.disks)
 IAM = Path(__file__).parents[4] / "docs" / "iam"
 
 
@@ -79,6 +79,8 @@ def test_a_role_s_policies_have_room_for_it(role: Any) -> None:
     subnets = ["subnet-0123456789abcdef0"] * 3
     for path, untagged_builds in (("", True), ("/images/of/a/team/", False)):
         at = Account("a" * 60, "1" * 12, subnets=subnets, published=path)
+        beside = disks(role, Account("a" * 60, "1" * 12, disks=["s3://acme-images/a/team/appliance"] * 5))
+        assert len(json.dumps(beside, separators=(",", ":"))) < 6_144
         whole = policy(role, at, untagged_builds=untagged_builds)
         assert len(json.dumps(whole, separators=(",", ":"))) < 10_240
         assert len(json.dumps(publishing(role, at), separators=(",", ":"))) < 6_144
