@@ -75,6 +75,10 @@ class Artifact(Model):
         """What was done to it beside making and marking it; nothing, where nothing is recorded."""
         return self.care or Care()
 
+    def format_of(self, artifact_id: str) -> str | None:
+        """The format in which it is kept under an id; None for any other id, its own as well."""
+        return next((one.format for one in self.conversions if one.id == artifact_id), None)
+
     def conversion(self, form: str) -> Conversion | None:
         """What is recorded of it in another format, or None."""
         return next((one for one in self.conversions if one.format == form), None)

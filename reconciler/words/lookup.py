@@ -37,6 +37,8 @@ def whereabouts(answer: Whereabouts, *, now: datetime) -> Iterator[str]:
 def _held(one: Holder) -> str:
     places = joined([artifact.location for artifact in one.artifacts[:_MOST_PLACES]])
     what = f"{visible(one.image)} {one.build} ({_state(one)}) in {visible(places)}"
+    if one.as_format is not None:
+        return f"{visible(one.as_format)} of {joined(sorted({visible(each.id) for each in one.artifacts}))}: {what}"
     if one.as_part:
         return f"part of {joined(sorted({visible(artifact.id) for artifact in one.artifacts}))}: {what}"
     return what

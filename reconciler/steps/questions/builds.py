@@ -246,7 +246,11 @@ def _meant(asked: str) -> Look[str]:
     """The ids of the builds of a lockfile that are meant: by id, by key, or by an artifact's id."""
 
     def look(lock: Lockfile) -> list[tuple[str, str]]:
-        by_artifact = [one.id for one in lock.builds if any(asked in (of.id, *of.parts) for of in one.artifacts)]
+        by_artifact = [
+            one.id
+            for one in lock.builds
+            if any(asked in (of.id, *of.parts) or of.format_of(asked) is not None for of in one.artifacts)
+        ]
         by_name = [one.id for one in lock.builds if _is_meant(lock, one, asked)]
         return [(one, one) for one in dict.fromkeys([*by_artifact, *by_name])]
 

@@ -158,6 +158,7 @@ class _Left:
     by: Build | Failure
     artifacts: tuple[Artifact, ...]
     as_part: bool
+    as_format: str | None = None
 
 
 def _left(artifact_id: str) -> Look[_Left]:
@@ -174,7 +175,12 @@ def _left(artifact_id: str) -> Look[_Left]:
 def _of(by: Build | Failure, artifacts: Iterable[Artifact], artifact_id: str) -> _Left:
     every = tuple(dict.fromkeys(artifacts))
     whole = tuple(one for one in every if one.id == artifact_id)
-    return _Left(by, whole or tuple(one for one in every if artifact_id in one.parts), as_part=not whole)
+    if whole:
+        return _Left(by, whole, as_part=False)
+    converted = tuple(one for one in every if one.format_of(artifact_id) is not None)
+    if converted:
+        return _Left(by, converted, as_part=False, as_format=converted[0].format_of(artifact_id))
+    return _Left(by, tuple(one for one in every if artifact_id in one.parts), as_part=True)
 
 
 def which(repository: Repository, asked: str, *, revision: str) -> Whereabouts:
@@ -215,7 +221,12 @@ def _weight(one: Holder) -> tuple[bool, bool, str]:
 
 def _holder(repository: Repository, where: Where[_Left], *, revision: str) -> Holder:
     by, lock, kept = where.hit.by, where.lock, where.past is None
-    facts = {"artifacts": where.hit.artifacts, "as_part": where.hit.as_part, "dropped_in": where.dropped_in}
+    facts = {
+        "artifacts": where.hit.artifacts,
+        "as_part": where.hit.as_part,
+        "as_format": where.hit.as_format,
+        "dropped_in": where.dropped_in,
+    }
     if isinstance(by, Failure):
         return Holder(
             image=where.image, build=by.build, standing="failed", kept=kept, key=by.key, finished=by.at, why=by.what,

@@ -85,6 +85,9 @@ def test_a_disk_is_recorded_in_every_format_beside_what_packer_left(fleet: Check
     named = fleet.reconciler("artifact", "appliance", str(store / "two"), "--format", "vmdk").out
     assert named.strip() == two["conversions"][0]["id"]
     assert "is not recorded as raw" in fleet.reconciler("artifact", "appliance", "--format", "raw").err
+    asked = fleet.reconciler("which", named.strip())
+    assert f"is vmdk of {one['id']}: appliance" in " ".join(asked.out.split())
+    assert f"as vmdk {named.strip()}" in " ".join(fleet.reconciler("show", named.strip()).out.split())
     before = fleet.head()
     assert fleet.reconciler("reconcile").code == 0
     assert fleet.git("rev-parse", "origin/main") == before
@@ -138,6 +141,40 @@ def test_a_conversion_that_is_lost_is_copied_and_is_not_proven_before(fleet: Che
     again, _ = artifacts(fleet)
     assert again["conversions"] == one["conversions"]
     judged(again, again["conversions"][0])
+
+
+def test_where_there_is_no_room_for_a_conversion_its_build_is_recorded_and_the_next_run_makes_it(
+    fleet: Checkout, store: Path
+) -> None:
+    # Given a folder with room for the disk, and for no other
+    if os.geteuid() != 0:
+        lacking("only root mounts a small file system")
+    full = store / "one"
+    full.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=220k", "tmpfs", str(full)], check=True)
+    try:
+        # When it is built
+        ended = fleet.reconciler("reconcile")
+
+        # Then there is one error, and the disk is what is stable
+        told = " ".join((ended.out + ended.err).split())
+        assert ended.code == 3
+        assert f"no vmdk in {full}: there is no room for it in {full}: No space left on device" in told
+        assert "make room there: the next run converts it, and builds nothing anew" in told
+        one, two = artifacts(fleet)
+        assert "conversions" not in one
+        judged(two, two["conversions"][0])
+        build = fleet.lockfile("appliance")["channels"]["stable"]
+        assert "format-missing" in fleet.reconciler("plan").out
+
+        # And once there is room, it is copied from where it was made
+        subprocess.run(["mount", "-o", "remount,size=4m", str(full)], check=True)
+        assert fleet.reconciler("reconcile").code == 0
+        one, two = artifacts(fleet)
+        assert one["conversions"] == two["conversions"]
+        assert [each["id"] for each in fleet.lockfile("appliance")["builds"]] == [build]
+    finally:
+        subprocess.run(["umount", str(full)], check=True)
 
 
 def test_conversions_go_with_their_disk(fleet: Checkout, store: Path) -> None:
