@@ -177,6 +177,28 @@ def test_where_there_is_no_room_for_a_conversion_its_build_is_recorded_and_the_n
         subprocess.run(["umount", str(full)], check=True)
 
 
+def test_what_was_converted_and_could_not_be_recorded_is_found_again(fleet: Checkout, store: Path) -> None:
+    # Given a run whose push is refused, when all is made
+    hook = Path(fleet.git("remote", "get-url", "origin").strip(), "hooks/pre-receive")
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    assert fleet.reconciler("reconcile").code != 0
+    made = {one.name for one in (store / "one").glob("sha256:*")}
+    assert len(made) == 4, "a disk and a VMDK, each with its marks"
+
+    # When the next one can push
+    hook.unlink()
+    ended = fleet.reconciler("reconcile")
+
+    # Then it adopts the disk, and takes the VMDK that is there: another would be another file
+    assert ended.code == 0, ended.err
+    assert {one.name for one in (store / "one").glob("sha256:*")} == made
+    for each in artifacts(fleet):
+        (conversion,) = each["conversions"]
+        assert conversion["id"] in made
+        judged(each, conversion)
+
+
 def test_conversions_go_with_their_disk(fleet: Checkout, store: Path) -> None:
     assert fleet.reconciler("reconcile").code == 0
     assert len(list((store / "one").glob("sha256:*"))) == 4, "two files, each with its marks"
