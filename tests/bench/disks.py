@@ -69,12 +69,10 @@ def _made(file: Path) -> Path:
 
 
 def _copied(file: Path, to: Path) -> None:
-    """One copy that is on the disk when it is through, by the same reads and writes."""
-    with file.open("rb") as read, to.open("wb") as write:
-        while piece := read.read(_PIECE):
-            write.write(piece)
-        write.flush()
-        os.fsync(write.fileno())
+    """One copy that is on the disk when it is through, as quick as Python makes one."""
+    shutil.copyfile(file, to)
+    with to.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 def _hashed(file: Path) -> None:

@@ -13,7 +13,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from itertools import count
@@ -37,7 +37,7 @@ _LOCK = ".lock"
 _DRAFT = ".draft-"
 _OURS = ".reconciler"
 """The file that says that a folder holds disks: an empty folder may be one where nothing is mounted."""
-_MOST_MARKS, _PIECE = 1 << 20, 4 << 20  # bytes
+_MOST_MARKS = 1 << 20  # bytes
 _MODE = 0o644
 _TOUCHED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
 _LOCKED_SECONDS, _LOOK = 600.0, 0.05
@@ -277,18 +277,22 @@ def digest_of(file: Path) -> str:
 
 
 def _copied(file: Path, to: Path) -> str:
-    """Copy a file, and return the `sha256:…` of what was copied: each piece is counted in while it is written."""
-    found = hashlib.sha256()
-    with file.open("rb") as read, to.open("wb") as write, ThreadPoolExecutor(1) as beside:
-        counted: Future[None] | None = None
-        while piece := read.read(_PIECE):
-            if counted is not None:
-                counted.result()
-            counted = beside.submit(found.update, piece)
-            write.write(piece)
-        write.flush()
-        os.fsync(write.fileno())
-    return f"{SHA256}{found.hexdigest()}"
+    """Copy a file, and return the `sha256:…` of what was written: it is counted while it is flushed."""
+    try:
+        shutil.copyfile(file, to)
+    except OSError as error:
+        error.filename = error.filename if error.filename2 is None else None  # both of them, where it was under way
+        raise
+    with ThreadPoolExecutor(1) as beside:
+        flushed = beside.submit(_flush, to)
+        digest = digest_of(to)
+        flushed.result()
+    return digest
+
+
+def _flush(file: Path) -> None:
+    with file.open("rb") as written:
+        os.fsync(written.fileno())
 
 
 @contextmanager

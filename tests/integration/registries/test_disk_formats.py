@@ -24,7 +24,7 @@ from reconciler.model.observation import Seen
 from reconciler.plan.tags import own
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
-from reconciler.registries.disk.formats import FORMATS
+from reconciler.registries.disk.formats import FORMATS, overlay
 from reconciler.registries.disk.registry import DiskRegistry
 from tests.needs import lacking
 
@@ -251,6 +251,19 @@ def test_where_there_is_no_room_that_is_one_clear_error_and_nothing_is_lost(
     assert found(registry, disk).state == "available"
 
 
+def test_where_there_is_no_room_for_a_disk_the_folder_is_named_and_nothing_stays(
+    registry: DiskRegistry, tmp_path: Path, full: Path
+) -> None:
+    large = tmp_path / "large"
+    large.write_bytes(os.urandom(1 << 20))
+
+    with pytest.raises(Transient) as refused:
+        stored(registry, str(full), large)
+
+    assert refused.value.what == f"{full}: No space left on device"
+    assert not [one.name for one in full.iterdir() if one.name.startswith((".draft-", "sha256:"))]
+
+
 def test_without_the_program_it_is_said_how_to_get_it(
     registry: DiskRegistry, raw: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -261,6 +274,33 @@ def test_without_the_program_it_is_said_how_to_get_it(
         converted(registry, disk, "vmdk")
 
     assert "qemu-utils" in refused.value.hint[0]
+
+
+@pytest.mark.parametrize("form", ["raw", "qcow2"])
+def test_what_a_disk_is_booted_from_is_a_layer_on_top_of_it(
+    raw: Path, tmp_path: Path, qemu_img: str, form: str
+) -> None:
+    disk, layer = tmp_path / "disk", tmp_path / "layer"
+    subprocess.run([qemu_img, "convert", "-f", "raw", "-O", form, str(raw), str(disk)], check=True)
+
+    overlay(disk, layer)
+
+    said = judged(qemu_img, layer, "qcow2", like=raw)
+    assert (said["backing-filename"], said["backing-filename-format"]) == (str(disk), form)
+
+
+def test_what_stands_on_another_file_is_neither_converted_nor_booted(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str
+) -> None:
+    layer = tmp_path / "layer"
+    overlay(raw, layer)
+    disk = stored(registry, str(tmp_path / "store"), layer)
+
+    with pytest.raises(UserError, match="is not whole: it stands on another file"):
+        converted(registry, disk, "vmdk")
+    with pytest.raises(UserError, match="is not whole: it stands on another file"):
+        overlay(layer, tmp_path / "another")
+    assert found(registry, disk).conversions == ()
 
 
 SLOW = """#!/bin/sh
