@@ -253,7 +253,7 @@ def _taken(build: Build) -> list[str]:
 
 def _places(build: Build) -> list[str]:
     took = [f"Built in {duration(build.seconds)}."] if build.seconds is not None else []
-    return [*(f"{one.location} {one.id}" for one in build.artifacts), *took]
+    return [*(f"{one.location} {one.id}{in_formats(one)}" for one in build.artifacts), *took]
 
 
 def _inside(build: Build, difference: Difference | None) -> list[str]:

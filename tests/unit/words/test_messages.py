@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from reconciler.model.inventory import Inventory, OperatingSystem, Package
 from reconciler.model.lockfile import (
     Build,
+    Conversion,
     FailedTest,
     Failure,
     Published,
@@ -51,6 +52,17 @@ def a_build(built: Make, *reasons: Reason) -> Build:
     return build.model_copy(
         update={"id": "20261122T101530Z-1a2b3c4", "key": "sha256:1a2b", "reasons": reasons, "artifacts": (artifact,)}
     )
+
+
+def test_commits_and_tags_name_what_an_artifact_was_converted_to(built: Make) -> None:
+    build = a_build(built, Reason(code="new"))
+    made = (Conversion(format="raw", id="sha256:1", size=8), Conversion(format="vmdk", id="sha256:2", size=3))
+    (artifact,) = (one.model_copy(update={"conversions": made}) for one in build.artifacts)
+    build = build.model_copy(update={"artifacts": (artifact,)})
+    told = "us-east-1 ami-0aa, as raw sha256:1 and vmdk sha256:2"
+    assert told in build_commit("web", build, verb="build").splitlines()
+    assert f"Now {told}." in change_commit("web", "convert", build.reasons, added=build.artifacts).splitlines()
+    assert f"artifact: ami {told}" in build_tag("web", build).splitlines()
 
 
 def test_a_commit_says_what_why_and_where_and_ends_with_trailers(built: Make) -> None:
