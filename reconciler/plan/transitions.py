@@ -32,12 +32,13 @@ def with_build(lock: Lockfile, build: Build, *, image: Image, requested: SourceR
     `requested` is what the pin was resolved for, where the declaration asks for another source by now.
     Kept are the newest `retain.builds`, whatever a channel or a hold points to, what is revoked, and the build that
     `stable` would fall back to; older ones stay in git's history. Where a hold binds `stable`, it stays where it is.
+    A build that was stable before, and is adopted anew, waits for no verdict that is asked for by now.
     Only the newest build lists its files: the older ones' are in git, and a thousand lockfiles stay quick to read.
     """
     known = {(one.location, one.id): one for before in lock.recorded for one in before.artifacts}
     build = build.model_copy(update={"artifacts": tuple(_as_known(one, known) for one in build.artifacts)})
     older = tuple(one.model_copy(update={"files": None}) for one in lock.builds if one.id != build.id)
-    follows = first_phase(image, build.verdict) == "stable" and image.declaration.hold is None
+    follows = (build.stood or first_phase(image, build.verdict) == "stable") and image.declaration.hold is None
     channels = Channels(candidate=build.id, stable=build.id if follows else lock.channels.stable)
     source = _pinned(build.source, requested or image.source)
     newest = (build, *older)

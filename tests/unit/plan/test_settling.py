@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
-from hypothesis import HealthCheck, event, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from reconciler.model.fleet import Image
@@ -101,6 +101,30 @@ def damaged(seen: tuple[Seen, ...], damages: list[str]) -> tuple[Seen, ...]:
 
 
 @settings(max_examples=200, suppress_health_check=[HealthCheck.too_slow])
+@example(  # a verdict is waited for by now, and what is adopted was stable before
+    history=(
+        (
+            {
+                "files": {"a": "0" * 40},
+                "regions": ["us-east-1"],
+                "source": {"ami": {"name": "debian-12-*", "owners": ["136693071363"]}},
+                "validation": {"required": False},
+                "retain": {"builds": 1},
+            },
+            "ami-0aa",
+        ),
+        [({}, "ami-0bb")],
+    ),
+    change={"validation": {"required": True}},
+    ami="ami-0aa",
+    asked=PlanOptions(),
+    broken=[],
+    lost=0,
+    unreadable=set(),
+    days=0,
+    failed_before=False,
+    renamed=False,
+)
 @given(
     history=histories,
     change=changes,
