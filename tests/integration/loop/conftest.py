@@ -12,6 +12,7 @@ from tests.integration.loop.world import (
     ON_BASE,
     ON_DEBIAN,
     ON_TOOLBOX,
+    RETAIN,
     SETTINGS,
     World,
     image_files,
@@ -81,3 +82,21 @@ def containers_pair(_containers: ContainersWorld, kept_ground: Ground, tmp_path:
     world = _containers.copy_to(tmp_path / "world")
     with no_engine(lambda: world):
         yield world
+
+
+@pytest.fixture(scope="session")
+def _grown(built_pair: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    made = built_pair.copy_to(tmp_path_factory.mktemp("grown") / "world")
+    made.commit({"desired/web/image.yaml": f"{ON_BASE}{RETAIN}"})
+    for setup in ("echo two\n", "echo three\n"):
+        made.commit({"desired/web/setup.sh": setup})
+        assert made.controller().reconcile("web").exit_code == 0
+        made.clock.advance(hours=1)
+    made.clock.advance(days=2)
+    return made.settle()
+
+
+@pytest.fixture
+def grown(_grown: World, tmp_path: Path) -> World:
+    """A fleet whose web has a stable build, the one that it would fall back to, and one that no lockfile has."""
+    return _grown.copy_to(tmp_path / "world")

@@ -28,6 +28,7 @@ from tests.integration.loop.world import (
     FLEET,
     ON_BASE,
     ON_DEBIAN,
+    RETAIN,
     SETTINGS,
     US,
     World,
@@ -36,27 +37,9 @@ from tests.integration.loop.world import (
     no_image_files,
 )
 
-RETAIN = "retain: {builds: 1}\n"
-
 
 def declare(world: World, extra: str = "") -> None:
     world.commit({"desired/web/image.yaml": f"{ON_BASE}{RETAIN}{extra}"})
-
-
-@pytest.fixture(scope="session")
-def _grown(built_pair: World, tmp_path_factory: pytest.TempPathFactory) -> World:
-    made = built_pair.copy_to(tmp_path_factory.mktemp("grown") / "world")
-    declare(made)
-    for setup in ("echo two", "echo three"):
-        build(made, setup, image="web")
-    made.clock.advance(days=2)
-    return made.settle()
-
-
-@pytest.fixture
-def grown(_grown: World, tmp_path: Path) -> World:
-    """A fleet whose web has a stable build, the one that it would fall back to, and one that no lockfile has."""
-    return _grown.copy_to(tmp_path / "world")
 
 
 def oldest(world: World) -> list[Seen]:

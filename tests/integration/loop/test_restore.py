@@ -16,11 +16,9 @@ from tests.doubles.registry import Traits
 from tests.integration.loop.effects import Effects, Killed, failing, surround
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.test_channels import build
 from tests.integration.loop.test_rulings import held
-from tests.integration.loop.world import EU, ON_BASE, SETTINGS, US, World, git, no_image_files
+from tests.integration.loop.world import EU, ON_BASE, RETAIN, SETTINGS, US, World, git, no_image_files
 
-RETAIN = "retain: {builds: 1}\n"
 ONE, TWO = "111111111111", "222222222222"
 
 
@@ -49,14 +47,10 @@ def remove(world: World) -> list[Seen]:
 
 
 @pytest.fixture
-def grown(pair: World) -> World:
-    """A fleet whose web has three builds, the oldest of which may go; what is removed is kept for a month."""
-    pair.registry.restored_for = {US: 30, EU: 30}
-    declare(pair)
-    for setup in ("echo two", "echo three"):
-        build(pair, setup, image="web")
-    pair.clock.advance(days=2)
-    return pair
+def grown(grown: World) -> World:
+    """The same, where what is removed is kept for a month."""
+    grown.registry.restored_for = {US: 30, EU: 30}
+    return grown
 
 
 def recorded(world: World, build_id: str | None) -> Build:
@@ -240,6 +234,7 @@ def test_the_matrix_is_whole(grown: World) -> None:
     assert len(found.done) == EFFECTS, found.done
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("number", range(EFFECTS))
 @pytest.mark.parametrize("again", ["restore", "reconcile"])
 def test_killed_between_any_two_effects_the_next_run_goes_on(grown: World, number: int, again: str) -> None:

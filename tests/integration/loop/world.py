@@ -57,6 +57,7 @@ US, EU, AP = "us-east-1", "eu-west-1", "ap-south-1"
 SETTINGS = f"fleet: {FLEET}\ndefaults:\n  regions: [{US}, {EU}]\n"
 ON_DEBIAN = f'source: {{ami: {{name: "debian-12-*", owners: ["{DEBIAN}"]}}}}\n'
 ON_BASE = "source: {image: base}\n"
+RETAIN = "retain: {builds: 1}\n"
 ON_TOOLBOX = f'source: {{ami: {{name: "toolbox-*", owners: ["{DEBIAN}"]}}}}\n'
 TEMPLATE = """\
 variable "source_ami" { type = string }

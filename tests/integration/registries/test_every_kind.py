@@ -71,7 +71,9 @@ class InEc2:
     home, elsewhere = "us-east-1", "eu-west-1"
 
     def __init__(self) -> None:
-        self.registry = open_registry("ami", Opening(FLEET, AwsSettings()))
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("AWS_MAX_ATTEMPTS", "1")  # what is lost does not come back: nothing is waited for
+            self.registry = open_registry("ami", Opening(FLEET, AwsSettings()))
 
     def make(self, name: str, tags: Mapping[str, str]) -> Seen:
         ec2 = boto3.client("ec2", region_name=self.home)
