@@ -36,9 +36,12 @@ test-all: .venv/kinds packers ## Run the rest: what takes its time, other kinds 
 	.ci/as-root $(PYTHON) -m reconciler packer --current --plugin docker --plugin vsphere
 	.ci/as-root env ALL_KINDS=1 $(PYTEST) -m "long or containers or disks or vsphere or terraform" --junitxml=.reconciler/junit/kinds.xml
 
+# In memory, where there is room for what failed: the tests make three hundred thousand files.
+MEMORY := $(shell test -w /dev/shm && test "$$(df --output=avail /dev/shm | tail -n 1)" -gt 2000000 && echo /dev/shm)
 # One worker more than there are cores: a third of the time each waits for git.
 quick: .venv/quick ## Run the tests that take little time, and need no root, Packer, npm, Terraform, nor another kind's programs
-	$(PYTEST) -n $$(($$(nproc) + 1)) -p no:cacheprovider -m "not long and not sandbox and not packer and not github and not containers and not disks and not vsphere and not terraform"
+	PYTEST_DEBUG_TEMPROOT=$${PYTEST_DEBUG_TEMPROOT:-$(MEMORY)} $(PYTEST) -n $$(($$(nproc) + 1)) \
+	  -o tmp_path_retention_policy=failed -p no:cacheprovider -m "not long and not sandbox and not packer and not github and not containers and not disks and not vsphere and not terraform"
 
 soak: .venv/installed ## Compare ten thousand random expressions with `packer console`, and play against forgers
 	$(PYTHON) -m tests.soak
