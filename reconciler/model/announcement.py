@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from pydantic import Field
@@ -75,42 +76,42 @@ class Announcement(Model):
         return canonical_json(self.plain())
 
 
-def announcement(
-    event: AnnouncedEvent,
-    build: Build,
-    *,
-    fleet: str,
-    image: str,
-    branch: str,
-    repository: str | None,
-    lockfile: str,
-    previous: str | None,
-) -> Announcement:
+@dataclass(frozen=True)
+class RecordedImage:
+    """Of what image an announcement is, and where that is recorded.
+
+    `repository` is the owner/name of the remote, or None without one; `lockfile` is a path from the repository's root.
+    """
+
+    fleet: str
+    name: str
+    branch: str
+    repository: str | None
+    lockfile: str
+
+
+def announcement(event: AnnouncedEvent, build: Build, *, of: RecordedImage, previous: str | None) -> Announcement:
     """What is to be told of a build.
 
     Args:
         event: What became of it.
         build: The build as recorded.
-        fleet: The fleet's name.
-        image: The image's name.
-        branch: Where the lockfile was recorded.
-        repository: owner/name of the remote; None without one.
-        lockfile: The lockfile's path from the repository's root.
+        of: The image that it is a build of.
         previous: The build id that the channel pointed to before, or None.
     """
     turn = turn_of(event, build)
     return Announcement(
         schema_version=SCHEMA,
-        id=digest({"image": image, "build": build.id, "event": event} | ({"turn": turn} if turn is not None else {})),
+        id=digest({"image": of.name, "build": build.id, "event": event} | ({"turn": turn} if turn is not None else {})),
         event=event,
-        fleet=fleet,
-        image=image,
+        fleet=of.fleet,
+        image=of.name,
         build=build.id,
         key=build.key,
         commit=build.commit,
-        branch=branch,
-        repository=repository,
-        lockfile=lockfile,
+        branch=of.branch,
+        repository=of.repository,
+        lockfile=of.lockfile,
         artifacts=build.artifacts,
         source=build.source,
         previous=previous,
@@ -121,33 +122,21 @@ def announcement(
 
 
 def failure_announcement(
-    failure: Failure,
-    *,
-    fleet: str,
-    image: str,
-    branch: str,
-    repository: str | None,
-    lockfile: str,
-    head: str,
-    stable: str | None,
-    ci: CiRun | None,
+    failure: Failure, *, of: RecordedImage, head: str, stable: str | None, ci: CiRun | None
 ) -> Announcement:
-    """The announcement of an attempt that failed, at the head, by a CI job. `stable` is the build that stays.
-
-    All that both have is as of `announcement`.
-    """
+    """The announcement of an attempt that failed, at the head, by a CI job. `stable` is the build that stays."""
     return Announcement(
         schema_version=SCHEMA,
-        id=digest({"image": image, "build": failure.build, "event": "failed"}),
+        id=digest({"image": of.name, "build": failure.build, "event": "failed"}),
         event="failed",
-        fleet=fleet,
-        image=image,
+        fleet=of.fleet,
+        image=of.name,
         build=failure.build,
         key=failure.key,
         commit=head,
-        branch=branch,
-        repository=repository,
-        lockfile=lockfile,
+        branch=of.branch,
+        repository=of.repository,
+        lockfile=of.lockfile,
         artifacts=failure.artifacts,
         source=failure.made.source if failure.made is not None else None,
         previous=stable,
@@ -157,26 +146,13 @@ def failure_announcement(
     )
 
 
-def rollout_announcement(
-    at: Published,
-    build: Build,
-    *,
-    fleet: str,
-    image: str,
-    branch: str,
-    repository: str | None,
-    lockfile: str,
-    previous: str | None,
-) -> Announcement:
+def rollout_announcement(at: Published, build: Build, *, of: RecordedImage, previous: str | None) -> Announcement:
     """The announcement that a refresh failed which was to bring a build to a group, as it is recorded.
 
-    The build itself is as it was, and so is what is told of it; the rest is as of `announcement`.
+    The build itself is as it was, and so is what is told of it.
     """
-    told = announcement(
-        "failed", build, fleet=fleet, image=image, branch=branch, repository=repository, lockfile=lockfile,
-        previous=previous,
-    )  # fmt: skip
+    told = announcement("failed", build, of=of, previous=previous)
     why = f": {one_line(at.why)}" if at.why else ""
     reason = f"{at.location} {at.name}: refresh {at.refresh} failed{why}"[:LONGEST_REASON]
-    event = {"image": image, "build": build.id, "event": "failed", "location": at.location, "refresh": at.refresh}
+    event = {"image": of.name, "build": build.id, "event": "failed", "location": at.location, "refresh": at.refresh}
     return told.model_copy(update={"id": digest(event), "reason": reason})

@@ -18,6 +18,7 @@ from reconciler.model import events
 from reconciler.model.announcement import (
     AnnouncedEvent,
     Announcement,
+    RecordedImage,
     announcement,
     failure_announcement,
     rollout_announcement,
@@ -132,17 +133,13 @@ def _worded_refresh(
     run: Run, image: str, lock: Lockfile, at: Published, build: Build, *, branch: str
 ) -> Announcement:  # fmt: skip
     return rollout_announcement(
-        at, build, fleet=run.known.fleet_name, image=image, branch=branch,
-        repository=run.repository.name(run.known.fleet.settings.git.remote),
-        lockfile=run.repository.git.inside(path_of(image)), previous=_previous(lock, build),
-    )  # fmt: skip
+        at, build, of=_recorded_image(run, image, branch=branch), previous=_previous(lock, build)
+    )
 
 
 def _worded_failure(run: Run, image: str, lock: Lockfile, failure: Failure, *, branch: str) -> Announcement:
     return failure_announcement(
-        failure, fleet=run.known.fleet_name, image=image, branch=branch,
-        repository=run.repository.name(run.known.fleet.settings.git.remote),
-        lockfile=run.repository.git.inside(path_of(image)), head=run.known.head, stable=lock.channels.stable,
+        failure, of=_recorded_image(run, image, branch=branch), head=run.known.head, stable=lock.channels.stable,
         ci=run.request.ci,
     )  # fmt: skip
 
@@ -201,11 +198,15 @@ def _was(news: _News, before: Build) -> bool:
 
 
 def _worded(run: Run, one: _News, *, branch: str) -> Announcement:
-    return announcement(
-        one.event, one.build, fleet=run.known.fleet_name, image=one.image, branch=branch,
+    of = _recorded_image(run, one.image, branch=branch)
+    return announcement(one.event, one.build, of=of, previous=one.previous)
+
+
+def _recorded_image(run: Run, image: str, *, branch: str) -> RecordedImage:
+    return RecordedImage(
+        fleet=run.known.fleet_name, name=image, branch=branch,
         repository=run.repository.name(run.known.fleet.settings.git.remote),
-        lockfile=run.repository.git.inside(path_of(one.image)),
-        previous=one.previous,
+        lockfile=run.repository.git.inside(path_of(image)),
     )  # fmt: skip
 
 

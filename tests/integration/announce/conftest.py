@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from reconciler.announce.access import RetryPolicy
-from reconciler.model.announcement import Announcement, announcement
+from reconciler.model.announcement import Announcement, RecordedImage, announcement
 from reconciler.model.lockfile import Artifact, Build
 
 NOW = datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC)
@@ -145,11 +145,7 @@ def announced() -> Announce:
         return announcement(
             "candidate",
             build,
-            fleet="acme/images",
-            image="web",
-            branch="main",
-            repository="acme/images",
-            lockfile="state/web.lock.json",
+            of=RecordedImage("acme/images", "web", "main", "acme/images", "state/web.lock.json"),
             previous=None,
         )
 

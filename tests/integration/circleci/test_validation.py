@@ -14,7 +14,7 @@ import boto3
 import pytest
 
 from reconciler.announce.receivers import parameters
-from reconciler.model.announcement import AnnouncedEvent, announcement
+from reconciler.model.announcement import AnnouncedEvent, RecordedImage, announcement
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.receivers import CIRCLECI_PARAMETERS
 from reconciler.sandbox.handle import Sandbox
@@ -80,11 +80,7 @@ def announced(images: Images, image: str, event: AnnouncedEvent = "candidate") -
         announcement(
             event,
             lock.builds[0],
-            fleet=images.origin.stem,
-            image=image,
-            branch="main",
-            repository="acme/images",
-            lockfile=f"state/{image}.lock.json",
+            of=RecordedImage(images.origin.stem, image, "main", "acme/images", f"state/{image}.lock.json"),
             previous=None,
         )
     )

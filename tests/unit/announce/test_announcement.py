@@ -6,7 +6,7 @@ import pytest
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # it ships no type information
 
 from reconciler.cli.schema import schemas
-from reconciler.model.announcement import AnnouncedEvent, Announcement, announcement
+from reconciler.model.announcement import AnnouncedEvent, Announcement, RecordedImage, announcement
 from reconciler.model.lockfile import Artifact, Build, CiRun, Verdict
 from reconciler.registries.ec2.dialect import AMI
 
@@ -34,11 +34,7 @@ def announced(
     return announcement(
         event,
         build,
-        fleet="acme/images",
-        image=image,
-        branch=branch,
-        repository=None,
-        lockfile="state/web.lock.json",
+        of=RecordedImage("acme/images", image, branch, None, "state/web.lock.json"),
         previous=None,
     )
 

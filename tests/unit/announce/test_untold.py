@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from reconciler.announce.assembly import Untold, tell
-from reconciler.model.announcement import Announcement, announcement
+from reconciler.model.announcement import Announcement, RecordedImage, announcement
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Build
 
@@ -14,9 +14,7 @@ def news_of(image: str) -> Announcement:
     build = Build(
         id="20261122T101530Z-1a2b3c4", key="k", components={}, commit="9c0d1e2", artifacts=(), phase="candidate"
     )
-    return announcement(
-        "candidate", build, fleet="f", image=image, branch="main", repository=None, lockfile="l", previous=None
-    )
+    return announcement("candidate", build, of=RecordedImage("f", image, "main", None, "l"), previous=None)
 
 
 BASE, WEB = news_of("base"), news_of("web")
