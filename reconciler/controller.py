@@ -239,8 +239,7 @@ def restore(adapters: Adapters, request: Request, words: Sequence[str]) -> Resto
     if not words:
         return step.restorable(known, registry, head=target.head)
     adapters.repository.check_recording(known.fleet.settings.git, now=known.now)
-    run = _run(adapters, request, known, registry=registry, target=target)
-    return step.restore(run, words)
+    return step.restore(_run(adapters, request, known, registry=registry, target=target), words)
 
 
 def _run(adapters: Adapters, request: Request, known: Known, *, registry: Registry, target: Target) -> Run:

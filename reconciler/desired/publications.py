@@ -9,8 +9,7 @@ from reconciler.desired.declared import Declared
 from reconciler.desired.lineage import Problems
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Published
-from reconciler.model.publish import AutoScalingGroup, LaunchTemplate
+from reconciler.model.publish import AutoScalingGroup, LaunchTemplate, Published
 from reconciler.model.text import shorten
 from reconciler.plan.publishing import declared_at, names_of
 from reconciler.plan.rollout import group_places, groups_of, is_in, said

@@ -8,7 +8,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
-from reconciler.model.lockfile import Artifact, Build, CiRun, Digest, Failure, Published, Verdict
+from reconciler.model.lockfile import Artifact, Build, CiRun, Digest, Failure, Verdict
+from reconciler.model.publish import Published
 from reconciler.model.source import Pin
 from reconciler.model.text import one_line
 from reconciler.model.values import Model, canonical_json, digest

@@ -10,6 +10,7 @@ from pydantic import Field, field_validator, model_validator
 
 from reconciler.model.care import Care
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
+from reconciler.model.publish import Published
 from reconciler.model.source import Pin, PinnedSource
 from reconciler.model.values import LAST_YEAR, SHARED, Instant, Model, is_empty, parse_instant
 
@@ -300,69 +301,6 @@ class Undelivered(Model):
     build: str = Field(pattern=BUILD_ID_PATTERN)
     to: str = Field(description="Name of the announcer: github, circleci, webhook, sns or eventbridge.")
     why: str
-
-
-class Published(Model):
-    """One name, in one location, under which consumers find what a channel points to."""
-
-    ssm: str = Field("", description="Name of the SSM parameter, where it is one.", exclude_if=is_empty)
-    tag: str = Field("", description="The tag in a container registry, where it is one.", exclude_if=is_empty)
-    launch_template: str = Field("", description="Name of the launch template, where it is one.", exclude_if=is_empty)
-    auto_scaling_group: str = Field(
-        "", description="Name of the Auto Scaling group, where it is one.", exclude_if=is_empty
-    )
-    version: int | None = Field(
-        None, description="Number of the launch template's version that has the AMI.", exclude_if=is_empty
-    )
-    build: str = Field("", description="The build that a group was last refreshed to.", exclude_if=is_empty)
-    refresh: str = Field("", description="Id of that refresh, once it is known.", exclude_if=is_empty)
-    after: str = Field(
-        "", description="Id of the newest refresh before it; empty: there was none.", exclude_if=is_empty
-    )
-    course: Literal["begun", "done", "failed", ""] = Field(
-        "", description="Where that refresh stands.", exclude_if=is_empty
-    )
-    since: Instant | None = Field(None, description="When it was done, or failed, UTC.", exclude_if=is_empty)
-    why: str = Field("", description="Why it failed, in its registry's own words.", exclude_if=is_empty)
-    told: tuple[str, ...] = Field((), description="Announcers that were told that it failed.", exclude_if=is_empty)
-    location: str
-
-    @property
-    def key(self) -> str:
-        """The key of `publish:` that declares such a place."""
-        if self.ssm or self.tag:
-            return "ssm" if self.ssm else "tag"
-        return "launch_templates" if self.launch_template else "auto_scaling_groups"
-
-    @property
-    def called(self) -> str:
-        """The name of what holds an artifact's id, as its publisher knows it; empty for templates and groups."""
-        return self.ssm or self.tag
-
-    @property
-    def name(self) -> str:
-        """The name by which it is told from all others in its location: no parameter's, and no tag, has a blank."""
-        group = f"group {self.auto_scaling_group}" if self.auto_scaling_group else ""
-        return self.called or group or f"launch template {self.launch_template}"
-
-    @property
-    def place(self) -> tuple[str, str]:
-        """The same as location and name."""
-        return self.location, self.name
-
-    @property
-    def text(self) -> str:
-        """The same for people: of a tag the reference that is pulled."""
-        return f"{self.location}:{self.tag}" if self.tag else f"{self.location} {self.name}"
-
-    @model_validator(mode="after")
-    def _is_one(self) -> Self:
-        if [bool(one) for one in (self.ssm, self.tag, self.launch_template, self.auto_scaling_group)].count(True) != 1:
-            raise ValueError(
-                "it is one of an SSM parameter (ssm), a tag (tag), a launch template (launch_template) and a group "
-                "(auto_scaling_group)"
-            )
-        return self
 
 
 class Channels(Model):

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Lockfile, Published, Reason
+from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Template
+from reconciler.model.publish import Published
 from reconciler.model.usage import Use
 
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Literal
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Lockfile, Published, Reason
+from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Held, Publications
 from reconciler.model.plan import Decision, Situation
+from reconciler.model.publish import Published
 from reconciler.model.usage import Use
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import with_action

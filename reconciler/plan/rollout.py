@@ -14,9 +14,9 @@ from itertools import takewhile
 from typing import Literal
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Lockfile, Published, Reason
+from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Group, InstanceRefresh, Publications, Template
-from reconciler.model.publish import AutoScalingGroup, Wave
+from reconciler.model.publish import AutoScalingGroup, Published, Wave
 from reconciler.model.text import one_line, visible
 from reconciler.model.values import format_duration, format_instant, parse_instant
 from reconciler.plan.launch_templates import templates_of

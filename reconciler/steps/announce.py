@@ -25,7 +25,8 @@ from reconciler.model.announcement import (
     turn_of,
 )
 from reconciler.model.errors import ReconcilerError
-from reconciler.model.lockfile import Build, Failure, Lockfile, Published, Undelivered
+from reconciler.model.lockfile import Build, Failure, Lockfile, Undelivered
+from reconciler.model.publish import Published
 from reconciler.model.values import parse_instant
 from reconciler.plan.planning import lock_of
 from reconciler.plan.tags import TOLD, told_tags

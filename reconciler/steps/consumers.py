@@ -16,9 +16,10 @@ from typing import TypeVar
 from reconciler.model.care import Grants
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Lockfile, Published
+from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Publications
 from reconciler.model.plan import Sharing, Tending
+from reconciler.model.publish import Published
 from reconciler.model.usage import Usage, Use
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, removed
 from reconciler.plan.publishing import asked_of, but_for_ours, declared_at, publishing, whose_matters

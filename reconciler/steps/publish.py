@@ -12,8 +12,9 @@ from dataclasses import dataclass, replace
 from reconciler.model import events
 from reconciler.model.errors import ReconcilerError, Terminal, Transient
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Lockfile, Published
+from reconciler.model.lockfile import Lockfile
 from reconciler.model.observation import Publications, Template, version_words
+from reconciler.model.publish import Published
 from reconciler.plan.launch_templates import VersionChange
 from reconciler.plan.planning import FleetPlan, lock_of
 from reconciler.plan.publishing import Change, Publishing, asked_of, names_of, of_others, publishing

@@ -7,17 +7,9 @@ from collections.abc import Mapping, Sequence
 from reconciler.git.objects import Change, TagRequest
 from reconciler.model.care import Care
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import (
-    Build,
-    Failure,
-    Leaving,
-    Lockfile,
-    Published,
-    Reason,
-    Undelivered,
-    Verdict,
-)
+from reconciler.model.lockfile import Build, Failure, Leaving, Lockfile, Reason, Undelivered, Verdict
 from reconciler.model.plan import Ruling
+from reconciler.model.publish import Published
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan import transitions

@@ -8,7 +8,8 @@ from collections.abc import Collection, Iterable, Sequence
 
 from reconciler.model.announcement import as_said
 from reconciler.model.difference import Difference
-from reconciler.model.lockfile import Artifact, Build, Failure, Published, Reason, Undelivered, Verdict, Verified
+from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
+from reconciler.model.publish import Published
 from reconciler.model.text import (
     and_more,
     counted,

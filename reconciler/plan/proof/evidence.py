@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.model.lockfile import Artifact, Build, Published
+from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.observation import Seen
 from reconciler.model.provenance import Statement
+from reconciler.model.publish import Published
 from reconciler.model.source import Channel
 from reconciler.model.verification import Provenance, Signature, Verification
 from reconciler.plan.history import Unreadable

@@ -7,8 +7,9 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reconciler.model.lockfile import Lockfile, Published
+from reconciler.model.lockfile import Lockfile
 from reconciler.model.observation import Template, TemplateVersion, version_words
+from reconciler.model.publish import Published
 from reconciler.plan.launch_templates import standing
 from tests.unit.plan.test_publishing import IDS, artifact, locks
 

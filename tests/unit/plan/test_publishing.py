@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile, Published
+from reconciler.model.lockfile import Artifact, Build, Channels, Lockfile
 from reconciler.model.observation import Held, Publications
+from reconciler.model.publish import Published
 from reconciler.plan.publishing import CHANNELS, Publishing, declared_at, publishing, whose_matters
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from hypothesis.strategies import integers, sampled_from
 
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Build, Channels, Lockfile, Published
+from reconciler.model.lockfile import Build, Channels, Lockfile
 from reconciler.model.observation import (
     Group,
     InstanceRefresh,
@@ -22,7 +22,7 @@ from reconciler.model.observation import (
     TemplateVersion,
     version_words,
 )
-from reconciler.model.publish import Publish
+from reconciler.model.publish import Publish, Published
 from reconciler.plan.rollout import GroupChange, Rollout, rollout
 from tests.unit.plan.test_publishing import LOCATIONS, a_build
 

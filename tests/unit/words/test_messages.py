@@ -15,13 +15,13 @@ from reconciler.model.lockfile import (
     Conversion,
     FailedTest,
     Failure,
-    Published,
     Reason,
     SmokeTestResult,
     Undelivered,
     Verdict,
     Verified,
 )
+from reconciler.model.publish import Published
 from reconciler.plan.difference import difference
 from reconciler.plan.standing import outcome
 from reconciler.plan.timing import next_failure
