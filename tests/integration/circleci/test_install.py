@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 from tests.integration.circleci.pipeline import Finished, Pipeline, Runner
+from tests.integration.packer.programs import write_program
 
 pytestmark = pytest.mark.long
 
@@ -57,11 +58,12 @@ class Source:
         return git(self.clone, "rev-parse", "HEAD")
 
     def says(self, version: str) -> None:
-        got = "export GOT=packer" if version == "reviewed" else "exit 1"
+        got = "export GOT=" if version == "reviewed" else "exit 1"
         (self.clone / "reconciler" / "__init__.py").write_text(
             "import sys, needed\n"
             "def run():\n"
-            f"    print('{got}' if 'packer' in sys.argv and '--export' in sys.argv else '{version} ' + needed.NAME)\n"
+            "    asked = '+'.join(word for word in sys.argv[1:] if word in ('packer', '--current'))\n"
+            f"    print('{got}' + asked if '--export' in sys.argv else '{version} ' + needed.NAME)\n"
         )
 
 
@@ -122,14 +124,23 @@ def source(tmp_path: Path) -> Source:
 
 
 @pytest.fixture
-def runner(source: Source, tmp_path: Path) -> Runner:
-    """A machine with Python and git, and no reconciler."""
-    programs = tmp_path / "programs"
-    programs.mkdir()
-    (programs / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
-    folders = [folder for folder in os.environ["PATH"].split(os.pathsep) if not Path(folder, "reconciler").exists()]
+def programs(tmp_path: Path) -> Path:
+    """What is on the PATH of a machine with Python and git, and neither a reconciler nor a Packer."""
+    made = tmp_path / "programs"
+    made.mkdir()
+    (made / "python3").symlink_to(Path(sys.base_prefix) / "bin" / "python3")
+    for folder in map(Path, os.environ["PATH"].split(os.pathsep)):
+        for program in folder.iterdir() if folder.is_dir() else ():
+            if program.name not in ("reconciler", "packer") and not os.path.lexists(made / program.name):
+                (made / program.name).symlink_to(program)
+    return made
+
+
+@pytest.fixture
+def runner(source: Source, programs: Path, tmp_path: Path) -> Runner:
+    """That machine."""
     environment = {
-        "PATH": os.pathsep.join([str(programs), *folders]),
+        "PATH": str(programs),
         "PIP_NO_INDEX": "1",
         "PIP_FIND_LINKS": str(source.index),
     }
@@ -155,8 +166,16 @@ def test_it_is_installed_from_an_address_at_a_commit(source: Source, runner: Run
 
     assert not job.failed, job.output
     assert "reviewed as locked" in job.output.splitlines()
-    assert "got packer" in job.output.splitlines()
+    assert "got packer+--current" in job.output.splitlines(), "no Packer of 2020 from the archive"
     assert not (job.home / ".cache").exists(), "no cache is left for another job"
+
+
+def test_the_machines_own_packer_is_used(source: Source, runner: Runner, programs: Path) -> None:
+    write_program(programs, "packer", "echo 1.9.4")
+
+    job = install(runner, **{"from": f"git+{source.origin.as_uri()}@main"})
+
+    assert "got packer" in job.output.splitlines(), job.output
 
 
 def test_what_is_not_as_it_was_locked_is_not_installed(source: Source, runner: Runner) -> None:
