@@ -106,6 +106,7 @@ def check_packer(context: DoctorContext) -> Finding:
     notes = (
         *passed_over,
         *(to_fetch(one, images) for one, images in found.to_fetch.items()),
+        *found.damaged,
     )
     return Finding("packer", "note" if notes else "ok", what, notes)
 

@@ -87,6 +87,7 @@ _LISTS = 3
 _SILENT = "it stopped answering in the middle"
 _UNTRUSTED = re.compile(r"signatures? .*verified|is not signed|NO_PUBKEY|EXPKEYSIG|Missing key", re.IGNORECASE)
 _FULL = re.compile(r"No space left on device|not enough free space", re.IGNORECASE)
+_ELSEWHERE = "name another folder of root's for caches: XDG_CACHE_HOME"
 
 
 def cache_folder() -> Path:
@@ -178,7 +179,7 @@ def _told_plainly(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{error.filename or path} can't be {what}: {error.strerror or error}",
-            hint="make room, or remove what is in the way, or name another folder for caches: XDG_CACHE_HOME",
+            hint=f"make room, or remove what is in the way, or {_ELSEWHERE}",
         ) from error
 
 
@@ -194,7 +195,7 @@ def _require_own(folder: Path) -> None:
         return
     raise UserError(
         f"{folder} {what}",
-        hint=("remove it, and it is made anew", "or name another folder for caches: XDG_CACHE_HOME"),
+        hint=("remove it, and it is made anew", f"or {_ELSEWHERE}"),
     )
 
 
@@ -206,7 +207,7 @@ def _require_nobody_elses(above: Path, folder: Path) -> None:
         whose = f"owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}"
         raise UserError(
             f"{folder} is in {above}, which is somebody else's too ({whose}): its programs would run as root",
-            hint="name another folder for caches: XDG_CACHE_HOME",
+            hint=_ELSEWHERE,
         )
 
 
@@ -365,7 +366,7 @@ def _failure(said: Sequence[str], folder: Path) -> UserError:
 def _no_room(folder: Path, found: str) -> UserError:
     return UserError(
         f"the sandbox's Debian does not fit in {folder}: {found}, {_NEEDED_BYTES // 1024**2} MB are needed",
-        hint="make room, or name another folder for caches: XDG_CACHE_HOME",
+        hint=f"make room, or {_ELSEWHERE}",
     )
 
 

@@ -218,6 +218,8 @@ class Survey:
     """What has components of a plugin that is not there."""
     to_fetch: Mapping[str, tuple[str, ...]]
     """Requirements that nothing installed meets, with their images: `packer init` fetches them at the next build."""
+    damaged: tuple[str, ...]
+    """A line for each program of a plugin that one of these asks for, and that Packer passes over."""
 
 
 def survey(binary: Binary, images: Iterable[Image], environment: Mapping[str, str]) -> Survey:
@@ -245,7 +247,8 @@ def survey(binary: Binary, images: Iterable[Image], environment: Mapping[str, st
             missed[image.name] = missing(binary, components, environment, where=template.place)
         for requirement in absent.requirements if not errors else ():
             to_fetch.setdefault(requirement, []).append(image.name)
-    return Survey(installed, refused, missed, {one: tuple(names) for one, names in to_fetch.items()})
+    damaged = _passed_over(binary, {Requirement.of(one).plugin for one in to_fetch}, environment)
+    return Survey(installed, refused, missed, {one: tuple(names) for one, names in to_fetch.items()}, tuple(damaged))
 
 
 def plugin_folder(binary: Binary, environment: Mapping[str, str]) -> Path | None:

@@ -256,6 +256,19 @@ def test_a_plugin_with_a_wrong_checksum_is_named_where_it_is_passed_over(run: An
     )
 
 
+def test_it_is_named_too_where_it_is_required_and_will_be_fetched(requests: Any, tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "1.16.0")
+    program = machine.install("amazon 1.8.2", digest="0" * 64)
+    found: Image = requests({"web.pkr.hcl": ""}, builders=("file.web",), plugins=AMAZON).image
+    image = Image("web", found.folder, found.declaration, found.template, AMI, None, (), ())
+
+    surveyed = survey(machine.binary, [image], machine.environment)
+
+    assert list(surveyed.to_fetch.values()) == [("web",)]
+    (said,) = surveyed.damaged
+    assert said.startswith(f"{program} is there, but not with the checksum beside it")
+
+
 @pytest.mark.parametrize(
     ("version", "wanted"), [("1.6.6", ">= 1.7.0"), ("1.16.0", ">= 1.17"), ("1.16.0", "~> 1.15.0"), ("1.9.5", "< 1.9")]
 )

@@ -18,7 +18,7 @@ from tests.integration.circleci.github_workflow import Ended, Machine, Tokens, m
 if TYPE_CHECKING:
     from tests.integration.circleci.conftest import Images
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True), pytest.mark.xdist_group("circleci")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 WORKFLOW = Path(__file__).parents[3] / "examples" / "github-actions" / "images.yml"
 OURS = {"id": 1, "full_name": "acme/images"}

@@ -14,7 +14,7 @@ from tests.integration.circleci.pipeline import Finished, Pipeline, Runner
 if TYPE_CHECKING:
     from tests.integration.circleci.conftest import Images, NewRunner
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True), pytest.mark.xdist_group("circleci")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 CONFIG = Path(__file__).parents[3] / ".circleci" / "config.yml"
 WITH_ROLE = {"AWS_ROLE_ARN": ROLE}

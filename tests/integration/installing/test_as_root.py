@@ -40,6 +40,16 @@ def test_the_home_is_not(somebody: dict[str, str]) -> None:
     assert ran('echo "$HOME"', somebody).stdout == "\n"
 
 
+def test_caches_are_kept_where_root_named_a_folder_of_its_own(somebody: dict[str, str], tmp_path: Path) -> None:
+    write_program(tmp_path, "stat", "case $3 in */roots) echo 0 ;; */mine) echo 1000 ;; *) exit 1 ;; esac")
+
+    kept = {name: ran('echo "$XDG_CACHE_HOME"', {**somebody, "XDG_CACHE_HOME": name}) for name in ("/roots", "/mine")}
+
+    assert {name: (ended.stdout, ended.stderr) for name, ended in kept.items()} == {
+        "/roots": ("/roots\n", ""), "/mine": ("\n", ""),
+    }  # fmt: skip
+
+
 def test_without_sudo_it_says_what_to_do(somebody: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "sudo").unlink()
     for tool in ("bash", "sh", "env"):

@@ -16,7 +16,7 @@ import reconciler
 if TYPE_CHECKING:
     from tests.integration.installing.conftest import Installed, NewEnvironment
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("installing")]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture(scope="module")

@@ -28,6 +28,7 @@ def large(world: World) -> World:
     return world
 
 
+@pytest.mark.long  # it needs git-lfs, which the quick tests do without
 def test_an_image_whose_content_is_elsewhere_is_built_of_the_content(
     large: World,
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, Cloud, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True), pytest.mark.xdist_group("story-adopt")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 # As docs/templates.md proposes it.
 TEMPLATE = """\

@@ -11,7 +11,7 @@ from tests.integration.adopting.shapes import SHAPES
 if TYPE_CHECKING:
     from tests.integration.story.conftest import Checkout, NewFleet
 
-pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True), pytest.mark.xdist_group("story-init")]
+pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True)]
 
 
 @pytest.fixture(scope="module", params=list(SHAPES))
