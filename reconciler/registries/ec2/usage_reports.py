@@ -28,8 +28,9 @@ COUNTS_FOR = timedelta(days=8)
 _MOST_IDS = 100
 _DEPTH = "10000"
 """Versions of a launch template that are looked at: the most that there are (ImageUsageResourceTypeOptionRequest)."""
+_VERSIONED = "ec2:LaunchTemplate"
 _TYPES: Mapping[str, str] = {
-    "ec2:Instance": "instance", "ec2:LaunchTemplate": "launch template",
+    "ec2:Instance": "instance", _VERSIONED: "launch template",
     "imagebuilder:ImageRecipe": "image recipe", "imagebuilder:ContainerRecipe": "container recipe",
 }  # fmt: skip
 _NONE = "there is no report of who uses it: a run that acts asks for one"
@@ -68,10 +69,7 @@ def elsewhere(
 
 
 def _reports(ec2: EC2Client, ids: Sequence[str], *, fleet: str, now: datetime) -> Mapping[str, Mapping[str, Any]]:
-    """The newest report of this fleet's for each image that has one which still counts. One that is ready goes first.
-
-    A person's own may look at fewer versions, or at some accounts only.
-    """
+    """The newest report of this fleet's that still counts, for each image. One that is ready goes first."""
     found: dict[str, Mapping[str, Any]] = {}
     for start in range(0, len(ids), _MOST_IDS):
         pages = ec2.get_paginator("describe_image_usage_reports").paginate(
@@ -79,10 +77,21 @@ def _reports(ec2: EC2Client, ids: Sequence[str], *, fleet: str, now: datetime) -
         )
         for one in (one for page in pages for one in page["ImageUsageReports"]):
             ours = {"Key": FLEET_TAG, "Value": fleet} in one.get("Tags", ())
-            if ours and now - one["CreationTime"].astimezone(UTC) <= COUNTS_FOR:
+            if ours and _is_whole(one) and now - one["CreationTime"].astimezone(UTC) <= COUNTS_FOR:
                 before = found.get(one["ImageId"])
                 found[one["ImageId"]] = max((before, one), key=_rank) if before is not None else one
     return found
+
+
+def _is_whole(report: Mapping[str, Any]) -> bool:
+    """Whether a report is of all that is asked here, in EC2's own word: its tags are anybody's.
+
+    A person's own may look at fewer versions, or at some accounts only, and so find nobody.
+    """
+    types = {one["ResourceType"]: one.get("ResourceTypeOptions") or () for one in report.get("ResourceTypes", ())}
+    if report.get("AccountIds") or not _TYPES.keys() <= types.keys():
+        return False
+    return any(_DEPTH in option["OptionValues"] for option in types[_VERSIONED])
 
 
 def _rank(report: Mapping[str, Any]) -> tuple[int, datetime]:
@@ -129,7 +138,7 @@ def _ask(clients: Clients, location: str, image: str, *, fleet: str, now: dateti
 
 
 def _asked(kind: str) -> Any:
-    if kind != "ec2:LaunchTemplate":
+    if kind != _VERSIONED:
         return {"ResourceType": kind}
     option = {"OptionName": "version-depth", "OptionValues": [_DEPTH]}
     return {"ResourceType": kind, "ResourceTypeOptions": [option]}

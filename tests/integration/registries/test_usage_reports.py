@@ -92,3 +92,21 @@ def test_many_cost_few_calls(clients: Clients, image: str) -> None:
     ids = [image, *(f"ami-{number:017x}" for number in range(150))]
     told(clients, *ids)
     assert called == ["DescribeImageUsageReports"] * 2
+
+
+def test_a_report_of_less_counts_for_nothing_whoever_tagged_it_as_ours(clients: Clients, image: str) -> None:
+    """Whoever may make reports, or tag them, would have an image go that somebody uses."""
+    theirs().create_launch_template(LaunchTemplateName="theirs", LaunchTemplateData={"ImageId": image})
+    every = [
+        {"ResourceType": kind}
+        for kind in ("ec2:Instance", "ec2:LaunchTemplate", "imagebuilder:ImageRecipe", "imagebuilder:ContainerRecipe")
+    ]
+    deep = [{"OptionName": "version-depth", "OptionValues": ["10000"]}]
+    whole: Any = [one | ({"ResourceTypeOptions": deep} if "Launch" in one["ResourceType"] else {}) for one in every]
+    ours: Any = [{"ResourceType": "image-usage-report", "Tags": [{"Key": "reconciler:fleet", "Value": FLEET}]}]
+    for less in (
+        {"ResourceTypes": every[:1]}, {"ResourceTypes": every}, {"ResourceTypes": whole, "AccountIds": ["333333333333"]}
+    ):  # fmt: skip
+        boto3.client("ec2", US).create_image_usage_report(ImageId=image, TagSpecifications=ours, **less)
+    told(clients, image)
+    assert "no report" in told(clients, image)[image]
