@@ -24,7 +24,9 @@ from reconciler.plan import transitions
 from reconciler.plan.history import LockPast
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.restoring import Whole, as_enabled, as_it_was, is_meant, is_ours, said_by, with_confirmed_grants
+from reconciler.plan.trust import is_in_record, is_named
 from reconciler.ports.registry import Registry
+from reconciler.steps.artifacts import is_own
 from reconciler.steps.care import tend_recorded
 from reconciler.steps.ours import records_of
 from reconciler.steps.questions.builds import show
@@ -86,6 +88,8 @@ class _Sought:
     tagged: Sequence[Artifact]
     commit: str
     """The commit that last recorded it: its files are there."""
+    sure: frozenset[tuple[str, str]]
+    """Its artifacts that a signed commit names, or its lockfile as it is: of others that is a commit's word alone."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -159,10 +163,12 @@ def _sought(run: Run, words: Sequence[str]) -> _Sought:
         )
     recorded = {(one.location, one.id) for each in lock.recorded if each.id == build.id for one in each.artifacts}
     if known.fleet.settings.git.sign:
-        return _Sought(image, build, Whole(build), tagged, records[0][1])
+        sure = frozenset((one.location, one.id) for one in build.artifacts)
+        return _Sought(image, build, Whole(build), tagged, records[0][1], sure)
     if not recorded:
         build = _as_tagged(run, image, build, records[0][1])
-    return _Sought(image, build, with_confirmed_grants(build, image, known=recorded), tagged, records[0][1])
+    whole = with_confirmed_grants(build, image, known=recorded)
+    return _Sought(image, build, whole, tagged, records[0][1], frozenset(recorded))
 
 
 def _as_tagged(run: Run, image: Image, build: Build, commit: str) -> Build:
@@ -205,6 +211,9 @@ def _brought_back(run: Run, sought: _Sought, artifact: Artifact) -> _Came:
     registry, names = run.registry, sought.names
     try:
         seen = registry.find(artifact.location, artifact.id)
+        if seen is not None and not _is_told(run, sought, seen):
+            why = f"it is there as {seen.name}, and neither that nor the record in a tag says that it is this build's"
+            return _Came(told("failed", why))
         if seen is not None:
             return _checked(run, sought, artifact, seen, told("there"))
         kept = next((one for one in registry.binned(artifact.location) if one.id == artifact.id), None)
@@ -225,6 +234,14 @@ def _brought_back(run: Run, sought: _Sought, artifact: Artifact) -> _Came:
     except ReconcilerError as error:
         run.listener(events.Failed(image=sought.image.name, what=str(error), notes=("run it again",)))
         return _Came(told("failed", error.what))
+
+
+def _is_told(run: Run, sought: _Sought, seen: Seen) -> bool:
+    """Whether more than a commit's word and marks says that what is there is the build's, as far as it takes that."""
+    if seen.place in sought.sure:
+        return True
+    called = is_named(seen, image=seen.own("image") or "")
+    return (called or is_in_record(seen, sought.tagged, build_id=sought.build.id)) and is_own(run.registry, seen)
 
 
 def _checked(run: Run, sought: _Sought, artifact: Artifact, seen: Seen, told: Restored) -> _Came:

@@ -570,25 +570,36 @@ def test_what_only_a_merged_branch_recorded_was_never_recorded(grown: World, how
     assert other in grown.registry.artifacts
 
 
-def bring_forged(world: World) -> Build:
-    """A branch's commits wrote the record of web's oldest build anew, and took that back. Returns it as it was."""
-    build_id = oldest(world)[0].own("build") or ""
-    person, lock = world.root / "person", world.lock("web")
+def last_record(world: World, build_id: str) -> Build:
+    """The newest record of a build of web's that any commit of the branch has."""
+    person = world.root / "person"
     git(person, "pull", "--quiet", "--ff-only", "origin", "main")
     log = git(person, "log", "--format=%H", "--", "state/web.lock.json").splitlines()
     versions = (parse(f"{git(person, 'show', f'{one}:state/web.lock.json')}\n".encode(), path_of("web")) for one in log)
-    real = next(found for one in versions if (found := one.build(build_id)) is not None)
-    given = Care(withheld=Grants.of(["666666666666"]))
-    forged = real.model_copy(update={
-        "verdict": Verdict(status="passed", by="security", evidence="none"), "source": None, "commit": "0" * 40,
-        "artifacts": tuple(one.model_copy(update={"care": given}) for one in real.artifacts),
-    })  # fmt: skip
+    return next(found for one in versions for found in one.recorded if found.id == build_id)
+
+
+def bring(world: World, forged: Build) -> None:
+    """A branch's commits wrote a record of a build of web's, and took that back."""
+    person, lock = world.root / "person", world.lock("web")
+    git(person, "pull", "--quiet", "--ff-only", "origin", "main")
     path = person / "state/web.lock.json"
     before = path.read_bytes()
     for content in (render(lock.model_copy(update={"builds": (*lock.builds, forged)})), before):
         path.write_bytes(content)
         git(person, "commit", "--quiet", "--all", "--message", "Change state")
     git(person, "push", "--quiet", "origin", "HEAD:main")
+
+
+def bring_forged(world: World) -> Build:
+    """A branch's commits wrote the record of web's oldest build anew, and took that back. Returns it as it was."""
+    real = last_record(world, oldest(world)[0].own("build") or "")
+    given = Care(withheld=Grants.of(["666666666666"]))
+    forged = real.model_copy(update={
+        "verdict": Verdict(status="passed", by="security", evidence="none"), "source": None, "commit": "0" * 40,
+        "artifacts": tuple(one.model_copy(update={"care": given}) for one in real.artifacts),
+    })  # fmt: skip
+    bring(world, forged)
     return real
 
 

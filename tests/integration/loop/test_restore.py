@@ -16,6 +16,7 @@ from tests.doubles.registry import Traits
 from tests.integration.loop.effects import Effects, Killed, failing, surround
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.settling import assert_settled
+from tests.integration.loop.test_gc import bring, last_record
 from tests.integration.loop.test_rulings import held
 from tests.integration.loop.world import EU, ON_BASE, RETAIN, SETTINGS, US, World, git, no_image_files
 
@@ -257,3 +258,21 @@ def test_killed_between_any_two_effects_the_next_run_goes_on(grown: World, numbe
 def test_nothing_is_listed_where_nothing_was_removed(grown: World) -> None:
     found = grown.controller().restore()
     assert (found.restorable, found.kept_for) == ((), {US: 30, EU: 30})
+
+
+@pytest.mark.parametrize("whose", ["another team's", "another account's"])
+def test_what_only_a_merged_commit_and_marks_call_a_build_is_not_recorded_as_it(grown: World, whose: str) -> None:
+    """Whoever may tag AMIs marked another team's, or one of another account that is called as ours are."""
+    gone = remove(grown)
+    build_id = gone[0].own("build") or ""
+    real = last_record(grown, build_id)
+    name = "another" if whose == "another team's" else f"web-{build_id}"
+    theirs = grown.registry.seed(US, name, tags=gone[0].tags, created="2026-01-01T00:00:00Z")
+    grown.registry.of_others |= {theirs.id} if whose == "another account's" else set()
+    here = tuple(one for one in real.artifacts if one.location != US)
+    bring(grown, real.model_copy(update={"artifacts": (*here, theirs.as_artifact(real.artifacts[0].builder))}))
+
+    told = grown.controller().restore(build_id)
+
+    assert {one.location: one.outcome for one in told.artifacts} == {US: "failed", EU: "restored"}
+    assert [one.location for one in recorded(grown, build_id).artifacts] == [EU]
