@@ -82,7 +82,7 @@ def holds_the_same(disk: Path, conversion: Path, *, form: str, cancelled: thread
     with conversion.open("rb") as read:
         if form != "raw" and not read.read(_WIDEST_MAGIC).startswith(_MAGIC[form]):
             return False
-    if form == "qcow2" and not _is_whole(conversion):
+    if not _is_whole(conversion, form):
         return False
     ended = _run(
         ["compare", "-q", "-f", format_of(disk), "-F", form, str(disk), str(conversion)],
@@ -98,11 +98,43 @@ _MAGIC = {
 _WIDEST_MAGIC = 8
 
 
-def _is_whole(disk: Path) -> bool:
+_VMDK = struct.Struct("<4sIIQQQQ")
+"""Magic, version, flags, capacity and size of a grain; where the description is, and its length, in sectors."""
+_SECTOR, _WORDS = 512, 20
+_LEADS = re.compile(rb"parentFileNameHint|^parentCID=(?!ffffffff$)", re.MULTILINE)
+_EXTENT = re.compile(rb"^(?:RW|RDONLY|NOACCESS) .*", re.MULTILINE)
+_OF_ITSELF = re.compile(rb"RW [0-9]+ SPARSE .*")
+
+
+def _is_whole(disk: Path, form: str) -> bool:
+    """Whether a file of a format that can lead to other files holds all of the disk itself."""
+    if form == "vmdk":
+        return _is_whole_vmdk(disk)
+    if form == "vpc":
+        with disk.open("rb") as file:
+            return file.read(64)[60:] in _WHOLE_VHD
     try:
-        return format_of(disk) == "qcow2"
+        return form != "qcow2" or format_of(disk) == "qcow2"
     except UserError:
         return False
+
+
+def _is_whole_vmdk(disk: Path) -> bool:
+    """Whether a VMDK is one as qemu-img writes it: of one file, which begins with its own description.
+
+    Of a capacity of 0, qemu reads the description as that of a disk of other files (vmdk_open_vmdk4, block/vmdk.c).
+    """
+    with disk.open("rb") as file:
+        header = file.read(_SECTOR).ljust(_SECTOR, b"\0")
+        words = file.read(_WORDS * _SECTOR)
+    _, _, _, capacity, _, *described = _VMDK.unpack_from(header)
+    extents = _EXTENT.findall(words)
+    of_itself = len(extents) == 1 and _OF_ITSELF.fullmatch(extents[0]) is not None
+    return capacity > 0 and described == [1, _WORDS] and of_itself and _LEADS.search(words) is None
+
+
+_WHOLE_VHD = (b"\0\0\0\2", b"\0\0\0\3")
+"""The type of a VHD, fixed or dynamic: a differencing one has a parent, which qemu does not look at."""
 
 
 def overlay(disk: Path, layer: Path) -> None:

@@ -197,6 +197,52 @@ def test_a_description_of_other_files_is_not_taken_for_a_conversion(
     assert Path(store, made.id).read_bytes().startswith(b"KDMV")
 
 
+@pytest.mark.parametrize("leads", ["by a description that its header points to", "by a parent"])
+def test_a_header_that_leads_to_other_files_is_that_of_no_conversion(
+    registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str, leads: str
+) -> None:
+    # Given a VMDK that begins as one of one file does, and holds nothing of the disk
+    store = str(tmp_path / "store")
+    disk = stored(registry, store, raw)
+    lie, whole = tmp_path / "lie.vmdk", tmp_path / "whole.vmdk"
+    subprocess.run([qemu_img, "convert", "-f", "raw", "-O", "vmdk", str(raw), str(whole)], check=True)
+    create = [qemu_img, "create", "-q", "-f", "vmdk"]
+    if leads == "by a parent":
+        subprocess.run([*create, "-F", "vmdk", "-b", str(whole), str(lie)], check=True)
+    else:  # which is read where its capacity is 0
+        subprocess.run([*create, str(lie), str(raw.stat().st_size)], check=True)
+        header, words = lie.read_bytes()[:512], lie.read_bytes()[512 : 21 * 512].rstrip(b"\0")
+        words = words.replace(b'SPARSE "lie.vmdk"', f'FLAT "{raw}" 0'.encode())
+        words = words.replace(b"monolithicSparse", b"monolithicFlat")
+        lie.write_bytes(header[:12] + bytes(8) + header[20:] + words.ljust(20 * 512, b"\0"))
+    kept = stored(registry, store, lie, name="web-1.vmdk")
+    judged(qemu_img, lie, "vmdk", like=raw)
+    registry.of(store).tag(kept, claims(disk))
+
+    made = converted(registry, disk, "vmdk")
+
+    assert made.id != kept.id
+    lie.unlink()
+    judged(qemu_img, Path(store, made.id), "vmdk", like=raw)
+
+
+def test_a_vhd_with_a_parent_is_no_conversion(registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str) -> None:
+    # Given a VHD that says it differs from another: qemu takes it for whole, and what else reads it does not
+    store = str(tmp_path / "store")
+    disk = stored(registry, store, raw)
+    lie = tmp_path / "lie.vhd"
+    subprocess.run([qemu_img, "convert", "-f", "raw", "-O", "vpc", str(raw), str(lie)], check=True)
+    written = lie.read_bytes()
+    checksum = int.from_bytes(written[64:68]) - 1  # the complement of the sum of its bytes
+    lie.write_bytes(written[:60] + b"\0\0\0\4" + checksum.to_bytes(4) + written[68:])
+    judged(qemu_img, lie, "vpc", like=raw)
+    kept = stored(registry, store, lie, name="web-1.vpc")
+    tags = claims(disk) | {"reconciler:format": "vpc"}
+    registry.of(store).tag(kept, tags)
+
+    assert converted(registry, disk, "vpc").id != kept.id
+
+
 def test_a_conversion_that_was_changed_counts_as_gone_and_is_made_anew(
     registry: DiskRegistry, raw: Path, tmp_path: Path, qemu_img: str
 ) -> None:
