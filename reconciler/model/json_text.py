@@ -1,6 +1,6 @@
-"""JSON with positions: where in a text each key, element and value stands, so that an error can point there.
+"""JSON that others wrote; and JSON with positions: where each key, element and value stands, for errors to point there.
 
-The standard parser decides what is valid and words the errors; this walks texts that are known to be valid.
+The standard parser decides what is valid and words the errors; the positions are those of texts known to be valid.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import re
 from bisect import bisect_right
 from dataclasses import dataclass, field
-from json import JSONDecoder
+from json import JSONDecoder, loads
+from typing import Any
 
 from reconciler.model.errors import Place
 
@@ -147,3 +148,23 @@ class _Reader:
     def _skip_blank(self) -> None:
         blank = _BLANK.match(self.text, self.position)
         self.position = blank.end() if blank else self.position
+
+
+def json_object(content: bytes | str) -> dict[str, Any]:
+    """What others wrote, as an object of JSON; empty where it is none, or is nested deeper than anybody reads.
+
+    Half of a character, which JSON can say and no encoding takes, stands in it as its escape.
+    """
+    try:
+        found = _whole(loads(content))
+    except (ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _whole(value: Any) -> Any:
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
+    if isinstance(value, list):
+        return [_whole(one) for one in value]
+    return {_whole(name): _whole(one) for name, one in value.items()} if isinstance(value, dict) else value

@@ -11,8 +11,9 @@ from typing import Any, TypeVar
 from urllib.parse import urljoin, urlsplit
 
 from reconciler.model.errors import ReconcilerError, Terminal
+from reconciler.model.json_text import json_object
 from reconciler.model.text import first_line
-from reconciler.registries.oci.exchange import PARALLEL, Answer, Body, Exchange, Stream, json_object
+from reconciler.registries.oci.exchange import PARALLEL, Answer, Body, Exchange, Stream
 from reconciler.registries.oci.reference import TAG, Reference
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"

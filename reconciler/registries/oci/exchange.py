@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import random
 import re
 import threading
@@ -20,6 +19,7 @@ from requests.auth import AuthBase
 
 from reconciler import __version__
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient
+from reconciler.model.json_text import json_object
 from reconciler.model.text import first_line
 from reconciler.registries.oci.credentials import Login, Logins
 from reconciler.registries.oci.reference import Reference, is_loopback
@@ -59,26 +59,6 @@ class Stream:
 
 
 Body = bytes | Stream | None
-
-
-def json_object(body: bytes) -> dict[str, Any]:
-    """What others wrote, as an object of JSON; empty where it is none, or is nested deeper than anybody reads.
-
-    Half of a character, which JSON can say and no encoding takes, stands in it as its escape.
-    """
-    try:
-        found = _whole(json.loads(body))
-    except (ValueError, RecursionError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _whole(value: Any) -> Any:
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode(errors="backslashreplace").decode()
-    if isinstance(value, list):
-        return [_whole(one) for one in value]
-    return {_whole(name): _whole(one) for name, one in value.items()} if isinstance(value, dict) else value
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, UserError
+from reconciler.model.json_text import json_object
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Observation, Seen, foreign
 from reconciler.model.source import Pin, SourceRequest
@@ -23,7 +24,7 @@ from reconciler.registries.oci.client import INDEXES, Client, Manifest, all_of, 
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.dialect import OCI, OF_A_BUILD
 from reconciler.registries.oci.engine import engine_of
-from reconciler.registries.oci.exchange import Exchange, json_object
+from reconciler.registries.oci.exchange import Exchange
 from reconciler.registries.oci.marks import (
     Marks,
     announced_by,

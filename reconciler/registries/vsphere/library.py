@@ -16,6 +16,7 @@ from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
 from reconciler.model.errors import Terminal, Transient, UserError
+from reconciler.model.json_text import json_object
 from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Seen, foreign
 from reconciler.plan.key import may_be_of
@@ -66,11 +67,8 @@ class Item:
     def marks(self) -> dict[str, Any]:
         """What our line holds; nothing where there is none, or one that nobody can read."""
         lines = [line for line in self.description.splitlines() if line.startswith(_LINE)]
-        try:
-            found = json.loads(lines[-1].removeprefix(_LINE)) if lines else {}
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) and isinstance(found.get("tags"), dict) else {}
+        found = json_object(lines[-1].removeprefix(_LINE)) if lines else {}
+        return found if isinstance(found.get("tags"), dict) else {}
 
     @property
     def tags(self) -> dict[str, str]:

@@ -14,6 +14,7 @@ from http.client import HTTPException, HTTPSConnection
 from typing import Any
 
 from reconciler.model.errors import Terminal, Transient
+from reconciler.model.json_text import json_object
 from reconciler.model.text import cut, one_line
 from reconciler.registries.vsphere.session import CALL, PORT, Meaning, credentials, trust
 
@@ -82,11 +83,7 @@ class Rest:
             read = answer.read(_MOST)
         finally:
             connection.close()
-        try:
-            found = json.loads(read or b"{}")
-        except ValueError:
-            found = {}
-        return answer.status, found if isinstance(found, dict) else {}
+        return answer.status, json_object(read)
 
     def _refusal(self, status: int, answer: Mapping[str, Any], doing: str) -> Terminal | Transient:
         what = f"{self._host}: {doing}"

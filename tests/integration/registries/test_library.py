@@ -152,7 +152,10 @@ def test_an_item_whose_content_is_another_by_now_can_not_be_used(
     assert seen.state == "unusable"
 
 
-@pytest.mark.parametrize("line", ["reconciler: {", "reconciler: []", 'reconciler: {"tags": 1}', "reconciler: null"])
+@pytest.mark.parametrize(
+    "line",
+    ["reconciler: {", "reconciler: []", 'reconciler: {"tags": 1}', "reconciler: null", f"reconciler: {'[' * 1900}"],
+)
 def test_whatever_somebody_wrote_in_the_notes_is_no_mark(
     vcenter: Simulator, registry: Registry, home: str, line: str
 ) -> None:
@@ -163,6 +166,19 @@ def test_whatever_somebody_wrote_in_the_notes_is_no_mark(
     assert seen is not None
     assert (seen.tags, seen.state) == ({}, "available")
     assert registry.observe([home]).artifacts == ()
+
+
+def test_half_a_character_in_the_notes_is_shown_as_its_escape(
+    vcenter: Simulator, registry: Registry, home: str
+) -> None:
+    item = vcenter.item("payroll", home)
+    line = f'reconciler: {{"of": "{item}", "tags": {{"reconciler:fleet": "{FLEET}", "Owner": "\\ud800"}}}}'
+    path = f"com/vmware/content/library/item/id:{item}"
+    vcenter.rest.ask("arranging a test", "PATCH", path, {"update_spec": {"description": line}})
+
+    (seen,) = registry.observe([home]).artifacts
+
+    assert seen.tags["Owner"] == r"\ud800"
 
 
 def test_marks_that_a_description_does_not_hold_are_refused_with_their_size(registry: Registry, web: Artifact) -> None:
