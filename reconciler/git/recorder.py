@@ -141,7 +141,7 @@ class Recorder:
 
     def _try(self, regenerate: Regenerate, progress: _Progress) -> Recorded | _Missed | None:
         # Mostly nobody pushed since we did: a run that records ten builds asks once. Where somebody did, the push is
-        # refused, and the next try asks.
+        # refused, and the next try asks; and where nothing is to be pushed, which would tell, it is asked at once.
         remembered, self._left_at = self._left_at, None
         try:
             head = remembered or self._destination.head()
@@ -151,15 +151,20 @@ class Recorder:
         if landed is not None:
             return landed
         wanted = regenerate(read_tree(self._git, head))
+        commit = self._written(wanted, head, progress) if wanted is not None else head
+        if remembered is not None and commit == head:
+            return self._try(regenerate, progress)
         if wanted is None:
             return None
-        result = self._publish(wanted, head, progress)
+        result = self._publish(wanted, commit, head, progress)
         if remembered is not None and isinstance(result, _Missed):
             return replace(result, at_once=True)
         return result
 
-    def _publish(self, wanted: Commit, head: str, progress: _Progress) -> Recorded | _Missed:
-        commit = write_commit(self._git, head, changes=wanted.changes, message=wanted.message, author=progress.author)
+    def _written(self, wanted: Commit, head: str, progress: _Progress) -> str:
+        return write_commit(self._git, head, changes=wanted.changes, message=wanted.message, author=progress.author)
+
+    def _publish(self, wanted: Commit, commit: str, head: str, progress: _Progress) -> Recorded | _Missed:
         requested = [tag for tag in wanted.tags if not progress.left_out(self._git.tag(tag.name))]
         tags: dict[str, str] = {}
         for tag in requested:

@@ -80,6 +80,25 @@ def test_what_is_recorded_already_is_not_committed_again(origin: Origin, clone: 
     assert (second.commit, second.changed, origin.head()) == (first.commit, False, first.commit)
 
 
+@pytest.mark.parametrize("wants", ["what is there", "nothing"])
+def test_that_there_is_nothing_to_record_is_said_of_the_branch_as_it_is_now(
+    origin: Origin, clone: Path, recorder_in: RecorderIn, wants: str
+) -> None:
+    """What is done next counts on it: what somebody held meanwhile is not to be removed."""
+    recorder = recorder_in(clone)
+    recorder.record(writing("web", "{}\n"))
+    push_from(origin.clone("other"), "desired/hold", "web\n")()
+    seen: list[bool] = []
+
+    def wanted(tree: Tree) -> Commit | None:
+        seen.append("desired/hold" in tree.entries)
+        return writing("web", "{}\n")(tree) if wants == "what is there" else None
+
+    recorder.record(wanted)
+
+    assert seen[-1]
+
+
 def test_nothing_wanted_records_nothing(origin: Origin, clone: Path, recorder_in: RecorderIn) -> None:
     before = origin.head()
 
