@@ -301,15 +301,15 @@ class _Case:
             )  # fmt: skip
             said = {"why": one_line(last.why), "told": about.told if same else ()}
             return replace(failed, at=failed.at.model_copy(update=said))
+        back = self._goes_back(target)
+        if self.group.misfit is not None and not back:
+            return self._as("refused", target, None, why=self.group.misfit)
         if self._runs(target, about, last):
             ended = last.ended if last is not None and last.ended is not None else self.now
             since = about.since if about is not None and about.course == "done" else None
             refresh, after = last.id if last is not None else "", about.after if about is not None else newest
             since = since or format_instant(ended)
             return self._as("done", target, last, after=after, refresh=refresh, course="done", since=since)
-        back = self._goes_back(target)
-        if self.group.misfit is not None and not back:
-            return self._as("refused", target, None, why=self.group.misfit)
         return replace(self._as("due", target, None, after=newest, course="begun"), back=back)
 
     def _as(

@@ -112,6 +112,7 @@ class Consumers(ParametersAndTemplates):
                 if not one["LifecycleState"].startswith(_LEAVING)
             ),
             refreshes=self._refreshes(location, told["AutoScalingGroupName"]),
+            misfit=_of_no_version(told, location),
             mixed=bool(told.get("MixedInstancesPolicy")),
         )
 

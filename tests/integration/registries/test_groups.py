@@ -137,6 +137,7 @@ def test_what_no_version_changes_is_told(ssm: SsmBench) -> None:
     assert "it has a launch configuration" in said["old"]
     assert "its override for t4g.small has a launch template of its own, other, which no refresh changes" in said["own"]
     assert "have its mixed instances policy name version 1 of lt-" in said["late"]
+    assert [told(ssm, name).misfit for name in ("own", "late")] == [said["own"], None], "it is told of what runs, too"
     with pytest.raises(Transient, match="has another launch template now"):
         ssm.publisher.begin_refresh(HOME, replace(old, template="lt-1"), 2, SETTINGS)
     with pytest.raises(Transient, match="is not there any more"):

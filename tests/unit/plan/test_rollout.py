@@ -395,6 +395,16 @@ def test_a_version_that_only_says_that_it_is_ours_is_not_where_a_group_is_led(st
     assert [one.target.version for one in told(story).changes if one.target and one.at.place == A_US] == [3]
 
 
+def test_a_group_that_somebody_has_launch_something_beside_its_version_is_not_done(story: Story) -> None:
+    """Whoever may change groups, or begin refreshes, would have it called so for the version that it names."""
+    story.all_is_left_alone()
+    assert told(story).refused == ()
+    beside = "its override for t4g.small has ami-theirs"
+    story.registry.groups[A_US] = replace(story.registry.groups[A_US], misfit=beside)
+
+    assert [(at.place, why) for at, why in told(story).refused] == [(A_US, beside)]
+
+
 def test_with_no_waves_declared_all_go_at_once(story: Story) -> None:
     publish = PUBLISH.model_copy(update={"waves": ()})
     type(story).image = an_image_with(story.image, publish)
