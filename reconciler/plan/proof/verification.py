@@ -51,7 +51,7 @@ def judge(evidence: Evidence) -> Verification:
             where_it_is=evidence.built_where_source_is,
         ),
         *judge_registry(evidence.build, evidence.looks, record_is=record_is),
-        *judge_names(evidence.published),
+        *judge_names(evidence.published, record_is=record_is),
     )
     return verdict(evidence.image, evidence.build.id, findings, parent=evidence.parent.found)
 
@@ -286,8 +286,11 @@ def judge_registry(build: Build, looks: tuple[Look, ...] | None, *, record_is: P
         yield finding("registry", "proven", f"{joined(agreeing)} {verb} this build's key", rests_on=kinds)
 
 
-def judge_names(names: Iterable[Name]) -> Iterator[Finding]:
-    """Whether whoever looks where its channel is written out finds the build. Of the build itself that says nothing."""
+def judge_names(names: Iterable[Name], *, record_is: Provenance) -> Iterator[Finding]:
+    """Whether whoever looks where its channel is written out finds the build. Of the build itself that says nothing.
+
+    What a name holds is the registry's own word; that this is the build's artifact has to be recorded.
+    """
     agreeing = []
     for one in names:
         if one.unreadable:
@@ -300,7 +303,8 @@ def judge_names(names: Iterable[Name]) -> Iterator[Finding]:
         yield finding("published", "not proven", what, required=False)
     if agreeing:
         verb = "hold" if len(agreeing) > 1 else "holds"
-        yield finding("published", "proven", f"{joined(agreeing)} {verb} this build", rests_on=("registry",))
+        kinds: tuple[Provenance, ...] = ("registry", record_is) if record_is == "ours" else ("hearsay",)
+        yield finding("published", "proven", f"{joined(agreeing)} {verb} this build", rests_on=kinds)
 
 
 def _disagreement(look: Look, build: Build) -> Finding | None:

@@ -11,11 +11,22 @@ import pytest
 from reconciler.model.lockfile import Artifact, Build, PackerVersions, SmokeTestResult
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.provenance import Origin, Statement
+from reconciler.model.publish import Published
 from reconciler.model.source import Pin
 from reconciler.model.values import digest
 from reconciler.model.verification import Finding, Signature, Verification
 from reconciler.plan.proof.attested import kind_of_record
-from reconciler.plan.proof.evidence import Attestation, Content, Evidence, Look, Parent, Pointed, TagRecord, Writing
+from reconciler.plan.proof.evidence import (
+    Attestation,
+    Content,
+    Evidence,
+    Look,
+    Name,
+    Parent,
+    Pointed,
+    TagRecord,
+    Writing,
+)
 from reconciler.plan.proof.provenance import statement
 from reconciler.plan.proof.verification import judge
 from reconciler.registries.ec2.dialect import AMI
@@ -223,3 +234,16 @@ def test_a_child_on_a_parent_that_is_not_proven_is_not_verified(parent: Parent, 
     verification, source = judged(evidence(a_build(BASE), parent=parent), "source")
     assert (verification.verified, source.outcome, source.required) == (False, outcome, True)
     assert judge(evidence(a_build(BASE), parent=of_base("proven"))).verified
+
+
+def test_that_a_name_holds_what_only_a_branch_calls_the_build_is_not_proven() -> None:
+    """Whoever may push it writes there what the name holds as the build's artifact."""
+    build = a_build()
+    at = Published(ssm="/images/web/stable", location=US)
+    found = evidence(build, published=(Name(at, build.artifacts[0], "ami-0123"),))
+    there = judged(found, "published")[1]
+    assert (there.outcome, there.rests_on) == ("proven", ("ours", "registry"))
+
+    of_a_branch = replace(found, recorded=replace(found.recorded, at_head=False))
+
+    assert judged(of_a_branch, "published")[1].outcome == "not proven"
