@@ -77,6 +77,8 @@ class _Proposed:
         tagged = built(message, name) if message is not None else None
         if tagged is None or tagged.model_dump(exclude=set(_GIVEN)) != build.model_dump(exclude=set(_GIVEN)):
             return False
+        if not self._converts_no_more(build, tagged):
+            return False
         ours = {(one.location, one.id) for one in tagged.artifacts}
         ours |= {
             (seen.location, seen.id)
@@ -84,6 +86,16 @@ class _Proposed:
             if (seen.own("build"), seen.own("key")) == (build.id, build.key)
         }
         return {(one.location, one.id) for one in build.artifacts} <= ours
+
+    def _converts_no_more(self, build: Build, tagged: Build) -> bool:
+        """Whether it says of its artifacts to be kept as those alone that its tag says, or its lockfile.
+
+        By an id that is recorded anything counts as what was converted, and consumers take it for that.
+        """
+        before = (read_lockfile(self.base, self.image) or Lockfile(image=self.image)).build(build.id)
+        told = (*tagged.artifacts, *(before.artifacts if before is not None else ()))
+        known = {(one.location, one.id, each) for one in told for each in one.conversions}
+        return {(one.location, one.id, each) for one in build.artifacts for each in one.conversions} <= known
 
     def _gives_no_more(self, build: Build, recorded: Build | None) -> bool:
         """Whether it says of its artifacts to be shared with those alone who are declared, or are recorded to be.

@@ -190,6 +190,21 @@ def test_without_signatures_nobody_is_proposed_to_be_given_an_artifact_back(
     assert [path for path in proposed(settled) if "web" in path] == []
 
 
+def test_without_signatures_no_other_file_is_proposed_as_what_an_artifact_was_converted_to(settled: World) -> None:
+    # Given an honest proposal, made anew without the statement, which has the digest of all that is recorded
+    proposes(settled, PROPOSING, "web", "tools")
+    settled.controller().reconcile("web")
+    lock = json.loads(git(settled.origin, "show", f"{PROPOSAL}:{WEB}"))
+    build = lock["builds"][0]
+    build["artifacts"][0]["conversions"] = [{"format": "vmdk", "id": f"sha256:{'6' * 64}", "size": 1}]
+    statement = f"state/{build.pop('provenance')}"
+    forge_beside(settled, {WEB: f"{json.dumps(lock, sort_keys=True, indent=2)}\n", statement: None})
+
+    settled.controller("another-job").reconcile("tools")
+
+    assert [path for path in proposed(settled) if "web" in path] == []
+
+
 def test_without_signatures_what_is_declared_to_be_shared_stays_proposed(settled: World) -> None:
     settled.commit({"desired/web/image.yaml": f"{ON_BASE}share_with: {{accounts: ['222222222222']}}\n"})
     settled.controller().reconcile()
