@@ -68,7 +68,12 @@ class _Proposed:
             return False
         expected = with_build(before, build, image=image)
         canonical = content_at(self.proposed, path_of(self.image)) == render(after)
-        return canonical and expected == after and self._holds_no_more(before, after) and self._is_attested(build)
+        return (
+            canonical
+            and expected == after
+            and self._holds_no_more(before, after)
+            and self._is_attested(build, recorded)
+        )
 
     def _is_tagged(self, build: Build) -> bool:
         """Whether its annotated tag holds this record, and the registry has what was copied since."""
@@ -139,13 +144,16 @@ class _Proposed:
         plain = all(now[path].mode == FILE for path in new & changed if path in now)
         return plain and gone.isdisjoint(now) and changed <= new | gone
 
-    def _is_attested(self, build: Build) -> bool:
-        """Whether its SBOM and its statement are those that we make of its record, to the byte."""
+    def _is_attested(self, build: Build, recorded: Build | None) -> bool:
+        """Whether its SBOM and its statement are those that we make of its record, to the byte.
+
+        None has no statement but what was recorded without one.
+        """
         sbom = self._sbom(build)
         if build.inventory is not None and sbom is None:
             return False
         if build.provenance is None:
-            return True
+            return recorded is not None and recorded.provenance is None
         settings = self.known.fleet.settings.git
         branch = find_destination(self.repository.git, settings).branch
         expected = attest(

@@ -205,6 +205,18 @@ def test_without_signatures_no_other_file_is_proposed_as_what_an_artifact_was_co
     assert [path for path in proposed(settled) if "web" in path] == []
 
 
+def test_without_signatures_no_build_is_proposed_without_its_statement(settled: World) -> None:
+    proposes(settled, PROPOSING, "web", "tools")
+    settled.controller().reconcile("web")
+    lock = json.loads(git(settled.origin, "show", f"{PROPOSAL}:{WEB}"))
+    statement = f"state/{lock['builds'][0].pop('provenance')}"
+    forge_beside(settled, {WEB: f"{json.dumps(lock, sort_keys=True, indent=2)}\n", statement: None})
+
+    settled.controller("another-job").reconcile("tools")
+
+    assert [path for path in proposed(settled) if "web" in path] == []
+
+
 def test_without_signatures_what_is_declared_to_be_shared_stays_proposed(settled: World) -> None:
     settled.commit({"desired/web/image.yaml": f"{ON_BASE}share_with: {{accounts: ['222222222222']}}\n"})
     settled.controller().reconcile()
