@@ -249,6 +249,8 @@ def _checked(run: Run, sought: _Sought, artifact: Artifact, seen: Seen, told: Re
     if not is_ours(seen, sought.build, fleet=run.known.fleet_name, names=sought.names):
         why = "it is there, and does not say itself that it is this build's: its marks are others"
         return _Came(told.model_copy(update={"outcome": "failed", "why": why}))
+    if seen.place not in sought.sure:
+        artifact = artifact.model_copy(update={"conversions": ()})  # the next run finds what holds the same
     return _Came(told, as_enabled(artifact, seen))
 
 

@@ -155,8 +155,8 @@ def _is_confirmed(survey: Survey, build: Build, records: Records, *, image: str)
 def as_told(repository: Repository, build: Build, commit: str, records: Records, *, image: Image) -> Build | None:
     """A build as its annotated tag has it, which nobody moves, and of its last record no more than that it was refused.
 
-    A commit that somebody brought says that it passed, or who is to be given it back, and that would be recorded anew,
-    as if we had seen it. None where it has no tag.
+    A commit that somebody brought says that it passed, who is to be given it back, or what it was converted to, and
+    that would be recorded anew, as if we had seen it. None where it has no tag.
     """
     names = (name for name in (image.name, image.declaration.moved_from) if name is not None)
     found = ((name, told.build) for name in names if (told := records(name, build.id)) is not None)
@@ -170,8 +170,9 @@ def as_told(repository: Repository, build: Build, commit: str, records: Records,
         with suppress(UserError):
             is_same = read_sbom(content).digest == made.inventory.digest
             sbom = made.inventory.model_copy(update={"sbom": path}) if is_same else None
+    plain = {"care": None, "conversions": ()}
     update = {
-        "artifacts": tuple(one.model_copy(update={"care": None}) for one in build.artifacts), "inventory": sbom,
+        "artifacts": tuple(one.model_copy(update=plain) for one in build.artifacts), "inventory": sbom,
         "phase": build.phase if build.phase in NEVER_AGAIN else "superseded", "recorded": build.recorded,
     }  # fmt: skip
     return made.model_copy(update=update)

@@ -12,7 +12,7 @@ import pytest
 from reconciler.model.care import Care, Grants
 from reconciler.model.collection import Abandoned, Collection, Fate
 from reconciler.model.errors import Terminal, Transient
-from reconciler.model.lockfile import Build, Leaving, Verdict
+from reconciler.model.lockfile import Build, Conversion, Leaving, Verdict
 from reconciler.model.observation import TAG_PREFIX, Seen, version_words
 from reconciler.model.usage import Use
 from reconciler.model.values import format_instant
@@ -591,13 +591,16 @@ def bring(world: World, forged: Build) -> None:
     git(person, "push", "--quiet", "origin", "HEAD:main")
 
 
+FORGED = Conversion(format="vmdk", id=f"sha256:{'6' * 64}", size=1)
+
+
 def bring_forged(world: World) -> Build:
     """A branch's commits wrote the record of web's oldest build anew, and took that back. Returns it as it was."""
     real = last_record(world, oldest(world)[0].own("build") or "")
     given = Care(withheld=Grants.of(["666666666666"]))
     forged = real.model_copy(update={
         "verdict": Verdict(status="passed", by="security", evidence="none"), "source": None, "commit": "0" * 40,
-        "artifacts": tuple(one.model_copy(update={"care": given}) for one in real.artifacts),
+        "artifacts": tuple(one.model_copy(update={"care": given, "conversions": (FORGED,)}) for one in real.artifacts),
     })  # fmt: skip
     bring(world, forged)
     return real
@@ -608,7 +611,7 @@ def test_what_a_merged_branch_says_of_a_build_of_ours_is_not_recorded_anew(grown
     assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
     recorded = entry(grown).build
     assert (recorded.verdict, recorded.commit, recorded.source) == (None, real.commit, real.source)
-    assert not any(one.cared_for.withheld for one in recorded.artifacts)
+    assert not any(one.cared_for.withheld or one.conversions for one in recorded.artifacts)
 
 
 def test_with_signatures_it_is_recorded_as_a_signed_commit_had_it(pair: World, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from tests.doubles.registry import Traits
 from tests.integration.loop.effects import Effects, Killed, failing, surround
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.settling import assert_settled
-from tests.integration.loop.test_gc import bring, last_record
+from tests.integration.loop.test_gc import FORGED, bring, last_record
 from tests.integration.loop.test_rulings import held
 from tests.integration.loop.world import EU, ON_BASE, RETAIN, SETTINGS, US, World, git, no_image_files
 
@@ -276,3 +276,14 @@ def test_what_only_a_merged_commit_and_marks_call_a_build_is_not_recorded_as_it(
 
     assert {one.location: one.outcome for one in told.artifacts} == {US: "failed", EU: "restored"}
     assert [one.location for one in recorded(grown, build_id).artifacts] == [EU]
+
+
+def test_what_a_merged_commit_calls_a_conversion_of_what_comes_back_is_not_recorded(grown: World) -> None:
+    gone = remove(grown)
+    real = last_record(grown, gone[0].own("build") or "")
+    forged = tuple(one.model_copy(update={"conversions": (FORGED,)}) for one in real.artifacts)
+    bring(grown, real.model_copy(update={"artifacts": forged}))
+
+    assert grown.controller().restore(real.id).is_back
+
+    assert [one.conversions for one in recorded(grown, real.id).artifacts] == [()] * len(gone)
