@@ -211,7 +211,7 @@ class Libraries:
 
 
 def _at(item_id: str) -> str:
-    return f"{_ITEM}/id:{quote(item_id)}"
+    return f"{_ITEM}/id:{quote(item_id, safe='')}"
 
 
 def _is_free(item: Item, tags: Mapping[str, str]) -> bool:
