@@ -6,7 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
-from reconciler.model.care import NOBODY, Grants
+from reconciler.model.care import NO_CARE, NOBODY, Grants
 from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build
@@ -42,20 +42,22 @@ class Whole:
     not_given_back: Grants = NOBODY
 
 
-def with_confirmed_grants(build: Build, image: Image, *, known: Collection[tuple[str, str]]) -> Whole:
-    """The build, with no more of who could use it than what is declared now confirms.
+def with_confirmed_care(build: Build, image: Image, *, known: Collection[tuple[str, str]]) -> Whole:
+    """The build, with no more of who could use it, or what was done to it, than what is declared now confirms.
 
     It is a commit's word alone, and one that a rebase brought may have said anything. What the lockfile says today is
-    `known`, by location and id, and stays.
+    `known`, by location and id, and stays. What came back is not protected: it could not have been removed.
     """
     declared = image.declaration.share_with.grants
     lost, artifacts = NOBODY, list[Artifact]()
     for one in build.artifacts:
-        withheld = one.cared_for.withheld
-        if withheld is not None and (one.location, one.id) not in known:
-            lost |= withheld - declared
-            care = one.cared_for.model_copy(update={"withheld": withheld & declared})
-            one = one.model_copy(update={"care": care})  # noqa: PLW2901 - the same one
+        care = one.cared_for
+        if care != NO_CARE and (one.location, one.id) not in known:
+            if care.withheld is not None:
+                lost |= care.withheld - declared
+            withheld = care.withheld & declared if care.withheld is not None else None
+            update = {"withheld": withheld, "shared": care.shared & declared, "protected": False}
+            one = one.model_copy(update={"care": care.model_copy(update=update)})  # noqa: PLW2901 - the same one
         artifacts.append(one)
     return Whole(build.model_copy(update={"artifacts": tuple(artifacts)}), lost)
 

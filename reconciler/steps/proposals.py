@@ -103,15 +103,18 @@ class _Proposed:
         return {(one.location, one.id, each) for one in build.artifacts for each in one.conversions} <= known
 
     def _gives_no_more(self, build: Build, recorded: Build | None) -> bool:
-        """Whether it says of its artifacts to be shared with those alone who are declared, or are recorded to be.
+        """Whether it says that no more was done to its artifacts than what is declared, or is recorded.
 
-        What was withheld is given back, and what we shared is taken back: to whom, no proposal says that nobody signed.
+        What was withheld is given back, and what we shared, protected or deprecated is undone: to whom, and where that
+        is somebody else's, no proposal says that nobody signed.
         """
         before = {(one.location, one.id): one.cared_for for one in (recorded.artifacts if recorded is not None else ())}
-        declared = self.known.fleet.images[self.image].declaration.share_with.grants
+        declared = self.known.fleet.images[self.image].declaration
         for one in build.artifacts:
             was, now = before.get((one.location, one.id), NO_CARE), one.cared_for
-            if now.withheld != was.withheld or now.shared - (was.shared | declared):
+            if now.withheld != was.withheld or now.shared - (was.shared | declared.share_with.grants):
+                return False
+            if now.protected > (was.protected or declared.protect) or now.deprecated not in (None, was.deprecated):
                 return False
         return True
 

@@ -23,7 +23,7 @@ from reconciler.model.tree import Tree, content_at
 from reconciler.plan import transitions
 from reconciler.plan.history import LockPast
 from reconciler.plan.planning import Known, lock_of
-from reconciler.plan.restoring import Whole, as_enabled, as_it_was, is_meant, is_ours, said_by, with_confirmed_grants
+from reconciler.plan.restoring import Whole, as_enabled, as_it_was, is_meant, is_ours, said_by, with_confirmed_care
 from reconciler.plan.trust import is_in_record, is_named
 from reconciler.ports.registry import Registry
 from reconciler.steps.artifacts import is_own
@@ -167,7 +167,7 @@ def _sought(run: Run, words: Sequence[str]) -> _Sought:
         return _Sought(image, build, Whole(build), tagged, records[0][1], sure)
     if not recorded:
         build = _as_tagged(run, image, build, records[0][1])
-    whole = with_confirmed_grants(build, image, known=recorded)
+    whole = with_confirmed_care(build, image, known=recorded)
     return _Sought(image, build, whole, tagged, records[0][1], frozenset(recorded))
 
 

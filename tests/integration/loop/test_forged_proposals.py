@@ -170,15 +170,18 @@ CARES: tuple[dict[str, Any], ...] = (
     {"withheld": {"everybody": True}},
     {"withheld": {"accounts": ["666666666666"]}},
     {"shared": {"accounts": ["222222222222"]}},
+    {"protected": True},
+    {"deprecated": "2027-01-01T00:00:00Z"},
 )
+CARE_IDS = ("public", "shared", "taken from whom others shared it with", "freed", "renewed")
 
 
-@pytest.mark.parametrize("care", CARES, ids=["public", "shared", "taken from whom others shared it with"])
+@pytest.mark.parametrize("care", CARES, ids=CARE_IDS)
 def test_without_signatures_nobody_is_proposed_to_be_given_an_artifact_back(
     settled: World, care: dict[str, Any]
 ) -> None:
     # Given an honest proposal, in which somebody says of an artifact who could use it before it was disabled, or whom
-    # we shared it with
+    # we shared it with, or that we protected or deprecated it: what somebody else did would be undone as ours
     proposes(settled, PROPOSING, "web", "tools")
     settled.controller().reconcile("web")
     lock = json.loads(git(settled.origin, "show", f"{PROPOSAL}:{WEB}"))

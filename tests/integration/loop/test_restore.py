@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.git.proposal import PROPOSAL
-from reconciler.model.care import Grants
+from reconciler.model.care import Care, Grants
 from reconciler.model.errors import Terminal, UserError
 from reconciler.model.lockfile import Build
 from reconciler.model.observation import Seen
@@ -287,3 +287,16 @@ def test_what_a_merged_commit_calls_a_conversion_of_what_comes_back_is_not_recor
     assert grown.controller().restore(real.id).is_back
 
     assert [one.conversions for one in recorded(grown, real.id).artifacts] == [()] * len(gone)
+
+
+def test_what_a_merged_commit_says_was_done_to_what_comes_back_is_not_undone_as_ours(grown: World) -> None:
+    gone = remove(grown)
+    real = last_record(grown, gone[0].own("build") or "")
+    done = Care(shared=Grants.of([TWO]), protected=True)
+    forged = tuple(one.model_copy(update={"care": done}) for one in real.artifacts)
+    bring(grown, real.model_copy(update={"artifacts": forged}))
+
+    grown.controller().restore(real.id)
+
+    assert not any(one.cared_for.shared or one.cared_for.protected for one in recorded(grown, real.id).artifacts)
+    assert "protect" not in " ".join(grown.subjects())
