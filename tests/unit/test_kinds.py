@@ -15,7 +15,7 @@ PACKAGE = Path(registries.__file__).parents[1]
 ROOMS = ("model", "plan", "words", "ports", "steps")
 OWN_WORDS = re.compile(r"(?:^|_)(?:amis?|regions?|ec2|snapshots?)(?:_|$)|Ami(?:[A-Z]|$)|Region|Ec2|Snapshot")
 OF_AN_ANNOUNCER = {"model/receivers.py": {"region"}}  # of a bus of events, which is AWS's
-MOST_LINES = 530
+MOST_LINES = 540
 
 
 def names(tree: ast.AST) -> Iterator[str]:

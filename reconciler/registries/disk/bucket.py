@@ -35,6 +35,7 @@ from reconciler.model.values import Instant, Model, format_instant
 from reconciler.ports.registry import Located, Opening
 from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
 from reconciler.registries.disk.folder import another, changed, digest_of, is_still
+from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
 
 if TYPE_CHECKING:
@@ -182,7 +183,7 @@ class Buckets(PlainRegistry):
                         return own
                 else:
                     raise Transient(f"{own} in {location} is being written by somebody else")
-                if found[0].name == name:
+                if is_that(name, tags, there=found[0].name, marked=found[0].tags):
                     self._mend(file, location, *found)
                     return own
         raise AssertionError("there is always a number that is free")

@@ -29,6 +29,7 @@ from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
 from reconciler.ports.registry import Located
 from reconciler.registries.disk.dialect import DISK, SHA256
+from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
 
 _ID = re.compile(DISK.id_form)
@@ -215,7 +216,7 @@ def _sweep(folder: Path) -> None:
 
 
 def _take(folder: Path, draft: Path, digest: str, *, name: str, tags: Mapping[str, str]) -> str:
-    """Give a whole file its place: that of the same name and content, else the first that is free.
+    """Give a whole file its place: that of the same fleet, name and content, else the first that is free.
 
     Its marks come first: of what is killed between them, they tell.
     """
@@ -224,7 +225,7 @@ def _take(folder: Path, draft: Path, digest: str, *, name: str, tags: Mapping[st
         marks = folder / f"{own}{_MARKS}"
         if not marks.exists():
             break
-        if (there := _read(marks)).name == name:
+        if is_that(name, tags, there=(there := _read(marks)).name, marked=there.tags):
             if not is_still(folder / own, digest):  # it is what we have in hand that was asked for
                 draft.replace(folder / own)
                 there.model_copy(update={"seen": _stamp(folder / own)}).write(folder)

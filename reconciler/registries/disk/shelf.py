@@ -7,8 +7,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Protocol
 
-from reconciler.model.observation import Seen
+from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.ports.registry import Located
+
+_FLEET = f"{TAG_PREFIX}fleet"
+
+
+def is_that(name: str, tags: Mapping[str, str], *, there: str, marked: Mapping[str, str]) -> bool:
+    """Whether what is `there`, `marked` so, is it: two fleets that build the same in one second give it one name."""
+    return name == there and tags.get(_FLEET) == marked.get(_FLEET)
 
 
 class Shelf(Protocol):

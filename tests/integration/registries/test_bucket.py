@@ -104,6 +104,28 @@ def test_the_same_disk_is_put_once_however_often_and_by_however_many_it_is_store
     assert another.id == f"{web.id}.2"
 
 
+@pytest.mark.parametrize("where", ["bucket", "folder"])
+def test_two_fleets_that_build_the_same_in_the_same_second_have_a_disk_each(
+    where: str, registry: DiskRegistry, tmp_path: Path
+) -> None:
+    left = tmp_path / "left"
+    left.write_bytes(b"web")
+    made = Made("qemu.web", "transcend.qemu", str(left), (str(left),))
+    location = HOME if where == "bucket" else str(tmp_path / "disks")
+    marks = {
+        fleet: own(fleet=fleet, image="web", build="20261122T101530Z-1a2b3c4") for fleet in (FLEET, "other/images")
+    }
+
+    kept = {
+        fleet: DiskRegistry(Opening(fleet, AwsSettings())).store(location, [made], name="web-1", tags=tags)[0].id
+        for fleet, tags in marks.items()
+    }
+
+    assert kept["other/images"] == f"{kept[FLEET]}.2"
+    (again,) = registry.store(location, [made], name="web-1", tags=marks[FLEET])
+    assert again.id == kept[FLEET]
+
+
 @pytest.mark.usefixtures("parts")
 def test_a_large_disk_is_put_in_parts_and_is_whole(registry: DiskRegistry, s3: Any, tmp_path: Path) -> None:
     content = os.urandom(12 * MIB)
