@@ -22,6 +22,7 @@ from reconciler.git.history import find_commit
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import AwsSettings, Settings
 from reconciler.model.errors import Place, ReconcilerError, UserError
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Lockfile
 from reconciler.model.plan import PlanOptions
 from reconciler.model.text import first_few, visible_lines
@@ -77,12 +78,9 @@ class Workspace:
 
     def publisher(self, known: Known, *, cancelled: threading.Event | None = None) -> Publisher:
         """Where consumers look up what the channels point to. Waits end, with Transient, once `cancelled` is set."""
-        from reconciler.registries.router import Publishers, kinds_published  # noqa: PLC0415 - as above
-
         aws = known.fleet.settings.aws
         opening = Opening(known.fleet_name, aws, cancelled, shared=partial(self._aws, aws))
-        kinds = kinds_published(known.fleet.images.values(), known.locks.values())
-        return Publishers(kinds, lambda kind: open_publisher(kind, opening))
+        return _publishers(opening, known.fleet.images.values(), known.locks.values())
 
     def expect(self, tree: Tree) -> None:
         """Have the locations that the defaults name listed from now on, before the fleet is read.
@@ -104,11 +102,8 @@ class Workspace:
         return Registries(kinds_in((), locks), lambda kind: self._open(kind, settings, fleet=""))
 
     def publisher_of(self, settings: AwsSettings, locks: Iterable[Lockfile]) -> Publisher:
-        """Where channels of all that is recorded are written out, whatever fleet it is of. It is to be read alone."""
-        from reconciler.registries.router import Publishers, kinds_published  # noqa: PLC0415 - as above
-
-        opening = Opening("", settings, shared=partial(self._aws, settings))
-        return Publishers(kinds_published((), locks), lambda kind: open_publisher(kind, opening))
+        """The publishers of all that is recorded, whatever fleet it is of. They are to be read alone."""
+        return _publishers(Opening("", settings, shared=partial(self._aws, settings)), (), locks)
 
     def branches(self, settings: Settings) -> frozenset[str] | None:
         """Every branch that the remote has now; None where there is none, or where it does not tell, which is said."""
@@ -252,8 +247,14 @@ class Workspace:
         return self._clients[1]
 
 
+def _publishers(opening: Opening, images: Iterable[Image], locks: Iterable[Lockfile]) -> Publisher:
+    from reconciler.registries.router import Publishers, kinds_published  # noqa: PLC0415 - offline verbs ask none
+
+    return Publishers(kinds_published(images, locks), lambda kind: open_publisher(kind, opening))
+
+
 def _are_of(kind: str, locations: Iterable[object]) -> bool:
-    """Whether locations have the form of those of a kind: other kinds have theirs under the same key."""
+    """Tell whether locations have the form of a kind's: other kinds have theirs under the same key."""
     dialect = dialect_of(kind)
     return all(dialect.wrong_location(str(one)) is None for one in locations)
 

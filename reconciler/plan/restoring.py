@@ -52,13 +52,14 @@ def with_confirmed_care(build: Build, image: Image, *, known: Collection[tuple[s
     lost, artifacts = NOBODY, list[Artifact]()
     for one in build.artifacts:
         care = one.cared_for
-        if care != NO_CARE and (one.location, one.id) not in known:
-            if care.withheld is not None:
-                lost |= care.withheld - declared
-            withheld = care.withheld & declared if care.withheld is not None else None
-            update = {"withheld": withheld, "shared": care.shared & declared, "protected": False}
-            one = one.model_copy(update={"care": care.model_copy(update=update)})  # noqa: PLW2901 - the same one
-        artifacts.append(one)
+        if care == NO_CARE or (one.location, one.id) in known:
+            artifacts.append(one)
+            continue
+        withheld = None
+        if care.withheld is not None:
+            lost, withheld = lost | (care.withheld - declared), care.withheld & declared
+        update = {"withheld": withheld, "shared": care.shared & declared, "protected": False}
+        artifacts.append(one.model_copy(update={"care": care.model_copy(update=update)}))
     return Whole(build.model_copy(update={"artifacts": tuple(artifacts)}), lost)
 
 
