@@ -1,4 +1,4 @@
-"""What images say of each other: parents, and names that moved; and whether their tags find room."""
+"""The relations that images declare: parents, and names that moved; and whether their tags find room."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def _wrong_groups(name: str, image: Image, declared: Declared) -> Problems:
 
 
 def _wrong_settings(name: str, image: Image, group: AutoScalingGroup) -> Iterator[tuple[str, str]]:
-    """What is wrong with how one group is refreshed, each with what helps."""
+    """The mistakes in how one group is refreshed, each with what helps."""
     strange = [place for place in group.locations if place not in image.locations]
     if strange:
         yield f"{name} is not in {shorten(strange[0])}", "give a location that the image has"

@@ -31,7 +31,7 @@ class PullRequests:
 
 
 def pull_requests(git: Git, commit: str) -> PullRequests:
-    """Who brought what, up to a commit: a squash names its own pull request, a merge that of all it brought."""
+    """The pull requests that brought commits, up to one: a squash names its own, a merge that of all it brought."""
     log = decoded(git.run("log", "-z", "--format=%H%x00%P%x00%s", commit, "--").stdout).split("\0")
     rows = {log[start]: (log[start + 1].split(), log[start + 2]) for start in range(0, len(log) - 2, 3)}
     parents = {commit: facts[0] for commit, facts in rows.items()}

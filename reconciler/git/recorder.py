@@ -101,7 +101,7 @@ class Recorder:
         self._left_at: str | None = None
         """The commit that this recorder's last push left the branch at, until it is built on."""
         self.commits: tuple[str, ...] = ()
-        """What it recorded, oldest first; of a proposal, which holds all in one commit, that one."""
+        """The commits that it recorded, oldest first; of a proposal, which holds all in one commit, that one."""
 
     def record(self, regenerate: Regenerate) -> Recorded | None:
         """Commit what `regenerate` wants, and push it. None if it wants nothing.
@@ -197,7 +197,7 @@ class Recorder:
                 raise self._destination.error(reply)
 
     def _done(self, reply: Reply, commit: str, *, onto: str, progress: _Progress, kept: tuple[str, ...]) -> Recorded:
-        """What is recorded, where the branch and the tags are as they were wanted."""
+        """The outcome of a push by which the branch and the tags are as they were wanted."""
         self._left_at = commit if reply.commit is None else None
         changed = commit != onto
         if changed:

@@ -151,7 +151,7 @@ class _Reader:
 
 
 def json_object(content: bytes | str) -> dict[str, Any]:
-    """What others wrote, as an object of JSON; empty where it is none, or is nested deeper than anybody reads.
+    """The object of JSON that others wrote; empty where it is none, or is nested deeper than anybody reads.
 
     Half of a character, which JSON can say and no encoding takes, stands in it as its escape.
     """

@@ -81,7 +81,7 @@ class Artifact(Model):
         return next((one.format for one in self.conversions if one.id == artifact_id), None)
 
     def conversion(self, form: str) -> Conversion | None:
-        """What is recorded of it in another format, or None."""
+        """Its recorded conversion to another format, or None."""
         return next((one for one in self.conversions if one.format == form), None)
 
 

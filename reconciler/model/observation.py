@@ -50,7 +50,7 @@ class Seen:
     public: bool = False
     """Whether everybody may use it."""
     conversions: tuple[Conversion, ...] = ()
-    """What is kept of it in other formats and is whole, in order of format, by its marks."""
+    """Its whole conversions to other formats, in order of format, by its marks."""
 
     @property
     def place(self) -> tuple[str, str]:

@@ -301,7 +301,7 @@ class Report:
     target: Target
     """The branch that state is recorded to."""
     commits: tuple[str, ...] = ()
-    """What was recorded, oldest first; of a proposal, which holds all in one commit, that one."""
+    """The commits that were recorded, oldest first; of a proposal, which holds all in one commit, that one."""
     collected: Collection | None = None
     """What was done about builds that nobody needs, where that belongs to the run."""
 
