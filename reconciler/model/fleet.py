@@ -223,6 +223,12 @@ class Image:
         return self.kind.variable_of(self.declaration.source)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Its name, and the one that it had before, if it was moved: what its artifacts may say that they are of."""
+        former = self.declaration.moved_from
+        return (self.name, former) if former is not None else (self.name,)
+
+    @property
     def build_location(self) -> str:
         """Where Packer builds."""
         return self.locations[0]

@@ -81,7 +81,7 @@ def is_meant(kept: Binned, build: Build, *, names: Iterable[str], tagged: Iterab
     )
 
 
-def is_ours(seen: Seen, build: Build, *, fleet: str, names: Collection[str | None]) -> bool:
+def is_ours(seen: Seen, build: Build, *, fleet: str, names: Collection[str]) -> bool:
     """Whether what is there says itself that it is this build's."""
     return is_marked(seen, fleet=fleet, names=names, build_id=build.id)
 

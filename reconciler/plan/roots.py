@@ -206,8 +206,7 @@ class Roots:
 
     def _of_artifact(self, group: Group, seen: Seen) -> Iterator[Root]:
         where = f"{seen.id} in {seen.location}"
-        names = (group.image.name, group.image.declaration.moved_from)
-        if not is_marked(seen, fleet=self.known.fleet_name, names=names, build_id=group.build.id):
+        if not is_marked(seen, fleet=self.known.fleet_name, names=group.image.names, build_id=group.build.id):
             yield "stranger", f"{where} does not say itself that it is this build's"
         if seen.state == "pending":
             yield "pending", f"{where} is still being made"

@@ -294,7 +294,7 @@ def unknown_builds(image: Image, lock: Lockfile, locks: Mapping[str, Lockfile]) 
         one.source.build
         for other in locks.values()
         for one in other.recorded
-        if one.source is not None and one.source.image in (image.name, image.declaration.moved_from)
+        if one.source is not None and one.source.image in image.names
     }
     for one in image.declaration.revoke:
         if one.build not in named and one.build not in built_on:

@@ -65,7 +65,7 @@ def confirms(kinds: Iterable[Provenance]) -> bool:
     return any(one != "hearsay" for one in kinds)
 
 
-def is_marked(seen: Seen, *, fleet: str, names: Collection[str | None], build_id: str) -> bool:
+def is_marked(seen: Seen, *, fleet: str, names: Collection[str], build_id: str) -> bool:
     """Whether an artifact's own marks say what a lockfile says: that it is this build, of this image and fleet.
 
     `names` are the image's: its own, and the one that it had.

@@ -202,8 +202,7 @@ def _tag(run: Run, image: Image, build: Build, tags: Mapping[str, str], *, late:
 def _ours(run: Run, image: Image, artifact: Artifact) -> Seen | None:
     """A recorded artifact that is there, and says itself that it is the image's: a lockfile's word is not enough."""
     seen = run.registry.find(artifact.location, artifact.id)
-    names = (image.name, image.declaration.moved_from)
-    is_ours = seen is not None and seen.own("fleet") == run.known.fleet_name and seen.own("image") in names
+    is_ours = seen is not None and seen.own("fleet") == run.known.fleet_name and seen.own("image") in image.names
     return seen if is_ours else None
 
 

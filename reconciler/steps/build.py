@@ -253,7 +253,7 @@ def _refuse_foreign(
     fleet, name, of = seen.own("fleet"), seen.own("image"), seen.own("build") or build.id
     if of != build.id:
         why = f"that is the build {of} of {name}"
-    elif fleet not in (None, run.known.fleet_name) or name not in (None, image.name, image.declaration.moved_from):
+    elif fleet not in (None, run.known.fleet_name) or name not in (None, *image.names):
         why = f"that is of the image {name or 'none'} of the fleet {fleet or 'none'}"
     elif seen.id == built_on:
         why = "that is what it was built on"

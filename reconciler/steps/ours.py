@@ -234,7 +234,7 @@ def stranger(
 
     Empty where its marks say that it is, or else its owner, its name and the build's annotated tag.
     """
-    if is_marked(seen, fleet=known.fleet_name, names=_names(image), build_id=build.id):
+    if is_marked(seen, fleet=known.fleet_name, names=image.names, build_id=build.id):
         return ""
     if not is_own(registry, seen):
         return "it belongs to another account"
@@ -255,7 +255,7 @@ def _not_left_by(
         seen = found.get((artifact.location, artifact.id))
         if seen is None or failure is None:
             continue
-        if is_marked(seen, fleet=known.fleet_name, names=_names(image), build_id=failure.build):
+        if is_marked(seen, fleet=known.fleet_name, names=image.names, build_id=failure.build):
             continue
         try:
             ours = seen.own("fleet") is None and seen.name == f"{image.name}-{failure.build}"
@@ -263,10 +263,6 @@ def _not_left_by(
                 yield seen.location, seen.id
         except ReconcilerError:
             yield seen.location, seen.id
-
-
-def _names(image: Image) -> tuple[str | None, ...]:
-    return image.name, image.declaration.moved_from
 
 
 def _channels(lock: Lockfile) -> tuple[str | None, str | None]:

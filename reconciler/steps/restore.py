@@ -46,12 +46,7 @@ _WAIT_SECONDS = 600.0
 
 def restorable(known: Known, registry: Registry, *, head: str) -> Restoration:
     """What of the fleet was removed and is kept still, by the names that builds give. Nothing is done."""
-    images = {
-        name: image.name
-        for image in known.fleet.images.values()
-        for name in (image.name, image.declaration.moved_from)
-        if name is not None
-    }
+    images = {name: image.name for image in known.fleet.images.values() for name in image.names}
     places = sorted({location for image in known.fleet.images.values() for location in image.locations})
     found: list[Restorable] = []
     unread: dict[str, str] = {}
@@ -90,12 +85,6 @@ class _Sought:
     """The commit that last recorded it: its files are there."""
     sure: frozenset[tuple[str, str]]
     """Its artifacts that a signed commit names, or its lockfile as it is: of others that is a commit's word alone."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What its image is called, and was."""
-        names = (self.image.name, self.image.declaration.moved_from)
-        return tuple(name for name in names if name is not None)
 
 
 @dataclass(frozen=True)
@@ -142,9 +131,7 @@ def _sought(run: Run, words: Sequence[str]) -> _Sought:
             f"{answer.build.id} is a preview of {answer.image}, which nobody records",
             hint="push its branch again: it is built anew",
         )
-    image = next(
-        (one for one in known.fleet.images.values() if answer.image in (one.name, one.declaration.moved_from)), None
-    )
+    image = next((one for one in known.fleet.images.values() if answer.image in one.names), None)
     if image is None:
         raise UserError(
             f"desired/ declares no {answer.image}, of which {answer.build.id} is",
@@ -208,7 +195,7 @@ def _brought_back(run: Run, sought: _Sought, artifact: Artifact) -> _Came:
             kind=artifact.kind, location=artifact.location, id=artifact.id, outcome=outcome, why=why, until=until
         )  # fmt: skip
 
-    registry, names = run.registry, sought.names
+    registry, names = run.registry, sought.image.names
     try:
         seen = registry.find(artifact.location, artifact.id)
         if seen is not None and not _is_told(run, sought, seen):
@@ -246,7 +233,7 @@ def _is_told(run: Run, sought: _Sought, seen: Seen) -> bool:
 
 def _checked(run: Run, sought: _Sought, artifact: Artifact, seen: Seen, told: Restored) -> _Came:
     """What is there, to be recorded if it says itself that it is the build's."""
-    if not is_ours(seen, sought.build, fleet=run.known.fleet_name, names=sought.names):
+    if not is_ours(seen, sought.build, fleet=run.known.fleet_name, names=sought.image.names):
         why = "it is there, and does not say itself that it is this build's: its marks are others"
         return _Came(told.model_copy(update={"outcome": "failed", "why": why}))
     if seen.place not in sought.sure:

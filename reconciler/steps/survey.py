@@ -158,8 +158,7 @@ def as_told(repository: Repository, build: Build, commit: str, records: Records,
     A commit that somebody brought says that it passed, who is to be given it back, or what it was converted to, and
     that would be recorded anew, as if we had seen it. None where it has no tag.
     """
-    names = (name for name in (image.name, image.declaration.moved_from) if name is not None)
-    found = ((name, told.build) for name in names if (told := records(name, build.id)) is not None)
+    found = ((name, told.build) for name in image.names if (told := records(name, build.id)) is not None)
     name, made = next(((name, made) for name, made in found if made is not None), ("", None))
     if made is None:
         return None
