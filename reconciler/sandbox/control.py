@@ -7,13 +7,13 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from datetime import datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox import ec2, permissions, recycle_bin, refreshes
 from reconciler.sandbox.catalogue import Catalogue, Publisher
-from reconciler.sandbox.endpoint import POLL_SECONDS, is_from_a_program, is_same
+from reconciler.sandbox.endpoint import POLL_SECONDS, Door, is_from_a_program, is_same
 from reconciler.sandbox.instances import Instances
 from reconciler.sandbox.storage import Chain, Storage
 from reconciler.sandbox.traffic import Fault, Traffic
@@ -24,10 +24,8 @@ _MOST_ASKED = 1 << 20
 """Bytes of a request."""
 
 
-class Control(ThreadingHTTPServer):
+class Control(Door):
     """Answers `POST /<lever>` with JSON in and out, to whoever bears the token. 400 carries a UserError's text."""
-
-    daemon_threads = True
 
     def __init__(
         self,

@@ -8,8 +8,12 @@ root alone and to whoever root gives it.
 from __future__ import annotations
 
 import hmac
+import ssl
+import sys
 import threading
 from email.message import Message
+from http.server import ThreadingHTTPServer
+from typing import Any
 
 from moto.moto_server.werkzeug_app import (
     DomainDispatcherApplication,
@@ -36,6 +40,20 @@ def is_from_a_program(headers: Message, port: int) -> bool:
     that name (Host).
     """
     return "Origin" not in headers and headers.get("Host") in {f"127.0.0.1:{port}", f"localhost:{port}"}
+
+
+class Door(ThreadingHTTPServer):
+    """A server with a thread for each connection, to which a client that leaves before its answer is no failure.
+
+    Clients are killed, time out, and refuse certificates; which error that is depends on how far the answer had got.
+    """
+
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """Tell what went wrong on stderr, as every server does, unless the client left."""
+        if not isinstance(sys.exception(), ConnectionError | TimeoutError | ssl.SSLError):
+            super().handle_error(request, client_address)
 
 
 class Endpoint:

@@ -17,13 +17,12 @@ import socket
 import ssl
 import subprocess
 import threading
-from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from moto.moto_proxy.certificate_creator import CertificateCreator
 from moto.moto_proxy.proxy3 import ProxyRequestHandler
 
-from reconciler.sandbox.endpoint import POLL_SECONDS, is_same
+from reconciler.sandbox.endpoint import POLL_SECONDS, Door, is_same
 
 # moto logs a line a call, whatever the level of the program.
 logging.getLogger("MOTO_PROXY").setLevel(logging.ERROR)
@@ -69,11 +68,10 @@ DNS.3={{wildcard_name}}
 """
 
 
-class Proxy(ThreadingHTTPServer):
+class Proxy(Door):
     """Listens on a free port of loopback."""
 
     request_queue_size = 128  # the default is 5, and a controller asks for many regions at once
-    daemon_threads = True
 
     def __init__(self, directory: Path, *, token: str) -> None:
         """Keep certificates in `directory`. The openssl command signs them.

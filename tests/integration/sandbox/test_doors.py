@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import json
 import os
+import socket
+import ssl
 import stat
+import struct
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,7 @@ import pytest
 
 from reconciler.sandbox import handle
 from reconciler.sandbox.handle import Sandbox
+from tests.integration.sandbox.conftest import DEBIAN, client
 
 pytestmark = pytest.mark.sandbox
 
@@ -93,6 +99,38 @@ def test_a_request_of_any_length_is_not_read(healthy: Sandbox) -> None:
     bearing = {"Authorization": f"Bearer {healthy.token}"}
     for length in ("1000000000000", "-1", "\xb2", ""):
         assert ask(healthy.control, "/calls", body="", headers={**bearing, "Content-Length": length}).status == 413
+
+
+def test_a_client_that_leaves_before_its_answer_is_no_failure_of_the_sandbox(healthy: Sandbox) -> None:
+    # Given an answer that comes late through the proxy's tunnel, and a request of a lever that is not whole
+    healthy.inject(action="DescribeImages", delay=0.5)
+    to_aws, to_control = urlsplit(healthy.environment["HTTPS_PROXY"]), urlsplit(healthy.control)
+    login = base64.b64encode(f"{to_aws.username}:{to_aws.password}".encode()).decode("ascii")
+    tunnel = http.client.HTTPSConnection(
+        str(to_aws.hostname),
+        to_aws.port,
+        timeout=30,
+        context=ssl.create_default_context(cafile=healthy.environment["AWS_CA_BUNDLE"]),
+    )
+    tunnel.set_tunnel("ec2.us-east-1.amazonaws.com", 443, {"Proxy-Authorization": f"Basic {login}"})
+    tunnel.connect()
+    plain = socket.create_connection((str(to_control.hostname), to_control.port))
+
+    # When clients that wait for them reset their connections, as a process that is killed does, or speak no TLS
+    tunnel.request("POST", "/", body=DESCRIBE, headers=FORM)
+    plain.sendall(b"POST /calls HTTP/1.1\r\nContent-Length: 2\r\n")
+    stranger = socket.create_connection((str(to_aws.hostname), to_aws.port))
+    stranger.sendall(
+        f"CONNECT ec2.us-east-1.amazonaws.com:443 HTTP/1.1\r\nProxy-Authorization: Basic {login}\r\n\r\nno".encode()
+    )
+    for left in (tunnel.sock, plain, stranger):
+        left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        left.close()
+    time.sleep(1)
+
+    # Then nothing went wrong, and others are answered
+    assert "Traceback" not in (healthy.directory / handle.LOG).read_text()
+    assert client(healthy).describe_images(Owners=[DEBIAN])["Images"]
 
 
 def test_only_roots_files_hold_the_token(healthy: Sandbox) -> None:
