@@ -11,6 +11,7 @@ import argparse
 import itertools
 import os
 import queue
+import re
 import shutil
 import signal
 import subprocess
@@ -30,7 +31,8 @@ from tests.mutants.reach import Reach
 ROOT = Path(__file__).parents[2]
 KEPT = ROOT / ".reconciler" / "mutants"
 """Where it is kept which tests reach what."""
-QUICK = "not sandbox and not packer and not github and not containers"
+(QUICK,) = re.findall(r"(?m)^quick:.*\n(?:\t.*\n)*?\t.* -m \"(.+)\"$", (ROOT / "Makefile").read_text())
+"""The marks of the tests that `make quick` runs."""
 CHANGES, SEED = 250, 1
 FLOOR = 0.92
 EXCUSED = 0.1
