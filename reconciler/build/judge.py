@@ -131,7 +131,7 @@ def _stopped(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFaile
 
 
 def _nothing(request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
-    # Packer before 1.8.5 ends well when -only matches nothing, and any Packer does after the null builder.
+    # As after the null builder, or where -only matches nothing (`packer.versions`).
     names = ", ".join(builder.name for builder in request.image.template.builders)
     hint = (
         [f"check packer.only: the template has {names or 'no builds'}"] if request.image.declaration.packer.only else []

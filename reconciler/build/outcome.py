@@ -21,6 +21,7 @@ from reconciler.build.output import (
     Splitter,
     logged,
 )
+from reconciler.build.packer.versions import PROVISIONING_FAILED
 from reconciler.build.provisioner import is_known_step, is_step, provisioner_of
 from reconciler.build.secrets import LineRedactor, Redactor
 from reconciler.model.constraint import Version
@@ -45,7 +46,6 @@ _OF_BUILD = re.compile(r"(==> (?=.*: )|    )(\S.*?):(?: (.*)|$)")
 _CANCELLED = ("Cleanly cancelled builds after being interrupted.", "Cancelling build after receiving ")
 _NOTHING = "==> Builds finished but no artifacts were created."
 _FRAME = ("==> ", "--> ", "Build '")
-_PROVISIONING_FAILED = "Provisioning step had errors"  # from 1.6.1 on, and not by every builder
 
 
 @dataclass(frozen=True)
@@ -208,7 +208,7 @@ class Transcript:
 
     def _take_output(self, name: str, text: str, *, headline: bool, error: bool) -> None:
         build = self._watched(name)
-        if headline and text.startswith(_PROVISIONING_FAILED):
+        if headline and text.startswith(PROVISIONING_FAILED):
             # What follows is the clean-up: it would push the reason out of the tail, and is no provisioner's.
             build.at_failure = build.last_lines()
         elif headline and build.at_failure is None and is_known_step(text):

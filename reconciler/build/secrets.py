@@ -16,6 +16,7 @@ import pygohcl
 
 from reconciler.build.encoded import Encoded, Span, broken, encoded, merged
 from reconciler.build.output import escape
+from reconciler.build.packer.versions import MASKED
 from reconciler.model.fleet import Image, Template
 
 # Which values are secret in a build: sensitive variables, wherever their values come from, and credentials.
@@ -131,20 +132,15 @@ def _texts(value: object) -> Iterator[str]:
         yield str(value)
 
 
-# Takes secrets out of text before anybody sees it or it is kept.
-#
-# Packer masks sensitive variables for people, yet from 1.4.4 to 1.15.0 not in machine-readable output (a regression of
-# hashicorp/packer#7997, seen with 1.6.6), and never what a script prints of its own environment.
+# Takes secrets out of text before anybody sees it or it is kept. Packer masks some of them; its word for one is told as
+# ours, so that a log reads the same whichever Packer it is of.
 
 REDACTED = "<redacted>"
-MASKED = "<sensitive>"
-"""Packer's own word for it, which is told as ours: a log reads the same whichever Packer it is of."""
 
 SHORT = 4
 """A secret with fewer characters is replaced only where it stands alone, between blanks, quotes or `=`.
 
-`us` inside of `us-east-1` must stay: Packer from 1.15.1 on replaces it there too, which ruins ids
-(hashicorp/packer#13659).
+`us` inside of `us-east-1` must stay, though Packer's own masking replaces it there, which ruins ids.
 """
 
 LONGEST_SHOWN = 1 << 16

@@ -49,7 +49,7 @@ def selected(image: Image) -> tuple[Builder, ...]:
     """The builders that run.
 
     Raises:
-        UserError: `packer.only` matches none. Packer before 1.8.5 would end well without building anything.
+        UserError: `packer.only` matches none. Not every Packer says so (`packer.versions`).
     """
     builders, only = image.template.builders, image.declaration.packer.only
     if not only:

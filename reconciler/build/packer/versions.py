@@ -3,6 +3,11 @@
 "Seen" is what a Packer did that was run; "read" is its source or its change log. No other module decides by the number
 of a version. How a template is read is no such decision, as it is not known by then which Packer builds: where versions
 differ in what an expression comes to, `desired.packer` takes it for not known, and says beside it which does what.
+
+On two differences nothing here depends. Before 1.8.5 Packer ends well where `-only` matches no build (seen: 1.6.6), as
+any does after the null builder: what counts is what it left. And from 1.14.0 on `packer init` asks
+releases.hashicorp.com before GitHub, which limits how often it may be asked without PACKER_GITHUB_API_TOKEN (read:
+CHANGELOG; hashicorp/packer#11259).
 """
 
 from __future__ import annotations
@@ -47,15 +52,6 @@ PACKER_PLUGIN_PATH is one folder instead of a list, is looked at instead of Pack
 itself, not below it, does not count (read: CHANGELOG of 1.11.0, packer/plugin_folders.go of 1.16.0).
 """
 
-PLUGINS_FROM_RELEASES: Version = (1, 14, 0)
-"""`packer init` asks releases.hashicorp.com first, and GitHub then. Before it asks GitHub alone, which limits how often
-that may be done without PACKER_GITHUB_API_TOKEN (read: CHANGELOG of 1.14.0; hashicorp/packer#11259)."""
-
-# Running it
-
-NOTHING_SELECTED_FAILS: Version = (1, 8, 5)
-"""`-only` that matches no build is an error. Before, Packer ends well and builds nothing (seen: 1.6.6, 1.16.0)."""
-
 # What it prints
 
 EVERYTHING_IS_A_HEADLINE: Version = (1, 13, 0)
@@ -67,14 +63,18 @@ TYPED_NAMES: Version = (1, 8, 6)
 `-only` still takes the name alone. Before, it is called as it is named (seen: 1.6.6).
 """
 
-MASKS_FOR_MACHINES: Version = (1, 15, 1)
-"""Sensitive variables are `<sensitive>` in machine-readable output too.
+MASKED = "<sensitive>"
+"""Stands for the value of a sensitive variable: for people in every version, for machines from 1.15.1 on.
 
-From 1.4.4 on they were printed in clear there (seen: 1.6.6; hashicorp/packer#7997), so whatever is kept is redacted
-here, whichever Packer it comes from. The masking replaces short values inside of words (hashicorp/packer#13659).
+From 1.4.4 to 1.15.0 values were printed in clear there (seen: 1.6.6; hashicorp/packer#7997), and what a script prints
+of its own environment always is, so whatever is kept is redacted here, whichever Packer it comes from. The masking
+replaces short values inside of words: `us` in `us-east-1` (hashicorp/packer#13659).
 """
 
 # How it words what went wrong. All of it was seen with 1.6.6 and with 1.16.0, unless it says otherwise.
+
+PROVISIONING_FAILED = "Provisioning step had errors"
+"""Follows a provisioner that failed, from 1.6.1 on, and not of every builder."""
 
 SEVERAL = re.compile(r"[0-9]+ error(?:\(s\)|s)? occurred:")
 """Stands above a list of errors, one a bullet, and says nothing. The two ways to write it are of two libraries."""
