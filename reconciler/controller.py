@@ -25,9 +25,8 @@ from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.consumers import usage_of_revoked, with_published, with_sharing
-from reconciler.steps.hearsay import with_sources, with_strangers
 from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
-from reconciler.steps.ours import Records, records_of, with_doubts
+from reconciler.steps.ours import Records, records_of, with_doubts, with_sources, with_strangers
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
 
 

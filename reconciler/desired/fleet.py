@@ -17,16 +17,16 @@ from reconciler.desired.declared import (
     read_settings,
 )
 from reconciler.desired.folders import DESIRED, IMAGE_FILE, Folder, folders_of, is_image, problems_of
-from reconciler.desired.lineage import (
+from reconciler.desired.located import Located
+from reconciler.desired.packer.json_file import FOLDER_SUFFIXES, folder_of, is_legacy, may_be_legacy, why_not_legacy
+from reconciler.desired.relations import (
     with_notes_on_tags,
     wrong_moves,
     wrong_parents,
     wrong_places,
+    wrong_publications,
     wrong_tags,
 )
-from reconciler.desired.located import Located
-from reconciler.desired.packer.json_file import FOLDER_SUFFIXES, folder_of, is_legacy, may_be_legacy, why_not_legacy
-from reconciler.desired.publications import wrong_publications
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Lockfile

@@ -26,7 +26,7 @@ from reconciler.model.values import parse_instant
 from reconciler.model.verification import Provenance
 
 _BEST_FIRST: tuple[Provenance, ...] = get_args(Provenance)
-Place = tuple[str, str]
+ArtifactPlace = tuple[str, str]
 """An artifact's location and id."""
 
 
@@ -88,7 +88,7 @@ def is_in_record(seen: Seen, tagged: Iterable[Artifact], *, build_id: str) -> bo
     return any((one.location, one.id) == (seen.location, seen.id) or (one.name or "") == seen.name for one in tagged)
 
 
-def certain(seen: Iterable[Seen], known: Iterable[Place]) -> tuple[Seen, ...]:
+def certain(seen: Iterable[Seen], known: Iterable[ArtifactPlace]) -> tuple[Seen, ...]:
     """Those artifacts that are known to be a build's, and the copies of such, in the registry's own word; in order.
 
     The marks of a build are easily put on something else. What it is a copy of, nobody writes but the registry.

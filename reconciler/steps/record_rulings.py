@@ -16,12 +16,13 @@ from reconciler.plan import transitions
 from reconciler.plan.channels import binds, overrules
 from reconciler.plan.planning import lock_of
 from reconciler.plan.rulings import in_force
-from reconciler.steps.record import Recording, record_lock
-from reconciler.steps.run import Run
-from reconciler.steps.still_wanted import (
+from reconciler.steps.record import (
+    Recording,
     Unwanted,
     declared_at,
+    record_lock,
 )
+from reconciler.steps.run import Run
 from reconciler.words import messages
 
 

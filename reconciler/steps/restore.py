@@ -31,10 +31,9 @@ from reconciler.steps.care import tend_recorded
 from reconciler.steps.ours import records_of
 from reconciler.steps.questions.builds import show
 from reconciler.steps.questions.compare import past_of
-from reconciler.steps.record import Recording, record_lock
+from reconciler.steps.record import Recording, Unwanted, declared_at, record_lock
 from reconciler.steps.record_files import paths_of
 from reconciler.steps.run import Run
-from reconciler.steps.still_wanted import Unwanted, declared_at
 from reconciler.steps.survey import as_told
 from reconciler.words import messages
 

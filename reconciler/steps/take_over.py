@@ -23,10 +23,9 @@ from reconciler.plan.tags import always_written, nothing_told, of_recorded
 from reconciler.plan.transitions import first_phase
 from reconciler.state.unsaved import read_unsaved
 from reconciler.steps.artifacts import is_own, tag_complete, tag_recorded
-from reconciler.steps.record import Contents, record_build
+from reconciler.steps.record import Contents, record_build, recorded_elsewhere
 from reconciler.steps.run import Result, Run
 from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
-from reconciler.steps.still_wanted import recorded_elsewhere
 
 NOT_TESTED = "taken as it was found"
 _BUILDER = "adopted"
