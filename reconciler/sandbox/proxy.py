@@ -17,10 +17,12 @@ import socket
 import ssl
 import subprocess
 import threading
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 from moto.moto_proxy.certificate_creator import CertificateCreator
-from moto.moto_proxy.proxy3 import ProxyRequestHandler
+from moto.moto_proxy.proxy3 import MotoRequestHandler, ProxyRequestHandler
 
 from reconciler.sandbox.endpoint import POLL_SECONDS, Door, is_same
 
@@ -30,6 +32,7 @@ logging.getLogger("MOTO_PROXY").setLevel(logging.ERROR)
 _AWS = re.compile(r"(^|\.)(amazonaws\.com(\.cn)?|api\.aws)$")
 _CHECK_IP = "checkip.amazonaws.com"
 """Where Packer asks for its own address (`temporary_security_group_source_public_ip`)."""
+_WITHOUT_BODY = (HTTPStatus.NO_CONTENT, HTTPStatus.NOT_MODIFIED)
 _CHUNK = 64 * 1024
 _IDLE_SECONDS = 120
 """Longer than clients keep a connection that they don't use, so that none is closed under their next call: Go's keep it
@@ -108,11 +111,33 @@ class Proxy(Door):
             bundle.unlink(missing_ok=True)
 
 
+class _Backends(MotoRequestHandler):
+    """moto's services, whose answers have no body where HTTP knows none (RFC 9112, 6.3).
+
+    Some of them have one for 204, `{}`. Nobody reads that, and on a connection that stays open it would come before the
+    next answer.
+    """
+
+    def parse_request(self, method: str, host: str, path: str, headers: Any, body: bytes | None) -> Any:
+        """A status, its headers and its body."""
+        answer = super().parse_request(method, host, path, headers, body)
+        status, told, said = answer if isinstance(answer, tuple) else (200, {}, answer)
+        if status in _WITHOUT_BODY:
+            # With no header at all moto would not end the headers either. Without a length the connection ends.
+            unmeasured = {name: value for name, value in told.items() if name.lower() != "content-length"}
+            return status, {"Cache-Control": "no-store", **unmeasured}, b""
+        return status, told, b"" if method == "HEAD" else said
+
+
 class _Handler(ProxyRequestHandler):
     server: Proxy
     timeout = _IDLE_SECONDS
     disable_nagle_algorithm = True  # moto writes an answer in pieces, and each would wait for the client's word
     _stays = False
+
+    def setup(self) -> None:
+        super().setup()
+        self.moto_request_handler = _Backends(self.server.server_address[1])
 
     def parse_request(self) -> bool:
         if not super().parse_request():

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -56,6 +57,21 @@ def ask(
     connection = http.client.HTTPConnection(str(there.hostname), there.port, timeout=30)
     connection.request(method, path, body=body, headers=headers or {})
     return connection.getresponse()
+
+
+def login(sandbox: Sandbox) -> str:
+    """What opens the proxy."""
+    proxy = urlsplit(sandbox.environment["HTTPS_PROXY"])
+    return "Basic " + base64.b64encode(f"{proxy.username}:{proxy.password}".encode()).decode("ascii")
+
+
+def tunnel(sandbox: Sandbox, host: str) -> http.client.HTTPSConnection:
+    """A connection to AWS through the proxy, which stays open as long as that lets it."""
+    proxy = urlsplit(sandbox.environment["HTTPS_PROXY"])
+    trusted = ssl.create_default_context(cafile=sandbox.environment["AWS_CA_BUNDLE"])
+    through = http.client.HTTPSConnection(str(proxy.hostname), proxy.port, timeout=30, context=trusted)
+    through.set_tunnel(host, 443, {"Proxy-Authorization": login(sandbox)})
+    return through
 
 
 def test_who_has_no_token_pulls_no_lever(healthy: Sandbox) -> None:
@@ -105,25 +121,18 @@ def test_a_client_that_leaves_before_its_answer_is_no_failure_of_the_sandbox(hea
     # Given an answer that comes late through the proxy's tunnel, and a request of a lever that is not whole
     healthy.inject(action="DescribeImages", delay=0.5)
     to_aws, to_control = urlsplit(healthy.environment["HTTPS_PROXY"]), urlsplit(healthy.control)
-    login = base64.b64encode(f"{to_aws.username}:{to_aws.password}".encode()).decode("ascii")
-    tunnel = http.client.HTTPSConnection(
-        str(to_aws.hostname),
-        to_aws.port,
-        timeout=30,
-        context=ssl.create_default_context(cafile=healthy.environment["AWS_CA_BUNDLE"]),
-    )
-    tunnel.set_tunnel("ec2.us-east-1.amazonaws.com", 443, {"Proxy-Authorization": f"Basic {login}"})
-    tunnel.connect()
+    waiting = tunnel(healthy, "ec2.us-east-1.amazonaws.com")
+    waiting.connect()
     plain = socket.create_connection((str(to_control.hostname), to_control.port))
 
     # When clients that wait for them reset their connections, as a process that is killed does, or speak no TLS
-    tunnel.request("POST", "/", body=DESCRIBE, headers=FORM)
+    waiting.request("POST", "/", body=DESCRIBE, headers=FORM)
     plain.sendall(b"POST /calls HTTP/1.1\r\nContent-Length: 2\r\n")
     stranger = socket.create_connection((str(to_aws.hostname), to_aws.port))
     stranger.sendall(
-        f"CONNECT ec2.us-east-1.amazonaws.com:443 HTTP/1.1\r\nProxy-Authorization: Basic {login}\r\n\r\nno".encode()
+        f"CONNECT ec2.us-east-1.amazonaws.com:443 HTTP/1.1\r\nProxy-Authorization: {login(healthy)}\r\n\r\nno".encode()
     )
-    for left in (tunnel.sock, plain, stranger):
+    for left in (waiting.sock, plain, stranger):
         left.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         left.close()
     time.sleep(1)
@@ -131,6 +140,25 @@ def test_a_client_that_leaves_before_its_answer_is_no_failure_of_the_sandbox(hea
     # Then nothing went wrong, and others are answered
     assert "Traceback" not in (healthy.directory / handle.LOG).read_text()
     assert client(healthy).describe_images(Owners=[DEBIAN])["Images"]
+
+
+def test_an_answer_without_a_body_leaves_nothing_before_the_next_one(healthy: Sandbox) -> None:
+    """moto's 204 to DeleteRule has a body, `{}`: on a connection that stays open it came before the next answer."""
+    retention = {"RetentionPeriodValue": 7, "RetentionPeriodUnit": "DAYS"}
+    made = json.dumps({"ResourceType": "EBS_SNAPSHOT", "RetentionPeriod": retention})
+    signed = {"Authorization": FORM["Authorization"].replace("/ec2/", "/rbin/"), "Content-Type": "application/json"}
+    with closing(tunnel(healthy, "rbin.us-east-1.amazonaws.com")) as connection:
+        connection.request("POST", "/rules", body=made, headers=signed)
+        rule = json.load(connection.getresponse())["Identifier"]
+
+        connection.request("DELETE", f"/rules/{rule}", headers=signed)
+        deleted = connection.getresponse()
+        told = deleted.status, deleted.read(), deleted.headers["Content-Length"]
+        connection.request("POST", "/list-rules", body=json.dumps({"ResourceType": "EBS_SNAPSHOT"}), headers=signed)
+        listed = connection.getresponse().read().decode()
+
+    assert told == (204, b"", None)
+    assert rule not in listed
 
 
 def test_only_roots_files_hold_the_token(healthy: Sandbox) -> None:
