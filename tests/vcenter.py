@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import subprocess
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from reconciler.registries.vsphere.inventory import read
+from reconciler.registries.vsphere.inventory import TESTED, read
 from reconciler.registries.vsphere.rest import Rest
 from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter, meaning, vim
 from tests.go_programs import built, run_go
@@ -28,7 +29,7 @@ class Simulator:
     """One that runs. `vcenter` is somebody signed in to it."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
+        self._process, self._lock = process, threading.Lock()
         self.host = self._answer()
         self.vcenter = VCenter(self.host, CREDENTIALS, threading.Event())
         self.rest = Rest(self.host, CREDENTIALS, meaning)
@@ -61,6 +62,53 @@ class Simulator:
             self.vcenter.wait(origin.CloneVM_Task(folder=folder, name=name, spec=spec))
 
         self.ask(made)
+
+    def snapshot(self, location: str) -> None:
+        """Take a snapshot of a machine, as Packer's `create_snapshot` does before it is a template."""
+
+        def taken(content: Any) -> None:
+            machine = content.searchIndex.FindByInventoryPath(self.at(location))
+            self.vcenter.wait(machine.CreateSnapshot_Task("made-by-packer", "", memory=False, quiesce=False))
+
+        self.ask(taken)
+
+    def configuration(self, uuid: str) -> dict[str, str]:
+        """What is written in a machine's configuration beyond its hardware, `guestinfo.…` among it."""
+
+        def written(content: Any) -> dict[str, str]:
+            machine = content.searchIndex.FindByUuid(None, uuid, True, True)
+            return {one.key: str(one.value) for one in read(content, machine, "config.extraConfig") or ()}
+
+        return self.ask(written)
+
+    @contextmanager
+    def guests(self, arrive: Callable[[Mapping[str, str]], str], *, of: str = TESTED) -> Iterator[None]:
+        """Play the guests of machines whose names begin so, and that run.
+
+        Each has the address that is answered to its configuration.
+        """
+        done, greeted = threading.Event(), set[str]()
+
+        def watch() -> None:
+            somebody = VCenter(self.host, CREDENTIALS, threading.Event())
+            while not done.wait(0.1):
+                for machine in somebody.ask("playing a guest", partial(_running, begins=of)):
+                    if (name := machine._moId) not in greeted:
+                        greeted.add(name)
+                        somebody.ask("playing a guest", partial(greet, machine=machine))
+
+        def greet(content: Any, *, machine: Any) -> None:
+            told = {one.key: str(one.value) for one in read(content, machine, "config.extraConfig") or ()}
+            if address := arrive(told):
+                self._tell(f"address {machine._moId} {address}")
+
+        watching = threading.Thread(target=watch)
+        watching.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watching.join()
 
     def library(self, name: str) -> str:
         """Make a content library, and return its location."""
@@ -107,13 +155,27 @@ class Simulator:
 
     def _tell(self, line: str) -> None:
         assert self._process.stdin is not None
-        self._process.stdin.write(f"{line}\n")
-        self._process.stdin.flush()
-        assert self._answer() == "so be it"
+        with self._lock:
+            self._process.stdin.write(f"{line}\n")
+            self._process.stdin.flush()
+            assert self._answer() == "so be it"
 
     def _answer(self) -> str:
         assert self._process.stdout is not None
         return self._process.stdout.readline().strip()
+
+
+def _running(content: Any, *, begins: str) -> list[Any]:
+    """The machines whose names begin so, and that run."""
+    view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
+    try:
+        return [
+            one for one in view.view
+            if (read(content, one, "name") or "").startswith(begins)
+            and read(content, one, "runtime.powerState") == "poweredOn"
+        ]  # fmt: skip
+    finally:
+        view.Destroy()
 
 
 @contextmanager

@@ -38,6 +38,7 @@ _WHOLE = frozenset({"source"})
 _PLACES = frozenset({"locations", "regions"})
 """Two words for one thing: that of every kind, and that of AMIs."""
 _OF_TENDED = (("share_with",), ("deprecate_after",), ("protect",))
+_OF_PLACED = (("smoke_test", "instance_type"), ("smoke_test", "subnets"), ("smoke_test", "allow_from"))
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,11 @@ class Declared:
 
     def unacted(self, kind: Kind) -> Iterator[str]:
         """A note for each key that somebody wrote and that is accepted, but does nothing for an image of a kind."""
-        for path in _OF_TENDED if not kind.tended else ():
+        for path in (*(_OF_TENDED if not kind.tended else ()), *(_OF_PLACED if not kind.placed else ())):
             reached, found = self.document.follow(path)
-            if reached == path and found.value:
+            # Where a mixed fleet boots is said among its defaults, for those images that it is said of.
+            of_others = path in _OF_PLACED and found.place.path != self.folder.image_file
+            if reached == path and found.value and not of_others:
                 yield f"{'.'.join(path)} does nothing for {kind.artifact}: its kind knows no such thing ({found.place})"
 
 

@@ -45,7 +45,9 @@ class Kind:
         builds_where_source_is: Whether a source is built on where it is alone.
         reached_by: What a test goes through to what is booted of it: SSH, or the command of the bench.
         boots: Whether there is a bench for it, where it is booted and tested.
+        not_booted_in: The form of locations whose artifacts it can't boot all the same; empty where there are none.
         tended: Whether its registry says who may use an artifact, until when, and whether it may be removed.
+        placed: Whether it is said of what boots on which type of machine, in which network and for whom it is open.
         published: The keys of `publish:` that its artifacts can be written out by; empty where there is none.
         observed: Whether a registry tells what is there. Else an artifact is what Packer said, and unknown for good.
     """
@@ -77,9 +79,15 @@ class Kind:
     builds_where_source_is: bool = True
     reached_by: str = SSH
     boots: bool = True
+    not_booted_in: str = ""
     tended: bool = False
+    placed: bool = False
     published: frozenset[str] = frozenset()
     observed: bool = True
+
+    def boots_in(self, location: str) -> bool:
+        """Whether what is in a location is booted and tested."""
+        return self.boots and not (self.not_booted_in and re.fullmatch(self.not_booted_in, location))
 
     @property
     def the_artifact(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 from dataclasses import dataclass, field
@@ -54,6 +55,16 @@ def write_private(key: SshKey, path: Path) -> None:
         raise UserError(
             f"the private key can't be written: {error.strerror}: {path}", hint="see who owns the folder"
         ) from error
+
+
+def login_for_cloud_init(user: str, key: SshKey) -> str:
+    """User data by which cloud-init lets a user log in with a key, and be root by sudo."""
+    allowed = {
+        "name": user, "ssh_authorized_keys": [key.public.decode()],
+        "sudo": "ALL=(ALL) NOPASSWD:ALL", "shell": "/bin/sh", "lock_passwd": True,
+    }  # fmt: skip
+    told = {"users": ["default", allowed], "disable_root": False}
+    return f"#cloud-config\n{json.dumps(told)}\n"  # JSON is YAML
 
 
 # The last lines of an instance's console: all that is known of one that never lets anybody in.

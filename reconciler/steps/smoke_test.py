@@ -117,7 +117,9 @@ def _read_by(suite: str | None, tree: Tree) -> list[TreeEntry]:
 
 def tested_through_ssh(image: Image) -> bool:
     """Whether a test of it needs an SSH client here."""
-    return image.declaration.smoke_test.boot and image.kind.boots and image.kind.reached_by == SSH
+    return (
+        image.declaration.smoke_test.boot and image.kind.reached_by == SSH and image.kind.boots_in(image.build_location)
+    )
 
 
 def not_bootable(image: Image) -> str | None:
@@ -126,6 +128,8 @@ def not_bootable(image: Image) -> str | None:
         return "smoke_test.boot is false"
     if not image.kind.boots:
         return f"nothing here boots {image.kind.artifact}"
+    if not image.kind.boots_in(image.build_location):
+        return f"nothing here boots what is in {image.build_location}"
     return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.makers
                  if one.communicator != "ssh"), None)  # fmt: skip
 

@@ -26,7 +26,7 @@ from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.registry import Opening
 from reconciler.registries.disk.formats import overlay, program
 from reconciler.registries.disk.registry import DiskRegistry
-from reconciler.registries.machines import SshKey, last_lines, new_key, write_private
+from reconciler.registries.machines import SshKey, last_lines, login_for_cloud_init, new_key, write_private
 
 _QEMU = f"qemu-system-{os.uname().machine}"
 _MEMORY, _PROCESSORS = "1024", "2"
@@ -175,14 +175,9 @@ def _command(layer: Path, console: Path, *, port: int, seed: int, accelerator: s
 
 def _seed(request: BootRequest, key: SshKey) -> ThreadingHTTPServer:
     """Serve on loopback what cloud-init asks for: an id that is this boot's alone, and who may log in."""
-    user = {
-        "name": request.user, "ssh_authorized_keys": [key.public.decode()],
-        "sudo": "ALL=(ALL) NOPASSWD:ALL", "shell": "/bin/sh", "lock_passwd": True,
-    }  # fmt: skip
-    told = {"users": ["default", user], "disable_root": False}
     files = {
         "/meta-data": json.dumps({"instance-id": f"{request.name}-{key.mark}", "local-hostname": "smoke-test"}),
-        "/user-data": f"#cloud-config\n{json.dumps(told)}\n",  # JSON is YAML
+        "/user-data": login_for_cloud_init(request.user, key),
         "/vendor-data": "",
         "/network-config": "",
     }

@@ -80,6 +80,7 @@ AMI = Kind(
     longest_mark_value=256,
     reserved="aws:",
     tended=True,
+    placed=True,
     published=frozenset({"ssm", "launch_templates", "auto_scaling_groups"}),
 )
 

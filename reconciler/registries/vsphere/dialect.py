@@ -29,7 +29,7 @@ VSPHERE = Kind(
     sources={"vsphere": None}, example='source: {vsphere: "…"}', pinned=("vsphere", "folder"),
     source_variable="source_template", source_attribute="template", name_attribute="vm_name",
     removal="destroy the template whose instance UUID is {id}, in {location}",
-    builds_where_source_is=False, boots=False,
+    builds_where_source_is=False, not_booted_in=rf"{SCHEME}[^/]+/{LIBRARY}/.+",
 )  # fmt: skip
 
 Template = Annotated[

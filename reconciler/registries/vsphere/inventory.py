@@ -15,6 +15,8 @@ from reconciler.registries.vsphere.session import vim, vmodl
 
 OF = f"{TAG_PREFIX}of"
 """The mark that says whose marks these are, by instance UUID: a clone may be born with those of its origin."""
+TESTED = "reconciler-test-"
+"""What the name of a clone begins with that is made to be tested. It is looked for by it, and known by its marks."""
 _FACTS = (
     "name", "config.instanceUuid", "config.createDate", "config.modified", "config.changeVersion",
     "customValue", "runtime.connectionState",
@@ -135,6 +137,12 @@ def read(content: Any, entity: Any, path: str) -> Any:
     answer = content.propertyCollector.RetrievePropertiesEx([asked], collector.RetrieveOptions())
     objects = answer.objects if answer is not None else ()
     return next((one.val for found in objects for one in found.propSet), None)
+
+
+def pool_of(content: Any, machine: Any) -> Any:
+    """The resource pool that a clone of a machine is put in: that of its host, or of the host's cluster."""
+    host = read(content, machine, "runtime.host")
+    return read(content, read(content, host, "parent"), "resourcePool")
 
 
 def path_of(content: Any, entity: Any) -> str:

@@ -26,6 +26,7 @@ from reconciler.registries.plain import PlainRegistry, unmanaged_of
 from reconciler.registries.vsphere.dialect import SCHEME, VSPHERE, is_library
 from reconciler.registries.vsphere.inventory import (
     OF,
+    TESTED,
     Machine,
     Untold,
     datacenter_of,
@@ -34,6 +35,7 @@ from reconciler.registries.vsphere.inventory import (
     look,
     machines,
     path_of,
+    pool_of,
     read,
     split,
 )
@@ -81,9 +83,9 @@ class VSphereRegistry(PlainRegistry):
         yield from self._ask(location, f"reading {location}", all_in)
 
     def unmanaged(self, location: str) -> Sequence[Unmanaged] | None:
-        """What is in a folder and is no fleet's. See `Registry.unmanaged`."""
+        """What is in a folder, and neither a fleet's nor a clone that is being tested. See `Registry.unmanaged`."""
         try:
-            return unmanaged_of(self.listed(location))
+            return unmanaged_of(one for one in self.listed(location) if not (one.name or "").startswith(TESTED))
         except ReconcilerError:
             return None
 
@@ -318,11 +320,9 @@ def _refuse_another(content: Any, machine: Machine, *, of: Machine) -> None:
 
 
 def _clone(content: Any, origin: Machine, folder: Any, *, name: str) -> Any:
-    """The task that clones a template. The pool is that of its host; a vCenter does not look at it for a template."""
-    host = read(content, origin.reference, "runtime.host")
-    pool = read(content, read(content, host, "parent"), "resourcePool")
+    """The task that clones a template. A vCenter does not look at the pool for a template."""
     spec = vim.vm.CloneSpec(
-        location=vim.vm.RelocateSpec(pool=pool),
+        location=vim.vm.RelocateSpec(pool=pool_of(content, origin.reference)),
         template=True,
         powerOn=False,
     )

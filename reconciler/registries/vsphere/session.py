@@ -44,6 +44,8 @@ CALL = 60
 """Seconds within which a vCenter has to answer a call."""
 _TASK = 3600
 """Seconds for which a task is waited for: a clone copies the disks."""
+_CLEANING = 300
+"""The same of one that removes what a run made."""
 _LOOK = 0.5
 """Seconds between two looks at a task."""
 _API = "vim.version.v7_0"
@@ -75,13 +77,19 @@ class VCenter:
             except vim.fault.NotAuthenticated:
                 return question(self._signed_in(instead_of=content))
 
-    def wait(self, task: Any) -> Any:
-        """What a task made, once it is through. Raises its fault, and Transient after an hour or when cancelled."""
-        deadline = time.monotonic() + _TASK
+    def wait(self, task: Any, *, cleaning_up: bool = False) -> Any:
+        """What a task made, once it is through. Raises its fault, and Transient after an hour or when cancelled.
+
+        What cleans up is waited for whether cancelled or not, and for some minutes at most.
+        """
+        most = _CLEANING if cleaning_up else _TASK
+        deadline = time.monotonic() + most
         while (state := task.info.state) in ("queued", "running"):
             if time.monotonic() > deadline:
-                raise Transient(f"{self.host}: {task.info.descriptionId} is not through after an hour")
-            if self._cancelled.wait(_LOOK):
+                raise Transient(f"{self.host}: {task.info.descriptionId} is not through after {most // 60} minutes")
+            if cleaning_up:
+                time.sleep(_LOOK)
+            elif self._cancelled.wait(_LOOK):
                 raise Transient(f"{self.host}: {task.info.descriptionId} was not waited for")
         if state == "error":
             raise task.info.error

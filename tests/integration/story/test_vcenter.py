@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import base64
+import json
+import os
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,9 +13,15 @@ import pytest
 from reconciler.model.observation import Seen
 from reconciler.registries.vsphere.registry import VSphereRegistry
 from tests.command import Command
-from tests.integration.story.conftest import Checkout, _clone
+from tests.integration.story.conftest import Checkout, Cloud, _clone
 from tests.needs import refuse_without_plugin
 from tests.vcenter import CREDENTIALS, Simulator, simulator
+
+DEBIAN = "136693071363"
+SUITE = """\
+def test_it_is_what_packer_made(host):
+    assert host.file("/etc/made-by").content_string == "made by packer\\n"
+"""
 
 pytestmark = [pytest.mark.vsphere, pytest.mark.packer, pytest.mark.long]
 
@@ -164,3 +173,69 @@ def test_what_packer_imports_to_a_content_library_is_recorded_and_then_nothing_i
     assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
     verified = fleet.reconciler("verify", "linux", "stable", "--online")
     assert verified.code == 0, verified.out
+
+
+class Guests:
+    """Who is in the machines of a vCenter that runs none: an instance of the sandbox for each, which cloud-init told.
+
+    What Packer made there is what the clones of its template have on their disks.
+    """
+
+    def __init__(self, cloud: Cloud, folder: Path) -> None:
+        self._ec2 = cloud.client("ec2", "us-east-1")
+        self._key = f"guest-{os.urandom(3).hex()}"
+        self.key = folder / "builder"
+        self.key.touch(mode=0o600)
+        self.key.write_text(self._ec2.create_key_pair(KeyName=self._key, KeyType="ed25519")["KeyMaterial"])
+        self._disk = self._ec2.describe_images(Owners=[DEBIAN])["Images"][0]["ImageId"]
+        self._made = ""
+        self.told: list[Mapping[str, str]] = []
+
+    def arrive(self, told: Mapping[str, str]) -> str:
+        """Start one: Packer's own, or that of a clone, and return its address."""
+        if "guestinfo.userdata" not in told:
+            self._made, address = self._start(self._disk, self._key)
+            return address
+        self.told.append(told)
+        made = self._ec2.create_image(InstanceId=self._made, Name=f"disk-{os.urandom(3).hex()}")["ImageId"]
+        self._ec2.get_waiter("image_available").wait(ImageIds=[made], WaiterConfig={"Delay": 1})
+        user = json.loads(base64.b64decode(told["guestinfo.userdata"]).partition(b"\n")[2])["users"][1]
+        key = f"guest-{os.urandom(3).hex()}"
+        self._ec2.import_key_pair(KeyName=key, PublicKeyMaterial=user["ssh_authorized_keys"][0].encode())
+        return self._start(made, key)[1]
+
+    def _start(self, image: str, key: str) -> tuple[str, str]:
+        begun = self._ec2.run_instances(ImageId=image, MinCount=1, MaxCount=1, KeyName=key)["Instances"][0]
+        (found,) = self._ec2.describe_instances(InstanceIds=[begun["InstanceId"]])["Reservations"][0]["Instances"]
+        return found["InstanceId"], found["PublicIpAddress"]
+
+
+@pytest.mark.packer(once=True)
+@pytest.mark.sandbox
+def test_a_template_is_tested_as_a_clone_that_shares_its_disks(
+    vcenter: Simulator, cloud: Cloud, tmp_path: Path, command: Command
+) -> None:
+    # Given an image that Packer provisions over SSH, and what stands for the guests of its machines
+    guests, home = Guests(cloud, tmp_path), vcenter.folder("templates")
+    fleet = _clone(tmp_path, "guests", CREDENTIALS, command)
+    given = f'packer: {{variables: {{vcenter: "{vcenter.host}", key: "{guests.key}"}}}}\n'
+    source = "source: {vsphere: base/debian-12}\nsmoke_test: {suite: smoke/}\n"
+    fleet.write("desired/linux/smoke/test_linux.py", SUITE)
+    fleet.write("desired/linux/image.yaml", f"locations: [{home}]\n{source}{given}")
+    fleet.publish("Say where it is kept")
+    fleet.git("fetch", "--quiet", "origin")
+
+    with vcenter.guests(guests.arrive, of=""):
+        ended = fleet.reconciler("reconcile")
+
+    # Then it was booted, tested, and seen from inside; and no clone is left
+    assert ended.code == 0, ended.err
+    fleet.git("pull", "--quiet", "origin", "main")
+    (build,) = fleet.lockfile("linux")["builds"]
+    assert build["smoke_test"]["status"] == "passed"
+    assert build["smoke_test"]["tests"] > 1
+    assert build["inventory"]["packages"] > 100
+    assert build["phase"] == "stable"
+    assert [one.name for one in templates(vcenter, fleet, "templates").values()] == [f"linux-{build['id']}"]
+    shown = fleet.reconciler("show", build["id"])
+    assert "passed" in shown.out

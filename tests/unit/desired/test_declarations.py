@@ -196,6 +196,16 @@ def test_what_is_written_and_does_nothing_for_its_kind_is_noted(web: Read) -> No
     assert said == ["protect does nothing for a disk: its kind knows no such thing (desired/web/image.yaml:2:1)"]
 
 
+def test_where_an_instance_would_boot_is_noted_of_what_is_none(web: Read) -> None:
+    boots = "smoke_test: {subnets: [subnet-0a1b2c3d], timeout: 5m, instance_type: t3.micro}\n"
+    notes = web(f"locations: [/srv/disks]\n{boots}", QEMU).images["web"].notes
+    assert [note.partition(" ")[0] for note in notes if "does nothing" in note] == [
+        "smoke_test.instance_type",
+        "smoke_test.subnets",
+    ]
+    assert not [note for note in web(boots, COMPLETE).images["web"].notes if "does nothing" in note]
+
+
 QEMU = 'source "qemu" "web" { ssh_username = "admin" }\nbuild { sources = ["source.qemu.web"] }\n'
 
 
