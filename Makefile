@@ -67,6 +67,10 @@ lock: .venv/installed ## Resolve the dependencies anew
 	.venv/bin/pip install --quiet uv
 	.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
 	  --extra sandbox --extra dev --upgrade --output-file requirements.lock pyproject.toml
+	@# What a run needs, and what builds our own: wheels alone, of the same versions.
+	echo 'setuptools>=77' | .venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --extra sandbox --extra vsphere --constraint requirements.lock \
+	  --no-build --upgrade --output-file runtime.lock pyproject.toml -
 	cd examples/validation && $(CURDIR)/.venv/bin/uv pip compile --universal --python-version 3.11 --generate-hashes \
 	  --no-emit-index-url --no-header --constraint ../../requirements.lock --upgrade \
 	  --output-file requirements.lock requirements.txt

@@ -57,7 +57,7 @@ def test_what_the_installer_takes_is_copied() -> None:
 
     taken = set(re.findall(r'"\$source/([\w./]+)"', installer))
 
-    assert "requirements.lock" in taken
+    assert "runtime.lock" in taken
     assert taken | {".ci/venv"} == copied()
 
 

@@ -54,10 +54,11 @@ def test_no_other_step_of_a_job_with_rights_installs_a_package() -> None:
     assert [command for file in (*CONFIGS[:1], *SOURCES[3:]) for command in installs(file.read_text())] == []
 
 
-def test_what_the_voting_job_installs_is_locked_as_the_reconcilers_own_is() -> None:
+@pytest.mark.parametrize("lock", ["runtime.lock", "examples/validation/requirements.lock"])
+def test_what_jobs_install_is_locked_as_what_is_tested_is(lock: str) -> None:
     name = re.compile(r"(?m)^([a-z0-9-]+)==(\S+)")
     ours = dict(name.findall((ROOT / "requirements.lock").read_text()))
-    theirs = dict(name.findall((ROOT / "examples/validation/requirements.lock").read_text()))
+    theirs = dict(name.findall((ROOT / lock).read_text()))
 
     # The tests run the example in the environment of this lock, and would replace what differs.
     assert theirs

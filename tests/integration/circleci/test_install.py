@@ -114,7 +114,7 @@ def source(tmp_path: Path) -> Source:
     for name in ("README.md", "LICENSE"):
         (made.clone / name).touch()
     locked = a_wheel(made.index, 'NAME = "as locked"\n')
-    (made.clone / "requirements.lock").write_text(f"needed==1.0 --hash=sha256:{locked}\n")
+    (made.clone / "runtime.lock").write_text(f"needed==1.0 --hash=sha256:{locked}\n")
     made.says("reviewed")
     git(made.clone, "init", "--quiet", "--initial-branch", "main")
     git(made.clone, "init", "--quiet", "--bare", "--initial-branch", "main", str(made.origin))
