@@ -13,12 +13,13 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  \1\t/p' $(MAKEFILE_LIST) | expand -t 12
 
+# What is being made is told on stderr: stdout may be a target's answer, as that of `orb` is.
 .venv/installed: requirements.lock pyproject.toml .ci/install
-	.ci/install
+	@.ci/install >&2
 	@touch $@
 
 .venv/demo .venv/quick .venv/kinds: requirements.lock pyproject.toml .ci/install
-	.ci/install $(@F)
+	@.ci/install $(@F) >&2
 	@touch $@
 
 demo: .venv/demo ## Run the whole story in the sandbox, with the real Packer
@@ -79,10 +80,10 @@ schema: .venv/installed ## Write docs/schema/ and docs/iam/ from the code
 	$(PYTHON) -m reconciler.cli.schema
 	$(PYTHON) -m reconciler.registries.ec2.trust docs/iam
 
-config: .venv/installed ## Write the orb of .circleci/orb/ into .circleci/config.yml
+config: .venv/quick ## Write the orb of .circleci/orb/ into .circleci/config.yml
 	$(PYTHON) .ci/orb.py inline
 
-orb: .venv/installed ## Print the CircleCI orb as it is published; it installs this commit
+orb: .venv/quick ## Print the CircleCI orb as it is published; it installs this commit
 	@$(PYTHON) .ci/orb.py pack
 
 picture: .venv/installed ## Take the picture of the demo that the README shows

@@ -310,7 +310,7 @@ def _check_authorities(core: Session) -> None:
         ssl.create_default_context(cafile=path)
     except OSError as error:  # an ssl.SSLError is one
         # What a sandbox exported stays in the shell when it is stopped.
-        of_sandbox = "; if a sandbox that was stopped exported it: `reconciler sandbox start`, or open another shell"
+        of_sandbox = "; a sandbox that was stopped exported it: open another shell"
         hint = of_sandbox if isinstance(error, FileNotFoundError) and "HTTPS_PROXY" in os.environ else ""
         what = f"the certificates of AWS_CA_BUNDLE ({path}) can't be read: {error.strerror or error}{hint}"
         raise InvalidConfigError(error_msg=what) from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import posixpath
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -191,11 +192,13 @@ def _from(folder: str, path: str, *, below: str) -> str:
 def packer_environment(inherited: Mapping[str, str], *, run_folder: Path) -> dict[str, str]:
     """The environment of a build: the inherited one, without telemetry and colours, with the cache in the run's folder.
 
-    PACKER_LOG is left as it is: what it prints ends in the kept log, redacted.
+    PACKER_LOG is left as it is: what it prints ends in the kept log, redacted. The locale is one that every Linux has:
+    Ansible ends over one that is not there, or not UTF-8, as ssh may forward it.
     """
     return {
         "HOME": str(run_folder),  # only where none is inherited: Packer keeps its settings and plugins there
         **inherited,
+        **({"LC_ALL": "C.UTF-8"} if sys.platform == "linux" else {}),
         "CHECKPOINT_DISABLE": "1",
         "PACKER_CACHE_DIR": str(run_folder / "packer-cache"),
         "PACKER_NO_COLOR": "1",

@@ -28,7 +28,7 @@ from reconciler.cli.workspace import note
 from reconciler.git.repository import Repository, clone_with_origin
 from reconciler.model.errors import DONE, DRIFT, INTERRUPTED, ReconcilerError, Terminal, UserError
 from reconciler.model.text import duration
-from reconciler.sandbox import containers
+from reconciler.sandbox import containers, kernel
 from reconciler.sandbox.handle import Sandbox
 
 # The stage of the demo: a bare origin, a clone, and commands whose output is shown as it comes.
@@ -154,6 +154,8 @@ def command(*, keep: bool, directory: Path) -> int:
     """
     begun = time.monotonic()
     require_sandbox()
+    if os.geteuid() != 0:  # before a Packer is got, which may take minutes
+        raise kernel.root_needed()
     root = Repository.open(directory).root
     for path in _NEEDED:
         if not (root / path).is_file():

@@ -73,7 +73,7 @@ class Repository:
         below = _fleet_folder(Path(top), prefix)
         repository = cls(Path(top, below), Git(Path(top), below=below))
         if find_commit(repository.git, "HEAD") is None:
-            raise UserError(f"{top} has no commit yet", hint='make the first: `git commit -m "Begin"`')
+            raise UserError(f"{top} has no commit yet", hint='make the first: `git commit --allow-empty -m "Begin"`')
         return repository
 
     @property

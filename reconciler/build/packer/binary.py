@@ -86,6 +86,9 @@ def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary
     raise UserError("Packer is not installed: no `packer` on the PATH", hint=INSTALL)
 
 
+_NOT_MINE = "set HOME to this user's own folder, or XDG_CACHE_HOME to one that it can read and write"
+
+
 def candidates(environment: Mapping[str, str]) -> Iterator[str]:
     """Every program that may be Packer: what the PATH has of that name, then what the cache keeps, newest first.
 
@@ -98,7 +101,11 @@ def candidates(environment: Mapping[str, str]) -> Iterator[str]:
             yield found
     cache = cache_folder(environment)
     damaged: UserError | None = None
-    for entry in sorted(cache.glob(entry_of("*")), key=_newest_first) if cache else ():
+    try:
+        kept_here = sorted(cache.glob(entry_of("*")), key=_newest_first) if cache else []
+    except OSError as error:  # another user's HOME, as `docker --user` and `sudo -E -u` leave it
+        kept_here, damaged = [], UserError(f"{cache} can't be read: {error.strerror}", hint=_NOT_MINE)
+    for entry in kept_here:
         try:
             if cache is not None and (kept := find_program(cache, entry.name, PROGRAM)):
                 yield str(kept)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from reconciler.build.packer import versions
-from reconciler.build.packer.binary import PROGRAM, Binary, candidates, entry_of, examine, find, version_text
+from reconciler.build.packer.binary import PROGRAM, Binary, candidates, entry_of, examine, version_text
 from reconciler.build.packer.cache import (
     Tell,
     cache_folder,
@@ -97,7 +97,7 @@ def obtain(
     """
     binary, origin = _find(environment, tell, current=current) or _get(environment, tell, current=current)
     set_to: dict[str, str] = {}
-    if _found_unasked(environment) != binary.path:
+    if shutil.which("packer", path=environment.get("PATH", os.defpath)) != binary.path:
         set_to["PATH"] = os.pathsep.join([str(Path(binary.path).parent), environment.get("PATH", os.defpath)])
     if binary.version < versions.PLUGINS_APART or not plugins:
         return Obtained(binary, origin, {}, set_to)
@@ -153,14 +153,6 @@ def _get(environment: Mapping[str, str], tell: Tell, *, current: bool) -> tuple[
                 tell(error.what)
                 failed += [error.what, *error.hint]
     raise UserError("Packer could not be had", hint=(*failed, "install it by hand, and put it on the PATH"))
-
-
-def _found_unasked(environment: Mapping[str, str]) -> str | None:
-    """The Packer that a build would find by itself."""
-    try:
-        return find(environment).path
-    except UserError:
-        return None
 
 
 def _from_archive(environment: Mapping[str, str], tell: Tell) -> Binary:

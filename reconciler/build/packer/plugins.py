@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -294,8 +295,9 @@ def _packers_own(environment: Mapping[str, str]) -> Path | None:
     home, config = environment.get("HOME"), environment.get("XDG_CONFIG_HOME")
     if not home:
         return None
-    if (old := Path(home) / ".packer.d").exists():
-        return old / "plugins"
+    with suppress(PermissionError):  # another user's HOME: Packer says so, where it looks there
+        if (old := Path(home) / ".packer.d").exists():
+            return old / "plugins"
     return (Path(config) if config else Path(home) / ".config") / "packer" / "plugins"
 
 

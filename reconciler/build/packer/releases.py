@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -161,14 +162,25 @@ def _candidate(package: str, environment: Mapping[str, str]) -> Version | None:
 
 
 def _run(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """Run apt-get. Whoever interrupts us waits until it has ended: cut off, it leaves packages half configured."""
     quiet = {**environment, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
-    try:
-        return subprocess.run(
-            [*(_as_root(environment) or ()), *command], env=quiet, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-            timeout=_SECONDS, check=False,
+    whole = [*(_as_root(environment) or ()), *command]
+    with tempfile.TemporaryFile() as said:
+        running = subprocess.Popen(
+            whole, env=quiet, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+            start_new_session=whole[0] == command[0],  # sudo asks for a password at the terminal of its session
         )  # fmt: skip
-    except subprocess.TimeoutExpired as error:
-        raise Transient(f"apt-get did not end within {_SECONDS // 60} minutes") from error
+        try:
+            code = running.wait(_SECONDS)
+        except subprocess.TimeoutExpired as error:
+            running.terminate()
+            running.wait()
+            raise Transient(f"apt-get did not end within {_SECONDS // 60} minutes") from error
+        except KeyboardInterrupt:
+            running.wait()
+            raise
+        said.seek(0)
+        return subprocess.CompletedProcess(whole, code, said.read())
 
 
 def _as_root(environment: Mapping[str, str]) -> tuple[str, ...] | None:

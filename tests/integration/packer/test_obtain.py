@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from reconciler.build.packer import obtain as obtaining
+from reconciler.build.packer.binary import find
 from reconciler.build.packer.modules import Module
 from reconciler.build.packer.obtain import CURRENT, Obtained, obtain
 from reconciler.model.errors import Transient, UserError
@@ -142,6 +144,35 @@ def test_an_archive_that_fails_is_told_and_the_release_comes_next(machine: Machi
     assert "apt-get could not install packer: Unable to fetch some archives" in machine.told
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may install")
+def test_who_is_interrupted_while_apt_installs_waits_until_that_is_whole(machine: Machine) -> None:
+    write_program(machine.bin, "apt-cache", "echo '  Candidate: 1.6.6+ds2-5'")
+    write_program(machine.bin, "apt-get", f"kill -TERM $PPID; sleep 1; echo configured > {machine.folder}/state")
+
+    ended = subprocess.run(
+        [sys.executable, "-m", "reconciler", "packer"], env=machine.environment, capture_output=True, check=False
+    )
+
+    assert ended.returncode == 130
+    assert (machine.folder / "state").read_text() == "configured\n"
+
+
+def test_a_cache_that_may_not_be_read_is_told_and_the_path_is_looked_at(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(*_: Any, **__: Any) -> Any:
+        raise PermissionError(13, "Permission denied")
+
+    write_program(machine.bin, "packer", packer(OLD))
+    monkeypatch.setattr(Path, "glob", forbidden)
+
+    assert machine.obtain().origin == "PATH"
+    (machine.bin / "packer").unlink()
+    with pytest.raises(UserError, match="can't be read: Permission denied") as caught:
+        find(machine.environment)
+    assert "set HOME" in caught.value.hint[0]
+
+
 def test_the_current_one_is_asked_of_no_archive(machine: Machine) -> None:
     machine.has_in_its_archive(packer(OLD))
     write_program(machine.bin, "packer", packer(OLD))
@@ -172,7 +203,8 @@ def test_what_was_got_once_is_found_by_everybody_from_then_on(machine: Machine) 
 
     again = machine.obtain()
 
-    assert (again.origin, again.environment) == ("cache", {})
+    # By the reconciler; a shell finds it where it puts it first.
+    assert (again.origin, again.environment) == ("cache", {"PATH": f"{machine.cache / ENTRY}:{machine.bin}"})
     assert machine.asked == ["release 1.16.0", "modules packer"]
 
 

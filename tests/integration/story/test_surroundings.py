@@ -99,7 +99,10 @@ def test_before_the_first_commit(unbuilt: Checkout, tmp_path: Path) -> None:
     unbuilt.git("init", "--quiet", str(tmp_path / "new"))
     ended = unbuilt.reconciler("plan", "-C", str(tmp_path / "new"))
     assert ended.code == 1
-    assert told(ended) == [f"error: {tmp_path}/new has no commit yet", '  make the first: `git commit -m "Begin"`']
+    assert told(ended) == [
+        f"error: {tmp_path}/new has no commit yet",
+        '  make the first: `git commit --allow-empty -m "Begin"`',
+    ]
 
 
 def test_in_a_bare_repository(unbuilt: Checkout) -> None:
