@@ -296,6 +296,20 @@ def check_clock(context: DoctorContext) -> Finding:
     return Finding("clock", "ok", f"within {max(abs(skew), 1)} s of the registry's")
 
 
+def check_receivers(context: DoctorContext) -> Iterator[Finding]:
+    """Whether what signs a webhook, or signs in to CircleCI, is set: a job's context has it, and a person may not."""
+    from reconciler.announce.receivers import TOKEN as CIRCLECI_TOKEN  # noqa: PLC0415 - few fleets tell anybody
+
+    asked = context.known.fleet.settings.announce
+    needed = {"circleci": CIRCLECI_TOKEN} if asked.circleci is not None else {}
+    if asked.webhook is not None:
+        needed["webhook"] = asked.webhook.secret_env
+    for receiver, variable in needed.items():
+        if not os.environ.get(variable):
+            what = f"announce.{receiver}: {variable} is not set here, and where runs lack it nobody is told"
+            yield Finding("receivers", "note", what)
+
+
 Check = Callable[[DoctorContext], Iterable[Finding]]
 
 
@@ -329,6 +343,7 @@ CHECKS = (
     _all_guarded(_REGISTRY, check_registries),
     _all_guarded("sharing", check_sharing),
     _all_guarded("publish", check_published),
+    _all_guarded("receivers", check_receivers),
     _guarded("clock", check_clock),
 )
 

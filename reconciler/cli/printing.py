@@ -138,11 +138,21 @@ def show_summary(plan: Plan) -> None:
     summarize(os.environ, written)
 
 
+RUN_FOLDER = ".reconciler"
+"""Where logs, keys and work folders of runs go, in the checkout. It ignores itself."""
+
+
 def write_file(path: Path, text: str) -> None:
-    """Write an answer to a file that a person named, and the folders above it; through no link, as `refuse_links`."""
+    """Write an answer to a file that a person named, and the folders above it; through no link, as `refuse_links`.
+
+    In the folder of runs that ignores itself, as if a run had made it.
+    """
     refuse_links(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for folder in path.parents:
+            if folder.name == RUN_FOLDER and not (folder / ".gitignore").exists():
+                (folder / ".gitignore").write_text("*\n", encoding="utf-8")
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}") from error

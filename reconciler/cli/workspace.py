@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reconciler.ci.job import job_of
+from reconciler.cli.printing import RUN_FOLDER
 from reconciler.git.history import find_commit
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import AwsSettings, Settings
@@ -45,8 +46,6 @@ if TYPE_CHECKING:
     from reconciler.ports.announcer import Announcer
     from reconciler.ports.publisher import Publisher
     from reconciler.steps.run import Testbed
-
-RUN_FOLDER = ".reconciler"
 
 
 class Workspace:

@@ -115,6 +115,15 @@ def test_no_answer_is_written_through_a_link_that_a_commit_brought(
     assert (ended.returncode, f"error: {link} is a link" in ended.stderr) == (1, True)
 
 
+def test_an_answer_in_the_folder_of_runs_is_nothing_to_commit(fleet: Fleet) -> None:
+    ended = fleet.shell("", "plan", "--offline", "--out", ".reconciler/plan.json", "--junit", ".reconciler/a/plan.xml")
+
+    assert ended.returncode == 0, ended.stderr
+    assert (fleet.root / ".reconciler/plan.json").exists()
+    status = ["git", "status", "--porcelain"]
+    assert subprocess.run(status, cwd=fleet.root, capture_output=True, check=True).stdout == b""
+
+
 @pytest.mark.sandbox
 @pytest.mark.parametrize("link", [".reconciler", ".reconciler/sandbox"])
 def test_no_sandbox_keeps_its_files_where_a_commit_chose(fleet: Fleet, tmp_path: Path, link: str) -> None:

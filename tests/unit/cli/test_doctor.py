@@ -7,7 +7,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from reconciler.cli.doctor import CHECKS, DoctorContext, check_sharing
+from reconciler.cli.doctor import CHECKS, DoctorContext, check_receivers, check_sharing
+from reconciler.model.declaration import Settings
 from reconciler.model.errors import Terminal
 from reconciler.plan.planning import Known
 from tests.doubles.registry import MemoryRegistry
@@ -50,6 +51,21 @@ def test_one_look_tells_whether_it_can_be_read_who_may_use_what_is_shared(regist
 
 def test_what_is_not_allowed_is_a_trouble(registry: MemoryRegistry) -> None:
     registry.refused = Terminal("not allowed: DescribeImageAttribute", hint="allow it")
-    sharing = CHECKS[-3]
+    sharing = CHECKS[-4]
     found = list(sharing(context(known(shares=True), registry)))
     assert [(one.subject, one.state, one.hint) for one in found] == [("sharing", "trouble", ("allow it",))]
+
+
+def test_a_secret_that_is_not_set_here_is_worth_knowing(
+    registry: MemoryRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = {"announce": {"webhook": {"url": "https://hooks.example.org/", "secret_env": "OURS"}}}
+    settings = Settings.model_validate(told)
+    asked = context(SimpleNamespace(fleet=SimpleNamespace(settings=settings)), registry)  # type: ignore[arg-type]  # as above
+    monkeypatch.delenv("OURS", raising=False)
+
+    (finding,) = check_receivers(asked)
+    monkeypatch.setenv("OURS", "whsec_x")
+
+    assert (finding.state, "OURS is not set here" in finding.what) == ("note", True)
+    assert list(check_receivers(asked)) == []
