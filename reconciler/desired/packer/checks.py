@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -18,9 +19,11 @@ from reconciler.desired.packer.syntax import (
     Block,
     Body,
     Call,
+    Constant,
     Expression,
     Interpolation,
     Listing,
+    Operation,
     Pairs,
     SourceFile,
     Traversal,
@@ -186,15 +189,25 @@ class Requirements:
 def read_requirements(
     blocks: Sequence[Block], builds: Sequence[Build], *, scope: Scope, syntax: Format
 ) -> Requirements:
-    """Read what is asked for. What can't be known is not asked for: Packer takes constants alone here."""
+    """Read what is asked for. Packer takes constants alone here, and knows nothing else in its own block."""
     packer = [block for block in blocks if block.type == "packer"]
-    versions = [one for block in packer for one in _asked(block.body.attributes.get("required_version"), scope)]
+    problems = [problem for block in packer for problem in _unexpected(block)]
+    versions: list[Asked] = []
+    for attribute in (block.body.attributes.get("required_version") for block in packer):
+        if attribute is not None:
+            text = as_text(evaluate(attribute.expression, scope))
+            wrong = [*_wrong_version(attribute, text, syntax=syntax)]
+            problems += wrong
+            versions += [Asked(text, attribute.place)] if text and not wrong else []
     plugins: dict[str, Asked] = {}
-    problems = [problem for one in versions for problem in _wrong(one.text, one.place)]
     for block in (inner for outer in packer for inner in outer.body.of_type("required_plugins")):
         for name, attribute in block.body.attributes.items():
             value = evaluate(attribute.expression, scope)
-            problems += _wrong_plugin(name, value, attribute.place)
+            problems += _wrong_plugin(name, value, attribute)
+            if name in plugins:
+                hint = f"leave one of them out: the other stands at {plugins[name].place}"
+                what = f"{name} stands twice in required_plugins, and Packer takes a name once"
+                problems.append(UserError(what, where=attribute.place, hint=hint))
             if isinstance(value, dict):
                 source, constraint = as_text(value.get("source")), as_text(value.get("version"))
                 plugins[name] = Asked(" ".join(part for part in (source, constraint) if part), attribute.place)
@@ -206,52 +219,106 @@ def read_requirements(
     )
 
 
-def _asked(attribute: Attribute | None, scope: Scope) -> Iterator[Asked]:
-    text = as_text(evaluate(attribute.expression, scope)) if attribute is not None else None
-    if attribute is not None and text:
-        yield Asked(text, attribute.place)
+def _unexpected(block: Block) -> Iterator[UserError]:
+    """Say what is in Packer's own block that no Packer takes there (hcl2template/types.packer_config.go)."""
+    inner = [*block.body.of_type("required_plugins")]
+    for one in (block, *inner):
+        if one.labels:
+            yield UserError(f"{one.type} has a label, {one.labels[0]}", where=one.place, hint="leave it out")
+    for name, attribute in block.body.attributes.items():
+        if name != "required_version":
+            hint = "a packer block has required_version and required_plugins"
+            yield UserError(f"packer has {name}, which Packer does not know", where=attribute.place, hint=hint)
+    strange = [one for one in block.body.blocks if one not in inner]
+    for one in (*strange, *(entry for plugins in inner for entry in plugins.body.blocks)):
+        what = f"{one.type} is a block, and Packer knows none of that name here"
+        yield UserError(what, where=one.place, hint=f"in required_plugins write it as in `{_example(one.type)}`")
+
+
+def _wrong_version(attribute: Attribute, text: str | None, *, syntax: Format) -> Iterator[UserError]:
+    """Say what no Packer takes for the version of itself."""
+    is_text = isinstance(attribute.expression, Constant) and isinstance(attribute.expression.value, str)
+    if given := _given_by(attribute.expression):
+        what = f"{attribute.name} is given by {given}, and Packer takes a constant alone here"
+        yield UserError(what, where=attribute.place, hint='write it out, as in ">= 1.7.0, < 2"')
+    elif isinstance(attribute.expression, (Listing, Pairs)) or (syntax == "json" and not is_text):
+        yield UserError(f"{attribute.name} is no text", where=attribute.place, hint='write it as in ">= 1.7.0, < 2"')
+    elif text is not None:
+        yield from _wrong(text, attribute.place)
+
+
+def _given_by(expression: object) -> str:
+    """What an expression takes its value from: a variable or a function; empty for a constant."""
+    match expression:
+        case Traversal(steps):
+            return ".".join(steps)
+        case Call(function=function):
+            return f"{function}()"
+        case Listing(parts) | Interpolation(parts) | Operation(operands=parts):
+            return next(filter(None, map(_given_by, parts)), "")
+        case Pairs(members):
+            return next(filter(None, (_given_by(value) for _, value in members)), "")
+    return ""
 
 
 def _wrong(constraint: str, place: Place) -> Iterator[UserError]:
+    wrong = None if constraint.strip() else constraint
     try:
         parse_constraint(constraint)
     except ValueError as error:
-        yield UserError(
-            f'"{error}" is no constraint on a version', where=place, hint='write it as in ">= 1.7.0, < 2" or "~> 1.2"'
-        )
+        wrong = str(error)
+    if wrong is not None:
+        hint = 'write it as in ">= 1.7.0, < 2" or "~> 1.2"'
+        yield UserError(f'"{wrong}" is no constraint on a version', where=place, hint=hint)
 
 
-def _wrong_plugin(name: str, value: object, place: Place) -> Iterator[UserError]:
+def _wrong_plugin(name: str, value: object, attribute: Attribute) -> Iterator[UserError]:
     """Say what no Packer takes of a plugin's entry.
 
     Source: hcl2template/types.required_plugins.go and addrs/plugin.go; seen: 1.16.0. Some versions take a source
     without a host, so it is left to them.
     """
+    given = _given_by(attribute.expression)
     entry = value if isinstance(value, dict) else {"source": UNKNOWN, "version": UNKNOWN}
-    version, source, what = entry.get("version"), entry.get("source"), ""
-    if value is None or isinstance(value, (str, Number, list)):
+    if given:
+        what = f"takes a value from {given}, and Packer takes constants alone here"
+    elif value is None or isinstance(value, (str, Number, list)):
         what = "is no object"
-    elif version is None or version == "":
-        what = "has no version"
-    elif isinstance(version, Number):
-        what = "has a version that is no text"
-    elif source is None:
-        what = "has no source"
-    elif isinstance(source, str) and not _is_source(source):
-        what = f'has the source "{source}", which is none'
-    elif others := sorted(entry.keys() - {"source", "version"}):
-        what = f"has {others[0]}, and Packer knows source and version alone"
+    else:
+        what = _lacks(entry)
     if what:
-        example = f'{name} = {{ source = "github.com/hashicorp/{name}", version = ">= 1.0.0, < 2" }}'
-        yield UserError(f"{name} in required_plugins {what}", where=place, hint=f"write it as in `{example}`")
-    elif isinstance(version, str):
-        yield from _wrong(version, place)
+        hint = f"write it as in `{_example(name)}`"
+        yield UserError(f"{name} in required_plugins {what}", where=attribute.place, hint=hint)
+    elif isinstance(version := entry.get("version"), str):
+        yield from _wrong(version, attribute.place)
+
+
+def _lacks(entry: Mapping[str, object]) -> str:
+    """What an entry lacks, or has too much; empty for a whole one."""
+    version, source = entry.get("version"), entry.get("source")
+    if version is None or version == "":
+        return "has no version"
+    if isinstance(version, Number):
+        return "has a version that is no text"
+    if source is None:
+        return "has no source"
+    if isinstance(source, Number):
+        return "has a source that is no text"
+    if isinstance(source, str) and not _is_source(source):
+        return f'has the source "{source}", which is none'
+    others = sorted(entry.keys() - {"source", "version"})
+    return f"has {others[0]}, and Packer knows source and version alone" if others else ""
+
+
+def _example(name: str) -> str:
+    return f'{name} = {{ source = "github.com/hashicorp/{name}", version = ">= 1.0.0, < 2" }}'
 
 
 def _is_source(source: str) -> bool:
     """Whether it may be where a plugin is from: a host and a path, neither an address nor a repository's name."""
     name = source.rpartition("/")[2]
-    return "/" in source and source[0] != "/" and bool(name) and "://" not in source and not name.startswith("packer-")
+    plain = not any(one in source for one in ("?", "#", ":")) and re.fullmatch(r"[^\s.]+", name) is not None
+    return plain and "/" in source and source[0] != "/" and not name.startswith("packer-")
 
 
 def _components(blocks: Sequence[Block], builds: Sequence[Build], syntax: Format) -> Iterator[str]:

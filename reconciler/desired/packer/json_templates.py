@@ -209,9 +209,10 @@ def _flat(value: Located | None) -> Iterator[Located]:
 
 
 def _packer(version: Located | None) -> list[Block]:
-    if version is None or not isinstance(version.value, str):
+    if version is None:
         return []
-    wanted = _constant("required_version", Constant(f">= {version.value}"), version.place)
+    text = f">= {version.value}" if isinstance(version.value, str) else None
+    wanted = _constant("required_version", Constant(text), version.place)
     return [Block("packer", (), version.place, Body({"required_version": wanted}))]
 
 

@@ -129,6 +129,16 @@ WHOLE = """{
         ('{ source = "https://github.com/hashicorp/amazon", version = "~> 1.2" }', "which is none"),
         ('{ source = "github.com/hashicorp/packer-plugin-amazon", version = "~> 1.2" }', "which is none"),
         ('{ source = "github.com/hashicorp/amazon", version = "~> 1.2", checksum = "x" }', "has checksum, and Packer"),
+        ('{ source = "github.com/hashicorp/amazon.git", version = "~> 1.2" }', "which is none"),
+        ('{ source = "github.com/hashicorp/amazon?ref=x", version = "~> 1.2" }', "which is none"),
+        ('{ source = "github.com:443/hashicorp/amazon", version = "~> 1.2" }', "which is none"),
+        ('{ source = 5, version = "~> 1.2" }', "has a source that is no text"),
+        ('{ source = var.where, version = "~> 1.2" }', "takes a value from var.where"),
+        (
+            '{ source = "github.com/hashicorp/amazon", version = "~> ${local.version}" }',
+            "takes a value from local.version",
+        ),
+        ('{ source = "github.com/hashicorp/amazon", version = format("1.2") }', "takes a value from format()"),
     ],
 )
 def test_an_entry_that_no_packer_takes_is_refused_with_one_that_it_takes(read: Any, entry: str, told: str) -> None:
@@ -141,9 +151,53 @@ def test_an_entry_that_no_packer_takes_is_refused_with_one_that_it_takes(read: A
     assert 'amazon = { source = "github.com/hashicorp/amazon", version = ' in problem.hint[0]
 
 
-@pytest.mark.parametrize("source", ['"github.com/acme/forks/amazon"', '"hashicorp/amazon"', "var.where", "local.where"])
+@pytest.mark.parametrize(
+    "source", ['"github.com/acme/forks/amazon"', '"hashicorp/amazon"', '"github.com/${"a"}/amazon"']
+)
 def test_an_entry_that_some_packer_may_take_is_left_to_it(read: Any, source: str) -> None:
     entry = f'{{ source = {source}, version = "~> 1.2" }}'
     fleet = read({"desired/web/image.yaml": "", "desired/web/web.pkr.hcl": HCL.replace(WHOLE, entry)})
 
     assert dict(fleet.problems) == {}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        (
+            'required_version = ">= 1.7.0, < 2"',
+            "required_version = var.wanted",
+            "2:3: required_version is given by var.wanted",
+        ),
+        ('required_version = ">= 1.7.0, < 2"', 'required_version = ["1.7"]', "2:3: required_version is no text"),
+        ('required_version = ">= 1.7.0, < 2"', 'required_version = ""', '2:3: "" is no constraint on a version'),
+        ('required_version = ">= 1.7.0, < 2"', "wanted = 1", "2:3: packer has wanted, which Packer does not know"),
+        ("packer {", 'packer "current" {', "1:1: packer has a label, current"),
+        ("required_plugins {", 'required_plugins "ours" {', "3:3: required_plugins has a label, ours"),
+        ("amazon = {", "amazon {", "4:5: amazon is a block, and Packer knows none of that name here"),
+    ],
+)
+def test_what_packer_does_not_take_of_its_own_block_is_refused(read: Any, old: str, new: str, told: str) -> None:
+    assert old in HCL
+    fleet = read({"desired/web/image.yaml": "", "desired/web/web.pkr.hcl": HCL.replace(old, new, 1)})
+
+    assert str(fleet.problems["web"][0]).startswith(f"desired/web/web.pkr.hcl:{told}")
+
+
+def test_a_plugin_that_is_named_in_two_files_is_refused_at_the_second(read: Any) -> None:
+    more = f"packer {{\n  required_plugins {{\n    amazon = {WHOLE}\n  }}\n}}\n"
+    files = {"desired/web/image.yaml": "", "desired/web/web.pkr.hcl": HCL, "desired/web/z.pkr.hcl": more}
+
+    (problem,) = read(files).problems["web"]
+
+    assert str(problem).startswith("desired/web/z.pkr.hcl:3:5: amazon stands twice in required_plugins")
+    assert "desired/web/web.pkr.hcl:4:5" in problem.hint[0]
+
+
+def test_the_version_that_a_json_template_asks_for_is_a_text(read: Any) -> None:
+    builder = {"type": "amazon-ebs", "region": "us-east-1", "source_ami": "ami-0123456789abcdef0"}
+    text = json.dumps({"min_packer_version": 1.6, "builders": [builder]})
+
+    (problem,) = read({"desired/web/image.yaml": "", "desired/web/web.json": text}).problems["web"]
+
+    assert "is no text" in problem.what
