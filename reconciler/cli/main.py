@@ -9,6 +9,7 @@ import errno
 import gc
 import importlib
 import os
+import pwd
 import signal
 import sys
 from collections.abc import Sequence
@@ -136,6 +137,7 @@ def run() -> NoReturn:
     """Be the `reconciler` command."""
     _prepare_streams()
     _heed_signals()
+    _know_home()
     # What a plan of 1,000 images reads stays until its end, and at the default (700) the collector walks it all again
     # and again: a third of all CPU time. mypy does the same.
     gc.set_threshold(500_000, 50, 50)
@@ -146,6 +148,13 @@ def run() -> NoReturn:
     # Taking apart what a plan of 1,000 images read costs 0.2 s, and the system takes it all back at once. Nothing here
     # relies on atexit: threads and files end in `with` blocks.
     os._exit(code)
+
+
+def _know_home() -> None:
+    """Set HOME where nobody did, as in a unit of systemd: Packer, git and AWS's SDKs look for what is ours there."""
+    if "HOME" not in os.environ:
+        with suppress(KeyError):  # a user id without an entry, as containers have
+            os.environ["HOME"] = pwd.getpwuid(os.getuid()).pw_dir
 
 
 def _prepare_streams() -> None:

@@ -17,8 +17,9 @@ from reconciler.cli.workspace import Workspace, import_ahead, note, plan_options
 from reconciler.controller import look
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
-from reconciler.model.text import counted
+from reconciler.model.text import counted, first_few, visible
 from reconciler.plan.planning import Known
+from reconciler.plan.reasons import refreshes
 from reconciler.steps.ours import records_of
 from reconciler.words import plans
 from reconciler.words.plans import Steps
@@ -134,7 +135,7 @@ def _print(plan: Plan, known: Known, *, seconds: float, steps: Steps) -> None:
         show_text(f"{plans.headline(plan)} ({where}).", hang=2)
         for line in filter(None, (plans.due(plan), plans.findings(plan))):
             show_text(line, hang=2)
-        _show_notes(plan)
+        _show_notes(plan, known)
         return
     from reconciler.words import table  # noqa: PLC0415 - rich costs 80 ms, and only what has drifted needs a table
 
@@ -142,14 +143,22 @@ def _print(plan: Plan, known: Known, *, seconds: float, steps: Steps) -> None:
     show_table(table.render(plan))
     for line in table.footer(plan, steps).splitlines():
         show_text(line)
-    _show_notes(plan)
+    _show_notes(plan, known)
     if plan.options.offline:
         note(f"planned {where}")
 
 
-def _show_notes(plan: Plan) -> None:
+def _show_notes(plan: Plan, known: Known) -> None:
     for line in plans.notes(plan):
         note(f"note: {line}")
+    planned = {image.image for image in plan.images}
+    windows = {image.name: image.declaration.refresh for image in known.fleet.images.values() if image.name in planned}
+    shut = [
+        f"{visible(name)} ({one.window})" for name, one in sorted(windows.items())
+        if plan.options.refresh and not refreshes(plan.options, one, now=known.now)
+    ]  # fmt: skip
+    if shut:
+        note(f"note: nothing newer was looked for, as the window is closed: {first_few(shut, most=4)}")
 
 
 def _exit_code(plan: Plan, *, detailed: bool) -> int:
