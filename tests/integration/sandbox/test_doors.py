@@ -285,12 +285,48 @@ def test_a_configuration_without_end_does_not_keep_an_instance_from_booting(laun
     assert instance.says("echo up") == "up"
 
 
-def test_a_folder_that_is_a_link_in_an_image_is_a_folder_of_its_instances(launched: Start, tmp_path: Path) -> None:
+_FURNISH = """
+import sys
+from pathlib import Path
+from reconciler.sandbox import kernel, machine
+kernel.own_mounts()
+machine._furnish(Path(sys.argv[1]))
+print(Path(sys.argv[1], "run").is_symlink(), Path(sys.argv[1], "run/lock").is_dir())
+"""
+
+
+def test_a_folder_that_is_a_link_in_an_image_is_a_folder_of_its_instances(tmp_path: Path) -> None:
     # Given an image in which a folder that is mounted at boot leads to one of the host
-    instance, theirs = launched(), tmp_path / "of-the-host"
+    root, theirs = tmp_path / "root", tmp_path / "of-the-host"
     theirs.mkdir()
-    instance.says(f"sudo sh -c 'umount -l /run && rm -rf /run && ln -s {theirs} /run'")
+    root.mkdir()
+    (root / "run").symlink_to(theirs)
 
-    instance.ec2.reboot_instances(InstanceIds=[instance.id])
+    furnished = [sys.executable, "-c", _FURNISH, str(root)]
+    said = subprocess.run(furnished, capture_output=True, text=True, check=True).stdout
 
-    assert instance.says("stat --format %F /run /run/lock") == "directory\ndirectory"
+    assert said.split() == ["False", "True"]
+    assert list(theirs.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "mount -o remount,rw /proc/sys",
+        "mount -t tmpfs none /mnt",
+        "umount --lazy /run",
+        "mount -t proc none /mnt",
+        "mknod /root/disk b 8 0",
+        "unshare --mount true",
+        "nsenter --target 1 --mount true",
+        "dmesg",
+        "sysctl -w kernel.core_pattern=/tmp/x",
+    ],
+)
+def test_root_in_an_instance_mounts_nothing_and_makes_no_device(instance: Machine, attempt: str) -> None:
+    before = Path("/proc/sys/kernel/core_pattern").read_text()
+
+    assert instance.run(f"sudo {attempt}", user="admin").returncode != 0
+
+    assert Path("/proc/sys/kernel/core_pattern").read_text() == before
+    assert instance.says("sudo grep CapBnd /proc/self/status", user="admin") != "CapBnd:\t000001ffffffffff"
