@@ -51,7 +51,8 @@ def _observed(builder: Builder) -> bool:
 
 
 def _booted(builder: Builder) -> bool:
-    return builder.kind is not None and builder.kind.boots
+    at = builder.location.value if builder.location is not None else None
+    return builder.kind is not None and builder.kind.boots_in(at or "")
 
 
 def _tested(builder: Builder) -> bool:

@@ -292,3 +292,9 @@ def text(written: Written, attribute: str) -> str | None:
     """An attribute as a text; None where it is absent or not known."""
     value = written.get(attribute)
     return value.text if value is not None else None
+
+
+def leaves_a_key(written: Written) -> bool:
+    """Whether Packer logs in with a key that it makes for the build, and does not take it off the image again."""
+    given = any(written.get(name) is not None for name in ("ssh_password", "ssh_private_key_file", "ssh_agent_auth"))
+    return not given and text(written, "ssh_clear_authorized_keys") != "true"

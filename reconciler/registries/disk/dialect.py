@@ -15,7 +15,7 @@ from reconciler.model.source import SourceRequest
 from reconciler.model.values import Model
 from reconciler.ports.dialect import Written
 from reconciler.registries.disk.formats import CONVERTER, FORMATS
-from reconciler.registries.plain import PlainDialect, text
+from reconciler.registries.plain import PlainDialect, leaves_a_key, text
 
 SHA256 = "sha256:"
 BUCKET = "s3://"
@@ -83,12 +83,11 @@ class DiskDialect(PlainDialect):
         why = f"{by} is no sha256 that is known" if by else f"{taken} is several files, of which no digest is given"
         unpinned = why if at is not None and not exact else None
         converted = written.type in _CONVERTED
-        logs_in = written.type in _BOOTED and written.get("ssh_password") is None
         return Builder(
             written.name, written.type, written.place, None, source, at.place if at else None, unpinned,
             ssh_username=text(written, "ssh_username"),
             communicator=text(written, "communicator") or ("ssh" if written.type in _BOOTED else "none"),
-            clears_keys=not logs_in or text(written, "ssh_clear_authorized_keys") == "true",
+            clears_keys=written.type not in _BOOTED or not leaves_a_key(written),
             formats=FORMATS if converted else (), converter=CONVERTER if converted else "",
         )  # fmt: skip
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -17,7 +18,7 @@ from reconciler.model.fleet import Builder, BuildLocation
 from reconciler.model.kind import Kind
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.dialect import Written
-from reconciler.registries.plain import PlainDialect, text
+from reconciler.registries.plain import PlainDialect, leaves_a_key, text
 
 SCHEME = "vsphere://"
 LIBRARY = "content-library"
@@ -61,14 +62,15 @@ class VSphereDialect(PlainDialect):
     def builder(self, written: Written) -> Builder:
         """A builder, where it puts what it makes, and what it clones."""
         at, source = _location(written), written.get("template")
+        made = Builder(
+            written.name, written.type, written.place, at, ssh_username=text(written, "ssh_username"),
+            communicator=_communicator(written), clears_keys=not leaves_a_key(written),
+        )  # fmt: skip
         if written.type != "vsphere-clone" or source is None:
-            return Builder(written.name, written.type, written.place, at, communicator=_communicator(written))
+            return made
         request = SourceRequest.model_validate({"vsphere": source.text}) if source.text else None
         unpinned = None if request is not None else f"template: {source.why_unknown or 'it is empty'}"
-        return Builder(
-            written.name, written.type, written.place, at, request, source.place, unpinned,
-            ssh_username=text(written, "ssh_username"), communicator=_communicator(written),
-        )  # fmt: skip
+        return replace(made, source=request, source_place=source.place, unpinned=unpinned)
 
     def notes(self, written: Written) -> Iterator[str]:
         """That what it leaves is no template, which is what can't be started and changed by mistake."""

@@ -13,7 +13,9 @@ EXAMPLES = Path(__file__).parents[3] / "examples"
 Read = Callable[..., Fleet]
 
 
-@pytest.mark.parametrize(("example", "kind"), [("container-image", "oci"), ("disk", "disk")])
+@pytest.mark.parametrize(
+    ("example", "kind"), [("container-image", "oci"), ("disk", "disk"), ("vsphere-template", "vsphere")]
+)
 def test_an_example_is_a_valid_fleet(read: Read, example: str, kind: str) -> None:
     root = EXAMPLES / example
     fleet = read(

@@ -173,3 +173,29 @@ def test_a_library_is_a_location(location: str, *, known: bool) -> None:
     assert (dialect.wrong_location(location) is None) == known
     named = "vsphereInstanceUuid" if location.endswith("/vm") or not known else "vsphereLibraryItem"
     assert dialect.subject(location, "1") == {named: "1"}
+
+
+@pytest.mark.parametrize(
+    ("login", "noted"),
+    [
+        ("", True),
+        ('ssh_username = "debian"', True),
+        ('ssh_private_key_file = "key"', False),
+        ('ssh_password = "thrown-away"', False),
+        ("ssh_agent_auth = true", False),
+        ("ssh_clear_authorized_keys = true", False),
+    ],
+)
+def test_that_a_key_of_packers_stays_is_noted_where_it_makes_one(login: str, noted: bool) -> None:  # noqa: FBT001
+    image = fleet(f"{MARKED}\n{login}").images["web"]
+
+    assert any("temporary key stays" in note for note in image.notes) == noted
+    assert image.template.makers[0].ssh_username == ("debian" if "debian" in login else None)
+
+
+def test_of_an_item_of_a_library_nothing_is_noted_that_is_of_what_boots() -> None:
+    imported = 'content_library_destination {\n  library = "golden"\n  destroy = true\n}'
+    image = fleet(f'template = "base/debian-12"\n{imported}').images["web"]
+
+    assert image.kind.boots_in(image.build_location) is False
+    assert not any("temporary key" in note for note in image.notes)
