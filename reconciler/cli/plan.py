@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from functools import partial
+from itertools import islice
 from pathlib import Path
 
 import click
@@ -18,11 +19,15 @@ from reconciler.controller import look
 from reconciler.model.errors import DONE, DRIFT, FAILED, PARTIAL, UserError
 from reconciler.model.plan import Plan
 from reconciler.model.text import counted, first_few, visible
+from reconciler.model.tree import Tree
 from reconciler.plan.planning import Known
 from reconciler.plan.reasons import refreshes
 from reconciler.steps.ours import records_of
 from reconciler.words import plans
 from reconciler.words.plans import Steps
+
+_SAMPLE = 8
+"""Lockfiles that are looked into for what a fleet keeps."""
 
 
 @click.command("plan")
@@ -64,10 +69,10 @@ def command(
     if offline and refresh:
         raise UserError("--refresh reads the registry, and --offline does not", hint="leave one of them out")
     begun = time.monotonic()
-    if not offline:
-        import_ahead("reconciler.registries.ec2.registry")
     workspace = Workspace(directory)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
+    if not offline and _keeps_amis(tree):
+        import_ahead("reconciler.registries.ec2.registry")
     refuse_written_state(workspace, tree, rev=rev)
     if not offline:
         workspace.expect(tree)
@@ -102,6 +107,16 @@ def command(
         before = _before(workspace, rev, worktree=worktree)
         _print(plan, known, seconds=seconds, steps=Steps(before=before, elsewhere=recorded))
     return _exit_code(plan, detailed=detailed_exitcode)
+
+
+def _keeps_amis(tree: Tree) -> bool:
+    """Whether the first lockfiles name AMIs, or there are none: AWS's library is then loaded while git is read.
+
+    Where none of these does it is loaded when an image turns out to be one.
+    """
+    locks = (one.oid for path, one in tree.entries.items() if path.startswith("state/") and path.endswith(".lock.json"))
+    sample = list(islice(locks, _SAMPLE))
+    return not sample or any(b"ami-" in text for text in tree.read(sample).values())
 
 
 def _before(workspace: Workspace, rev: str, *, worktree: bool) -> str:

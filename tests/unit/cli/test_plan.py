@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from reconciler.cli.plan import _show_notes
+from reconciler.cli.plan import _keeps_amis, _show_notes
 from reconciler.model.declaration import Refresh
 from reconciler.model.plan import PlanOptions
+from tests.unit.desired.conftest import MemoryTree
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,17 @@ def test_a_refresh_whose_window_is_closed_looks_for_nothing_newer_and_says_so(
     said = capsys.readouterr().err
     assert told in said
     assert bool(told) == bool(said)
+
+
+@pytest.mark.parametrize(
+    ("locks", "loads"),
+    [
+        ({}, True),
+        ({"state/web.lock.json": '{"id": "ami-0c1d2e3f4a5b6c7d8"}'}, True),
+        ({"state/web.lock.json": '{"id": "sha256:12"}', "state/site.lock.json": '{"id": "ami-0c1d"}'}, True),
+        ({"state/web.lock.json": '{"id": "sha256:12"}'}, False),
+    ],
+    ids=["nothing is built yet", "AMIs", "AMIs among others", "disks alone"],
+)
+def test_awss_library_is_loaded_ahead_where_amis_are_kept(locks: dict[str, str], loads: bool) -> None:  # noqa: FBT001
+    assert _keeps_amis(MemoryTree({"desired/web/image.yaml": "", **locks}, {})) == loads
