@@ -84,7 +84,7 @@ def _row(target: Build, *, reason: str, until: date | None) -> str:
 
 def _found(lock: Lockfile, build: str) -> Build:
     """The recorded build of this id, or of which this is the beginning."""
-    matching = [one for one in lock.builds if one.id.startswith(build)] if build else []
+    matching = [one for one in lock.recorded if one.id.startswith(build)] if build else []
     exact = [one for one in matching if one.id == build]
     if len(exact or matching) == 1:
         return (exact or matching)[0]

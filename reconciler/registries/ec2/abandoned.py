@@ -11,16 +11,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import ClientError
+
 from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.errors import translated
 from reconciler.aws.session import Clients
 from reconciler.model.collection import Abandoned
 from reconciler.model.values import format_instant
 from reconciler.registries.ec2.admission import PURPOSE_TAG, find_instances
-from reconciler.registries.ec2.dismantle import delete_group_once_free, delete_key, end
+from reconciler.registries.ec2.dismantle import REMOVAL_SECONDS, delete_group_once_free, delete_key, end
 from reconciler.registries.ec2.images import FLEET_TAG, literal
 
 if TYPE_CHECKING:
+    from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import FilterTypeDef
 
 _RUN_TAG, _IMAGE_TAG = "reconciler:run", "reconciler:image"
@@ -36,10 +39,10 @@ def abandoned(clients: Clients, location: str, *, fleet: str, before: datetime) 
         keys = ec2.describe_key_pairs(Filters=_filters(fleet))["KeyPairs"]
         pages = ec2.get_paginator("describe_security_groups").paginate(Filters=_filters(fleet))
         groups = [group for page in pages for group in page["SecurityGroups"]]
-        attached = ec2.get_paginator("describe_volumes").paginate(
-            Filters=[*_filters(fleet), {"Name": "status", "Values": ["available"]}]
+        listed = ec2.get_paginator("describe_volumes").paginate(
+            Filters=[*_filters(fleet), {"Name": "status", "Values": ["available", "in-use"]}]
         )
-        volumes = [volume for page in attached for volume in page["Volumes"]]
+        volumes = [volume for page in listed for volume in page["Volumes"]]
     old = [one for one in instances if one["LaunchTime"] < before and _is_packers(one)]
     living = {_tags(one).get(_RUN_TAG) for one in instances if one not in old}
     old_keys = [
@@ -54,9 +57,11 @@ def abandoned(clients: Clients, location: str, *, fleet: str, before: datetime) 
         one for one in groups
         if one["GroupName"].startswith(_KEYS) and PURPOSE_TAG not in _tags(one) and _tags(one).get(_RUN_TAG) in dead
     ]  # fmt: skip
+    ids = {one["InstanceId"] for one in old}
     old_volumes = [
         one for one in volumes
         if one["CreateTime"] < before and PURPOSE_TAG not in _tags(one) and _tags(one).get(_RUN_TAG) in dead
+        and all(at["InstanceId"] in ids and not at.get("DeleteOnTermination") for at in one.get("Attachments", ()))
     ]  # fmt: skip
     ending = [one for one in old if one["State"]["Name"] == "shutting-down"]
     # A key goes last: by it a later run knows what else a run that it can't ask left.
@@ -84,12 +89,29 @@ def remove(clients: Clients, found: Sequence[Abandoned], *, clock: Clock, pollin
             if one.kind == "instance":
                 end(ec2, one.id, clock=clock)
             elif one.kind == "volume":
-                ec2.delete_volume(VolumeId=one.id)
+                _delete_volume_once_free(ec2, one.id, clock=clock, polling=polling)
             elif one.kind == "security group":
                 delete_group_once_free(ec2, one.id, ended, clock=clock, polling=polling)
             else:
                 delete_key(ec2, one.id)
         yield one
+
+
+def _delete_volume_once_free(ec2: EC2Client, volume: str, *, clock: Clock, polling: Polling) -> None:
+    """Delete a volume once the instance that it is attached to has ended. One that is gone is no error."""
+    began = clock.monotonic()
+    for delay in polling.delays():
+        try:
+            ec2.delete_volume(VolumeId=volume)
+        except ClientError as error:
+            code = error.response["Error"]["Code"]
+            if code == "InvalidVolume.NotFound":
+                return
+            if code not in {"VolumeInUse", "IncorrectState"} or clock.monotonic() - began >= REMOVAL_SECONDS:
+                raise
+            clock.sleep(delay)
+        else:
+            return
 
 
 def _wanted(fleet: str) -> Mapping[str, Sequence[str]]:

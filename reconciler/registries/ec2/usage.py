@@ -121,10 +121,15 @@ def _groups(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator
         named = [group.get("LaunchTemplate"), mixed.get("LaunchTemplateSpecification")]
         named += [one.get("LaunchTemplateSpecification") for one in mixed.get("Overrides", ())]
         name = group["AutoScalingGroupName"]
+        command = f"aws autoscaling start-instance-refresh --region {location} --auto-scaling-group-name"
+        for image in {one["ImageId"] for one in mixed.get("Overrides", ()) if one.get("ImageId") in wanted}:
+            yield Use(
+                (location, image), f"group {visible(name)}, by an override of its mixed instances policy",
+                f"have the override name another image, then `{command} {shell_word(name)}`", parameter=f"group {name}",
+            )  # fmt: skip
         for template in (one for one in named if one):
             version = template.get("Version") or "$Default"
             for image in _launched(clients, location, template["LaunchTemplateId"], version) & wanted:
-                command = f"aws autoscaling start-instance-refresh --region {location} --auto-scaling-group-name"
                 yield Use(
                     (location, image),
                     f"group {visible(name)}, by version {version} of {template['LaunchTemplateName']}",
@@ -155,7 +160,10 @@ def _configurations(clients: Clients, location: str, wanted: frozenset[str]) -> 
 
 
 def _parameters(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator[Use]:
-    """Parameters of the data type of AMIs, by what they hold now. Others are texts that nobody launches from."""
+    """Parameters of the data type of AMIs, by what they hold now.
+
+    Others are not read: a role that may read every text of an account reads what is none of our business.
+    """
     ssm = clients.ssm(location)
     pages = ssm.get_paginator("describe_parameters").paginate(
         ParameterFilters=[{"Key": "Type", "Option": "Equals", "Values": ["String"]}], PaginationConfig={"PageSize": 50}

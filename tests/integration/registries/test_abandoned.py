@@ -10,6 +10,7 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.session import Clients
@@ -79,6 +80,36 @@ def test_all_that_a_killed_build_left_is_told_in_order_and_removed(clients: Clie
     assert state in ("shutting-down", "terminated")
     assert ec2.describe_key_pairs()["KeyPairs"] == []
     assert found(clients) == []
+
+
+def test_a_volume_that_is_attached_goes_once_its_instance_has_ended(clients: Clients, ec2: Any) -> None:
+    made = build(ec2, OURS)
+    ec2.attach_volume(VolumeId=made["volume"], InstanceId=made["instance"], Device="/dev/sdf")
+
+    removed = [one.kind for one in remove(clients, left(clients), clock=PATIENT, polling=Polling())]
+
+    assert removed == list(made)
+    assert found(clients) == []
+    assert [one for one in ec2.describe_volumes()["Volumes"] if one["VolumeId"] == made["volume"]] == []
+
+
+def test_a_volume_that_is_still_held_is_asked_for_again(
+    clients: Clients, ec2: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = build(ec2, OURS)
+    refused: list[Any] = []
+    plain = clients.ec2(REGION).delete_volume
+
+    def held(**asked: Any) -> Any:
+        if len(refused) < 2:
+            refused.append(asked)
+            raise ClientError({"Error": {"Code": "VolumeInUse", "Message": "attached"}}, "DeleteVolume")
+        return plain(**asked)
+
+    monkeypatch.setattr(clients.ec2(REGION), "delete_volume", held)
+
+    assert [one.id for one in remove(clients, left(clients), clock=PATIENT, polling=Polling())] == [*made.values()]
+    assert len(refused) == 2
 
 
 def test_what_is_held_for_long_stays_with_the_key_by_which_a_later_run_finds_it(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import boto3
@@ -12,6 +13,7 @@ import pytest
 from reconciler.aws.session import Clients
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.usage import Usage
+from reconciler.registries.ec2.usage import _PATIENT
 from reconciler.registries.ec2.usage import usage as usage_for
 
 REGION = "us-east-1"
@@ -146,6 +148,31 @@ def test_a_group_of_several_types_and_a_launch_configuration_count(clients: Clie
     said = {(use.by.partition(",")[0], use.place[1]) for use in usage(clients, REGION, images).uses}
     assert ("group mixed", images[1]) in said
     assert ("launch configuration old", images[0]) in said
+
+
+def test_a_group_that_names_an_image_by_an_override_uses_it(
+    clients: Clients, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """moto drops it: LaunchTemplateOverrides in Auto Scaling's API reference has had an ImageId since 2025."""
+    template(boto3.client("ec2", REGION), "web", *images)
+    policy = {
+        "LaunchTemplate": {
+            "LaunchTemplateSpecification": {"LaunchTemplateId": "lt-0", "LaunchTemplateName": "web", "Version": "1"},
+            "Overrides": [{"InstanceType": "t4g.micro", "ImageId": images[1]}],
+        }
+    }
+    told = {"AutoScalingGroups": [{"AutoScalingGroupName": "mixed", "MixedInstancesPolicy": policy}]}
+    paginator = SimpleNamespace(paginate=lambda **_: [told])
+    scaling = clients.client("autoscaling", REGION, config=_PATIENT)
+    plain = scaling.get_paginator
+    named = {"describe_auto_scaling_groups": paginator}
+    monkeypatch.setattr(scaling, "get_paginator", lambda name: named.get(name) or plain(name))
+    monkeypatch.setattr("reconciler.registries.ec2.usage._launched", lambda *_: set())
+
+    (use,) = (one for one in usage(clients, REGION, images).uses if one.by.startswith("group "))
+
+    assert (use.place, use.by) == ((REGION, images[1]), "group mixed, by an override of its mixed instances policy")
+    assert "--auto-scaling-group-name mixed" in use.hint
 
 
 @pytest.mark.parametrize("name", ["$(touch /tmp/mine)", "a; reboot", "a`reboot`", "two\nlines"])
