@@ -1,7 +1,9 @@
 """Who runs this: a job of CircleCI, one of GitHub Actions, a person, or something that nobody here knows.
 
 Sources: https://circleci.com/docs/variables/#built-in-environment-variables; "Variables reference" and "Events that
-trigger workflows" of docs.github.com/en/actions; of other CIs their lists of predefined variables.
+trigger workflows" of docs.github.com/en/actions; of other CIs their lists of predefined variables, and those by which
+npm's `ci-info` tells them. That one of them runs is all that is read of these: none is believed. What sets nothing
+that is listed here is taken for a person (docs/security.md, "Not held").
 """
 
 from __future__ import annotations
@@ -28,11 +30,32 @@ _GITHUB = (
     "GITHUB_REPOSITORY", "GITHUB_RUN_ATTEMPT", "GITHUB_RUN_ID", "GITHUB_SERVER_URL", "GITHUB_STEP_SUMMARY",
     "GITHUB_WORKSPACE",
 )  # fmt: skip
-_OTHERS = (
-    "GITLAB_CI", "JENKINS_URL", "BUILDKITE", "TF_BUILD", "TEAMCITY_VERSION", "BITBUCKET_BUILD_NUMBER", "DRONE",
-    "CODEBUILD_BUILD_ID", "TRAVIS", "APPVEYOR", "SEMAPHORE", "CIRRUS_CI", "WOODPECKER_CI_WORKFLOW", "CI_NAME",
-    "GITEA_ACTIONS", "FORGEJO_ACTIONS", "CI",
+_IMITATORS = ("GITEA_ACTIONS", "FORGEJO_ACTIONS")
+"""Beside these stand the variables of GitHub Actions, as somebody else says them."""
+_SWITCHES = (
+    "APPVEYOR", "BITRISE_IO", "BUILDKITE", "CIRRUS_CI", "CONTINUOUS_INTEGRATION", "DRONE", "DSARI", "EARTHLY_CI",
+    "GITLAB_CI", "MAGNUM", "NETLIFY", "NEVERCODE", "RENDER", "SAILCI", "SCREWDRIVER", "SEMAPHORE", "SHIPPABLE",
+    "STRIDER", "TDDIUM", "TF_BUILD", "TRAVIS", "VELA", "WERCKER", "CI",
 )  # fmt: skip
+"""Each says of a CI that it runs, unless it is switched off: CI=false."""
+_OTHERS = (
+    # One CI each: Jenkins and its plugins, Hudson, TeamCity, Bamboo, GoCD, Azure, AWS CodeBuild, Cloud Build, Prow,
+    # Concourse, sourcehut, Taskcluster, Argo Workflows, Zuul, Atlantis, Harness, Bitbucket, Buddy and so on.
+    "JENKINS_URL", "JENKINS_HOME", "HUDSON_URL", "CHANGE_FORK", "CHANGE_ID", "ghprbPullId", "GERRIT_REFSPEC",
+    "TEAMCITY_VERSION", "bamboo_planKey", "bamboo_buildKey", "GO_PIPELINE_LABEL", "SYSTEM_TEAMFOUNDATIONCOLLECTIONURI",
+    "CODEBUILD_BUILD_ID", "CODEBUILD_BUILD_ARN", "BUILDER_OUTPUT", "PROW_JOB_ID", "JOB_SPEC", "BUILD_PIPELINE_NAME",
+    "ATC_EXTERNAL_URL", "BUILD_SUBMITTER", "BUILD_REASON", "JOB_URL", "JOB_ID", "TASKCLUSTER_WORKER_LOCATION",
+    "ARGO_NODE_ID", "ARGO_TEMPLATE", "ATLANTIS_TERRAFORM_VERSION", "PULL_NUM", "HARNESS_BUILD_ID", "CF_BUILD_ID",
+    "CM_BUILD_ID", "BITBUCKET_BUILD_NUMBER", "BITBUCKET_COMMIT", "BUDDY_WORKSPACE_ID", "WOODPECKER_CI_WORKFLOW",
+    "HEROKU_TEST_RUN_ID", "OPENSHIFT_BUILD_NAME", "AGOLA_GIT_REF", "AC_APPCIRCLE", "NOW_BUILDER",
+    # What several of them have in common.
+    "CI_NAME", "CI_APP_ID", "CI_BUILD_ID", "CI_BUILD_NUMBER", "CI_COMMIT_SHA", "CI_JOB_ID", "CI_PIPELINE_ID",
+    "BUILD_ID", "BUILD_NUMBER", "BUILD_TAG", "BUILD_URL", "RUN_ID",
+)  # fmt: skip
+"""Each tells of a job, whatever its value is: it may be the one with the number 0."""
+_PREFIXES = ("ZUUL_", "TEKTON_")
+_FOLDERS = ("/tekton",)
+"""What a CI that sets no variable brings: Tekton's reserved directory ("Authoring Tasks", tekton.dev/docs)."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +69,7 @@ class Job:
         branch: The branch that it says to be of; None where it names none.
         pull_request: The number of the pull request that it says to be of.
         repository: `owner/name` of the repository whose job it is.
+        default_branch: The default branch of that repository, as the job's own event has it; None where none says so.
         stranger: Why what is checked out may be a stranger's, as a sentence; empty where it is the team's own. A CI
             that is not known, or that contradicts itself, does not tell: then it is a stranger's.
     """
@@ -56,6 +80,7 @@ class Job:
     branch: str | None = None
     pull_request: int | None = None
     repository: str | None = None
+    default_branch: str | None = None
     stranger: str = ""
 
     @property
@@ -67,20 +92,33 @@ class Job:
 def job_of(environment: Mapping[str, str]) -> Job:
     """Read which job runs from what a CI sets in its environment."""
     said = [job for job in (_circleci(environment), _github(environment)) if job is not None]
+    imitator = next((name for name in _IMITATORS if environment.get(name)), None)
+    if imitator is not None:
+        return Job(provider="unknown", stranger=f"This CI is not known here (it sets {imitator})")
     if len(said) == 1:
         return said[0]
     if said:
         both = " and ".join(job.provider for job in said)
         return Job(provider="unknown", stranger=f"This says to be a job of {both} at once")
-    for name in _OTHERS:
-        if environment.get(name, "").lower() not in ("", "0", "false"):
-            return Job(provider="unknown", stranger=f"This CI is not known here (it sets {name})")
-    return Job()
+    sign = _sign_of_another(environment)
+    return Job(provider="unknown", stranger=f"This CI is not known here ({sign})") if sign else Job()
 
 
 def telling(environment: Iterable[str]) -> tuple[str, ...]:
     """The names in an environment by which a CI tells of a job: without them it is a person's."""
-    return tuple(name for name in environment if name in {*_CIRCLECI, *_GITHUB, *_OTHERS})
+    known = {*_CIRCLECI, *_GITHUB, *_IMITATORS, *_OTHERS, *_SWITCHES}
+    return tuple(name for name in environment if name in known or name.startswith(_PREFIXES))
+
+
+def _sign_of_another(environment: Mapping[str, str]) -> str:
+    """What tells of a CI that nobody here knows, in words; empty where nothing does."""
+    named = (*_OTHERS, *(name for name in environment if name.startswith(_PREFIXES)))
+    switched = (name for name in _SWITCHES if environment.get(name, "").lower() not in ("", "0", "false"))
+    name = next((one for one in named if environment.get(one)), None) or next(switched, None)
+    if name is not None:
+        return f"it sets {name}"
+    folder = next((one for one in _FOLDERS if Path(one).is_dir()), None)
+    return f"it has {folder}" if folder is not None else ""
 
 
 _OF_FORKS = ("CIRCLE_PR_USERNAME", "CIRCLE_PR_REPONAME", "CIRCLE_PR_NUMBER")
@@ -134,6 +172,7 @@ def _github(environment: Mapping[str, str]) -> Job | None:
         branch=branch if isinstance(branch, str) and branch and branch != ref else None,
         pull_request=number if isinstance(number, int) else None,
         repository=environment.get("GITHUB_REPOSITORY") or None,
+        default_branch=_default_on_github(environment, event),
         stranger=_strangers_on_github(environment, event),
     )
 
@@ -154,6 +193,18 @@ def _strangers_on_github(environment: Mapping[str, str], event: Mapping[str, Any
         return "This is a fork's pull request"
     told = environment.get("GITHUB_HEAD_REF", "")
     return "" if told == head.get("ref") else f"GitHub names two branches: {told or 'none'} and {head.get('ref')}"
+
+
+def _default_on_github(environment: Mapping[str, str], event: Mapping[str, Any]) -> str | None:
+    """The default branch that the event names, of the very repository whose job this is ("Webhook payload object")."""
+    repository = _repository({"repo": event.get("repository")})
+    if (
+        repository is None
+        or str(repository.get("full_name")).lower() != environment.get("GITHUB_REPOSITORY", "").lower()
+    ):
+        return None
+    name = repository.get("default_branch")
+    return name if isinstance(name, str) and name else None
 
 
 def _event(environment: Mapping[str, str]) -> Mapping[str, Any]:

@@ -79,11 +79,63 @@ def test_a_lone_sign_of_a_fork_is_enough() -> None:
     assert job_of({"CIRCLE_PR_REPONAME": "images"}).stranger == "This is a fork's pull request"
 
 
-@pytest.mark.parametrize("sign", ["GITLAB_CI", "JENKINS_URL", "BUILDKITE", "TF_BUILD", "CI"])
-def test_a_ci_that_nobody_here_knows_may_build_a_strangers_branch(sign: str) -> None:
-    job = job_of({sign: "true"})
+OTHERS = {
+    "some CI": {"CI": "true"},
+    "GitLab": {"GITLAB_CI": "true"},
+    "Buildkite": {"BUILDKITE": "true"},
+    "Azure Pipelines": {"TF_BUILD": "True"},
+    "Jenkins": {"JENKINS_URL": "https://ci.example.org/"},
+    "Jenkins without an address": {"BUILD_ID": "7", "JENKINS_HOME": "/x", "CHANGE_FORK": "mallory"},
+    "a freestyle job of Jenkins": {"BUILD_NUMBER": "0", "EXECUTOR_NUMBER": "0"},
+    "Jenkins' plugin for Gerrit": {"GERRIT_REFSPEC": "refs/changes/01/1/1"},
+    "TeamCity": {"TEAMCITY_VERSION": "2024.12"},
+    "Bamboo": {"bamboo_planKey": "IMG"},
+    "GoCD": {"GO_PIPELINE_LABEL": "12"},
+    "AWS CodeBuild": {"CODEBUILD_BUILD_ARN": "arn:aws:codebuild:us-east-1:123456789012:build/images:1"},
+    "Cloud Build": {"BUILDER_OUTPUT": "/builder/outputs"},
+    "Concourse, in a resource": {"BUILD_PIPELINE_NAME": "images"},
+    "Prow": {"PROW_JOB_ID": "11111111-0000-4000-8000-0123456789ab"},
+    "Tekton, told by whoever wrote the task": {"TEKTON_PIPELINE_RUN": "images-x1"},
+    "Zuul": {"ZUUL_CHANGE": "7"},
+    "sourcehut": {"JOB_ID": "7", "JOB_URL": "https://builds.sr.ht/~ada/job/7"},
+    "Taskcluster": {"TASK_ID": "x", "RUN_ID": "0"},
+    "Argo Workflows": {"ARGO_NODE_ID": "images-1"},
+    "Atlantis": {"PULL_NUM": "7"},
+    "Drone": {"DRONE": "true"},
+    "Woodpecker": {"CI": "woodpecker"},
+    "Gitea, which says to be GitHub": {"GITHUB_ACTIONS": "true", "GITEA_ACTIONS": "true"},
+    "Forgejo, which says to be GitHub": {"GITHUB_ACTIONS": "true", "FORGEJO_ACTIONS": "true"},
+}
+
+
+@pytest.mark.parametrize("ci", OTHERS)
+def test_a_ci_that_nobody_here_knows_may_build_a_strangers_branch(ci: str) -> None:
+    job = job_of(OTHERS[ci])
     assert (job.provider, job.record) == ("unknown", None)
-    assert sign in job.stranger
+    assert any(name in job.stranger for name in OTHERS[ci]), "what it was told by"
+
+
+@pytest.mark.parametrize("ci", OTHERS)
+def test_no_sign_of_a_ci_is_left_where_they_are_taken_away(ci: str) -> None:
+    left = {name: value for name, value in OTHERS[ci].items() if name not in telling(OTHERS[ci])}
+    assert job_of(left) == Job()
+
+
+def test_a_ci_that_sets_nothing_is_told_by_its_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("reconciler.ci.job._FOLDERS", (str(tmp_path / "tekton"),))
+    assert job_of({}) == Job()
+    (tmp_path / "tekton").mkdir()
+    assert "tekton" in job_of({}).stranger
+
+
+def test_github_names_the_default_branch_of_its_own_repository_alone(tmp_path: Path) -> None:
+    def told(repository: Any) -> str | None:
+        return on_github(tmp_path, {**pull_request(head=FORK), "repository": repository}).default_branch
+
+    assert told({"full_name": "Acme/Images", "default_branch": "trunk"}) == "trunk"
+    others: list[Any] = [{"full_name": "mallory/images", "default_branch": "x"}, {"full_name": "acme/images"}, 7, None]
+    assert [told(one) for one in others] == [None] * 4
+    assert told({"full_name": "acme/images", "default_branch": ["x"]}) is None
 
 
 def test_github_tells_of_our_own_pull_request(tmp_path: Path) -> None:
