@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from reconciler.ci.job import job_of
 from reconciler.cli import options
 from reconciler.cli.printing import show_json, show_text
 from reconciler.cli.workspace import Workspace, import_ahead, note
@@ -70,11 +72,16 @@ def command(
     import_ahead("reconciler.desired.image")
     tree = repository.tree(rev)
     settings = settings_at(tree)
-    head = recorded_head(repository, settings.git)
-    elsewhere = head is not None and not repository.is_ancestor(revision, head)
-    if elsewhere:
+    head = recorded_head(repository, settings.git, told=job_of(os.environ).default_branch)
+    elsewhere = head is None or not repository.is_ancestor(revision, head)
+    if head is None:
+        note(
+            "which branch state is recorded to is not known, as the remote does not tell: hearsay, unless signed "
+            "(`git remote set-head origin BRANCH` says it)"
+        )
+    elif elsewhere:
         note(f"{rev} is not on the branch that state is recorded to, as this clone knows that: hearsay, unless signed")
-    verifier.head = head
+    verifier.head = head or ""
     verifier.branch = _named(rev, settings if not elsewhere else None, repository.branch)
     if online:
         locks = read_lockfiles(tree)[0].values()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import os
 import random
-import shlex
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -32,11 +31,10 @@ from reconciler.plan.planning import Known
 from reconciler.plan.presence import same_fleet
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import KINDS, dialect_of, open_bench, open_publisher, open_registry
-from reconciler.state.lockfiles import FOLDER as STATE
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.state.unsaved import write_atomically
 from reconciler.steps.observe import read_repository, settings_at
-from reconciler.steps.one_writer import default_branch, written_by_branch
+from reconciler.steps.one_writer import Asking, judge_state
 from reconciler.steps.proposals import confirms
 
 if TYPE_CHECKING:
@@ -117,28 +115,18 @@ class Workspace:
         """What the branch at a revision changes in state/; `tree` holds its files. Nothing on the recorded branch.
 
         Which one that is, says the default branch: another declares what it likes. A stranger calls his branch as ours
-        is called; so in his job no name counts.
+        is called; so in his job no name counts. In a CI, what can't be told is an error as well; a person is told so.
         """
         repository, job = self.repository, job_of(os.environ)
-        remote = settings_at(tree).git.remote
-        recorded = default_branch(repository, settings_at(tree).git)
-        if recorded is None:
-            if job.provider:
-                note(
-                    f"whether this changes {STATE}/ is not known: the clone does not know the default branch of its "
-                    f"remote (`git remote set-head {shlex.quote(remote)} --auto` and a fetch fix that)"
-                )
-            return ()
-        with suppress(UserError):
-            declared = settings_at(repository.tree(recorded[1])).git
-            recorded = repository.remembered(declared.remote, declared.branch) or recorded
-        branch = rev
-        if rev == "HEAD":
-            branch = "" if job.stranger else repository.branch or job.branch or ""
         commit = find_commit(repository.git, rev)
-        if branch == recorded[0] or commit is None:
+        if commit is None:
             return ()
-        return written_by_branch(repository, tree, commit=commit, recorded=recorded[1], branch=branch)
+        named = (repository.branch or job.branch or "") if rev == "HEAD" else rev
+        asking = Asking(bool(job.provider), "" if job.stranger else named, job.default_branch)
+        judged = judge_state(repository, tree, settings_at(tree).git, commit=commit, asking=asking)
+        if judged.unknown:
+            note(f"note: {judged.unknown}")
+        return judged.errors
 
     def announcers(self, known: Known) -> tuple[Announcer, ...]:
         """Whoever the settings ask to be told."""

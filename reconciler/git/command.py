@@ -177,10 +177,10 @@ class Git:
             raise failed(arguments[0], finished)
         return finished.status == 0
 
-    def once(self, *arguments: str) -> Finished:
+    def once(self, *arguments: str, limit_seconds: float | None = None) -> Finished:
         """The same for what does not change during a run, such as configuration: asked the first time alone."""
         if arguments not in self._answered:
-            self._answered[arguments] = self.attempt(*arguments)
+            self._answered[arguments] = self.attempt(*arguments, limit_seconds=limit_seconds)
         return self._answered[arguments]
 
     def batch(self, *arguments: str) -> Batch:

@@ -180,6 +180,10 @@ def touched_below(git: Git, folder: str, *, since: str, revision: str) -> tuple[
         "log", "--full-history", "-c", "--name-only", "-z", "--no-renames", "--format=%x01%H", f"{since}..{revision}",
         "--", f"{git.inside(folder)}/",
     ).stdout  # fmt: skip
+    return _named_by_commit(git, log)
+
+
+def _named_by_commit(git: Git, log: bytes) -> tuple[tuple[str, str], ...]:
     found: list[tuple[str, str]] = []
     commit = ""
     for word in decoded(log).split("\0"):  # a path begins with the folder, and may hold anything else but a NUL
@@ -188,6 +192,15 @@ def touched_below(git: Git, folder: str, *, since: str, revision: str) -> tuple[
         elif path := word.lstrip("\n"):
             found.append((commit, git.outside(path)))
     return tuple(found)
+
+
+def last_touched(git: Git, folder: str, *, revision: str) -> tuple[tuple[str, str], ...]:
+    """The files in a folder that the newest commit changed which changed any, with that commit; none if none did."""
+    log = git.run(
+        "log", "--max-count=1", "-m", "--first-parent", "--name-only", "-z", "--no-renames", "--format=%x01%H",
+        revision, "--", f"{git.inside(folder)}/",
+    ).stdout  # fmt: skip
+    return _named_by_commit(git, log)
 
 
 def read_blobs(git: Git, oids: Iterable[str]) -> list[bytes | None]:

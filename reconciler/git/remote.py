@@ -16,6 +16,7 @@ from reconciler.model.errors import ReconcilerError, UserError
 
 PRIVATE_REFS = "refs/reconciler/remotes"
 """Fetched heads are kept here: the checkout's own refs/remotes stay as its owner last saw them."""
+_FOR_HEAD = ("ls-remote", "--symref", "--")
 
 
 @dataclass
@@ -62,12 +63,11 @@ class Remote:
         known = self.remembered_branch()
         if known is not None:
             return known
-        asked = self._over_the_network("ls-remote", "--symref", "--", self.name, "HEAD")
+        asked = self._over_the_network(*_FOR_HEAD, self.name, "HEAD")
         if asked.status != 0:
             raise as_error(read_answer(asked), remote=self.name, branch="HEAD")
-        for line in asked.lines:
-            if line.startswith("ref: refs/heads/") and line.endswith("\tHEAD"):
-                return line.removeprefix("ref: refs/heads/").removesuffix("\tHEAD")
+        if (named := _branch_of_head(asked)) is not None:
+            return named
         if asked.text:
             raise UserError(
                 f"{self.name} has no default branch", hint="name one as `git.branch` in desired/reconciler.yaml"
@@ -81,6 +81,11 @@ class Remote:
                 ),
             )
         raise UserError(f"{self.name} has no commit yet", hint=f"push the first: `git push {self.name} HEAD`")
+
+    def told_branch(self, *, limit_seconds: float) -> str | None:
+        """The branch that the remote's HEAD names; None where it names none, or does not answer in time. Asked once."""
+        asked = self.git.once(*self._settings, *_FOR_HEAD, self.name, "HEAD", limit_seconds=limit_seconds)
+        return _branch_of_head(asked) if asked.status == 0 else None
 
     def branches(self) -> frozenset[str]:
         """Every branch that the remote has now. Raises as `fetch` does."""
@@ -98,7 +103,7 @@ class Remote:
         own = f"\trefs/tags/{self.git.tag('')}"
         return frozenset(line.partition(own)[2] for line in asked.lines)
 
-    def fetch(self, branch: str) -> str:
+    def fetch(self, branch: str, *, limit_seconds: float = NETWORK_LIMIT_SECONDS) -> str:
         """Fetch one branch and return its head. A shallow clone stays shallow.
 
         Raises:
@@ -110,13 +115,17 @@ class Remote:
         """
         ref = f"{PRIVATE_REFS}/{self.name}/{branch}"
         specification = f"+refs/heads/{branch}:{ref}"
-        fetched = self._fetch(specification)
+        fetched = self._fetch(specification, limit_seconds=limit_seconds)
         reply = read_answer(fetched)
         if reply.answer is Answer.IN_THE_WAY and self._make_way(ref):
-            reply = read_answer(self._fetch(specification))
+            reply = read_answer(self._fetch(specification, limit_seconds=limit_seconds))
         if reply.answer is not Answer.DONE:
             raise as_error(reply, remote=self.name, branch=branch)
         return resolve(self.git, ref)
+
+    def complete(self, commit: str, *, limit_seconds: float) -> bool:
+        """Fetch all of a commit's history, so that the clone is shallow no more; whether that was done in time."""
+        return self._fetch(commit, "--unshallow", limit_seconds=limit_seconds).status == 0
 
     def known(self, branch: str) -> str | None:
         """The head of a branch as it was last fetched; None if it never was."""
@@ -224,15 +233,24 @@ class Remote:
             self.git.attempt("update-ref", "-d", one)
         return bool(blocking)
 
-    def _fetch(self, refspec: str) -> Finished:
+    def _fetch(self, refspec: str, *more: str, limit_seconds: float = NETWORK_LIMIT_SECONDS) -> Finished:
         # --refmap= keeps git from also moving refs/remotes: two fetches at once would collide there.
         # Not --quiet, which would also hide why a ref was refused.
         options = ("--no-tags", "--no-prune", "--no-write-fetch-head", "--refmap=")
-        return self._over_the_network("fetch", *options, "--", self.name, refspec)
+        return self._over_the_network("fetch", *options, *more, "--", self.name, refspec, limit_seconds=limit_seconds)
 
-    def _over_the_network(self, *arguments: str) -> Finished:
-        settings = [part for setting in of_remote(self.name) for part in ("-c", setting)]
-        return self.git.attempt(*settings, *arguments, limit_seconds=NETWORK_LIMIT_SECONDS)
+    def _over_the_network(self, *arguments: str, limit_seconds: float = NETWORK_LIMIT_SECONDS) -> Finished:
+        return self.git.attempt(*self._settings, *arguments, limit_seconds=limit_seconds)
+
+    @property
+    def _settings(self) -> tuple[str, ...]:
+        return tuple(part for setting in of_remote(self.name) for part in ("-c", setting))
+
+
+def _branch_of_head(asked: Finished) -> str | None:
+    """The branch that HEAD names in an answer of `ls-remote --symref`."""
+    named = (line for line in asked.lines if line.startswith("ref: refs/heads/") and line.endswith("\tHEAD"))
+    return next((line.removeprefix("ref: refs/heads/").removesuffix("\tHEAD") for line in named), None)
 
 
 @dataclass(frozen=True)

@@ -65,7 +65,8 @@ class Verifier:
     publisher: Publisher | None = None
     """None where nobody is to look where channels are written out."""
     head: str | None = None
-    """The head of the branch that state is recorded to; None takes the revision for it."""
+    """The head of the branch that state is recorded to; None takes the revision for it. Empty where nothing tells which
+    that is: then no commit is on it."""
     _at_head: dict[str, bool] = field(default_factory=dict)
     _ahead: dict[str, Future[LockPast]] = field(default_factory=dict)
     _pasts: dict[str, LockPast] = field(default_factory=dict)
@@ -215,6 +216,8 @@ class Verifier:
 
     def _is_at_head(self, commit: str) -> bool:
         """Whether a commit is on the branch that state is recorded to."""
+        if self.head == "":
+            return False
         if self.head is None or self.head == self.revision:
             return self._rule.contains(commit)
         if commit not in self._at_head:

@@ -1,6 +1,6 @@
 """A workflow of GitHub Actions, run: every `run` of a job as it stands in the YAML, in order, in a bash as GitHub does.
 
-What is GitHub's own is stood in for: the checkout (git clone), the values of `${{ … }}`, the files that carry variables
+What is GitHub's own is stood in for: the checkout, the values of `${{ … }}`, the files that carry variables
 from step to step, and the service that mints tokens. Uploads do nothing. Everything else is what runs there.
 """
 
@@ -22,6 +22,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import yaml
+
+from tests.actions_checkout import check_out
 
 # "Workflow syntax for GitHub Actions", `jobs.<job_id>.steps[*].shell`: bash.
 _SHELL = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
@@ -137,14 +139,9 @@ class Machine:
     def _check_out(self, checkout: Path, options: Mapping[str, Any], *, revision: str) -> None:
         assert options["persist-credentials"] is False
         assert options["fetch-depth"] == 0
-        asked = self._text(options["ref"]) if "ref" in options else revision
-        for arguments in (
-            ["clone", "--quiet", "--no-checkout", str(self.origin), str(checkout)],
-            ["-C", str(checkout), "fetch", "--quiet", "origin", "+refs/pull/*:refs/remotes/pull/*"],
-            # A branch is checked out as itself; a commit leaves HEAD detached.
-            ["-C", str(checkout), "checkout", "--quiet", *(["--detach", asked] if "ref" in options else ["main"])],
-        ):
-            subprocess.run(["git", *arguments], env=dict(self.environment), check=True)
+        # A commit leaves HEAD detached; a branch is checked out as itself.
+        named, ref = (self._text(options["ref"]), "") if "ref" in options else (revision, "refs/heads/main")
+        check_out(str(self.origin), checkout, commit=named, ref=ref, environment=self.environment)
 
     def _text(self, text: str) -> str:
         return _EXPRESSION.sub(lambda match: str(self._value(match[1])), text)

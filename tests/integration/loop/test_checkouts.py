@@ -1,121 +1,360 @@
-"""From the command line: which checkout is worked from, and what happens to what lies in it."""
+"""state/ has one writer in whatever checkout a branch is looked at: a CI's, which need not know the default branch."""
 
 from __future__ import annotations
 
+import contextlib
+import json
+import shutil
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from reconciler.cli.reconcile import command
-from reconciler.cli.workspace import Workspace, now
+from reconciler.cli.main import main
 from reconciler.model.errors import UserError
-from reconciler.plan.planning import Known
-from reconciler.steps.run import Testbed
-from tests.integration.loop.test_channels import build
-from tests.integration.loop.test_rulings import revoked
-from tests.integration.loop.world import Controller, World, git
+from reconciler.steps import one_writer
+from tests.actions_checkout import check_out
+from tests.integration.loop.pull_request import BRANCH, on_branch
+from tests.integration.loop.test_written_state import REFUSED, Run, edited, of_fork, previewed, run
+from tests.integration.loop.world import SETTINGS, World, git
 
-Reconcile = Callable[..., int]
+__all__ = ["run"]
 
-
-@pytest.fixture
-def reconcile(settled: World, monkeypatch: pytest.MonkeyPatch) -> Reconcile:
-    """`reconciler reconcile -C <clone>` with this world's registry, builder and testbed; returns the exit code."""
-
-    def registry(_workspace: Workspace, _known: Known, **_cancelled: threading.Event) -> Any:
-        return settled.registry
-
-    def testbed(_workspace: Workspace, _known: Known, **_asked: object) -> Testbed:
-        return Testbed(settled.instances, settled.controller().tester)
-
-    settled.clock.moment = now()  # the command line's: what was made before a build began is not of that build
-    monkeypatch.setattr(Workspace, "registry", registry)
-    monkeypatch.setattr(Workspace, "testbed", testbed)
-    monkeypatch.setattr(Workspace, "builder", lambda _workspace: settled.controller().builder)
-
-    def run(root: Path, *arguments: str) -> int:
-        code = command.main(["-C", str(root), *arguments], standalone_mode=False)
-        assert isinstance(code, int)
-        return code
-
-    return run
+READ = (("validate",), ("plan", "--offline"))
+"""What reads a branch without any rights. `plan` and a preview of our own branch refuse it before they go on."""
+NOT_KNOWN = "whether the branch changes state/ is not known"
+PLACE = "state/web.lock.json"
+Checkout = Callable[[World], Path]
 
 
-@pytest.fixture
-def checkout(settled: World) -> Controller:
-    return settled.controller()
+def all_branches(world: World) -> Path:
+    return check_out(world.origin.as_uri(), world.root / "job", commit=_head(world))
 
 
-def test_a_checkout_on_another_branch_is_refused_before_anything_is_read(
-    settled: World, checkout: Controller, reconcile: Reconcile
+def all_branches_of_a_pull_request(world: World) -> Path:
+    return check_out(world.origin.as_uri(), world.root / "job", commit=_head(world), ref="refs/pull/7/head")
+
+
+def one_commit(world: World) -> Path:
+    return check_out(world.origin.as_uri(), world.root / "job", commit=_head(world), depth=1)
+
+
+def one_branch(world: World) -> Path:
+    git(world.root, "clone", "--quiet", "--single-branch", "--branch", BRANCH, world.origin.as_uri(), "job")
+    return world.root / "job"
+
+
+def one_branch_and_commit(world: World) -> Path:
+    git(world.root, "clone", "--quiet", "--depth=1", "--branch", BRANCH, world.origin.as_uri(), "job")
+    return world.root / "job"
+
+
+def a_head_that_leads_nowhere(world: World) -> Path:
+    job = all_branches(world)
+    git(job, "symbolic-ref", "refs/remotes/origin/HEAD", "refs/remotes/origin/gone")
+    return job
+
+
+def an_address_that_is_fetched(world: World) -> Path:
+    """As Prow's `clonerefs` leaves it: no remote has a name, and a branch is called as the repository's own is."""
+    job = world.root / "job"
+    git(world.root, "init", "--quiet", "--initial-branch=main", "job")
+    git(job, "fetch", "--quiet", world.origin.as_uri(), BRANCH)
+    git(job, "checkout", "--quiet", "-B", "main", "FETCH_HEAD")
+    return job
+
+
+WITH_A_REMOTE: list[Checkout] = [
+    all_branches, all_branches_of_a_pull_request, one_commit, one_branch, one_branch_and_commit,
+    a_head_that_leads_nowhere,
+]  # fmt: skip
+NO_BRANCH_OF_MAIN: list[Checkout] = [one_commit, one_branch, one_branch_and_commit]
+BY_CHECKOUT = pytest.mark.parametrize("checkout", WITH_A_REMOTE, ids=lambda one: one.__name__)
+ASKED_BY = {
+    "a person": {},
+    "CircleCI": {"CI": "true", "CIRCLECI": "true", "CIRCLE_BRANCH": BRANCH},
+    "a CI that nobody knows": {"BUILD_ID": "7"},
+}
+
+
+def _head(world: World) -> str:
+    return git(world.origin, "rev-parse", f"refs/heads/{BRANCH}")
+
+
+def as_job(patch: pytest.MonkeyPatch, told: Mapping[str, str]) -> None:
+    for name, value in told.items():
+        patch.setenv(name, value)
+
+
+def on_github(folder: Path, *, repository: object) -> dict[str, str]:
+    """What GitHub tells the job of a fork's pull request: its event names the default branch, too."""
+    told = dict(of_fork(folder, BRANCH))
+    event = json.loads((folder / "event.json").read_text())
+    (folder / "event.json").write_text(json.dumps({**event, "repository": repository}))
+    return told
+
+
+def take_remote_away(world: World) -> None:
+    shutil.move(world.origin, world.root / "elsewhere.git")
+
+
+@BY_CHECKOUT
+@pytest.mark.parametrize("asked_by", ASKED_BY)
+def test_a_branch_that_edits_a_lockfile_is_refused_however_it_was_checked_out(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, checkout: Checkout, asked_by: str
 ) -> None:
-    settled.commit({"desired/web/setup.sh": "echo more\n"})
-    head = settled.head()
-    git(checkout.root, "switch", "--quiet", "--create", "feature/x")
-    settled.registry.calls.clear()
-    with pytest.raises(UserError, match="state is recorded to main, and the checkout is on the branch feature/x"):
-        reconcile(checkout.root)
-    assert (settled.head(), dict(settled.registry.calls)) == (head, {})
+    edited(pair)
+    job = checkout(pair)
+    as_job(monkeypatch, ASKED_BY[asked_by])
+
+    for verb in READ:
+        code, said = run(job, *verb)
+        assert (code, PLACE in said) == (1, True), said
+    with pytest.raises(UserError) as refused:
+        previewed(job)
+    # It has to fetch the branch, and there is none of that name.
+    nowhere = checkout is a_head_that_leads_nowhere
+    assert refused.value.what == "origin has no branch gone" if nowhere else str(refused.value.where) == PLACE
 
 
-def test_commits_that_are_not_pushed_are_named_and_not_considered(
-    settled: World, checkout: Controller, reconcile: Reconcile, capsys: pytest.CaptureFixture[str]
+@BY_CHECKOUT
+def test_what_it_takes_back_is_refused_in_a_job_however_it_was_checked_out(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, checkout: Checkout
 ) -> None:
-    own = settled.commit({"desired/web/setup.sh": "echo mine\n"}, "Try something", push=False, where="ci")
-    settled.commit({"desired/api/setup.sh": "echo more\n"})
-    assert reconcile(checkout.root) == 0
-    assert f"not pushed to main, so not considered: {own[:7]} Try something" in capsys.readouterr().err
-    assert settled.lock("api").builds[0].reasons[0].code == "inputs-changed"
-    assert len(settled.lock("web").builds) == 1
-    assert git(checkout.root, "rev-parse", "HEAD") == own, "the checkout stays with its owner"
+    root = edited(pair)
+    git(root, "checkout", "--quiet", "origin/main", "--", "state")
+    git(root, "commit", "--quiet", "--message", "Back")
+    git(root, "push", "--quiet", "origin", BRANCH)
+    job = checkout(pair)
+    as_job(monkeypatch, ASKED_BY["CircleCI"])
+
+    code, said = run(job, "validate")
+
+    assert (code, "and takes that back" in said, PLACE in said) == (1, True, True), said
 
 
-def test_a_detached_checkout_of_an_older_commit_does_what_main_wants_now(
-    settled: World, checkout: Controller, reconcile: Reconcile
+@BY_CHECKOUT
+@pytest.mark.parametrize("asked_by", ASKED_BY)
+def test_a_branch_that_leaves_state_alone_is_valid_however_it_was_checked_out(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, checkout: Checkout, asked_by: str
 ) -> None:
-    """A job that was queued behind a newer commit never turns anything back."""
-    older = settled.commit({"desired/web/setup.sh": "echo first\n"})
-    newer = settled.commit({"desired/web/setup.sh": "echo second\n"})
-    git(checkout.root, "fetch", "--quiet")
-    git(checkout.root, "checkout", "--quiet", "--detach", older)
-    assert reconcile(checkout.root) == 0
-    assert settled.lock("web").builds[0].commit == newer
+    on_branch(pair, {"desired/web/setup.sh": "echo more\n"})
+    job = checkout(pair)
+    as_job(monkeypatch, ASKED_BY[asked_by])
+
+    assert [run(job, *verb)[0] for verb in READ] == [0, 0]
 
 
-def test_the_last_line_names_what_the_branch_is_at_whichever_image_came_last(
-    settled: World, checkout: Controller, reconcile: Reconcile, capsys: pytest.CaptureFixture[str]
+def test_a_plan_and_a_preview_of_our_own_branch_go_no_further(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    settled.commit({f"desired/{image}/setup.sh": "echo more\n" for image in ("api", "tools", "web")})
-    assert reconcile(checkout.root) == 0
-    assert f"3 commits pushed to main ({settled.head()[:7]}), 3 tags." in capsys.readouterr().out
+    edited(pair)
+    job = all_branches(pair)
+    as_job(monkeypatch, ASKED_BY["CircleCI"])
+
+    for verb in (("plan",), ("reconcile", "--preview")):
+        code, said = run(job, *verb)
+        assert (code, REFUSED in said, PLACE in said) == (1, True, True), said
 
 
-def test_the_last_line_counts_every_commit_of_the_run(
-    settled: World, checkout: Controller, reconcile: Reconcile, capsys: pytest.CaptureFixture[str]
+@BY_CHECKOUT
+def test_without_a_remote_that_answers_a_job_refuses_what_it_can_not_compare(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, checkout: Checkout
 ) -> None:
-    build(settled, "echo more")
-    head = settled.commit({"desired/base/image.yaml": revoked(settled.lock("base").builds[0].id)})
-    assert reconcile(checkout.root) == 0
-    count = int(git(settled.origin, "rev-list", "--count", f"{head}..main"))
-    assert count == 2, "the channels before the AMI is disabled, and then the AMI"
-    assert f"{count} commits pushed to main ({settled.head()[:7]})" in capsys.readouterr().out
+    on_branch(pair, {"desired/web/setup.sh": "echo more\n"})
+    job = checkout(pair)
+    take_remote_away(pair)
+    as_job(monkeypatch, ASKED_BY["CircleCI"])
+
+    for verb in READ:
+        code, said = run(job, *verb)
+        assert (code, NOT_KNOWN in said, "fetch-depth: 0" in said) == (1, True, True), said
+        assert "state/base.lock.json" in said, "a place, of what the branch holds"
 
 
-def test_without_a_remote_state_is_committed_here_and_a_dirty_file_left_alone(
-    settled: World, checkout: Controller, reconcile: Reconcile, capsys: pytest.CaptureFixture[str]
+@BY_CHECKOUT
+def test_without_a_remote_that_answers_a_person_is_told_so(pair: World, run: Run, checkout: Checkout) -> None:
+    on_branch(pair, {"desired/web/setup.sh": "echo more\n"})
+    job = checkout(pair)
+    take_remote_away(pair)
+
+    code, said = run(job, "validate")
+
+    assert (code, f"note: {NOT_KNOWN}" in said) == (0, True), said
+
+
+def test_what_is_told_to_do_lets_the_job_tell(pair: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    edited(pair)
+    job = one_branch(pair)
+    take_remote_away(pair)
+    as_job(monkeypatch, ASKED_BY["CircleCI"])
+    _, said = run(job, "validate")
+    shutil.move(pair.root / "elsewhere.git", pair.origin)
+
+    fetched, default = [words.split("`")[0].replace("'", "") for words in said.split("`git ")[1:]]
+    git(job, *fetched.split())
+    git(job, *default.split())
+    take_remote_away(pair)
+
+    code, said = run(job, "validate")
+    assert (code, REFUSED in said) == (1, True), said
+
+
+def test_a_job_without_any_remote_refuses_what_it_can_not_compare(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    git(checkout.root, "remote", "remove", "origin")
-    own = settled.commit({"desired/web/setup.sh": "echo mine\n"}, "Alone", push=False, where="ci")
-    (checkout.root / "desired" / "api" / "setup.sh").write_text("half a sen")
-    (checkout.root / "notes").write_text("mine")
-    assert reconcile(checkout.root) == 0
-    assert "Recorded in state/: 1 commit on main" in capsys.readouterr().out
-    assert git(checkout.root, "rev-parse", "HEAD~1") == own
-    assert git(checkout.root, "status", "--porcelain").splitlines() == [" M desired/api/setup.sh", "?? notes"]
-    capsys.readouterr()
-    head = git(checkout.root, "rev-parse", "HEAD")
-    assert reconcile(checkout.root) == 0
-    assert git(checkout.root, "rev-parse", "HEAD") == head
+    edited(pair)
+    job = an_address_that_is_fetched(pair)
+    as_job(monkeypatch, {"PROW_JOB_ID": "1", "JOB_SPEC": "{}"})
+
+    code, said = run(job, "validate")
+
+    assert (code, "the clone has no remote" in said, "git remote add" in said) == (1, True, True), said
+
+
+def test_a_job_that_can_not_tell_refuses_what_takes_all_of_state_away(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_branch(pair, dict.fromkeys(git(pair.root / "ci", "ls-files", "state").splitlines()))
+    job = all_branches(pair)
+    take_remote_away(pair)
+    as_job(monkeypatch, ASKED_BY["CircleCI"])
+
+    code, said = run(job, "validate")
+
+    assert (code, NOT_KNOWN in said) == (1, True), said
+
+
+def test_a_fleet_that_has_no_state_yet_needs_none_to_tell(
+    world: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    on_branch(world, {"desired/web/setup.sh": "echo more\n"})
+    job = one_commit(world)
+    take_remote_away(world)
+    as_job(monkeypatch, ASKED_BY["CircleCI"])
+
+    assert run(job, "validate")[0] == 0
+
+
+def test_where_the_remote_gives_nothing_githubs_own_event_names_the_default_branch(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Given a private repository, whose job has no credentials of git's left."""
+    root = on_branch(pair, {"desired/web/setup.sh": "echo more\n"}).root
+    honest = all_branches(pair)
+    lock = root / PLACE
+    lock.write_text(lock.read_text().replace("ami-", "ami-f"))
+    git(root, "commit", "--quiet", "--all", "--message", "Mine")
+    git(root, "push", "--quiet", "origin", BRANCH)
+    hostile = check_out(pair.origin.as_uri(), pair.root / "hostile", commit=_head(pair))
+    take_remote_away(pair)
+    as_job(monkeypatch, on_github(tmp_path, repository={"full_name": "acme/images", "default_branch": "main"}))
+
+    assert run(honest, "validate")[0] == 0
+    code, said = run(hostile, "validate")
+    assert (code, REFUSED in said, PLACE in said) == (1, True, True), said
+
+
+@pytest.mark.parametrize(
+    "repository",
+    [{"full_name": "evil/images", "default_branch": BRANCH}, {"full_name": "acme/images"}, None, BRANCH],
+)
+def test_what_githubs_event_says_of_another_repository_counts_for_nothing(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, repository: object
+) -> None:
+    edited(pair)
+    job = all_branches(pair)
+    take_remote_away(pair)
+    as_job(monkeypatch, on_github(tmp_path, repository=repository))
+
+    code, said = run(job, "validate")
+
+    assert (code, NOT_KNOWN in said) == (1, True), said
+
+
+def test_the_branch_that_main_declares_is_fetched_where_the_job_lacks_it(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a fleet that is recorded to a branch `state`, and a branch that has of main what main has of state/."""
+    pair.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{branch: state}}\n"})
+    git(pair.origin, "branch", "state", "main")
+    root = on_branch(pair, {"desired/web/setup.sh": "echo more\n"}).root
+    lock = root / PLACE
+    git(root, "switch", "--quiet", "--create", "state", "origin/state")
+    lock.write_text(lock.read_text().replace("ami-", "ami-f"))
+    git(root, "commit", "--quiet", "--all", "--message", "By the reconciler")
+    git(root, "push", "--quiet", "origin", "state")
+    git(root, "switch", "--quiet", BRANCH)
+    git(root, "merge", "--quiet", "--no-edit", "state")
+    git(root, "push", "--quiet", "origin", BRANCH)
+    as_job(monkeypatch, ASKED_BY["CircleCI"])
+
+    job = one_branch(pair)
+
+    assert run(job, "validate")[0] == 0, "what it has of state/ is what that branch has"
+    take_remote_away(pair)
+    shutil.rmtree(job / ".git/refs/reconciler")
+    assert run(job, "validate")[0] == 1
+
+
+@contextlib.contextmanager
+def a_host_that_says_nothing() -> Iterator[str]:
+    """The address of a git host that takes every connection and never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        kept = []
+
+        def take() -> None:
+            with contextlib.suppress(OSError):
+                while True:
+                    kept.append(server.accept()[0])
+
+        threading.Thread(target=take, daemon=True).start()
+        yield f"git://127.0.0.1:{server.getsockname()[1]}/images.git"
+        server.shutdown(socket.SHUT_RDWR)
+        for one in kept:
+            one.close()
+
+
+def test_a_remote_that_never_answers_is_one_that_does_not_tell(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edited(pair)
+    job = all_branches(pair)
+    monkeypatch.setattr(one_writer, "_ASKED_SECONDS", 0.2)
+
+    with a_host_that_says_nothing() as address:
+        git(job, "remote", "set-url", "origin", address)
+        code, said = run(job, "validate")
+        assert (code, f"note: {NOT_KNOWN}" in said) == (0, True), said
+        as_job(monkeypatch, ASKED_BY["CircleCI"])
+        assert run(job, "plan", "--offline")[0] == 1
+
+
+def test_a_fork_that_calls_its_branch_as_ours_is_refused_in_its_own_checkout(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    edited(pair)
+    job = all_branches(pair)
+    git(job, "checkout", "--quiet", "-B", "main")
+    as_job(monkeypatch, of_fork(tmp_path, "main"))
+
+    for words in (("validate",), ("validate", "--rev", "main")):
+        code, said = run(job, *words)
+        assert (code, PLACE in said) == (1, True), said
+
+
+def test_verify_takes_no_branch_for_main_where_nothing_tells(pair: World, capfd: pytest.CaptureFixture[str]) -> None:
+    edited(pair)
+    job = one_branch(pair)
+    take_remote_away(pair)
+
+    status = main(["verify", "web", "--json", "-C", str(job)])
+
+    answer = capfd.readouterr()
+    assert status == 1
+    assert "which branch state is recorded to is not known" in " ".join(answer.err.split())
+    findings = json.loads(answer.out)["findings"]
+    assert findings
+    assert [one for one in findings if "ours" in one["rests_on"] and one["outcome"] == "proven"] == []

@@ -180,16 +180,6 @@ def test_a_shallow_clone_says_that_it_does_not_tell(pair: World, run: Run) -> No
     assert REFUSED in run(pair.root / "shallow", "validate")[1]
 
 
-def test_a_job_that_does_not_know_the_recorded_branch_says_so(
-    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    root = edited(pair)
-    git(root, "remote", "set-head", "origin", "--delete")
-    monkeypatch.setenv("CIRCLECI", "true")
-    monkeypatch.setenv("CIRCLE_BRANCH", BRANCH)
-    assert "whether this changes state/ is not known" in run(root, "validate")[1]
-
-
 def test_a_branch_that_leaves_state_alone_or_merges_main_is_valid(pair: World, run: Run) -> None:
     root = on_branch(pair, {"desired/web/setup.sh": "echo more\n"}).root
     pair.commit({"desired/base/setup.sh": "echo base\n"})
