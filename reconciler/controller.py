@@ -106,10 +106,10 @@ def preview(adapters: Adapters, request: Request, origin: Origin) -> Report:
     from reconciler.steps.preview import (  # noqa: PLC0415 - see below
         Tails,
         for_preview,
-        known_stranger,
         locations_for_children,
         show,
     )
+    from reconciler.steps.whose_branch import known_stranger  # noqa: PLC0415 - see below
 
     target = find_target(adapters.repository)
     origin = known_stranger(adapters.repository, target, origin)

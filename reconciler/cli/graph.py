@@ -103,6 +103,7 @@ class GraphAnswer(Model):
 
 
 def _plan(workspace: Workspace, asked: PlanOptions, *, rev: str, allowed: int | None) -> Plan:
+    asked = workspace.offline_if_strangers(asked, rev=rev)
     known = workspace.read(workspace.repository.tree(rev), asked)
     known, planned = look(
         known,

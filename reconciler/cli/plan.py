@@ -59,7 +59,8 @@ def command(
 ) -> int:
     """Show what has drifted, why, and what would be done about it.
 
-    Reads desired/ and state/ at HEAD and the registry. Nothing is changed.
+    Reads desired/ and state/ at HEAD and the registry; in a CI, of what may be a stranger's not the registry. Nothing
+    is changed.
 
     Exit codes: 0 planned, 1 an image is invalid, 2 drift (with --detailed-exitcode), 3 something could not be read.
     """
@@ -70,21 +71,23 @@ def command(
         raise UserError("--refresh reads the registry, and --offline does not", hint="leave one of them out")
     begun = time.monotonic()
     workspace = Workspace(directory)
+    asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline)
+    asked = workspace.offline_if_strangers(asked, rev=rev)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
     if not offline and _keeps_amis(tree):
         import_ahead("reconciler.registries.ec2.registry")
     refuse_written_state(workspace, tree, rev=rev)
-    if not offline:
+    if not asked.offline:
         workspace.expect(tree)
-    known = workspace.read(tree, plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline))
+    known = workspace.read(tree, asked)
     if not worktree and rev == "HEAD":
         workspace.say_dirty()
     known, planned = look(
         known,
-        None if offline else workspace.registry(known),
+        None if asked.offline else workspace.registry(known),
         branches=partial(workspace.branches, known.fleet.settings),
         records=records_of(workspace.repository, known),
-        publisher=None if offline else partial(workspace.publisher, known),
+        publisher=None if asked.offline else partial(workspace.publisher, known),
     )
     plan = planned.plan
     if out is not None:

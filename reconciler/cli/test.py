@@ -17,8 +17,8 @@ from reconciler.controller import test
 from reconciler.model.errors import DONE, PARTIAL
 from reconciler.model.plan import PlanOptions
 from reconciler.plan.standing import lines, outcome, with_hints
-from reconciler.steps.preview import refuse_stranger
 from reconciler.steps.run import Origin
+from reconciler.steps.whose_branch import refuse_stranger
 
 
 @click.command("test")

@@ -128,6 +128,25 @@ class Workspace:
             note(f"note: {judged.unknown}")
         return judged.errors
 
+    def offline_if_strangers(self, asked: PlanOptions, *, rev: str = "HEAD") -> PlanOptions:
+        """The options of a plan: without the registry where the revision may be a stranger's, which is said.
+
+        A template says what of the registry is asked, and what the plan shows of it anybody reads in a job's log.
+        """
+        job = job_of(os.environ)
+        commit = find_commit(self.repository.git, rev) if job.provider and not asked.offline else None
+        if commit is None:
+            return asked
+        from reconciler.steps.run import Origin  # noqa: PLC0415 - a person's own plan need not wait for it
+        from reconciler.steps.whose_branch import stranger_planned  # noqa: PLC0415 - as above
+
+        origin = Origin(self.repository.branch or job.branch or "(none)", stranger=job.stranger, in_ci=True)
+        why = stranger_planned(self.repository, origin, commit=commit, told=job.default_branch)
+        if not why:
+            return asked
+        note(f"{why}: planned from desired/ and state/ alone.")
+        return asked.model_copy(update={"offline": True, "refresh": False})
+
     def announcers(self, known: Known) -> tuple[Announcer, ...]:
         """Whoever the settings ask to be told."""
         from reconciler.announce.assembly import announcers  # noqa: PLC0415 - plan tells nobody

@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
-from reconciler.git.destination import Target
 from reconciler.git.objects import Commit, TagRequest
-from reconciler.git.repository import Repository
 from reconciler.model import events
-from reconciler.model.errors import ReconcilerError, Terminal, UserError
+from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.events import Event, Listener
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build
@@ -28,55 +26,11 @@ from reconciler.steps.artifacts import complete_tags, copy_missing, with_copies
 from reconciler.steps.attempts import Failed, failed_in, failure_of, left_by, reject, uncounted
 from reconciler.steps.build import build_image, new_build_id
 from reconciler.steps.finish import adopted_build, tested_anew, tested_before
-from reconciler.steps.observe import find_target, settings_at
 from reconciler.steps.record_files import difference_made, sbom_tag
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Result, Run, Status
 from reconciler.steps.smoke_test import Examined, SmokeTestFailed, smoke_test
 from reconciler.words import messages
 from reconciler.words.comment import Previewed
-
-
-def known_stranger(repository: Repository, target: Target, origin: Origin) -> Origin:
-    """The origin, and why it may be a stranger's: also where a CI takes it for ours, and our repository lacks it.
-
-    A CI that builds a fork's branch under that branch's own name does not tell it from one of ours.
-
-    Raises UserError on the branch that state is recorded to: what is there is reconciled, and promoted.
-    """
-    if origin.branch == target.branch:
-        raise UserError(
-            f"HEAD is on {target.branch}, where there is nothing to preview",
-            hint=("`reconciler reconcile` builds and promotes it", "or switch to the branch of the pull request"),
-        )
-    return replace(origin, stranger=_stranger(repository, origin))
-
-
-def refuse_stranger(repository: Repository, origin: Origin) -> None:
-    """Raise UserError where what is checked out may be a stranger's, so that nothing of it is to be run.
-
-    What is on the branch that state is recorded to is ours in any CI.
-    """
-    if not origin.in_ci or repository.is_ancestor(repository.head, find_target(repository).head):
-        return
-    why = _stranger(repository, origin)
-    if why:
-        raise UserError(
-            f"nothing of this commit is run: {why[0].lower()}{why[1:]}", hint="run it on a branch of the repository"
-        )
-
-
-def _stranger(repository: Repository, origin: Origin) -> str:
-    """Why what is checked out may be a stranger's; empty where it is known to be ours, or a person's."""
-    remote = repository.remote(settings_at(repository.tree()).git.remote)
-    if origin.stranger or not origin.in_ci or remote is None:
-        return origin.stranger
-    try:
-        head = remote.fetch(origin.branch)
-    except UserError:
-        return f"The repository has no branch {origin.branch}"
-    if repository.is_ancestor(repository.head, head):
-        return ""
-    return f"The repository's {origin.branch} has no commit {repository.head[:7]}"
 
 
 def preview_image(run: Run, decision: Decision, parents: Mapping[str, Result]) -> Result:

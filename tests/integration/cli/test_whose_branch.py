@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -10,13 +12,26 @@ import pytest
 from reconciler.ci.job import Job, telling
 from reconciler.cli.main import main as reconciler
 from reconciler.cli.reconcile import origin_of
+from reconciler.cli.workspace import Workspace
 from reconciler.git.repository import Repository
 from reconciler.model.errors import UserError
 from reconciler.steps.observe import find_target
-from reconciler.steps.preview import known_stranger, refuse_stranger
 from reconciler.steps.run import Origin
+from reconciler.steps.whose_branch import known_stranger, refuse_stranger
 from tests.integration.loop.world import git
 
+TEMPLATE = """\
+source "amazon-ebs" "image" {
+  ami_name      = "image"
+  instance_type = "t3.small"
+  region        = "us-east-1"
+  source_ami    = "ami-0123456789abcdef0"
+  ssh_username  = "admin"
+}
+build {
+  sources = ["source.amazon-ebs.image"]
+}
+"""
 ON_CI = Job(provider="github-actions", branch="web", pull_request=7)
 
 
@@ -40,6 +55,7 @@ def change(clone: Path, what: str) -> None:
     folder = clone / "desired" / what
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "image.yaml").write_text("description: An image\n", encoding="utf-8")
+    (folder / "image.pkr.hcl").write_text(TEMPLATE, encoding="utf-8")
     git(clone, "add", "--all")
     git(clone, "commit", "--quiet", "--message", what)
 
@@ -105,6 +121,105 @@ def test_nothing_of_a_strangers_commit_is_run(clone: Path, job: Job) -> None:
 def test_what_is_on_main_is_run_in_any_ci(clone: Path, job: Job) -> None:
     git(clone, "checkout", "--quiet", "--detach", "main")
     refuse_stranger(Repository.open(clone), Origin(job.branch or "main", stranger=job.stranger, in_ci=True))
+
+
+STRANGERS = {
+    "a fork on CircleCI": {"CIRCLECI": "true", "CIRCLE_BRANCH": "pull/7", "CIRCLE_PR_NUMBER": "7"},
+    "a fork with a branch that is called as ours": {"CIRCLECI": "true", "CIRCLE_BRANCH": "web"},
+    "a fork with a branch that we have not": {"CIRCLECI": "true", "CIRCLE_BRANCH": "elsewhere"},
+    "a fork on Jenkins": {"BUILD_ID": "7", "JENKINS_HOME": "/x", "CHANGE_FORK": "mallory"},
+    "two CIs at once": {"CIRCLECI": "true", "CIRCLE_BRANCH": "web", "GITHUB_ACTIONS": "true"},
+}
+PLANS = (("plan",), ("plan", "--refresh"), ("plan", "--worktree"), ("graph", "--circleci", "--config", "config.yml"))
+
+
+class Asked(Exception):
+    """The registry was asked."""
+
+
+@pytest.fixture
+def job(clone: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Mapping[str, str]], Path]:
+    """The clone, as a job finds it; to open the registry there raises Asked."""
+    (clone / "config.yml").write_text(
+        "jobs: {reconcile: {parameters: {arguments: {type: string}}}}\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(clone)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise Asked
+
+    monkeypatch.setattr(Workspace, "registry", refuse)
+    monkeypatch.setattr(Workspace, "expect", refuse)
+    monkeypatch.setattr(Workspace, "publisher", refuse)
+
+    def begun(told: Mapping[str, str]) -> Path:
+        for name in telling(os.environ):
+            monkeypatch.delenv(name)
+        for name, value in told.items():
+            monkeypatch.setenv(name, value)
+        return clone
+
+    return begun
+
+
+@pytest.mark.parametrize("words", PLANS, ids=" ".join)
+@pytest.mark.parametrize("who", STRANGERS)
+def test_what_may_be_a_strangers_is_planned_without_the_registry(
+    clone: Path, job: Callable[..., Path], capfd: pytest.CaptureFixture[str], who: str, words: tuple[str, ...]
+) -> None:
+    change(clone, "theirs")
+
+    status = reconciler([*words, "-C", str(job(STRANGERS[who]))])
+
+    said = capfd.readouterr()
+    assert status == 0, said.err
+    assert ": planned from desired/ and state/ alone." in " ".join(said.err.split())
+
+
+def test_a_plan_of_a_strangers_says_so_in_what_it_writes(
+    clone: Path, job: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    change(clone, "theirs")
+    assert reconciler(["plan", "--json", "-C", str(job(STRANGERS["a fork on Jenkins"]))]) == 0
+    assert json.loads(capfd.readouterr().out)["options"]["offline"] is True
+
+
+@pytest.mark.parametrize(
+    ("told", "branch"),
+    [
+        ({}, "web"),
+        ({"CIRCLECI": "true", "CIRCLE_BRANCH": "web"}, "web"),
+        ({"CIRCLECI": "true", "CIRCLE_BRANCH": "main"}, "main"),
+        ({"BUILD_ID": "7"}, "main"),
+    ],
+    ids=["a person", "a branch of ours", "main", "main, in a CI that nobody knows"],
+)
+def test_what_is_ours_is_planned_by_what_the_registry_has(
+    clone: Path, job: Callable[..., Path], told: Mapping[str, str], branch: str
+) -> None:
+    git(clone, "checkout", "--quiet", "--detach", branch)
+    for words in PLANS:
+        with pytest.raises(Asked):
+            reconciler([*words, "-C", str(job(told))])
+
+
+def test_a_branch_that_was_pushed_after_the_clone_was_made_is_ours(clone: Path, job: Callable[..., Path]) -> None:
+    git(clone, "checkout", "--quiet", "-B", "later")
+    change(clone, "later")
+    git(clone, "push", "--quiet", "origin", "later")
+    git(clone, "update-ref", "-d", "refs/remotes/origin/later")
+    with pytest.raises(Asked):
+        reconciler(["plan", "-C", str(job({"CIRCLECI": "true", "CIRCLE_BRANCH": "later"}))])
+
+
+def test_where_the_remote_does_not_tell_whose_a_commit_is_it_may_be_a_strangers(
+    clone: Path, job: Callable[..., Path], capfd: pytest.CaptureFixture[str]
+) -> None:
+    change(clone, "theirs")
+    git(clone, "remote", "set-url", "origin", "nowhere:images")
+    git(clone, "config", "core.sshCommand", "false")
+    assert reconciler(["plan", "-C", str(job({"CIRCLECI": "true", "CIRCLE_BRANCH": "web"}))]) == 0
+    assert "Whether the repository's web has this commit is not known" in capfd.readouterr().err
 
 
 def test_no_suite_of_a_stranger_is_run(
