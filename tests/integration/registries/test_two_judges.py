@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from reconciler.model.iam import Need, permitted, several
-from reconciler.registries.ec2.rights import ROLES, Policy, policy, publishing, untagged
-from reconciler.registries.ec2.trust import CircleCi, subject_of, trust
+from reconciler.registries.ec2.rights import ROLES, Policy, Role, policy, publishing, untagged
+from reconciler.registries.ec2.trust import TAKE, CircleCi, GitHub, github_trust, subject_of, trust
 from tests.iam import AT, FLEET, MADE, NAMES, OTHERS, TOUCHED, arn, questions
 from tests.node import installed
 
@@ -26,6 +26,8 @@ CI = CircleCi(
     "22222222-0000-4000-8000-0123456789ab",
     "github.com/acme/images",
 )
+AS_ROLE = "arn:aws:iam::123456789012:role/reconciler"
+IAM = Path(__file__).parents[3] / "docs/iam"
 Case = tuple[Sequence[Mapping[str, Any]], Need]
 
 pytestmark = pytest.mark.github
@@ -90,18 +92,22 @@ def test_both_judges_agree_on_every_mix_of_tags() -> None:
     assert [case for case, one, other in zip(cases, ours, theirs, strict=True) if one is not other] == []
 
 
+def trusted(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A trust policy as a policy of what its role may do: who asks is told by the token alone."""
+    return {
+        "Version": "2012-10-17",
+        "Statement": [
+            {**{key: value for key, value in one.items() if key != "Principal"}, "Resource": "*"}
+            for one in document["Statement"]
+        ],
+    }
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_both_judges_agree_on_who_may_take_a_role(role: Any) -> None:
     tail = f"/vcs-origin/{CI.repository}/vcs-ref/refs/heads/main"
     refs = ["refs/heads/main", "refs/heads/topic", f"refs/heads/x{tail}", "refs/tags/main", "refs/heads/main/x"]
-    # A trust policy is judged as a policy of what its role may do: who asks is told by the token alone.
-    plain = {
-        "Version": "2012-10-17",
-        "Statement": [
-            {**{key: value for key, value in one.items() if key != "Principal"}, "Resource": "*"}
-            for one in trust(role, CI)["Statement"]
-        ],
-    }
+    plain = trusted(trust(role, CI))
     subjects = [
         subject_of(CI, ref, repository=repository) for ref in refs for repository in (None, "github.com/evil/images")
     ]
@@ -111,8 +117,8 @@ def test_both_judges_agree_on_who_may_take_a_role(role: Any) -> None:
         (
             [document],
             Need(
-                "sts:AssumeRoleWithWebIdentity",
-                "arn:aws:iam::123456789012:role/reconciler",
+                TAKE,
+                AS_ROLE,
                 {
                     f"{CI.provider}:sub": subject, f"{CI.provider}:aud": CI.organization,
                     f"{CI.provider}:oidc.circleci.com/project-id": CI.project,
@@ -129,6 +135,50 @@ def test_both_judges_agree_on_who_may_take_a_role(role: Any) -> None:
     let_in = [subject for subject, found in zip(subjects, ours, strict=False) if found]
     own = [subject_of(CI, ref) for ref in ("refs/heads/main", "refs/heads/topic", "refs/heads/main/x")]
     assert let_in == (own[:1] if role == "reconcile" else own)
+
+
+GITHUB = GitHub("123456789012", "4711", "acme/images")
+MAIN = {"sub": "repo:acme/images:environment:images", "ref": "refs/heads/main"}
+PULL_REQUEST = {"sub": "repo:acme/images:pull_request", "ref": "refs/pull/7/merge"}
+OF_OTHERS: tuple[dict[str, str], ...] = (
+    {}, {"repository_id": "4712"}, {"repository_id": ""}, {"aud": "https://github.com/acme"},
+    {"sub": "repo:acme/images:ref:refs/heads/main"}, {"sub": "repo:acme/images:environment:imagesx"},
+    {"sub": "repo:acme/images:environment:Images"}, {"sub": "repo:mallory/images:pull_request"},
+    {"sub": "repo:mallory/images:environment:images"}, {"sub": "repo:acme/images:pull_request:x"},
+    {"sub": "repo:acme/images:environment:images:ref:refs/heads/x"}, {"sub": "*"}, {"ref": "*"},
+    {"ref": "refs/heads/main2"}, {"ref": "refs/tags/main"}, {"ref": "refs/heads/x/refs/heads/main"}, {"ref": ""},
+)  # fmt: skip
+"""What the token of another job of GitHub's says in the place of what the token of ours does."""
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_both_judges_agree_on_who_may_take_a_role_on_github(role: Role) -> None:
+    printed = (IAM / f"trust-{role}-github.json").read_text()
+    for placeholder, value in {"REPOSITORY_ID": "4711", "ACCOUNT": GITHUB.account, "OWNER/NAME": "acme/images"}.items():
+        printed = printed.replace(placeholder, value)
+    documents = [trusted(github_trust(role, GITHUB)), trusted(json.loads(printed))]
+    tokens = [
+        {"aud": "sts.amazonaws.com", "repository_id": "4711", **ours, **theirs}
+        for ours in (MAIN, PULL_REQUEST)
+        for theirs in OF_OTHERS
+    ]
+    tokens += [{"aud": "sts.amazonaws.com", "sub": MAIN["sub"]}, {"ref": MAIN["ref"]}, {}]  # without the claims
+    cases: list[Case] = [
+        ([document], Need(TAKE, AS_ROLE, {f"{GITHUB.provider}:{claim}": value for claim, value in token.items()}))
+        for document in documents
+        for token in tokens
+    ]
+
+    ours = [permitted(need, documents) for documents, need in cases]
+
+    assert judged(cases, checked=False) == ours
+    own = MAIN if role == "reconcile" else PULL_REQUEST
+    let_in = [token for token, found in zip(tokens, ours, strict=False) if found]
+    assert let_in
+    # Of a pull request its subject tells, whatever its number is.
+    assert all(token["sub"] == own["sub"] and token["repository_id"] == "4711" for token in let_in)
+    assert role != "reconcile" or [token["ref"] for token in let_in] == [MAIN["ref"]]
+    assert ours[len(tokens) :] == ours[: len(tokens)], "docs/iam has the same policy"
 
 
 def tables(service: str = "ec2") -> dict[str, Any]:
