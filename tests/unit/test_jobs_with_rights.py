@@ -11,14 +11,64 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = [ROOT / ".circleci/config.yml", ROOT / "examples/validation/.circleci/config.yml"]
+WORKFLOWS = sorted({*ROOT.glob("examples/github-actions/*.y*ml"), *ROOT.glob(".github/workflows/*.y*ml")})
 SOURCES = [*CONFIGS, ROOT / ".ci/venv", *sorted((ROOT / ".circleci/orb").rglob("*.*"))]
-CACHES = re.compile(r"restore_cache|save_cache|attach_workspace|persist_to_workspace|docker_layer_caching|--cache-dir")
+CACHES = re.compile(
+    r"restore_cache|save_cache|attach_workspace|persist_to_workspace|docker_layer_caching|--cache-dir"
+    r"|PIP_CACHE_DIR|XDG_CACHE_HOME|actions/cache|cache-(?:from|to)|download-artifact"
+)
+ACTIONS = {"actions/checkout": {"ref", "fetch-depth", "persist-credentials"}, "actions/upload-artifact": None}
+"""What the jobs of GitHub use of others, and with which inputs, where it matters: none reads what another job left."""
 INSTALL = re.compile(r"(?<!def )\bpip (?:install|download|wheel)\b(?:(?:\\\n|(?<=:)\n|[^\n])*)")
 
 
-@pytest.mark.parametrize("file", SOURCES, ids=lambda file: str(file.relative_to(ROOT)))
+@pytest.mark.parametrize("file", [*SOURCES, *WORKFLOWS], ids=lambda file: str(file.relative_to(ROOT)))
 def test_no_job_reads_or_writes_a_cache(file: Path) -> None:
     assert CACHES.findall(file.read_text()) == []
+
+
+def of_others(workflow: str) -> list[tuple[str, set[str]]]:
+    """What each step of GitHub's jobs uses that is not its own: the action, and the inputs that it is given."""
+    jobs = yaml.safe_load(workflow)["jobs"].values()
+    reused = [(job["uses"], set(job.get("with", {}))) for job in jobs if "uses" in job]
+    steps = [step for job in jobs for step in job.get("steps", [])]
+    used = [(step["uses"], set(step.get("with", {}))) for step in steps if "uses" in step]
+    return [(name.partition("@")[0], inputs) for name, inputs in (*reused, *used)]
+
+
+def caching(workflow: str) -> list[str]:
+    """The actions that may keep something for another job: all but those whose inputs are known to keep nothing."""
+    return [
+        name for name, inputs in of_others(workflow) if name not in ACTIONS or not inputs <= (ACTIONS[name] or inputs)
+    ]
+
+
+def test_no_job_of_github_uses_what_could_keep_something_for_another() -> None:
+    assert WORKFLOWS
+    for file in WORKFLOWS:
+        assert of_others(file.read_text())
+        assert caching(file.read_text()) == []
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "uses: actions/cache@v4\n        with: {path: ~/.cache/pip, key: pip}",
+        "uses: actions/cache/restore@v4",
+        "uses: actions/setup-python@v5\n        with: {cache: pip}",
+        "uses: astral-sh/setup-uv@v6",
+        "uses: actions/download-artifact@v4",
+        "uses: ./.github/actions/install",
+    ],
+)
+def test_a_step_that_keeps_something_would_be_found(step: str) -> None:
+    text = WORKFLOWS[0].read_text()
+    begins = "      - name: Install the reconciler and Packer\n"
+    assert text.count(begins) == 2
+
+    changed = text.replace(begins, f"      - {step}\n{begins}")
+
+    assert len(caching(changed)) == 2
 
 
 def installs(text: str) -> list[str]:
@@ -51,7 +101,8 @@ def test_the_jobs_that_build_fetch_by_hash_alone_and_without_a_cache() -> None:
 
 
 def test_no_other_step_of_a_job_with_rights_installs_a_package() -> None:
-    assert [command for file in (*CONFIGS[:1], *SOURCES[3:]) for command in installs(file.read_text())] == []
+    files = (*CONFIGS[:1], *SOURCES[3:], *WORKFLOWS)
+    assert [command for file in files for command in installs(file.read_text())] == []
 
 
 @pytest.mark.parametrize("lock", ["runtime.lock", "examples/validation/requirements.lock"])
@@ -84,9 +135,7 @@ def uploads(config: object) -> Iterator[str]:
                 yield from uploads(value)
 
 
-@pytest.mark.parametrize(
-    "file", [ROOT / "examples/github-actions/images.yml", *CONFIGS[:1]], ids=lambda file: file.name
-)
+@pytest.mark.parametrize("file", [*WORKFLOWS, *CONFIGS[:1]], ids=lambda file: file.name)
 def test_no_job_keeps_what_a_killed_run_left_of_secrets(file: Path) -> None:
     found = set(uploads(yaml.safe_load(file.read_text())))
 

@@ -8,8 +8,12 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -186,6 +190,79 @@ def test_what_is_not_as_it_was_locked_is_not_installed(source: Source, runner: R
     assert job.failed
     assert "THESE PACKAGES DO NOT MATCH THE HASHES" in job.output
     assert not (job.home / "reconciler" / "bin" / "reconciler").exists()
+
+
+@pytest.fixture
+def address(source: Source) -> Iterator[str]:
+    """The package index, as a server on loopback that says each hash, as PyPI does."""
+    serve = partial(SimpleHTTPRequestHandler, directory=str(source.index.parent / "served"))
+    with ThreadingHTTPServer(("127.0.0.1", 0), serve) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def published(source: Source, address: str) -> str:
+    """Put `needed` on that index. Returns the address of its wheel, as pip has it from there."""
+    (wheel,) = source.index.glob("*.whl")
+    page = source.index.parent / "served/simple/needed"
+    page.mkdir(parents=True)
+    shutil.copy(wheel, page.parent.parent)
+    link = f"{address}/{wheel.name}#sha256={hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+    (page / "index.html").write_text(f'<!DOCTYPE html><a href="{link}">{wheel.name}</a>')
+    return link
+
+
+POISON = """\
+import json, shutil, sys
+from pathlib import Path
+from pip._internal.cache import SimpleWheelCache
+from pip._internal.models.link import Link
+cache, address, wheel = sys.argv[1:]
+link = Link(address)
+folder = Path(SimpleWheelCache(cache).get_path_for_link(link))
+folder.mkdir(parents=True)
+shutil.copy(wheel, folder)
+said = {"hash": f"sha256={link.hash}", "hashes": {"sha256": link.hash}}
+(folder / "origin.json").write_text(json.dumps({"url": link.url_without_fragment, "archive_info": said}))
+"""
+"""What a job of a branch does to a cache that it shares with another: a wheel of its own, where pip keeps those that it
+built itself, and beside it the word that it was built from what is locked."""
+BELIEVING = (23, 1)
+"""The pip that began to believe that word (its changelog: cached wheels in hash-checking mode)."""
+
+
+def test_a_poisoned_wheel_in_pips_cache_does_not_reach_what_is_installed(
+    source: Source, address: str, tmp_path: Path
+) -> None:
+    # Given a cache that a branch could write, with a wheel that passes for the one that is locked
+    link, home, evil = published(source, address), tmp_path / "home", tmp_path / "evil"
+    evil.mkdir()
+    a_wheel(evil, 'NAME = "poisoned"\n')
+    (wheel,) = evil.glob("*.whl")
+    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "PIP_INDEX_URL": f"{address}/simple"}
+    plain, reviewed = tmp_path / "plain", tmp_path / "reconciler"
+    python = plain / "bin/python"
+
+    def run(*command: str | Path) -> str:
+        ended = subprocess.run(
+            command, cwd=source.clone, env=environment, capture_output=True, text=True, check=False
+        )  # fmt: skip
+        assert ended.returncode == 0, ended.stderr
+        return ended.stdout
+
+    run(sys.executable, "-m", "venv", plain)
+    run(python, "-c", POISON, home / ".cache/pip", link, wheel)
+
+    # When a job installs what is locked by its hash, as jobs did, then it gets that wheel
+    version = run(python, "-m", "pip", "--version").split()[1]
+    if tuple(map(int, version.split(".")[:2])) >= BELIEVING:
+        run(python, "-m", "pip", "install", "--require-hashes", "-r", "runtime.lock")
+        assert run(python, "-c", "import needed; print(needed.NAME)") == "poisoned\n"
+
+    # And when it installs as jobs do, what was reviewed
+    run("bash", ".ci/venv", reviewed)
+    assert run(reviewed / "bin/reconciler") == "reviewed as locked\n"
 
 
 def test_in_its_own_repository_it_is_the_reviewed_one_that_runs(source: Source, runner: Runner) -> None:
