@@ -8,7 +8,7 @@ from typing import Protocol
 
 from reconciler.git.answer import Answer, Reply, read_answer
 from reconciler.git.command import Git, failed
-from reconciler.git.history import LoggedCommit, commits_between, find_commit, is_ancestor
+from reconciler.git.history import LoggedCommit, commits_between, find_ref, is_ancestor
 from reconciler.git.refusal import as_error
 from reconciler.git.remote import Remote, RemoteBranch, remotes
 from reconciler.git.store import find_id
@@ -58,7 +58,7 @@ class LocalBranch:
 
     def head(self) -> str:
         """The commit it is at. Raises UserError if there is no such branch."""
-        found = find_commit(self.git, f"refs/heads/{self.branch}")
+        found = find_ref(self.git, f"refs/heads/{self.branch}")
         if found is None:
             raise UserError(f"there is no branch {self.branch}", hint=f"make it: `git branch {self.branch}`")
         return found

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from reconciler.git.command import Git
-from reconciler.git.store import find_all, find_id, refuse_two_meanings
+from reconciler.git.store import find_all, find_id, find_ids, refuse_two_meanings
 from reconciler.model.errors import UserError
 from reconciler.model.text import decoded
 
@@ -27,6 +27,19 @@ class LoggedCommit:
 def find_commit(git: Git, revision: str) -> str | None:
     """The id of the commit that a revision names, or None where this clone has none such."""
     return find_id(git, f"{revision}^{{commit}}")
+
+
+def find_ref(git: Git, ref: str) -> str | None:
+    """The id of the commit that the reference of this very name, `refs/…`, stands on; None where there is none.
+
+    Where it is not there, git tries what is called so elsewhere (gitrevisions(7)), and anybody may push a tag that is
+    called `refs/remotes/origin/main`.
+    """
+    tried = [f"refs/{ref}", f"refs/tags/{ref}", f"refs/heads/{ref}", f"refs/remotes/{ref}", f"refs/remotes/{ref}/HEAD"]
+    found, *others = find_ids(git, [f"{ref}^{{commit}}", *tried])
+    if found is None or not any(others):
+        return found
+    return found if git.succeeds("show-ref", "--verify", "--quiet", "--", ref) else None
 
 
 def resolve(git: Git, revision: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from reconciler.git.answer import Answer, Reply, read_answer, rejected_refs
 from reconciler.git.command import NETWORK_LIMIT_SECONDS, Finished, Git, failed
-from reconciler.git.history import find_commit, is_ancestor, resolve
+from reconciler.git.history import find_ref, is_ancestor, resolve
 from reconciler.git.processes import of_remote
 from reconciler.git.refusal import as_error
 from reconciler.git.store import checked_out
@@ -129,7 +129,7 @@ class Remote:
 
     def known(self, branch: str) -> str | None:
         """The head of a branch as it was last fetched; None if it never was."""
-        return find_commit(self.git, f"{PRIVATE_REFS}/{self.name}/{branch}")
+        return find_ref(self.git, f"{PRIVATE_REFS}/{self.name}/{branch}")
 
     def forget(self, branch: str) -> None:
         """Forget what was fetched of a branch that the remote no longer has."""

@@ -17,6 +17,7 @@ from reconciler.git.history import (
     LoggedCommit,
     commits_between,
     find_commit,
+    find_ref,
     is_ancestor,
     is_shallow,
     merge_base,
@@ -234,7 +235,7 @@ class Repository:
         name = branch or (found.remembered_branch() if found is not None else None)
         if found is None or name is None:
             return None
-        heads = (found.known(name), find_commit(self.git, f"refs/remotes/{remote}/{name}"))
+        heads = (found.known(name), find_ref(self.git, f"refs/remotes/{remote}/{name}"))
         known = [one for one in heads if one is not None]
         return (name, self.newest(known)) if known else None
 

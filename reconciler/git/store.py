@@ -74,7 +74,12 @@ def holding(git: Git, revisions: Iterable[str], text: bytes, *, most: int) -> li
 
 def find_id(git: Git, revision: str) -> str | None:
     """The id of what a revision names, which may be as large as it likes: a tag stands on what somebody chose."""
-    return _ask(git, [revision], _read_id)[0]
+    return find_ids(git, [revision])[0]
+
+
+def find_ids(git: Git, revisions: Iterable[str]) -> list[str | None]:
+    """The same for many, in their order."""
+    return _ask(git, revisions, _read_id)
 
 
 def refuse_two_meanings(git: Git, revision: str) -> None:

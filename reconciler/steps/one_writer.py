@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
-from reconciler.git.history import find_commit, last_touched, touched_below
+from reconciler.git.history import find_commit, find_ref, last_touched, touched_below
 from reconciler.git.proposal import proposal_branch
 from reconciler.git.remote import Remote, remotes
 from reconciler.git.repository import Repository
@@ -184,7 +184,7 @@ def recorded_head(repository: Repository, settings: GitSettings, *, told: str | 
     if found is not None or remotes(repository.git):
         return found.head if found is not None else None
     name = settings.branch or repository.branch
-    return find_commit(repository.git, f"refs/heads/{name}" if name is not None else "HEAD")
+    return find_ref(repository.git, f"refs/heads/{name}") if name is not None else find_commit(repository.git, "HEAD")
 
 
 def find_recorded(repository: Repository, settings: GitSettings, *, told: str | None = None) -> Recorded | None:

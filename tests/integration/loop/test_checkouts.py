@@ -41,6 +41,12 @@ def one_commit(world: World) -> Path:
     return check_out(world.origin.as_uri(), world.root / "job", commit=_head(world), depth=1)
 
 
+def all_of_it(world: World) -> Path:
+    git(world.root, "clone", "--quiet", "--no-checkout", world.origin.as_uri(), "job")
+    git(world.root / "job", "checkout", "--quiet", "--detach", _head(world))
+    return world.root / "job"
+
+
 def one_branch(world: World) -> Path:
     git(world.root, "clone", "--quiet", "--single-branch", "--branch", BRANCH, world.origin.as_uri(), "job")
     return world.root / "job"
@@ -183,6 +189,27 @@ def test_without_a_remote_that_answers_a_person_is_told_so(pair: World, run: Run
     code, said = run(job, "validate")
 
     assert (code, f"note: {NOT_KNOWN}" in said) == (0, True), said
+
+
+@pytest.mark.parametrize("checkout", [all_of_it, *WITH_A_REMOTE], ids=lambda one: one.__name__)
+@pytest.mark.parametrize("asked_by", ["a person", "CircleCI"])
+def test_no_tag_or_branch_that_is_called_as_a_reference_passes_for_what_the_clone_lacks(
+    pair: World, run: Run, monkeypatch: pytest.MonkeyPatch, checkout: Checkout, asked_by: str
+) -> None:
+    """Given names that git tries where a reference is not there: `refs/remotes/origin/main` may be a tag's."""
+    edited(pair)
+    evil = _head(pair)
+    for called in ("refs/remotes/origin/main", "refs/reconciler/remotes/origin/main", "remotes/origin/main"):
+        git(pair.origin, "update-ref", f"refs/tags/{called}", evil)
+        git(pair.origin, "update-ref", f"refs/heads/{called}", evil)
+    git(pair.origin, "update-ref", "refs/heads/HEAD", evil)
+    job = checkout(pair)
+    git(job, "fetch", "--quiet", "origin", "+refs/tags/*:refs/tags/*")
+    as_job(monkeypatch, ASKED_BY[asked_by])
+
+    code, said = run(job, "validate")
+
+    assert (code, PLACE in said) == (1, True), said
 
 
 def test_what_is_told_to_do_lets_the_job_tell(pair: World, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
