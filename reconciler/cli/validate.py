@@ -97,7 +97,7 @@ def _print(fleet: Fleet, problems: list[UserError], *, folder: Path, unreadable:
     total = len(fleet.names)
     verdict = f"{invalid} of {counted(total, 'image')} invalid" if invalid else f"{counted(total, 'image')} valid"
     in_state = [f"{unreadable} unreadable in state/"] if unreadable else []
-    in_state += [f"{written} changed in state/"] if written else []
+    in_state += [f"{written} refused in state/"] if written else []
     click.echo("; ".join([verdict, *in_state]))
 
 
