@@ -74,7 +74,7 @@ def command(
     asked = plan_options(images, refresh=refresh, forced=forced, prune=prune, offline=offline)
     asked = workspace.offline_if_strangers(asked, rev=rev)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
-    if not offline and _keeps_amis(tree):
+    if not asked.offline and _keeps_amis(tree):
         import_ahead("reconciler.registries.ec2.registry")
     refuse_written_state(workspace, tree, rev=rev)
     if not asked.offline:

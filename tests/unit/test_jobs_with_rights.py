@@ -116,7 +116,9 @@ def test_what_jobs_install_is_locked_as_what_is_tested_is(lock: str) -> None:
     assert {one: version for one, version in theirs.items() if ours.get(one) != version} == {}
 
 
-KEPT = {f".reconciler/{one}" for one in ("logs", "junit", "plan.json", "fan-out.yml")} | {"reconciler-unsaved"}
+KEPT = {f".reconciler/{one}" for one in ("logs", "junit", "offline", "plan.json", "fan-out.yml")} | {
+    "reconciler-unsaved"
+}
 """What a run writes to be read. Beside it lie Packer's own words, its variables and the keys of tests, in the clear."""
 
 
