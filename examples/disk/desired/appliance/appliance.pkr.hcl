@@ -3,12 +3,6 @@ variable "source_disk" {
   default = ""
 }
 
-variable "password" {
-  type      = string
-  sensitive = true
-  default   = "thrown-away" # cloud-init locks it again when the disk boots as somebody else's machine
-}
-
 source "qemu" "appliance" {
   iso_url      = var.source_disk
   iso_checksum = "none" # what it is was checked before it was handed over
@@ -21,14 +15,11 @@ source "qemu" "appliance" {
   vm_name          = "appliance.qcow2"
 
   ssh_username = "debian"
-  ssh_password = var.password
+  ssh_password = "thrown-away" # of seed/user-data
   ssh_timeout  = "15m"
 
-  http_content = {
-    "/meta-data" = "instance-id: build\n"
-    "/user-data" = "#cloud-config\nssh_pwauth: true\nchpasswd: {expire: false}\npassword: ${var.password}\n"
-  }
-  qemuargs = [["-smbios", "type=1,serial=ds=nocloud-net;s=http://{{ .HTTPIP }}:{{ .HTTPPort }}/"]]
+  http_directory   = "${path.root}/seed"
+  qemuargs         = [["-smbios", "type=1,serial=ds=nocloud-net;s=http://{{ .HTTPIP }}:{{ .HTTPPort }}/"]]
 
   shutdown_command = "sudo cloud-init clean --logs --seed && sudo truncate -s 0 /etc/machine-id && sudo shutdown -P now"
 }
