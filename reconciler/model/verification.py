@@ -31,8 +31,8 @@ class Finding(Model):
     required: bool = Field(description="Whether the build counts as verified only when this is proven.")
     rests_on: tuple[Provenance, ...] = Field(
         (),
-        description="What says so, the best first; hearsay alone where nothing confirms it. "
-        "Empty where nothing says so, or something says otherwise.",
+        description="What says so, the best first, whether that proves it or not; hearsay alone where nothing confirms "
+        "it. Empty where nothing says so, or something says otherwise.",
     )
 
 

@@ -44,10 +44,11 @@ def judge_signature(check: Check, signature: Signature, what: str, *, needed: st
             return finding(check, "not proven", f"{what} is not signed: git.sign was not set", required=False)
         case "untrusted":
             key = f" ({signature.key})" if signature.key else ""
-            return finding(check, "not proven", f"{what} is signed{key}, but {signature.why}", required=required)
+            told = f"{what} is signed{key}, but {signature.why}"
+            return finding(check, "not proven", told, required=required, rests_on=("hearsay",))
         case _:
             told = f"{what} is signed, and {signature.why} (--allowed-signers)"
-            return finding(check, "not proven", told, required=required)
+            return finding(check, "not proven", told, required=required, rests_on=("hearsay",))
 
 
 # Judge what was written beside a record: its statement, its SBOM and its annotated tag.

@@ -23,7 +23,7 @@ from reconciler.plan.proof.attested import (
 )
 from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, SbomFile, Writing
 from reconciler.plan.proof.registry import judge_names, judge_registry
-from reconciler.plan.trust import of_ref
+from reconciler.plan.trust import confirms, of_ref
 
 # A build that is recorded.
 
@@ -33,8 +33,8 @@ def judge(evidence: Evidence) -> Verification:
     record_is = kind_of_record(evidence)
     findings = (
         *_lockfile(evidence),
-        *judge_content(evidence.build, evidence.at_built, evidence.at_recorded),
-        *_commit(evidence),
+        *judge_content(evidence.build, evidence.at_built, evidence.at_recorded, record_is=record_is),
+        *_commit(evidence, record_is),
         *_record(evidence),
         *_channel(evidence),
         *_changes(evidence),
@@ -79,8 +79,11 @@ def _lockfile(evidence: Evidence) -> Iterator[Finding]:
         yield finding("lockfile", "wrong", what)
 
 
-def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
-    """Whether the key is that of what a commit holds: the first of the places is the commit that was built."""
+def judge_content(build: Build, *places: Content, record_is: Provenance) -> Iterator[Finding]:
+    """Whether the key is that of what a commit holds: the first of the places is the commit that was built.
+
+    `record_is` says what the key rests on, as that is recorded.
+    """
     at_built = places[0]
     if digest(build.components) != build.key:
         yield finding("content", "wrong", "its key is not that of the components that are recorded beside it")
@@ -91,7 +94,7 @@ def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
         return
     if not build.was_watched:
         what = "what it was built from: it was found in the registry without a record, and only its own tags say it"
-        yield finding("content", "not proven", what)
+        yield finding("content", "not proven", what, rests_on=("hearsay",))
         return
     if build.source is not None and build.components.get(SOURCE) not in (None, digest(build.source.identity)):
         yield finding("content", "wrong", f"its key is that of a build on another source than {build.source}")
@@ -105,7 +108,8 @@ def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
     same = next((one for one in alike if one.kind == "reviewed"), next(iter(alike), None))
     if same is None:
         why = at_built.why or f"{build.commit[:7]} is not in this clone"
-        yield finding("content", "not proven", f"whether its key is that of what was committed: {why}")
+        what = f"whether its key is that of what was committed: {why}"
+        yield finding("content", "not proven", what, rests_on=(record_is,))
         return
     known = sorted(set(same.components or ()) & set(build.components))
     whole = set(known) >= set(build.components) - {SOURCE}
@@ -114,7 +118,11 @@ def judge_content(build: Build, *places: Content) -> Iterator[Finding]:
     yield finding("content", "proven", what, rests_on=(same.kind,))
 
 
-def _commit(evidence: Evidence) -> Iterator[Finding]:
+def _commit(evidence: Evidence, record_is: Provenance) -> Iterator[Finding]:
+    """Whether it was built from what is on the branch.
+
+    What is there was reviewed. That the build came of it says the record alone, which has to be better than hearsay.
+    """
     build, branch = evidence.build, evidence.branch
     short = build.commit[:7]
     if build.adopted is not None:
@@ -122,25 +130,30 @@ def _commit(evidence: Evidence) -> Iterator[Finding]:
         yield finding("commit", "not proven", what, required=False)
         return
     if not build.was_watched:
-        yield finding("commit", "not proven", f"whether it was built from {short}, as its own tags say", required=False)
+        what = f"whether it was built from {short}, as its own tags say"
+        yield finding("commit", "not proven", what, required=False, rests_on=("hearsay",))
         return
+    is_recorded = confirms((record_is,))
+    who = "" if is_recorded else ", as its record alone says"
     on_branch = _is_same(evidence.at_recorded, build)
     held = f"what it held is on {branch} as of {evidence.recorded.short}"
-    at_recorded = (evidence.at_recorded.kind,)
+    at_built, at_recorded = (
+        (one.kind if is_recorded else record_is,) for one in (evidence.at_built, evidence.at_recorded)
+    )
     if evidence.on_branch:
-        kinds = (evidence.at_built.kind,)
-        yield finding("commit", "proven", f"built from {short}, which is on {branch}", rests_on=kinds)
+        yield finding("commit", "proven", f"built from {short}, which is on {branch}{who}", rests_on=at_built)
     elif evidence.commit_known and on_branch:
-        what = f"built from {short}; it is not on {branch} itself, and {held}"
+        what = f"built from {short}; it is not on {branch} itself, and {held}{who}"
         yield finding("commit", "proven", what, rests_on=at_recorded)
     elif on_branch:
-        what = f"built from {short}, which is not in this clone; {held}"
+        what = f"built from {short}, which is not in this clone; {held}{who}"
         yield finding("commit", "not proven", what, required=False, rests_on=at_recorded)
     elif evidence.commit_known:
         yield finding("commit", "not proven", f"built from {short}, which is not on {branch}", rests_on=("hearsay",))
     else:
         hint = " (`git fetch --unshallow` brings the history)" if evidence.shallow else " (`git fetch --tags` may help)"
-        yield finding("commit", "not proven", f"{short}, from which it was built, is not in this clone{hint}")
+        what = f"{short}, from which it was built, is not in this clone{hint}"
+        yield finding("commit", "not proven", what, rests_on=(record_is,))
 
 
 def _record(evidence: Evidence) -> Iterator[Finding]:
@@ -181,9 +194,10 @@ def _channel(evidence: Evidence) -> Iterator[Finding]:
         yield finding("channel", "proven", what, rests_on=(writing.kind,))
     elif not ours:
         what = f"{told} (“{writing.subject}”), which is not a commit of the reconciler"
-        yield finding("channel", "not proven", what, required=evidence.direct)
+        yield finding("channel", "not proven", what, required=evidence.direct, rests_on=(writing.kind,))
     elif writing.needed and not signed:
-        yield finding("channel", "not proven", f"{told}, which is not signed by a key that is trusted")
+        what = f"{told}, which is not signed by a key that is trusted"
+        yield finding("channel", "not proven", what, rests_on=(writing.kind,))
     else:
         yield finding("channel", "proven", told, rests_on=(writing.kind,))
 
@@ -212,7 +226,7 @@ def _stranger(writing: Writing, evidence: Evidence, *, check: Check = "record") 
     if evidence.direct:
         return finding(check, "wrong", f"{by}, which is not a commit of the reconciler")
     # A squash or a person's merge leaves out what our commit said.
-    return finding(check, "not proven", f"{by}, which names no image", required=False)
+    return finding(check, "not proven", f"{by}, which names no image", required=False, rests_on=(writing.kind,))
 
 
 def _signatures(evidence: Evidence) -> Iterator[Finding]:
@@ -235,7 +249,9 @@ def judge_source(
     left = (first or build).artifacts if pin is not None and (upstream is not None or pin.artifacts) else ()
     if not build.was_watched:
         against = f"; {pin} is what it is measured against" if pin is not None else ""
-        yield finding("source", "not proven", f"on what it was built{against}", required=False)
+        # Of what was taken as it was nobody says it; of what was found without a record its own tags do.
+        kinds: tuple[Provenance, ...] = ("hearsay",) if pin is not None and build.adopted is None else ()
+        yield finding("source", "not proven", f"on what it was built{against}", required=False, rests_on=kinds)
     elif pin is None:
         yield finding("source", "not proven", "on a source that nobody pinned: its template chose", required=False)
     elif where_it_is and left and all(pin.artifact_in(artifact.location) is None for artifact in left):
@@ -243,24 +259,24 @@ def judge_source(
         what = (
             f"on {pin}: it was recorded in {where} alone, where that source is not, and it is built where its source is"
         )
-        yield finding("source", "not proven", what, required=upstream is None)
+        yield finding("source", "not proven", what, required=upstream is None, rests_on=(record_is,))
     elif upstream is not None:
         keyed = SOURCE in build.components
         what = f"on {pin} ({upstream.id} in {upstream.location}), an image from outside of this repository"
-        kinds = (record_is,) if keyed else ()
-        yield finding("source", "proven" if keyed else "not proven", what, required=False, rests_on=kinds)
+        yield finding("source", "proven" if keyed else "not proven", what, required=False, rests_on=(record_is,))
     elif parent.unreadable:
         yield finding("source", "wrong", f"on {pin}, of which nothing can be read: {parent.unreadable}")
     elif parent.key is not None and parent.key != pin.key:
         yield finding("source", "wrong", f"on {pin}, whose recorded key is another than that of this build's source")
     elif parent.found is None:
-        yield finding("source", "not proven", f"on {pin}, of which nothing is recorded here")
+        yield finding("source", "not proven", f"on {pin}, of which nothing is recorded here", rests_on=(record_is,))
     elif parent.found.verified:
         yield finding("source", "proven", f"on {pin}, which is itself verified", rests_on=(record_is,))
     elif any(one.outcome == "wrong" for one in parent.found.findings):
         yield finding("source", "wrong", f"on {pin}, about which something is wrong: see below")
     else:
-        yield finding("source", "not proven", f"on {pin}, which is itself not proven: see below")
+        what = f"on {pin}, which is itself not proven: see below"
+        yield finding("source", "not proven", what, rests_on=(record_is,))
 
 
 def _differing(content: Content, build: Build) -> tuple[str, ...]:
@@ -313,12 +329,12 @@ def judge_preview(evidence: PreviewEvidence) -> Verification:
 def _findings(evidence: PreviewEvidence) -> Iterator[Finding]:
     build = evidence.build
     record_is = of_ref(signed=evidence.signature.state == "good", sign=True)
-    yield from judge_content(build, evidence.at_built)
-    yield finding("record", "not proven", f"it is {evidence.whose}, not promoted")
+    yield from judge_content(build, evidence.at_built, record_is=record_is)
+    yield finding("record", "not proven", f"it is {evidence.whose}, not promoted", rests_on=(record_is,))
     if build.commit != evidence.target:
         # Another branch with the same content may have built it, from a commit that the tagger's clone had not.
         what = f"the tag {evidence.tag} stands on {evidence.target[:7]}, and says that {build.commit[:7]} was built"
-        yield finding("tag", "not proven", what, required=False)
+        yield finding("tag", "not proven", what, required=False, rests_on=(record_is,))
     else:
         what = f"its annotated tag stands on {build.commit[:7]} and holds its record"
         yield finding("tag", "proven", what, rests_on=(record_is,))

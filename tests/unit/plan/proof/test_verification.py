@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import pytest
 
-from reconciler.model.lockfile import Artifact, Build, PackerVersions, SmokeTestResult
+from reconciler.model.lockfile import Artifact, Build, PackerVersions, SmokeTestResult, TakenAsFound
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.provenance import Origin, Statement
 from reconciler.model.publish import Published
 from reconciler.model.source import Pin
 from reconciler.model.values import digest
-from reconciler.model.verification import Finding, Signature, Verification
+from reconciler.model.verification import Finding, Provenance, Signature, Verification
 from reconciler.plan.proof.attested import kind_of_record
 from reconciler.plan.proof.evidence import (
     Attestation,
@@ -87,7 +87,8 @@ def test_what_nobody_saw_being_made_is_not_proven_to_be_made_of_anything() -> No
     verification, content = judged(evidence(found_by_its_tags), "content")
     assert (verification.verified, content.outcome) == (False, "not proven")
     assert "only its own tags say it" in content.what
-    assert [one.outcome for one in verification.of("commit") + verification.of("source")] == ["not proven"] * 2
+    others = verification.of("commit") + verification.of("source")
+    assert [(one.outcome, one.rests_on) for one in (content, *others)] == [("not proven", ("hearsay",))] * 3
 
 
 def test_a_consistent_record_on_a_commit_with_other_content_is_wrong() -> None:
@@ -185,9 +186,13 @@ def test_a_record_that_is_hearsay_proves_nothing_that_rests_on_it(
         )
     )  # fmt: skip
     proven = {one.check for one in found.findings if one.outcome == "proven"}
-    # desired/ at the head is reviewed, whoever signed the record.
-    assert proven == ({"content", "commit"} if at_head else set())
+    # desired/ at the head is reviewed, whoever signed the record: the key is that of what stands there. That the build
+    # came of it is the record's word.
+    assert proven == ({"content"} if at_head else set())
     assert not found.verified
+    commit = next(one for one in found.findings if one.check == "commit")
+    assert (commit.outcome, commit.rests_on) == ("not proven", ("hearsay",))
+    assert commit.what == "built from 9c0d1e2, which is on main, as its record alone says; nothing confirms it"
     record = next(one for one in found.findings if one.check == "record")
     assert (record.outcome, record.rests_on) == ("not proven", ("hearsay",))
     assert record.what.endswith("; nothing confirms it")
@@ -247,3 +252,38 @@ def test_that_a_name_holds_what_only_a_branch_calls_the_build_is_not_proven() ->
     of_a_branch = replace(found, recorded=replace(found.recorded, at_head=False))
 
     assert judged(of_a_branch, "published")[1].outcome == "not proven"
+
+
+@pytest.mark.parametrize("record_is", ["ours", "hearsay"])
+def test_what_is_not_proven_says_as_well_what_says_so(record_is: Provenance) -> None:
+    """Given a record of which much is not in this clone, and a stranger's signature."""
+    build = a_build(BASE)
+    honest = evidence(build)
+    stranger = Signature("untrusted", key="SHA256:1", why="nobody trusts it")
+    written = replace(honest.recorded, at_head=record_is == "ours", signature=stranger, trailers={})
+    nowhere = Content("9c0d1e2", None)
+    found = judge(
+        replace(
+            honest, direct=False, recorded=written, at_built=nowhere, at_recorded=nowhere, commit_known=False,
+            on_branch=False, pointed=Pointed("stable", written),
+        )
+    )  # fmt: skip
+    not_proven = {one.check: one.rests_on for one in found.findings if one.outcome == "not proven"}
+    assert not_proven == {
+        **dict.fromkeys(("content", "commit", "record", "channel", "source"), (record_is,)),
+        "commit-signature": ("hearsay",),
+        # Of these nothing says anything.
+        **dict.fromkeys(("statement", "smoke-test", "sbom", "tag", "registry"), ()),
+    }
+
+
+@pytest.mark.parametrize("keyed", [True, False])
+def test_a_source_from_outside_is_what_the_record_says_that_it_is(*, keyed: bool) -> None:
+    assert judged(evidence(a_build(keyed=keyed)), "source")[1].rests_on == ("ours",)
+
+
+def test_of_what_was_taken_as_it_was_nothing_says_what_it_is_made_of() -> None:
+    taken = a_build().model_copy(update={"packer": None, "adopted": TakenAsFound(at="2026-11-22T10:15:30Z")})
+    found = judge(evidence(taken))
+    kinds = {one.rests_on for check in ("content", "commit", "source") for one in found.of(check)}
+    assert kinds == {()}
