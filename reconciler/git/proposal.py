@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 from reconciler.git.answer import Reply
 from reconciler.git.command import Git
@@ -25,6 +26,7 @@ from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.text import first_few
 from reconciler.model.tree import Tree
+from reconciler.plan.trust import believes
 
 Confirms = Callable[[str, Tree, Tree], bool]
 """Whether our own records say of an image what a proposal says: its name, the recorded branch, the proposal."""
@@ -95,7 +97,7 @@ class ProposalBranch:
     def _ours(self, tip: str, *, onto: str) -> str:
         """What is proposed and is ours, on the base. The proposal itself where it is that and nothing else."""
         parent = self._parent_of(tip)
-        if self.sign and not signed_by_us(self.git, tip):
+        if not believes(partial(signed_by_us, self.git, tip), sign=self.sign):
             return onto  # how many files there are, and how large, chose whoever pushed it: none is looked at
         changed = self._changed(parent, tip)
         ours = images = {image for path in changed if (image := image_of(path)) is not None}

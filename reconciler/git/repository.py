@@ -29,7 +29,7 @@ from reconciler.git.proposal import Confirms, proposal
 from reconciler.git.recorder import Recorder
 from reconciler.git.remote import Remote, remotes
 from reconciler.git.store import GitTree, dirty_paths, read_tree, write_worktree
-from reconciler.git.tags import AnnotatedTag, tag_content, tag_message, tags_below
+from reconciler.git.tags import AnnotatedTag, TagObject, read_tag, tags_below
 from reconciler.git.urls import fleet_name, repository_name
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, UserError
@@ -170,29 +170,24 @@ class Repository:
         """The one of these commits that was made on top of the others."""
         return newest(self.git, commits)
 
-    def annotated_tag(self, name: str, *, remote: str = "origin", signed: bool = False) -> str | None:
-        """The message of an annotated tag, fetched if this clone does not have it; None where there is no such tag.
+    def annotated_tag(self, name: str, *, remote: str = "origin") -> TagObject | None:
+        """An annotated tag, fetched if this clone does not have it; None where there is no such tag.
 
-        With `signed`, one that is under no good signature counts as absent.
+        Whoever may push tags may have written it: what is believed of it, `reconciler.plan.trust` decides.
 
         Raises:
             Transient: the remote does not answer.
             Terminal: the credentials are refused.
         """
-        message = tag_message(self.git, name)
-        found = self.remote(remote) if message is None else None
+        there = read_tag(self.git, name)
+        found = self.remote(remote) if there is None else None
         if found is not None and not found.fetch_tag(name):
             return None
-        return message if message is not None and not signed else tag_message(self.git, name, signed=signed)
+        return there if there is not None else read_tag(self.git, name)
 
     def tagged_commit(self, name: str) -> str:
         """The commit that a tag of this clone stands on. Raises UserError if there is no such tag."""
         return resolve(self.git, f"refs/tags/{self.git.tag(name)}")
-
-    def tagged_content(self, name: str, *, remote: str = "origin", signed: bool = False) -> bytes | None:
-        """The file that an annotated tag stands on, fetched and judged as `annotated_tag` does; else None."""
-        there = self.annotated_tag(name, remote=remote) is not None
-        return tag_content(self.git, name, signed=signed) if there else None
 
     def check_recording(self, settings: GitSettings, *, now: datetime) -> None:
         """Make a commit that nobody will see: as the author in the settings, signed where they ask for it.

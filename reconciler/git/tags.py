@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.git.command import Git
 from reconciler.git.signature import signature_of, signed_by_us
-from reconciler.git.store import Object, find, holding, read
+from reconciler.git.store import find, holding, read
 from reconciler.model.text import decoded
 from reconciler.model.verification import Signature
+from reconciler.plan.trust import as_named
 
 _SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
 
@@ -27,34 +29,50 @@ class AnnotatedTag:
     target: str
 
 
-def tag_message(git: Git, name: str, *, signed: bool = False) -> str | None:
-    """The message of an annotated tag in this clone, without its signature; None where there is no such tag.
+@dataclass(frozen=True)
+class TagObject:
+    """An annotated tag that was read from a clone. What a run believes of it, `reconciler.plan.trust` decides."""
 
-    With `signed` a tag counts only under a good signature, and under the name that was signed.
-    """
-    found = _tag(git, name, signed=signed)
-    if found is None:
-        return None
-    _headers, _blank, message = found.content.partition(b"\n\n")
-    signature = _SIGNATURE.search(message)
-    return decoded(message[: signature.start()] if signature else message)
+    name: str
+    """What it is called, with the folder of a fleet that is in one."""
+    oid: str
+    content: bytes
+    git: Git = field(repr=False, compare=False)
+
+    @property
+    def made_for(self) -> str:
+        """The name that it was made for."""
+        headers = os.fsdecode(self.content.partition(b"\n\n")[0]).split("\n")
+        return next((line.removeprefix("tag ") for line in headers if line.startswith("tag ")), "")
+
+    @property
+    def message(self) -> str:
+        """What it says, without its signature."""
+        message = self.content.partition(b"\n\n")[2]
+        signature = _SIGNATURE.search(message)
+        return decoded(message[: signature.start()] if signature else message)
+
+    def file(self) -> bytes | None:
+        """The content of the file that it stands on; None where it is on none."""
+        found = find(self.git, f"{self.oid}^{{}}", most=_LONGEST_FILE)
+        return found.content if found is not None and found.kind == "blob" else None
+
+    def is_signed(self) -> bool:
+        """Whether it is under a good signature of a key that git trusts here, whatever it is called."""
+        return signed_by_us(self.git, self.oid)
 
 
-def tag_content(git: Git, name: str, *, signed: bool = False) -> bytes | None:
-    """The file that an annotated tag in this clone stands on; None where there is no such tag, or it is on no file.
-
-    With `signed` as in `tag_message`.
-    """
-    tag = _tag(git, name, signed=signed)
-    found = find(git, f"{tag.oid}^{{}}", most=_LONGEST_FILE) if tag is not None else None
-    return found.content if found is not None and found.kind == "blob" else None
+def read_tag(git: Git, name: str) -> TagObject | None:
+    """An annotated tag of this clone; None where there is no such tag."""
+    whole = git.tag(name)
+    found = find(git, f"refs/tags/{whole}^{{tag}}", most=_LONGEST_RECORD)
+    return TagObject(whole, found.oid, found.content, git) if found is not None else None
 
 
-def _tag(git: Git, name: str, *, signed: bool) -> Object | None:
-    found = find(git, f"refs/tags/{git.tag(name)}^{{tag}}", most=_LONGEST_RECORD)
-    if found is None or not signed:
-        return found
-    return found if _is_of_this_name(git, found, name) and signed_by_us(git, found.oid) else None
+def tag_message(git: Git, name: str) -> str | None:
+    """What an annotated tag of this clone says, without its signature; None where there is no such tag."""
+    found = read_tag(git, name)
+    return found.message if found is not None else None
 
 
 def tag_signature(git: Git, name: str, *, signers: Path | None = None) -> Signature:
@@ -62,17 +80,10 @@ def tag_signature(git: Git, name: str, *, signers: Path | None = None) -> Signat
 
     `signers` is as in `signature_of`. Raises Terminal where there is no such tag.
     """
-    ref = f"refs/tags/{git.tag(name)}"
-    found = read(git, [ref])[ref]
+    whole = git.tag(name)
+    found = read(git, [f"refs/tags/{whole}"])[f"refs/tags/{whole}"]
     signature = signature_of(git, found.oid, signers=signers)
-    if signature.state == "absent" or _is_of_this_name(git, found, name):
-        return signature
-    return Signature("bad", form=signature.form, key=signature.key, why="it is of another tag, put under this name")
-
-
-def _is_of_this_name(git: Git, tag: Object, name: str) -> bool:
-    """Whether a tag object was made for this name: whoever may push tags may put a good one under another."""
-    return f"\ntag {git.tag(name)}\n".encode() in tag.content.partition(b"\n\n")[0] + b"\n"
+    return as_named(signature, TagObject(whole, found.oid, found.content, git))
 
 
 def tags_below(git: Git, *prefixes: str) -> tuple[AnnotatedTag, ...]:

@@ -15,15 +15,16 @@ Without `git.sign` whoever may push tags to the repository counts as the team.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import get_args
+from typing import Protocol, TypeVar, get_args
 
 from reconciler.model.lockfile import Artifact, Build, SmokeTestResult, began_at
 from reconciler.model.observation import Seen
 from reconciler.model.source import Pin
 from reconciler.model.values import parse_instant
-from reconciler.model.verification import Provenance
+from reconciler.model.verification import Provenance, Signature
 
 _BEST_FIRST: tuple[Provenance, ...] = get_args(Provenance)
 ArtifactPlace = tuple[str, str]
@@ -36,6 +37,64 @@ def of_ref(*, signed: bool, sign: bool) -> Provenance:
     What it says of itself, its author's name as well, counts for nothing.
     """
     return "ours" if signed or not sign else "hearsay"
+
+
+# What a run believes of a tag, and of a commit beside the recorded branch; and what an auditor does.
+
+
+class Tag(Protocol):
+    """An annotated tag as a clone has it."""
+
+    @property
+    def name(self) -> str:
+        """What it is called."""
+
+    @property
+    def made_for(self) -> str:
+        """The name that it was made for, which a signature covers: whoever may push tags may put it under another."""
+
+    def is_signed(self) -> bool:
+        """Whether it is under a good signature of a key that is trusted here. Costs a process."""
+
+
+T = TypeVar("T", bound=Tag)
+
+
+def believed(tag: T | None, *, sign: bool) -> T | None:
+    """A tag that a run believes; None for one that counts as absent, as where there is none.
+
+    Args:
+        tag: What there is under the name that the run looks for.
+        sign: Whether `git.sign` is set: then a tag counts under a good signature alone, of that very name.
+    """
+    if tag is None or not believes(lambda: is_of_its_name(tag) and tag.is_signed(), sign=sign):
+        return None
+    return tag
+
+
+def believes(signed: Callable[[], bool], *, sign: bool) -> bool:
+    """Whether a run believes what a tag or a commit beside the recorded branch says.
+
+    `signed` tells whether it is under a good signature, which takes git a process: it is asked where that matters.
+    """
+    return confirms((of_ref(signed=sign and signed(), sign=sign),))
+
+
+def of_tag(signature: Signature) -> Provenance:
+    """What a tag rests on for an auditor: whoever may push tags wrote what is not signed, whatever `git.sign` says."""
+    return of_ref(signed=signature.state == "good", sign=True)
+
+
+def as_named(signature: Signature, tag: Tag) -> Signature:
+    """The signature of a tag: bad where it was made for another name."""
+    if signature.state == "absent" or is_of_its_name(tag):
+        return signature
+    return replace(signature, state="bad", by="", why="it is of another tag, put under this name")
+
+
+def is_of_its_name(tag: Tag) -> bool:
+    """Whether a tag is called as it was when it was made."""
+    return tag.made_for == tag.name
 
 
 def of_commit(*, at_head: bool, signed: bool, sign: bool) -> Provenance:

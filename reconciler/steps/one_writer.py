@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
 from reconciler.git.history import find_commit, find_ref, last_touched, touched_below
@@ -16,7 +17,7 @@ from reconciler.git.signature import signed_by_us
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Place, ReconcilerError, UserError
 from reconciler.model.tree import Tree, content_at
-from reconciler.plan.trust import of_ref
+from reconciler.plan.trust import believes
 from reconciler.state.lockfiles import FOLDER
 
 _MOST = 20
@@ -246,7 +247,7 @@ def _is_ours(repository: Repository, recorded: str, *, commit: str, base: str, b
     if not settings.sign:
         return branch == proposal_branch(repository.git)
     one = repository.commits_between(base, commit)
-    return len(one) == 1 and of_ref(signed=signed_by_us(repository.git, commit), sign=True) == "ours"
+    return len(one) == 1 and believes(partial(signed_by_us, repository.git, commit), sign=settings.sign)
 
 
 def _settings_at(repository: Repository, commit: str) -> GitSettings:

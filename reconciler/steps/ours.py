@@ -20,7 +20,7 @@ from reconciler.model.plan import Decision
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import is_commit_id
 from reconciler.plan.planning import FleetPlan, Known, lock_of
-from reconciler.plan.trust import ArtifactPlace, certain, is_in_record, is_marked, is_named
+from reconciler.plan.trust import ArtifactPlace, believed, certain, is_in_record, is_marked, is_named
 from reconciler.ports.registry import Registry
 from reconciler.registries import dialect_of
 from reconciler.state.lockfiles import parse_build, path_of
@@ -60,12 +60,12 @@ def find_preview(repository: Repository, image: str, asked: str) -> Preview | No
     if len(wanted) != 1:
         return None
     try:
-        message = repository.annotated_tag(wanted[0])
+        tag = repository.annotated_tag(wanted[0])
     except ReconcilerError:
         return None  # the remote does not answer: then it is what this clone knows that counts
-    if message is None:
+    if tag is None:
         return None
-    build = built(message, wanted[0])
+    build = built(tag.message, wanted[0])
     if build is None or build.id != wanted[0].rpartition("/")[2]:
         return None
     target = repository.tagged_commit(wanted[0])
@@ -108,9 +108,10 @@ def failed(repository: Repository, image: str, asked: str) -> str | None:
 def preview_sbom(repository: Repository, image: str, build: Build) -> bytes | None:
     """The SBOM of a preview, from the tag that stands on it; None where there is none."""
     try:
-        return repository.tagged_content(sbom_tag_name(image, build.id))
+        tag = repository.annotated_tag(sbom_tag_name(image, build.id))
     except ReconcilerError:
         return None
+    return tag.file() if tag is not None else None
 
 
 def _fits(build_id: str, asked: str) -> bool:
@@ -138,15 +139,18 @@ Records = Callable[[str, str], Told | None]
 
 
 def records_in(repository: Repository, *, sign: bool) -> Records:
-    """The records in this clone's tags, and those that it can fetch. With `sign` only signed ones count."""
+    """The records in this clone's tags, and those that it can fetch, as far as a run believes them."""
 
     def told(image: str, build_id: str) -> Told | None:
         name = tag_name(image, build_id)
-        message = repository.annotated_tag(name, signed=sign) if re.fullmatch(BUILD_ID_PATTERN, build_id) else None
-        build = built(message, name) if message is not None else None
+        found = repository.annotated_tag(name) if re.fullmatch(BUILD_ID_PATTERN, build_id) else None
+        tag = believed(found, sign=sign)
+        if tag is None:
+            return None
+        build = built(tag.message, name)
         if build is not None and build.id == build_id:
             return Told(build.artifacts, build)
-        attempt = _attempt(message) if message is not None else None
+        attempt = _attempt(tag.message)
         return Told(attempt.artifacts) if attempt is not None and attempt.build == build_id else None
 
     return told

@@ -15,7 +15,7 @@ from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.tree import Tree, content_at
 from reconciler.plan.planning import Known
 from reconciler.plan.transitions import with_build
-from reconciler.plan.trust import in_time
+from reconciler.plan.trust import believed, in_time
 from reconciler.state.lockfiles import FOLDER, path_of, read_lockfile, render
 from reconciler.state.provenance import attest
 from reconciler.state.sbom import read_sbom, render_sbom
@@ -78,8 +78,8 @@ class _Proposed:
     def _is_tagged(self, build: Build) -> bool:
         """Whether its annotated tag holds this record, and the registry has what was copied since."""
         name = tag_name(self.image, build.id)
-        message = self.repository.annotated_tag(name)
-        tagged = built(message, name) if message is not None else None
+        tag = believed(self.repository.annotated_tag(name), sign=self.known.fleet.settings.git.sign)
+        tagged = built(tag.message, name) if tag is not None else None
         if tagged is None or tagged.model_dump(exclude=set(_GIVEN)) != build.model_dump(exclude=set(_GIVEN)):
             return False
         if not self._converts_no_more(build, tagged):

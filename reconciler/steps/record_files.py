@@ -16,6 +16,7 @@ from reconciler.model.tree import Tree, content_at
 from reconciler.plan.difference import difference
 from reconciler.plan.planning import Known
 from reconciler.plan.proof.provenance import record_digest
+from reconciler.plan.trust import believed
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.provenance import NAMESPACE, attest, signature_path
 from reconciler.state.provenance import path_of as provenance_path
@@ -134,7 +135,8 @@ def previewed_inventory(run: Run, image: str, build: Build) -> Inventory | None:
     """What is inside a build that is in no lockfile yet, by its tag; None without one that counts and fits."""
     if build.inventory is None:
         return None
-    content = run.repository.tagged_content(sbom_tag_name(image, build.id), signed=run.signs)
+    tag = believed(run.repository.annotated_tag(sbom_tag_name(image, build.id)), sign=run.signs)
+    content = tag.file() if tag is not None else None
     return _read(content, build) if content is not None else None
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from reconciler.git.objects import Change
 from reconciler.git.proposal import proposal_branch
@@ -24,7 +25,7 @@ from reconciler.plan import transitions
 from reconciler.plan.history import LockPast
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.restoring import Whole, as_enabled, as_it_was, is_meant, is_ours, said_by, with_confirmed_care
-from reconciler.plan.trust import is_in_record, is_named
+from reconciler.plan.trust import believes, is_in_record, is_named
 from reconciler.ports.registry import Registry
 from reconciler.steps.artifacts import is_own
 from reconciler.steps.care import tend_recorded
@@ -179,7 +180,8 @@ def _records(run: Run, past: LockPast, build_id: str) -> Iterator[tuple[Build, s
         if build is None:
             continue
         places = {(one.location, one.id) for one in build.artifacts}
-        if places <= known or (signs and not signed_by_us(run.repository.git, version.commit)):
+        signed = partial(signed_by_us, run.repository.git, version.commit)
+        if places <= known or not believes(signed, sign=signs):
             continue
         known |= places
         yield build, version.commit

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 from reconciler.git.history import read_blobs, versions_below
 from reconciler.git.repository import Repository
@@ -23,7 +23,7 @@ from reconciler.plan.key import NEVER_AGAIN
 from reconciler.plan.leaving import Judgement, departures, judge
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.roots import Survey
-from reconciler.plan.trust import is_in_record, is_named
+from reconciler.plan.trust import believes, is_in_record, is_named
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import FOLDER, parse, path_of
 from reconciler.state.sbom import below_state, read_sbom
@@ -191,7 +191,7 @@ def _recorded_in(
         for (commit, _), content in zip(some, read_blobs(repository.git, [oid for _, oid in some]), strict=True):
             if content is None or not any(build_id.encode() in content for build_id in missing):
                 continue
-            if signs and not signed_by_us(repository.git, commit):
+            if not believes(partial(signed_by_us, repository.git, commit), sign=signs):
                 continue
             try:
                 builds = parse(content, path).recorded

@@ -14,6 +14,7 @@ from reconciler.git.export import Export
 from reconciler.git.objects import Recorded
 from reconciler.git.recorder import Recorder, Regenerate
 from reconciler.git.repository import Repository
+from reconciler.git.tags import TagObject
 from reconciler.model.events import Event
 from reconciler.model.lockfile import Artifact
 from reconciler.model.plan import PlanOptions
@@ -126,8 +127,8 @@ class _NothingExported(Repository):
         del commit, used
         return Export(directory, ())
 
-    def annotated_tag(self, name: str, *, remote: str = "origin", signed: bool = False) -> str | None:
-        del name, remote, signed
+    def annotated_tag(self, name: str, *, remote: str = "origin") -> TagObject | None:
+        del name, remote
         return None
 
 

@@ -14,7 +14,7 @@ from reconciler.model.source import Channel
 from reconciler.model.verification import Provenance, Signature, Verification
 from reconciler.plan.history import Unreadable
 from reconciler.plan.proof.provenance import SubjectOf
-from reconciler.plan.trust import of_commit, of_content, of_ref
+from reconciler.plan.trust import of_commit, of_content, of_tag
 
 # What a clone holds about one build: all that `reconciler.plan.proof.verification` judges by.
 
@@ -105,7 +105,7 @@ class TagRecord:
     @property
     def kind(self) -> Provenance:
         """What it rests on: whoever may push tags may write what they like in one that is not signed."""
-        return of_ref(signed=self.signature.state == "good", sign=True)
+        return of_tag(self.signature)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from reconciler.plan.proof.attested import (
 )
 from reconciler.plan.proof.evidence import Content, Evidence, Look, Parent, SbomFile, Writing
 from reconciler.plan.proof.registry import judge_names, judge_registry
-from reconciler.plan.trust import confirms, of_ref
+from reconciler.plan.trust import confirms, of_tag
 
 # A build that is recorded.
 
@@ -328,7 +328,7 @@ def judge_preview(evidence: PreviewEvidence) -> Verification:
 
 def _findings(evidence: PreviewEvidence) -> Iterator[Finding]:
     build = evidence.build
-    record_is = of_ref(signed=evidence.signature.state == "good", sign=True)
+    record_is = of_tag(evidence.signature)
     yield from judge_content(build, evidence.at_built, record_is=record_is)
     yield finding("record", "not proven", f"it is {evidence.whose}, not promoted", rests_on=(record_is,))
     if build.commit != evidence.target:

@@ -311,9 +311,10 @@ def test_a_tag_may_stand_on_a_file_and_is_fetched_with_it(
     recorded(recorder_in(clone, GitSettings(sign=sign)).record(lambda _tree: Commit((), "", (tag,))))
 
     elsewhere = Repository.open(origin.clone("elsewhere", "--no-tags"))
-    assert elsewhere.tagged_content("sbom/web/1") == b'{"components": []}\n'
-    assert (elsewhere.annotated_tag("sbom/web/1") or "").strip() == "what is inside"
-    assert elsewhere.tagged_content("sbom/web/2") is None
+    found = elsewhere.annotated_tag("sbom/web/1")
+    assert found is not None
+    assert (found.file(), found.message.strip()) == (b'{"components": []}\n', "what is inside")
+    assert elsewhere.annotated_tag("sbom/web/2") is None
 
 
 def test_a_tag_that_exists_stays_and_the_commit_lands(

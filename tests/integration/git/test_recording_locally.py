@@ -11,6 +11,7 @@ import pytest
 from reconciler.git.objects import Commit, Recorded, TagRequest
 from reconciler.git.recorder import Recorder
 from reconciler.git.repository import Repository, clone_with_origin
+from reconciler.git.tags import tag_message
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Locked, Terminal, UserError
 from reconciler.model.tree import Tree
@@ -89,7 +90,7 @@ def test_a_tag_that_exists_stays(alone: Path, recorder_in: RecorderIn) -> None:
 
     assert result is not None
     assert result.kept_tags == ("image/web/1",)
-    assert Repository.open(alone).annotated_tag("image/web/1") == "theirs\n"
+    assert tag_message(Repository.open(alone).git, "image/web/1") == "theirs\n"
 
 
 def test_another_branch_than_the_checked_out_one_can_be_recorded_to(alone: Path, recorder_in: RecorderIn) -> None:

@@ -17,7 +17,7 @@ from reconciler.git.history import (
     versions_below,
 )
 from reconciler.git.repository import Repository
-from reconciler.git.tags import AnnotatedTag
+from reconciler.git.tags import AnnotatedTag, tag_message
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Terminal, Transient, UserError
 from tests.integration.git.conftest import Origin, commit, git, snapshot
@@ -258,7 +258,9 @@ def test_an_annotated_tag_is_fetched_when_it_is_asked_for(origin: Origin, clone:
     git(other, "push", "--quiet", "origin", "--tags")
     repository = Repository.open(clone)
 
-    assert repository.annotated_tag("image/web/1") == "status: built\n\n{}\n"
+    found = repository.annotated_tag("image/web/1")
+    assert found is not None
+    assert (found.message, found.name, found.made_for) == ("status: built\n\n{}\n", "image/web/1", "image/web/1")
     assert repository.annotated_tag("image/web/none") is None
     assert repository.annotated_tag("image/web/light") is None
     assert repository.tags("image/web") == (AnnotatedTag("image/web/1", origin.head()),)
@@ -274,8 +276,7 @@ def test_all_tags_of_an_image_are_fetched_and_none_is_moved(origin: Origin, clon
 
     remote.fetch_tags("image/web")
 
-    assert repository.annotated_tag("image/web/1") == "ours\n"
-    assert repository.annotated_tag("image/web/2") == "two\n"
+    assert [tag_message(repository.git, f"image/web/{number}") for number in (1, 2)] == ["ours\n", "two\n"]
 
 
 def test_the_target_is_the_default_branch_of_the_remote(origin: Origin, clone: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 from reconciler.cli.main import main as reconciler
 from reconciler.git.repository import Repository
 from reconciler.model.plan import PlanOptions
+from reconciler.plan.trust import believed
 from reconciler.state.sbom import inventory_record, render_sbom
 from reconciler.words.messages import record_in
 from tests.doubles.tester import NOTHING_INSIDE
@@ -136,9 +137,9 @@ def test_a_signed_tag_under_another_name_is_none(pair: World, keys: Keys) -> Non
     good, moved = f"sbom/web/{build_id}", "sbom/web/20261122T101530Z-0000000"
     git(repository, "update-ref", f"refs/tags/{moved}", git(repository, "rev-parse", good))
     opened = Repository.open(repository)
-    assert opened.tagged_content(good, signed=True) is not None
-    assert opened.tagged_content(moved, signed=True) is None
-    assert opened.tagged_content(moved) is not None
+    assert believed(opened.annotated_tag(good), sign=True) is not None
+    assert believed(opened.annotated_tag(moved), sign=True) is None
+    assert believed(opened.annotated_tag(moved), sign=False) is not None
 
 
 def test_a_preview_that_signed_with_a_key_of_its_own_is_tested_by_main(pair: World, keys: Keys) -> None:

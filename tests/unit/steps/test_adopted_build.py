@@ -20,6 +20,7 @@ from reconciler.state.unsaved import write_unsaved
 from reconciler.steps.finish import adopted_build
 from reconciler.steps.run import Run
 from reconciler.words.messages import build_tag, tag_name
+from tests.doubles.tag import SimulatedTag
 
 Make = Callable[..., Any]
 PACKER = PackerVersions(version="1.16.0")
@@ -38,7 +39,10 @@ class Adopting:
         self.heard: list[events.Event] = []
 
     def adopt(self, decision: Decision | None = None) -> Build:
-        repository = SimpleNamespace(root=self.root, annotated_tag=lambda name, **_: self.tags.get(name))
+        def annotated_tag(name: str) -> SimulatedTag | None:
+            return SimulatedTag(name, self.tags[name]) if name in self.tags else None
+
+        repository = SimpleNamespace(root=self.root, annotated_tag=annotated_tag)
         known = SimpleNamespace(head="a" * 40, tree=SimpleNamespace(entries={}))
         run = SimpleNamespace(repository=repository, known=known, signs=False, listener=self.heard.append)
         image = self.decision.image
