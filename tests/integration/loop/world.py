@@ -337,6 +337,10 @@ class World:
         """A file at the head of main, by its path in state/."""
         return self._files()[f"state/{path}"].decode().removesuffix("\n")
 
+    def file(self, path: str) -> str:
+        """A file at the head of main, whole, by its path."""
+        return self._files()[path].decode()
+
     def lock(self, image: str) -> Lockfile:
         """An image's lockfile at the head of main."""
         path = path_of(image)

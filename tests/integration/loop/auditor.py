@@ -1,0 +1,112 @@
+"""An auditor of a town of forgers: what `verify` may tell him of what honest runs made, and of what others did."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from reconciler.git.repository import Repository
+from reconciler.git.tags import tag_signature
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.verification import Verification
+from reconciler.plan.trust import believed
+from reconciler.steps.questions.verify import Verifier
+from tests.integration.loop.hostile import Town
+from tests.integration.loop.world import git
+
+_PREVIEWS = 3
+"""How many builds that no lockfile has are looked at, the newest first."""
+_OF_DESIRED = {"content"}
+"""What main may prove of a record that somebody forged: that the key in it is that of what was reviewed."""
+_OF_FILES = {"statement-signature", "commit-signature", "change"}
+"""What may be proven beside a forged record: that honest files lie there, and which honest commit left them."""
+
+
+@dataclass(frozen=True)
+class Auditor:
+    """Whoever has a clone, the trusted keys, and the registry's answers."""
+
+    town: Town
+
+    def look_at_main(self) -> None:
+        """Verify what the channels point to, every recorded build, and what tags alone tell of."""
+        repository = self._clone()
+        head = git(repository.root, "rev-parse", "refs/remotes/origin/main")
+        verifier = Verifier(repository, head, "main", registry=self.town.world.registry)
+        for image in self.town.world.recorded():
+            recorded = [build.id for build in self.town.world.lock(image).recorded]
+            names = (name for name in self.town.signed_tags() if name.startswith(f"image/{image}/"))
+            told = sorted({name.rpartition("/")[2] for name in names} - set(recorded), reverse=True)
+            for asked in (None, *recorded, *told[:_PREVIEWS]):
+                found = _verified(verifier, image, asked)
+                if found is not None:
+                    self._is_fair(found)
+
+    def look_at_branch(self, commit: str, image: str) -> None:
+        """Verify on a branch the newest build, of which that branch alone says what it says."""
+        repository = self._clone()
+        git(repository.root, "fetch", "--quiet", "origin", commit)
+        head = git(repository.root, "rev-parse", "refs/remotes/origin/main")
+        verifier = Verifier(repository, commit, "theirs", registry=self.town.world.registry, head=head)
+
+        found = verifier.verify(image, self.town.world.lock(image).builds[0].id)
+
+        assert not found.verified, found
+        proves_no_hearsay(found)
+        for one in found.findings:
+            if one.outcome == "proven":
+                assert one.check in _OF_DESIRED | _OF_FILES, f"a branch proves {one}"
+                assert commit[:7] not in one.what, f"a branch proves {one}"
+
+    def believe_no_moved_tag(self) -> None:
+        """No tag counts under another name than its own: neither for a run that adopts nor for an auditor."""
+        moved = [name for name in self.town.signed_tags() if self.town.made_for(name) != name]
+        if not moved:
+            return
+        repository = self._clone()
+        for name in moved:
+            assert believed(repository.annotated_tag(name), sign=True) is None, f"{name} is believed"
+            assert tag_signature(repository.git, name).state != "good", f"{name} is proven"
+
+    def _is_fair(self, found: Verification) -> None:
+        """What is proven of a build, and of what it stands on, does not rest on hearsay."""
+        town = self.town
+        proves_no_hearsay(found)
+        build = town.world.lock(found.image).build(found.build)
+        if build is not None:
+            if found.verified:
+                assert all(town.account.was_built(found.image, one.id) for one in build.artifacts), found
+        else:
+            assert not found.verified, found
+        if found.build not in {one.id for one in town.world.lock(found.image).recorded}:
+            proven = {one.check for one in found.findings if one.outcome == "proven"}
+            name = f"image/{found.image}/{found.build}"
+            assert town.is_honest(name) or proven <= _OF_DESIRED, f"the tag {name} proves {proven}"
+
+    def _clone(self) -> Repository:
+        """A clone with the tags as they are now, and no other."""
+        clone = self.town.run("auditor").root
+        refs = ("+refs/tags/*:refs/tags/*", "+refs/heads/main:refs/remotes/origin/main")
+        git(clone, "fetch", "--quiet", "--force", "--prune", "origin", *refs)
+        return Repository.open(clone)
+
+
+def proves_no_hearsay(found: Verification) -> None:
+    """Check the whole of a verification: nothing is proven that rests on hearsay, or nothing, alone."""
+    for each in _all(found):
+        for one in each.findings:
+            assert one.outcome != "proven" or set(one.rests_on) - {"hearsay"}, f"hearsay is proven: {one}"
+
+
+def _all(found: Verification) -> Iterator[Verification]:
+    yield found
+    if found.source is not None:
+        yield from _all(found.source)
+
+
+def _verified(verifier: Verifier, image: str, asked: str | None) -> Verification | None:
+    """None where no channel points to a build, or no tag holds a record of one."""
+    try:
+        return verifier.verify(image, asked)
+    except ReconcilerError:
+        return None
