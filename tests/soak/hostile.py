@@ -11,24 +11,32 @@ from unittest import mock
 from hypothesis import settings
 
 from tests.integration.loop.hostile import Town
+from tests.integration.loop.hostile_game import play
 from tests.integration.loop.surroundings import clean_environment
-from tests.integration.loop.test_hostile import play
 
 GAMES = 200
 MOVES = 20
+WAYS = {"pushed": False, "proposed": True}
+"""How state comes to main: whether it is proposed."""
 
 
 def main(arguments: list[str]) -> int:
-    """Play; the first argument is a seed, for the same games again, the second how many."""
-    number = int(arguments[0]) if arguments else secrets.randbelow(2**32)
-    games = int(arguments[1]) if len(arguments) > 1 else GAMES
-    print(f"seed {number}, {games} games of up to {MOVES} moves", flush=True)
+    """Play; the first argument is a seed, for the same games again, the second how many, the third of how many moves.
+
+    Half of the games are of a fleet that pushes what it records, the others of one that proposes it.
+    """
+    numbers = [int(one) for one in arguments]
+    number, games, moves = (*numbers, *(secrets.randbelow(2**32), GAMES, MOVES)[len(numbers) :])
+    print(f"seed {number}, {games} games of up to {moves} moves", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         home = clean_environment(Path(folder, "home"))
         with mock.patch.dict("os.environ", home, clear=True):
-            how = settings(max_examples=games, stateful_step_count=MOVES)
-            play(Town.begin(Path(folder, "town")), Path(folder), how, number=number)
-    print("nothing became stable that honest runs do not stand for")
+            how = settings(max_examples=(games + 1) // 2, stateful_step_count=moves)
+            for way, proposes in WAYS.items():
+                print(f"state is {way}", flush=True)
+                town = Town.begin(Path(folder, way), proposes=proposes)
+                play(town, Path(folder, f"games-{way}"), how, number=number)
+    print("nothing became stable that honest runs do not stand for, and verify proved no hearsay")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -14,6 +15,7 @@ from reconciler.steps.questions.verify import Verifier
 from tests.integration.loop.hostile import Town
 from tests.integration.loop.world import git
 
+_COMMIT = re.compile(r"\b[0-9a-f]{7}\b")
 _PREVIEWS = 3
 """How many builds that no lockfile has are looked at, the newest first."""
 _OF_DESIRED = {"content"}
@@ -52,7 +54,7 @@ class Auditor:
         found = verifier.verify(image, self.town.world.lock(image).builds[0].id)
 
         assert not found.verified, found
-        proves_no_hearsay(found)
+        self._proves_no_hearsay(found)
         for one in found.findings:
             if one.outcome == "proven":
                 assert one.check in _OF_DESIRED | _OF_FILES, f"a branch proves {one}"
@@ -71,7 +73,7 @@ class Auditor:
     def _is_fair(self, found: Verification) -> None:
         """What is proven of a build, and of what it stands on, does not rest on hearsay."""
         town = self.town
-        proves_no_hearsay(found)
+        self._proves_no_hearsay(found)
         build = town.world.lock(found.image).build(found.build)
         if build is not None:
             if found.verified:
@@ -83,19 +85,21 @@ class Auditor:
             name = f"image/{found.image}/{found.build}"
             assert town.is_honest(name) or proven <= _OF_DESIRED, f"the tag {name} proves {proven}"
 
+    def _proves_no_hearsay(self, found: Verification) -> None:
+        """Nothing is proven that rests on hearsay alone, or on nothing; and what is reviewed is on main."""
+        for one in (one for each in _all(found) for one in each.findings if one.outcome == "proven"):
+            assert set(one.rests_on) - {"hearsay"}, f"hearsay is proven: {one}"
+            if "reviewed" in one.rests_on:
+                commit = _COMMIT.findall(one.what)[-1]
+                on_main = git(self.town.world.origin, "rev-list", "--no-abbrev-commit", "refs/heads/main")
+                assert re.search(rf"^{commit}", on_main, re.MULTILINE), f"nobody reviewed {commit}: {one}"
+
     def _clone(self) -> Repository:
         """A clone with the tags as they are now, and no other."""
         clone = self.town.run("auditor").root
         refs = ("+refs/tags/*:refs/tags/*", "+refs/heads/main:refs/remotes/origin/main")
         git(clone, "fetch", "--quiet", "--force", "--prune", "origin", *refs)
         return Repository.open(clone)
-
-
-def proves_no_hearsay(found: Verification) -> None:
-    """Check the whole of a verification: nothing is proven that rests on hearsay, or nothing, alone."""
-    for each in _all(found):
-        for one in each.findings:
-            assert one.outcome != "proven" or set(one.rests_on) - {"hearsay"}, f"hearsay is proven: {one}"
 
 
 def _all(found: Verification) -> Iterator[Verification]:
