@@ -61,6 +61,8 @@ class Account:
     """What each copy was made from."""
     tags: set[str] = field(default_factory=set)
     """The objects that are tags which honest runs made."""
+    recorded: dict[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """By image and id each build that main ever had after an honest run, with its artifacts as they were last."""
 
     def is_good(self, image: str, artifact_id: str) -> bool:
         """Whether it was tested by main, or built from reviewed inputs and tested by the reviewed suite."""
@@ -114,7 +116,7 @@ class Town:
         account = Account(
             defaultdict(set, {image: set(seen) for image, seen in self.account.reviewed.items()}),
             dict(self.account.made), set(self.account.passed), set(self.account.by_main),
-            dict(self.account.copies), set(self.account.tags),
+            dict(self.account.copies), set(self.account.tags), dict(self.account.recorded),
         )  # fmt: skip
         return Town(self.world.copy_to(root), self.keys, account, self.proposes)
 
@@ -145,12 +147,13 @@ class Town:
 
     @contextmanager
     def honestly(self) -> Iterator[None]:
-        """Keep account of the tags that are made meanwhile."""
+        """Keep account of the tags that are made meanwhile, and of what is recorded then."""
         before = set(self.signed_tags().values())
         try:
             yield
         finally:
             self.account.tags |= set(self.signed_tags().values()) - before
+            self._note_recorded()
 
     def is_honest(self, name: str) -> bool:
         """Whether an honest run made the tag that is there, for this name."""
@@ -168,7 +171,13 @@ class Town:
             if git(folder, "diff", "--cached", "--name-only"):
                 git(folder, "commit", "--quiet", "--message", "Record state (#9)")
                 git(folder, "push", "--quiet", "origin", "HEAD:main")
+            self._note_recorded()
         git(self.world.origin, "update-ref", "-d", f"refs/heads/{PROPOSAL}")
+
+    def _note_recorded(self) -> None:
+        for image in self.world.recorded():
+            for build in self.world.lock(image).recorded:
+                self.account.recorded[image, build.id] = tuple(one.id for one in build.artifacts)
 
     def note_copies(self) -> None:
         """Keep account of what was copied from what: where the registry forgets an artifact, this does not."""
