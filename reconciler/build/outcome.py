@@ -19,7 +19,9 @@ from reconciler.build.output import (
     Reader,
     Say,
     Splitter,
+    escape,
     logged,
+    unescape,
 )
 from reconciler.build.packer.versions import PROVISIONING_FAILED
 from reconciler.build.provisioner import is_known_step, is_step, provisioner_of
@@ -195,7 +197,7 @@ class Transcript:
             self._nothing = self._nothing or text == _NOTHING
             return self._take_general(timestamp, text)
         mark, build, said = match.groups()
-        shown = self._redact_line(said or "", build=build)
+        shown = self._redact_line(said or "", stream=f"{build}: {'error' if error else ''}")
         self._take_output(build, shown, headline=mark == "==> " and not error, error=error)
         # An error keeps its build's name but is no headline: what a script prints on stderr comes as one.
         return Shown(timestamp, build, shown, prefix=f"{'    ' if error else mark}{build}: ")
@@ -226,6 +228,54 @@ class Transcript:
             if error:
                 build.errors.append(told)
             self._tail.append(told)
+
+
+# Packer's own log, which PACKER_LOG turns on: each line that it prints stands there once more, behind the time and, if
+# it is of a plugin, that one's name (seen with 1.6.6 and 1.16.0):
+#
+#     2026/11/30 03:48:14 1796010494,,ui,say,==> null.x: text
+#     2026/11/30 03:48:14 packer-provisioner-shell-local plugin: 2026/11/30 03:48:14 text
+
+_DATE = r"[0-9]{4}/[0-9]{2}/[0-9]{2} [0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,9})? "
+_DATED = re.compile(_DATE)
+_OF_LOG = re.compile(
+    rf"((?:{_DATE}|\S{{1,200}} plugin: ){{0,4}})(?:([0-9]{{1,15}},)([^,\n]{{0,1000}},ui,[a-z-]{{1,20}},))?"
+)
+
+
+class OwnLog:
+    """Takes secrets out of Packer's own log, line by line. What is between the parts of one is the same but for times.
+
+    So each line is read on from where the one before it with the same beginning ended, as a build's output is.
+    """
+
+    def __init__(self, redact: Redactor) -> None:
+        self._redact, self._by_line = redact, LineRedactor(redact)
+
+    def __call__(self, raw: RawLine) -> str:
+        """One line without secrets, in the form in which it came."""
+        text = self._redact.shortened(raw.text, left_out=raw.left_out)
+        begins = _OF_LOG.match(text)
+        if begins is None or not begins[0]:
+            return self._by_line(text)
+        said = text[begins.end() :]
+        stream = _DATED.sub("", begins[1]) + (begins[3] or "")
+        if begins[3] is None:
+            shown = self._by_line(said, stream=stream)
+        else:
+            printed = unescape(said)
+            told = "\n".join(self._printed(one, stream) for one in printed.split("\n"))
+            if "\n" in printed and (whole := self._redact(printed)) != printed:
+                told = whole
+            shown = said if told == printed else escape(told)
+        return self._redact(begins[0] + shown)
+
+    def _printed(self, line: str, stream: str) -> str:
+        match = _OF_BUILD.fullmatch(line)
+        if match is None or match[3] is None:
+            return self._by_line(line, stream=stream)
+        prefix = line[: match.start(3)]
+        return prefix + self._by_line(match[3], stream=stream + prefix)
 
 
 # Follows a build's output: keeps a readable log of it and tells of each step.
@@ -276,11 +326,11 @@ class OutputLog:
         """Take the end of stdout, append stderr to the log (Packer's own log is there, and its panics), sum up."""
         for line in self._reader.close():
             self._take(line)
-        redact = LineRedactor(self._redact)
+        own = OwnLog(self._redact)
         for number, raw in enumerate(_lines(stderr)):
             if number == 0:
                 self._log.write("--- stderr ---\n")
-            self._log.write(logged(redact(self._redact.shortened(raw.text, left_out=raw.left_out))) + "\n")
+            self._log.write(logged(own(raw)) + "\n")
         return self._transcript.outcome(exit_code)
 
     def _take(self, line: Line) -> None:

@@ -293,7 +293,8 @@ class LineRedactor:
 
     So is a secret whose base64, or which itself, was broken into lines.
 
-    The lines of builds that run at once are mixed, so each build is followed by itself.
+    The lines of builds that run at once are mixed, and so are those that a script prints on stdout and on stderr: each
+    stream is followed by itself.
     """
 
     def __init__(self, redact: Redactor) -> None:
@@ -302,20 +303,20 @@ class LineRedactor:
         self._broken = broken(redact.encoded)
         self._expected: dict[str, frozenset[str]] = {}
 
-    def __call__(self, line: str, *, build: str = "") -> str:
-        """One line without secrets. `build` is the build that printed it."""
-        left = self._inside.get(build, 0)
+    def __call__(self, line: str, *, stream: str = "") -> str:
+        """One line without secrets. `stream` is any name of what it is a line of."""
+        left = self._inside.get(stream, 0)
         if left:
             end = _PEM_END.search(line)
-            self._inside[build] = 0 if end else left - 1
-            return REDACTED + self._without(line[end.end() :], build) if end else REDACTED
+            self._inside[stream] = 0 if end else left - 1
+            return REDACTED + self._without(line[end.end() :], stream) if end else REDACTED
         begins = list(_PEM_BEGIN.finditer(line))
         if begins and _PEM_END.search(line, begins[-1].end()) is None:
-            self._inside[build] = _PEM_LINES
-        return self._without(line, build)
+            self._inside[stream] = _PEM_LINES
+        return self._without(line, stream)
 
-    def _without(self, line: str, build: str) -> str:
+    def _without(self, line: str, stream: str) -> str:
         shown = self._redact(line)
-        spans, expected = self._broken.spans(shown, self._expected.get(build, frozenset()))
-        self._expected[build] = expected
+        spans, expected = self._broken.spans(shown, self._expected.get(stream, frozenset()))
+        self._expected[stream] = expected
         return _replaced(shown, merged(spans)) if spans else shown

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 import threading
 from pathlib import Path
@@ -124,6 +125,41 @@ build {
     log = request.log.read_text()
     assert "token is <redacted>" in log
     assert [piece for piece in ("s3", "cr%et", "of,two", "of%!(") if piece in log] == []
+
+
+def test_a_secret_over_several_lines_is_left_in_no_part_of_the_log(
+    requests: Any, packer: Packer, heard: Any, cancelled: threading.Event
+) -> None:
+    secret = "s3cr3t-of-sixty-four-chars-xyz0123456789,abcdefghijklmnop-tail-"
+    template = """
+variable "token" {
+  type      = string
+  sensitive = true
+}
+source "null" "web" { communicator = "none" }
+build {
+  sources = ["null.web"]
+  provisioner "shell-local" {
+    environment_vars = ["TOKEN=${var.token}"]
+    inline = [
+      "printf name:%s $TOKEN | base64 -w 40", "echo", "printf %s $TOKEN | fold -w 20", "echo", "exec >&2",
+      "printf name:%s $TOKEN | base64 -w 40", "echo", "printf %s $TOKEN | fold -w 20", "echo", "exit 3",
+    ]
+  }
+}
+"""
+    environment = {"PATH": os.environ["PATH"], "PACKER_LOG": "1", "PKR_VAR_token": secret}
+    token = Variable("token", "string", Place("desired/web/web.pkr.hcl"), default=None, sensitive=True)
+    request = requests({"web.pkr.hcl": template}, builders=("null.web",), variables=(token,), environment=environment)
+
+    with pytest.raises(BuildFailed):
+        packer.build(request, listener=heard, cancelled=cancelled)
+
+    log = request.log.read_text()
+    spelled = (secret, base64.b64encode(f"name:{secret}".encode()).decode()[7:])
+    assert [text[at : at + 8] for text in spelled for at in range(len(text) - 7) if text[at : at + 8] in log] == []
+    own = [line for line in log.partition("--- stderr ---")[2].splitlines() if ",ui," in line and "<redacted>" in line]
+    assert len(own) == 2 * (3 + 4)
 
 
 def test_of_an_endless_line_the_log_has_the_beginning(

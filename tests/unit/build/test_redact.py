@@ -147,7 +147,7 @@ def test_a_secret_that_is_broken_into_lines_is_found_although_they_come_one_at_a
     redact = LineRedactor(redactor(["correct-horse-battery-staple"]))
     lines = [("a", "see: correct-horse-"), ("b", "other"), ("a", "battery-s"), ("a", "taple is it"), ("a", "taple")]
 
-    shown = [redact(line, build=build) for build, line in lines]
+    shown = [redact(line, stream=stream) for stream, line in lines]
 
     assert shown == ["see: <redacted>", "other", "<redacted>", "<redacted> is it", "taple"]
 
@@ -303,7 +303,7 @@ def test_a_key_that_comes_line_by_line_is_followed_for_each_build() -> None:
     lines = [("a", line) for line in f"before\n{PEM}\nafter".splitlines()]
     mixed = [pair for line in lines for pair in (line, ("b", "not a key"))]
 
-    shown = [redact(line, build=build) for build, line in mixed]
+    shown = [redact(line, stream=stream) for stream, line in mixed]
 
     assert shown[0::2] == ["before", "<redacted>", "<redacted>", "<redacted>", "<redacted>", "after"]
     assert set(shown[1::2]) == {"not a key"}
