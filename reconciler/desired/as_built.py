@@ -25,9 +25,9 @@ from reconciler.registries import KINDS, dialect_of
 # of a text that ends with one (there a quote, `${`, `%{` or an escape follows) and one that begins with one; a dot
 # written as a code; a verb that cuts a text; or `<`, which begins heredocs, whose texts end without a quote, and
 # CHECKOUT.
-_MAY_LEAD_OUT = re.compile(rb"""\.\.|\.["'$%\\]|\\[uU]|<|%[^a-zA-Z"]*\.""")
+_MAY_LEAD_OUT = re.compile(rb"""\.\.|\.["'$%\\]|\\[uU]|<|%[^a-zA-Z"%]*\.""")
 # From the first letter of a word alone: tried from each of its letters it takes five times as long.
-_CALL = re.compile(rb"(?<![A-Za-z_])([A-Za-z_][A-Za-z0-9_]*)[ \t]*\(")
+_CALL = re.compile(rb"(?<![A-Za-z_])([A-Za-z_][A-Za-z0-9_]{0,64})[ \t]*\(")
 # The time of the build is not known, and neither is what is made of it: the most common name of an image.
 _OF_THE_BUILD = re.compile(rb"(?:regex_)?replace\([ \t]*timestamp\([ \t]*\)")
 _KEEPS_TEXTS_WHOLE = frozenset(

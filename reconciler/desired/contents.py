@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from reconciler.desired.paths import Paths, canonical
+from reconciler.desired.paths import LONGEST_PATH, Paths, canonical
 from reconciler.model.errors import Place, UserError
 from reconciler.model.text import shorten
 from reconciler.model.tree import REGULAR_MODES, Tree
@@ -131,7 +131,7 @@ class Contents:
     def follow(self, path: str) -> Followed:
         """Where a path leads. What is not there, and a link that leads nowhere, stay as they are written."""
         passed: list[str] = []
-        while self._links:
+        while self._links and len(path) <= LONGEST_PATH:
             link = next((one for one in _prefixes(path) if one in self._links), None)
             if link is None:
                 break

@@ -233,7 +233,10 @@ class Facts:
 
 def read_facts(declared: Declared, files: TemplateFiles, contents: Contents) -> Facts:
     """Read the template of an image, whose files have to be loaded."""
-    found, problems = read(declared, files, contents)
+    try:
+        found, problems = read(declared, files, contents)
+    except RecursionError:
+        found, problems = None, [_too_deep(files)]
     return Facts(declared, files, found, tuple(problems))
 
 
@@ -247,6 +250,22 @@ def as_image(
     Returns:
         The image and nothing, or None and every problem that can be told apart from the others.
     """
+    try:
+        return _as_image(facts, contents, has_parent=has_parent)
+    except RecursionError:
+        return None, (_too_deep(facts.files),)
+
+
+def _too_deep(files: TemplateFiles) -> UserError:
+    """The error for a template that is nested in a way that nothing counted: it is this image's alone."""
+    return UserError(
+        "the template, or what it names, is nested too deeply to be read",
+        where=Place(files.template[0]),
+        hint="take it apart: let locals, or files, hold parts of it",
+    )
+
+
+def _as_image(facts: Facts, contents: Contents, *, has_parent: bool) -> tuple[Image | None, tuple[UserError, ...]]:
     declared = facts.declared
     folder = declared.folder
     inputs = _inputs(facts, contents)

@@ -114,6 +114,8 @@ _EXPECTED = {
     "date": "a date such as 2026-12-01",
 }
 _LISTED = 20
+_LONGEST_NAME, MOST_NAMES = 256, 200
+"""Names that are compared letter by letter with one that is not known."""
 _SCALAR_WANTED = frozenset({"string_type", "tuple_type"})
 
 
@@ -137,14 +139,19 @@ def validate(model: type[_M], document: Located) -> tuple[_M | None, tuple[UserE
 
 
 def as_one(problems: Sequence[UserError]) -> UserError:
-    """One error for several problems, of which there is at least one: the first, naming the others."""
+    """One error for several problems, of which there is at least one: the first, naming others."""
     first, *others = problems
-    return UserError(first.what, where=first.where, hint=(*first.hint, *(f"also {other}" for other in others)))
+    more = [f"and {len(others) - _LISTED:,} more"] if len(others) > _LISTED else []
+    also = (f"also {other}" for other in others[:_LISTED])
+    return UserError(first.what, where=first.where, hint=(*first.hint, *also, *more))
 
 
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that was probably meant, or None."""
-    return next(iter(difflib.get_close_matches(name, sorted(known), n=1)), None)
+def nearest(name: str, known: Collection[str]) -> str | None:
+    """The known name that was probably meant, or None: of a name that nobody mistypes, or of many known ones, too."""
+    if len(name) > _LONGEST_NAME or len(known) > MOST_NAMES:
+        return None
+    those = [one for one in known if len(one) <= _LONGEST_NAME]
+    return next(iter(difflib.get_close_matches(name, sorted(those), n=1)), None)
 
 
 def did_you_mean(name: str, known: Collection[str], *, none: str) -> str:
@@ -154,6 +161,8 @@ def did_you_mean(name: str, known: Collection[str], *, none: str) -> str:
         return f'did you mean "{guess}"?'
     if not known:
         return none
+    if len(known) > MOST_NAMES:
+        return f"{len(known):,} others are known here"
     return f"known here: {first_few(sorted(known), most=_LISTED)}"
 
 

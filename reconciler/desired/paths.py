@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import dropwhile
 
+from reconciler.desired.linear import LONGEST, Pattern
 from reconciler.model.tree import TreeEntry
 
 # Paths of a repository: what is at a path, what is under it, and where a written path leads.
@@ -21,8 +22,10 @@ ROOT = "."
 _SUBMODULE = "160000"
 _STATE, _LOCKFILE = "state", ".lock.json"
 _MOST_GLOBS = 6
+LONGEST_PATH = 4096
+"""Characters of a path, as Linux has it: what is longer is none, and is looked for nowhere."""
 _REPEATED = re.compile(r"(?:\*\*/){2,}")
-_GLOB = re.compile(r"\*\*/?|[*?]|\[!?[^\]]+\]|\{[^{}]*\}")
+_GLOB = re.compile(r"\*\*/?|[*?]|\[!?[^\]]{1,256}\]|\{[^{}]*\}")
 
 
 class Paths:
@@ -72,13 +75,18 @@ class Paths:
         """
         pattern = _REPEATED.sub("**/", pattern)
         inside = self.under(_GLOB.split(pattern, maxsplit=1)[0].rpartition("/")[0] or ROOT)
-        if len(_GLOB.findall(pattern)) > _MOST_GLOBS:
-            return inside  # each one more multiplies the ways in which a path can match
-        matches = re.compile(_as_expression(pattern)).match
+        if len(pattern) > LONGEST or len(_GLOB.findall(pattern)) > _MOST_GLOBS:
+            return inside
+        try:
+            matches = Pattern(_as_expression(pattern)).matches
+        except ValueError:  # as `[z-a]`, which a shell takes for itself
+            return inside
         return [path for path in inside if matches(path)]
 
     def submodule_of(self, path: str) -> str | None:
         """The submodule that a path is, or is in; None for everything else."""
+        if not self._submodules or len(path) > LONGEST_PATH:
+            return None
         modules = (one for one in (path, *_above(path)) if one in self._submodules)
         return next(modules, None)
 
@@ -159,7 +167,7 @@ def _as_expression(pattern: str) -> str:
     for match in _GLOB.finditer(pattern):
         parts += [re.escape(pattern[end : match.start()]), _meaning(match[0])]
         end = match.end()
-    return "".join([*parts, re.escape(pattern[end:]), "(?:/|$)"])
+    return "".join([*parts, re.escape(pattern[end:]), r"(?:/[\s\S]*)?"])
 
 
 def _meaning(glob: str) -> str:
@@ -191,7 +199,6 @@ _HERE = re.compile(r"\$\((?:pwd|PWD)\)|`pwd`|\$PWD\b|\$\{PWD\}|%CD%")
 # The innermost first, so that `$(cd "$(dirname "$0")" && pwd)` is one computed beginning in the end.
 _COMPUTED = re.compile(r"\$\(([^()]*)\)|\$\{[^{}]*\}|`([^`]*)`|\$\w+|\$[@*#?!-]")
 _MARK = "\0"
-_QUOTED = re.compile(r"""'([^'\n]*[ \t][^'\n]*)'|"([^"\n]*[ \t][^"\n]*)\"""")
 _BETWEEN = re.compile(r"[\s'\"`;|&()<>,]+")
 _ENTERED = re.compile(
     r"(?:^|[\s;&|(])(?:cd|pushd|-C|--directory|--chdir|--prefix|--project-directory)"
@@ -299,10 +306,17 @@ def _in_words(text: str) -> Iterator[Mention]:
             for part in re.split(r"[=:@]", word):
                 yield from _path(part)
     # In quotes a path may have blanks in it.
-    for quoted in _QUOTED.findall(text):
-        for part in re.split(r"[=:@]", "".join(quoted)):
+    for quoted in _quoted(text):
+        for part in re.split(r"[=:@]", quoted):
             if "/" in part or not is_a_word(part):
                 yield from _path(part)
+
+
+def _quoted(text: str) -> Iterator[str]:
+    """What stands between two quotes of a line, if there is a blank in it; which of them begin is not known."""
+    for line in text.split("\n"):
+        for quote in "'\"":
+            yield from (one for one in line.split(quote)[1:-1] if " " in one or "\t" in one)
 
 
 def _path(part: str) -> Iterator[Mention]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from reconciler.desired.declared import Declared
-from reconciler.desired.located import did_you_mean
+from reconciler.desired.located import MOST_NAMES, did_you_mean
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Builder, Image, UnreadImage
 from reconciler.model.kind import Kind
 from reconciler.model.publish import AutoScalingGroup, LaunchTemplate, Published
-from reconciler.model.text import shorten
+from reconciler.model.text import and_more, shorten
 from reconciler.plan.publishing import declared_at, names_of
 from reconciler.plan.rollout import group_places, groups_of, is_in, said
 from reconciler.plan.tags import TOLD, always_written, at_birth, ever_written
@@ -19,6 +20,8 @@ from reconciler.registries import dialect_of
 
 # Parents, and names that moved.
 
+_TOLD = 12
+"""Images of one error that are named."""
 Problems = Iterator[tuple[str, UserError]]
 """The name of an image with what is wrong with it."""
 
@@ -29,16 +32,18 @@ def wrong_parents(declared: Mapping[str, Declared], *, names: Collection[str]) -
     `names` are all images, also those that could not be read: a child of one of these is not at fault.
     """
     parents = _parents(declared)
+    cycles = _cycles(parents)
     for name, parent in parents.items():
         if parent is None:
             continue
         where = declared[name].place("source", "image")
         if parent not in names:
-            hint = did_you_mean(parent, [one for one in names if one != name], none="there is no other image")
+            others = names if len(names) > MOST_NAMES else [one for one in names if one != name]
+            hint = did_you_mean(parent, others, none="there is no other image")
             yield name, UserError(f'source.image: there is no image "{parent}"', where=where, hint=hint)
             continue
-        cycle = _cycle(name, parents)
-        first = min(cycle, default=name)
+        cycle = cycles.get(name, ())
+        first = cycle[0] if cycle else name
         if first != name:
             told = declared[first].place("source", "image")
             yield name, UserError(f'source.image: this is in the cycle of "{first}" ({told})', where=where)
@@ -46,7 +51,7 @@ def wrong_parents(declared: Mapping[str, Declared], *, names: Collection[str]) -
             yield (
                 name,
                 UserError(
-                    f"source.image: the images are built on each other: {' → '.join(cycle)}",
+                    f"source.image: the images are built on each other: {_way(cycle)}",
                     where=where,
                     hint="let one of them be built on something upstream",
                 ),
@@ -81,8 +86,8 @@ def wrong_moves(declared: Mapping[str, Declared], *, names: Collection[str]) -> 
                     ),
                 )
             elif len(claimants) > 1:
-                others = [other for other in claimants if other != name]
-                quoted = ", ".join(f'"{other}"' for other in others)
+                others = [*islice((other for other in claimants if other != name), _TOLD)]
+                quoted = ", ".join(f'"{other}"' for other in others) + and_more(len(claimants) - 1 - _TOLD)
                 first = declared[others[0]].place("moved_from")
                 yield (
                     name,
@@ -98,16 +103,28 @@ def _parents(declared: Mapping[str, Declared]) -> dict[str, str | None]:
     return {name: one.declaration.source.image for name, one in declared.items() if one.declaration.source}
 
 
-def _cycle(name: str, parents: Mapping[str, str | None]) -> tuple[str, ...]:
-    """The way from an image up to itself; empty where it ends elsewhere. There is one way, as there is one parent."""
-    way = [name]
-    while (parent := parents.get(way[-1])) is not None:
-        if parent == name:
-            return (*way, name)
-        if parent in way:
-            return ()
-        way.append(parent)
-    return ()
+def _cycles(parents: Mapping[str, str | None]) -> dict[str, tuple[str, ...]]:
+    """Of each image that is in one, the way from the first of its cycle up to itself. Each has one parent at most."""
+    found: dict[str, tuple[str, ...]] = {}
+    seen: set[str] = set()
+    for name in parents:
+        way: dict[str, None] = {}
+        at: str | None = name
+        while at is not None and at not in seen:
+            seen.add(at)
+            way[at] = None
+            at = parents.get(at)
+        if at is not None and at in way:
+            ring = [*way][[*way].index(at) :]
+            first = ring.index(min(ring))
+            cycle = (*ring[first:], *ring[: first + 1])
+            found |= dict.fromkeys(ring, cycle)
+    return found
+
+
+def _way(cycle: Sequence[str]) -> str:
+    """The images of a cycle; of a long one its beginning and its end."""
+    return " → ".join(cycle if len(cycle) <= _TOLD else (*cycle[: _TOLD - 2], "…", cycle[-1]))
 
 
 def _place(child: Image, parent: Image, where: Place) -> Problems:

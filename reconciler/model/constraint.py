@@ -21,7 +21,7 @@ _VERSION = re.compile(
     r"v?([0-9]{1,9}(?:\.[0-9]{1,9}){0,15}?)"
     rf"(?:-([0-9][0-9A-Za-z~-]*(?:\.{_PART})*)|-?([A-Za-z~-][0-9A-Za-z~-]*(?:\.{_PART})*))?(?:\+{_PART}(?:\.{_PART})*)?"
 )
-_TERM = re.compile(r"\s*(<=|>=|!=|~>|<|>|=|)\s*(\S+)\s*")
+_TERM = re.compile(r"\s*+(<=|>=|!=|~>|<|>|=|)\s*+(\S+)\s*")
 
 
 def parse_version(text: str) -> Version | None:

@@ -54,6 +54,15 @@ def explain(content: bytes, path: str) -> UserError:
         return UserError("nested too deeply for a lockfile", where=Place(path), hint=_take_back(path))
 
 
+def too_large(content: bytes, path: str, *, largest: int) -> UserError:
+    """The error for a file that is larger than any lockfile, or has more values in it: none of it is read."""
+    if len(content) > largest:
+        what = f"the file has {len(content):,} bytes; at most {largest:,} are read of a lockfile"
+    else:
+        what = "the file holds more values than any lockfile"
+    return UserError(what, where=Place(path), hint=_take_back(path))
+
+
 def wrong_name(content: bytes, path: str, image: str) -> UserError:
     """The error for a lockfile that speaks of another image than its file name does."""
     text = content.decode("utf-8")

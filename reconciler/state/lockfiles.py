@@ -21,11 +21,13 @@ from reconciler.model.errors import Place, Terminal, UserError
 from reconciler.model.json_text import Places
 from reconciler.model.lockfile import Artifact, Build, Lockfile
 from reconciler.model.tree import REGULAR_MODES, Tree, TreeEntry, content_at
-from reconciler.state.faults import explain, wrong_name
+from reconciler.state.faults import explain, too_large, wrong_name
 
 FOLDER = "state"
 _PATH = re.compile(rf"{FOLDER}/(?P<image>[^/]+)\.lock\.json")
 _NAME = re.compile(IMAGE_NAME_PATTERN)
+LARGEST, MOST_VALUES = 4 << 20, 150_000
+"""Bytes of a lockfile, and values in it. That of an image with a hundred builds in twenty regions has a quarter."""
 _AT_ONCE = 1000
 """Lockfiles whose bytes are in memory together: of ten thousand they are more than what is made of them."""
 
@@ -53,6 +55,8 @@ def read_lockfiles(tree: Tree) -> tuple[Mapping[str, Lockfile], Mapping[str, Use
             except UserError as error:
                 problems[image] = error
     for image, other, artifact in _shared(lockfiles):
+        if image in problems:
+            continue  # one is enough: for each the whole file is looked through
         problems[image] = _also_in(other, artifact, found[image].path, content_at(tree, found[image].path) or b"")
     return {image: one for image, one in lockfiles.items() if image not in problems}, problems
 
@@ -134,8 +138,11 @@ def parse(content: bytes, path: str) -> Lockfile:
     """Read a lockfile, canonical or not.
 
     Raises:
-        UserError: it is invalid, of a newer schema, or speaks of another image than its name; with line and column.
+        UserError: it is invalid, of a newer schema, or speaks of another image than its name; with line and column. Or
+            it is larger than any lockfile.
     """
+    if len(content) > LARGEST or sum(map(content.count, (b",", b"{", b"["))) > MOST_VALUES:
+        raise too_large(content, path, largest=LARGEST)
     try:
         # pydantic takes the last of two equal keys, as most readers of JSON do; somebody meant the first.
         members = json.loads(content, object_pairs_hook=_without_duplicates)

@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from reconciler.desired.ansible.values import COMPUTED, PLAYBOOK, ROLE, Said, read_settings, sayings_of
 from reconciler.desired.contents import Contents
+from reconciler.desired.linear import LONGEST, Pattern
 from reconciler.desired.packer.json_file import folder_of
 from reconciler.desired.paths import ROOT, contains, is_a_word
 
@@ -45,7 +46,7 @@ _FOLDERS = frozenset({"src", "dir", "with_filetree", "paths"})
 _TEMPLATE = ".j2"
 _DRAWN_IN = re.compile(rb"\{%[-+ \t]*(?:include|import|from|extends)\b([^%\n]*)")
 _QUOTED = re.compile(rb"""'([^'"{}]+)'|"([^'"{}]+)\"""")
-_PATTERN = re.compile(r"[*?]|\[.+\]")
+_PATTERN = re.compile(r"[*?]|\[.{1,256}\]")
 _MOST_COMPUTED = 4
 """Computed parts of a name of which the rest still tells something."""
 
@@ -329,14 +330,15 @@ def _there(path: str, reading: _Reading, *, folders: bool, but: Iterable[str] = 
 def _computed(word: str, bases: Sequence[str], reading: _Reading, *, tasks: bool) -> Iterator[str]:
     """The files that a name may come to of which a part is computed."""
     searched = [posixpath.normpath(posixpath.join(base, name)) for base in bases for name in _SEARCHED]
-    if not re.search(r"\w", word.replace(COMPUTED, "")) or word.count(COMPUTED) > _MOST_COMPUTED:
+    says_something = re.search(r"\w", word.replace(COMPUTED, "")) and word.count(COMPUTED) <= _MOST_COMPUTED
+    if not says_something or len(word) > LONGEST:
         yield from (one for one in searched if one.endswith("tasks") or not tasks)
         return
     # Without a folder of its own a name is one in the folder; else it is anything below.
     anything = ".*" if "/" in word else "[^/]*"
-    pattern = re.compile(anything.join(map(re.escape, posixpath.normpath(word).split(COMPUTED))))
+    pattern = Pattern(anything.join(map(re.escape, posixpath.normpath(word).split(COMPUTED))))
     for base in (*bases, *searched):
         real = _inside(base, reading)
         for path in reading.contents.paths.under(real) if real is not None else ():
-            if pattern.fullmatch(path if real == ROOT else path[len(real or "") + 1 :]):
+            if pattern.matches(path if real == ROOT else path[len(real or "") + 1 :]):
                 yield path

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from reconciler.desired.linear import LONGEST
 from reconciler.desired.packer.evaluate import Scope, evaluate, why_unknown
 from reconciler.desired.packer.syntax import (
     UNKNOWN,
@@ -214,6 +215,8 @@ def _selected(every: Sequence[str], only: Mapping[str, Place], *, syntax: Format
 def _matches(name: str, pattern: str, *, syntax: Format) -> bool:
     if syntax == "json":
         return name == pattern
+    if len(pattern) > LONGEST:
+        return False
     return any(fnmatch.fnmatchcase(name, one) for one in _alternatives(pattern))
 
 

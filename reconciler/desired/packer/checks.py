@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import islice
 from numbers import Number
 
 from reconciler.desired.located import did_you_mean
@@ -40,6 +41,8 @@ from reconciler.model.errors import Place, UserError
 Name = tuple[str, str]
 """`var` or `local`, and the name."""
 
+_TOLD = 50
+"""Names that nothing declares, each with an error of its own."""
 _FORGIVING = frozenset({"try", "can"})
 _LIMITED = ("only", "except")
 _IN_WORDS = {"var": "variable", "local": "local"}
@@ -62,12 +65,15 @@ def undeclared(
         for found in _names(attribute.expression):
             if found in suspects:
                 places.setdefault(found, attribute.place)
-    for (kind, name), place in places.items():
+    for (kind, name), place in islice(places.items(), _TOLD):
         yield UserError(
             f'{kind}.{name} is used, and no {_IN_WORDS[kind]} "{name}" is declared',
             where=place,
             hint=did_you_mean(name, known[kind], none="declare it"),
         )
+    for place in islice(places.values(), _TOLD, _TOLD + 1):
+        more = f"{len(places) - _TOLD:,} more variables or locals are used, and not declared"
+        yield UserError(more, where=place, hint="declare them")
 
 
 def circular(local_values: Mapping[str, Attribute]) -> Iterator[UserError]:
@@ -76,14 +82,25 @@ def circular(local_values: Mapping[str, Attribute]) -> Iterator[UserError]:
         name: {needed for kind, needed in _names(one.expression) if kind == "local" and needed in local_values}
         for name, one in local_values.items()
     }
-    while done := [name for name, needed in needs.items() if not needed & needs.keys()]:
-        for name in done:
-            del needs[name]
-    if needs:
-        way = [min(needs)]
-        while way[-1] not in way[:-1]:
-            way.append(min(needs[way[-1]] & needs.keys()))
-        cycle = way[way.index(way[-1]) :]
+    needed_by: dict[str, list[str]] = {}
+    for name, needed in needs.items():
+        for one in needed:
+            needed_by.setdefault(one, []).append(name)
+    left = {name: len(needed) for name, needed in needs.items()}
+    done = [name for name, count in left.items() if not count]
+    while done:
+        name = done.pop()
+        del left[name]
+        for one in needed_by.get(name, ()):
+            left[one] -= 1
+            if not left[one]:
+                done.append(one)
+    if left:
+        way = {min(left): None}
+        while (following := min(needs[next(reversed(way))] & left.keys())) not in way:
+            way[following] = None
+        names = [*way]
+        cycle = [*names[names.index(following) :], following]
         yield UserError(
             f"the locals are made of each other: {' → '.join(f'local.{name}' for name in cycle)}",
             where=local_values[cycle[0]].place,

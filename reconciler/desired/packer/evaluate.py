@@ -214,7 +214,7 @@ def _typed(given: object, name: str) -> Value:
 
 # What an expression may come to where that isn't known: the texts that it is put together of.
 
-_VERB = re.compile(r"%[-+ #0]*[0-9.]*[a-zA-Z]")
+_VERB = re.compile(r"%[-+ #0]*+[0-9.]*+[a-zA-Z]")
 COMPUTED = "${…}"
 """Stands for an unknown part of a text; `mentioned` reads it as a shell's variable."""
 

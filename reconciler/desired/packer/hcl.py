@@ -33,7 +33,9 @@ def syntax_error(text: str, error: Wrong, place: Place) -> UserError:
     """
     # It is asked about what leads up to the mistake alone: what follows may be nested without end.
     end = text.find("\n", error.at) + 1 or len(text)
-    return (None if error.too_deep else _by_pygohcl(text[:end], place.path)) or UserError(
+    if error.too_deep:
+        return UserError(error.what, where=place, hint="take it apart: let locals, or files, hold parts of it")
+    return _by_pygohcl(text[:end], place.path) or UserError(
         f"not valid HCL: {error.what}", where=place, hint="run `packer fmt` on it"
     )
 
@@ -66,11 +68,11 @@ def _by_pygohcl(text: str, path: str) -> UserError | None:
 
 # These begin with a constant, which `re` looks for ten times as fast as for a word's beginning. That they find
 # `myfile(` and `myvar.x`, too, does no harm.
-READS_FILES = re.compile(r"file[a-z0-9]*\s*\(")
+READS_FILES = re.compile(r"file[a-z0-9]{0,32}\s*\(")
 _NAMES = {kind: re.compile(rf"{kind}\.([A-Za-z_][\w-]*)") for kind in ("var", "local")}
 MAX_DEPTH = 64
 
-_NOTHING = re.compile(r"(?:[ \t\n]|\r\n|#[^\n]*|//[^\n]*|/\*[\s\S]*?\*/)*")
+_NOTHING = re.compile(r"(?:[ \t\n]|\r\n|#[^\n]*|//[^\n]*|/\*[\s\S]*?\*/)*+")
 # The forms that most lines of a template have, each read at once.
 _ATTRIBUTE = re.compile(
     r'([A-Za-z_][A-Za-z0-9_-]*)[ \t]*=[ \t]*(?:"([^"\\$%\n\r]*)"|(true|false|null)|([0-9]{1,18})'

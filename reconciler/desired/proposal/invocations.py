@@ -17,6 +17,7 @@ from typing import Any
 import yaml
 
 from reconciler.desired.contents import Contents
+from reconciler.desired.linear import LONGEST, Pattern
 from reconciler.desired.packer.json_file import folder_of, is_hcl2, may_be_legacy
 from reconciler.desired.paths import ROOT, Paths
 from reconciler.model.errors import Place
@@ -35,7 +36,7 @@ _COMMAND = re.compile(
     r"(?:\bpacker(?:\.io|\.exe|io|:[\w.-]+)?|\$[({]PACKER(?:_\w+)?[)}])[\"']?(?:\s+-[\w=-]+)*\s+build(?=\s|$)"
 )
 _ENDS = frozenset({"&&", "||", ";", "|", ">", ">>", "2>&1", "2>", "&", "<"})
-_ASSIGNMENT = re.compile(r"^\s*(?:export\s+|local\s+|readonly\s+)?([A-Za-z_]\w*)\s*[:?+]?=\s*(.*?)\s*$")
+_ASSIGNMENT = re.compile(r"^\s*(?:export\s+|local\s+|readonly\s+)?([A-Za-z_]\w*)\s*[:?+]?=(.*)$", re.DOTALL)
 _REFERENCE = re.compile(r"\$(?:\(([A-Za-z_]\w*)\)|\{([A-Za-z_]\w*)(?:[^{}]*)\}|([A-Za-z_]\w*))")
 # Make's automatic variables, positional arguments, calls of functions and of commands, and a CI's own expressions.
 _UNKNOWN = re.compile(
@@ -119,7 +120,7 @@ def _in_shell(
             continue
         assigned = _ASSIGNMENT.match(line)
         if assigned and not (make and line.startswith("\t")):
-            known.setdefault(assigned[1], assigned[2].strip("\"'"))
+            known.setdefault(assigned[1], assigned[2].strip().strip("\"'"))
             continue
         where = Place(place.path, place.line + number - 1 if place.line else number)
         for match in _COMMAND.finditer(line):
@@ -275,13 +276,13 @@ def _folders(written: str, paths: Paths) -> Iterator[tuple[str, str]]:
 
 def _fitting(pattern: str, candidates: Iterable[str]) -> Iterator[tuple[str, str]]:
     """The paths that a pattern stands for, in order, with what stands for its first unknown part."""
-    if pattern.count("*") > _MOST_UNKNOWN:
+    if pattern.count("*") > _MOST_UNKNOWN or len(pattern) > LONGEST:
         return
-    compiled = re.compile("([^/]*)".join(map(re.escape, pattern.split("*"))))
+    compiled = Pattern("([^/]*)".join(map(re.escape, pattern.split("*"))))
     for candidate in sorted(candidates):
-        match = compiled.fullmatch(candidate)
-        if match:
-            yield candidate, match[1]
+        stem = compiled.first_group(candidate)
+        if stem is not None:
+            yield candidate, stem
 
 
 def _arguments(text: str) -> tuple[dict[str, list[str]], str | None]:

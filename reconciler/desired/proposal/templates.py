@@ -22,7 +22,7 @@ from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS
 from reconciler.model.tree import REGULAR_MODES, Tree
 
 _NOT_OURS = frozenset({"node_modules", "vendor", ".terraform", "packer_cache", "..", DESIRED})
-_HAS_BUILD = re.compile(rb"^\s*build\s*\{", re.MULTILINE)
+_HAS_BUILD = re.compile(rb"^[ \t]*build[ \t]*\{", re.MULTILINE)
 _AT_ONCE = 500
 """Files that are held in memory at once, where only few of them matter."""
 _DECLARED = f"{DESIRED}/image"

@@ -38,7 +38,7 @@ _THERE_IS_NONE = frozenset({"NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", 
 _BROKEN_OFF = frozenset({"DIGEST_INVALID", "BLOB_UPLOAD_INVALID", "BLOB_UPLOAD_UNKNOWN", "SIZE_INVALID"})
 """What was sent did not arrive as it is. docker-registry 2.8 also says so where two send one blob at once (seen)."""
 _IMMUTABLE = re.compile(r"immutable|already exists", re.IGNORECASE)
-_CHALLENGE = re.compile(r'([a-z]+)="([^"]*)"')
+_CHALLENGE = re.compile(r'(?<![a-z])([a-z]++)="([^"]*)"')
 
 
 class ImmutableTag(Terminal):

@@ -9,6 +9,7 @@ from reconciler.git.answer import Answer, Reply, read_answer
 from reconciler.git.command import Finished
 from reconciler.git.refusal import InTheWay, as_error
 from reconciler.model.errors import Contention, Locked, Terminal, Transient, UserError
+from tests.cpu import cpu_seconds
 
 BRANCH = "!\tabc:refs/heads/main\t{}\n"
 ADVICE = "error: failed to push some refs to 'https://example.org/o/n.git'\n"
@@ -210,7 +211,8 @@ def test_the_length_of_a_message_is_no_burden(unit: str, end: str) -> None:
     # Unbounded patterns go over such text once for each of its words: more than anybody waits for.
     endless = "remote: " + (unit * 40 + end) * (2_000_000 // (len(unit) * 40))
 
-    reply = read_answer(Finished(1, b"", endless + "\nfatal: early EOF\n"))
+    with cpu_seconds(5):
+        reply = read_answer(Finished(1, b"", endless + "\nfatal: early EOF\n"))
 
     assert reply.answer is not Answer.DONE
     assert len(reply.why) <= 201

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
+from reconciler.desired.linear import LONGEST, Pattern
 from reconciler.desired.packer.functions.signature import Function, mapping, string, strings
 from reconciler.desired.packer.language import template_text
 from reconciler.desired.packer.language.interpreter import Interpreter
@@ -141,7 +142,7 @@ class _Paths:
         run.spend(len(below))
         prefix = "" if base == "." else f"{base}/"
         names = [path.removeprefix(prefix) for path in below]
-        return set_value([text(name) for name in names if glob.fullmatch(name)], STRING)
+        return set_value([text(name) for name in names if glob.matches(name)], STRING)
 
     def templatefile(self, run: Interpreter, arguments: Sequence[Value]) -> Value:
         if not isinstance(arguments[0], str):
@@ -174,11 +175,11 @@ class _Paths:
         return found.removeprefix(f"{CHECKOUT}/")
 
 
-def _glob(pattern: str) -> re.Pattern[str]:
-    """A pattern of `fileset` as one of Python's. `**` stands for any number of folders, also for none."""
+def _glob(pattern: str) -> Pattern:
+    """A pattern of `fileset` as an expression. `**` stands for any number of folders, also for none."""
     made: list[str] = []
     at = 0
-    while at < len(pattern):
+    while at < len(pattern) <= LONGEST:
         part = _GLOB_PART.match(pattern, at)
         if part is None:
             raise Undecided("a pattern of files that is not read here")
@@ -198,4 +199,7 @@ def _glob(pattern: str) -> re.Pattern[str]:
                 made.append(f"(?:{'|'.join(re.escape(one) for one in choice[1:-1].split(','))})")
             case literal:
                 made.append(re.escape(literal))
-    return re.compile("".join(made))
+    try:
+        return Pattern("".join(made))
+    except ValueError as error:
+        raise Undecided("a pattern of files that is not read here") from error

@@ -32,7 +32,6 @@ from reconciler.desired.packer.language.values import (
 
 _LETTERS = 0x250
 _DOTTED_CAPITAL_I = "\u0130"
-_NEWLINES = re.compile(r"(?:\r\n?|\n)*\Z")
 _REFERENCE = re.compile(r"\$(?:(\$)|(\w+)|\{(\w+)\})")
 _READ_DIFFERENTLY = re.compile(r"\(\?<|\\C|\\p\{?[^LN]|\[\[:word")
 
@@ -290,7 +289,7 @@ def _digit(character: str, base: int) -> int | None:
 
 
 TEXTS: Mapping[str, Function] = {
-    "chomp": Function(lambda _run, a: text(_NEWLINES.sub("", string(a[0]))), (STRING,), returns=STRING),
+    "chomp": Function(lambda _run, a: text(string(a[0]).rstrip("\r\n")), (STRING,), returns=STRING),
     "compact": Function(_compact, (list_of(STRING),), returns=list_of(STRING)),
     "endswith": Function(
         lambda _run, a: string(a[0]).endswith(string(a[1])), (STRING, STRING), returns=BOOL, is_newer=True

@@ -41,12 +41,12 @@ MAX_DEPTH = 60
 MAX_CHAIN = 150
 """Operators, or steps to a member, in a row. What goes on for longer is read, and not evaluated."""
 
-_COMMENT = r"/\*[\s\S]*?\*/"
+_COMMENT = r"(?>/\*[\s\S]*?\*/)"
 _SYMBOLS = r"==|!=|>=|<=|&&|\|\||\.\.\.|=>|::|~\}|<<-?|[\[\](){}.,*/%+\-=<>!?:\"]"
 # What comes next, after blanks: the end of a line or of the text, a symbol, a word, or a number's first digit.
 _NEXT = {
-    True: re.compile(rf"(?:[ \t]|{_COMMENT})*(?:(\r?\n|#|//|\Z)|({_SYMBOLS})|([^\W\d][\w-]*)|([0-9]))"),
-    False: re.compile(rf"(?:[ \t\n]|\r\n|#[^\n]*|//[^\n]*|{_COMMENT})*(?:(\Z)|({_SYMBOLS})|([^\W\d][\w-]*)|([0-9]))"),
+    True: re.compile(rf"(?:[ \t]|{_COMMENT})*+(?:(\r?\n|#|//|\Z)|({_SYMBOLS})|([^\W\d][\w-]*)|([0-9]))"),
+    False: re.compile(rf"(?:[ \t\n]|\r\n|#[^\n]*|//[^\n]*|{_COMMENT})*+(?:(\Z)|({_SYMBOLS})|([^\W\d][\w-]*)|([0-9]))"),
 }
 _NUMBER = re.compile(r"[0-9](?:(?:[0-9.]|[eE][+-]?[0-9])*(?:[0-9]|[eE][+-]?[0-9]))?")
 _WORDS = {"true": True, "false": False, "null": None}
@@ -65,6 +65,7 @@ class Parser:
         self.lines_count = True
         """Whether the end of a line ends an expression; not between brackets."""
         self._depth = 0
+        self._open = 0
         self._seen = (-1, True)
         self._symbol = ""
         self._word = ""
@@ -162,10 +163,10 @@ class Parser:
 
     def _quoted(self) -> Expression:
         self.take('"')
-        return self._template(template_text.quoted(self))
+        return self._template(template_text.quoted)
 
     def _heredoc(self) -> Expression:
-        return self._template(template_text.heredoc(self))
+        return self._template(template_text.heredoc)
 
     def _named(self) -> Expression:
         start = self.at
@@ -353,26 +354,38 @@ class Parser:
         self.take("]")
         return key
 
-    def _template(self, parts: list[Part]) -> Expression:
+    def _template(self, read: Callable[[Parser], list[Part]]) -> Expression:
+        around, self._open = self._open, 0
+        parts = read(self)
+        self._depth -= self._open  # what is not closed is said below
+        self._open = around
         try:
             return template_text.assembled(parts)
         except ValueError as error:
             raise Wrong(self.at, str(error)) from error
 
     def directive(self) -> Part:
-        """Read what stands in `%{ … }`, up to its end."""
+        """Read what stands in `%{ … }`, up to its end. What follows an `if` or a `for` is within it until that ends."""
         match self.peek() == "a" and self._word:
             case "if":
                 self._keyword("if")
-                return Directive("if", self.expression())
+                return self._opening(Directive("if", self.expression()))
             case "for":
                 names = self.loop_names()
-                return Directive("for", self.expression(), names)
+                return self._opening(Directive("for", self.expression(), names))
             case "else" | "endif" | "endfor" as kind:
                 self.word()
+                if kind != "else" and self._open:
+                    self._open -= 1
+                    self._depth -= 1
                 return Directive(kind)
             case _:
                 raise Wrong(self.at, "expected if, else, endif, for or endfor")
+
+    def _opening(self, directive: Directive) -> Directive:
+        self._enter()
+        self._open += 1
+        return directive
 
     def _next_line(self) -> str:
         """The symbol that comes next, on whichever line."""
