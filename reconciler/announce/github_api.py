@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import requests
 import urllib3
 from github.GithubException import BadAttributeException, GithubException
 from github.Repository import Repository
+from github.Requester import HTTPRequestsConnectionClass, HTTPSRequestsConnectionClass
 
 from reconciler import __version__
 from reconciler.announce.access import Credential, RetryPolicy, credential
@@ -171,7 +173,7 @@ class GitHub:
                 raise refusal(asked, error.status, headers=headers, said=error.data) from error
             except (requests.exceptions.ConnectionError, requests.exceptions.Timeout) as error:
                 raise Transient(
-                    f"GitHub, {doing}: {self._address()} can't be reached ({type(error).__name__})",
+                    f"GitHub, {doing}: {self._address()} can't be reached ({_why(error)})",
                     hint="the next run tries it again",
                 ) from error
             except (requests.exceptions.RequestException, BadAttributeException, RuntimeError) as error:
@@ -217,8 +219,59 @@ class GitHub:
                 seconds_between_requests=None,
                 seconds_between_writes=self._seconds_between_writes,
             )
+            tls = self._address().startswith("https://")
+            # What PyGithub has for this, `injectConnectionClasses`, opens a connection for each request.
+            api.requester._Requester__connectionClass = _open_bounded(self._policy.whole, tls=tls)  # type: ignore[attr-defined]  # noqa: SLF001 - see above
             self._opened = (api, token)
         return self._opened
+
+
+_MOST = 32 << 20
+"""Bytes of an answer, unpacked: a page of a hundred comments of the longest kind has a fifth of it."""
+
+
+def _bounded(longest: float) -> Callable[..., None]:
+    """Reads the whole of an answer, within bounds, before PyGithub does, which has none.
+
+    Of its own accord that one knows a time for each read, so that an answer that drips never ends.
+    """
+
+    def read(answer: requests.Response, **_sending: object) -> None:
+        until = time.monotonic() + longest
+        found = bytearray()
+        try:
+            while piece := answer.raw.read1(1 << 16, decode_content=True):
+                found += piece
+                if len(found) > _MOST or time.monotonic() > until:
+                    break
+        except urllib3.exceptions.HTTPError as error:
+            raise requests.exceptions.ConnectionError(type(error).__name__) from error
+        if piece:
+            answer.close()
+            much = f"of more than {_MOST:,} bytes" if len(found) > _MOST else f"that takes longer than {longest:g} s"
+            raise requests.exceptions.ConnectionError(f"an answer {much}")
+        # Where `requests` keeps what was read: there is no other way in.
+        answer._content, answer._content_consumed = bytes(found), True  # type: ignore[attr-defined]  # noqa: SLF001 - see above
+
+    return read
+
+
+def _open_bounded(longest: float, *, tls: bool) -> type[HTTPRequestsConnectionClass | HTTPSRequestsConnectionClass]:
+    """PyGithub's connections, with answers that are bounded."""
+    base = HTTPSRequestsConnectionClass if tls else HTTPRequestsConnectionClass
+
+    class Bounded(base):  # type: ignore[misc, valid-type]  # one of two, which have no base of their own
+        def __init__(self, *arguments: Any, **named: Any) -> None:
+            super().__init__(*arguments, **named)
+            self.session.hooks["response"].append(_bounded(longest))
+
+    return Bounded
+
+
+def _why(error: Exception) -> str:
+    """What keeps us from GitHub: its own words are `requests`' and long."""
+    words = first_line(str(error))
+    return words if words.startswith("an answer ") else type(error).__name__
 
 
 def without_bot(login: str) -> str:

@@ -14,6 +14,7 @@ from typing import Any
 from urllib.parse import urljoin, urlsplit
 
 import requests
+import urllib3
 from requests.adapters import HTTPAdapter
 from requests.auth import AuthBase
 
@@ -218,13 +219,12 @@ class Exchange:
 
     def _sign_in(self, of: Reference, refused: Answer, *, writes: bool) -> None:
         """Get what a registry asks for in its 401 (distribution's "Token Authentication Specification")."""
-        challenge = refused.headers.get("www-authenticate", "")
-        scheme, _, rest = challenge.partition(" ")
+        scheme, asked = challenged(refused.headers.get("www-authenticate", ""))
         login = self._login(of)
-        if scheme.lower() == "basic" and login is not None:
+        if scheme == "basic" and login is not None:
             value: str | None = f"Basic {login.basic}"
-        elif scheme.lower() == "bearer":
-            value = f"Bearer {self._token(of, dict(_CHALLENGE.findall(rest)), login)}"
+        elif scheme == "bearer":
+            value = f"Bearer {self._token(of, asked, login)}"
         else:
             value = None
         with self._lock:
@@ -303,6 +303,12 @@ class Exchange:
             raise Transient("it was cancelled")
 
 
+def challenged(header: str) -> tuple[str, dict[str, str]]:
+    """The scheme, in lower case, and what is asked for by name, of a `WWW-Authenticate`."""
+    scheme, _, rest = header.partition(" ")
+    return scheme.lower(), dict(_CHALLENGE.findall(rest))
+
+
 def _errors(answer: Answer) -> list[dict[str, Any]]:
     found = answer.json().get("errors")
     return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
@@ -323,7 +329,8 @@ def _read(answer: requests.Response, of: Reference) -> bytes:
     """The whole of a body. Raises Terminal for more than is to be read, Transient where it takes too long."""
     until = time.monotonic() + _ANSWER
     found = bytearray()
-    for piece in answer.iter_content(1 << 16):
+    # As much as has come: `iter_content` waits for all that it is asked for, and hears no time meanwhile.
+    while piece := answer.raw.read1(1 << 16, decode_content=True):
         found += piece
         if len(found) > _MOST:
             raise Terminal(f"{of.host} answers with more than {_MOST:,} bytes")
@@ -342,7 +349,7 @@ def _translated(of: Reference) -> Iterator[None]:
             f"{of.host} has no certificate that is trusted here: {_reason(error)}",
             hint="REQUESTS_CA_BUNDLE names a file of those that are",
         ) from error
-    except requests.RequestException as error:
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
         raise Transient(f"{of.host} could not be asked: {_reason(error)}") from error
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -146,6 +148,39 @@ def test_a_github_that_is_not_there_is_transient() -> None:
 
     with pytest.raises(Transient, match="can't be reached"):
         PullRequest("acme/images", github(f"http://127.0.0.1:{port}")).is_open(1)
+
+
+BEGUN = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000000000\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("piece", "what"), [(b"x", "takes longer than 0.5 s"), (b"x" * 65536, "more than 33,554,432 bytes")]
+)
+def test_an_answer_that_never_ends_is_given_up(piece: bytes, what: str) -> None:
+    over = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            there, _ = server.accept()
+            with there, suppress(OSError):
+                there.sendall(BEGUN)
+                for _ in range(150 if piece == b"x" else 1000):  # the end of one that was not given up
+                    there.sendall(piece)
+                    if over.wait(0.02 if piece == b"x" else 0):
+                        break
+
+        answering = threading.Thread(target=answer)
+        answering.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        policy = RetryPolicy(tries=1, timeout=10, whole=0.5 if piece == b"x" else 60)
+        try:
+            with pytest.raises(Transient, match=what):
+                PullRequest(
+                    "acme/images", GitHub({"GITHUB_TOKEN": TOKEN, "GITHUB_API_URL": url}, policy=policy)
+                ).is_open(1)
+        finally:
+            over.set()
+            answering.join()
 
 
 def test_a_redirect_to_another_host_is_not_followed(receiver: Receiver) -> None:

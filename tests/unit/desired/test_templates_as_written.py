@@ -401,7 +401,7 @@ HOSTILE = {
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_template_is_read_or_refused(text: str) -> None:
     """In a Python of its own: HashiCorp's parser, which words the mistakes, can't be interrupted."""
-    told = apart(places_in, text, cpu_seconds=10)
+    told = apart(places_in, text, cpu_seconds=5)
     assert isinstance(told, str)
     assert told.startswith("t.pkr.hcl")
 
