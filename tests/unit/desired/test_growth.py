@@ -182,9 +182,6 @@ ONCE = {
     "digits of a format": READERS["a format"]("%" + "0" * 200_000),
     "a pattern of only": READERS["only"]("[" * 200_000),
     "a path without end": READERS["inputs"]("/*" * 200_000),
-    "a name that was nearly another": {
-        TEMPLATE: f'{COMPLETE}variable "{"ab" * 100_000}" {{ default = 1 }}\nlocals {{\n a = var.{"ba" * 100_000}\n}}\n'
-    },
 }  # fmt: skip
 
 
@@ -218,7 +215,8 @@ MANY: dict[str, Callable[[int], Files]] = {
         + 'provisioner "shell-local" {\n inline = ["cat a/b c/d"]\n }\n' * count + f"}}\n{BUILDER}"
     },
     "variables in image.yaml": lambda count: {
-        "desired/web/image.yaml": "packer:\n  variables:\n" + "".join(f"    k{at}: 1\n" for at in range(count))
+        "desired/web/image.yaml": "packer:\n  variables:\n" + "".join(f"    k{at}: 1\n" for at in range(count)),
+        TEMPLATE: COMPLETE + "".join(f'variable "v{at}" {{ default = "x" }}\n' for at in range(count)),
     },
     "images on each other": lambda count: {
         f"desired/i{number}/{name}": text
