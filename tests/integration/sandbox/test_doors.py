@@ -216,7 +216,7 @@ def test_the_root_of_an_instances_first_process_leads_nowhere(launched: Start, t
 
 # A folder that was left by a second chroot has no root above it: `..` goes on to the root of the mounts.
 _OUT_OF_A_CHROOT = """
-import os, sys
+import os
 os.mkdir("/tmp/x")
 before = os.open("/", os.O_RDONLY)
 os.chroot("/tmp/x")
@@ -224,12 +224,11 @@ os.fchdir(before)
 for _ in range(50):
     os.chdir("..")
 os.chroot(".")
-print(os.path.exists(sys.argv[1]))
+print(os.listdir("/"))
 """
 
 
-def test_no_mount_of_the_host_is_in_reach_of_an_instance(launched: Start, tmp_path: Path) -> None:
-    (tmp_path / "of-the-host").write_text("secret")
+def test_no_mount_of_the_host_is_in_reach_of_an_instance(launched: Start) -> None:
     first, second = launched(), launched()
 
     for instance in (first, second):
@@ -237,7 +236,7 @@ def test_no_mount_of_the_host_is_in_reach_of_an_instance(launched: Start, tmp_pa
         assert sorted({line.split()[4] for line in mounts}) == [
             "/", "/i", "/i/dev", "/i/dev/pts", "/i/proc", "/i/proc/sys", "/i/run", "/i/sys", "/i/tmp",
         ]  # fmt: skip
-        assert instance.says(f"python3 -c '{_OUT_OF_A_CHROOT}' {tmp_path}", user="root") == "False"
+        assert instance.says(f"python3 -c '{_OUT_OF_A_CHROOT}'", user="root") == "['i']"
 
 
 def test_no_link_in_an_instance_leads_the_sandbox_to_a_file_of_the_host(launched: Start, tmp_path: Path) -> None:
