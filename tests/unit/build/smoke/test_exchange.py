@@ -82,13 +82,17 @@ def test_a_command_that_never_answers_is_ended_in_time(connection: Connection) -
         connection.run("true", timeout=0.2)
 
 
-@pytest.mark.parametrize("connection", ["exec yes go away\n"], indirect=True)
-def test_a_greeting_without_end_is_no_connection(connection: Connection) -> None:
+_ENDLESS = 'yes go away | head -c 2000000; touch "$0.heard"; exec yes go away\n'
+
+
+@pytest.mark.parametrize("connection", [_ENDLESS], indirect=True)
+def test_a_greeting_without_end_is_no_connection(connection: Connection, tmp_path: Path) -> None:
     refused = connection.open()
 
     assert refused is not None
     assert refused.kind == "no-command"
     assert refused.text.endswith(": go away")
+    assert not (tmp_path / "bin" / "ssh.heard").exists(), "of two megabytes the first 64 KiB are read"
 
 
 @pytest.mark.parametrize(
