@@ -16,7 +16,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from reconciler.cli.installation import install_with
 from reconciler.cli.printing import refuse_links
 from reconciler.model.errors import UserError
-from reconciler.sandbox import handle, system
+from reconciler.sandbox import handle, mmdebstrap, system
 from reconciler.sandbox.handle import Sandbox
 from reconciler.state.unsaved import write_atomically
 
@@ -128,7 +128,7 @@ def start_sandbox(folder: Path) -> Sandbox:
                 progress.update(steps[0], advance=1, description=line)
                 return
             console.print(line, highlight=False, markup=False)
-            steps.append(progress.add_task("starting", total=system.STEPS + 1))
+            steps.append(progress.add_task("starting", total=mmdebstrap.STEPS + 1))
 
         return handle.start(folder, tell=tell)
 

@@ -23,7 +23,7 @@ from urllib.error import HTTPError
 import reconciler
 from reconciler.model.errors import UserError
 from reconciler.sandbox import system
-from reconciler.sandbox.system import Tell
+from reconciler.sandbox.mmdebstrap import Tell
 
 # A running sandbox, as its users hold it: what to export, and the levers of its control endpoint.
 

@@ -1,10 +1,11 @@
-"""What the sandbox needs of the host: four system calls, and programs."""
+"""What the sandbox needs of the host: five system calls, and programs."""
 
 from __future__ import annotations
 
 import ctypes
 import errno
 import os
+import re
 import shlex
 import shutil
 from collections.abc import Mapping
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from reconciler.model.errors import UserError
 
-# The four system calls that give the sandbox a mount table of its own.
+# The system calls that give the sandbox a mount table of its own, and what it makes a place on the disk.
 #
 # Called through libc: Python has no mount(2), and `os.unshare` only from 3.12 on.
 
@@ -25,6 +26,7 @@ MS_PRIVATE = 0x40000
 
 _CLONE_NEWNS = 0x20000
 _MNT_DETACH = 0x2
+_UMOUNT_NOFOLLOW = 0x8
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -83,10 +85,50 @@ def unmount(target: str | Path) -> None:
     _libc.umount2(str(target).encode(), _MNT_DETACH)
 
 
+def unmount_below(folder: Path) -> None:
+    """Detach all that this process sees mounted on `folder` or below it, so that whoever removes it removes no more.
+
+    Raises:
+        OSError: the kernel refuses one.
+    """
+    while mounted := _mounted_below(folder):
+        for target in reversed(mounted):  # the last that was mounted is on top
+            if _libc.umount2(os.fsencode(target), _MNT_DETACH | _UMOUNT_NOFOLLOW) != 0:
+                number = ctypes.get_errno()
+                raise OSError(number, os.strerror(number), str(target))
+
+
+def _mounted_below(folder: Path) -> list[Path]:
+    """Where something is mounted, as proc(5) has it: the fifth word of a line, blanks and the like in octal."""
+    top = folder.parent.resolve() / folder.name  # a link is none of what it leads to
+    words = [line.split(b" ")[4] for line in Path("/proc/self/mountinfo").read_bytes().splitlines()]
+    places = [re.sub(rb"\\([0-7]{3})", lambda octal: bytes([int(octal[1], 8)]), word) for word in words]
+    return [place for place in map(Path, map(os.fsdecode, places)) if place.is_relative_to(top)]
+
+
+def sync(folder: Path) -> None:
+    """Wait until all that was written to the file system of `folder` would outlast a power cut.
+
+    Raises:
+        OSError: it could not be written, or `folder` can't be opened.
+    """
+    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _libc.syncfs(opened) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), str(folder))
+    finally:
+        os.close(opened)
+
+
+WHERE_ALLOWED = ("in a container: start it with --privileged", "elsewhere: run the sandbox with sudo")
+"""The hint where the kernel refuses."""
+
+
 def _refused(what: str, number: int) -> UserError:
     return UserError(
         f"the kernel refused {what}: {os.strerror(number)}",
-        hint=("in a container: start it with --privileged", "elsewhere: run the sandbox with sudo"),
+        hint=WHERE_ALLOWED,
     )
 
 
@@ -101,7 +143,13 @@ _NEEDED = {
     "setsid": "util-linux",
     "unshare": "util-linux",
 }
-_NEEDED_FOR_MAKING = {"apt-get": "apt", "dpkg": "dpkg", "mmdebstrap": "mmdebstrap"}
+_NEEDED_FOR_MAKING = {
+    "apt-get": "apt",
+    "dpkg": "dpkg",
+    "mmdebstrap": "mmdebstrap",
+    "setpriv": "util-linux",
+    "unshare": "util-linux",
+}
 _KEYRINGS = (
     "/usr/share/keyrings/debian-archive-keyring.gpg",
     "/usr/share/keyrings/debian-archive-keyring.pgp",

@@ -2,8 +2,8 @@
 
 It has what a cloud image has, and nothing of the machine that made it. A root is kept under a name that says what is
 in it: suite, architecture, and a digest of packages, archive and recipe. So another version of the sandbox that wants
-other packages makes another one. Whoever uses or makes a root holds its lock; one that nobody has used for a month
-goes when the next is made.
+other packages makes another one. Whoever uses a root holds its lock, and whoever makes one the folder's. One that
+nobody has used for a month goes when the next is made.
 """
 
 from __future__ import annotations
@@ -16,27 +16,19 @@ import platform
 import pwd
 import re
 import shutil
-import signal
 import stat
-import subprocess
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from itertools import pairwise
 from pathlib import Path
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import kernel
-from reconciler.sandbox.published import apt_proxies
+from reconciler.sandbox import archive, kernel, mmdebstrap
+from reconciler.sandbox.mmdebstrap import ELSEWHERE, NEEDED_BYTES, Tell, no_room
 
-Tell = Callable[[str], None]
-
-SUITE = "bookworm"
+SUITE, MIRROR = archive.SUITE, archive.MIRROR
 NAME = "the sandbox's own Debian 12"
 """What is inside of every published image, whoever publishes it, as people are told."""
-MIRROR = "RECONCILER_SANDBOX_MIRROR"
-"""The variable that names another Debian archive, for a machine that reaches no public one."""
 
 # What Debian's own cloud images have and provisioners count on. The Python is Ansible's, the rest is for people.
 _PACKAGES = (
@@ -56,38 +48,8 @@ _RECIPE = 1
 """Raised when a root that was made before would differ in another way than by its packages."""
 
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-_NEEDED_BYTES = 900 * 1024**2  # 330 MB stay, and the packages lie beside them while they are unpacked
 _UNUSED_SECONDS = 30 * 24 * 3600
-_STEPS = (
-    ("running apt-get update", "reading the archive's lists"),
-    ("downloading packages", "downloading packages"),
-    ("extracting archives", "unpacking the essential ones"),
-    ("installing essential", "installing the essential ones"),
-    ("installing remaining", "installing the others"),
-    ("cleaning package lists", "tidying up"),
-)
-STEPS = len(_STEPS)
-"""How many steps a making tells of, after its first line."""
-
-_OLD_KEYRING = Path("/etc/apt/trusted.gpg")
-_UNREACHABLE = re.compile(
-    r"Temporary failure resolving|Could not resolve|Could not connect|Unable to connect|Cannot initiate the connection"
-    r"|Connection (?:failed|timed out|refused)|Network is unreachable|Could not wait for server"
-    r"|Error reading from server|Remote end closed connection|Undetermined Error"
-)
-_FAILED = re.compile(r"(?:Ign|Err):\d+ ")
-"""A line of apt about a file that it did not get, and may try again. An indented line below says why, if any does."""
-_PATIENCE = 5
-"""So many files that failed, and the mirror is taken to be down. apt would wait four times half a minute for each."""
-_TRIES = 4
-"""How often apt asks for a file. Only the last time does it say why it can't have it, such as for want of a network.
-The lists are few: it is left to come to that."""
-_LISTS = 3
-"""Of suites, where mmdebstrap chooses the archive."""
-_SILENT = "it stopped answering in the middle"
-_UNTRUSTED = re.compile(r"signatures? .*verified|is not signed|NO_PUBKEY|EXPKEYSIG|Missing key", re.IGNORECASE)
-_FULL = re.compile(r"No space left on device|not enough free space", re.IGNORECASE)
-_ELSEWHERE = "name another folder of root's for caches: XDG_CACHE_HOME"
+_UNFIT = r"[:\"\\\x00-\x1f]"
 
 
 def cache_folder() -> Path:
@@ -110,56 +72,35 @@ def held(tell: Tell) -> Iterator[tuple[Path, int]]:
     """
     if os.geteuid() != 0:
         raise kernel.root_needed()
-    archive = _archive()
-    root = cache_folder() / _name(archive)
-    _make_folder(root.parent)
+    folder = cache_folder()
+    _make_folder(folder)
+    lines = archive.found(folder, named=_name)
+    root = folder / _name(lines)
     with _locked(root.with_name(f"{root.name}.lock"), tell=tell) as lock:
         if not root.exists():
-            _lock(lock, fcntl.LOCK_EX, tell=tell)
-            if not root.exists():  # somebody else may have made it in between
-                _make(root, archive=archive, lock=lock, tell=tell)
-            fcntl.flock(lock, fcntl.LOCK_SH)
+            with _making(folder, tell=tell) as making:
+                if not root.exists():  # somebody else may have made it in between
+                    _make(root, lines=lines, lock=lock, making=making, tell=tell)
         _require_own(root)
         _require_whole(root, lock)
         os.utime(root.with_name(f"{root.name}.lock"))
         yield root, lock
 
 
-def _name(archive: Sequence[str]) -> str:
+def _name(lines: Sequence[str]) -> str:
     machine = platform.machine()
     if machine not in _ARCHITECTURES:
         raise UserError(
             f"the sandbox has no Debian for {machine}", hint="run it on one of: " + ", ".join(sorted(_ARCHITECTURES))
         )
-    content = json.dumps([_RECIPE, SUITE, _PACKAGES, _NOT_PUBLISHED, list(archive)])
+    content = json.dumps([_RECIPE, SUITE, _PACKAGES, _NOT_PUBLISHED, list(lines)])
     return f"debian-{SUITE}-{_ARCHITECTURES[machine]}-{hashlib.sha256(content.encode()).hexdigest()[:12]}"
 
 
-def _archive() -> list[str]:
-    """The lines of sources.list: a person's mirror, else this machine's own for the suite, else mmdebstrap's default.
-
-    The machine's own, as a company's machines may reach that one only.
-    """
-    if named := os.environ.get(MIRROR):
-        if not re.fullmatch(r"(?:https?|file|copy)://[^\s\"']+", named):
-            raise UserError(f"{MIRROR} is {named!r}", hint="set it to an address, such as http://deb.debian.org/debian")
-        return [f"deb {named} {SUITE} main"]
-    if shutil.which("apt-get") is None:
-        return []
-    told = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT)", "Created-By: Packages"],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    known = {SUITE, f"{SUITE}-updates", f"{SUITE}-security"}
-    wanted = [line.split() for line in told.stdout.splitlines()]
-    lines = [f"deb {uri} {suite} main" for uri, suite, component in wanted if suite in known and component == "main"]
-    return list(dict.fromkeys(lines)) if any(line.split()[2] == SUITE for line in lines) else []
-
-
 def _make_folder(folder: Path) -> None:
+    if unfit := re.search(_UNFIT, str(folder)):
+        raise UserError(f"the sandbox's Debian can't be made in {folder}: apt takes no {unfit[0]!r} in a path",
+                        hint=ELSEWHERE)  # fmt: skip
     with _told_plainly(folder, "made"):
         # For its owner alone to write, whatever the umask: Packer's part of the cache is beside it, and is run.
         for parent in reversed(folder.parents):
@@ -179,7 +120,7 @@ def _told_plainly(path: Path, what: str) -> Iterator[None]:
     except OSError as error:
         raise UserError(
             f"{error.filename or path} can't be {what}: {error.strerror or error}",
-            hint=f"make room, or remove what is in the way, or {_ELSEWHERE}",
+            hint=f"make room, or remove what is in the way, or {ELSEWHERE}",
         ) from error
 
 
@@ -195,7 +136,7 @@ def _require_own(folder: Path) -> None:
         return
     raise UserError(
         f"{folder} {what}",
-        hint=("remove it, and it is made anew", f"or {_ELSEWHERE}"),
+        hint=("remove it, and it is made anew", f"or {ELSEWHERE}"),
     )
 
 
@@ -207,23 +148,35 @@ def _require_nobody_elses(above: Path, folder: Path) -> None:
         whose = f"owner {found.st_uid}, mode {stat.S_IMODE(found.st_mode):o}"
         raise UserError(
             f"{folder} is in {above}, which is somebody else's too ({whose}): its programs would run as root",
-            hint=_ELSEWHERE,
+            hint=ELSEWHERE,
         )
 
 
 def _require_whole(root: Path, lock: int) -> None:
     """Refuse a root of which files were removed, as by whoever tidies caches: instances would break in odd ways."""
-    noted = os.pread(lock, 32, 0).decode("ascii", errors="replace").strip()  # nothing where an older version made it
-    found = str(_count(root)) if noted else ""
-    if noted != found:
-        raise UserError(
-            f"{root} is damaged: {noted} files were made, and {found} are there",
-            hint="remove it, and it is made anew",
-        )
+    noted = os.pread(lock, 64, 0).decode("ascii", errors="replace").split()
+    found = [str(number) for number in _extent(root)][: len(noted)]  # older versions noted files alone, or nothing
+    for before, now, what in zip(noted, found, ("files", "bytes"), strict=False):
+        if before != now:
+            raise UserError(
+                f"{root} is damaged: {before} {what} were made, and {now} are there",
+                hint="remove it, and it is made anew",
+            )
 
 
-def _count(root: Path) -> int:
-    return sum(len(folders) + len(files) for _, folders, files in os.walk(root))
+def _extent(root: Path) -> tuple[int, int]:
+    """How many files and folders there are, and how many bytes in the files."""
+    files = size = 0
+    folders = [os.fspath(root)]
+    while folders:
+        with os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                files += 1
+                if entry.is_dir(follow_symlinks=False):
+                    folders.append(entry.path)
+                elif entry.is_file(follow_symlinks=False):
+                    size += entry.stat(follow_symlinks=False).st_size
+    return files, size
 
 
 @contextmanager
@@ -250,7 +203,19 @@ def _lock(lock: int, how: int, *, tell: Tell) -> None:
         fcntl.flock(lock, how)
 
 
-def _make(root: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
+@contextmanager
+def _making(folder: Path, *, tell: Tell) -> Iterator[int]:
+    """Hold the folder itself for a making: one at a time, and none waits for those who use what is there."""
+    with _told_plainly(folder, "opened"):
+        making = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        _lock(making, fcntl.LOCK_EX, tell=tell)
+        yield making
+    finally:
+        os.close(making)
+
+
+def _make(root: Path, *, lines: Sequence[str], lock: int, making: int, tell: Tell) -> None:
     """Make the root whole, or not at all."""
     kernel.require_for_making()
     draft = root.with_name(f"{root.name}.draft")
@@ -258,116 +223,24 @@ def _make(root: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
         _remove(draft)  # of a maker that was killed
         _remove_unused(root.parent)
     free = shutil.disk_usage(root.parent).free
-    if free < _NEEDED_BYTES:
-        raise _no_room(root.parent, f"{free // 1024**2} MB are free")
+    if free < NEEDED_BYTES:
+        raise no_room(root.parent, f"{free // 1024**2} MB are free")
     tell(
         f"Making the sandbox's Debian 12, once: half a minute to three, 330 MB in {root.parent}. "
         "Later runs find it there."
     )
     try:
-        _run_mmdebstrap(draft, archive=archive, lock=lock, tell=tell)
+        mmdebstrap.run(draft, lines=lines, packages=_PACKAGES, removed=_NOT_PUBLISHED, kept=making, tell=tell)
         with _told_plainly(root, "made"):
+            files, size = _extent(draft)
             os.ftruncate(lock, 0)
-            os.pwrite(lock, f"{_count(draft)}\n".encode(), 0)
+            os.pwrite(lock, f"{files} {size}\n".encode(), 0)
+            kernel.sync(draft)
             draft.rename(root)
-    finally:
-        _remove(draft)
-
-
-def _run_mmdebstrap(draft: Path, *, archive: Sequence[str], lock: int, tell: Tell) -> None:
-    hidden = " ".join(f'"$1"/{path}' for path in _NOT_PUBLISHED)
-    process = subprocess.Popen(
-        [
-            *("mmdebstrap", "--verbose", "--mode=root", "--variant=minbase", "--format=directory"),
-            f"--include={','.join(_PACKAGES)}",
-            *(f"--aptopt=Acquire::Retries {_TRIES - 1}", "--aptopt=Acquire::http::Timeout 15"),
-            "--dpkgopt=force-unsafe-io",
-            *(f"--aptopt={line.rstrip(';')}" for line in apt_proxies().splitlines()),
-            *_trusted(),
-            f"--customize-hook=rm -f -- {hidden}",
-            *(SUITE, str(draft), *archive),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        errors="replace",
-        cwd="/",
-        env=_environment(),
-        start_new_session=True,
-        umask=0o022,  # what package scripts make is as on any Debian
-        pass_fds=[lock],  # so that the draft of one who was killed is not swept while it is still written
-    )
-    said: deque[str] = deque(maxlen=400)
-    failed, patience = 0, _PATIENCE
-    with process:
-        try:
-            for line in process.stderr or ():
-                said.append(line.rstrip())
-                if step := next((step for sign, step in _STEPS if line.startswith(f"I: {sign}")), None):
-                    tell(step)
-                    failed = 0
-                    patience = _TRIES * max(_LISTS, len(archive)) if step == _STEPS[0][1] else _PATIENCE
-                failed += bool(_FAILED.match(line))
-                if failed > patience:
-                    said.append(_SILENT)
-                    os.killpg(process.pid, signal.SIGTERM)
-                    break
-        except BaseException:
-            os.killpg(process.pid, signal.SIGTERM)  # it is not reaped yet, so its group is still its own
-            raise
-    if process.returncode != 0:
-        raise _failure(list(said), draft.parent)
-
-
-def _trusted() -> list[str]:
-    """Have Debian's keys trusted besides those of /etc/apt/trusted.gpg.d: mmdebstrap finds them with gpg's help only.
-
-    Apt takes one file more, and that place may be taken.
-    """
-    return [] if _OLD_KEYRING.exists() else [f"--keyring={kernel.keyring()}"]
-
-
-def _environment() -> dict[str, str]:
-    """What mmdebstrap and the scripts of packages start with: of the caller's, only the way to the archive."""
-    proxies = {name: value for name, value in os.environ.items() if name.lower() in {"http_proxy", "https_proxy"}}
-    path = os.pathsep.join([os.environ.get("PATH", os.defpath), *kernel.ROOTS])
-    return {**proxies, "PATH": path, "LANG": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive", "HOME": "/root"}
-
-
-def _failure(said: Sequence[str], folder: Path) -> UserError:
-    text = "\n".join(said)
-    if _FULL.search(text):
-        return _no_room(folder, "it was full in the middle")
-    reasons = [reason.strip() for line, reason in pairwise(said) if _FAILED.match(line) and reason.startswith(" ")]
-    causes = reasons + [line for line in said if re.match(r"E: |dpkg: error", line)]
-    reachable = [line.strip() for line in said if _UNREACHABLE.search(line)]
-    reachable += [_SILENT] if _SILENT in said and not reasons else []
-    if reachable:
-        return UserError(
-            f"the sandbox's Debian could not be made: its archive can't be reached ({reachable[0][:200]})",
-            hint=("it needs the network, this once; nothing half-made was kept", f"another archive: {MIRROR}=http://…"),
-        )
-    untrusted = [line for line in said if _UNTRUSTED.search(line)]
-    if untrusted:
-        return UserError(
-            f"the sandbox's Debian could not be made: its archive is signed with no key that is known here "
-            f"({untrusted[0][:200]})",
-            hint=("Debian's keys: apt-get install debian-archive-keyring", f"another archive: {MIRROR}=http://…"),
-        )
-    cause = next((line for line in causes if "mmdebstrap" not in line and "apt-get" not in line), "")
-    cause = cause or next(iter(causes), "") or "".join(said[-1:])
-    return UserError(
-        f"the sandbox's Debian could not be made: {cause[:300]}",
-        hint=("nothing half-made was kept: try again", f"another archive: {MIRROR}=http://…"),
-    )
-
-
-def _no_room(folder: Path, found: str) -> UserError:
-    return UserError(
-        f"the sandbox's Debian does not fit in {folder}: {found}, {_NEEDED_BYTES // 1024**2} MB are needed",
-        hint=f"make room, or {_ELSEWHERE}",
-    )
+    except BaseException:
+        with suppress(OSError):  # the next making sweeps what this could not, and what went wrong is said
+            _remove(draft)
+        raise
 
 
 def _remove_unused(folder: Path) -> None:
@@ -378,11 +251,14 @@ def _remove_unused(folder: Path) -> None:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 continue  # in use, or our own
+            _remove(path.with_suffix(".draft"))  # of a maker that was killed
             if time.time() - path.stat().st_mtime > _UNUSED_SECONDS:
                 _remove(root)
                 path.unlink()
 
 
 def _remove(tree: Path) -> None:
-    if tree.exists():
+    """Remove a tree, and nothing that is mounted in it: an older version's mmdebstrap left /sys there, if killed."""
+    if os.path.lexists(tree):
+        kernel.unmount_below(tree)
         shutil.rmtree(tree)

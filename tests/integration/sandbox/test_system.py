@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.errors import UserError
-from reconciler.sandbox import kernel, system
+from reconciler.sandbox import kernel, mmdebstrap, system
 
 pytestmark = [pytest.mark.sandbox, pytest.mark.skipif(os.geteuid() != 0, reason="only root makes one")]
 
@@ -31,6 +31,7 @@ mkdir "$target" && touch "$target/whole" && echo made >> "$(dirname "$target")/m
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(kernel, "sync", lambda _: None)  # of all that others here write, too
     return tmp_path / "cache/reconciler/sandbox"
 
 
@@ -76,10 +77,17 @@ def test_two_that_start_at_once_make_one(cache: Path, tmp_path: Path, monkeypatc
 def test_a_making_that_was_killed_leaves_nothing_that_counts(
     cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    played(_MAKES.replace("touch", "kill -9 $PPID; touch"), tmp_path, monkeypatch)
-    killed = subprocess.run(
-        [sys.executable, "-c", "from reconciler.sandbox import system\nwith system.held(print): pass"], check=False
-    )
+    played(f"{_MAKES}\necho 'I: downloading packages with apt...' >&2; exec sleep 600\n", tmp_path, monkeypatch)
+    kills = """
+import os
+from reconciler.sandbox import system
+def tell(line):
+    if line == "downloading packages":
+        os.kill(os.getpid(), 9)
+with system.held(tell):
+    pass
+"""
+    killed = subprocess.run([sys.executable, "-c", kills], check=False)
     assert killed.returncode == -9
     (draft,) = cache.glob("*.draft")
     (draft / "half").touch()
@@ -126,9 +134,146 @@ def test_a_command_that_is_told_to_end_takes_the_making_along(
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
 
 
+def mounted(folder: Path) -> list[str]:
+    return [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if f" {folder}" in line]
+
+
+@pytest.fixture
+def unmounted(cache: Path) -> Iterator[None]:
+    """Nothing is left mounted for later tests, whatever is in the code."""
+    yield
+    kernel.unmount_below(cache)
+
+
+@pytest.mark.usefixtures("unmounted")
+def test_what_a_making_mounts_and_begins_ends_with_it(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given one that mounts as mmdebstrap does, and a package script that goes on and heeds nobody
+    mounts = "mkdir $target/proc && mount -t proc proc $target/proc && mount -t sysfs -o ro sys $target/proc/fs"
+    goes_on = f"setsid sh -c 'trap \"\" TERM HUP; echo > {tmp_path}/begun; sleep 600' &"
+    told = 'while [ ! -e "$(dirname "$0")/../begun" ]; do :; done; echo "I: installing remaining packages" >&2; wait'
+    played(f"{_MAKES}\n{mounts}; {goes_on}\n{told}\n", tmp_path, monkeypatch)
+
+    def interrupt(line: str) -> None:
+        if line == "installing the others":
+            assert (cache / f"{next(cache.glob('*.draft')).name}/proc").exists()
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), system.held(interrupt):
+        raise AssertionError
+
+    assert mounted(cache) == []
+    assert {path.suffix for path in cache.iterdir() if path.name != "made"} == {".lock"}
+    assert subprocess.run(["pgrep", "-f", str(tmp_path / "begun")], capture_output=True, check=False).stdout == b""
+
+
+@pytest.mark.usefixtures("unmounted")
+def test_a_draft_that_an_older_version_left_mounted_is_removed_and_nothing_that_is_mounted_there(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given drafts of this Debian and of another, with file systems in them, one upon another, and a folder of the host
+    played(_MAKES, tmp_path, monkeypatch)
+    root = made()
+    shutil.rmtree(root)
+    (tmp_path / "host's").mkdir()
+    (tmp_path / "host's/file").touch()
+    (cache / "debian-older.lock").touch()
+    for draft in (cache / f"{root.name}.draft", cache / "debian-older.draft"):
+        for name in ("sys", "dev", "with a blank"):
+            (draft / name).mkdir(parents=True)
+        kernel.mount("sys", draft / "sys", kind="sysfs", flags=kernel.MS_RDONLY)
+        kernel.mount("dev", draft / "dev", kind="tmpfs")
+        (draft / "dev/shm").mkdir()
+        kernel.mount("shm", draft / "dev/shm", kind="tmpfs")
+        kernel.mount("shm", draft / "dev/shm", kind="tmpfs")
+        kernel.mount(str(tmp_path / "host's"), draft / "with a blank", flags=kernel.MS_BIND)
+
+    assert made() == root
+
+    assert mounted(cache) == []
+    assert not list(cache.glob("*.draft"))
+    assert (tmp_path / "host's/file").exists()
+
+
+def test_it_is_made_anew_while_a_sandbox_runs_on_one_that_was_removed(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(_MAKES, tmp_path, monkeypatch)
+    told: list[str] = []
+
+    with system.held(told.append) as (root, _):
+        shutil.rmtree(root)
+        told.clear()
+        assert made(told) == root
+
+    assert told[0].startswith("Making the sandbox's Debian 12, once")
+    assert (cache / "made").read_text() == "made\nmade\n"
+
+
+def test_a_file_that_was_emptied_is_missed(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played(f'{_MAKES}\necho "$0" > "$target/whole"\n', tmp_path, monkeypatch)
+    root = made()
+    size = (root / "whole").stat().st_size
+
+    os.truncate(root / "whole", 0)
+
+    with pytest.raises(UserError, match=f"is damaged: {size} bytes were made, and 0 are there"):
+        made()
+
+
+def test_one_that_an_older_version_made_is_held_to_what_that_noted(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    played(_MAKES, tmp_path, monkeypatch)
+    root = made()
+    root.with_name(f"{root.name}.lock").write_text("1\n")
+
+    assert made() == root
+    (root / "one more").touch()
+    with pytest.raises(UserError, match="is damaged: 1 files were made, and 2 are there"):
+        made()
+
+
+def test_it_is_on_the_disk_before_it_counts(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played(_MAKES, tmp_path, monkeypatch)
+    synced: list[list[str]] = []
+    monkeypatch.setattr(kernel, "sync", lambda _: synced.append(sorted(path.suffix for path in cache.iterdir())))
+
+    made()
+
+    assert synced == [["", ".draft", ".lock"]]  # and the tally of the script
+
+
+@pytest.mark.parametrize("name", ["a:b", 'a"b', "a\\b"])
+def test_a_folder_whose_name_apt_does_not_take_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / name))
+
+    with pytest.raises(UserError, match=r"apt takes no .* in a path") as caught:
+        made()
+
+    assert "XDG_CACHE_HOME" in caught.value.hint[0]
+
+
+def test_a_kernel_that_refuses_mounts_is_said(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    played(_MAKES, tmp_path, monkeypatch)
+    refuses = tmp_path / "programs/unshare"
+    refuses.write_text("#!/bin/sh\necho 'unshare: mount /proc failed: Operation not permitted' >&2; exit 1\n")
+    refuses.chmod(0o755)
+
+    with pytest.raises(UserError, match=r"the kernel refused mounts of its own \(unshare: mount /proc") as caught:
+        made()
+
+    assert caught.value.hint == kernel.WHERE_ALLOWED
+    assert [path.suffix for path in cache.iterdir()] == [".lock"]
+
+
 @pytest.mark.parametrize(
     ("said", "what", "hint"),
     [
+        ("E: You don't have enough free space in /var/cache/apt/archives/.", "does not fit", "XDG_CACHE_HOME"),
         ("E: Failed to fetch x  Temporary failure resolving 'deb.example'", "its archive can't be reached", "network"),
         ("Err:1 http://deb.example bookworm Connection timed out", "its archive can't be reached", system.MIRROR),
         (
@@ -202,7 +347,7 @@ def test_debians_keys_are_trusted_on_a_system_that_does_not_know_them(
     if taken:
         old.touch()
     monkeypatch.setattr(kernel, "_KEYRINGS", (str(debians),))
-    monkeypatch.setattr(system, "_OLD_KEYRING", old)
+    monkeypatch.setattr(mmdebstrap, "OLD_KEYRING", old)
 
     made()
 
@@ -315,7 +460,7 @@ def test_a_missing_mmdebstrap_is_named_with_its_package(
 ) -> None:
     programs = tmp_path / "programs"
     programs.mkdir()
-    for name in ("apt-get", "dpkg"):
+    for name in ("apt-get", "dpkg", "setpriv", "unshare"):
         (programs / name).symlink_to(f"/usr/bin/{name}")
     monkeypatch.setenv("PATH", str(programs))
 
