@@ -6,23 +6,22 @@ import json
 import os
 import select
 import signal
-import stat
 import subprocess
 import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 from urllib.error import HTTPError
 
 import reconciler
 from reconciler.model.errors import UserError
-from reconciler.sandbox import system
+from reconciler.sandbox import folder, system
 from reconciler.sandbox.mmdebstrap import Tell
 
 # A running sandbox, as its users hold it: what to export, and the levers of its control endpoint.
@@ -212,10 +211,10 @@ def _wait(watch: int) -> None:
 # Light to import: neither moto nor asyncssh is loaded here.
 
 READY = "sandbox.json"
-FAILED = "failure.json"
 LOG = "sandbox.log"
 _MODULE, _FOLDER = b"reconciler.sandbox", b"--directory"
 _POLL_SECONDS = 0.02
+_MOST_OF_A_FAILURE = 64 * 1024
 
 
 def _say_nothing(_line: str) -> None:
@@ -232,38 +231,62 @@ def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) ->
             its folder can't be written, or it is not ready within `timeout` seconds after that.
     """
     directory = directory.absolute()
-    with _told_plainly(directory):
+    with folder.told_plainly(directory):
         directory.mkdir(parents=True, exist_ok=True)
-    if _read(directory / READY) is not None:
-        with_one = _alive(directory)
-        if with_one is not None:
+    with folder.held(directory) as own:
+        if (with_one := _alive(directory)) is not None:
             raise UserError(
                 f"a sandbox runs in {directory} already (process {with_one.pid})", hint="stop it, or use it"
             )
-    with _told_plainly(directory):
-        for stale in (READY, FAILED):
-            (directory / stale).unlink(missing_ok=True)
-    with system.held(tell) as (root, lock), _new_log(directory) as log:
-        process = subprocess.Popen(
-            # -P: whatever is called as a module of ours in the folder where it is started is none. It is root.
-            [sys.executable, "-P", "-m", _MODULE.decode(), _FOLDER.decode(), str(directory), "--system", str(root)],
-            env=_with_ours(os.environ),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-            start_new_session=True,
-            pass_fds=[lock],  # held for as long as it runs
-        )
+        if own is None:
+            raise UserError(
+                f"another sandbox is starting in {directory}, or ending",
+                hint="wait for it, or name another folder: --folder",
+            )
+        with folder.told_plainly(directory):
+            (directory / READY).unlink(missing_ok=True)
+        with system.held(tell) as (root, lock), folder.new_log(directory / LOG) as log, folder.in_memory() as failure:
+            process = subprocess.Popen(
+                [
+                    # -P: whatever is called as a module of ours in the folder where it is started is none. It is root.
+                    *(sys.executable, "-P", "-m", _MODULE.decode(), _FOLDER.decode(), str(directory)),
+                    *("--system", str(root), "--failure", str(failure)),
+                ],
+                env=_with_ours(os.environ),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                pass_fds=[own, lock, failure],  # held for as long as it runs
+            )
+            try:
+                ready = _until_ready(process, directory, failure=failure, timeout=timeout)
+            except BaseException:
+                _end(process)
+                raise
+    return replace(_sandbox(directory, ready), process=process)
+
+
+def _until_ready(process: subprocess.Popen[bytes], directory: Path, *, failure: int, timeout: float) -> dict[str, Any]:
     deadline = time.monotonic() + timeout
-    while (ready := _read(directory / READY)) is None:
+    while (ready := folder.read(directory / READY)) is None:
         if process.poll() is not None:
-            raise _failure(directory)
+            raise _failure(directory, failure)
         if time.monotonic() > deadline:
-            process.kill()
-            process.wait()
             raise UserError(f"the sandbox was not ready in {timeout:g} seconds", hint=f"see {directory / LOG}")
         time.sleep(_POLL_SECONDS)
-    return replace(_sandbox(directory, ready), process=process)
+    return ready
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a sandbox that nobody is to have: it takes apart what it has, or the kernel does."""
+    process.terminate()
+    try:
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(_STOP_SECONDS)
+    finally:
+        process.kill()
+        process.wait()
 
 
 def _with_ours(inherited: Mapping[str, str]) -> dict[str, str]:
@@ -294,33 +317,13 @@ def running(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) 
         sandbox.stop()
 
 
-@contextmanager
-def _told_plainly(directory: Path) -> Iterator[None]:
-    """Translate what a file system refuses: no room, no right, or something else in the folder's place."""
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"the sandbox can't keep its files in {directory}: {error.strerror or error}",
-            hint="make room there, or name another folder: --folder",
-        ) from error
-
-
-def _new_log(directory: Path) -> BinaryIO:
-    """A new log that only its owner can read; an old one is gone."""
-    with _told_plainly(directory):
-        path = directory / LOG
-        path.unlink(missing_ok=True)
-        return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb")
-
-
 def _alive(directory: Path) -> Sandbox | None:
-    ready = _read(directory / READY)
+    ready = folder.read(directory / READY)
     if ready is None:
         return None
     try:
         sandbox = _sandbox(directory, ready)
-        if not _is_ours(directory / READY) or not sandbox.control.startswith(_LOOPBACK):
+        if not folder.is_owners(directory / READY) or not sandbox.control.startswith(_LOOPBACK):
             return None
         if not _is_run(sandbox.pid, directory):
             return None
@@ -328,12 +331,6 @@ def _alive(directory: Path) -> Sandbox | None:
     except (OSError, KeyError):
         return None  # its file is a leftover
     return sandbox
-
-
-def _is_ours(path: Path) -> bool:
-    """Whether a sandbox of this user wrote a file: what a commit brought is not the owner's alone, or is a link."""
-    there = path.lstat()
-    return stat.S_ISREG(there.st_mode) and there.st_uid == os.geteuid() and there.st_mode & 0o077 == 0
 
 
 def _is_run(pid: object, directory: Path) -> bool:
@@ -359,20 +356,12 @@ def _sandbox(directory: Path, ready: dict[str, Any]) -> Sandbox:
     )
 
 
-def _failure(directory: Path) -> UserError:
-    told = _read(directory / FAILED)
-    if told is not None:
-        return UserError(told["what"], hint=told["hint"])
+def _failure(directory: Path, failure: int) -> UserError:
+    if told := os.pread(failure, _MOST_OF_A_FAILURE, 0):
+        said = json.loads(told)
+        return UserError(said["what"], hint=said["hint"])
     last = (directory / LOG).read_text(errors="replace").strip().splitlines()[-1:]
-    return UserError(f"the sandbox ended before it was ready: {''.join(last)}", hint=f"see {directory / LOG}")
-
-
-def _read(path: Path) -> dict[str, Any] | None:
-    """What was written there, whole; None where there is no such file, or a damaged one."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None
-    except PermissionError as error:
-        raise UserError(f"the sandbox of {path.parent} is another user's", hint="it is root's: use sudo") from error
-    return content if isinstance(content, dict) else None
+    return UserError(
+        f"the sandbox ended before it was ready: {last[0] if last else 'it said nothing'}",
+        hint=f"see {directory / LOG}",
+    )

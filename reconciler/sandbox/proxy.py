@@ -85,7 +85,7 @@ class Proxy(Door):
         pair = base64.b64encode(f"{_USER}:{token}".encode()).decode("ascii")
         self.login = f"Basic {pair}"
         self._certificates = directory / "certificates"
-        self._certificates.mkdir(exist_ok=True)
+        self._certificates.mkdir(mode=0o700, exist_ok=True)
         self.ca_bundle = directory / "ca.crt"
         _make_authority(self._certificates, self.ca_bundle)
         self.authorities = directory / "authorities.crt"

@@ -9,13 +9,18 @@ import json
 import logging
 import os
 import signal
+import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
 from reconciler.model.errors import UserError
 from reconciler.sandbox import kernel
-from reconciler.sandbox.handle import FAILED, READY
+from reconciler.sandbox.folder import told_plainly
+from reconciler.sandbox.handle import READY
+
+_ROOM = 64 * 1024  # of certificates and what else it writes
 
 # Read by moto when it is imported.
 _MOTO_SETTINGS = {
@@ -30,7 +35,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m reconciler.sandbox", description=__doc__)
     parser.add_argument("--directory", type=Path, required=True, help="where it says what to export, and keeps files")
     parser.add_argument("--system", type=Path, required=True, help="the root that every instance stands on")
+    parser.add_argument("--failure", type=int, help="the open file where it says why it can't start")
     arguments = parser.parse_args()
+    os.umask(0o022)  # what images hold is for every user in them, whatever the caller's files are
     directory: Path = arguments.directory.absolute()
     logging.basicConfig(level=logging.WARNING)
     # Client errors that tests provoke, and one line per call, are no news.
@@ -43,11 +50,25 @@ def main() -> int:
         os.environ.update(_MOTO_SETTINGS)
         asyncio.run(_serve(directory, system=arguments.system))
     except UserError as error:
-        print(error, file=sys.stderr)
-        with contextlib.suppress(OSError):  # the launcher has the log too
-            _write(directory / FAILED, {"what": error.what, "hint": list(error.hint)})
-        return error.exit_code
+        return _failed(error, arguments.failure)
+    except (OSError, subprocess.CalledProcessError):
+        # Of a full disk it is told by whoever meets it first, in many ways, and no log says it.
+        try:
+            with told_plainly(directory), tempfile.TemporaryFile(dir=directory) as probe:
+                probe.write(bytes(_ROOM))
+        except UserError as error:
+            return _failed(error, arguments.failure)
+        raise
     return 0
+
+
+def _failed(error: UserError, told: int | None) -> int:
+    """Say why the sandbox can't start: in its log, and to its launcher."""
+    if told is not None:
+        os.pwrite(told, json.dumps({"what": error.what, "hint": list(error.hint)}).encode(), 0)
+    with contextlib.suppress(OSError):  # the log may be on a disk that is full
+        print(error, file=sys.stderr, flush=True)
+    return error.exit_code
 
 
 async def _serve(directory: Path, *, system: Path) -> None:

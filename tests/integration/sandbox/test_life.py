@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
@@ -166,6 +167,116 @@ def test_a_full_disk_is_said(tmp_path: Path) -> None:
             handle.start(tmp_path)
     finally:
         kernel.unmount(tmp_path)
+
+
+def test_a_disk_that_is_full_once_it_starts_is_said(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small one")
+    kernel.mount("small", tmp_path, kind="tmpfs", options="size=64k")
+    try:
+        (tmp_path / "all").write_bytes(bytes(64 * 1024))
+        with pytest.raises(UserError, match=r"the sandbox can't keep its files in .*: No space left on device"):
+            handle.start(tmp_path)
+    finally:
+        kernel.unmount(tmp_path)
+
+
+def test_where_one_is_starting_no_other_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the sandbox needs root")
+    # Given one that makes its Debian, as the first of a user does
+    programs = tmp_path / "programs"
+    programs.mkdir()
+    (programs / "mmdebstrap").write_text("#!/bin/sh\necho 'I: running apt-get update...' >&2; exec sleep 600\n")
+    (programs / "mmdebstrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    refused: list[str] = []
+
+    def meanwhile(line: str) -> None:
+        if line == "reading the archive's lists":
+            with pytest.raises(UserError) as caught:
+                handle.start(tmp_path / "sandbox")
+            refused.append(caught.value.what)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        handle.start(tmp_path / "sandbox", tell=meanwhile)
+
+    assert refused == [f"another sandbox is starting in {tmp_path / 'sandbox'}, or ending"]
+
+
+def test_of_two_that_start_at_once_in_a_folder_one_runs_and_is_stopped(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the sandbox needs root")
+    ended: list[Sandbox | UserError] = []
+
+    def start() -> None:
+        try:
+            ended.append(handle.start(tmp_path))
+        except UserError as error:
+            ended.append(error)
+
+    together = [threading.Thread(target=start) for _ in range(2)]
+    for thread in together:
+        thread.start()
+    for thread in together:
+        thread.join()
+
+    (one,) = [it for it in ended if isinstance(it, Sandbox)]
+    (refused,) = [it for it in ended if isinstance(it, UserError)]
+    assert "another sandbox is starting" in refused.what
+    assert _running_in(tmp_path) == [one.pid]
+    handle.attach(tmp_path).stop()
+    one.stop()
+    assert _running_in(tmp_path) == []
+
+
+def test_one_that_is_interrupted_while_it_starts_does_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the sandbox needs root")
+    began: list[list[int]] = []
+    waits = time.sleep
+
+    def interrupt(seconds: float) -> None:
+        began.append(_running_in(tmp_path))
+        if len(began) == 1:
+            raise KeyboardInterrupt
+        waits(seconds)  # for its end
+
+    monkeypatch.setattr(time, "sleep", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        handle.start(tmp_path)
+
+    assert len(began[0]) == 1
+    assert _running_in(tmp_path) == []
+
+
+def _running_in(directory: Path) -> list[int]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended
+            words = (process / "cmdline").read_bytes().split(b"\0")
+            if b"reconciler.sandbox" in words and os.fsencode(directory) in words:
+                found.append(int(process.name))
+    return found
+
+
+def test_what_others_may_not_read_by_default_is_read_in_images(tmp_path: Path) -> None:
+    # Given a person whose files are his own alone, as on hardened machines
+    if os.geteuid() != 0:
+        pytest.skip("the sandbox needs root")
+    before = os.umask(0o077)
+    try:
+        with handle.running(tmp_path / "sandbox") as sandbox:
+            nobody = "setpriv --reuid 65534 --regid 65534 --clear-groups"
+            listed = "find / -xdev -maxdepth 1 -type d ! -perm -o=x ! -name root ! -name lost+found"
+            sandbox.publish("debian-12-amd64-20270301-0000", run=f'{nobody} ls / /etc && test -z "$({listed})"')
+            kept = {path.name: path.stat().st_mode & 0o777 for path in sandbox.directory.iterdir()}
+    finally:
+        os.umask(before)
+
+    assert (kept[handle.READY], kept[handle.LOG], kept["certificates"]) == (0o600, 0o600, 0o700)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}"])
