@@ -85,7 +85,10 @@ def make_folders(folder: Path) -> None:
 
 
 def refuse_foreign(path: Path) -> None:
-    """Raises UserError where somebody else owns or may change what the cache has at this path, or what it is in."""
+    """Raises UserError where somebody else owns or may change what the cache has at this path, or what it is in.
+
+    In the cache nobody else may write; above it, nobody may put another in its place.
+    """
     while True:
         found = path.lstat()
         if found.st_uid not in {0, os.geteuid()}:
@@ -97,8 +100,15 @@ def refuse_foreign(path: Path) -> None:
             hint = f"remove it, {_ELSEWHERE}" if link else f"`chmod go-w {shlex.quote(str(path))}`, {_ELSEWHERE}"
             raise UserError(f"{path} {what}: nothing in it is run", hint=hint)
         if path.name == "reconciler":
-            return
+            break
         path = path.parent
+    for above in path.resolve().parents:
+        found = above.stat()
+        others = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX  # in /tmp each has his own alone
+        if found.st_uid not in {0, os.geteuid()} or others:
+            whose = "may be written by others" if others else f"belongs to {_name(found.st_uid)}"
+            raise UserError(f"{path} is in {above}, which {whose}: nothing in it is run",
+                            hint="set XDG_CACHE_HOME to a folder of yours")  # fmt: skip
 
 
 def find_program(folder: Path, entry: str, program: str) -> Path | None:

@@ -165,6 +165,29 @@ def test_a_folder_that_a_group_may_write_is_refused_with_the_command_that_fixes_
     assert caught.value.hint == (f"`chmod go-w {cache.parent}`, or set XDG_CACHE_HOME to a folder of yours",)
 
 
+@pytest.mark.parametrize("whose", ["owned", "open to all"])
+def test_a_cache_in_a_folder_of_somebody_else_is_refused(cache: Path, tmp_path: Path, whose: str) -> None:
+    # Given a folder above whose owner, or anybody, puts another cache in the place of this one
+    keep(cache)
+    if whose == "open to all":
+        tmp_path.chmod(0o777)
+    elif os.geteuid() == 0:
+        os.chown(tmp_path, 65534, 65534)
+    else:
+        pytest.skip("only root can give files away")
+
+    for look in (found, made_folder):
+        with pytest.raises(UserError, match=f"is in {tmp_path}, which .*: nothing in it is run") as caught:
+            look(cache)
+        assert caught.value.hint == ("set XDG_CACHE_HOME to a folder of yours",)
+
+    # But one where each may remove what is his own alone, such as /tmp, is nobody's to swap
+    if os.geteuid() == 0:
+        os.chown(tmp_path, 0, 0)
+    tmp_path.chmod(0o1777)
+    assert found(cache) is not None
+
+
 def test_a_link_to_somewhere_else_is_refused(cache: Path, tmp_path: Path) -> None:
     kept = keep(cache)
     kept.rename(tmp_path / "elsewhere")
