@@ -73,14 +73,14 @@ def found(folder: Path, *, named: Callable[[Sequence[str]], str]) -> list[str]:
         return [f"deb {told} {SUITE} main"]
     if shutil.which("apt-get") is None:
         return []
-    downloaded = _places()  # None where apt has no room to look into what it downloaded
+    downloaded = _places(folder)  # None where apt has no room to look into what it downloaded
     debians = [place for place in downloaded or () if place.debians]
     if any(place.suite == SUITE for place in debians):
         return [] if any(place.address is None for place in debians) else _lines(debians)
     others = {place[:2] for place in downloaded or ()}
-    known = _places("--no-release-info")
+    known = _places(folder, "--no-release-info")
     if known is None:
-        raise _silent()
+        raise _silent(folder)
     candidates = [place for place in known if place.address and place[:2] not in others]
     if not any(place.suite == SUITE for place in candidates):
         return []
@@ -93,10 +93,13 @@ def _lines(places: Sequence[_Place]) -> list[str]:
     return list(dict.fromkeys(place.line for place in places))
 
 
-def _places(*options: str) -> list[_Place] | None:
-    """The places of the suites' main part, as apt knows them from what it downloaded, or without its Release files."""
+def _places(folder: Path, *options: str) -> list[_Place] | None:
+    """The places of the suites' main part, as apt knows them from what it downloaded, or without its Release files.
+
+    Apt writes to `folder` meanwhile, and None is for one that is full, as for other troubles that apt has.
+    """
     asked = _BETWEEN.join(f"$({name})" for name in _ASKED)
-    told = _apt("indextargets", *options, "--format", asked, "Created-By: Packages")
+    told = _apt("indextargets", *options, "--format", asked, "Created-By: Packages", scratch=folder)
     if told.returncode != 0:
         return None
     return list(_read(told.stdout))
@@ -177,21 +180,25 @@ def _field(line: str) -> tuple[str, str] | None:
     return (found[1], found[2]) if found else None
 
 
-def _apt(*arguments: str) -> subprocess.CompletedProcess[str]:
+def _apt(*arguments: str, scratch: Path | None = None) -> subprocess.CompletedProcess[str]:
     command = ["apt-get", *arguments]
+    changed = {"LC_ALL": "C.UTF-8"} | ({"TMPDIR": str(scratch)} if scratch else {})
     try:
         return subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace", timeout=_SECONDS,
-            env={**os.environ, "LC_ALL": "C.UTF-8"}, check=False,
+            env={**os.environ, **changed}, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
         return subprocess.CompletedProcess(command, 1, "", "")
 
 
-def _silent() -> UserError:
-    told = _apt("indextargets", "--no-release-info", "Created-By: Packages").stderr
+def _silent(folder: Path) -> UserError:
+    told = _apt("indextargets", "--no-release-info", "Created-By: Packages", scratch=folder).stderr
     why = next((line for line in told.splitlines() if line.startswith("E: ")), "it does not answer")
     return UserError(
         f"this machine's apt can't tell which archive it uses: {why[:300]}",
-        hint=("mend that: `apt-get update` says more", f"or name an archive: {MIRROR}=http://deb.debian.org/debian"),
+        hint=(
+            f"make room in {folder}" if "No space left" in why else "mend that: `apt-get update` says more",
+            f"or name an archive: {MIRROR}=http://deb.debian.org/debian",
+        ),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import os
 import shutil
 import subprocess
 import threading
@@ -189,7 +190,7 @@ def test_an_installation_dvd_whose_lists_are_there_is_passed_over(
     debians = machine.publish("deb", origin="Debian")
     told = "".join(f"{archive._BETWEEN.join(('Debian', 'Debian', 'bookworm', 'main', at))}\n" for at in (DVD, debians))
     ended = subprocess.CompletedProcess([], 0, told, "")
-    monkeypatch.setattr(archive, "_apt", lambda *_: ended)
+    monkeypatch.setattr(archive, "_apt", lambda *_, **__: ended)
 
     assert found(cache) == [f"deb {debians}/ bookworm main"]
 
@@ -245,6 +246,31 @@ def test_an_apt_that_can_tell_nothing_is_said(machine: Machine, cache: Path) -> 
     assert archive.MIRROR in " ".join(caught.value.hint)
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small one")
+def test_where_apt_has_no_room_for_temporary_files_it_takes_the_caches(
+    machine: Machine, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given lists that are signed, out of which it writes what is
+    debians = machine.publish("deb", origin="Debian")
+    machine.signs("deb")
+    machine.sources(f"deb [signed-by={machine.folder / 'debians.gpg'}] {debians} bookworm main")
+    machine.updates()
+    full = machine.folder / "full"
+    full.mkdir()
+    kernel.mount("small", full, kind="tmpfs", options="size=4k")
+    try:
+        (full / "all").write_bytes(bytes(4096))
+        monkeypatch.setenv("TMPDIR", str(full))
+
+        assert found(cache) == [f"deb {debians}/ bookworm main"]
+
+        with pytest.raises(UserError, match=r"can't tell which archive it uses: .*No space left") as caught:
+            found(full)
+        assert caught.value.hint[0] == f"make room in {full}"
+    finally:
+        kernel.unmount(full)
+
+
 def test_an_apt_without_room_for_its_cache_tells_of_its_sources(
     container: Machine, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -252,8 +278,10 @@ def test_an_apt_without_room_for_its_cache_tells_of_its_sources(
     real = archive._apt
     failed = subprocess.CompletedProcess(["apt-get"], 100, "", "E: Unable to mkstemp /tmp/fileutl.message.x")
 
-    def without_room(*arguments: str) -> subprocess.CompletedProcess[str]:
-        return failed if arguments[0] == "indextargets" and "--no-release-info" not in arguments else real(*arguments)
+    def without_room(*arguments: str, scratch: Path | None = None) -> subprocess.CompletedProcess[str]:
+        if arguments[0] == "indextargets" and "--no-release-info" not in arguments:
+            return failed
+        return real(*arguments, scratch=scratch)
 
     monkeypatch.setattr(archive, "_apt", without_room)
 
