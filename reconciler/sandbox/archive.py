@@ -96,13 +96,15 @@ def _lines(places: Sequence[_Place]) -> list[str]:
 def _places(folder: Path, *options: str) -> list[_Place] | None:
     """The places of the suites' main part, as apt knows them from what it downloaded, or without its Release files.
 
-    Apt writes to `folder` meanwhile, and None is for one that is full, as for other troubles that apt has.
+    Apt writes to `folder` meanwhile, or else where temporary files are. None where both are full, or apt has other
+    troubles.
     """
     asked = _BETWEEN.join(f"$({name})" for name in _ASKED)
-    told = _apt("indextargets", *options, "--format", asked, "Created-By: Packages", scratch=folder)
-    if told.returncode != 0:
-        return None
-    return list(_read(told.stdout))
+    for scratch in (folder, None):
+        told = _apt("indextargets", *options, "--format", asked, "Created-By: Packages", scratch=scratch)
+        if told.returncode == 0:
+            return list(_read(told.stdout))
+    return None
 
 
 def _read(told: str) -> Iterator[_Place]:
