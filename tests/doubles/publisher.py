@@ -9,10 +9,8 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from itertools import count
 
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.observation import Course, Group, Held, InstanceRefresh, Template, TemplateVersion
@@ -49,7 +47,7 @@ class MemoryPublisher:
     now: datetime = datetime(2026, 11, 22, 12, tzinfo=UTC)
     """When a refresh ends that ends now."""
     _begun: dict[tuple[str, str], tuple[int, Held]] = field(default_factory=dict)
-    _numbers: count[int] = field(default_factory=lambda: count(1))
+    _refreshes: int = 0
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
     def copy(self) -> MemoryPublisher:
@@ -61,7 +59,7 @@ class MemoryPublisher:
             there=dict(self.there),
             scaled=dict(self.scaled),
             settings=dict(self.settings),
-            _numbers=copy(self._numbers),
+            _refreshes=self._refreshes,
         )
 
     def seed(
@@ -183,7 +181,8 @@ class MemoryPublisher:
         """Somebody begins a refresh of a group to a version of its template, or of another one, and tells its id."""
         group = self.scaled[location, name]
         led = group.template if template is None else template
-        made = InstanceRefresh(f"refresh-{next(self._numbers)}", led, version, "running", percent=0)
+        self._refreshes += 1
+        made = InstanceRefresh(f"refresh-{self._refreshes}", led, version, "running", percent=0)
         self.scaled[location, name] = replace(group, refreshes=(made, *group.refreshes))
         return made.id
 

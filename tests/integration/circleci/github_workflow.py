@@ -12,7 +12,7 @@ import re
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -125,8 +125,7 @@ class Machine:
             stderr=log, start_new_session=True,
         )  # fmt: skip
         code = process.wait()
-        with_orphans = subprocess.run(["pgrep", "-g", str(process.pid)], stdout=subprocess.PIPE, check=False)
-        if with_orphans.stdout:
+        with suppress(ProcessLookupError):  # what it left running
             os.killpg(process.pid, signal.SIGKILL)
         return code
 
