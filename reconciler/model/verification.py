@@ -16,7 +16,7 @@ Outcome = Literal["proven", "not proven", "wrong"]
 Provenance = Literal["ours", "reviewed", "registry", "hearsay"]
 """What a fact rests on, the best first: what each means stands in `reconciler.plan.trust`."""
 Check = Literal[
-    "lockfile", "content", "commit", "record", "channel", "change", "commit-signature", "statement",
+    "lockfile", "standing", "content", "commit", "record", "channel", "change", "commit-signature", "statement",
     "statement-signature", "smoke-test", "sbom", "tag", "tag-signature", "source", "registry", "published",
 ]  # fmt: skip
 """Stable codes: scripts choose by them. Each is explained in docs/provenance.md."""

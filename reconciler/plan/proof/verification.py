@@ -33,6 +33,7 @@ def judge(evidence: Evidence) -> Verification:
     record_is = kind_of_record(evidence)
     findings = (
         *_lockfile(evidence),
+        *_standing(evidence.build, record_is),
         *judge_content(evidence.build, evidence.at_built, evidence.at_recorded, record_is=record_is),
         *_commit(evidence, record_is),
         *_record(evidence),
@@ -77,6 +78,17 @@ def _lockfile(evidence: Evidence) -> Iterator[Finding]:
         by = f"{broken.commit[:7]} of {broken.author} left it so; all else here is from before that"
         what = f"the lockfile on {evidence.branch} can't be read: {broken.why}. {by}"
         yield finding("lockfile", "wrong", what)
+
+
+def _standing(build: Build, record_is: Provenance) -> Iterator[Finding]:
+    """That nobody is to use it. What it is, and where it came from, is as true as before."""
+    if build.revoked is not None:
+        inherited = f" with {build.revoked.by}, which it is built on" if build.revoked.by else ""
+        what = f"that it may be used: it was revoked on {build.revoked.at[:10]}{inherited}: {build.revoked.reason}"
+        yield finding("standing", "not proven", what, required=False, rests_on=(record_is,))
+    elif build.phase == "rejected":
+        what = "that it may be used: it was rejected"
+        yield finding("standing", "not proven", what, required=False, rests_on=(record_is,))
 
 
 def judge_content(build: Build, *places: Content, record_is: Provenance) -> Iterator[Finding]:

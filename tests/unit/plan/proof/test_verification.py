@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import pytest
 
-from reconciler.model.lockfile import Artifact, Build, PackerVersions, SmokeTestResult, TakenAsFound
+from reconciler.model.lockfile import Artifact, Build, PackerVersions, Revoked, SmokeTestResult, TakenAsFound
 from reconciler.model.observation import TAG_PREFIX, Seen
 from reconciler.model.provenance import Origin, Statement
 from reconciler.model.publish import Published
@@ -287,3 +287,30 @@ def test_of_what_was_taken_as_it_was_nothing_says_what_it_is_made_of() -> None:
     found = judge(evidence(taken))
     kinds = {one.rests_on for check in ("content", "commit", "source") for one in found.of(check)}
     assert kinds == {()}
+
+
+@pytest.mark.parametrize(
+    ("update", "told"),
+    [
+        (
+            {"phase": "revoked", "revoked": Revoked(at="2026-11-24T10:00:00Z", reason="CVE-1", phase="stable")},
+            "that it may be used: it was revoked on 2026-11-24: CVE-1",
+        ),
+        (
+            {
+                "phase": "revoked",
+                "revoked": Revoked(at="2026-11-24T10:00:00Z", reason="CVE-1", by=f"base {PARENTS}", phase="stable"),
+            },
+            f"revoked on 2026-11-24 with base {PARENTS}, which it is built on: CVE-1",
+        ),
+        ({"phase": "rejected"}, "that it may be used: it was rejected"),
+    ],
+    ids=["revoked", "revoked with its parent", "rejected"],
+)
+def test_that_nobody_is_to_use_it_is_said_and_what_it_is_stays_as_true(update: dict[str, Any], told: str) -> None:
+    good = a_build()
+    verification, finding = judged(evidence(good.model_copy(update=update)), "standing")
+
+    assert (finding.outcome, told in finding.what, finding.required) == ("not proven", True, False)
+    assert verification.verified == judge(evidence(good)).verified
+    assert judge(evidence(good)).of("standing") == ()
