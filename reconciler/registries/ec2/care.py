@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from botocore.config import Config
+from botocore.exceptions import ClientError
 
 from reconciler.aws.errors import AwsError, translated
 from reconciler.aws.session import Clients
@@ -126,15 +127,20 @@ def _blocks_public(ec2: EC2Client) -> bool:
 def _encrypted(clients: Clients, region: str, artifacts: Sequence[Located]) -> Iterator[tuple[str, str]]:
     keys = dict(_keys(clients.ec2(region), {part for one in artifacts for part in one.parts}))
     kms = clients.client("kms", region, config=Config()) if keys else None
-    managed = {
-        key for key in set(keys.values())
-        if kms is not None and kms.describe_key(KeyId=key)["KeyMetadata"]["KeyManager"] == "AWS"
-    }  # fmt: skip
+    managed = {key for key in set(keys.values()) if kms is not None and _is_awss(kms, key)}
     for one in artifacts:
         part = next((part for part in one.parts if keys.get(part) in managed), None)
         if part is not None:
             why = f"{part} is encrypted with the key that AWS manages, which no other account can use"
             yield one.id, f"{why}: build it with one of your own (`kms_key_id`)"
+
+
+def _is_awss(kms: Any, key: str) -> bool:
+    """Whether AWS manages a key. One that may not be described is somebody's own: AWS's may be by whoever uses EBS."""
+    try:
+        return bool(kms.describe_key(KeyId=key)["KeyMetadata"]["KeyManager"] == "AWS")
+    except ClientError:
+        return False
 
 
 def _keys(ec2: EC2Client, parts: Iterable[str]) -> Iterator[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 import botocore.session
 import pytest
+from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from reconciler.model.care import NOBODY, Grants
@@ -144,7 +145,7 @@ def test_what_is_protected_stays_and_with_a_cooldown_for_a_day_after(
 
 
 def test_what_others_could_not_use_is_said_before_it_is_shared(
-    registry: Ec2Registry, ec2: EC2Client, made: Seen, sandbox: Sandbox
+    registry: Ec2Registry, ec2: EC2Client, made: Seen, sandbox: Sandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exported = sandbox.environment
     kms = boto3.client(
@@ -164,6 +165,17 @@ def test_what_others_could_not_use_is_said_before_it_is_shared(
 
     assert list(found) == [of_aws.id]
     assert "encrypted with the key that AWS manages" in found[of_aws.id]
+    asked = registry._clients.client("kms", HOME, config=Config())
+    described = asked.describe_key
+
+    def others_refused(*, KeyId: str) -> Any:  # noqa: N803  boto3's name for it
+        if KeyId == own:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "-"}}, "DescribeKey")
+        return described(KeyId=KeyId)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(asked, "describe_key", others_refused)
+        assert list(registry.obstacles(HOME, [of_aws, of_ours])) == [of_aws.id], "one key hides no other"
     assert set(registry.obstacles(HOME, [made, of_ours], everybody=True)) == {made.id, of_ours.id}
     with pytest.raises(Terminal, match="block public access"):
         registry.share(made, add=Grants.of(everybody=True), remove=NOBODY)
