@@ -9,11 +9,12 @@ from __future__ import annotations
 import subprocess
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from reconciler.model.errors import Transient
 from reconciler.registries.vsphere.inventory import TESTED, read
 from reconciler.registries.vsphere.rest import Rest
 from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter, meaning, vim
@@ -95,7 +96,8 @@ class Simulator:
                 for machine in somebody.ask("playing a guest", partial(_running, begins=of)):
                     if (name := machine._moId) not in greeted:
                         greeted.add(name)
-                        somebody.ask("playing a guest", partial(greet, machine=machine))
+                        with suppress(Transient):  # it is gone already
+                            somebody.ask("playing a guest", partial(greet, machine=machine))
 
         def greet(content: Any, *, machine: Any) -> None:
             told = {one.key: str(one.value) for one in read(content, machine, "config.extraConfig") or ()}

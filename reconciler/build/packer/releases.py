@@ -6,12 +6,15 @@ import hashlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import zipfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -166,21 +169,40 @@ def _run(command: Sequence[str], environment: Mapping[str, str]) -> subprocess.C
     quiet = {**environment, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
     whole = [*(_as_root(environment) or ()), *command]
     with tempfile.TemporaryFile() as said:
-        running = subprocess.Popen(
-            whole, env=quiet, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
-            start_new_session=whole[0] == command[0],  # sudo asks for a password at the terminal of its session
-        )  # fmt: skip
-        try:
-            code = running.wait(_SECONDS)
-        except subprocess.TimeoutExpired as error:
-            running.terminate()
-            running.wait()
-            raise Transient(f"apt-get did not end within {_SECONDS // 60} minutes") from error
-        except KeyboardInterrupt:
-            running.wait()
-            raise
+        with _interrupted_afterwards():
+            running = subprocess.Popen(
+                whole, env=quiet, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT,
+                start_new_session=whole[0] == command[0],  # sudo asks for a password at the terminal of its session
+            )  # fmt: skip
+            try:
+                code = running.wait(_SECONDS)
+            except subprocess.TimeoutExpired as error:
+                running.terminate()
+                running.wait()
+                raise Transient(f"apt-get did not end within {_SECONDS // 60} minutes") from error
         said.seek(0)
         return subprocess.CompletedProcess(whole, code, said.read())
+
+
+@contextmanager
+def _interrupted_afterwards() -> Iterator[None]:
+    """Have ^C, TERM and HUP wait until this is through. Threads hear no signals, so there it does nothing."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    before = {
+        number: signal.signal(number, lambda heard_of, _frame: heard.append(heard_of))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if heard:
+        raise KeyboardInterrupt
 
 
 def _as_root(environment: Mapping[str, str]) -> tuple[str, ...] | None:

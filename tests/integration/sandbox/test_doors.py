@@ -175,11 +175,11 @@ _ATTACH = """
 import os, sys
 from pathlib import Path
 from reconciler.model.errors import UserError
-from reconciler.sandbox import handle
+from reconciler.sandbox import folder
 os.setgroups([]); os.setgid(65534); os.setuid(65534)
 os.fchdir(int(sys.argv[1]))
 try:
-    handle._read(Path("sandbox.json"))
+    folder.read(Path("sandbox.json"))
 except UserError as error:
     print(error)
 """

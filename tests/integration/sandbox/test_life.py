@@ -239,16 +239,17 @@ def test_one_that_is_interrupted_while_it_starts_does_not_run(tmp_path: Path, mo
     waits = time.sleep
 
     def interrupt(seconds: float) -> None:
-        began.append(_running_in(tmp_path))
-        if len(began) == 1:
+        now = _running_in(tmp_path)
+        if now and not began:
+            began.append(now)
             raise KeyboardInterrupt
-        waits(seconds)  # for its end
+        waits(seconds)  # for its beginning, and for its end
 
     monkeypatch.setattr(time, "sleep", interrupt)
     with pytest.raises(KeyboardInterrupt):
         handle.start(tmp_path)
 
-    assert len(began[0]) == 1
+    assert [len(one) for one in began] == [1]
     assert _running_in(tmp_path) == []
 
 

@@ -278,7 +278,7 @@ ln -sf /dev/null /home/admin/.bash_history
 
 def test_a_root_filesystem_that_was_mounted_read_only_is_found(examine: Examination, started: Start) -> None:
     instance = started()
-    instance.do("mount -o remount,ro /")
+    instance.mounted_read_only()
 
     tested = examine.of(instance, user="root")  # there already: nothing has to be written to log in
 
