@@ -129,7 +129,7 @@ def not_bootable(image: Image) -> str | None:
     if not image.kind.boots:
         return f"nothing here boots {image.kind.artifact}"
     if not image.kind.boots_in(image.build_location):
-        return f"nothing here boots what is in {image.build_location}"
+        return "nothing here boots what is kept there"
     return next((f"{one.name} is reached by {one.communicator}, not SSH" for one in image.template.makers
                  if one.communicator != "ssh"), None)  # fmt: skip
 

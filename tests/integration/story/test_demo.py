@@ -76,7 +76,7 @@ def test_where_an_engine_runs_the_demo_shows_a_container_image_and_leaves_nothin
     tmp_path: Path, engine: None, packer_on_path: str, sandbox: Sandbox, capfd: pytest.CaptureFixture[str]
 ) -> None:
     refuse_without_plugin("docker", packer_on_path)
-    before = containers.docker("images", "--quiet", "--all")
+    before = sorted(containers.docker("images", "--quiet", "--all").split())
     stage = Stage.set_up(tmp_path, source=PROJECT, environment=sandbox.environment)
 
     _contained(stage, sandbox)
@@ -84,7 +84,7 @@ def test_where_an_engine_runs_the_demo_shows_a_container_image_and_leaves_nothin
     told = capfd.readouterr().out
     assert re.search(r"(?m)^127\.0\.0\.1:[0-9]+/demo/note +sha256:[0-9a-f]{64}$", told), told
     assert re.search(r"(?m)^note +", told)
-    assert containers.docker("images", "--quiet", "--all") == before
+    assert sorted(containers.docker("images", "--quiet", "--all").split()) == before
     assert lacking({"PATH": str(tmp_path)}) == "there is no docker"
     assert lacking({**os.environ, "DOCKER_HOST": "unix:///none"}) == "docker's engine does not run"
 
