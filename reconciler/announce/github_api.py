@@ -269,7 +269,7 @@ def _open_bounded(longest: float, *, tls: bool) -> type[HTTPRequestsConnectionCl
 
 
 def _why(error: Exception) -> str:
-    """What keeps us from GitHub: its own words are `requests`' and long."""
+    """The reason why GitHub is not reached, in short: the error's own words are those of `requests`, and long."""
     words = first_line(str(error))
     return words if words.startswith("an answer ") else type(error).__name__
 

@@ -55,7 +55,7 @@ _OTHERS = (
 """Each tells of a job, whatever its value is: it may be the one with the number 0."""
 _PREFIXES = ("ZUUL_", "TEKTON_")
 _FOLDERS = ("/tekton",)
-"""What a CI that sets no variable brings: Tekton's reserved directory ("Authoring Tasks", tekton.dev/docs)."""
+"""Folders of a CI that sets no variable: Tekton's reserved directory ("Authoring Tasks", tekton.dev/docs)."""
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ def telling(environment: Iterable[str]) -> tuple[str, ...]:
 
 
 def _sign_of_another(environment: Mapping[str, str]) -> str:
-    """What tells of a CI that nobody here knows, in words; empty where nothing does."""
+    """The sign of a CI that nobody here knows, in words; empty where there is none."""
     named = (*_OTHERS, *(name for name in environment if name.startswith(_PREFIXES)))
     switched = (name for name in _SWITCHES if environment.get(name, "").lower() not in ("", "0", "false"))
     name = next((one for one in named if environment.get(one)), None) or next(switched, None)

@@ -297,7 +297,7 @@ def check_clock(context: DoctorContext) -> Finding:
 
 
 def check_receivers(context: DoctorContext) -> Iterator[Finding]:
-    """Whether what signs a webhook, or signs in to CircleCI, is set: a job's context has it, and a person may not."""
+    """Tell which secret of a receiver is not set here: a job's context has it, and a person may not."""
     from reconciler.announce.receivers import TOKEN as CIRCLECI_TOKEN  # noqa: PLC0415 - few fleets tell anybody
 
     asked = context.known.fleet.settings.announce

@@ -113,7 +113,7 @@ def command(
 
 
 def _keeps_amis(tree: Tree) -> bool:
-    """Whether the first lockfiles name AMIs, or there are none: AWS's library is then loaded while git is read.
+    """Tell whether the first lockfiles name AMIs, or there are none: AWS's library is then loaded while git is read.
 
     Where none of these does it is loaded when an image turns out to be one.
     """

@@ -19,6 +19,7 @@ import click
 from reconciler.ci.github import Annotations, annotations_of, summarize
 from reconciler.model.errors import ReconcilerError, UserError
 from reconciler.model.text import visible_json
+from reconciler.state.unsaved import ignores_itself
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -139,7 +140,7 @@ def show_summary(plan: Plan) -> None:
 
 
 RUN_FOLDER = ".reconciler"
-"""Where logs, keys and work folders of runs go, in the checkout. It ignores itself."""
+"""The folder of logs, keys and work folders of runs, in the checkout. It ignores itself."""
 
 
 def write_file(path: Path, text: str) -> None:
@@ -152,7 +153,7 @@ def write_file(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         for folder in path.parents:
             if folder.name == RUN_FOLDER and not (folder / ".gitignore").exists():
-                (folder / ".gitignore").write_text("*\n", encoding="utf-8")
+                ignores_itself(folder)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"{path} can't be written: {error.strerror}") from error

@@ -18,7 +18,7 @@ from reconciler.cli.printing import refuse_links
 from reconciler.model.errors import UserError
 from reconciler.sandbox import handle, mmdebstrap, system
 from reconciler.sandbox.handle import Sandbox
-from reconciler.state.unsaved import write_atomically
+from reconciler.state.unsaved import ignores_itself
 
 _FOLDER = Path(".reconciler/sandbox")
 
@@ -51,7 +51,7 @@ def start(folder: Path = _FOLDER, *, foreground: bool = False) -> int:
     refuse_links(folder)
     require_sandbox()
     sandbox = start_sandbox(folder)
-    write_atomically(folder / ".gitignore", b"*\n")
+    ignores_itself(folder)
     _print_environment(sandbox)
     if foreground:
         try:

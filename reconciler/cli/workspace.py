@@ -32,7 +32,7 @@ from reconciler.plan.presence import same_fleet
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import KINDS, dialect_of, open_bench, open_publisher, open_registry
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
-from reconciler.state.unsaved import write_atomically
+from reconciler.state.unsaved import ignores_itself
 from reconciler.steps.observe import read_repository, settings_at
 from reconciler.steps.one_writer import Asking, judge_state
 from reconciler.steps.proposals import confirms
@@ -216,7 +216,7 @@ class Workspace:
             )
         try:
             folder.mkdir(exist_ok=True)
-            write_atomically(folder / ".gitignore", b"*\n")
+            ignores_itself(folder)
         except OSError as error:
             raise UserError(
                 f"{folder} can't be written: {error.strerror}",

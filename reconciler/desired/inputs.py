@@ -319,7 +319,7 @@ def _run(reads: Sequence[Read], mentioned: Sequence[str], contents: Contents, wo
 
 
 def _of_scripts(scripts: Sequence[str], contents: Contents, *, working_dir: str) -> list[str]:
-    """What shell scripts of this machine name, and the scripts that they call."""
+    """Files that shell scripts of this machine name, and the scripts that they call."""
     found: dict[str, None] = {}
     level, seen = list(dict.fromkeys(scripts)), set(scripts)
     for _ in range(_DEPTH):
@@ -370,7 +370,7 @@ def _existing(written: str, base: str, contents: Contents, *, around: Sequence[s
 
 
 def _of_templates(paths: Sequence[str], contents: Contents, *, folder: str) -> list[str]:
-    """What `file()` names within the texts of `templatefile()`."""
+    """Files that `file()` names within the texts of `templatefile()`."""
     paths = [path for path in dict.fromkeys(paths) if contents.is_file(path)]
     contents.load(paths)
     named = [name for path in paths for name in _FILE_CALL.findall(contents.read(path).decode(errors="replace"))]

@@ -35,7 +35,7 @@ class Pattern:
             raise ValueError("this is no pattern") from error
 
     def matches(self, text: str) -> bool:
-        """Whether all of a text is as the pattern says."""
+        """Tell whether all of a text is as the pattern says."""
         return self._compiled.fullmatch(_whole(text)) is not None
 
     def first_group(self, text: str) -> str | None:

@@ -89,7 +89,7 @@ def _write(record: Path, build: Build, *, sbom: bytes | None) -> None:
             raise OSError(errno.ELOOP, f"{folder.name} is a link")  # a commit may have brought it: it leads anywhere
     (beside if sbom is not None else record).parent.mkdir(parents=True, exist_ok=True)
     # It ignores itself: a record that waits here is no change to the repository.
-    write_atomically(record.parent / ".gitignore", b"*\n")
+    ignores_itself(record.parent)
     if sbom is not None:
         write_atomically(beside, sbom)
     write_atomically(record, render_build(build))
@@ -97,6 +97,11 @@ def _write(record: Path, build: Build, *, sbom: bytes | None) -> None:
 
 def _sbom_beside(record: Path) -> Path:
     return record.parent / _SBOMS / f"{record.stem}.cdx.json"
+
+
+def ignores_itself(folder: Path) -> None:
+    """Have git see nothing of a folder, so that nobody has to add it to .gitignore. Raises OSError."""
+    write_atomically(folder / ".gitignore", b"*\n")
 
 
 def write_atomically(target: Path, content: bytes) -> None:

@@ -28,7 +28,7 @@ from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances
 from reconciler.ports.registry import Opening
 from reconciler.registries.machines import SshKey, login_for_cloud_init, new_key, write_private
 from reconciler.registries.vsphere.inventory import TESTED, Machine, folder_at, look, pool_of, read, split
-from reconciler.registries.vsphere.session import VCenter, vim, vmodl
+from reconciler.registries.vsphere.session import VCenter, VCenters, vim, vmodl
 
 Answer = TypeVar("Answer")
 
@@ -52,10 +52,9 @@ class Clones:
         every: float = _LOOK,
     ) -> None:
         """Take what is signed in with, what ends every wait, and how many seconds are between two looks."""
-        self._fleet, self._environment, self._every = fleet, environment, every
+        self._fleet, self._every = fleet, every
         self._cancelled = cancelled or threading.Event()
-        self._lock = threading.Lock()
-        self._vcenters: dict[str, VCenter] = {}
+        self._vcenters = VCenters(environment, self._cancelled)
 
     def boot(self, request: BootRequest) -> Instance:
         """Start a clone and wait for its address. See `Instances.boot`."""
@@ -185,11 +184,7 @@ class Clones:
         return self._vcenter(location).ask(doing, question)
 
     def _vcenter(self, location: str) -> VCenter:
-        host, _ = split(location)
-        with self._lock:
-            if host not in self._vcenters:
-                self._vcenters[host] = VCenter(host, self._environment, self._cancelled)
-            return self._vcenters[host]
+        return self._vcenters.of(split(location)[0])
 
 
 def _told(request: BootRequest, key: SshKey) -> dict[str, str]:

@@ -41,7 +41,7 @@ from reconciler.registries.vsphere.inventory import (
 )
 from reconciler.registries.vsphere.library import Libraries
 from reconciler.registries.vsphere.rest import Rest
-from reconciler.registries.vsphere.session import VCenter, meaning, vim
+from reconciler.registries.vsphere.session import VCenter, VCenters, meaning, vim
 
 Answer = TypeVar("Answer")
 
@@ -59,9 +59,8 @@ class VSphereRegistry(PlainRegistry):
 
     def __init__(self, *, fleet: str, environment: Mapping[str, str], cancelled: threading.Event | None = None) -> None:
         self.fleet, self._environment = fleet, environment
-        self._cancelled = cancelled or threading.Event()
+        self._vcenters = VCenters(environment, cancelled or threading.Event())
         self._lock = threading.Lock()
-        self._vcenters: dict[str, VCenter] = {}
         self._of_host: dict[str, Libraries] = {}
 
     def find(self, location: str, artifact_id: str, *, patience: float = 0) -> Seen | None:
@@ -264,11 +263,7 @@ class VSphereRegistry(PlainRegistry):
         return self._vcenter(location).ask(doing, question)
 
     def _vcenter(self, location: str) -> VCenter:
-        host, _ = split(location)
-        with self._lock:
-            if host not in self._vcenters:
-                self._vcenters[host] = VCenter(host, self._environment, self._cancelled)
-            return self._vcenters[host]
+        return self._vcenters.of(split(location)[0])
 
 
 def _tops(content: Any, location: str) -> list[Any]:

@@ -123,6 +123,21 @@ class VCenter:
             raise meaning(error, f"{self.host}: {doing}") from error
 
 
+class VCenters:
+    """The vCenters of a fleet by their host, each signed in to once. It may be used from several threads."""
+
+    def __init__(self, environment: Mapping[str, str], cancelled: threading.Event) -> None:
+        """`environment` has the credentials, and `cancelled` ends waits."""
+        self._environment, self._cancelled = environment, cancelled
+        self._lock = threading.Lock()
+        self._of_host: dict[str, VCenter] = {}
+
+    def of(self, host: str) -> VCenter:
+        """The one of a host, which may end in a port."""
+        with self._lock:
+            return self._of_host.setdefault(host, VCenter(host, self._environment, self._cancelled))
+
+
 Meaning = Callable[[Exception, str], ReconcilerError]
 
 

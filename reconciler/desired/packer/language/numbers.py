@@ -63,6 +63,21 @@ def whole(value: int) -> Number:
     return Number(Fraction(value), max(INT_BITS, abs(value).bit_length()))
 
 
+_LITERAL = re.compile(r"[0-9](?:(?:[0-9.]|[eE][+-]?[0-9])*(?:[0-9]|[eE][+-]?[0-9]))?")
+
+
+def literal_at(text: str, at: int) -> tuple[int, str]:
+    """Where a number ends that begins somewhere in a template, and the number as it is written.
+
+    Raises:
+        Refused: none begins there.
+    """
+    match = _LITERAL.match(text, at)
+    if match is None:
+        raise Refused("a number is required")
+    return match.end(), match[0]
+
+
 def parse_number(text: str) -> Number:
     """Read a number as it is written in HCL, or in a string that is used as a number.
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 from reconciler.desired.packer.language import template_text
-from reconciler.desired.packer.language.numbers import parse_number
+from reconciler.desired.packer.language.numbers import literal_at, parse_number
 from reconciler.desired.packer.language.outcome import Refused, Undecided, Wrong
 from reconciler.desired.packer.language.template_text import Directive, Part
 from reconciler.desired.packer.language.values import text as normalized
@@ -48,7 +48,6 @@ _NEXT = {
     True: re.compile(rf"(?:[ \t]|{_COMMENT})*+(?:(\r?\n|#|//|\Z)|({_SYMBOLS})|([^\W\d][\w-]*)|([0-9]))"),
     False: re.compile(rf"(?:[ \t\n]|\r\n|#[^\n]*|//[^\n]*|{_COMMENT})*+(?:(\Z)|({_SYMBOLS})|([^\W\d][\w-]*)|([0-9]))"),
 }
-_NUMBER = re.compile(r"[0-9](?:(?:[0-9.]|[eE][+-]?[0-9])*(?:[0-9]|[eE][+-]?[0-9]))?")
 _WORDS = {"true": True, "false": False, "null": None}
 _STRENGTH = {
     "||": 1, "&&": 2, "==": 3, "!=": 3, ">": 4, ">=": 4, "<": 4, "<=": 4, "+": 5, "-": 5, "*": 6, "/": 6, "%": 6,
@@ -67,8 +66,7 @@ class Parser:
         self._depth = 0
         self._open = 0
         self._seen = (-1, True)
-        self._symbol = ""
-        self._word = ""
+        self._symbol = self._word = ""
 
     def expression(self) -> Expression:
         """The expression that begins here.
@@ -159,7 +157,7 @@ class Parser:
         read = self._TERMS.get(symbol)
         if read is None:
             raise Wrong(self.at, "expected the start of an expression")
-        return read(self)
+        return self.within(False, lambda: read(self)) if symbol in ("(", "[") else read(self)
 
     def _quoted(self) -> Expression:
         self.take('"')
@@ -195,22 +193,13 @@ class Parser:
 
     def _number(self) -> Expression:
         start = self.at
-        match = _NUMBER.match(self.text, self.at)
-        if match is None:
-            raise Wrong(start, "not a number")
-        self.at, written = match.end(), match[0]
         try:
+            self.at, written = literal_at(self.text, start)
             return Constant(int(written) if written.isdigit() and len(written) < 100 else parse_number(written))
         except Refused as error:
             raise Wrong(start, "not a number") from error
         except Undecided:
             return Opaque()
-
-    def _parentheses(self) -> Expression:
-        return self.within(False, self._parenthesized)
-
-    def _brackets(self) -> Expression:
-        return self.within(False, self._list)
 
     def _parenthesized(self) -> Expression:
         self.take("(")
@@ -232,10 +221,8 @@ class Parser:
 
     def _object(self) -> Expression:
         self.take("{")
-        before, self.lines_count = self.lines_count, False
-        is_for = self._is_for()
-        self.lines_count = before
-        if is_for:
+        self._next_line()
+        if self._is_for():
             return self.within(False, lambda: self._for("}"))
         return self.within(True, self._pairs)
 
@@ -368,7 +355,7 @@ class Parser:
         """Read what stands in `%{ … }`, up to its end. What follows an `if` or a `for` is within it until that ends."""
         match self.peek() == "a" and self._word:
             case "if":
-                self._keyword("if")
+                self.word()
                 return self._opening(Directive("if", self.expression()))
             case "for":
                 names = self.loop_names()
@@ -395,7 +382,7 @@ class Parser:
         return self.peek()
 
     _TERMS: ClassVar[Mapping[str, Callable[[Parser], Expression]]] = {
-        "a": _named, "0": _number, '"': _quoted, "<<": _heredoc, "<<-": _heredoc, "(": _parentheses, "[": _brackets,
+        "a": _named, "0": _number, '"': _quoted, "<<": _heredoc, "<<-": _heredoc, "(": _parenthesized, "[": _list,
         "{": _object,
     }  # fmt: skip
 

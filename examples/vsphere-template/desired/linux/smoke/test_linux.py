@@ -1,4 +1,4 @@
-"""What a machine of this template has to be."""
+"""Tests of a machine that is made of this template."""
 
 from testinfra.host import Host
 
