@@ -13,7 +13,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 
@@ -102,13 +102,25 @@ def refuse_foreign(path: Path) -> None:
         if path.name == "reconciler":
             break
         path = path.parent
+    trusted = {0, os.geteuid(), *_unmapped()}
     for above in path.resolve().parents:
         found = above.stat()
         others = found.st_mode & stat.S_IWOTH and not found.st_mode & stat.S_ISVTX  # in /tmp each has his own alone
-        if found.st_uid not in {0, os.geteuid()} or others:
+        if found.st_uid not in trusted or others:
             whose = "may be written by others" if others else f"belongs to {_name(found.st_uid)}"
             raise UserError(f"{path} is in {above}, which {whose}: nothing in it is run",
                             hint="set XDG_CACHE_HOME to a folder of yours")  # fmt: skip
+
+
+def _unmapped() -> set[int]:
+    """The user that folders above belong to in a user namespace which has no number for their owner, as for the root.
+
+    What is everybody's in none: there the kernel shows each owner as he is (user_namespaces(7)).
+    """
+    with suppress(OSError):
+        if Path("/proc/self/uid_map").read_text().split() != ["0", "0", "4294967295"]:
+            return {int(Path("/proc/sys/kernel/overflowuid").read_text())}
+    return set()
 
 
 def find_program(folder: Path, entry: str, program: str) -> Path | None:

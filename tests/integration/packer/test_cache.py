@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -163,6 +164,25 @@ def test_a_folder_that_a_group_may_write_is_refused_with_the_command_that_fixes_
         made_folder(cache)
 
     assert caught.value.hint == (f"`chmod go-w {cache.parent}`, or set XDG_CACHE_HOME to a folder of yours",)
+
+
+def test_in_a_user_namespace_a_folder_above_that_has_no_owner_there_is_none_of_somebody_else(
+    cache: Path, tmp_path: Path
+) -> None:
+    """As in a rootless container: what root owns outside is shown as of nobody."""
+    code = "import sys; from pathlib import Path; from reconciler.build.packer.cache import refuse_foreign as look; "
+    inside = ["unshare", "--user", "--map-root-user", sys.executable, "-c", code + "look(Path(sys.argv[1]))"]
+    if subprocess.run([*inside[:3], "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("this kernel gives nobody a user namespace")
+    outside = tmp_path / "of-somebody-outside"
+    outside.mkdir()
+    moved = cache.parent.rename(outside / "reconciler")
+    if os.geteuid() == 0:
+        os.chown(outside, 4242, 4242)
+
+    told = subprocess.run([*inside, str(moved / cache.name)], capture_output=True, text=True, check=False)
+
+    assert told.returncode == 0, told.stderr
 
 
 @pytest.mark.parametrize("whose", ["owned", "open to all"])
