@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from reconciler.model.errors import Transient
 from reconciler.registries.vsphere.inventory import TESTED, read
 from reconciler.registries.vsphere.rest import Rest
-from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter, meaning, vim
+from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter, meaning, vim, vmodl
 from tests.go_programs import built, run_go
 
 Answer = TypeVar("Answer")
@@ -171,13 +171,17 @@ def _running(content: Any, *, begins: str) -> list[Any]:
     """The machines whose names begin so, and that run."""
     view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
     try:
-        return [
-            one for one in view.view
-            if (read(content, one, "name") or "").startswith(begins)
-            and read(content, one, "runtime.powerState") == "poweredOn"
-        ]  # fmt: skip
+        return [one for one in view.view if _runs(content, one, begins=begins)]
     finally:
         view.Destroy()
+
+
+def _runs(content: Any, machine: Any, *, begins: str) -> bool:
+    try:
+        named = (read(content, machine, "name") or "").startswith(begins)
+        return named and read(content, machine, "runtime.powerState") == "poweredOn"
+    except vmodl.fault.ManagedObjectNotFound:  # it went while others were looked at
+        return False
 
 
 @contextmanager
