@@ -41,6 +41,9 @@ _NOBODY = re.compile(
     r"AssumeRoleTokenProviderNotSetError",
     re.IGNORECASE,
 )
+# HCP Packer is not let in, or not found, where a template has hcp_packer_registry or reads one of its data sources
+# (Packer 1.16, internal/hcp/api/client.go and internal/hcp/registry): it ends before any builder is started.
+_NOT_AT_HCP = re.compile(r"HCP Authentication not configured|HCP: populating version failed")
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,11 @@ def fault(errors: Sequence[str], *, export: Path) -> tuple[str, ...] | None:
         return ("make room where reconciler runs, and run once more",)
     if _NOBODY.search(text):
         return ('Packer finds no credentials; see "Packer\'s credentials" in docs/desired.md',)
+    if _NOT_AT_HCP.search(text):
+        return (
+            "the template asks HCP Packer: set HCP_CLIENT_ID and HCP_CLIENT_SECRET where reconciler runs",
+            "or remove hcp_packer_registry, and what reads HCP's data sources",
+        )
     return None
 
 

@@ -105,6 +105,14 @@ def test_what_cannot_be_run_is_not_there(install: Callable[..., dict[str, str]])
             "no credentials",
         ),
         ("AssumeRoleTokenProviderNotSetError: assume role with MFA enabled, but not set", "no credentials"),
+        (
+            (
+                "Error: HCP authentication information required\n\nHCP Authentication not configured, either set an "
+                "HCP Client ID and secret using\nthe environment variables HCP_CLIENT_ID and HCP_CLIENT_SECRET"
+            ),
+            "HCP_CLIENT_ID",
+        ),
+        ("Error: HCP: populating version failed\n\nfailed to get new token: no such host", "HCP_CLIENT_ID"),
     ],
 )
 def test_packers_words_for_what_the_machine_lacks_are_understood(error: str, hint: str) -> None:
