@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from hashlib import sha256
@@ -41,7 +40,7 @@ from reconciler.registries.vsphere.inventory import (
 )
 from reconciler.registries.vsphere.library import Libraries
 from reconciler.registries.vsphere.rest import Rest
-from reconciler.registries.vsphere.session import VCenter, VCenters, meaning, vim
+from reconciler.registries.vsphere.session import VCenter, VCenters, ends_with, meaning, vim
 
 Answer = TypeVar("Answer")
 
@@ -255,7 +254,7 @@ class VSphereRegistry(PlainRegistry):
         with self._lock:
             if host not in self._of_host:
                 rest = Rest(host, self._environment, meaning)
-                weakref.finalize(self, rest.sign_out)
+                ends_with(self, rest.sign_out)
                 self._of_host[host] = Libraries(rest)
             return self._of_host[host]
 

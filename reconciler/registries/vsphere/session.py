@@ -14,6 +14,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from http.client import HTTPException
 from importlib import import_module
 from typing import Any, TypeVar
@@ -46,6 +47,8 @@ _TASK = 3600
 """Seconds for which a task is waited for: a clone copies the disks."""
 _CLEANING = 300
 """The same of one that removes what a run made."""
+_LEAVING = 5
+"""Seconds that a vCenter is given to end a session."""
 _LOOK = 0.5
 """Seconds between two looks at a task."""
 _API = "vim.version.v7_0"
@@ -110,7 +113,7 @@ class VCenter:
             name, int(port or PORT), version=_API, sslContext=trust(self._environment), httpConnectionTimeout=CALL,
             path="/sdk",
         )  # fmt: skip
-        weakref.finalize(self, _sign_out, stub)
+        ends_with(self, partial(_sign_out, stub))
         content = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
         content.sessionManager.Login(user, password, None)
         return content
@@ -159,6 +162,23 @@ def trust(environment: Mapping[str, str]) -> ssl.SSLContext:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
     return context
+
+
+def ends_with(owner: object, sign_out: Callable[[], None]) -> None:
+    """Have a session ended when its owner goes, which may be in any thread, in the middle of anything.
+
+    It has a thread of its own: whoever lets the owner go must not wait for a vCenter that is gone, and is not to find
+    what OpenSSL keeps, for each thread, of a connection that broke (seen with Python 3.13 and OpenSSL 3.5: the next
+    connection's answer was taken for broken too).
+    """
+    weakref.finalize(owner, _beside, sign_out)
+
+
+def _beside(sign_out: Callable[[], None]) -> None:
+    leaving = threading.Thread(target=sign_out, daemon=True)
+    with suppress(RuntimeError):  # the interpreter is ending, and starts none
+        leaving.start()
+        leaving.join(_LEAVING)
 
 
 def _sign_out(stub: Any) -> None:

@@ -6,6 +6,7 @@ import re
 import socket
 import subprocess
 import sys
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -21,8 +22,8 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import open_registry
 from reconciler.registries.vsphere import session
-from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER
-from tests.vcenter import CREDENTIALS, Simulator
+from reconciler.registries.vsphere.session import INSECURE, PASSWORD, USER, VCenter
+from tests.vcenter import CREDENTIALS, Simulator, simulator
 
 pytestmark = pytest.mark.vsphere
 
@@ -62,6 +63,35 @@ def end_all_sessions_but_ones_own(content: Any) -> None:
     others = [one.key for one in content.sessionManager.sessionList if one.key != own_session]
     assert others
     content.sessionManager.TerminateSession(others)
+
+
+def sessions(content: Any) -> int:
+    return len(content.sessionManager.sessionList)
+
+
+def signed_in(vcenter: Simulator) -> VCenter:
+    somebody = VCenter(vcenter.host, CREDENTIALS, threading.Event())
+    somebody.ask("signing in", sessions)
+    return somebody
+
+
+def test_a_session_ends_when_who_began_it_goes(vcenter: Simulator) -> None:
+    before = vcenter.ask(sessions)
+    somebody = signed_in(vcenter)
+    during = vcenter.ask(sessions)
+
+    del somebody
+
+    assert (during, vcenter.ask(sessions)) == (before + 1, before)
+
+
+def test_a_vcenter_that_is_gone_before_its_session_ended_harms_no_other(vcenter: Simulator) -> None:
+    with simulator() as other:
+        somebody = signed_in(other)
+
+    del somebody
+
+    assert signed_in(vcenter).ask("looking", sessions)
 
 
 def test_a_session_that_ended_is_begun_anew_and_nobody_notices(

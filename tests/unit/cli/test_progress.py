@@ -77,7 +77,8 @@ class Watched:
 
 
 @pytest.fixture
-def watched() -> Watched:
+def watched(monkeypatch: pytest.MonkeyPatch) -> Watched:
+    monkeypatch.setenv("TERM", "xterm")  # on one that is `dumb`, nothing is drawn
     return Watched()
 
 
