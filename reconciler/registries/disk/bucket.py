@@ -311,7 +311,7 @@ class Buckets(PlainRegistry):
             state = "available"
         else:
             state = "unusable"
-        return Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags)
+        return Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags, hearsay=True)
 
     def _stamp(self, location: str, key: str) -> Stamp | None:
         try:

@@ -1,7 +1,8 @@
 """A disk in other formats, beside it.
 
 A conversion is a disk like any other, under its own digest, and its marks say of which disk it is, and in what format.
-That disk's marks name it once it is whole; so what a killed run made in between is found again, and goes with its disk.
+That disk's marks name it once it is whole; so what a killed run made in between is found again. Marks are hearsay: what
+they name is taken where it holds the same, and goes with its disk where a record names it.
 """
 
 from __future__ import annotations
@@ -53,17 +54,12 @@ class Converting:
     def there(self, known: set[str]) -> Conversion | None:
         """The conversion that is there already, and is named by its disk from now on; None where there is none.
 
-        It is what is `known`, by the `sha256:…` of its bytes, or holds the same as the disk. What is none of both, or
-        not whole, was left by a run that was killed, or by somebody else: it goes.
+        It is what is `known`, by the `sha256:…` of its bytes, or holds the same as the disk. What is none of both is
+        left alone: it may be anything that somebody marked so.
         """
         for one in conversions_of(self.shelf, self.disk):
-            if one.own(_FORMAT) != self.form:
-                continue
-            # Another run may be about to give it its name.
-            now = self.shelf.find(one.location, one.id) if one.state == "failed" else one
-            if now is not None and now.state == "available" and self._is_sure(now, known):
+            if one.own(_FORMAT) == self.form and one.state == "available" and self._is_sure(one, known):
                 return self._named(one.id)
-            self.shelf.retire(one, image=one.own("image") or "")
         return None
 
     def made(self, *, name: str, tags: Mapping[str, str]) -> Conversion:

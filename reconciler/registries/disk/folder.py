@@ -245,7 +245,7 @@ def _seen(location: str, marks: _Marks) -> Seen:
         state = "unusable"
     else:
         state = "available"
-    return Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags)
+    return Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags, hearsay=True)
 
 
 def changed(file: Path, digest: str) -> Terminal:

@@ -49,9 +49,12 @@ class DiskRegistry(PlainRegistry):
         return converted(seen, lambda one: shelf.find(location, one)) if seen is not None else None
 
     def listed(self, location: str) -> Iterator[Seen]:
-        """Every disk in a location, each with what was converted of it; see `PlainRegistry.listed`."""
+        """Every disk in a location, each with what was converted of it; see `PlainRegistry.listed`.
+
+        A conversion whose disk is gone is a disk like any other.
+        """
         there = {one.id: one for one in self.of(location).listed(location)}
-        return (converted(one, there.get) for one in there.values() if one.own(FROM) is None)
+        return (converted(one, there.get) for one in there.values() if one.own(FROM) not in there)
 
     def named(self, location: str, name: str) -> tuple[Seen, ...]:
         """Report those of a name; what somebody else laid there has none, and is called by its id. See `Registry`."""
@@ -106,13 +109,18 @@ class DiskRegistry(PlainRegistry):
         return seen if seen is not None and seen.state == "available" else None
 
     def retire(self, artifact: Located, *, image: str) -> tuple[str, ...]:
-        """Delete a disk, and first what was converted of it. See `Registry.retire`."""
+        """Delete a disk, and first what a record names as converted of it. See `Registry.retire`.
+
+        What only its marks say was converted of it stays: whoever may write marks can say so of any disk.
+        """
         shelf = self.of(artifact.location)
         seen = shelf.find(artifact.location, artifact.id)
         if seen is not None and seen.tags:
             self.refuse_others(seen, image)
+        recorded = {one.id for one in artifact.conversions} if isinstance(artifact, Artifact) else set()
         for one in conversions_of(shelf, artifact) if seen is None or seen.tags else ():
-            shelf.retire(one, image=one.own("image") or "")
+            if one.id in recorded:
+                shelf.retire(one, image=image)
         return shelf.retire(artifact, image=image)
 
     def resolve(self, request: SourceRequest, *, location: str, architecture: str | None = None) -> Pin:

@@ -13,6 +13,7 @@ import boto3
 import pytest
 from moto.server import ThreadedMotoServer
 
+from reconciler.plan.tags import own
 from tests.command import Command
 from tests.integration.story.conftest import Checkout, _clone
 
@@ -72,6 +73,27 @@ def test_disks_are_built_and_marked_and_copied_and_then_nothing_is_left_to_do(fl
     verified = fleet.reconciler("verify", "base", "stable", "--online")
     assert verified.code == 0, verified.out
     assert "carry this build's key" in " ".join(verified.out.split())
+
+
+def test_what_somebody_gives_the_marks_of_an_old_preview_is_not_deleted(fleet: Checkout, store: Path) -> None:
+    # Given another team's disk in our folder, beside which somebody writes the marks of a preview whose branch is gone
+    assert fleet.reconciler("reconcile", "base").code == 0
+    theirs, old = b"payroll\n", "20261001T000000Z-1a2b3c4"
+    digest = f"sha256:{hashlib.sha256(theirs).hexdigest()}"
+    disk = store / "one" / digest
+    disk.write_bytes(theirs)
+    tags = own(fleet=fleet.name, image="base", build=old, key="sha256:0", phase="preliminary", branch="long-gone")
+    written = {
+        "id": digest, "name": f"base-{old}", "created": "2026-10-01T00:00:00Z",
+        "seen": [disk.stat().st_size, disk.stat().st_mtime_ns], "tags": tags,
+    }  # fmt: skip
+    disk.with_name(f"{digest}.json").write_text(json.dumps(written))
+
+    # When main's job runs, then it stays
+    ended = fleet.reconciler("reconcile", "base")
+
+    assert disk.read_bytes() == theirs
+    assert ended.code == 0, ended.err
 
 
 def test_what_is_another_by_now_is_neither_built_on_nor_proven(fleet: Checkout, store: Path) -> None:

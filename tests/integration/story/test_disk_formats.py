@@ -223,7 +223,7 @@ def test_without_qemu_img_only_the_image_that_needs_it_stops_and_doctor_says_so(
     bare.mkdir()
     for folder in os.environ["PATH"].split(os.pathsep):
         for program in Path(folder).glob("*"):
-            if program.name not in ("qemu-img", "packer") and not (bare / program.name).exists():
+            if program.name not in ("qemu-img", "packer") and not (bare / program.name).is_symlink():
                 (bare / program.name).symlink_to(program)
     packer = shutil.which("packer", path=fleet.environment["PATH"])
     assert packer is not None
