@@ -22,6 +22,7 @@ from reconciler.build.packer.plugins import (
     installed_plugins,
     lacking,
     missing,
+    perhaps_newer,
     plugin_folder,
     refusals,
     survey,
@@ -83,7 +84,7 @@ class Packer:
         if not judge.built(outcome):
             if lacks := without_mistakes(self.binary, unknown(outcome.errors), image.template, plugins):
                 raise missing(self.binary, lacks, place.environment, where=image.template.place)
-            raise judge.failure(request, ended, outcome)
+            raise self._failure(request, ended, outcome)
         sources = set(outcome.sources.values())
         made = tuple(
             replace(
@@ -129,6 +130,12 @@ class Packer:
         digests = {name: found for name, path in programs.items() if (found := program_digest(path)) is not None}
         versions = {name: plugin.version for name, plugin in plugins.items()}
         return PackerVersions(version=self.binary.version_text, plugins=versions, digests=digests)
+
+    def _failure(self, request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
+        """Why there is no image, and whether a later Packer may see it otherwise."""
+        error = judge.failure(request, ended, outcome)
+        error.hint = (*error.hint, *perhaps_newer(self.binary, request.image.template, outcome.errors))
+        return error
 
     def _run(
         self,
@@ -223,5 +230,5 @@ class Packer:
             output = redact(b"".join(printed).decode(errors="replace"))
             if ended.code > 0 and any(one.framed for one in diagnostics(output)):
                 # It is the template that Packer refuses; it did not come to its plugins.
-                raise judge.failure(request, ended, Outcome(ended.code, errors=(output,)))
+                raise self._failure(request, ended, Outcome(ended.code, errors=(output,)))
             raise init_failed(self.binary, request.image.template, output, place.environment, code=ended.code)

@@ -11,12 +11,13 @@ from typing import Literal
 import click
 from pydantic import Field
 
+from reconciler.build.packer.versions import LANGUAGE
 from reconciler.cli import options
 from reconciler.cli.printing import show_error, show_json
 from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, FAILED, UserError
-from reconciler.model.fleet import Fleet, Image
+from reconciler.model.fleet import Fleet, Image, Template
 from reconciler.model.text import counted
 from reconciler.model.values import Model
 from reconciler.state.lockfiles import read_lockfiles
@@ -66,7 +67,7 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
 
 def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], list[str]]:
     """The images that the Packer which is here refuses, and what is to be said besides. Not asked where none asks."""
-    if not any(image.template.required_version or image.template.plugins for image in fleet.images.values()):
+    if not any(_asks_of_packer(image.template) for image in fleet.images.values()):
         return {}, []
     from reconciler.build.packer.binary import find  # noqa: PLC0415 - most fleets ask for nothing
     from reconciler.build.packer.plugins import survey  # noqa: PLC0415 - as above
@@ -76,6 +77,10 @@ def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], 
     except UserError as error:
         return {}, [f"what the templates require was not compared with Packer: {error.what}"]
     return found.refused, [to_fetch(one, images) for one, images in found.to_fetch.items()]
+
+
+def _asks_of_packer(template: Template) -> bool:
+    return bool(template.required_version or template.plugins or template.constructs.keys() & LANGUAGE.keys())
 
 
 def _print(fleet: Fleet, problems: list[UserError], *, folder: Path, unreadable: int, written: int) -> None:

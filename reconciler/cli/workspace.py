@@ -32,6 +32,7 @@ from reconciler.plan.presence import same_fleet
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import KINDS, dialect_of, open_bench, open_publisher, open_registry
 from reconciler.state.lockfiles import holds_builds, recorded_fleet
+from reconciler.state.unsaved import FOLDER as UNSAVED_FOLDER
 from reconciler.state.unsaved import ignores_itself
 from reconciler.steps.observe import read_repository, settings_at
 from reconciler.steps.one_writer import Asking, judge_state
@@ -112,21 +113,23 @@ class Workspace:
             return None
 
     def written_state(self, tree: Tree, *, rev: str = "HEAD") -> tuple[UserError, ...]:
-        """What the branch at a revision changes in state/; `tree` holds its files. Nothing on the recorded branch.
+        """What the branch at a revision changes in state/, and has where a run writes; `tree` holds its files.
 
+        On the branch that state is recorded to, state/ may change.
         Which one that is, says the default branch: another declares what it likes. A stranger calls his branch as ours
         is called; so in his job no name counts. In a CI, what can't be told is an error as well; a person is told so.
         """
         repository, job = self.repository, job_of(os.environ)
+        outputs = committed_outputs(tree)
         commit = find_commit(repository.git, rev)
         if commit is None:
-            return ()
+            return outputs
         named = (repository.branch or job.branch or "") if rev == "HEAD" else rev
         asking = Asking(bool(job.provider), "" if job.stranger else named, job.default_branch)
         judged = judge_state(repository, tree, settings_at(tree).git, commit=commit, asking=asking)
         if judged.unknown:
             note(f"note: {judged.unknown}")
-        return judged.errors
+        return (*outputs, *judged.errors)
 
     def offline_if_strangers(self, asked: PlanOptions, *, rev: str = "HEAD") -> PlanOptions:
         """The options of a plan: without the registry where the revision may be a stranger's, which is said.
@@ -205,15 +208,8 @@ class Workspace:
         Raises UserError where it can't be written, or a commit has something there: a link leads anywhere.
         """
         folder = self.repository.root / RUN_FOLDER
-        names = self.repository.tree().entries
-        committed = next((one for one in names if one == RUN_FOLDER or one.startswith(f"{RUN_FOLDER}/")), None)
-        if committed is not None:
-            # A link below leads as far as one in its place.
-            raise UserError(
-                f"{RUN_FOLDER} is committed: keys, logs and work folders of a run go there, wherever its links lead",
-                where=Place(committed),
-                hint=f"`git rm -r {RUN_FOLDER}`",
-            )
+        for error in committed_outputs(self.repository.tree()):
+            raise error
         try:
             folder.mkdir(exist_ok=True)
             ignores_itself(folder)
@@ -275,8 +271,28 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def committed_outputs(tree: Tree) -> tuple[UserError, ...]:
+    """An error for each folder that a run writes to and a commit has: a link there leads anywhere on a CI's machine.
+
+    Keys and work folders go there, and a job keeps what it holds for everybody to read.
+    """
+    found = (
+        (folder, next((one for one in tree.entries if one == folder or one.startswith(f"{folder}/")), None))
+        for folder in (RUN_FOLDER, UNSAVED_FOLDER)
+    )
+    return tuple(
+        UserError(
+            f"{folder} is committed: keys, logs and records of a run go there, wherever its links lead",
+            where=Place(place),
+            hint=f"`git rm -r {folder}`",
+        )
+        for folder, place in found
+        if place is not None
+    )
+
+
 def refuse_written_state(workspace: Workspace, tree: Tree, *, rev: str = "HEAD") -> None:
-    """Raise UserError where the branch at a revision changes state/."""
+    """Raise UserError where the branch at a revision changes state/, or has what only a run writes."""
     written = workspace.written_state(tree, rev=rev)
     if written:
         first = written[0]

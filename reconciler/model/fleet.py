@@ -137,6 +137,8 @@ class Template:
     required_version_place: Place | None = None
     components: tuple[str, ...] = ()
     """Types of the builders, provisioners, post-processors and data sources that Packer has to know to build this."""
+    constructs: Mapping[str, Place] = field(default_factory=dict)
+    """The blocks and functions that it is written with, `data` or `regex()`, and where each is first; of HCL2 alone."""
     programs: tuple[Program, ...] = ()
     """What has to be on the machine that Packer is run on, each once."""
 

@@ -20,11 +20,13 @@ from reconciler.build.packer.versions import OLDEST
 from reconciler.build.secrets import redactor
 from reconciler.model.constraint import Version
 from reconciler.model.errors import UserError
+from reconciler.model.text import cut, one_line, visible
 
 _VERSION = re.compile(r"v?([0-9]{1,6})\.([0-9]{1,6})\.([0-9]{1,6})(?:[-+].*)?")
 _ANSWER_SECONDS = 30
 _LONGEST_ANSWER = 1 << 18
 """Bytes that are read. A thousand plugins are listed in as many."""
+_LONGEST_WORDS = 300
 INSTALL = "get one: `reconciler packer`, or https://developer.hashicorp.com/packer/install"
 PROGRAM = "packer"
 
@@ -62,9 +64,10 @@ def version_text(version: Version) -> str:
 def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary:
     """Find Packer at a given place, or on the PATH and then in the cache, and ask its version.
 
-    On the PATH the first one that can be used is taken: another program of that name may come before it.
+    On the PATH the first one that is Packer is taken: another program of that name may come before it.
 
     Raises:
+        Misconfigured: the first one can't read its settings.
         UserError: there is none that can be used.
     """
     if given is not None:
@@ -76,6 +79,8 @@ def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary
     for candidate in candidates(environment):
         try:
             binary = examine(candidate, environment)
+        except Misconfigured:
+            raise
         except UserError as error:
             passed_over.append(error)
         else:
@@ -115,17 +120,27 @@ def candidates(environment: Mapping[str, str]) -> Iterator[str]:
         raise damaged
 
 
+class Misconfigured(UserError):
+    """A Packer that can't read its settings. Another one is no way out: what it would build, nobody asked it for."""
+
+
 def examine(path: str, environment: Mapping[str, str]) -> Binary:
     """Ask a program whether it is Packer, and which.
 
     Raises:
+        Misconfigured: it is Packer, and ends at its settings.
         UserError: it is another program, cannot be run, or is older than `OLDEST`.
     """
     path = str(Path(path).absolute())
-    # Two arguments: cracklib's packer takes one for the name of a dictionary that it then writes.
-    answer = ask((path, "-machine-readable", "version"), environment, errors=subprocess.STDOUT)
+    answer = _asked(path, environment)
     version = _version(answer)
     if version is None:
+        which = _version(_asked(path, _without_settings(environment)))
+        if which is not None:
+            raise Misconfigured(
+                f"{path} is Packer {version_text(which)}, and ends at its settings: {_words(answer)}",
+                hint="see the variables PACKER_… and HOME, and the file ~/.packerconfig",
+            )
         raise UserError(
             f"{path} is not Packer: asked for its version it printed {_first_line(answer)}",
             hint=("another program of that name may come first on the PATH (cracklib has one)", INSTALL),
@@ -134,6 +149,17 @@ def examine(path: str, environment: Mapping[str, str]) -> Binary:
         needed = f"{version_text(OLDEST)} or later is needed"
         raise UserError(f"{path} is Packer {version_text(version)}; {needed}", hint=INSTALL)
     return Binary(path, version)
+
+
+def _asked(path: str, environment: Mapping[str, str]) -> bytes:
+    # Two arguments: cracklib's packer takes one for the name of a dictionary that it then writes.
+    return ask((path, "-machine-readable", "version"), environment, errors=subprocess.STDOUT)
+
+
+def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
+    """An environment in which Packer finds no settings, and no home to put any into: it makes one that it can make."""
+    kept = {name: value for name, value in environment.items() if not name.startswith(("PACKER_", "XDG_"))}
+    return {**kept, "HOME": "/proc/none"}
 
 
 def ask(arguments: Sequence[str], environment: Mapping[str, str], *, errors: int = subprocess.DEVNULL) -> bytes:
@@ -209,9 +235,19 @@ def _version(answer: bytes) -> Version | None:
 
 
 def _first_line(answer: bytes) -> str:
+    said = _lines(answer)
+    if not said:
+        return "nothing"
+    return f'"{said[0][:80]}"' if said[0].isprintable() else "something unprintable"
+
+
+def _words(answer: bytes) -> str:
+    """All that a Packer says before it is asked anything, in a line."""
+    return cut(one_line(visible(" ".join(_lines(answer)))), _LONGEST_WORDS) or "it does not say why"
+
+
+def _lines(answer: bytes) -> list[str]:
+    """What a program said, without secrets, and without empty lines."""
     reader = Reader()
-    for line in (*reader.feed(answer), *reader.close()):
-        if isinstance(line, (Noise, Say)) and line.text.strip():
-            first = redactor(())(line.text.strip().splitlines()[0])
-            return f'"{first[:80]}"' if first.isprintable() else "something unprintable"
-    return "nothing"
+    texts = [line.text for line in (*reader.feed(answer), *reader.close()) if isinstance(line, (Noise, Say))]
+    return [line.strip() for text in texts for line in redactor(())(text).splitlines() if line.strip()]

@@ -11,7 +11,15 @@ from pathlib import Path
 from typing import Literal
 
 from reconciler.build.packer import versions
-from reconciler.build.packer.binary import PROGRAM, Binary, candidates, entry_of, examine, version_text
+from reconciler.build.packer.binary import (
+    PROGRAM,
+    Binary,
+    Misconfigured,
+    candidates,
+    entry_of,
+    examine,
+    version_text,
+)
 from reconciler.build.packer.cache import (
     Tell,
     cache_folder,
@@ -93,7 +101,7 @@ def obtain(
     and the Go modules. Whatever is of no use is told of. Plugins are installed where this Packer looks for them.
 
     Raises:
-        UserError: nothing worked, or the cache is somebody else's.
+        UserError: nothing worked, the cache is somebody else's, or a Packer that is there can't read its settings.
     """
     binary, origin = _find(environment, tell, current=current) or _get(environment, tell, current=current)
     set_to: dict[str, str] = {}
@@ -118,12 +126,16 @@ def _find(environment: Mapping[str, str], tell: Tell, *, current: bool) -> tuple
         for candidate in candidates(environment):
             try:
                 binary = examine(candidate, environment)
+            except Misconfigured:
+                raise
             except UserError as error:
                 tell(f"passed over: {error.what}")
             else:
                 if binary.version >= oldest:
                     kept = cache_folder(environment)
                     return binary, "cache" if kept is not None and Path(binary.path).is_relative_to(kept) else "PATH"
+    except Misconfigured:
+        raise
     except UserError as error:  # an entry of the cache is damaged
         tell(f"{error.what}; it is made anew")
     return None

@@ -14,7 +14,15 @@ from pathlib import Path
 from reconciler.build.packer.binary import Binary, ask, version_text
 from reconciler.build.packer.cache import cache_folder, made_folder
 from reconciler.build.packer.diagnosis import Unknown, cause
-from reconciler.build.packer.versions import CHECKED_PLUGINS, CURRENT, ONCE_BUNDLED, PLUGINS_APART, REQUIRED_PLUGINS
+from reconciler.build.packer.versions import (
+    CHECKED_PLUGINS,
+    CURRENT,
+    LANGUAGE,
+    NOT_KNOWN,
+    ONCE_BUNDLED,
+    PLUGINS_APART,
+    REQUIRED_PLUGINS,
+)
 from reconciler.model.constraint import newest, parse_constraint, parse_version
 from reconciler.model.errors import Place, Transient, UserError
 from reconciler.model.fleet import Image, Template
@@ -94,6 +102,30 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
                 f"or remove the block: before {version_text(PLUGINS_APART)} Packer comes with its plugins",
             ),
         )
+    else:
+        for construct, place in template.constructs.items():
+            if binary.version < (since := LANGUAGE.get(construct, binary.version)):
+                what = f"{_spoken(construct)} is known to Packer from {version_text(since)} on, and {has}"
+                yield UserError(what, where=place, hint=_another(wanted))
+
+
+def perhaps_newer(binary: Binary, template: Template, errors: Iterable[str]) -> tuple[str, ...]:
+    """Hints where a Packer that is not the current one refuses what another may know, such as a builder's argument."""
+    if binary.version >= CURRENT or not any(map(NOT_KNOWN.search, errors)):
+        return ()
+    has = f"{binary.path} is {binary.version_text}: if a later one knows that,"
+    another, *others = _another(template.required_version)
+    return (f"{has} {another}", *others)
+
+
+def _spoken(construct: str) -> str:
+    """One of `Template.constructs`, as people name it."""
+    around, _, name = construct.rpartition(": ")
+    if around == "provisioner":
+        return f"the argument {name} of a provisioner"
+    if around:
+        return f"the block {name} in a {around}"
+    return f"the function {name}" if name.endswith("()") else f"the block {name}"
 
 
 def _another(wanted: str) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ CHANGELOG; hashicorp/packer#11259).
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
 from reconciler.model.constraint import Version
 
@@ -21,6 +22,20 @@ OLDEST: Version = (1, 6, 0)
 
 CURRENT: Version = (1, 16, 0)
 """The one that `reconciler packer` gets where the archive has none, or it is asked for the current one."""
+
+LANGUAGE: Mapping[str, Version] = {
+    **dict.fromkeys(["data", "local", "build: error-cleanup-provisioner", "regex()", "regexall()"], (1, 7, 0)),
+    **dict.fromkeys(["legacy_isotime()", "templatefile()"], (1, 7, 1)),
+    "build: hcp_packer_registry": (1, 7, 7),
+    "provisioner: env": (1, 8, 0),
+    **dict.fromkeys(["alltrue()", "anytrue()", "base64gzip()", "strcontains()"], (1, 12, 0)),
+    **dict.fromkeys(["hcp_packer_registry", "endswith()", "startswith()", "sum()"], (1, 13, 0)),
+    **dict.fromkeys(["optional()", "rfc3339_parse()", "unix_timestamp_parse()"], (1, 16, 0)),
+}
+"""What HCL2 templates are written with, by the names of `Template.constructs`, and since when (read: CHANGELOG).
+
+Older ones refuse the template for it: `Blocks of type "data" are not expected here` (seen: 1.6.6).
+"""
 
 # Plugins
 
@@ -92,6 +107,11 @@ UNKNOWN_COMPONENT = re.compile(
 )
 """A component that no installed plugin has. 1.6.6 says `Unknown builder x` of JSON, 1.16.0 `The builder x is unknown by
 Packer`; of HCL2 both say `Unknown source type x`."""
+
+NOT_KNOWN = re.compile(
+    r"Unsupported (?:block type|argument)|Call to unknown function|[Uu]nknown configuration key|is not expected here"
+)
+"""What is not known: a slip of the pen, or what a later one knows."""
 
 KNOWN = re.compile(r"known (?:builders|provisioners|post-processors|data sources): \[(.*)\]", re.DOTALL)
 """Follows an unknown component of HCL2: every one that there is (seen: 1.6.6; 1.16.0 of data sources alone)."""

@@ -29,6 +29,7 @@ from reconciler.desired.packer.syntax import (
     SourceFile,
     Traversal,
     as_text,
+    calls,
 )
 from reconciler.model.constraint import parse_constraint
 from reconciler.model.errors import Place, UserError
@@ -190,6 +191,38 @@ class Asked:
 
     text: str
     place: Place
+
+
+# What it is written with.
+
+_IN_BUILDS = frozenset({"error-cleanup-provisioner", "hcp_packer_registry"})
+_ENV = "env"
+
+
+def constructs(files: Iterable[SourceFile]) -> dict[str, Place]:
+    """What an HCL2 template is written with that came to Packer's language in the course of time: where it is first.
+
+    Blocks of the template and of its builds are by their type, `data` or `build: hcp_packer_registry`, the argument
+    `env` of a provisioner is `provisioner: env`, and functions are `regex()`.
+    """
+    found: dict[str, Place] = {}
+    for block in (one for file in files for one in file.body.blocks):
+        found.setdefault(block.type, block.place)
+        if block.type == "build":
+            for name, place in _in_build(block):
+                found.setdefault(name, place)
+        for attribute in block.body.walk():
+            for call in calls(attribute.expression):
+                found.setdefault(f"{call.function}()", attribute.place)
+    return found
+
+
+def _in_build(build: Block) -> Iterator[tuple[str, Place]]:
+    for block in build.body.blocks:
+        if block.type in _IN_BUILDS:
+            yield f"{build.type}: {block.type}", block.place
+        elif block.type == "provisioner" and (given := block.body.attributes.get(_ENV)) is not None:
+            yield f"{block.type}: {_ENV}", given.place
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,14 @@ from functools import partial
 
 from reconciler.desired.located import Located, as_one, did_you_mean
 from reconciler.desired.packer.builders import Format, read_builds, refuse_nothing_made
-from reconciler.desired.packer.checks import circular, notes_on_builds, notes_on_outputs, read_requirements, undeclared
+from reconciler.desired.packer.checks import (
+    circular,
+    constructs,
+    notes_on_builds,
+    notes_on_outputs,
+    read_requirements,
+    undeclared,
+)
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope
 from reconciler.desired.packer.file_references import Read, notes_on_references, read_references
 from reconciler.desired.packer.functions.paths import Files, NoFiles
@@ -196,6 +203,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         path_cwd=cwd,
         files=setting.files,
     )
+    written = constructs(files) if syntax == "hcl2" else {}
     files = expanded(files, scope)
     blocks = tuple(block for file in files for block in file.body.blocks)
     builds = read_builds(blocks, scope=scope, syntax=syntax, only=setting.only, template=Place(files[0].path))
@@ -219,6 +227,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
         required_version=required.version.text if required.version else "",
         required_version_place=required.version.place if required.version else None,
         components=required.components,
+        constructs=written,
         programs=tuple(read_programs(builds, steps, scope=scope)),
     )
     if syntax == "json":

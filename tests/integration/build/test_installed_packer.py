@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from reconciler.build.build import Packer
-from reconciler.build.packer.binary import find
+from reconciler.build.packer.binary import Misconfigured, find
 from reconciler.model.errors import Transient, UserError
 from reconciler.ports.builder import BuildFailed
 
@@ -109,6 +110,39 @@ def test_another_program_of_that_name_is_passed_over_for_the_one_behind_it(tmp_p
         f'{first}/packer is not Packer: asked for its version it printed "usage: packer DICTIONARY"',
         f"{second}/packer is not Packer: asked for its version it printed nothing",
     )
+
+
+# What Packer reads before it is asked anything, and ends at; the first word that it then says.
+BROKEN_SETTINGS = {
+    "a file of settings that is none": ({"PACKER_CONFIG": "{folder}/settings"}, "invalid character"),
+    "one of the person's": ({"HOME": "{folder}"}, "invalid character"),
+    "no such file": ({"PACKER_CONFIG": "/nowhere/settings"}, "/nowhere/settings"),
+    "a home that is no folder": ({"HOME": "/etc/passwd"}, "not a directory"),
+    "nowhere to log to": ({"PACKER_LOG": "1", "PACKER_LOG_PATH": "/nowhere/log"}, "/nowhere/log"),
+}
+
+
+@pytest.mark.packer
+@pytest.mark.parametrize(("settings", "said"), BROKEN_SETTINGS.values(), ids=BROKEN_SETTINGS)
+def test_a_packer_that_can_not_read_its_settings_is_no_other_program_and_no_other_version_serves(
+    packer_on_path: str | None, tmp_path: Path, settings: dict[str, str], said: str
+) -> None:
+    for name in ("settings", ".packerconfig"):
+        (tmp_path / name).write_text("{bad")
+    other = install(tmp_path / "other", speaks("1.9.5"))["PATH"]
+    folder = str(Path(find(os.environ).path).parent)
+    set_to = {name: value.format(folder=tmp_path) for name, value in settings.items()}
+
+    def told() -> str:
+        try:
+            return find({**os.environ, "PATH": f"{folder}:/usr/bin:/bin:{other}", **set_to}).path
+        except Misconfigured as error:
+            return error.what
+
+    # An older one does not say why, or looks at some of them only when it builds
+    packer = f"{folder}/packer"
+    told_by = re.escape(packer) + rf"(?: is Packer 1.* settings: (?:.*{re.escape(said)}.*|it does not say why))?"
+    assert re.fullmatch(told_by, told())
 
 
 def test_where_all_are_other_programs_each_is_named(tmp_path: Path) -> None:

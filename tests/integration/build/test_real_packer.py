@@ -11,6 +11,7 @@ import pytest
 
 from reconciler.build.build import Packer
 from reconciler.build.packer.binary import Binary
+from reconciler.build.packer.versions import CURRENT
 from reconciler.model.errors import Place
 from reconciler.model.events import Event, Started, Step
 from reconciler.model.fleet import Variable
@@ -119,6 +120,8 @@ def test_a_mistake_in_the_template_is_shown_where_it_is(
 
     assert caught.value.where == Place("desired/web/web.pkr.hcl", 2)
     assert caught.value.what.startswith("Packer cannot build it: ")
+    too_old = f"{packer.binary.path} is {packer.binary.version_text}: if a later one knows that, "
+    assert [one.startswith(too_old) for one in caught.value.hint] == [True] * (packer.binary.version < CURRENT)
 
 
 def test_a_json_template_builds(requests: Any, packer: Packer, heard: Any, cancelled: threading.Event) -> None:

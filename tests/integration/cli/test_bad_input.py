@@ -84,19 +84,23 @@ def test_a_clone_that_cannot_be_written_to_is_told_before_anything_is_begun(flee
     assert f"error: {fleet.root}/.reconciler can't be written: " in ended.stderr
 
 
-@pytest.mark.parametrize("link", [".reconciler", ".reconciler/logs", ".reconciler/keys", ".reconciler/.gitignore"])
-def test_what_a_run_writes_goes_nowhere_that_a_commit_chose(fleet: Fleet, tmp_path: Path, link: str) -> None:
+@pytest.mark.parametrize("verb", ["validate", "plan", "reconcile"])
+@pytest.mark.parametrize(
+    "link", [".reconciler", ".reconciler/logs", ".reconciler/keys", ".reconciler/.gitignore", "reconciler-unsaved"]
+)
+def test_what_a_run_writes_goes_nowhere_that_a_commit_chose(fleet: Fleet, tmp_path: Path, link: str, verb: str) -> None:
     (tmp_path / "elsewhere").mkdir()
     (fleet.root / link).parent.mkdir(exist_ok=True)
     (fleet.root / link).symlink_to(tmp_path / "elsewhere")
     fleet.commit({})
-    ended = fleet.run("reconcile")
+    ended = fleet.run(verb)
     assert ended.returncode == 1
-    assert f"error: {link}: .reconciler is committed: keys, logs and work folders of a run" in ended.stderr
+    folder = link.partition("/")[0]
+    assert f"error: {link}: {folder} is committed: keys, logs and records of a run" in ended.stderr
     assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
-@pytest.mark.parametrize("link", [".reconciler", ".reconciler/answer"])
+@pytest.mark.parametrize("link", ["answers", "answers/answer"])
 @pytest.mark.parametrize("option", ["--out", "--junit"])
 def test_no_answer_is_written_through_a_link_that_a_commit_brought(
     fleet: Fleet, tmp_path: Path, option: str, link: str
@@ -109,7 +113,7 @@ def test_no_answer_is_written_through_a_link_that_a_commit_brought(
     (fleet.root / link).symlink_to(own if link.endswith("answer") else own.parent)
     fleet.commit({})
 
-    ended = fleet.shell("", "plan", "--offline", option, ".reconciler/answer")
+    ended = fleet.shell("", "plan", "--offline", option, "answers/answer")
 
     assert own.read_text() == "as it was"
     assert (ended.returncode, f"error: {link} is a link" in ended.stderr) == (1, True)
