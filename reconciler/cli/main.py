@@ -109,7 +109,8 @@ def main(arguments: Sequence[str]) -> int:
     try:
         returned = cli.main(args=list(arguments), prog_name="reconciler", standalone_mode=False)
     except click.ClickException as error:
-        error.show()
+        with suppress(OSError):  # nobody reads it any more
+            error.show()
         return FAILED
     except click.exceptions.Exit as leaving:
         return leaving.exit_code

@@ -8,7 +8,7 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from io import StringIO
 from pathlib import Path
@@ -123,7 +123,8 @@ def marking_errors() -> Iterator[None]:
 
 def show_error(text: str, error: ReconcilerError, *, folder: Path | None = None) -> None:
     """Print an error on stderr, and mark its place where the CI can. Its path begins at `folder`, or where we are."""
-    click.echo(text, err=True)
+    with suppress(OSError):  # nobody reads it any more: the exit code tells
+        click.echo(text, err=True)
     if marks := _MARKS.get():
         marks.mark(error, folder=folder or Path.cwd())
 

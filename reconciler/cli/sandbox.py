@@ -59,7 +59,8 @@ def start(folder: Path = _FOLDER, *, foreground: bool = False) -> int:
         finally:
             sandbox.stop()
     else:
-        click.echo("# stop it with: reconciler sandbox stop", err=True)
+        chosen = "" if folder == _FOLDER else f" --folder {shlex.quote(str(folder))}"
+        click.echo(f"# stop it with: reconciler sandbox stop{chosen}", err=True)
     return 0
 
 

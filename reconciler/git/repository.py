@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import posixpath
 import re
+import shlex
 import shutil
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -33,6 +34,7 @@ from reconciler.git.tags import AnnotatedTag, TagObject, read_tag, tags_below
 from reconciler.git.urls import fleet_name, repository_name
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.text import visible
 from reconciler.model.values import is_commit_id
 
 _DESIRED = "desired"
@@ -280,11 +282,12 @@ def _fleet_folder(top: Path, prefix: str) -> str:
 
 
 def _unusable(directory: Path, found: Finished) -> ReconcilerError:
-    owner = re.search(r"(?:dubious ownership|unsafe repository).*?'(?P<path>[^']+)'", found.stderr, re.DOTALL)
+    # The line may hold any path, quotes too; git closes it with one of its own.
+    owner = re.search(r"(?:dubious ownership|unsafe repository)[^']*'(?P<path>.+)'", found.stderr)
     if owner:
         return UserError(
-            f"{owner['path']} belongs to somebody else, and git refuses to work in it",
-            hint=f"if you trust it: `git config --global --add safe.directory {owner['path']}`",
+            f"{visible(owner['path'])} belongs to somebody else, and git refuses to work in it",
+            hint=f"if you trust it: `git config --global --add safe.directory {shlex.quote(owner['path'])}`",
         )
     if "not a git repository" in found.stderr:
         return UserError(f"{directory} is not in a git repository", hint="`git init`, or name another folder with -C")

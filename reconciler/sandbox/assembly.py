@@ -102,5 +102,6 @@ def _environment(proxy: Proxy) -> dict[str, str]:
         "AWS_POLL_DELAY_SECONDS": "1",
         "AWS_SECRET_ACCESS_KEY": "sandbox",
         "CHECKPOINT_DISABLE": "1",
-        "SSL_CERT_FILE": str(proxy.authorities),  # for what Packer asks AWS without its SDK
+        # For what Packer asks AWS without its SDK, and for curl, which a machine may have told of others.
+        **dict.fromkeys(["SSL_CERT_FILE", "CURL_CA_BUNDLE"], str(proxy.authorities)),
     }

@@ -230,7 +230,7 @@ def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) ->
         UserError: it can't run here (no root, no port 22, no overlay, no Debian), one runs there already,
             its folder can't be written, or it is not ready within `timeout` seconds after that.
     """
-    directory = directory.absolute()
+    directory = _absolute(directory)
     with folder.told_plainly(directory):
         directory.mkdir(parents=True, exist_ok=True)
     with folder.held(directory) as own:
@@ -301,7 +301,7 @@ def attach(directory: Path) -> Sandbox:
     Raises:
         UserError: none runs there.
     """
-    running = _alive(directory.absolute())
+    running = _alive(_absolute(directory))
     if running is None:
         raise UserError(f"no sandbox runs in {directory}", hint="start one: reconciler sandbox start")
     return running
@@ -315,6 +315,14 @@ def running(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) 
         yield sandbox
     finally:
         sandbox.stop()
+
+
+def _absolute(directory: Path) -> Path:
+    """A folder by its whole path. Raises UserError where the shell is in a folder that is gone."""
+    try:
+        return directory.absolute()
+    except FileNotFoundError as error:
+        raise UserError("the folder that this shell is in is gone", hint="`cd` into one that is there") from error
 
 
 def _alive(directory: Path) -> Sandbox | None:

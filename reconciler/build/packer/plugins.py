@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from reconciler.build.packer.binary import Binary, ask, version_text
-from reconciler.build.packer.cache import cache_folder, made_folder
+from reconciler.build.packer.cache import cache_folder, made_folder, refuse_foreign
 from reconciler.build.packer.diagnosis import Unknown, cause
 from reconciler.build.packer.versions import (
     CHECKED_PLUGINS,
@@ -22,6 +22,7 @@ from reconciler.build.packer.versions import (
     ONCE_BUNDLED,
     PLUGINS_APART,
     REQUIRED_PLUGINS,
+    WHOLE_SOURCES,
 )
 from reconciler.model.constraint import newest, parse_constraint, parse_version
 from reconciler.model.errors import Place, Transient, UserError
@@ -29,6 +30,8 @@ from reconciler.model.fleet import Image, Template
 
 _FILE = re.compile(r"packer-plugin-([^_]+)_v([0-9][^_]*)_x[0-9.]+_[a-z0-9]+_[a-z0-9]+(?:\.exe)?")
 _OFFICIAL = "github.com/hashicorp"
+_SLASHES = 2
+"""In a plugin's source, at least."""
 _RELEASES = "https://releases.hashicorp.com/packer"
 _INTEGRATIONS = "https://developer.hashicorp.com/packer/integrations"
 
@@ -103,9 +106,17 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
             ),
         )
     else:
+        for name, text in template.plugins.items() if binary.version >= WHOLE_SOURCES else ():
+            source = Requirement.of(text).source
+            if source.count("/") < _SLASHES:
+                yield UserError(
+                    f'the source "{source}" of the plugin {name} lacks its host, and {has}',
+                    where=template.plugin_places.get(name, template.place),
+                    hint=f'write "{_OFFICIAL.partition("/")[0]}/{source}", if it is from there',
+                )
         for construct, place in template.constructs.items():
-            if binary.version < (since := LANGUAGE.get(construct, binary.version)):
-                what = f"{_spoken(construct)} is known to Packer from {version_text(since)} on, and {has}"
+            if binary.version < (known := LANGUAGE.get(construct, binary.version)):
+                what = f"{_spoken(construct)} is known to Packer from {version_text(known)} on, and {has}"
                 yield UserError(what, where=place, hint=_another(wanted))
 
 
@@ -303,8 +314,8 @@ def with_plugins(binary: Binary, environment: Mapping[str, str]) -> dict[str, st
     """The environment in which Packer finds its plugins, from whichever folder it is run.
 
     Raises:
-        UserError: PACKER_PLUGIN_PATH is a list for a Packer that takes one folder, or the shared folder cannot be made,
-            or is somebody else's.
+        UserError: PACKER_PLUGIN_PATH is a list for a Packer that takes one folder, or a file; or the shared folder
+            cannot be made, is somebody else's, or a plugin in it is.
     """
     folder, given = plugin_folder(binary, environment), environment.get("PACKER_PLUGIN_PATH")
     if given and binary.version >= CHECKED_PLUGINS and os.pathsep in given:
@@ -312,12 +323,17 @@ def with_plugins(binary: Binary, environment: Mapping[str, str]) -> dict[str, st
             f"PACKER_PLUGIN_PATH names several folders, and Packer {binary.version_text} takes one",
             hint="set it to one of them, or unset it: Packer has a folder of its own",
         )
+    if given and folder is not None and folder.exists() and not folder.is_dir():
+        raise UserError(f"PACKER_PLUGIN_PATH names {folder}, which is no folder", hint="set it to a folder of plugins")
     if given:
         absolute = os.pathsep.join(str(Path(part).absolute()) for part in given.split(os.pathsep) if part)
         return {**environment, "PACKER_PLUGIN_PATH": absolute}
     if binary.version < REQUIRED_PLUGINS or folder is None or folder == _packers_own(environment):
         return dict(environment)
-    return {**environment, "PACKER_PLUGIN_PATH": str(made_folder(folder))}
+    shared = made_folder(folder)
+    for program in shared.rglob("packer-plugin-*"):
+        refuse_foreign(program)
+    return {**environment, "PACKER_PLUGIN_PATH": str(shared)}
 
 
 def _packers_own(environment: Mapping[str, str]) -> Path | None:
@@ -342,6 +358,8 @@ def _passed_over(binary: Binary, names: Iterable[str], environment: Mapping[str,
         for program in sorted(folder.rglob(f"packer-plugin-{name}_v*")):
             if _FILE.fullmatch(program.name) and not is_whole(program):
                 yield f"{program} is there, but not with the checksum beside it: Packer passes it over; remove it"
+            elif _FILE.fullmatch(program.name) and not os.access(program, os.X_OK):
+                yield f"{program} is there, but may not be run: `chmod +x {shlex.quote(str(program))}`"
 
 
 def is_whole(program: Path) -> bool:

@@ -67,6 +67,12 @@ PACKER_PLUGIN_PATH is one folder instead of a list, is looked at instead of Pack
 itself, not below it, does not count (read: CHANGELOG of 1.11.0, packer/plugin_folders.go of 1.16.0).
 """
 
+WHOLE_SOURCES: Version = (1, 11, 0)
+"""A plugin's source is a host and a path of two or more parts, `github.com/hashicorp/amazon` (read: CHANGELOG).
+
+`A source URL must at least contain a host and a path with 2 components` says who takes no less (seen: 1.16.0).
+"""
+
 # What it prints
 
 EVERYTHING_IS_A_HEADLINE: Version = (1, 13, 0)

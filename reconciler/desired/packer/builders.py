@@ -165,6 +165,14 @@ def _sources_of(
         yield f"{group}{source.labels[0]}.{name}", source.labels[0], nested.place, nested.body.over(source.body)
 
 
+def types_named(build: Block, scope: Scope) -> Iterator[str]:
+    """The types of all sources that a build names, `docker`, whichever run: Packer has to know each."""
+    nested = (".".join(one.labels) for one in build.body.of_type("source"))
+    for reference in (*_references(build.body.attributes.get("sources"), scope), *nested):
+        kind, _, rest = reference.partition(".")
+        yield rest.partition(".")[0] if kind in ("source", "sources") else kind
+
+
 def _references(attribute: Attribute | None, scope: Scope) -> Iterator[str]:
     if attribute is None:
         return

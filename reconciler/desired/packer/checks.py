@@ -11,7 +11,7 @@ from itertools import islice
 from numbers import Number
 
 from reconciler.desired.located import did_you_mean
-from reconciler.desired.packer.builders import Build, Format
+from reconciler.desired.packer.builders import Build, Format, types_named
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
 from reconciler.desired.packer.steps import Step
 from reconciler.desired.packer.syntax import (
@@ -264,7 +264,7 @@ def read_requirements(
     return Requirements(
         version=Asked(", ".join(one.text for one in versions), versions[0].place) if versions else None,
         plugins=dict(sorted(plugins.items())),
-        components=tuple(dict.fromkeys(_components(blocks, builds, syntax))),
+        components=tuple(dict.fromkeys(_components(blocks, builds, syntax, scope))),
         problems=tuple(problems),
     )
 
@@ -371,11 +371,15 @@ def _is_source(source: str) -> bool:
     return plain and "/" in source and source[0] != "/" and not name.startswith("packer-")
 
 
-def _components(blocks: Sequence[Block], builds: Sequence[Build], syntax: Format) -> Iterator[str]:
-    """Types that Packer has to know. Of HCL2 it looks at every step of every build, of JSON at those that run."""
+def _components(
+    blocks: Sequence[Block], builds: Sequence[Build], syntax: Format, scope: Scope
+) -> Iterator[str]:  # fmt: skip
+    """Types that Packer has to know. Of HCL2 it looks at all of every build, of JSON at what runs."""
     yield from (build.builder.type for build in builds)
     yield from (block.labels[0] for block in blocks if block.type == "data" and block.labels)
     for build in (block for block in blocks if block.type == "build"):
+        if syntax == "hcl2":
+            yield from types_named(build, scope)
         sequences = [build, *build.body.of_type("post-processors")]
         for step in (step for sequence in sequences for step in sequence.body.of_type(*_STEPS)):
             selective = syntax == "json" and not step.body.attributes.keys().isdisjoint(("only", "except"))

@@ -5,22 +5,27 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from codecs import BOM_UTF8
 
 from reconciler.desired.located import MAX_BYTES, Located, decode
 from reconciler.model.errors import Place, UserError
-from reconciler.model.json_text import Node, Places, TooDeep, read
+from reconciler.model.json_text import KeyPath, Node, Places, TooDeep, members, read
+from reconciler.model.text import shorten
 
 MAX_DEPTH = 64
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
-def read_json(content: bytes, path: str) -> Located:
-    """Read a JSON file; of equal keys the last counts, as in Packer.
+def read_json(content: bytes, path: str, *, unique: bool = False) -> Located:
+    """Read a JSON file; of equal keys the last counts, as in Packer, which takes none in a template (`unique`).
 
     Raises:
-        UserError: it is not text, not JSON (with line and column), or nested beyond reason.
+        UserError: it is not text, not JSON (with line and column), nested beyond reason, or has equal keys.
     """
     text = decode(content, path)
+    if content.startswith(BOM_UTF8):
+        what = "the file begins with a byte order mark, and Packer reads no JSON that does"
+        raise UserError(what, where=Place(path, 1, 1), hint="save it as UTF-8 without one")
     try:
         json.loads(text, parse_constant=_refuse_constant, parse_int=float)
     except json.JSONDecodeError as error:
@@ -34,9 +39,20 @@ def read_json(content: bytes, path: str) -> Located:
         raise UserError(f"not valid JSON: {error}", where=Place(path), hint="write a number") from error
     places = Places(text, path)
     try:
-        return _located(read(text, deepest=MAX_DEPTH), places)
+        root = read(text, deepest=MAX_DEPTH)
     except TooDeep as error:
         raise _too_deep(places.at(error.at)) from error
+    if unique:
+        _refuse_equal_keys(root, places)
+    return _located(root, places)
+
+
+def _refuse_equal_keys(node: Node, places: Places) -> None:
+    first: dict[KeyPath, int] = {}
+    for path, at in members(node):
+        if path and isinstance(path[-1], str) and (before := first.setdefault(path, at)) != at:
+            what = f'the key "{shorten(path[-1])}" stands here a second time; the first is {places.at(before)}'
+            raise UserError(what, where=places.at(at), hint="keep one of them")
 
 
 def _refuse_constant(name: str) -> float:

@@ -102,10 +102,10 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
     """Parse one template.
 
     Raises:
-        UserError: it is not a JSON object, has a key that Packer does not know, or a builder or provisioner in it has
-            no type.
+        UserError: it is not a JSON object, has a key twice or one that Packer does not know, or a builder or
+            provisioner in it has no type.
     """
-    root = read_json(content, path)
+    root = read_json(content, path, unique=True)
     if not isinstance(root.value, dict):
         raise UserError(f"a template is an object, found {root.kind()}", where=root.place, hint="write { … }")
     _refuse_unknown(root.value)

@@ -34,6 +34,7 @@ from reconciler.desired.packer.variables import (
     read_variables,
     variable_values,
     without_value,
+    wrong_rules,
     wrong_value_type,
 )
 from reconciler.model.errors import Place, UserError
@@ -244,6 +245,7 @@ def read_template(files: Sequence[SourceFile], syntax: Format, *, setting: Setti
     )
     problems = (
         *wrong_value_type(variables, setting.var_files, missing=missing, syntax=syntax),
+        *wrong_rules(blocks),
         *invalid(blocks, values),
         *undeclared(files, builds, variables=variables.keys(), local_values=local_values),
         *circular(local_values),

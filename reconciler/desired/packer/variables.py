@@ -30,8 +30,11 @@ from reconciler.desired.packer.syntax import (
     Block,
     Constant,
     Expression,
+    Opaque,
     SourceFile,
+    Traversal,
     as_text,
+    parts_of,
 )
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import GIVEN_TAGS, GIVEN_TEXTS, Variable
@@ -346,6 +349,40 @@ def invalid(blocks: Sequence[Block], values: Mapping[str, object]) -> Iterator[U
                     where=rule.place,
                     hint="fix the value: in packer.variables, in a var file, or its default",
                 )
+
+
+def wrong_rules(blocks: Iterable[Block]) -> Iterator[UserError]:
+    """An error for each `validation` of a variable that every Packer refuses (hcl2template/types.variables.go)."""
+    for block in blocks:
+        for rule in block.body.of_type("validation") if block.type == "variable" and block.labels else ():
+            condition, said = (rule.body.attributes.get(name) for name in ("condition", "error_message"))
+            own = ("var", block.labels[0])
+            if condition is not None and not _refers(condition.expression, own):
+                what = f"the condition does not refer to {'.'.join(own)}, which it is to judge"
+                yield UserError(what, where=condition.place, hint=f"write it with {'.'.join(own)}")
+            text = (
+                as_text(said.expression.value) if said is not None and isinstance(said.expression, Constant) else None
+            )
+            if said is not None and text is not None and not _is_sentence(text):
+                what = "error_message is no sentence, and Packer takes nothing else"
+                yield UserError(what, where=said.place, hint="begin it with a capital letter, and end it with . ? or !")
+
+
+def _refers(expression: Expression, name: tuple[str, str]) -> bool:
+    """Whether an expression names a variable anywhere, as far as it can be read."""
+    waiting = [expression]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Opaque) or (isinstance(one, Traversal) and one.steps[:2] == name):
+            return True
+        waiting.extend(parts_of(one))
+    return False
+
+
+def _is_sentence(text: str) -> bool:
+    """Whether it begins with no small letter and ends as sentences do."""
+    words = text.strip()
+    return bool(words) and (not words[0].isalpha() or words[0].isupper()) and words[-1] in ".?!"
 
 
 def misfit(variable: Variable, value: object, *, where: Place, what: str = "this value") -> Iterator[UserError]:

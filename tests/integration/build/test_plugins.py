@@ -15,8 +15,9 @@ import pytest
 
 from reconciler.build.build import Packer
 from reconciler.build.packer.binary import Binary, examine
-from reconciler.build.packer.plugins import plugin_folder, survey
-from reconciler.model.errors import Transient, UserError
+from reconciler.build.packer.diagnosis import Unknown
+from reconciler.build.packer.plugins import missing, plugin_folder, survey, with_plugins
+from reconciler.model.errors import Place, Transient, UserError
 from reconciler.model.fleet import Image
 from reconciler.ports.builder import BuildFailed
 from reconciler.registries.ec2.dialect import AMI
@@ -52,6 +53,7 @@ class Machine:
         path = self.plugins / f"github.com/hashicorp/{name}/packer-plugin-{name}_v{version}_x5.0_linux_amd64"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(plugin)
+        path.chmod(0o755)
         path.with_name(f"{path.name}_SHA256SUM").write_text(digest or hashlib.sha256(plugin.encode()).hexdigest())
         return path
 
@@ -254,6 +256,36 @@ def test_a_plugin_with_a_wrong_checksum_is_named_where_it_is_passed_over(run: An
     assert caught.value.hint[-1] == (
         f"{program} is there, but not with the checksum beside it: Packer passes it over; remove it"
     )
+
+
+def test_a_plugin_that_may_not_be_run_is_named(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "1.16.0")
+    program = machine.install("amazon 1.8.2")
+    program.chmod(0o644)
+
+    told = missing(machine.binary, Unknown(("amazon-ebs",)), machine.environment, where=Place("web.pkr.hcl"))
+
+    assert told.hint[-1].startswith(f"{program} is there, but may not be run: `chmod +x ")
+
+
+def test_a_file_in_the_place_of_the_plugin_folder_is_named(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "1.16.0")
+    (tmp_path / "file").touch()
+
+    with pytest.raises(UserError, match=r"PACKER_PLUGIN_PATH names .*/file, which is no folder"):
+        with_plugins(machine.binary, {**machine.environment, "PACKER_PLUGIN_PATH": str(tmp_path / "file")})
+
+
+def test_a_plugin_in_the_shared_folder_that_is_somebody_elses_is_not_run(tmp_path: Path) -> None:
+    machine = Machine(tmp_path, "1.16.0")
+    without = {name: value for name, value in machine.environment.items() if name != "PACKER_PLUGIN_PATH"}
+    environment = {**without, "HOME": str(tmp_path / "home"), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    program = Path(with_plugins(machine.binary, environment)["PACKER_PLUGIN_PATH"], "packer-plugin-acme_v1.0.0_x5.0")
+    program.touch(mode=0o777)
+    program.chmod(0o777)
+
+    with pytest.raises(UserError, match="may be written by others: nothing in it is run"):
+        with_plugins(machine.binary, environment)
 
 
 def test_it_is_named_too_where_it_is_required_and_will_be_fetched(requests: Any, tmp_path: Path) -> None:
