@@ -110,7 +110,7 @@ def test_a_plugin_is_recorded_by_the_name_that_it_has_in_the_template(run: Any, 
     assert result.packer.plugins == {"aws": "1.8.2"}
 
 
-@pytest.mark.parametrize("source", ["github.com/acme/amazon", "hashicorp/amazon"])
+@pytest.mark.parametrize("source", ["github.com/acme/amazon", "acme.example/hashicorp/amazon"])
 def test_another_plugin_of_the_same_name_is_neither_recorded_nor_enough(
     source: str, run: Any, requests: Any, tmp_path: Path
 ) -> None:
