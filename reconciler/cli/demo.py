@@ -100,7 +100,11 @@ class Stage:
         if told.signals or code in (INTERRUPTED, -signal.SIGINT):
             raise KeyboardInterrupt
         if code != expect:
-            raise Terminal(f"the demo expected exit code {expect}, and `{shlex.join(command[-3:])}` ended with {code}")
+            words = command[command.index("-m") + 1 :] if "-m" in command else command
+            raise Terminal(
+                f"the demo expected exit code {expect}, and `{shlex.join(words)}` ended with {code}",
+                hint="what it says above is why; the demo needs the network, to install packages in its images",
+            )
 
 
 class _Told:
