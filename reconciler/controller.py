@@ -26,7 +26,7 @@ from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.consumers import usage_of_revoked, with_published, with_sharing
 from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
-from reconciler.steps.ours import Records, records_of, with_doubts, with_sources, with_strangers
+from reconciler.steps.ours import Records, records_of, with_doubts, with_forgotten, with_sources, with_strangers
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
 
 
@@ -51,7 +51,7 @@ def look(
         known = with_doubts(observe(known, registry), registry, records)
         known = with_branches(known, branches) if branches is not None else known
     known = with_published(known, publisher) if publisher is not None else known
-    known = resolve(known, registry)
+    known = resolve(with_forgotten(known, records), registry)
     planned = make_plan(known)
     confirmed = with_sources(known, planned, registry, records) if registry is not None else known
     confirmed = with_strangers(confirmed, planned, records)

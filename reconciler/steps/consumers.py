@@ -41,7 +41,7 @@ def usage_of_revoked(known: Known, registry: Registry, *, asks: bool) -> Usage |
     Of each artifact it is asked who may use it beside its owner, and of what others may use whether they do. It `asks`
     for reports of that where there are none. Where it is not told who may use one, what is recorded counts.
     """
-    causes = revocations(known.fleet.images, known.locks)
+    causes = revocations(known.fleet.images, known.locks, known.forgotten)
     artifacts = [artifact for build, _ in newly_revoked(causes, known.locks) for artifact in build.artifacts]
     if not artifacts:
         return None
