@@ -140,6 +140,19 @@ def test_an_old_version_of_our_own_template_goes_with_its_build(grown: World) ->
     assert [one.number for one in grown.publisher.there[location, "web"].versions] == [1, 3]
 
 
+def test_a_template_that_somebody_deletes_meanwhile_is_no_reason_to_stop(grown: World) -> None:
+    gone = oldest(grown)
+    template_versions(grown, gone, spare=True)
+    for _ in range(2):
+        grown.controller().collect()
+        grown.clock.advance(days=15)
+    place = (gone[0].location, "web")
+    effect = f"remove version {place[0]} web 2"
+    controller = surround(grown.controller(), meanwhile(effect, lambda: grown.publisher.there.pop(place)))
+    assert steps(controller.collect()) == ["retire", "retire"]
+    assert not {one.id for one in gone} & {one.id for one in grown.registry.artifacts}
+
+
 @pytest.mark.parametrize(("spare", "says"), [(False, None), (True, "by hand"), (True, "like one of web: build X")])
 def test_a_version_that_somebody_may_get_or_made_keeps_the_build(
     grown: World,

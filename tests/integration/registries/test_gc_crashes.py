@@ -1,4 +1,4 @@
-"""`gc` is killed before or after any call that changes something, in EC2 or git: the next runs come to the same end.
+"""`gc` is killed, or refused, at any call, in EC2 or git: nothing goes that is needed, and later runs come to the end.
 
 All that it does is in one course of three runs, a fortnight apart: what killed builds left is swept, a build is
 deprecated, disabled, and removed with the version of a launch template that was made for it, and with its snapshot.
@@ -7,8 +7,8 @@ deprecated, disabled, and removed with the version of a launch template that was
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
@@ -19,10 +19,12 @@ from unittest.mock import patch
 import boto3
 import pytest
 from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 
 from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.session import Clients
 from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import ReconcilerError
 from reconciler.registries.ec2.groups import Consumers
 from reconciler.registries.ec2.registry import Ec2Registry
 from reconciler.state.lockfiles import parse, path_of
@@ -58,6 +60,11 @@ class Leaving(Account):
         found = self.ec2.describe_launch_template_versions(LaunchTemplateName="web")["LaunchTemplateVersions"]
         return {one["VersionNumber"]: one["LaunchTemplateData"]["ImageId"] for one in found}
 
+    def image_states(self) -> dict[str, str]:
+        """Every AMI of the account that is there, and whether it can be launched."""
+        found = self.ec2.describe_images(Owners=["self"], IncludeDisabled=True)["Images"]
+        return {one["ImageId"]: one["State"] for one in found if not one["Name"].startswith("from-")}
+
     def left(self) -> list[str]:
         """What is left of the killed build."""
         states = ["pending", "running", "stopping", "stopped"]
@@ -81,18 +88,34 @@ class Leaving(Account):
 
 
 @contextmanager
-def through(effects: Effects) -> Iterator[None]:
-    """Let each call that changes something in AWS pass through there."""
-    plain = BaseClient._make_api_call  # type: ignore[attr-defined]  # through which every call of every client goes
+def each_call(around: Callable[[str], AbstractContextManager[None]]) -> Iterator[None]:
+    """Let every call of every client pass through there."""
+    plain = BaseClient._make_api_call  # type: ignore[attr-defined]  # through which they all go
 
     def call(self: Any, operation: str, arguments: Any) -> Any:
-        if operation.startswith(READS):
-            return plain(self, operation, arguments)
-        with effects.around(operation):
+        with around(operation):
             return plain(self, operation, arguments)
 
     with patch.object(BaseClient, "_make_api_call", call):
         yield
+
+
+def through(effects: Effects) -> AbstractContextManager[None]:
+    """Let each call that changes something in AWS pass through there."""
+    return each_call(lambda operation: nullcontext() if operation.startswith(READS) else effects.around(operation))
+
+
+def answering(operation: str, code: str, *, times: int | None = None) -> AbstractContextManager[None]:
+    """Have AWS refuse an operation, always or so many times."""
+    left = count() if times is None else iter(range(times))
+
+    @contextmanager
+    def around(asked: str) -> Iterator[None]:
+        if asked == operation and next(left, None) is not None:
+            raise ClientError({"Error": {"Code": code, "Message": "no"}}, operation)
+        yield
+
+    return each_call(around)
 
 
 def a_run(account: Leaving, effects: Effects) -> None:
@@ -125,6 +148,62 @@ def account(moto: str, own_home: None, tmp_path: Path, monkeypatch: pytest.Monke
         made.build(f"echo {number}")
     build(ec2, {**OURS, "reconciler:image": "web"})
     return made
+
+
+ROOTS = {
+    "DescribeInstances": "instances", "DescribeLaunchTemplates": "launch templates",
+    "DescribeAutoScalingGroups": "Auto Scaling groups", "DescribeLaunchConfigurations": "launch configurations",
+    "DescribeParameters": "parameters", "DescribeLaunchTemplateVersions": "launch templates",
+    "DescribeImages": "could not be read",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("operation", "said"), ROOTS.items())
+@pytest.mark.parametrize("code", ["UnauthorizedOperation", "RequestLimitExceeded"])
+def test_one_root_that_is_not_read_keeps_everything_and_a_later_run_goes_on(
+    account: Leaving, operation: str, said: str, code: str
+) -> None:
+    # Given what may be disabled next, and is deprecated
+    a_run(account, Effects())
+    account.world.clock.advance(days=15)
+    began, images = account.dates(), account.image_states()
+
+    # When one list is refused, or there were too many calls
+    with answering(operation, code):
+        try:
+            told = account.controller().collect()
+        except ReconcilerError as error:
+            assert operation == "DescribeImages", error  # noqa: PT017 - of nothing else is nothing known
+        else:
+            assert told.took == ()
+            assert any(said in one.why for one in told.artifacts if one.code == "unread"), told
+            assert not told.going
+
+    # Then nothing has been touched, and the waits go on
+    assert (account.image_states(), account.dates()) == (images, began)
+    a_run(account, Effects())
+    assert "disabled" in account.image_states().values()
+    assert account.dates() == began
+
+
+STEPS = ("EnableImageDeprecation", "DisableImage", "DeleteLaunchTemplateVersions", "DeregisterImage", "DeleteSnapshot")
+
+
+@pytest.mark.parametrize("code", ["RequestLimitExceeded", "UnauthorizedOperation"])
+@pytest.mark.parametrize("operation", STEPS)
+def test_a_step_that_ec2_refuses_is_told_and_taken_by_a_later_run(account: Leaving, operation: str, code: str) -> None:
+    first = min(account.versions().items() - {(1, account.source)})[1]
+    told: list[str] = []
+    for _ in range(4):
+        with answering(operation, code, times=None if told == [] else 0):
+            done = account.controller().collect()
+        told += done.failed.values()
+        account.world.clock.advance(days=15)
+    assert len(told) == 1
+    assert account.image_states().keys() == {account.source, *account.versions().values()}
+    assert first not in account.image_states()
+    assert account.world.lock("web").leaving == ()
+    assert len(account.dates()) == 1, "the clock is kept"
 
 
 def test_the_course_is_whole(account: Leaving) -> None:
