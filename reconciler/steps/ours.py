@@ -20,7 +20,6 @@ from reconciler.model.plan import Decision
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import is_commit_id
 from reconciler.plan.planning import FleetPlan, Known, lock_of
-from reconciler.plan.rulings import unrecorded
 from reconciler.plan.trust import ArtifactPlace, believed, certain, is_in_record, is_marked, is_named
 from reconciler.ports.registry import Registry
 from reconciler.registries import dialect_of
@@ -281,28 +280,6 @@ def _channels(lock: Lockfile) -> tuple[str | None, str | None]:
 # first, since few artifacts count; what it would do on the word of a tag alone is then asked about, and the plan made
 # anew without what nothing else says.
 #
-# What was built on what, where lockfiles have forgotten it.
-
-
-def with_forgotten(known: Known, records: Records | None) -> Known:
-    """The same with what builds stand on that no lockfile names any more and others stand on, as their tags have it.
-
-    Costs a look at the tag of each, and none where nothing is revoked.
-    """
-    found: dict[tuple[str, str], Pin] = {}
-    missing: set[tuple[str, str]] = set()
-    while records is not None and (asked_for := unrecorded(known.fleet.images, known.locks, found) - missing):
-        for name, build_id in sorted(asked_for):
-            image = known.fleet.images.get(name)
-            each = (records(one, build_id) for one in (image.names if image is not None else (name,)))
-            told = next((one.build for one in each if one is not None and one.build is not None), None)
-            if told is not None and told.source is not None and told.source.image is not None:
-                found[name, build_id] = told.source
-            else:
-                missing.add((name, build_id))
-    return replace(known, forgotten=found) if found else known
-
-
 # The source of what is adopted for an image that has no pin yet.
 
 

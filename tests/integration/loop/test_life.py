@@ -7,14 +7,20 @@ Each of the games is played for one thing that has to hold, and loses it where i
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import run_state_machine_as_test
 
+from reconciler.git.repository import Repository
+from reconciler.model.errors import ReconcilerError
+from reconciler.model.plan import PlanOptions
+from reconciler.steps.consumers import with_forgotten
+from reconciler.steps.ours import records_of
 from tests.integration.loop.life import NAMES, PLAYED, REGIONS, InMemory, Life, files
-from tests.integration.loop.world import ON_DEBIAN, World
+from tests.integration.loop.world import ON_DEBIAN, World, git
 
 
 @pytest.fixture(scope="session")
@@ -138,5 +144,15 @@ def test_a_revocation_reaches_what_stands_on_builds_that_lockfiles_have_forgotte
     life.declare("base")
     life.reconcile()
     assert [one.id for one in life.lock("edge").builds if one.phase == "revoked"] == [stable]
+    # Who looks in a clone without the tags, and can't ask for them, is told no lie; who acts stops.
+    controller = life.hands.controller()
+    git(controller.root, "tag", "--delete", *git(controller.root, "tag", "--list", "image/app/*").split())
+    life.world.origin.rename(life.world.root / "away")
+    known = controller.read(Repository.open(controller.root).tree("origin/main"), PlanOptions(offline=True))
+    records = records_of(Repository.open(controller.root), known)
+    assert with_forgotten(known, records).forgotten == {}
+    with pytest.raises(ReconcilerError):
+        with_forgotten(replace(known, options=PlanOptions()), records)
+    (life.world.root / "away").rename(life.world.origin)
     life.all_revocations_are_taken_away()
     assert life.lock("edge").channels.stable == stable
