@@ -718,3 +718,17 @@ def test_a_clock_that_is_wrong_stops_it(grown: World, monkeypatch: pytest.Monkey
     with pytest.raises(Terminal, match="clock"):
         grown.controller().collect()
     assert grown.lock("web").leaving == ()
+
+
+def test_a_clock_that_jumps_back_and_forth_takes_nothing_too_early_and_keeps_the_date(grown: World) -> None:
+    grown.controller().collect()
+    began = entry(grown)
+    for days in (-40, 45, -10):
+        grown.clock.advance(days=days)
+        if days < 0:
+            assert "disable" not in steps(grown.controller().collect())
+            assert entry(grown).deprecated == began.deprecated
+            assert {one.state for one in oldest(grown)} == {"available"}
+    grown.clock.advance(days=19)  # a fortnight after it was recorded, all in all
+    assert steps(grown.controller().collect()) == ["disable", "disable"]
+    assert entry(grown).deprecated == began.deprecated
