@@ -126,6 +126,27 @@ def check_programs(context: DoctorContext) -> Finding:
     return Finding("programs", "ok", ", ".join(map(str, there.values())) or "no template needs any beside Packer")
 
 
+def check_machine(context: DoctorContext) -> Iterator[Finding]:
+    """What this machine runs builders on that leave it a choice. Silent where none does."""
+    from reconciler.build.judge import unusable  # noqa: PLC0415 - as above
+    from reconciler.registries import machine_of  # noqa: PLC0415 - as above
+
+    images = [image for image in context.known.fleet.images.values() if _is_readable(image)]
+    asking = [image for image in images if any(one.machine is not None for one in image.template.builders)]
+    refused = unusable(asking)
+    if refused:
+        told = {f"{error.where}: {error.what}": None for error in refused.values()}
+        hints = dict.fromkeys(line for error in refused.values() for line in error.hint)
+        what = f"what {named(list(refused))} would be built with does not work here"
+        yield Finding("machine", "trouble", what, (*told, *hints))
+        return
+    for kind in {image.kind.name: image.kind for image in asking}:
+        machine = machine_of(kind)
+        if machine is not None:
+            names = [one.name for one in asking if one.kind.name == kind]
+            yield Finding("machine", "ok", f"{named(names)}: built and tested on {machine.best()}")
+
+
 def _is_readable(image: Image) -> bool:
     """Whether its template can be read, which may be done only now. The check of Packer tells where it can't."""
     try:
@@ -339,6 +360,7 @@ CHECKS = (
     _guarded("recording", check_recording),
     _guarded("packer", check_packer),
     _guarded("programs", check_programs),
+    _all_guarded("machine", check_machine),
     _guarded("ssh", check_ssh),
     _all_guarded(_REGISTRY, check_registries),
     _all_guarded("sharing", check_sharing),

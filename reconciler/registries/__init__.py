@@ -5,14 +5,18 @@ A folder is imported when a fleet has an image of its kind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from reconciler.model.rights import RightsOfKind
+
 if TYPE_CHECKING:
+    from reconciler.model.fleet import Image
     from reconciler.ports.bench import Instances
     from reconciler.ports.dialect import Dialect
+    from reconciler.ports.machine import Machine
     from reconciler.ports.publisher import Publisher
     from reconciler.ports.registry import Opening, Registry
 
@@ -32,6 +36,8 @@ class Entry:
         sources: The words that `source:` takes for it.
         ahead: The key of image.yaml whose locations are listed while the fleet is read; empty where that takes no time.
         publisher: The module of it that has an `open_publisher`; empty where nothing of it is published.
+        machine: The module of it whose `MACHINE` knows this machine; empty where its builders leave no choice.
+        needs: The module of it whose `needed` says what has to be allowed, and its `NOTE` what else is to be known.
     """
 
     folder: str
@@ -40,6 +46,8 @@ class Entry:
     sources: frozenset[str] = frozenset()
     ahead: str = ""
     publisher: str = ""
+    machine: str = ""
+    needs: str = "needs"
 
 
 KINDS: Mapping[str, Entry] = {
@@ -63,6 +71,7 @@ KINDS: Mapping[str, Entry] = {
         "disk",
         frozenset({"file", "qemu", "virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-vmx"}),
         sources=frozenset({"disk"}),
+        machine="accelerator",
     ),
     "vsphere": Entry(
         "vsphere",
@@ -70,13 +79,31 @@ KINDS: Mapping[str, Entry] = {
         frozenset({"vsphere", "vsphere-template"}),
         frozenset({"vsphere"}),
     ),
-    OTHER: Entry("other"),
+    OTHER: Entry("other", needs=""),
 }
 
 
 def dialect_of(kind: str) -> Dialect:
     """How a kind is spoken of. Raises KeyError for none of the table."""
     return cast("Dialect", import_module(f"{__name__}.{KINDS[kind].folder}.dialect").DIALECT)
+
+
+def rights_of(kind: str, images: Sequence[Image]) -> RightsOfKind | None:
+    """What a fleet's images of a kind need to be allowed; None where nobody knows. Raises KeyError for no kind."""
+    entry = KINDS[kind]
+    if not entry.needs:
+        return None
+    needs = import_module(f"{__name__}.{entry.folder}.{entry.needs}")
+    names = tuple(sorted(image.name for image in images))
+    return RightsOfKind(kind=kind, images=names, rights=tuple(needs.needed(images)), note=needs.NOTE)
+
+
+def machine_of(kind: str) -> Machine | None:
+    """This machine, as a kind's builders may use it; None where they have no choice. Raises KeyError for no kind."""
+    entry = KINDS[kind]
+    if not entry.machine:
+        return None
+    return cast("Machine", import_module(f"{__name__}.{entry.folder}.{entry.machine}").MACHINE)
 
 
 def open_registry(kind: str, opening: Opening) -> Registry:

@@ -15,7 +15,7 @@ PACKAGE = Path(registries.__file__).parents[1]
 ROOMS = ("model", "plan", "words", "ports", "steps")
 OWN_WORDS = re.compile(r"(?:^|_)(?:amis?|regions?|ec2|snapshots?)(?:_|$)|Ami(?:[A-Z]|$)|Region|Ec2|Snapshot")
 OF_AN_ANNOUNCER = {"model/receivers.py": {"region"}}  # of a bus of events, which is AWS's
-MOST_LINES = 540
+MOST_LINES = 560
 
 
 def names(tree: ast.AST) -> Iterator[str]:
@@ -82,7 +82,7 @@ def test_what_no_kind_names_is_of_the_other() -> None:
     assert registries.dialect_for("qemu", ["shell-local", "amazon-import"]).kind.name == "ami"
 
 
-_MORE = ("bench.py", "bucket.py", "formats.py", "conversions.py")
+_MORE = ("bench.py", "bucket.py", "formats.py", "conversions.py", "accelerator.py", "needs.py")
 
 
 def test_a_kind_without_a_bench_is_a_small_folder() -> None:

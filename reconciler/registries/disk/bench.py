@@ -14,28 +14,24 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-from reconciler.model.errors import Terminal, Transient
+from reconciler.model.errors import Terminal
 from reconciler.ports.bench import BootRequest, Instance, Instances
 from reconciler.ports.registry import Opening
+from reconciler.registries.disk.accelerator import MACHINE, QEMU
 from reconciler.registries.disk.formats import overlay, program
 from reconciler.registries.disk.registry import DiskRegistry
 from reconciler.registries.machines import SshKey, last_lines, login_for_cloud_init, new_key, write_private
 
-_QEMU = f"qemu-system-{os.uname().machine}"
 _MEMORY, _PROCESSORS = "1024", "2"
 _LOOPBACK = "127.0.0.1"
 _HOST = "10.0.2.2"
 """What a machine calls this one in qemu's user network."""
-_WATCHED_SECONDS = 15.0
-"""For how long a machine on KVM is watched: where that can't do what it says, it dies with its first instructions."""
-_KVM_DIED = b"KVM internal error"
 _CONSOLE = 1 << 16  # bytes
 _MOST_WRITTEN = 16 << 30
 """Bytes of a file that a machine may make grow on this one: its layer, and what it says at its console."""
@@ -59,13 +55,9 @@ class _Machine:
 class Machines:
     """The disks of one fleet as machines on this one. Implements `Instances`; none outlives the process."""
 
-    def __init__(
-        self, disks: DiskRegistry, *, cancelled: threading.Event | None = None, accelerators: Sequence[str] = ()
-    ) -> None:
-        """Take what ends every wait, and what to run on: KVM, where it can be opened, before emulation, if absent."""
+    def __init__(self, disks: DiskRegistry) -> None:
+        """Take where the disks are."""
         self._disks = disks
-        self._cancelled = cancelled or threading.Event()
-        self._accelerators = tuple(accelerators) or (("kvm", "tcg") if _opens("/dev/kvm") else ("tcg",))
         self._running: dict[str, _Machine] = {}
 
     def boot(self, request: BootRequest) -> Instance:
@@ -73,11 +65,9 @@ class Machines:
         disk = self._disks.of(request.artifact.location).path(request.artifact.location, request.artifact.id)
         key = new_key()
         write_private(key, request.private_key)
-        for accelerator in self._accelerators:
-            machine, port = self._start(disk, request, key, accelerator=accelerator)
-            if accelerator == self._accelerators[-1] or self._lives(machine):
-                break
-            machine.end()
+        program(QEMU)
+        accelerator = MACHINE.best()
+        machine, port = self._start(disk, request, key, accelerator=accelerator)
         name = f"{machine.process.pid}"
         self._running[name] = machine
         return Instance(
@@ -143,17 +133,6 @@ class Machines:
             raise
         return _Machine(process, folder, seed), port
 
-    def _lives(self, machine: _Machine) -> bool:
-        """Whether a machine is well after its first instructions: KVM may be there and not be able to run it."""
-        until = time.monotonic() + _WATCHED_SECONDS
-        while time.monotonic() < until and machine.process.poll() is None:
-            if _KVM_DIED in (machine.folder / "errors").read_bytes():
-                return False
-            if self._cancelled.wait(0.2):
-                machine.end()
-                raise Transient("interrupted while a disk boots")
-        return machine.process.poll() is None
-
 
 def _remove(folder: Path, seed: ThreadingHTTPServer) -> None:
     seed.shutdown()
@@ -165,7 +144,7 @@ def _command(layer: Path, console: Path, *, port: int, seed: int, accelerator: s
     return [
         program("prlimit"), f"--fsize={_MOST_WRITTEN}",
         program("setpriv"), "--pdeathsig", "KILL",  # it ends with the thread that began it, however that ends
-        program(_QEMU), "-nodefaults", "-no-reboot", "-display", "none", "-accel", accelerator,
+        program(QEMU), "-nodefaults", "-no-reboot", "-display", "none", "-accel", accelerator,
         "-m", _MEMORY, "-smp", _PROCESSORS, "-serial", f"file:{console}",
         "-drive", f"file={layer},format=qcow2,if=virtio", "-device", "virtio-rng-pci",
         "-nic", f"user,model=virtio-net-pci,hostfwd=tcp:{_LOOPBACK}:{port}-:22",
@@ -207,14 +186,6 @@ def _free_port() -> int:
         return int(asked.getsockname()[1])
 
 
-def _opens(device: str) -> bool:
-    try:
-        os.close(os.open(device, os.O_RDWR))
-    except OSError:
-        return False
-    return True
-
-
 def open_bench(opening: Opening) -> Instances:
     """The bench of a fleet's disks."""
-    return Machines(DiskRegistry(opening), cancelled=opening.cancelled)
+    return Machines(DiskRegistry(opening))
