@@ -13,7 +13,7 @@ from reconciler.desired.fleet import read_fleet
 from reconciler.model.errors import DONE, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.rights import Right, RightsOfKind
-from reconciler.model.text import counted
+from reconciler.model.text import counted, visible
 from reconciler.model.values import Model
 from reconciler.registries import rights_of
 from reconciler.words.plans import named
@@ -27,13 +27,16 @@ class RightsAnswer(Model):
 
 @click.command("rights")
 @click.option("--rev", default="HEAD", metavar="REVISION", help="As of this commit, branch or tag.", show_default=True)
+@click.option("--credentials", is_flag=True, help="Print whose credentials a run needs, one a line, for scripts.")
 @options.as_json
 @options.directory
-def command(*, rev: str, as_json: bool, directory: Path) -> int:
+def command(*, rev: str, credentials: bool, as_json: bool, directory: Path) -> int:
     """Print what has to be allowed where the fleet's artifacts live: privileges, actions, and on what.
 
     Reads git alone. An image that is not valid is left out: `reconciler validate` names it.
     """
+    if credentials and as_json:
+        raise click.UsageError("--credentials and --json exclude each other: the JSON has both")
     fleet = read_fleet(Workspace(directory).repository.tree(rev))
     of_kind: dict[str, list[Image]] = {}
     for image in fleet.images.values():
@@ -45,6 +48,10 @@ def command(*, rev: str, as_json: bool, directory: Path) -> int:
         return DONE
     if not answer.kinds:
         raise UserError("no valid image says where its artifacts live", hint="see `reconciler validate`")
+    if credentials:
+        for word in sorted({word for kind in answer.kinds for word in kind.credentials}):
+            click.echo(visible(word))
+        return DONE
     for one in answer.kinds:
         _show(one)
     return DONE

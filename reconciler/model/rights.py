@@ -14,9 +14,13 @@ class Right(Model):
 
 
 class RightsOfKind(Model):
-    """All that a fleet's images of one kind need. `note` is what is to be known beside it."""
+    """All that a fleet's images of one kind need. `note` is what is to be known beside it.
+
+    `credentials` says whose: a word, `aws`, or one with a host, `registry:registry.example.org`.
+    """
 
     kind: str
     images: tuple[str, ...]
     rights: tuple[Right, ...]
+    credentials: tuple[str, ...]
     note: str

@@ -37,7 +37,7 @@ class Entry:
         ahead: The key of image.yaml whose locations are listed while the fleet is read; empty where that takes no time.
         publisher: The module of it that has an `open_publisher`; empty where nothing of it is published.
         machine: The module of it whose `MACHINE` knows this machine; empty where its builders leave no choice.
-        needs: The module of it whose `needed` says what has to be allowed, and its `NOTE` what else is to be known.
+        needs: The module of it whose `needed` says what has to be allowed, `credentials` to whom, and `NOTE` what else.
     """
 
     folder: str
@@ -95,7 +95,10 @@ def rights_of(kind: str, images: Sequence[Image]) -> RightsOfKind | None:
         return None
     needs = import_module(f"{__name__}.{entry.folder}.{entry.needs}")
     names = tuple(sorted(image.name for image in images))
-    return RightsOfKind(kind=kind, images=names, rights=tuple(needs.needed(images)), note=needs.NOTE)
+    return RightsOfKind(
+        kind=kind, images=names, rights=tuple(needs.needed(images)),
+        credentials=tuple(sorted(set(needs.credentials(images)))), note=needs.NOTE,
+    )  # fmt: skip
 
 
 def machine_of(kind: str) -> Machine | None:

@@ -386,6 +386,17 @@ def _newest(plugins: Iterable[Plugin]) -> Plugin | None:
     return by_version[version] if version is not None else None
 
 
+def wanted_plugins(templates: Iterable[Template], known: Iterable[str]) -> tuple[str, ...]:
+    """Which of these plugins templates use, in order of name: by a component, or as they require HashiCorp's own."""
+    known = tuple(known)
+    found: set[str] = set()
+    for template in templates:
+        required = {Requirement.of(text).source for text in template.plugins.values()}
+        found |= {name for name in known if f"{_OFFICIAL}/{name}" in required}
+        found |= {name for one in template.components if (name := _plugin_of(one, known)) is not None}
+    return tuple(sorted(found))
+
+
 def _plugin_of(component: str, names: Iterable[str]) -> str | None:
     """The plugin, of those named, that a component is of: it is called after it, or is it."""
     matching = (name for name in names if component == name or component.startswith(f"{name}-"))

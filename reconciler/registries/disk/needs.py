@@ -24,3 +24,9 @@ def needed(images: Sequence[Image]) -> Iterator[Right]:
                 yield Right(names=names, on=place, purpose=what_for)
         else:
             yield Right(names=("read", "write"), on=place, purpose="to store, copy, mark and retire")
+
+
+def credentials(images: Sequence[Image]) -> Iterator[str]:
+    """AWS's, where there is a bucket."""
+    if any(one.startswith(BUCKET) for image in images for one in image.locations):
+        yield "aws"

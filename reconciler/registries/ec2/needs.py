@@ -21,3 +21,9 @@ def needed(images: Sequence[Image]) -> Iterator[Right]:
     places = ", ".join(sorted({one for image in images for one in image.locations}))
     for role, what_for in _ROLES:
         yield Right(names=(f"reconciler iam-policy {role} --account ID",), on=places, purpose=what_for)
+
+
+def credentials(images: Sequence[Image]) -> Iterator[str]:
+    """AWS's."""
+    del images
+    yield "aws"

@@ -147,3 +147,9 @@ def _places(row: Row, image: Image) -> Sequence[str]:
             return libraries[1:]
         case "elsewhere":
             return [f"{one.removeprefix(SCHEME).partition('/')[0]}: {row.on}" for one in folders[:1]]
+
+
+def credentials(images: Sequence[Image]) -> Iterator[str]:
+    """Those of each vCenter."""
+    for place in (one for image in images for one in image.locations):
+        yield f"vsphere:{place.removeprefix(SCHEME).partition('/')[0]}"
