@@ -60,6 +60,10 @@ class Stage:
         self._show("reconciler", *arguments)
         self._run([sys.executable, "-m", "reconciler", *arguments], expect=expect)
 
+    def quietly(self, *words: str) -> None:
+        """Run a command of which nobody is told."""
+        self._run([*words], expect=0)
+
     def git(self, *arguments: str) -> None:
         """Run git as a person would and show what it prints."""
         self._show("git", *arguments)
@@ -144,7 +148,10 @@ def _told_to_end() -> Iterator[_Told]:
             signal.signal(number, handler)
 
 
-_NEEDED = ("desired/base/base.pkr.hcl", "desired/web/setup.sh")
+_NOTE = "desired/note"
+"""The container image of this repository, whose registry is there as long as its scene is."""
+_ASIDE = "note: wait for a registry"
+_NEEDED = ("desired/base/base.pkr.hcl", "desired/web/setup.sh", f"{_NOTE}/image.yaml")
 
 
 @click.command("demo")
@@ -235,29 +242,20 @@ def _refreshed(stage: Stage, sandbox: Sandbox) -> None:
     stage.git("log", "--format=%h %s", "-6")
 
 
-_CONTAINER = {
-    "desired/note/image.yaml": """\
+_HERE = """\
 source: {{ oci: "{host}/debian:12" }}
 locations: [{host}/demo/note]
-""",
-    "desired/note/note.pkr.hcl": """\
-variable "source_image" {{ type = string }}
+"""
+"""The declaration of the container image, with a registry on loopback, which is still open."""
 
-source "docker" "note" {{
-  image       = var.source_image
-  commit      = true
-  run_command = ["-dit", "--network=none", "--entrypoint=/bin/sh", "--", "{{{{.Image}}}}"]
-}}
 
-build {{
-  sources = ["source.docker.note"]
-  provisioner "shell" {{
-    inline = ["echo built in the demo > /etc/image-release"]
-  }}
-}}
-""",
-}
-"""The declaration and the template of a container image, with the registry still open."""
+def _set_aside(stage: Stage, _: Sandbox) -> None:
+    for words in (
+        ("rm", "--quiet", "-r", _NOTE),
+        ("commit", "--quiet", "--message", _ASIDE),
+        ("push", "--quiet", "origin", "HEAD"),
+    ):
+        stage.quietly("git", *words)
 
 
 def _contained(stage: Stage, sandbox: Sandbox) -> None:
@@ -274,9 +272,10 @@ def _contained(stage: Stage, sandbox: Sandbox) -> None:
         except ReconcilerError as error:  # such as an engine on another machine, which has another loopback
             stage.say(f"It is left out: {error.what}.")
             return
-        stage.write({path: text.format(host=host) for path, text in _CONTAINER.items()})
-        stage.git("add", "desired/note")
-        stage.git("commit", "--quiet", "--message", "note: declare a container image")
+        stage.quietly("git", "checkout", "--quiet", f"HEAD^{{/^{_ASIDE}}}~", "--", _NOTE)
+        stage.write({f"{_NOTE}/image.yaml": _HERE.format(host=host)})
+        stage.git("add", _NOTE)
+        stage.git("commit", "--quiet", "--message", "note: keep it in a registry that is there")
         stage.git("push", "--quiet", "origin", "HEAD")
         stage.reconciler("reconcile", "note", expect=DONE)
         stage.reconciler("artifact", "note", expect=DONE)
@@ -304,7 +303,7 @@ def _looked_into(stage: Stage, _: Sandbox) -> None:
 
 Scene = Callable[[Stage, Sandbox], None]
 STORY: tuple[Scene, ...] = (
-    _declared, _built, _recorded, _again, _changed, _refreshed, _contained, _looked_into,
+    _set_aside, _declared, _built, _recorded, _again, _changed, _refreshed, _contained, _looked_into,
 )  # fmt: skip
-PICTURED: tuple[Scene, ...] = (_declared, _built, _again, _changed)
+PICTURED: tuple[Scene, ...] = (_set_aside, _declared, _built, _again, _changed)
 """The scenes in the picture of the terminal that the README shows (docs/demo.svg, made by `make picture`)."""

@@ -22,6 +22,7 @@ from reconciler.model.text import and_more, counted, plural_of
 from reconciler.model.values import Model
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.publishing import asked_of, publishing
+from reconciler.plan.timing import is_dormant
 from reconciler.steps.consumers import with_published
 from reconciler.steps.observe import find_target
 from reconciler.words.events import to_fetch
@@ -80,7 +81,8 @@ class DoctorContext:
         """Every declared location of each kind that a registry tells of, in order of name."""
         found: dict[Kind, set[str]] = {}
         for image in self.known.fleet.images.values():
-            if image.kind.observed:
+            asleep = is_dormant(image, lock_of(self.known, image)[0], now=self.known.now)
+            if image.kind.observed and not asleep:
                 found.setdefault(image.kind, set()).update(image.locations)
         by_name = sorted(found.items(), key=lambda one: one[0].name)
         return {kind: tuple(sorted(locations)) for kind, locations in by_name}
