@@ -199,8 +199,19 @@ dpkg-deb --build /tmp/faq /tmp/faq.deb && dpkg --install /tmp/faq.deb && rm -r /
 """What is new in the image that Debian publishes: a refresh that brings nothing new changes nothing."""
 
 
+def set_aside(stage: Stage) -> None:
+    """Take the container image out of the clone until its scene: there is no registry for it yet."""
+    for words in (
+        ("rm", "--quiet", "-r", _NOTE),
+        ("commit", "--quiet", "--message", _ASIDE),
+        ("push", "--quiet", "origin", "HEAD"),
+    ):
+        stage.quietly("git", *words)
+
+
 def _declared(stage: Stage, _: Sandbox) -> None:
     stage.say("Two images are declared, base and web on top of it. Nothing is built yet:")
+    set_aside(stage)
     stage.reconciler("plan", "--detailed-exitcode", expect=DRIFT)
 
 
@@ -249,15 +260,6 @@ locations: [{host}/demo/note]
 """The declaration of the container image, with a registry on loopback, which is still open."""
 
 
-def _set_aside(stage: Stage, _: Sandbox) -> None:
-    for words in (
-        ("rm", "--quiet", "-r", _NOTE),
-        ("commit", "--quiet", "--message", _ASIDE),
-        ("push", "--quiet", "origin", "HEAD"),
-    ):
-        stage.quietly("git", *words)
-
-
 def _contained(stage: Stage, sandbox: Sandbox) -> None:
     lacks = containers.lacking(stage.environment) or _lacks_plugin(stage)
     if lacks:
@@ -303,7 +305,7 @@ def _looked_into(stage: Stage, _: Sandbox) -> None:
 
 Scene = Callable[[Stage, Sandbox], None]
 STORY: tuple[Scene, ...] = (
-    _set_aside, _declared, _built, _recorded, _again, _changed, _refreshed, _contained, _looked_into,
+    _declared, _built, _recorded, _again, _changed, _refreshed, _contained, _looked_into,
 )  # fmt: skip
-PICTURED: tuple[Scene, ...] = (_set_aside, _declared, _built, _again, _changed)
+PICTURED: tuple[Scene, ...] = (_declared, _built, _again, _changed)
 """The scenes in the picture of the terminal that the README shows (docs/demo.svg, made by `make picture`)."""
