@@ -4,7 +4,10 @@ source "docker" "note" {
   image       = var.source_image # debian:12, by the digest that state/ has
   commit      = true
   run_command = ["-dit", "--network=none", "--entrypoint=/bin/sh", "--", "{{.Image}}"]
-  changes     = ["ENTRYPOINT [\"cat\", \"/etc/image-release\"]"] # else it is the shell that Packer came in by
+  changes = [
+    "ENTRYPOINT [\"cat\", \"/etc/image-release\"]", # else it is the shell that Packer came in by
+    "CMD []",                                       # else the words of the source's own come behind
+  ]
 }
 
 build {

@@ -16,7 +16,7 @@ from reconciler.model.text import first_line
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.ports.bench import LIFE, STARTED, BootRequest, Instance, Instances, Reached
 from reconciler.ports.registry import Opening
-from reconciler.registries.oci.engine import Engine
+from reconciler.registries.oci.engine import Engine, with_engine
 
 _PROGRAM = "docker"
 _PULL_SECONDS = 3600
@@ -78,7 +78,8 @@ class Containers:
                 ) from error
             raise
         id_ = started[:12]
-        ours = {name: self.environment[name] for name in _OURS if name in self.environment}
+        reaching = with_engine(self.environment)
+        ours = {name: reaching[name] for name in _OURS if name in reaching}
         if "DOCKER_CONFIG" not in ours and "HOME" in self.environment:
             ours["DOCKER_CONFIG"] = (
                 f"{self.environment['HOME']}/.docker"  # of its contexts; a test has a home of its own

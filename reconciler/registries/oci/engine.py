@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.json_text import json_object
 from reconciler.model.text import decoded, first_line
 from reconciler.ports.dialect import Made
 
@@ -20,6 +21,34 @@ _REFUSED = re.compile(r"denied|unauthorized|authentication required|no basic aut
 _IMMUTABLE = re.compile(r"immutable", re.IGNORECASE)
 _PUSHED = re.compile(r"^\S+: digest: (sha256:[0-9a-f]{64}) size: [0-9]+\s*$", re.MULTILINE)
 _LOADED = re.compile(r"Loaded image(?: ID)?(?:\(s\))?: (\S+)")
+
+
+_CHOSEN = ("DOCKER_HOST", "DOCKER_CONTEXT")
+"""What a person says of docker's engine; docker's `currentContext` is as good."""
+_SOCKET = Path("/var/run/docker.sock")
+_PODMANS = "podman/podman.sock"
+"""Where podman's service listens, below a user's runtime folder, and below /run for root (podman-system-service(1))."""
+
+
+def with_engine(environment: Mapping[str, str], *, socket: Path = _SOCKET, run: Path = Path("/run")) -> dict[str, str]:
+    """The environment in which `docker` finds an engine: podman's, where nobody names one and docker's is not here."""
+    given = dict(environment)
+    if any(given.get(name) for name in _CHOSEN) or socket.exists() or _has_context(given):
+        return given
+    folders = [Path(given["XDG_RUNTIME_DIR"])] if given.get("XDG_RUNTIME_DIR") else []
+    for one in (folder / _PODMANS for folder in (*folders, run)):
+        if one.is_socket() and os.access(one, os.R_OK | os.W_OK):
+            return {**given, "DOCKER_HOST": f"unix://{one}"}
+    return given
+
+
+def _has_context(environment: Mapping[str, str]) -> bool:
+    """Whether docker's settings name a context, which has an engine of its own."""
+    folder = environment.get("DOCKER_CONFIG") or f"{environment.get('HOME', '')}/.docker"
+    try:
+        return bool(json_object(Path(folder, "config.json").read_bytes()).get("currentContext"))
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -85,8 +114,8 @@ class Engine:
         """
         try:
             ended = subprocess.run(
-                [self.program, *arguments], env=dict(self.environment), stdin=subprocess.DEVNULL, capture_output=True,
-                check=False, timeout=seconds,
+                [self.program, *arguments], env=with_engine(self.environment), stdin=subprocess.DEVNULL,
+                capture_output=True, check=False, timeout=seconds,
             )  # fmt: skip
         except FileNotFoundError as error:
             raise UserError(
