@@ -108,7 +108,9 @@ def test_a_pull_requests_disk_is_booted_promoted_and_adopted_and_a_newer_source_
     assert there(store)[built]["reconciler:phase"] == "stable"
     (build,) = fleet.lockfile("appliance")["builds"]
     assert (build["phase"], build["smoke_test"]["status"]) == ("stable", "passed")
-    assert build["artifacts"][0]["id"] == built
+    (artifact,) = build["artifacts"]
+    assert (artifact["id"], artifact["format"]) == (built, "qcow2")
+    assert artifact["size"] == (store / built).stat().st_size
     assert "cloud" in build["inventory"]["kernel"]
     assert build["inventory"]["packages"] > 100
     assert fleet.reconciler("plan", "--detailed-exitcode").code == 0
