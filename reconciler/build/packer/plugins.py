@@ -96,9 +96,9 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
             hint=_another(wanted),
         )
     elif template.plugins and binary.version < REQUIRED_PLUGINS:
-        since = version_text(REQUIRED_PLUGINS)
+        first = version_text(REQUIRED_PLUGINS)
         yield UserError(
-            f"the template has required_plugins, which Packer knows from {since} on, and {has}",
+            f"the template has required_plugins, which Packer knows from {first} on, and {has}",
             where=template.plugin_places.get(next(iter(template.plugins)), template.place),
             hint=(
                 *_another(wanted),
