@@ -283,6 +283,10 @@ def work() -> Iterator[Question]:
             need = Need("ec2:DescribeImageAttribute", arn("image"), has)
             yield Question(f"looks who may launch {whose}", role, need, allowed=has is OURS)
         yield Question("boots nothing", role, Need("ec2:RunInstances", arn("instance", "*")))
+        for via, allowed in (("ec2-images.amazonaws.com", True), ("cloudformation.amazonaws.com", False)):
+            need = Need("ssm:GetParameters", parameter("database/password"), {"aws:CalledVia": (via,)})
+            yield Question(f"has {via} read a parameter", role, need, allowed=allowed)
+        yield Question("reads a parameter itself", role, Need("ssm:GetParameters", parameter("database/password")))
 
 
 def reports() -> Iterator[Question]:

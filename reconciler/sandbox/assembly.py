@@ -17,6 +17,7 @@ from reconciler.sandbox import (
     permissions,
     published,
     recycle_bin,
+    references,
     refreshes,
     templates,
     usage_reports,
@@ -48,6 +49,7 @@ def assemble(directory: Path, system: Path, loop: asyncio.AbstractEventLoop, par
     images.install()
     recycle_bin.install()
     usage_reports.install()
+    references.install()
     parameters.install()
     templates.install()
     groups.install()

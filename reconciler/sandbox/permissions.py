@@ -169,6 +169,8 @@ def _needs(request: Any, resource: str) -> Iterator[Need]:
         yield Need(f"ec2:{action}", made, _as_context("aws:RequestTag", at_birth.get(kind, {})))
     if action != "CreateTags" and action not in _SUBJECTS and action not in _MADE:
         yield Need(f"ec2:{action}")
+    if action == "DescribeImageReferences":
+        yield from _of_references(asked)
     for kind, tags in at_birth.items():
         context = _as_context("aws:RequestTag", tags) | ({"aws:TagKeys": tuple(tags)} if tags else {})
         yield Need("ec2:CreateTags", _arn(kind, "*", **of), {"ec2:CreateAction": action, **context})
@@ -251,6 +253,24 @@ def _of_parameters(action: str, asked: Mapping[str, Any], *, region: str, accoun
             continue
         has = ssm_backends[account][region]._resource_tags["Parameter"].get(name, {})  # noqa: SLF001  moto's
         yield Need(f"ssm:{action}", arn, {**_as_context("aws:ResourceTag", has), **given})
+
+
+# What EC2 reads with the caller's rights before it tells what names an image ("Required IAM permissions" in "Identify
+# your resources referencing specified AMIs", EC2 user guide). That a missing one is refused no page says.
+_READ_FOR_REFERENCES = {
+    "ec2:Instance": ("ec2:DescribeInstances",),
+    "ec2:LaunchTemplate": ("ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions"),
+    "ssm:Parameter": ("ssm:DescribeParameters", "ssm:GetParameters"),
+    "imagebuilder:ImageRecipe": ("imagebuilder:ListImageRecipes",),
+    "imagebuilder:ContainerRecipe": ("imagebuilder:ListContainerRecipes", "imagebuilder:GetContainerRecipe"),
+}
+
+
+def _of_references(asked: Mapping[str, str]) -> Iterator[Need]:
+    kinds = {value for key, value in asked.items() if re.fullmatch(r"ResourceType\.\d+\.ResourceType", key)}
+    for kind in sorted(_READ_FOR_REFERENCES if asked.get("IncludeAllResourceTypes") == "true" else kinds):
+        for action in _READ_FOR_REFERENCES[kind]:
+            yield Need(action, context={"aws:CalledVia": ("ec2-images.amazonaws.com",)})
 
 
 def _touched(action: str, asked: Mapping[str, str], *, region: str, account: str) -> Iterator[Need]:

@@ -71,12 +71,13 @@ def _main(listing: Path) -> None:
     from moto.ec2.responses.amis import AmisResponse  # noqa: PLC0415  see above
     from moto.server import ThreadedMotoServer  # noqa: PLC0415  see above
 
-    from reconciler.sandbox import images, recycle_bin  # noqa: PLC0415  see above
+    from reconciler.sandbox import images, recycle_bin, references  # noqa: PLC0415  see above
     from reconciler.sandbox.traffic import Traffic  # noqa: PLC0415  see above
 
     images._PAGE = 1_000_000
     AmisResponse.describe_images = images.describe_images  # type: ignore[method-assign, assignment]  # moto has no pages
     recycle_bin.register()
+    references.register()
     traffic = Traffic()
     traffic.install()
     for one in json.loads(listing.read_text(encoding="utf-8")):

@@ -20,6 +20,7 @@ UNFENCED: Mapping[str, str] = {
     "ReadWhoseKeysEncrypt": "A key carries no tag of ours, and is not used: who manages it is read.",
     "ReadParametersOfImages": "Sources and others' publications carry no tag of ours. Fenced by their names.",
     "ReadWhoUsesImages": "AWS restricts none of these lists by resource.",
+    "EC2ReadsParameters": "Whose a parameter is no tag says. EC2 alone reads it, on behalf of the role.",
     "ReadWhatBuildsLeft": "EC2 restricts none of these Describe calls by resource.",
     "ReadTheRecycleBin": "Its rules are the account's, and EC2 restricts neither list by resource.",
     "Read": "EC2 restricts none of these Describe calls by resource.",
@@ -124,13 +125,17 @@ def _reading(at: Account) -> list[Policy]:
         {"Sid": "ReadParametersOfImages", "Effect": "Allow", "Action": ["ssm:GetParameter", "ssm:GetParameters"],
          "Resource": list(parameters)},
         {"Sid": "ReadWhoUsesImages", "Effect": "Allow",
-         "Action": ["ec2:DescribeImageUsageReports", "ec2:DescribeImageUsageReportEntries", "ec2:DescribeInstances",
-                    "ec2:DescribeLaunchTemplates", "ec2:DescribeLaunchTemplateVersions",
-                    "autoscaling:DescribeAutoScalingGroups", "autoscaling:DescribeLaunchConfigurations",
+         # A role's inline policies have little room: each pattern is of the two calls that it says.
+         "Action": ["ec2:DescribeImageReferences", "ec2:DescribeImageUsageReport*", "ec2:DescribeInstances",
+                    "ec2:DescribeLaunchTemplate*", "autoscaling:DescribeAutoScalingGroups",
+                    "autoscaling:DescribeLaunchConfigurations", "imagebuilder:List*Recipes",
                     "ssm:DescribeParameters"],
          "Resource": "*"},
+        # EC2 reads these for itself, with the caller's rights: the texts come to nobody else.
+        {"Sid": "EC2ReadsParameters", "Effect": "Allow", "Action": "ssm:GetParameters", "Resource": "*",
+         "Condition": {"ForAnyValue:StringEquals": {"aws:CalledVia": "ec2-images.amazonaws.com"}}},
         {"Sid": "ReadTheRecycleBin", "Effect": "Allow",
-         "Action": ["ec2:ListImagesInRecycleBin", "ec2:ListSnapshotsInRecycleBin", "rbin:GetRule", "rbin:ListRules"],
+         "Action": ["ec2:List*InRecycleBin", "rbin:GetRule", "rbin:ListRules"],
          "Resource": "*"},
     ]  # fmt: skip
 
@@ -191,9 +196,9 @@ def _builds(at: Account) -> list[Policy]:
 
 def _care(at: Account) -> list[Policy]:
     """Who may launch what is ours, from when it is deprecated, whether it may be removed, or launched at all."""
-    calls = ["CreateImageUsageReport",
-             "DisableImage", "DisableImageDeprecation", "DisableImageDeregistrationProtection", "EnableImage",
-             "EnableImageDeprecation", "EnableImageDeregistrationProtection", "ModifyImageAttribute"]  # fmt: skip
+    # Each pattern is of two calls, Disable… and Enable…: there is little room.
+    calls = ["*ableImage", "*ableImageDeprecation", "*ableImageDeregistrationProtection", "CreateImageUsageReport",
+             "ModifyImageAttribute"]  # fmt: skip
     return [
         _statement("CareForImagesOfThisFleet", calls, [_arn(at, "image")], {"StringEquals": _has(at)}),
         _statement("ReportWhoUsesThem", ["CreateImageUsageReport"], [_arn(at, "image-usage-report")],
@@ -203,7 +208,7 @@ def _care(at: Account) -> list[Policy]:
 
 def _retiring(at: Account) -> list[Policy]:
     both = [_arn(at, "image"), _arn(at, "snapshot")]
-    calls = ["DeregisterImage", "DeleteSnapshot", "RestoreImageFromRecycleBin", "RestoreSnapshotFromRecycleBin"]
+    calls = ["DeregisterImage", "DeleteSnapshot", "Restore*FromRecycleBin"]
     return [_statement("RetireAndRestoreImagesOfThisFleet", calls, both, {"StringEquals": _has(at)})]
 
 

@@ -1,8 +1,9 @@
-"""Who uses an AMI in this account: instances, launch templates in all versions, groups, parameters.
+"""Who uses an AMI in this account: instances, launch templates in all versions, groups, parameters, recipes.
 
 Each is asked of its own list, so that one that may not be read is told, and the others count all the same. EC2's
 DescribeImageReferences would answer for most of them at once, but looks at ten versions of a template if it is not
-told otherwise, and says nothing of groups. Nothing here sees other accounts.
+told otherwise, and says nothing of groups: it is asked of parameters alone, where these may not be read. Nothing
+here sees other accounts.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from reconciler.model.errors import ReconcilerError
 from reconciler.model.observation import TemplateVersion
 from reconciler.model.text import visible
 from reconciler.model.usage import INSTEAD, Usage, Use
+from reconciler.registries.ec2 import mentions
 from reconciler.registries.ec2.images import FLEET_TAG, PAGE, seen
 from reconciler.registries.plain import unmanaged_of
 
@@ -31,8 +33,6 @@ if TYPE_CHECKING:
 _MOST_IDS = 200
 """Of values in one filter (EC2 user guide, "Filter your resources")."""
 _PAGE = 200
-_MOST_NAMES = 10
-"""Of parameters in one GetParameters (SSM API reference)."""
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 8})
 _OF_GROUP = "aws:autoscaling:groupName"
 """The tag that Auto Scaling gives to what it launches ("Tag Auto Scaling groups", its user guide)."""
@@ -53,7 +53,8 @@ def usage(clients: Clients, location: str, ids: Sequence[str], *, fleet: str) ->
         ("launch templates", partial(_templates, clients, location, wanted, fleet, read)),
         ("Auto Scaling groups", partial(_groups, clients, location, wanted, read)),
         ("launch configurations", partial(_configurations, clients, location, wanted)),
-        ("parameters", partial(_parameters, clients, location, wanted)),
+        ("parameters", partial(mentions.parameters, clients, location, wanted)),
+        ("recipes of Image Builder", partial(mentions.recipes, clients, location, wanted)),
     )
     found: list[Use] = []
     unread: list[str] = []
@@ -172,28 +173,6 @@ def _configurations(clients: Clients, location: str, wanted: frozenset[str]) -> 
                 (location, one["ImageId"]), f"launch configuration {visible(one['LaunchConfigurationName'])}",
                 "move its groups to a launch template: a launch configuration can't be changed",
             )  # fmt: skip
-
-
-def _parameters(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator[Use]:
-    """Parameters of the data type of AMIs, by what they hold now.
-
-    Others are not read: a role that may read every text of an account reads what is none of our business.
-    """
-    ssm = clients.ssm(location)
-    pages = ssm.get_paginator("describe_parameters").paginate(
-        ParameterFilters=[{"Key": "Type", "Option": "Equals", "Values": ["String"]}], PaginationConfig={"PageSize": 50}
-    )
-    listed = (one for page in pages for one in page["Parameters"])
-    names = [one["Name"] for one in listed if one.get("DataType") == "aws:ec2:image"]
-    for start in range(0, len(names), _MOST_NAMES):
-        for one in ssm.get_parameters(Names=names[start : start + _MOST_NAMES])["Parameters"]:
-            if one["Value"] in wanted:
-                yield Use(
-                    (location, one["Value"]), f"parameter {one['Name']}",
-                    f"`aws ssm put-parameter --region {location} --name {one['Name']} --data-type aws:ec2:image "
-                    f"--overwrite --value {INSTEAD}`",
-                    parameter=one["Name"],
-                )  # fmt: skip
 
 
 # What the account has beside.

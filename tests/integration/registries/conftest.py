@@ -14,7 +14,7 @@ from moto.ec2.responses.amis import AmisResponse
 from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.server import ThreadedMotoServer
 
-from reconciler.sandbox import care, images, recycle_bin, usage_reports
+from reconciler.sandbox import care, images, recycle_bin, references, usage_reports
 from tests.vcenter import CREDENTIALS, Simulator, simulator
 
 FAKE = {
@@ -92,9 +92,10 @@ def _copies_as_ec2_does() -> Iterator[None]:
 def _cares_as_ec2_does() -> Iterator[None]:
     """moto 5.2.5 knows little of what becomes of images, and of no Recycle Bin: the sandbox has what EC2 does."""
     recycle_bin.register()
+    references.register()
     of_images = (
-        *care.HANDLERS, *recycle_bin.IMAGE_HANDLERS, *usage_reports.HANDLERS, images.deregister_image,
-        images.modify_image_attribute,
+        *care.HANDLERS, *recycle_bin.IMAGE_HANDLERS, *references.HANDLERS, *usage_reports.HANDLERS,
+        images.deregister_image, images.modify_image_attribute,
     )  # fmt: skip
     with ExitStack() as patched:
         for handler in of_images:

@@ -252,6 +252,7 @@ def test_what_can_not_be_asked_is_told_and_the_others_count(
     assert told[0] == REGION
     assert [why.partition(":")[0] for why in told[1]] == [
         f"listing Auto Scaling groups in {REGION}", f"listing launch configurations in {REGION}",
+        f"listing recipes of Image Builder in {REGION}",
     ]  # fmt: skip
 
 
@@ -259,3 +260,76 @@ def denied() -> Exception:
     from botocore.exceptions import ClientError  # noqa: PLC0415 - with the one test that needs it
 
     return ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "DescribeAutoScalingGroups")
+
+
+def test_a_parameter_of_plain_text_counts_as_much(clients: Clients, images: list[str]) -> None:
+    # Given names that somebody's Terraform wrote, as text, in a list and in JSON; and a secret
+    ssm = boto3.client("ssm", REGION)
+    ssm.put_parameter(Name="/theirs/web", Value=images[0], Type="String")
+    ssm.put_parameter(Name="/theirs/all", Value=f"{images[1]},{images[0]}", Type="StringList")
+    ssm.put_parameter(Name="/theirs/json", Value=f'{{"ami": "{images[0]}"}}', Type="String")
+    ssm.put_parameter(Name="/theirs/longer", Value=f"{images[0]}f", Type="String")
+    ssm.put_parameter(Name="/theirs/secret", Value=images[0], Type="SecureString")
+
+    # Then what holds the id uses it, and no command would change a list or a JSON for just an id
+    found = usage(clients, REGION, [images[0]]).uses
+    assert {use.parameter for use in found} == {"/theirs/web", "/theirs/all", "/theirs/json"}
+    assert not any("put-parameter" in use.hint for use in found)
+
+
+def refuse(clients: Clients, monkeypatch: pytest.MonkeyPatch, *calls: str) -> None:
+    """Have AWS refuse these calls of SSM, or of EC2."""
+
+    def refused(*_: object, **__: object) -> None:
+        raise denied()
+
+    for client in (clients.ssm(REGION), clients.ec2(REGION)):
+        plain = client.get_paginator
+        monkeypatch.setattr(
+            client, "get_paginator", lambda name, plain=plain: refused() if name in calls else plain(name)
+        )
+        for call in calls:
+            if hasattr(client, call):
+                monkeypatch.setattr(client, call, refused)
+
+
+def test_which_parameters_name_an_image_is_asked_of_ec2_where_they_may_not_be_read(
+    clients: Clients, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a role that may read no texts, and names with a path and without
+    ssm = boto3.client("ssm", REGION)
+    for name in ("/theirs/web", "plain", "/short"):
+        ssm.put_parameter(Name=name, Value=images[0], Type="String")
+    refuse(clients, monkeypatch, "get_parameters")
+    called: list[str] = []
+    clients.ec2(REGION).meta.events.register("before-call.ec2", lambda model, **_: called.append(model.name))
+
+    # Then they count all the same, at one call for ten images
+    many = [f"ami-{number:017x}" for number in range(18)]
+    found = usage(clients, REGION, [images[0], *many])
+    assert found.unread == {}
+    assert {use.parameter for use in found.uses} == {"/theirs/web", "plain", "/short"}
+    assert called.count("DescribeImageReferences") == 2
+
+
+def test_it_is_not_known_whether_parameters_name_an_image_where_ec2_may_not_be_asked_either(
+    clients: Clients, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    boto3.client("ssm", REGION).put_parameter(Name="/theirs/web", Value=images[0], Type="String")
+    refuse(clients, monkeypatch, "get_parameters", "describe_image_references")
+    ((_, told),) = usage(clients, REGION, images).unread.items()
+    assert [why.partition(":")[0] for why in told] == [f"listing parameters in {REGION}"]
+
+
+def test_recipes_of_image_builder_count_by_what_they_build_on(clients: Clients, images: list[str]) -> None:
+    builder = boto3.client("imagebuilder", REGION)
+    for number in range(30):
+        builder.create_image_recipe(
+            name="Their Web", semanticVersion=f"1.0.{number}", parentImage=images[0 if number == 29 else 1],
+        )  # fmt: skip
+    builder.create_container_recipe(
+        name="boxes", semanticVersion="2.0.0", containerType="DOCKER", parentImage="amazonlinux:latest",
+        targetRepository={"service": "ECR", "repositoryName": "boxes"}, instanceConfiguration={"image": images[0]},
+    )  # fmt: skip
+    said = {use.by for use in usage(clients, REGION, [images[0]]).uses}
+    assert said == {"image recipe their-web 1.0.29", "container recipe boxes 2.0.0"}
