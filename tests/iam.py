@@ -283,10 +283,6 @@ def work() -> Iterator[Question]:
             need = Need("ec2:DescribeImageAttribute", arn("image"), has)
             yield Question(f"looks who may launch {whose}", role, need, allowed=has is OURS)
         yield Question("boots nothing", role, Need("ec2:RunInstances", arn("instance", "*")))
-        for via, allowed in (("ec2-images.amazonaws.com", True), ("cloudformation.amazonaws.com", False)):
-            need = Need("ssm:GetParameters", parameter("database/password"), {"aws:CalledVia": (via,)})
-            yield Question(f"has {via} read a parameter", role, need, allowed=allowed)
-        yield Question("reads a parameter itself", role, Need("ssm:GetParameters", parameter("database/password")))
 
 
 def reports() -> Iterator[Question]:
@@ -298,6 +294,16 @@ def reports() -> Iterator[Question]:
         yield Question(f"makes a report that is {name}", role, need, allowed=(role, name) == ("reconcile", "ours"))
 
 
+def texts() -> Iterator[Question]:
+    """Parameters, whoever's they are: EC2 reads them to tell what names an image, and nobody else does."""
+    roles: tuple[Role, ...] = ("plan", "preview", "reconcile")
+    for role in roles:
+        for via, allowed in (("ec2-images.amazonaws.com", True), ("cloudformation.amazonaws.com", False)):
+            need = Need("ssm:GetParameters", parameter("database/password"), {"aws:CalledVia": (via,)})
+            yield Question(f"has {via} read a parameter", role, need, allowed=allowed)
+        yield Question("reads a parameter itself", role, Need("ssm:GetParameters", parameter("database/password")))
+
+
 def questions() -> list[Question]:
     """All of them."""
-    return [*votes(), *others_things(), *publications(), *kept_disks(), *work(), *reports()]
+    return [*votes(), *others_things(), *publications(), *kept_disks(), *work(), *reports(), *texts()]

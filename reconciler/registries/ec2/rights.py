@@ -196,7 +196,7 @@ def _builds(at: Account) -> list[Policy]:
 
 def _care(at: Account) -> list[Policy]:
     """Who may launch what is ours, from when it is deprecated, whether it may be removed, or launched at all."""
-    # Each pattern is of two calls, Disable… and Enable…: there is little room.
+    # Each pattern is of two calls, Disable… and Enable…: a role's inline policies have little room.
     calls = ["*ableImage", "*ableImageDeprecation", "*ableImageDeregistrationProtection", "CreateImageUsageReport",
              "ModifyImageAttribute"]  # fmt: skip
     return [

@@ -14,6 +14,7 @@ import pytest
 
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import UserError
+from reconciler.model.iam import matches
 from reconciler.ports.bench import LIFE, BootRequest
 from reconciler.registries.ec2.bench import Ec2Instances
 from reconciler.registries.ec2.registry import Ec2Registry
@@ -28,6 +29,11 @@ def allowed(policy: str) -> set[str]:
     statements = [one for one in json.loads((POLICIES / policy).read_text())["Statement"] if one["Effect"] == "Allow"]
     actions = [one["Action"] if isinstance(one["Action"], list) else [one["Action"]] for one in statements]
     return {action for some in actions for action in some}
+
+
+def beyond(called: set[str], policy: str) -> set[str]:
+    """What was asked of AWS and is in no statement, which may name several by a pattern."""
+    return {action for action in called if not any(matches(action, pattern) for pattern in allowed(policy))}
 
 
 @pytest.fixture
@@ -56,7 +62,7 @@ def test_the_plan_s_policy_allows_all_that_reads(moto: str, called: set[str]) ->
     read_everything(Ec2Registry(AwsSettings(), fleet="acme/images"))
 
     assert called
-    assert called <= allowed("plan.json")
+    assert not beyond(called, "plan.json")
 
 
 def test_the_plan_s_policy_allows_nothing_that_writes() -> None:
@@ -87,7 +93,7 @@ def test_the_reconcile_policy_allows_all_that_the_registry_does(moto: str, calle
 
     assert {"ec2:RestoreImageFromRecycleBin", "ec2:RestoreSnapshotFromRecycleBin", "rbin:ListRules"} <= called
     assert {"ec2:CopyImage", "ec2:DeregisterImage", "ec2:DeleteSnapshot", "ec2:DescribeSnapshots"} <= called
-    assert called <= allowed("reconcile.json")
+    assert not beyond(called, "reconcile.json")
 
 
 def test_the_reconcile_policy_allows_all_that_a_smoke_test_does(moto: str, called: set[str], tmp_path: Path) -> None:
@@ -118,7 +124,7 @@ def test_the_reconcile_policy_allows_all_that_a_smoke_test_does(moto: str, calle
     instances.sweep(REGION, now=datetime.now(UTC) + 2 * LIFE)
 
     assert {"ec2:RunInstances", "ec2:GetConsoleOutput", "ec2:DescribeKeyPairs", "ec2:TerminateInstances"} <= called
-    assert called <= allowed("reconcile.json")
+    assert not beyond(called, "reconcile.json")
 
 
 def test_a_role_that_is_named_is_assumed_before_anything_is_read(moto: str, called: set[str]) -> None:
