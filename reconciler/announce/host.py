@@ -63,18 +63,27 @@ class GitHubHost:
         if self.settings is None:
             self.note(f"proposed on the branch {branch}: open its pull request into {base}")
             return
+        names = first_few(images, most=_MOST_NAMED, more=" and others")
+        url = self.open(branch, base, title=f"Record state: {names}", body=as_markdown(plan))
+        if url is not None:
+            self.note(f"proposed in {url}")
+
+    def open(self, branch: str, base: str, *, title: str, body: str) -> str | None:
+        """Have a pull request from a branch into another one, and return its address.
+
+        None without `announce.github`: a person opens it; and where GitHub refuses, which is said.
+        """
+        if self.settings is None:
+            return None
         from reconciler.announce.github_api import GitHub  # noqa: PLC0415 - PyGithub costs half a second
         from reconciler.announce.pull_request import PullRequest  # noqa: PLC0415 - as above
 
-        names = first_few(images, most=_MOST_NAMED, more=" and others")
         try:
-            opened = PullRequest(self.repository, GitHub(self.environment)).open_or_update_pull_request(
-                branch, base, title=f"Record state: {names}", body=as_markdown(plan)
-            )
+            github = PullRequest(self.repository, GitHub(self.environment))
+            return github.open_or_update_pull_request(branch, base, title=title, body=body).url
         except ReconcilerError as error:
             self.note(f"the branch {branch} is pushed, and its pull request is not opened: {error}")
-        else:
-            self.note(f"proposed in {opened.url}")
+            return None
 
     @contextmanager
     def _undoing_nothing(self, what: str) -> Iterator[None]:

@@ -123,11 +123,16 @@ class LocalAdapters:
 
     def host(self, known: Known) -> Host:
         """GitHub, where the settings ask for it."""
-        settings, ours = known.fleet.settings, self.repository
-        return GitHubHost(
-            settings.announce.github, ours.name(settings.git.remote), folder=ours.git.below,
-            job=job_of(os.environ).url or "", environment=os.environ, note=note,
-        )  # fmt: skip
+        return host_of(self.workspace, known)
+
+
+def host_of(workspace: Workspace, known: Known) -> GitHubHost:
+    """The host of a checkout's repository: GitHub, where the settings ask for it."""
+    settings, ours = known.fleet.settings, workspace.repository
+    return GitHubHost(
+        settings.announce.github, ours.name(settings.git.remote), folder=ours.git.below,
+        job=job_of(os.environ).url or "", environment=os.environ, note=note,
+    )  # fmt: skip
 
 
 def new_request(options: PlanOptions, *, expected: Plan | None = None, max_actions: int | None = None) -> Request:

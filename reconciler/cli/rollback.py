@@ -3,20 +3,31 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date, datetime
-from pathlib import Path
+from functools import partial
+from pathlib import Path, PurePosixPath
+from typing import Literal
 
 import click
+from pydantic import Field
 
 from reconciler.cli import options
-from reconciler.cli.printing import refuse_links
-from reconciler.cli.workspace import Workspace, note, plan_options
+from reconciler.cli.adapters import host_of
+from reconciler.cli.printing import refuse_links, show_json
+from reconciler.cli.workspace import Workspace, note, now, plan_options
 from reconciler.controller import look
 from reconciler.desired.edit import with_key
-from reconciler.git.objects import commit_as_person
+from reconciler.git.objects import Change, commit_as_person
+from reconciler.git.offer import offer
+from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import DONE, UserError
 from reconciler.model.lockfile import Build, Lockfile
 from reconciler.model.text import first_few, visible
+from reconciler.model.tree import REGULAR_MODES, Tree, content_at
+from reconciler.model.values import Model
+from reconciler.plan.planning import Known
 from reconciler.state.lockfiles import read_lockfile
 from reconciler.state.unsaved import write_atomically
 from reconciler.steps.observe import settings_at
@@ -30,56 +41,192 @@ _MOST_NAMED = 4
 @click.argument("build", required=False)
 @click.option("--reason", required=True, metavar="TEXT", help="Why, for everybody who meets the hold.")
 @click.option("--until", type=click.DateTime(["%Y-%m-%d"]), help="The first day on which it holds no more, UTC.")
+@click.option(
+    "--pull-request/--commit",
+    "proposes",
+    default=None,
+    help="Offer it in a pull request, or commit it here. [default: as git.push says]",
+)
 @click.option("--offline", is_flag=True, help="Do not ask the registry whether the build is there.")
+@options.as_json
 @options.directory
 def command(
-    image: str, build: str | None, *, reason: str, until: datetime | None, offline: bool, directory: Path
+    image: str,
+    build: str | None,
+    *,
+    reason: str,
+    until: datetime | None,
+    proposes: bool | None,
+    offline: bool,
+    as_json: bool,
+    directory: Path,
 ) -> int:
     """Hold an image on an earlier build; without one, on the build that was stable before this one.
 
     Writes `hold:` into the image's declaration, plans it, and commits that file on the branch that is checked out, as
-    you would. `stable` moves once that is on the branch that state is recorded to. Nothing is left changed where the
-    build is not there any more, or may not be used.
+    you would. Where `git.push` is pull-request, or with --pull-request, that commit is made on top of the branch that
+    state is recorded to, pushed to a branch of its own, and a pull request is opened for it. `stable` moves once it is
+    on the branch that state is recorded to. Nothing is left changed where the build is not there any more, or may not
+    be used.
     """
     workspace = Workspace(directory)
-    lock = read_lockfile(workspace.repository.tree(), image)
-    if lock is None:
-        raise UserError(f"nothing is recorded of an image {image!r}", hint="`git pull`, or check the name")
-    target = _found(lock, build) if build is not None else _before(lock)
-    if target.id == lock.channels.stable:
-        note(f"stable points to {target.id} already; the hold keeps it there")
-    row = _row(target, reason=reason, until=until.date() if until is not None else None)
-    known = workspace.read(workspace.repository.tree(), plan_options((image,), refresh=False, forced=(), prune=False))
-    declared = known.fleet.images.get(image)
-    folder = declared.folder if declared is not None else f"desired/{image}"
-    path = f"{folder}/image.yaml"
-    refuse_links(Path(path), folder=workspace.repository.root)
-    if declared is None and image not in known.fleet.problems:
-        raise UserError(f"desired/ declares no {image}", hint=f"`reconciler history {image}` shows what it was")
-    file = workspace.repository.root / path
-    before = file.read_bytes() if file.is_file() else b""
-    write_atomically(file, with_key(before, "hold", row, path=path))
-    try:
-        _check(workspace, image, offline=offline)
-    except BaseException:
-        write_atomically(file, before) if before else file.unlink()
-        raise
-    commit_as_person(workspace.repository.root, path, f"{image}: hold stable to {target.id}\n\n{reason}\n")
-    commit = workspace.repository.head[:7]
-    click.echo(f"{image}: stable {lock.channels.stable or 'none'} → {target.id}, committed as {commit}")
-    elsewhere = workspace.repository.on_another_branch(settings_at(workspace.repository.tree()).git)
-    note(
-        f"push it and open a pull request: stable moves once it is on {elsewhere}"
-        if elsewhere is not None
-        else "push it: the next reconcile run moves stable, before anything else"
-    )
-    note(f"to go on again, take the line out of {path}")
+    settings = settings_at(workspace.repository.tree()).git
+    proposed = proposes if proposes is not None else settings.push == "pull-request"
+    asked = Asked(image, build, visible(reason), until.date() if until is not None else None, offline=offline)
+    answer = _offered(workspace, asked, settings) if proposed else _committed(workspace, asked, settings)
+    if as_json:
+        show_json(answer.model_dump_json(indent=2))
+    else:
+        _print(answer)
     return DONE
 
 
-def _row(target: Build, *, reason: str, until: date | None) -> str:
-    day = f", until: {until}" if until is not None else ""
-    return f"hold: {{build: {target.id}, reason: {json.dumps(visible(reason), ensure_ascii=False)}{day}}}"
+@dataclass(frozen=True)
+class Asked:
+    """What somebody asks for: which build of which image is held, why, and until which day."""
+
+    image: str
+    build: str | None
+    reason: str
+    until: date | None
+    offline: bool
+
+    def message(self, target: Build) -> str:
+        """The commit's message."""
+        return f"{self.image}: hold stable to {target.id}\n\n{self.reason}\n"
+
+
+class RollbackAnswer(Model):
+    """The answer of `reconciler rollback --json`."""
+
+    format_version: Literal["1.0"] = "1.0"
+    image: str
+    build: str = Field(description="The build that stable is held to.")
+    was: str | None = Field(description="What stable pointed to; null: nothing.")
+    reason: str
+    until: date | None = Field(description="The first day, UTC, on which it holds no more; null: it is taken away.")
+    path: str = Field(description="The file that the hold stands in.")
+    commit: str = Field(description="The commit that brings it.")
+    branch: str | None = Field(description="The branch that the commit is on; null: HEAD is detached.")
+    into: str | None = Field(description="The branch that it has to come to for stable to move; null: not known.")
+    pushed: bool = Field(description="Whether the commit is on the remote.")
+    pull_request: str | None = Field(
+        None, description="The address of the pull request; null: none was opened, and somebody has to."
+    )
+
+
+def _print(answer: RollbackAnswer) -> None:
+    how = "committed as" if not answer.pushed else "offered as"
+    click.echo(f"{answer.image}: stable {answer.was or 'none'} → {answer.build}, {how} {answer.commit[:7]}")
+    if answer.was == answer.build:
+        note(f"stable points to {answer.build} already; the hold keeps it there")
+    if answer.pull_request is not None:
+        note(f"merge {answer.pull_request}: the next reconcile run moves stable, before anything else")
+    elif answer.pushed:
+        note(f"open a pull request from {answer.branch} into {answer.into}: stable moves once it is merged")
+    elif answer.into is not None and answer.into != answer.branch:
+        note(f"push it and open a pull request: stable moves once it is on {answer.into}")
+    else:
+        note("push it: the next reconcile run moves stable, before anything else")
+        note("where the branch refuses pushes, `reconciler rollback --pull-request` offers it in a pull request")
+    note(f"to go on again, take the line out of {answer.path}")
+
+
+def _committed(workspace: Workspace, asked: Asked, settings: GitSettings) -> RollbackAnswer:
+    """Write the hold into the checkout, and commit it there as its person would."""
+    repository = workspace.repository
+    lock, target = _target(repository.tree(), asked)
+    refuse = partial(_refuse_links_here, repository.root)
+    path = _declared_in(workspace, repository.tree(), asked, refuse=refuse)
+    file = repository.root / path
+    before = file.read_bytes() if file.is_file() else b""
+    write_atomically(file, with_key(before, "hold", _row(target, asked), path=path))
+    try:
+        _check(workspace, repository.worktree_tree(), asked)
+    except BaseException:
+        write_atomically(file, before) if before else file.unlink()
+        raise
+    commit_as_person(repository.root, path, asked.message(target))
+    elsewhere = repository.on_another_branch(settings)
+    return _answer(asked, lock, target).model_copy(
+        update={
+            "path": path,
+            "commit": repository.head,
+            "branch": repository.branch,
+            "into": elsewhere or repository.branch,
+        }
+    )
+
+
+def _offered(workspace: Workspace, asked: Asked, settings: GitSettings) -> RollbackAnswer:
+    """Make the commit on the branch that state is recorded to as it is there, push it beside, open a pull request."""
+    repository = workspace.repository
+    offered = offer(repository.git, settings, f"hold-{asked.image}")
+    tree = repository.tree(offered.head)
+    lock, target = _target(tree, asked)
+    path = _declared_in(workspace, tree, asked, refuse=partial(_refuse_links_at, tree))
+    content = with_key(content_at(tree, path) or b"", "hold", _row(target, asked), path=path)
+    commit = offered.commit(Change(path, content), asked.message(target), now=now())
+    known = _check(workspace, repository.tree(commit), asked)
+    offered.push(commit)
+    title, _, body = asked.message(target).partition("\n\n")
+    was = lock.channels.stable or "none"
+    said = f"{body.strip()}\n\n`stable` moves from {was} to {target.id} once this is merged, and stays there."
+    url = host_of(workspace, known).open(offered.branch, offered.recorded.branch, title=title, body=said)
+    return _answer(asked, lock, target).model_copy(
+        update={
+            "path": path,
+            "commit": commit,
+            "branch": offered.branch,
+            "into": offered.recorded.branch,
+            "pushed": True,
+            "pull_request": url,
+        }
+    )
+
+
+def _refuse_links_here(root: Path, path: str) -> None:
+    refuse_links(Path(path), folder=root)
+
+
+def _refuse_links_at(tree: Tree, path: str) -> None:
+    for one in (path, *map(str, PurePosixPath(path).parents)):
+        if (entry := tree.entries.get(one)) is not None and entry.mode not in REGULAR_MODES:
+            raise UserError(f"{one} is a link: {path} is not written in its place", hint="make it a folder, or a file")
+
+
+def _answer(asked: Asked, lock: Lockfile, target: Build) -> RollbackAnswer:
+    return RollbackAnswer(
+        image=asked.image, build=target.id, was=lock.channels.stable, reason=asked.reason, until=asked.until, path="",
+        commit="", branch=None, into=None, pushed=False,
+    )  # fmt: skip
+
+
+def _target(tree: Tree, asked: Asked) -> tuple[Lockfile, Build]:
+    lock = read_lockfile(tree, asked.image)
+    if lock is None:
+        raise UserError(f"nothing is recorded of an image {asked.image!r}", hint="`git pull`, or check the name")
+    return lock, _found(lock, asked.build) if asked.build is not None else _before(lock)
+
+
+def _declared_in(workspace: Workspace, tree: Tree, asked: Asked, *, refuse: Callable[[str], None]) -> str:
+    """The file that declares the image, also where that is invalid; raises UserError where none does.
+
+    `refuse` is called with it first: it raises UserError where the file is not to be written.
+    """
+    image = asked.image
+    known = workspace.read(tree, plan_options((image,), refresh=False, forced=(), prune=False))
+    declared = known.fleet.images.get(image)
+    path = f"{declared.folder if declared is not None else f'desired/{image}'}/image.yaml"
+    refuse(path)
+    if declared is None and image not in known.fleet.problems:
+        raise UserError(f"desired/ declares no {image}", hint=f"`reconciler history {image}` shows what it was")
+    return path
+
+
+def _row(target: Build, asked: Asked) -> str:
+    day = f", until: {asked.until}" if asked.until is not None else ""
+    return f"hold: {{build: {target.id}, reason: {json.dumps(asked.reason, ensure_ascii=False)}{day}}}"
 
 
 def _found(lock: Lockfile, build: str) -> Build:
@@ -106,13 +253,14 @@ def _unfit(lock: Lockfile, what: str) -> UserError:
     return UserError(what, hint=f"recorded are {recorded}" if recorded else "nothing is recorded of it yet")
 
 
-def _check(workspace: Workspace, image: str, *, offline: bool) -> None:
-    """Plan the image as it is declared now. Raises UserError with what the plan refuses."""
-    asked = plan_options((image,), refresh=False, forced=(), prune=False, offline=offline)
-    known = workspace.read(workspace.repository.worktree_tree(), asked)
-    registry = None if offline else workspace.registry(known)
+def _check(workspace: Workspace, tree: Tree, asked: Asked) -> Known:
+    """Plan the image as a tree declares it. Raises UserError with what the plan refuses."""
+    options = plan_options((asked.image,), refresh=False, forced=(), prune=False, offline=asked.offline)
+    known = workspace.read(tree, options)
+    registry = None if asked.offline else workspace.registry(known)
     _, planned = look(known, registry, records=records_of(workspace.repository, known))
-    refused = next((one.errors for one in planned.plan.images if one.image == image), ())
+    refused = next((one.errors for one in planned.plan.images if one.image == asked.image), ())
     if refused:
         first, *rest = refused[0].splitlines()
         raise UserError(first, hint=[line.strip() for line in rest])
+    return known

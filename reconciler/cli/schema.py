@@ -18,7 +18,9 @@ from reconciler.cli.init import InitAnswer
 from reconciler.cli.packer import PackerAnswer
 from reconciler.cli.reconcile import RunAnswer
 from reconciler.cli.rights import RightsAnswer
+from reconciler.cli.rollback import RollbackAnswer
 from reconciler.cli.status import StatusAnswer
+from reconciler.cli.test import TestAnswer
 from reconciler.cli.validate import ValidateAnswer
 from reconciler.desired.declared import declaration_model
 from reconciler.model.announcement import Announcement
@@ -59,6 +61,8 @@ FORMATS: dict[str, tuple[type[BaseModel], str]] = {
     "announcement-1.json": (Announcement, "An announcement, as webhooks, topics and buses receive it"),
     "collection-1.json": (Collection, "reconciler gc --json"),
     "restoration-1.json": (Restoration, "reconciler restore --json"),
+    "rollback-1.json": (RollbackAnswer, "reconciler rollback --json"),
+    "test-1.json": (TestAnswer, "reconciler test --json"),
     "history-1.json": (History, "reconciler history --json"),
     "verification-1.json": (Verification, "reconciler verify --json"),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.integration.cli.conftest import Fleet
+from tests.integration.cli.conftest import Fleet, conforms
 
 NEWEST, BEFORE, REJECTED, OLDEST = (f"202611{day}T101530Z-1a2b3c4" for day in (25, 24, 23, 22))
 KEY = f"sha256:{'1a2b3c4' + '0' * 57}"
@@ -131,3 +131,95 @@ def test_an_image_that_is_declared_no_more_is_not_held(grown: Fleet) -> None:
     ended = grown.run("rollback", "base", "--offline", "--reason", "broken")
     assert (ended.returncode, "desired/ declares no base" in ended.stderr) == (1, True)
     assert not (grown.root / "desired/base").exists()
+
+
+@pytest.fixture
+def shared(grown: Fleet, tmp_path: Path) -> Path:
+    """The same with a remote, whose main takes pull requests alone."""
+    origin = tmp_path / "origin.git"
+    subprocess.run(["git", "init", "--quiet", "--bare", "--initial-branch=main", str(origin)], check=True)
+    grown.git("branch", "--move", "main")
+    grown.git("remote", "add", "origin", str(origin))
+    settings = grown.root / "desired/reconciler.yaml"
+    before = settings.read_text() if settings.is_file() else ""
+    grown.commit({"desired/reconciler.yaml": f"{before}git: {{ push: pull-request }}\n"})
+    grown.git("push", "--quiet", "--set-upstream", "origin", "main")
+    return origin
+
+
+def of(repository: Path, *asked: str) -> str:
+    return subprocess.run(["git", *asked], cwd=repository, check=True, capture_output=True, text=True).stdout
+
+
+def test_where_the_branch_takes_pull_requests_alone_the_hold_is_offered_in_one(grown: Fleet, shared: Path) -> None:
+    # Given a checkout that is on another branch, behind, and changed
+    main = of(shared, "rev-parse", "main").strip()
+    grown.git("switch", "--quiet", "--create", "feature", "HEAD~1")
+    (grown.root / "desired/base/image.yaml").write_text("mine, and half done\n")
+    grown.commit({"desired/reconciler.yaml": of(shared, "show", "main:desired/reconciler.yaml")})
+    before = head(grown)
+
+    # When the image is rolled back
+    ended = grown.run("rollback", "base", "--offline", "--reason", "it breaks", "--json")
+
+    # Then one commit by the bot, on top of main, waits on a branch of its own
+    answer = json.loads(ended.stdout)
+    conforms(answer, "reconciler rollback --json")
+    assert (ended.returncode, answer["build"], answer["was"]) == (0, BEFORE, NEWEST)
+    assert (answer["branch"], answer["into"]) == ("reconciler/hold-base", "main")
+    assert (answer["pushed"], answer["pull_request"]) == (True, None)
+    assert "open a pull request from reconciler/hold-base into main" not in ended.stderr
+    assert of(shared, "rev-parse", "reconciler/hold-base").strip() == answer["commit"]
+    assert of(shared, "rev-parse", "reconciler/hold-base~").strip() == main == of(shared, "rev-parse", "main").strip()
+    changed = of(shared, "diff", "--name-only", "main", "reconciler/hold-base").split()
+    assert changed == ["desired/base/image.yaml"]
+    assert yaml.safe_load(of(shared, "show", "reconciler/hold-base:desired/base/image.yaml"))["hold"] == {
+        "build": BEFORE, "reason": "it breaks",
+    }  # fmt: skip
+
+    # And nothing of the checkout is touched
+    assert head(grown) == before
+    assert declared(grown) == "mine, and half done\n"
+
+    # And a second one takes its place
+    again = grown.run("rollback", "base", OLDEST, "--offline", "--reason", "that, too")
+    assert again.returncode == 0
+    assert "open a pull request from reconciler/hold-base into main" in again.stderr
+    assert of(shared, "rev-list", "--count", "main..reconciler/hold-base").strip() == "1"
+
+
+def test_an_offered_hold_that_somebody_committed_to_is_left_alone(grown: Fleet, shared: Path) -> None:
+    assert grown.run("rollback", "base", "--offline", "--reason", "it breaks").returncode == 0
+    grown.git("fetch", "--quiet", "origin", "reconciler/hold-base")
+    grown.git("switch", "--quiet", "--detach", "FETCH_HEAD")
+    grown.commit({"desired/base/notes.txt": "mine\n"})
+    grown.git("push", "--quiet", "origin", "HEAD:reconciler/hold-base")
+    there = of(shared, "rev-parse", "reconciler/hold-base")
+
+    ended = grown.run("rollback", "base", "--offline", "--reason", "once more")
+
+    assert ended.returncode == 1
+    assert "somebody committed to the branch reconciler/hold-base" in ended.stderr
+    assert of(shared, "rev-parse", "reconciler/hold-base") == there
+
+
+@pytest.mark.parametrize("build", [REJECTED, "20200101T000000Z-1a2b3c4"])
+def test_what_can_not_be_held_is_offered_to_nobody(grown: Fleet, shared: Path, build: str) -> None:
+    ended = grown.run("rollback", "base", build, "--offline", "--reason", "works")
+    assert ended.returncode == 1
+    assert "reconciler/hold-base" not in of(shared, "for-each-ref")
+
+
+def test_without_a_remote_there_is_no_pull_request_and_with_one_a_commit_if_asked_for(
+    grown: Fleet, request: pytest.FixtureRequest
+) -> None:
+    ended = grown.run("rollback", "base", "--offline", "--reason", "works", "--pull-request")
+    assert (ended.returncode, "there is no remote" in ended.stderr) == (1, True)
+
+    request.getfixturevalue("shared")
+    committed = grown.run("rollback", "base", "--offline", "--reason", "works", "--commit", "--json")
+
+    answer = json.loads(committed.stdout)
+    conforms(answer, "reconciler rollback --json")
+    assert (answer["pushed"], answer["branch"], answer["pull_request"]) == (False, "main", None)
+    assert head(grown).startswith(f"Ada\nbase: hold stable to {BEFORE}\n")
