@@ -257,7 +257,9 @@ class Declaration(Model):
         None, description="How long after another build took its place a build is deprecated; absent: never."
     )
     protect: bool = Field(
-        False, description="Whether what a channel points to is protected from being removed.", exclude_if=is_empty
+        False,
+        description="Whether what a channel points to, or is retained, is protected from removal.",
+        exclude_if=is_empty,
     )
     retain: Retain = Retain()
     hold: Hold | None = None

@@ -245,6 +245,8 @@ class Sharing:
     """Why it is not known."""
     obstacles: Mapping[tuple[str, str], str] = field(default_factory=dict)
     """Why others can't use one, whoever is allowed to."""
+    lacking: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    """What those who are to be allowed to use one lack beside that."""
 
 
 NOTHING_ASKED = Sharing()

@@ -1,9 +1,10 @@
 """Who may use an artifact, from when it is deprecated, whether it may be removed: as declared against as it is.
 
-What a channel points to, or is held to, is shared with those whom `share_with` names and with nobody else, is not
-deprecated, and is protected where `protect` says so. What another build took the place of stays shared, is deprecated
-in its time, and protected no more. A revoked build is disabled. What nobody declares any more is undone as far as it is
-recorded that it was done here: what people do beside that, to other builds or where nothing is declared, is theirs.
+What a channel points to, or is held to, and what is retained of what was stable, is shared with those whom `share_with`
+names and with nobody else, and is protected where `protect` says so. What stands is not deprecated; what another build
+took the place of is, in its time. What is retained no more stays shared, and is protected no more. A revoked build is
+disabled. What nobody declares any more is undone as far as it is recorded that it was done here: what people do beside
+that, to other builds or where nothing is declared, is theirs.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision, PlannedImage, Situation, Tending, finished_at
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.key import NEVER_AGAIN
+from reconciler.plan.transitions import retained
 
 _SOON = timedelta(minutes=5)
 """What is deprecated within this counts as deprecated."""
@@ -131,6 +133,12 @@ class _Look:
         return self.artifact.location, self.artifact.id
 
     @property
+    def _kept(self) -> bool:
+        """Whether its build stands, or is retained as one that `stable` may go back to."""
+        kept = retained(self.lock.builds, self.lock.channels, self.situation.image)
+        return self._stands or (self.build.stood and self.build.id in kept)
+
+    @property
     def _stands(self) -> bool:
         """Whether a channel points to its build, or is held to it."""
         hold = self.situation.image.declaration.hold
@@ -171,7 +179,7 @@ class _Look:
 
     def _shared(self, found: Tended) -> Tended:
         declared, care = self.situation.image.declaration.share_with.grants, self._care
-        shares = bool(declared) and self._stands
+        shares = bool(declared) and self._kept
         stale = care.shared - declared
         restored = care.withheld - stale if care.withheld is not None else None
         if not shares and not stale and restored is None:
@@ -198,6 +206,9 @@ class _Look:
         if obstacle is not None:
             note = f"{self.artifact.id} in {self.artifact.location} can't be shared with {add}: {obstacle}"
             found, add = replace(found, notes=(*found.notes, note)), NOBODY
+        elif add:
+            lacking = self.situation.sharing.lacking.get(self._place, ())
+            found = replace(found, notes=(*found.notes, *(self._lacks(what) for what in lacking)))
         new = add - (care.withheld or NOBODY) if ours else NOBODY
         before = care.model_copy(update={"shared": care.shared | new})
         after = before.model_copy(update={"shared": (given | new) - remove, "withheld": None})
@@ -211,6 +222,9 @@ class _Look:
             return found
         was = "recorded as disabled" if care.withheld is not None else f"recorded as shared with {care.shared - given}"
         return self._said(found, "sharing-changed", was, str(now), before=before, after=after)
+
+    def _lacks(self, what: str) -> str:
+        return f"{self.artifact.id} in {self.artifact.location} is to be shared: {what}"
 
     # From when it is deprecated.
 
@@ -252,7 +266,7 @@ class _Look:
     # Whether it may be removed.
 
     def _protected(self, found: Tended) -> Tended:
-        wanted = self.situation.image.declaration.protect and self._stands and self.build.phase != "revoked"
+        wanted = self.situation.image.declaration.protect and self._kept and self.build.phase != "revoked"
         tending = found.tending
         before, after = (one.model_copy(update={"protected": wanted}) for one in (tending.before, tending.after))
         if not wanted and self._care.protected and not self.seen.protected:

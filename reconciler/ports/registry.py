@@ -159,6 +159,12 @@ class Registry(Protocol):
         allowed, too.
         """
 
+    def lacking(self, location: str, artifacts: Sequence[Located], *, to: Grants) -> Mapping[str, Sequence[str]]:
+        """What those lack who are to be allowed to use artifacts of one location, by id: it is theirs, or its owner's.
+
+        Clauses without a full stop. Never raises: that something could not be read is told as well.
+        """
+
     def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
         """Allow some to use an artifact, and others no more. Idempotent. Others' grants stay as they are.
 

@@ -153,6 +153,11 @@ class PlainRegistry:
         del location, artifacts, everybody
         return {}
 
+    def lacking(self, location: str, artifacts: Sequence[Located], *, to: Grants) -> Mapping[str, Sequence[str]]:
+        """Nothing. See `Registry.lacking`."""
+        del location, artifacts, to
+        return {}
+
     def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
         """There is no such thing. See `Registry.share`."""
         del add, remove

@@ -127,6 +127,10 @@ class Registries(_ByKind[Registry]):
         """See `Registry.obstacles`."""
         return self.of(location).obstacles(location, artifacts, everybody=everybody)
 
+    def lacking(self, location: str, artifacts: Sequence[Located], *, to: Grants) -> Mapping[str, Sequence[str]]:
+        """See `Registry.lacking`."""
+        return self.of(location).lacking(location, artifacts, to=to)
+
     def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
         """See `Registry.share`."""
         self.of(artifact.location).share(artifact, add=add, remove=remove)

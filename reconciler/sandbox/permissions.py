@@ -146,7 +146,7 @@ def _needs(request: Any, resource: str) -> Iterator[Need]:
     if service == "ssm" and action in _OF_PARAMETERS:
         yield from _of_parameters(action, json.loads(request._body), region=region, account=account)  # noqa: SLF001  moto's
         return
-    if (service, action) == ("kms", "DescribeKey"):
+    if service == "kms" and action in ("DescribeKey", "GetKeyPolicy", "ListGrants"):
         key = json.loads(request._body)["KeyId"]  # noqa: SLF001  moto's
         arn = key if key.startswith("arn:") else f"arn:aws:kms:{region}:{account}:key/{key}"
         yield Need(request._action, arn)  # noqa: SLF001  moto's

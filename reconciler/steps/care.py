@@ -19,7 +19,7 @@ from reconciler.model.observation import Seen
 from reconciler.model.plan import Sharing, Situation, Tending
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.care import concerns, tended
-from reconciler.steps.consumers import obstacles_of, sharing_of
+from reconciler.steps.consumers import sharing_of, with_obstacles
 from reconciler.steps.record_rulings import record_care
 from reconciler.steps.run import Deed, DeedVerb, Run
 
@@ -86,9 +86,9 @@ def tend_recorded(run: Run, image: Image, lock: Lockfile) -> Done:
     found = tuple(tended(situation, lock))
     asked = sharing_of(run.registry, [one.artifact for one in found if one.asks])
     found = tuple(tended(replace(situation, sharing=asked), lock))
-    obstacles = obstacles_of(run.registry, [one.tending for one in found])
-    if obstacles:
-        found = tuple(tended(replace(situation, sharing=replace(asked, obstacles=obstacles)), lock))
+    sharing = with_obstacles(run.registry, asked, [one.tending for one in found])
+    if sharing != asked:
+        found = tuple(tended(replace(situation, sharing=sharing), lock))
     for note in (note for one in found for note in (*one.notes, *([one.unknown] if one.unknown else []))):
         run.listener(events.Warned(image=image.name, what=note))
     return tend(run, image, lock, [one.tending for one in found if one.is_due])

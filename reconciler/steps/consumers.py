@@ -11,7 +11,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
+from functools import partial, reduce
+from operator import or_
 from typing import TypeVar
 
 from reconciler.model.care import Grants
@@ -115,17 +116,17 @@ def uses_of(registry: Registry, places: Iterable[tuple[str, str]]) -> Usage:
 def with_sharing(known: Known, planned: FleetPlan, registry: Registry) -> tuple[Known, FleetPlan]:
     """The same with who may use the artifacts of which the plan has to know that, and the plan made by it.
 
-    Costs a look for each of them, and for each location in which some are to be shared one more, of what would keep
+    Costs a look for each of them, and for each location in which some are to be shared two more, of what would keep
     others from using them. A fleet that shares nothing costs none.
     """
     asks = [artifact for decision in planned.decisions for artifact in decision.asks]
     if asks:
         known = replace(known, sharing=sharing_of(registry, asks))
         planned = make_plan(known)
-    obstacles = obstacles_of(registry, [one for decision in planned.decisions for one in decision.tend])
-    if not obstacles:
+    sharing = with_obstacles(registry, known.sharing, [one for decision in planned.decisions for one in decision.tend])
+    if sharing == known.sharing:
         return known, planned
-    known = replace(known, sharing=replace(known.sharing, obstacles=obstacles))
+    known = replace(known, sharing=sharing)
     return known, make_plan(known)
 
 
@@ -142,18 +143,24 @@ def sharing_of(registry: Registry, artifacts: Sequence[Artifact]) -> Sharing:
     )
 
 
-def obstacles_of(registry: Registry, tendings: Iterable[Tending]) -> Mapping[tuple[str, str], str]:
-    """What would keep others from using artifacts that are to be shared with them: a look for each location."""
-    sharing: defaultdict[str, list[Tending]] = defaultdict(list)
+def with_obstacles(registry: Registry, sharing: Sharing, tendings: Iterable[Tending]) -> Sharing:
+    """The same with what would keep others from using artifacts that are to be shared with them.
+
+    Two looks for each location; none where nothing is to be shared.
+    """
+    by_location: defaultdict[str, list[Tending]] = defaultdict(list)
     for one in tendings:
         if one.add:
-            sharing[one.artifact.location].append(one)
-    found: dict[tuple[str, str], str] = {}
-    for location, here in sorted(sharing.items()):
-        everybody = any(one.add.everybody for one in here)
-        said = registry.obstacles(location, [one.artifact for one in here], everybody=everybody)
-        found |= {(location, artifact_id): why for artifact_id, why in said.items()}
-    return found
+            by_location[one.artifact.location].append(one)
+    obstacles, lacking = dict(sharing.obstacles), dict(sharing.lacking)
+    for location, here in sorted(by_location.items()):
+        artifacts, to = [one.artifact for one in here], reduce(or_, (one.add for one in here))
+        said = registry.obstacles(location, artifacts, everybody=to.everybody)
+        obstacles |= {(location, artifact_id): why for artifact_id, why in said.items()}
+        free = [one for one in artifacts if one.id not in said]
+        lacked = registry.lacking(location, free, to=to) if free else {}
+        lacking |= {(location, artifact_id): tuple(what) for artifact_id, what in lacked.items()}
+    return replace(sharing, obstacles=obstacles, lacking=lacking)
 
 
 def _grants(registry: Registry, artifact: Artifact) -> Grants | ReconcilerError:

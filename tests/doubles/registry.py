@@ -87,6 +87,8 @@ class MemoryRegistry:
     """By location and id. What a template put on an AMI a test puts here."""
     unshareable: dict[str, str] = field(default_factory=dict)
     """Artifacts that others could not use, and why."""
+    lacks: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    """What those lack who are allowed to use an artifact, by its id."""
     clock: Callable[[], datetime] | None = None
     """What time it has; it takes any date of deprecation without one."""
     calls: Counter[str] = field(default_factory=Counter)
@@ -389,6 +391,11 @@ class MemoryRegistry:
         self.calls["obstacles"] += 1
         readable = location not in self.unreadable
         return {one.id: self.unshareable[one.id] for one in artifacts if readable and one.id in self.unshareable}
+
+    def lacking(self, location: str, artifacts: Sequence[Located], *, to: Grants) -> Mapping[str, Sequence[str]]:
+        """What is said in `lacks`. See `Registry.lacking`."""
+        del location, to
+        return {one.id: self.lacks[one.id] for one in artifacts if one.id in self.lacks}
 
     def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
         """Change who may use it. See `Registry.share`."""

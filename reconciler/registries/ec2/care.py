@@ -5,7 +5,7 @@ DescribeImages tells of all but launch permissions, which are one DescribeImageA
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -16,12 +16,11 @@ from reconciler.aws.errors import AwsError, translated
 from reconciler.aws.session import Clients
 from reconciler.model.care import Grants
 from reconciler.ports.registry import Located
+from reconciler.registries.ec2.keys import keys_of
 
 if TYPE_CHECKING:
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_ec2.type_defs import LaunchPermissionTypeDef
-
-_MOST_NAMES = 200  # values of one filter (EC2 API reference, "Resource filtering")
 
 
 def permissions(ec2: EC2Client, image: Located) -> list[LaunchPermissionTypeDef]:
@@ -125,7 +124,7 @@ def _blocks_public(ec2: EC2Client) -> bool:
 
 
 def _encrypted(clients: Clients, region: str, artifacts: Sequence[Located]) -> Iterator[tuple[str, str]]:
-    keys = dict(_keys(clients.ec2(region), {part for one in artifacts for part in one.parts}))
+    keys = keys_of(clients.ec2(region), {part for one in artifacts for part in one.parts})
     kms = clients.client("kms", region, config=Config()) if keys else None
     managed = {key for key in set(keys.values()) if kms is not None and _is_awss(kms, key)}
     for one in artifacts:
@@ -141,12 +140,3 @@ def _is_awss(kms: Any, key: str) -> bool:
         return bool(kms.describe_key(KeyId=key)["KeyMetadata"]["KeyManager"] == "AWS")
     except ClientError:
         return False
-
-
-def _keys(ec2: EC2Client, parts: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """The key of each encrypted snapshot. By filter, not by SnapshotIds: those make one missing snapshot an error."""
-    ids = sorted(parts)
-    for start in range(0, len(ids), _MOST_NAMES):
-        some = ids[start : start + _MOST_NAMES]
-        answer = ec2.describe_snapshots(OwnerIds=["self"], Filters=[{"Name": "snapshot-id", "Values": some}])
-        yield from ((one["SnapshotId"], one["KmsKeyId"]) for one in answer["Snapshots"] if one.get("KmsKeyId"))

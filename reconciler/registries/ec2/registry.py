@@ -25,7 +25,7 @@ from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.usage import Usage, Use
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening
-from reconciler.registries.ec2 import care, changes, images, recycle_bin
+from reconciler.registries.ec2 import care, changes, images, keys, recycle_bin
 from reconciler.registries.ec2.abandoned import abandoned
 from reconciler.registries.ec2.abandoned import remove as remove_abandoned
 from reconciler.registries.ec2.dialect import AMI, AmiRequest
@@ -276,6 +276,10 @@ class Ec2Registry:
     def obstacles(self, location: str, artifacts: Sequence[Located], *, everybody: bool = False) -> Mapping[str, str]:
         """Why others could not launch AMIs. See `Registry.obstacles`."""
         return care.obstacles(self._clients, location, artifacts, everybody=everybody)
+
+    def lacking(self, location: str, artifacts: Sequence[Located], *, to: Grants) -> Mapping[str, Sequence[str]]:
+        """What a key keeps from those who may launch AMIs. See `Registry.lacking`."""
+        return keys.lacking(self._clients, location, artifacts, to=to)
 
     def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
         """Change launch permissions. See `Registry.share`."""

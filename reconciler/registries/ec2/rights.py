@@ -16,13 +16,12 @@ ROLES: tuple[Role, ...] = get_args(Role)
 Policy = dict[str, Any]
 
 UNFENCED: Mapping[str, str] = {
-    "ReadImagesAndSnapshots": "EC2 restricts no Describe call on images and snapshots by resource, nor on a setting.",
+    "ReadImagesAndSnapshots": "EC2 restricts none of these by resource, and the Recycle Bin's rules are the account's.",
     "ReadWhoseKeysEncrypt": "A key carries no tag of ours, and is not used: who manages it is read.",
     "ReadParametersOfImages": "Sources and others' publications carry no tag of ours. Fenced by their names.",
     "ReadWhoUsesImages": "AWS restricts none of these lists by resource.",
     "EC2ReadsParameters": "Whose a parameter is no tag says. EC2 alone reads it, on behalf of the role.",
     "ReadWhatBuildsLeft": "EC2 restricts none of these Describe calls by resource.",
-    "ReadTheRecycleBin": "Its rules are the account's, and EC2 restricts neither list by resource.",
     "Read": "EC2 restricts none of these Describe calls by resource.",
     "BootAnyImage": "What a build starts from is others', with no tag of ours, and images are only read.",
     "BootInNamedSubnets": "A subnet is the account's, and serves several. Fenced by id with --subnet.",
@@ -116,11 +115,15 @@ def _reading(at: Account) -> list[Policy]:
     parameters = (f"arn:{at.partition}:ssm:*::parameter/aws/service/*",
                   f"arn:{at.partition}:ssm:*:{at.account}:parameter/{at.parameters.strip('/')}/*")  # fmt: skip
     return [
-        _statement("ReadImagesAndSnapshots",
-                   ["DescribeImages", "DescribeSnapshots", "GetImageBlockPublicAccessState"], ["*"]),
+        # With the Recycle Bin's, of which the same is true: a role's inline policies have little room.
+        {"Sid": "ReadImagesAndSnapshots", "Effect": "Allow",
+         "Action": ["ec2:DescribeImages", "ec2:DescribeSnapshots", "ec2:GetImageBlockPublicAccessState",
+                    "ec2:List*InRecycleBin", "rbin:GetRule", "rbin:ListRules"],
+         "Resource": "*"},
         _statement("ReadWhoMayLaunchImagesOfThisFleet", ["DescribeImageAttribute"], [_arn(at, "image")],
                    {"StringEquals": _has(at)}),
-        {"Sid": "ReadWhoseKeysEncrypt", "Effect": "Allow", "Action": "kms:DescribeKey",
+        {"Sid": "ReadWhoseKeysEncrypt", "Effect": "Allow",
+         "Action": ["kms:DescribeKey", "kms:GetKeyPolicy", "kms:ListGrants"],
          "Resource": f"arn:{at.partition}:kms:*:{at.account}:key/*"},
         {"Sid": "ReadParametersOfImages", "Effect": "Allow", "Action": ["ssm:GetParameter", "ssm:GetParameters"],
          "Resource": list(parameters)},
@@ -134,9 +137,6 @@ def _reading(at: Account) -> list[Policy]:
         # EC2 reads these for itself, with the caller's rights: the texts come to nobody else.
         {"Sid": "EC2ReadsParameters", "Effect": "Allow", "Action": "ssm:GetParameters", "Resource": "*",
          "Condition": {"ForAnyValue:StringEquals": {"aws:CalledVia": "ec2-images.amazonaws.com"}}},
-        {"Sid": "ReadTheRecycleBin", "Effect": "Allow",
-         "Action": ["ec2:List*InRecycleBin", "rbin:GetRule", "rbin:ListRules"],
-         "Resource": "*"},
     ]  # fmt: skip
 
 

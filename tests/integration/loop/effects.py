@@ -184,6 +184,9 @@ class _Registry:
     def obstacles(self, location: str, artifacts: Sequence[Located], *, everybody: bool = False) -> Mapping[str, str]:
         return self.registry.obstacles(location, artifacts, everybody=everybody)
 
+    def lacking(self, location: str, artifacts: Sequence[Located], *, to: Grants) -> Mapping[str, Sequence[str]]:
+        return self.registry.lacking(location, artifacts, to=to)
+
     def share(self, artifact: Located, *, add: Grants, remove: Grants) -> None:
         with self.around(f"share {artifact.location}"):
             self.registry.share(artifact, add=add, remove=remove)

@@ -164,6 +164,9 @@ def test_what_others_could_not_use_is_said_before_it_is_shared(
     found = registry.obstacles(HOME, [made, of_aws, of_ours])
 
     assert list(found) == [of_aws.id]
+    lacked = registry.lacking(HOME, [made, of_ours], to=Grants.of(["222222222222"]))
+    assert list(lacked) == [of_ours.id]
+    assert "does not name 222222222222, and there is no grant" in lacked[of_ours.id][0]
     assert "encrypted with the key that AWS manages" in found[of_aws.id]
     asked = registry._clients.client("kms", HOME, config=Config())
     described = asked.describe_key

@@ -87,7 +87,8 @@ class World:
 
 def world(**declared: Any) -> World:
     """Three builds, each a day after the other, the newest of today and stable; in two locations."""
-    image = make_image(regions=(US, EU), retain={"builds": 9}, **declared)
+    image = make_image(regions=(US, EU), **{"retain": {"builds": 9}, **declared})
+    many = make_image(regions=(US, EU), retain={"builds": 9})
     pin = make_pin()
     want = wanted(image, pin)
     lock = Lockfile(image="web")
@@ -106,7 +107,7 @@ def world(**declared: Any) -> World:
             artifacts=artifacts, phase="stable", recorded=format_instant(moment), started=format_instant(moment),
             seconds=60,
         )  # fmt: skip
-        lock = transitions.with_build(lock, build, image=image)
+        lock = transitions.with_build(lock, build, image=many)
     for build in lock.builds:
         tags = of_recorded(fleet=FLEET, image=image, build=build) | standing(lock, build)
         seen += [as_seen(one, tags, created=NOW - timedelta(days=9)) for one in build.artifacts]
@@ -140,20 +141,38 @@ def codes(decision: Decision) -> list[str]:
 
 
 class TestSharing:
-    def test_what_a_channel_points_to_is_shared_in_every_location_and_nothing_else(self) -> None:
-        before = world(**SHARED)
+    def test_what_a_channel_points_to_and_what_is_retained_is_shared_in_every_location(self) -> None:
+        # Given three builds that were stable, of which the newest is retained, and the one that it would fall back to
+        before = world(**SHARED, retain={"builds": 1})
         decision, looks = before.decide()
         assert (decision.planned.sync, decision.planned.actions) == ("drifted", ("share",))
         assert [(one.code, one.was, one.now) for one in decision.planned.reasons] == [
-            ("sharing-changed", f"{place} ami-3{at}: nobody else", f"{ONE}, {TWO}") for at, place in enumerate((EU, US))
-        ]
-        assert looks == 2
+            ("sharing-changed", f"{place} ami-{number}{at}: nobody else", f"{ONE}, {TWO}")
+            for number in (3, 2) for at, place in enumerate((EU, US))
+        ]  # fmt: skip
+        assert looks == 4
         after = before.tended()
-        assert [after.users_of(build, US) for build in (0, 1, 2)] == [Grants.of([ONE, TWO]), NOBODY, NOBODY]
-        assert after.care(0, EU) == Care(shared=Grants.of([ONE, TWO]))
-        assert after.care(1, EU) is None
+        both = Grants.of([ONE, TWO])
+        assert [after.users_of(build, US) for build in (0, 1, 2)] == [both, both, NOBODY]
+        assert after.care(1, EU) == Care(shared=both)
+        assert after.care(2, EU) is None
         again, looks = after.decide()
-        assert (again.planned.sync, again.tend, looks) == ("in-sync", (), 2)
+        assert (again.planned.sync, again.tend, looks) == ("in-sync", (), 4)
+
+        # And whom somebody let in or out of one that is retained is put right as well
+        place = after.seen(1, EU).place
+        edited = replace(after, users={**after.users, place: Grants.of([ONE, STRANGER])})
+        assert edited.tended().users == after.users
+
+    def test_a_build_that_never_was_stable_is_shared_with_nobody_once_no_channel_points_to_it(self) -> None:
+        before = world(**SHARED)
+        builds = [
+            one.model_copy(update={"was_stable": False}) if place == 1 else one
+            for place, one in enumerate(before.situation.lock.builds)
+        ]
+        lock = before.situation.lock.model_copy(update={"builds": tuple(builds)})
+        after = replace(before, situation=replace(before.situation, lock=lock)).tended()
+        assert [bool(after.users_of(build, US)) for build in (0, 1, 2)] == [True, False, True]
 
     def test_whoever_was_let_in_or_out_by_hand_is_put_right(self) -> None:
         settled = world(**SHARED).tended()
@@ -188,8 +207,10 @@ class TestSharing:
         places = {one.place: "UnauthorizedOperation" for one in situation.seen if one.location == US}
         told = {one.place: NOBODY for one in situation.seen if one.location == EU}
         decision = decide(replace(situation, sharing=Sharing(grants=told, unread=places)))
-        assert decision.planned.unknown == (f"{US}: who may use ami-31: UnauthorizedOperation",)
-        assert [one.artifact.location for one in decision.tend] == [EU]
+        assert decision.planned.unknown == tuple(
+            f"{US}: who may use ami-{number}1: UnauthorizedOperation" for number in (3, 2, 1)
+        )
+        assert [one.artifact.location for one in decision.tend] == [EU] * 3
         blind = decide(replace(situation, unreadable={US: "throttled", EU: "throttled"}))
         assert (blind.tend, blind.asks) == ((), ())
 
@@ -205,9 +226,26 @@ class TestSharing:
         told = {one.place: NOBODY for one in situation.seen}
         blocked = {one.place: "its key is AWS's" for one in situation.seen if one.location == US}
         decision = decide(replace(situation, sharing=Sharing(grants=told, obstacles=blocked)))
-        assert decision.planned.notes == (f"ami-31 in {US} can't be shared with {ONE}, {TWO}: its key is AWS's",)
-        assert (decision.planned.health, codes(decision)) == ("degraded", ["sharing-changed"] * 2)
-        assert [one.artifact.location for one in decision.tend] == [EU]
+        assert decision.planned.notes == tuple(
+            f"ami-{number}1 in {US} can't be shared with {ONE}, {TWO}: its key is AWS's" for number in (3, 2, 1)
+        )
+        assert (decision.planned.health, codes(decision)) == ("degraded", ["sharing-changed"] * 6)
+        assert [one.artifact.location for one in decision.tend] == [EU] * 3
+
+    def test_what_others_lack_to_use_it_is_a_finding_before_it_is_shared_and_it_is_shared(self) -> None:
+        situation = world(**SHARED, retain={"builds": 1}).situation
+        told = {one.place: NOBODY for one in situation.seen}
+        place = next(one.place for one in situation.seen if one.id == "ami-31")
+        lacking = {place: (f"{TWO} has no grant of the key", f"the policy of the key does not name {ONE}")}
+        decision = decide(replace(situation, sharing=Sharing(grants=told, lacking=lacking)))
+        assert decision.planned.notes == (
+            f"ami-31 in {US} is to be shared: {TWO} has no grant of the key",
+            f"ami-31 in {US} is to be shared: the policy of the key does not name {ONE}",
+        )
+        assert decision.planned.health == "degraded"
+        assert place in {(one.artifact.location, one.artifact.id) for one in decision.tend if one.add}
+        shared = {one.place: Grants.of([ONE, TWO]) for one in situation.seen}
+        assert decide(replace(situation, sharing=Sharing(grants=shared, lacking=lacking))).planned.notes == ()
 
 
 class TestDeprecation:
@@ -273,18 +311,23 @@ class TestDeprecation:
 
 
 class TestProtection:
-    def test_what_a_channel_points_to_is_protected_and_what_left_it_is_not(self) -> None:
-        settled = world(protect=True).tended()
-        assert [settled.seen(build, US).protected for build in (0, 1, 2)] == [True, False, False]
+    def test_what_a_channel_points_to_or_is_retained_is_protected_and_nothing_else(self) -> None:
+        retain = {"builds": 1}
+        settled = world(protect=True, retain=retain).tended()
+        assert [settled.seen(build, US).protected for build in (0, 1, 2)] == [True, True, False]
         old = settled.situation.lock.builds[1].id
-        held = settled.declared(protect=True, revoke=[{"build": settled.situation.lock.builds[0].id, "reason": "x"}])
-        after = held.tended()
-        assert [after.seen(build, EU).protected for build in (0, 1, 2)] == [False, True, False]
+        revoked = [{"build": settled.situation.lock.builds[0].id, "reason": "x"}]
+        after = settled.declared(protect=True, retain=retain, revoke=revoked).tended()
+        assert [after.seen(build, EU).protected for build in (0, 1, 2)] == [False, True, True], (
+            "it would fall back to it"
+        )
+        back = after.declared(protect=True, retain=retain).tended()
+        assert [back.seen(build, EU).protected for build in (0, 1, 2)] == [True, True, False]
         assert after.situation.lock.channels.stable == old
         assert after.decide()[0].tend == ()
 
     def test_without_the_line_what_a_person_protected_stays(self) -> None:
-        settled = world(protect=True).tended()
+        settled = world(protect=True, retain={"builds": 1}).tended()
         theirs = replace(settled.seen(2, US), protection="enabled-with-cooldown")
         seen = tuple(theirs if one.id == theirs.id else one for one in settled.situation.seen)
         after = replace(settled, situation=replace(settled.situation, seen=seen)).declared().tended()
