@@ -38,6 +38,12 @@ class Publisher(Protocol):
         Raises Terminal where it does not come to that, Transient where somebody else wrote something meanwhile.
         """
 
+    def label(self, location: str, name: str, *, version: int, build: str) -> None:
+        """Have the version of a name that was confirmed be found by its build as well, for as long as there is room.
+
+        Nothing where names have no versions. Raises Transient where it is not found so.
+        """
+
     def remove(self, location: str, name: str) -> None:
         """Delete a name. What is gone is no error. Raises Terminal, and deletes nothing, where it is not ours."""
 

@@ -251,6 +251,10 @@ class Publishers(_ByKind[Publisher]):
         """See `Publisher.confirm`."""
         self.of(location).confirm(location, name, artifact_id, version=version)
 
+    def label(self, location: str, name: str, *, version: int, build: str) -> None:
+        """See `Publisher.label`."""
+        self.of(location).label(location, name, version=version, build=build)
+
     def remove(self, location: str, name: str) -> None:
         """See `Publisher.remove`."""
         self.of(location).remove(location, name)

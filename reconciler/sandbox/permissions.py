@@ -236,14 +236,16 @@ def _of_a_launch(template: str, version: str, *, region: str, account: str) -> I
 # What SSM asks of a call on parameters ("Actions, resources, and condition keys for AWS Systems Manager", service
 # authorization reference): PutParameter knows the tags that it is given, and not those of what is there.
 _OF_PARAMETERS = {
-    "AddTagsToResource", "DeleteParameter", "GetParameter", "GetParameters", "ListTagsForResource", "PutParameter",
+    "AddTagsToResource", "DeleteParameter", "GetParameter", "GetParameterHistory", "GetParameters",
+    "LabelParameterVersion", "ListTagsForResource", "PutParameter", "UnlabelParameterVersion",
 }  # fmt: skip
 
 
 def _of_parameters(action: str, asked: Mapping[str, Any], *, region: str, account: str) -> Iterator[Need]:
     wanted = {one["Key"]: one["Value"] for one in asked.get("Tags") or ()}
     given = _as_context("aws:RequestTag", wanted) | ({"aws:TagKeys": tuple(wanted)} if wanted else {})
-    for name in asked.get("Names") or [asked.get("Name") or asked["ResourceId"]]:
+    for told in asked.get("Names") or [asked.get("Name") or asked["ResourceId"]]:
+        name = told.partition(":")[0]  # what follows is a version, or a label
         owner = "" if name.startswith("/aws/") else account
         arn = f"arn:aws:ssm:{region}:{owner}:parameter/{name.removeprefix('/')}"
         if action == "PutParameter":

@@ -267,6 +267,7 @@ def _changed(
         try:
             publisher.confirm(*change.at.place, value, version=version)
             done.append(change)
+            _labelled(run, publisher, image, lock, change, version=version)
         except ReconcilerError as error:
             failed.append((change, error))
     for change in (one for one in changes if one.value is None):
@@ -276,6 +277,15 @@ def _changed(
         except ReconcilerError as error:
             failed.append((change, error))
     return done, failed
+
+
+def _labelled(run: Run, publisher: Publisher, image: Image, lock: Lockfile, change: Change, *, version: int) -> None:
+    """Label what is published. Consumers find it without: that it could not be is told, and fails nothing."""
+    try:
+        build = getattr(lock.channels, names_of(image)[change.at.called])
+        publisher.label(*change.at.place, version=version, build=build)
+    except ReconcilerError as error:
+        run.listener(events.Warned(image=image.name, what=str(error)))
 
 
 def _description(image: Image, lock: Lockfile, change: Change) -> str:

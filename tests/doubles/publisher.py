@@ -29,6 +29,8 @@ class MemoryPublisher:
     owners: dict[tuple[str, str], str | None] = field(default_factory=dict)
     said: dict[tuple[str, str], str] = field(default_factory=dict)
     """The description of what was written last."""
+    labels: dict[tuple[str, str, str], int] = field(default_factory=dict)
+    """Versions by location, name and build."""
     unreadable: dict[str, Transient | Terminal] = field(default_factory=dict)
     refuses: set[str] = field(default_factory=set)
     """Artifacts that are never taken: they are not where the name is, or may not be looked at."""
@@ -110,6 +112,11 @@ class MemoryPublisher:
                     raise Transient(f"{name} in {location} was written by somebody else meanwhile: {held.value}")
                 return
         raise Terminal(f"{name} in {location} did not take {artifact_id}")
+
+    def label(self, location: str, name: str, *, version: int, build: str) -> None:
+        """Keep which version is of a build. See `Publisher.label`."""
+        with self._asked("label", location):
+            self.labels[location, name, build] = version
 
     def remove(self, location: str, name: str) -> None:
         """Delete. See `Publisher.remove`."""

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 MOST_NAMES = 10
 """Names that GetParameters takes in one call (SSM's API reference)."""
 DATA_TYPE = "aws:ec2:image"
+LABEL = "build-"
+"""What our labels begin with: SSM takes none that begins with a digit, as a build's id does."""
+MOST_LABELLED = 20
+"""Versions of a parameter that have one. Eighty more can be written until the oldest of them would be in the way."""
 _PATIENCE = 60.0
 """Seconds for which a value is awaited. SSM looks the AMI up after PutParameter has answered, in a few seconds."""
 _MAY_LOOK = "may this role call ec2:DescribeImages? SSM checks the AMI with its rights, and without it says nothing"
@@ -99,6 +103,31 @@ class Parameters:
                 self._ssm(location).add_tags_to_resource(
                     ResourceType="Parameter", ResourceId=name, Tags=[{"Key": FLEET_TAG, "Value": self._fleet}]
                 )
+
+    def label(self, location: str, name: str, *, version: int, build: str) -> None:
+        """Label a version `build-…`, read it by that, and take the labels of old ones off. See `Publisher.label`.
+
+        SSM drops the oldest of 100 versions for the next one, but none that has a label: it writes no more then
+        ("Working with parameter versions", Systems Manager user guide). So only the newest have one of ours. A label
+        that another version has moves ("Working with parameter labels": no digit first, ten for each version).
+        """
+        ssm, label = self._ssm(location), f"{LABEL}{build}"
+        with translated(f"labelling SSM parameter {name} in {location}"):
+            refused = ssm.label_parameter_version(Name=name, ParameterVersion=version, Labels=[label])["InvalidLabels"]
+            found = ssm.get_parameters(Names=[f"{name}:{label}"])["Parameters"]
+            if refused or [one["Version"] for one in found] != [version]:
+                raise Transient(f"version {version} of SSM parameter {name} in {location} is not found by {label}")
+            if version > MOST_LABELLED:
+                self._unlabel(ssm, name, before=version - MOST_LABELLED)
+
+    @staticmethod
+    def _unlabel(ssm: SSMClient, name: str, *, before: int) -> None:
+        """Take our labels off a version and those before: mostly off one, as each write leaves one more behind."""
+        pages = ssm.get_paginator("get_parameter_history").paginate(Name=name, PaginationConfig={"PageSize": 50})
+        for one in (one for page in pages for one in page["Parameters"] if one["Version"] <= before):
+            ours = [label for label in one.get("Labels", ()) if label.startswith(LABEL)]
+            if ours:
+                ssm.unlabel_parameter_version(Name=name, ParameterVersion=one["Version"], Labels=ours)
 
     def remove(self, location: str, name: str) -> None:
         """Delete a parameter of ours. See `Publisher.remove`."""

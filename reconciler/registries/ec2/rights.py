@@ -20,7 +20,7 @@ UNFENCED: Mapping[str, str] = {
     "ReadWhoseKeysEncrypt": "A key carries no tag of ours, and is not used: who manages it is read.",
     "ReadParametersOfImages": "Sources and others' publications carry no tag of ours. Fenced by their names.",
     "ReadWhoUsesImages": "AWS restricts none of these lists by resource.",
-    "EC2ReadsParameters": "Whose a parameter is no tag says. EC2 alone reads it, on behalf of the role.",
+    "EC2ReadsTexts": "Whose a parameter is no tag says. EC2 alone reads it, on behalf of the role.",
     "ReadWhatBuildsLeft": "EC2 restricts none of these Describe calls by resource.",
     "Read": "EC2 restricts none of these Describe calls by resource.",
     "BootAnyImage": "What a build starts from is others', with no tag of ours, and images are only read.",
@@ -135,7 +135,7 @@ def _reading(at: Account) -> list[Policy]:
                     "ssm:DescribeParameters"],
          "Resource": "*"},
         # EC2 reads these for itself, with the caller's rights: the texts come to nobody else.
-        {"Sid": "EC2ReadsParameters", "Effect": "Allow", "Action": "ssm:GetParameters", "Resource": "*",
+        {"Sid": "EC2ReadsTexts", "Effect": "Allow", "Action": "ssm:GetParameters", "Resource": "*",
          "Condition": {"ForAnyValue:StringEquals": {"aws:CalledVia": "ec2-images.amazonaws.com"}}},
     ]  # fmt: skip
 
@@ -244,7 +244,13 @@ def _publishing(at: Account, *, writes: bool) -> list[Policy]:
             StringEqualsIfExists=_has(at),
         ),
         statement("PublishAnew", "PutParameter", StringEquals={"ssm:Overwrite": "true"}),
-        statement("WithdrawWhatThisFleetPublished", "DeleteParameter", StringEquals=_has(at)),
+        statement(
+            "KeepWhatThisFleetPublished",
+            "*LabelParameterVersion",  # of two calls: to label, and to take a label off
+            "DeleteParameter",
+            "GetParameterHistory",
+            StringEquals=_has(at),
+        ),
         {
             # One statement for what one fence is round: a role's inline policies have little room.
             "Sid": "UseTemplatesAndGroupsOfThisFleet",

@@ -76,6 +76,9 @@ class Tags(PlainPublisher):
                 self._client.exchange.wait(look)
         raise Transient(f"{location}:{name} names {found or 'nothing'} after it was written, and not {artifact_id}")
 
+    def label(self, location: str, name: str, *, version: int, build: str) -> None:
+        """A tag has no versions. See `Publisher.label`."""
+
     def remove(self, location: str, name: str) -> None:
         """Take a tag back, and leave what it named. See `Publisher.remove`."""
         at = repository(location)

@@ -267,6 +267,10 @@ class _Publisher:
         with self.around(f"confirm {location} {name}"):
             self.publisher.confirm(location, name, artifact_id, version=version)
 
+    def label(self, location: str, name: str, *, version: int, build: str) -> None:
+        with self.around(f"label {location} {name}"):
+            self.publisher.label(location, name, version=version, build=build)
+
     def remove(self, location: str, name: str) -> None:
         with self.around(f"remove {location} {name}"):
             self.publisher.remove(location, name)

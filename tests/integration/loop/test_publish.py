@@ -414,7 +414,12 @@ def _take_back(world: World) -> None:
     world.commit({"desired/base/image.yaml": f"{revoked(bad)}{PUBLISHED}"})
 
 
-SCENARIOS = {"published": (_publish, 9), "moved": (_move, 38), "renamed": (_rename, 14), "taken back": (_take_back, 16)}
+SCENARIOS = {
+    "published": (_publish, 13),
+    "moved": (_move, 42),
+    "renamed": (_rename, 18),
+    "taken back": (_take_back, 20),
+}
 DEATHS = [(name, number) for name, (_, effects) in SCENARIOS.items() for number in range(effects)]
 
 

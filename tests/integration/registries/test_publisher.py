@@ -19,12 +19,13 @@ from moto.ssm.models import SimpleSystemManagerBackend
 from reconciler.aws.clock import Clock, Polling
 from reconciler.aws.session import Clients
 from reconciler.model.declaration import AwsSettings
-from reconciler.model.errors import Terminal, Transient
+from reconciler.model.errors import ReconcilerError, Terminal, Transient
+from reconciler.model.iam import matches
 from reconciler.model.observation import Group
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.ports.publisher import Publisher
 from reconciler.registries.ec2.groups import Consumers
-from reconciler.registries.ec2.parameters import DATA_TYPE, Parameters
+from reconciler.registries.ec2.parameters import DATA_TYPE, MOST_LABELLED, Parameters
 from reconciler.sandbox import groups as groups_overlay
 from reconciler.sandbox import parameters as overlay
 from reconciler.sandbox import refreshes
@@ -549,6 +550,10 @@ def test_all_that_it_calls_is_what_the_policies_allow_and_ssm_has(ssm: SsmBench,
     monkeypatch.setattr("botocore.client.BaseClient._make_api_call", record)
     for image in images:
         publish(ssm, NAME, image)
+    for number in range(MOST_LABELLED + 2):
+        version = ssm.publisher.put(HOME, NAME, images[0], description="web stable")
+        ssm.publisher.confirm(HOME, NAME, images[0], version=version)
+        ssm.publisher.label(HOME, NAME, version=version, build=build_at(number))
     ssm.publisher.remove(HOME, NAME)
     assert {one for one in called if one.startswith("ssm:")} == {
         one for one in allowed("publish.json") if one.startswith("ssm:")
@@ -594,5 +599,66 @@ def allowed(policy: str) -> set[str]:
     return {
         action
         for one in statements
-        for action in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
+        for named in ([one["Action"]] if isinstance(one["Action"], str) else one["Action"])
+        for action in meant(named)
     }
+
+
+def meant(named: str) -> list[str]:
+    """The calls that a policy's action stands for: several, where it is a pattern."""
+    service, _, pattern = named.partition(":")
+    if "*" not in pattern:
+        return [named]
+    calls = botocore.session.get_session().get_service_model(service).operation_names
+    return [f"{service}:{call}" for call in calls if matches(call.lower(), pattern.lower())]
+
+
+def build_at(number: int) -> str:
+    return f"20260101T{number:06d}Z-1a2b3c4"
+
+
+def test_each_version_is_found_by_its_build_and_the_hundredth_and_more_can_be_written(ssm: SsmBench) -> None:
+    # Given a parameter that is published daily, for longer than SSM keeps versions
+    images = [ssm.image() for _ in range(3)]
+    for number in range(1, 131):
+        artifact = images[number % 3]
+        version = ssm.publisher.put(HOME, NAME, artifact, description="web stable")
+        ssm.publisher.confirm(HOME, NAME, artifact, version=version)
+        ssm.publisher.label(HOME, NAME, version=version, build=build_at(number))
+
+    # Then the newest builds are found by their labels, each with what it held
+    for number in (130, 129, 130 - MOST_LABELLED + 1):
+        (found,) = ssm.ssm.get_parameters(Names=[f"{NAME}:build-{build_at(number)}"])["Parameters"]
+        assert (found["Version"], found["Value"]) == (number, images[number % 3])
+    labelled = [
+        one["Version"]
+        for page in ssm.ssm.get_paginator("get_parameter_history").paginate(Name=NAME)
+        for one in page["Parameters"]
+        if one.get("Labels")
+    ]
+    assert sorted(labelled) == list(range(130 - MOST_LABELLED + 1, 131))
+
+
+def test_a_build_that_is_published_again_is_found_at_its_newest_version_and_others_labels_stay(ssm: SsmBench) -> None:
+    image = ssm.image()
+    for number in (1, 2, 3):
+        version = ssm.publisher.put(HOME, NAME, image, description="web stable")
+        ssm.publisher.confirm(HOME, NAME, image, version=version)
+        ssm.publisher.label(HOME, NAME, version=version, build=build_at(1 if number == 3 else number))
+    ssm.ssm.label_parameter_version(Name=NAME, ParameterVersion=1, Labels=["theirs"])
+    (found,) = ssm.ssm.get_parameters(Names=[f"{NAME}:build-{build_at(1)}"])["Parameters"]
+    assert found["Version"] == 3
+    for number in range(4, MOST_LABELLED + 4):
+        version = ssm.publisher.put(HOME, NAME, image, description="web stable")
+        ssm.publisher.confirm(HOME, NAME, image, version=version)
+        ssm.publisher.label(HOME, NAME, version=version, build=build_at(number))
+    (first, *_) = ssm.ssm.get_parameter_history(Name=NAME)["Parameters"]
+    assert first["Labels"] == ["theirs"]
+
+
+def test_what_can_not_be_labelled_is_told(ssm: SsmBench) -> None:
+    ssm.seed(NAME, ssm.image(), ours=True)
+    with pytest.raises(ReconcilerError, match="labelling SSM parameter"):
+        ssm.publisher.label(HOME, NAME, version=7, build=build_at(1))
+    with pytest.raises(Transient, match="is not found by build-a b"):
+        ssm.publisher.label(HOME, NAME, version=1, build="a b")
