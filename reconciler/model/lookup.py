@@ -25,6 +25,16 @@ class ChannelAnswer(Model):
     artifacts: tuple[Artifact, ...] = Field(description="One in each location; of one location, where that was named.")
 
 
+class Departure(Model):
+    """How far a build has gone that `gc` takes away, and until when a hold brings it back whole."""
+
+    deprecated: Instant = Field(description="Since when it counts as deprecated.")
+    disabled: Instant | None = Field(None, description="Since when nobody can use it; null: not yet.")
+    undo: Instant | None = Field(
+        None, description="Before when it is not removed, by the waits that are declared now; null: they are not known."
+    )
+
+
 class Holder(Model):
     """A build that left an artifact."""
 
@@ -47,6 +57,7 @@ class Holder(Model):
     verdict: str | None = Field(None, description="`passed` or `failed`; null where there is none.")
     branch: str | None = Field(None, description="Of a preview: a branch that has its commit.")
     why: str | None = Field(None, description="Why it is revoked, or what went wrong with an attempt that failed.")
+    leaving: Departure | None = Field(None, description="Of a build that goes away: how far it has gone.")
     as_part: bool = Field(False, description="Whether the id is that of a part of an artifact, such as a snapshot.")
     as_format: str | None = Field(None, description="Of what an artifact was converted to: its format.")
     artifacts: tuple[Artifact, ...] = Field(description="Those that have this id, one for each location.")
@@ -85,4 +96,5 @@ class BuildAnswer(Model):
     stable: tuple[Span, ...] = ()
     children: tuple[Child, ...] = Field((), description="What lockfiles hold today that was built on it.")
     branch: str | None = Field(None, description="Of a pull request's preview: a branch that has its commit.")
+    leaving: Departure | None = Field(None, description="Of a build that goes away: how far it has gone.")
     preview: bool = Field(False, description="Whether it is a pull request's, which no lockfile holds.")

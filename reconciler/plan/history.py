@@ -115,7 +115,7 @@ def _lives(oldest_first: Iterable[LockVersion]) -> dict[str, _Life]:
     """Every build by its id, in one pass: an image may have a thousand versions."""
     lives: dict[str, _Life] = {}
     for version in oldest_first:
-        for build in version.lock.builds:
+        for build in version.lock.recorded:
             life = lives.setdefault(build.id, _Life(version, build))
             life.last = build
             if build.verified is not None:
@@ -150,7 +150,7 @@ def _told(
         smoke_test=build.smoke_test,
         verified=tuple(life.verified.values()),
         artifacts=build.artifacts,
-        kept=past.versions[0].lock.build(build.id) is not None,
+        kept=any(one.id == build.id for one in past.versions[0].lock.recorded),
         adopted=build.adopted,
     )
 

@@ -14,6 +14,7 @@ from functools import cached_property
 
 from reconciler.model.care import Grants, soon
 from reconciler.model.collection import Fate, Step
+from reconciler.model.declaration import Retain
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Leaving
 from reconciler.model.observation import Seen
@@ -23,6 +24,12 @@ from reconciler.plan.garbage import is_nobodys
 from reconciler.plan.roots import Group, Root, Roots, Survey, said_of
 
 _SOON = timedelta(minutes=5)
+
+
+def stays_until(entry: Leaving, retain: Retain) -> datetime:
+    """Before when a build that goes away is not removed: until then a hold brings it back whole."""
+    left = timedelta(seconds=retain.disabled if entry.disabled else retain.deprecated + retain.disabled)
+    return parse_instant(entry.disabled or entry.deprecated) + left
 
 
 @dataclass(frozen=True)
@@ -148,9 +155,7 @@ class _Judge:
         retain, build = departure.image.declaration.retain, departure.build
         refused = build.phase == "rejected"
         why = "it did not pass validation" if refused else f"{retain.builds} newer builds are kept"
-        disabled = departure.entry.disabled
-        left = timedelta(seconds=retain.disabled if disabled else retain.deprecated + retain.disabled)
-        last = max(parse_instant(disabled or departure.entry.deprecated) + left, departure.due)
+        last = max(stays_until(departure.entry, retain), departure.due)
         return Fate(
             image=departure.image.name, build=build.id, kind=artifact.kind, location=artifact.location,
             id=artifact.id, goes=True, code="rejected" if refused else "superseded", why=why, step=departure.step,

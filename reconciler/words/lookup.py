@@ -7,7 +7,7 @@ from datetime import datetime
 
 from reconciler.model.history import Span
 from reconciler.model.lockfile import Artifact, Build, InventoryRecord
-from reconciler.model.lookup import BuildAnswer, Holder, Whereabouts
+from reconciler.model.lookup import BuildAnswer, Departure, Holder, Whereabouts
 from reconciler.model.plan import finished_at
 from reconciler.model.text import age_text, counted, duration, first_few, joined, visible
 from reconciler.model.values import parse_instant
@@ -53,10 +53,29 @@ def _state(one: Holder) -> str:
         return "a failed attempt"
     if one.channels:
         return "stable" if "stable" in one.channels else "candidate"
+    if one.leaving is not None:
+        return "going away"
     return one.phase if one.phase in ("rejected", "revoked") else one.standing
 
 
+def going(departure: Departure, *, now: datetime) -> str:
+    """How far a build has gone, and until when it can be had back: `disabled since …; a hold brings it back …`."""
+    since = f"deprecated since {_minute(departure.deprecated)}"
+    since = f"disabled since {_minute(departure.disabled)}" if departure.disabled is not None else since
+    if departure.undo is None:
+        return f"{since}; a hold brings it back until it is removed"
+    if parse_instant(departure.undo) <= now:
+        return f"{since}; a hold brings it back until it is removed, which `gc` may do from now on"
+    return f"{since}; a hold brings it back, until {_minute(departure.undo)} at least"
+
+
+def _minute(instant: str) -> str:
+    return f"{instant[:16].replace('T', ' ')} UTC"
+
+
 def _facts(one: Holder, *, now: datetime) -> Iterator[str]:
+    if one.leaving is not None:
+        yield going(one.leaving, now=now)
     if one.why:
         why = visible(one.why.splitlines()[0])
         yield f"revoked: {why}" if one.phase == "revoked" else why
@@ -92,15 +111,15 @@ def _standing(answer: BuildAnswer) -> str:
         return f"a preview of branch {visible(answer.branch)}" if answer.branch else "a preview"
     if answer.channels:
         return joined(list(answer.channels))
+    if answer.leaving is not None:
+        return f"{answer.build.phase}, going away"
     return answer.build.phase if answer.kept else f"{answer.build.phase}, in git's history alone"
 
 
 def account(answer: BuildAnswer, *, now: datetime) -> Iterator[Row]:
     """All of a build, a row a fact: what it is made of, what is inside, who tested it, and where it is."""
     build = answer.build
-    if build.revoked is not None:
-        by = f" (it is built on {build.revoked.by})" if build.revoked.by is not None else ""
-        yield "revoked", visible(f"{build.revoked.reason}{by}")
+    yield from _why_not_used(answer, now=now)
     yield "built", _made(answer)
     if build.source is not None:
         yield "on", _pin(build)
@@ -122,6 +141,15 @@ def account(answer: BuildAnswer, *, now: datetime) -> Iterator[Row]:
             yield name, _spans(spans, now=now)
     yield from _places(build.artifacts)
     yield from _records(answer)
+
+
+def _why_not_used(answer: BuildAnswer, *, now: datetime) -> Iterator[Row]:
+    revoked = answer.build.revoked
+    if answer.leaving is not None:
+        yield "leaving", going(answer.leaving, now=now)
+    if revoked is not None:
+        by = f" (it is built on {revoked.by})" if revoked.by is not None else ""
+        yield "revoked", visible(f"{revoked.reason}{by}")
 
 
 def _made(answer: BuildAnswer) -> str:

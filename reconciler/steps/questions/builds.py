@@ -21,7 +21,7 @@ from reconciler.plan.history import LockPast, tell
 from reconciler.state.lockfiles import images_with, read_lockfile, recorded_images
 from reconciler.steps.ours import Preview, failed, find_preview
 from reconciler.steps.questions.compare import name_now, past_of
-from reconciler.steps.questions.lookup import Look, channels_of, holders, id_in, search
+from reconciler.steps.questions.lookup import Look, channels_of, departure, holders, id_in, search
 
 _MOST_NAMED = 8
 _OF_A_REGISTRY = re.compile(r"[0-9a-f]{8}", re.IGNORECASE)
@@ -172,7 +172,7 @@ def show(repository: Repository, words: Sequence[str], *, revision: str) -> Buil
     past = past_of(repository, image, revision=revision)
     channels = past.versions[0].lock.channels
     asked = builds[0] if builds else "stable" if channels.stable is not None else "candidate"
-    every = {build.id: build for version in reversed(past.versions) for build in version.lock.builds}
+    every = {build.id: build for version in reversed(past.versions) for build in version.lock.recorded}
     try:
         build = find(image, tuple(reversed(every.values())), channels=channels, asked=asked)
     except NotAmong as error:
@@ -248,10 +248,10 @@ def _meant(asked: str) -> Look[str]:
     def look(lock: Lockfile) -> list[tuple[str, str]]:
         by_artifact = [
             one.id
-            for one in lock.builds
+            for one in lock.recorded
             if any(asked in (of.id, *of.parts) or of.format_of(asked) is not None for of in one.artifacts)
         ]
-        by_name = [one.id for one in lock.builds if _is_meant(lock, one, asked)]
+        by_name = [one.id for one in lock.recorded if _is_meant(lock, one, asked)]
         return [(one, one) for one in dict.fromkeys([*by_artifact, *by_name])]
 
     return look
@@ -284,14 +284,15 @@ def _nothing(tree: Tree, asked: str, *, shallow: bool) -> UserError:
 
 def _answer(repository: Repository, past: LockPast, build_id: str, *, revision: str) -> BuildAnswer:
     versions = past.versions
-    at = next(number for number, one in enumerate(versions) if one.lock.build(build_id) is not None)
-    build = versions[at].lock.build(build_id)
+    held = ((at, [one for one in version.lock.recorded if one.id == build_id]) for at, version in enumerate(versions))
+    at, build = next((at, builds[0]) for at, builds in held if builds)
     story = tell(past, pull_request=pull_requests(repository.git, revision).of)
     told = next(one for one in story.builds if one.id == build_id)
     return BuildAnswer(
         image=past.names[0], names=past.names, channels=channels_of(versions[0].lock, build_id), kept=at == 0,
         build=build, pull_request=told.pull_request, recorded_in=told.recorded_in, candidate=told.candidate,
         stable=told.stable, dropped_in=versions[at - 1].commit if at else None,
+        leaving=departure(repository.tree(revision), versions[0].lock, build_id) if at == 0 else None,
         children=tuple(_children(repository.tree(revision), build_id)),
     )  # fmt: skip
 
@@ -303,7 +304,7 @@ def _children(tree: Tree, build_id: str) -> Iterator[Child]:
             lock = read_lockfile(tree, image)
         except UserError:
             continue  # `validate` says what is wrong with it
-        for one in lock.builds if lock is not None else ():
+        for one in lock.recorded if lock is not None else ():
             if lock is not None and one.source is not None and one.source.build == build_id:
                 yield Child(image=image, build=one.id, channels=channels_of(lock, one.id), phase=one.phase)
 

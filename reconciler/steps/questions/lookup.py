@@ -13,20 +13,23 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Generic, TypeVar
 
+from reconciler.desired.fleet import read_image
 from reconciler.git.history import Mention, mentions, mentions_by_message
 from reconciler.git.pull_requests import pull_requests
 from reconciler.git.repository import Repository
 from reconciler.git.tags import tag_message, tags_with
 from reconciler.model.declaration import BUILD_ID_PATTERN
-from reconciler.model.errors import UserError
+from reconciler.model.errors import ReconcilerError, UserError
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile
-from reconciler.model.lookup import Holder, Whereabouts
+from reconciler.model.lookup import Departure, Holder, Whereabouts
 from reconciler.model.plan import finished_at
 from reconciler.model.source import Channel
 from reconciler.model.text import first_few
 from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan.history import LockPast
+from reconciler.plan.leaving import stays_until
 from reconciler.state.lockfiles import FOLDER, images_with, parse, read_lockfile, recorded_images
 from reconciler.steps.ours import find_preview
 from reconciler.steps.questions.compare import name_now, past_of
@@ -163,7 +166,7 @@ class _Left:
 
 def _left(artifact_id: str) -> Look[_Left]:
     def look(lock: Lockfile) -> list[tuple[str, _Left]]:
-        found = [(build.id, _of(build, build.artifacts, artifact_id)) for build in lock.builds]
+        found = [(build.id, _of(build, build.artifacts, artifact_id)) for build in lock.recorded]
         if lock.failure is not None:
             left = lock.failure.made.artifacts if lock.failure.made is not None else ()
             found.append((lock.failure.build, _of(lock.failure, (*lock.failure.artifacts, *left), artifact_id)))
@@ -233,8 +236,9 @@ def _holder(repository: Repository, where: Where[_Left], *, revision: str) -> Ho
             smoke_test=by.smoke_test.status if by.smoke_test is not None else None, **facts,
         )  # fmt: skip
     gone = not kept or by.phase == "superseded"
+    left = departure(repository.tree(revision), lock, by.id) if kept else None
     return _of_build(
-        where.image, by, standing="superseded" if gone else "recorded", kept=kept, phase=by.phase,
+        where.image, by, leaving=left, standing="superseded" if gone else "recorded", kept=kept, phase=by.phase,
         channels=channels_of(lock, by.id) if kept else (), why=by.revoked.reason if by.revoked is not None else None,
         pull_request=pull_requests(repository.git, revision).of(by.commit), **facts,
     )  # fmt: skip
@@ -249,6 +253,22 @@ def _of_build(image: str, build: Build, **more: object) -> Holder:
         "smoke_test": build.smoke_test.status if build.smoke_test is not None else None,
         "verdict": build.verdict.status if build.verdict is not None else None, **more,
     })  # fmt: skip
+
+
+def departure(tree: Tree, lock: Lockfile, build_id: str) -> Departure | None:
+    """How far a build has gone that goes away, by the waits that a revision declares; None where it does not go."""
+    entry = lock.left(build_id)
+    if entry is None:
+        return None
+    try:
+        image = read_image(tree, lock.image)
+    except ReconcilerError:
+        image = None
+    until = stays_until(entry, image.declaration.retain) if isinstance(image, Image) else None
+    return Departure(
+        deprecated=entry.deprecated, disabled=entry.disabled,
+        undo=format_instant(until) if until is not None else None,
+    )  # fmt: skip
 
 
 def channels_of(lock: Lockfile, build_id: str) -> tuple[Channel, ...]:
@@ -331,6 +351,6 @@ def _alike(tree: Tree, asked: str) -> set[str]:
             lock = read_lockfile(tree, image)
         except UserError:
             continue
-        ids = (one.id for build in (lock.builds if lock is not None else ()) for one in build.artifacts)
+        ids = (one.id for build in (lock.recorded if lock is not None else ()) for one in build.artifacts)
         found |= {one for one in ids if one.startswith(begin) or one.endswith(end)}
     return found

@@ -20,7 +20,7 @@ from reconciler.git.command import Finished, Git
 from reconciler.git.objects import Commit, TagRequest
 from reconciler.git.repository import Repository
 from reconciler.model.declaration import GitSettings
-from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Revoked, SmokeTestResult, Verdict
+from reconciler.model.lockfile import Artifact, Build, Failure, Leaving, Reason, Revoked, SmokeTestResult, Verdict
 from reconciler.state.lockfiles import path_of, render
 from reconciler.steps.questions import lookup
 from reconciler.words import messages
@@ -239,6 +239,53 @@ def test_a_superseded_build_that_is_kept_is_called_so(ask: Ask, past: Past) -> N
     (found,) = ask(past.ledger, "which", past.builds[3].artifacts[0].id, "--json").json["found"]
 
     assert (found["standing"], found["channels"], found["kept"], found["dropped_in"]) == ("superseded", [], True, None)
+
+
+def with_leaving(past: Past, *, disabled: str | None = None) -> Build:
+    """Have the second oldest build that is recorded go away."""
+    lock = past.ledger.lock("base")
+    gone = lock.builds[-1]
+    entry = Leaving(build=gone, deprecated="2026-10-01T02:14:00Z", disabled=disabled)
+    changed = lock.model_copy(update={"builds": lock.builds[:-1], "leaving": (entry,)})
+    past.ledger.commit({path_of("base"): render(changed)}, "base: deprecate a build")
+    return gone
+
+
+@pytest.mark.parametrize(
+    ("disabled", "said"),
+    [
+        (None, "deprecated since 2026-10-01 02:14 UTC; a hold brings it back until it is removed, which"),
+        ("2099-01-01T00:00:00Z", "disabled since 2099-01-01 00:00 UTC; a hold brings it back, until 2099-01-15 00:00"),
+    ],
+)
+def test_a_build_that_goes_away_says_since_when_and_until_when_it_can_be_had_back(
+    ask: Ask, past: Past, disabled: str | None, said: str
+) -> None:
+    gone = with_leaving(past, disabled=disabled)
+    artifact = gone.artifacts[1]
+
+    # Of an artifact, a copy's as well
+    (found,) = valid(ask(past.ledger, "which", artifact.id, "--json").json, "whereabouts-1.json")["found"]
+    assert (found["build"], found["kept"], found["dropped_in"]) == (gone.id, True, None)
+    assert (found["leaving"]["deprecated"], found["leaving"]["disabled"]) == ("2026-10-01T02:14:00Z", disabled)
+    assert found["leaving"]["undo"] == ("2099-01-15T00:00:00Z" if disabled else "2026-10-29T02:14:00Z")
+    answer = ask(past.ledger, "which", artifact.id)
+    assert answer.out.splitlines()[0] == f"{artifact.id} is base {gone.id} (going away) in eu-west-1"
+    assert said in answer.said
+
+    # Of the build
+    shown = valid(ask(past.ledger, "show", gone.id, "--json").json, "build-1.json")
+    assert (shown["kept"], shown["leaving"]) == (True, {k: v for k, v in found["leaving"].items() if v is not None})
+    told = ask(past.ledger, "show", gone.id)
+    assert told.out.splitlines()[0].startswith(f"{gone.id} of base: superseded, going away")
+    assert said in told.said
+    assert "in git's history alone" not in told.said
+
+
+def test_a_build_that_goes_away_is_shown_in_a_clone_without_history(ask: Ask, past: Past, tmp_path: Path) -> None:
+    gone = with_leaving(past)
+    with without_history(past.ledger, tmp_path) as shallow:
+        assert ask(shallow, "show", gone.artifacts[0].id, "--json").json["leaving"]["deprecated"]
 
 
 @pytest.mark.parametrize("clue", ["message", "tag", "neither"])
