@@ -44,6 +44,27 @@ class Retirement(Model):
         return tuple(Retirement(location=location, id=artifact_id) for location, artifact_id in places)
 
 
+class Affected(Model):
+    """What a revocation takes something away from: a build of a child, or what uses an artifact, or may."""
+
+    revoked: str = Field(description="The build that image.yaml revokes.")
+    image: str = Field(description="Whose build this is about: the image's own, or that of a child at any depth.")
+    build: str
+    location: str | None = Field(None, description="Where the artifact is; null: all of the build is meant.")
+    id: str | None = Field(None, description="The artifact.")
+    by: str = Field(description="What uses it, what it was built on, or why neither is known.")
+    hint: str | None = Field(None, description="The command that mends it; null where there is none.")
+
+    @property
+    def is_child(self) -> bool:
+        """Whether it is a build that inherits the revocation."""
+        return self.id is None
+
+    def __str__(self) -> str:
+        """All of it in a line."""
+        return f"{self.by}: {self.hint}" if self.hint is not None else self.by
+
+
 class PlannedImage(Model):
     """One image in a plan."""
 
@@ -64,6 +85,10 @@ class PlannedImage(Model):
     notes: tuple[str, ...] = Field(
         (), description="What to know before it is built: what `validate` notes of it.", exclude_if=is_empty
     )
+    affects: tuple[Affected, ...] = Field(
+        (), description="All that a revocation that this image declares takes something away from.",
+        exclude_if=is_empty,
+    )  # fmt: skip
     findings: tuple[HygieneFinding, ...] = Field(
         (), description="What stays of a build in the one that is recorded, and breaks nothing.", exclude_if=is_empty
     )

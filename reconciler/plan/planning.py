@@ -14,6 +14,7 @@ from reconciler.model.lockfile import Lockfile, Reason
 from reconciler.model.observation import Observation, Publications, Seen
 from reconciler.model.plan import (
     NOTHING_ASKED,
+    Affected,
     Decision,
     Plan,
     PlannedImage,
@@ -107,7 +108,8 @@ def make_plan(known: Known) -> FleetPlan:
     decisions: dict[str, Decision] = {}
     for name in in_order(parents):
         if name in selected:
-            decisions[name] = _decide(known, decisions, name=name, seen=seen, weighed=weighed)
+            decided = _decide(known, decisions, name=name, seen=seen, weighed=weighed)
+            decisions[name] = _with_affected(decided, weighed.affects.get(name, ()))
     for name, problems in known.fleet.problems.items():
         if name in selected:
             decisions[name] = _broken(known, name, problems)
@@ -251,6 +253,13 @@ def _decide(
         return decision
     told = decision.planned.model_copy(update={"notes": (*decision.planned.notes, *notes)})
     return replace(decision, planned=told)
+
+
+def _with_affected(decision: Decision, affects: tuple[Affected, ...]) -> Decision:
+    """The decision, with all that its image's revocations take something away from."""
+    if not affects:
+        return decision
+    return replace(decision, planned=decision.planned.model_copy(update={"affects": affects}))
 
 
 def _parent_pin(known: Known, decisions: Mapping[str, Decision], *, image: Image) -> ParentPin:

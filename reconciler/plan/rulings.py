@@ -7,17 +7,17 @@ on the revoked build, through every child of the fleet. Both end when their line
 from __future__ import annotations
 
 from collections import defaultdict, deque
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile, Reason
-from reconciler.model.plan import Cause, Decision, Ruling, Situation
+from reconciler.model.plan import Affected, Cause, Decision, Ruling, Situation
 from reconciler.model.source import Pin
 from reconciler.model.text import first_few
-from reconciler.model.usage import Usage, Use
+from reconciler.model.usage import Usage
 from reconciler.model.values import format_instant
 from reconciler.plan.channels import moves, with_action
 from reconciler.plan.graph import REPLACING
@@ -131,6 +131,8 @@ class Weighed:
     """Why one that an image declares is not, by that image."""
     notes: Mapping[str, tuple[str, ...]]
     """What will lose what it uses, by the image that declares it so."""
+    affects: Mapping[str, tuple[Affected, ...]] = field(default_factory=dict)
+    """All of what a revocation takes something away from, by the image that declares it."""
 
 
 def newly_revoked(causes: Causes, locks: Mapping[str, Lockfile]) -> Iterator[tuple[Build, Cause]]:
@@ -145,35 +147,33 @@ def weigh(
     causes: Causes, usage: Usage, *, images: Mapping[str, Image], locks: Mapping[str, Lockfile]
 ) -> Weighed:  # fmt: skip
     """Refuse each revocation as a whole of which something uses, or may use, a build, if it is not declared so."""
-    told: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
-    for build, cause in newly_revoked(causes, locks):
-        places = [(artifact.location, artifact.id) for artifact in build.artifacts]
-        told[cause.origin] += [_used(use) for place in places for use in usage.of(place)]
-        told[cause.origin] += [
-            f"whether anything uses {artifact_id} in {location} is not known: {why}"
-            for location, artifact_id in places
-            for why in usage.unread.get(location, ())
-        ]
-        told[cause.origin] += [
-            f"whether other accounts use {place[1]} in {place[0]} is not known: {usage.unknown[place]}"
-            for place in places
-            if place in usage.unknown
-        ]
+    told: defaultdict[tuple[str, str], list[Affected]] = defaultdict(list)
+    for name, of_image in causes.items():
+        for build, cause in newly_revoked({name: of_image}, locks):
+            told[cause.origin] += _affected(name, build, cause, usage)
     refused: dict[str, UserError] = {}
     notes: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    affects: defaultdict[str, tuple[Affected, ...]] = defaultdict(tuple)
     off: set[tuple[str, str]] = set()
-    for (name, build_id), uses in sorted(told.items()):
-        row = next((one for one in images[name].declaration.revoke if one.build == build_id), None) if uses else None
-        if row is None:
+    for (name, build_id), found in sorted(told.items()):
+        declared = images[name].declaration.revoke if name in images else ()
+        row = next((one for one in declared if one.build == build_id), None)
+        if row is None or not found:
             continue
+        affects[name] += tuple(found)
+        children, uses = [one for one in found if one.is_child], [one for one in found if not one.is_child]
+        if not uses:
+            continue
+        whole = f"`reconciler plan {name} --json` lists all of them (`affects`)"
         if row.even_if_in_use:
-            notes[name] += tuple(f"{build_id} is revoked although in use: {use}" for use in uses)
+            said = [f"{build_id} is revoked although in use: {use}" for use in uses]
+            notes[name] += _cut(said, whole=f"{build_id} is revoked although in use: {whole}")
             continue
         off.add((name, build_id))
-        shown = [*uses[:_MOST_USES], *([f"and {len(uses) - _MOST_USES} more"] if len(uses) > _MOST_USES else [])]
         refused[name] = UserError(
             f"{build_id} can't be revoked yet: it is in use", where=_place(images[name], build_id),
-            hint=(*shown, "to revoke it all the same: `even_if_in_use: true` beside it"),
+            hint=(*_cut(list(map(str, uses)), whole=whole), *_cut(list(map(str, children)), whole=whole),
+                  "to revoke it all the same: `even_if_in_use: true` beside it"),
         )  # fmt: skip
     recorded = {
         (name, build.id) for name, lock in locks.items() for build in lock.recorded if build.phase == "revoked"
@@ -182,12 +182,32 @@ def weigh(
         name: {one: cause for one, cause in of_image.items() if cause.origin not in off or (name, one) in recorded}
         for name, of_image in causes.items()
     }
-    return Weighed(kept, refused, notes)
+    return Weighed(kept, refused, notes, affects)
 
 
-def _used(use: Use) -> str:
-    location, artifact_id = use.place
-    return f"{use.by} in {location} uses {artifact_id}: {use.hint}"
+def _affected(name: str, build: Build, cause: Cause, usage: Usage) -> Iterator[Affected]:
+    """What becomes of a build that is to be revoked: that it inherits that, and who uses its artifacts, or may."""
+    about = {"revoked": cause.origin[1], "image": name, "build": build.id}
+    if cause.by is not None:
+        yield Affected(
+            **about, by=f"{name} {build.id} would be revoked as well: it is built on {cause.by}",
+            hint=f"`reconciler plan {name}` says what takes its place",
+        )  # fmt: skip
+    for location, artifact_id in ((one.location, one.id) for one in build.artifacts):
+        at = {**about, "location": location, "id": artifact_id}
+        for use in usage.of((location, artifact_id)):
+            yield Affected(**at, by=f"{use.by} in {location} uses {artifact_id}", hint=use.hint)
+        for why in usage.unread.get(location, ()):
+            yield Affected(**at, by=f"whether anything uses {artifact_id} in {location} is not known: {why}")
+        if (location, artifact_id) in usage.unknown:
+            why = usage.unknown[location, artifact_id]
+            yield Affected(**at, by=f"whether other accounts use {artifact_id} in {location} is not known: {why}")
+
+
+def _cut(said: Sequence[str], *, whole: str) -> tuple[str, ...]:
+    """The first of many, how many more there are, and where all of them stand."""
+    more = len(said) - _MOST_USES
+    return (*said[:_MOST_USES], f"and {more} more: {whole}") if more > 0 else tuple(said)
 
 
 def refused(situation: Situation) -> UserError | None:

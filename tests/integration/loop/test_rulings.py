@@ -326,6 +326,28 @@ class TestUsage:
         assert settled.lock("base").channels.stable == bad
         assert settled.subjects(before) == ["Change"]
 
+    def test_of_many_uses_the_first_are_said_with_every_child_and_the_json_has_all(self, settled: World) -> None:
+        # Given a build that 25 machines run, and images built on it, one on the other
+        bad = build(settled, "echo bad")
+        settled.controller().reconcile()
+        on_bad = settled.lock("web").channels.stable or ""
+        place = self.use(settled, "base", bad).place
+        settled.registry.uses += [Use(place, f"instance i-{number:03} (running)", "replace it") for number in range(25)]
+
+        # When it is to be revoked
+        settled.commit({"desired/base/image.yaml": revoked(bad)})
+        planned = settled.controller().plan()["base"]
+
+        # Then twenty are said, how many more there are and where they stand, and what inherits it with a command
+        lines = [line.strip() for line in planned.errors[0].splitlines()]
+        assert lines[20].endswith(f"i-019 (running) in {US} uses {place[1]}: replace it")
+        assert lines[21] == "and 5 more: `reconciler plan base --json` lists all of them (`affects`)"
+        child = f"web {on_bad} would be revoked as well: it is built on base {bad}"
+        assert f"{child}: `reconciler plan web` says what takes its place" in lines
+        assert sum(not one.is_child for one in planned.affects) == 25
+        assert {one.image for one in planned.affects if one.is_child} == {"api", "web"}
+        assert {one.revoked for one in planned.affects} == {bad}
+
     def test_what_is_revoked_all_the_same_is_told(self, settled: World) -> None:
         (good,) = standing(settled)
         bad = build(settled, "echo bad")
