@@ -214,6 +214,8 @@ class Group:
     """Why it can't be refreshed to what `stable` points to, or there would be no way back."""
     mixed: bool = False
     """Whether it launches several types by a policy, which a refresh names as a whole."""
+    told: datetime | None = None
+    """When that was told, by the clock of whoever told it; None where it does not say."""
 
     @property
     def version(self) -> int | None:

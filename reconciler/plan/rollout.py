@@ -167,7 +167,7 @@ def rollout(image: Image, lock: Lockfile, found: Publications) -> Rollout:
         elif one.standing == "waiting":
             notes.append(f"{said(one.at)}: {one.why}")
         elif one.standing == "due" and one.group is not None:
-            waits = None if one.back else _waits(one, members, waves, now=found.at)
+            waits = None if one.back else _waits(one, members, waves, now=one.group.told or found.at)
             if waits is None:
                 wave = f", wave {one.wave + 1} of {len(waves)}" if len(waves) > 1 and not one.back else ""
                 changes.append(GroupChange(one.at, one.group, settings, one.target, why=wave, back=one.back))
@@ -235,7 +235,8 @@ def _member(at: Published, wave: int, recorded: Published | None, *, lock: Lockf
             why = f"it launches by {launched}, and none of publish.launch_templates is there"
         return Member(at, wave, "refused", group, why=why)
     numbers = {one.place: one.version for one in lock.published}
-    case = _Case(at, wave, recorded, group, template, numbers.get(place), lock, found.at)
+    # By the registry's clock, as the times of its refreshes are: this machine's may be anywhere.
+    case = _Case(at, wave, recorded, group, template, numbers.get(place), lock, group.told or found.at)
     return case.under_way(group.under_way) if group.under_way is not None else case.at_rest()
 
 

@@ -8,7 +8,7 @@ own once the refresh has succeeded, and RollbackInstanceRefresh.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 
 from botocore.config import Config
@@ -22,7 +22,7 @@ from reconciler.model.observation import Course, Group, InstanceRefresh
 from reconciler.model.publish import AutoScalingGroup
 from reconciler.model.text import first_line, visible
 from reconciler.ports.registry import Opening
-from reconciler.registries.ec2.images import FLEET_TAG
+from reconciler.registries.ec2.images import FLEET_TAG, told_at
 from reconciler.registries.ec2.templates import LATE, ParametersAndTemplates, unbootable
 from reconciler.registries.ec2.usage import shell_word
 
@@ -50,9 +50,12 @@ class Consumers(ParametersAndTemplates):
         """The groups: a call for every 100, and one for every 100 refreshes of each. See `Publisher.groups`."""
         with translated(f"reading Auto Scaling groups in {location}"):
             return {
-                one["AutoScalingGroupName"]: self._group(location, one)
+                one["AutoScalingGroupName"]: self._group(
+                    location, one, at=told_at(page["ResponseMetadata"]["HTTPHeaders"])
+                )
                 for first in range(0, len(names), _PAGE)
-                for one in self._described(location, names[first : first + _PAGE])
+                for page in self._pages(location, names[first : first + _PAGE])
+                for one in page["AutoScalingGroups"]
             }
 
     def group_misfit(self, location: str, group: Group, artifact_id: str) -> str | None:
@@ -98,7 +101,7 @@ class Consumers(ParametersAndTemplates):
                     return
                 raise
 
-    def _group(self, location: str, told: Mapping[str, Any]) -> Group:
+    def _group(self, location: str, told: Mapping[str, Any], *, at: datetime | None) -> Group:
         named = _named(told)
         template, word = named.get("LaunchTemplateId", ""), _word(named) if named else ""
         return Group(
@@ -114,6 +117,7 @@ class Consumers(ParametersAndTemplates):
             refreshes=self._refreshes(location, told["AutoScalingGroupName"]),
             misfit=_of_no_version(told, location),
             mixed=bool(told.get("MixedInstancesPolicy")),
+            told=at,
         )
 
     def _refreshes(self, location: str, name: str) -> tuple[InstanceRefresh, ...]:
@@ -218,12 +222,14 @@ class Consumers(ParametersAndTemplates):
             )
 
     def _described(self, location: str, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
-        pages = (
+        return (one for page in self._pages(location, names) for one in page["AutoScalingGroups"])
+
+    def _pages(self, location: str, names: Sequence[str]) -> Iterator[Mapping[str, Any]]:
+        yield from (
             self._scaling(location)
             .get_paginator("describe_auto_scaling_groups")
             .paginate(AutoScalingGroupNames=list(names), PaginationConfig={"PageSize": _PAGE})
         )
-        return (one for page in pages for one in page["AutoScalingGroups"])
 
     def _scaling(self, location: str) -> Any:
         return self._clients.client("autoscaling", location, config=Config())

@@ -334,5 +334,12 @@ def server_time(clients: Clients, location: str) -> datetime | None:
             headers = clients.ec2(location).describe_regions(DryRun=True)["ResponseMetadata"]["HTTPHeaders"]
         except ClientError as refused:
             headers = refused.response["ResponseMetadata"]["HTTPHeaders"]
-    date = headers.get("date")
-    return parsedate_to_datetime(date).astimezone(UTC) if date else None
+    return told_at(headers)
+
+
+def told_at(headers: Mapping[str, str]) -> datetime | None:
+    """When an answer was given, by the clock of AWS: its Date header. None where that says no time."""
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).astimezone(UTC)
+    except ValueError:
+        return None

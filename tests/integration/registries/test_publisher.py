@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol
 
 import boto3
 import botocore.session
 import pytest
+from botocore.config import Config
 from moto.autoscaling.models import FakeAutoScalingGroup, InstanceState
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.ec2.models import ec2_backends
@@ -662,3 +664,24 @@ def test_what_can_not_be_labelled_is_told(ssm: SsmBench) -> None:
         ssm.publisher.label(HOME, NAME, version=7, build=build_at(1))
     with pytest.raises(Transient, match="is not found by build-a b"):
         ssm.publisher.label(HOME, NAME, version=1, build="a b")
+
+
+def test_when_a_group_was_told_is_by_the_clock_of_aws(ssm: SsmBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    ssm.template("web", ssm.image())
+    ssm.group("web")
+    seen: list[datetime | None] = [told(ssm).told]
+    scaling = ssm.clients.client("autoscaling", HOME, config=Config())
+
+    def as_said(date: str) -> None:
+        def answered(parsed: Any, **_: Any) -> None:
+            parsed["ResponseMetadata"]["HTTPHeaders"]["date"] = date
+
+        scaling.meta.events.register("after-call.auto-scaling.DescribeAutoScalingGroups", answered, unique_id="date")
+        seen.append(told(ssm).told)
+        scaling.meta.events.unregister("after-call.auto-scaling.DescribeAutoScalingGroups", unique_id="date")
+
+    for date in ("Sun, 22 Nov 2026 10:15:30 GMT", "yesterday", ""):
+        as_said(date)
+    assert seen[0] is not None
+    assert abs(seen[0] - datetime.now(UTC)) < timedelta(minutes=5)
+    assert seen[1:] == [datetime(2026, 11, 22, 10, 15, 30, tzinfo=UTC), None, None]

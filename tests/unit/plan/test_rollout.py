@@ -51,6 +51,8 @@ class Registry:
     versions: dict[str, list[TemplateVersion]] = field(default_factory=lambda: {one: [] for one in LOCATIONS})
     groups: dict[tuple[str, str], Group] = field(default_factory=dict)
     begun: int = 0
+    skew: timedelta = timedelta()
+    """By how much the clock of the machine that plans goes before the registry's."""
 
     def add_version(self, build: Build) -> None:
         for location, versions in self.versions.items():
@@ -63,7 +65,8 @@ class Registry:
             (one, "launch template web"): Template(f"lt-{one}", 1, tuple(versions), ours=True)
             for one, versions in self.versions.items()
         }
-        return Publications(self.now, templates=templates, groups=dict(self.groups))
+        groups = {place: replace(one, told=self.now) for place, one in self.groups.items()}
+        return Publications(self.now + self.skew, templates=templates, groups=groups)
 
     def begin(self, place: tuple[str, str], version: int | None, prefix: str = "rf") -> str:
         group = self.groups[place]
@@ -120,6 +123,11 @@ class Story(RuleBasedStateMachine):
     def hold(self, at: int) -> None:
         build = self.lock.builds[at % len(self.lock.builds)]
         self.lock = self.lock.model_copy(update={"channels": Channels(candidate=build.id, stable=build.id)})
+
+    @rule(hours=integers(-9000, 9000))
+    def the_clock_jumps(self, hours: int) -> None:
+        """That of the machine which plans: forward, or back."""
+        self.registry.skew = timedelta(hours=hours)
 
     @rule(dies_after=integers(0, 9))
     def a_run(self, dies_after: int) -> None:
@@ -277,6 +285,34 @@ def told(story: Story) -> Rollout:
 
 def begun(todo: Rollout) -> list[tuple[str, str]]:
     return [one.at.place for one in todo.changes if not one.refresh]
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=400), timedelta(days=-400)])
+def test_the_wait_between_waves_is_that_of_the_registrys_clock_however_this_ones_jumps(
+    story: Story, jump: timedelta
+) -> None:
+    # Given a first wave that is done, and a machine whose clock jumps
+    story.run()
+    story.all_that_runs_ends_well()
+    story.run()
+    story.registry.skew = jump
+
+    # Then the second waits as long as it should, and no longer
+    assert begun(told(story)) == []
+    story.wait(59)
+    assert begun(told(story)) == []
+    story.wait(1)
+    assert begun(told(story)) == [B]
+
+
+def test_without_the_registrys_time_this_machines_counts(story: Story) -> None:
+    story.run()
+    story.all_that_runs_ends_well()
+    found = story.registry.found()
+    silent = replace(found, groups={place: replace(one, told=None) for place, one in found.groups.items()})
+    assert begun(rollout(story.image, story.lock, silent)) == []
+    later = replace(silent, at=silent.at + timedelta(hours=1))
+    assert begun(rollout(story.image, story.lock, later)) == [B]
 
 
 def test_the_waves_follow_each_other_with_the_wait_between_them(story: Story) -> None:
