@@ -12,7 +12,6 @@ from functools import partial
 
 from reconciler.desired.fleet import read_fleet
 from reconciler.git.destination import Target
-from reconciler.git.proposal import proposal_branch
 from reconciler.model.collection import Collection
 from reconciler.model.errors import NoCredentials, ReconcilerError, UserError
 from reconciler.model.events import Listener
@@ -27,7 +26,9 @@ from reconciler.state.lockfiles import read_lockfiles
 from reconciler.steps.consumers import usage_of_revoked, with_forgotten, with_published, with_sharing
 from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
 from reconciler.steps.ours import Records, records_of, with_doubts, with_sources, with_strangers
+from reconciler.steps.propose import NOTHING, Proposed, propose
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
+from reconciler.words.markdown import render as as_markdown
 
 
 def look(
@@ -84,16 +85,16 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
     )  # fmt: skip
     refuse_unsafe(planned.plan, known, expected=request.expected, allowed=request.max_actions)
     run = _begin(adapters, request, known, planned, registry=registry, target=target)
-    report = _tell(run, _carry_out(run, planned), planned)
+    report, proposed = _tell(run, _carry_out(run, planned), planned)
     if known.fleet.settings.gc.apply and options.refresh and not options.images and not adapters.cancelled.is_set():
-        return replace(report, collected=_collected(adapters, request))
+        return replace(report, collected=_collected(adapters, request, proposed))
     return report
 
 
-def _collected(adapters: Adapters, request: Request) -> Collection:
+def _collected(adapters: Adapters, request: Request, proposed: Proposed) -> Collection:
     """The end of a run: by what is recorded and there now. What stops it takes nothing from what the run did."""
     try:
-        return collect(adapters, replace(request, options=PlanOptions()), takes_steps=True)
+        return collect(adapters, replace(request, options=PlanOptions()), takes_steps=True, beside=proposed)
     except ReconcilerError as error:
         return Collection(head="", applied=True, artifacts=(), failed={"gc": error.what})
 
@@ -159,7 +160,7 @@ def adopt(adapters: Adapters, request: Request, image: str, words: Sequence[str]
     idle = planned.plan.model_copy(update={"images": (), "complete": True, "errored": False})
     run = _begin(adapters, request, known, replace(planned, plan=idle), registry=registry, target=target, boots=test)
     result = take_over(run, decision.image, decision, words, test=test)
-    return _tell(run, Report((result,), idle, target), planned)
+    return _tell(run, Report((result,), idle, target), planned)[0]
 
 
 def test(adapters: Adapters, request: Request, image: str, build_id: str | None) -> Result:
@@ -195,10 +196,12 @@ def test(adapters: Adapters, request: Request, image: str, build_id: str | None)
     return Result(image, "unchanged", lock, build=build, tested=tested)
 
 
-def collect(adapters: Adapters, request: Request, *, takes_steps: bool, unmanaged: bool = False) -> Collection:
+def collect(
+    adapters: Adapters, request: Request, *, takes_steps: bool, unmanaged: bool = False, beside: Proposed = NOTHING
+) -> Collection:
     """Judge what may go of the whole fleet; with `takes_steps` take the next step of each.
 
-    With `unmanaged` also list what no fleet's marks are on.
+    With `unmanaged` also list what no fleet's marks are on. `beside` is what the same run has proposed before.
 
     Raises what planning raises, and UserError for what is refused before anything is done.
     """
@@ -220,7 +223,7 @@ def collect(adapters: Adapters, request: Request, *, takes_steps: bool, unmanage
     adapters.repository.check_recording(known.fleet.settings.git, now=known.now)
     run = _run(adapters, request, known, registry=registry, target=target)
     limit = request.max_actions or known.fleet.settings.limits.max_actions
-    return gc.apply(run, looked, planned, at_most=limit, publisher=partial(adapters.publisher, known))
+    return gc.apply(run, looked, planned, at_most=limit, publisher=partial(adapters.publisher, known), beside=beside)
 
 
 def restore(adapters: Adapters, request: Request, words: Sequence[str]) -> Restoration:
@@ -364,18 +367,16 @@ def _carry_out(run: Run, planned: FleetPlan) -> Report:
     return act(run, planned)
 
 
-def _tell(run: Run, report: Report, planned: FleetPlan) -> Report:
+def _tell(run: Run, report: Report, planned: FleetPlan) -> tuple[Report, Proposed]:
     """Propose what was recorded, where `git.push` is pull-request; publish the channels; tell the announcers.
 
-    Of an image that consumers do not find in every location yet nobody is told. Returns the report.
+    Of an image that consumers do not find everywhere yet nobody is told. Returns the report, and what is proposed.
     """
     from reconciler.steps.announce import announce  # noqa: PLC0415 - see above
 
     known, branch = run.known, run.target.branch
     recorded = tuple(result.image for result in report.results if result.commit is not None)
-    if run.proposes and recorded:
-        proposed = proposal_branch(run.repository.git)
-        run.adapters.host(known).propose(report.plan, recorded, branch=proposed, base=branch)
+    proposed = propose(run, recorded, as_markdown(report.plan))
     waits: Mapping[str, str] = {}
     if known.publications is not None:
         from reconciler.steps.publish import publish  # noqa: PLC0415 - most fleets publish nothing
@@ -383,7 +384,7 @@ def _tell(run: Run, report: Report, planned: FleetPlan) -> Report:
         published = publish(run, report, planned, partial(run.adapters.publisher, known))
         report, waits = published.report, published.waits
     announce(run, report, run.adapters.announcers(known), branch=branch, waits=waits)
-    return replace(report, commits=run.recorder.commits)
+    return replace(report, commits=run.recorder.commits), proposed
 
 
 def _look_only(adapters: Adapters, known: Known, origin: Origin, target: Target, *, why: str) -> Report:

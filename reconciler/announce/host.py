@@ -11,7 +11,6 @@ from reconciler.model.plan import Plan
 from reconciler.model.receivers import GitHubSettings
 from reconciler.model.text import first_few
 from reconciler.words.comment import Previewed, render, status
-from reconciler.words.markdown import render as as_markdown
 
 _MOST_NAMED = 4
 
@@ -58,13 +57,13 @@ class GitHubHost:
                 if found is not None:
                     github.comment(found, render(plan, previewed, note=remark), whole=self.job)
 
-    def propose(self, plan: Plan, images: tuple[str, ...], *, branch: str, base: str) -> None:
+    def propose(self, images: tuple[str, ...], *, branch: str, base: str, body: str) -> None:
         """Open or update the pull request. Without `announce.github` a person, or the host, opens it."""
         if self.settings is None:
             self.note(f"proposed on the branch {branch}: open its pull request into {base}")
             return
         names = first_few(images, most=_MOST_NAMED, more=" and others")
-        url = self.open(branch, base, title=f"Record state: {names}", body=as_markdown(plan))
+        url = self.open(branch, base, title=f"Record state: {names}", body=body)
         if url is not None:
             self.note(f"proposed in {url}")
 

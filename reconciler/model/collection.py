@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from reconciler.model.lockfile import Digest
-from reconciler.model.values import Instant, Model
+from reconciler.model.values import Instant, Model, is_empty
 
 FORMAT: Literal["1.0"] = "1.0"
 Step = Literal["deprecate", "disable", "retire"]
@@ -76,6 +76,9 @@ class Collection(Model):
     applied: bool = Field(description="Whether steps were taken, or only judged.")
     artifacts: tuple[Fate, ...]
     unread: dict[str, str] = Field({}, description="Locations that could not be read, and why: all stays there.")
+    proposed: tuple[str, ...] = Field(
+        (), description="Images of which the steps are proposed, and taken once that is merged.", exclude_if=is_empty
+    )
     restorable: dict[str, int | None] = Field(
         {}, description="For how many days what is removed can be restored, by location in which that comes next; "
         "null: not known.",

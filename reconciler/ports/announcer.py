@@ -41,5 +41,5 @@ class Host(Protocol):
         `number` is the pull request's; None: the one of the branch is looked for.
         """
 
-    def propose(self, plan: Plan, images: tuple[str, ...], *, branch: str, base: str) -> None:
-        """Have a pull request from `branch` into `base` for what was recorded of these images."""
+    def propose(self, images: tuple[str, ...], *, branch: str, base: str, body: str) -> None:
+        """Have a pull request from `branch` into `base` for what was recorded of these images, as Markdown says."""

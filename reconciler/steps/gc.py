@@ -24,11 +24,13 @@ from reconciler.plan.publishing import asked_of
 from reconciler.plan.tags import own
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
+from reconciler.steps.propose import NOTHING, Proposed, propose
 from reconciler.steps.record_files import paths_of
 from reconciler.steps.record_rulings import record_gone, record_leaving
 from reconciler.steps.run import Run
 from reconciler.steps.settle import retire_useless
 from reconciler.steps.survey import Looked, locations_of
+from reconciler.words.markdown import departures
 
 _CLOCKS_APART = timedelta(hours=1)
 _YOUNG = timedelta(days=1)
@@ -96,7 +98,13 @@ def _judged(looked: Looked, registry: Registry, *, head: str) -> Collection:
 
 
 def apply(
-    run: Run, looked: Looked, planned: FleetPlan, *, at_most: int, publisher: Callable[[], Publisher]
+    run: Run,
+    looked: Looked,
+    planned: FleetPlan,
+    *,
+    at_most: int,
+    publisher: Callable[[], Publisher],
+    beside: Proposed = NOTHING,
 ) -> Collection:
     """Take the next step of everything that may go, of so many images at most. One's failure is its own.
 
@@ -113,9 +121,11 @@ def apply(
     _refuse_wrong_clock(run, next((one.location for one in judgement.fates if one.goes), None))
     took: list[Took] = []
     failed: dict[str, str] = {}
+    proposed: list[str] = []
     for name in names[:at_most]:
         if run.cancelled.is_set():
             break
+        before = run.recorder.commits
         try:
             if name in previews:
                 took += _previews(run, name, planned)
@@ -124,12 +134,14 @@ def apply(
         except ReconcilerError as error:
             failed[name] = error.what
             run.listener(events.Failed(image=name, what=str(error)))
+        proposed += [name] if run.proposes and run.recorder.commits != before else []
+    propose(run, tuple(proposed), departures(one for one in judgement.fates if one.image in proposed), beside=beside)
     done = _judged(looked, run.registry, head=run.known.head)
     removed, not_removed = _remove_abandoned(run) if not run.cancelled.is_set() else ([], {})
     failed |= not_removed
     update = {
         "applied": True, "took": tuple(took), "failed": failed, "put_off": len(names[at_most:]),
-        "abandoned": tuple(removed),
+        "abandoned": tuple(removed), "proposed": tuple(proposed),
     }  # fmt: skip
     return done.model_copy(update=update)
 

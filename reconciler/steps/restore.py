@@ -30,6 +30,7 @@ from reconciler.ports.registry import Registry
 from reconciler.steps.artifacts import is_own
 from reconciler.steps.care import tend_recorded
 from reconciler.steps.ours import records_of
+from reconciler.steps.propose import propose
 from reconciler.steps.questions.builds import show
 from reconciler.steps.questions.compare import past_of
 from reconciler.steps.record import Recording, Unwanted, declared_at, record_lock
@@ -117,6 +118,9 @@ def restore(run: Run, words: Sequence[str]) -> Restoration:
         done = tend_recorded(run, sought.image, recording.lock)
         recording = Recording(done.lock, done.commit or recording.commit)
         remarks += [f"{done.error.what}: the next run tries again"] if done.error is not None else []
+    if recording.commit is not None:
+        said = f"`{sought.build.id}` of `{sought.image.name}` was brought back, and counts again once this is merged."
+        propose(run, (sought.image.name,), said)
     return Restoration(
         head=run.known.head, image=sought.image.name, build=sought.build.id, artifacts=told, commit=recording.commit,
         proposed=run.proposes and recording.commit is not None, remarks=tuple(remarks), kept_for=kept_for,

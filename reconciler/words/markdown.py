@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
+from reconciler.model.collection import Fate
 from reconciler.model.plan import Plan, PlannedImage
 from reconciler.model.text import counted, inert, one_line, visible
 from reconciler.words import plans
 
 # A plan as Markdown, for a pull request's comment.
+
+
+def departures(fates: Iterable[Fate]) -> str:
+    """The steps of `gc` that are proposed: for each artifact what would be done, and why."""
+    rows = [
+        f"| {escape(one.image)} | {escape(one.build or '')} | {escape(f'{one.location} {one.id}')} | {one.step} "
+        f"| {escape(one.why)} |"
+        for one in fates
+        if one.goes and one.due is None
+    ]
+    table = ["| image | build | artifact | step | why |", "|---|---|---|---|---|", *rows]
+    head = "`gc` takes these steps once their dates are merged; a hold brings a build back whole until it is removed."
+    return "\n".join([head, "", *table])
 
 
 def render(plan: Plan) -> str:

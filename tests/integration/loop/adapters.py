@@ -108,5 +108,5 @@ class NobodyShows:
     ) -> None:
         """Show nothing."""
 
-    def propose(self, plan: Plan, images: tuple[str, ...], *, branch: str, base: str) -> None:
+    def propose(self, images: tuple[str, ...], *, branch: str, base: str, body: str) -> None:
         """Open nothing."""

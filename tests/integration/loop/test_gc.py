@@ -10,6 +10,7 @@ from typing import Literal
 
 import pytest
 
+from reconciler.git.proposal import PROPOSAL
 from reconciler.model.care import Care, Grants
 from reconciler.model.collection import Abandoned, Collection, Fate
 from reconciler.model.errors import Terminal, Transient
@@ -19,6 +20,7 @@ from reconciler.model.usage import Use
 from reconciler.model.values import format_instant
 from reconciler.state.lockfiles import parse, path_of, render
 from tests.doubles.registry import Traits
+from tests.integration.loop.adapters import NobodyShows
 from tests.integration.loop.effects import Effects, Killed, failing, meanwhile, surround
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.settling import assert_settled
@@ -732,3 +734,53 @@ def test_a_clock_that_jumps_back_and_forth_takes_nothing_too_early_and_keeps_the
     grown.clock.advance(days=19)  # a fortnight after it was recorded, all in all
     assert steps(grown.controller().collect()) == ["disable", "disable"]
     assert entry(grown).deprecated == began.deprecated
+
+
+def test_where_state_is_only_proposed_the_dates_wait_in_a_pull_request(
+    grown: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a branch that takes pull requests alone, and a build that is to go
+    opened: list[tuple[tuple[str, ...], str, str, str]] = []
+
+    def propose(_: NobodyShows, images: tuple[str, ...], *, branch: str, base: str, body: str) -> None:
+        opened.append((images, branch, base, body))
+
+    monkeypatch.setattr(NobodyShows, "propose", propose)
+    grown.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{push: pull-request}}\n"})
+    gone = oldest(grown)
+
+    # When its first step is taken
+    found = grown.controller().collect()
+
+    # Then it is proposed by a pull request, which says what would be done with which artifact and why
+    assert (found.took, found.proposed) == ((), ("web",))
+    ((images, branch, base, body),) = opened
+    assert (images, branch, base) == (("web",), PROPOSAL, "main")
+    assert all(f"{one.location} {one.id}" in body for one in gone)
+    assert body.count("| deprecate |") == len(gone)
+    assert all(one.deprecated is None for one in oldest(grown))
+
+    # And once it is merged it is done, and nothing is proposed anew
+    git(grown.origin, "update-ref", "refs/heads/main", f"refs/heads/{PROPOSAL}")
+    assert steps(grown.controller().collect()) == ["deprecate", "deprecate"]
+    assert len(opened) == 1
+
+
+def test_a_refresh_with_gc_has_one_pull_request_for_both(grown: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[tuple[tuple[str, ...], str]] = []
+
+    def propose(_: NobodyShows, images: tuple[str, ...], *, branch: str, base: str, body: str) -> None:
+        del branch, base
+        opened.append((images, body))
+
+    monkeypatch.setattr(NobodyShows, "propose", propose)
+    settings = f"{SETTINGS}git: {{push: pull-request}}\ngc: {{apply: true}}\n"
+    grown.commit({"desired/reconciler.yaml": settings, "desired/base/setup.sh": "echo newer\n"})
+
+    grown.controller().reconcile(refresh=True)
+
+    first, last = opened
+    assert "web" in last[0]
+    assert set(first[0]) <= set(last[0])
+    assert last[1].startswith(first[1])
+    assert "| deprecate |" in last[1]

@@ -13,6 +13,7 @@ from reconciler.model.errors import Terminal, UserError
 from reconciler.model.lockfile import Build
 from reconciler.model.observation import Seen
 from tests.doubles.registry import Traits
+from tests.integration.loop.adapters import NobodyShows
 from tests.integration.loop.effects import Effects, Killed, failing, surround
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.settling import assert_settled
@@ -213,11 +214,20 @@ def test_one_whose_image_is_declared_no_more_is_refused(grown: World) -> None:
     assert grown.controller().restore().restorable == ()
 
 
-def test_where_state_is_only_proposed_it_is_made_usable_once_that_is_merged(grown: World) -> None:
+def test_where_state_is_only_proposed_it_is_made_usable_once_that_is_merged(
+    grown: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[tuple[tuple[str, ...], str, str]] = []
+    monkeypatch.setattr(
+        NobodyShows, "propose", lambda _, images, **more: opened.append((images, more["branch"], more["body"]))
+    )
     gone = remove(grown)
     grown.commit({"desired/reconciler.yaml": f"{SETTINGS}git: {{push: pull-request}}\n"})
     told = grown.controller().restore(gone[0].own("build") or "")
     assert (told.proposed, told.is_back) == (True, True)
+    ((images, branch, body),) = opened
+    assert (images, branch) == (("web",), PROPOSAL)
+    assert f"`{told.build}` of `web` was brought back" in body
     assert {one.state for one in oldest(grown)} == {"disabled"}
     git(grown.origin, "update-ref", "refs/heads/main", f"refs/heads/{PROPOSAL}")
     assert grown.controller().reconcile().exit_code == 0
