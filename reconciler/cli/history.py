@@ -14,12 +14,13 @@ from reconciler.cli.workspace import now
 from reconciler.git.history import resolve_commit
 from reconciler.git.pull_requests import pull_requests
 from reconciler.git.repository import Repository
-from reconciler.model.history import History, PastBuild, PastFailure
-from reconciler.model.text import age_text, counted, visible
+from reconciler.model.history import History, PastBuild, PastFailure, Turn
+from reconciler.model.text import age_text, counted, one_line, visible
 from reconciler.model.values import format_instant
 from reconciler.plan.history import stable_seconds, tell
 from reconciler.steps.questions.builds import resolve_names
 from reconciler.steps.questions.compare import past_of
+from reconciler.steps.questions.holds import holds_of
 
 
 @click.command("history")
@@ -39,7 +40,8 @@ def command(image: str, *, rev: str, as_json: bool, directory: Path) -> int:
     past = past_of(repository, image, revision=commit)
     tags = [tag for name in past.names for tag in repository.tags(f"image/{name}/")]
     tagged = {tag.name.rpartition("/")[2]: tag.target for tag in tags}
-    history = tell(past, pull_request=pull_requests(repository.git, commit).of, tagged=tagged)
+    numbers, held = pull_requests(repository.git, commit), holds_of(repository, past, revision=commit)
+    history = tell(past, pull_request=numbers.of, tagged=tagged, held=held)
     if as_json:
         show_json(history.model_dump_json(by_alias=True, indent=2))
     else:
@@ -53,6 +55,7 @@ def _print(history: History, *, moment: datetime) -> None:
     at = format_instant(moment)
     rows = [*((one.recorded, one.id, _build_row(one, at)) for one in history.builds)]
     rows += [(one.at, one.build, _failure_row(one)) for one in history.failures]
+    rows += [(one.at, one.build, _turn_row(one)) for one in history.turns]
     newest_first = [row for *_, row in sorted(rows, key=lambda row: row[:2], reverse=True)]
     show_rows(("build", "from", "stable", "why, and what became of it"), newest_first)
     for line in _footer(history):
@@ -86,6 +89,19 @@ def _failure_row(failure: PastFailure) -> tuple[str, str, str, str]:
     by = f"\nrecorded by {failure.recorded_in[:7]}" if failure.recorded_in is not None else ""
     what = f"failed{tries}: {visible(failure.what)}{by}"
     return failure.build, _from(failure.commit, failure.pull_request), "", what
+
+
+def _turn_row(turn: Turn) -> tuple[str, str, str, str]:
+    why = f": {visible(one_line(turn.why))}" if turn.why else ""
+    by = visible(turn.by.partition(" <")[0])
+    return turn.build, _from(turn.commit, None), "", f"{_TURNS[turn.what]} {turn.at[:10]} by {by}{why}"
+
+
+_TURNS = {
+    "held": "held", "released": "released", "revoked": "revoked", "unrevoked": "revoked no more",
+    "deprecated": "deprecated by gc", "disabled": "disabled by gc", "removed": "removed by gc",
+    "brought-back": "brought back",
+}  # fmt: skip
 
 
 def _from(commit: str | None, pull_request: int | None) -> str:

@@ -65,6 +65,22 @@ class PastFailure(Model):
     recorded_in: str | None = Field(description="The commit that recorded it; null where a cut-off history lacks it.")
 
 
+class Turn(Model):
+    """What was ruled of a build, or done with it on its way out, beside what channels pointed to."""
+
+    at: Instant
+    commit: str = Field(description="The commit that brought it: of a hold that of image.yaml, else that of state/.")
+    by: str = Field(description="The commit's author.")
+    build: str
+    what: Literal[
+        "held", "released", "revoked", "unrevoked", "deprecated", "disabled", "removed", "brought-back"
+    ] = Field(
+        description="`held` and `released`: stable was bound to it, and no more. The last four are of `gc`: its steps, "
+        "and that a hold or `restore` brought it back."
+    )  # fmt: skip
+    why: str | None = Field(None, description="In the words of who ruled it; null where nobody said why.")
+
+
 class History(Model):
     """Every build and failure of an image, newest first."""
 
@@ -74,4 +90,5 @@ class History(Model):
     complete: bool = Field(description="False in a clone whose history is cut off.")
     builds: tuple[PastBuild, ...]
     failures: tuple[PastFailure, ...]
+    turns: tuple[Turn, ...] = Field((), description="Holds, revocations and the steps of `gc`, newest first.")
     unreadable: dict[str, str] = Field(description="Commits whose lockfile can't be read, and why.")

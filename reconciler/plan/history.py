@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any
 
-from reconciler.model.history import History, PastBuild, PastFailure, Span
+from reconciler.model.history import History, PastBuild, PastFailure, Span, Turn
 from reconciler.model.lockfile import Build, Lockfile, Verified
 from reconciler.model.source import Channel
 from reconciler.model.values import Instant, parse_instant
@@ -70,7 +72,11 @@ class LockPast:
 
 
 def tell(
-    past: LockPast, *, pull_request: Callable[[str], int | None], tagged: Mapping[str, str] | None = None
+    past: LockPast,
+    *,
+    pull_request: Callable[[str], int | None],
+    tagged: Mapping[str, str] | None = None,
+    held: Sequence[Ruled] = (),
 ) -> History:
     """The story of every build and failure.
 
@@ -78,6 +84,7 @@ def tell(
         past: The versions of the lockfile.
         pull_request: Which one brought a commit, where that is known.
         tagged: The commit on which each build's tag stands, by build id: a failure's record does not name it.
+        held: The holds that were declared, oldest first.
     """
     oldest_first = past.versions[::-1]
     candidate, stable = _spans(oldest_first, "candidate"), _spans(oldest_first, "stable")
@@ -91,8 +98,63 @@ def tell(
         complete=past.complete,
         builds=tuple(sorted(builds, key=lambda build: (build.recorded, build.id), reverse=True)),
         failures=tuple(_failures(oldest_first, tagged or {}, pull_request=pull_request))[::-1],
+        turns=tuple(sorted((*holds(held), *turns(oldest_first)), key=lambda one: one.at))[::-1],
         unreadable=dict(past.unreadable),
     )
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """The hold that an image's declaration had as one commit left it."""
+
+    commit: str
+    at: Instant
+    author: str
+    """`Name <address>`."""
+    hold: str | None
+    """The build; None where there is no hold."""
+    why: str | None = None
+
+
+def holds(oldest_first: Iterable[Ruled]) -> Iterator[Turn]:
+    """When `stable` was bound to a build, and when no more: by the declaration, whose day may have come before."""
+    before: str | None = None
+    for one in oldest_first:
+        about: dict[str, Any] = {"at": one.at, "commit": one.commit, "by": one.author}
+        if before is not None and one.hold != before:
+            yield Turn(**about, build=before, what="released")
+        if one.hold is not None and one.hold != before:
+            yield Turn(**about, build=one.hold, what="held", why=one.why)
+        before = one.hold
+
+
+def turns(oldest_first: Sequence[LockVersion]) -> Iterator[Turn]:
+    """What was revoked and is no more, and how far builds went away, as the versions of a lockfile tell it."""
+    for before, after in pairwise(oldest_first):
+        about: dict[str, Any] = {"at": after.at, "commit": after.commit, "by": after.author}
+        was = {one.id: one for one in before.lock.recorded}
+        now = {one.id: one for one in after.lock.recorded}
+        for build_id, build in now.items():
+            old = was.get(build_id)
+            if build.revoked is not None and (old is None or old.revoked is None):
+                by = f" (built on {build.revoked.by})" if build.revoked.by is not None else ""
+                yield Turn(**about, build=build_id, what="revoked", why=f"{build.revoked.reason}{by}")
+            if build.revoked is None and old is not None and old.revoked is not None:
+                yield Turn(**about, build=build_id, what="unrevoked", why=old.revoked.reason)
+        yield from _departed(before.lock, after.lock, about)
+
+
+def _departed(before: Lockfile, after: Lockfile, about: Mapping[str, Any]) -> Iterator[Turn]:
+    for one in after.leaving:
+        old = before.left(one.build.id)
+        if old is None:
+            yield Turn(**about, build=one.build.id, what="deprecated")
+        if one.disabled is not None and (old is None or old.disabled is None):
+            yield Turn(**about, build=one.build.id, what="disabled")
+    for one in before.leaving:
+        if after.left(one.build.id) is None:
+            back = after.build(one.build.id) is not None
+            yield Turn(**about, build=one.build.id, what="brought-back" if back else "removed")
 
 
 def stable_seconds(spans: Iterable[Span], *, seen: Instant) -> int:

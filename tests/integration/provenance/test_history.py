@@ -12,7 +12,8 @@ from jsonschema import Draft202012Validator  # type: ignore[import-untyped]  # i
 
 from reconciler.git.command import Finished, Git
 from reconciler.model.declaration import GitSettings
-from reconciler.model.lockfile import Reason, SmokeTestResult, Verdict, Verified
+from reconciler.model.lockfile import Leaving, Reason, Revoked, SmokeTestResult, Verdict, Verified
+from reconciler.state.lockfiles import path_of, render
 from tests.integration.provenance.conftest import Ask
 from tests.integration.provenance.ledger import ON_DEBIAN, Ledger, declared, git
 
@@ -282,3 +283,63 @@ def test_it_takes_as_many_processes_for_many_versions_as_for_one(
 
     assert len(told(ask, ledger)["failures"]) == 6
     assert len(calls) == once
+
+
+def test_holds_and_their_release_are_told_with_who_and_why(ask: Ask, ledger: Ledger) -> None:
+    # Given a hold that moves to another build, a change that is broken YAML, and the release
+    first = ledger.build("base")
+    change(ledger, "more")
+    second = ledger.build("base", reasons=CHANGED)
+    hold = f"{ON_DEBIAN}hold: {{build: {first.id}, reason: it breaks}}\n"
+    commits = [
+        ledger.commit(declared("base", text), message)
+        for text, message in (
+            (hold, "Hold it"),
+            (f"{hold}description: the base\n", "Describe it"),
+            (f"{ON_DEBIAN}hold: [\n", "Break it"),
+            (f"{ON_DEBIAN}hold: {{build: {second.id}, reason: better}}\n", "Hold another"),
+            (ON_DEBIAN, "Release it"),
+        )
+    ]
+    turns = told(ask, ledger)["turns"]
+    assert [(one["what"], one["build"], one["commit"], one["why"]) for one in reversed(turns)] == [
+        ("held", first.id, commits[0], "it breaks"),
+        ("released", first.id, commits[3], None),
+        ("held", second.id, commits[3], "better"),
+        ("released", second.id, commits[4], None),
+    ]
+    said = " ".join(ask(ledger, "history", "base").out.split())
+    assert "it breaks" in said
+
+
+def test_revocations_and_the_steps_of_gc_are_told(ask: Ask, ledger: Ledger) -> None:
+    build = ledger.build("base")
+    change(ledger, "more")
+    ledger.build("base", reasons=CHANGED)
+    newest, oldest = ledger.lock("base").builds
+    revoked = oldest.model_copy(
+        update={"phase": "revoked", "revoked": Revoked(reason="a leak", at="2026-11-23T00:00:00Z", phase="superseded")}
+    )
+    gone = Leaving(build=oldest, deprecated="2026-11-24T00:00:00Z")
+    states: list[dict[str, Any]] = [
+        {"builds": (newest, revoked)},
+        {"builds": (newest, oldest)},
+        {"builds": (newest,), "leaving": (gone,)},
+        {"builds": (newest, oldest), "leaving": ()},
+        {"builds": (newest,), "leaving": (gone,)},
+        {"builds": (newest,), "leaving": (gone.model_copy(update={"disabled": "2026-12-08T00:00:00Z"}),)},
+        {"builds": (newest,), "leaving": ()},
+    ]
+    lock = ledger.lock("base")
+    for number, state in enumerate(states):
+        ledger.commit({path_of("base"): render(lock.model_copy(update=state))}, f"base: step {number}")
+
+    turns = told(ask, ledger)["turns"]
+
+    assert {one["build"] for one in turns} == {build.id}
+    assert [(one["what"], one["why"]) for one in reversed(turns)] == [
+        ("revoked", "a leak"), ("unrevoked", "a leak"), ("deprecated", None), ("brought-back", None),
+        ("deprecated", None), ("disabled", None), ("removed", None),
+    ]  # fmt: skip
+    (kept,) = (one["kept"] for one in told(ask, ledger)["builds"] if one["id"] == build.id)
+    assert not kept
