@@ -65,6 +65,9 @@ class PastFailure(Model):
     recorded_in: str | None = Field(description="The commit that recorded it; null where a cut-off history lacks it.")
 
 
+Turned = Literal["held", "released", "revoked", "unrevoked", "deprecated", "disabled", "removed", "brought-back"]
+
+
 class Turn(Model):
     """What was ruled of a build, or done with it on its way out, beside what channels pointed to."""
 
@@ -72,9 +75,7 @@ class Turn(Model):
     commit: str = Field(description="The commit that brought it: of a hold that of image.yaml, else that of state/.")
     by: str = Field(description="The commit's author.")
     build: str
-    what: Literal[
-        "held", "released", "revoked", "unrevoked", "deprecated", "disabled", "removed", "brought-back"
-    ] = Field(
+    what: Turned = Field(
         description="`held` and `released`: stable was bound to it, and no more. The last four are of `gc`: its steps, "
         "and that a hold or `restore` brought it back."
     )  # fmt: skip

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
-from reconciler.model.history import History, PastBuild, PastFailure, Span, Turn
+from reconciler.model.history import History, PastBuild, PastFailure, Span, Turn, Turned
 from reconciler.model.lockfile import Build, Lockfile, Verified
 from reconciler.model.source import Channel
 from reconciler.model.values import Instant, parse_instant
@@ -132,29 +132,29 @@ def turns(oldest_first: Sequence[LockVersion]) -> Iterator[Turn]:
     """What was revoked and is no more, and how far builds went away, as the versions of a lockfile tell it."""
     for before, after in pairwise(oldest_first):
         about: dict[str, Any] = {"at": after.at, "commit": after.commit, "by": after.author}
-        was = {one.id: one for one in before.lock.recorded}
-        now = {one.id: one for one in after.lock.recorded}
-        for build_id, build in now.items():
-            old = was.get(build_id)
-            if build.revoked is not None and (old is None or old.revoked is None):
-                by = f" (built on {build.revoked.by})" if build.revoked.by is not None else ""
-                yield Turn(**about, build=build_id, what="revoked", why=f"{build.revoked.reason}{by}")
-            if build.revoked is None and old is not None and old.revoked is not None:
-                yield Turn(**about, build=build_id, what="unrevoked", why=old.revoked.reason)
-        yield from _departed(before.lock, after.lock, about)
+        for build, what, why in turned(before.lock, after.lock):
+            yield Turn(**about, build=build.id, what=what, why=why)
 
 
-def _departed(before: Lockfile, after: Lockfile, about: Mapping[str, Any]) -> Iterator[Turn]:
+def turned(before: Lockfile, after: Lockfile) -> Iterator[tuple[Build, Turned, str | None]]:
+    """What becomes of builds from one version of a lockfile to the next, beside channels; with why, if that is said."""
+    was = {one.id: one for one in before.recorded}
+    for build in after.recorded:
+        old = was.get(build.id)
+        if build.revoked is not None and (old is None or old.revoked is None):
+            by = f" (built on {build.revoked.by})" if build.revoked.by is not None else ""
+            yield build, "revoked", f"{build.revoked.reason}{by}"
+        if build.revoked is None and old is not None and old.revoked is not None:
+            yield build, "unrevoked", old.revoked.reason
     for one in after.leaving:
-        old = before.left(one.build.id)
-        if old is None:
-            yield Turn(**about, build=one.build.id, what="deprecated")
-        if one.disabled is not None and (old is None or old.disabled is None):
-            yield Turn(**about, build=one.build.id, what="disabled")
+        left = before.left(one.build.id)
+        if left is None:
+            yield one.build, "deprecated", None
+        if one.disabled is not None and (left is None or left.disabled is None):
+            yield one.build, "disabled", None
     for one in before.leaving:
         if after.left(one.build.id) is None:
-            back = after.build(one.build.id) is not None
-            yield Turn(**about, build=one.build.id, what="brought-back" if back else "removed")
+            yield one.build, "removed" if after.build(one.build.id) is None else "brought-back", None
 
 
 def stable_seconds(spans: Iterable[Span], *, seen: Instant) -> int:

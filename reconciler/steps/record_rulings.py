@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from reconciler.git.objects import Change, TagRequest
 from reconciler.model.care import Care
 from reconciler.model.fleet import Image
+from reconciler.model.history import Turned
 from reconciler.model.lockfile import Build, Failure, Leaving, Lockfile, Reason, Undelivered, Verdict
 from reconciler.model.plan import Ruling
 from reconciler.model.publish import Published
@@ -14,6 +15,7 @@ from reconciler.model.tree import Tree
 from reconciler.model.values import format_instant
 from reconciler.plan import transitions
 from reconciler.plan.channels import binds, overrules
+from reconciler.plan.history import turned
 from reconciler.plan.planning import lock_of
 from reconciler.plan.rulings import in_force
 from reconciler.steps.record import (
@@ -64,8 +66,40 @@ def record_ruling(run: Run, image: Image, ruling: Ruling) -> Recording:
         at = format_instant(run.known.now)
         return transitions.as_ruled(lock, image, ruling.causes, at=at, reachable=ruling.reachable)
 
+    before = lock_of(run.known, image)[0]
+    at = format_instant(run.known.now)
+    after = transitions.as_ruled(before, image, ruling.causes, at=at, reachable=ruling.reachable)
     message = messages.ruling_commit(image.name, ruling.reasons)
-    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
+    tags = _tags(run, image, [*turned(before, after), *_bound(before, after, image)])
+    return record_lock(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
+
+
+def _bound(before: Lockfile, after: Lockfile, image: Image) -> Iterator[tuple[Build, Turned, str | None]]:
+    """The build that a hold brings `stable` to, or leaves it with, or from which its end lets it go on."""
+    hold, was, now = image.declaration.hold, before.build(before.channels.stable), after.build(after.channels.stable)
+    if was is None or now is None or was.id == now.id:
+        return
+    revoked = [{one.id for one in lock.recorded if one.revoked is not None} for lock in (before, after)]
+    if hold is not None and hold.build == now.id:
+        yield now, "held", hold.reason
+    elif hold is None and revoked[0] == revoked[1]:  # else it goes by a revocation, or by the end of one
+        yield was, "released", None
+
+
+def _tags(run: Run, image: Image, happened: Iterable[tuple[Build, Turned, str | None]]) -> tuple[TagRequest, ...]:
+    """An annotated tag for each thing that is recorded of a build; none of what is proposed: the next run does it anew.
+
+    On the commit that was built, as that of a verdict is.
+    """
+    at = format_instant(run.known.now)
+    return tuple(
+        TagRequest(
+            name=messages.turn_tag_name(image.name, build.id, what, at=at),
+            target=build.commit if run.repository.has(build.commit) else run.known.head,
+            message=messages.turn_tag(image.name, build.id, what, at=at, why=why),
+        )
+        for build, what, why in (() if run.proposes else happened)
+    )
 
 
 def record_care(
@@ -98,8 +132,14 @@ def record_leaving(
             return Unwanted(f"what is declared of {image.name} changed at {tree.oid[:12]}")
         return transitions.with_leaving(lock, entries, image=in_force(image, now=run.known.now))
 
-    message = messages.change_commit(image.name, messages.steps_of(reasons), reasons)
-    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from, also=restored)
+    before = lock_of(run.known, image)[0]
+    after = transitions.with_leaving(before, entries, image=in_force(image, now=run.known.now))
+    message, former = (
+        messages.change_commit(image.name, messages.steps_of(reasons), reasons),
+        image.declaration.moved_from,
+    )
+    tags = _tags(run, image, turned(before, after))
+    return record_lock(run, image.name, change, message=message, tags=tags, former=former, also=restored)
 
 
 def record_gone(run: Run, image: Image, gone: Sequence[Build], *, reasons: Sequence[Reason]) -> Recording:
@@ -111,7 +151,9 @@ def record_gone(run: Run, image: Image, gone: Sequence[Build], *, reasons: Seque
 
     artifacts = [artifact for build in gone for artifact in build.artifacts]
     message = messages.change_commit(image.name, "retire", reasons, gone=artifacts)
-    return record_lock(run, image.name, change, message=message, former=image.declaration.moved_from)
+    before = lock_of(run.known, image)[0]
+    tags = _tags(run, image, ((one, "removed", None) for one in gone if before.left(one.id) is not None))
+    return record_lock(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
 
 
 def record_undelivered(run: Run, image: Image, undelivered: tuple[Undelivered, ...]) -> Recording:

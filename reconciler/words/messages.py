@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 
 from reconciler.model.announcement import as_said
 from reconciler.model.difference import Difference
+from reconciler.model.history import Turned
 from reconciler.model.lockfile import Artifact, Build, Failure, Reason, Undelivered, Verdict, Verified
 from reconciler.model.publish import Published
 from reconciler.model.text import (
@@ -137,6 +139,17 @@ def failure_tag(image: str, failure: Failure) -> str:
 def verdict_tag_name(image: str, build_id: str, *, overruled: Verdict | None = None) -> str:
     """The annotated tag of a verdict. One that overrules another has a tag beside it, since tags are never moved."""
     return f"verdict/{image}/{build_id}" + ("-overruled" if overruled is not None else "")
+
+
+def turn_tag_name(image: str, build_id: str, what: Turned, *, at: str) -> str:
+    """The annotated tag of what was ruled of a build, or done with it on its way out, beside those of verdicts."""
+    return f"verdict/{image}/{build_id}-{what}-{re.sub('[-:]', '', at)}"
+
+
+def turn_tag(image: str, build_id: str, what: Turned, *, at: str, why: str | None) -> str:
+    """The tag's message: what, when and why for people, then the same as JSON."""
+    lines = [f"{image} {build_id}: {what}", "", f"at: {at}", *([f"why: {inert(why)}"] if why else [])]
+    return _tag(lines, _record({"image": image, "build": build_id, "what": what, "at": at, "why": why}))
 
 
 def verdict_tag(image: str, build_id: str, verdict: Verdict) -> str:

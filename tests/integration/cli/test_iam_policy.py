@@ -146,7 +146,7 @@ def test_a_right_that_is_more_and_one_that_is_missing_are_told(fleet: Fleet) -> 
 
     code, said = checked(fleet, document, *asked)
 
-    calls = ("DeregisterImage", "DeleteSnapshot", "RestoreImageFromRecycleBin", "RestoreSnapshotFromRecycleBin")
+    calls = ("DeregisterImage", "DeleteSnapshot", "Restore*FromRecycleBin")
     named = f"Allow {', '.join(f'ec2:{one}' for one in calls)} (RetireAndRestoreImagesOfThisFleet)"
     assert (code, said) == (1, f"more than it would be: {named}\nnot there: {named}\n")
 

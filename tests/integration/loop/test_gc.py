@@ -784,3 +784,16 @@ def test_a_refresh_with_gc_has_one_pull_request_for_both(grown: World, monkeypat
     assert set(first[0]) <= set(last[0])
     assert last[1].startswith(first[1])
     assert "| deprecate |" in last[1]
+
+
+def test_each_step_is_told_by_an_annotated_tag_on_the_commit_that_was_built(grown: World) -> None:
+    gone = oldest(grown)[0].own("build") or ""
+    for what in ("deprecated", "disabled", "removed"):
+        grown.controller().collect()
+        (name,) = (one for one in git(grown.origin, "tag", "--list", f"verdict/web/{gone}-{what}-*").splitlines())
+        assert git(grown.origin, "cat-file", "-t", name).strip() == "tag"
+        assert f"web {gone}: {what}" in git(grown.origin, "tag", "--list", "--format=%(contents)", name)
+        grown.clock.advance(days=14)
+    before = git(grown.origin, "tag", "--list")
+    grown.controller().collect()
+    assert git(grown.origin, "tag", "--list") == before

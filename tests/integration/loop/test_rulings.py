@@ -13,7 +13,7 @@ from reconciler.plan.channels import verdict_tags
 from tests.doubles.registry import Traits
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import VALIDATED, build, standing
-from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, statuses
+from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, git, statuses
 from tests.integration.pull_request.pulls import Listener, main
 
 
@@ -396,3 +396,24 @@ class TestUsage:
         asked = settled.registry.calls["usage"]
         assert settled.controller().plan("base")["base"].errors == ()
         assert settled.registry.calls["usage"] == asked
+
+
+def test_what_is_ruled_of_a_build_is_told_by_an_annotated_tag(settled: World) -> None:
+    # Given a build that is held, revoked and released again
+    (good,) = standing(settled)
+    bad = build(settled, "echo bad")
+    told: list[str] = []
+    for declaration in (held(good), ON_DEBIAN, revoked(bad), ON_DEBIAN):
+        settled.commit({"desired/base/image.yaml": declaration})
+        settled.controller().reconcile("base")
+        settled.clock.advance(minutes=1)
+        names = git(settled.origin, "tag", "--list", "verdict/base/*").splitlines()
+        told += sorted(set(names) - set(told))
+
+    # Then each of these has a tag of its own, with why
+    assert [name.rpartition("-")[0].removeprefix("verdict/base/") for name in told] == [
+        f"{good}-held", f"{good}-released", f"{bad}-revoked", f"{bad}-unrevoked",
+    ]  # fmt: skip
+    said = [git(settled.origin, "tag", "--list", "--format=%(contents)", name) for name in told]
+    assert "why: a key in it leaked" in said[2]
+    assert f"base {bad}: unrevoked" in said[3]
