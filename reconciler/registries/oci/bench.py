@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -14,11 +15,12 @@ from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances, Reached
 from reconciler.ports.registry import Opening
-from reconciler.registries.oci.engine import Engine
+from reconciler.registries.machines import last_lines
+from reconciler.registries.oci.engine import Engine, is_gone
 
 _PROGRAM = "docker"
 _PULL_SECONDS = 3600
-_LINES = "20"
+_LINES = 20
 _FLEET = "reconciler.fleet"
 """The label of what is started here. Until when one is kept is in its name: a label can't be changed."""
 _LONGEST_KEPT = timedelta(days=1)
@@ -35,10 +37,11 @@ _OURS = (
 
 @dataclass(frozen=True)
 class Containers:
-    """Implements `Instances`. `environment` is what the engine's command is run in."""
+    """Implements `Instances`. `environment` is what the engine's command is run in; `cancelled` ends a boot."""
 
     fleet: str
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    cancelled: threading.Event | None = None
 
     @property
     def _engine(self) -> Engine:
@@ -51,21 +54,22 @@ class Containers:
         wants it starts it.
         """
         image = f"{request.artifact.location}@{request.artifact.id}"
-        self._engine.run("pull", "--quiet", image, seconds=_PULL_SECONDS)
+        engine = Engine(_PROGRAM, self.environment, self.cancelled)
+        engine.run("pull", "--quiet", image, seconds=_PULL_SECONDS)
         name = f"smoke-test-{re.sub(r'[^a-zA-Z0-9_.-]', '-', request.name)}-{secrets.token_hex(4)}"
         labels = {**request.tags, _FLEET: self.fleet}
         user = "0" if request.user == "root" else request.user  # an image may have no password file
         wait = f"sleep {int(_LONGEST_KEPT.total_seconds())}"
         try:
-            started = self._engine.run(
+            started = engine.run(
                 "run", "--detach", "--name", name, "--user", user,
                 *(word for key, value in labels.items() for word in ("--label", f"{key}={value}")),
                 "--entrypoint", "sh", image, "-c", wait, seconds=request.timeout,
             ).strip()  # fmt: skip
-        except ReconcilerError as error:
+        except BaseException as error:
             with suppress(ReconcilerError):  # what went wrong first is told
                 self._remove(name)
-            if _NO_SHELL.search(error.what):
+            if isinstance(error, ReconcilerError) and _NO_SHELL.search(error.what):
                 raise UserError(
                     f"{image} can't be tested from inside: there is no `sh` in it",
                     hint="say so in image.yaml: `smoke_test: {boot: false}`",
@@ -87,13 +91,18 @@ class Containers:
         """`running`, `stopped` or `terminated`: an engine lists at once what it made. See `Instances.state`."""
         try:
             said = self._engine.run("inspect", "--format", "{{.State.Running}}", instance.id)
-        except Terminal:
-            return "terminated"
+        except Terminal as error:
+            if is_gone(error):
+                return "terminated"
+            raise
         return "running" if said.strip() == "true" else "stopped"
 
     def console(self, instance: Instance) -> tuple[str, ...]:
         """The last lines that it printed. See `Instances.console`."""
-        return tuple(self._engine.run("logs", "--tail", _LINES, instance.id, check=False).splitlines())
+        try:
+            return last_lines(self._engine.logs(instance.id, lines=_LINES))
+        except ReconcilerError:
+            return ()
 
     def keep(self, instance: Instance, *, until: datetime) -> None:
         """Leave it to a person. See `Instances.keep`."""
@@ -128,7 +137,7 @@ class Containers:
         try:
             self._engine.run("rm", "--force", "--volumes", container)
         except Terminal as error:
-            if "no such container" not in error.what.lower():
+            if not is_gone(error):
                 raise
 
 
@@ -144,4 +153,4 @@ def _until(name: str, made: str) -> datetime:
 
 def open_bench(opening: Opening) -> Instances:
     """The containers of a fleet, in the engine that this machine's `docker` speaks to."""
-    return Containers(opening.fleet)
+    return Containers(opening.fleet, cancelled=opening.cancelled)
