@@ -28,6 +28,8 @@ DISK = Kind(
     given="{location}/{id}", given_upstream="{id} {location}", builds_where_source_is=False,
 )  # fmt: skip
 
+_QEMU = "qemu-system-x86_64"
+"""What Packer's builder runs where `qemu_binary` says nothing else (its documentation, "qemu_binary")."""
 _CONVERTED = frozenset({"qemu", "file"})
 """Builders whose file is a disk as it is, raw or qcow2, and can be converted: an OVA is an archive of several."""
 _BOOTED = frozenset({"qemu"})
@@ -88,6 +90,7 @@ class DiskDialect(PlainDialect):
             ssh_username=text(written, "ssh_username"),
             communicator=text(written, "communicator") or ("ssh" if written.type in _BOOTED else "none"),
             clears_keys=written.type not in _BOOTED or not leaves_a_key(written),
+            programs=_programs(written),
             formats=FORMATS if converted else (), converter=CONVERTER if converted else "",
         )  # fmt: skip
 
@@ -103,6 +106,16 @@ class DiskDialect(PlainDialect):
 
 
 DIALECT = DiskDialect()
+
+
+def _programs(written: Written) -> tuple[str, ...]:
+    """What a builder runs, and its bench with it: of qemu the one that the template names, where that is known."""
+    if written.type.startswith("virtualbox-"):
+        return ("VBoxManage",)
+    if written.type != "qemu":
+        return ()  # VMware's may be run on a host elsewhere
+    named = written.get("qemu_binary")
+    return (*([text(written, "qemu_binary") or _QEMU] if named is None or named.text else ()), CONVERTER)
 
 
 def _refuse_folder(written: Written) -> None:
