@@ -69,7 +69,7 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
 
 
 def plural_of(noun: str) -> str:
-    """More than one of it: `regions`, `repositories`."""
+    """More than one of it: `folders`, `repositories`."""
     return f"{noun[:-1]}ies" if noun.endswith("ry") else f"{noun}s"
 
 

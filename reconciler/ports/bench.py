@@ -48,7 +48,7 @@ class Reached:
     """How an instance is reached that has no SSH of its own.
 
     Args:
-        host: What pytest-testinfra calls it, such as `docker://…`.
+        host: What pytest-testinfra calls it: one of its backends, `://`, and who it is there.
         command: What a command is put after to be run there.
         environment: What that needs beside PATH.
     """

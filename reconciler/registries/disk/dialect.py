@@ -28,8 +28,7 @@ DISK = Kind(
     given="{location}/{id}", given_upstream="{id} {location}", builds_where_source_is=False,
 )  # fmt: skip
 
-_QEMU = "qemu-system-x86_64"
-"""What Packer's builder runs where `qemu_binary` says nothing else (its documentation, "qemu_binary")."""
+_QEMU = "qemu-system-x86_64"  # where `qemu_binary` says nothing else (documentation of Packer's builder)
 _CONVERTED = frozenset({"qemu", "file"})
 """Builders whose file is a disk as it is, raw or qcow2, and can be converted: an OVA is an archive of several."""
 _BOOTED = frozenset({"qemu"})
@@ -109,13 +108,11 @@ DIALECT = DiskDialect()
 
 
 def _programs(written: Written) -> tuple[str, ...]:
-    """What a builder runs, and its bench with it: of qemu the one that the template names, where that is known."""
-    if written.type.startswith("virtualbox-"):
-        return ("VBoxManage",)
-    if written.type != "qemu":
-        return ()  # VMware's may be run on a host elsewhere
+    """What a builder runs: of qemu the one that the template names, where that is known."""
+    if written.type != "qemu":  # VMware's may be run on a host elsewhere
+        return ("VBoxManage",) if written.type.startswith("virtualbox-") else ()
     named = written.get("qemu_binary")
-    return (*([text(written, "qemu_binary") or _QEMU] if named is None or named.text else ()), CONVERTER)
+    return (CONVERTER, *([text(written, "qemu_binary") or _QEMU] if named is None or named.text else ()))
 
 
 def _refuse_folder(written: Written) -> None:
