@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, cast
 if TYPE_CHECKING:
     from reconciler.ports.bench import Instances
     from reconciler.ports.dialect import Dialect
+    from reconciler.ports.needs import Asking, Need
     from reconciler.ports.publisher import Publisher
     from reconciler.ports.registry import Opening, Registry
 
@@ -31,6 +32,7 @@ class Entry:
         post_processors: Those that make one of what another builder leaves.
         sources: The words that `source:` takes for it.
         ahead: The key of image.yaml whose locations are listed while the fleet is read; empty where that takes no time.
+        needs: Whether it needs more than its registry, and so has a module `needs` with a function of that name.
         publisher: The module of it that has an `open_publisher`; empty where nothing of it is published.
     """
 
@@ -40,6 +42,7 @@ class Entry:
     sources: frozenset[str] = frozenset()
     ahead: str = ""
     publisher: str = ""
+    needs: bool = False
 
 
 KINDS: Mapping[str, Entry] = {
@@ -58,17 +61,20 @@ KINDS: Mapping[str, Entry] = {
         frozenset({"oci"}),
         ahead="locations",
         publisher="tags",
+        needs=True,
     ),
     "disk": Entry(
         "disk",
         frozenset({"file", "qemu", "virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-vmx"}),
         sources=frozenset({"disk"}),
+        needs=True,
     ),
     "vsphere": Entry(
         "vsphere",
         frozenset({"vsphere-iso", "vsphere-clone"}),
         frozenset({"vsphere", "vsphere-template"}),
         frozenset({"vsphere"}),
+        needs=True,
     ),
     OTHER: Entry("other"),
 }
@@ -93,6 +99,14 @@ def open_publisher(kind: str, opening: Opening) -> Publisher:
     """Where consumers look up artifacts of a kind that is `published`. Raises KeyError for none of the table."""
     entry = KINDS[kind]
     return cast("Publisher", import_module(f"{__name__}.{entry.folder}.{entry.publisher}").open_publisher(opening))
+
+
+def needs_of(kind: str, asking: Asking) -> Iterable[Need]:
+    """What images of a kind need beside their registry, and whether it is there. Raises KeyError for no kind."""
+    entry = KINDS[kind]
+    if not entry.needs:
+        return ()
+    return cast("Iterable[Need]", import_module(f"{__name__}.{entry.folder}.needs").needs(asking))
 
 
 def dialects() -> tuple[Dialect, ...]:

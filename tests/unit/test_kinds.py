@@ -140,7 +140,7 @@ def test_what_no_kind_names_is_of_the_other() -> None:
     assert registries.dialect_for("qemu", ["shell-local", "amazon-import"]).kind.name == "ami"
 
 
-_MORE = ("bench.py", "bucket.py", "formats.py", "conversions.py")
+_MORE = ("bench.py", "needs.py", "bucket.py", "formats.py", "conversions.py")
 
 
 def test_a_kind_without_a_bench_is_a_small_folder() -> None:

@@ -28,11 +28,14 @@ from reconciler.model.errors import Transient
 from reconciler.model.text import first_line
 from reconciler.ports.bench import BootRequest, EndsWithItsRun, Instance, Instances
 from reconciler.ports.registry import Opening
-from reconciler.registries.disk.formats import overlay, program
+from reconciler.registries.disk.formats import CONVERTER, overlay, program
 from reconciler.registries.disk.registry import DiskRegistry
 from reconciler.registries.machines import SshKey, last_lines, login_for_cloud_init, new_key, write_private
 
 _QEMU = f"qemu-system-{os.uname().machine}"
+PROGRAMS = (_QEMU, CONVERTER, "setpriv", "prlimit")
+"""What a boot runs."""
+KVM = "/dev/kvm"
 _MEMORY, _PROCESSORS = "1024", "2"
 _LOOPBACK = "127.0.0.1"
 _HOST = "10.0.2.2"
@@ -91,12 +94,12 @@ class Machines:
 
     def __init__(
         self, disks: DiskRegistry, *, fleet: str, cancelled: threading.Event | None = None,
-        accelerators: Sequence[str] = (),
+        on: Sequence[str] = (),
     ) -> None:  # fmt: skip
         """Take what ends every wait, and what to run on: KVM, where it can be opened, before emulation, if absent."""
         self._disks, self._fleet = disks, fleet
         self._cancelled = cancelled or threading.Event()
-        self._accelerators = tuple(accelerators) or (("kvm", "tcg") if _opens("/dev/kvm") else ("tcg",))
+        self._accelerators = tuple(on) or accelerators()
         self._running: dict[str, _Machine] = {}
 
     def boot(self, request: BootRequest) -> Instance:
@@ -294,6 +297,11 @@ def _free_port() -> int:
     with socket.socket() as asked:
         asked.bind((_LOOPBACK, 0))
         return int(asked.getsockname()[1])
+
+
+def accelerators() -> tuple[str, ...]:
+    """What machines are run on here, best first."""
+    return ("kvm", "tcg") if _opens(KVM) else ("tcg",)
 
 
 def _opens(device: str) -> bool:
