@@ -33,6 +33,7 @@ from reconciler.words.plans import named
 _TOLD = 8
 """Errors of one kind that are told; `validate` has them all."""
 
+_IN_THE_WAY = "not checked: the trouble above is in the way"
 _REGISTRY = "registry"
 """The name of a check as long as it is not known which registry it would ask."""
 _TOLERATED_SKEW_SECONDS = 240
@@ -232,6 +233,7 @@ def check_kinds(context: DoctorContext) -> Iterator[Finding]:
         )
         try:
             for need in needs_of(kind, asking):
+                context.told |= {need.what} if need.state == "trouble" else set()
                 yield Finding(kind, need.state, need.what, need.hint)
         except ReconcilerError as error:  # this one's alone
             context.told.add(str(error))
@@ -258,6 +260,8 @@ def check_registries(context: DoctorContext) -> Iterator[Finding]:
 def _check_registry(context: DoctorContext, kind: Kind, locations: Sequence[str]) -> Finding:
     subject = kind.reached_through or kind.name
     observation = context.workspace.registry(context.known).observe(locations)
+    if observation.refused is not None and observation.refused.what in context.told:
+        return Finding(subject, "note", _IN_THE_WAY)
     if observation.refused is not None:
         return Finding(subject, "trouble", observation.refused.what, observation.refused.hint)
     if observation.unreadable:
@@ -364,7 +368,7 @@ def _all_guarded(subject: str, check: Check) -> Check:
             yield from check(context)
         except ReconcilerError as error:
             if str(error) in context.told:
-                yield Finding(subject, "note", "not checked: the trouble above is in the way")
+                yield Finding(subject, "note", _IN_THE_WAY)
             else:
                 context.told.add(str(error))
                 yield Finding(subject, "trouble", error.what, error.hint)

@@ -24,7 +24,7 @@ def needs(asking: Asking) -> Iterator[Need]:
     if lacking:
         return
     if accelerators()[0] == "kvm":
-        yield Need(f"{PROGRAMS[0]} boots disks to be tested, on KVM")
+        yield Need(f"{PROGRAMS[0]} boots disks to be tested, on KVM where that can run them")
     else:
         why = f"{KVM} can't be opened here, so {PROGRAMS[0]} emulates the machine (tcg): a test takes minutes"
         yield Need(why, "note", (f"let this user open {KVM} (group kvm); on a virtual machine, nest virtualization",))
