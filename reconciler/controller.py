@@ -24,7 +24,7 @@ from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, with_
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
-from reconciler.steps.consumers import usage_of_revoked, with_published, with_sharing
+from reconciler.steps.consumers import usage_of_revoked, with_forgotten, with_published, with_sharing
 from reconciler.steps.observe import find_target, observe, resolve, with_branches, withdrawn_sources
 from reconciler.steps.ours import Records, records_of, with_doubts, with_sources, with_strangers
 from reconciler.steps.run import Adapters, Branch, Origin, Report, Request, Result, Run
@@ -51,7 +51,7 @@ def look(
         known = with_doubts(observe(known, registry), registry, records)
         known = with_branches(known, branches) if branches is not None else known
     known = with_published(known, publisher) if publisher is not None else known
-    known = resolve(known, registry)
+    known = resolve(with_forgotten(known, records), registry)
     planned = make_plan(known)
     confirmed = with_sources(known, planned, registry, records) if registry is not None else known
     confirmed = with_strangers(confirmed, planned, records)
@@ -391,7 +391,7 @@ def _look_only(adapters: Adapters, known: Known, origin: Origin, target: Target,
     from reconciler.steps.preview import show  # noqa: PLC0415 - see above
 
     offline = known.options.model_copy(update={"offline": True})
-    known, planned = look(replace(known, options=offline), None)
+    known, planned = look(replace(known, options=offline), None, records=records_of(adapters.repository, known))
     remark = f"{why}: planned from desired/ and state/ alone, and nothing was built."
     adapters.note(remark)
     report = Report((), planned.plan, target)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import resource
 import shutil
 import subprocess
 import tarfile
@@ -29,6 +30,17 @@ log: {{level: info}}
 storage: {{filesystem: {{rootdirectory: {root}}}, delete: {{enabled: {deletes}}}}}
 http: {{addr: "127.0.0.1:{port}"}}
 """
+_PODMAN = """\
+[containers]
+netns = "host"
+log_driver = "k8s-file"
+default_ulimits = ["nofile={files}:{files}", "nproc={processes}:{processes}"]
+[engine]
+runtime = "{runtime}"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+"""
+_FILES, _PROCESSES = resource.RLIMIT_NOFILE, resource.RLIMIT_NPROC
 _IN_BASE = (
     "sh", "cat", "chmod", "cut", "date", "df", "find", "getent", "grep", "head", "id", "ls", "mkdir", "mktemp",
     "readlink", "rm", "sed", "sleep", "sort", "stat", "timeout", "tr", "true", "uname", "wc",
@@ -70,6 +82,50 @@ def engine() -> Iterator[Mapping[str, str]]:
         # The network of the host's that containers were in; dockerd leaves it mounted.
         subprocess.run(["umount", f"{root}/exec/netns/default"], capture_output=True, check=False)
         shutil.rmtree(root)
+
+
+def refuse_without_podman() -> None:
+    """Skip a test where there is no podman, the second engine, or nothing that runs containers for it."""
+    refuse_without_engine()
+    path = f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
+    if shutil.which("podman", path=path) is None or not any(shutil.which(one, path=path) for one in ("crun", "runc")):
+        lacking("there is no podman, or no crun and no runc: apt-get install podman runc")
+
+
+@contextmanager
+def podman(*, insecure: str) -> Iterator[Mapping[str, str]]:
+    """Podman in docker's place, as Debian's podman-docker has it; the variables by which `docker` is that.
+
+    It keeps layers in plain folders, shares this machine's network, and asks for no more than a root in a container may
+    have. `insecure` is a registry that has no TLS, which podman wants even on loopback.
+    """
+    root = Path(tempfile.mkdtemp(prefix="podman-"))
+    home, program = root / ".config" / "containers", root / "bin" / "docker"
+    for folder in (home, program.parent):
+        folder.mkdir(parents=True)
+    path = f"{os.environ['PATH']}{os.pathsep}/usr/sbin"
+    runtime = next(one for one in ("crun", "runc") if shutil.which(one, path=path))
+    program.write_text(f'#!/bin/sh\nHOME={root} exec {shutil.which("podman", path=path)} "$@"\n')
+    program.chmod(0o755)
+    files, processes = (min(resource.getrlimit(one)[1] & 0xFFFF_FFFF, 4096) for one in (_FILES, _PROCESSES))
+    written = {
+        home / "policy.json": '{"default": [{"type": "insecureAcceptAnything"}]}',
+        root / "containers.conf": _PODMAN.format(runtime=runtime, files=files, processes=processes),
+        root / "storage.conf": f'[storage]\ndriver = "vfs"\nrunroot = "{root}/run"\ngraphroot = "{root}/data"\n',
+        root / "registries.conf": f'[[registry]]\nlocation = "{insecure}"\ninsecure = true\n',
+    }
+    for file, text in written.items():
+        file.write_text(text)
+    variables = {
+        "PATH": f"{program.parent}{os.pathsep}{path}", "CONTAINERS_CONF": f"{root}/containers.conf",
+        "CONTAINERS_STORAGE_CONF": f"{root}/storage.conf", "CONTAINERS_REGISTRIES_CONF": f"{root}/registries.conf",
+    }  # fmt: skip
+    try:
+        yield variables
+    finally:
+        removing = [str(program), "rm", "--all", "--force", "--time=0"]
+        subprocess.run(removing, env={**os.environ, **variables}, capture_output=True, check=False)
+        shutil.rmtree(root, ignore_errors=True)
 
 
 @contextmanager
@@ -122,7 +178,9 @@ def docker(*arguments: str, feed: bytes | None = None) -> str:
 
 def imported(files: Mapping[str, bytes]) -> str:
     """The id of an image that holds these files alone."""
-    return docker("import", "-", feed=_archive(files))
+    found = re.search(r"sha256:[0-9a-f]{64}", docker("import", "-", feed=_archive(files)))
+    assert found is not None
+    return found[0]  # podman says more
 
 
 def base() -> str:

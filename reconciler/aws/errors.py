@@ -119,6 +119,9 @@ BY_CODE: dict[str, Rule] = {
     "ParameterLimitExceeded": Rule(Terminal, hint=("delete parameters that nobody needs, or ask AWS for more",)),
     "ResourceLimitExceeded": Rule(Transient, hint=("wait for copies under way to end, or ask AWS for a higher quota",)),
     "InvalidAMIID.Malformed": Rule(UserError, "that is not an AMI id", ("an AMI id is ami- and 8 or 17 hex digits",)),
+    # Of an item that is added to an image's attribute, such as an account that may launch it (EC2's error codes).
+    "InvalidAMIAttributeItemValue": Rule(
+        UserError, hint=("of an account, an organization or a unit: AWS knows none such; check `share_with`",)),
     "InvalidAMIName.Duplicate": Rule(Terminal, hint=("the name is another AMI's; deregister that one or let it be",)),
     "IdempotentParameterMismatch": Rule(
         Transient,

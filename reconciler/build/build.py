@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 
 from reconciler.build import judge
-from reconciler.build.judge import absent
+from reconciler.build.judge import absent, unusable
 from reconciler.build.outcome import Outcome, OutputLog
 from reconciler.build.output import new_log
 from reconciler.build.packer.binary import Binary, build_command
@@ -110,8 +110,9 @@ class Packer:
         """
         images = tuple(images)
         found = survey(self.binary, images, environment)
-        readable = (image for image in images if image.name not in found.refused)
+        readable = [image for image in images if image.name not in found.refused]
         return {
+            **unusable(readable),
             **{name: one.error() for one in absent(readable, environment) for name in one.images},
             **{image: errors[0] for image, errors in found.refused.items()},
             **found.lacking,

@@ -12,13 +12,13 @@ from pathlib import Path
 from reconciler.build.outcome import TAIL, Failing, Outcome
 from reconciler.build.packer.diagnosis import cause, place_of
 from reconciler.build.process import MOST_OUTPUT, Exit
-from reconciler.build.workplace import inside
-from reconciler.model.errors import Place, Transient
+from reconciler.build.workplace import inside, selected
+from reconciler.model.errors import Place, ReconcilerError, Transient
 from reconciler.model.fleet import Image, Program
 from reconciler.model.text import clock_time, one_line
 from reconciler.model.values import format_duration
 from reconciler.ports.builder import BuildFailed, BuildRequest, Cause, Provisioner
-from reconciler.registries import dialect_of
+from reconciler.registries import dialect_of, machine_of
 
 # What a build needs of the machine that Packer is run on, and Packer's words for that it lacks something.
 #
@@ -75,6 +75,21 @@ def absent(images: Iterable[Image], environment: Mapping[str, str]) -> tuple[Abs
             needed.setdefault(program.name, (program, []))[1].append(image.name)
     there = found((program for program, _ in needed.values()), environment)
     return tuple(Absent(program, tuple(names)) for name, (program, names) in needed.items() if there[name] is None)
+
+
+def unusable(images: Iterable[Image]) -> dict[str, ReconcilerError]:
+    """The images that this machine would not get far with, by name, and why, as their kinds know of it.
+
+    Raises UserError for a template that can't be read.
+    """
+    errors: dict[str, ReconcilerError] = {}
+    for image in images:
+        machine = machine_of(image.kind.name)
+        for builder in selected(image) if machine is not None else ():
+            error = machine.refusal(builder) if machine is not None else None
+            if error is not None:
+                errors.setdefault(image.name, error)
+    return errors
 
 
 def fault(errors: Sequence[str], *, export: Path) -> tuple[str, ...] | None:

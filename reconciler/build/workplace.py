@@ -16,7 +16,7 @@ from reconciler.model.declaration import VariableValue
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Builder, Image, Template
 from reconciler.ports.builder import BuildRequest
-from reconciler.registries import dialect_of
+from reconciler.registries import dialect_of, machine_of
 
 # What a template is given: the pin, names and tags, where it declares the variables for them (docs/formats.md).
 
@@ -97,9 +97,18 @@ def given_variables(request: BuildRequest) -> dict[str, Value]:
     taken_from = {builder.location.variable for builder in selected(image) if builder.location is not None}
     if request.location is not None and len(taken_from) == 1 and (variable := taken_from.pop()) is not None:
         ours[variable] = request.location
+    ours |= found_here(image)
     values: dict[str, Value] = dict(image.declaration.packer.variables)
     values |= {name: value for name, value in ours.items() if template.takes(name)}
     return values if template.format == "hcl2" else {name: _text(value) for name, value in values.items()}
+
+
+def found_here(image: Image) -> dict[str, str]:
+    """What this machine has for the variables of the builders that run, where these are empty: its accelerator, say."""
+    machine = machine_of(image.kind.name)
+    uses = (builder.machine for builder in selected(image) if builder.machine is not None)
+    empty = [use.variable for use in uses if use.variable is not None]
+    return {variable: machine.best() for variable in empty} if machine is not None else {}
 
 
 def write_var_file(path: Path, values: Mapping[str, Value]) -> None:

@@ -60,6 +60,10 @@ class Stage:
         self._show("reconciler", *arguments)
         self._run([sys.executable, "-m", "reconciler", *arguments], expect=expect)
 
+    def quietly(self, *words: str) -> None:
+        """Run a command of which nobody is told."""
+        self._run([*words], expect=0)
+
     def git(self, *arguments: str) -> None:
         """Run git as a person would and show what it prints."""
         self._show("git", *arguments)
@@ -100,7 +104,11 @@ class Stage:
         if told.signals or code in (INTERRUPTED, -signal.SIGINT):
             raise KeyboardInterrupt
         if code != expect:
-            raise Terminal(f"the demo expected exit code {expect}, and `{shlex.join(command[-3:])}` ended with {code}")
+            words = command[command.index("-m") + 1 :] if "-m" in command else command
+            raise Terminal(
+                f"the demo expected exit code {expect}, and `{shlex.join(words)}` ended with {code}",
+                hint="what it says above is why; the demo needs the network, to install packages in its images",
+            )
 
 
 class _Told:
@@ -140,7 +148,10 @@ def _told_to_end() -> Iterator[_Told]:
             signal.signal(number, handler)
 
 
-_NEEDED = ("desired/base/base.pkr.hcl", "desired/web/setup.sh")
+_NOTE = "desired/note"
+"""The container image of this repository, whose registry is there as long as its scene is."""
+_ASIDE = "note: wait for a registry"
+_NEEDED = ("desired/base/base.pkr.hcl", "desired/web/setup.sh", f"{_NOTE}/image.yaml")
 
 
 @click.command("demo")
@@ -188,8 +199,19 @@ dpkg-deb --build /tmp/faq /tmp/faq.deb && dpkg --install /tmp/faq.deb && rm -r /
 """What is new in the image that Debian publishes: a refresh that brings nothing new changes nothing."""
 
 
+def set_aside(stage: Stage) -> None:
+    """Take the container image out of the clone until its scene: there is no registry for it yet."""
+    for words in (
+        ("rm", "--quiet", "-r", _NOTE),
+        ("commit", "--quiet", "--message", _ASIDE),
+        ("push", "--quiet", "origin", "HEAD"),
+    ):
+        stage.quietly("git", *words)
+
+
 def _declared(stage: Stage, _: Sandbox) -> None:
     stage.say("Two images are declared, base and web on top of it. Nothing is built yet:")
+    set_aside(stage)
     stage.reconciler("plan", "--detailed-exitcode", expect=DRIFT)
 
 
@@ -231,29 +253,11 @@ def _refreshed(stage: Stage, sandbox: Sandbox) -> None:
     stage.git("log", "--format=%h %s", "-6")
 
 
-_CONTAINER = {
-    "desired/note/image.yaml": """\
+_HERE = """\
 source: {{ oci: "{host}/debian:12" }}
 locations: [{host}/demo/note]
-""",
-    "desired/note/note.pkr.hcl": """\
-variable "source_image" {{ type = string }}
-
-source "docker" "note" {{
-  image       = var.source_image
-  commit      = true
-  run_command = ["-dit", "--network=none", "--entrypoint=/bin/sh", "--", "{{{{.Image}}}}"]
-}}
-
-build {{
-  sources = ["source.docker.note"]
-  provisioner "shell" {{
-    inline = ["echo built in the demo > /etc/image-release"]
-  }}
-}}
-""",
-}
-"""The declaration and the template of a container image, with the registry still open."""
+"""
+"""The declaration of the container image, with a registry on loopback, which is still open."""
 
 
 def _contained(stage: Stage, sandbox: Sandbox) -> None:
@@ -270,9 +274,10 @@ def _contained(stage: Stage, sandbox: Sandbox) -> None:
         except ReconcilerError as error:  # such as an engine on another machine, which has another loopback
             stage.say(f"It is left out: {error.what}.")
             return
-        stage.write({path: text.format(host=host) for path, text in _CONTAINER.items()})
-        stage.git("add", "desired/note")
-        stage.git("commit", "--quiet", "--message", "note: declare a container image")
+        stage.quietly("git", "checkout", "--quiet", f"HEAD^{{/^{_ASIDE}}}~", "--", _NOTE)
+        stage.write({f"{_NOTE}/image.yaml": _HERE.format(host=host)})
+        stage.git("add", _NOTE)
+        stage.git("commit", "--quiet", "--message", "note: keep it in a registry that is there")
         stage.git("push", "--quiet", "origin", "HEAD")
         stage.reconciler("reconcile", "note", expect=DONE)
         stage.reconciler("artifact", "note", expect=DONE)

@@ -22,6 +22,7 @@ from reconciler.model.text import and_more, counted, plural_of
 from reconciler.model.values import Model
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.publishing import asked_of, publishing
+from reconciler.plan.timing import is_dormant
 from reconciler.steps.consumers import with_published
 from reconciler.steps.observe import find_target
 from reconciler.steps.smoke_test import not_bootable
@@ -82,7 +83,8 @@ class DoctorContext:
         """Every declared location of each kind that a registry tells of, in order of name."""
         found: dict[Kind, set[str]] = {}
         for image in self.known.fleet.images.values():
-            if image.kind.observed:
+            asleep = is_dormant(image, lock_of(self.known, image)[0], now=self.known.now)
+            if image.kind.observed and not asleep:
                 found.setdefault(image.kind, set()).update(image.locations)
         by_name = sorted(found.items(), key=lambda one: one[0].name)
         return {kind: tuple(sorted(locations)) for kind, locations in by_name}
@@ -126,6 +128,27 @@ def check_programs(context: DoctorContext) -> Finding:
         return Finding("programs", "trouble", what, (*told, *hints))
     there = found((program for image in images for program in image.template.programs), os.environ)
     return Finding("programs", "ok", ", ".join(map(str, there.values())) or "no template needs any beside Packer")
+
+
+def check_machine(context: DoctorContext) -> Iterator[Finding]:
+    """What this machine runs builders on that leave it a choice. Silent where none does."""
+    from reconciler.build.judge import unusable  # noqa: PLC0415 - as above
+    from reconciler.registries import machine_of  # noqa: PLC0415 - as above
+
+    images = [image for image in context.known.fleet.images.values() if _is_readable(image)]
+    asking = [image for image in images if any(one.machine is not None for one in image.template.builders)]
+    refused = unusable(asking)
+    if refused:
+        told = {f"{error.where}: {error.what}": None for error in refused.values()}
+        hints = dict.fromkeys(line for error in refused.values() for line in error.hint)
+        what = f"what {named(list(refused))} would be built with does not work here"
+        yield Finding("machine", "trouble", what, (*told, *hints))
+        return
+    for kind in {image.kind.name: image.kind for image in asking}:
+        machine = machine_of(kind)
+        if machine is not None:
+            names = [one.name for one in asking if one.kind.name == kind]
+            yield Finding("machine", "ok", f"{named(names)}: built and tested on {machine.best()}")
 
 
 def _is_readable(image: Image) -> bool:
@@ -384,6 +407,7 @@ CHECKS = (
     _guarded("recording", check_recording),
     _guarded("packer", check_packer),
     _guarded("programs", check_programs),
+    _all_guarded("machine", check_machine),
     _guarded("ssh", check_ssh),
     _all_guarded("kinds", check_kinds),
     _all_guarded(_REGISTRY, check_registries),

@@ -43,6 +43,7 @@ VERBS = {
     "history": "Show every build of an image, as git tells it.",
     "verify": "Say what of a build is proven, and what is not.",
     "graph": "Show what is built on what, or print it as a CircleCI pipeline.",
+    "rights": "Print what each kind of the fleet has to be allowed where its artifacts live.",
     "iam-policy": "Print what a role may do in AWS and who may take it, or check what is there.",
     "doctor": "Check that Packer, git, credentials and the clock are as they should be.",
     "packer": "Find the Packer that builds here, or get one where there is none.",

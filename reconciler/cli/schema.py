@@ -17,6 +17,7 @@ from reconciler.cli.graph import GraphAnswer
 from reconciler.cli.init import InitAnswer
 from reconciler.cli.packer import PackerAnswer
 from reconciler.cli.reconcile import RunAnswer
+from reconciler.cli.rights import RightsAnswer
 from reconciler.cli.status import StatusAnswer
 from reconciler.cli.validate import ValidateAnswer
 from reconciler.desired.declared import declaration_model
@@ -53,6 +54,7 @@ FORMATS: dict[str, tuple[type[BaseModel], str]] = {
     "changes-1.json": (Changes, "reconciler diff --since --json"),
     "graph-1.json": (GraphAnswer, "reconciler graph --json"),
     "checks-1.json": (DoctorAnswer, "reconciler doctor --json"),
+    "rights-1.json": (RightsAnswer, "reconciler rights --json"),
     "packer-1.json": (PackerAnswer, "reconciler packer --json"),
     "announcement-1.json": (Announcement, "An announcement, as webhooks, topics and buses receive it"),
     "collection-1.json": (Collection, "reconciler gc --json"),

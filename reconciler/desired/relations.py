@@ -345,8 +345,17 @@ def _wrong_waves(name: str, image: Image, declared: Declared) -> Problems:
         named = [one.replace("{image}", name) for one in wave.groups]
         strange = [f'no group "{shorten(one)}" is declared' for one in named if one not in groups]
         strange += [f"{name} is not in {shorten(one)}" for one in wave.locations if one not in image.locations]
+        strange += [
+            f'"{shorten(one)}" is there twice'
+            for of_one in (named, wave.locations)
+            for one in dict.fromkeys(of_one)
+            if of_one.count(one) > 1
+        ]
         for what in strange:
-            yield name, UserError(f"publish.waves: {what}", where=where, hint="give it, or take it out of the wave")
+            yield (
+                name,
+                UserError(f"publish.waves: {what}", where=where, hint="name in a wave what is declared, and once"),
+            )
     for one in group_places(image) if waves else ():
         held = [number for number, wave in enumerate(waves) if is_in(wave, image, one)]
         if len(held) != 1:

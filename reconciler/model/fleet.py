@@ -80,6 +80,21 @@ class Copies:
 
 
 @dataclass(frozen=True)
+class MachineUse:
+    """How a builder uses the machine that Packer is run on, where there is a choice.
+
+    `value` is as the template says; None where it says nothing, or nothing that is known. `variable` is that which is
+    empty, and so is given what is found on the machine.
+    """
+
+    value: str | None
+    variable: str | None
+    place: Place
+    is_said: bool = True
+    """Whether the template says it at all."""
+
+
+@dataclass(frozen=True)
 class Builder:
     """One build that `packer build` would run. `name` is as `-only` takes it."""
 
@@ -110,6 +125,8 @@ class Builder:
     """The formats that what it leaves can be converted to, and kept in beside it."""
     converter: str = ""
     """The program that does so; empty where there is none."""
+    machine: MachineUse | None = None
+    """How it uses the machine; None where there is no choice."""
 
 
 @dataclass(frozen=True)

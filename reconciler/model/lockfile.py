@@ -67,6 +67,12 @@ class Artifact(Model):
         None, description="What was done to it beside making and marking it.", exclude_if=is_empty
     )
 
+    format: str | None = Field(
+        None,
+        exclude_if=is_empty,
+        description="What its bytes are, of a kind that has several formats; absent: unknown.",
+    )
+    size: int | None = Field(None, ge=0, exclude_if=is_empty, description="In bytes, where it is a file.")
     conversions: tuple[Conversion, ...] = Field(
         (), description="The same in other formats, beside it: copied, and retired, with it.", exclude_if=is_empty
     )

@@ -51,6 +51,10 @@ class Seen:
     """Whether everybody may use it."""
     conversions: tuple[Conversion, ...] = ()
     """Its whole conversions to other formats, in order of format, by its marks."""
+    format: str | None = None
+    """What its bytes are, as its registry finds by looking at them; None where it has one format, or nobody looked."""
+    size: int | None = None
+    """In bytes, where it is a file."""
 
     @property
     def place(self) -> tuple[str, str]:
@@ -89,7 +93,7 @@ class Seen:
         """The form in which it is recorded."""
         return Artifact(
             kind=self.kind, builder=builder, location=self.location, id=self.id, name=self.name,
-            parts=self.parts,
+            parts=self.parts, format=self.format, size=self.size,
         )  # fmt: skip
 
 

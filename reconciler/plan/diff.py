@@ -20,7 +20,7 @@ from reconciler.plan.presence import Presence, of_another_fleet, presence
 from reconciler.plan.publishing import with_publications
 from reconciler.plan.reasons import content_reasons, due, refreshes, renewal_reasons, request_text
 from reconciler.plan.rulings import ruling_of, with_ruling, with_told
-from reconciler.plan.timing import counts, declared, rests, seconds_until_tested
+from reconciler.plan.timing import counts, declared, is_dormant, is_suspended, rests, seconds_until_tested
 from reconciler.plan.transitions import promotes, with_verdict
 
 _NONE: tuple[Action, ...] = ("none",)
@@ -351,9 +351,13 @@ def _health(situation: Situation, wanted: Wanted | None, outcome: _Outcome) -> H
 
 def _suspended(situation: Situation, decision: Decision) -> Decision:
     suspend = situation.image.declaration.suspend
-    if suspend is None or (suspend.until is not None and situation.now.date() >= suspend.until):
+    if suspend is None or not is_suspended(situation.image, now=situation.now):
         return decision
     until = f" until {suspend.until}" if suspend.until else ""
+    if is_dormant(situation.image, situation.lock, now=situation.now):
+        # What nobody was asked is no trouble.
+        unasked = decision.planned.model_copy(update={"sync": "drifted", "unknown": ()})
+        decision = replace(decision, planned=unasked)
     planned = decision.planned.model_copy(
         update={
             "health": "suspended",

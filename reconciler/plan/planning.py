@@ -78,6 +78,8 @@ class Known:
     """Why what is recorded of an image may be somebody else's, by image: nothing but its lockfile says otherwise."""
     sharing: Sharing = NOTHING_ASKED
     """Who may use artifacts, of those of which that had to be asked."""
+    forgotten: Mapping[tuple[str, str], Pin] = field(default_factory=dict)
+    """What builds were built on that no lockfile names any more, by image and id: a revocation reaches through them."""
     overtaken: frozenset[str] = frozenset()
     """Images of a preview that are as the default branch has them, which its own commit does not hold."""
 
@@ -100,7 +102,7 @@ def make_plan(known: Known) -> FleetPlan:
     parents = graph(known.fleet.images)
     selected = _selected(known, parents)
     seen = _by_image(known)
-    causes = revocations(known.fleet.images, known.locks)
+    causes = revocations(known.fleet.images, known.locks, known.forgotten)
     weighed = weigh(causes, known.usage, images=known.fleet.images, locks=known.locks)
     decisions: dict[str, Decision] = {}
     for name in in_order(parents):
@@ -243,7 +245,7 @@ def _decide(
             why = f"waits for {image.parent}: what is recorded of it may be somebody else's"
             situation = replace(situation, pin=None, pin_missing=why)
     decision = decide(situation)
-    unknown = unknown_builds(image, lock, known.locks) if image.declaration.revoke else ()
+    unknown = unknown_builds(image, lock, known.locks, known.forgotten) if image.declaration.revoke else ()
     notes = (*weighed.notes.get(name, ()), *unknown)
     if not notes:
         return decision

@@ -26,6 +26,7 @@ from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.publishing import asked_of
 from reconciler.plan.rulings import in_force
 from reconciler.plan.tags import source_text
+from reconciler.plan.timing import is_suspended
 from reconciler.plan.transitions import Keeps, retained
 from reconciler.plan.trust import certain, is_marked
 
@@ -157,7 +158,7 @@ class Roots:
             broken = min(self.known.broken_locks)
             yield "invalid", f"what the builds of {broken} were built on is not known: its lockfile is invalid"
         suspend = group.image.declaration.suspend
-        if suspend is not None and (suspend.until is None or self.known.now.date() < suspend.until):
+        if suspend is not None and is_suspended(group.image, now=self.known.now):
             yield "suspended", f"{name} is suspended: {suspend.reason}"
 
     def _in_lockfile(self, group: Group) -> Iterator[Root]:

@@ -15,6 +15,7 @@ from reconciler.model.errors import Place, UserError
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Build, Lockfile, Reason
 from reconciler.model.plan import Cause, Decision, Ruling, Situation
+from reconciler.model.source import Pin
 from reconciler.model.text import first_few
 from reconciler.model.usage import Usage, Use
 from reconciler.model.values import format_instant
@@ -35,11 +36,18 @@ def in_force(image: Image, *, now: datetime) -> Image:
     return replace(image, declaration=image.declaration.model_copy(update={"hold": None}))
 
 
-def revocations(images: Mapping[str, Image], locks: Mapping[str, Lockfile]) -> Mapping[str, Mapping[str, Cause]]:
+BuildOf = tuple[str, str]
+"""An image's name and a build's id."""
+
+
+def revocations(
+    images: Mapping[str, Image], locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin]
+) -> Mapping[str, Mapping[str, Cause]]:
     """Why builds are revoked, by image and id: as declared, and for what they were built on, at any depth.
 
-    What was built on what stands in the lockfiles, also in those of images that are declared no more. What is recorded
-    as inherited from an image that is not declared, or not validly, stays so: what that would say is not known.
+    What was built on what stands in the lockfiles, also in those of images that are declared no more, and is told of
+    what these have `forgotten`. What is recorded as inherited from an image that is not declared, or not validly, stays
+    so: what that would say is not known.
     """
     recorded = [
         (name, build.id, build.revoked)
@@ -49,8 +57,7 @@ def revocations(images: Mapping[str, Image], locks: Mapping[str, Lockfile]) -> M
     ]
     if not recorded and not any(image.declaration.revoke for image in images.values()):
         return {}
-    names = {former: name for name, image in images.items() if (former := image.declaration.moved_from) is not None}
-    built_on = _built_on(locks, names)
+    built_on = _built_on(locks, forgotten, names := _renamed(images))
     found: defaultdict[str, dict[str, Cause]] = defaultdict(dict)
     waiting: deque[tuple[str, str]] = deque()
     for name, image in sorted(images.items()):
@@ -72,17 +79,42 @@ def revocations(images: Mapping[str, Image], locks: Mapping[str, Lockfile]) -> M
     return found
 
 
+def _renamed(images: Mapping[str, Image]) -> Mapping[str, str]:
+    """What images are called now, by what they were called before."""
+    return {former: name for name, image in images.items() if (former := image.declaration.moved_from) is not None}
+
+
 def _built_on(
-    locks: Mapping[str, Lockfile], names: Mapping[str, str]
-) -> Mapping[tuple[str, str], list[tuple[str, str]]]:
-    """The builds that were built on each build of the fleet, as (image, id). `names` are today's, by former ones."""
-    children: defaultdict[tuple[str, str], list[tuple[str, str]]] = defaultdict(list)
-    for name, lock in sorted(locks.items()):
-        for build in lock.recorded:
-            if build.source is not None and build.source.image is not None and build.source.build is not None:
-                parent = names.get(build.source.image, build.source.image)
-                children[parent, build.source.build].append((names.get(name, name), build.id))
+    locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin], names: Mapping[str, str]
+) -> Mapping[BuildOf, list[BuildOf]]:  # fmt: skip
+    """The builds that were built on each build of the fleet. `names` are today's, by former ones."""
+    children: defaultdict[BuildOf, list[BuildOf]] = defaultdict(list)
+    recorded = (((name, build.id), build.source) for name, lock in sorted(locks.items()) for build in lock.recorded)
+    for (name, build_id), pin in (*recorded, *sorted(forgotten.items(), key=lambda one: one[0])):
+        if (parent := _named(pin, names)) is not None:
+            children[parent].append((names.get(name, name), build_id))
     return children
+
+
+def _named(pin: Pin | None, names: Mapping[str, str]) -> BuildOf | None:
+    """The build of the fleet that a pin names; None where it names none."""
+    if pin is None or pin.image is None or pin.build is None:
+        return None
+    return names.get(pin.image, pin.image), pin.build
+
+
+def unrecorded(
+    images: Mapping[str, Image], locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin]
+) -> frozenset[BuildOf]:
+    """The builds that others stand on, and of which no lockfile says any more on what they stand.
+
+    None where nothing is revoked: nobody asks then. Of what is `forgotten` that is known already.
+    """
+    if not any(image.declaration.revoke for image in images.values()):
+        return frozenset()
+    names = _renamed(images)
+    recorded = {(names.get(name, name), build.id) for name, lock in locks.items() for build in lock.recorded}
+    return frozenset(_built_on(locks, forgotten, names)) - recorded - forgotten.keys()
 
 
 Causes = Mapping[str, Mapping[str, Cause]]
@@ -287,15 +319,13 @@ def _told(situation: Situation, decision: Decision) -> Iterator[str]:
         yield f"stable is held to {hold.build} once {unread} can be read"
 
 
-def unknown_builds(image: Image, lock: Lockfile, locks: Mapping[str, Lockfile]) -> Iterator[str]:
+def unknown_builds(
+    image: Image, lock: Lockfile, locks: Mapping[str, Lockfile], forgotten: Mapping[BuildOf, Pin]
+) -> Iterator[str]:  # fmt: skip
     """What to know of revocations: of a build that no lockfile names, nothing is there that could be taken back."""
     named = {one.id for one in lock.recorded}
-    built_on = {
-        one.source.build
-        for other in locks.values()
-        for one in other.recorded
-        if one.source is not None and one.source.image in image.names
-    }
+    pins = (*(one.source for other in locks.values() for one in other.recorded), *forgotten.values())
+    built_on = {one.build for one in pins if one is not None and one.image in image.names}
     for one in image.declaration.revoke:
         if one.build not in named and one.build not in built_on:
             yield f"{one.build} is revoked, and no lockfile names it ({_place(image, one.build)})"

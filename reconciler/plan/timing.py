@@ -36,6 +36,17 @@ def declared(image: Image) -> str:
     return digest(written)
 
 
+def is_suspended(image: Image, *, now: datetime) -> bool:
+    """Whether an image is left alone for now."""
+    suspend = image.declaration.suspend
+    return suspend is not None and (suspend.until is None or now.date() < suspend.until)
+
+
+def is_dormant(image: Image, lock: Lockfile, *, now: datetime) -> bool:
+    """Whether it is suspended and nothing is recorded of it: then nothing is asked of anybody, as nothing is done."""
+    return is_suspended(image, now=now) and not lock.builds and lock.failure is None
+
+
 def rests(failure: Failure, *, key: str, declared: str, now: datetime) -> bool:
     """Whether what failed is still to be left alone: it is what it was, and its time has not come."""
     return _same(failure, key=key, declared=declared) and now < parse_instant(failure.retry_after)

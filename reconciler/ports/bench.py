@@ -43,6 +43,10 @@ class BootRequest:
     private_key: Path
 
 
+STARTED = "started"
+"""What is said of an artifact that runs by itself what it declares."""
+
+
 @dataclass(frozen=True)
 class Reached:
     """How an instance is reached that has no SSH of its own.
@@ -51,11 +55,14 @@ class Reached:
         host: What pytest-testinfra calls it: one of its backends, `://`, and who it is there.
         command: What a command is put after to be run there.
         environment: What that needs beside PATH.
+        own_start: What came of what the artifact runs by itself, which was started apart: `STARTED`, or what became of
+            it in words; empty where it declares nothing, or nobody looked.
     """
 
     host: str
     command: tuple[str, ...]
     environment: Mapping[str, str]
+    own_start: str = ""
 
 
 @dataclass(frozen=True)

@@ -5,14 +5,18 @@ A folder is imported when a fleet has an image of its kind.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
+from reconciler.model.rights import RightsOfKind
+
 if TYPE_CHECKING:
+    from reconciler.model.fleet import Image
     from reconciler.ports.bench import Instances
     from reconciler.ports.dialect import Dialect
+    from reconciler.ports.machine import Machine
     from reconciler.ports.needs import Asking, Need
     from reconciler.ports.publisher import Publisher
     from reconciler.ports.registry import Opening, Registry
@@ -34,6 +38,8 @@ class Entry:
         ahead: The key of image.yaml whose locations are listed while the fleet is read; empty where that takes no time.
         needs: Whether it needs more than its registry, and so has a module `needs` with a function of that name.
         publisher: The module of it that has an `open_publisher`; empty where nothing of it is published.
+        machine: The module of it whose `MACHINE` knows this machine; empty where its builders leave no choice.
+        allowed: The module of it whose `needed` says what has to be allowed, `credentials` to whom, `NOTE` what else.
     """
 
     folder: str
@@ -43,6 +49,8 @@ class Entry:
     ahead: str = ""
     publisher: str = ""
     needs: bool = False
+    machine: str = ""
+    allowed: str = "allowed"
 
 
 KINDS: Mapping[str, Entry] = {
@@ -68,6 +76,7 @@ KINDS: Mapping[str, Entry] = {
         frozenset({"file", "qemu", "virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-vmx"}),
         sources=frozenset({"disk"}),
         needs=True,
+        machine="accelerator",
     ),
     "vsphere": Entry(
         "vsphere",
@@ -76,13 +85,34 @@ KINDS: Mapping[str, Entry] = {
         frozenset({"vsphere"}),
         needs=True,
     ),
-    OTHER: Entry("other"),
+    OTHER: Entry("other", allowed=""),
 }
 
 
 def dialect_of(kind: str) -> Dialect:
     """How a kind is spoken of. Raises KeyError for none of the table."""
     return cast("Dialect", import_module(f"{__name__}.{KINDS[kind].folder}.dialect").DIALECT)
+
+
+def rights_of(kind: str, images: Sequence[Image]) -> RightsOfKind | None:
+    """What a fleet's images of a kind need to be allowed; None where nobody knows. Raises KeyError for no kind."""
+    entry = KINDS[kind]
+    if not entry.allowed:
+        return None
+    allowed = import_module(f"{__name__}.{entry.folder}.{entry.allowed}")
+    names = tuple(sorted(image.name for image in images))
+    return RightsOfKind(
+        kind=kind, images=names, rights=tuple(allowed.needed(images)),
+        credentials=tuple(sorted(set(allowed.credentials(images)))), note=allowed.NOTE,
+    )  # fmt: skip
+
+
+def machine_of(kind: str) -> Machine | None:
+    """This machine, as a kind's builders may use it; None where they have no choice. Raises KeyError for no kind."""
+    entry = KINDS[kind]
+    if not entry.machine:
+        return None
+    return cast("Machine", import_module(f"{__name__}.{entry.folder}.{entry.machine}").MACHINE)
 
 
 def open_registry(kind: str, opening: Opening) -> Registry:

@@ -30,6 +30,10 @@ _MOTO_SETTINGS = {
 }
 
 
+_LOOK = 2.0
+"""Seconds between two looks whether its folder is still there."""
+
+
 def main() -> int:
     """Run a sandbox until SIGTERM or SIGINT; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m reconciler.sandbox", description=__doc__)
@@ -89,9 +93,17 @@ async def _serve(directory: Path, *, system: Path) -> None:
         ready = await asyncio.to_thread(assembly.assemble, directory, system, loop, parts)
         _write(directory / READY, ready)
         parts.callback((directory / READY).unlink, missing_ok=True)
-        await end.wait()
+        await _asked(end, directory / READY)
         # In a thread, as the parts wait for this loop while they end.
         await asyncio.to_thread(parts.close)
+
+
+async def _asked(end: asyncio.Event, ready: Path) -> None:
+    """Wait until the sandbox is to end: also by whoever removes its folder, as nobody could stop it then."""
+    while await asyncio.to_thread(ready.exists):
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(end.wait(), _LOOK)
+            return
 
 
 def _write(path: Path, content: object) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -20,12 +21,14 @@ from reconciler.model.lockfile import Artifact, Lockfile
 from reconciler.model.observation import Publications
 from reconciler.model.plan import Sharing, Tending
 from reconciler.model.publish import Published
+from reconciler.model.source import Pin
 from reconciler.model.usage import Usage, Use
 from reconciler.plan.planning import FleetPlan, Known, lock_of, make_plan, removed
 from reconciler.plan.publishing import asked_of, but_for_ours, declared_at, publishing, whose_matters
-from reconciler.plan.rulings import newly_revoked, revocations
+from reconciler.plan.rulings import newly_revoked, revocations, unrecorded
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
+from reconciler.steps.ours import Records
 
 _PARALLEL = 16  # reads of one account: more only meets request limits sooner
 _PARALLEL_NAMES = 8  # SSM takes 40 reads and 3 writes a second of an account (service quotas)
@@ -35,13 +38,41 @@ Subject = tuple[Image | None, Lockfile]
 """An image with its lockfile; None for one that is declared no more, and is to go."""
 
 
+def with_forgotten(known: Known, records: Records | None) -> Known:
+    """The same with what builds stand on that no lockfile names any more and others stand on, as their tags have it.
+
+    Costs a look at the tag of each, and none where nothing is revoked. Raises what reading tags raises: a build that is
+    recorded as revoked is not taken for good by a remote that is silent. Offline nothing is done, and so it counts as
+    not known.
+    """
+    found: dict[tuple[str, str], Pin] = {}
+    missing: set[tuple[str, str]] = set()
+    while records is not None and (wanted := unrecorded(known.fleet.images, known.locks, found) - missing):
+        for name, build_id in sorted(wanted):
+            image = known.fleet.images.get(name)
+            pin = None
+            with suppress(*((ReconcilerError,) if known.options.offline else ())):
+                pin = _stood_on(records, image.names if image is not None else (name,), build_id)
+            if pin is not None:
+                found[name, build_id] = pin
+            else:
+                missing.add((name, build_id))
+    return replace(known, forgotten=found) if found else known
+
+
+def _stood_on(records: Records, names: Iterable[str], build_id: str) -> Pin | None:
+    told = (records(name, build_id) for name in names)
+    build = next((one.build for one in told if one is not None and one.build is not None), None)
+    return build.source if build is not None and build.source is not None and build.source.image is not None else None
+
+
 def usage_of_revoked(known: Known, registry: Registry, *, asks: bool) -> Usage | None:
     """What uses the builds that are about to be revoked; None where none is. Asked once of each location.
 
     Of each artifact it is asked who may use it beside its owner, and of what others may use whether they do. It `asks`
     for reports of that where there are none. Where it is not told who may use one, what is recorded counts.
     """
-    causes = revocations(known.fleet.images, known.locks)
+    causes = revocations(known.fleet.images, known.locks, known.forgotten)
     artifacts = [artifact for build, _ in newly_revoked(causes, known.locks) for artifact in build.artifacts]
     if not artifacts:
         return None

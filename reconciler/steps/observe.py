@@ -26,6 +26,7 @@ from reconciler.plan.garbage import branches_matter
 from reconciler.plan.graph import graph, with_ancestors
 from reconciler.plan.planning import FleetPlan, Known, lock_of, removed
 from reconciler.plan.reasons import is_expired, refreshes
+from reconciler.plan.timing import is_dormant
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
 
@@ -110,8 +111,13 @@ def _locations(known: Known) -> tuple[str, ...]:
     """Every location that is declared or recorded for the images that the plan is about."""
     images = known.fleet.images
     names = tuple(asked(known))
-    declared = {location for name in names if name in images for location in images[name].locations}
+    awake = (images[name] for name in names if name in images and not _is_dormant(known, images[name]))
+    declared = {location for image in awake for location in image.locations}
     return tuple(sorted(declared | {artifact.location for _, artifact in _recorded(known, names)}))
+
+
+def _is_dormant(known: Known, image: Image) -> bool:
+    return is_dormant(image, lock_of(known, image)[0], now=known.now)
 
 
 def _recorded(known: Known, names: Iterable[str]) -> Iterable[tuple[str, Artifact]]:
@@ -187,7 +193,9 @@ def resolve(known: Known, registry: Registry | None) -> Known:
         if image.source is None or image.parent is not None:
             continue
         lock, _ = lock_of(known, image)
-        if registry is not None and _asks(known, image, lock):
+        if _is_dormant(known, image):
+            unresolved[name] = "it is suspended"
+        elif registry is not None and _asks(known, image, lock):
             asking.setdefault((image.source.model_dump_json(), image.build_location), []).append(image)
         elif lock.source is not None and lock.source.requested == image.source:
             pins[name] = lock.source.pinned

@@ -12,6 +12,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -58,11 +59,13 @@ def cleaner_rows(folder: Path, environment: Mapping[str, str], *, images: int = 
         else:
             commands |= _peers(peers, folder, inside)
         cost = interleaved(commands, rounds=ROUNDS)
-        calls, goes = {}, {}
+        calls, goes, questions = {}, {}, {}
         for name, command in commands.items():
             served.calls()
             goes[name] = _would_take(name, command, folder)
-            calls[name] = sum(served.calls().values())
+            calls[name] = sum((asked := served.calls()).values())
+            questions[name] = _questions(asked)
+    yield from _told_by_question(what, questions)
     for peer in [name for name in commands if name != "gc"]:
         yield told(f"{what}: calls, against {peer}", str(calls["gc"]), against=str(calls[peer]),
                    ratio=f"{calls['gc'] / calls[peer]:.2f}")  # fmt: skip
@@ -80,6 +83,42 @@ def cleaner_rows(folder: Path, environment: Mapping[str, str], *, images: int = 
         )
     yield told("may go, by each", f"{len(goes['gc']):,}", against=", ".join(
         f"{name} {len(taken):,}" for name, taken in goes.items() if name != "gc"))  # fmt: skip
+
+
+_QUESTIONS = {
+    "images, in pages": ("ec2.DescribeImages",),
+    "instances": ("ec2.DescribeInstances",),
+    "groups": ("autoscaling.DescribeAutoScalingGroups",),
+    "launch configurations": ("autoscaling.DescribeLaunchConfigurations",),
+    "launch templates, in all versions": ("ec2.DescribeLaunchTemplates", "ec2.DescribeLaunchTemplateVersions"),
+    "parameters": ("ssm.DescribeParameters", "ssm.GetParameters"),
+}
+_MORE = "what killed builds left, and the like"
+
+
+def _questions(asked: Mapping[str, int]) -> Mapping[str, int]:
+    """How many calls each question took that one of them asks."""
+    of = {action: question for question, actions in _QUESTIONS.items() for action in actions}
+    found: Counter[str] = Counter()
+    for action, number in asked.items():
+        found[of.get(action, _MORE)] += number
+    return found
+
+
+def _told_by_question(what: str, questions: Mapping[str, Mapping[str, int]]) -> Iterator[Row]:
+    """The calls of each by question; and how often ours asks what a peer asks, an image's pages counted as one."""
+    ours = questions["gc"]
+    peers = {name: asked for name, asked in questions.items() if name != "gc"}
+    for question in (*_QUESTIONS, _MORE):
+        against = ", ".join(f"{name} {asked.get(question, 0) or 'none'}" for name, asked in peers.items())
+        yield told(f"calls for {question}", str(ours.get(question, 0)), against=against)
+    for name, asked in peers.items():
+        # EC2 asks for pages, of a thousand at most; neither of the two does.
+        same = len(fleet.REGIONS) + sum(ours[one] for one in asked if one in _QUESTIONS and "pages" not in one)
+        theirs = sum(number for one, number in asked.items() if one in _QUESTIONS)
+        yield told(
+            f"{what}: listings, of what {name} asks too", str(same), against=str(theirs), ratio=f"{same / theirs:.2f}"
+        )
 
 
 # The fleet, and the account.

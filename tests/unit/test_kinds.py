@@ -38,7 +38,7 @@ FACTS = {
     "plan/roots.py": {"ec2"},
 }
 """Whose behaviour is told of in comments and docstrings, as the source of a bound that has no kind's name."""
-MOST_LINES = 550
+MOST_LINES = 560
 
 
 def own_words(text: str) -> set[str]:
@@ -140,7 +140,9 @@ def test_what_no_kind_names_is_of_the_other() -> None:
     assert registries.dialect_for("qemu", ["shell-local", "amazon-import"]).kind.name == "ami"
 
 
-_MORE = ("bench.py", "needs.py", "bucket.py", "formats.py", "conversions.py")
+_MORE = (
+    "bench.py", "needs.py", "allowed.py", "bucket.py", "formats.py", "conversions.py", "accelerator.py",
+)  # fmt: skip
 
 
 def test_a_kind_without_a_bench_is_a_small_folder() -> None:

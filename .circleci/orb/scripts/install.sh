@@ -25,7 +25,7 @@ if ! command -v reconciler > /dev/null; then
   echo "export PATH=\"$HOME/reconciler/bin:\$PATH\"" >> "$BASH_ENV"
 fi
 reconciler --version
-# The machine's own Packer, with the plugins that a newer one does not bring; where there is none, the current one: the
-# archive's is of 2020, and knows no required_plugins.
+# The machine's own Packer, with the plugins of the fleet's templates that a newer one does not bring; where there is none,
+# the current one: the archive's is of 2020, and knows no required_plugins.
 current=$(command -v packer > /dev/null || echo --current)
-reconciler packer ${current:+"$current"} --plugin amazon --plugin ansible --export >> "$BASH_ENV"
+reconciler packer ${current:+"$current"} --for-fleet --export >> "$BASH_ENV"

@@ -96,9 +96,9 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
             hint=_another(wanted),
         )
     elif template.plugins and binary.version < REQUIRED_PLUGINS:
-        since = version_text(REQUIRED_PLUGINS)
+        first = version_text(REQUIRED_PLUGINS)
         yield UserError(
-            f"the template has required_plugins, which Packer knows from {since} on, and {has}",
+            f"the template has required_plugins, which Packer knows from {first} on, and {has}",
             where=template.plugin_places.get(next(iter(template.plugins)), template.place),
             hint=(
                 *_another(wanted),
@@ -384,6 +384,17 @@ def _newest(plugins: Iterable[Plugin]) -> Plugin | None:
     by_version = {plugin.version: plugin for plugin in plugins}
     version = newest(tuple(by_version))
     return by_version[version] if version is not None else None
+
+
+def wanted_plugins(templates: Iterable[Template], known: Iterable[str]) -> tuple[str, ...]:
+    """Which of these plugins templates use, in order of name: by a component, or as they require HashiCorp's own."""
+    known = tuple(known)
+    found: set[str] = set()
+    for template in templates:
+        required = {Requirement.of(text).source for text in template.plugins.values()}
+        found |= {name for name in known if f"{_OFFICIAL}/{name}" in required}
+        found |= {name for one in template.components if (name := _plugin_of(one, known)) is not None}
+    return tuple(sorted(found))
 
 
 def _plugin_of(component: str, names: Iterable[str]) -> str | None:

@@ -21,6 +21,7 @@ from testinfra.host import Host
 from reconciler.build.smoke.records import FINDING, Found
 from reconciler.model.public_key import fingerprints
 from reconciler.model.text import IN_BRACKETS, and_more, counted, decoded
+from reconciler.ports.bench import STARTED
 
 FREE_MEBIBYTES = 256
 FREE_INODES_PERCENT = 2
@@ -93,6 +94,20 @@ def test_first_boot_has_finished_without_error(host: Host) -> None:
     print(printed)
     # 2 is "done, with recoverable errors" (since 23.4): warnings and deprecations, for which the log is place enough.
     assert done.rc in {0, 2}, f"cloud-init ended with an error: {_reported(printed) or _last(done.stderr_bytes)}"
+
+
+def test_what_it_runs_by_itself_starts(report: Report) -> None:
+    became = os.environ["RECONCILER_OWN_START"]
+    if not became:
+        pytest.skip("it is booted whole, or declares nothing that it runs")
+    if became != STARTED:
+        report(
+            Found(
+                "own-start",
+                f"what the image runs by itself {became}",
+                "start it as it is, and see; what needs a command, settings or a network of its own can't start so",
+            )
+        )
 
 
 def test_no_systemd_unit_has_failed(host: Host) -> None:

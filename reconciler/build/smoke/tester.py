@@ -95,6 +95,7 @@ class Session:
             "RECONCILER_PUBLIC_KEY": _public_key(self.config.key, self.environment) if by_ssh else "",
             "RECONCILER_HOST_KEY": _host_key(self.config.known_hosts) if by_ssh else "",
             "RECONCILER_PACKER_KEYS": " ".join(sorted(self.request.packer_keys)),
+            "RECONCILER_OWN_START": self.request.reached.own_start if self.request.reached is not None else "",
         }
 
 

@@ -16,7 +16,6 @@ import socket
 import subprocess
 import tempfile
 import threading
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -28,21 +27,17 @@ from reconciler.model.errors import Transient
 from reconciler.model.text import first_line
 from reconciler.ports.bench import BootRequest, EndsWithItsRun, Instance, Instances
 from reconciler.ports.registry import Opening
+from reconciler.registries.disk.accelerator import MACHINE, QEMU
 from reconciler.registries.disk.formats import CONVERTER, overlay, program
 from reconciler.registries.disk.registry import DiskRegistry
 from reconciler.registries.machines import SshKey, last_lines, login_for_cloud_init, new_key, write_private
 
-_QEMU = f"qemu-system-{os.uname().machine}"
-PROGRAMS = (_QEMU, CONVERTER, "setpriv", "prlimit")
+PROGRAMS = (QEMU, CONVERTER, "setpriv", "prlimit")
 """What a boot runs."""
-KVM = "/dev/kvm"
 _MEMORY, _PROCESSORS = "1024", "2"
 _LOOPBACK = "127.0.0.1"
 _HOST = "10.0.2.2"
 """What a machine calls this one in qemu's user network."""
-_WATCHED_SECONDS = 15.0
-"""For how long a machine on KVM is watched: where that can't do what it says, it dies with its first instructions."""
-_KVM_DIED = b"KVM internal error"
 _LOOK = 0.1
 """Seconds between two looks whether the run was interrupted."""
 _ANSWERED = 2
@@ -93,13 +88,11 @@ class Machines:
     """The disks of one fleet as machines on this one. Implements `Instances`; none outlives the process."""
 
     def __init__(
-        self, disks: DiskRegistry, *, fleet: str, cancelled: threading.Event | None = None,
-        on: Sequence[str] = (),
+        self, disks: DiskRegistry, *, fleet: str, cancelled: threading.Event | None = None, on: str | None = None
     ) -> None:  # fmt: skip
-        """Take what ends every wait, and what to run on: KVM, where it can be opened, before emulation, if absent."""
-        self._disks, self._fleet = disks, fleet
+        """Take what ends every wait, and the accelerator to run on: the one that works best here, if absent."""
+        self._disks, self._fleet, self._on = disks, fleet, on
         self._cancelled = cancelled or threading.Event()
-        self._accelerators = tuple(on) or accelerators()
         self._running: dict[str, _Machine] = {}
 
     def boot(self, request: BootRequest) -> Instance:
@@ -177,20 +170,16 @@ class Machines:
         return False
 
     def _started(self, disk: Path, request: BootRequest, key: SshKey) -> tuple[_Machine, int, str]:
-        """A machine, its port, and what it runs on: the first accelerator that works, or the last."""
-        for accelerator in self._accelerators[:-1]:
-            machine, port = self._start(disk, request, key, accelerator=accelerator)
-            if self._lives(machine):
-                return machine, port, accelerator
-            machine.end()
-        last = self._accelerators[-1]
-        machine, port = self._start(disk, request, key, accelerator=last)
+        """A machine that has begun, its port, and what it runs on."""
+        program(QEMU)
+        accelerator = self._on or MACHINE.best()
+        machine, port = self._start(disk, request, key, accelerator=accelerator)
         try:
             self._wait_begun(machine)
         except BaseException:
             machine.end()
             raise
-        return machine, port, last
+        return machine, port, accelerator
 
     def _start(self, disk: Path, request: BootRequest, key: SshKey, *, accelerator: str) -> tuple[_Machine, int]:
         folder = _Folder({**request.tags, _FLEET: self._fleet})
@@ -234,17 +223,6 @@ class Machines:
                     raise Transient(f"qemu ended at once: {first_line(said) or 'it said nothing'}")
                 heard += part
 
-    def _lives(self, machine: _Machine) -> bool:
-        """Whether a machine is well after its first instructions: KVM may be there and not be able to run it."""
-        until = time.monotonic() + _WATCHED_SECONDS
-        while time.monotonic() < until and machine.process.poll() is None:
-            if _KVM_DIED in (machine.folder.path / "errors").read_bytes():
-                return False
-            if self._cancelled.wait(0.2):
-                machine.end()
-                raise Transient("interrupted while a disk boots")
-        return machine.process.poll() is None
-
 
 def _remove(folder: _Folder, seed: ThreadingHTTPServer) -> None:
     seed.shutdown()
@@ -256,7 +234,7 @@ def _command(layer: Path, console: Path, *, port: int, seed: int, accelerator: s
     return [
         program("prlimit"), f"--fsize={_MOST_WRITTEN}",
         program("setpriv"), "--pdeathsig", "KILL",  # it ends with the thread that began it, however that ends
-        program(_QEMU), "-nodefaults", "-no-reboot", "-display", "none", "-accel", accelerator,
+        program(QEMU), "-nodefaults", "-no-reboot", "-display", "none", "-accel", accelerator,
         "-chardev", "stdio,id=control,signal=off", "-mon", "chardev=control,mode=control",
         "-m", _MEMORY, "-smp", _PROCESSORS, "-serial", f"file:{console}",
         "-drive", f"file={layer},format=qcow2,if=virtio", "-device", "virtio-rng-pci",
@@ -297,19 +275,6 @@ def _free_port() -> int:
     with socket.socket() as asked:
         asked.bind((_LOOPBACK, 0))
         return int(asked.getsockname()[1])
-
-
-def accelerators() -> tuple[str, ...]:
-    """What machines are run on here, best first."""
-    return ("kvm", "tcg") if _opens(KVM) else ("tcg",)
-
-
-def _opens(device: str) -> bool:
-    try:
-        os.close(os.open(device, os.O_RDWR))
-    except OSError:
-        return False
-    return True
 
 
 def open_bench(opening: Opening) -> Instances:

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -35,6 +36,7 @@ from reconciler.model.values import Instant, Model, format_instant
 from reconciler.ports.registry import Located, Opening
 from reconciler.registries.disk.dialect import BUCKET, DISK, SHA256
 from reconciler.registries.disk.folder import another, changed, digest_of, is_still
+from reconciler.registries.disk.formats import FIRST, form_of
 from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
 
@@ -81,8 +83,10 @@ class Buckets(PlainRegistry):
             marks = self._marks(location, artifact_id)
             stamp = self._stamp(location, key)
             if marks is not None:
-                return self._seen(location, marks[0], stamp)
-            return self._seen(location, _unmarked(artifact_id, stamp), stamp) if stamp is not None else None
+                return self._with_format(self._seen(location, marks[0], stamp))
+            if stamp is None:
+                return None
+            return self._with_format(self._seen(location, _unmarked(artifact_id, stamp), stamp))
 
     def listed(self, location: str) -> Iterator[Seen]:
         """See `Shelf.listed`: sizes and ETags of all by one list, and the marks of each at once."""
@@ -311,7 +315,17 @@ class Buckets(PlainRegistry):
             state = "available"
         else:
             state = "unusable"
-        return Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags, hearsay=True)
+        seen = Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags, hearsay=True)
+        return replace(seen, size=stamp[0]) if stamp is not None and state == "available" else seen
+
+    def _with_format(self, seen: Seen) -> Seen:
+        """A disk with what its first bytes say. Of those that are listed it is not asked: each would be a call."""
+        if not seen.size:
+            return seen
+        got = self._s3.get_object(
+            Bucket=_split(seen.location)[0], Key=_key(seen.location, seen.id), Range=f"bytes=0-{FIRST - 1}"
+        )
+        return replace(seen, format=form_of(got["Body"].read()))
 
     def _stamp(self, location: str, key: str) -> Stamp | None:
         try:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
 from pydantic import Field, model_validator
 
 from reconciler.model.errors import UserError
-from reconciler.model.fleet import Builder
+from reconciler.model.fleet import Builder, MachineUse
 from reconciler.model.kind import Kind
 from reconciler.model.source import SourceRequest
 from reconciler.model.values import Model
@@ -35,6 +35,8 @@ _BOOTED = frozenset({"qemu"})
 """Builders that boot what they leave, so that it can be booted to be tested; another may write any file."""
 
 
+TAKEN_OVER = 'declare variable "accelerator" { default = "" }, and take it: accelerator = var.accelerator'
+"""How a template is given what works on the machine that it is built on."""
 _FOLDERS = frozenset({"virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-vmx"})
 """Builders that leave a folder of files, unless `format` has them export one (the plugins' pages on each)."""
 _ONE_FILE = "ova"
@@ -91,7 +93,14 @@ class DiskDialect(PlainDialect):
             clears_keys=written.type not in _BOOTED or not leaves_a_key(written),
             programs=_programs(written),
             formats=FORMATS if converted else (), converter=CONVERTER if converted else "",
+            machine=_machine(written) if written.type in _BOOTED else None,
         )  # fmt: skip
+
+    def notes(self, written: Written) -> Iterator[str]:
+        """That it is left to Packer what a machine runs on."""
+        if written.type in _BOOTED and not _machine(written).is_said:
+            taken = f"{written.name} names no accelerator, so that Packer takes KVM wherever /dev/kvm can be opened"
+            yield f"{written.place}: {taken}; for what works: {TAKEN_OVER}"
 
     def wrong_location(self, location: str) -> str | None:
         """A folder has its whole path: a relative one would be another for every checkout."""
@@ -113,6 +122,14 @@ def _programs(written: Written) -> tuple[str, ...]:
         return ("VBoxManage",) if written.type.startswith("virtualbox-") else ()
     named = written.get("qemu_binary")
     return (CONVERTER, *([text(written, "qemu_binary") or _QEMU] if named is None or named.text else ()))
+
+
+def _machine(written: Written) -> MachineUse:
+    """What a builder has qemu run on."""
+    said = written.get("accelerator")
+    if said is None or (said.is_empty and said.variable is None):
+        return MachineUse(None, None, said.place if said is not None else written.place, is_said=False)
+    return MachineUse(said.text or None, said.variable if said.is_empty else None, said.place)
 
 
 def _refuse_folder(written: Written) -> None:

@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
@@ -29,6 +30,7 @@ from reconciler.model.observation import Seen, State
 from reconciler.model.values import Instant, Model, format_instant
 from reconciler.ports.registry import Located
 from reconciler.registries.disk.dialect import DISK, SHA256
+from reconciler.registries.disk.formats import FIRST, form_of
 from reconciler.registries.disk.shelf import is_that
 from reconciler.registries.plain import PlainRegistry
 
@@ -245,7 +247,11 @@ def _seen(location: str, marks: _Marks) -> Seen:
         state = "unusable"
     else:
         state = "available"
-    return Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags, hearsay=True)
+    seen = Seen(DISK.name, location, marks.id, marks.name, state, marks.created, marks.tags, hearsay=True)
+    if state != "available":
+        return seen
+    with file.open("rb") as disk:
+        return replace(seen, format=form_of(disk.read(FIRST)), size=_stamp(file)[0])
 
 
 def changed(file: Path, digest: str) -> Terminal:

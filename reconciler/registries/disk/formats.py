@@ -51,6 +51,14 @@ def format_of(disk: Path) -> str:
     return "qcow2"
 
 
+def form_of(beginning: bytes) -> str:
+    """The format of a disk as it is recorded, by its first `FIRST` bytes: one of `FORMATS` or `ova`, else `raw`."""
+    if beginning[257:262] == _TAR:
+        return "ova"
+    found = (form for form, magics in _MAGIC.items() if beginning.startswith(magics))
+    return next(found, "raw")
+
+
 def convert(disk: Path, into: Path, *, form: str, cancelled: threading.Event) -> None:
     """Write a disk to a new file in another format, and have it on the disk whole.
 
@@ -96,6 +104,10 @@ _MAGIC = {
 }  # fmt: skip
 """What a file of each format begins with, as qemu-img writes it: a VMDK of one file, and no description of others."""
 _WIDEST_MAGIC = 8
+_TAR = b"ustar"
+"""What an archive of tar has in its first header, behind the name and seven fields (POSIX, "ustar")."""
+FIRST = 512
+"""Bytes at the beginning of a disk that tell its format."""
 
 
 _VMDK = struct.Struct("<4sIIQQQQ")

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 from reconciler.model.errors import UserError
 from reconciler.ports.needs import Asking, Need
-from reconciler.registries.disk.bench import KVM, PROGRAMS, accelerators
+from reconciler.registries.disk.accelerator import why_not_kvm
+from reconciler.registries.disk.bench import PROGRAMS
 from reconciler.registries.disk.formats import program
 
 
@@ -23,8 +24,11 @@ def needs(asking: Asking) -> Iterator[Need]:
             yield Need(error.what, "trouble", error.hint)
     if lacking:
         return
-    if accelerators()[0] == "kvm":
-        yield Need(f"{PROGRAMS[0]} boots disks to be tested, on KVM where that can run them")
+    why = why_not_kvm()
+    if why is None:
+        yield Need(f"{PROGRAMS[0]} boots disks to be tested, on KVM")
     else:
-        why = f"{KVM} can't be opened here, so {PROGRAMS[0]} emulates the machine (tcg): a test takes minutes"
-        yield Need(why, "note", (f"let this user open {KVM} (group kvm); on a virtual machine, nest virtualization",))
+        what = f"{why}, so {PROGRAMS[0]} emulates the machine (tcg): a test takes minutes"
+        yield Need(
+            what, "note", ("let this user open /dev/kvm (group kvm); on a virtual machine, nest virtualization",)
+        )

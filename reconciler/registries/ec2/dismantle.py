@@ -158,7 +158,7 @@ def find(ec2: EC2Client, *, fleet: str, now: datetime) -> Leftovers:
     What an instance uses that still exists stays with it, expired or not: it is kept on purpose, or is still ending.
     Raises botocore's errors.
     """
-    if not _is_anything_there(ec2):
+    if not tagged(ec2, PURPOSE_TAG, PURPOSE, kinds=_KINDS):
         return Leftovers()
     ours = {f"tag:{FLEET_TAG}": [literal(fleet)], f"tag:{PURPOSE_TAG}": [PURPOSE]}
     instances = find_instances(ec2, ours)
@@ -191,13 +191,13 @@ def find(ec2: EC2Client, *, fleet: str, now: datetime) -> Leftovers:
     )
 
 
-def _is_anything_there(ec2: EC2Client) -> bool:
-    """By tags, which one call reads for instances, key pairs and groups alike."""
+def tagged(ec2: EC2Client, key: str, value: str, *, kinds: Sequence[str]) -> bool:
+    """Whether anything of these kinds carries a tag, which one call tells. Raises botocore's errors."""
     answer = ec2.describe_tags(
         Filters=[
-            {"Name": "key", "Values": [PURPOSE_TAG]},
-            {"Name": "value", "Values": [PURPOSE]},
-            {"Name": "resource-type", "Values": _KINDS},
+            {"Name": "key", "Values": [key]},
+            {"Name": "value", "Values": [literal(value)]},
+            {"Name": "resource-type", "Values": list(kinds)},
         ],
     )
     # EC2 may give a page without a tag and with a token for more.

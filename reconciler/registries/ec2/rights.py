@@ -82,7 +82,7 @@ def policy(role: Role, at: Account, *, untagged_builds: bool = False) -> Policy:
     """What a role may do. With `untagged_builds` also what builds without tags need (`untagged`)."""
     statements = _reading(at)
     if role == "plan":
-        left = ["DescribeKeyPairs", "DescribeSecurityGroups", "DescribeVolumes"]
+        left = ["DescribeKeyPairs", "DescribeSecurityGroups", "DescribeTags", "DescribeVolumes"]
         statements += [_statement("ReadWhatBuildsLeft", left, ["*"])]
     else:
         statements += [*_images(at), *_smoke_test(at), *_builds(at)]

@@ -26,7 +26,7 @@ from reconciler.registries.ec2.images import FLEET_TAG, PAGE, seen
 from reconciler.registries.plain import unmanaged_of
 
 if TYPE_CHECKING:
-    from mypy_boto3_ec2.type_defs import FilterTypeDef
+    from mypy_boto3_ec2.type_defs import FilterTypeDef, LaunchTemplateVersionTypeDef
 
 _MOST_IDS = 200
 """Of values in one filter (EC2 user guide, "Filter your resources")."""
@@ -36,6 +36,8 @@ _MOST_NAMES = 10
 _PATIENT = Config(retries={"mode": "standard", "total_max_attempts": 8})
 _OF_GROUP = "aws:autoscaling:groupName"
 """The tag that Auto Scaling gives to what it launches ("Tag Auto Scaling groups", its user guide)."""
+_Versions = dict[str, "list[LaunchTemplateVersionTypeDef]"]
+"""Versions of launch templates by the template's id, all of each."""
 _LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
 
 
@@ -45,10 +47,11 @@ def usage(clients: Clients, location: str, ids: Sequence[str], *, fleet: str) ->
     Never raises for what can't be read: that is told in `unread`.
     """
     wanted = frozenset(ids)
+    read: _Versions = {}
     asked: tuple[tuple[str, Callable[[], Iterator[Use]]], ...] = (
         ("instances", partial(_instances, clients, location, sorted(wanted))),
-        ("launch templates", partial(_templates, clients, location, wanted, fleet)),
-        ("Auto Scaling groups", partial(_groups, clients, location, wanted)),
+        ("launch templates", partial(_templates, clients, location, wanted, fleet, read)),
+        ("Auto Scaling groups", partial(_groups, clients, location, wanted, read)),
         ("launch configurations", partial(_configurations, clients, location, wanted)),
         ("parameters", partial(_parameters, clients, location, wanted)),
     )
@@ -86,8 +89,10 @@ def _instances(clients: Clients, location: str, ids: Sequence[str]) -> Iterator[
         )
 
 
-def _templates(clients: Clients, location: str, wanted: frozenset[str], fleet: str) -> Iterator[Use]:
-    """Every version of every template: a group, or a person, may name an old one."""
+def _templates(
+    clients: Clients, location: str, wanted: frozenset[str], fleet: str, read: _Versions
+) -> Iterator[Use]:  # fmt: skip
+    """Every version of every template: a group, or a person, may name an old one. `read` takes all that is read."""
     ec2 = clients.ec2(location)
     pages = ec2.get_paginator("describe_launch_templates").paginate(PaginationConfig={"PageSize": _PAGE})
     for template in (one for page in pages for one in page["LaunchTemplates"]):
@@ -95,7 +100,8 @@ def _templates(clients: Clients, location: str, wanted: frozenset[str], fleet: s
         versions = ec2.get_paginator("describe_launch_template_versions").paginate(
             LaunchTemplateId=template["LaunchTemplateId"], PaginationConfig={"PageSize": _PAGE}
         )
-        for version in (one for page in versions for one in page["LaunchTemplateVersions"]):
+        read[template["LaunchTemplateId"]] = [one for page in versions for one in page["LaunchTemplateVersions"]]
+        for version in read[template["LaunchTemplateId"]]:
             image = version["LaunchTemplateData"].get("ImageId")
             if image in wanted:
                 default = " (default)" if version.get("DefaultVersion") else ""
@@ -112,7 +118,7 @@ def _templates(clients: Clients, location: str, wanted: frozenset[str], fleet: s
                 )  # fmt: skip
 
 
-def _groups(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator[Use]:
+def _groups(clients: Clients, location: str, wanted: frozenset[str], read: _Versions) -> Iterator[Use]:
     """Auto Scaling groups, by the version of a template that they name today, also behind an alias."""
     scaling = clients.client("autoscaling", location, config=_PATIENT)
     pages = scaling.get_paginator("describe_auto_scaling_groups").paginate(PaginationConfig={"PageSize": 100})
@@ -129,7 +135,7 @@ def _groups(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator
             )  # fmt: skip
         for template in (one for one in named if one):
             version = template.get("Version") or "$Default"
-            for image in _launched(clients, location, template["LaunchTemplateId"], version) & wanted:
+            for image in _launched(clients, location, template["LaunchTemplateId"], version, read) & wanted:
                 yield Use(
                     (location, image),
                     f"group {visible(name)}, by version {version} of {template['LaunchTemplateName']}",
@@ -143,9 +149,18 @@ def shell_word(name: str) -> str:
     return shlex.quote(name) if name.isprintable() and "`" not in name else "NAME"
 
 
-def _launched(clients: Clients, location: str, template: str, version: str) -> set[str]:
-    answer = clients.ec2(location).describe_launch_template_versions(LaunchTemplateId=template, Versions=[version])
-    return {one["LaunchTemplateData"].get("ImageId", "") for one in answer["LaunchTemplateVersions"]}
+def _launched(clients: Clients, location: str, template: str, version: str, read: _Versions) -> set[str]:
+    """What a version launches: as it was read, else asked for, as where templates may not be listed."""
+    known = read.get(template, [])
+    aliases = {
+        "$Latest": str(max((one["VersionNumber"] for one in known), default="")),
+        "$Default": next((str(one["VersionNumber"]) for one in known if one.get("DefaultVersion")), ""),
+    }
+    found = [one for one in known if str(one["VersionNumber"]) == aliases.get(version, version)]
+    if not found:
+        answer = clients.ec2(location).describe_launch_template_versions(LaunchTemplateId=template, Versions=[version])
+        found = answer["LaunchTemplateVersions"]
+    return {one["LaunchTemplateData"].get("ImageId", "") for one in found}
 
 
 def _configurations(clients: Clients, location: str, wanted: frozenset[str]) -> Iterator[Use]:

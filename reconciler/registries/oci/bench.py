@@ -6,21 +6,27 @@ import os
 import re
 import secrets
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
+from reconciler.model.text import first_line
 from reconciler.model.values import format_instant, parse_instant
-from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances, Reached
+from reconciler.ports.bench import LIFE, STARTED, BootRequest, Instance, Instances, Reached
 from reconciler.ports.registry import Opening
 from reconciler.registries.machines import last_lines
-from reconciler.registries.oci.engine import Engine, is_gone
+from reconciler.registries.oci.engine import Engine, is_gone, with_engine
 
 _PROGRAM = "docker"
 _PULL_SECONDS = 3600
 _LINES = 20
+_LIVES_SECONDS, _LOOK = 3.0, 0.2
+"""For how long what an image runs by itself is watched: what lacks something ends with its first steps."""
+_STATE = "{{.State.Running}}|{{.State.ExitCode}}|{{.State.Error}}"
+_NOTHING_DECLARED = re.compile(r"no command(?: or entrypoint)? (?:specified|provided)", re.IGNORECASE)
 _FLEET = "reconciler.fleet"
 """The label of what is started here. Until when one is kept is in its name: a label can't be changed."""
 _LONGEST_KEPT = timedelta(days=1)
@@ -50,20 +56,20 @@ class Containers:
     def boot(self, request: BootRequest) -> Instance:
         """Pull an image by its digest and start a shell of it, which waits. See `Instances.boot`.
 
-        It ends by itself after a day, whatever becomes of us. What the image runs by itself is not started: a test that
-        wants it starts it.
+        It ends by itself after a day, whatever becomes of us. What the image runs by itself is started before, apart,
+        and ended: in the container that is tested it does not run.
         """
         image = f"{request.artifact.location}@{request.artifact.id}"
         engine = Engine(_PROGRAM, self.environment, self.cancelled)
         engine.run("pull", "--quiet", image, seconds=_PULL_SECONDS)
+        own_start = self._own_start(image, request, engine)
         name = f"smoke-test-{re.sub(r'[^a-zA-Z0-9_.-]', '-', request.name)}-{secrets.token_hex(4)}"
-        labels = {**request.tags, _FLEET: self.fleet}
         user = "0" if request.user == "root" else request.user  # an image may have no password file
         wait = f"sleep {int(_LONGEST_KEPT.total_seconds())}"
         try:
             started = engine.run(
                 "run", "--detach", "--name", name, "--user", user,
-                *(word for key, value in labels.items() for word in ("--label", f"{key}={value}")),
+                *self._labels(request),
                 "--entrypoint", "sh", image, "-c", wait, seconds=request.timeout,
             ).strip()  # fmt: skip
         except BaseException as error:
@@ -76,16 +82,48 @@ class Containers:
                 ) from error
             raise
         id_ = started[:12]
-        ours = {name: self.environment[name] for name in _OURS if name in self.environment}
+        reaching = with_engine(self.environment)
+        ours = {name: reaching[name] for name in _OURS if name in reaching}
         if "DOCKER_CONFIG" not in ours and "HOME" in self.environment:
             ours["DOCKER_CONFIG"] = (
                 f"{self.environment['HOME']}/.docker"  # of its contexts; a test has a home of its own
             )
-        reached = Reached(f"docker://{id_}", (_PROGRAM, "exec", "--interactive", id_), ours)
+        reached = Reached(f"docker://{id_}", (_PROGRAM, "exec", "--interactive", id_), ours, own_start)
         return Instance(
             location=request.artifact.location, id=id_, type="container", address="", user=request.user,
             private_key=request.private_key, key_name="", security_group="", reached=reached,
         )  # fmt: skip
+
+    def _own_start(self, image: str, request: BootRequest, engine: Engine) -> str:
+        """What comes of what an image declares: its entrypoint, command and user. See `Reached.own_start`.
+
+        No shell is needed for it, and no command is given. What ends with 0 has done what it is for.
+        """
+        name = f"smoke-test-own-{secrets.token_hex(4)}"
+        try:
+            engine.run("create", "--name", name, *self._labels(request), image)
+        except ReconcilerError as error:
+            if _NOTHING_DECLARED.search(error.what):
+                return ""
+            raise
+        try:
+            engine.run("start", name, seconds=request.timeout, check=False)
+            until = time.monotonic() + _LIVES_SECONDS
+            while True:
+                running, code, why = engine.run("inspect", "--format", _STATE, name).rstrip("\n").split("|", 2)
+                if why:
+                    return f"can't be started: {first_line(why)}"
+                if running != "true" and code != "0":
+                    return f"ended at once, with exit code {code}"
+                if running != "true" or time.monotonic() > until:
+                    return STARTED
+                time.sleep(_LOOK)
+        finally:
+            self._remove(name)
+
+    def _labels(self, request: BootRequest) -> Sequence[str]:
+        labels = {**request.tags, _FLEET: self.fleet}
+        return [word for key, value in labels.items() for word in ("--label", f"{key}={value}")]
 
     def state(self, instance: Instance) -> str:
         """`running`, `stopped` or `terminated`: an engine lists at once what it made. See `Instances.state`."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field
 
+from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Builder, BuildLocation
 from reconciler.model.kind import Kind
 from reconciler.model.source import Pin, SourceRequest
 from reconciler.ports.dialect import Value, Written
+from reconciler.registries.oci.engine import with_engine
 from reconciler.registries.oci.reference import DIGEST, PATTERN, TAG, location, parse
 from reconciler.registries.plain import PlainDialect, text
 
@@ -119,6 +122,13 @@ class OciDialect(PlainDialect):
         return (
             OCI.pin(there.location, named, name=str(asked)) if found.identity == now.with_id(named).identity else None
         )
+
+    def environment(
+        self, settings: AwsSettings, inherited: Mapping[str, str], *, folder: Path, location: str
+    ) -> dict[str, str]:  # fmt: skip
+        """The inherited one, in which `docker` finds the engine that is here: Packer's builder runs that command."""
+        del settings, folder, location
+        return with_engine(inherited)
 
     def subject(self, location_: str, artifact_id: str) -> Mapping[str, str]:
         """The digest of its manifest, or of its index."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
+from reconciler.model.json_text import json_object
 from reconciler.model.text import decoded, first_line
 from reconciler.ports.dialect import Made
 
@@ -27,6 +28,34 @@ _NOT_LET_IN = re.compile(r"permission denied while trying to connect", re.IGNORE
 _GONE = re.compile(r"no such (?:object|container)", re.IGNORECASE)
 _LOOK = 0.1
 """Seconds between two looks whether a command is to be ended."""
+
+
+_CHOSEN = ("DOCKER_HOST", "DOCKER_CONTEXT")
+"""What a person says of docker's engine; docker's `currentContext` is as good."""
+_SOCKET = Path("/var/run/docker.sock")
+_PODMANS = "podman/podman.sock"
+"""Where podman's service listens, below a user's runtime folder, and below /run for root (podman-system-service(1))."""
+
+
+def with_engine(environment: Mapping[str, str], *, socket: Path = _SOCKET, run: Path = Path("/run")) -> dict[str, str]:
+    """The environment in which `docker` finds an engine: podman's, where nobody names one and docker's is not here."""
+    given = dict(environment)
+    if any(given.get(name) for name in _CHOSEN) or socket.exists() or _has_context(given):
+        return given
+    folders = [Path(given["XDG_RUNTIME_DIR"])] if given.get("XDG_RUNTIME_DIR") else []
+    for one in (folder / _PODMANS for folder in (*folders, run)):
+        if one.is_socket() and os.access(one, os.R_OK | os.W_OK):
+            return {**given, "DOCKER_HOST": f"unix://{one}"}
+    return given
+
+
+def _has_context(environment: Mapping[str, str]) -> bool:
+    """Whether docker's settings name a context, which has an engine of its own."""
+    folder = environment.get("DOCKER_CONFIG") or f"{environment.get('HOME', '')}/.docker"
+    try:
+        return bool(json_object(Path(folder, "config.json").read_bytes()).get("currentContext"))
+    except OSError:
+        return False
 
 
 @dataclass(frozen=True)
@@ -108,7 +137,7 @@ class Engine:
         command, until = [self.program, *arguments], time.monotonic() + seconds
         try:
             process = subprocess.Popen(
-                command, env=dict(self.environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                command, env=with_engine(self.environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )  # fmt: skip
         except FileNotFoundError as error:

@@ -73,7 +73,7 @@ class Pipeline:
         return {name: str(value) for name, value in filled.items()}
 
     def container(self, job: str, **arguments: Any) -> str:
-        """The container image that the job runs in, by its parameter `executor`."""
+        """The image that the job runs in, a container's or a machine's, by its parameter `executor`."""
         definition, scope = self._definition("jobs", job, self.config)
         assert definition["executor"] == "<< parameters.executor >>"
         # What the invocation names is looked up where that is written: in the config.
@@ -81,7 +81,8 @@ class Pipeline:
         described = {"name": asked} if isinstance(asked, str) else dict(asked)
         within = self.config if "executor" in arguments else scope
         executor, _ = self._definition("executors", described.pop("name"), within)
-        filled: str = _filled(executor["docker"][0]["image"], self._known(executor, described))
+        machine = executor["docker"][0] if "docker" in executor else executor["machine"]
+        filled: str = _filled(machine["image"], self._known(executor, described))
         return filled
 
     def steps(self, job: str, **arguments: Any) -> list[Step]:

@@ -206,6 +206,7 @@ def test_the_token_is_minted_anew_while_a_build_goes_on(images: Images, machine:
     sign_in = Pipeline({**Pipeline.read(CONFIG).config, "jobs": job_with}, {})
     wait = 'until [ "$(cat ~/aws-token)" = token-3 ]; do :; done; [ "$AWS_WEB_IDENTITY_TOKEN_FILE" = ~/aws-token ]'
 
-    job = machine(images).run([*sign_in.steps("long"), Step("checkout"), Step("run", f"timeout 60 bash -c '{wait}'")])
+    steps = [*sign_in.steps("long"), Step("checkout"), Step("run", f"timeout 60 bash -c '{wait}'")]
+    job = machine(images).run(steps, environment=WITH_ROLE)
 
     assert not job.failed, job.output

@@ -152,7 +152,8 @@ def test_what_the_pages_show_is_what_circleci_takes_and_the_orb_has(page: str, t
                 given = {name: value for name, value in options.items() if name in its_own}
                 assert options.keys() - given.keys() <= {"context", "filters", "serial-group", "requires", "name"}
                 assert pipeline(config).steps(job, **given)
-                assert pipeline(config).container(job, **given) == "cimg/python:3.12"
+                image = "ubuntu-2404:current" if "executor" in given else "cimg/python:3.12"
+                assert pipeline(config).container(job, **given) == image
 
 
 def test_the_pages_show_the_orbs_examples() -> None:

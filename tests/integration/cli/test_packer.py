@@ -223,3 +223,24 @@ def test_packer_needs_a_place_to_keep_one(machine: Machine) -> None:
 
     assert ended.returncode == 1
     assert ended.stderr == "error: there is no place to keep Packer in: neither XDG_CACHE_HOME nor HOME is set\n"
+
+
+def test_a_machine_has_the_plugins_that_the_fleets_templates_use(machine: Machine) -> None:
+    # Given a Packer that brings no plugins and has two, and templates that use one each, and one of somebody else's
+    machine.has_packer("1.16.0", "amazon_v1.8.2", "docker_v1.1.2")
+    site = 'source "docker" "site" {\n  image = "debian:12"\n}\nbuild { sources = ["source.docker.site"] }\n'
+    theirs = PLUGIN.replace("github.com/hashicorp/amazon", "github.com/acme/other").replace("amazon =", "other =")
+    declared = {"desired/site/image.yaml": "locations: [registry.example.org/acme/site]\n"}
+    machine.fleet.commit(
+        {**declared, "desired/site/site.pkr.hcl": theirs + site, "desired/broken/t.pkr.hcl": "source {"}
+    )
+
+    # When a job asks for what they need
+    ended = machine.reconciler("packer", "--for-fleet", "--json")
+
+    # Then these are what is there, and what can't be read is told
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(json.loads(ended.stdout)["plugins"]) == ["amazon", "docker"]
+    assert "the templates of broken are not valid: their plugins are not looked for" in " ".join(ended.stderr.split())
+    alone = machine.reconciler("packer", "--json")
+    assert list(json.loads(alone.stdout)["plugins"]) == ["amazon"]

@@ -6,6 +6,7 @@ from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -137,6 +138,19 @@ def test_an_old_version_of_our_own_template_goes_with_its_build(grown: World) ->
     go_three_steps(grown)
     assert not {one.id for one in gone} & {one.id for one in grown.registry.artifacts}
     assert [one.number for one in grown.publisher.there[location, "web"].versions] == [1, 3]
+
+
+def test_a_template_that_somebody_deletes_meanwhile_is_no_reason_to_stop(grown: World) -> None:
+    gone = oldest(grown)
+    template_versions(grown, gone, spare=True)
+    for _ in range(2):
+        grown.controller().collect()
+        grown.clock.advance(days=15)
+    place = (gone[0].location, "web")
+    effect = f"remove version {place[0]} web 2"
+    controller = surround(grown.controller(), meanwhile(effect, lambda: grown.publisher.there.pop(place)))
+    assert steps(controller.collect()) == ["retire", "retire"]
+    assert not {one.id for one in gone} & {one.id for one in grown.registry.artifacts}
 
 
 @pytest.mark.parametrize(("spare", "says"), [(False, None), (True, "by hand"), (True, "like one of web: build X")])
@@ -670,14 +684,17 @@ def test_what_stops_it_takes_nothing_from_the_run_before(grown: World, monkeypat
     assert report.exit_code == 3
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
 @pytest.mark.parametrize(("stage", "number"), [(stage, n) for stage, count in EFFECTS.items() for n in range(count)])
-def test_killed_between_any_two_effects_the_next_run_goes_on(grown: World, stage: int, number: int) -> None:
+def test_killed_between_any_two_effects_the_next_run_goes_on(
+    grown: World, stage: int, number: int, when: Literal["before", "after"]
+) -> None:
     gone = oldest(grown)
     for _ in range(stage - 1):
         grown.controller().collect()
         grown.clock.advance(days=15)
     head = grown.head()
-    effects = Effects(die_at=number, when="after")
+    effects = Effects(die_at=number, when=when)
     with pytest.raises(Killed):
         surround(grown.controller(), effects.around).collect()
     began = grown.lock("web").leaving
@@ -685,7 +702,7 @@ def test_killed_between_any_two_effects_the_next_run_goes_on(grown: World, stage
     done = grown.controller().collect()
     assert not done.failed
     if stage < 3:
-        assert entry(grown).deprecated == began[0].deprecated, "the clock was not set back"
+        assert {one.deprecated for one in (*began, entry(grown))} == {entry(grown).deprecated}, "the clock is kept"
         assert {one.state for one in oldest(grown)} == {"available" if stage == 1 else "disabled"}
         assert all(one.deprecated for one in oldest(grown))
     else:
@@ -701,3 +718,17 @@ def test_a_clock_that_is_wrong_stops_it(grown: World, monkeypatch: pytest.Monkey
     with pytest.raises(Terminal, match="clock"):
         grown.controller().collect()
     assert grown.lock("web").leaving == ()
+
+
+def test_a_clock_that_jumps_back_and_forth_takes_nothing_too_early_and_keeps_the_date(grown: World) -> None:
+    grown.controller().collect()
+    began = entry(grown)
+    for days in (-40, 45, -10):
+        grown.clock.advance(days=days)
+        if days < 0:
+            assert "disable" not in steps(grown.controller().collect())
+            assert entry(grown).deprecated == began.deprecated
+            assert {one.state for one in oldest(grown)} == {"available"}
+    grown.clock.advance(days=19)  # a fortnight after it was recorded, all in all
+    assert steps(grown.controller().collect()) == ["disable", "disable"]
+    assert entry(grown).deprecated == began.deprecated

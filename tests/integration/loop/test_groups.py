@@ -397,3 +397,69 @@ def test_the_scenarios_have_as_many_effects_as_are_died_at(settled: World, name:
     effects = Effects()
     surround(settled.controller(), effects.around).reconcile("base")
     assert len(effects.done) == SCENARIOS[name][1], effects.done
+
+
+def a_course(world: World, effects: Effects) -> None:
+    """A build is rolled out in both waves, revoked, and both groups come back; whoever dies is followed by others."""
+    bad = build_through(world, effects, "echo bad")
+    to_the_end_through(world, effects, {EU: 3, US: 3})
+    world.commit({"desired/base/image.yaml": f"{revoked(bad)}{PUBLISH}"})
+    to_the_end_through(world, effects, {EU: 2, US: 2})
+
+
+def build_through(world: World, effects: Effects, setup: str) -> str:
+    world.commit({"desired/base/setup.sh": f"{setup}\n"})
+    before = world.lock("base").channels.stable
+    for _ in range(3):
+        a_run_through(world, effects)
+        if (now := world.lock("base").channels.stable) not in (before, None):
+            return str(now)
+        world.clock.advance(hours=1)
+    raise AssertionError("nothing new is stable")
+
+
+def to_the_end_through(world: World, effects: Effects, there: Mapping[str, int]) -> None:
+    for _ in range(14):
+        a_run_through(world, effects)
+        for location in under_way(world):
+            turning = groups(world)[location].refreshes[0].course == "turning-back"
+            end(world, location, "turned-back" if turning else "done")
+        world.clock.advance(hours=1)
+        courses = {one.course for one in recorded(world).values()}
+        if versions(world) == there and courses == {"done"} and not under_way(world):
+            return
+    raise AssertionError(f"the groups are at {versions(world)}")
+
+
+def a_run_through(world: World, effects: Effects) -> None:
+    """A run of which each effect passes through; who is dead stays so, and the next one lives."""
+    try:
+        surround(world.controller(), effects.around).reconcile("base")
+    except Killed:
+        effects.dead, effects.die_at = False, None
+
+
+COURSE = 37
+
+
+@pytest.mark.long
+def test_the_course_has_as_many_effects_as_are_died_at(rolled: World) -> None:
+    effects = Effects()
+    a_course(rolled, effects)
+    assert len(effects.done) == COURSE, effects.done
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("number", range(COURSE))
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_wherever_one_of_many_runs_dies_each_refresh_is_begun_once(rolled: World, number: int, when: Any) -> None:
+    since = rolled.head()
+    effects = Effects(die_at=number, when=when)
+    begun = rolled.publisher.calls["begin_refresh"]
+    a_course(rolled, effects)
+    assert effects.die_at is None, "one of them died"
+    assert rolled.publisher.calls["begin_refresh"] == begun + 4
+    assert {location: [one.version for one in group.refreshes] for location, group in groups(rolled).items()} == {
+        location: [2, 3, 2] for location in (EU, US)
+    }
+    assert_settled(rolled, since=since)

@@ -11,12 +11,12 @@ import pytest
 from reconciler.model.errors import Terminal
 from reconciler.model.observation import Template, TemplateVersion
 from reconciler.model.usage import Use
-from tests.integration.loop.effects import Effects, Killed, failing, surround
+from tests.integration.loop.effects import Effects, Killed, failing, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import build, standing
 from tests.integration.loop.test_publish import artifacts_of
 from tests.integration.loop.test_rulings import held, revoked
-from tests.integration.loop.world import EU, FLEET, ON_DEBIAN, US, World, statuses
+from tests.integration.loop.world import EU, FLEET, ON_DEBIAN, US, World, results, statuses
 
 VERSIONS = "publish: {launch_templates: [web]}\n"
 DEFAULT = "publish: {launch_templates: [{name: web, set_default: true}]}\n"
@@ -233,6 +233,20 @@ class TestRefused:
         assert recorded(settled) == {EU: 2}
         assert len(templates(settled)[EU].versions) == 2
         assert (settled.controller().reconcile().results, settled.publisher.calls["add_version"]) == ((), 1)
+
+    def test_one_that_somebody_deletes_between_the_look_and_the_step_fails_there_alone(self, settled: World) -> None:
+        declare(settled, f"{ON_DEBIAN}{VERSIONS}")
+        controller = surround(
+            settled.controller(),
+            meanwhile(f"add version {US} lt-{US}-web", lambda: settled.publisher.there.pop((US, "web"))),
+        )
+        report = controller.reconcile()
+        assert (statuses(report), report.exit_code) == ({"base": "failed"}, 3)
+        assert f"lt-{US}-web in {US} is not there" in results(report)["base"].why
+        assert recorded(settled) == {EU: 2}
+        settled.publisher.template(US, "web", owner=FLEET)
+        assert settled.controller().reconcile().exit_code == 0
+        assert recorded(settled) == {EU: 2, US: 2}
 
     def test_a_default_that_can_not_be_moved_leaves_a_version_that_is_recorded(self, settled: World) -> None:
         declare(settled, f"{ON_DEBIAN}{DEFAULT}")

@@ -160,3 +160,10 @@ def test_what_a_living_build_of_the_same_run_uses_stays(clients: Clients, ec2: A
         TagSpecifications=tagged("instance", OURS),
     )  # fmt: skip
     assert [kind for kind, _ in found(clients)] == ["instance"]
+
+
+def test_one_call_tells_that_nothing_is_left(clients: Clients) -> None:
+    asked: list[str] = []
+    clients.ec2(REGION).meta.events.register("before-call.ec2", lambda model, **_: asked.append(model.name))
+    assert left(clients) == []
+    assert asked == ["DescribeTags"]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import boto3
 import pytest
@@ -24,6 +24,8 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
 from reconciler.registries.disk import bucket as buckets
 from reconciler.registries.disk.registry import DiskRegistry
+from tests.integration.loop.effects import Effects, Killed
+from tests.integration.registries.test_gc_crashes import through
 
 FLEET = "acme/images"
 BIRTH = own(fleet=FLEET, image="web", build="20261122T101530Z-1a2b3c4")
@@ -308,3 +310,23 @@ def test_a_disk_goes_from_a_folder_to_a_bucket_and_back(registry: DiskRegistry, 
 def test_what_is_no_prefix_is_refused(registry: DiskRegistry, location: str) -> None:
     with pytest.raises(Terminal, match="is no prefix of a bucket"):
         registry.find(location, f"sha256:{'a' * 64}")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_who_dies_while_a_disk_goes_leaves_it_to_the_next_and_every_version_stays(
+    registry: DiskRegistry, s3: Any, tmp_path: Path, number: int, when: Literal["before", "after"]
+) -> None:
+    other = stored(registry, tmp_path, content=b"other", name="web-2")
+    gone = stored(registry, tmp_path)
+    kept = {one: versions(s3, one) for one in (key(gone), f"{key(gone)}.json")}
+    assert 0 not in kept.values()
+    with pytest.raises(Killed), through(Effects(die_at=number, when=when)):
+        registry.retire(gone, image="web")
+    again = Effects()
+    with through(again):
+        assert DiskRegistry(Opening(FLEET, AwsSettings())).retire(gone, image="web") == ()
+    left = [one["Key"] for one in s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
+    assert left == [key(other), f"{key(other)}.json"]
+    assert {one: versions(s3, one) for one in kept} == kept, "what is there to bring it back"
+    assert again.done == ([] if (number, when) == (1, "after") else ["DeleteObject"] * 2)

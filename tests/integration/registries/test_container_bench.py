@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from reconciler.build.inventory.take import take_inventory
+from reconciler.build.smoke.tester import SshTester
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Transient, UserError
 from reconciler.model.lockfile import Artifact
-from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances
+from reconciler.ports.bench import LIFE, STARTED, BootRequest, Instance, Instances
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
+from reconciler.ports.tester import TestRequest
 from reconciler.registries import open_bench, open_registry
 from tests import containers
 
@@ -86,6 +91,54 @@ def test_an_image_without_a_shell_is_told_apart_from_a_broken_one(
         bench.boot(asked(artifact, tmp_path))
 
     assert containers.docker("ps", "--all", "--quiet") == ""
+
+
+@pytest.mark.parametrize(
+    ("declared", "became"),
+    [
+        (['CMD ["sleep", "60"]'], STARTED),
+        (['CMD ["true"]'], STARTED),
+        (['CMD ["sh", "-c", "exit 3"]'], "ended at once, with exit code 3"),
+        (['CMD ["sleep", "60"]', "USER nosuch"], "can't be started: unable to find user nosuch"),
+        (['ENTRYPOINT ["/opt/server"]'], "can't be started: "),
+        ([], ""),
+    ],
+)
+def test_what_an_image_runs_by_itself_is_started_apart_and_is_gone_then(
+    bench: Instances, location: str, tmp_path: Path, declared: list[str], became: str
+) -> None:
+    changes = [word for one in declared for word in ("--change", one)]
+    made = containers.docker("create", containers.base(), "true")
+    image = containers.docker("commit", "--change", "CMD []", *changes, made) if declared else containers.base()
+    containers.docker("rm", made)
+
+    instance = bench.boot(asked(kept(location, image), tmp_path))
+
+    assert instance.reached is not None
+    own = instance.reached.own_start
+    assert own == became or (became.startswith("can't") and own.startswith(became))
+    assert containers.docker("ps", "--all", "--quiet").split() == [instance.id]
+
+
+@pytest.mark.parametrize("became", ["ended at once, with exit code 3", STARTED, ""])
+def test_what_does_not_start_by_itself_is_a_finding(instance: Instance, tmp_path: Path, became: str) -> None:
+    assert instance.reached is not None
+
+    tested = SshTester(take_inventory=take_inventory).test(
+        TestRequest(
+            image="web", build_id="20261122T101530Z-1a2b3c4", address="", user="root", private_key=instance.private_key,
+            suite=None, suite_name="", timeout=120, folder=tmp_path / "work", log=tmp_path / "log",
+            alive=lambda: "running", reached=replace(instance.reached, own_start=became),
+        ),
+        listener=lambda _: None,
+        cancelled=threading.Event(),
+    )  # fmt: skip
+
+    assert tested.result.failed == ()
+    told = [one.text for one in tested.result.findings if one.code == "own-start"]
+    assert told == (
+        ["what the image runs by itself ended at once, with exit code 3"] if became not in (STARTED, "") else []
+    )
 
 
 def test_an_engine_that_is_down_is_waited_for(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -20,10 +21,12 @@ from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Opening
 from reconciler.ports.tester import Tested, TestRequest
 from reconciler.registries import open_bench, open_registry
+from reconciler.registries.disk import accelerator
 from tests import disks
 
 pytestmark = [pytest.mark.disks, pytest.mark.long]
 
+PROBE = Path(accelerator.__file__).with_name("probe.S")
 OPENING = Opening("acme/images", AwsSettings())
 SUITE = """\
 def test_systemd_is_the_first_process(host):
@@ -33,6 +36,23 @@ def test_systemd_is_the_first_process(host):
 def test_the_kernel_is_its_own(host):
     assert "cloud" in host.check_output("uname -r")
 """
+
+
+def test_what_is_tried_before_kvm_is_taken_is_what_its_source_says_and_runs_under_emulation(tmp_path: Path) -> None:
+    disks.refuse_without_qemu()
+    qemu = shutil.which(accelerator.QEMU)
+    assert qemu is not None
+    assert accelerator._runs(qemu, accelerator.EMULATION)
+    assert accelerator.MACHINE.best() in (accelerator.KVM, accelerator.EMULATION)
+    if shutil.which("as") is None or shutil.which("ld") is None:
+        pytest.skip("there is no assembler here")
+    made, sector = tmp_path / "probe.o", tmp_path / "sector"
+    subprocess.run(["as", "--64", "-o", made, PROBE], check=True)
+    subprocess.run(
+        ["ld", "-m", "elf_x86_64", "-e", "0x7c00", "-Ttext", "0x7c00", "--oformat", "binary", "-o", sector, made],
+        check=True,
+    )
+    assert sector.read_bytes() == accelerator._PROBE.ljust(510, b"\0") + b"\x55\xaa"
 
 
 @pytest.fixture(scope="module")

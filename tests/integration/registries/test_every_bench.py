@@ -244,7 +244,7 @@ from pathlib import Path
 from reconciler.registries.disk.bench import Machines
 from reconciler.registries.disk.registry import DiskRegistry
 opening, request = pickle.load(sys.stdin.buffer)
-machines = Machines(DiskRegistry(opening), fleet=opening.fleet, on=["tcg"])
+machines = Machines(DiskRegistry(opening), fleet=opening.fleet, on="tcg")
 machines.boot(request)
 os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -260,7 +260,7 @@ class InQemu:
 
     def run(self, fleet: str = FLEET, cancelled: threading.Event | None = None) -> Instances:
         opening = Opening(fleet, AwsSettings(), cancelled)
-        return Machines(DiskRegistry(opening), fleet=fleet, cancelled=cancelled, on=["tcg"])
+        return Machines(DiskRegistry(opening), fleet=fleet, cancelled=cancelled, on="tcg")
 
     def guests(self) -> AbstractContextManager[None]:
         return nullcontext()

@@ -16,6 +16,7 @@ from typing import cast
 
 import pytest
 
+from reconciler.model.care import Grants
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.lockfile import Artifact
@@ -313,6 +314,17 @@ def test_a_malformed_source_is_the_person_s_to_mend(aws: FaultyAws) -> None:
 
     with pytest.raises(UserError, match="that is not an AMI id"):
         Ec2Registry(AwsSettings(), fleet="acme/images", attempts=1).resolve(amis(id="ami-12"), location=HOME)
+
+
+def test_whom_aws_does_not_know_is_told_with_the_key_that_names_them(aws: FaultyAws) -> None:
+    said = 'Invalid attribute item value "999999999999" for userId item type.'
+    aws.answers[HOME] = Answer(400, "InvalidAMIAttributeItemValue", said)
+
+    with pytest.raises(UserError, match="999999999999") as refused:
+        Ec2Registry(AwsSettings(), fleet="acme/images", attempts=1).share(
+            ARTIFACT, add=Grants.of(["999999999999"]), remove=Grants()
+        )
+    assert "share_with" in refused.value.hint[0]
 
 
 def test_a_throttled_parameter_is_passing(aws: FaultyAws) -> None:

@@ -70,9 +70,9 @@ def test_what_boots_a_disk_is_looked_for_and_that_it_is_slow_without_kvm_is_said
     lacking = asked("disk", "/srv/images", environment=os.environ)
     for name in PROGRAMS:
         (bare / name).touch(mode=0o755)
-    monkeypatch.setattr("reconciler.registries.disk.needs.accelerators", lambda: ("tcg",))
+    monkeypatch.setattr("reconciler.registries.disk.needs.why_not_kvm", lambda: "/dev/kvm can't be opened")
     (slow,) = asked("disk", "/srv/images", environment=os.environ)
-    monkeypatch.setattr("reconciler.registries.disk.needs.accelerators", lambda: ("kvm", "tcg"))
+    monkeypatch.setattr("reconciler.registries.disk.needs.why_not_kvm", lambda: None)
     (quick,) = asked("disk", "/srv/images", environment=os.environ)
 
     assert [one.state for one in lacking] == ["trouble"] * len(PROGRAMS)

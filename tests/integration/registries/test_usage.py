@@ -114,6 +114,42 @@ def test_a_group_counts_by_the_version_that_it_names(
     assert groups == [images[which]]
 
 
+@pytest.mark.parametrize("templates_are_listed", [True, False])
+def test_a_version_is_asked_for_only_where_the_list_did_not_tell_it(
+    clients: Clients, images: list[str], monkeypatch: pytest.MonkeyPatch, *, templates_are_listed: bool
+) -> None:
+    # Given groups by each way of naming a version, and a list of templates that may be refused
+    ec2 = clients.ec2(REGION)
+    template(ec2, "web", *images)
+    for name, version in (("a", "2"), ("b", "$Latest"), ("c", "$Default")):
+        boto3.client("autoscaling", REGION).create_auto_scaling_group(
+            AutoScalingGroupName=name, MinSize=0, MaxSize=0, AvailabilityZones=[f"{REGION}a"],
+            LaunchTemplate={"LaunchTemplateName": "web", "Version": version},
+        )  # fmt: skip
+    asked: list[Any] = []
+    ec2.meta.events.register(
+        "provide-client-params.ec2.DescribeLaunchTemplateVersions", lambda params, **_: asked.append(params)
+    )  # fmt: skip
+    if not templates_are_listed:
+        plain = ec2.get_paginator
+        monkeypatch.setattr(ec2, "get_paginator", lambda name: _refused(name) if "templates" in name else plain(name))
+
+    # When it is asked who uses the images
+    found = usage(clients, REGION, images)
+
+    # Then each group is found, by one call for each version that nothing told
+    by_group = {use.by.split(",")[0]: use.place[1] for use in found.uses if use.by.startswith("group")}
+    assert by_group == {"group a": images[1], "group b": images[2], "group c": images[0]}
+    assert [one.get("Versions") for one in asked] == (
+        [None] if templates_are_listed else [["2"], ["$Latest"], ["$Default"]]
+    )
+    assert bool(found.unread) is not templates_are_listed
+
+
+def _refused(_name: str) -> Any:
+    raise denied()
+
+
 def test_an_instance_of_a_group_says_so(clients: Clients, images: list[str]) -> None:
     # Given a group with one instance, and one that somebody started
     template(boto3.client("ec2", REGION), "web", images[0])

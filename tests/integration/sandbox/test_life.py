@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -359,6 +360,21 @@ def _descendants(pid: int) -> list[int]:
     for one in found:
         found += children.get(one, [])
     return found[1:]
+
+
+def test_a_sandbox_whose_folder_is_removed_ends(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the sandbox needs root")
+    one = handle.start(tmp_path / "sandbox")
+    assert _running_in(tmp_path / "sandbox") == [one.pid]
+
+    shutil.rmtree(tmp_path / "sandbox", ignore_errors=True)
+
+    until = time.monotonic() + 60
+    while _running_in(tmp_path / "sandbox") and time.monotonic() < until:
+        time.sleep(0.1)
+    assert _running_in(tmp_path / "sandbox") == []
+    one.stop()
 
 
 def test_a_killed_sandbox_takes_its_instances_along(sandbox: Sandbox, tmp_path: Path) -> None:

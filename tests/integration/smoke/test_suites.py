@@ -258,8 +258,8 @@ def test_a_suite_gets_no_secret_from_the_environment(examine: Examination, insta
     assert tested.result.status == "passed"
     assert "hunter2-value" not in environment.values()
     assert {name for name in environment if name.startswith("RECONCILER_")} == {
-        "RECONCILER_BUILD", "RECONCILER_HOST_KEY", "RECONCILER_IMAGE", "RECONCILER_PACKER_KEYS",
-        "RECONCILER_PUBLIC_KEY",
+        "RECONCILER_BUILD", "RECONCILER_HOST_KEY", "RECONCILER_IMAGE", "RECONCILER_OWN_START",
+        "RECONCILER_PACKER_KEYS", "RECONCILER_PUBLIC_KEY",
     }  # fmt: skip
     assert environment["RECONCILER_IMAGE"] == "web"
     assert environment["HOME"] != os.environ["HOME"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.cli.demo import Stage, _contained
+from reconciler.cli.demo import Stage, _contained, set_aside
 from reconciler.sandbox.containers import lacking
 from reconciler.sandbox.handle import Sandbox
 from tests import containers
@@ -78,6 +78,7 @@ def test_where_an_engine_runs_the_demo_shows_a_container_image_and_leaves_nothin
     refuse_without_plugin("docker", packer_on_path)
     before = sorted(containers.docker("images", "--quiet", "--all").split())
     stage = Stage.set_up(tmp_path, source=PROJECT, environment=sandbox.environment)
+    set_aside(stage)
 
     _contained(stage, sandbox)
 

@@ -66,6 +66,7 @@ def test_disks_are_built_and_marked_and_copied_and_then_nothing_is_left_to_do(fl
     assert build["smoke_test"] == {"status": "skipped", "why": "file.app is reached by none, not SSH"}
     content = Path(store / "one", fleet.recorded("app")[str(store / "one")]).read_text()
     assert content == "app on version 1\n"
+    assert [(one["format"], one["size"]) for one in build["artifacts"]] == [("raw", len(content))] * 2
     before = fleet.head()
     again = fleet.reconciler("reconcile")
     assert (again.code, fleet.git("rev-parse", "origin/main")) == (0, before)
@@ -268,6 +269,8 @@ def test_a_bucket_is_a_location_as_a_folder_is_and_a_child_is_built_on_what_is_t
     assert ended.code == 0, ended.err
     fleet.git("pull", "--quiet", "origin", "main")
     disk = fleet.recorded("app")[bucket]
+    kept, copied = fleet.lockfile("app")["builds"][0]["artifacts"]
+    assert (kept["format"], kept["size"]) == (copied["format"], copied["size"]) == ("raw", len("app on version 1\n"))
     assert own.get_object(Bucket="acme-disks", Key=f"images/{disk}")["Body"].read() == b"app on version 1\n"
     # The bucket may hold the same disk of an earlier run of this test; each folder numbers its own.
     copied = fleet.recorded("app")[f"{store}/app"]

@@ -79,6 +79,7 @@ def test_a_disk_is_recorded_in_every_format_beside_what_packer_left(fleet: Check
     assert ended.code == 0, ended.err
     one, two = artifacts(fleet)
     assert [each["format"] for each in one["conversions"]] == ["vmdk"]
+    assert (one["format"], one["size"]) == (two["format"], two["size"]) == ("raw", 65536 + 131072)
     assert one["conversions"] == two["conversions"], "no two VMDKs are alike, but copies are"
     for each in (one, two):
         judged(each, each["conversions"][0])

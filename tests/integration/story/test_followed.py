@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.go_programs import terraform
+from tests.go_programs import aws_provider, terraform
 from tests.integration.loop.test_terraform import CONSUMER, MODULE
 from tests.integration.loop.test_terraform import Consumer as Terraform
 from tests.integration.story.test_published import REGIONS, found
@@ -20,17 +23,58 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.sandbox, pytest.mark.packer(once=True), pytest.mark.terraform]
 
 US, EU = "us-east-1", "eu-west-1"
+ROOT = Path(__file__).parents[3]
 
 HOUR = 3600
+READS_SSM = """\
+terraform {
+  required_providers {
+    aws = { source = "hashicorp/aws" }
+  }
+}
+provider "aws" {
+  region = "us-east-1"
+}
+provider "aws" {
+  alias  = "eu"
+  region = "eu-west-1"
+}
+data "aws_ssm_parameter" "us" {
+  name = "%(name)s"
+}
+data "aws_ssm_parameter" "eu" {
+  provider = aws.eu
+  name     = "%(name)s"
+}
+output "stable" {
+  value = {
+    "us-east-1" = nonsensitive(data.aws_ssm_parameter.us.value)
+    "eu-west-1" = nonsensitive(data.aws_ssm_parameter.eu.value)
+  }
+}
+"""
+"""What a consumer writes whose machines are Terraform's, and who reads no lockfiles."""
+OUR_PROVIDER = """\
+provider_installation {
+  dev_overrides {
+    "hashicorp/aws" = "%s"
+  }
+  direct {}
+}
+"""
 
 
 @dataclass(frozen=True)
 class Consumers:
-    """All that launches what is stable: a template and a group of two instances in each region, and Terraform."""
+    """All that launches what is stable: a template and a group of two instances in each region, and Terraform.
+
+    Of two projects of Terraform's one reads lockfiles, and the other one SSM, by HashiCorp's own provider.
+    """
 
     cloud: Cloud
     fleet: Checkout
     terraform: Terraform | None
+    reads_ssm: Terraform | None
 
     @property
     def name(self) -> str:
@@ -125,6 +169,9 @@ class Consumers:
             self.terraform.pull()
             self.terraform.plan()
             assert self.terraform.apply()["stable"]["web"] == amis
+        if self.reads_ssm is not None:
+            self.reads_ssm.plan()
+            assert self.reads_ssm.apply()["stable"] == amis
 
 
 @pytest.fixture
@@ -141,17 +188,26 @@ def consumers(
     new_fleet: NewFleet, cloud: Cloud, tmp_path: Path, terraform_if_there: Path | None
 ) -> Iterator[Consumers]:
     fleet = new_fleet(tmp_path, "alone")
-    project = None
+    project = reads_ssm = None
     if terraform_if_there is not None:
+        reads_ssm = Terraform(tmp_path / "reads-ssm", terraform_if_there, _for_the_sandbox(cloud, tmp_path / "rc"))
+        reads_ssm.folder.mkdir()
+        reads_ssm.folder.joinpath("main.tf").write_text(READS_SSM % {"name": f"/images/{fleet.name}/stable"})
         project = Terraform(tmp_path / "consumer", terraform_if_there)
         project.folder.mkdir()
         fleet.git("clone", "--quiet", fleet.git("remote", "get-url", "origin"), str(project.folder / "images"))
         project.folder.joinpath("main.tf").write_text(CONSUMER % MODULE)
         project.run("init", "-input=false")
-    made = Consumers(cloud, fleet, project)
+    made = Consumers(cloud, fleet, project, reads_ssm)
     made.make()
     yield made
     made.end()
+
+
+def _for_the_sandbox(cloud: Cloud, settings: Path) -> dict[str, str]:
+    """What has Terraform run the provider that is built here, and reach the sandbox as everybody does."""
+    settings.write_text(OUR_PROVIDER % aws_provider().parent)
+    return {**cloud.sandbox.environment, "TF_CLI_CONFIG_FILE": str(settings)}
 
 
 def test_machines_follow_what_is_stable_and_come_back_when_it_is_revoked(consumers: Consumers, cloud: Cloud) -> None:
@@ -212,6 +268,60 @@ def test_machines_follow_what_is_stable_and_come_back_when_it_is_revoked(consume
     assert {region: state_of(cloud, region, ami) for region, ami in second.items()} == dict.fromkeys(second, "disabled")
     consumers.assert_run(first, number=2)
     assert fleet.reconciler("reconcile").first == "1 image in sync: nothing to do."
+
+    # Once it is mended, and a third build is stable, the second is what it would fall back to, and nobody needs the
+    # first any more.
+    oldest = fleet.lockfile("web")["builds"][-1]
+    snapshots = {one["location"]: one["snapshots"] for one in oldest["artifacts"]}
+    fleet.write("desired/web/image.yaml", declared)
+    fleet.write("desired/web/setup.sh", "#!/bin/sh -e\ntouch /var/tmp/third\n")
+    fleet.publish("Change web, and take the revocation away")
+    assert (built := fleet.reconciler("reconcile")).code == 0, built
+    consumers.all_follow()
+    third = fleet.recorded("web")
+    consumers.assert_run(third, number=4)
+    young = fleet.reconciler("gc")
+    assert young.first.startswith("0 of 6 artifacts may go"), young
+
+    for step in ("deprecate", "disable", "retire"):
+        taken = later(fleet, 2 * 24 * HOUR, "gc", "--apply", "--json")
+        assert {(one["id"], one["step"]) for one in taken["took"]} == {(ami, step) for ami in first.values()}, taken
+    for region, ami in first.items():
+        assert images_of(cloud, region, [ami]) == []
+        assert len(images_of(cloud, region, [second[region], third[region]])) == 2
+        assert snapshots[region]
+        named: Any = [{"Name": "snapshot-id", "Values": snapshots[region]}]
+        assert cloud.ec2(region).describe_snapshots(OwnerIds=["self"], Filters=named)["Snapshots"] == []
+        versions = cloud.client("ec2", region).describe_launch_template_versions(LaunchTemplateName=name)
+        assert sorted(one["VersionNumber"] for one in versions["LaunchTemplateVersions"]) == [1, 3, 4]
+    recorded = fleet.lockfile("web")
+    assert "leaving" not in recorded
+    assert oldest["id"] not in json.dumps(recorded)
+    log = fleet.git("log", "--format=%s%n%b", "--", "state/web.lock.json")
+    for step, was in (("deprecate", "superseded"), ("disable", "deprecated since"), ("retire", "disabled since")):
+        assert f"web: {step}" in log
+        assert f"{oldest['id']} {was}" in log
+    # Git remembers what is gone: of the AMI's id, by the verb that asks for it, and in the image's history.
+    for words in (("which", first[US]), ("history", "web")):
+        told = fleet.reconciler(*words)
+        assert (told.code, oldest["id"] in told.out) == (0, True), told
+    consumers.assert_run(third, number=4)
+    assert fleet.reconciler("reconcile").first == "1 image in sync: nothing to do."
+
+
+def later(fleet: Checkout, seconds: int, *arguments: str) -> Any:
+    """What the command answers so much later."""
+    words = [sys.executable, "-m", "tests.later", str(seconds), *arguments]
+    seen = {**fleet.environment, "PYTHONPATH": str(ROOT)}
+    ended = subprocess.run(words, cwd=fleet.path, env=seen, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended
+    return json.loads(ended.stdout)
+
+
+def images_of(cloud: Cloud, region: str, amis: list[str]) -> list[str]:
+    named: Any = [{"Name": "image-id", "Values": amis}]
+    found = cloud.ec2(region).describe_images(Owners=["self"], Filters=named, IncludeDisabled=True)["Images"]
+    return [one["ImageId"] for one in found]
 
 
 def state_of(cloud: Cloud, region: str, ami: str) -> str:

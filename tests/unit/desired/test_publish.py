@@ -168,6 +168,9 @@ def test_groups_are_named_alone_or_with_how_they_are_refreshed_and_where(web: Re
         ("[web]", "[{groups: [api]}]", "[web]", 'no group "api" is declared'),
         ("[web]", "[{groups: [web], regions: [ap-south-1]}]", "[web]", "web is not in ap-south-1"),
         ("[web, api]", "[{groups: [web]}]", "[web]", "eu-west-1 group api is in no wave"),
+        ("[web]", "[{groups: [web, '{image}']}]", "[web]", 'publish.waves: "web" is there twice'),
+        ("[web]", "[{regions: [us-east-1, us-east-1]}]", "[web]", '"us-east-1" is there twice'),
+        ("[web]", "[{groups: [web]}, {groups: [web]}]", "[web]", "eu-west-1 group web is in waves 1 and 2"),
         ("[web]", "[{groups: [web]}, {regions: [us-east-1]}]", "[web]", "us-east-1 group web is in waves 1 and 2"),
     ],
 )

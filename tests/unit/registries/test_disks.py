@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from reconciler import registries
+from reconciler.build.judge import unusable
+from reconciler.build.workplace import found_here
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.fleet import Fleet
+from reconciler.registries.disk import accelerator
+from reconciler.registries.disk.accelerator import Accelerators
 from tests.unit.desired.conftest import MemoryTree
 
 TEMPLATE = """\
 variable "form" {{ default = null }}
+variable "accelerator" {{ default = "" }}
 source "{builder}" "web" {{
 {attributes}
 }}
@@ -79,3 +86,54 @@ def test_what_is_neither_a_folder_nor_a_prefix_of_a_bucket_is_no_location(locati
 
     assert wrong(location) == "the whole path of a folder, as /srv/images is, or s3://bucket/prefix"
     assert wrong("s3://acme-images/linux/web") is None
+
+
+@pytest.fixture
+def without_kvm(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A machine that has no /dev/kvm; returns what it lacks."""
+    monkeypatch.setattr(accelerator, "MACHINE", Accelerators(tmp_path / "kvm"))
+    return tmp_path / "kvm"
+
+
+@pytest.mark.parametrize(
+    ("said", "given", "refused"),
+    [
+        ("accelerator = var.accelerator", {"accelerator": "tcg"}, False),
+        ('accelerator = "kvm"', {}, True),
+        ('accelerator = "tcg"', {}, False),
+        ('accelerator = "hvf"', {}, False),
+        ("", {}, False),  # Packer takes emulation then
+        ("accelerator = null", {}, False),
+    ],
+)
+def test_a_machine_runs_on_what_is_there_and_a_template_that_wants_more_is_told_where(
+    without_kvm: Path, *, said: str, given: dict[str, str], refused: bool
+) -> None:
+    image = fleet("qemu", ISO, said).images["web"]
+
+    found = unusable([image])
+
+    assert found_here(image) == given
+    assert set(found) == ({"web"} if refused else set())
+    for error in found.values():
+        assert error.what == f'qemu.web has accelerator = "kvm", and there is no {without_kvm}'
+        assert str(error.where) == "desired/web/web.pkr.hcl:6:1"
+    told = [one for one in image.notes if "names no accelerator" in one]
+    assert bool(told) == (said in ("", "accelerator = null"))
+
+
+@pytest.mark.usefixtures("without_kvm")
+def test_a_value_that_somebody_gave_is_what_counts() -> None:
+    template = TEMPLATE.format(builder="qemu", attributes=f"{ISO}\naccelerator = var.accelerator", after="")
+    declared = "locations: [/srv/images]\npacker: {variables: {accelerator: kvm}}\n"
+    files = {"desired/web/image.yaml": declared, "desired/web/web.pkr.hcl": template}
+    image = read_fleet(MemoryTree(files, {})).images["web"]
+
+    assert found_here(image) == {}
+    assert set(unusable([image])) == {"web"}
+
+
+def test_what_boots_nothing_asks_nothing_of_the_machine() -> None:
+    image = fleet("file").images["web"]
+
+    assert (image.template.builders[0].machine, found_here(image)) == (None, {})

@@ -6,6 +6,7 @@ source "docker" "site" {
   changes = [
     "EXPOSE 80",
     "ENTRYPOINT [\"nginx\", \"-g\", \"daemon off;\"]", # else it is the shell that Packer came in by
+    "CMD []",                                         # else debian:12's `bash` is an argument of nginx
   ]
 }
 

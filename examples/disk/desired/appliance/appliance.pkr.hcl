@@ -3,13 +3,19 @@ variable "source_disk" {
   default = ""
 }
 
+# Is given "kvm" where that works, else "tcg".
+variable "accelerator" {
+  type    = string
+  default = ""
+}
+
 source "qemu" "appliance" {
   iso_url      = var.source_disk
   iso_checksum = "none" # what it is was checked before it was handed over
   disk_image   = true
   format       = "qcow2"
   headless     = true
-  accelerator  = "kvm" # "tcg" where there is none
+  accelerator  = var.accelerator
 
   output_directory = "out"
   vm_name          = "appliance.qcow2"

@@ -5,6 +5,7 @@ source "docker" "app" {
   image       = var.source_image
   commit      = true
   run_command = ["-d", "-i", "-t", "--network=host", "--entrypoint=/bin/sh", "--", "{{.Image}}"]
+  changes     = ["ENTRYPOINT [\"/bin/true\"]", "CMD []"]
 }
 
 build {

@@ -4,6 +4,7 @@ source "docker" "web" {
   image       = var.source_image
   commit      = true
   run_command = ["-d", "-i", "-t", "--network=host", "--entrypoint=/bin/sh", "--", "{{.Image}}"]
+  changes     = ["ENTRYPOINT [\"/bin/true\"]", "CMD []"]
 }
 
 build {

@@ -1,0 +1,2 @@
+#!/bin/sh -eu
+echo 'version 1' | sudo tee /etc/appliance
