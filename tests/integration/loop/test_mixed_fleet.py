@@ -239,7 +239,7 @@ import sys
 from reconciler.cli.main import main
 code = main([*sys.argv[1:]])
 print(code, *sorted(name for name in sys.modules if name.startswith("reconciler.registries.")), file=sys.stderr)
-print(*sorted({"boto3", "botocore", "pyVmomi", "requests"} & sys.modules.keys()), file=sys.stderr)
+print(*sorted({"botocore", "pyVmomi", "requests"} & sys.modules.keys()), file=sys.stderr)
 """
 """What a process of its own imports for a verb."""
 
@@ -263,5 +263,5 @@ def test_nothing_is_imported_that_a_fleet_does_not_need(own_home: None, tmp_path
     for imported in (offline[0], plan[0]):
         folders = {name.split(".")[2] for name in imported.split()[1:]}
         assert folders & {one.folder for one in KINDS.values()} == {KINDS[kind].folder}
-    libraries = {"ami": {"boto3", "botocore"}, "oci": {"requests"}, "vsphere": {"pyVmomi"}}.get(kind, set())
+    libraries = {"ami": {"botocore"}, "oci": {"requests"}, "vsphere": {"pyVmomi"}}.get(kind, set())
     assert set(plan[1].split()) == libraries
