@@ -58,7 +58,7 @@ class Holder(Model):
     branch: str | None = Field(None, description="Of a preview: a branch that has its commit.")
     why: str | None = Field(None, description="Why it is revoked, or what went wrong with an attempt that failed.")
     leaving: Departure | None = Field(None, description="Of a build that goes away: how far it has gone.")
-    as_part: bool = Field(False, description="Whether the id is that of a part of an artifact, such as a snapshot.")
+    as_part: bool = Field(False, description="Whether the id is that of a part of an artifact.")
     as_format: str | None = Field(None, description="Of what an artifact was converted to: its format.")
     artifacts: tuple[Artifact, ...] = Field(description="Those that have this id, one for each location.")
 
