@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +14,13 @@ from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserEr
 from reconciler.model.json_text import json_object
 from reconciler.model.text import decoded, first_line
 from reconciler.ports.dialect import Made
+from reconciler.registries.oci.output import MOST, taken
 
 _SECONDS = 120
 _PUSH_SECONDS = 3600
 """A layer of gigabytes over a slow line; Packer's own push has no limit at all."""
+_SHOWN = 64 << 10
+"""Bytes of what is only shown."""
 _REFUSED = re.compile(r"denied|unauthorized|authentication required|no basic auth|forbidden", re.IGNORECASE)
 _IMMUTABLE = re.compile(r"immutable", re.IGNORECASE)
 _PUSHED = re.compile(r"^\S+: digest: (sha256:[0-9a-f]{64}) size: [0-9]+\s*$", re.MULTILINE)
@@ -105,28 +109,39 @@ class Engine:
         return self._id_of(names[0])
 
     def run(self, *arguments: str, seconds: float = _SECONDS, check: bool = True) -> str:
-        """What a command of it prints; with `check` it has to end well.
+        """What a command of it prints; with `check` it has to end well, and else it is the end of what it prints.
 
         Raises:
             UserError: the command is not installed.
             Terminal: what it is asked about is not there, or a registry refuses.
-            Transient: whatever else is in the way: the engine is down, or it takes longer than `seconds`.
+            Transient: whatever else is in the way: the engine is down, takes longer than `seconds`, prints without end.
         """
+        until = time.monotonic() + seconds
+
+        def in_time() -> None:
+            if time.monotonic() > until:
+                raise Transient(f"it takes longer than {seconds:.0f} s")
+
         try:
-            ended = subprocess.run(
+            process = subprocess.Popen(
                 [self.program, *arguments], env=with_engine(self.environment), stdin=subprocess.DEVNULL,
-                capture_output=True, check=False, timeout=seconds,
+                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             )  # fmt: skip
         except FileNotFoundError as error:
             raise UserError(
                 f"{self.program} is not installed here, by which container images are kept and tested",
                 hint=f"install the command {self.program} where reconciler runs",
             ) from error
-        except subprocess.TimeoutExpired as error:
-            raise Transient(f"{self.program} {arguments[0]} takes longer than {seconds:.0f} s") from error
-        if ended.returncode != 0 and check:
-            raise self._failure(arguments[0], decoded(ended.stderr))
-        return decoded(ended.stdout if check else ended.stdout + ended.stderr)
+        with process:
+            try:
+                stdout, stderr = taken(process, check=in_time, last=not check, most=MOST if check else _SHOWN)
+            except Transient as error:
+                raise Transient(f"{self.program} {arguments[0]}: {error.what}") from error
+            finally:
+                process.kill()
+        if process.returncode != 0 and check:
+            raise self._failure(arguments[0], decoded(stderr))
+        return decoded(stdout if check else stdout + stderr)
 
     def _failure(self, verb: str, stderr: str) -> ReconcilerError:
         lines = [line for line in stderr.splitlines() if line.strip() and "--help" not in line]
