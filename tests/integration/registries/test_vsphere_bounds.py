@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 from collections.abc import Callable, Iterator
+from http.client import HTTPException
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from reconciler.registries.allowance import UsedUp
 from reconciler.registries.vsphere import inventory, library, wire
 from reconciler.registries.vsphere.inventory import datacenter_of, look, path_of
 from reconciler.registries.vsphere.registry import VSphereRegistry
-from reconciler.registries.vsphere.session import vim
+from reconciler.registries.vsphere.session import trust, vim
 from tests.endless import MANY, Asked, Server, certificate_in, chunked, head, serving, whole, without_end
 from tests.vcenter import CREDENTIALS, Simulator
 
@@ -171,6 +172,18 @@ def test_no_answer_of_a_vcenter_is_taken_without_end(
     with serving(says, certificate=certificate_in(tmp_path)) as server:
         assert unreadable(registry, server, path).startswith(server.host)
     assert server.sent < 3 * wire.MOST // 2
+
+
+def test_what_a_vcenter_packs_is_not_unpacked(tmp_path: Path) -> None:
+    packed = gzip.compress(b'{"value": "signed-in"}')
+    with serving(lambda _: whole(packed, Content_Encoding="gzip"), certificate=certificate_in(tmp_path)) as server:
+        connection = wire.Connection("127.0.0.1", server.port, context=trust(CREDENTIALS))
+        connection.request("GET", "/")
+        try:
+            with pytest.raises(HTTPException, match="packs its answer"):
+                connection.getresponse()
+        finally:
+            connection.close()
 
 
 def listing(ids: list[str], *, answer: Iterator[bytes] | None = None) -> Says:
