@@ -352,7 +352,9 @@ def test_who_is_sent_away_and_back_is_nobody(registry: OciRegistry, tmp_path: Pa
         shown.append(asked.headers.get("Authorization"))
         if "Authorization" in asked.headers:
             return whole(b"", 307, Location=f"http://localhost:{other.port}/")
-        if asked.path == "/v2/secret":
+        if asked.path.startswith("/v2/secret"):
+            return whole(b"", 307, Location="/v2/deeper")
+        if asked.path == "/v2/deeper":
             return whole(b"{}")
         return whole(b"", 401, WWW_Authenticate="Basic realm=reg")
 
@@ -365,7 +367,7 @@ def test_who_is_sent_away_and_back_is_nobody(registry: OciRegistry, tmp_path: Pa
         (tmp_path / "config.json").write_text(json.dumps({"auths": {server.host: {"auth": auth}}}))
         registry._client.tags(repository(f"{server.host}/t/i"))
 
-    assert shown == [None, f"Basic {auth}", None, None]
+    assert shown == [None, f"Basic {auth}", None, None, None]
 
 
 def test_a_registry_s_cookies_are_not_kept(registry: OciRegistry) -> None:
