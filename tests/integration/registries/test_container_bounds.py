@@ -425,3 +425,13 @@ def test_a_pause_that_is_no_number_is_ours(tmp_path: Path, asked_for: str) -> No
         pytest.raises(Transient, match="it was cancelled"),
     ):
         client(tmp_path, tries=2, cancelled=cancelled).tags(repository(f"{server.host}/t/i"))
+
+
+def test_a_registry_is_asked_by_the_proxy_that_the_environment_names(
+    registry: OciRegistry, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with serving(lambda _: whole(b'{"tags": ["a"]}')) as proxy:
+        monkeypatch.setenv("HTTP_PROXY", f"http://{proxy.host}")
+        monkeypatch.setenv("NO_PROXY", "")
+        assert registry._client.tags(repository("localhost:9/t/i")) == ("a",)
+    assert proxy.asked[0].path.startswith("http://localhost:9/v2/t/i/tags/list")
