@@ -25,6 +25,7 @@ from reconciler.plan.publishing import asked_of, publishing
 from reconciler.plan.timing import is_dormant
 from reconciler.steps.consumers import with_published
 from reconciler.steps.observe import find_target
+from reconciler.steps.smoke_test import not_bootable
 from reconciler.words.events import to_fetch
 from reconciler.words.plans import named
 
@@ -33,6 +34,7 @@ from reconciler.words.plans import named
 _TOLD = 8
 """Errors of one kind that are told; `validate` has them all."""
 
+_IN_THE_WAY = "not checked: the trouble above is in the way"
 _REGISTRY = "registry"
 """The name of a check as long as it is not known which registry it would ask."""
 _TOLERATED_SKEW_SECONDS = 240
@@ -235,6 +237,41 @@ def check_recording(context: DoctorContext) -> Finding:
     return Finding("recording", "ok", f"commits, tags and provenance are made by {settings.author} and can be signed")
 
 
+def check_kinds(context: DoctorContext) -> Iterator[Finding]:
+    """What each kind needs beside its registry, and whether it is there: an engine, qemu, a library, privileges."""
+    from reconciler.ports.needs import Asking  # noqa: PLC0415 - as above
+    from reconciler.registries import needs_of  # noqa: PLC0415 - as above
+
+    by_kind: dict[str, list[Image]] = {}
+    for image in context.known.fleet.images.values():
+        by_kind.setdefault(image.kind.name, []).append(image)
+    for kind, images in sorted(by_kind.items()):
+        readable = [image for image in images if _is_readable(image)]
+        asking = Asking(
+            tuple(sorted({location for image in images for location in image.locations})),
+            _homes(images),
+            any(not_bootable(image) is None for image in readable),
+            frozenset(maker.type for image in readable for maker in image.template.makers),
+            os.environ,
+        )
+        try:
+            for need in needs_of(kind, asking):
+                context.told |= {need.what} if need.state == "trouble" else set()
+                yield Finding(kind, need.state, need.what, need.hint)
+        except ReconcilerError as error:  # this one's alone
+            context.told.add(str(error))
+            yield Finding(kind, "trouble", error.what, error.hint)
+
+
+def _homes(images: Iterable[Image]) -> dict[str, bool]:
+    """Where images are built, and whether any is copied from there."""
+    found: dict[str, bool] = {}
+    for image in images:
+        if image.locations:
+            found[image.build_location] = found.get(image.build_location, False) or len(image.locations) > 1
+    return found
+
+
 def check_registries(context: DoctorContext) -> Iterator[Finding]:
     """Credentials and rights, for each kind of the fleet: the very call that a plan makes."""
     if not context.locations:
@@ -246,6 +283,8 @@ def check_registries(context: DoctorContext) -> Iterator[Finding]:
 def _check_registry(context: DoctorContext, kind: Kind, locations: Sequence[str]) -> Finding:
     subject = kind.reached_through or kind.name
     observation = context.workspace.registry(context.known).observe(locations)
+    if observation.refused is not None and observation.refused.what in context.told:
+        return Finding(subject, "note", _IN_THE_WAY)
     if observation.refused is not None:
         return Finding(subject, "trouble", observation.refused.what, observation.refused.hint)
     if observation.unreadable:
@@ -309,8 +348,14 @@ def check_clock(context: DoctorContext) -> Finding:
     if not context.locations:
         return Finding("clock", "note", "no location is declared, so there is no clock to compare with")
     registry = context.workspace.registry(context.known)
-    told = (registry.server_time(locations[0]) for locations in context.locations.values())
-    theirs = next((time for time in told if time is not None), None)
+    theirs, failed = None, []
+    for locations in context.locations.values():
+        try:
+            theirs = theirs or registry.server_time(locations[0])
+        except ReconcilerError as error:  # what its kind's own check tells of
+            failed.append(error)
+    if theirs is None and failed:
+        raise failed[0]
     if theirs is None:
         return Finding("clock", "note", "the registry did not tell its time")
     skew = round((now() - theirs).total_seconds())
@@ -346,7 +391,7 @@ def _all_guarded(subject: str, check: Check) -> Check:
             yield from check(context)
         except ReconcilerError as error:
             if str(error) in context.told:
-                yield Finding(subject, "note", "not checked: the trouble above is in the way")
+                yield Finding(subject, "note", _IN_THE_WAY)
             else:
                 context.told.add(str(error))
                 yield Finding(subject, "trouble", error.what, error.hint)
@@ -364,6 +409,7 @@ CHECKS = (
     _guarded("programs", check_programs),
     _all_guarded("machine", check_machine),
     _guarded("ssh", check_ssh),
+    _all_guarded("kinds", check_kinds),
     _all_guarded(_REGISTRY, check_registries),
     _all_guarded("sharing", check_sharing),
     _all_guarded("publish", check_published),
@@ -380,7 +426,7 @@ _MARKS = {"ok": click.style("ok     ", fg="green"), "note": click.style("note   
 @options.as_json
 @options.directory
 def command(*, as_json: bool, directory: Path) -> int:
-    """Check Packer and its plugins, SSH, git, the repository, the remote, credentials and the clock.
+    """Check Packer and its plugins, SSH, what each kind needs, git, the remote, credentials and the clock.
 
     Changes nothing. Exit codes: 0 all well, 1 some trouble would stop a run.
     """

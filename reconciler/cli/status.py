@@ -26,6 +26,7 @@ from reconciler.words.plans import named
 
 _TITLES = ("image", "stable", "candidate", "age", "source", "health")
 _MOST_IN_A_CELL = 24
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 _NARROW_SOURCE = 16
 """Columns: the time in a build's id goes in."""
 _BUILD_ID = re.compile(r"(\d{8}T\d{6}Z)-\w+$")
@@ -93,7 +94,8 @@ def show(rows: Sequence[Standing]) -> None:
 
 def _row(row: Standing, *, narrow: bool) -> tuple[str, ...]:
     health = f"{row.health}: {row.why}" if row.why and not _is_long(row.why) else row.health
-    source = _narrowed(row.source or "") if narrow else row.source or ""
+    source = _DIGEST.sub(r"\1…", row.source or "")
+    source = _narrowed(source) if narrow else source
     return (visible(row.image), row.stable or "none", row.candidate_text, row.age or "", source, visible(health))
 
 

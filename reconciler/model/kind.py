@@ -18,7 +18,7 @@ class Kind:
 
     Args:
         name: As records call it.
-        artifact: What people call one of its artifacts, with its article: `an AMI`.
+        artifact: What people call one of its artifacts, with its article.
         location: What people call one of its locations.
         registry: What people call where they are kept.
         key: The key of image.yaml that names them; `locations` is another for each kind.
@@ -91,7 +91,7 @@ class Kind:
 
     @property
     def the_artifact(self) -> str:
-        """What people call the one that is spoken of: `the AMI`."""
+        """What people call the one that is spoken of, with `the` before it."""
         return f"the {self.artifact.partition(' ')[2]}"
 
     def artifact_named(self, word: str) -> tuple[str | None, str] | None:

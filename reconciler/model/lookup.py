@@ -47,7 +47,7 @@ class Holder(Model):
     verdict: str | None = Field(None, description="`passed` or `failed`; null where there is none.")
     branch: str | None = Field(None, description="Of a preview: a branch that has its commit.")
     why: str | None = Field(None, description="Why it is revoked, or what went wrong with an attempt that failed.")
-    as_part: bool = Field(False, description="Whether the id is that of a part of an artifact, such as a snapshot.")
+    as_part: bool = Field(False, description="Whether the id is that of a part of an artifact.")
     as_format: str | None = Field(None, description="Of what an artifact was converted to: its format.")
     artifacts: tuple[Artifact, ...] = Field(description="Those that have this id, one for each location.")
 

@@ -115,7 +115,7 @@ _SPOKEN = ("id", "name", "url", "reference")
 
 
 def request_text(request: SourceRequest | None) -> str:
-    """A source as it was asked for, in one line: `ami debian-12-* of 136693071363`."""
+    """A source as it was asked for, in one line: the word of its kind, and what stands behind it."""
     if request is None:
         return "none"
     if request.upstream is None:

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Protocol
 
+from reconciler.model.errors import Terminal
 from reconciler.ports.registry import Located
 
 LIFE = timedelta(hours=2)
@@ -51,7 +52,7 @@ class Reached:
     """How an instance is reached that has no SSH of its own.
 
     Args:
-        host: What pytest-testinfra calls it, such as `docker://…`.
+        host: What pytest-testinfra calls it: one of its backends, `://`, and who it is there.
         command: What a command is put after to be run there.
         environment: What that needs beside PATH.
         own_start: What came of what the artifact runs by itself, which was started apart: `STARTED`, or what became of
@@ -80,6 +81,10 @@ class Instance:
     reached: Reached | None = None
 
 
+class EndsWithItsRun(Terminal):
+    """What can't be kept, as it ends with the run that booted it, and so is swept by no other while that lives."""
+
+
 class Instances(Protocol):
     """A place that boots artifacts. Methods may be called from several threads, and raise as `Registry`'s do."""
 
@@ -97,7 +102,7 @@ class Instances(Protocol):
         """The last lines of its console; empty where the cloud has none yet. Never raises for a failed read."""
 
     def keep(self, instance: Instance, *, until: datetime) -> None:
-        """Leave it running for a person to look at. Swept once `until` has passed."""
+        """Leave it running for a person to look at. Swept once `until` has passed. Raises EndsWithItsRun."""
 
     def terminate(self, instance: Instance) -> None:
         """End it, and remove its key, the private one too, and its security group.
@@ -115,7 +120,7 @@ class Instances(Protocol):
     def sweep(self, location: str, *, now: datetime) -> Sequence[str]:
         """Remove what killed runs of this fleet left behind there; returns the ids of the instances.
 
-        That is what is older than `LIFE`, or was kept until before `now`. What a run may still be using, or somebody
-        keeps, stays, with its key and security group. A security group goes with the sweep after its instance's, as
-        nothing here is waited for. On any failed read nothing is removed.
+        That is what is older than `LIFE`, was kept until before `now`, or is known to be of a run that ended. What a
+        run may still be using, or somebody keeps, stays, with its key and security group. A security group goes with
+        the sweep after its instance's, as nothing here is waited for. On any failed read nothing is removed.
         """

@@ -68,7 +68,7 @@ class Written(Protocol):
 
     @property
     def type(self) -> str:
-        """Its type: `amazon-ebs`, `docker-tag`."""
+        """Its type, as the template has it."""
 
     @property
     def place(self) -> Place:
@@ -120,7 +120,7 @@ class Dialect(Protocol):
         """What `validate` says of a builder that works, and could be better kept."""
 
     def wrong_location(self, location: str) -> str | None:
-        """What a location is not: `a region's name such as us-east-1`; None where it has the right form."""
+        """What a location is not: `the whole path of a folder`; None where it has the right form."""
 
     def wrong_name(self, name: str) -> str | None:
         """Why no channel can be published under a name that `publish:` gives; None where one can."""

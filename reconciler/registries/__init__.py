@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reconciler.ports.bench import Instances
     from reconciler.ports.dialect import Dialect
     from reconciler.ports.machine import Machine
+    from reconciler.ports.needs import Asking, Need
     from reconciler.ports.publisher import Publisher
     from reconciler.ports.registry import Opening, Registry
 
@@ -35,9 +36,10 @@ class Entry:
         post_processors: Those that make one of what another builder leaves.
         sources: The words that `source:` takes for it.
         ahead: The key of image.yaml whose locations are listed while the fleet is read; empty where that takes no time.
+        needs: Whether it needs more than its registry, and so has a module `needs` with a function of that name.
         publisher: The module of it that has an `open_publisher`; empty where nothing of it is published.
         machine: The module of it whose `MACHINE` knows this machine; empty where its builders leave no choice.
-        needs: The module of it whose `needed` says what has to be allowed, `credentials` to whom, and `NOTE` what else.
+        allowed: The module of it whose `needed` says what has to be allowed, `credentials` to whom, `NOTE` what else.
     """
 
     folder: str
@@ -46,8 +48,9 @@ class Entry:
     sources: frozenset[str] = frozenset()
     ahead: str = ""
     publisher: str = ""
+    needs: bool = False
     machine: str = ""
-    needs: str = "needs"
+    allowed: str = "allowed"
 
 
 KINDS: Mapping[str, Entry] = {
@@ -66,11 +69,13 @@ KINDS: Mapping[str, Entry] = {
         frozenset({"oci"}),
         ahead="locations",
         publisher="tags",
+        needs=True,
     ),
     "disk": Entry(
         "disk",
         frozenset({"file", "qemu", "virtualbox-iso", "virtualbox-ovf", "vmware-iso", "vmware-vmx"}),
         sources=frozenset({"disk"}),
+        needs=True,
         machine="accelerator",
     ),
     "vsphere": Entry(
@@ -78,8 +83,9 @@ KINDS: Mapping[str, Entry] = {
         frozenset({"vsphere-iso", "vsphere-clone"}),
         frozenset({"vsphere", "vsphere-template"}),
         frozenset({"vsphere"}),
+        needs=True,
     ),
-    OTHER: Entry("other", needs=""),
+    OTHER: Entry("other", allowed=""),
 }
 
 
@@ -91,13 +97,13 @@ def dialect_of(kind: str) -> Dialect:
 def rights_of(kind: str, images: Sequence[Image]) -> RightsOfKind | None:
     """What a fleet's images of a kind need to be allowed; None where nobody knows. Raises KeyError for no kind."""
     entry = KINDS[kind]
-    if not entry.needs:
+    if not entry.allowed:
         return None
-    needs = import_module(f"{__name__}.{entry.folder}.{entry.needs}")
+    allowed = import_module(f"{__name__}.{entry.folder}.{entry.allowed}")
     names = tuple(sorted(image.name for image in images))
     return RightsOfKind(
-        kind=kind, images=names, rights=tuple(needs.needed(images)),
-        credentials=tuple(sorted(set(needs.credentials(images)))), note=needs.NOTE,
+        kind=kind, images=names, rights=tuple(allowed.needed(images)),
+        credentials=tuple(sorted(set(allowed.credentials(images)))), note=allowed.NOTE,
     )  # fmt: skip
 
 
@@ -123,6 +129,14 @@ def open_publisher(kind: str, opening: Opening) -> Publisher:
     """Where consumers look up artifacts of a kind that is `published`. Raises KeyError for none of the table."""
     entry = KINDS[kind]
     return cast("Publisher", import_module(f"{__name__}.{entry.folder}.{entry.publisher}").open_publisher(opening))
+
+
+def needs_of(kind: str, asking: Asking) -> Iterable[Need]:
+    """What images of a kind need beside their registry, and whether it is there. Raises KeyError for no kind."""
+    entry = KINDS[kind]
+    if not entry.needs:
+        return ()
+    return cast("Iterable[Need]", import_module(f"{__name__}.{entry.folder}.needs").needs(asking))
 
 
 def dialects() -> tuple[Dialect, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -22,7 +23,7 @@ from reconciler.plan.planning import lock_of
 from reconciler.plan.standing import outcome, texts
 from reconciler.plan.tags import at_birth
 from reconciler.plan.timing import smoke_test_seconds
-from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances
+from reconciler.ports.bench import LIFE, BootRequest, EndsWithItsRun, Instance, Instances
 from reconciler.ports.tester import Tested, TestRequest
 from reconciler.state.sbom import inventory_record
 from reconciler.steps.packer_keys import KEY_TAG, may_stay
@@ -175,7 +176,8 @@ def _outlive_sweeps(run: Run, instances: Instances, instance: Instance, *, timeo
     """Keep the sweep of another run from an instance whose test may take longer than instances live."""
     longest = timedelta(seconds=timeout + _BOOT_SECONDS)
     if longest > LIFE:
-        instances.keep(instance, until=run.now() + longest)
+        with suppress(EndsWithItsRun):
+            instances.keep(instance, until=run.now() + longest)
 
 
 def _packer_keys(run: Run, image: Image, build: Build) -> frozenset[str]:
@@ -250,9 +252,8 @@ def _end(run: Run, image: Image, testbed: Testbed, instance: Instance, *, tested
     """Terminate the instance, whatever happened; one that failed stays for a while if somebody asked for that."""
     failed = tested is not None and tested.result.status == "failed"
     try:
-        if failed and testbed.keep_failed:
+        if failed and testbed.keep_failed and _keep(run, image, testbed, instance):
             until = run.now() + timedelta(seconds=testbed.keep_failed)
-            testbed.instances.keep(instance, until=until)
             until_when = f"until the first test there after {until:%H:%M} UTC"
             what = f"{instance.id} in {instance.location} stays {until_when}: {_way_in(run, instance)}"
             run.listener(events.Warned(image=image.name, what=what))
@@ -261,6 +262,16 @@ def _end(run: Run, image: Image, testbed: Testbed, instance: Instance, *, tested
     except ReconcilerError as error:
         what = f"{instance.id} in {instance.location} is left: {error.what}; a later test there removes it"
         run.listener(events.Warned(image=image.name, what=what))
+
+
+def _keep(run: Run, image: Image, testbed: Testbed, instance: Instance) -> bool:
+    """Leave an instance for a person to look at; False, and it is told, where it can't stay."""
+    try:
+        testbed.instances.keep(instance, until=run.now() + timedelta(seconds=testbed.keep_failed))
+    except EndsWithItsRun as error:
+        run.listener(events.Warned(image=image.name, what=error.what))
+        return False
+    return True
 
 
 def _way_in(run: Run, instance: Instance) -> str:

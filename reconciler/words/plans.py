@@ -18,7 +18,7 @@ _NAMED = 8
 _MOST_DUE = 3
 _MOST_GONE = 8
 _MOST_WITH_FINDINGS = 6
-_AT_A_REGION = re.compile(r"([a-z0-9-]+): ")
+_AT_A_LOCATION = re.compile(r"(\S+): ")
 _OWN_BUILDER = re.compile(r"^(?:[\w-]+\.)?amazon-[\w-]+(?:\.[\w-]+)?: ")
 _OWN_FILE = re.compile(r" \(\S+/image\.yaml(?::\d+)*\)$")
 NOT_BUILT = "not built yet"
@@ -117,7 +117,7 @@ def _by_reason(unknown: tuple[str, ...]) -> list[str]:
     """What is unknown of several locations for the same reason, in one line: `eu-west-1, us-east-1: …`."""
     locations: dict[str, list[str]] = {}
     for what in unknown:
-        said = _AT_A_REGION.match(what)
+        said = _AT_A_LOCATION.match(what)
         location, why = (said[1], what[said.end() :]) if said else ("", what)
         locations.setdefault(why, []).append(location)
     return [f"{', '.join(named)}: {why}" if any(named) else why for why, named in locations.items()]
@@ -143,7 +143,7 @@ def due(plan: Plan) -> str | None:
 
 
 def listed(gone: Sequence[Retirement]) -> str:
-    """The same with each: `2 artifacts in 1 location: eu-west-1 ami-0… ami-0…`; of many the first are named."""
+    """The same with each: `2 artifacts in 1 location: /srv/images sha256:… sha256:…`; of many the first are named."""
     by_place: defaultdict[str, list[str]] = defaultdict(list)
     for one in gone[:_MOST_GONE]:
         by_place[one.location].append(one.id)

@@ -35,6 +35,8 @@ class MemoryInstances:
     """What every console says."""
     unreadable: dict[str, str] = field(default_factory=dict)
     """Regions that can't be asked, and the reason, until a test takes them out again."""
+    missing: set[str] = field(default_factory=set)
+    """Ids of artifacts that are not there."""
     refused: ReconcilerError | None = None
     """Set it, and nothing can be booted."""
     calls: Counter[str] = field(default_factory=Counter)
@@ -71,6 +73,8 @@ class MemoryInstances:
             self.requests.append(request)
             if self.refused is not None:
                 raise self.refused
+            if request.artifact.id in self.missing:
+                raise Transient(f"booting {request.artifact.id}: nobody knows it")
             kind = self._with_room(request)
             number = len(self._born) + 1
             name = f"smoke-test-{request.name}-{number:08x}"

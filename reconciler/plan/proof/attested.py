@@ -236,8 +236,11 @@ def _signed(tag: TagRecord) -> str:
 
 
 def _artifacts(build: Build) -> str:
-    named = [f"{one.id} in {one.location}" for one in build.artifacts[:_MOST]]
-    more = len(build.artifacts) - len(named)
+    places: dict[str, list[str]] = {}
+    for one in build.artifacts[:_MOST]:
+        places.setdefault(one.id, []).append(one.location)
+    named = [f"{id_} in {joined(locations)}" for id_, locations in places.items()]
+    more = len(build.artifacts[_MOST:])
     return joined([*named, *([f"{more} more"] if more else [])]) or "no artifact"
 
 

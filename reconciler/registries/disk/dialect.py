@@ -28,6 +28,7 @@ DISK = Kind(
     given="{location}/{id}", given_upstream="{id} {location}", builds_where_source_is=False,
 )  # fmt: skip
 
+_QEMU = "qemu-system-x86_64"  # where `qemu_binary` says nothing else (documentation of Packer's builder)
 _CONVERTED = frozenset({"qemu", "file"})
 """Builders whose file is a disk as it is, raw or qcow2, and can be converted: an OVA is an archive of several."""
 _BOOTED = frozenset({"qemu"})
@@ -90,6 +91,7 @@ class DiskDialect(PlainDialect):
             ssh_username=text(written, "ssh_username"),
             communicator=text(written, "communicator") or ("ssh" if written.type in _BOOTED else "none"),
             clears_keys=written.type not in _BOOTED or not leaves_a_key(written),
+            programs=_programs(written),
             formats=FORMATS if converted else (), converter=CONVERTER if converted else "",
             machine=_machine(written) if written.type in _BOOTED else None,
         )  # fmt: skip
@@ -112,6 +114,14 @@ class DiskDialect(PlainDialect):
 
 
 DIALECT = DiskDialect()
+
+
+def _programs(written: Written) -> tuple[str, ...]:
+    """What a builder runs: of qemu the one that the template names, where that is known."""
+    if written.type != "qemu":  # VMware's may be run on a host elsewhere
+        return ("VBoxManage",) if written.type.startswith("virtualbox-") else ()
+    named = written.get("qemu_binary")
+    return (CONVERTER, *([text(written, "qemu_binary") or _QEMU] if named is None or named.text else ()))
 
 
 def _machine(written: Written) -> MachineUse:

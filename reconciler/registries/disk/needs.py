@@ -1,32 +1,34 @@
-"""What whoever keeps disks has to be allowed: of a folder, and of a bucket."""
+"""What disks need of this machine: qemu, where they are booted to be tested, and KVM, without which that takes long."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from reconciler.model.fleet import Image
-from reconciler.model.rights import Right
-from reconciler.registries.disk.dialect import BUCKET
-
-NOTE = "`reconciler iam-policy ROLE --disks LOCATION` prints what a role needs in a bucket"
-_ACTIONS = (
-    (("s3:ListBucket", "s3:GetObject"), "to see and read what is there"),
-    (("s3:PutObject", "s3:AbortMultipartUpload"), "to store, copy and mark"),
-    (("s3:DeleteObject",), "to retire, and to mend what was changed"),
-)
+from reconciler.model.errors import UserError
+from reconciler.ports.needs import Asking, Need
+from reconciler.registries.disk.accelerator import why_not_kvm
+from reconciler.registries.disk.bench import PROGRAMS
+from reconciler.registries.disk.formats import program
 
 
-def needed(images: Sequence[Image]) -> Iterator[Right]:
-    """Rights in each folder and below each prefix."""
-    for place in sorted({one for image in images for one in image.locations}):
-        if place.startswith(BUCKET):
-            for names, what_for in _ACTIONS:
-                yield Right(names=names, on=place, purpose=what_for)
-        else:
-            yield Right(names=("read", "write"), on=place, purpose="to store, copy, mark and retire")
-
-
-def credentials(images: Sequence[Image]) -> Iterator[str]:
-    """AWS's, where there is a bucket."""
-    if any(one.startswith(BUCKET) for image in images for one in image.locations):
-        yield "aws"
+def needs(asking: Asking) -> Iterator[Need]:
+    """Nothing where none is booted: what builders run, their templates' programs say."""
+    if not asking.booted:
+        return
+    lacking = False
+    for name in PROGRAMS:
+        try:
+            program(name)
+        except UserError as error:
+            lacking = True
+            yield Need(error.what, "trouble", error.hint)
+    if lacking:
+        return
+    why = why_not_kvm()
+    if why is None:
+        yield Need(f"{PROGRAMS[0]} boots disks to be tested, on KVM")
+    else:
+        what = f"{why}, so {PROGRAMS[0]} emulates the machine (tcg): a test takes minutes"
+        yield Need(
+            what, "note", ("let this user open /dev/kvm (group kvm); on a virtual machine, nest virtualization",)
+        )

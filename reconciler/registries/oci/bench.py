@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -16,11 +17,12 @@ from reconciler.model.text import first_line
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.ports.bench import LIFE, STARTED, BootRequest, Instance, Instances, Reached
 from reconciler.ports.registry import Opening
-from reconciler.registries.oci.engine import Engine, with_engine
+from reconciler.registries.machines import last_lines
+from reconciler.registries.oci.engine import Engine, is_gone, with_engine
 
 _PROGRAM = "docker"
 _PULL_SECONDS = 3600
-_LINES = "20"
+_LINES = 20
 _LIVES_SECONDS, _LOOK = 3.0, 0.2
 """For how long what an image runs by itself is watched: what lacks something ends with its first steps."""
 _STATE = "{{.State.Running}}|{{.State.ExitCode}}|{{.State.Error}}"
@@ -41,10 +43,11 @@ _OURS = (
 
 @dataclass(frozen=True)
 class Containers:
-    """Implements `Instances`. `environment` is what the engine's command is run in."""
+    """Implements `Instances`. `environment` is what the engine's command is run in; `cancelled` ends a boot."""
 
     fleet: str
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    cancelled: threading.Event | None = None
 
     @property
     def _engine(self) -> Engine:
@@ -57,21 +60,22 @@ class Containers:
         and ended: in the container that is tested it does not run.
         """
         image = f"{request.artifact.location}@{request.artifact.id}"
-        self._engine.run("pull", "--quiet", image, seconds=_PULL_SECONDS)
-        own_start = self._own_start(image, request)
+        engine = Engine(_PROGRAM, self.environment, self.cancelled)
+        engine.run("pull", "--quiet", image, seconds=_PULL_SECONDS)
+        own_start = self._own_start(image, request, engine)
         name = f"smoke-test-{re.sub(r'[^a-zA-Z0-9_.-]', '-', request.name)}-{secrets.token_hex(4)}"
         user = "0" if request.user == "root" else request.user  # an image may have no password file
         wait = f"sleep {int(_LONGEST_KEPT.total_seconds())}"
         try:
-            started = self._engine.run(
+            started = engine.run(
                 "run", "--detach", "--name", name, "--user", user,
                 *self._labels(request),
                 "--entrypoint", "sh", image, "-c", wait, seconds=request.timeout,
             ).strip()  # fmt: skip
-        except ReconcilerError as error:
+        except BaseException as error:
             with suppress(ReconcilerError):  # what went wrong first is told
                 self._remove(name)
-            if _NO_SHELL.search(error.what):
+            if isinstance(error, ReconcilerError) and _NO_SHELL.search(error.what):
                 raise UserError(
                     f"{image} can't be tested from inside: there is no `sh` in it",
                     hint="say so in image.yaml: `smoke_test: {boot: false}`",
@@ -90,23 +94,23 @@ class Containers:
             private_key=request.private_key, key_name="", security_group="", reached=reached,
         )  # fmt: skip
 
-    def _own_start(self, image: str, request: BootRequest) -> str:
+    def _own_start(self, image: str, request: BootRequest, engine: Engine) -> str:
         """What comes of what an image declares: its entrypoint, command and user. See `Reached.own_start`.
 
         No shell is needed for it, and no command is given. What ends with 0 has done what it is for.
         """
         name = f"smoke-test-own-{secrets.token_hex(4)}"
         try:
-            self._engine.run("create", "--name", name, *self._labels(request), image)
+            engine.run("create", "--name", name, *self._labels(request), image)
         except ReconcilerError as error:
             if _NOTHING_DECLARED.search(error.what):
                 return ""
             raise
         try:
-            self._engine.run("start", name, seconds=request.timeout, check=False)
+            engine.run("start", name, seconds=request.timeout, check=False)
             until = time.monotonic() + _LIVES_SECONDS
             while True:
-                running, code, why = self._engine.run("inspect", "--format", _STATE, name).rstrip("\n").split("|", 2)
+                running, code, why = engine.run("inspect", "--format", _STATE, name).rstrip("\n").split("|", 2)
                 if why:
                     return f"can't be started: {first_line(why)}"
                 if running != "true" and code != "0":
@@ -125,13 +129,18 @@ class Containers:
         """`running`, `stopped` or `terminated`: an engine lists at once what it made. See `Instances.state`."""
         try:
             said = self._engine.run("inspect", "--format", "{{.State.Running}}", instance.id)
-        except Terminal:
-            return "terminated"
+        except Terminal as error:
+            if is_gone(error):
+                return "terminated"
+            raise
         return "running" if said.strip() == "true" else "stopped"
 
     def console(self, instance: Instance) -> tuple[str, ...]:
         """The last lines that it printed. See `Instances.console`."""
-        return tuple(self._engine.run("logs", "--tail", _LINES, instance.id, check=False).splitlines())
+        try:
+            return last_lines(self._engine.logs(instance.id, lines=_LINES))
+        except ReconcilerError:
+            return ()
 
     def keep(self, instance: Instance, *, until: datetime) -> None:
         """Leave it to a person. See `Instances.keep`."""
@@ -166,7 +175,7 @@ class Containers:
         try:
             self._engine.run("rm", "--force", "--volumes", container)
         except Terminal as error:
-            if "no such container" not in error.what.lower():
+            if not is_gone(error):
                 raise
 
 
@@ -182,4 +191,4 @@ def _until(name: str, made: str) -> datetime:
 
 def open_bench(opening: Opening) -> Instances:
     """The containers of a fleet, in the engine that this machine's `docker` speaks to."""
-    return Containers(opening.fleet)
+    return Containers(opening.fleet, cancelled=opening.cancelled)

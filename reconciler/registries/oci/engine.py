@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,7 +15,7 @@ from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserEr
 from reconciler.model.json_text import json_object
 from reconciler.model.text import decoded, first_line
 from reconciler.ports.dialect import Made
-from reconciler.registries.oci.output import MOST, taken
+from reconciler.registries.oci.output import MOST, TooMuch, taken
 
 _SECONDS = 120
 _PUSH_SECONDS = 3600
@@ -25,6 +26,9 @@ _REFUSED = re.compile(r"denied|unauthorized|authentication required|no basic aut
 _IMMUTABLE = re.compile(r"immutable", re.IGNORECASE)
 _PUSHED = re.compile(r"^\S+: digest: (sha256:[0-9a-f]{64}) size: [0-9]+\s*$", re.MULTILINE)
 _LOADED = re.compile(r"Loaded image(?: ID)?(?:\(s\))?: (\S+)")
+_DOWN = re.compile(r"cannot connect to|error during connect|connection refused", re.IGNORECASE)
+_NOT_LET_IN = re.compile(r"permission denied while trying to connect", re.IGNORECASE)
+_GONE = re.compile(r"no such (?:object|container)", re.IGNORECASE)
 
 
 _CHOSEN = ("DOCKER_HOST", "DOCKER_CONTEXT")
@@ -57,10 +61,11 @@ def _has_context(environment: Mapping[str, str]) -> bool:
 
 @dataclass(frozen=True)
 class Engine:
-    """A command that does what docker's does. `environment` is what it is run in."""
+    """A command that does what docker's does. `environment` is what it is run in, and `cancelled` ends it."""
 
     program: str
     environment: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    cancelled: threading.Event | None = None
 
     def image(self, made: Sequence[Made]) -> str:
         """The id of the one image that Packer left, however often it reported it: each of its steps names it anew.
@@ -112,20 +117,32 @@ class Engine:
         """What a command of it prints; with `check` it has to end well, and else it is the end of what it prints.
 
         Raises:
-            UserError: the command is not installed.
+            UserError: the command is not installed, or its user may not ask the engine.
             Terminal: what it is asked about is not there, or a registry refuses.
-            Transient: whatever else is in the way: the engine is down, takes longer than `seconds`, prints without end.
+            Transient: whatever else is in the way: the engine is down, it takes longer than `seconds`, prints without
+                end, or is cancelled.
         """
-        until = time.monotonic() + seconds
+        ended = self._ended(arguments, seconds=seconds, shown=not check)
+        if ended.returncode != 0 and check:
+            raise self._failure(arguments[0], decoded(ended.stderr))
+        return decoded(ended.stdout if check else ended.stdout + ended.stderr)
 
-        def in_time() -> None:
-            if time.monotonic() > until:
-                raise Transient(f"it takes longer than {seconds:.0f} s")
+    def logs(self, container: str, *, lines: int) -> str:
+        """The last lines that a container printed, to either of its outputs. Raises as `run` does."""
+        ended = self._ended(("logs", "--tail", f"{lines}", container), seconds=_SECONDS, shown=True)
+        if ended.returncode != 0:
+            raise self._failure("logs", decoded(ended.stderr))
+        return decoded(ended.stdout + ended.stderr)
 
+    def _ended(
+        self, arguments: Sequence[str], *, seconds: float, shown: bool
+    ) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+        """A command of it that has ended by itself. Of what is only `shown` the end is kept."""
+        command, until = [self.program, *arguments], time.monotonic() + seconds
         try:
             process = subprocess.Popen(
-                [self.program, *arguments], env=with_engine(self.environment), stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                command, env=with_engine(self.environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
             )  # fmt: skip
         except FileNotFoundError as error:
             raise UserError(
@@ -134,31 +151,44 @@ class Engine:
             ) from error
         with process:
             try:
-                stdout, stderr = taken(process, check=in_time, last=not check, most=MOST if check else _SHOWN)
-            except Transient as error:
+                out, errors = taken(
+                    process, check=lambda: self._refuse_stopped(arguments[0], until=until, seconds=seconds),
+                    last=shown, most=_SHOWN if shown else MOST,
+                )  # fmt: skip
+            except TooMuch as error:
                 raise Transient(f"{self.program} {arguments[0]}: {error.what}") from error
             finally:
                 process.kill()
-        if process.returncode != 0 and check:
-            raise self._failure(arguments[0], decoded(stderr))
-        return decoded(stdout if check else stdout + stderr)
+        return subprocess.CompletedProcess(command, process.returncode, out, errors)
+
+    def _refuse_stopped(self, verb: str, *, until: float, seconds: float) -> None:
+        if self.cancelled is not None and self.cancelled.is_set():
+            raise Transient(f"interrupted in {self.program} {verb}")
+        if time.monotonic() > until:
+            raise Transient(f"{self.program} {verb} takes longer than {seconds:.0f} s")
 
     def _failure(self, verb: str, stderr: str) -> ReconcilerError:
         lines = [line for line in stderr.splitlines() if line.strip() and "--help" not in line]
         what = f"{self.program} {verb}: {first_line(lines[-1] if lines else 'it failed, and says nothing')}"
+        if _NOT_LET_IN.search(stderr):
+            return UserError(
+                f"{self.program}'s engine does not let this user in",
+                hint="run reconciler as somebody who may (root, the group docker), or name another in DOCKER_HOST",
+            )
         if _IMMUTABLE.search(stderr):
             return Terminal(what, hint="the registry lets no tag be moved: allow it for those of this repository")
         if verb in ("push", "pull") and _REFUSED.search(stderr):
             return Terminal(what, hint=f"`{self.program} login`, as somebody who may {verb} there")
         return (
             Terminal(what)
-            if verb in ("image", "inspect", "load", "rm", "tag") and not _is_down(stderr)
+            if verb in ("image", "inspect", "load", "rm", "tag") and not _DOWN.search(stderr)
             else Transient(what)
         )
 
 
-def _is_down(stderr: str) -> bool:
-    return "Cannot connect" in stderr or "connection refused" in stderr
+def is_gone(error: Terminal) -> bool:
+    """Whether an engine says that what it was asked about is not there."""
+    return _GONE.search(error.what) is not None
 
 
 def engine_of(made: Sequence[Made], environment: Mapping[str, str]) -> Engine:

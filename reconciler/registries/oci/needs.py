@@ -1,38 +1,27 @@
-"""What a login to a container registry has to be allowed."""
+"""What container images need of this machine: an engine that runs, in which they are built, kept and tested."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
-from reconciler.model.fleet import Image
-from reconciler.model.rights import Right
-from reconciler.registries.oci.credentials import ecr_region
-from reconciler.registries.oci.reference import is_loopback, location, parse
+from reconciler.model.errors import ReconcilerError, Transient
+from reconciler.ports.needs import Asking, Need
+from reconciler.registries.oci.engine import Engine
 
-NOTE = "logins are docker's (`docker login`, its helpers); a pull request's needs the same in the first repository"
-
-
-def needed(images: Sequence[Image]) -> Iterator[Right]:
-    """Rights in each repository, in the words of the distribution specification's categories."""
-    sources: dict[str, None] = {}
-    kept: dict[str, None] = {}
-    for image in images:
-        upstream = image.source.upstream if image.source is not None else None
-        source = parse(str(upstream[1])) if upstream is not None else None
-        if source is not None:
-            sources[source.repository] = None
-        kept |= dict.fromkeys(image.locations)
-    for place in sorted(sources.keys() - kept.keys()):
-        yield Right(names=("pull",), on=place, purpose="to build on it")
-    for place in sorted(kept):
-        yield Right(names=("pull", "list tags"), on=place, purpose="to see what is there, and to test it")
-        yield Right(names=("push",), on=place, purpose="to store, mark, copy and publish")
-        yield Right(names=("delete",), on=place, purpose="to retire: of manifests and tags")
+_SERVER = {"docker": "{{.ServerVersion}}", "podman": "{{.Version.Version}}"}
+"""Where `info` has the version of what answers (docker-info(1), podman-info(1))."""
+_SECONDS = 20.0
 
 
-def credentials(images: Sequence[Image]) -> Iterator[str]:
-    """A login for each registry that is pushed to; of ECR it is AWS's, and one on this machine needs none."""
-    for place in (one for image in images for one in image.locations):
-        found = location(place)
-        if found is not None and not is_loopback(found.host):
-            yield "aws" if ecr_region(found.host) is not None else f"registry:{found.host}"
+def needs(asking: Asking) -> Iterator[Need]:
+    """Ask each engine that builds or tests for its version: no other call tells whether it runs."""
+    engines = {"docker"} if asking.booted else set()
+    engines |= {"podman" if one == "podman" else "docker" for one in asking.builders}
+    for program in sorted(engines):
+        try:
+            version = Engine(program, asking.environment).run("info", "--format", _SERVER[program], seconds=_SECONDS)
+        except ReconcilerError as error:
+            start = (f"start it (`systemctl start {program}`), or name another in DOCKER_HOST",)
+            yield Need(error.what, "trouble", error.hint or (start if isinstance(error, Transient) else ()))
+        else:
+            yield Need(f"the engine of {program} runs: {version.strip()}")

@@ -17,13 +17,17 @@ _LOOK = 0.1
 """Seconds between two looks whether a command is to be ended."""
 
 
+class TooMuch(Transient):
+    """A command prints more than is held."""
+
+
 def taken(
     process: subprocess.Popen[bytes], *, check: Callable[[], object], last: bool = False, most: int = MOST
 ) -> tuple[bytes, bytes]:  # fmt: skip
     """Take what a process prints, until it has ended: its two outputs, which are pipes. The process is the caller's.
 
     `check` is called several times a second, and ends it by raising. With `last` only the end of each output is kept,
-    of `most` bytes: else Transient is raised for more.
+    of `most` bytes: else TooMuch is raised for more.
     """
     if process.stdout is None or process.stderr is None:  # they were asked for
         raise AssertionError
@@ -40,7 +44,7 @@ def taken(
                 found[key.fd] += piece
                 if len(found[key.fd]) > most:
                     if not last:
-                        raise Transient(f"it prints more than {most:,} bytes")
+                        raise TooMuch(f"it prints more than {most:,} bytes")
                     del found[key.fd][:-most]
     while process.poll() is None:
         check()

@@ -229,12 +229,18 @@ def _is_over(content: Any, clone: Machine, *, fleet: str, now: datetime) -> bool
 
 
 def _whole(vcenter: VCenter, task: Any) -> Any:
-    """What a task cloned. One that is not waited for is cancelled: it would leave a clone behind."""
+    """What a task cloned. One that is not waited for is cancelled, and has ended when this does.
+
+    Else it would leave a clone behind, or one that nobody may remove yet.
+    """
     try:
         return vcenter.wait(task)
     except Transient:
         with suppress(vmodl.MethodFault):
-            task.CancelTask()
+            if task.info.cancelable:
+                task.CancelTask()
+        with suppress(vmodl.MethodFault, ReconcilerError, OSError):
+            vcenter.wait(task, cleaning_up=True)
         raise
 
 

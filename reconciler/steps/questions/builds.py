@@ -25,7 +25,7 @@ from reconciler.steps.questions.lookup import Look, channels_of, holders, id_in,
 
 _MOST_NAMED = 8
 _OF_A_REGISTRY = re.compile(r"[0-9a-f]{8}", re.IGNORECASE)
-"""What the ids of registries have and names of images hardly do: `ami-0aa11bb2…`, digests, UUIDs."""
+"""What the ids of registries have and names of images hardly do: a word, a hyphen and hex digits; digests; UUIDs."""
 _OF_A_BUILD = re.compile(r"[0-9]{1,8}|[0-9]{8}T[0-9]{0,6}(?:Z(?:-[0-9a-f]{0,7})?)?")
 _OF_A_KEY = re.compile(r"(?:sha256:)?[0-9a-f]+…?")
 

@@ -186,25 +186,41 @@ def _of(by: Build | Failure, artifacts: Iterable[Artifact], artifact_id: str) ->
 def which(repository: Repository, asked: str, *, revision: str) -> Whereabouts:
     """Every build that left an artifact of this id, or one that has a part of this id, what counts most first.
 
-    `asked` may be a container image's name with its digest, `registry/name@sha256:…`.
+    `asked` may be an id with its location before it, as `adopt` takes it.
 
     Raises:
         UserError: no lockfile has or had it, nor does a tag name it.
     """
-    found = holders(repository, asked, revision=revision)
+    artifact_id, found = _found(repository, asked, revision=revision)
     if not found:
         raise _nobodys(repository, asked, revision=revision)
-    return Whereabouts(id=id_in(asked), found=found)
+    return Whereabouts(id=artifact_id, found=found)
+
+
+_AFTER_PLACE = re.compile(r".+[@/:](sha256:[0-9a-f]{64}(?:\.[0-9]+)?)")
 
 
 def id_in(asked: str) -> str:
-    """The id of an artifact in what a person typed, which may be a container image's name with its digest."""
-    return asked.rpartition("@")[2] if "@sha256:" in asked else asked
+    """The id of an artifact in what a person typed, which may be a digest with its location before it."""
+    digest = _AFTER_PLACE.fullmatch(asked)
+    return digest[1] if digest is not None else asked
 
 
 def holders(repository: Repository, asked: str, *, revision: str) -> tuple[Holder, ...]:
     """The same, and nothing where nobody knows of such an artifact."""
-    artifact_id = id_in(asked)
+    return _found(repository, asked, revision=revision)[1]
+
+
+def _found(repository: Repository, asked: str, *, revision: str) -> tuple[str, tuple[Holder, ...]]:
+    """An artifact's id, and who has it. What is behind a location's colon is an id where the whole is none."""
+    for artifact_id in dict.fromkeys((id_in(asked), asked.rpartition(":")[2])):
+        found = _holders(repository, artifact_id, revision=revision)
+        if found:
+            return artifact_id, found
+    return id_in(asked), ()
+
+
+def _holders(repository: Repository, artifact_id: str, *, revision: str) -> tuple[Holder, ...]:
     if not artifact_id or not artifact_id.isprintable():
         return ()
     recorded = search(repository, artifact_id, _left(artifact_id), revision=revision)

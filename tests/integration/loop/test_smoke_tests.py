@@ -15,6 +15,7 @@ from reconciler.model.events import Booting, Failed, Skipped, Warned
 from reconciler.model.events import Listener as Events
 from reconciler.model.lockfile import FailedTest, SmokeTestResult
 from reconciler.plan.standing import Standing, standings
+from reconciler.ports.bench import EndsWithItsRun
 from reconciler.ports.builder import Builder, BuildRequest, BuildResult
 from tests.integration.loop.effects import Effects, Killed, failing, meanwhile, surround
 from tests.integration.loop.settling import assert_settled
@@ -272,6 +273,22 @@ def test_an_instance_that_did_not_pass_is_kept_when_asked_for_and_its_door_is_to
     key = controller.root / ".reconciler" / "keys" / kept.id
     assert told.endswith(f"ssh -i {key} {kept.user}@{kept.address}")
     assert key.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_ends_with_its_run_is_ended_with_its_test_however_long_that_takes_and_whoever_would_look(
+    pair: World,
+) -> None:
+    # Given a test that may take longer than others let an instance live, and a bench that keeps none
+    pair.commit({"desired/web/image.yaml": f"{ON_BASE}smoke_test: {{timeout: 3h}}\n", **MORE})
+    controller = surround(not_passing(pair, "web"), failing(f"keep {US}", EndsWithItsRun("the machine 7 can't stay")))
+    controller.keep_failed = 3600
+
+    controller.reconcile()
+
+    # Then it is tested all the same, and that it can't be looked at is said
+    assert rejected(pair, "web") != []
+    assert pair.instances.running == ()
+    assert Warned("web", "the machine 7 can't stay") in controller.told(Warned, "web")
 
 
 def test_what_passed_is_not_kept_however_much_was_asked(pair: World) -> None:

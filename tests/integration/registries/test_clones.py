@@ -149,19 +149,6 @@ def test_a_clone_that_was_tested_is_gone_with_its_key_and_again_is_no_error(
     assert not booted.private_key.exists()
 
 
-def test_a_clone_that_somebody_stops_is_told_from_one_that_runs(
-    vcenter: Simulator, bench: Clones, booted: Instance
-) -> None:
-    def stop(content: Any) -> None:
-        machine = content.searchIndex.FindByUuid(None, booted.id, True, True)
-        vcenter.vcenter.wait(machine.PowerOffVM_Task())
-
-    vcenter.ask(stop)
-
-    assert bench.state(booted) == "stopped"
-    bench.terminate(booted)
-
-
 @pytest.mark.parametrize("told", ["", "no-address", "fe80::1"])
 def test_what_gets_no_address_is_an_image_to_look_at_and_nothing_of_it_stays(
     vcenter: Simulator, bench: Clones, request_: BootRequest, home: str, told: str
@@ -235,18 +222,6 @@ def test_what_a_killed_run_left_is_swept_after_its_time_and_not_before(
 
     assert machines(vcenter, home) == {"web-1"}
     assert bench.sweep(home, now=now + 2 * LIFE) == ()
-
-
-def test_what_somebody_keeps_is_swept_once_its_time_is_over(
-    vcenter: Simulator, bench: Clones, request_: BootRequest, home: str
-) -> None:
-    with left_behind(vcenter, bench, request_) as kept:
-        until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
-
-    bench.keep(kept, until=until)
-
-    assert bench.sweep(home, now=until) == ()
-    assert bench.sweep(home, now=until + timedelta(seconds=1)) == (kept.id,)
 
 
 def test_what_is_another_fleets_or_a_persons_is_never_swept(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -72,16 +72,6 @@ def test_what_was_booted_runs_from_its_digest_and_is_gone_once_it_is_ended(
     assert bench.state(instance) == "terminated"
 
 
-def test_what_a_killed_run_left_is_swept_and_what_may_be_in_use_is_not(bench: Instances, instance: Instance) -> None:
-    now = datetime.now(UTC)
-    others = open_bench("oci", Opening("others/images", AwsSettings()))
-
-    assert list(bench.sweep(instance.location, now=now)) == []
-    assert list(others.sweep(instance.location, now=now + 2 * LIFE)) == []
-    assert list(bench.sweep(instance.location, now=now + LIFE + timedelta(minutes=5))) == [instance.id]
-    assert bench.state(instance) == "terminated"
-
-
 def test_a_container_of_others_stays_whatever_labels_its_image_gives_it(bench: Instances, instance: Instance) -> None:
     # Given an image with our label in it, from upstream or built by us, which another team runs on this engine
     image = containers.docker("commit", "--change", "LABEL reconciler.fleet=acme/images", instance.id)
@@ -90,15 +80,6 @@ def test_a_container_of_others_stays_whatever_labels_its_image_gives_it(bench: I
     assert list(bench.sweep(instance.location, now=datetime.now(UTC) + 2 * LIFE)) == [instance.id]
 
     assert containers.docker("inspect", "--format", "{{.State.Running}}", theirs) == "true"
-
-
-def test_what_somebody_keeps_stays_until_then(bench: Instances, instance: Instance) -> None:
-    until = datetime.now(UTC).replace(microsecond=0) + timedelta(hours=10)
-    bench.keep(instance, until=until)
-
-    assert list(bench.sweep(instance.location, now=until - timedelta(minutes=1))) == []
-    assert bench.state(instance) == "running"
-    assert list(bench.sweep(instance.location, now=until + timedelta(minutes=1))) == [instance.id]
 
 
 def test_an_image_without_a_shell_is_told_apart_from_a_broken_one(

@@ -183,7 +183,7 @@ def test_a_disk_that_describes_files_of_this_machine_shows_none_of_them(bench: I
     # When it is booted
     instance = bench.boot(asked(artifact, tmp_path))
     try:
-        layer, seen = bench._running[instance.id].folder / "layer.qcow2", tmp_path / "seen"  # type: ignore[attr-defined]  # Machines
+        layer, seen = bench._running[instance.id].folder.path / "layer.qcow2", tmp_path / "seen"  # type: ignore[attr-defined]  # Machines
         subprocess.run(["qemu-img", "convert", "-U", "-O", "raw", str(layer), str(seen)], check=True)
     finally:
         bench.terminate(instance)

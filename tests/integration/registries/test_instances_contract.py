@@ -1,4 +1,7 @@
-"""What every place that boots artifacts promises, asked of the one in memory and of EC2 (moto). Both answer alike."""
+"""What of a bench EC2 alone can do, asked of the one in memory and of EC2 (moto). Both answer alike.
+
+What every kind's does is in test_every_bench.py.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from moto.ec2.models import ec2_backends
 from reconciler.aws.clock import Clock
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Transient
-from reconciler.ports.bench import LIFE, BootRequest, Instance, Instances
+from reconciler.ports.bench import LIFE, BootRequest, Instances
 from reconciler.registries.ec2.bench import Ec2Instances
 from tests.doubles.bench import MemoryInstances
 
@@ -45,7 +48,6 @@ class Bench(Protocol):
 
     def subnets(self) -> tuple[str, str]: ...
     def fill(self, *types_and_subnets: str) -> None: ...
-    def kill(self, instance: Instance) -> None: ...
     def block(self, location: str) -> None: ...
     def make_key(self, name: str) -> tuple[str, datetime]: ...
     def running(self) -> set[str]: ...
@@ -62,9 +64,6 @@ class MemoryBench:
 
     def fill(self, *types_and_subnets: str) -> None:
         self.memory.full |= set(types_and_subnets)
-
-    def kill(self, instance: Instance) -> None:
-        self.memory.kill(instance)
 
     def block(self, location: str) -> None:
         self.memory.unreadable[location] = "RequestLimitExceeded after 8 tries"
@@ -108,9 +107,6 @@ class Ec2Bench:
             return failed("InsufficientInstanceCapacity", 500)
 
         self._events().register("before-call.ec2.RunInstances", refuse)
-
-    def kill(self, instance: Instance) -> None:
-        self.ec2.terminate_instances(InstanceIds=[instance.id])
 
     def block(self, location: str) -> None:
         self._events(location).register("before-call.ec2", lambda **_: failed("RequestLimitExceeded", 503))
@@ -175,44 +171,6 @@ def test_an_instance_runs_and_has_an_address_and_a_key_for_the_owner_alone(bench
     assert stat.S_IMODE(instance.private_key.stat().st_mode) == 0o600
 
 
-def test_two_boots_of_one_artifact_do_not_meet(bench: Bench, ask: Ask, tmp_path: Path) -> None:
-    first = bench.instances.boot(ask())
-    second = bench.instances.boot(ask(private_key=tmp_path / "other"))
-
-    bench.instances.terminate(first)
-
-    assert bench.instances.state(second) == "running"
-    assert first.key_name != second.key_name
-    assert first.security_group != second.security_group
-    assert second.private_key.exists()
-
-
-def test_a_terminated_instance_is_gone_with_its_key_and_again_is_no_error(bench: Bench, ask: Ask) -> None:
-    instance = bench.instances.boot(ask())
-
-    for _ in range(2):
-        bench.instances.terminate(instance)
-
-    assert bench.instances.state(instance) == "terminated"
-    assert not instance.private_key.exists()
-    assert bench.running() == set()
-
-
-def test_what_was_never_there_is_missing(bench: Bench, ask: Ask) -> None:
-    instance = bench.instances.boot(ask())
-
-    assert bench.instances.state(replace(instance, id="i-0123456789abcdef0")) == "missing"
-
-
-def test_an_instance_that_died_is_told_from_one_that_runs(bench: Bench, ask: Ask) -> None:
-    instance = bench.instances.boot(ask())
-
-    bench.kill(instance)
-
-    assert bench.instances.state(instance) == "terminated"
-    bench.instances.terminate(instance)
-
-
 def test_the_next_subnet_is_taken_where_the_first_is_full_and_then_the_next_type(bench: Bench, ask: Ask) -> None:
     full, free = bench.subnets()
     request = ask(subnets=(full, free), instance_types=("t3.large", "t3.small"))
@@ -237,31 +195,6 @@ def test_where_nothing_has_room_it_is_said_what_was_tried_and_nothing_stays(benc
     assert all(word in told for word in ("t3.large", "t3.small", "InsufficientInstanceCapacity", *subnets)), told
     assert bench.running() == set()
     assert not request.private_key.exists()
-
-
-def test_what_a_killed_run_left_is_swept_after_its_time_and_not_before(bench: Bench, ask: Ask) -> None:
-    left = bench.instances.boot(ask())
-
-    assert tuple(bench.instances.sweep(HOME, now=NOW + LIFE)) == ()
-    assert bench.running() == {left.id}
-    assert tuple(bench.instances.sweep(HOME, now=NOW + LIFE + timedelta(seconds=1))) == (left.id,)
-
-    assert bench.running() == set()
-    assert tuple(bench.instances.sweep(HOME, now=NOW + 2 * LIFE)) == ()
-
-
-def test_what_somebody_keeps_is_swept_once_its_time_is_over(bench: Bench, ask: Ask) -> None:
-    kept = bench.instances.boot(ask())
-    until = NOW + timedelta(days=1)
-
-    bench.instances.keep(kept, until=until)
-
-    assert tuple(bench.instances.sweep(HOME, now=until)) == ()
-    assert tuple(bench.instances.sweep(HOME, now=until + timedelta(seconds=1))) == (kept.id,)
-
-
-def test_nothing_is_swept_where_nothing_is(bench: Bench) -> None:
-    assert tuple(bench.instances.sweep(HOME, now=NOW + LIFE * 2)) == ()
 
 
 def test_the_public_half_of_a_key_pair_is_told_while_it_is_there(bench: Bench) -> None:

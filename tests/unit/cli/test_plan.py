@@ -38,7 +38,7 @@ def test_a_refresh_whose_window_is_closed_looks_for_nothing_newer_and_says_so(
 @pytest.mark.parametrize(
     ("locks", "loads"),
     [
-        ({}, True),
+        ({}, False),
         ({"state/web.lock.json": '{"id": "ami-0c1d2e3f4a5b6c7d8"}'}, True),
         ({"state/web.lock.json": '{"id": "sha256:12"}', "state/site.lock.json": '{"id": "ami-0c1d"}'}, True),
         ({"state/web.lock.json": '{"id": "sha256:12"}'}, False),

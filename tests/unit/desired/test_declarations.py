@@ -212,10 +212,11 @@ QEMU = 'source "qemu" "web" { ssh_username = "admin" }\nbuild { sources = ["sour
 def test_the_formats_of_a_disk_need_the_program_that_makes_them(web: Read) -> None:
     image = web("locations: [/srv/disks]\nformats: [vmdk, raw]\n", QEMU).images["web"]
     assert image.formats == ("raw", "vmdk")
-    (program,) = (one for one in image.template.programs if one.name == "qemu-img")
-    assert str(program.place) == "desired/web/image.yaml:2:1"
+    converter = next(one for one in reversed(image.template.programs) if one.name == "qemu-img")
+    assert str(converter.place) == "desired/web/image.yaml:2:1"
     plain = web("locations: [/srv/disks]\n", QEMU).images["web"]
-    assert (plain.formats, plain.template.programs) == ((), ())
+    assert plain.formats == ()
+    assert [one.name for one in plain.template.programs] == ["qemu-img", "qemu-system-x86_64"], "its builder's"
     assert "formats" not in plain.declaration.model_dump(mode="json")
 
 

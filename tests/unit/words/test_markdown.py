@@ -77,7 +77,7 @@ def test_no_name_breaks_out_of_its_cell(
     assert re.fullmatch(r"(`[^`]+`(<br>)?|<br>)*", details)
 
 
-pieces = st.sampled_from([*"#@!1aG-H:/w. \\`", "://", "www.", "GH-1"])
+pieces = st.sampled_from([*"#@!1aG-H:/w. \\`", "://", "https://", "s3://", "www.", "GH-1"])
 
 
 @given(text=st.lists(pieces).map("".join))
@@ -85,5 +85,5 @@ def test_text_in_markdown_is_no_reference_mention_or_address(text: str) -> None:
     # A host looks for them when Markdown has taken its escapes away.
     seen = re.sub(r"\\([\\`*_\[\]<>|~&])", r"\1", markdown.escape(text))
 
-    acts = r"#[A-Za-z0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_])@[A-Za-z0-9]|://\S|\bwww\.\S"
+    acts = r"#[A-Za-z0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_])@[A-Za-z0-9]|(?:https?|ftp)://\S|\bwww\.\S"
     assert re.search(acts, seen, re.IGNORECASE) is None

@@ -247,7 +247,7 @@ HOSTILE = st.lists(
 ).map("".join)  # fmt: skip
 # As GitHub, GitLab and Jira find them, in the text of a message.
 ACTS = re.compile(
-    r"#[A-Za-z0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_])[@][A-Za-z0-9]|(?:^|[^A-Za-z0-9_])![0-9]|://\S|\bwww\.\S",
+    r"#[A-Za-z0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_])[@][A-Za-z0-9]|(?:^|[^A-Za-z0-9_])![0-9]|(?:https?|ftp)://\S|\bwww\.\S",
     re.IGNORECASE | re.MULTILINE,
 )
 

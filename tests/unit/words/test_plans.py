@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from reconciler.model.lockfile import Reason
 from reconciler.model.plan import Plan, PlannedImage, Retirement
 from reconciler.words import plans
@@ -71,3 +73,20 @@ def test_what_the_reasons_say_one_by_one_is_not_said_again_as_what_it_waits_for(
     assert plans.facts(image) == (told[0], "→ not refreshed", told[1], "→ not refreshed")
     held = image.model_copy(update={"waits_for": f"{image.waits_for}; and it is held"})
     assert plans.facts(held)[-1] == held.waits_for
+
+
+@pytest.mark.parametrize(
+    "places",
+    [
+        ("eu-west-1", "us-east-1"),
+        ("mirror.example.org:5000/acme/web", "registry.example.org/acme/web"),
+        ("/mnt/backup/images", "s3://acme-images/appliance"),
+        ("vsphere://vcenter.example.org/DC0/vm/office", "vsphere://vcenter.example.org/DC0/vm/templates"),
+    ],
+)
+def test_one_reason_of_several_locations_is_told_once_whatever_they_are_called(
+    planned: Callable[..., PlannedImage], places: tuple[str, ...]
+) -> None:
+    image = planned("api", sync="unknown", actions=("none",), unknown=[f"{one}: it does not answer" for one in places])
+
+    assert list(plans.details(image)) == [f"{places[0]}, {places[1]}: it does not answer"]

@@ -13,10 +13,10 @@ import pytest
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.fleet import Image
 from reconciler.registries import rights_of
-from reconciler.registries.vsphere import needs, session
+from reconciler.registries.vsphere import allowed, session
 from tests.unit.desired.conftest import MemoryTree
 
-FOLDER = Path(needs.__file__).parent
+FOLDER = Path(allowed.__file__).parent
 PAGE = Path(__file__).parents[4] / "docs" / "kinds.md"
 OF_THE_CLIENT = {"DropConnections"}
 """Of pyvmomi's own connection, which is called as a method of the API is."""
@@ -94,23 +94,23 @@ def printed(one: Image) -> dict[str, set[str]]:
 
 
 def test_the_pages_table_is_the_one_that_is_printed() -> None:
-    assert list(table()) == [(row.names, row.on, row.what_for) for row in needs.ROWS]
+    assert list(table()) == [(row.names, row.on, row.what_for) for row in allowed.ROWS]
 
 
 def test_every_call_that_is_made_is_known_with_what_it_needs_and_no_other_is() -> None:
-    assert called() == set(needs.CALLS)
+    assert called() == set(allowed.CALLS)
 
 
 def test_the_apis_own_model_asks_for_no_more() -> None:
     for name, privileges in methods().items():
-        if name in needs.CALLS and name != "Destroy":
-            assert privileges <= set(needs.CALLS[name]), name
+        if name in allowed.CALLS and name != "Destroy":
+            assert privileges <= set(allowed.CALLS[name]), name
 
 
 def test_what_the_calls_need_is_what_is_printed_and_nothing_else() -> None:
-    of_calls = {name for names in needs.CALLS.values() for name in names}
+    of_calls = {name for names in allowed.CALLS.values() for name in names}
 
-    assert {name for row in needs.ROWS for name in row.names} == of_calls
+    assert {name for row in allowed.ROWS for name in row.names} == of_calls
 
 
 @pytest.mark.parametrize("boots", [True, False])

@@ -1,0 +1,32 @@
+"""What whoever keeps disks has to be allowed: of a folder, and of a bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from reconciler.model.fleet import Image
+from reconciler.model.rights import Right
+from reconciler.registries.disk.dialect import BUCKET
+
+NOTE = "`reconciler iam-policy ROLE --disks LOCATION` prints what a role needs in a bucket"
+_ACTIONS = (
+    (("s3:ListBucket", "s3:GetObject"), "to see and read what is there"),
+    (("s3:PutObject", "s3:AbortMultipartUpload"), "to store, copy and mark"),
+    (("s3:DeleteObject",), "to retire, and to mend what was changed"),
+)
+
+
+def needed(images: Sequence[Image]) -> Iterator[Right]:
+    """Rights in each folder and below each prefix."""
+    for place in sorted({one for image in images for one in image.locations}):
+        if place.startswith(BUCKET):
+            for names, what_for in _ACTIONS:
+                yield Right(names=names, on=place, purpose=what_for)
+        else:
+            yield Right(names=("read", "write"), on=place, purpose="to store, copy, mark and retire")
+
+
+def credentials(images: Sequence[Image]) -> Iterator[str]:
+    """AWS's, where there is a bucket."""
+    if any(one.startswith(BUCKET) for image in images for one in image.locations):
+        yield "aws"
