@@ -85,6 +85,14 @@ class _NoOtherCredentials(AuthBase):
         return request
 
 
+class _Session(requests.Session):
+    """One that reads no redirect: of its own accord `requests` has it whole, also where it is to follow none."""
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """None, ever."""
+        del resp
+
+
 def _pause(state: tenacity.RetryCallState, policy: RetryPolicy) -> float:
     error = state.outcome.exception() if state.outcome else None
     if isinstance(error, _Again) and error.after is not None:
@@ -126,15 +134,18 @@ def _try_once(post: Post, policy: RetryPolicy) -> None:
     }
     try:
         # Streamed, so that no more of an answer is read than is needed for its reason.
-        with requests.post(
-            post.url,
-            data=post.body,
-            headers=headers,
-            auth=_NoOtherCredentials(),
-            timeout=policy.timeout,
-            allow_redirects=False,
-            stream=True,
-        ) as answer:
+        with (
+            _Session() as session,
+            session.post(
+                post.url,
+                data=post.body,
+                headers=headers,
+                auth=_NoOtherCredentials(),
+                timeout=policy.timeout,
+                allow_redirects=False,
+                stream=True,
+            ) as answer,
+        ):
             _judge(answer, post, policy)
     except requests.exceptions.SSLError as error:
         raise Terminal(

@@ -72,12 +72,12 @@ class Annotations:
                 properties.update({"line": str(error.where.line)} if error.where.line else {})
                 properties.update({"col": str(error.where.column)} if error.where.column else {})
         said = ",".join(f"{name}={_escaped(value, ':,')}" for name, value in properties.items())
-        self._write(f"::{self._token}::")
-        self._write(f"::error {said}::{_escaped(_without_place(error))}")
-        self._write(f"::stop-commands::{self._token}")
+        shown = f"::error {said}::{_escaped(_without_place(error))}"
+        self._write(f"::{self._token}::", shown, f"::stop-commands::{self._token}")
 
-    def _write(self, line: str) -> None:
-        self._stream.write(line + "\n")
+    def _write(self, *lines: str) -> None:
+        """Write lines at once: between two of them no other thread has its say."""
+        self._stream.write("".join(f"{line}\n" for line in lines))
         self._stream.flush()
 
 

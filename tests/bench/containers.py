@@ -18,10 +18,10 @@ from reconciler.model.lockfile import Artifact
 from reconciler.ports.registry import Opening
 from reconciler.registries.oci.client import MANIFEST
 from reconciler.registries.oci.dialect import OCI
-from reconciler.registries.oci.exchange import PARALLEL
 from reconciler.registries.oci.marks import Marks, tag_of, write_marks
 from reconciler.registries.oci.reference import Reference
 from reconciler.registries.oci.registry import OciRegistry, open_registry
+from reconciler.registries.oci.transport import PARALLEL
 from tests import containers
 from tests.bench import bare, fleet
 from tests.bench.far import away

@@ -7,14 +7,16 @@ import re
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
-from urllib.parse import urljoin, urlsplit
+from typing import Any, TypeGuard, TypeVar
+from urllib.parse import urlsplit
 
 from reconciler.model.errors import ReconcilerError, Terminal
 from reconciler.model.json_text import json_object
 from reconciler.model.text import first_line
-from reconciler.registries.oci.exchange import PARALLEL, Answer, Body, Exchange, Stream
-from reconciler.registries.oci.reference import TAG, Reference
+from reconciler.registries.allowance import Allowance, carried
+from reconciler.registries.oci.exchange import Exchange
+from reconciler.registries.oci.reference import DIGEST, TAG, Reference
+from reconciler.registries.oci.transport import MOST, PARALLEL, Answer, Body, Stream, joined, translated
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -22,8 +24,11 @@ _DOCKERS = "application/vnd.docker.distribution.manifest"
 INDEXES = frozenset({INDEX, f"{_DOCKERS}.list.v2+json"})
 MANIFESTS = frozenset({MANIFEST, f"{_DOCKERS}.v2+json"})
 _ACCEPT = ", ".join(sorted(INDEXES | MANIFESTS))
-_MOST_PAGES = 100
+_MOST_PAGES, _MOST_TAGS = 100, 100_000
+_LISTING, _MOST_OF_A_LIST = 600.0, 32 << 20
+"""Seconds, and bytes, of a list of tags with all of its pages: twice what the most and longest tags take."""
 _A_PAGE = 1000
+_MOST_CHILDREN = 100
 
 
 _T = TypeVar("_T")
@@ -33,8 +38,11 @@ _R = TypeVar("_R")
 def all_of(
     ask: Callable[[_T], _R], of: Iterable[_T], *, parallel: int = PARALLEL
 ) -> list[_R | ReconcilerError]:  # fmt: skip
-    """Ask of each at once: the answers in order, and of what could not be answered why."""
-    every = list(of)
+    """Ask of each at once: the answers in order, and of what could not be answered why.
+
+    What holds this thread, as an `Allowance`, holds for all of them together.
+    """
+    every, ask = list(of), carried(ask)
 
     def one(what: _T) -> _R | ReconcilerError:
         try:
@@ -94,12 +102,12 @@ class Client:
 
     # Manifests and tags.
 
-    def manifest(self, of: Reference) -> Manifest | None:
-        """A manifest by tag or digest; None where the registry says that there is none.
+    def manifest(self, of: Reference, *, most: int = MOST) -> Manifest | None:
+        """A manifest by tag or digest, of so many bytes; None where the registry says that there is none.
 
         Raises Terminal for what is no manifest of an image, and for bytes that have not the digest asked for.
         """
-        answer = self.exchange.ask("GET", of, f"manifests/{of.at}", headers={"Accept": _ACCEPT})
+        answer = self.exchange.ask("GET", of, f"manifests/{of.at}", headers={"Accept": _ACCEPT}, most=most)
         if answer.status == 404:
             return None
         media_type = answer.headers.get("content-type", "").partition(";")[0].strip()
@@ -146,8 +154,12 @@ class Client:
     def tags(self, of: Reference) -> tuple[str, ...]:
         """Every tag of a repository, in order; none where there is no such repository.
 
-        Raises Terminal for more than a hundred thousand.
+        Raises Terminal for more than a hundred thousand, or a hundred pages; Transient for what takes ten minutes.
         """
+        with translated(of), Allowance(_LISTING, most=_MOST_OF_A_LIST, what="the list of tags").holds():
+            return self._tags(of)
+
+    def _tags(self, of: Reference) -> tuple[str, ...]:
         found: dict[str, None] = {}
         path: str | None = f"tags/list?n={_A_PAGE}"
         for _ in range(_MOST_PAGES):
@@ -158,11 +170,12 @@ class Client:
             named = map(str, listed if isinstance(listed, list) else [])
             found.update(dict.fromkeys(tag for tag in named if re.fullmatch(TAG, tag)))
             path = _next(answer, of)
+            if len(found) > _MOST_TAGS:
+                break
             if path is None:
                 return tuple(found)
-        raise Terminal(
-            f"{of.repository} has more than {_A_PAGE * _MOST_PAGES:,} tags", hint="use a repository an image"
-        )
+        what = f"{_MOST_TAGS:,} tags" if len(found) > _MOST_TAGS else f"{_MOST_PAGES} pages of tags"
+        raise Terminal(f"{of.repository} has more than {what}", hint="use a repository an image")
 
     # Blobs.
 
@@ -188,7 +201,7 @@ class Client:
         mount = f"?mount={digest}&from={source.path}" if source.host == to.host else ""
         start = self._start(to, f"blobs/uploads/{mount}")
         if start.status != 201:
-            self._upload(to, digest, Stream(self.exchange.stream(source, digest), size), start=start)
+            self._upload(to, digest, Stream(self.exchange.stream(source, digest, size), size), start=start)
 
     def _has_blob(self, of: Reference, digest: str) -> bool:
         return self.exchange.ask("HEAD", of, f"blobs/{digest}").status == 200
@@ -202,7 +215,7 @@ class Client:
         return start
 
     def _upload(self, to: Reference, digest: str, body: Body, *, start: Answer) -> None:
-        where = urljoin(f"{to.endpoint}/", start.headers.get("location", ""))
+        where = joined(to, f"{to.endpoint}/", start.headers.get("location", ""))
         ends = f"{where}{'&' if urlsplit(where).query else '?'}digest={digest}"
         headers = {"Content-Type": "application/octet-stream"}
         # Once: what broke off is begun anew by whoever asked, and a registry forgets an upload that nobody ended.
@@ -211,10 +224,39 @@ class Client:
             raise self.exchange.refusal(to, answer, doing="takes no upload")
 
 
+def children(index: Manifest, at: Reference) -> list[str]:
+    """The digests of what an index refers to, in order; of any other manifest none. Raises Terminal for too many."""
+    if index.media_type not in INDEXES:
+        return []
+    found = [digest for digest, _ in described(index, at, *(index.json.get("manifests") or []))]
+    if len(found) > _MOST_CHILDREN:
+        raise Terminal(f"{index.digest} in {at.repository} is an index of {len(found)} images")
+    return list(dict.fromkeys(found))
+
+
+def described(manifest: Manifest, at: Reference, *descriptors: object) -> list[tuple[str, int]]:
+    """Digest and size of what a manifest refers to, but for what its publisher has elsewhere.
+
+    Raises Terminal for what describes nothing.
+    """
+    found: list[tuple[str, int]] = []
+    for one in descriptors:
+        digest, size = (one.get("digest"), one.get("size")) if isinstance(one, dict) else (None, None)
+        if not isinstance(digest, str) or re.fullmatch(DIGEST, digest) is None or not _is_size(size):
+            raise Terminal(f"{manifest.digest} in {at.repository} is no manifest of an image that can be copied")
+        if isinstance(one, dict) and not one.get("urls"):
+            found.append((digest, size))
+    return found
+
+
+def _is_size(size: object) -> TypeGuard[int]:
+    return isinstance(size, int) and not isinstance(size, bool) and size >= 0
+
+
 def _next(answer: Answer, of: Reference) -> str | None:
     """The path of the next page, which a registry names in `Link` (RFC 5988)."""
     match = re.match(r'\s*<([^>]+)>\s*;\s*rel="?next"?', answer.headers.get("link", ""))
     if match is None:
         return None
-    query = urlsplit(urljoin(f"{of.endpoint}/", match[1])).query
+    query = urlsplit(joined(of, f"{of.endpoint}/", match[1])).query
     return f"tags/list?{query}"

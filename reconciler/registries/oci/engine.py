@@ -15,10 +15,13 @@ from reconciler.model.errors import ReconcilerError, Terminal, Transient, UserEr
 from reconciler.model.json_text import json_object
 from reconciler.model.text import decoded, first_line
 from reconciler.ports.dialect import Made
+from reconciler.registries.oci.output import MOST, TooMuch, taken
 
 _SECONDS = 120
 _PUSH_SECONDS = 3600
 """A layer of gigabytes over a slow line; Packer's own push has no limit at all."""
+_SHOWN = 64 << 10
+"""Bytes of what is only shown."""
 _REFUSED = re.compile(r"denied|unauthorized|authentication required|no basic auth|forbidden", re.IGNORECASE)
 _IMMUTABLE = re.compile(r"immutable", re.IGNORECASE)
 _PUSHED = re.compile(r"^\S+: digest: (sha256:[0-9a-f]{64}) size: [0-9]+\s*$", re.MULTILINE)
@@ -26,8 +29,6 @@ _LOADED = re.compile(r"Loaded image(?: ID)?(?:\(s\))?: (\S+)")
 _DOWN = re.compile(r"cannot connect to|error during connect|connection refused", re.IGNORECASE)
 _NOT_LET_IN = re.compile(r"permission denied while trying to connect", re.IGNORECASE)
 _GONE = re.compile(r"no such (?:object|container)", re.IGNORECASE)
-_LOOK = 0.1
-"""Seconds between two looks whether a command is to be ended."""
 
 
 _CHOSEN = ("DOCKER_HOST", "DOCKER_CONTEXT")
@@ -113,27 +114,30 @@ class Engine:
         return self._id_of(names[0])
 
     def run(self, *arguments: str, seconds: float = _SECONDS, check: bool = True) -> str:
-        """What a command of it prints; with `check` it has to end well.
+        """What a command of it prints; with `check` it has to end well, and else it is the end of what it prints.
 
         Raises:
             UserError: the command is not installed, or its user may not ask the engine.
             Terminal: what it is asked about is not there, or a registry refuses.
-            Transient: whatever else is in the way: the engine is down, it takes longer than `seconds`, or is cancelled.
+            Transient: whatever else is in the way: the engine is down, it takes longer than `seconds`, prints without
+                end, or is cancelled.
         """
-        ended = self._ended(arguments, seconds=seconds)
+        ended = self._ended(arguments, seconds=seconds, shown=not check)
         if ended.returncode != 0 and check:
             raise self._failure(arguments[0], decoded(ended.stderr))
         return decoded(ended.stdout if check else ended.stdout + ended.stderr)
 
     def logs(self, container: str, *, lines: int) -> str:
         """The last lines that a container printed, to either of its outputs. Raises as `run` does."""
-        ended = self._ended(("logs", "--tail", f"{lines}", container), seconds=_SECONDS)
+        ended = self._ended(("logs", "--tail", f"{lines}", container), seconds=_SECONDS, shown=True)
         if ended.returncode != 0:
             raise self._failure("logs", decoded(ended.stderr))
         return decoded(ended.stdout + ended.stderr)
 
-    def _ended(self, arguments: Sequence[str], *, seconds: float) -> subprocess.CompletedProcess[bytes]:
-        """A command of it that has ended by itself."""
+    def _ended(
+        self, arguments: Sequence[str], *, seconds: float, shown: bool
+    ) -> subprocess.CompletedProcess[bytes]:  # fmt: skip
+        """A command of it that has ended by itself. Of what is only `shown` the end is kept."""
         command, until = [self.program, *arguments], time.monotonic() + seconds
         try:
             process = subprocess.Popen(
@@ -147,20 +151,20 @@ class Engine:
             ) from error
         with process:
             try:
-                while True:
-                    try:
-                        out, errors = process.communicate(timeout=_LOOK)
-                    except subprocess.TimeoutExpired:
-                        self._refuse_stopped(arguments[0], late=time.monotonic() > until, seconds=seconds)
-                    else:
-                        return subprocess.CompletedProcess(command, process.returncode, out, errors)
+                out, errors = taken(
+                    process, check=lambda: self._refuse_stopped(arguments[0], until=until, seconds=seconds),
+                    last=shown, most=_SHOWN if shown else MOST,
+                )  # fmt: skip
+            except TooMuch as error:
+                raise Transient(f"{self.program} {arguments[0]}: {error.what}") from error
             finally:
                 process.kill()
+        return subprocess.CompletedProcess(command, process.returncode, out, errors)
 
-    def _refuse_stopped(self, verb: str, *, late: bool, seconds: float) -> None:
+    def _refuse_stopped(self, verb: str, *, until: float, seconds: float) -> None:
         if self.cancelled is not None and self.cancelled.is_set():
             raise Transient(f"interrupted in {self.program} {verb}")
-        if late:
+        if time.monotonic() > until:
             raise Transient(f"{self.program} {verb} takes longer than {seconds:.0f} s")
 
     def _failure(self, verb: str, stderr: str) -> ReconcilerError:

@@ -8,29 +8,30 @@ import re
 import threading
 import time
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlencode, urljoin, urlsplit
 
-import requests
-import urllib3
-from requests.adapters import HTTPAdapter
-from requests.auth import AuthBase
-
-from reconciler import __version__
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient
-from reconciler.model.json_text import json_object
 from reconciler.model.text import first_line
+from reconciler.registries.allowance import Allowance, UsedUp, seconds_left
 from reconciler.registries.oci.credentials import Login, Logins
 from reconciler.registries.oci.reference import Reference, is_loopback
+from reconciler.registries.oci.transport import (
+    MOST,
+    Answer,
+    Authorized,
+    Body,
+    Stream,
+    Transport,
+    joined,
+    pieces,
+    translated,
+)
 
-PARALLEL = 16
-"""Requests at once: hosted registries limit a client's rate, and more only meets that sooner."""
-_MOST = 4 << 20
-"""Bytes of an answer: what the specification has registries take of a manifest, and far more than a page of tags."""
-_CONNECT, _SILENT, _ANSWER = 10.0, 60.0, 120.0
-"""Seconds: to be connected, between two bytes, and for the whole of an answer but a layer's."""
+_ANSWER, _LAYER = 120.0, 3600.0
+"""Seconds for the whole of an answer, with wherever it sends us on; and for a layer, as an engine has for a push."""
+_MOST_OF_A_TOKEN = 64 << 10
+"""Bytes of what a registry gives to sign in with: it goes with each request, and no server takes headers as long."""
 _TRIES = 4
 _LONGEST_WAIT = 20.0
 _PIECE = 1 << 20
@@ -46,66 +47,6 @@ class ImmutableTag(Terminal):
     """A registry that lets no tag be moved that is there, as its refusal says."""
 
 
-class Stream:
-    """Bytes that come as they are asked for, of a size that is known: so they are sent without being held."""
-
-    def __init__(self, pieces: Iterator[bytes], size: int) -> None:
-        self._pieces, self._size = pieces, size
-
-    def __len__(self) -> int:
-        return self._size
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self._pieces
-
-
-Body = bytes | Stream | None
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a registry answered. Header names are in lower case."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    def json(self) -> dict[str, Any]:
-        """The body as an object; empty where it is none."""
-        return json_object(self.body)
-
-    @property
-    def codes(self) -> tuple[str, ...]:
-        """The codes of the errors in it."""
-        return tuple(str(one.get("code")) for one in _errors(self))
-
-    @property
-    def says(self) -> str:
-        """The first error's own words, on one line."""
-        return next((first_line(f"{one.get('code')}: {one.get('message')}") for one in _errors(self)), "")
-
-
-class _Authorized(AuthBase):
-    """A header of ours, or none: without an `auth` of one's own `requests` takes a login out of ~/.netrc."""
-
-    def __init__(self, value: str | None) -> None:
-        self._value = value
-
-    def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
-        if self._value is not None:
-            request.headers["Authorization"] = self._value
-        return request
-
-
-class _Session(requests.Session):
-    """The same of where a registry sends us on: of its own accord `requests` looks there into ~/.netrc once more."""
-
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        strips: bool = self.should_strip_auth(response.request.url, prepared_request.url)  # type: ignore[no-untyped-call]
-        if strips:
-            prepared_request.headers.pop("Authorization", None)
-
-
 @dataclass
 class Exchange:
     """Whoever asks registries, and signs in where they want it. May be used by several threads.
@@ -116,23 +57,18 @@ class Exchange:
     logins: Logins
     cancelled: threading.Event | None = None
     tries: int = _TRIES
-    _session: requests.Session = field(default_factory=_Session, repr=False)
+    _transport: Transport = field(default_factory=Transport, repr=False)
     _authorized: dict[tuple[str, str, bool], str] = field(default_factory=dict, repr=False)
     _known_logins: dict[str, Login | None] = field(default_factory=dict, repr=False)
-    _known_settings: dict[tuple[str, str], Mapping[str, Any]] = field(default_factory=dict, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-
-    def __post_init__(self) -> None:
-        adapter = HTTPAdapter(pool_connections=PARALLEL, pool_maxsize=2 * PARALLEL)
-        self._session.mount("https://", adapter)
-        self._session.mount("http://", adapter)
-        self._session.headers["User-Agent"] = f"reconciler/{__version__}"
 
     def ask(
         self, method: str, of: Reference, path: str, *, headers: Mapping[str, str] | None = None,
-        body: bytes | None = None, also: Collection[int] = (),
+        body: bytes | None = None, also: Collection[int] = (), most: int = MOST,
     ) -> Answer:  # fmt: skip
         """Ask for something of a repository. 404 is an answer where the registry itself says so; `also` names others.
+
+        `most` is in bytes of an answer.
 
         Raises:
             Transient: it could not be asked: it is not reached, broken, or has too much to do, also after some tries.
@@ -141,9 +77,9 @@ class Exchange:
         url = urljoin(f"{of.endpoint}/v2/{of.path}/", path)
         for number in range(1, self.tries + 1):
             try:
-                answer = self.send(method, of, url, headers=headers or {}, body=body)
+                answer = self.send(method, of, url, headers=headers or {}, body=body, most=most)
             except Transient:
-                if number == self.tries:
+                if number == self.tries or _is_used_up():
                     raise
                 self.wait(number)
                 continue
@@ -155,19 +91,33 @@ class Exchange:
             self.wait(number, answer.headers.get("retry-after"))
         raise AssertionError("a try returns or raises")
 
-    def stream(self, of: Reference, digest: str) -> Iterator[bytes]:
-        """The bytes of a blob of any size, as they come; Transient where they break off or are others."""
+    def stream(self, of: Reference, digest: str, size: int) -> Iterator[bytes]:
+        """The bytes of a blob, of a size that its manifest gives, as they come.
+
+        Transient where they break off or are others, and where they take longer than an hour; Terminal for more.
+        """
         url = f"{of.endpoint}/v2/{of.path}/blobs/{digest}"
         self.ask("HEAD", of, f"blobs/{digest}")  # signs in
-        seen = hashlib.sha256()
-        with _translated(of), self._session.get(
-            url, auth=self._auth(of, writes=False, url=url), stream=True, timeout=(_CONNECT, _SILENT)
-        ) as answer:  # fmt: skip
+        seen, had, allowance = hashlib.sha256(), 0, Allowance(_LAYER, what="a layer")
+        # Held piece by piece: between two of them whoever asked for them does what is his.
+        with translated(of), allowance.holds():
+            answer = self._transport.opened(
+                "GET", of, url, headers={}, body=None, authorized=lambda where: self._auth(of, writes=False, url=where)
+            )
+        with answer:
             if answer.status_code != 200:
                 raise Transient(f"{of.repository} does not give {digest}: {answer.status_code}")
-            for piece in answer.iter_content(_PIECE):
+            coming = pieces(answer, of)
+            while True:
+                with translated(of), allowance.holds():
+                    piece = next(coming, b"")
+                if not piece:
+                    break
                 if self.cancelled is not None and self.cancelled.is_set():
                     raise Transient(f"copying {digest} was cancelled")
+                had += len(piece)
+                if had > size:
+                    raise Terminal(f"{of.repository} gives more than the {size:,} bytes that {digest} is to have")
                 seen.update(piece)
                 yield piece
         if f"sha256:{seen.hexdigest()}" != digest:
@@ -175,47 +125,31 @@ class Exchange:
 
     def send(
         self, method: str, of: Reference, url: str, *, headers: Mapping[str, str],
-        body: Body,
+        body: Body, most: int = MOST,
     ) -> Answer:  # fmt: skip
         """Ask once, and once more where the registry first wants to know who asks. Returns whatever it answers."""
         writes = method not in ("GET", "HEAD")
-        answer = self._once(method, of, url, headers=headers, body=body, writes=writes)
+        answer = self._once(method, of, url, headers=headers, body=body, writes=writes, most=most)
         if answer.status == 401 and not isinstance(body, Stream):
             self._sign_in(of, answer, writes=writes)
-            answer = self._once(method, of, url, headers=headers, body=body, writes=writes)
+            answer = self._once(method, of, url, headers=headers, body=body, writes=writes, most=most)
         return answer
 
     def _once(
         self, method: str, of: Reference, url: str, *, headers: Mapping[str, str],
-        body: Body, writes: bool,
+        body: Body, writes: bool, most: int,
     ) -> Answer:  # fmt: skip
-        auth = self._auth(of, writes=writes, url=url)
-        with _translated(of):
-            asked = self._session.prepare_request(
-                requests.Request(method, url, headers=dict(headers), data=body, auth=auth)
-            )
-            settings = self._settings(url)
-            answer = self._session.send(asked, timeout=(_CONNECT, _SILENT), allow_redirects=True, **settings)
-        with _translated(of), answer:
-            read = _read(answer, of) if method != "HEAD" else b""
-            return Answer(answer.status_code, {name.lower(): value for name, value in answer.headers.items()}, read)
+        allowance = Allowance(_LAYER, what="a layer") if isinstance(body, Stream) else Allowance(_ANSWER)
+        with translated(of), allowance.holds():
+            return self._transport.ask(
+                method, of, url, headers=headers, body=body, most=most,
+                authorized=lambda where: self._auth(of, writes=writes, url=where),
+            )  # fmt: skip
 
-    def _settings(self, url: str) -> Mapping[str, Any]:
-        """The proxy and the certificates for a host, as the environment has them.
-
-        Of its own accord `requests` reads all of that for each request, which takes a quarter of what one takes.
-        """
-        host = urlsplit(url)[:2]
-        found = self._known_settings.get(host)
-        if found is None:
-            found = self._session.merge_environment_settings(url, {}, True, None, None)
-            self._known_settings[host] = found
-        return found
-
-    def _auth(self, of: Reference, *, writes: bool, url: str) -> _Authorized:
+    def _auth(self, of: Reference, *, writes: bool, url: str) -> Authorized:
         """What we were given for a repository; nothing for another host, such as where a registry has its blobs."""
         own = urlsplit(url)[:2] == urlsplit(of.endpoint)[:2]  # its scheme, too: a registry behind a proxy may say http
-        return _Authorized(self._authorized.get((of.host, of.path, writes)) if own else None)
+        return Authorized(self._authorized.get((of.host, of.path, writes)) if own else None)
 
     def _sign_in(self, of: Reference, refused: Answer, *, writes: bool) -> None:
         """Get what a registry asks for in its 401 (distribution's "Token Authentication Specification")."""
@@ -235,7 +169,7 @@ class Exchange:
 
     def _token(self, of: Reference, asked: Mapping[str, str], login: Login | None) -> str:
         realm = asked.get("realm", "")
-        parts = urlsplit(realm)
+        parts = urlsplit(joined(of, realm, ""))._replace(fragment="")
         if parts.scheme != "https" and not (parts.scheme == "http" and is_loopback(parts.netloc)):
             raise Terminal(f"{of.host} would have us sign in at {first_line(realm) or 'nowhere'}, which is not safe")
         scopes = asked.get("scope", "").split()
@@ -244,25 +178,29 @@ class Exchange:
                 "grant_type": "refresh_token", "refresh_token": login.secret, "client_id": "reconciler",
                 "service": asked.get("service", ""), "scope": " ".join(scopes),
             }  # fmt: skip
-            answer = self._sign_in_at(of, "POST", realm, data=form)
+            answer = self._sign_in_at(of, "POST", realm, form=urlencode(form).encode())
         else:
             query = [
                 *(("scope", one) for one in scopes),
                 *([("service", asked["service"])] if "service" in asked else []),
             ]
             basic = f"Basic {login.basic}" if login is not None else None
-            answer = self._sign_in_at(of, "GET", realm, params=query, auth=_Authorized(basic))
+            there = parts._replace(query="&".join(filter(None, (parts.query, urlencode(query)))))
+            answer = self._sign_in_at(of, "GET", there.geturl(), known=basic)
         token = answer.json().get("token") or answer.json().get("access_token")
         if answer.status >= 400 or not isinstance(token, str):
             raise self.refusal(of, answer, doing="gives no token")
         return token
 
-    def _sign_in_at(self, of: Reference, method: str, realm: str, **asked: Any) -> Answer:
-        asked.setdefault("auth", _Authorized(None))
-        with _translated(of), self._session.request(
-            method, realm, timeout=(_CONNECT, _SILENT), stream=True, allow_redirects=False, **asked
-        ) as answer:  # fmt: skip
-            return Answer(answer.status_code, {}, _read(answer, of))
+    def _sign_in_at(
+        self, of: Reference, method: str, url: str, *, form: bytes | None = None, known: str | None = None
+    ) -> Answer:  # fmt: skip
+        headers = {"Content-Type": "application/x-www-form-urlencoded"} if form is not None else {}
+        with translated(of), Allowance(_ANSWER).holds():
+            return self._transport.ask(
+                method, of, url, headers=headers, body=form, authorized=lambda _: Authorized(known), follow=False,
+                most=_MOST_OF_A_TOKEN,
+            )  # fmt: skip
 
     def _login(self, of: Reference) -> Login | None:
         with self._lock:
@@ -295,7 +233,7 @@ class Exchange:
 
         Raises Transient once the run is cancelled.
         """
-        seconds = min(float(asked), _LONGEST_WAIT) if asked and asked.isdigit() else 0.0
+        seconds = min(float(asked), _LONGEST_WAIT) if asked and asked.isascii() and asked.isdigit() else 0.0
         seconds = max(seconds, random.uniform(0.2, 0.5) * 2**number)  # noqa: S311 - jitter, no secret
         if self.cancelled is None:
             time.sleep(seconds)
@@ -303,15 +241,18 @@ class Exchange:
             raise Transient("it was cancelled")
 
 
+def _is_used_up() -> bool:
+    """Whether what holds this thread beyond one answer is over, so that there is nothing to be tried again."""
+    try:
+        return seconds_left() <= 0
+    except UsedUp:
+        return True
+
+
 def challenged(header: str) -> tuple[str, dict[str, str]]:
     """The scheme, in lower case, and what is asked for by name, of a `WWW-Authenticate`."""
     scheme, _, rest = header.partition(" ")
     return scheme.lower(), dict(_CHALLENGE.findall(rest))
-
-
-def _errors(answer: Answer) -> list[dict[str, Any]]:
-    found = answer.json().get("errors")
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _there_is_none(answer: Answer, method: str) -> bool:
@@ -323,38 +264,3 @@ def _there_is_none(answer: Answer, method: str) -> bool:
             "content-type", ""
         )
     return not _THERE_IS_NONE.isdisjoint(answer.codes)
-
-
-def _read(answer: requests.Response, of: Reference) -> bytes:
-    """The whole of a body. Raises Terminal for more than is to be read, Transient where it takes too long."""
-    until = time.monotonic() + _ANSWER
-    found = bytearray()
-    # As much as has come: `iter_content` waits for all that it is asked for, and hears no time meanwhile.
-    while piece := answer.raw.read1(1 << 16, decode_content=True):
-        found += piece
-        if len(found) > _MOST:
-            raise Terminal(f"{of.host} answers with more than {_MOST:,} bytes")
-        if time.monotonic() > until:
-            raise Transient(f"{of.host} takes longer than {_ANSWER:.0f} s for an answer")
-    return bytes(found)
-
-
-@contextmanager
-def _translated(of: Reference) -> Iterator[None]:
-    """Turn what `requests` says of a registry that could not be asked into Transient."""
-    try:
-        yield
-    except requests.exceptions.SSLError as error:
-        raise Terminal(
-            f"{of.host} has no certificate that is trusted here: {_reason(error)}",
-            hint="REQUESTS_CA_BUNDLE names a file of those that are",
-        ) from error
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
-        raise Transient(f"{of.host} could not be asked: {_reason(error)}") from error
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause, without the addresses that `requests` puts around it."""
-    while (inner := error.__cause__ or error.__context__) is not None:
-        error = inner
-    return first_line(getattr(error, "strerror", None) or str(error) or type(error).__name__)

@@ -30,6 +30,8 @@ _EMPTY = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8
 _TAG = re.compile(rf"sha256-([0-9a-f]{{64}}){re.escape(MARKS)}")
 _NAME, _CREATED = f"{RESERVED}image.ref.name", f"{RESERVED}image.created"
 _TRIES = 3
+_MOST = 64 << 10
+"""Bytes of marks, of which ours take one or two thousand: a run holds those of all images at once."""
 
 
 @dataclass(frozen=True)
@@ -113,14 +115,14 @@ def parse_marks(digest: str, manifest: Manifest, *, at: Reference) -> Marks:
 def read_marks(client: Client, at: Reference, digest: str) -> Marks | None:
     """The marks of an image; None where it has none."""
     own = at.by(tag_of(digest))
-    found = client.manifest(own)
+    found = client.manifest(own, most=_MOST)
     return parse_marks(digest, found, at=own) if found is not None else None
 
 
 def read_announced(client: Client, at: Reference, name: str) -> Marks | None:
     """What is announced of the image that is to have a tag; None where nothing is."""
     own = at.by(f"{name}{MARKS}")
-    found = client.manifest(own)
+    found = client.manifest(own, most=_MOST)
     return parse_marks("", found, at=own) if found is not None else None
 
 
@@ -144,9 +146,14 @@ def delete_marks(client: Client, at: Reference, digest: str, found: Manifest) ->
 def write_marks(client: Client, at: Reference, marks: Marks, *, subject: Mapping[str, Any] | None) -> None:
     """Write the marks of an image, and read them back: another writer may have come between.
 
-    Raises Transient where somebody else's stand there after each of some tries.
+    Raises Transient where somebody else's stand there after each of some tries, Terminal for more than are read.
     """
     body, own = marks.manifest(subject), at.by(marks.tag)
+    if len(body) > _MOST:
+        raise Terminal(
+            f"the marks of {marks.name or marks.id} in {at.repository} take {len(body):,} bytes, of {_MOST:,} at most",
+            hint="declare fewer or shorter `tags`",
+        )
     before = client.manifest(own)
     if before is not None and before.body == body:
         return

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, UserError
@@ -20,7 +21,8 @@ from reconciler.model.source import Pin, SourceRequest
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.ports.dialect import Made
 from reconciler.ports.registry import Located, Opening, Registry
-from reconciler.registries.oci.client import INDEXES, Client, Manifest, all_of, each_of
+from reconciler.registries.allowance import Allowance
+from reconciler.registries.oci.client import INDEXES, Client, Manifest, all_of, children, described, each_of
 from reconciler.registries.oci.credentials import Logins
 from reconciler.registries.oci.dialect import OCI, OF_A_BUILD
 from reconciler.registries.oci.engine import engine_of
@@ -42,9 +44,13 @@ from reconciler.registries.plain import PlainRegistry
 if TYPE_CHECKING:
     from reconciler.aws.session import Clients
 
-_MOST_CHILDREN = 100
 _LAYERS = 4
 """How many are copied at once."""
+_MOST_MARKED = 10_000
+_READING, _MOST_OF_MARKS = 600.0, 16 << 20
+"""Seconds, and bytes, of all marks in a repository, each of its images: some eight thousand of ours."""
+_COPYING, _RETIRING = 4 * 3600.0, 3600.0
+"""Seconds for all that is asked for an image meanwhile, however many layers or tags there are."""
 
 
 class OciRegistry(PlainRegistry):
@@ -85,11 +91,26 @@ class OciRegistry(PlainRegistry):
                 refused |= {place: tags} if isinstance(tags, NoCredentials) else {}
             else:
                 listed[place] = tags
-        ours = [(place, tag) for place, tags in listed.items() for tag in tags if marked_by(tag) or announced_by(tag)]
+        ours: list[tuple[str, str]] = []
+        for place, tags in listed.items():
+            marked = [tag for tag in tags if marked_by(tag) or announced_by(tag)]
+            if len(marked) > _MOST_MARKED:
+                unreadable[place] = f"{place} has marks of {len(marked):,} images, of which {_MOST_MARKED:,} are read"
+            else:
+                ours += [(place, tag) for tag in marked]
+
+        @cache
+        def allowed(place: str) -> Allowance:
+            return Allowance(_READING, most=_MOST_OF_MARKS, what=f"the marks in {place}")
+
+        def listed_one(one: tuple[str, str]) -> Seen | None:
+            with allowed(one[0]).holds():
+                return self._listed(*one, listed[one[0]])
+
         found: list[Seen] = []
-        for (place, _), one in zip(ours, all_of(lambda one: self._listed(*one, listed[one[0]]), ours), strict=True):
+        for (place, _), one in zip(ours, all_of(listed_one, ours), strict=True):
             if isinstance(one, ReconcilerError):
-                unreadable[place] = one.what
+                unreadable.setdefault(place, one.what)
             elif one is not None:
                 found.append(one)
         order = {place: number for number, place in enumerate(asked)}
@@ -156,6 +177,10 @@ class OciRegistry(PlainRegistry):
         """Copy to another repository; it is whole when this returns. See `Registry.copy`. Its digest is the token."""
         del token
         at, there = repository(source.location), repository(to)
+        with Allowance(_COPYING, what=f"copying {source.id}").holds():
+            return self._copied(source, at, there, name=name, tags=tags)
+
+    def _copied(self, source: Located, at: Reference, there: Reference, *, name: str, tags: Mapping[str, str]) -> str:
         manifest = self._there(at.by(source.id))
         before = read_marks(self._client, at, source.id)
         theirs = foreign(before.tags) if before is not None else {}
@@ -173,6 +198,10 @@ class OciRegistry(PlainRegistry):
         With an index go its images, but for those that something else in the repository needs. They go last, as ECR
         deletes none that an index refers to: whoever is killed just then leaves them without a tag.
         """
+        with Allowance(_RETIRING, what=f"retiring {artifact.id}").holds():
+            return self._retired(artifact, image=image)
+
+    def _retired(self, artifact: Located, *, image: str) -> tuple[str, ...]:
         at = repository(artifact.location)
         manifest = self._client.manifest(at.by(artifact.id))
         marks = self._marks(at, artifact)
@@ -276,7 +305,7 @@ class OciRegistry(PlainRegistry):
 
         None at all where a tag is of what nobody here can read, and so may be an index of theirs.
         """
-        below = _children(index, at)
+        below = children(index, at)
         if not below:
             return ()
         tags = self._client.tags(at)
@@ -285,56 +314,32 @@ class OciRegistry(PlainRegistry):
         found = {one for one in each_of(lambda tag: self._client.digest(at.by(tag)), named) if one is not None}
         others = sorted((found | marked) - {index.digest})
         needed: set[str] = {*found, *marked}
-        for one in all_of(lambda digest: self._referred(at, digest), others):
+
+        def refer(digest: str) -> None:  # of what each refers to only what is asked about is kept
+            manifest = self._client.manifest(at.by(digest))
+            theirs = set(children(manifest, at)) if manifest is not None else set()
+            needed.update(one for one in below if one in theirs)
+
+        for one in all_of(refer, others):
             if isinstance(one, Terminal):
                 return ()
             if isinstance(one, ReconcilerError):
                 raise one
-            needed |= one
         return [digest for digest in below if digest not in needed]
-
-    def _referred(self, at: Reference, digest: str) -> set[str]:
-        manifest = self._client.manifest(at.by(digest))
-        return set(_children(manifest, at)) if manifest is not None else set()
 
     def _copy_below(self, at: Reference, there: Reference, manifest: Manifest) -> None:
         """Copy what a manifest refers to: layers and config, or of an index its manifests."""
         content = manifest.json
         if manifest.media_type in INDEXES:
-            for digest in _children(manifest, at):
+            for digest in children(manifest, at):
                 below = self._there(at.by(digest))
                 if below.media_type in INDEXES:
                     raise Terminal(f"{manifest.digest} in {at.repository} is an index of an index")
                 self._copy_below(at, there, below)
                 self._client.put_manifest(there.by(below.digest), below.body, below.media_type)
             return
-        parts = _described(manifest, at, content.get("config"), *(content.get("layers") or []))
+        parts = described(manifest, at, content.get("config"), *(content.get("layers") or []))
         each_of(lambda one: self._client.copy_blob(at, there, *one), parts, parallel=_LAYERS)
-
-
-def _children(index: Manifest, at: Reference) -> list[str]:
-    """The digests of what an index refers to, in order; of any other manifest none. Raises Terminal for too many."""
-    if index.media_type not in INDEXES:
-        return []
-    found = [digest for digest, _ in _described(index, at, *(index.json.get("manifests") or []))]
-    if len(found) > _MOST_CHILDREN:
-        raise Terminal(f"{index.digest} in {at.repository} is an index of {len(found)} images")
-    return list(dict.fromkeys(found))
-
-
-def _described(manifest: Manifest, at: Reference, *descriptors: object) -> list[tuple[str, int]]:
-    """Digest and size of what a manifest refers to, but for what its publisher has elsewhere.
-
-    Raises Terminal for what describes nothing.
-    """
-    found: list[tuple[str, int]] = []
-    for one in descriptors:
-        digest, size = (one.get("digest"), one.get("size")) if isinstance(one, dict) else (None, None)
-        if not isinstance(digest, str) or re.fullmatch(DIGEST, digest) is None or not isinstance(size, int):
-            raise Terminal(f"{manifest.digest} in {at.repository} is no manifest of an image that can be copied")
-        if isinstance(one, dict) and not one.get("urls"):
-            found.append((digest, size))
-    return found
 
 
 def _refuse_another(manifest: Manifest, image: str, *, at: Reference) -> None:

@@ -229,8 +229,9 @@ def _is_over(content: Any, clone: Machine, *, fleet: str, now: datetime) -> bool
 
 
 def _whole(vcenter: VCenter, task: Any) -> Any:
-    """What a task cloned. One that is not waited for is cancelled, and has ended when this does: else it would leave
-    a clone behind, or be one that nobody may remove yet.
+    """What a task cloned. One that is not waited for is cancelled, and has ended when this does.
+
+    Else it would leave a clone behind, or one that nobody may remove yet.
     """
     try:
         return vcenter.wait(task)

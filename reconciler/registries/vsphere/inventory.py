@@ -10,6 +10,7 @@ from typing import Any
 from reconciler.model.errors import Terminal, Transient, UserError
 from reconciler.model.observation import TAG_PREFIX, Seen, foreign
 from reconciler.model.values import format_instant
+from reconciler.registries.allowance import Allowance, seconds_left
 from reconciler.registries.vsphere.dialect import SCHEME, VSPHERE
 from reconciler.registries.vsphere.session import vim, vmodl
 
@@ -26,6 +27,10 @@ _TOLD = ("connected", "disconnected")
 be what they were, or not (VirtualMachineConnectionState: inaccessible, invalid, orphaned)."""
 _MOST_AT_ONCE = 500
 """Machines in one answer; there are as many answers as it takes."""
+_LOOKING, _MOST_TOLD = 600.0, 256 << 20
+"""Seconds, and bytes, of all of these answers: a vCenter has 40,000 machines at most."""
+_DEEPEST = 200
+"""Folders above a machine: who names its parents may name them in a circle."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +102,15 @@ def machines(content: Any, folder: Any) -> list[Machine]:
 
 
 def look(content: Any, folder: Any, *, below: bool = False) -> tuple[list[Machine], list[Untold]]:
-    """The machines in a folder, and in those below it if asked for; apart, those of which it can't be told."""
+    """The machines in a folder, and in those below it if asked for; apart, those of which it can't be told.
+
+    Raises UsedUp where a vCenter tells of them without end.
+    """
+    with Allowance(_LOOKING, most=_MOST_TOLD, what="what is in a folder").holds():
+        return _told_apart(content, folder, below=below)
+
+
+def _told_apart(content: Any, folder: Any, *, below: bool) -> tuple[list[Machine], list[Untold]]:
     names = {field.key: field.name for field in content.customFieldsManager.field}
     known: list[Machine] = []
     untold: list[Untold] = []
@@ -146,19 +159,36 @@ def pool_of(content: Any, machine: Any) -> Any:
 
 
 def path_of(content: Any, entity: Any) -> str:
-    """The inventory path of a folder or a machine: `/DC0/vm/templates/web`."""
+    """The inventory path of a folder or a machine: `/DC0/vm/templates/web`.
+
+    Raises UserError where not all that is above it may be seen.
+    """
     names: list[str] = []
-    while entity._moId != content.rootFolder._moId:  # noqa: SLF001 # its only name for what identifies an object
-        names.insert(0, read(content, entity, "name"))
-        entity = read(content, entity, "parent")
-    return "/" + "/".join(names)
+    for one in _upwards(content, entity):
+        if one._moId == content.rootFolder._moId:  # noqa: SLF001 # its only name for what identifies an object
+            return "/" + "/".join(names)
+        name = read(content, one, "name")
+        if name is None:
+            break
+        names.insert(0, name)
+    raise UserError(
+        f"where {names[-1] if names else 'it'} is can't be told: what it is in may not be seen",
+        hint="give the role System.View and System.Read on every folder above it",
+    )
 
 
 def datacenter_of(content: Any, folder: Any) -> Any:
-    """The datacenter that a folder is in."""
-    while not isinstance(folder, vim.Datacenter):
-        folder = read(content, folder, "parent")
-    return folder
+    """The datacenter that a folder is in; None where it is in none, or in one that may not be seen."""
+    return next((one for one in _upwards(content, folder) if isinstance(one, vim.Datacenter)), None)
+
+
+def _upwards(content: Any, entity: Any) -> Iterator[Any]:
+    """It and what it is in, up to the root, as far as that may be seen."""
+    for _ in range(_DEEPEST):
+        if entity is None:
+            return
+        yield entity
+        entity = read(content, entity, "parent")
 
 
 def datacenters(content: Any) -> list[Any]:
@@ -185,4 +215,7 @@ def _retrieved(content: Any, folder: Any, *, below: bool) -> Iterator[Any]:
         yield from answer.objects
         if not answer.token:
             return
+        if not answer.objects:
+            raise Transient("it tells of more machines, and of none")
+        seconds_left()
         answer = content.propertyCollector.ContinueRetrievePropertiesEx(answer.token)

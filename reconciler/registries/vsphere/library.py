@@ -21,6 +21,7 @@ from reconciler.model.lockfile import Artifact
 from reconciler.model.observation import TAG_PREFIX, Seen, foreign
 from reconciler.plan.key import may_be_of
 from reconciler.ports.registry import Located
+from reconciler.registries.allowance import Allowance, carried
 from reconciler.registries.vsphere.dialect import LIBRARY, VSPHERE
 from reconciler.registries.vsphere.inventory import split
 from reconciler.registries.vsphere.rest import Rest
@@ -33,6 +34,10 @@ _MOST_BYTES = 2000
 _MACHINE_TEMPLATE = "vm-template"
 """The type of an item that is a machine of the inventory, which libraries do not copy (LibraryItem.copy)."""
 _PARALLEL = 8
+_MOST_ITEMS = 5000
+"""Of a library, of which a vCenter has two thousand at most (VMware Configuration Maximums)."""
+_LOOKING, _MOST_TOLD = 600.0, 32 << 20
+"""Seconds, and bytes, of what is told of all of them."""
 _WHOSE = tuple(f"{TAG_PREFIX}{name}" for name in ("fleet", "image", "build"))
 
 
@@ -162,8 +167,13 @@ class Libraries:
         library = self._library(location)
         path = f"{_ITEM}?library_id={quote(library)}"
         ids = self._rest.ask(f"reading {location}", "GET", path) or ()
-        with ThreadPoolExecutor(max_workers=_PARALLEL) as pool:
-            found = list(pool.map(lambda one: self._item(location, str(one), library), ids))
+        if not isinstance(ids, list | tuple) or len(ids) > _MOST_ITEMS:
+            raise Terminal(f"{location} has more than {_MOST_ITEMS:,} items, or what is no list of them")
+        with (
+            Allowance(_LOOKING, most=_MOST_TOLD, what=f"what is in {location}").holds(),
+            ThreadPoolExecutor(max_workers=_PARALLEL) as pool,
+        ):
+            found = list(pool.map(carried(lambda one: self._item(location, str(one), library)), ids))
         return sorted((one for one in found if one is not None), key=lambda one: one.id)
 
     def _item(self, location: str, item_id: str, library: str) -> Item | None:
@@ -181,7 +191,7 @@ class Libraries:
         """The id of a library. Raises UserError where there is none of that name, or several."""
         name = split(location)[1].removeprefix(f"{LIBRARY}/")
         found = self._rest.ask(f"reading {location}", "POST", f"{_LIBRARY}?~action=find", {"spec": {"name": name}})
-        ids: Sequence[Any] = found or ()
+        ids: Sequence[Any] = found if isinstance(found, list) else ()
         if len(ids) != 1:
             many = f"{len(ids)} libraries have that name" if ids else "there is none, or none that may be seen"
             raise UserError(f"there is no one content library {location}: {many}", hint="create it, or name another")

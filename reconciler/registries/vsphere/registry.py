@@ -268,8 +268,16 @@ class VSphereRegistry(PlainRegistry):
 def _tops(content: Any, location: str) -> list[Any]:
     """The folder of all machines of a location's datacenter; of a library's vCenter, those of all."""
     if not is_library(location):
-        return [read(content, datacenter_of(content, folder_at(content, location)), "vmFolder")]
-    return [read(content, one, "vmFolder") for one in datacenters(content)]
+        datacenter = datacenter_of(content, folder_at(content, location))
+        if datacenter is None:
+            raise UserError(
+                f"{location} is in no datacenter, or in one that may not be seen",
+                hint="name a folder of machines: its path begins with a datacenter's, as DC0/vm/templates does",
+            )
+        tops = [read(content, datacenter, "vmFolder")]
+    else:
+        tops = [read(content, one, "vmFolder") for one in datacenters(content)]
+    return [one for one in tops if one is not None]
 
 
 def _look_in(content: Any, tops: Iterable[Any]) -> tuple[list[Machine], list[Untold]]:

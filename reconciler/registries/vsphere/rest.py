@@ -7,22 +7,26 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http.client import HTTPException, HTTPSConnection
+from http.client import HTTPException
 from typing import Any
 
 from reconciler.model.errors import Terminal, Transient
 from reconciler.model.json_text import json_object
 from reconciler.model.text import cut, one_line
-from reconciler.registries.vsphere.session import CALL, PORT, Meaning, credentials, trust
+from reconciler.registries.vsphere.session import PORT, Meaning, credentials, trust
+from reconciler.registries.vsphere.wire import CALL, Connection, in_time
 
 _SESSION = "com/vmware/cis/session"
 _HEADER = "vmware-api-session-id"
 _MOST = 4 << 20
 """Bytes of an answer."""
 _LONGEST = 200
+_TOKEN = re.compile(r"[!-~]{1,4096}")
+"""A session's token: it goes with each request, in a header."""
 _ENDED, _REFUSED, _ABSENT, _FIRST_OF_SERVERS = 401, 403, 404, 500
 _BUSY = 429
 _TAKEN = "already_exists"
@@ -65,7 +69,8 @@ class Rest:
                 user, password = credentials(self._environment, self._host)
                 known = base64.b64encode(f"{user}:{password}".encode()).decode()
                 status, answer = self._call("POST", _SESSION, {}, {"Authorization": f"Basic {known}"})
-                self._session = str(answer.get("value") or "") if status < 300 else ""
+                told = str(answer.get("value") or "") if status < 300 else ""
+                self._session = told if _TOKEN.fullmatch(told) else ""
                 if not self._session:
                     raise self._refusal(status, answer, f"signing in to {self._host}")
             return self._session
@@ -74,16 +79,22 @@ class Rest:
         self, method: str, path: str, body: Mapping[str, Any] | None, headers: Mapping[str, str]
     ) -> tuple[int, dict[str, Any]]:  # fmt: skip
         name, _, port = self._host.partition(":")
-        connection = HTTPSConnection(name, int(port or PORT), timeout=CALL, context=trust(self._environment))
+        connection = Connection(name, int(port or PORT), timeout=CALL, context=trust(self._environment))
         try:
             content = json.dumps(body).encode() if body is not None else None
             sent = {"Accept": "application/json", "Content-Type": "application/json", **headers}
-            connection.request(method, f"/rest/{path}", body=content, headers=sent)
-            answer = connection.getresponse()
-            read = answer.read(_MOST)
+            with in_time():
+                connection.request(method, f"/rest/{path}", body=content, headers=sent)
+                answer = connection.getresponse()
+                read = answer.read(_MOST + 1)
         finally:
             connection.close()
-        return answer.status, json_object(read)
+        if answer.length or len(read) > _MOST:
+            raise HTTPException("an answer that breaks off, or is longer than any of a vCenter")
+        found = json_object(read)
+        if answer.status < 300 and not found and read.strip() not in (b"", b"{}"):
+            raise HTTPException("an answer that is no object")  # what is not understood is not taken for nothing
+        return answer.status, found
 
     def _refusal(self, status: int, answer: Mapping[str, Any], doing: str) -> Terminal | Transient:
         what = f"{self._host}: {doing}"

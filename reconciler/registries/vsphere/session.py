@@ -22,6 +22,8 @@ from xml.parsers.expat import ExpatError
 
 from reconciler.model.errors import NoCredentials, ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.text import cut, one_line
+from reconciler.registries.allowance import Allowance, Tls, UsedUp
+from reconciler.registries.vsphere.wire import CALL, Connection, in_time
 
 try:
     _library: Any = import_module("pyVmomi")
@@ -41,10 +43,10 @@ Answer = TypeVar("Answer")
 
 USER, PASSWORD, INSECURE = "VSPHERE_USER", "VSPHERE_PASSWORD", "VSPHERE_INSECURE"
 PORT = 443
-CALL = 60
-"""Seconds within which a vCenter has to answer a call."""
 _TASK = 3600
 """Seconds for which a task is waited for: a clone copies the disks."""
+_QUESTION = 3 * _TASK
+"""The same of all that is asked, and waited for, in one question: a copy is two tasks."""
 _CLEANING = 300
 """The same of one that removes what a run made."""
 _LEAVING = 5
@@ -73,7 +75,7 @@ class VCenter:
 
         `doing` says what is tried. Raises as `Registry` says.
         """
-        with self._translated(doing):
+        with self._translated(doing), Allowance(_QUESTION, what=doing).holds():
             content = self._signed_in()
             try:
                 return question(content)
@@ -109,9 +111,9 @@ class VCenter:
     def _sign_in(self) -> Any:
         user, password = credentials(self._environment, self.host)
         name, _, port = self.host.partition(":")
-        stub = _library.SoapStubAdapter(
+        stub = _Stub(
             name, int(port or PORT), version=_API, sslContext=trust(self._environment), httpConnectionTimeout=CALL,
-            path="/sdk",
+            path="/sdk", acceptCompressedResponses=False,
         )  # fmt: skip
         ends_with(self, partial(_sign_out, stub))
         content = vim.ServiceInstance("ServiceInstance", stub).RetrieveContent()
@@ -124,6 +126,24 @@ class VCenter:
             yield
         except (vmodl.MethodFault, *_LOST) as error:
             raise meaning(error, f"{self.host}: {doing}") from error
+
+
+class _Stub(_library.SoapStubAdapter):  # type: ignore[misc]  # pyvmomi has no types
+    """Whoever calls a vCenter's methods: each call is bounded as a whole, and what can't be read is no vCenter's."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self.scheme = Connection
+
+    def InvokeMethod(self, *given: Any, **named: Any) -> Any:  # noqa: N802 - pyvmomi's name
+        """See `SoapStubAdapter`."""
+        with in_time():
+            try:
+                return super().InvokeMethod(*given, **named)
+            except (vmodl.MethodFault, *_LOST):
+                raise
+            except Exception as error:  # whatever pyvmomi stumbles over: it has no error of its own for that
+                raise HTTPException(f"an answer that can't be read ({type(error).__name__})") from error
 
 
 class VCenters:
@@ -158,6 +178,7 @@ def credentials(environment: Mapping[str, str], host: str) -> tuple[str, str]:
 def trust(environment: Mapping[str, str]) -> ssl.SSLContext:
     """The certificates that are taken: any, where somebody asks for that."""
     context = ssl.create_default_context()
+    context.sslsocket_class = Tls
     if environment.get(INSECURE, "").lower() in ("1", "true"):
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -219,5 +240,6 @@ def _rule(error: Any) -> tuple[type[ReconcilerError], str, str]:
         case ExpatError() | HTTPException():
             found = Transient, "what answered is no vCenter", "check the host's name and port"
         case OSError():
-            found = Transient, f"it can't be reached ({error.strerror or error or type(error).__name__})", ""
+            why = f"it can't be reached ({error.strerror or error or type(error).__name__})"
+            found = Transient, str(error) if isinstance(error, UsedUp) else why, ""
     return found

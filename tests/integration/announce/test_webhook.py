@@ -245,6 +245,20 @@ def test_a_packed_reason_is_not_unpacked(
     assert unpacked == []
 
 
+def test_the_body_of_a_redirect_is_not_read(
+    receiver: Receiver, policy: RetryPolicy, news: Announcement, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"Location": "/elsewhere", "Content-Encoding": "gzip"}
+    receiver.answers(307, headers=headers, body=gzip.compress(bytes(30_000_000)))
+    unpacked: list[object] = []
+    monkeypatch.setattr("urllib3.response._get_decoder", unpacked.append)
+
+    with pytest.raises(Terminal, match="redirects to"):
+        webhook(receiver.url, policy).announce(news)
+
+    assert unpacked == []
+
+
 def test_a_slow_receiver_is_heard_in_the_end(receiver: Receiver, policy: RetryPolicy, news: Announcement) -> None:
     receiver.answers(None, 200)
 

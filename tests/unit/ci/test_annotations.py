@@ -43,6 +43,28 @@ def test_what_others_print_meanwhile_is_no_command(tmp_path: Path) -> None:
     assert len(last) > 32, "nobody guesses it"
 
 
+def test_between_the_lines_of_an_error_nobody_else_has_his_say(tmp_path: Path) -> None:
+    # Given somebody who prints a command at each moment that he can
+    class Shared(StringIO):
+        def write(self, text: str, /) -> int:
+            return super().write(text + "::add-mask::all\n")
+
+    stream = Shared()
+    marks = Annotations(stream, workspace=tmp_path)
+    with marks.only_ours():
+        marks.mark(UserError("no"), folder=tmp_path)
+
+    stopped, heard = "", []
+    for line in stream.getvalue().splitlines()[:-1]:
+        if not stopped and line.startswith("::stop-commands::"):
+            stopped = line.removeprefix("::stop-commands::")
+        elif line == f"::{stopped}::":
+            stopped = ""
+        elif not stopped:
+            heard.append(line)
+    assert heard == ["::error title=reconciler::no"]
+
+
 def test_a_summary_is_added_to_what_is_there_as_long_as_github_shows_it(tmp_path: Path) -> None:
     file = tmp_path / "summary.md"
     environment = {"GITHUB_STEP_SUMMARY": str(file)}
