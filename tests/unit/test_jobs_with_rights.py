@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,3 +144,60 @@ def test_no_job_keeps_what_a_killed_run_left_of_secrets(file: Path) -> None:
 
     assert found
     assert found <= KEPT
+
+
+def jobs(config: object) -> Iterator[list[dict[str, object] | str]]:
+    """The steps of every job, or command, that checks a repository out and keeps something of what it does there."""
+    if isinstance(config, dict):
+        steps = config.get("steps")
+        if isinstance(steps, list) and any(map(checks_out, steps)):
+            yield steps
+        for value in config.values():
+            yield from jobs(value)
+
+
+def checks_out(step: object) -> bool:
+    return step == "checkout" or (isinstance(step, dict) and str(step.get("uses", "")).startswith("actions/checkout@"))
+
+
+def keeps(steps: object) -> bool:
+    return any(uploads(steps)) or "report" in (steps if isinstance(steps, list) else [])
+
+
+def forgets(config: object) -> str:
+    """The command by which what a commit put there is forgotten."""
+    if isinstance(config, list):
+        return next(filter(None, map(forgets, config)), "")
+    if isinstance(config, dict):
+        told = config.get("command", config.get("run"))
+        if isinstance(told, str) and told.startswith("git ls-files"):
+            return told
+        return next(filter(None, map(forgets, config.values())), "")
+    return ""
+
+
+@pytest.mark.parametrize("file", [*WORKFLOWS, *CONFIGS[:1]], ids=lambda file: file.name)
+def test_no_job_keeps_what_a_commit_put_where_a_run_writes(file: Path, tmp_path: Path) -> None:
+    # Given links to a key of the job's machine
+    config = yaml.safe_load(file.read_text())
+    (tmp_path / "key").write_text("secret")
+    root = tmp_path / "checkout"
+    (root / ".reconciler").mkdir(parents=True)
+    links = [root / "reconciler-unsaved", root / ".reconciler/logs", root / ".reconciler/plan.json"]
+    for link in links:
+        link.symlink_to(tmp_path if link.name != "plan.json" else tmp_path / "key")
+    subprocess.run(["git", "init", "--quiet", str(root)], check=True)
+    subprocess.run(["git", "-C", str(root), "add", "--force", "."], check=True)
+
+    # When a job begins
+    ours = [steps for steps in jobs(config) if keeps(steps)]
+    for steps in ours:
+        checkout = next(number for number, step in enumerate(steps) if checks_out(step))
+        first = steps[checkout + 1]
+        assert str(first).rpartition("/")[2] == "forget-outputs" or forgets(first), steps
+    subprocess.run(["bash", "-ec", forgets(config)], cwd=root, check=True)
+
+    # Then none leads there any more
+    assert ours
+    assert not any(link.is_symlink() for link in links)
+    assert (tmp_path / "key").read_text() == "secret"

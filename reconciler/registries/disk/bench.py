@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 from reconciler.model.errors import Transient
 from reconciler.model.text import first_line
@@ -42,6 +43,8 @@ _LOOK = 0.1
 """Seconds between two looks whether the run was interrupted."""
 _ANSWERED = 2
 """Lines that qemu has said once it answers: it greets first."""
+_HEARD, _HEARD_SECONDS = 16, 10.0
+"""Questions to the server of a machine's key that are heard at once, and for how long one may be silent."""
 _CONSOLE = 1 << 16  # bytes
 _FOLDER = "rec-disk-"
 """What the name of a machine's folder begins with, in the folder for temporary files."""
@@ -244,7 +247,10 @@ def _command(layer: Path, console: Path, *, port: int, seed: int, accelerator: s
 
 
 def _seed(request: BootRequest, key: SshKey) -> ThreadingHTTPServer:
-    """Serve on loopback what cloud-init asks for: an id that is this boot's alone, and who may log in."""
+    """Serve on loopback what cloud-init asks for: an id that is this boot's alone, and who may log in.
+
+    The machine, and whoever is on this one, may ask as often as they like: few are heard at once, and not for long.
+    """
     files = {
         "/meta-data": json.dumps({"instance-id": f"{request.name}-{key.mark}", "local-hostname": "smoke-test"}),
         "/user-data": login_for_cloud_init(request.user, key),
@@ -252,7 +258,11 @@ def _seed(request: BootRequest, key: SshKey) -> ThreadingHTTPServer:
         "/network-config": "",
     }
 
+    heard = threading.BoundedSemaphore(_HEARD)
+
     class Handler(BaseHTTPRequestHandler):
+        timeout = _HEARD_SECONDS
+
         def do_GET(self) -> None:
             content = files.get(self.path)
             self.send_response(404 if content is None else 200)
@@ -263,6 +273,18 @@ def _seed(request: BootRequest, key: SshKey) -> ThreadingHTTPServer:
             """Nobody reads it."""
 
     class Server(ThreadingHTTPServer):
+        def process_request(self, request: Any, client_address: Any) -> None:
+            if heard.acquire(blocking=False):
+                super().process_request(request, client_address)
+            else:
+                self.shutdown_request(request)
+
+        def process_request_thread(self, request: Any, client_address: Any) -> None:
+            try:
+                super().process_request_thread(request, client_address)
+            finally:
+                heard.release()
+
         def handle_error(self, request: object, client_address: object) -> None:
             """Nobody reads it: a machine that breaks off its question shows in whether it lets anybody in."""
 

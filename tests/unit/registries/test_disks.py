@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import socket
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,8 +16,9 @@ from reconciler.build.judge import unusable
 from reconciler.build.workplace import found_here
 from reconciler.desired.fleet import read_fleet
 from reconciler.model.fleet import Fleet
-from reconciler.registries.disk import accelerator
+from reconciler.registries.disk import accelerator, bench
 from reconciler.registries.disk.accelerator import Accelerators
+from reconciler.registries.machines import new_key
 from tests.unit.desired.conftest import MemoryTree
 
 TEMPLATE = """\
@@ -137,3 +143,29 @@ def test_what_boots_nothing_asks_nothing_of_the_machine() -> None:
     image = fleet("file").images["web"]
 
     assert (image.template.builders[0].machine, found_here(image)) == (None, {})
+
+
+def test_whoever_asks_for_a_machines_key_without_end_takes_no_more_than_a_few_threads(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Given somebody on this machine who connects, and says nothing
+    monkeypatch.setattr(bench, "_HEARD_SECONDS", 1.0)
+    seed = bench._seed(SimpleNamespace(name="web", user="admin"), new_key())  # type: ignore[arg-type]
+    before = threading.active_count()
+    silent = [socket.create_connection(("127.0.0.1", seed.server_port)) for _ in range(100)]
+
+    # When they are all there, then few are heard, and soon others are
+    try:
+        time.sleep(0.5)
+        assert threading.active_count() - before <= 16
+        answer, until = b"", time.monotonic() + 30
+        while not answer and time.monotonic() < until:
+            with socket.create_connection(("127.0.0.1", seed.server_port)) as asked, suppress(OSError):
+                asked.sendall(b"GET /meta-data HTTP/1.0\r\n\r\n")
+                answer = asked.recv(100)
+        assert answer.startswith(b"HTTP/1.0 200")
+    finally:
+        for one in silent:
+            one.close()
+        seed.shutdown()
+        seed.server_close()
