@@ -14,6 +14,7 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
+from reconciler.cli.test import TestAnswer
 from reconciler.model.lockfile import SmokeTestResult
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.pull_request.hub import GitHub, serving
@@ -211,6 +212,36 @@ def test_nothing_is_left_to_do_and_nothing_runs(built: Checkout, cloud: Cloud, r
     head = built.head()
     assert built.reconciler("reconcile").first == "1 image in sync: nothing to do."
     assert built.head() == head
+    assert cloud.leftovers(REGION) == []
+
+
+SUITE = "def test_it_has_it(host):\n    assert host.package({package!r}).is_installed\n"
+
+
+@pytest.mark.parametrize(("package", "code", "status"), [("lamp", 0, "passed"), ("moss", 3, "failed")])
+@pytest.mark.usefixtures("removed")
+def test_what_is_recorded_is_tested_by_the_suite_as_it_is_now(
+    built: Checkout, cloud: Cloud, package: str, code: int, status: str
+) -> None:
+    # Given another suite than the one of the record, in a commit that nobody pushed
+    before = built.git("rev-parse", "origin/main")
+    build = built.lockfile("web")["channels"]["stable"]
+    built.git("switch", "--quiet", "--create", f"test-{status}")
+    built.edit("desired/web/image.yaml", append="smoke_test: { suite: smoke/ }\n")
+    built.write("desired/web/smoke/test_web.py", SUITE.format(package=package))
+    built.git("add", ".")
+    built.git("commit", "--quiet", "--message", "Ask for a package")
+
+    # When somebody tests what is there by it
+    ended = built.reconciler("test", "web", "--json")
+    head = built.head()
+    built.git("switch", "--quiet", "main")
+
+    # Then it says so, and nothing is built, recorded or left
+    answer = TestAnswer.model_validate_json(ended.out)
+    assert ended.code == answer.exit_code == code, ended
+    assert (answer.build, answer.head, answer.smoke_test.status) == (build, head, status)
+    assert built.git("rev-parse", "origin/main") == before
     assert cloud.leftovers(REGION) == []
 
 
