@@ -55,5 +55,5 @@ def test_what_it_prints_is_told_as_before(tmp_path: Path) -> None:
 
 
 def test_what_takes_too_long_is_ended(tmp_path: Path) -> None:
-    with pytest.raises(Transient, match=r"docker ps: it takes longer than 0 s"):
+    with pytest.raises(Transient, match=r"docker ps takes longer than 0 s"):
         engine(tmp_path, "exec sleep 60").run("ps", seconds=0.2)
