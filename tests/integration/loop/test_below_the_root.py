@@ -152,8 +152,8 @@ def test_the_folder_may_be_named_before_the_verb(below: Controller, capsys: pyte
     assert main(["-C", str(below.root), "validate", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["images"]["base"]["inputs"] == 3
 
-    assert main(["-C", str(below.root), "schema"]) == 1
-    assert "schema works in no repository" in capsys.readouterr().err
+    assert main(["-C", str(below.root), "completion"]) == 1
+    assert "completion works in no repository" in capsys.readouterr().err
 
 
 def test_the_fleets_have_names_of_their_own_and_the_repository_one(root: Controller) -> None:
