@@ -75,7 +75,7 @@ def test_it_validates_and_plans_a_fleet(installed: Installed, fleet: Path) -> No
     planned = installed.reconciler("plan", "--offline", cwd=fleet)
 
     assert validated.returncode == 0, validated.stderr
-    assert planned.stdout.startswith("2 of 2 images drifted: base (new), web (new)\n"), planned.stderr
+    assert planned.stdout.startswith("3 of 3 images drifted: base (new), note (new), web (new)\n"), planned.stderr
 
 
 @pytest.mark.parametrize("verb", ["status", "graph", "doctor", "sandbox", "demo", "reconcile", "verify", "history"])

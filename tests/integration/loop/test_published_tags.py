@@ -330,10 +330,10 @@ def _take_back(world: ContainersWorld) -> None:
 
 Arrange = Callable[[ContainersWorld], None]
 SCENARIOS: dict[str, tuple[Arrange, int, int]] = {
-    "published": (_publish, 9, 4),
-    "moved": (_move, 40, 58),
-    "renamed": (_rename, 14, 12),
-    "taken back": (_take_back, 23, 20),
+    "published": (_publish, 13, 4),
+    "moved": (_move, 44, 58),
+    "renamed": (_rename, 18, 12),
+    "taken back": (_take_back, 27, 20),
 }
 """How each is arranged, in how many effects it is done, and in how many requests that write."""
 DEATHS = [
