@@ -12,12 +12,12 @@ from urllib.parse import urlsplit
 # On a terminal that is an escape sequence; at a git host a reference, which closes an issue or calls a team.
 
 # What hosts look for: `#1`, `GH-1`, `!1` of GitLab, and `#close`, which Jira acts upon beside the key of an issue;
-# `@team`, not within a word, as an e-mail address is no mention; and an address, which may be one of an issue. What has
-# a scheme of its own is the name of a place, as a location may be one.
+# `@team`, not within a word, as an e-mail address is no mention; and an address, which may be one of an issue. Of
+# whatever scheme: GitLab makes a link of any.
 _REFERENCE = re.compile(
     r"(?P<sign>#(?=[A-Za-z0-9])|(?<![A-Za-z0-9_])!(?=[0-9]))|(?P<issue>\bGH-)(?=[0-9])"
     r"|(?<![A-Za-z0-9_])(?P<mention>@)(?=[A-Za-z0-9])"
-    r"|(?P<address>(?:(?<=http)|(?<=https)|(?<=ftp))://|\bwww\.)(?=[^\s])",
+    r"|(?P<address>://|\bwww\.)(?=[^\s])",
     re.IGNORECASE,
 )
 _IN_JSON = re.compile(r"#(?=[0-9])|(?<![A-Za-z0-9_])@(?=[A-Za-z0-9])")

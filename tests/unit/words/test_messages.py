@@ -241,13 +241,13 @@ def test_the_record_is_found_whatever_is_in_it(built: Make, text: str, name: str
 HOSTILE = st.lists(
     st.sampled_from(
         ["closes ", "fixes: ", "#1", "org/repo#22", "GH-3", "!4", "@team", "@org/team", "(@bot)", "https://x.example/issues/5",
-         "www.x.example", "closes https://github.com/o/r/issues/6", "me@x.example", "`@org/team", "WEB-1 #close",
+         "www.x.example", "closes https://github.com/o/r/issues/6", "me@x.example", "`@org/team", "WEB-1 #close", "smb://x.example",
          " ", "/", "x", "é", "\\"]
     ), min_size=1, max_size=6,
 ).map("".join)  # fmt: skip
 # As GitHub, GitLab and Jira find them, in the text of a message.
 ACTS = re.compile(
-    r"#[A-Za-z0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_])[@][A-Za-z0-9]|(?:^|[^A-Za-z0-9_])![0-9]|(?:https?|ftp)://\S|\bwww\.\S",
+    r"#[A-Za-z0-9]|\bGH-[0-9]|(?:^|[^A-Za-z0-9_])[@][A-Za-z0-9]|(?:^|[^A-Za-z0-9_])![0-9]|://\S|\bwww\.\S",
     re.IGNORECASE | re.MULTILINE,
 )
 
