@@ -15,6 +15,7 @@ from reconciler.build.output import new_log
 from reconciler.build.packer.binary import Binary, build_command
 from reconciler.build.packer.cache import locked, program_digest
 from reconciler.build.packer.diagnosis import diagnostics, unknown
+from reconciler.build.packer.fit import perhaps_newer, refusals, survey
 from reconciler.build.packer.plugins import (
     Plugin,
     init_command,
@@ -22,10 +23,7 @@ from reconciler.build.packer.plugins import (
     installed_plugins,
     lacking,
     missing,
-    perhaps_newer,
     plugin_folder,
-    refusals,
-    survey,
     used_plugins,
     with_plugins,
     without_mistakes,

@@ -94,7 +94,7 @@ def check_packer(context: DoctorContext) -> Finding:
     """Packer and its plugins, and whether they are what the templates here ask for."""
     # Each check imports what it looks at.
     from reconciler.build.packer.binary import find  # noqa: PLC0415 - as above
-    from reconciler.build.packer.plugins import survey  # noqa: PLC0415 - as above
+    from reconciler.build.packer.fit import survey  # noqa: PLC0415 - as above
 
     binary = find(os.environ)
     found = survey(binary, context.known.fleet.images.values(), os.environ)

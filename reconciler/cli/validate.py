@@ -70,7 +70,7 @@ def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], 
     if not any(_asks_of_packer(image.template) for image in fleet.images.values()):
         return {}, []
     from reconciler.build.packer.binary import find  # noqa: PLC0415 - most fleets ask for nothing
-    from reconciler.build.packer.plugins import survey  # noqa: PLC0415 - as above
+    from reconciler.build.packer.fit import survey  # noqa: PLC0415 - as above
 
     try:
         found = survey(find(os.environ), fleet.images.values(), os.environ)

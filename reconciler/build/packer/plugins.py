@@ -1,4 +1,4 @@
-"""Packer's plugins: what a template asks of them and of Packer, which are there, and what to say of those missing."""
+"""Packer's plugins: what a template asks of them, which are there, and what to say of those missing."""
 
 from __future__ import annotations
 
@@ -11,28 +11,21 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from reconciler.build.packer.binary import Binary, ask, version_text
+from reconciler.build.packer.binary import Binary, ask
 from reconciler.build.packer.cache import cache_folder, made_folder, refuse_foreign
 from reconciler.build.packer.diagnosis import Unknown, cause
 from reconciler.build.packer.versions import (
     CHECKED_PLUGINS,
-    CURRENT,
-    LANGUAGE,
-    NOT_KNOWN,
     ONCE_BUNDLED,
     PLUGINS_APART,
     REQUIRED_PLUGINS,
-    WHOLE_SOURCES,
 )
 from reconciler.model.constraint import newest, parse_constraint, parse_version
 from reconciler.model.errors import Place, Transient, UserError
-from reconciler.model.fleet import Image, Template
+from reconciler.model.fleet import Template
 
 _FILE = re.compile(r"packer-plugin-([^_]+)_v([0-9][^_]*)_x[0-9.]+_[a-z0-9]+_[a-z0-9]+(?:\.exe)?")
-_OFFICIAL = "github.com/hashicorp"
-_SLASHES = 2
-"""In a plugin's source, at least."""
-_RELEASES = "https://releases.hashicorp.com/packer"
+OFFICIAL = "github.com/hashicorp"
 _INTEGRATIONS = "https://developer.hashicorp.com/packer/integrations"
 
 
@@ -79,71 +72,11 @@ class Requirement:
             if plugin.name == self.plugin
             and plugin.is_from(self.source)
             and (version := parse_version(plugin.version)) is not None
-            and _allows(self.constraint, version)
+            and allows(self.constraint, version)
         )
 
     def __str__(self) -> str:
         return f"{self.source} {self.constraint}".strip()
-
-
-def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
-    """What a template asks of Packer that this one is not, or knows nothing of: it would be refused at once."""
-    wanted, has = template.required_version, f"{binary.path} is {binary.version_text}"
-    if not _allows(wanted, binary.version):
-        yield UserError(
-            f"the template requires Packer {wanted}, and {has}",
-            where=template.required_version_place or template.place,
-            hint=_another(wanted),
-        )
-    elif template.plugins and binary.version < REQUIRED_PLUGINS:
-        first = version_text(REQUIRED_PLUGINS)
-        yield UserError(
-            f"the template has required_plugins, which Packer knows from {first} on, and {has}",
-            where=template.plugin_places.get(next(iter(template.plugins)), template.place),
-            hint=(
-                *_another(wanted),
-                f"or remove the block: before {version_text(PLUGINS_APART)} Packer comes with its plugins",
-            ),
-        )
-    else:
-        for name, text in template.plugins.items() if binary.version >= WHOLE_SOURCES else ():
-            source = Requirement.of(text).source
-            if source.count("/") < _SLASHES:
-                yield UserError(
-                    f'the source "{source}" of the plugin {name} lacks its host, and {has}',
-                    where=template.plugin_places.get(name, template.place),
-                    hint=f'write "{_OFFICIAL.partition("/")[0]}/{source}", if it is from there',
-                )
-        for construct, place in template.constructs.items():
-            if binary.version < (known := LANGUAGE.get(construct, binary.version)):
-                what = f"{_spoken(construct)} is known to Packer from {version_text(known)} on, and {has}"
-                yield UserError(what, where=place, hint=_another(wanted))
-
-
-def perhaps_newer(binary: Binary, template: Template, errors: Iterable[str]) -> tuple[str, ...]:
-    """Hints where a Packer that is not the current one refuses what another may know, such as a builder's argument."""
-    if binary.version >= CURRENT or not any(map(NOT_KNOWN.search, errors)):
-        return ()
-    has = f"{binary.path} is {binary.version_text}: if a later one knows that,"
-    another, *others = _another(template.required_version)
-    return (f"{has} {another}", *others)
-
-
-def _spoken(construct: str) -> str:
-    """One of `Template.constructs`, as people name it."""
-    around, _, name = construct.rpartition(": ")
-    if around == "provisioner":
-        return f"the argument {name} of a provisioner"
-    if around:
-        return f"the block {name} in a {around}"
-    return f"the function {name}" if name.endswith("()") else f"the block {name}"
-
-
-def _another(wanted: str) -> tuple[str, ...]:
-    """How to have a Packer that a template takes, and to have it found before the one that it refuses."""
-    if _allows(wanted, CURRENT):
-        return (f'{version_text(CURRENT)} or later, in this shell: `eval "$(reconciler packer --current --export)"`',)
-    return (f"put such a Packer first on the PATH: {_RELEASES}",)
 
 
 def installed_plugins(binary: Binary, environment: Mapping[str, str]) -> tuple[Plugin, ...]:
@@ -212,7 +145,7 @@ def missing(binary: Binary, what: Unknown, environment: Mapping[str, str], *, wh
     required = [Requirement.of(text) for text in what.requirements]
     official = dict.fromkeys(name for one in what.components if (name := _plugin_of(one, ONCE_BUNDLED)) is not None)
     others = [one for one in what.components if _plugin_of(one, ONCE_BUNDLED) is None]
-    hints = [_install_hint(one) for one in (*required, *(Requirement(f"{_OFFICIAL}/{name}", "") for name in official))]
+    hints = [_install_hint(one) for one in (*required, *(Requirement(f"{OFFICIAL}/{name}", "") for name in official))]
     if binary.version < REQUIRED_PLUGINS:
         hints = [
             "put its program (`packer-provisioner-NAME`) into ~/.packer.d/plugins, or fix its name in the template"
@@ -225,7 +158,7 @@ def missing(binary: Binary, what: Unknown, environment: Mapping[str, str], *, wh
     return Transient(
         f"Packer {binary.version_text} lacks the {plugins} {', '.join(names)}{said}",
         where=where,
-        hint=(*hints, *_passed_over(binary, {*official, *(one.plugin for one in required)}, environment)),
+        hint=(*hints, *passed_over(binary, {*official, *(one.plugin for one in required)}, environment)),
     )
 
 
@@ -249,50 +182,6 @@ def init_failed(
     ]
     hint = (*error.hint, *others, *([limited] if "github" in why.lower() else []))
     return Transient(error.what, where=error.where, hint=hint)
-
-
-@dataclass(frozen=True)
-class Survey:
-    """How an installed Packer fits the templates of a fleet. Errors are by image, which they keep from being built."""
-
-    installed: tuple[Plugin, ...]
-    refused: Mapping[str, tuple[UserError, ...]]
-    """What asks for another Packer, or cannot be read."""
-    lacking: Mapping[str, Transient]
-    """What has components of a plugin that is not there."""
-    to_fetch: Mapping[str, tuple[str, ...]]
-    """Requirements that nothing installed meets, with their images: `packer init` fetches them at the next build."""
-    damaged: tuple[str, ...]
-    """A line for each program of a plugin that one of these asks for, and that Packer passes over."""
-
-
-def survey(binary: Binary, images: Iterable[Image], environment: Mapping[str, str]) -> Survey:
-    """Compare an installed Packer, and its plugins, with what templates ask for.
-
-    Raises:
-        UserError: the plugin folder is not to be used; see `with_plugins`.
-    """
-    environment = with_plugins(binary, environment)
-    installed = installed_plugins(binary, environment)
-    refused: dict[str, tuple[UserError, ...]] = {}
-    missed: dict[str, Transient] = {}
-    to_fetch: dict[str, list[str]] = {}
-    for image in images:
-        try:
-            template = image.template  # may be read only now
-        except UserError as error:
-            refused[image.name] = (error,)
-            continue
-        absent = lacking(binary, template, installed)
-        if errors := tuple(refusals(binary, template)):
-            refused[image.name] = errors
-        elif absent.components:
-            components = replace(absent, requirements=())
-            missed[image.name] = missing(binary, components, environment, where=template.place)
-        for requirement in absent.requirements if not errors else ():
-            to_fetch.setdefault(requirement, []).append(image.name)
-    damaged = _passed_over(binary, {Requirement.of(one).plugin for one in to_fetch}, environment)
-    return Survey(installed, refused, missed, {one: tuple(names) for one, names in to_fetch.items()}, tuple(damaged))
 
 
 def plugin_folder(binary: Binary, environment: Mapping[str, str]) -> Path | None:
@@ -349,8 +238,8 @@ def _packers_own(environment: Mapping[str, str]) -> Path | None:
     return (Path(config) if config else Path(home) / ".config") / "packer" / "plugins"
 
 
-def _passed_over(binary: Binary, names: Iterable[str], environment: Mapping[str, str]) -> Iterator[str]:
-    """A line for each plugin of these names that is there and does not count, as its checksum is another."""
+def passed_over(binary: Binary, names: Iterable[str], environment: Mapping[str, str]) -> Iterator[str]:
+    """A line for each plugin of these names that is there and does not count: other bytes, or it may not be run."""
     folder = plugin_folder(binary, environment)
     if binary.version < CHECKED_PLUGINS or folder is None:
         return
@@ -372,7 +261,7 @@ def is_whole(program: Path) -> bool:
         return False
 
 
-def _allows(constraint: str, version: tuple[int, int, int]) -> bool:
+def allows(constraint: str, version: tuple[int, int, int]) -> bool:
     """Whether a constraint allows a version. One that can't be read is for `validate`, and for Packer, to refuse."""
     try:
         return parse_constraint(constraint).allows(version)
@@ -392,7 +281,7 @@ def wanted_plugins(templates: Iterable[Template], known: Iterable[str]) -> tuple
     found: set[str] = set()
     for template in templates:
         required = {Requirement.of(text).source for text in template.plugins.values()}
-        found |= {name for name in known if f"{_OFFICIAL}/{name}" in required}
+        found |= {name for name in known if f"{OFFICIAL}/{name}" in required}
         found |= {name for one in template.components if (name := _plugin_of(one, known)) is not None}
     return tuple(sorted(found))
 

@@ -16,7 +16,8 @@ import pytest
 from reconciler.build.build import Packer
 from reconciler.build.packer.binary import Binary, examine
 from reconciler.build.packer.diagnosis import Unknown
-from reconciler.build.packer.plugins import missing, plugin_folder, survey, with_plugins
+from reconciler.build.packer.fit import survey
+from reconciler.build.packer.plugins import missing, plugin_folder, with_plugins
 from reconciler.model.errors import Place, Transient, UserError
 from reconciler.model.fleet import Image
 from reconciler.ports.builder import BuildFailed

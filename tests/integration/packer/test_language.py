@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.build.packer.binary import find
-from reconciler.build.packer.plugins import refusals
+from reconciler.build.packer.fit import refusals
 from reconciler.build.packer.versions import CURRENT, LANGUAGE, REQUIRED_PLUGINS
 from reconciler.desired.packer.builders import Format
 from reconciler.desired.packer.checks import constructs
