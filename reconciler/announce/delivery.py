@@ -86,7 +86,7 @@ class _NoOtherCredentials(AuthBase):
 
 
 class _Session(requests.Session):
-    """One that reads no redirect: of its own accord `requests` has it whole, also where it is to follow none."""
+    """A session that reads no redirect: `requests` by itself has it whole, also where it is to follow none."""
 
     def get_redirect_target(self, resp: requests.Response) -> None:
         """None, ever."""

@@ -20,7 +20,7 @@ from reconciler.words.plans import named
 
 
 class RightsAnswer(Model):
-    """What `rights --json` prints, by kind in order of name."""
+    """The answer of `reconciler rights --json`, by kind in order of name."""
 
     kinds: tuple[RightsOfKind, ...]
 

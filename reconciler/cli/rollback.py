@@ -83,7 +83,7 @@ def command(
 
 @dataclass(frozen=True)
 class Asked:
-    """What somebody asks for: which build of which image is held, why, and until which day."""
+    """A hold that somebody asks for: of which image, to which build, why, and until which day."""
 
     image: str
     build: str | None

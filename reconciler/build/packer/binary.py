@@ -247,7 +247,7 @@ def _words(answer: bytes) -> str:
 
 
 def _lines(answer: bytes) -> list[str]:
-    """What a program said, without secrets, and without empty lines."""
+    """The lines that a program printed, without secrets; none is empty."""
     reader = Reader()
     texts = [line.text for line in (*reader.feed(answer), *reader.close()) if isinstance(line, (Noise, Say))]
     return [line.strip() for text in texts for line in redactor(())(text).splitlines() if line.strip()]

@@ -32,7 +32,7 @@ LANGUAGE: Mapping[str, Version] = {
     **dict.fromkeys(["hcp_packer_registry", "endswith()", "startswith()", "sum()"], (1, 13, 0)),
     **dict.fromkeys(["optional()", "rfc3339_parse()", "unix_timestamp_parse()"], (1, 16, 0)),
 }
-"""What HCL2 templates are written with, by the names of `Template.constructs`, and since when (read: CHANGELOG).
+"""The blocks and functions of HCL2, by the names of `Template.constructs`, and since when (read: CHANGELOG).
 
 Older ones refuse the template for it: `Blocks of type "data" are not expected here` (seen: 1.6.6).
 """
@@ -117,7 +117,7 @@ Packer`; of HCL2 both say `Unknown source type x`."""
 NOT_KNOWN = re.compile(
     r"Unsupported (?:block type|argument)|Call to unknown function|[Uu]nknown configuration key|is not expected here"
 )
-"""What is not known: a slip of the pen, or what a later one knows."""
+"""Packer's words for what it does not know: a slip of the pen, or what a later one knows."""
 
 KNOWN = re.compile(r"known (?:builders|provisioners|post-processors|data sources): \[(.*)\]", re.DOTALL)
 """Follows an unknown component of HCL2: every one that there is (seen: 1.6.6; 1.16.0 of data sources alone)."""
