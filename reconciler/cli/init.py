@@ -35,7 +35,7 @@ def command(*, write: bool, as_json: bool, directory: Path) -> int:
 
     Exit codes: 0 there is something to declare or declared, 1 no template makes an image.
     """
-    workspace = Workspace(directory)
+    workspace = Workspace(directory, unborn=True)
     root = workspace.repository.root
     region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or _REGION
     proposal = propose(workspace.repository.worktree_tree(), repository=root.name, region=region)

@@ -38,7 +38,7 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
     is compared with what the templates require. Exit codes: 0 all valid, 1 something is not.
     """
     options.refuse_two_revisions(rev, worktree=worktree)
-    workspace = Workspace(directory)
+    workspace = Workspace(directory, unborn=worktree)
     tree = workspace.repository.worktree_tree() if worktree else workspace.repository.tree(rev)
     try:
         fleet = without_filtered(read_fleet(tree), tree)

@@ -51,10 +51,11 @@ class Repository:
     git: Git
 
     @classmethod
-    def open(cls, directory: Path) -> Repository:
+    def open(cls, directory: Path, *, unborn: bool = False) -> Repository:
         """Find the repository that a folder is in, and the fleet: the nearest folder above with a `desired/` in it.
 
-        Without one it is the repository's root.
+        Without one it is the repository's root. `unborn` is for callers that read the checkout alone: a repository
+        without a first commit will do.
 
         Raises:
             UserError: it is in none, the repository is bare, has no commit or belongs to somebody else, or git is not
@@ -75,7 +76,7 @@ class Repository:
             raise _brought_by_a_commit(directory)
         below = _fleet_folder(Path(top), prefix)
         repository = cls(Path(top, below), Git(Path(top), below=below))
-        if find_commit(repository.git, "HEAD") is None:
+        if not unborn and find_commit(repository.git, "HEAD") is None:
             raise UserError(f"{top} has no commit yet", hint='make the first: `git commit --allow-empty -m "Begin"`')
         return repository
 

@@ -239,6 +239,8 @@ def start(directory: Path, *, timeout: float = 30, tell: Tell = _say_nothing) ->
                 f"a sandbox runs in {directory} already (process {with_one.pid})", hint="stop it, or use it"
             )
         if own is None:
+            if (lost := _run_in(directory)) is not None:
+                raise _without_handle(directory, lost)
             raise UserError(
                 f"another sandbox is starting in {directory}, or ending",
                 hint="wait for it, or name another folder: --folder",
@@ -299,12 +301,21 @@ def attach(directory: Path) -> Sandbox:
     """Return the sandbox that runs in `directory`.
 
     Raises:
-        UserError: none runs there.
+        UserError: none runs there, or one that lost its file.
     """
     running = _alive(_absolute(directory))
     if running is None:
+        if (lost := _run_in(_absolute(directory))) is not None:
+            raise _without_handle(directory, lost)
         raise UserError(f"no sandbox runs in {directory}", hint="start one: reconciler sandbox start")
     return running
+
+
+def _without_handle(directory: Path, pid: int) -> UserError:
+    return UserError(
+        f"a sandbox runs in {directory} (process {pid}), but its {READY} is damaged or not ready",
+        hint=f"end it with `kill {pid}`, and start one anew; it takes apart what it has",
+    )
 
 
 @contextmanager
@@ -339,6 +350,15 @@ def _alive(directory: Path) -> Sandbox | None:
     except (OSError, KeyError):
         return None  # its file is a leftover
     return sandbox
+
+
+def _run_in(directory: Path) -> int | None:
+    """The process that this user runs as a sandbox of a folder, or None: also of one that lost its file."""
+    for process in Path("/proc").iterdir():
+        with suppress(OSError):
+            if process.name.isdigit() and _is_run(process.name, directory):
+                return int(process.name)
+    return None
 
 
 def _is_run(pid: object, directory: Path) -> bool:

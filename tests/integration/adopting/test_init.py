@@ -102,6 +102,17 @@ def test_what_it_writes_is_valid_at_once_and_nothing_else_changes(checkout: Chec
     assert plan["summary"] == {"build": len(shape.images)}
 
 
+def test_a_repository_may_still_have_to_make_its_first_commit(checkout: Checkout) -> None:
+    checkout.git("update-ref", "-d", "HEAD")
+    next(iter(SHAPES.values())).lay_out(checkout.root)
+
+    assert checkout.run("init", "--write").returncode == 0
+
+    assert checkout.run("validate", "--worktree").stdout == "2 images valid\n"
+    refused = checkout.run("validate")
+    assert (refused.returncode, "has no commit yet" in refused.stderr) == (1, True)
+
+
 def test_what_is_declared_is_not_proposed_once_more(checkout: Checkout, shape: Shape) -> None:
     checkout.run("init", "--write")
     again = checkout.run("init", "--write")

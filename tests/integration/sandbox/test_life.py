@@ -292,6 +292,22 @@ def test_what_a_crash_left_of_another_is_no_sandbox(content: str, tmp_path: Path
         assert sandbox.calls() == {}
 
 
+def test_one_that_lost_its_file_is_named_with_its_process(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("the sandbox needs root")
+    with handle.running(tmp_path) as sandbox:
+        (tmp_path / handle.READY).write_text("{")
+
+        with pytest.raises(UserError, match=rf"a sandbox runs in .* \(process {sandbox.pid}\)") as caught:
+            handle.attach(tmp_path)
+        with pytest.raises(UserError, match=rf"a sandbox runs in .* \(process {sandbox.pid}\)"):
+            handle.start(tmp_path)
+
+    assert f"`kill {sandbox.pid}`" in caught.value.hint[0]
+    with pytest.raises(UserError, match="no sandbox runs in"):
+        handle.attach(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("missing", "package"),
     [("openssl", "openssl"), ("nsenter", "util-linux"), ("setpriv", "util-linux"), ("setsid", "util-linux")],
