@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from reconciler.ci.job import job_of
 from reconciler.cli import options
-from reconciler.cli.printing import show_json, show_text
-from reconciler.cli.workspace import Workspace, import_ahead, note
-from reconciler.git.history import resolve_commit
+from reconciler.git.history import begin_versions, resolve_commit
+from reconciler.git.repository import Repository
+from reconciler.model.declaration import IMAGE_NAME_PATTERN
 from reconciler.model.errors import DONE, FAILED
 from reconciler.model.text import first_few, visible
-from reconciler.model.verification import Finding, Verification
-from reconciler.state.lockfiles import read_lockfiles
-from reconciler.steps.observe import settings_at
-from reconciler.steps.one_writer import recorded_head
-from reconciler.steps.questions.builds import resolve_names
-from reconciler.steps.questions.verify import Verifier
+from reconciler.state.lockfiles import path_of, read_lockfiles
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
+    from reconciler.git.history import Version
     from reconciler.model.declaration import Settings
+    from reconciler.model.verification import Finding, Verification
 
 _INDENT = 14
 """Columns before a finding's words: `  not proven  `."""
@@ -64,11 +63,20 @@ def command(
     no image before it; a pull request's preview, too.
     Exits with 1 when anything is wrong, or something that is required is not proven (docs/provenance.md).
     """
-    workspace = Workspace(directory)
-    repository = workspace.repository
+    repository = Repository.open(directory)
     revision = resolve_commit(repository.git, rev)
+    walk = _begin_walk(repository, image, revision=revision)
+    from reconciler.ci.job import job_of  # noqa: PLC0415 - while git walks
+    from reconciler.cli.printing import show_json  # noqa: PLC0415 - as above
+    from reconciler.cli.workspace import Workspace, import_ahead, note  # noqa: PLC0415 - as above
+    from reconciler.steps.observe import settings_at  # noqa: PLC0415 - as above
+    from reconciler.steps.one_writer import recorded_head  # noqa: PLC0415 - as above
+    from reconciler.steps.questions.builds import resolve_names  # noqa: PLC0415 - as above
+    from reconciler.steps.questions.verify import Verifier  # noqa: PLC0415 - as above
+
+    workspace = Workspace(directory, opened=repository)
     verifier = Verifier(repository, revision, signers=signers, always_signed=always_signed)
-    verifier.expect(image)
+    verifier.expect(image, begun=walk)
     import_ahead("reconciler.desired.image")
     tree = repository.tree(rev)
     settings = settings_at(tree)
@@ -101,6 +109,13 @@ def command(
     return DONE if found.verified else FAILED
 
 
+def _begin_walk(repository: Repository, image: str, *, revision: str) -> Future[tuple[Version, ...]] | None:
+    """Begin to read the past of an image's lockfile; None where an artifact is named, and not its image."""
+    if not re.fullmatch(IMAGE_NAME_PATTERN, image):
+        return None
+    return begin_versions(repository.git, path_of(image), revision=revision)
+
+
 def _named(rev: str, settings: Settings | None, checked_out: str | None) -> str:
     """What the revision is called in a sentence: the branch that is recorded to, where `settings` speak of it."""
     recorded = settings.git.branch if settings is not None else None
@@ -108,6 +123,8 @@ def _named(rev: str, settings: Settings | None, checked_out: str | None) -> str:
 
 
 def _print(found: Verification) -> None:
+    from reconciler.cli.printing import show_text  # noqa: PLC0415 - it is here by now
+
     click.echo(f"{found.build} of {found.image}")
     for finding in found.findings:
         show_text(_line(finding), hang=_INDENT)

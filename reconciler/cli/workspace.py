@@ -50,9 +50,9 @@ if TYPE_CHECKING:
 class Workspace:
     """One checkout. Adapters are made when they are asked for: most verbs need few."""
 
-    def __init__(self, directory: Path, *, unborn: bool = False) -> None:
-        """Find the checkout that a folder is in; `unborn` and errors as `Repository.open` has them."""
-        self.repository = Repository.open(directory, unborn=unborn)
+    def __init__(self, directory: Path, *, unborn: bool = False, opened: Repository | None = None) -> None:
+        """Find the checkout that a folder is in, unless it is `opened`; `unborn` and errors as `Repository.open`."""
+        self.repository = opened or Repository.open(directory, unborn=unborn)
         self._clients: tuple[AwsSettings, Clients] | None = None
         self._packer: Packer | None = None
         self._ahead: dict[str, Registry] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -161,6 +162,14 @@ def versions(git: Git, path: str, *, revision: str) -> tuple[Version, ...]:
         Version(commit, tuple(parents.split()), moment(seconds), author, message.strip("\n"), path, content)
         for (commit, parents, seconds, author, message), content in zip(rows, contents, strict=True)
     )
+
+
+def begin_versions(git: Git, path: str, *, revision: str) -> Future[tuple[Version, ...]]:
+    """`versions`, begun: git walks a long history while its caller does something else."""
+    pool = ThreadPoolExecutor(max_workers=1)
+    begun = pool.submit(versions, git, path, revision=revision)
+    pool.shutdown(wait=False)
+    return begun
 
 
 def versions_below(git: Git, folder: str, *, revision: str) -> Mapping[str, tuple[tuple[str, str], ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import cache
@@ -35,8 +36,10 @@ class NothingReadable(UserError):
     """An image is recorded, and no version of its lockfile can be read."""
 
 
-def past_of(repository: Repository, image: str, *, revision: str) -> LockPast:
-    """Every version of an image's lockfile that leads to a revision.
+def past_of(
+    repository: Repository, image: str, *, revision: str, begun: Future[tuple[Version, ...]] | None = None
+) -> LockPast:
+    """Every version of an image's lockfile that leads to a revision; `begun` are those under its name of today.
 
     Raises:
         NothingReadable: no version of its lockfile can be read.
@@ -50,7 +53,8 @@ def past_of(repository: Repository, image: str, *, revision: str) -> LockPast:
     oldest: Version | None = None
     name: str | None = image
     while name is not None:
-        read = versions(repository.git, path_of(name), revision=commit)
+        read = begun.result() if begun is not None else versions(repository.git, path_of(name), revision=commit)
+        begun = None
         for version in read:
             try:
                 found.append(_parsed(version, name))

@@ -74,13 +74,14 @@ class Verifier:
     _signatures: dict[str, Signature] = field(default_factory=dict)
     _judged: dict[str, Verification] = field(default_factory=dict)
 
-    def expect(self, image: str) -> None:
+    def expect(self, image: str, *, begun: Future[tuple[Version, ...]] | None = None) -> None:
         """Begin to read what a verdict on an image rests on, while the caller does something else.
 
-        Git walks the whole history for the past of the lockfile, and once more for that of the settings.
+        Git walks the whole history for the past of the lockfile (`begun`, as `past_of` takes it), and once more for
+        that of the settings.
         """
         pool = ThreadPoolExecutor(max_workers=2)
-        self._ahead[image] = pool.submit(past_of, self.repository, image, revision=self.revision)
+        self._ahead[image] = pool.submit(past_of, self.repository, image, revision=self.revision, begun=begun)
         pool.submit(self._rule.read_ahead)
         pool.shutdown(wait=False)
 
