@@ -249,6 +249,8 @@ class Decision:
     """Recorded artifacts of which it has to be known who may use them, and is not yet."""
     old_previews: tuple[Seen, ...] = ()
     """What nobody needs any more: artifacts of pull requests, and what attempts left."""
+    withdraws_only: bool = False
+    """Whether nothing is done but to take away what is revoked: the image is suspended, or can't be as declared."""
 
     @property
     def name(self) -> str:

@@ -40,18 +40,31 @@ def concerns(image: Image, lock: Lockfile) -> bool:
 def with_care(situation: Situation, decision: Decision) -> Decision:
     """The decision, with all that is to be set right of recorded artifacts beside their marks.
 
-    A location that can't be read is left alone. Where it is not known yet who may use an artifact, it `asks`.
+    A location that can't be read is left alone. Where it is not known yet who may use an artifact, it `asks`. Of a
+    decision that only withdraws, what is or was revoked is set right.
     """
     lock = decision.settled or situation.lock
     disabled = situation.image.kind.tended and any(one.state == "disabled" for one in situation.seen)
     if situation.options.offline or not (disabled or concerns(situation.image, lock)):
         return decision
     found = tuple(tended(situation, lock, leaving=decision.retire))
+    if decision.withdraws_only:
+        found = tuple(one for one in found if one.artifact in _withdrawn(lock))
     told = replace(decision, planned=_told(decision, found))
     return replace(
         told, asks=tuple(one.artifact for one in found if one.asks),
         tend=tuple(one.tending for one in found if one.is_due),
     )  # fmt: skip
+
+
+def _withdrawn(lock: Lockfile) -> Collection[Artifact]:
+    """The artifacts of what is revoked, and those that were disabled for it and are not what they were yet."""
+    return [
+        one
+        for build in lock.builds
+        for one in build.artifacts
+        if build.phase == "revoked" or one.cared_for.withheld is not None
+    ]
 
 
 def _told(decision: Decision, found: Sequence[Tended]) -> PlannedImage:

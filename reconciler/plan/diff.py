@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
+from reconciler.model.errors import UserError
 from reconciler.model.lockfile import Artifact, Build, Reason
 from reconciler.model.observation import Seen
 from reconciler.model.plan import OWN_SOURCE, Action, Decision, Health, PlannedImage, Retirement, Situation, Wanted
@@ -35,6 +36,34 @@ def decide(situation: Situation) -> Decision:
     decision = with_care(situation, with_restated(situation, with_held_back(situation, _settled(situation))))
     decision = with_told(situation, with_old_previews(situation, decision))
     return _suspended(situation, with_publications(situation, with_protected(situation, decision)))
+
+
+def decide_refused(situation: Situation, refusal: UserError) -> Decision:
+    """The decision on an image of which something that is declared can't be: nothing is done but to withdraw."""
+    planned = PlannedImage(
+        image=situation.image.name, sync="unknown", health="unknown", actions=_NONE, errors=(str(refusal),)
+    )
+    none = Decision(planned=planned, image=None, lock=situation.lock, wanted=None)
+    found = none if of_another_fleet(situation) or situation.doubts else _withdrawing(situation, none)
+    return replace(found, image=situation.image) if found.acts else none
+
+
+def _withdrawing(situation: Situation, stopped: Decision) -> Decision:
+    """A decision to do nothing, with what takes away from consumers what is revoked: no hold and no pause is for that.
+
+    What is revoked no more comes back the same way.
+    """
+    ruling, after = ruling_of(situation, situation.lock, binds=False)
+    idle = stopped.planned.model_copy(update={"reasons": ()})
+    found = with_ruling(replace(stopped, planned=idle, withdraws_only=True), ruling)
+    if ruling is not None:
+        found = replace(found, settled=after)
+    found = with_publications(situation, with_care(situation, found))
+    if not found.acts:
+        return stopped
+    reasons = tuple(dict.fromkeys((*stopped.planned.reasons, *found.planned.reasons)))
+    update = {"sync": "drifted", "actions": found.planned.actions, "reasons": reasons}
+    return replace(found, planned=stopped.planned.model_copy(update=update), own=stopped.planned)
 
 
 def _settled(situation: Situation) -> Decision:
@@ -368,4 +397,5 @@ def _suspended(situation: Situation, decision: Decision) -> Decision:
             "waits_for": f"suspended{until}: {suspend.reason}",
         }
     )
-    return Decision(planned=planned, image=decision.image, lock=decision.lock, wanted=decision.wanted)
+    none = Decision(planned=planned, image=decision.image, lock=decision.lock, wanted=decision.wanted)
+    return _withdrawing(situation, none)

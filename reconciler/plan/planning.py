@@ -15,6 +15,7 @@ from reconciler.model.observation import Observation, Publications, Seen
 from reconciler.model.plan import (
     NOTHING_ASKED,
     Affected,
+    Cause,
     Decision,
     Plan,
     PlannedImage,
@@ -29,7 +30,7 @@ from reconciler.model.tree import Tree
 from reconciler.model.usage import Usage
 from reconciler.model.values import digest
 from reconciler.plan.care import protected_notes
-from reconciler.plan.diff import decide
+from reconciler.plan.diff import decide, decide_refused
 from reconciler.plan.garbage import abandoned, kept_until_pruned
 from reconciler.plan.graph import (
     ParentPin,
@@ -42,7 +43,7 @@ from reconciler.plan.graph import (
 )
 from reconciler.plan.key import reviewed
 from reconciler.plan.key import wanted as want
-from reconciler.plan.rulings import Weighed, in_force, refused, revocations, unknown_builds, weigh
+from reconciler.plan.rulings import Weighed, in_force, left_standing, refused, revocations, unknown_builds, weigh
 
 
 @dataclass(frozen=True)
@@ -105,11 +106,13 @@ def make_plan(known: Known) -> FleetPlan:
     seen = _by_image(known)
     causes = revocations(known.fleet.images, known.locks, known.forgotten)
     weighed = weigh(causes, known.usage, images=known.fleet.images, locks=known.locks)
+    standing = left_standing(known.fleet, weighed.causes, known.locks)
     decisions: dict[str, Decision] = {}
     for name in in_order(parents):
         if name in selected:
             decided = _decide(known, decisions, name=name, seen=seen, weighed=weighed)
-            decisions[name] = _with_affected(decided, weighed.affects.get(name, ()))
+            noted = _with_notes(decided, standing.get(name, ()))
+            decisions[name] = _with_affected(noted, weighed.affects.get(name, ()))
     for name, problems in known.fleet.problems.items():
         if name in selected:
             decisions[name] = _broken(known, name, problems)
@@ -236,9 +239,9 @@ def _decide(
     )
     refusal = weighed.refused.get(name) or refused(situation)
     if refusal is not None:
-        return _broken(known, name, (refusal,))
+        return decide_refused(situation, refusal)
     if image.parent is not None:
-        parent = _parent_pin(known, decisions, image=image)
+        parent = _parent_pin(known, decisions, image=image, causes=weighed.causes)
         situation = replace(
             situation, pin=parent.pin, pin_missing=parent.missing, parent_pending=parent.pending,
             awaited_parents=awaited_keys(decisions.get(image.parent)),
@@ -248,7 +251,10 @@ def _decide(
             situation = replace(situation, pin=None, pin_missing=why)
     decision = decide(situation)
     unknown = unknown_builds(image, lock, known.locks, known.forgotten) if image.declaration.revoke else ()
-    notes = (*weighed.notes.get(name, ()), *unknown)
+    return _with_notes(decision, (*weighed.notes.get(name, ()), *unknown))
+
+
+def _with_notes(decision: Decision, notes: tuple[str, ...]) -> Decision:
     if not notes:
         return decision
     told = decision.planned.model_copy(update={"notes": (*decision.planned.notes, *notes)})
@@ -262,13 +268,20 @@ def _with_affected(decision: Decision, affects: tuple[Affected, ...]) -> Decisio
     return replace(decision, planned=decision.planned.model_copy(update={"affects": affects}))
 
 
-def _parent_pin(known: Known, decisions: Mapping[str, Decision], *, image: Image) -> ParentPin:
-    parent = decisions.get(image.parent or "")
+def _parent_pin(
+    known: Known, decisions: Mapping[str, Decision], *, image: Image, causes: Mapping[str, Mapping[str, Cause]]
+) -> ParentPin:
+    name = image.parent or ""
+    parent = decisions.get(name)
     if parent is not None and parent.image is not None:
         return pin_to_parent(image, parent, preview=known.options.preview)
     # The parent is invalid: its children keep to what is recorded of it.
-    recorded = pin_to_recorded(image, known.locks.get(image.parent or ""))
-    return recorded if recorded.pin is not None else ParentPin(None, missing=f"waits for {image.parent}: it is invalid")
+    recorded = pin_to_recorded(image, known.locks.get(name))
+    if recorded.pin is None:
+        return ParentPin(None, missing=f"waits for {name}: it is invalid")
+    if recorded.pin.build in causes.get(name, {}):
+        return ParentPin(None, missing=f"waits for {name}: {recorded.pin.build} is revoked, and {name} is invalid")
+    return recorded
 
 
 def _broken(known: Known, name: str, problems: tuple[UserError, ...]) -> Decision:

@@ -99,6 +99,24 @@ class Publishing:
         """Whether every name could be looked at and holds what it should. Groups follow later, in their waves."""
         return not (self.changes or self.versions or self.refused or self.unknown or self.lacking)
 
+    def withdrawing(self, lock: Lockfile) -> Publishing:
+        """What of this takes revoked artifacts away from consumers; all else is left as it is.
+
+        Of groups that is what leads back: what they wait for beside that, they wait for on.
+        """
+        revoked = _revoked_ids(lock)
+        changes = tuple(one for one in self.changes if one.was in revoked)
+        groups = self.groups.leading_back
+        touched = {one.at.place for one in changes} | {one.place for one in groups.record}
+        record = {one.place: one for one in lock.published}
+        record |= {one.place: one for one in self.record if one.place in touched}
+        return Publishing(
+            changes=changes,
+            versions=tuple(one for one in self.versions if one.template.launches in revoked),
+            record=tuple(record[place] for place in sorted(record)),
+            groups=groups,
+        )
+
 
 def publishing(image: Image | None, lock: Lockfile, found: Publications) -> Publishing:
     """Compare what the names hold with where the channels point. What could not be read is unknown, and left alone.
@@ -252,6 +270,7 @@ def with_publications(situation: Situation, decision: Decision) -> Decision:
         return decision
     lock = decision.settled or situation.lock
     todo = publishing(situation.image, lock, found)
+    todo = todo.withdrawing(lock) if decision.withdraws_only else todo
     todo = replace(todo, refused=(*todo.refused, *todo.groups.refused))
     refused = tuple(f"{said(one)}: {why}{_way_out(one, situation.image)}" for one, why in todo.refused)
     planned = decision.planned

@@ -140,6 +140,13 @@ class Rollout:
         """Those of which it has to be known first whether the group can run the artifact: all that lead forward."""
         return tuple(one for one in self.changes if one.target is not None and not one.back)
 
+    @property
+    def leading_back(self) -> Rollout:
+        """What of it leads groups back to an earlier build, or turns a refresh back. All others stay as they are."""
+        changes = tuple(one for one in self.changes if one.back or one.refresh)
+        places = {one.at.place for one in changes}
+        return Rollout(changes, tuple(one for one in self.record if one.place in places))
+
 
 NOTHING = Rollout()
 

@@ -150,7 +150,7 @@ class Roots:
     def _as_a_whole(self, group: Group) -> Iterator[Root]:
         name = group.image.name
         decision = self._planned.get(name)
-        if decision is None or decision.image is None:
+        if decision is None or decision.image is None or decision.planned.errors:
             yield "invalid", "its declaration or its lockfile is invalid, so what it keeps is not known"
         elif self.known.doubts.get(name):
             yield "stranger", self.known.doubts[name][0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from reconciler.model.errors import Place, UserError
-from reconciler.model.fleet import Image
+from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Build, Lockfile, Reason
 from reconciler.model.plan import Affected, Cause, Decision, Ruling, Situation
 from reconciler.model.source import Pin
@@ -143,14 +143,28 @@ def newly_revoked(causes: Causes, locks: Mapping[str, Lockfile]) -> Iterator[tup
                 yield build, of_image[build.id]
 
 
+def left_standing(fleet: Fleet, causes: Causes, locks: Mapping[str, Lockfile]) -> Mapping[str, tuple[str, ...]]:
+    """What inherits a revocation, and stays as it is: where nothing valid is declared. By the image that revokes."""
+    found: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
+    for name, of_image in sorted(causes.items()):
+        if name in fleet.images:
+            continue
+        why = f"{name} is invalid" if name in fleet.problems else f"{name} is declared no more, and --prune removes it"
+        for build, cause in newly_revoked({name: of_image}, locks):
+            found[cause.origin[0]] += (f"{name} {build.id} is built on {cause.by}, and is not revoked: {why}",)
+    return found
+
+
 def weigh(
     causes: Causes, usage: Usage, *, images: Mapping[str, Image], locks: Mapping[str, Lockfile]
 ) -> Weighed:  # fmt: skip
     """Refuse each revocation as a whole of which something uses, or may use, a build, if it is not declared so."""
     told: defaultdict[tuple[str, str], list[Affected]] = defaultdict(list)
     for name, of_image in causes.items():
+        hold = images[name].declaration.hold if name in images else None
         for build, cause in newly_revoked({name: of_image}, locks):
-            told[cause.origin] += _affected(name, build, cause, usage)
+            held = _place(images[name], "hold") if hold is not None and hold.build == build.id else None
+            told[cause.origin] += _affected(name, build, cause, usage, held=held)
     refused: dict[str, UserError] = {}
     notes: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
     affects: defaultdict[str, tuple[Affected, ...]] = defaultdict(tuple)
@@ -185,13 +199,17 @@ def weigh(
     return Weighed(kept, refused, notes, affects)
 
 
-def _affected(name: str, build: Build, cause: Cause, usage: Usage) -> Iterator[Affected]:
-    """What becomes of a build that is to be revoked: that it inherits that, and who uses its artifacts, or may."""
+def _affected(name: str, build: Build, cause: Cause, usage: Usage, *, held: Place | None) -> Iterator[Affected]:
+    """What becomes of a build that is to be revoked: that it inherits that, and who uses its artifacts, or may.
+
+    `held` is where `stable` is held to it, if it is.
+    """
     about = {"revoked": cause.origin[1], "image": name, "build": build.id}
     if cause.by is not None:
+        hint = f"`reconciler plan {name}` says what takes its place"
         yield Affected(
             **about, by=f"{name} {build.id} would be revoked as well: it is built on {cause.by}",
-            hint=f"`reconciler plan {name}` says what takes its place",
+            hint=f"stable is held to it ({held}), and goes back all the same; {hint}" if held is not None else hint,
         )  # fmt: skip
     for location, artifact_id in ((one.location, one.id) for one in build.artifacts):
         at = {**about, "location": location, "id": artifact_id}
@@ -263,10 +281,13 @@ def _lacking(situation: Situation, build: Build) -> Iterator[str]:
             yield f"{recorded.id} in {location} is {seen.state if seen is not None else 'gone'}"
 
 
-def ruling_of(situation: Situation, lock: Lockfile) -> tuple[Ruling | None, Lockfile]:
-    """What is to be recorded of holds and revocations, and the lockfile with it; None where all of it is."""
+def ruling_of(situation: Situation, lock: Lockfile, *, binds: bool = True) -> tuple[Ruling | None, Lockfile]:
+    """What is to be recorded of holds and revocations, and the lockfile with it; None where all of it is.
+
+    `binds` says whether `stable` goes to the build that it is held to. Else a hold leaves it where it is.
+    """
     locations = situation.image.locations if situation.image.declaration.hold is not None else ()
-    reachable = situation.unreadable.keys().isdisjoint(locations)
+    reachable = binds and situation.unreadable.keys().isdisjoint(locations)
     at = format_instant(situation.now)
     after = as_ruled(lock, situation.image, situation.causes, at=at, reachable=reachable)
     if after is lock:

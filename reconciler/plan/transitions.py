@@ -271,7 +271,8 @@ def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: s
     builds = tuple(_restored(one) if one.revoked and one.id not in causes else one for one in lock.builds)
     builds = tuple(_revoked(one, causes[one.id], at=at) if one.id in causes else one for one in builds)
     gone = {one.id for one in builds if one.id in causes}
-    ruled = _without_channels(lock, builds, gone)
+    hold = image.declaration.hold
+    ruled = _without_channels(lock, builds, gone, newest=hold.build if hold is not None else None)
     back = {one.id for one in lock.builds if one.revoked is not None and one.revoked.phase in ("candidate", "stable")}
     candidate = next((one.id for one in builds if one.id == ruled.channels.candidate or one.id in back - gone), None)
     channels = Channels(candidate=candidate, stable=_bound(ruled, image, reachable=reachable))
@@ -316,10 +317,16 @@ def _revoked(build: Build, cause: Cause, *, at: str) -> Build:
     return build.model_copy(update={"phase": "revoked", "was_stable": False, "revoked": revoked})
 
 
-def _without_channels(lock: Lockfile, builds: tuple[Build, ...], gone: Collection[str]) -> Lockfile:
-    """The lockfile with these builds, and no channel on those that are gone: back to the newest build that stands."""
+def _without_channels(
+    lock: Lockfile, builds: tuple[Build, ...], gone: Collection[str], *, newest: str | None = None
+) -> Lockfile:
+    """The lockfile with these builds, and no channel on those that are gone: back to the newest build that stands.
+
+    `newest` is the one that `stable` is held to: what is newer it was held back from.
+    """
     channels = lock.channels
-    stable = _newest_that_stands(builds) if channels.stable in gone else channels.stable
+    may_be = builds if newest is None else [one for one in builds if one.id <= newest]
+    stable = _newest_that_stands(may_be) if channels.stable in gone else channels.stable
     channels = Channels(candidate=stable if channels.candidate in gone else channels.candidate, stable=stable)
     return lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
 

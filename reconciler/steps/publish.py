@@ -43,14 +43,14 @@ def publish(run: Run, report: Report, planned: FleetPlan, publisher: Callable[[]
     ended = {result.image: result for result in report.results}
     decided = {decision.name: decision for decision in planned.decisions}
     waits: dict[str, str] = {}
-    todo: list[tuple[Image, Lockfile]] = []
+    todo: list[_Asked] = []
     for name, image in run.known.fleet.images.items():
         result, decision = ended.get(name), decided.get(name)
         lock = result.lock if result is not None and not run.proposes else lock_of(run.known, image)[0]
         if not asked_of(image, lock):
             continue
         if result is not None and result.status != "interrupted":
-            todo.append((image, lock))
+            todo.append(_Asked(image, lock, withdraws_only=decision is not None and decision.withdraws_only))
         elif decision is None or decision.planned.health != "suspended":
             still = publishing(image, lock, run.known.publications or Publications(run.known.now))
             waits |= {} if still.agrees else {name: _why(still)}
@@ -58,8 +58,9 @@ def publish(run: Run, report: Report, planned: FleetPlan, publisher: Callable[[]
         return Outcome(report, waits)
     opened = publisher()
     results = dict(ended)
-    for (image, lock), ended_in in at_once(todo, lambda one: _publish(run, opened, *one)):
-        result = results.get(image.name) or Result(image.name, "changed", lock, build=lock.kept)
+    for asked, ended_in in at_once(todo, lambda one: _publish(run, opened, one)):
+        image = asked.image
+        result = results.get(image.name) or Result(image.name, "changed", asked.lock, build=asked.lock.kept)
         done = _Done(error=ended_in) if isinstance(ended_in, ReconcilerError) else ended_in
         if done.error is not None:
             waits[image.name] = done.error.what
@@ -99,13 +100,24 @@ class _Done:
         return tuple(one for one in (self.error, self.late) if one is not None)
 
 
-def _publish(run: Run, publisher: Publisher, image: Image, lock: Lockfile) -> _Done:
+@dataclass(frozen=True)
+class _Asked:
+    """An image whose names are to be set right; or only those of revoked artifacts are to be taken away."""
+
+    image: Image
+    lock: Lockfile
+    withdraws_only: bool
+
+
+def _publish(run: Run, publisher: Publisher, asked: _Asked) -> _Done:
     """Set right what one image's names hold: recorded first, then all written, then all read back; removals last.
 
     Groups come after that, as they are refreshed to numbers that may just have been made.
     """
+    image, lock = asked.image, asked.lock
     found = read_publications(publisher, [(image, lock)], claimed=claimed(run.known), now=run.known.now)
     todo = publishing(image, lock, found)
+    todo = todo.withdrawing(lock) if asked.withdraws_only else todo
     done = _recorded(run, image, _Done(lock=lock), todo.record)
     changed, failed = _changed(run, publisher, image, lock, todo.changes)
     for change in changed:
@@ -117,6 +129,7 @@ def _publish(run: Run, publisher: Publisher, image: Image, lock: Lockfile) -> _D
     left = _merged(kept, [one.at for one in versioned if one.at.version is not None])
     found = replace(found, templates={**found.templates, **_with_versions(image, todo.versions, versioned)})
     groups = rollout(image, lock.model_copy(update={"published": left}), found)
+    groups = groups.leading_back if asked.withdraws_only else groups
     done = _recorded(run, image, done, _merged(left, groups.record))
     refreshed = [_refreshed(run, publisher, image, lock, change) for change in groups.changes if change.can_begin]
     done = _recorded(run, image, done, _merged(_merged(left, groups.record), [one.at for one in refreshed]))

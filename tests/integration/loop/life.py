@@ -130,6 +130,7 @@ class Life(RuleBasedStateMachine):
         self.revoked: dict[str, set[str]] = {name: set() for name in NAMES}
         self.shared: dict[str, set[str]] = {name: set() for name in NAMES}
         self.validated: set[str] = set()
+        self.paused: set[str] = set()
         self.by_hand: set[Place] = set()
         """What somebody disabled."""
         self.clocks: dict[tuple[str, str], tuple[str, str | None]] = {}
@@ -159,6 +160,7 @@ class Life(RuleBasedStateMachine):
                 "validation: {required: true}\n" if image in self.validated else "",
                 f"share_with: {{accounts: [{accounts}]}}\n" if accounts else "",
                 f"hold: {{build: {self.held[image]}, reason: works}}\n" if image in self.held else "",
+                "suspend: {reason: frozen}\n" if image in self.paused else "",
                 f"revoke:\n{rows}" if rows else "",
             ))
         })  # fmt: skip
@@ -221,10 +223,19 @@ class Life(RuleBasedStateMachine):
             yield parse(f"{git(self.world.origin, 'show', f'{commit}:{path}')}\n".encode(), path)
         yield self.lock(image)
 
+    def stopped(self) -> set[str]:
+        """The images of which nothing is done but to withdraw: they are paused, or their hold is refused."""
+        revoked = self.brute_force(self.locks())
+        return self.paused | {name for name, held in self.held.items() if held in revoked[name]}
+
     def check_channels(self, locks: Mapping[str, Lockfile], amis: Mapping[Place, Ami]) -> None:
         """What a channel points to is whole, as declared, and what its names hold; and what is not points nowhere."""
         names: dict[Place, str] = {}
+        stopped = self.stopped()
         for name, lock in locks.items():
+            if name in stopped:
+                assert {lock.channels.stable, lock.channels.candidate}.isdisjoint(self.brute_force(locks)[name])
+                continue
             for channel in ("stable", "candidate"):
                 build = lock.build(getattr(lock.channels, channel))
                 if build is None:
@@ -238,7 +249,13 @@ class Life(RuleBasedStateMachine):
                     if self.shared[name]:
                         assert there.shared == self.shared[name], "what was added or taken away by hand is healed"
                     names[one.location, f"/images/{name}/{channel}"] = one.id
-        assert self.world.publisher.values() == names, "what consumers find"
+        found = self.world.publisher.values()
+        theirs = {place for place in found if place[1].split("/")[2] in stopped}
+        assert {place: value for place, value in found.items() if place not in theirs} == names, "what consumers find"
+        revoked = self.brute_force(locks)
+        gone = {one.id for name in stopped for build in locks[name].builds if build.id in revoked[name]
+                for one in build.artifacts}  # fmt: skip
+        assert gone.isdisjoint(found[place] for place in theirs), "nobody finds what is revoked"
 
     def check_clocks(self, locks: Mapping[str, Lockfile]) -> None:
         now = {
@@ -314,7 +331,7 @@ class Life(RuleBasedStateMachine):
     @rule(image=IMAGES, which=WHICH)
     def it_is_held(self, image: str, which: int) -> None:
         good = [one for one in self.lock(image).builds if one.phase not in ("revoked", "rejected") and self.whole(one)]
-        if good:
+        if good and image not in self.paused:
             self.held[image] = good[which % len(good)].id
             self.bound.pop(image, None)
             self.declare(image)
@@ -338,19 +355,17 @@ class Life(RuleBasedStateMachine):
 
     @rule(image=IMAGES, which=WHICH)
     def one_is_revoked(self, image: str, which: int) -> None:
-        builds = [one.id for one in self.lock(image).builds if self.takes_nothing_held(image, one.id)]
+        builds = [one.id for one in self.lock(image).builds]
         if builds:
             self.revoked[image].add(builds[which % len(builds)])
             self.declare(image)
             self.reconcile()
 
-    def takes_nothing_held(self, image: str, build_id: str) -> bool:
-        """Whether nothing held is revoked with it: such a hold is refused, and its image waits for a person."""
-        before = set(self.revoked[image])
-        self.revoked[image].add(build_id)
-        found = self.brute_force(self.locks())
-        self.revoked[image] = before
-        return all(held not in found[name] for name, held in self.held.items())
+    @rule(image=IMAGES)
+    def it_is_paused_or_goes_on(self, image: str) -> None:
+        self.paused ^= {image}
+        self.declare(image)
+        self.reconcile()
 
     @precondition(lambda self: any(self.revoked.values()))
     @rule()
@@ -361,7 +376,7 @@ class Life(RuleBasedStateMachine):
                 self.declare(image)
         self.reconcile()
 
-    @precondition(lambda self: not any(self.revoked.values()) and not self.held)
+    @precondition(lambda self: not any(self.revoked.values()) and not self.held and not self.paused)
     @rule(image=IMAGES, which=WHICH)
     def a_revocation_that_is_taken_back_leaves_no_trace(self, image: str, which: int) -> None:
         """Permissions too, whatever was built meanwhile; and channels, where nothing was.
@@ -420,7 +435,7 @@ class Life(RuleBasedStateMachine):
     def what_was_removed_is_restored(self, which: int) -> None:
         listed = self.hands.controller().restore().restorable
         recorded = {one.id for lock in self.locks().values() for one in lock.recorded}
-        builds = sorted({one.build for one in listed} - recorded)
+        builds = sorted({one.build for one in listed if one.image not in self.stopped()} - recorded)
         if not builds:
             return
         build_id = builds[which % len(builds)]
@@ -438,6 +453,7 @@ class Life(RuleBasedStateMachine):
         found = [
             (name, one)
             for name, lock in self.locks().items()
+            if name not in self.stopped()
             for build in lock.builds
             if build.id in (lock.channels.stable, lock.channels.candidate)
             for one in build.artifacts

@@ -76,6 +76,18 @@ def test_a_revocation_reaches_every_generation_and_comes_down_by_both_sides(life
     assert not any(one.phase == "revoked" for name in NAMES for one in life.lock(name).builds)
 
 
+def test_a_revocation_passes_through_what_is_held_and_what_is_paused(life: Life) -> None:
+    life.somebody_changes_it("left")
+    life.it_is_held("left", 0)
+    life.it_is_paused_or_goes_on("edge")
+    life.one_is_revoked("base", 0)
+    assert all(one.phase == "revoked" for name in NAMES for one in life.lock(name).builds)
+    life.somebody_changes_it("app")
+    assert life.lock("app").channels.stable is None
+    life.all_revocations_are_taken_away()
+    assert life.lock("left").channels.stable == life.held["left"]
+
+
 def test_no_root_goes_however_long_it_waits(life: Life) -> None:
     life.it_is_held("edge", 0)
     for _ in range(2):  # two generations of what the held one was built on are superseded, beyond what is kept

@@ -13,7 +13,7 @@ from reconciler.plan.channels import verdict_tags
 from tests.doubles.registry import Traits
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import VALIDATED, build, standing
-from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, git, statuses
+from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, git, image_files, statuses
 from tests.integration.pull_request.pulls import Listener, main
 
 
@@ -251,6 +251,92 @@ class TestRevocation:
         settled.commit({"desired/base/image.yaml": held(bad, declaration=revoked(bad))})
         planned = settled.controller().plan("base")["base"]
         assert "it is revoked: a key in it leaked" in planned.errors[0]
+
+    @pytest.mark.parametrize("stopped", ["held", "suspended"])
+    def test_whatever_else_stops_a_child_it_is_withdrawn_there(self, settled: World, stopped: str) -> None:
+        # Given a child that is published, that has a child of its own, and with which nothing is done for now
+        (bad,) = standing(settled)
+        published = f'{ON_BASE}publish: {{ssm: "/images/{{image}}/{{channel}}"}}\n'
+        settled.commit({"desired/web/image.yaml": published, "desired/web/setup.sh": "echo more\n"})
+        settled.commit(image_files("app", "source: {image: web}\n"))
+        settled.controller().reconcile()
+        newer = settled.lock("web").channels.stable or ""
+        paused = f"{published}suspend: {{reason: frozen for the sale}}\n"
+        settled.commit({"desired/web/image.yaml": held(newer, declaration=published) if stopped == "held" else paused})
+        settled.controller().reconcile()
+        assert len(settled.publisher.values()) == 4
+
+        # When the only build of its parent is revoked, and its child is changed
+        settled.commit({"desired/base/image.yaml": revoked(bad), "desired/app/setup.sh": "echo new\n"})
+        affected = settled.controller().plan("base")["base"].affects
+        controller = settled.controller()
+        for _ in range(3):
+            controller.reconcile()
+
+        # Then all of them are revoked, nobody finds them, and nothing was built on them meanwhile
+        for name in ("base", "web", "app"):
+            lock = settled.lock(name)
+            assert {one.phase for one in lock.builds} == {"revoked"}, name
+            assert (lock.channels.candidate, lock.channels.stable) == (None, None), name
+        assert {one.state for one in settled.artifacts("web")} == {"disabled"}
+        assert settled.publisher.values() == {}
+        assert controller.built == []
+        assert any("stable is held to it" in str(one) for one in affected) == (stopped == "held")
+
+        # And once that is taken back, all is as it was
+        settled.commit({"desired/base/image.yaml": ON_DEBIAN})
+        for _ in range(2):
+            settled.controller().reconcile("web")
+        assert settled.lock("web").channels.stable == newer
+        assert {one.state for one in settled.artifacts("web")} == {"available"}
+        assert controller.plan("web")["web"].errors == ()
+
+    def test_a_hold_on_it_ends_in_an_error_and_stable_goes_back_to_what_is_older(self, settled: World) -> None:
+        (older,) = standing(settled)
+        bad = build(settled, "echo bad")
+        newest = build(settled, "echo newest")
+        settled.commit({"desired/base/image.yaml": held(bad)})
+        settled.controller().reconcile("base")
+
+        settled.commit({"desired/base/image.yaml": held(bad, declaration=revoked(bad))})
+        controller = settled.controller()
+        controller.reconcile("base")
+
+        # It was held back from the newest
+        channels = settled.lock("base").channels
+        assert (channels.stable, channels.candidate) == (older, newest)
+        assert "it is revoked: a key in it leaked" in controller.plan("base")["base"].errors[0]
+
+    def test_one_that_is_refused_keeps_no_other_from_being_carried_out(self, settled: World) -> None:
+        (used,) = standing(settled)
+        bad = build(settled, "echo bad")
+        (artifact, *_) = (one for one in settled.lock("base").builds[-1].artifacts if one.location == EU)
+        settled.registry.uses = [Use((EU, artifact.id), "instance i-1 (running)", "replace it")]
+        settled.commit({"desired/base/image.yaml": revoked(used, bad)})
+        controller = settled.controller()
+
+        controller.reconcile("base")
+
+        phases = {one.id: one.phase for one in settled.lock("base").builds}
+        assert phases == {used: "stable", bad: "revoked"}
+        assert "it is in use" in controller.plan("base")["base"].errors[0]
+
+    def test_nothing_is_built_on_what_inherits_it_where_the_declaration_is_invalid(self, settled: World) -> None:
+        (bad,) = standing(settled)
+        settled.commit(image_files("app", "source: {image: web}\n"))
+        settled.controller().reconcile()
+        (of_web,) = standing(settled, "web")
+        settled.commit({"desired/web/image.yaml": "source: {ami: 3}\n"})
+        settled.commit({"desired/base/image.yaml": revoked(bad), "desired/app/setup.sh": "echo new\n"})
+
+        planned = settled.controller().plan()
+        controller = settled.controller()
+        for _ in range(2):
+            controller.reconcile()
+
+        assert controller.built == []
+        assert settled.lock("app").channels.stable is None
+        assert f"web {of_web} is built on base {bad}, and is not revoked: web is invalid" in planned["base"].notes
 
     def test_where_a_location_can_not_be_read_it_counts_all_the_same(self, settled: World) -> None:
         (good,) = standing(settled)
