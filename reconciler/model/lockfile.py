@@ -220,7 +220,14 @@ class Build(Model):
     returned: Instant | None = Field(
         None, description="When a hold, or the end of one, last brought `stable` to it.", exclude_if=is_empty
     )
+    held: Instant | None = Field(
+        None, description="When a hold was recorded that bound `stable` to it: the last one.", exclude_if=is_empty
+    )
+    released: Instant | None = Field(None, description="When the end of that hold was recorded.", exclude_if=is_empty)
     revoked: Revoked | None = Field(None, description="Of a revoked build: why.", exclude_if=is_empty)
+    unrevoked: Instant | None = Field(
+        None, description="When the end of its last revocation was recorded.", exclude_if=is_empty
+    )
     recorded: Instant | None = Field(None, description="When it was recorded on the branch and became the candidate.")
     ci: CiRun | None = None
     adopted: TakenAsFound | None = Field(
@@ -247,6 +254,11 @@ class Build(Model):
         return self.adopted is None and self.packer is not None
 
     @property
+    def is_held(self) -> bool:
+        """Whether a hold that bound `stable` to it is recorded, and its end is not."""
+        return self.held is not None and self.released is None
+
+    @property
     def stood(self) -> bool:
         """Whether it is stable, was until another took its place, or would be but for a hold.
 
@@ -261,6 +273,10 @@ class Build(Model):
     def as_pin(self, image: str) -> Pin:
         """This build as the source of a child."""
         return Pin(image=image, build=self.id, key=self.key, artifacts={a.location: a.id for a in self.artifacts})
+
+
+RULED = frozenset({"was_stable", "returned", "held", "released", "revoked", "unrevoked"})
+"""What of a build's record is written as channels, holds and revocations come and go, long after it was made."""
 
 
 class Leaving(Model):

@@ -185,7 +185,7 @@ def weigh(
             continue
         off.add((name, build_id))
         refused[name] = UserError(
-            f"{build_id} can't be revoked yet: it is in use", where=_place(images[name], build_id),
+            f"{build_id} can't be revoked yet: it is in use", where=place_of(images[name], build_id),
             hint=(*_cut(list(map(str, uses)), whole=whole), *_cut(list(map(str, children)), whole=whole),
                   "to revoke it all the same: `even_if_in_use: true` beside it"),
         )  # fmt: skip
@@ -236,7 +236,7 @@ def refused(situation: Situation) -> UserError | None:
     hold, lock = situation.image.declaration.hold, situation.lock
     if hold is None:
         return None
-    place = _place(situation.image, "hold")
+    place = place_of(situation.image, "hold")
     if hold.build in situation.causes:
         why = situation.causes[hold.build]
         by = f", as it was built on {why.by}" if why.by is not None else ""
@@ -293,7 +293,7 @@ def ruling_of(situation: Situation, lock: Lockfile, *, binds: bool = True) -> tu
     if after is lock:
         return None, lock
     revoked = any(one.phase == "revoked" and not _is_revoked(lock, one.id) for one in after.builds)
-    reasons = (*_changes(lock, after), *_moved(situation, lock, after))
+    reasons = (*_changes(lock, after), *_moved(situation, lock, after), *_bound(situation, lock, after))
     moved = after.channels.stable not in (lock.channels.stable, None) and not revoked
     return Ruling(situation.causes, reachable, reasons, moved), after
 
@@ -323,8 +323,20 @@ def _moved(situation: Situation, before: Lockfile, after: Lockfile) -> Iterator[
     hold = situation.image.declaration.hold
     for reason in moves(before, after):
         bound = hold is not None and reason.now == f"stable {hold.build}"
-        said = f"{reason.now}, held by {_place(situation.image, 'hold')}" if bound else reason.now
+        said = f"{reason.now}, held by {place_of(situation.image, 'hold')}" if bound else reason.now
         yield reason.model_copy(update={"now": said})
+
+
+def _bound(situation: Situation, before: Lockfile, after: Lockfile) -> Iterator[Reason]:
+    """That a hold binds `stable` where it is, or no more: a commit records since when, and nothing moves."""
+    if before.channels.stable != after.channels.stable:
+        return
+    stable, was = f"stable {after.channels.stable or 'none'}", {one.id: one.is_held for one in before.recorded}
+    for build in after.builds:
+        if build.is_held and not was.get(build.id, False):
+            yield Reason(code="channel-moved", was=stable, now=f"{stable}, held by {place_of(situation.image, 'hold')}")
+        elif was.get(build.id, False) and not build.is_held:
+            yield Reason(code="channel-moved", was=f"{stable}, held", now=stable)
 
 
 def _is_revoked(lock: Lockfile, build_id: str) -> bool:
@@ -345,7 +357,7 @@ def _told(situation: Situation, decision: Decision) -> Iterator[str]:
     lock = decision.settled or situation.lock
     if hold is None:
         return
-    by = f"held by {_place(image, 'hold')}: {hold.reason}"
+    by = f"held by {place_of(image, 'hold')}: {hold.reason}"
     released = replace(image, declaration=image.declaration.model_copy(update={"hold": None}))
     would = as_ruled(lock, released, situation.causes, at=format_instant(situation.now)).channels.stable
     if not REPLACING.isdisjoint(decision.planned.actions) and first_phase(released) == "stable":
@@ -369,8 +381,9 @@ def unknown_builds(
     built_on = {one.build for one in pins if one is not None and one.image in image.names}
     for one in image.declaration.revoke:
         if one.build not in named and one.build not in built_on:
-            yield f"{one.build} is revoked, and no lockfile names it ({_place(image, one.build)})"
+            yield f"{one.build} is revoked, and no lockfile names it ({place_of(image, one.build)})"
 
 
-def _place(image: Image, what: str) -> Place:
+def place_of(image: Image, what: str) -> Place:
+    """Where image.yaml says it: `hold`, or a build that it revokes."""
     return image.ruled_at.get(what) or Place(f"{image.folder}/image.yaml")

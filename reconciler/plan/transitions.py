@@ -268,7 +268,7 @@ def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: s
         reachable: Whether all of the build that `stable` is held to is known to be there. Else `stable` stays.
     """
     given, lock = lock, _brought_back(lock, image, causes, reachable=reachable)
-    builds = tuple(_restored(one) if one.revoked and one.id not in causes else one for one in lock.builds)
+    builds = tuple(_restored(one, at=at) if one.revoked and one.id not in causes else one for one in lock.builds)
     builds = tuple(_revoked(one, causes[one.id], at=at) if one.id in causes else one for one in builds)
     gone = {one.id for one in builds if one.id in causes}
     hold = image.declaration.hold
@@ -278,8 +278,17 @@ def as_ruled(lock: Lockfile, image: Image, causes: Mapping[str, Cause], *, at: s
     channels = Channels(candidate=candidate, stable=_bound(ruled, image, reachable=reachable))
     if channels.stable != lock.channels.stable:
         builds = tuple(_update(one, returned=at) if one.id == channels.stable else one for one in builds)
+    builds = tuple(_as_held(one, image, stable=channels.stable, at=at) for one in builds)
     changed = lock.model_copy(update={"builds": _in_phase(builds, channels), "channels": channels})
     return given if changed == given else changed
+
+
+def _as_held(build: Build, image: Image, *, stable: str | None, at: str) -> Build:
+    """A build with since when a hold binds `stable` to it, or does so no more."""
+    hold = image.declaration.hold
+    if hold is not None and hold.build == build.id:
+        return _update(build, held=at, released=None) if build.id == stable and not build.is_held else build
+    return _update(build, released=at) if build.is_held else build
 
 
 def _bound(lock: Lockfile, image: Image, *, reachable: bool) -> str | None:
@@ -292,14 +301,14 @@ def _bound(lock: Lockfile, image: Image, *, reachable: bool) -> str | None:
     return hold.build if may_be else lock.channels.stable
 
 
-def _restored(build: Build) -> Build:
+def _restored(build: Build, *, at: str) -> Build:
     """A build that is revoked no more: what it was, in no channel until one comes back to it."""
     was = build.revoked
     if was is None:
         return build
     stood = was.was_stable or was.phase == "stable"
     phase: Phase = "superseded" if was.phase in ("candidate", "stable") else was.phase
-    return build.model_copy(update={"phase": phase, "was_stable": stood, "revoked": None})
+    return _update(build, phase=phase, was_stable=stood, revoked=None, unrevoked=at)
 
 
 def _update(build: Build, **fields: object) -> Build:
@@ -314,7 +323,7 @@ def _revoked(build: Build, cause: Cause, *, at: str) -> Build:
         phase=was.phase if was is not None else build.phase,
         was_stable=was.was_stable if was is not None else build.was_stable,
     )  # fmt: skip
-    return build.model_copy(update={"phase": "revoked", "was_stable": False, "revoked": revoked})
+    return _update(build, phase="revoked", was_stable=False, revoked=revoked, unrevoked=None)
 
 
 def _without_channels(

@@ -14,7 +14,7 @@ from reconciler.git.tags import tag_message
 from reconciler.model.declaration import BUILD_ID_PATTERN
 from reconciler.model.errors import Place, ReconcilerError, Terminal, UserError
 from reconciler.model.fleet import Image
-from reconciler.model.lockfile import Artifact, Build, Failure, Lockfile
+from reconciler.model.lockfile import RULED, Artifact, Build, Failure, Lockfile
 from reconciler.model.observation import Seen
 from reconciler.model.plan import Decision
 from reconciler.model.source import Pin, SourceRequest
@@ -73,8 +73,8 @@ def find_preview(repository: Repository, image: str, asked: str) -> Preview | No
 
 
 _AS_MADE: Mapping[str, object] = MappingProxyType({
-    "verdict": None, "recorded": None, "verified": None, "provenance": None, "was_stable": False, "returned": None,
-    "revoked": None,
+    "verdict": None, "recorded": None, "verified": None, "provenance": None, "was_stable": False,
+    **dict.fromkeys(RULED - {"was_stable"}),
 })  # fmt: skip
 """What a record says of a build that was just made. All else is written into state/ by what is seen there: whoever may
 push tags would have voted, or given `stable` something to fall back to."""

@@ -70,20 +70,18 @@ def record_ruling(run: Run, image: Image, ruling: Ruling) -> Recording:
     at = format_instant(run.known.now)
     after = transitions.as_ruled(before, image, ruling.causes, at=at, reachable=ruling.reachable)
     message = messages.ruling_commit(image.name, ruling.reasons)
-    tags = _tags(run, image, [*turned(before, after), *_bound(before, after, image)])
+    tags = _tags(run, image, [*turned(before, after), *_held(before, after, image)])
     return record_lock(run, image.name, change, message=message, tags=tags, former=image.declaration.moved_from)
 
 
-def _bound(before: Lockfile, after: Lockfile, image: Image) -> Iterator[tuple[Build, Turned, str | None]]:
-    """The build that a hold brings `stable` to, or leaves it with, or from which its end lets it go on."""
-    hold, was, now = image.declaration.hold, before.build(before.channels.stable), after.build(after.channels.stable)
-    if was is None or now is None or was.id == now.id:
-        return
-    revoked = [{one.id for one in lock.recorded if one.revoked is not None} for lock in (before, after)]
-    if hold is not None and hold.build == now.id:
-        yield now, "held", hold.reason
-    elif hold is None and revoked[0] == revoked[1]:  # else it goes by a revocation, or by the end of one
-        yield was, "released", None
+def _held(before: Lockfile, after: Lockfile, image: Image) -> Iterator[tuple[Build, Turned, str | None]]:
+    """The build that a hold brings `stable` to, or leaves it with, and the one that it binds it to no more."""
+    hold, was = image.declaration.hold, {one.id: one.is_held for one in before.recorded}
+    for build in after.builds:
+        if build.is_held and not was.get(build.id, False):
+            yield build, "held", hold.reason if hold is not None else None
+        elif was.get(build.id, False) and not build.is_held:
+            yield build, "released", None
 
 
 def _tags(run: Run, image: Image, happened: Iterable[tuple[Build, Turned, str | None]]) -> tuple[TagRequest, ...]:

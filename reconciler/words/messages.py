@@ -174,9 +174,12 @@ def verdict_commit(image: str, build_id: str, verdict: Verdict) -> str:
 def ruling_commit(image: str, reasons: Sequence[Reason]) -> str:
     """The message of a commit that records what image.yaml rules: holds, revocations, and the channels by them."""
     codes = ", ".join(dict.fromkeys(reason.code for reason in reasons))
-    moved = (one.now or "" for one in reasons if one.code == "channel-moved")
-    stable = next((now.removeprefix("stable ").partition(",")[0] for now in moved if now.startswith("stable ")), None)
-    what = f"stable points to {stable}" if stable is not None else "what is declared of its builds"
+    moved = ((one.was or "", one.now or "") for one in reasons if one.code == "channel-moved")
+    was, now = next((both for both in moved if both[1].startswith("stable ")), ("", ""))
+    before, (stable, _, binds) = was.partition(",")[0], now.partition(",")
+    what = f"stable points to {stable.removeprefix('stable ')}" if stable else "what is declared of its builds"
+    if stable and before == stable:  # a hold came, or went, and left it where it was
+        what = f"{stable} is held" if binds else f"{stable} is held no more"
     trailers = [f"Reconciler-Image: {image}", *_reason_trailers(reasons)]
     return _message(f"{image}: {what} ({codes})", [sentence(reason) for reason in reasons], trailers)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from reconciler.model.lockfile import Build, InventoryRecord
+from reconciler.model.lockfile import RULED, Build, InventoryRecord
 from reconciler.model.provenance import Resource, Statement
 from reconciler.model.text import and_more, counted, joined
 from reconciler.model.verification import Check, Finding, Outcome, Provenance, Signature
@@ -226,7 +226,7 @@ def _made_together(evidence: Evidence) -> bool:
 
 def _fields(build: Build) -> dict[str, Any]:
     """A record without what is only known when it lands on the branch, after the tag was written."""
-    names = ("recorded", "provenance", "phase", "was_stable", "revoked", "returned", "verified")
+    names = ("recorded", "provenance", "phase", "verified", *RULED)
     later: dict[str, Any] = {**dict.fromkeys(names, True), "artifacts": {"__all__": {"care"}}}
     return build.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=later)
 

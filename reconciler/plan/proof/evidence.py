@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from reconciler.model.lockfile import Artifact, Build
+from reconciler.model.lockfile import RULED, Artifact, Build
 from reconciler.model.observation import Seen
 from reconciler.model.provenance import Statement
 from reconciler.model.publish import Published
@@ -191,7 +191,7 @@ class Evidence:
 
 def settled(build: Build) -> dict[str, Any]:
     """What of a record no later commit changes, but one that records the build anew."""
-    later = {"files", "artifacts", "verified", "verdict", "phase", "was_stable", "revoked", "returned", "provenance"}
+    later = {"files", "artifacts", "verified", "verdict", "phase", "provenance", *RULED}
     return build.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude=later)
 
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
-from reconciler.model.lockfile import Artifact, Build, CiRun
+from reconciler.model.lockfile import RULED, Artifact, Build, CiRun
 from reconciler.model.provenance import (
     LOCAL_BUILDER,
     BuildDefinition,
@@ -31,8 +31,7 @@ from reconciler.model.values import canonical_json, digest, format_instant, pars
 
 SBOM, SMOKE_TEST = "sbom", "smoke-test"
 LATER = frozenset({
-    "files", "reasons", "artifacts", "verified", "provenance", "verdict", "phase", "was_stable", "revoked", "returned",
-    "recorded",
+    "files", "reasons", "artifacts", "verified", "provenance", "verdict", "phase", "recorded", *RULED
 })  # fmt: skip
 """What of a record may change after the build, or differs between the annotated tag and the lockfile. `artifacts` are
 subjects of their own; the others are proven by the commits that change them."""

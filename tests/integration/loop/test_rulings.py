@@ -27,8 +27,9 @@ def revoked(*build_ids: str, declaration: str = ON_DEBIAN) -> str:
 
 
 def as_it_was(lock: Lockfile) -> Lockfile:
-    """A lockfile but for when `stable` came back to a build."""
-    return lock.model_copy(update={"builds": tuple(one.model_copy(update={"returned": None}) for one in lock.builds)})
+    """A lockfile but for when `stable` came back to a build, and when a revocation ended."""
+    turns = {"returned": None, "unrevoked": None}
+    return lock.model_copy(update={"builds": tuple(one.model_copy(update=turns) for one in lock.builds)})
 
 
 class TestHold:
@@ -495,6 +496,11 @@ def test_what_is_ruled_of_a_build_is_told_by_an_annotated_tag(settled: World) ->
         settled.clock.advance(minutes=1)
         names = git(settled.origin, "tag", "--list", "verdict/base/*").splitlines()
         told += sorted(set(names) - set(told))
+
+    # And held once more, where it is
+    settled.commit({"desired/base/image.yaml": held(bad)})
+    settled.controller().reconcile("base")
+    assert git(settled.origin, "tag", "--list", f"verdict/base/{bad}-held-*") != ""
 
     # Then each of these has a tag of its own, with why
     assert [name.rpartition("-")[0].removeprefix("verdict/base/") for name in told] == [

@@ -8,9 +8,17 @@ from typing import Any
 import pytest
 
 from reconciler.model.lockfile import Artifact, Build, Lockfile, Verified, began_at
-from reconciler.model.plan import Situation
+from reconciler.model.plan import Cause, Situation
 from reconciler.plan.timing import next_failure
-from reconciler.plan.transitions import as_declared, promotes, with_artifacts, with_build, with_failure, with_verified
+from reconciler.plan.transitions import (
+    as_declared,
+    as_ruled,
+    promotes,
+    with_artifacts,
+    with_build,
+    with_failure,
+    with_verified,
+)
 
 Make = Callable[..., Any]
 
@@ -146,3 +154,49 @@ def test_no_transition_leaves_a_lockfile_that_would_be_refused(built: Make, an_i
     lock = built(an_image(regions=["us-east-1", "eu-west-1"])).lock
     assert Lockfile.model_validate_json(lock.model_dump_json(by_alias=True)) == lock
     assert replace(built(), lock=lock).last == lock.builds[0]
+
+
+class TestSinceWhen:
+    """A hold and a revocation leave when they were recorded, and when their end was."""
+
+    EARLY, LATE = "2026-11-29T10:15:30Z", "2026-11-30T10:15:30Z"
+
+    def hold(self, an_image: Make, build: Build) -> Any:
+        return an_image(hold={"build": build.id, "reason": "works"})
+
+    def test_a_hold_where_stable_is_already_is_recorded_once(self, history: list[Build], an_image: Make) -> None:
+        lock = recorded(*history, image=an_image())
+        held = as_ruled(lock, self.hold(an_image, history[0]), {}, at=self.EARLY)
+        assert (held.builds[0].held, held.builds[0].is_held, held.builds[0].returned) == (self.EARLY, True, None)
+        assert as_ruled(held, self.hold(an_image, history[0]), {}, at=self.LATE) is held
+        assert held.channels == lock.channels
+
+    def test_its_end_is_recorded_once_and_the_next_one_is_another(self, history: list[Build], an_image: Make) -> None:
+        lock = recorded(*history, image=an_image())
+        held = as_ruled(lock, self.hold(an_image, history[0]), {}, at=self.EARLY)
+        over = as_ruled(held, an_image(), {}, at=self.LATE)
+        assert (over.builds[0].held, over.builds[0].released) == (self.EARLY, self.LATE)
+        assert as_ruled(over, an_image(), {}, at="2026-12-01T00:00:00Z") is over
+        again = as_ruled(over, self.hold(an_image, history[0]), {}, at="2026-12-01T00:00:00Z")
+        assert (again.builds[0].held, again.builds[0].released) == ("2026-12-01T00:00:00Z", None)
+
+    def test_one_that_goes_to_another_build_is_over_for_the_first(self, history: list[Build], an_image: Make) -> None:
+        lock = recorded(*history, image=an_image())
+        held = as_ruled(lock, self.hold(an_image, history[0]), {}, at=self.EARLY)
+        moved = as_ruled(held, self.hold(an_image, history[1]), {}, at=self.LATE)
+        assert [(one.held, one.released) for one in moved.builds[:2]] == [(self.EARLY, self.LATE), (self.LATE, None)]
+        assert moved.channels.stable == history[1].id
+
+    def test_one_that_can_not_be_reached_yet_binds_nothing(self, history: list[Build], an_image: Make) -> None:
+        lock = recorded(*history, image=an_image())
+        assert as_ruled(lock, self.hold(an_image, history[1]), {}, at=self.EARLY, reachable=False) is lock
+
+    def test_the_end_of_a_revocation_is_recorded_until_the_next_one(self, history: list[Build], an_image: Make) -> None:
+        lock = recorded(*history, image=an_image())
+        cause = {history[1].id: Cause("leaked", origin=("web", history[1].id))}
+        revoked = as_ruled(lock, an_image(), cause, at=self.EARLY)
+        over = as_ruled(revoked, an_image(), {}, at=self.LATE)
+        assert (over.builds[1].revoked, over.builds[1].unrevoked) == (None, self.LATE)
+        assert over.model_copy(update={"builds": lock.builds}) == lock
+        again = as_ruled(over, an_image(), cause, at="2026-12-01T00:00:00Z")
+        assert again.builds[1].unrevoked is None
