@@ -94,7 +94,7 @@ def reconcile(adapters: Adapters, request: Request) -> Report:
 def _collected(adapters: Adapters, request: Request, proposed: Proposed) -> Collection:
     """The end of a run: by what is recorded and there now. What stops it takes nothing from what the run did."""
     try:
-        return collect(adapters, replace(request, options=PlanOptions()), takes_steps=True, beside=proposed)
+        return collect(adapters, replace(request, options=PlanOptions()), takes_steps=True, tells=True, beside=proposed)
     except ReconcilerError as error:
         return Collection(head="", applied=True, artifacts=(), failed={"gc": error.what})
 
@@ -197,10 +197,17 @@ def test(adapters: Adapters, request: Request, image: str, build_id: str | None)
 
 
 def collect(
-    adapters: Adapters, request: Request, *, takes_steps: bool, unmanaged: bool = False, beside: Proposed = NOTHING
+    adapters: Adapters,
+    request: Request,
+    *,
+    takes_steps: bool,
+    tells: bool = False,
+    unmanaged: bool = False,
+    beside: Proposed = NOTHING,
 ) -> Collection:
     """Judge what may go of the whole fleet; with `takes_steps` take the next step of each.
 
+    Where it `tells`, the announcers hear of the steps at once; else the next run tells them.
     With `unmanaged` also list what no fleet's marks are on. `beside` is what the same run has proposed before.
 
     Raises what planning raises, and UserError for what is refused before anything is done.
@@ -223,7 +230,12 @@ def collect(
     adapters.repository.check_recording(known.fleet.settings.git, now=known.now)
     run = _run(adapters, request, known, registry=registry, target=target)
     limit = request.max_actions or known.fleet.settings.limits.max_actions
-    return gc.apply(run, looked, planned, at_most=limit, publisher=partial(adapters.publisher, known), beside=beside)
+    done = gc.apply(run, looked, planned, at_most=limit, publisher=partial(adapters.publisher, known), beside=beside)
+    if tells:
+        from reconciler.steps.announce import announce_steps  # noqa: PLC0415 - see below
+
+        announce_steps(run, done.took, adapters.announcers(known), branch=target.branch)
+    return done
 
 
 def restore(adapters: Adapters, request: Request, words: Sequence[str]) -> Restoration:

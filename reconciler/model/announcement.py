@@ -3,42 +3,66 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import date
 from typing import Any, Literal
 
 from pydantic import Field
 
+from reconciler.model.collection import Step
 from reconciler.model.declaration import BUILD_ID_PATTERN, IMAGE_NAME_PATTERN
-from reconciler.model.lockfile import Artifact, Build, CiRun, Digest, Failure, Verdict
+from reconciler.model.lockfile import AnnouncedEvent, Artifact, Build, CiRun, Digest, Failure, Leaving, Verdict
 from reconciler.model.publish import Published
 from reconciler.model.source import Pin
 from reconciler.model.text import one_line
-from reconciler.model.values import Model, canonical_json, digest
+from reconciler.model.values import Instant, Model, canonical_json, digest, is_empty
 
 SCHEMA: Literal[1] = 1
 LONGEST_REASON = 1000
 """Of what failed, in characters: the rest is in the record, and receivers take little."""
-AnnouncedEvent = Literal["candidate", "stable", "rejected", "revoked", "failed"]
+_SAID = {"failed": "has failed", "released": "is held no more", "unrevoked": "is revoked no more"}
 
 
 def as_said(event: str) -> str:
     """An event after the build that it is of: `is stable`, `has failed`."""
-    return "has failed" if event == "failed" else f"is {event}"
+    return _SAID.get(event, f"is {event}")
 
 
-def turn_of(event: AnnouncedEvent, build: Build) -> str | None:
+def turn_of(event: AnnouncedEvent, build: Build, left: Leaving | None = None) -> Instant | None:
     """What tells an event of a build from the same one before, as a time; None where it happens but once.
 
-    A hold, or its end, brings `stable` back to a build; a build may be revoked more than once.
+    A hold, or its end, brings `stable` back to a build; one may be held, or revoked, more than once, and go away again
+    after it was brought back. `left` is how far it has gone, where it goes away.
     """
-    if event == "stable":
-        return build.returned
-    return build.revoked.at if event == "revoked" and build.revoked is not None else None
+    turns: dict[AnnouncedEvent, Instant | None] = {
+        "stable": build.returned, "held": build.held, "released": build.released, "unrevoked": build.unrevoked,
+        "revoked": build.revoked.at if build.revoked is not None else None,
+        "deprecated": left.deprecated if left is not None else None,
+        "disabled": left.disabled if left is not None else None,
+    }  # fmt: skip
+    return turns.get(event)
+
+
+class HoldAnnounced(Model):
+    """The hold that binds `stable` to a build, as it is declared."""
+
+    until: date | None = Field(description="The first day on which it holds no more, UTC; null: it has none.")
+    declared: str = Field(description="Where: `desired/web/image.yaml:12:1`.")
+
+
+class StepAnnounced(Model):
+    """The step that comes next of a build that goes away, as far as it is known now."""
+
+    step: Step = Field(description="`disable`, or `retire`: its artifacts are removed, and nothing more is told.")
+    due: Instant = Field(description="From when it may be taken.")
+    undo: Instant = Field(description="Until when at least a hold brings the build back whole.")
 
 
 class Announcement(Model):
-    """A build became the candidate, or stable, or was rejected or revoked; or an attempt at one failed, or its rollout.
+    """A build became the candidate, or stable, or was rejected; or an attempt at one failed, or its rollout.
 
-    Every key is always there; what is not known is null.
+    Or it was held, revoked, deprecated or disabled, or is held or revoked no more.
+
+    Every key is always there, but for `hold` and `next`; what is not known is null.
 
     An announcement may arrive more than once: it is repeated until the receiver has taken it. `id` tells.
     """
@@ -60,13 +84,18 @@ class Announcement(Model):
     artifacts: tuple[Artifact, ...] = Field(description="Of a failed attempt: what it left.")
     source: Pin | None = Field(description="What it was built on.")
     previous: str | None = Field(
-        description="The build that the channel pointed to before; of a failed attempt, the stable one, which stays."
+        description="The stable build before this one; of a failed attempt, the stable one, which stays."
     )
     verdict: Verdict | None
     reason: str | None = Field(
-        description="Of a revoked build: why, in the words of who revoked it. Of what failed: what and why."
+        description="Why it is revoked or held, in the words of who did that; why it is held no more, or goes away; "
+        "and of what failed, what and why."
     )
     ci: CiRun | None = Field(description="The CI job that built it; of a failed attempt, that told it.")
+    hold: HoldAnnounced | None = Field(None, description="With `held` alone.", exclude_if=is_empty)
+    next: StepAnnounced | None = Field(
+        None, description="With `deprecated` and `disabled` alone: what comes after it.", exclude_if=is_empty
+    )
 
     def plain(self) -> dict[str, Any]:
         """It as JSON has it, all keys included."""
@@ -91,16 +120,35 @@ class RecordedImage:
     lockfile: str
 
 
-def announcement(event: AnnouncedEvent, build: Build, *, of: RecordedImage, previous: str | None) -> Announcement:
+@dataclass(frozen=True)
+class Circumstances:
+    """What is told of an event beside the build itself."""
+
+    left: Leaving | None = None
+    """How far the build has gone, where it goes away."""
+    reason: str | None = None
+    hold: HoldAnnounced | None = None
+    next: StepAnnounced | None = None
+
+
+def announcement(
+    event: AnnouncedEvent,
+    build: Build,
+    *,
+    of: RecordedImage,
+    previous: str | None,
+    about: Circumstances = Circumstances(),
+) -> Announcement:
     """What is to be told of a build.
 
     Args:
         event: What became of it.
         build: The build as recorded.
         of: The image that it is a build of.
-        previous: The build id that the channel pointed to before, or None.
+        previous: The id of the stable build before it, or None.
+        about: What is told beside that.
     """
-    turn = turn_of(event, build)
+    turn = turn_of(event, build, about.left)
     return Announcement(
         schema_version=SCHEMA,
         id=digest({"image": of.name, "build": build.id, "event": event} | ({"turn": turn} if turn is not None else {})),
@@ -117,8 +165,10 @@ def announcement(event: AnnouncedEvent, build: Build, *, of: RecordedImage, prev
         source=build.source,
         previous=previous,
         verdict=build.verdict,
-        reason=build.revoked.reason if event == "revoked" and build.revoked is not None else None,
+        reason=build.revoked.reason if event == "revoked" and build.revoked is not None else about.reason,
         ci=build.ci,
+        hold=about.hold,
+        next=about.next,
     )
 
 

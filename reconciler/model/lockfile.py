@@ -25,6 +25,10 @@ ReasonCode = Literal[
     "publication-changed", "revoked", "removed", "renamed", "forced",
 ]  # fmt: skip
 Digest = str
+AnnouncedEvent = Literal[
+    "candidate", "stable", "rejected", "revoked", "failed", "held", "released", "unrevoked", "deprecated", "disabled"
+]
+"""What the world is told of a build (docs/announcements.md)."""
 
 _BUILD_ID = re.compile(BUILD_ID_PATTERN)
 
@@ -319,7 +323,7 @@ class Failure(Model):
 class Undelivered(Model):
     """An announcement that did not reach its receiver yet. It is tried again by every run, for some days."""
 
-    event: Literal["candidate", "stable", "rejected", "revoked", "failed"]
+    event: AnnouncedEvent
     build: str = Field(pattern=BUILD_ID_PATTERN)
     to: str = Field(description="Name of the announcer: github, circleci, webhook, sns or eventbridge.")
     why: str

@@ -48,7 +48,7 @@ class GitHubSettings(Model):
         None,
         min_length=1,
         max_length=100,
-        description="The type of every dispatched event; absent: image-candidate, image-stable or image-rejected.",
+        description="The type of every dispatched event; absent: by the event, such as image-candidate.",
     )
 
 
@@ -108,7 +108,7 @@ class SnsSettings(Model):
 
 
 class EventBridgeSettings(Model):
-    """An EventBridge bus. The detail type is `image candidate`, `image stable` or `image rejected`."""
+    """An EventBridge bus. The detail type is `image candidate`, `image stable` and so on, by the event."""
 
     bus: str = Field("default", description="The bus's name or ARN.", pattern=r"^[A-Za-z0-9/_.:-]{1,1600}$")
     region: str = Field(description="The region of the bus.", pattern=r"^[a-z0-9-]+$")
@@ -124,7 +124,7 @@ class EventBridgeSettings(Model):
 
 
 class AnnounceSettings(Model):
-    """Who is told of a candidate, a stable and a rejected build; absent: nobody."""
+    """Who is told what becomes of each build (docs/announcements.md lists the events); absent: nobody."""
 
     github: GitHubSettings | None = Field(None, description="Commit statuses, a comment, repository_dispatch.")
     circleci: CircleCISettings | None = Field(None, description="A pipeline to run.")

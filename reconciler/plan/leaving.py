@@ -13,11 +13,12 @@ from datetime import datetime, timedelta
 from functools import cached_property
 
 from reconciler.model.care import Grants, soon
-from reconciler.model.collection import Fate, Step
+from reconciler.model.collection import Fate, Step, Why
 from reconciler.model.declaration import Retain
 from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Build, Leaving
 from reconciler.model.observation import Seen
+from reconciler.model.text import counted
 from reconciler.model.usage import Place
 from reconciler.model.values import format_instant, parse_instant
 from reconciler.plan.garbage import is_nobodys
@@ -30,6 +31,13 @@ def stays_until(entry: Leaving, retain: Retain) -> datetime:
     """Before when a build that goes away is not removed: until then a hold brings it back whole."""
     left = timedelta(seconds=retain.disabled if entry.disabled else retain.deprecated + retain.disabled)
     return parse_instant(entry.disabled or entry.deprecated) + left
+
+
+def why_it_goes(build: Build, retain: Retain) -> str:
+    """Why nothing keeps a build, for people."""
+    if build.phase == "rejected":
+        return "it did not pass validation"
+    return f"{counted(retain.builds, 'newer build')} {'is' if retain.builds == 1 else 'are'} kept"
 
 
 @dataclass(frozen=True)
@@ -153,12 +161,11 @@ class _Judge:
 
     def _goes(self, departure: Departure, artifact: Artifact) -> Fate:
         retain, build = departure.image.declaration.retain, departure.build
-        refused = build.phase == "rejected"
-        why = "it did not pass validation" if refused else f"{retain.builds} newer builds are kept"
+        code: Why = "rejected" if build.phase == "rejected" else "superseded"
         last = max(stays_until(departure.entry, retain), departure.due)
         return Fate(
             image=departure.image.name, build=build.id, kind=artifact.kind, location=artifact.location,
-            id=artifact.id, goes=True, code="rejected" if refused else "superseded", why=why, step=departure.step,
+            id=artifact.id, goes=True, code=code, why=why_it_goes(build, retain), step=departure.step,
             due=format_instant(departure.due) if departure.due > self.now else None,
             undo=format_instant(last) if last > self.now else None,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Announce: the world is told of every build that became a candidate, stable, rejected or revoked, at least once.
+"""Announce: the world is told what becomes of each build, from candidate to disabled, at least once.
 
 What was told stands in a tag on the build's artifacts, one for each announcer: no memory is kept elsewhere, and a run
 that was killed between recording and telling is made up for by the next. What did not get through stands in the
@@ -9,14 +9,13 @@ it stands with its record, as does who was told of a group's refresh that failed
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
 from reconciler.announce.assembly import Untold, tell
 from reconciler.model import events
 from reconciler.model.announcement import (
-    AnnouncedEvent,
     Announcement,
     RecordedImage,
     announcement,
@@ -24,14 +23,17 @@ from reconciler.model.announcement import (
     rollout_announcement,
     turn_of,
 )
+from reconciler.model.collection import Took
 from reconciler.model.errors import ReconcilerError
 from reconciler.model.lockfile import Build, Failure, Lockfile, Undelivered
 from reconciler.model.publish import Published
 from reconciler.model.values import parse_instant
+from reconciler.plan.news import FOUND, STEPS, News, NewsPlace, circumstances, heard, previous, states, told_by
 from reconciler.plan.planning import lock_of
-from reconciler.plan.tags import TOLD, told_tags
+from reconciler.plan.tags import told_tags
 from reconciler.ports.announcer import Announcer
-from reconciler.state.lockfiles import path_of
+from reconciler.state.lockfiles import path_of, read_lockfiles
+from reconciler.steps.observe import find_target
 from reconciler.steps.record_rulings import record_told, record_undelivered
 from reconciler.steps.run import Report, Run
 
@@ -39,54 +41,50 @@ WINDOW = timedelta(days=7)
 """Older news is not told: whoever adds an announcer to a grown fleet is not flooded."""
 
 
-_Place = tuple[str, str, AnnouncedEvent]
-
-
-@dataclass(frozen=True)
-class _News:
-    """One build's event, with what its artifacts' tags say each announcer was told of the build already."""
-
-    image: str
-    build: Build
-    event: AnnouncedEvent
-    previous: str | None
-    told: Mapping[str, frozenset[str]]
-    recent: bool
-
-    @property
-    def place(self) -> _Place:
-        """What tells it from other news. Two images of the same content may have builds of the same id."""
-        return self.image, self.build.id, self.event
-
-    @property
-    def said(self) -> str:
-        """How a tag remembers it: `candidate`, or `stable@2026-11-29T10:15:30Z` of what came back to a build."""
-        turn = turn_of(self.event, self.build)
-        return f"{self.event}@{turn}" if turn is not None else self.event
-
-    def is_due(self, announcer: str) -> bool:
-        """Whether an announcer has yet to hear it. Who was told of the build before hears the rest, however late."""
-        before = self.told.get(announcer, frozenset())
-        return self.said not in before and (self.recent or bool(before))
-
-    def was_told(self, announcer: str) -> bool:
-        """Whether an announcer has heard it."""
-        return self.said in self.told.get(announcer, frozenset())
-
-
 def announce(
     run: Run, report: Report, announcers: Sequence[Announcer], *, branch: str, waits: Collection[str] = ()
 ) -> None:
     """Tell everybody what is recorded and was not told yet. Never undoes or blocks what is recorded.
 
-    Of the images that `waits` names nobody is told that a build is candidate or stable: consumers don't find it yet.
+    Of the images that `waits` names nobody is told that a build is candidate, stable or held: consumers don't find it
+    yet.
     """
     if run.cancelled.is_set():
         return
     locks = _locks(run, report)
-    news = _news(run, report, locks) if announcers else []
-    news = [one for one in news if one.event not in ("candidate", "stable") or one.image not in waits]
-    failed = _failed(run, locks, branch=branch)
+    made = {
+        (result.image, result.build.id)
+        for result in report.results
+        if result.status in ("built", "adopted") and result.build is not None
+    }
+    news = _news(run, locks, made=made) if announcers else []
+    news = [one for one in news if one.event not in FOUND or one.image not in waits]
+    _tell(run, locks, news, announcers, failed=_failed(run, locks, branch=branch), branch=branch)
+
+
+def announce_steps(run: Run, took: Sequence[Took], announcers: Sequence[Announcer], *, branch: str) -> None:
+    """Tell everybody of the steps that this run took of builds that go away, and of nothing else.
+
+    What is only proposed becomes news when it is merged.
+    """
+    if run.cancelled.is_set() or run.proposes or not announcers or not took:
+        return
+    images = {one.image for one in took} & _recorded_before(run).keys()
+    recorded, _ = read_lockfiles(run.repository.tree(find_target(run.repository).head))
+    locks = {name: lock for name, lock in recorded.items() if name in images}
+    news = [one for one in _news(run, locks) if one.event in STEPS]
+    _tell(run, locks, news, announcers, failed=(), branch=branch)
+
+
+def _tell(
+    run: Run,
+    locks: Mapping[str, Lockfile],
+    news: Sequence[News],
+    announcers: Sequence[Announcer],
+    *,
+    failed: Sequence[_Failed],
+    branch: str,
+) -> None:
     untold: list[Untold] = []
     for announcer in announcers:
         due = [one for one in news if one.is_due(announcer.name)]
@@ -134,7 +132,7 @@ def _worded_refresh(
     run: Run, image: str, lock: Lockfile, at: Published, build: Build, *, branch: str
 ) -> Announcement:  # fmt: skip
     return rollout_announcement(
-        at, build, of=_recorded_image(run, image, branch=branch), previous=_previous(lock, build)
+        at, build, of=_recorded_image(run, image, branch=branch), previous=previous(lock, build)
     )
 
 
@@ -157,50 +155,27 @@ def _recorded_before(run: Run) -> dict[str, Lockfile]:
     return {name: lock_of(run.known, image)[0] for name, image in run.known.fleet.images.items()}
 
 
-def _news(run: Run, report: Report, locks: Mapping[str, Lockfile]) -> list[_News]:
-    """The events in the lockfiles whose delivery state is known."""
-    made = {
-        (result.image, result.build.id)
-        for result in report.results
-        if result.status in ("built", "adopted") and result.build is not None
-    }
+def _news(run: Run, locks: Mapping[str, Lockfile], *, made: Collection[tuple[str, str]] = ()) -> list[News]:
+    """The events in the lockfiles whose delivery state is known: also those of builds that this run `made`."""
     before = _recorded_before(run)
     tags = {(seen.location, seen.id): seen.tags for seen in run.known.observation.artifacts}
-    found: list[_News] = []
+    found: list[News] = []
     for name, lock in sorted(locks.items()):
-        for event, build in _states(lock):
+        for event, build, left in states(lock):
             seen = [tags[place] for one in build.artifacts if (place := (one.location, one.id)) in tags]
             if not seen and (name, build.id) not in made:
                 continue  # in a location that was not read, or recorded by another run just now: unknown is not untold
-            since = turn_of(event, build) or build.recorded
+            since = turn_of(event, build, left) or build.recorded
             recent = since is not None and run.now() - parse_instant(since) <= WINDOW
-            news = _News(name, build, event, _previous(lock, build), _told(seen), recent)
-            found.append(replace(news, told=_heard(news, before=before[name].build(build.id))))
+            news = News(name, build, event, left, previous(lock, build), told_by(seen), recent)
+            found.append(replace(news, told=heard(news, before=before[name])))
     return found
 
 
-def _heard(news: _News, *, before: Build | None) -> Mapping[str, frozenset[str]]:
-    """What each announcer can have been told: not what this run recorded first, whatever somebody wrote on it."""
-    if before is None:
-        return {}
-    if _was(news, before):
-        return news.told
-    return {name: said - {news.said} for name, said in news.told.items()}
-
-
-def _was(news: _News, before: Build) -> bool:
-    """Whether a build was recorded before this run as what is news of it."""
-    was = before.revoked
-    if turn_of(news.event, news.build) != turn_of(news.event, before):
-        return False
-    if news.event == "stable":
-        return before.stood or (was is not None and (was.was_stable or was.phase == "stable"))
-    return news.event != "rejected" or "rejected" in (before.phase, was.phase if was is not None else None)
-
-
-def _worded(run: Run, one: _News, *, branch: str) -> Announcement:
+def _worded(run: Run, one: News, *, branch: str) -> Announcement:
     of = _recorded_image(run, one.image, branch=branch)
-    return announcement(one.event, one.build, of=of, previous=one.previous)
+    about = circumstances(one, run.known.fleet.images[one.image], now=run.known.now)
+    return announcement(one.event, one.build, of=of, previous=one.previous, about=about)
 
 
 def _recorded_image(run: Run, image: str, *, branch: str) -> RecordedImage:
@@ -211,39 +186,13 @@ def _recorded_image(run: Run, image: str, *, branch: str) -> RecordedImage:
     )  # fmt: skip
 
 
-def _states(lock: Lockfile) -> Iterator[tuple[AnnouncedEvent, Build]]:
-    for build in lock.builds:
-        if build.id == lock.channels.candidate:
-            yield "candidate", build
-        if build.id == lock.channels.stable:
-            yield "stable", build
-        if build.phase == "rejected":
-            yield "rejected", build
-        if build.phase == "revoked":
-            yield "revoked", build
-
-
-def _previous(lock: Lockfile, build: Build) -> str | None:
-    older = lock.builds[lock.builds.index(build) + 1 :]
-    return next((one.id for one in older if one.stood), None)
-
-
-def _told(tags: Iterable[Mapping[str, str]]) -> Mapping[str, frozenset[str]]:
-    """The events that each announcer was told of, by the tags of a build's artifacts: one of them tells for all."""
-    told: defaultdict[str, frozenset[str]] = defaultdict(frozenset)
-    for key, value in (pair for each in tags for pair in each.items() if pair[0].startswith(TOLD)):
-        told[key.removeprefix(TOLD)] |= frozenset(filter(None, value.split(",")))
-    return told
-
-
-def _remember(run: Run, announcer: str, news: Sequence[_News]) -> None:
+def _remember(run: Run, announcer: str, news: Sequence[News]) -> None:
     told: defaultdict[tuple[str, str], set[str]] = defaultdict(set)
     builds: dict[tuple[str, str], Build] = {}
     for one in news:
         place = (one.image, one.build.id)
         builds[place] = one.build
-        before = told[place] or one.told.get(announcer, frozenset())
-        told[place] = {*(said for said in before if said.partition("@")[0] != one.event), one.said}
+        told[place] = one.remembered(told[place] or one.told.get(announcer, frozenset()))
     for place, what in told.items():
         tag = told_tags(announcer, what)
         for artifact in builds[place].artifacts:
@@ -260,7 +209,7 @@ def _record(
     locks: Mapping[str, Lockfile],
     untold: Sequence[Untold],
     *,
-    known: Mapping[_Place, _News],
+    known: Mapping[NewsPlace, News],
     announcers: frozenset[str],
     failed: Iterable[_Failed],
 ) -> None:
@@ -291,11 +240,11 @@ def _with_heard(one: _Failed) -> Failure | Published:
     return one.of.model_copy(update={"told": tuple(sorted({*one.told, *one.heard}))})
 
 
-def _is_open(image: str, lock: Lockfile, one: Undelivered, known: Mapping[_Place, _News]) -> bool:
+def _is_open(image: str, lock: Lockfile, one: Undelivered, known: Mapping[NewsPlace, News]) -> bool:
     """Whether what was not delivered before, and was not tried in this run, is not delivered still."""
     if one.event == "failed":
         return False  # it is tried by every run for as long as it is news
-    if (one.build, one.event) not in {(build.id, event) for event, build in _states(lock)}:
+    if (one.build, one.event) not in {(build.id, event) for event, build, _ in states(lock)}:
         return False  # nobody waits to hear that a build is what it is not any more
     news = known.get((image, one.build, one.event))
     return news is None or not (news.is_due(one.to) or news.was_told(one.to))

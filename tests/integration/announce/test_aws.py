@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args
 from unittest.mock import patch
 
 import boto3
@@ -15,9 +15,10 @@ from botocore.exceptions import ClientError, EndpointConnectionError
 from moto import mock_aws
 
 from reconciler.announce.aws import EventBridge, Sns
-from reconciler.model.announcement import Announcement
+from reconciler.model.announcement import Announcement, as_said
 from reconciler.model.declaration import AwsSettings
 from reconciler.model.errors import Terminal, Transient
+from reconciler.model.lockfile import AnnouncedEvent
 from reconciler.model.receivers import EventBridgeSettings, SnsSettings
 from reconciler.ports.announcer import Announcer
 
@@ -146,6 +147,23 @@ def test_a_bus_gets_the_announcement_with_the_amis_as_resources(queue: Queue, ne
         "arn:aws:ec2:us-east-1::image/ami-0",
         "arn:aws-cn:ec2:cn-north-1::image/ami-1",
     ]
+
+
+@pytest.mark.parametrize("event", get_args(AnnouncedEvent))
+def test_every_event_goes_by_its_own_word(queue: Queue, news: Announcement, event: AnnouncedEvent) -> None:
+    asked: dict[str, Any] = {}
+
+    def remembering(self: BaseClient, name: str, arguments: Any) -> Any:
+        asked[name] = arguments
+        return call(self, name, arguments)
+
+    with patch.object(BaseClient, "_make_api_call", remembering):
+        sns(topic_to(queue, "images")).announce(news.model_copy(update={"event": event}))
+        eventbridge().announce(news.model_copy(update={"event": event}))
+
+    assert asked["Publish"]["MessageAttributes"]["event"]["StringValue"] == event
+    assert asked["Publish"]["Subject"] == f"web {news.build} {as_said(event)}"
+    assert asked["PutEvents"]["Entries"][0]["DetailType"] == f"image {event}"
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ import boto3
 import pytest
 
 from reconciler.announce.receivers import parameters
-from reconciler.model.announcement import AnnouncedEvent, RecordedImage, announcement
-from reconciler.model.lockfile import Lockfile
+from reconciler.model.announcement import RecordedImage, announcement
+from reconciler.model.lockfile import AnnouncedEvent, Lockfile
 from reconciler.model.receivers import CIRCLECI_PARAMETERS
 from reconciler.sandbox.handle import Sandbox
 from tests.integration.circleci.conftest import ROLE, SETUP

@@ -17,7 +17,7 @@ from reconciler.model.errors import Terminal, Transient
 from reconciler.model.lockfile import Build, Conversion, Leaving, Verdict
 from reconciler.model.observation import TAG_PREFIX, Seen, version_words
 from reconciler.model.usage import Use
-from reconciler.model.values import format_instant
+from reconciler.model.values import format_instant, parse_instant
 from reconciler.state.lockfiles import parse, path_of, render
 from tests.doubles.registry import Traits
 from tests.integration.loop.adapters import NobodyShows
@@ -39,6 +39,7 @@ from tests.integration.loop.world import (
     image_files,
     no_image_files,
 )
+from tests.integration.pull_request.pulls import Listener, assert_nothing_left, main
 
 
 def declare(world: World, extra: str = "") -> None:
@@ -784,6 +785,92 @@ def test_a_refresh_with_gc_has_one_pull_request_for_both(grown: World, monkeypat
     assert set(first[0]) <= set(last[0])
     assert last[1].startswith(first[1])
     assert "| deprecate |" in last[1]
+
+
+def test_each_step_is_announced_once_with_the_date_of_the_next_and_removal_is_not(grown: World) -> None:
+    # Given a build that has been told of, and goes away
+    receiver = Listener()
+    main(grown, receiver).go()
+    build_id = oldest(grown)[0].own("build") or ""
+    receiver.heard.clear()
+
+    # When `gc` takes its steps by itself, each time before two runs that tell
+    for days in (0, 14, 14):
+        grown.clock.advance(days=days)
+        grown.controller().collect()
+        grown.clock.advance(hours=1)
+        for _ in range(2):
+            main(grown, receiver).go()
+
+    # Then both that leave something are told, with what comes next, and the last says that nothing does
+    assert receiver.events == [("web", build_id, "deprecated"), ("web", build_id, "disabled")]
+    first, last = receiver.heard
+    assert (first.reason, last.reason) == ("1 newer build is kept",) * 2
+    assert first.next is not None
+    assert last.next is not None
+    began = parse_instant(first.next.due) - timedelta(days=14)
+    assert [
+        (one.step, parse_instant(one.due) - began, parse_instant(one.undo) - began) for one in (first.next, last.next)
+    ] == [
+        ("disable", timedelta(days=14), timedelta(days=28)),
+        ("retire", last_day := parse_instant(last.next.due) - began, last_day),
+    ]
+    assert timedelta(days=28) <= last_day < timedelta(days=28, hours=2)
+    assert_nothing_left(grown, receiver)
+
+
+def test_a_build_that_was_brought_back_and_goes_again_is_announced_anew(grown: World) -> None:
+    receiver = Listener()
+    main(grown, receiver).go()
+    build_id = oldest(grown)[0].own("build") or ""
+    grown.controller().collect()
+    main(grown, receiver).go()
+    receiver.heard.clear()
+    for extra in (f"hold: {{build: {build_id}, reason: works}}\n", ""):
+        grown.clock.advance(hours=1)
+        declare(grown, extra)
+        main(grown, receiver).go()
+    grown.clock.advance(hours=1)
+    grown.controller().collect()
+    main(grown, receiver).go()
+    assert [event for _, one, event in receiver.events if one == build_id] == [
+        "stable", "held", "released", "deprecated",
+    ]  # fmt: skip
+
+
+def test_the_scheduled_job_tells_of_its_steps_at_once_and_who_could_not_hear_by_the_next_run(grown: World) -> None:
+    # Given a fleet whose refresh takes steps, and two receivers, of which one is down
+    receiver, down = Listener(), Listener("sns")
+    grown.commit({"desired/reconciler.yaml": f"{SETTINGS}gc: {{apply: true}}\n"})
+    main(grown, receiver, down).go()
+    build_id = oldest(grown)[0].own("build") or ""
+    receiver.heard.clear()
+    down.heard.clear()
+    down.fails = Transient("down")
+
+    # When the job runs
+    report = main(grown, receiver, down).go(refresh=True)
+
+    # Then one has heard by its end, and that the other has not is recorded
+    assert report.collected is not None
+    assert steps(report.collected) == ["deprecate", "deprecate"]
+    assert ("web", build_id, "deprecated") in receiver.events
+    assert [(one.event, one.build, one.to) for one in grown.lock("web").undelivered if one.build == build_id] == [
+        ("deprecated", build_id, "sns")
+    ]
+    down.fails = None
+    main(grown, receiver, down).go()
+    assert down.events.count(("web", build_id, "deprecated")) == 1
+    assert receiver.events.count(("web", build_id, "deprecated")) == 1
+    assert grown.lock("web").undelivered == ()
+
+
+def test_a_receiver_that_is_asked_for_later_hears_of_no_step_of_long_ago(grown: World) -> None:
+    grown.controller().collect()
+    grown.clock.advance(days=8)
+    receiver = Listener()
+    main(grown, receiver).go()
+    assert receiver.events == []
 
 
 def test_each_step_is_told_by_an_annotated_tag_on_the_commit_that_was_built(grown: World) -> None:

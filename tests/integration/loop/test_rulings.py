@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from reconciler.git.proposal import PROPOSAL
 from reconciler.model.care import Grants
+from reconciler.model.errors import Transient
 from reconciler.model.lockfile import Lockfile, Verdict
 from reconciler.model.usage import Use
 from reconciler.plan.channels import verdict_tags
@@ -14,7 +16,7 @@ from tests.doubles.registry import Traits
 from tests.integration.loop.settling import assert_settled
 from tests.integration.loop.test_channels import VALIDATED, build, standing
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, US, World, git, image_files, statuses
-from tests.integration.pull_request.pulls import Listener, main
+from tests.integration.pull_request.pulls import Listener, assert_nothing_left, main
 
 
 def held(build_id: str, *, declaration: str = ON_DEBIAN, until: str = "") -> str:
@@ -388,6 +390,142 @@ class TestAnnounced:
         main(settled, listener).go()
         told = {(what.image, what.build): what.reason for what in listener.heard if what.event == "revoked"}
         assert told["base", bad] == told["web", on_bad or ""] == "a key in it leaked"
+
+    def test_each_end_of_a_revocation_is_told_once_also_of_what_inherited_it(self, settled: World) -> None:
+        # Given a build, and one that was built on it, which are revoked, and revoked again after that was taken back
+        listener = Listener()
+        main(settled, listener).go()
+        bad = build(settled, "echo bad")
+        main(settled, listener).go()
+        on_bad = settled.lock("web").channels.stable or ""
+        listener.heard.clear()
+        for declaration in (revoked(bad), ON_DEBIAN, revoked(bad), ON_DEBIAN):
+            settled.clock.advance(hours=1)
+            settled.commit({"desired/base/image.yaml": declaration})
+            for _ in range(2):
+                main(settled, listener).go()
+
+        # Then each turn of either is told, before where `stable` goes by it, and each by an id of its own
+        # (What its parent's way back brings back to a child is adopted, and an adopted build that was told is no news.)
+        for image, build_id, then in (("base", bad, ["stable"]), ("web", on_bad, [])):
+            turns = [what for what in listener.heard if (what.image, what.build) == (image, build_id)]
+            assert [what.event for what in turns] == ["revoked", "unrevoked", *then] * 2
+            assert len({what.id for what in turns}) == len(turns)
+            assert {what.reason for what in turns if what.event == "unrevoked"} == {None}
+            assert {one.phase for one in settled.lock(image).builds if one.id == build_id} == {"stable"}
+        assert_nothing_left(settled, listener)
+
+    def test_a_hold_is_told_once_and_so_is_its_end_and_the_next_one_anew(self, settled: World) -> None:
+        # Given what `stable` points to, held where it is
+        listener = Listener()
+        main(settled, listener).go()
+        (good,) = standing(settled)
+        listener.heard.clear()
+        until = ", until: 2026-12-24"
+
+        # When it is released and held again
+        for declaration in (held(good, until=until), ON_DEBIAN, held(good)):
+            settled.clock.advance(hours=1)
+            settled.commit({"desired/base/image.yaml": declaration})
+            for _ in range(2):
+                main(settled, listener).go()
+
+        # Then each is told, by its own id, with why, until when and where that is declared; and recorded
+        assert listener.events == [("base", good, one) for one in ("held", "released", "held")]
+        first, end, again = listener.heard
+        assert (first.reason, end.reason) == (
+            "the new one eats memory", "its line was taken away from desired/base/image.yaml",
+        )  # fmt: skip
+        place = "desired/base/image.yaml:2:1"
+        assert [one.hold and (str(one.hold.until), one.hold.declared) for one in listener.heard] == [
+            ("2026-12-24", place), None, ("None", place),
+        ]  # fmt: skip
+        assert len({one.id for one in (first, end, again)}) == 3
+        assert [subject for subject in settled.subjects() if "held" in subject] == [
+            f"base: stable {good} is held (channel-moved)", f"base: stable {good} is held no more (channel-moved)",
+            f"base: stable {good} is held (channel-moved)",
+        ]  # fmt: skip
+        assert_nothing_left(settled, listener)
+
+    def test_a_hold_that_moves_stable_is_told_after_that_and_its_end_by_its_day(self, settled: World) -> None:
+        listener = Listener()
+        main(settled, listener).go()
+        (old,) = standing(settled)
+        new = build(settled, "echo more")
+        main(settled, listener).go("base")
+        listener.heard.clear()
+        settled.clock.advance(hours=1)
+        settled.commit({"desired/base/image.yaml": held(old, until=", until: 2026-11-25")})
+        main(settled, listener).go("base")
+        assert listener.events == [("base", old, "stable"), ("base", old, "held")]
+        settled.pass_days(5)
+        main(settled, listener).go("base")
+        assert listener.events[2:] == [("base", new, "stable"), ("base", old, "released")]
+        assert listener.heard[-1].reason == "its day has come, 2026-11-25 (desired/base/image.yaml:2:1)"
+        main(settled, listener).go()
+        assert_nothing_left(settled, listener)
+
+    def test_a_hold_that_goes_to_another_build_is_over_for_the_first(self, settled: World) -> None:
+        listener = Listener()
+        main(settled, listener).go()
+        (old,) = standing(settled)
+        new = build(settled, "echo more")
+        settled.commit({"desired/base/image.yaml": held(new)})
+        main(settled, listener).go("base")
+        listener.heard.clear()
+        settled.clock.advance(hours=1)
+        settled.commit({"desired/base/image.yaml": held(old)})
+        main(settled, listener).go("base")
+        assert listener.events == [("base", new, "released"), ("base", old, "stable"), ("base", old, "held")]
+        assert listener.heard[0].reason == f"stable is held to {old} in its place (desired/base/image.yaml:2:1)"
+
+    def test_who_did_not_hear_of_a_hold_hears_of_it_later_unless_it_is_over(self, settled: World) -> None:
+        # Given a receiver that is down when a hold is recorded, and one that nobody asked for yet
+        listener = Listener()
+        main(settled, listener).go()
+        (good,) = standing(settled)
+        listener.heard.clear()
+        listener.fails = Transient("down")
+        settled.commit({"desired/base/image.yaml": held(good)})
+        main(settled, listener).go()
+        assert [(one.event, one.build) for one in settled.lock("base").undelivered] == [("held", good)]
+
+        # When it answers again eight days later, and the other one is asked for
+        settled.pass_days(8)
+        listener.fails, newcomer = None, Listener("sns")
+        main(settled, listener, newcomer).go()
+
+        # Then the first hears of it, as it hears of all of a build, and the other of nothing that old
+        assert listener.events == [("base", good, "held")]
+        assert newcomer.events == []
+        assert settled.lock("base").undelivered == ()
+
+        # And a hold that is over before anybody could be told of it is told as over alone
+        for declaration, fails in ((ON_DEBIAN, None), (held(good), Transient("down")), (ON_DEBIAN, None)):
+            settled.clock.advance(hours=1)
+            listener.heard.clear()
+            listener.fails = fails
+            settled.commit({"desired/base/image.yaml": declaration})
+            main(settled, listener, newcomer).go()
+        assert [event for _, _, event in listener.events] == ["released"]
+        assert settled.lock("base").undelivered == ()
+        assert_nothing_left(settled, listener, newcomer)
+
+    def test_a_hold_that_is_only_proposed_is_told_once_it_is_merged(self, settled: World) -> None:
+        listener = Listener()
+        main(settled, listener).go()
+        (good,) = standing(settled)
+        listener.heard.clear()
+        direct = git(settled.origin, "show", "main:desired/reconciler.yaml")
+        settled.commit({
+            "desired/reconciler.yaml": f"{direct}\ngit: {{push: pull-request}}\n",
+            "desired/base/image.yaml": held(good),
+        })  # fmt: skip
+        main(settled, listener).go()
+        assert listener.events == []
+        git(settled.origin, "update-ref", "refs/heads/main", f"refs/heads/{PROPOSAL}")
+        main(settled, listener).go()
+        assert listener.events == [("base", good, "held")]
 
 
 class TestUsage:

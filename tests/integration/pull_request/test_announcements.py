@@ -1,4 +1,7 @@
-"""The world is told of a candidate, a stable and a rejected build: at least once, and not again once it has heard."""
+"""The world is told of a candidate, a stable and a rejected build: at least once, and not again once it has heard.
+
+Of what image.yaml rules, and of what goes away, see test_rulings.py and test_gc.py in `loop`.
+"""
 
 from __future__ import annotations
 
