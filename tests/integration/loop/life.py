@@ -183,6 +183,9 @@ class Life(RuleBasedStateMachine):
         self.remember(locks)
         self.check_revoked(locks, amis)
         self.check_holds()
+        for name, lock in locks.items():
+            bound = {self.held[name]} if name in self.held else set()
+            assert {one.id for one in lock.recorded if one.is_held} == bound, "what is recorded of a hold"
         self.check_channels(locks, amis)
         self.check_clocks(locks)
         self.hands.check()
