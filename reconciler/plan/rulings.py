@@ -163,7 +163,7 @@ def weigh(
     for name, of_image in causes.items():
         hold = images[name].declaration.hold if name in images else None
         for build, cause in newly_revoked({name: of_image}, locks):
-            held = _place(images[name], "hold") if hold is not None and hold.build == build.id else None
+            held = place_of(images[name], "hold") if hold is not None and hold.build == build.id else None
             told[cause.origin] += _affected(name, build, cause, usage, held=held)
     refused: dict[str, UserError] = {}
     notes: defaultdict[str, tuple[str, ...]] = defaultdict(tuple)
