@@ -13,6 +13,7 @@ from numbers import Number
 from reconciler.desired.located import did_you_mean
 from reconciler.desired.packer.builders import Build, Format, types_named
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate
+from reconciler.desired.packer.language.type_words import written_type
 from reconciler.desired.packer.steps import Step
 from reconciler.desired.packer.syntax import (
     UNKNOWN,
@@ -212,9 +213,14 @@ def constructs(files: Iterable[SourceFile]) -> dict[str, Place]:
             for name, place in _in_build(block):
                 found.setdefault(name, place)
         for attribute in block.body.walk():
-            for call in calls(attribute.expression):
+            for call in calls(_as_written(attribute, block)):
                 found.setdefault(f"{call.function}()", attribute.place)
     return found
+
+
+def _as_written(attribute: Attribute, block: Block) -> Expression:
+    is_type = block.type == "variable" and attribute.name == "type"
+    return written_type(attribute.expression) if is_type else attribute.expression
 
 
 def _in_build(build: Block) -> Iterator[tuple[str, Place]]:
@@ -276,13 +282,20 @@ def _unexpected(block: Block) -> Iterator[UserError]:
         if one.labels:
             yield UserError(f"{one.type} has a label, {one.labels[0]}", where=one.place, hint="leave it out")
     for name, attribute in block.body.attributes.items():
-        if name != "required_version":
-            hint = "a packer block has required_version and required_plugins"
-            yield UserError(f"packer has {name}, which Packer does not know", where=attribute.place, hint=hint)
-    strange = [one for one in block.body.blocks if one not in inner]
-    for one in (*strange, *(entry for plugins in inner for entry in plugins.body.blocks)):
-        what = f"{one.type} is a block, and Packer knows none of that name here"
-        yield UserError(what, where=one.place, hint=f"in required_plugins write it as in `{_example(one.type)}`")
+        if name == "required_plugins":
+            hint = f"write it as in `{name} {{ {_example('amazon')} }}`"
+            yield UserError(f"{name} is no block, and Packer takes nothing else", where=attribute.place, hint=hint)
+        elif name != "required_version":
+            yield _unknown_in_packer(name, attribute.place)
+    yield from (_unknown_in_packer(one.type, one.place) for one in block.body.blocks if one not in inner)
+    for entry in (one for plugins in inner for one in plugins.body.blocks):
+        what = f"{entry.type} is a block, and Packer knows none of that name here"
+        yield UserError(what, where=entry.place, hint=f"in required_plugins write it as in `{_example(entry.type)}`")
+
+
+def _unknown_in_packer(name: str, place: Place) -> UserError:
+    hint = "a packer block has required_version and required_plugins"
+    return UserError(f"packer has {name}, which Packer does not know", where=place, hint=hint)
 
 
 def _wrong_version(attribute: Attribute, text: str | None, *, syntax: Format) -> Iterator[UserError]:

@@ -230,8 +230,10 @@ def _texts(value: Located | None) -> frozenset[str]:
 
 _LABELS = {
     "source": 2, "data": 2, "variable": 1, "provisioner": 1, "post-processor": 1, "error-cleanup-provisioner": 1,
-    "dynamic": 1,
+    "dynamic": 1, "local": 1,
 }  # fmt: skip
+_COMMENT = "//"
+"""The name of a member that HCL passes over wherever members are attributes or blocks (hcl 2.24, json/structure.go)."""
 
 
 def read_hcl_json(content: bytes, path: str) -> SourceFile:
@@ -243,14 +245,21 @@ def read_hcl_json(content: bytes, path: str) -> SourceFile:
     root = read_json(content, path)
     if not isinstance(root.value, dict):
         raise UserError(f"a template is an object, found {root.kind()}", where=root.place, hint="write { … }")
+    attributes: dict[str, Attribute] = {}
     blocks: list[Block] = []
     for name, value in root.value.items():
-        if name == "build":
+        if name == _COMMENT:
+            continue
+        if not isinstance(value.value, (dict, list, type(None))):
+            attributes[name] = attribute(name, value, read_template_text)
+        elif name == "build":
             blocks += [Block("build", (), value.place, _hcl_build(one)) for one in objects(value)]
+        elif name == "packer":
+            blocks += [Block("packer", (), value.place, _packer_body(one)) for one in objects(value)]
         else:
             blocks += _blocks(name, value, (), count=_LABELS.get(name, 0))
     text = content.decode(errors="replace")
-    return SourceFile(path, Body({}, tuple(blocks)), READS_FILES.search(text) is not None, names_in(text))
+    return SourceFile(path, Body(attributes, tuple(blocks)), READS_FILES.search(text) is not None, names_in(text))
 
 
 def read_template_text(text: str, place: Place) -> Expression:
@@ -258,6 +267,31 @@ def read_template_text(text: str, place: Place) -> Expression:
     if "${" not in text and "%{" not in text:
         return Constant(text)
     return read_template(text, place)
+
+
+def _packer_body(value: Located) -> Body:
+    """What is asked of Packer: `required_plugins` is a block, and every other member here and in it an attribute."""
+    attributes: dict[str, Attribute] = {}
+    blocks: list[Block] = []
+    for name, member in members(value):
+        inner = list(objects(member))
+        if name == "required_plugins" and (inner == _all_of(member)):
+            blocks += [Block(name, (), member.place, _only_attributes(one)) for one in inner]
+        elif name != _COMMENT:
+            attributes[name] = attribute(name, member, read_template_text)
+    return Body(attributes, tuple(blocks))
+
+
+def _only_attributes(value: Located) -> Body:
+    named = members(value)
+    return Body({name: attribute(name, one, read_template_text) for name, one in named if name != _COMMENT})
+
+
+def _all_of(value: Located) -> list[Located]:
+    """What may be blocks of one name: a value, or those that it lists; null is none."""
+    if isinstance(value.value, list):
+        return value.value
+    return [] if value.value is None else [value]
 
 
 def _hcl_build(value: Located) -> Body:

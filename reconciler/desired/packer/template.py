@@ -79,8 +79,6 @@ _KNOWN = frozenset(
     }
 )  # fmt: skip
 _UNIQUE = frozenset({"variable", "source", "data"})
-_COMMENT = "//"
-"""In JSON, a key that begins so is a comment."""
 
 Declared = tuple[tuple[str, ...], Place]
 """What is declared, by type and labels, and where."""
@@ -94,7 +92,7 @@ def wrong_blocks(files: Sequence[SourceFile]) -> Iterator[UserError]:
                 f'"{attribute.name}" is set outside of any block', where=attribute.place, hint="move it into its block"
             )
         for block in file.body.blocks:
-            if block.type not in _KNOWN and not block.type.startswith(_COMMENT):
+            if block.type not in _KNOWN:
                 yield UserError(
                     f'there is no block "{block.type}" at the top of a template',
                     where=block.place,

@@ -201,3 +201,54 @@ def test_the_version_that_a_json_template_asks_for_is_a_text(read: Any) -> None:
     (problem,) = read({"desired/web/image.yaml": "", "desired/web/web.json": text}).problems["web"]
 
     assert "is no text" in problem.what
+
+
+WEB = {"region": "us-east-1", "source_ami": "ami-0123456789abcdef0"}
+ENTRY = {"source": "github.com/hashicorp/amazon", "version": "~> 1.2"}
+
+
+@pytest.mark.parametrize(
+    "packer",
+    [
+        {"required_plugins": {"amazon": ENTRY}},
+        {"required_plugins": [{"amazon": ENTRY}]},
+        [{"required_plugins": {"amazon": ENTRY}}],
+        {"//": "needed", "required_plugins": {"//": {"a": "b"}, "amazon": ENTRY}},
+        [{"required_plugins": None}, {"required_plugins": {"amazon": ENTRY}}],
+    ],
+)
+def test_plugins_are_required_in_every_form_that_json_has_for_blocks(read: Any, packer: object) -> None:
+    text = {
+        "//": {"of": "nobody"}, "packer": packer, "source": {"amazon-ebs": {"web": WEB}},
+        "build": {"sources": ["source.amazon-ebs.web"]},
+    }  # fmt: skip
+
+    assert template(read, json.dumps(text), "web.pkr.json").plugins == {"amazon": "github.com/hashicorp/amazon ~> 1.2"}
+
+
+@pytest.mark.parametrize(
+    ("packer", "told"),
+    [
+        ({"required_plugins": "amazon"}, "required_plugins is no block"),
+        ({"required_plugins": [{"amazon": ENTRY}, "docker"]}, "required_plugins is no block"),
+        ({"required_plugins": {"amazon": [ENTRY]}}, "amazon in required_plugins is no object"),
+        ({"plugins": {"amazon": ENTRY}}, "packer has plugins, which Packer does not know"),
+        ({"//x": "needed"}, "packer has //x, which Packer does not know"),
+    ],
+)
+def test_what_json_has_instead_of_a_block_is_refused(read: Any, packer: object, told: str) -> None:
+    text = {
+        "packer": packer, "source": {"amazon-ebs": {"web": WEB}}, "build": {"sources": ["source.amazon-ebs.web"]},
+    }  # fmt: skip
+
+    (problem,) = read({"desired/web/image.yaml": "", "desired/web/web.pkr.json": json.dumps(text)}).problems["web"]
+
+    assert problem.what.startswith(told)
+
+
+def test_what_stands_at_the_top_of_json_and_is_no_block_is_refused(read: Any) -> None:
+    text = {"locals": 1, "source": {"amazon-ebs": {"web": WEB}}, "build": {"sources": ["source.amazon-ebs.web"]}}
+
+    (problem,) = read({"desired/web/image.yaml": "", "desired/web/web.pkr.json": json.dumps(text)}).problems["web"]
+
+    assert problem.what == '"locals" is set outside of any block'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 from reconciler.desired.packer.language.outcome import Refused, Undecided, Wrong
 from reconciler.desired.packer.language.parser import Parser
@@ -45,6 +46,14 @@ def read_type(expression: Expression) -> Type:
             return read_type(_parsed(written))  # As JSON has to write it.
         case _:
             raise Refused("not a type")
+
+
+def written_type(expression: Expression) -> Expression:
+    """A type as an expression, also of JSON, which has it as a text. What is no type stays as it is."""
+    if isinstance(expression, Constant) and isinstance(expression.value, str):
+        with suppress(Refused):
+            return _parsed(expression.value)
+    return expression
 
 
 def _parsed(written: str) -> Expression:
