@@ -29,6 +29,7 @@ from reconciler.model.errors import Transient, UserError
 from reconciler.model.fleet import Image, Template
 
 _RELEASES = "https://releases.hashicorp.com/packer"
+_STEPS = ("provisioner", "post-processor")
 _SLASHES = 2
 """In a plugin's source, at least."""
 
@@ -79,8 +80,13 @@ def perhaps_newer(binary: Binary, template: Template, errors: Iterable[str]) -> 
 def _spoken(construct: str) -> str:
     """One of `Template.constructs`, as people name it."""
     around, _, name = construct.rpartition(": ")
-    if around == "provisioner":
-        return f"the argument {name} of a provisioner"
+    kind, _, of = (around or name).replace('"', "").partition(" ")
+    if kind in _STEPS and not around:
+        return f"the {kind} {of}"
+    if kind in _STEPS:
+        return f"the argument {name} of the {kind} {of}" if of else f"the argument {name} of a {kind}"
+    if construct == "variable: any":
+        return "the type any of a variable"
     if around:
         return f"the block {name} in a {around}"
     return f"the function {name}" if name.endswith("()") else f"the block {name}"

@@ -24,17 +24,30 @@ CURRENT: Version = (1, 16, 0)
 """The one that `reconciler packer` gets where the archive has none, or it is asked for the current one."""
 
 LANGUAGE: Mapping[str, Version] = {
+    "build: post-processors": (1, 6, 1),
+    **dict.fromkeys(["provisioner: override", "vault()"], (1, 6, 2)),
+    **dict.fromkeys(["packer", "consul_key()", "aws_secretsmanager()"], (1, 6, 5)),
+    **dict.fromkeys(["env()", "variable: validation"], (1, 6, 6)),
     **dict.fromkeys(["data", "local", "build: error-cleanup-provisioner", "regex()", "regexall()"], (1, 7, 0)),
     **dict.fromkeys(["legacy_isotime()", "templatefile()"], (1, 7, 1)),
+    **dict.fromkeys(['provisioner "file": content', "legacy_strftime()"], (1, 7, 5)),
     "build: hcp_packer_registry": (1, 7, 7),
     "provisioner: env": (1, 8, 0),
-    **dict.fromkeys(["alltrue()", "anytrue()", "base64gzip()", "strcontains()"], (1, 12, 0)),
-    **dict.fromkeys(["hcp_packer_registry", "endswith()", "startswith()", "sum()"], (1, 13, 0)),
-    **dict.fromkeys(["optional()", "rfc3339_parse()", "unix_timestamp_parse()"], (1, 16, 0)),
+    **dict.fromkeys(["textencodebase64()", "textdecodebase64()"], (1, 11, 0)),
+    **dict.fromkeys(
+        ["alltrue()", "anytrue()", "base64gzip()", "strcontains()", "aws_secretsmanager_raw()"], (1, 12, 0)
+    ),
+    'provisioner "hcp-sbom"': (1, 12, 0),
+    **dict.fromkeys(["hcp_packer_registry", "endswith()", "startswith()", "sum()", "filebase64()"], (1, 13, 0)),
+    **dict.fromkeys(["optional()", "rfc3339_parse()", "unix_timestamp_parse()", "variable: any"], (1, 16, 0)),
+    **dict.fromkeys(["provisioner: continue_on_error", 'post-processor "provenance"'], (1, 16, 0)),
 }
-"""The blocks and functions of HCL2, by the names of `Template.constructs`, and since when (read: CHANGELOG).
+"""What HCL2 is written with, by the names of `Template.constructs`, and since when. Older ones refuse the template.
 
-Older ones refuse the template for it: `Blocks of type "data" are not expected here` (seen: 1.6.6).
+`Blocks of type "data" are not expected here` (seen: 1.6.6). Read: CHANGELOG, and of functions, blocks, `any` and
+`hcp-sbom` hcl2template/ and provisioner/ of 1.6.0 to 1.6.6, 1.7.0 to 1.7.2, 1.7.9, 1.8.0 to 1.12.0, 1.15.0 and 1.16.0.
+`legacy_strftime` is of August 2021 (hashicorp/packer#11220). 1.12.0 lacks `filebase64`, and 1.15.0 has it; those that
+are between could not be had, and judge for themselves.
 """
 
 # Plugins

@@ -31,6 +31,7 @@ from reconciler.desired.packer.syntax import (
     Traversal,
     as_text,
     calls,
+    parts_of,
 )
 from reconciler.model.constraint import parse_constraint
 from reconciler.model.errors import Place, UserError
@@ -196,39 +197,59 @@ class Asked:
 
 # What it is written with.
 
-_IN_BUILDS = frozenset({"error-cleanup-provisioner", "hcp_packer_registry"})
-_ENV = "env"
+_ANY = "any"
 
 
 def constructs(files: Iterable[SourceFile]) -> dict[str, Place]:
-    """What an HCL2 template is written with that came to Packer's language in the course of time: where it is first.
+    """What an HCL2 template is written with, of which some came to Packer in the course of time: where it is first.
 
-    Blocks of the template and of its builds are by their type, `data` or `build: hcp_packer_registry`, the argument
-    `env` of a provisioner is `provisioner: env`, and functions are `regex()`.
+    Blocks of the template and within a variable or a build are by their type, `data` or `build: hcp_packer_registry`,
+    and what runs by its own, `provisioner "file"`. Its arguments are `provisioner: env` and `provisioner "file":
+    content`; those of an `error-cleanup-provisioner` are called as a provisioner's. Functions are `regex()`, and the
+    type of a variable that may be any, or has any in it, is `variable: any`.
     """
     found: dict[str, Place] = {}
     for block in (one for file in files for one in file.body.blocks):
         found.setdefault(block.type, block.place)
-        if block.type == "build":
-            for name, place in _in_build(block):
-                found.setdefault(name, place)
+        for name, place in _in_block(block):
+            found.setdefault(name, place)
         for attribute in block.body.walk():
-            for call in calls(_as_written(attribute, block)):
+            is_type = block.type == "variable" and attribute.name == "type"
+            written = written_type(attribute.expression) if is_type else attribute.expression
+            for call in calls(written):
                 found.setdefault(f"{call.function}()", attribute.place)
+            if is_type and _may_be_any(written):
+                found.setdefault(f"{block.type}: {_ANY}", attribute.place)
     return found
 
 
-def _as_written(attribute: Attribute, block: Block) -> Expression:
-    is_type = block.type == "variable" and attribute.name == "type"
-    return written_type(attribute.expression) if is_type else attribute.expression
+def _in_block(block: Block) -> Iterator[tuple[str, Place]]:
+    # In JSON a variable's default may look like a block.
+    for inner in block.body.of_type("validation") if block.type == "variable" else ():
+        yield f"{block.type}: {inner.type}", inner.place
+    for inner in block.body.blocks if block.type == "build" else ():
+        yield f"{block.type}: {inner.type}", inner.place
+        for step in inner.body.of_type(*_STEPS) if inner.type == "post-processors" else (inner,):
+            if step.type in _STEPS and step.labels:
+                yield from _in_step(step)
 
 
-def _in_build(build: Block) -> Iterator[tuple[str, Place]]:
-    for block in build.body.blocks:
-        if block.type in _IN_BUILDS:
-            yield f"{build.type}: {block.type}", block.place
-        elif block.type == "provisioner" and (given := block.body.attributes.get(_ENV)) is not None:
-            yield f"{block.type}: {_ENV}", given.place
+def _in_step(step: Block) -> Iterator[tuple[str, Place]]:
+    kind = step.type.removeprefix("error-cleanup-")
+    yield f'{kind} "{step.labels[0]}"', step.place
+    for name, attribute in step.body.attributes.items():
+        yield f"{kind}: {name}", attribute.place
+        yield f'{kind} "{step.labels[0]}": {name}', attribute.place
+
+
+def _may_be_any(type_: Expression) -> bool:
+    waiting = [type_]
+    while waiting:
+        one = waiting.pop()
+        if one == Traversal((_ANY,)):
+            return True
+        waiting.extend(parts_of(one))
+    return False
 
 
 @dataclass(frozen=True)

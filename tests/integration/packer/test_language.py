@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from reconciler.build.packer.binary import find
+from reconciler.build.packer.binary import find, version_text
 from reconciler.build.packer.fit import refusals
 from reconciler.build.packer.versions import CURRENT, LANGUAGE, REQUIRED_PLUGINS
 from reconciler.desired.packer.builders import Format
@@ -26,39 +27,85 @@ BUILD = 'build {\n  sources = ["source.null.x"]\n%s}\n'
 STEP = '  %s "shell-local" {\n    inline = ["true"]\n%s  }\n'
 
 WRITTEN = {
+    "packer": 'packer {\n  required_version = ">= 1.6.0"\n}\n' + BUILD % "",
     "data": 'data "null" "a" {\n  input = "a"\n}\n' + BUILD % "",
     "local": 'local "a" {\n  expression = "a"\n}\n' + BUILD % "",
     "hcp_packer_registry": 'hcp_packer_registry {\n  bucket_name = "acme"\n}\n' + BUILD % "",
     "build: hcp_packer_registry": BUILD % '  hcp_packer_registry {\n    bucket_name = "acme"\n  }\n',
     "build: error-cleanup-provisioner": BUILD % (STEP % ("error-cleanup-provisioner", "")),
+    "build: post-processors": BUILD % '  post-processors {\n    post-processor "manifest" {\n    }\n  }\n',
     "provisioner: env": BUILD % (STEP % ("provisioner", '    env = { A = "b" }\n')),
+    "provisioner: override": BUILD % (STEP % ("provisioner", '    override = { x = { inline = ["true"] } }\n')),
+    "provisioner: continue_on_error": BUILD % (STEP % ("provisioner", "    continue_on_error = true\n")),
+    'provisioner "file": content': BUILD
+    % ('  provisioner "file" {\n    content = "a"\n    destination = "/tmp/a"\n  }\n'),
+    'provisioner "hcp-sbom"': BUILD
+    % ('  provisioner "hcp-sbom" {\n    source = "/tmp/a.json"\n    destination = "a.json"\n  }\n'),
+    'post-processor "provenance"': BUILD % '  post-processor "provenance" {\n    output_dir = "out"\n  }\n',
+    "variable: validation": (
+        'variable "a" {\n  default = "a"\n  validation {\n    condition = var.a != ""\n'
+        '    error_message = "It is empty."\n  }\n}\n'
+    )
+    + BUILD % "",
+    "variable: any": 'variable "a" {\n  type    = list(any)\n  default = []\n}\n' + BUILD % "",
+    "env()": 'variable "a" {\n  default = env("HOME")\n}\n' + BUILD % "",
     "optional()": 'variable "a" {\n  type    = object({ b = optional(string) })\n  default = {}\n}\n' + BUILD % "",
 }
-ARGUMENTS = {
-    "regex": '"a", "a"', "regexall": '"a", "a"', "legacy_isotime": '"06"', "templatefile": '"text", {}',
-    "alltrue": "[true]", "anytrue": "[true]", "base64gzip": '"a"', "strcontains": '"a", "a"', "endswith": '"a", "a"',
-    "startswith": '"a", "a"', "sum": "[1]", "rfc3339_parse": '"2026-11-30T00:00:00Z"',
-    "unix_timestamp_parse": "1",
-}  # fmt: skip
+
+FUNCTIONS = (Path(__file__).parent / "functions-of-1.16.0.txt").read_text().split()
+"""The functions of Packer 1.16.0: hcl2template/functions.go of its Go module."""
 
 
-def written(construct: str) -> str:
-    """A template that holds it."""
-    name = construct.removesuffix("()")
-    if name in ARGUMENTS:
-        return SOURCE + f"locals {{\n  a = {name}({ARGUMENTS[name]})\n}}\n" + BUILD % ""
-    return SOURCE + WRITTEN[construct]
+def packers_module() -> Path | None:
+    """The source of the current Packer, where Go has kept it: Packer was built from it here."""
+    keeps = os.environ.get("GOMODCACHE") or f"{os.environ.get('GOPATH') or Path.home() / 'go'}/pkg/mod"
+    found = Path(keeps) / "github.com" / "hashicorp" / f"packer@v{version_text(CURRENT)}"
+    return found if found.is_dir() else None
 
 
-@pytest.mark.parametrize("construct", sorted(LANGUAGE))
+@pytest.mark.packer(once=True)
+def test_every_function_of_the_current_packer_is_judged(packer_on_path: str | None) -> None:
+    module = packers_module()
+    if module is None:
+        pytest.skip("the source of the current Packer is not here: it was not built from its modules")
+    source = (module / "hcl2template" / "functions.go").read_text()
+    named = {*re.findall(r'^\s+"(\w+)":\s', source, re.MULTILINE), *re.findall(r'funcs\["(\w+)"\]', source)}
+
+    assert sorted(named) == FUNCTIONS
+
+
+def test_a_function_is_refused_where_packer_knows_none_of_its_name(packer_on_path: str | None, tmp_path: Path) -> None:
+    # Given a template that calls every one
+    binary = find(os.environ)
+    template = tmp_path / "t.pkr.hcl"
+    listed = "".join(f"    {name}(),\n" for name in FUNCTIONS)
+    template.write_text(f"{SOURCE}locals {{\n  a = [\n{listed}  ]\n}}\n{BUILD % ''}")
+    judged = subprocess.run([binary.path, "validate", str(template)], capture_output=True, check=False, text=True)
+    unknown = re.findall(r'There is no function named "(\w+)"', judged.stdout + judged.stderr)
+    assert "Not enough function arguments" in judged.stdout + judged.stderr
+
+    found = constructs([read_hcl(template.read_bytes(), "t.pkr.hcl")])
+    told = list(refusals(binary, Template("hcl2", ("t.pkr.hcl",), (), constructs=found)))
+
+    assert sorted(error.what for error in told) == sorted(
+        f"the function {name}() is known to Packer from {version_text(LANGUAGE[f'{name}()'])} on, and "
+        f"{binary.path} is {binary.version_text}"
+        for name in set(unknown)
+    )  # fmt: skip
+
+
+def test_everything_that_came_in_the_course_of_time_is_judged() -> None:
+    assert {*LANGUAGE} <= {*WRITTEN, *(f"{name}()" for name in FUNCTIONS)}
+
+
+@pytest.mark.parametrize("construct", sorted(WRITTEN))
 def test_what_a_packer_is_too_old_for_is_refused_and_nothing_else(
     packer_on_path: str | None, tmp_path: Path, construct: str
 ) -> None:
     # Given a template that Packer itself takes, or does not
     binary = find(os.environ)
     template = tmp_path / "t.pkr.hcl"
-    template.write_text(written(construct))
-    (tmp_path / "text").write_text("a")
+    template.write_text(SOURCE + WRITTEN[construct])
     takes = subprocess.run([binary.path, "validate", str(template)], capture_output=True, check=False, cwd=tmp_path)
 
     found = constructs([read_hcl(template.read_bytes(), "t.pkr.hcl")])
@@ -71,7 +118,7 @@ def test_what_a_packer_is_too_old_for_is_refused_and_nothing_else(
         assert binary.version_text in error.what
         assert error.where is not None
         assert error.where.line is not None
-    assert (binary.version >= CURRENT) == (told == [])
+    assert (binary.version >= LANGUAGE[construct]) == (told == [])
 
 
 @pytest.mark.parametrize("source", ["github.com/hashicorp/amazon", "hashicorp/amazon", "acme.example/a/b/c"])
