@@ -133,7 +133,7 @@ class Packer:
     def _failure(self, request: BuildRequest, ended: Exit, outcome: Outcome) -> BuildFailed:
         """Why there is no image, and whether a later Packer may see it otherwise."""
         error = judge.failure(request, ended, outcome)
-        error.hint = (*error.hint, *perhaps_newer(self.binary, request.image.template, outcome.errors))
+        error.hint = (*error.hint, *perhaps_newer(self.binary, request.image, outcome.errors))
         return error
 
     def _run(

@@ -37,7 +37,7 @@ def failed_attempt(run: Run, image: Image, decision: Decision, failed: Failed, *
     failure = failure_of(run, decision, failed, build_id=build_id, key=key, left=left)
     told = events.Failed(
         image=image.name, what=failure.what, tail=failed.tail, log=str(failed.log), of=failed_in(failed),
-        notes=(*left.told, *_after(decision, image, failure, left=left)),
+        notes=(*failed.hint, *left.told, *_after(decision, image, failure, left=left)),
     )  # fmt: skip
     try:
         recording = record_failure(run, image, failure, decision)
@@ -175,7 +175,7 @@ def take_up(run: Run, decision: Decision, wanted: Wanted, *, made: Build) -> Res
         return finish_adopted(run, decision, marked, image=image)
     except BuildFailed as failed:
         if _is_recorded_already(run, decision, failed, wanted=wanted):
-            run.listener(events.Failed(image=image.name, what=failed.what))
+            run.listener(events.Failed(image=image.name, what=failed.what, notes=failed.hint))
             return Result(image.name, "failed", decision.lock, why=failed.what, error=failed)
         return failed_attempt(run, image, decision, failed, build_id=made.id, key=wanted.key)
     except SmokeTestFailed as failed:

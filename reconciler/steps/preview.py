@@ -76,7 +76,7 @@ def _failed(run: Run, image: Image, decision: Decision, failed: Failed, *, build
     failure = failure_of(run, decision, failed, build_id=build_id, key=key, left=left, first=True)
     told = events.Failed(
         image=image.name, what=failed.what, tail=failed.tail, log=str(failed.log), of=failed_in(failed),
-        notes=left.told,
+        notes=(*failed.hint, *left.told),
     )  # fmt: skip
     run.listener(told)
     try:

@@ -30,6 +30,7 @@ from reconciler.model.fleet import Image, Template
 
 _RELEASES = "https://releases.hashicorp.com/packer"
 _STEPS = ("provisioner", "post-processor")
+_FORCED = "reconciler reconcile {0} --force {0}"
 _SLASHES = 2
 """In a plugin's source, at least."""
 
@@ -68,13 +69,15 @@ def refusals(binary: Binary, template: Template) -> Iterator[UserError]:
                 yield UserError(what, where=place, hint=_another(wanted))
 
 
-def perhaps_newer(binary: Binary, template: Template, errors: Iterable[str]) -> tuple[str, ...]:
-    """Hints where a Packer that is not the current one refuses what another may know, such as a builder's argument."""
+def perhaps_newer(binary: Binary, image: Image, errors: Iterable[str]) -> tuple[str, ...]:
+    """Hints where a Packer that is not the current one refuses what another may know, such as a builder's argument.
+
+    Which Packer it was is no part of what a failure is compared by, as no plan asks for one: a person says it.
+    """
     if binary.version >= CURRENT or not any(map(NOT_KNOWN.search, errors)):
         return ()
     has = f"{binary.path} is {binary.version_text}: if a later one knows that,"
-    another, *others = _another(template.required_version)
-    return (f"{has} {another}", *others)
+    return (f"{has} {_another(image.template.required_version)[0]}", f"and then `{_FORCED.format(image.name)}`")
 
 
 def _spoken(construct: str) -> str:

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.errors import Terminal, Transient, UserError
-from reconciler.model.events import Skipped, Warned
-from reconciler.ports.builder import BuildFailed, BuildRequest
+from reconciler.model.events import Failed, Skipped, Warned
+from reconciler.ports.builder import BuildFailed, BuildRequest, Cause
 from reconciler.registries.ec2.dialect import DIALECT
 from tests.integration.loop.effects import failing, surround
 from tests.integration.loop.settling import assert_settled
@@ -49,6 +49,20 @@ def test_a_failure_is_recorded_and_the_image_left_alone_for_a_while(settled: Wor
     report = again.reconcile()
     assert (report.exit_code, again.built, settled.head()) == (3, [], head), "it still is not as declared"
     assert "failed once" in (again.plan()["web"].waits_for or "")
+
+
+@pytest.mark.parametrize("cause", ["failed", "machine"])
+def test_what_helps_is_told_where_a_build_failed_whether_that_counts_or_not(settled: World, cause: Cause) -> None:
+    settled.commit({"desired/web/setup.sh": "false\n"})
+    controller = settled.controller()
+    hints = ("if a later Packer knows that: get it", "and then force it")
+    controller.builder.failures = {"web": BuildFailed("no", cause=cause, seconds=1, log=Path("web.log"), hint=hints)}
+
+    controller.reconcile()
+
+    (told,) = controller.told(Failed, "web")
+    assert isinstance(told, Failed)
+    assert told.notes[:2] == hints
 
 
 def test_a_name_that_a_run_of_the_same_second_took_is_no_failure(settled: World) -> None:

@@ -209,3 +209,24 @@ def test_a_region_that_cannot_be_read_is_unknown_and_nothing_is_done_about_it(
     ended = fleet.reconciler("reconcile")
     assert ended.code == 3
     assert fleet.head() == before
+
+
+def test_what_a_later_packer_may_know_is_said_at_the_terminal(
+    new_fleet: NewFleet, tmp_path: Path, packer_on_path: str
+) -> None:
+    fleet = new_fleet(tmp_path, "pair")
+    template = (fleet.path / "desired/base/base.pkr.hcl").read_text()
+    fleet.write("desired/base/base.pkr.hcl", template.replace("  region ", "  not_known_yet = true\n  region ", 1))
+    fleet.publish("Ask for what is to come")
+
+    ended = fleet.reconciler("reconcile", "base")
+
+    told = " ".join(line.removeprefix("base:").strip() for line in without_times(ended.err).splitlines())
+    assert "not_known_yet" in told
+    later = f"is {packer_on_path}: if a later one knows that, 1.16.0 or later, in this shell: `eval "
+    assert (
+        (later in told)
+        == ("and then `reconciler reconcile base --force base`" in told)
+        == (packer_on_path[:4] != "1.16")
+    )
+    assert (fleet.lockfile("base")["failure"]["attempts"], ended.code) == (1, 3)
