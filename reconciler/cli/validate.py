@@ -11,7 +11,7 @@ from typing import Literal
 import click
 from pydantic import Field
 
-from reconciler.build.packer.versions import LANGUAGE
+from reconciler.build.packer.versions import LANGUAGE, is_of_the_past
 from reconciler.cli import options
 from reconciler.cli.printing import show_error, show_json
 from reconciler.cli.workspace import Workspace, note
@@ -76,11 +76,14 @@ def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], 
         found = survey(find(os.environ), fleet.images.values(), os.environ)
     except UserError as error:
         return {}, [f"what the templates require was not compared with Packer: {error.what}"]
-    return found.refused, [to_fetch(one, images) for one, images in found.to_fetch.items()]
+    notes = [to_fetch(one, images) for one, images in found.to_fetch.items()]
+    absent = said_once((name, (f"{one.what}; {'; '.join(one.hint)}",)) for name, one in found.lacking.items())
+    return found.refused, [*notes, *(f"{named(names)}: {text}" for names, text in absent)]
 
 
 def _asks_of_packer(template: Template) -> bool:
-    return bool(template.required_version or template.plugins or template.constructs.keys() & LANGUAGE.keys())
+    asks = template.required_version or template.plugins or template.constructs.keys() & LANGUAGE.keys()
+    return bool(asks) or any(map(is_of_the_past, template.components))
 
 
 def _print(fleet: Fleet, problems: list[UserError], *, folder: Path, unreadable: int, written: int) -> None:

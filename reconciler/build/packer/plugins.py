@@ -16,6 +16,7 @@ from reconciler.build.packer.cache import cache_folder, made_folder, refuse_fore
 from reconciler.build.packer.diagnosis import Unknown, cause
 from reconciler.build.packer.versions import (
     CHECKED_PLUGINS,
+    HANDED_OVER,
     ONCE_BUNDLED,
     PLUGINS_APART,
     REQUIRED_PLUGINS,
@@ -107,7 +108,7 @@ def used_plugins(binary: Binary, template: Template, installed: Iterable[Plugin]
 def lacking(binary: Binary, template: Template, installed: Iterable[Plugin]) -> Unknown:
     """What a template needs that is surely not installed. Whatever it requires `packer init` can fetch.
 
-    Of components, only those that Packer itself once had are known to be of a plugin.
+    Of components, only those that a Packer once had in itself are known to be of a plugin.
     """
     installed = tuple(installed)
     required = {name: Requirement.of(text) for name, text in template.plugins.items()}
@@ -117,10 +118,11 @@ def lacking(binary: Binary, template: Template, installed: Iterable[Plugin]) -> 
         for component in template.components
         if _plugin_of(component, required) is None
         and (name := _plugin_of(component, ONCE_BUNDLED)) is not None
-        and name not in names
+        and binary.version >= ONCE_BUNDLED[name]
+        and _plugin_of(component, names) is None
     )
     return Unknown(
-        tuple(components) if binary.version >= PLUGINS_APART else (),
+        tuple(components),
         tuple(str(one) for one in required.values() if one.chosen_of(installed) is None),
     )
 
@@ -128,7 +130,7 @@ def lacking(binary: Binary, template: Template, installed: Iterable[Plugin]) -> 
 def without_mistakes(binary: Binary, what: Unknown, template: Template, installed: Iterable[Plugin]) -> Unknown:
     """What Packer looked for in vain, less the components whose plugin is there: those the template names wrongly."""
     there = {*template.plugins, *(plugin.name for plugin in installed)}
-    there |= ONCE_BUNDLED if binary.version < PLUGINS_APART else frozenset()
+    there |= {name for name, apart in ONCE_BUNDLED.items() if binary.version < apart}
     return replace(what, components=tuple(one for one in what.components if _plugin_of(one, there) is None))
 
 
@@ -143,8 +145,9 @@ def missing(binary: Binary, what: Unknown, environment: Mapping[str, str], *, wh
     `why` is what Packer said of it, without secrets.
     """
     required = [Requirement.of(text) for text in what.requirements]
-    official = dict.fromkeys(name for one in what.components if (name := _plugin_of(one, ONCE_BUNDLED)) is not None)
-    others = [one for one in what.components if _plugin_of(one, ONCE_BUNDLED) is None]
+    known = {one: _plugin_of(one, ONCE_BUNDLED.keys() - HANDED_OVER) for one in what.components}
+    official = dict.fromkeys(name for name in known.values() if name is not None)
+    others = [one for one, name in known.items() if name is None]
     hints = [_install_hint(one) for one in (*required, *(Requirement(f"{OFFICIAL}/{name}", "") for name in official))]
     if binary.version < REQUIRED_PLUGINS:
         hints = [

@@ -65,13 +65,41 @@ Up to 1.9 a template needs no plugin but those that nobody bundled (seen: 1.6.6 
 type amazon-ebs`).
 """
 
-ONCE_BUNDLED = frozenset(
-    ("amazon", "ansible", "azure", "docker", "googlecompute", "qemu", "vagrant", "virtualbox", "vmware", "vsphere")
-)
-"""The plugins of HashiCorp that 1.9 had and 1.10 has not (read: CHANGELOG of 1.10.0).
+COMMUNITY_APART: Version = (1, 9, 0)
+"""From here on, at the latest, the plugins that HashiCorp does not keep do not come with Packer (read: CHANGELOG)."""
 
-A plugin's components are called after it, `amazon-ebs`, or are it, `docker` (read: packer/plugin.go of 1.16.0).
+_HASHICORPS = (
+    "amazon", "ansible", "azure", "docker", "googlecompute", "parallels", "qemu", "vagrant", "virtualbox", "vmware",
+    "vsphere",
+)  # fmt: skip
+_OF_THE_COMMUNITY = (
+    "alicloud", "chef", "cloudstack", "converge", "digitalocean", "exoscale", "hcloud", "hyperone", "hyperv", "inspec",
+    "jdcloud", "linode", "lxc", "lxd", "ncloud", "oneandone", "openstack", "oracle", "profitbricks", "proxmox",
+    "puppet", "salt", "scaleway", "tencentcloud", "triton", "ucloud", "yandex",
+)  # fmt: skip
+ONCE_BUNDLED: Mapping[str, Version] = {
+    **dict.fromkeys(_HASHICORPS, PLUGINS_APART), **dict.fromkeys(_OF_THE_COMMUNITY, COMMUNITY_APART),
+}  # fmt: skip
+"""The plugins that Packer once had, and since when it has them no more (read: CHANGELOG of 1.9.0 and 1.10.0).
+
+What they are is read in command/plugin.go of 1.6.6 and command/vendored_plugins.go of 1.8.0 and 1.9.0. A plugin's
+components are called after it, `amazon-ebs`, or are it, `docker` (read: packer/plugin.go of 1.16.0).
 """
+
+HANDED_OVER = frozenset({
+    "digitalocean", "exoscale", "hcloud", "hyperone", "jdcloud", "linode", "ncloud", "oneandone", "oracle",
+    "parallels", "profitbricks", "scaleway", "tencentcloud", "ucloud", "yandex",
+})  # fmt: skip
+"""Those of them that whoever owns what they build for keeps, or nobody: they are not to be had as HashiCorp's."""
+
+
+def is_of_the_past(component: str) -> bool:
+    """Whether a component is of one of the plugins that `COMMUNITY_APART` is of."""
+    return any(
+        apart == COMMUNITY_APART and (component == name or component.startswith(f"{name}-"))
+        for name, apart in ONCE_BUNDLED.items()
+    )
+
 
 CHECKED_PLUGINS: Version = (1, 11, 0)
 """A plugin without a matching `_SHA256SUM` file beside it is passed over without a word (seen: 1.16.0).

@@ -244,3 +244,37 @@ def test_a_machine_has_the_plugins_that_the_fleets_templates_use(machine: Machin
     assert "the templates of broken are not valid: their plugins are not looked for" in " ".join(ended.stderr.split())
     alone = machine.reconciler("packer", "--json")
     assert list(json.loads(alone.stdout)["plugins"]) == ["amazon"]
+
+
+@pytest.mark.parametrize("step", ["puppet-masterless", "chef-solo", "salt-masterless", "inspec", "converge"])
+def test_what_packer_once_had_and_this_one_lacks_is_said_before_a_build(machine: Machine, step: str) -> None:
+    """Given a provisioner that 1.6.6 came with and 1.16.0 does not, `doctor` is troubled and `validate` notes it."""
+    machine.has_packer("1.16.0", "amazon_v1.8.2")
+    asks = f'build {{\n  sources = ["source.amazon-ebs.image"]\n  provisioner "{step}" {{\n  }}\n}}\n'
+    machine.fleet.commit({"desired/web/web.pkr.hcl": TEMPLATE[: TEMPLATE.index("build {")] + asks})
+    plugin = step.partition("-")[0]
+
+    found, noted = machine.doctor(), machine.reconciler("validate")
+
+    assert found["state"] == "trouble"
+    assert any(f"Packer 1.16.0 lacks the plugin for {step}" in line for line in found["hint"]), found
+    assert f"`packer plugins install github.com/hashicorp/{plugin}`" in found["hint"]
+    assert (noted.returncode, noted.stdout) == (0, "2 images valid\n")
+    assert f"web: Packer 1.16.0 lacks the plugin for {step}; `packer plugins install" in noted.stderr
+
+    machine.has_packer("1.16.0", "amazon_v1.8.2", f"{plugin}_v1.0.1")
+    assert machine.doctor()["state"] == "ok"
+    machine.has_packer("1.6.6")
+    assert machine.doctor()["state"] == "ok"
+
+
+def test_a_plugin_that_is_kept_elsewhere_is_not_sent_for_at_hashicorps(machine: Machine) -> None:
+    machine.has_packer("1.16.0", "amazon_v1.8.2")
+    asks = 'build {\n  sources = ["source.amazon-ebs.image"]\n  post-processor "digitalocean-import" {\n  }\n}\n'
+    machine.fleet.commit({"desired/web/web.pkr.hcl": TEMPLATE[: TEMPLATE.index("build {")] + asks})
+
+    found = machine.doctor()
+
+    assert found["state"] == "trouble"
+    assert not any("packer plugins install" in line for line in found["hint"]), found
+    assert any("digitalocean-import: add its plugin to required_plugins" in line for line in found["hint"]), found
