@@ -16,7 +16,7 @@ from pathlib import Path
 
 from reconciler.build.output import Noise, Reader, Say, VersionField
 from reconciler.build.packer.cache import cache_folder, find_program
-from reconciler.build.packer.versions import OLDEST
+from reconciler.build.packer.versions import LOG_LINE, OLDEST
 from reconciler.build.secrets import redactor
 from reconciler.model.constraint import Version
 from reconciler.model.errors import UserError
@@ -137,8 +137,9 @@ def examine(path: str, environment: Mapping[str, str]) -> Binary:
     if version is None:
         which = _version(_asked(path, _without_settings(environment)))
         if which is not None:
+            said = _words(answer) or _logged(path, environment) or "it does not say why"
             raise Misconfigured(
-                f"{path} is Packer {version_text(which)}, and ends at its settings: {_words(answer)}",
+                f"{path} is Packer {version_text(which)}, and ends at its settings: {said}",
                 hint="see the variables PACKER_… and HOME, and the file ~/.packerconfig",
             )
         raise UserError(
@@ -154,6 +155,14 @@ def examine(path: str, environment: Mapping[str, str]) -> Binary:
 def _asked(path: str, environment: Mapping[str, str]) -> bytes:
     # Two arguments: cracklib's packer takes one for the name of a dictionary that it then writes.
     return ask((path, "-machine-readable", "version"), environment, errors=subprocess.STDOUT)
+
+
+def _logged(path: str, environment: Mapping[str, str]) -> str:
+    """Why a Packer ended, of one that says so in its log alone, which is printed for this once."""
+    asked = {**environment, "PACKER_LOG": "1"}
+    asked.pop("PACKER_LOG_PATH", None)  # what the person keeps is not written to
+    lines = _asked(path, asked).split(b"\n")
+    return _words(b"\n".join(line for line in lines if not LOG_LINE.match(line)))
 
 
 def _without_settings(environment: Mapping[str, str]) -> dict[str, str]:
@@ -242,8 +251,8 @@ def _first_line(answer: bytes) -> str:
 
 
 def _words(answer: bytes) -> str:
-    """All that a Packer says before it is asked anything, in a line."""
-    return cut(one_line(visible(" ".join(_lines(answer)))), _LONGEST_WORDS) or "it does not say why"
+    """All that a Packer says before it is asked anything, in a line; empty where it says nothing."""
+    return cut(one_line(visible(" ".join(_lines(answer)))), _LONGEST_WORDS)
 
 
 def _lines(answer: bytes) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Literal
 
 from reconciler.build.packer import versions
 from reconciler.build.packer.binary import (
+    INSTALL,
     PROGRAM,
     Binary,
     Misconfigured,
@@ -32,7 +33,7 @@ from reconciler.build.packer.cache import (
 )
 from reconciler.build.packer.diagnosis import cause
 from reconciler.build.packer.modules import Module, build
-from reconciler.build.packer.plugins import Plugin, installed_plugins, plugin_folder
+from reconciler.build.packer.plugins import Plugin, installed_plugins, plugin_folder, with_plugins
 from reconciler.build.packer.releases import archive_has, download, install
 from reconciler.model.errors import ReconcilerError, Transient, UserError
 
@@ -101,15 +102,17 @@ def obtain(
     and the Go modules. Whatever is of no use is told of. Plugins are installed where this Packer looks for them.
 
     Raises:
-        UserError: nothing worked, the cache is somebody else's, or a Packer that is there can't read its settings.
+        UserError: nothing worked, the cache is somebody else's, a Packer that is there can't read its settings, or no
+            plugin can be kept where this one would look for it; of one that is to be made, before that is begun.
     """
-    binary, origin = _find(environment, tell, current=current) or _get(environment, tell, current=current)
+    found = _find(environment, tell, current=current)
+    binary, origin = found or _get(environment, tell, current=current, plugins=bool(plugins))
     set_to: dict[str, str] = {}
     if shutil.which("packer", path=environment.get("PATH", os.defpath)) != binary.path:
         set_to["PATH"] = os.pathsep.join([str(Path(binary.path).parent), environment.get("PATH", os.defpath)])
     if binary.version < versions.PLUGINS_APART or not plugins:
         return Obtained(binary, origin, {}, set_to)
-    folder = plugin_folder(binary, environment)
+    folder = plugin_folder(binary, with_plugins(binary, environment))
     if folder is None:
         raise UserError(_NO_PLACE)
     set_to["PACKER_PLUGIN_PATH"] = str(folder)
@@ -117,6 +120,10 @@ def obtain(
         if name not in _installed(binary, {**environment, **set_to}):
             _install_plugin(binary, name, folder, environment, tell)
     installed = _installed(binary, {**environment, **set_to})
+    for name in plugins:
+        if name not in installed:
+            what = f"{binary.path} does not list the plugin {name}, which it was given"
+            raise UserError(what, hint=("it may be another program that answers as Packer does", INSTALL))
     return Obtained(binary, origin, {name: installed[name] for name in plugins}, set_to)
 
 
@@ -141,8 +148,8 @@ def _find(environment: Mapping[str, str], tell: Tell, *, current: bool) -> tuple
     return None
 
 
-def _get(environment: Mapping[str, str], tell: Tell, *, current: bool) -> tuple[Binary, Origin]:
-    """Get a Packer in the first way that works."""
+def _get(environment: Mapping[str, str], tell: Tell, *, current: bool, plugins: bool) -> tuple[Binary, Origin]:
+    """Get a Packer in the first way that works. `plugins` says that it will be given some."""
     ways: dict[Origin, Callable[[], Binary]] = {
         "archive": lambda: _from_archive(environment, tell),
         "release": lambda: _keep(environment, lambda into: download(CURRENT.version, into, tell=tell)),
@@ -159,6 +166,8 @@ def _get(environment: Mapping[str, str], tell: Tell, *, current: bool) -> tuple[
         if found is not None:  # whoever had the lock got it
             return found
         for origin, way in ways.items():
+            if plugins and origin != "archive":
+                with_plugins(Binary(PROGRAM, versions.CURRENT), environment)  # minutes before it is there
             try:
                 return way(), origin
             except ReconcilerError as error:

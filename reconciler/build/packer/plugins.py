@@ -207,7 +207,7 @@ def with_plugins(binary: Binary, environment: Mapping[str, str]) -> dict[str, st
 
     Raises:
         UserError: PACKER_PLUGIN_PATH is a list for a Packer that takes one folder, or a file; or the shared folder
-            cannot be made, is somebody else's, or a plugin in it is.
+            cannot be named in it or made, is somebody else's, or a plugin in it is.
     """
     folder, given = plugin_folder(binary, environment), environment.get("PACKER_PLUGIN_PATH")
     if given and binary.version >= CHECKED_PLUGINS and os.pathsep in given:
@@ -222,6 +222,11 @@ def with_plugins(binary: Binary, environment: Mapping[str, str]) -> dict[str, st
         return {**environment, "PACKER_PLUGIN_PATH": absolute}
     if binary.version < REQUIRED_PLUGINS or folder is None or folder == _packers_own(environment):
         return dict(environment)
+    if os.pathsep in str(folder):
+        raise UserError(
+            f"{folder} has a {os.pathsep} in it, and Packer takes that for the end of a folder's name",
+            hint="set XDG_CACHE_HOME to another folder, or PACKER_PLUGIN_PATH to one for plugins",
+        )
     shared = made_folder(folder)
     for program in shared.rglob("packer-plugin-*"):
         refuse_foreign(program)

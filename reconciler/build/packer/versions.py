@@ -133,6 +133,12 @@ of its own environment always is, so whatever is kept is redacted here, whicheve
 replaces short values inside of words: `us` in `us-east-1` (hashicorp/packer#13659).
 """
 
+LOG_LINE = re.compile(rb"[0-9]{4}/[0-9]{2}/[0-9]{2} [0-9:]{8} ")
+"""Begins a line of its log. What 1.6.6 can't read of its settings stands between such lines, and nowhere else.
+
+It prints none of it without PACKER_LOG (seen: 1.6.6); 1.16.0 does.
+"""
+
 # How it words what went wrong. All of it was seen with 1.6.6 and with 1.16.0, unless it says otherwise.
 
 PROVISIONING_FAILED = "Provisioning step had errors"

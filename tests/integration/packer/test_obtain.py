@@ -343,6 +343,50 @@ def test_plugins_go_where_the_person_has_hers(machine: Machine) -> None:
     assert found.plugins["amazon"].path.startswith(f"{mine}/github.com/hashicorp/amazon/")
 
 
+def test_a_folder_of_plugins_is_named_as_it_is_found_from_everywhere(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_program(machine.bin, "packer", packer(NEW))
+    machine.modules = "a plugin"
+    machine.environment["PACKER_PLUGIN_PATH"] = "mine"
+    monkeypatch.chdir(machine.folder)
+
+    assert machine.obtain(plugins=("amazon",)).environment == {"PACKER_PLUGIN_PATH": f"{machine.folder}/mine"}
+
+
+@pytest.mark.parametrize("current", [False, True])
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"PACKER_PLUGIN_PATH": "{folder}/file"}, "PACKER_PLUGIN_PATH names {folder}/file, which is no folder"),
+        ({"PACKER_PLUGIN_PATH": "/a:/b"}, "PACKER_PLUGIN_PATH names several folders"),
+        ({"XDG_CACHE_HOME": "{folder}/a:b"}, "{folder}/a:b/reconciler/packer/plugins has a : in it"),
+    ],
+)
+def test_where_no_plugin_can_be_kept_no_packer_is_made(
+    machine: Machine, settings: dict[str, str], told: str, *, current: bool
+) -> None:
+    (machine.folder / "file").touch()
+    machine.environment |= {name: value.format(folder=machine.folder) for name, value in settings.items()}
+    machine.release = packer(NEW)
+
+    with pytest.raises(UserError) as caught:
+        machine.obtain(plugins=("amazon",), current=current)
+
+    assert caught.value.what.startswith(told.format(folder=machine.folder))
+    assert caught.value.hint
+    assert machine.asked == []
+
+
+def test_what_answers_as_packer_and_keeps_no_plugin_is_told(machine: Machine) -> None:
+    program = write_program(machine.bin, "packer", f"{speaks(NEW)}\nexit 0")
+
+    with pytest.raises(UserError) as caught:
+        machine.obtain(plugins=("amazon",))
+
+    assert caught.value.what == f"{program} does not list the plugin amazon, which it was given"
+
+
 @pytest.fixture
 def small_disk(machine: Machine) -> Iterator[Path]:
     """A cache on a disk of 100 kB."""
