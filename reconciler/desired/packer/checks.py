@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from decimal import Decimal
 from itertools import islice
 from numbers import Number
 
@@ -272,7 +273,7 @@ def read_requirements(
     versions: list[Asked] = []
     for attribute in (block.body.attributes.get("required_version") for block in packer):
         if attribute is not None:
-            text = as_text(evaluate(attribute.expression, scope))
+            text = _as_constraint(evaluate(attribute.expression, scope))
             wrong = [*_wrong_version(attribute, text, syntax=syntax)]
             problems += wrong
             versions += [Asked(text, attribute.place)] if text and not wrong else []
@@ -331,6 +332,11 @@ def _wrong_version(attribute: Attribute, text: str | None, *, syntax: Format) ->
         yield from _wrong(text, attribute.place)
 
 
+def _as_constraint(value: object) -> str | None:
+    """A value as Packer compares its own version with it: `1.6`, a number, is what "1.6" is."""
+    return str(value) if isinstance(value, Decimal) else as_text(value)
+
+
 def _given_by(expression: object) -> str:
     """What an expression takes its value from: a variable or a function; empty for a constant."""
     match expression:
@@ -364,14 +370,16 @@ def _wrong_plugin(name: str, value: object, attribute: Attribute) -> Iterator[Us
     """
     given = _given_by(attribute.expression)
     entry = value if isinstance(value, dict) else {"source": UNKNOWN, "version": UNKNOWN}
-    if given:
+    if not _is_normal(name):
+        what = "has no name that Packer takes: small letters and digits, and dashes between them"
+    elif given:
         what = f"takes a value from {given}, and Packer takes constants alone here"
     elif value is None or isinstance(value, (str, Number, list)):
         what = "is no object"
     else:
         what = _lacks(entry)
     if what:
-        hint = f"write it as in `{_example(name)}`"
+        hint = f"write it as in `{_example(name if _is_normal(name) else 'amazon')}`"
         yield UserError(f"{name} in required_plugins {what}", where=attribute.place, hint=hint)
     elif isinstance(version := entry.get("version"), str):
         yield from _wrong(version, attribute.place)
@@ -401,8 +409,21 @@ def _example(name: str) -> str:
 def _is_source(source: str) -> bool:
     """Whether it may be where a plugin is from: a host and a path, neither an address nor a repository's name."""
     name = source.rpartition("/")[2]
-    plain = not any(one in source for one in ("?", "#", ":")) and re.fullmatch(r"[^\s.]+", name) is not None
+    plain = not any(one in source for one in ("?", "#", ":")) and _is_name(name)
     return plain and "/" in source and source[0] != "/" and not name.startswith("packer-")
+
+
+def _is_normal(name: str) -> bool:
+    """Whether it may be what a template calls a plugin by: a name in small letters."""
+    return _is_name(name) and name == name.lower()
+
+
+def _is_name(name: str) -> bool:
+    """Whether Packer takes it for the name of a plugin: letters, digits, and dashes one by one between them.
+
+    Of letters that are not ASCII, on which IDNA has rules by the thousand, it is left to Packer.
+    """
+    return re.fullmatch(r"(?:[A-Za-z0-9]|[^\x00-\x7f])+(?:-(?:[A-Za-z0-9]|[^\x00-\x7f])+)*", name) is not None
 
 
 def _components(

@@ -21,6 +21,7 @@ from reconciler.desired.packer.syntax import (
     SourceFile,
     Traversal,
 )
+from reconciler.model.constraint import parse_version
 from reconciler.model.errors import Place, UserError
 from reconciler.model.text import shorten
 
@@ -102,8 +103,8 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
     """Parse one template.
 
     Raises:
-        UserError: it is not a JSON object, has a key twice or one that Packer does not know, or a builder or
-            provisioner in it has no type.
+        UserError: it is not a JSON object, has a key twice or one that Packer does not know, asks for no version of
+            Packer, or a builder or provisioner in it has no type.
     """
     root = read_json(content, path, unique=True)
     if not isinstance(root.value, dict):
@@ -209,10 +210,14 @@ def _flat(value: Located | None) -> Iterator[Located]:
 
 
 def _packer(version: Located | None) -> list[Block]:
-    if version is None:
+    """The version that `min_packer_version` asks for; Packer takes none, and an empty text, for nothing."""
+    if version is None or version.value is None or version.value == "":
         return []
-    text = f">= {version.value}" if isinstance(version.value, str) else None
-    wanted = _constant("required_version", Constant(text), version.place)
+    text = version.value if isinstance(version.value, str) else None
+    if text is not None and parse_version(text) is None:
+        what = f'min_packer_version is "{shorten(text)}", and Packer takes a version alone'
+        raise UserError(what, where=version.place, hint='write it as in "1.7.0"')
+    wanted = _constant("required_version", Constant(text and f">= {text}"), version.place)
     return [Block("packer", (), version.place, Body({"required_version": wanted}))]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import chain
 
 from reconciler.desired.packer.builders import Build, Format, plain_name, runs_in
 from reconciler.desired.packer.evaluate import CHECKOUT, Scope, evaluate, value_of
@@ -195,7 +196,9 @@ def expanded(files: Sequence[SourceFile], scope: Scope) -> list[SourceFile]:
 
 
 def _expanded_file(file: SourceFile, scope: Scope) -> SourceFile:
-    body = Body(file.body.attributes, tuple(_blocks(file.body, {}, scope)))
+    # In its own block Packer knows no `dynamic` one.
+    made = ([one] if one.type == "packer" else _blocks(Body({}, (one,)), {}, scope) for one in file.body.blocks)
+    body = Body(file.body.attributes, tuple(chain.from_iterable(made)))
     return SourceFile(file.path, body, file.calls_files, file.names)
 
 

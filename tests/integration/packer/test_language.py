@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -9,14 +10,17 @@ from pathlib import Path
 
 import pytest
 
-from reconciler.build.packer.binary import find, version_text
+from reconciler.build.packer.binary import Binary, find, version_text
 from reconciler.build.packer.fit import refusals
 from reconciler.build.packer.versions import CURRENT, LANGUAGE, REQUIRED_PLUGINS
 from reconciler.desired.packer.builders import Format
-from reconciler.desired.packer.checks import constructs
+from reconciler.desired.packer.checks import constructs, read_requirements
 from reconciler.desired.packer.hcl import read_hcl
+from reconciler.desired.packer.json_file import is_hcl2
 from reconciler.desired.packer.json_templates import read_legacy_json
-from reconciler.desired.packer.variables import wrong_rules
+from reconciler.desired.packer.steps import expanded
+from reconciler.desired.packer.template import parse_template
+from reconciler.desired.packer.variables import nothing, wrong_rules
 from reconciler.model.errors import UserError
 from reconciler.model.fleet import Template
 
@@ -192,3 +196,83 @@ def test_json_is_refused_where_packer_refuses_it(packer_on_path: str | None, tmp
         return False
 
     assert refused() == (judged.returncode != 0), judged.stdout
+
+
+def problems_of(text: str, name: str, binary: Binary | None = None) -> list[UserError]:
+    """What is wrong with what a template asks of Packer: of any, or of this one."""
+    syntax: Format = "hcl2" if is_hcl2(name) else "json"
+    try:
+        files = expanded([parse_template(text.encode(), name)], nothing())
+    except UserError as refused:
+        return [refused]
+    blocks = [block for file in files for block in file.body.blocks]
+    required = read_requirements(blocks, (), scope=nothing(), syntax=syntax)
+    wanted = required.version.text if required.version else ""
+    template = Template(syntax, (name,), (), required_version=wanted)
+    return [*required.problems, *(refusals(binary, template) if binary is not None else ())]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "", None, " 1.6.0", "1.6.0 ", "1.6.0, < 2", "1.6", "v1.6.0", ">= 1.6.0", 1.6, "1.6.0-dev", "x", "99",
+        "1.6.0-rc.1+x", "1.2.3.4", True, [],
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_the_oldest_packer_of_a_json_template_is_refused_where_packer_refuses_it(
+    packer_on_path: str | None, tmp_path: Path, wanted: object
+) -> None:
+    binary = find(os.environ)
+    text = json.dumps({"min_packer_version": wanted, "builders": [{"type": "null", "communicator": "none"}]})
+    (tmp_path / "t.json").write_text(text)
+    judged = subprocess.run([binary.path, "validate", "t.json"], capture_output=True, check=False, cwd=tmp_path)
+
+    assert (problems_of(text, "t.json", binary) == []) == (judged.returncode == 0), judged.stdout
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        "1.6", "1", "true", "null", '"1.6"', '" >= 1.6.0"', '">= 1.6.0 , < 2"', '">= 1.6.0-dev"', '"${">= 1.6"}"',
+        '"> 99"', "1.6 + 1", '""', "[]", '"latest"', "var.a",
+    ],
+)  # fmt: skip
+def test_the_version_that_is_required_is_refused_where_packer_refuses_it(
+    packer_on_path: str | None, tmp_path: Path, wanted: str
+) -> None:
+    binary = find(os.environ)
+    text = f"packer {{\n  required_version = {wanted}\n}}\n{SOURCE}{BUILD % ''}"
+    (tmp_path / "t.pkr.hcl").write_text(text)
+    judged = subprocess.run([binary.path, "validate", "t.pkr.hcl"], capture_output=True, check=False, cwd=tmp_path)
+
+    assert (problems_of(text, "t.pkr.hcl", binary) == []) == (judged.returncode == 0), judged.stdout
+
+
+NAMES = ("amazon", "ama_zon", "Amazon", "ama--zon", "-amazon", "amazon-", "amazon1", "ama-zon", "ämazon")
+ENTRY = '%s = { source = "github.com/acme/%s", version = ">= 1" }'
+MADE = f'dynamic "required_plugins" {{\n for_each = [1]\n content {{\n  {ENTRY % ("a", "a")}\n }}\n}}'
+
+
+@pytest.mark.packer(since=REQUIRED_PLUGINS)
+@pytest.mark.parametrize(
+    "block",
+    [
+        *(f"required_plugins {{\n{ENTRY % ('a', name)}\n}}" for name in NAMES),
+        *(f"required_plugins {{\n{ENTRY % (name, 'a')}\n}}" for name in NAMES if name[0] != "-"),
+        MADE,
+        "required_plugins = {}",
+    ],
+)
+def test_plugins_are_refused_where_packer_refuses_what_they_are_called(
+    packer_on_path: str | None, tmp_path: Path, block: str
+) -> None:
+    binary = find(os.environ)
+    text = f"packer {{\n  {block}\n}}\n{SOURCE}{BUILD % ''}"
+    (tmp_path / "t.pkr.hcl").write_text(text)
+    judged = subprocess.run(
+        [binary.path, "validate", "t.pkr.hcl"], capture_output=True, check=False, cwd=tmp_path, text=True
+    )
+
+    takes = "Error: Missing plugins" in judged.stdout + judged.stderr
+    assert (problems_of(text, "t.pkr.hcl") == []) == takes, judged
