@@ -571,3 +571,23 @@ def test_what_nobody_used_for_a_month_goes_with_the_next_making_and_what_is_in_u
     assert not (cache / "debian-old").exists()
     assert (cache / "debian-old-in-use").exists()
     assert (cache / "debian-recent").exists()
+
+
+@pytest.mark.long
+def test_nothing_that_the_host_has_is_in_a_root_that_is_made_on_it(cache: Path, planted: dict[str, Path]) -> None:
+    """Given a package, a user and files of the host's, when Debian is made anew, then none of them is in it."""
+    assert not cache.exists()
+
+    root = made()
+
+    status = (root / "var/lib/dpkg/status").read_text()
+    assert "Package: planted-on-the-host" in Path("/var/lib/dpkg/status").read_text()
+    assert "Package: openssh-server" in status
+    assert "planted" not in status
+    for name in ("passwd", "shadow", "group", "subuid"):
+        there = root / "etc" / name
+        assert "planted" not in (there.read_text() if there.exists() else "")
+    inside = [root / path.relative_to("/") for path in planted.values()]
+    assert [str(path) for path in inside if path.exists()] == []
+    named = subprocess.run(["find", root, "-xdev", "-name", "*planted*"], capture_output=True, text=True, check=True)
+    assert named.stdout == ""
