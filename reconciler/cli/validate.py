@@ -25,6 +25,8 @@ from reconciler.steps.observe import without_filtered
 from reconciler.words.events import to_fetch
 from reconciler.words.plans import named, said_once
 
+_NOT_COMPARED = "what the templates require was not compared with Packer"
+
 
 @click.command("validate")
 @click.option("--rev", default="HEAD", metavar="REVISION", help="Check this commit, branch or tag.", show_default=True)
@@ -35,7 +37,8 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
     """Check every declaration, template and lockfile.
 
     Reads git alone: no registry, no credentials, and no Packer runs a template. Where Packer is installed, its version
-    is compared with what the templates require. Exit codes: 0 all valid, 1 something is not.
+    is compared with what the templates require. Exit codes: 0 all valid, 1 something is not, or Packer is here and
+    could not be compared.
     """
     options.refuse_two_revisions(rev, worktree=worktree)
     workspace = Workspace(directory, unborn=worktree)
@@ -48,37 +51,45 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
             return FAILED
         raise
     _, broken = read_lockfiles(tree)
-    refused, warnings = _against_packer(fleet)
+    refused, warnings, unasked = _against_packer(fleet)
     fleet = replace(
         fleet,
         images={name: image for name, image in fleet.images.items() if name not in refused},
         problems={**fleet.problems, **refused},
         warnings=(*fleet.warnings, *warnings),
     )
-    problems = [*(problem for found in fleet.problems.values() for problem in found), *broken.values()]
+    problems = [*(problem for found in fleet.problems.values() for problem in found), *broken.values(), *unasked]
     written = workspace.written_state(tree, rev=rev)
     problems += written
     if as_json:
         _print_json(fleet.images, problems, fleet.warnings)
     else:
-        _print(fleet, problems, folder=workspace.repository.root, unreadable=len(broken), written=len(written))
+        besides = [f"{len(broken)} unreadable in state/"] if broken else []
+        besides += [f"{len(written)} refused in state/"] if written else []
+        besides += ["not compared with Packer"] if unasked else []
+        _print(fleet, problems, folder=workspace.repository.root, besides=besides)
     return FAILED if problems else DONE
 
 
-def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], list[str]]:
-    """The images that the Packer which is here refuses, and what is to be said besides. Not asked where none asks."""
+def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], list[str], list[UserError]]:
+    """The images that the Packer which is here refuses, what is to be noted besides, and why it could not be asked.
+
+    Where there is none this is noted, as a check of git alone needs none. Not asked where no template asks.
+    """
     if not any(_asks_of_packer(image.template) for image in fleet.images.values()):
-        return {}, []
-    from reconciler.build.packer.binary import find  # noqa: PLC0415 - most fleets ask for nothing
+        return {}, [], []
+    from reconciler.build.packer.binary import NoPacker, find  # noqa: PLC0415 - most fleets ask for nothing
     from reconciler.build.packer.fit import survey  # noqa: PLC0415 - as above
 
     try:
         found = survey(find(os.environ), fleet.images.values(), os.environ)
+    except NoPacker as error:
+        return {}, [f"{_NOT_COMPARED}: {error.what}"], []
     except UserError as error:
-        return {}, [f"what the templates require was not compared with Packer: {error.what}"]
+        return {}, [], [UserError(f"{_NOT_COMPARED}: {error.what}", where=error.where, hint=error.hint)]
     notes = [to_fetch(one, images) for one, images in found.to_fetch.items()]
     absent = said_once((name, (f"{one.what}; {'; '.join(one.hint)}",)) for name, one in found.lacking.items())
-    return found.refused, [*notes, *(f"{named(names)}: {text}" for names, text in absent)]
+    return found.refused, [*notes, *(f"{named(names)}: {text}" for names, text in absent)], []
 
 
 def _asks_of_packer(template: Template) -> bool:
@@ -86,7 +97,7 @@ def _asks_of_packer(template: Template) -> bool:
     return bool(asks) or any(map(is_of_the_past, template.components))
 
 
-def _print(fleet: Fleet, problems: list[UserError], *, folder: Path, unreadable: int, written: int) -> None:
+def _print(fleet: Fleet, problems: list[UserError], *, folder: Path, besides: Sequence[str]) -> None:
     given: tuple[str, ...] = ()
     # What is wrong with a template is wrong with each image that is built from it, and said once.
     for problem in {str(problem): problem for problem in problems}.values():
@@ -104,9 +115,7 @@ def _print(fleet: Fleet, problems: list[UserError], *, folder: Path, unreadable:
     invalid = len(fleet.problems)
     total = len(fleet.names)
     verdict = f"{invalid} of {counted(total, 'image')} invalid" if invalid else f"{counted(total, 'image')} valid"
-    in_state = [f"{unreadable} unreadable in state/"] if unreadable else []
-    in_state += [f"{written} refused in state/"] if written else []
-    click.echo("; ".join([verdict, *in_state]))
+    click.echo("; ".join([verdict, *besides]))
 
 
 def grouped_notes(images: Iterable[Image]) -> Iterator[str]:

@@ -68,7 +68,8 @@ def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary
 
     Raises:
         Misconfigured: the first one can't read its settings.
-        UserError: there is none that can be used.
+        NoPacker: there is none that can be used.
+        UserError: the cache may not be looked at for one.
     """
     if given is not None:
         found = shutil.which(str(given), path=environment.get("PATH"))
@@ -87,8 +88,8 @@ def find(environment: Mapping[str, str], *, given: Path | None = None) -> Binary
             return Binary(binary.path, binary.version, tuple(error.what for error in passed_over))
     if passed_over:
         first, *others = passed_over
-        raise UserError(first.what, hint=(*(error.what for error in others), *first.hint))
-    raise UserError("Packer is not installed: no `packer` on the PATH", hint=INSTALL)
+        raise NoPacker(first.what, hint=(*(error.what for error in others), *first.hint))
+    raise NoPacker("Packer is not installed: no `packer` on the PATH", hint=INSTALL)
 
 
 _NOT_MINE = "set HOME to this user's own folder, or XDG_CACHE_HOME to one that it can read and write"
@@ -118,6 +119,10 @@ def candidates(environment: Mapping[str, str]) -> Iterator[str]:
             damaged = damaged or error
     if damaged is not None:
         raise damaged
+
+
+class NoPacker(UserError):
+    """There is no Packer on this machine, or none but those that are too old."""
 
 
 class Misconfigured(UserError):

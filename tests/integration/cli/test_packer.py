@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from reconciler.build.packer.binary import entry_of
 from tests.integration.cli.conftest import TEMPLATE, Fleet, conforms
 from tests.integration.packer.programs import speaks, write_program
 
@@ -153,6 +154,32 @@ def test_validate_without_packer_says_that_nothing_was_compared(machine: Machine
 
     assert (ended.returncode, ended.stdout) == (0, "2 images valid\n")
     assert "note: what the templates require was not compared with Packer: Packer is not installed" in ended.stderr
+
+
+@pytest.mark.parametrize("folder", ["cache others may write to", "several folders of plugins", "broken settings"])
+def test_validate_is_no_success_where_packer_is_here_and_can_not_be_asked(machine: Machine, folder: str) -> None:
+    """Given a Packer whose answer is not to be had, what asks for another one is not let through."""
+    set_to: dict[str, str] = {}
+    if folder == "broken settings":
+        write_program(machine.folder, "packer", f'[ "$HOME" = /proc/none ] || exit 1\n{speaks("1.16.0")}')
+    elif folder == "several folders of plugins":
+        machine.has_packer("1.16.0")
+        set_to = {"PACKER_PLUGIN_PATH": "/a:/b"}
+    else:
+        cache = machine.folder.parent / "cache"
+        kept = cache / "reconciler" / "packer" / entry_of("1.16.0")
+        write_program(kept, "packer", speaks("1.16.0")).chmod(0o777)
+        set_to = {"XDG_CACHE_HOME": str(cache)}
+    machine.fleet.commit({"desired/web/web.pkr.hcl": REQUIRES + TEMPLATE})
+
+    ended = machine.reconciler("validate", **set_to)
+
+    assert (ended.returncode, ended.stdout) == (1, "2 images valid; not compared with Packer\n"), ended.stderr
+    first, *hint = ended.stderr.splitlines()
+    assert first.startswith("error: what the templates require was not compared with Packer: ")
+    assert hint
+    answer = json.loads(machine.reconciler("validate", "--json", **set_to).stdout)
+    assert (answer["valid"], len(answer["problems"]), sorted(answer["images"])) == (False, 1, ["base", "web"])
 
 
 def test_a_plugin_that_is_yet_to_be_fetched_is_noted(machine: Machine) -> None:
