@@ -53,8 +53,21 @@ def in_hcl(blocks: Iterable[Block], indent: str = "") -> str:
 
 
 def in_json(blocks: Iterable[Block]) -> str:
-    """The same template in HCL's JSON."""
-    return json.dumps(_json_blocks(blocks), indent=1)
+    """The same template in HCL's JSON: several blocks of a type are a list, or have equal keys."""
+    return _json_text(_json_blocks(blocks))
+
+
+class _Members(list[tuple[str, object]]):
+    """An object of JSON that may have a key twice."""
+
+
+def _json_text(value: object) -> str:
+    if isinstance(value, (_Members, dict)):
+        members = value.items() if isinstance(value, dict) else value
+        return "{" + ",\n".join(f"{json.dumps(name)}: {_json_text(one)}" for name, one in members) + "}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_json_text, value))}]"
+    return json.dumps(value)
 
 
 def _hcl_value(value: Written) -> str:
@@ -83,23 +96,24 @@ def _json_value(value: Written) -> object:
             return value
 
 
-def _json_blocks(blocks: Iterable[Block]) -> dict[str, object]:
-    by_type: dict[str, list[object]] = {}
-    listed: set[str] = set()
+def _json_blocks(blocks: Iterable[Block]) -> _Members:
+    by_type: dict[str, list[Block]] = {}
     for block in blocks:
-        body: object = {name: _json_value(value) for name, value in block.attributes.items()}
-        assert isinstance(body, dict)
-        body |= _json_blocks(block.blocks)
-        if block.listed:
-            body = [body]
-        for label in reversed(block.labels):
-            body = {label: body}
-        if block.listed and not block.labels:
-            by_type.setdefault(block.type, []).append(body[0] if isinstance(body, list) else body)
-            listed.add(block.type)
-        else:
-            by_type.setdefault(block.type, []).append(body)
-    return {kind: many if len(many) > 1 or kind in listed else many[0] for kind, many in by_type.items()}
+        by_type.setdefault(block.type, []).append(block)
+    members = _Members()
+    for kind, many in by_type.items():
+        bodies = [_json_body(block) for block in many]
+        members += [(kind, bodies)] if many[0].listed else [(kind, body) for body in bodies]
+    return members
+
+
+def _json_body(block: Block) -> object:
+    body: object = _Members(
+        [*((name, _json_value(value)) for name, value in block.attributes.items()), *_json_blocks(block.blocks)]
+    )
+    for at, label in enumerate(reversed(block.labels)):
+        body = _Members([(label, [body] if block.listed and at == 0 else body)])
+    return body
 
 
 # What is drawn: a template that leaves an AMI, with blocks of every kind, and at most one mistake.
@@ -108,6 +122,7 @@ _SOURCE: Mapping[str, Written] = {
     "region": "us-east-1", "source_ami": "ami-12345678", "ami_name": "x-{{timestamp}}", "instance_type": "t3.micro",
     "ssh_username": "admin",
 }  # fmt: skip
+_IMPORT: Mapping[str, Written] = {"region": "us-east-1", "s3_bucket_name": "b"}
 AMAZON: Mapping[str, Written] = {"source": "github.com/hashicorp/amazon", "version": ">= 1"}
 
 _ENTRIES: Mapping[str, Written] = {
@@ -159,6 +174,7 @@ def templates(draw: st.DrawFn) -> tuple[Block, ...]:
     ]
     variables += variables[:1] if mistake == "a variable twice" else []
     nested = Block("launch_block_device_mappings", (), {"device_name": "/dev/xvda", "volume_size": 9})
+    polling = Block("aws_polling", (), {"delay_seconds": 5, "max_attempts": 3}, listed=one_or_list())
     devices = Block(
         "dynamic", ("launch_block_device_mappings",), {"for_each": ["/dev/sdb", "/dev/sdc"], "iterator": Word("disk")},
         (Block("content", (), {"device_name": Code("disk.value"), "volume_size": 8}, listed=one_or_list()),),
@@ -187,6 +203,7 @@ def templates(draw: st.DrawFn) -> tuple[Block, ...]:
                 *maybe(made),
                 *maybe(Block("error-cleanup-provisioner", ("shell-local",), {"inline": ["true"]})),
                 *maybe(Block("post-processor", ("manifest",), {"output": "m.json"}, listed=one_or_list())),
+                *maybe(Block("post-processor", ("amazon-import",), _IMPORT, (polling,), listed=one_or_list())),
                 *maybe(
                     Block(
                         "post-processors",

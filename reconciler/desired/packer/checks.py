@@ -238,9 +238,11 @@ def _in_block(block: Block) -> Iterator[tuple[str, Place]]:
 def _in_step(step: Block) -> Iterator[tuple[str, Place]]:
     kind = step.type.removeprefix("error-cleanup-")
     yield f'{kind} "{step.labels[0]}"', step.place
-    for name, attribute in step.body.attributes.items():
-        yield f"{kind}: {name}", attribute.place
-        yield f'{kind} "{step.labels[0]}": {name}', attribute.place
+    # In JSON a block is an attribute, too.
+    given = {one.name: one.place for one in step.body.attributes.values()}
+    for name, place in (*given.items(), *((one.type, one.place) for one in step.body.blocks)):
+        yield f"{kind}: {name}", place
+        yield f'{kind} "{step.labels[0]}": {name}', place
 
 
 def _may_be_any(type_: Expression) -> bool:

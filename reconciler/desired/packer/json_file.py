@@ -6,6 +6,7 @@ import json
 import posixpath
 import re
 from codecs import BOM_UTF8
+from typing import Literal
 
 from reconciler.desired.located import MAX_BYTES, Located, decode
 from reconciler.model.errors import Place, UserError
@@ -16,11 +17,18 @@ MAX_DEPTH = 64
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
 
-def read_json(content: bytes, path: str, *, unique: bool = False) -> Located:
-    """Read a JSON file; of equal keys the last counts, as in Packer, which takes none in a template (`unique`).
+COMMENT = "//"
+"""The key of a comment in HCL's JSON, wherever keys are attributes or blocks (hcl 2.24, json/structure.go)."""
+
+
+def read_json(content: bytes, path: str, *, equal_keys: Literal["last", "refused", "blocks"] = "last") -> Located:
+    """Read a JSON file. Of equal keys the last counts, or they are refused, as Packer does for JSON before HCL2.
+
+    In HCL's JSON they are `blocks` of one type: what they hold is listed as if it had been written in one list, and
+    those of which one is a text, a number or a truth, so that it can be no block, are refused.
 
     Raises:
-        UserError: it is not text, not JSON (with line and column), nested beyond reason, or has equal keys.
+        UserError: it is not text, not JSON (with line and column), nested beyond reason, or has such keys.
     """
     text = decode(content, path)
     if content.startswith(BOM_UTF8):
@@ -42,17 +50,21 @@ def read_json(content: bytes, path: str, *, unique: bool = False) -> Located:
         root = read(text, deepest=MAX_DEPTH)
     except TooDeep as error:
         raise _too_deep(places.at(error.at)) from error
-    if unique:
+    if equal_keys == "refused":
         _refuse_equal_keys(root, places)
-    return _located(root, places)
+    return _located(root, places, joins=equal_keys == "blocks")
 
 
 def _refuse_equal_keys(node: Node, places: Places) -> None:
     first: dict[KeyPath, int] = {}
     for path, at in members(node):
         if path and isinstance(path[-1], str) and (before := first.setdefault(path, at)) != at:
-            what = f'the key "{shorten(path[-1])}" stands here a second time; the first is {places.at(before)}'
-            raise UserError(what, where=places.at(at), hint="keep one of them")
+            raise _second(path[-1], places.at(at), first=places.at(before))
+
+
+def _second(key: str, place: Place, *, first: Place) -> UserError:
+    what = f'the key "{shorten(key)}" stands here a second time; the first is {first}'
+    return UserError(what, where=place, hint="keep one of them")
 
 
 def _refuse_constant(name: str) -> float:
@@ -63,18 +75,32 @@ def _too_deep(place: Place) -> UserError:
     return UserError(f"more than {MAX_DEPTH} levels of nesting", where=place, hint="flatten the file")
 
 
-def _located(node: Node, places: Places, place: Place | None = None) -> Located:
-    """A value with its place; that of an object's member is its key's, and of equal keys the last counts."""
+def _located(node: Node, places: Places, place: Place | None = None, *, joins: bool) -> Located:
+    """A value with its place; that of an object's member is its key's. Of equal keys the last counts, or it `joins`."""
     here = place or places.at(node.at)
     match node.value:
         case tuple():
-            return Located({_text(one.key): _located(one.node, places, places.at(one.at)) for one in node.value}, here)
+            named: dict[str, Located] = {}
+            for one in node.value:
+                key, found = _text(one.key), _located(one.node, places, places.at(one.at), joins=joins)
+                named[key] = _joined(key, named[key], found) if joins and key in named and key != COMMENT else found
+            return Located(named, here)
         case list():
-            return Located([_located(item, places) for item in node.value], here)
+            return Located([_located(item, places, joins=joins) for item in node.value], here)
         case str():
             return Located(_text(node.value), here)
         case None:
             return Located(_scalar(node.word or "null"), here, node.word)
+
+
+def _joined(key: str, first: Located, second: Located) -> Located:
+    """What two equal keys hold, as one list."""
+    found: list[Located] = []
+    for one in (first, second):
+        if not isinstance(one.value, (dict, list, type(None))):
+            raise _second(key, second.place, first=first.place)
+        found += one.value if isinstance(one.value, list) else [one] if one.value is not None else []
+    return Located(found, first.place)
 
 
 def _text(written: str) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from reconciler.desired.located import Located, did_you_mean
 from reconciler.desired.packer.hcl import READS_FILES, names_in, read_template
-from reconciler.desired.packer.json_file import read_json
+from reconciler.desired.packer.json_file import COMMENT, read_json
 from reconciler.desired.packer.syntax import (
     Attribute,
     Block,
@@ -106,7 +106,7 @@ def read_legacy_json(content: bytes, path: str) -> SourceFile:
         UserError: it is not a JSON object, has a key twice or one that Packer does not know, asks for no version of
             Packer, or a builder or provisioner in it has no type.
     """
-    root = read_json(content, path, unique=True)
+    root = read_json(content, path, equal_keys="refused")
     if not isinstance(root.value, dict):
         raise UserError(f"a template is an object, found {root.kind()}", where=root.place, hint="write { … }")
     _refuse_unknown(root.value)
@@ -237,23 +237,21 @@ _LABELS = {
     "source": 2, "data": 2, "variable": 1, "provisioner": 1, "post-processor": 1, "error-cleanup-provisioner": 1,
     "dynamic": 1, "local": 1,
 }  # fmt: skip
-_COMMENT = "//"
-"""The name of a member that HCL passes over wherever members are attributes or blocks (hcl 2.24, json/structure.go)."""
 
 
 def read_hcl_json(content: bytes, path: str) -> SourceFile:
     """Parse one `*.pkr.json` file.
 
     Raises:
-        UserError: it is not a JSON object.
+        UserError: it is not a JSON object, or has a key twice that is of no block.
     """
-    root = read_json(content, path)
+    root = read_json(content, path, equal_keys="blocks")
     if not isinstance(root.value, dict):
         raise UserError(f"a template is an object, found {root.kind()}", where=root.place, hint="write { … }")
     attributes: dict[str, Attribute] = {}
     blocks: list[Block] = []
     for name, value in root.value.items():
-        if name == _COMMENT:
+        if name == COMMENT:
             continue
         if not isinstance(value.value, (dict, list, type(None))):
             attributes[name] = attribute(name, value, read_template_text)
@@ -282,14 +280,14 @@ def _packer_body(value: Located) -> Body:
         inner = list(objects(member))
         if name == "required_plugins" and (inner == _all_of(member)):
             blocks += [Block(name, (), member.place, _only_attributes(one)) for one in inner]
-        elif name != _COMMENT:
+        elif name != COMMENT:
             attributes[name] = attribute(name, member, read_template_text)
     return Body(attributes, tuple(blocks))
 
 
 def _only_attributes(value: Located) -> Body:
     named = members(value)
-    return Body({name: attribute(name, one, read_template_text) for name, one in named if name != _COMMENT})
+    return Body({name: attribute(name, one, read_template_text) for name, one in named if name != COMMENT})
 
 
 def _all_of(value: Located) -> list[Located]:
@@ -303,6 +301,8 @@ def _hcl_build(value: Located) -> Body:
     attributes: dict[str, Attribute] = {}
     blocks: list[Block] = []
     for name, member in members(value):
+        if name == COMMENT:
+            continue
         attributes[name] = attribute(name, member, read_template_text)
         if name == "source":
             blocks += _blocks(name, member, (), count=1)
@@ -319,5 +319,6 @@ def _blocks(kind: str, value: Located, labels: tuple[str, ...], *, count: int) -
         return [Block(kind, labels, value.place, body_of(one, read_template_text)) for one in objects(value)]
     found: list[Block] = []
     for label, member in members(value):
-        found += _blocks(kind, member, (*labels, label), count=count - 1)
+        if label != COMMENT:
+            found += _blocks(kind, member, (*labels, label), count=count - 1)
     return found

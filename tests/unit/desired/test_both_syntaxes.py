@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 
 from reconciler.desired.packer.json_templates import read_hcl_json
@@ -47,10 +47,39 @@ def test_a_template_says_the_same_in_either_syntax(template: tuple[Block, ...]) 
 
 
 def test_what_is_written_is_json_with_labels_for_keys() -> None:
-    template = (Block("locals", (), {"a": 1}), Block("local", ("b",), {"expression": "c"}, listed=True))
+    template = (
+        Block("locals", (), {"a": 1}, listed=True),
+        *(Block("local", (name,), {"expression": "c"}, listed=name == "c") for name in ("b", "c")),
+    )
 
-    assert json.loads(in_json(template)) == {"locals": {"a": 1}, "local": {"b": [{"expression": "c"}]}}
-    blocks = read_hcl_json(in_json(template).encode(), "t.pkr.json").body.blocks
+    text = in_json(template)
+
+    assert text.replace("\n", " ") == (
+        '{"locals": [{"a": 1}], "local": {"b": {"expression": "c"}}, "local": {"c": [{"expression": "c"}]}}'
+    )
+    blocks = read_hcl_json(text.encode(), "t.pkr.json").body.blocks
     assert [(one.type, one.labels, [*one.body.attributes]) for one in blocks] == [
-        ("locals", (), ["a"]), ("local", ("b",), ["expression"]),
+        ("locals", (), ["a"]), ("local", ("b",), ["expression"]), ("local", ("c",), ["expression"]),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '"locals": {"a": 1, "a": 2}',
+        '"locals": 1, "locals": {"a": 1}',
+        '"variable": {"a": {"default": "1", "default": "2"}}',
+        '"packer": {"required_version": ">= 1", "required_version": ">= 1"}',
+    ],
+)
+def test_equal_keys_that_are_of_no_block_are_refused(text: str) -> None:
+    with pytest.raises(UserError, match=r"stands here a second time; the first is t\.pkr\.json:1:"):
+        read_hcl_json(f"{{{text}}}".encode(), "t.pkr.json")
+
+
+def test_comments_may_be_as_many_as_one_likes() -> None:
+    text = '{"//": "a", "//": "b", "locals": {"//": 1, "//": 2, "a": null}}'
+
+    (block,) = read_hcl_json(text.encode(), "t.pkr.json").body.blocks
+
+    assert "a" in block.body.attributes
