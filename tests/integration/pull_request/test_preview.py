@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from reconciler.model.errors import Terminal
-from reconciler.model.events import Skipped
+from reconciler.model.events import Failed, Skipped
 from reconciler.ports.builder import BuildFailed
 from tests.integration.loop.effects import failing, in_the_middle, surround
 from tests.integration.loop.world import EU, ON_BASE, ON_DEBIAN, TEMPLATE, US, World, git, image_files, statuses
@@ -15,7 +15,7 @@ from tests.integration.pull_request.pulls import NUMBER, PullRequest, assert_not
 
 WEB = {"desired/web/setup.sh": "echo more\n"}
 BASE = {"desired/base/setup.sh": "echo more\n"}
-FAILURE = BuildFailed("setup.sh ended with 1", cause="failed", seconds=1, log=Path("build.log"))
+FAILURE = BuildFailed("setup.sh ended with 1", cause="failed", seconds=1, log=Path("build.log"), hint="mend it")
 
 
 def branches(world: World) -> str:
@@ -89,6 +89,7 @@ def test_a_failed_build_is_tagged_so_and_tried_again_by_the_next_push(world: Wor
     job.builder.failures = {"web": FAILURE}
     report = job.preview_branch()
     assert (report.exit_code, statuses(report)) == (3, {"web": "failed"})
+    assert [one.notes for one in job.told(Failed, "web") if isinstance(one, Failed)] == [("mend it",)]
     name = next(tag for tag in world.tags() if tag.endswith(job.builder.requests[0].build_id))
     assert "status: failed" in git(world.origin, "for-each-ref", "--format=%(contents)", f"refs/tags/{name}")
     assert world.lock("web").failure is None
