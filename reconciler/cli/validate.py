@@ -11,11 +11,12 @@ from typing import Literal
 import click
 from pydantic import Field
 
-from reconciler.build.packer.versions import LANGUAGE, is_of_the_past
+from reconciler.build.packer.versions import LANGUAGE, OLDEST, REQUIRED_PLUGINS, is_of_the_past
 from reconciler.cli import options
 from reconciler.cli.printing import show_error, show_json
 from reconciler.cli.workspace import Workspace, note
 from reconciler.desired.fleet import read_fleet
+from reconciler.model.constraint import Version
 from reconciler.model.errors import DONE, FAILED, UserError
 from reconciler.model.fleet import Fleet, Image, Template
 from reconciler.model.text import counted
@@ -74,9 +75,10 @@ def command(*, rev: str, worktree: bool, as_json: bool, directory: Path) -> int:
 def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], list[str], list[UserError]]:
     """The images that the Packer which is here refuses, what is to be noted besides, and why it could not be asked.
 
-    Where there is none this is noted, as a check of git alone needs none. Not asked where no template asks.
+    Where there is none this is noted, as a check of git alone needs none, but of what came with 1.6 already. Not asked
+    where no template asks.
     """
-    if not any(_asks_of_packer(image.template) for image in fleet.images.values()):
+    if not any(_asks_of_packer(image.template, since=OLDEST) for image in fleet.images.values()):
         return {}, [], []
     from reconciler.build.packer.binary import NoPacker, find  # noqa: PLC0415 - most fleets ask for nothing
     from reconciler.build.packer.fit import survey  # noqa: PLC0415 - as above
@@ -84,7 +86,8 @@ def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], 
     try:
         found = survey(find(os.environ), fleet.images.values(), os.environ)
     except NoPacker as error:
-        return {}, [f"{_NOT_COMPARED}: {error.what}"], []
+        asks = any(_asks_of_packer(image.template, since=REQUIRED_PLUGINS) for image in fleet.images.values())
+        return {}, [f"{_NOT_COMPARED}: {error.what}"] if asks else [], []
     except UserError as error:
         return {}, [], [UserError(f"{_NOT_COMPARED}: {error.what}", where=error.where, hint=error.hint)]
     notes = [to_fetch(one, images) for one, images in found.to_fetch.items()]
@@ -92,9 +95,11 @@ def _against_packer(fleet: Fleet) -> tuple[Mapping[str, tuple[UserError, ...]], 
     return found.refused, [*notes, *(f"{named(names)}: {text}" for names, text in absent)], []
 
 
-def _asks_of_packer(template: Template) -> bool:
-    asks = template.required_version or template.plugins or template.constructs.keys() & LANGUAGE.keys()
-    return bool(asks) or any(map(is_of_the_past, template.components))
+def _asks_of_packer(template: Template, *, since: Version) -> bool:
+    """Whether a template asks for a version, for plugins, or for what came to Packer from this version on, or left."""
+    newer = any(LANGUAGE[one] >= since for one in template.constructs.keys() & LANGUAGE.keys())
+    left = any(map(is_of_the_past, template.components))
+    return bool(template.required_version or template.plugins) or newer or left
 
 
 def _print(fleet: Fleet, problems: list[UserError], *, folder: Path, besides: Sequence[str]) -> None:

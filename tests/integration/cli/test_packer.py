@@ -156,6 +156,20 @@ def test_validate_without_packer_says_that_nothing_was_compared(machine: Machine
     assert "note: what the templates require was not compared with Packer: Packer is not installed" in ended.stderr
 
 
+def test_without_packer_nothing_is_said_of_what_any_packer_in_use_knows(machine: Machine) -> None:
+    """Given what came with 1.6.6, no note says that nothing was compared; a Packer of before that is told of."""
+    rule = 'validation {\n    condition     = var.a != ""\n    error_message = "It is empty."\n  }\n'
+    asks = f'variable "a" {{\n  default = "a"\n  {rule}}}\n'
+    machine.fleet.commit({"desired/web/web.pkr.hcl": asks + TEMPLATE})
+
+    assert "compared with Packer" not in machine.reconciler("validate").stderr
+
+    machine.has_packer("1.6.5")
+    ended = machine.reconciler("validate")
+    assert ended.returncode == 1
+    assert "web.pkr.hcl:3:3: the block validation in a variable is known to Packer from 1.6.6 on" in ended.stderr
+
+
 @pytest.mark.parametrize("folder", ["cache others may write to", "several folders of plugins", "broken settings"])
 def test_validate_is_no_success_where_packer_is_here_and_can_not_be_asked(machine: Machine, folder: str) -> None:
     """Given a Packer whose answer is not to be had, what asks for another one is not let through."""
