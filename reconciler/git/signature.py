@@ -1,7 +1,8 @@
 """Signatures: made and checked as git does it, over commits and tags by git itself, over other bytes by ssh-keygen.
 
+Whose signature counts is decided here, by what is configured for the clone (`_counting`), and never by what is signed.
 The calls of ssh-keygen are those of git's gpg-interface.c (`sign_buffer_ssh`, `verify_ssh_signed_buffer`, 2.35 and
-later), so whoever git trusts is trusted here, and nobody else.
+later), so nobody is trusted here whom git does not trust.
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from reconciler.git.command import Git
-from reconciler.git.store import read
+from reconciler.git.store import Object, read
 from reconciler.model.errors import UserError
+from reconciler.model.text import joined
 from reconciler.model.verification import Signature
 
 if TYPE_CHECKING:
@@ -25,11 +27,24 @@ if TYPE_CHECKING:
 
 _ANSWER_SECONDS = 120
 """A key in an agent may ask its owner for a touch."""
-_GOOD = re.compile(r'Good "[^"]*" signature for (?P<by>.+) with \S+ key (?P<key>\S+)')
-_VALID = re.compile(r'Good "[^"]*" signature with \S+ key (?P<key>\S+)')
-_GPG_STATUS = re.compile(r"^\[GNUPG:\] (?P<word>GOODSIG|BADSIG|ERRSIG|EXPKEYSIG|REVKEYSIG) (?P<rest>.*)$", re.MULTILINE)
-_FORMS = (("ssh", "SSH SIGNATURE"), ("openpgp", "PGP "), ("x509", "SIGNED MESSAGE"))
-_SIGNED = re.compile(r"^(?: |gpgsig(?:-sha256)? )?-----BEGIN (?P<what>[A-Z ]+)-----$", re.MULTILINE)
+_GOOD = re.compile(r'^Good "[^"]*" signature for (?P<by>.+) with \S+ key (?P<key>\S+)', re.MULTILINE)
+_VALID = re.compile(r'^Good "[^"]*" signature with \S+ key (?P<key>\S+)', re.MULTILINE)
+_GPG_STATUS = re.compile(
+    r"^\[GNUPG:\] (?P<word>GOODSIG|BADSIG|ERRSIG|EXPSIG|EXPKEYSIG|REVKEYSIG) (?P<rest>.*)$", re.MULTILINE
+)
+_GPG_TRUST = re.compile(r"^\[GNUPG:\] TRUST_(?P<level>[A-Z]+)", re.MULTILINE)
+_TRUSTED = ("MARGINAL", "FULLY", "ULTIMATE")
+"""How far GnuPG has to trust a key that counts (its doc/DETAILS, "TRUST_"). To git any key in the keyring is as good,
+unless `gpg.minTrustLevel` asks for more, and `auto-key-retrieve` puts there whatever a signature names."""
+_GPG_WHY = {
+    "GOODSIG": "nothing says that its key is trusted here (`gpg --edit-key`, trust)", "EXPSIG": "it has expired",
+    "EXPKEYSIG": "its key has expired", "REVKEYSIG": "its key was revoked", "ERRSIG": "its key is not known here",
+}  # fmt: skip
+_BEGINS = {
+    "-----BEGIN SSH SIGNATURE-----": "ssh", "-----BEGIN PGP SIGNATURE-----": "openpgp",
+    "-----BEGIN PGP MESSAGE-----": "openpgp", "-----BEGIN SIGNED MESSAGE-----": "x509",
+}  # fmt: skip
+_WORDS = {"ssh": "SSH", "openpgp": "OpenPGP", "x509": "X.509"}
 
 
 def sign(git: Git, payload: bytes, *, namespace: str) -> bytes | None:
@@ -157,16 +172,34 @@ def signature_of(git: Git, oid: str, *, signers: Path | None = None) -> Signatur
     `signers` is the allowed signers file; None takes git's.
     """
     found = read(git, [oid])[oid]
-    kind, raw = found.kind, os.fsdecode(found.content)
-    # A commit's signature stands in its header, a tag's after its message.
-    form = _form(raw.partition("\n\n")[0] if kind == "commit" else raw)
+    form = _form(found)
     if form == "":
         return Signature("absent")
-    options = [] if signers is None else ["-c", f"gpg.ssh.allowedSignersFile={signers}"]
     if form == "ssh" and signers is None and _signers(git) is None:
         return Signature("unchecked", form=form, why=_NO_SIGNERS)
-    checked = git.attempt(*options, "verify-commit" if kind == "commit" else "verify-tag", "--raw", oid)
-    return _judged(checked.status, checked.said, form)
+    counting = _counting(git, signers)
+    if form not in counting:
+        why = f"a signature by {_WORDS[form]} says nothing where {joined([_WORDS[one] for one in counting])} counts"
+        return Signature("untrusted", form=form, why=why)
+    options = [] if signers is None else ["-c", f"gpg.ssh.allowedSignersFile={signers}"]
+    checked = git.attempt(*options, "verify-commit" if found.kind == "commit" else "verify-tag", "--raw", found.oid)
+    if form == "ssh":
+        return _judged_ssh(checked.status, checked.said)
+    return _judged_gpg(checked.status, checked.said, form)
+
+
+def _counting(git: Git, signers: Path | None) -> tuple[str, ...]:
+    """The forms in which a signature says here whose it is.
+
+    An allowed signers file names SSH keys: beside one that is given, nothing else counts. Else it is the form that git
+    signs with (`gpg.format`), beside SSH where git itself has such a file; OpenPGP, which is git's default, counts
+    where neither is set.
+    """
+    own = _setting(git, "gpg.format")
+    if signers is not None or own == "ssh":
+        return ("ssh",)
+    named = ("ssh",) if _signers(git) is not None else ()
+    return (*named, *([own] if own in _WORDS else [])) or ("openpgp",)
 
 
 def signed_by_us(git: Git, oid: str) -> bool:
@@ -205,10 +238,7 @@ def _public_key(git: Git) -> str | None:
 
 _NO_SIGNERS = "no file says whose keys are trusted"
 _NOBODY = "nobody is named for its key"
-
-
-def _judged(status: int, said: str, form: str) -> Signature:
-    return _judged_ssh(status, said) if form == "ssh" else _judged_gpg(status, said, form)
+_SHA1_DIGITS = 40
 
 
 def _judged_ssh(status: int, said: str) -> Signature:
@@ -221,23 +251,36 @@ def _judged_ssh(status: int, said: str) -> Signature:
 
 
 def _judged_gpg(status: int, said: str, form: str) -> Signature:
-    match = _GPG_STATUS.search(said)
+    match, levels = _GPG_STATUS.search(said), _GPG_TRUST.findall(said)
     if match is None:
         return Signature("unchecked", form=form, why=_last_line(said.encode()) or "gpg could not check it")
     key, _, name = match["rest"].partition(" ")
-    if status == 0:
-        return Signature("good", form=form, by=name or key, key=key)
     if match["word"] == "BADSIG":
         return Signature("bad", form=form, by=name, key=key, why="it does not fit")
-    return Signature("untrusted", form=form, key=key, why="its key is not known here, expired or revoked")
+    is_trusted = bool(levels) and all(level in _TRUSTED for level in levels)
+    if status == 0 and match["word"] == "GOODSIG" and is_trusted:
+        return Signature("good", form=form, by=name or key, key=key)
+    return Signature("untrusted", form=form, key=key, why=_GPG_WHY[match["word"]])
 
 
-def _form(text: str) -> str:
-    for match in _SIGNED.finditer(text):
-        for form, words in _FORMS:
-            if match["what"].startswith(words):
-                return form
-    return ""
+def _form(signed: Object) -> str:
+    """The form of the signature that git would check; empty where there is none.
+
+    A commit's begins in its header, in the first line of that name, and a tag's with the last line of its message that
+    begins one (git's commit.c `parse_buffer_signed_by_header` and gpg-interface.c `parse_signed_buffer`). Any other
+    line that looks like one may be there to have it judged as what it is not.
+    """
+    header, _, message = os.fsdecode(signed.content).partition("\n\n")
+    if signed.kind != "commit":
+        return next((form for line in reversed(message.split("\n")) if (form := _begun(line))), "")
+    name = "gpgsig " if len(signed.oid) == _SHA1_DIGITS else "gpgsig-sha256 "
+    begins = next((line.removeprefix(name) for line in header.split("\n") if line.startswith(name)), "")
+    return _begun(begins)
+
+
+def _begun(line: str) -> str:
+    """The form of the signature that a line begins; empty where it begins none."""
+    return next((form for begin, form in _BEGINS.items() if line.startswith(begin)), "")
 
 
 def _key(git: Git) -> tuple[str, bool]:

@@ -100,8 +100,10 @@ def _no_statement(evidence: Evidence) -> Finding:
 
 
 def _statement_signature(signature: Signature, evidence: Evidence) -> Finding:
-    # Git may sign commits by OpenPGP; then the statement has the commits' signatures alone.
-    by_commits = signature.state == "absent" and evidence.recorded.signature.form not in ("ssh", "")
+    # Git may sign commits by OpenPGP; then the statement has the commits' signatures alone. That it does, only a
+    # signature says that is trusted: of what form another one is, chose whoever wants it to be passed over.
+    recorded = evidence.recorded.signature
+    by_commits = signature.state == "absent" and recorded.state == "good" and recorded.form != "ssh"
     if by_commits and evidence.sign and not evidence.signed_by_commits:
         return finding(
             "statement-signature", "not proven", f"its provenance has no signature of its own, {_NOR_COMMITS}"

@@ -20,6 +20,7 @@ from tests.doubles.tester import NOTHING_INSIDE
 from tests.integration.loop.keys import Keys, signing
 from tests.integration.loop.pull_request import BRANCH, merge, on_branch
 from tests.integration.loop.world import ON_BASE, ON_DEBIAN, SETTINGS, World, git, statuses
+from tests.openpgp import HAS_GPG, keyring
 
 WEB = {"desired/web/setup.sh": "echo more\n"}
 FORGED = replace(NOTHING_INSIDE, kernel="forged")
@@ -118,6 +119,26 @@ def test_a_forged_record_is_neither_believed_nor_signed(
     # Next to its name: a hash may hold any digits.
     assert not [path for path, text in written.items() if "forged" in text or f'"tests": {FORGED_TESTS}' in text]
     assert signing(pair, keys, "main-job").reconcile().results == ()
+
+
+@pytest.mark.skipif(not HAS_GPG, reason="this machine has no gpg")
+def test_no_key_of_the_keyring_counts_where_the_fleet_signs_by_ssh(
+    pair: World, keys: Keys, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build_id = previewed(pair, keys)
+    with keyring() as ring:  # it holds her key, trusted or not
+        monkeypatch.setenv("GNUPGHOME", str(ring.home))
+        key = ring.begin("mallory@evil")
+        forge(pair, build_id, "-c", "gpg.format=openpgp", "-c", f"user.signingKey={key}", "--sign")
+
+        main = signing(pair, keys, "main-job")
+        assert (statuses(main.reconcile()), main.built) == ({"web": "adopted"}, [])
+
+    assert [request.build_id for request in main.tester.requests] == [build_id]
+    newest = pair.lock("web").builds[0]
+    assert newest.ci is None
+    assert newest.smoke_test is not None
+    assert newest.smoke_test.tests != FORGED_TESTS
 
 
 def test_a_good_tag_of_another_build_stands_for_no_other(pair: World, keys: Keys) -> None:

@@ -210,7 +210,7 @@ def test_nor_does_it_where_the_record_itself_was_committed_so(ask: Ask, proposin
     answer = verified(ask, proposing, "web")
 
     assert answer.code == 1
-    assert "not proven its provenance has no signature of its own" in answer.said
+    assert "its provenance is not signed, though git.sign was set" in answer.said
 
 
 def sign_by_openpgp(ledger: Ledger) -> None:
