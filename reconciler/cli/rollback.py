@@ -16,7 +16,7 @@ from pydantic import Field
 from reconciler.cli import options
 from reconciler.cli.adapters import host_of
 from reconciler.cli.printing import refuse_links, show_json
-from reconciler.cli.workspace import Workspace, note, now, plan_options
+from reconciler.cli.workspace import Workspace, note, now, plan_options, refuse_written_state
 from reconciler.controller import look
 from reconciler.desired.edit import with_key
 from reconciler.git.objects import Change, commit_as_person
@@ -30,7 +30,7 @@ from reconciler.model.values import Model
 from reconciler.plan.planning import Known
 from reconciler.state.lockfiles import read_lockfile
 from reconciler.state.unsaved import write_atomically
-from reconciler.steps.observe import settings_at
+from reconciler.steps.observe import git_settings
 from reconciler.steps.ours import records_of
 
 _MOST_NAMED = 4
@@ -70,7 +70,7 @@ def command(
     be used.
     """
     workspace = Workspace(directory)
-    settings = settings_at(workspace.repository.tree()).git
+    settings = git_settings(workspace.repository)
     proposed = proposes if proposes is not None else settings.push == "pull-request"
     asked = Asked(image, build, visible(reason), until.date() if until is not None else None, offline=offline)
     answer = _offered(workspace, asked, settings) if proposed else _committed(workspace, asked, settings)
@@ -135,6 +135,7 @@ def _print(answer: RollbackAnswer) -> None:
 def _committed(workspace: Workspace, asked: Asked, settings: GitSettings) -> RollbackAnswer:
     """Write the hold into the checkout, and commit it there as its person would."""
     repository = workspace.repository
+    refuse_written_state(workspace, repository.tree())
     lock, target = _target(repository.tree(), asked)
     refuse = partial(_refuse_links_here, repository.root)
     path = _declared_in(workspace, repository.tree(), asked, refuse=refuse)

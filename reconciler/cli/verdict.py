@@ -1,10 +1,11 @@
-"""`reconciler verdict`: vote on a candidate. Needs no right but that of tagging AMIs."""
+"""`reconciler verdict`: vote on a candidate. Needs no right but those of looking at AMIs and of tagging them."""
 
 from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -13,15 +14,21 @@ import click
 from reconciler.ci.job import job_of
 from reconciler.cli import options
 from reconciler.cli.workspace import Workspace, note
+from reconciler.desired.fleet import read_image
 from reconciler.model.announcement import Announcement
 from reconciler.model.declaration import LONGEST_TAG_VALUE, AwsSettings
 from reconciler.model.errors import DONE, PARTIAL, ReconcilerError, Terminal, UserError
+from reconciler.model.fleet import Image
 from reconciler.model.lockfile import Artifact, Verdict
+from reconciler.model.observation import Seen
+from reconciler.model.text import visible
 from reconciler.plan.channels import overrules, verdict_tags
+from reconciler.plan.trust import is_marked
 from reconciler.ports.registry import Opening, Registry
 from reconciler.registries import open_registry
 from reconciler.registries.router import Registries
 from reconciler.state.lockfiles import read_lockfile
+from reconciler.steps.artifacts import is_own
 from reconciler.steps.observe import settings_at
 
 
@@ -51,37 +58,105 @@ def command(
 ) -> int:
     """Vote on a candidate: the verdict goes into the tags of its artifacts, in every region.
 
-    The next reconcile run records it, and moves `stable` or marks the build rejected. The same can be done with
-    `aws ec2 create-tags` alone (docs/validation.md).
+    Which they are says the branch that state is recorded to, or the announcement; each has to carry the marks of this
+    very build. The next reconcile run records it, and moves `stable` or marks the build rejected. The same can be done
+    with `aws ec2 create-tags` alone (docs/validation.md).
     """
     verdict = Verdict(status="passed" if vote == "pass" else "failed", by=by or _voter(), evidence=evidence)
     _refuse_too_long(verdict)
     if announcement is not None:
-        settings, artifacts, remark = AwsSettings(), _announced(announcement, image=image, build=build), ""
+        voted: Voted | None = _announced(announcement, image=image, build=build)
     else:
-        recorded = _recorded(directory, image=image, build=build, verdict=verdict)
-        if recorded is None:
-            return DONE
-        settings, artifacts, remark = recorded
+        voted = _recorded(Workspace(directory), image=image, build=build, verdict=verdict)
+    if voted is None:
+        return DONE
+    settings = voted.settings
     registry = Registries(
-        {artifact.location: artifact.kind for artifact in artifacts},
+        {artifact.location: artifact.kind for artifact in voted.artifacts},
         lambda kind: open_registry(kind, Opening("", settings)),
     )
-    named = f"{image} {build}"
-    gone = _refuse_final(registry, artifacts, verdict, named=named)
-    if remark:
-        note(remark)  # what a vote leads to is said of one that counts
-    return _vote(registry, artifacts, verdict, named=named, gone=gone)
+    seen = look(registry, voted)
+    refuse(voted, seen, verdict)
+    if voted.remark:
+        note(voted.remark)  # what a vote leads to is said of one that counts
+    return cast_vote(registry, voted, seen, verdict)
 
 
-def _vote(
-    registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str, gone: frozenset[str]
-) -> int:
+@dataclass(frozen=True)
+class Voted:
+    """A build that is voted on, as the branch that state is recorded to has it, or an announcement."""
+
+    fleet: str
+    names: tuple[str, ...]
+    """The image's: its own, and the one that it had."""
+    build: str
+    artifacts: tuple[Artifact, ...]
+    settings: AwsSettings
+    """How AWS is reached."""
+    remark: str = ""
+    """What the vote leads to, where that is not what one expects."""
+
+    def __str__(self) -> str:
+        return f"{self.names[0]} {self.build}"
+
+    def names_itself(self, seen: Seen) -> bool:
+        """Whether an artifact's own marks say that it is this build's."""
+        return is_marked(seen, fleet=self.fleet, names=self.names, build_id=self.build)
+
+
+Looks = Mapping[str, Seen | ReconcilerError | None]
+"""From an artifact's id to what is there, None for nothing, or why that is not known, or not to be voted on."""
+
+
+def look(registry: Registry, voted: Voted) -> Looks:
+    """What there is of each artifact. Raises ReconcilerError where that is known of none."""
+    found = {artifact.id: _look(registry, artifact, voted) for artifact in voted.artifacts}
+    errors = [one for one in found.values() if isinstance(one, ReconcilerError)]
+    if errors and len(errors) == len(found):
+        raise errors[0]
+    return found
+
+
+def _look(registry: Registry, artifact: Artifact, voted: Voted) -> Seen | ReconcilerError | None:
+    try:
+        seen = registry.find(artifact.location, artifact.id)
+        if seen is None or (voted.names_itself(seen) and is_own(registry, seen)):
+            return seen
+    except ReconcilerError as error:
+        return error
+    said = ", ".join(f"{name} {visible(seen.own(name) or 'none')}" for name in ("fleet", "image", "build"))
+    return UserError(
+        f"nobody votes on {seen.id} in {seen.location}: it is not this account's, or not {voted} of {voted.fleet}, by "
+        f"its own marks ({said})",
+        hint="where it is, and lost its marks, the next `reconciler reconcile` gives it them back",
+    )
+
+
+def refuse(voted: Voted, seen: Looks, verdict: Verdict) -> None:
+    """Raise UserError where anything is another's, or all is gone, or has failed already: a failure is final.
+
+    A lockfile, or an announcement, may name anything. Only what says itself that it is this build's is voted on.
+    """
+    for one in seen.values():
+        if isinstance(one, UserError):
+            raise one
+    there = [one for one in seen.values() if isinstance(one, Seen)]
+    if not there and not any(isinstance(one, ReconcilerError) for one in seen.values()):
+        raise UserError(f"no artifact of {voted} is there any more", hint="the next reconcile run builds it anew")
+    if verdict.status == "passed" and any(one.own("verdict") == "failed" for one in there):
+        raise UserError(
+            f"{voted} failed validation already, and a failure is final",
+            hint="change what failed, or `reconciler reconcile --force IMAGE` for another build of the same",
+        )
+
+
+def cast_vote(registry: Registry, voted: Voted, seen: Looks, verdict: Verdict) -> int:
     """Tag every artifact: one region that fails leaves the vote in the others, where it counts as well."""
     failed: list[ReconcilerError] = []
-    for artifact in artifacts:
-        if artifact.id in gone:
-            failed.append(Terminal(f"{artifact.id} in {artifact.location} is gone"))
+    for artifact in voted.artifacts:
+        found = seen[artifact.id]
+        if not isinstance(found, Seen):
+            failed.append(found or Terminal(f"{artifact.id} in {artifact.location} is gone"))
             continue
         try:
             # Only the image: the snapshots need no verdict, and the voter no right to them.
@@ -89,32 +164,12 @@ def _vote(
         except ReconcilerError as error:
             failed.append(error)
         else:
-            click.echo(f"{named} {artifact.location} {artifact.id}: {verdict.status}, by {verdict.by}")
-    if failed and len(failed) == len(artifacts):
+            click.echo(f"{voted} {artifact.location} {artifact.id}: {verdict.status}, by {verdict.by}")
+    if failed and len(failed) == len(voted.artifacts):
         raise failed[0]
     for one in failed:
         note(f"not voted: {one}")
     return PARTIAL if failed else DONE
-
-
-def _refuse_final(registry: Registry, artifacts: Sequence[Artifact], verdict: Verdict, *, named: str) -> frozenset[str]:
-    """The ids of artifacts that are gone. A failure is final, recorded or not yet; and what is gone can't be judged.
-
-    Looking needs the right to describe images. Where the voter does not have it, the loop holds to the same rule.
-    """
-    try:
-        seen = {artifact.id: registry.find(artifact.location, artifact.id) for artifact in artifacts}
-    except ReconcilerError:
-        return frozenset()
-    there = [one for one in seen.values() if one is not None]
-    if not there:
-        raise UserError(f"no artifact of {named} is there any more", hint="the next reconcile run builds it anew")
-    if verdict.status == "passed" and any(one.own("verdict") == "failed" for one in there):
-        raise UserError(
-            f"{named} failed validation already, and a failure is final",
-            hint="change what failed, or `reconciler reconcile --force IMAGE` for another build of the same",
-        )
-    return frozenset(one for one, found in seen.items() if found is None)
 
 
 def _refuse_too_long(verdict: Verdict) -> None:
@@ -128,12 +183,12 @@ def _refuse_too_long(verdict: Verdict) -> None:
             )
 
 
-def _recorded(
-    directory: Path, *, image: str, build: str, verdict: Verdict
-) -> tuple[AwsSettings, tuple[Artifact, ...], str] | None:
-    """How AWS is reached, what to tag, and what the vote leads to; None where it is recorded and changes nothing."""
-    workspace = Workspace(directory)
-    tree = workspace.repository.tree()
+def _recorded(workspace: Workspace, *, image: str, build: str, verdict: Verdict) -> Voted | None:
+    """The build as it is recorded; None where the vote is, and changes nothing.
+
+    Whatever is checked out: which artifacts are voted on, and in what role, says the branch that state is recorded to.
+    """
+    tree = workspace.recorded_tree()
     lock = read_lockfile(tree, image)
     if lock is None:
         raise UserError(f"nothing is recorded of an image {image!r}", hint="`git pull`, or check the name")
@@ -151,10 +206,13 @@ def _recorded(
         remark = f"{build} is stable: the next run takes it back, unless a hold is on it, to what was stable before"
     elif build != lock.channels.candidate:
         remark = f"{build} is not the candidate any more: the verdict is recorded, and stable does not move"
-    return settings_at(tree).aws, found.artifacts, remark
+    declared = read_image(tree, image)
+    names = declared.names if isinstance(declared, Image) else (image,)
+    settings = settings_at(tree).aws
+    return Voted(workspace.fleet_name(tree), names, build, found.artifacts, settings, remark)
 
 
-def _announced(path: Path, *, image: str, build: str) -> tuple[Artifact, ...]:
+def _announced(path: Path, *, image: str, build: str) -> Voted:
     try:
         with click.open_file(str(path), "rb") as file:
             announced = Announcement.model_validate_json(file.read())
@@ -162,7 +220,7 @@ def _announced(path: Path, *, image: str, build: str) -> tuple[Artifact, ...]:
         raise UserError(f"{path} holds no announcement", hint="pass the notification's JSON as it came") from error
     if (announced.image, announced.build) != (image, build):
         raise UserError(f"{path} announces {announced.image} {announced.build}, not {image} {build}")
-    return announced.artifacts
+    return Voted(announced.fleet, (image,), build, announced.artifacts, AwsSettings())
 
 
 def _voter() -> str:

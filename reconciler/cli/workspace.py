@@ -35,7 +35,7 @@ from reconciler.state.lockfiles import holds_builds, recorded_fleet
 from reconciler.state.unsaved import FOLDER as UNSAVED_FOLDER
 from reconciler.state.unsaved import ignores_itself
 from reconciler.steps.observe import read_repository, settings_at
-from reconciler.steps.one_writer import Asking, judge_state
+from reconciler.steps.one_writer import Asking, judge_state, recorded_head
 from reconciler.steps.proposals import confirms
 
 if TYPE_CHECKING:
@@ -103,6 +103,21 @@ class Workspace:
     def publisher_of(self, settings: AwsSettings, locks: Iterable[Lockfile]) -> Publisher:
         """The publishers of all that is recorded, whatever fleet it is of. They are to be read alone."""
         return _publishers(Opening("", settings, shared=partial(self._aws, settings)), (), locks)
+
+    def recorded_tree(self) -> Tree:
+        """The files of the branch that state is recorded to, whatever is checked out.
+
+        Raises UserError where nothing tells which that is, and in a checkout whose branch changes state/.
+        """
+        tree = self.repository.tree()
+        refuse_written_state(self, tree)
+        head = recorded_head(self.repository, settings_at(tree).git, told=job_of(os.environ).default_branch)
+        if head is None:
+            raise UserError(
+                "which branch state is recorded to is not known here, or the clone lacks it",
+                hint="`git fetch`, and `git remote set-head origin --auto`",
+            )
+        return self.repository.tree(head)
 
     def branches(self, settings: Settings) -> frozenset[str] | None:
         """Every branch that the remote has now; None where there is none, or where it does not tell, which is said."""
@@ -220,6 +235,10 @@ class Workspace:
                 hint="a run keeps its logs and work folders there; work in a clone that can be written to",
             ) from error
         return folder
+
+    def fleet_name(self, tree: Tree) -> str:
+        """The fleet's name at a revision."""
+        return self._fleet_name(tree, settings_at(tree))
 
     def _fleet_name(self, tree: Tree, settings: Settings) -> str:
         """The fleet's name: as declared, else the remote's, in the spelling in which it is recorded."""

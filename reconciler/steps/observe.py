@@ -14,7 +14,7 @@ from reconciler.desired.fleet import read_fleet
 from reconciler.git.destination import Target
 from reconciler.git.export import LFS, filtered, filters
 from reconciler.git.repository import Repository
-from reconciler.model.declaration import Settings
+from reconciler.model.declaration import GitSettings, Settings
 from reconciler.model.errors import Contention, Locked, ReconcilerError, Terminal, Transient, UserError
 from reconciler.model.fleet import Fleet, Image
 from reconciler.model.lockfile import Artifact, Lockfile
@@ -29,11 +29,24 @@ from reconciler.plan.reasons import is_expired, refreshes
 from reconciler.plan.timing import is_dormant
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import read_lockfiles
+from reconciler.steps.one_writer import find_recorded
 
 
 def settings_at(tree: Tree) -> Settings:
     """The controller's own settings at a revision."""
     return read_settings(content_at(tree, SETTINGS_FILE)).settings
+
+
+def git_settings(repository: Repository) -> GitSettings:
+    """Those of git in the checkout, but for which branch state is recorded to, and of what remote.
+
+    A branch would call itself that, and whoever has it checked out would reconcile, or take away, what nobody reviewed.
+    """
+    settings = settings_at(repository.tree()).git
+    if settings == settings.model_copy(update={"branch": None, "remote": GitSettings().remote}):
+        return settings  # it names none: the remote's default branch is asked for
+    found = find_recorded(repository, settings)
+    return settings.model_copy(update={"branch": found.branch, "remote": found.remote}) if found else settings
 
 
 def find_target(repository: Repository) -> Target:
@@ -46,7 +59,7 @@ def find_target(repository: Repository) -> Target:
         wait=tenacity.wait_random_exponential(multiplier=0.1, max=2),
         reraise=True,
     )
-    return retrying(repository.target, settings_at(repository.tree()).git)
+    return retrying(lambda: repository.target(git_settings(repository)))
 
 
 def read_repository(tree: Tree, *, fleet_name: str, now: datetime, options: PlanOptions) -> Known:

@@ -8,7 +8,7 @@ from reconciler.git.destination import Target
 from reconciler.git.remote import Remote
 from reconciler.git.repository import Repository
 from reconciler.model.errors import ReconcilerError, UserError
-from reconciler.steps.observe import find_target, settings_at
+from reconciler.steps.observe import find_target, git_settings, settings_at
 from reconciler.steps.one_writer import FETCHED_SECONDS, find_recorded
 from reconciler.steps.run import Origin
 
@@ -44,7 +44,7 @@ def refuse_stranger(repository: Repository, origin: Origin) -> None:
 
 def _stranger(repository: Repository, origin: Origin) -> str:
     """Why what is checked out may be a stranger's; empty where it is known to be ours, or a person's."""
-    remote = repository.remote(settings_at(repository.tree()).git.remote)
+    remote = repository.remote(git_settings(repository).remote)
     if origin.stranger or not origin.in_ci or remote is None:
         return origin.stranger
     try:

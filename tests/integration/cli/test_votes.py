@@ -7,14 +7,17 @@ import json
 import pytest
 
 from reconciler.cli import verdict
-from reconciler.model.errors import UserError
+from reconciler.model.declaration import AwsSettings
+from reconciler.model.errors import PARTIAL, Transient, UserError
 from reconciler.model.lockfile import Artifact, Verdict
+from reconciler.model.observation import Seen
 from reconciler.plan.channels import verdict_tags
 from tests.doubles.registry import MemoryRegistry
 from tests.integration.cli.conftest import Fleet
 
 BUILD = "20261122T101530Z-1a2b3c4"
 KEY = f"sha256:{'1a2b3c4' + '0' * 57}"
+FAILED = Verdict(status="failed", by="me", evidence="text, INC-42")
 
 
 @pytest.fixture
@@ -39,24 +42,80 @@ def test_a_vote_that_changes_nothing_says_so_and_asks_nobody(voted: Fleet) -> No
     assert ended.stdout == f"web {BUILD} is recorded as passed by acme/validation: nothing is changed\n"
 
 
-def test_what_a_vote_leads_to_is_not_said_where_it_is_refused(voted: Fleet) -> None:
+def voted_on(*artifacts: Artifact) -> verdict.Voted:
+    """What is voted on: the build of `web`, with these artifacts."""
+    return verdict.Voted("acme/images", ("web",), BUILD, artifacts, AwsSettings())
+
+
+def marks(**more: str) -> dict[str, str]:
+    """The tags of an artifact of that build."""
+    own = {"fleet": "acme/images", "image": "web", "build": BUILD, **more}
+    return {f"reconciler:{name}": value for name, value in own.items()}
+
+
+def test_what_a_vote_leads_to_is_not_said_where_it_is_refused() -> None:
     registry = MemoryRegistry("acme/images")
-    artifact = registry.seed("us-east-1", "web", tags=verdict_tags(Verdict(status="failed", by="x", evidence="y")))
+    failed = verdict_tags(Verdict(status="failed", by="x", evidence="y"))
+    artifact = registry.seed("us-east-1", "web", tags={**marks(), **failed}).as_artifact("b")
     passed = Verdict(status="passed", by="me", evidence="text, INC-42")
 
     with pytest.raises(UserError, match="failed validation already, and a failure is final"):
-        verdict._refuse_final(registry, [artifact.as_artifact("b")], passed, named=f"web {BUILD}")
-    gone = Artifact(kind="ami", builder="b", location="us-east-1", id="ami-0")
-    with pytest.raises(UserError, match="no artifact of web is there any more"):
-        verdict._refuse_final(registry, [gone], passed, named="web")
+        verdict.refuse(voted_on(artifact), verdict.look(registry, voted_on(artifact)), passed)
+    gone = voted_on(Artifact(kind="ami", builder="b", location="us-east-1", id="ami-0"))
+    with pytest.raises(UserError, match=f"no artifact of web {BUILD} is there any more"):
+        verdict.refuse(gone, verdict.look(registry, gone), passed)
 
 
-def test_evidence_is_any_text(voted: Fleet) -> None:
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"fleet": "acme/payments"}, {"image": "db"}, {"build": "20261123T101530Z-1a2b3c4"}, {"fleet": ""},
+        {"image": ""}, {"build": ""},
+    ],
+)  # fmt: skip
+def test_nothing_is_voted_on_that_does_not_say_itself_that_it_is_this_build(other: dict[str, str]) -> None:
     registry = MemoryRegistry("acme/images")
-    artifact = registry.seed("us-east-1", "web", tags={}).as_artifact("b")
-    said = Verdict(status="failed", by="me", evidence="text, INC-42")
+    ours = registry.seed("us-east-1", "web", tags=marks()).as_artifact("b")
+    theirs = registry.seed("eu-west-1", "web", tags=marks(**other)).as_artifact("b")
+    voted = voted_on(ours, theirs)
 
-    assert verdict._vote(registry, [artifact], said, named=f"web {BUILD}", gone=frozenset()) == 0
+    with pytest.raises(UserError, match=f"nobody votes on {theirs.id} in eu-west-1"):
+        verdict.refuse(voted, verdict.look(registry, voted), Verdict(status="failed", by="me", evidence="y"))
+
+
+def test_nothing_is_voted_on_that_another_account_owns() -> None:
+    class Shared(MemoryRegistry):
+        """What is there is shared with this account, which tags it as it likes."""
+
+        def named(self, location: str, name: str) -> tuple[Seen, ...]:
+            return ()
+
+    registry = Shared("acme/images")
+    theirs = registry.seed("us-east-1", "web", tags=marks()).as_artifact("b")
+
+    with pytest.raises(UserError, match=f"nobody votes on {theirs.id}"):
+        verdict.look(registry, voted_on(theirs))
+
+
+def test_what_can_not_be_looked_at_is_not_voted_on(capsys: pytest.CaptureFixture[str]) -> None:
+    registry = MemoryRegistry("acme/images")
+    artifact = registry.seed("us-east-1", "web", tags=marks()).as_artifact("b")
+    unread = registry.seed("eu-west-1", "web", tags=marks()).as_artifact("b")
+    seen = {artifact.id: registry.find("us-east-1", artifact.id), unread.id: Transient("it is throttled")}
+
+    assert verdict.cast_vote(registry, voted_on(artifact, unread), seen, FAILED) == PARTIAL
+
+    assert "not voted: it is throttled" in capsys.readouterr().err
+    assert (found := registry.find("eu-west-1", unread.id)) is not None
+    assert found.own("verdict") is None
+
+
+def test_evidence_is_any_text() -> None:
+    registry = MemoryRegistry("acme/images")
+    artifact = registry.seed("us-east-1", "web", tags=marks()).as_artifact("b")
+    voted = voted_on(artifact)
+
+    assert verdict.cast_vote(registry, voted, verdict.look(registry, voted), FAILED) == 0
 
     found = registry.find("us-east-1", artifact.id)
     assert found is not None

@@ -91,6 +91,14 @@ def test_githubs_own_merge_of_a_pull_request_is_on_no_branch(clone: Path) -> Non
     assert stranger(clone, ON_CI)
 
 
+def test_no_commit_says_of_itself_that_there_is_no_remote_to_ask_for_it(clone: Path) -> None:
+    (clone / "desired/reconciler.yaml").write_text("git: {remote: nowhere, branch: theirs}\n", encoding="utf-8")
+    change(clone, "theirs")
+    assert stranger(clone, ON_CI).endswith(f"has no commit {git(clone, 'rev-parse', 'HEAD')[:7]}")
+    with pytest.raises(UserError, match="nothing of this commit is run"):
+        refuse_stranger(Repository.open(clone), Origin("web", in_ci=True))
+
+
 def test_a_branch_that_the_remote_has_not_is_a_strangers(clone: Path) -> None:
     assert stranger(clone, Job(provider="circleci", branch="elsewhere")) == "The repository has no branch elsewhere"
 
