@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -371,6 +371,15 @@ def _differing(git: Git, commit: str, *, parent: str, folder: str, how: str) -> 
 def _contents(git: Git, names: Iterable[str]) -> list[bytes | None]:
     """The files that names such as `<commit>:<path>` stand for; None for what is no file, or not there."""
     return [one.content if one is not None and one.kind == "blob" else None for one in find_all(git, names)]
+
+
+def dates_of(git: Git, commits: str) -> Iterator[datetime]:
+    """When a commit was made, as it says, or (`^@` behind it) its parents. Of what is not here, or is none, nothing.
+
+    Git is asked once somebody looks.
+    """
+    found = git.attempt("log", "--no-walk=unsorted", "--format=%ct", commits, "--")
+    yield from map(moment, found.lines) if found.status == 0 else ()
 
 
 def moment(seconds: str) -> datetime:

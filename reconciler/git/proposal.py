@@ -16,7 +16,7 @@ from functools import partial
 from reconciler.git.answer import Reply
 from reconciler.git.command import Git
 from reconciler.git.destination import Destination
-from reconciler.git.history import moment
+from reconciler.git.history import dates_of, moment
 from reconciler.git.objects import Author, commit_tree
 from reconciler.git.refusal import as_error
 from reconciler.git.remote import Remote, RemoteBranch
@@ -26,7 +26,7 @@ from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import ReconcilerError, Terminal, UserError
 from reconciler.model.text import first_few
 from reconciler.model.tree import Tree
-from reconciler.plan.trust import believes
+from reconciler.plan.trust import began, believes
 
 Confirms = Callable[[str, Tree, Tree], bool]
 """Whether our own records say of an image what a proposal says: its name, the recorded branch, the proposal."""
@@ -35,6 +35,8 @@ PROPOSAL = "reconciler/state"
 """The branch that is proposed for a fleet at the repository's root."""
 _STATE = "state/"
 _LOCKFILE = ".lock.json"
+_BUILD_ID = "[0-9]{8}T[0-9]{6}Z-[0-9a-f]{7}"
+"""What looks like one, in a pattern of git's."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class ProposalBranch:
     def _ours(self, tip: str, *, onto: str) -> str:
         """What is proposed and is ours, on the base. The proposal itself where it is that and nothing else."""
         parent = self._parent_of(tip)
-        if not believes(partial(signed_by_us, self.git, tip), sign=self.sign):
+        if not believes(partial(is_our_proposal, self.git, tip, parent=parent), sign=self.sign):
             return onto  # how many files there are, and how large, chose whoever pushed it: none is looked at
         changed = self._changed(parent, tip)
         ours = images = {image for path in changed if (image := image_of(path)) is not None}
@@ -162,6 +164,20 @@ class ProposalBranch:
 
     def _changed_tree(self, parent: str, tree: str) -> list[str]:
         return sorted(path for path in self._changed(parent, tree) if path.startswith(_STATE))
+
+
+def is_our_proposal(git: Git, tip: str, *, parent: str) -> bool:
+    """Whether a proposal is under our signature, by a key that was good when there was what it proposes, too.
+
+    That is its parent, and each build that a lockfile in it names: whoever has a key that expired dates a commit back.
+    """
+    if not signed_by_us(git, tip, since=dates_of(git, parent)):
+        return False  # how many files there are, and how large, chose whoever pushed it: none is looked at
+    changed = git.run("diff-tree", "-r", "-z", "--no-renames", "--name-only", parent, tip, "--", git.inside(_STATE))
+    lockfiles = [path for path in changed.text.split("\0") if path.endswith(_LOCKFILE)]
+    found = git.attempt("grep", "--no-color", "--no-recurse-submodules", "-ohaE", _BUILD_ID, tip, "--", *lockfiles)
+    ids = set(found.lines) if lockfiles else ()
+    return signed_by_us(git, tip, since=[at for one in ids for at in began(one)])
 
 
 def proposal_branch(git: Git) -> str:

@@ -8,11 +8,13 @@ later), so nobody is trusted here whom git does not trust.
 from __future__ import annotations
 
 import base64
+import itertools
 import os
 import re
 import subprocess
 import tempfile
-from datetime import datetime
+from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,7 @@ from reconciler.git.command import Git
 from reconciler.git.store import Object, read
 from reconciler.model.errors import UserError
 from reconciler.model.text import joined
+from reconciler.model.values import format_instant
 from reconciler.model.verification import Signature
 
 if TYPE_CHECKING:
@@ -29,9 +32,7 @@ _ANSWER_SECONDS = 120
 """A key in an agent may ask its owner for a touch."""
 _GOOD = re.compile(r'^Good "[^"]*" signature for (?P<by>.+) with \S+ key (?P<key>\S+)', re.MULTILINE)
 _VALID = re.compile(r'^Good "[^"]*" signature with \S+ key (?P<key>\S+)', re.MULTILINE)
-_GPG_STATUS = re.compile(
-    r"^\[GNUPG:\] (?P<word>GOODSIG|BADSIG|ERRSIG|EXPSIG|EXPKEYSIG|REVKEYSIG) (?P<rest>.*)$", re.MULTILINE
-)
+_GPG_STATUS = re.compile(r"^\[GNUPG:\] (?P<word>(?:GOOD|BAD|ERR|EXP|EXPKEY|REVKEY)SIG) (?P<rest>.*)$", re.MULTILINE)
 _GPG_TRUST = re.compile(r"^\[GNUPG:\] TRUST_(?P<level>[A-Z]+)", re.MULTILINE)
 _TRUSTED = ("MARGINAL", "FULLY", "ULTIMATE")
 """How far GnuPG has to trust a key that counts (its doc/DETAILS, "TRUST_"). To git any key in the keyring is as good,
@@ -166,10 +167,16 @@ def verify(
         return Signature("untrusted", form="ssh", key=key, why=said or _NOBODY)
 
 
-def signature_of(git: Git, oid: str, *, signers: Path | None = None) -> Signature:
+def signature_of(git: Git, oid: str, *, signers: Path | None = None, since: Iterable[datetime] = ()) -> Signature:
     """The signature of a commit or an annotated tag, as git judges it. Raises Terminal where there is no such object.
 
-    `signers` is the allowed signers file; None takes git's.
+    Args:
+        git: The clone.
+        oid: What is signed.
+        signers: The allowed signers file; None takes git's.
+        since: When what it tells of was there: a build began, a commit was made. Git judges an SSH key by the date that
+            the signed thing gives itself, and whoever has a key that expired dates it back. So the key has to be good
+            at the latest of these, too. GnuPG takes no expired key, whatever the date is.
     """
     found = read(git, [oid])[oid]
     form = _form(found)
@@ -183,9 +190,31 @@ def signature_of(git: Git, oid: str, *, signers: Path | None = None) -> Signatur
         return Signature("untrusted", form=form, why=why)
     options = [] if signers is None else ["-c", f"gpg.ssh.allowedSignersFile={signers}"]
     checked = git.attempt(*options, "verify-commit" if found.kind == "commit" else "verify-tag", "--raw", found.oid)
-    if form == "ssh":
-        return _judged_ssh(checked.status, checked.said)
-    return _judged_gpg(checked.status, checked.said, form)
+    if form != "ssh":
+        return _judged_gpg(checked.status, checked.said, form)
+    judged = _judged_ssh(checked.status, checked.said)
+    return _at_the_latest(git, found, judged, signers or _signers(git), since) if judged.state == "good" else judged
+
+
+def _at_the_latest(
+    git: Git, signed: Object, judged: Signature, signers: Path | None, since: Iterable[datetime]
+) -> Signature:  # fmt: skip
+    """A good signature of SSH, as it is judged at the latest of the times that are not after now.
+
+    What is later tells nothing: whoever makes a commit dates it as he likes.
+    """
+    latest = min(max(since, default=_LONG_AGO), datetime.now(UTC))
+    if _dated(signed) >= latest:
+        return judged
+    with tempfile.TemporaryDirectory(prefix="reconciler-verify-") as folder:
+        file = Path(folder, "payload.sig")
+        file.write_bytes(_signature(signed))
+        options = ["-f", str(signers), "-s", str(file), f"-Overify-time={latest:%Y%m%d%H%M%SZ}"]
+        named = _ssh_keygen(git, "-Y", "find-principals", *options)
+    if named.returncode == 0 and judged.by in named.stdout.decode(errors="replace").splitlines():
+        return judged
+    why = f"it says that it is older than what it tells of, and its key was not good at {format_instant(latest)}"
+    return Signature("untrusted", form="ssh", key=judged.key, why=why)
 
 
 def _counting(git: Git, signers: Path | None) -> tuple[str, ...]:
@@ -202,12 +231,12 @@ def _counting(git: Git, signers: Path | None) -> tuple[str, ...]:
     return (*named, *([own] if own in _WORDS else [])) or ("openpgp",)
 
 
-def signed_by_us(git: Git, oid: str) -> bool:
+def signed_by_us(git: Git, oid: str, *, since: Iterable[datetime] = ()) -> bool:
     """Whether a commit or an annotated tag is under a good signature: of a key that git trusts here.
 
-    Where no file says whose keys those are, our own is. Raises as `signature_of` does.
+    Where no file says whose keys those are, our own is. `since` and what is raised are as in `signature_of`.
     """
-    found = signature_of(git, oid)
+    found = signature_of(git, oid, since=since)
     if found.state != "unchecked" or found.form != "ssh" or _signers(git) is not None:
         return found.state == "good"
     with tempfile.TemporaryDirectory(prefix="reconciler-signers-") as folder:
@@ -239,6 +268,9 @@ def _public_key(git: Git) -> str | None:
 _NO_SIGNERS = "no file says whose keys are trusted"
 _NOBODY = "nobody is named for its key"
 _SHA1_DIGITS = 40
+_DATE = re.compile(rb"^(?:committer|tagger) .*> (?P<seconds>\d{1,15}) [+-]\d+$", re.MULTILINE)
+_LONG_AGO, _LATEST = datetime.fromtimestamp(0, UTC), 253402300799
+"""The first and the last second that there is for git and for a calendar."""
 
 
 def _judged_ssh(status: int, said: str) -> Signature:
@@ -270,12 +302,28 @@ def _form(signed: Object) -> str:
     begins one (git's commit.c `parse_buffer_signed_by_header` and gpg-interface.c `parse_signed_buffer`). Any other
     line that looks like one may be there to have it judged as what it is not.
     """
-    header, _, message = os.fsdecode(signed.content).partition("\n\n")
+    return _begun(_signature(signed).partition(b"\n")[0].decode(errors="replace"))
+
+
+def _signature(signed: Object) -> bytes:
+    """The signature that git would check; empty where there is none."""
+    header, _, message = signed.content.partition(b"\n\n")
     if signed.kind != "commit":
-        return next((form for line in reversed(message.split("\n")) if (form := _begun(line))), "")
-    name = "gpgsig " if len(signed.oid) == _SHA1_DIGITS else "gpgsig-sha256 "
-    begins = next((line.removeprefix(name) for line in header.split("\n") if line.startswith(name)), "")
-    return _begun(begins)
+        lines = message.split(b"\n")
+        places = [place for place, line in enumerate(lines) if _begun(line.decode(errors="replace"))]
+        return b"\n".join(lines[places[-1] :]) if places else b""
+    name = b"gpgsig " if len(signed.oid) == _SHA1_DIGITS else b"gpgsig-sha256 "
+    lines = header.split(b"\n")
+    begin = next((place for place, line in enumerate(lines) if line.startswith(name)), len(lines))
+    more = itertools.takewhile(lambda line: line.startswith(b" "), lines[begin + 1 :])
+    return b"\n".join([line.removeprefix(name) for line in lines[begin : begin + 1]] + [line[1:] for line in more])
+
+
+def _dated(signed: Object) -> datetime:
+    """When a commit or a tag says that it was made: what git judges its key by. Long ago where it does not say."""
+    header = signed.content.partition(b"\n\n")[0]
+    match = _DATE.search(header)
+    return datetime.fromtimestamp(min(int(match["seconds"]), _LATEST), UTC) if match else _LONG_AGO
 
 
 def _begun(line: str) -> str:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import chain
 from pathlib import Path
 
 from reconciler.git.command import Git
+from reconciler.git.history import dates_of
 from reconciler.git.signature import signature_of, signed_by_us
 from reconciler.git.store import find, holding, read
 from reconciler.model.text import decoded
 from reconciler.model.verification import Signature
-from reconciler.plan.trust import as_named
+from reconciler.plan.trust import as_named, began
 
 _SIGNATURE = re.compile(rb"^-----BEGIN (?:PGP|SSH|SIGNED) (?:SIGNATURE|MESSAGE)-----$", re.MULTILINE)
 
@@ -57,9 +61,12 @@ class TagObject:
         found = find(self.git, f"{self.oid}^{{}}", most=_LONGEST_FILE)
         return found.content if found is not None and found.kind == "blob" else None
 
-    def is_signed(self) -> bool:
-        """Whether it is under a good signature of a key that git trusts here, whatever it is called."""
-        return signed_by_us(self.git, self.oid)
+    def is_signed(self, since: Iterable[datetime] = ()) -> bool:
+        """Whether it is under a good signature of a key that git trusts here, whatever it is called.
+
+        That key has to be good when the commit was made that it stands on, and at each time of `since`, too.
+        """
+        return signed_by_us(self.git, self.oid, since=chain(since, dates_of(self.git, f"{self.oid}^{{}}")))
 
 
 def read_tag(git: Git, name: str) -> TagObject | None:
@@ -82,8 +89,9 @@ def tag_signature(git: Git, name: str, *, signers: Path | None = None) -> Signat
     """
     whole = git.tag(name)
     found = read(git, [f"refs/tags/{whole}"])[f"refs/tags/{whole}"]
-    signature = signature_of(git, found.oid, signers=signers)
-    return as_named(signature, TagObject(whole, found.oid, found.content, git))
+    tag = TagObject(whole, found.oid, found.content, git)
+    since = chain(began(tag.name), dates_of(git, f"{found.oid}^{{}}"))
+    return as_named(signature_of(git, found.oid, signers=signers, since=since), tag)
 
 
 def tags_below(git: Git, *prefixes: str) -> tuple[AnnotatedTag, ...]:

@@ -53,23 +53,43 @@ class Tag(Protocol):
     def made_for(self) -> str:
         """The name that it was made for, which a signature covers: whoever may push tags may put it under another."""
 
-    def is_signed(self) -> bool:
-        """Whether it is under a good signature of a key that is trusted here. Costs a process."""
+    def is_signed(self, since: Iterable[datetime] = ()) -> bool:
+        """Whether it is under a good signature of a key that is trusted here, and was at each of these times.
+
+        Costs a process. By its own date alone, whoever has a key that expired would make one of today.
+        """
 
 
 T = TypeVar("T", bound=Tag)
 
 
-def believed(tag: T | None, *, sign: bool) -> T | None:
+def believed(tag: T | None, *, sign: bool, since: Iterable[datetime] = ()) -> T | None:
     """A tag that a run believes; None for one that counts as absent, as where there is none.
 
     Args:
         tag: What there is under the name that the run looks for.
-        sign: Whether `git.sign` is set: then a tag counts under a good signature alone, of that very name.
+        sign: Whether `git.sign` is set: then a tag counts under a good signature alone, of that very name, by a key
+            that was good when the build began, too.
+        since: When what it tells of was there, by what else says so, such as the registry.
     """
-    if tag is None or not believes(lambda: is_of_its_name(tag) and tag.is_signed(), sign=sign):
-        return None
-    return tag
+
+    def is_signed(tag: T) -> bool:
+        return is_of_its_name(tag) and tag.is_signed((*since, *began(tag.name)))
+
+    return tag if tag is not None and believes(lambda: is_signed(tag), sign=sign) else None
+
+
+def began(named: str) -> tuple[datetime, ...]:
+    """When the build began whose id a name ends with, such as a tag's; nothing where it ends with none."""
+    try:
+        return (began_at(named.rpartition("/")[2]),)
+    except ValueError:
+        return ()
+
+
+def made_at(seen: Iterable[Seen]) -> tuple[datetime, ...]:
+    """When artifacts were made, in the registry's own word; not copies, which are made whenever a location is added."""
+    return tuple(parse_instant(one.created) for one in seen if one.created and not one.copy_of and not one.hearsay)
 
 
 def believes(signed: Callable[[], bool], *, sign: bool) -> bool:

@@ -17,7 +17,7 @@ from reconciler.plan.key import NEVER_AGAIN, adoptable
 from reconciler.plan.reasons import as_done, brought_nothing
 from reconciler.plan.tags import nothing_told
 from reconciler.plan.transitions import first_phase, promotes
-from reconciler.plan.trust import believed, built_on, certain, in_time, is_named, stands_for
+from reconciler.plan.trust import believed, built_on, certain, in_time, is_named, made_at, stands_for
 from reconciler.state.sbom import below_state, inventory_record
 from reconciler.state.unsaved import is_committed, read_unsaved, write_unsaved
 from reconciler.steps.artifacts import (
@@ -348,7 +348,8 @@ def _kind(run: Run) -> str:
 
 def _tagged(run: Run, image: str, build_id: str, *, key: str) -> Build | None:
     name = tag_name(image, build_id)
-    tag = believed(run.repository.annotated_tag(name), sign=run.signs)
+    own = (one for one in run.known.observation.of(image) if one.own("build") == build_id)
+    tag = believed(run.repository.annotated_tag(name), sign=run.signs, since=made_at(own))
     build = built(tag.message, name) if tag is not None else None
     if build is None or build.id != build_id:
         return None  # a failed build's tag, or one that a person wrote: the artifact's tags tell what can be told

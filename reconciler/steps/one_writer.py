@@ -10,10 +10,9 @@ from functools import partial
 
 from reconciler.desired.declared import SETTINGS_FILE, read_settings
 from reconciler.git.history import find_commit, find_ref, last_touched, touched_below
-from reconciler.git.proposal import proposal_branch
+from reconciler.git.proposal import is_our_proposal, proposal_branch
 from reconciler.git.remote import Remote, remotes
 from reconciler.git.repository import Repository
-from reconciler.git.signature import signed_by_us
 from reconciler.model.declaration import GitSettings
 from reconciler.model.errors import Place, ReconcilerError, UserError
 from reconciler.model.tree import Tree, content_at
@@ -247,7 +246,8 @@ def _is_ours(repository: Repository, recorded: str, *, commit: str, base: str, b
     if not settings.sign:
         return branch == proposal_branch(repository.git)
     one = repository.commits_between(base, commit)
-    return len(one) == 1 and believes(partial(signed_by_us, repository.git, commit), sign=settings.sign)
+    ours = partial(is_our_proposal, repository.git, commit, parent=base)
+    return len(one) == 1 and believes(ours, sign=settings.sign)
 
 
 def _settings_at(repository: Repository, commit: str) -> GitSettings:

@@ -25,7 +25,7 @@ from reconciler.plan import transitions
 from reconciler.plan.history import LockPast
 from reconciler.plan.planning import Known, lock_of
 from reconciler.plan.restoring import Whole, as_enabled, as_it_was, is_meant, is_ours, said_by, with_confirmed_care
-from reconciler.plan.trust import believes, is_in_record, is_named
+from reconciler.plan.trust import began, believes, is_in_record, is_named
 from reconciler.ports.registry import Registry
 from reconciler.steps.artifacts import is_own
 from reconciler.steps.care import tend_recorded
@@ -184,7 +184,7 @@ def _records(run: Run, past: LockPast, build_id: str) -> Iterator[tuple[Build, s
         if build is None:
             continue
         places = {(one.location, one.id) for one in build.artifacts}
-        signed = partial(signed_by_us, run.repository.git, version.commit)
+        signed = partial(signed_by_us, run.repository.git, version.commit, since=began(build_id))
         if places <= known or not believes(signed, sign=signs):
             continue
         known |= places

@@ -23,7 +23,7 @@ from reconciler.plan.key import NEVER_AGAIN
 from reconciler.plan.leaving import Judgement, departures, judge
 from reconciler.plan.planning import FleetPlan, Known, lock_of
 from reconciler.plan.roots import Survey
-from reconciler.plan.trust import believes, is_in_record, is_named
+from reconciler.plan.trust import began, believes, is_in_record, is_named
 from reconciler.ports.registry import Registry
 from reconciler.state.lockfiles import FOLDER, parse, path_of
 from reconciler.state.sbom import below_state, read_sbom
@@ -191,16 +191,16 @@ def _recorded_in(
         for (commit, _), content in zip(some, read_blobs(repository.git, [oid for _, oid in some]), strict=True):
             if content is None or not any(build_id.encode() in content for build_id in missing):
                 continue
-            if not believes(partial(signed_by_us, repository.git, commit), sign=signs):
-                continue
             try:
-                builds = parse(content, path).recorded
+                builds = [build for build in parse(content, path).recorded if build.id in missing]
             except ReconcilerError:
                 continue
+            since = [at for build in builds for at in began(build.id)]
+            if not builds or not believes(partial(signed_by_us, repository.git, commit, since=since), sign=signs):
+                continue
             for build in builds:
-                if build.id in missing:
-                    missing.discard(build.id)
-                    yield build, commit
+                missing.discard(build.id)
+                yield build, commit
 
 
 def _with_unlisted(survey: Survey, registry: Registry) -> Survey:

@@ -17,6 +17,7 @@ from reconciler.model.tree import content_at
 from reconciler.model.values import parse_instant
 from reconciler.model.verification import Signature
 from reconciler.plan.proof.evidence import Attestation, Required, SbomFile, Setting, required_before
+from reconciler.plan.trust import began
 from reconciler.state import provenance
 from reconciler.state.lockfiles import FOLDER
 from reconciler.state.sbom import read_sbom
@@ -90,7 +91,8 @@ def attestation_of(build: Build, files: Files, *, signers: Path | None) -> Attes
     made_of = files.read(provenance.signature_path(path))
     signature = Signature("absent")
     if made_of is not None:
-        at = parse_instant(build.recorded) if build.recorded is not None else None
+        # By its record alone: whoever has a key that expired would date that back.
+        at = max((parse_instant(build.recorded), *began(build.id))) if build.recorded is not None else None
         signature = verify(
             files.git, content, made_of, namespace=provenance.NAMESPACE, signers=signers, at=at
         )  # fmt: skip

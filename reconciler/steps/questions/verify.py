@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import takewhile
+from itertools import chain, takewhile
 from pathlib import Path
 
 from reconciler.desired.fleet import read_image
-from reconciler.git.history import Version, author_of, chosen_by_merge, is_ancestor
+from reconciler.git.history import Version, author_of, chosen_by_merge, dates_of, is_ancestor
 from reconciler.git.repository import Repository
 from reconciler.git.signature import signature_of
 from reconciler.git.tags import tag_message, tag_signature
@@ -36,6 +36,7 @@ from reconciler.plan.proof.evidence import (
 )
 from reconciler.plan.proof.verification import PreviewEvidence, judge, judge_preview
 from reconciler.plan.publishing import names_of
+from reconciler.plan.trust import began
 from reconciler.ports.publisher import Publisher
 from reconciler.ports.registry import Registry
 from reconciler.registries import KINDS, dialect_of
@@ -71,7 +72,7 @@ class Verifier:
     _ahead: dict[str, Future[LockPast]] = field(default_factory=dict)
     _pasts: dict[str, LockPast] = field(default_factory=dict)
     _images: dict[tuple[str, str], Image | None] = field(default_factory=dict)
-    _signatures: dict[str, Signature] = field(default_factory=dict)
+    _signatures: dict[tuple[str, str], Signature] = field(default_factory=dict)
     _judged: dict[str, Verification] = field(default_factory=dict)
 
     def expect(self, image: str, *, begun: Future[tuple[Version, ...]] | None = None) -> None:
@@ -164,7 +165,7 @@ class Verifier:
             raise UserError(f"no build {build_id} of {image} was ever recorded")
         written, first = _written(past, build)
         latest, _ = _written(past, build, by=whole)
-        recorded = self._writing(written, f"the record of {build.id}")
+        recorded = self._writing(written, f"the record of {build.id}", build.id)
         # What is pruned from the lockfile is gone from state/ as well: there it stands as it was last.
         at = self.revision if past.versions[0].lock.build(build_id) is not None else last.commit
         files = Files(self.repository, at)
@@ -179,8 +180,8 @@ class Verifier:
             recorded=recorded,
             first=first,
             others=(
-                self._writing(latest, f"the record of {build.id}"),
-                *(self._file_writing(version) for path in paths(build) for version in files.written(path)),
+                self._writing(latest, f"the record of {build.id}", build.id),
+                *(self._file_writing(version, build.id) for path in paths(build) for version in files.written(path)),
             ),
             at_built=self._content(build.commit, past.names) if known else Content(build.commit, None),
             at_recorded=self._content(written.commit, past.names),
@@ -244,7 +245,9 @@ class Verifier:
         if merge is not None:
             author, subject = author_of(self.repository.git, merge), "a merge that threw away another lockfile"
             told = replace(told, commit=merge, author=author, subject=subject, trailers={}, cut_off=False)
-        return Pointed(channel, self._writing(told, f"the channel {channel}"))
+        return Pointed(
+            channel, self._writing(told, f"the channel {channel}", _channel(past.versions[0], channel) or "")
+        )
 
     def _parent(self, build: Build) -> Parent:
         """What is found of the parent's build."""
@@ -273,29 +276,34 @@ class Verifier:
         return SigningRule(
             self.repository,
             self.revision,
-            trusted=lambda commit: self._signature(commit).state == "good",
+            trusted=lambda commit: self._signature(commit, "").state == "good",
             always=self.always_signed,
         )
 
-    def _writing(self, version: LockVersion, what: str) -> Writing:
+    def _writing(self, version: LockVersion, what: str, build_id: str) -> Writing:
+        signature = self._signature(version.commit, build_id)
         return Writing(
-            what, version.commit, version.author, version.subject, version.trailers, self._signature(version.commit),
+            what, version.commit, version.author, version.subject, version.trailers, signature,
             needed=self._rule.of_commit(version.commit), cut_off=version.cut_off,
             at_head=self._is_at_head(version.commit),
         )  # fmt: skip
 
-    def _file_writing(self, version: Version) -> Writing:
+    def _file_writing(self, version: Version, build_id: str) -> Writing:
         trailers = {"Image": version.trailers("Reconciler-Image")}
+        signature = self._signature(version.commit, build_id)
         return Writing(
-            version.path, version.commit, version.author, version.subject, trailers, self._signature(version.commit),
+            version.path, version.commit, version.author, version.subject, trailers, signature,
             needed=self._rule.of_commit(version.commit), cut_off=starts_shallow(self.repository, version),
             at_head=self._is_at_head(version.commit),
         )  # fmt: skip
 
-    def _signature(self, oid: str) -> Signature:
-        if oid not in self._signatures:
-            self._signatures[oid] = signature_of(self.repository.git, oid, signers=self.signers)
-        return self._signatures[oid]
+    def _signature(self, commit: str, build_id: str) -> Signature:
+        """The signature of a commit that tells of a build, by a key that was good when that, and its parents, were."""
+        if (commit, build_id) not in self._signatures:
+            git = self.repository.git
+            since = chain(began(build_id), dates_of(git, f"{commit}^@"))
+            self._signatures[commit, build_id] = signature_of(git, commit, signers=self.signers, since=since)
+        return self._signatures[commit, build_id]
 
     def _content(self, commit: str, names: tuple[str, ...]) -> Content:
         """What the image was declared to be at a commit."""

@@ -74,13 +74,14 @@ def test_a_commit_is_ours_at_the_head_or_under_a_signature(*, at_head: bool, sig
 def test_no_other_module_decides_by_a_signature() -> None:
     """Whoever asks for one hands the question to the one place of the rule."""
     package = Path(reconciler.__file__).parent
-    decides = re.compile(r"\bsigned_by_us\(|\.is_signed\(\)|\bof_ref\b")
+    decides = re.compile(r"\bsigned_by_us\(|\.is_signed\(|\bof_ref\b")
     found = {
         str(path.relative_to(package)): set(decides.findall(path.read_text())) for path in package.rglob("*.py")
     }  # fmt: skip
 
     assert {path: words for path, words in found.items() if words} == {
-        "plan/trust.py": {".is_signed()", "of_ref"},
+        "plan/trust.py": {".is_signed(", "of_ref"},
         "git/signature.py": {"signed_by_us("},  # what it is
         "git/tags.py": {"signed_by_us("},  # what a tag is asked for
+        "git/proposal.py": {"signed_by_us("},  # and a proposal
     }
